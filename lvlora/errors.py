@@ -1,0 +1,58 @@
+"""The errors of lvlora. Knows: what went wrong, what to do, and the exit code. Knows nothing else.
+
+Every foreseeable failure is raised as one of these; the command line prints the message, the
+hint, and exits with the code. A traceback reaches a user only by ``--debug``.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_BUDGET = 3
+EXIT_DATA = 4
+EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+
+
+class LvloraError(Exception):
+    """A failure with one line that says what is wrong and one that says what to do."""
+
+    exit_code = EXIT_FAILURE
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SettingsError(LvloraError):
+    """An option, a configuration key or a combination of them is wrong."""
+
+    exit_code = EXIT_USAGE
+
+
+class BudgetError(LvloraError):
+    """The work would cost more FLOPs than are left."""
+
+    exit_code = EXIT_BUDGET
+
+
+class DataError(LvloraError):
+    """A file that was given cannot be used: missing, malformed, or not what it should be."""
+
+    exit_code = EXIT_DATA
+
+
+class ModelError(DataError):
+    """A base model, tokenizer or adapter cannot be found or used."""
+
+
+class RunStopped(LvloraError):
+    """The work was stopped by a signal, its state is saved, and it can go on."""
+
+    exit_code = EXIT_STOPPED
+
+
+class NumericalError(LvloraError):
+    """A loss or gradient is not finite; no step was made with it."""

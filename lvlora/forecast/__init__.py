@@ -1,0 +1,1 @@
+"""Constrained decoding, sampling, quantiles, and scoring a forecaster on a split."""

@@ -1,0 +1,1 @@
+"""Base models, attention, the head, LoRA and adapter files. Knows nothing of optimisers or terminals."""

@@ -1,0 +1,1 @@
+"""Figures and pages. Knows results, not how they were made."""

@@ -1,0 +1,92 @@
+"""What every settings model is made of: frozen pydantic models whose fields describe themselves.
+
+Knows: types, limits, help texts and panels. Does not know: typer, files, models. The command line
+is generated from these fields (`cli/from_settings.py`), so an option exists, is checked and is
+explained in exactly one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Panel = Literal["Data", "Model", "LoRA", "Training", "Forecast", "Simulation", "Budget", "Output"]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused.
+
+    Attributes:
+        supports_dry_run: the command can say what it would cost without doing it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    supports_dry_run: ClassVar[bool] = False
+
+
+def option(
+    default: Any,
+    description: str,
+    panel: Panel,
+    *,
+    argument: bool = False,
+    flag: str | None = None,
+    short: str | None = None,
+    metavar: str | None = None,
+    **constraints: Any,
+) -> Any:
+    """A pydantic field that also says how it looks on the command line.
+
+    Args:
+        argument: it is a positional argument, not an option.
+        flag: the full option declaration where it is not ``--name-with-dashes``
+            (for example ``--no-validation`` for a field that is true by default).
+        short: a one-letter spelling, ``-n``.
+        metavar: what stands for the value in the help.
+        constraints: pydantic's own (ge, gt, le, lt, min_length…).
+    """
+    extra: dict[str, Any] = {"panel": panel, "argument": argument}
+    for key, value in (("flag", flag), ("short", short), ("metavar", metavar)):
+        if value is not None:
+            extra[key] = value
+    return Field(default, description=description, json_schema_extra=extra, **constraints)
+
+
+def _whole_number(value: object) -> object:
+    """`1e17`, "1e17" and 10**17 are the same exact integer; 1.5 is not one."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, (str, float)):
+        try:
+            number = Decimal(str(value).replace("_", ""))
+        except InvalidOperation:
+            raise ValueError(f"{value!r} is not a number") from None
+        if not number.is_finite() or number != number.to_integral_value():
+            raise ValueError(f"{value!r} is not a whole number")
+        return int(number)
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    """ "a,b" and ["a", "b"] are the same tuple."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, Sequence):
+        return tuple(value)
+    return value
+
+
+Flops = Annotated[int, BeforeValidator(_whole_number), Field(gt=0)]
+"""An exact count; 1e17 is accepted and kept as an integer (it is beyond 2^53)."""
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+Fractions = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_comma_separated)
+]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Split = Literal["train", "validation", "test", "all"]
+Convention = Literal["executed", "coursework"]

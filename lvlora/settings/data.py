@@ -1,0 +1,163 @@
+"""Settings of the commands that need no trained model: simulate, analyze, tokenize, flops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, option
+
+System = Literal["rosenzweig-macarthur", "lotka-volterra", "self-limited"]
+
+
+class InputSettings(Settings):
+    """Where series come from and how a table is read."""
+
+    data: Path | None = option(
+        None,
+        "HDF5, CSV or Parquet file with trajectories; - reads CSV from standard input. "
+        "Left out: a data set simulated on the spot.",
+        "Data",
+        argument=True,
+        metavar="[DATA]",
+    )
+    format: Literal["auto", "hdf5", "csv", "parquet"] = option(
+        "auto", "File format; auto goes by the file's name and first bytes.", "Data"
+    )
+    id_column: str | None = option(
+        None, "Column that tells trajectories apart (a long table).", "Data"
+    )
+    time_column: str | None = option(None, "Column with the times.", "Data")
+    columns: Names | None = option(
+        None, "Variables to use, in this order (comma-separated); default: all.", "Data"
+    )
+
+
+class SplitSettings(InputSettings):
+    """Which series belong to which part."""
+
+    split_seed: Seed = option(0, "Seed of the 70/15/15 split into train, validation, test.", "Data")
+    stratify: bool = option(False, "Split within clusters of similar dynamics.", "Data")
+
+
+class ModelSettings(Settings):
+    """Which base model, and where and how precisely it computes."""
+
+    model: str = option(
+        "auto",
+        "Base model: bundled, a short name (qwen2.5-0.5b), a hub id, a folder or a .gguf file. "
+        "auto: Qwen2.5-0.5B-Instruct if it is in the local hub cache, else bundled.",
+        "Model",
+        min_length=1,
+    )
+    revision: str | None = option(None, "Revision (branch, tag, commit) of a hub model.", "Model")
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto",
+        "Precision of the frozen weights; auto: bfloat16 where the processor multiplies it natively.",
+        "Model",
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", "Where to compute; auto: a CUDA GPU if there is one, else the CPU.", "Model"
+    )
+
+
+class SimulateSettings(Settings):
+    """`lvlora simulate`: write a data set of predator-prey trajectories."""
+
+    output: Path = option(
+        Path("simulated.h5"), "File to write: .h5, .csv (long) or .parquet.", "Output",
+        argument=True, metavar="[FILE]",
+    )  # fmt: skip
+    system: System = option("rosenzweig-macarthur", "Equations to integrate.", "Simulation")
+    n_series: int = option(200, "Number of trajectories.", "Simulation", short="-n", ge=1, le=10**6)
+    n_steps: int = option(100, "Samples in each trajectory.", "Simulation", ge=2, le=10**6)
+    duration: float = option(
+        200.0, "Time of the last sample (the first is at 0), in time units.", "Simulation", gt=0
+    )
+    noise: float = option(
+        0.0,
+        "Observation noise: standard deviation of the log of a multiplicative log-normal factor.",
+        "Simulation",
+        ge=0,
+        le=2,
+    )
+    gaps: float = option(
+        0.0, "Share of values that are missing (at random).", "Simulation", ge=0, lt=1
+    )
+    seed: Seed = option(0, "Seed; the same seed gives the same file.", "Simulation")
+    overwrite: bool = option(False, "Replace an existing file.", "Output", flag="--overwrite")
+
+
+class AnalyzeSettings(SplitSettings):
+    """`lvlora analyze`: quality, statistics, periods, phase lag, clusters, figures."""
+
+    clusters: int = option(4, "Number of KMeans clusters.", "Data", ge=1, le=20)
+    seed: Seed = option(0, "Seed of the clustering.", "Data")
+    out: Path | None = option(
+        None, "Folder for the figures (PNG and SVG); left out: no files.", "Output"
+    )
+
+
+class TokenizeSettings(InputSettings):
+    """`lvlora tokenize`: text, token ids and round-trip error of chosen series."""
+
+    model: str = option("auto", ModelSettings.model_fields["model"].description or "", "Model")
+    revision: str | None = option(None, "Revision (branch, tag, commit) of a hub model.", "Model")
+    series: Names | None = option(
+        None, "Ids of the series to show (comma-separated); default: the first.", "Data"
+    )
+    steps: int = option(5, "Time steps to show of each series.", "Data", ge=1)
+    decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
+    scale: float | None = option(
+        None, "Divide values by this; default: the rule for a data set or a lone series.", "Data",
+        gt=0,
+    )  # fmt: skip
+    text: str | None = option(
+        None, "Tokenize this text instead of a file's series, for example 1.23.", "Data"
+    )
+
+
+class FlopsSettings(Settings):
+    """`lvlora flops`: what a step costs, what a budget buys, what was spent."""
+
+    model: str = option("qwen2.5-0.5b", "Base model, or a folder with a config.json.", "Model")
+    architecture: bool = option(
+        False, "Show the architecture and vocabulary tables instead.", "Model",
+        flag="--architecture",
+    )  # fmt: skip
+    batch_size: int = option(4, "Sequences in a step.", "Training", ge=1)
+    seq_len: int = option(512, "Tokens in a sequence.", "Training", ge=1)
+    rank: int = option(8, "LoRA rank; 0 is the plain model.", "LoRA", ge=0)
+    targets: Names = option(("q_proj", "v_proj"), "Linear layers with LoRA.", "LoRA")
+    loss: Literal["numeric", "full"] = option(
+        "numeric", "Head of the executed step: alphabet rows only, or the whole vocabulary.",
+        "Training",
+    )  # fmt: skip
+    train_head: Literal["none", "numeric", "full"] = option(
+        "none", "Train the head too.", "LoRA"
+    )
+    context: int = option(500, "Tokens of history for the forecast's price.", "Forecast", ge=1)
+    new_tokens: int = option(500, "Tokens generated for the forecast's price.", "Forecast", ge=0)
+    vary: str | None = option(
+        None, "Compare values of one setting: rank=2,4,8 or seq-len=128,512 or train-head=none,full.",
+        "Output", metavar="NAME=V,V",
+    )  # fmt: skip
+    budget: Flops | None = option(None, "Show what fits into this many FLOPs, e.g. 1e17.", "Budget")
+    convention: Convention = option(
+        "executed", "Convention that a budget is counted in.", "Budget"
+    )
+    measure: bool = option(
+        False, "Run the real step on meta tensors under PyTorch's FLOP counter and compare.",
+        "Budget", flag="--measure",
+    )  # fmt: skip
+    ledger: bool = option(
+        False, "Show the accounting table of all runs instead.", "Budget", flag="--ledger"
+    )
+    runs: Path = option(Path("runs"), "Folder of the runs and their ledger.", "Budget")
+    close: str | None = option(
+        None, "With --ledger: settle the open reservation of this killed run.", "Budget",
+        metavar="RUN",
+    )  # fmt: skip
+    figure: Path | None = option(
+        None, "With --ledger: draw the spending over time into this PNG or SVG.", "Output"
+    )

@@ -1,0 +1,103 @@
+"""Settings of the commands that use a model: forecast, baseline, evaluate, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from lvlora.settings.base import Fractions, Names, Seed, Settings, Split, option
+from lvlora.settings.data import InputSettings, ModelSettings, SplitSettings
+from lvlora.settings.training import BudgetSettings
+
+
+class SamplingSettings(Settings):
+    """How futures are drawn from the model."""
+
+    samples: int = option(20, "Futures drawn for each series.", "Forecast", ge=1, le=10_000)
+    greedy: bool = option(
+        False, "Take the likeliest token each time: one future, no intervals.", "Forecast",
+        flag="--greedy",
+    )  # fmt: skip
+    temperature: float = option(1.0, "Sampling temperature.", "Forecast", gt=0, le=10)
+    top_p: float = option(1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1)
+    quantiles: Fractions = option((0.1, 0.5, 0.9), "Quantiles to report.", "Forecast")
+    seed: Seed = option(0, "Seed of the draws.", "Forecast")
+    threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
+
+
+class AdapterSettings(ModelSettings):
+    """A base model with or without an adapter."""
+
+    adapter: str | None = option(
+        None,
+        "Run or adapter folder. Default: the newest run's, if it fits --model; none: zero-shot.",
+        "Model",
+    )
+
+
+class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetSettings):
+    """`lvlora forecast FILE`: the future of one file's trajectories."""
+
+    supports_dry_run: ClassVar[bool] = True
+
+    data: Path = option(
+        ..., "CSV, HDF5 or Parquet file; - reads CSV from standard input.", "Data",
+        argument=True, metavar="FILE",
+    )  # fmt: skip
+    horizon: int = option(20, "Time steps to forecast.", "Forecast", short="-n", ge=1, le=100_000)
+    series: Names | None = option(
+        None, "Ids of the series to forecast (comma-separated); default: all.", "Data"
+    )
+    context: int | None = option(
+        None, "Use only this many last steps of the history. Default: what the model can read.",
+        "Forecast", ge=1,
+    )  # fmt: skip
+    decimals: int | None = option(
+        None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
+    )
+    output: Path | None = option(
+        None, "Write the forecast as CSV (- writes to standard output).", "Output", short="-o"
+    )
+    samples_out: Path | None = option(None, "Write every drawn future as CSV.", "Output")
+    plot: Path | None = option(None, "Draw history and forecast into a PNG or SVG.", "Output")
+
+
+class EvaluateSettings(SplitSettings, AdapterSettings, SamplingSettings, BudgetSettings):
+    """`lvlora evaluate`: adapters and rivals on one part of a data set."""
+
+    supports_dry_run: ClassVar[bool] = True
+
+    split: Split = option("validation", "Part of the data to score.", "Data")
+    context: int = option(50, "Steps of history given to each forecaster.", "Forecast", ge=1)
+    horizon: int = option(50, "Steps to forecast.", "Forecast", ge=1)
+    limit: int | None = option(None, "Score only the first series of the part.", "Data", ge=1)
+    decimals: int | None = option(
+        None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
+    )
+    with_model: bool = option(
+        True, "Leave the language model out.", "Model", flag="--model-too/--no-model"
+    )
+    rivals: bool = option(True, "Leave the rivals out.", "Forecast", flag="--rivals/--no-rivals")
+    output: Path | None = option(None, "Write the table as CSV.", "Output", short="-o")
+
+
+class BaselineSettings(EvaluateSettings):
+    """`lvlora baseline`: the zero-shot model and all rivals, one table."""
+
+    adapter: str | None = option("none", "Not used: a baseline has no adapter.", "Model")
+
+
+class ExportSettings(ModelSettings):
+    """`lvlora export ADAPTER`: merge into the base model, or rewrite as a PEFT folder."""
+
+    adapter: str = option(
+        ..., "Run or adapter folder.", "Model", argument=True, metavar="ADAPTER", min_length=1
+    )
+    merged: Path | None = option(
+        None, "Write base and adapter as one plain transformers folder.", "Output"
+    )
+    peft: Path | None = option(None, "Write a copy of the adapter in PEFT's layout.", "Output")
+    export_dtype: Literal["float32", "bfloat16"] = option(
+        "float32", "Precision of the merged weights.", "Output"
+    )
+    overwrite: bool = option(False, "Replace what is there.", "Output", flag="--overwrite")

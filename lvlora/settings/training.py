@@ -1,0 +1,128 @@
+"""Settings of the commands that spend FLOPs on training: train, sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, option
+from lvlora.settings.data import ModelSettings, SplitSettings
+
+Schedule = Literal["cosine", "one-cycle", "constant"]
+TrainHead = Literal["none", "numeric", "full"]
+
+
+class BudgetSettings(Settings):
+    """How many FLOPs may be spent, and how they are counted."""
+
+    budget: Flops | None = option(
+        None,
+        "FLOPs that all runs of this project may spend together (kept in the ledger), e.g. 1e17.",
+        "Budget",
+    )
+    max_flops: Flops | None = option(None, "FLOPs that this run may spend.", "Budget")
+    convention: Convention = option(
+        "executed", "Convention in which the limits hold (both are always recorded).", "Budget"
+    )
+    runs: Path = option(Path("runs"), "Folder of the runs and their ledger.", "Output")
+
+
+class LoraSettings(Settings):
+    """h = W0 x + (alpha / r) B A x: rank, scale, and which layers."""
+
+    rank: int = option(8, "Rank r of the update.", "LoRA", ge=1, le=4096)
+    alpha: float | None = option(
+        None, "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
+        "LoRA", gt=0,
+    )  # fmt: skip
+    targets: Names = option(
+        ("q_proj", "v_proj"),
+        "Linear layers that get an update, by name (comma-separated), or all-linear.",
+        "LoRA",
+        min_length=1,
+    )
+    layers: str | None = option(
+        None, "Only these transformer layers, from 0: 0-5,11. Default: all.", "LoRA"
+    )
+    dropout: float = option(0.0, "Dropout on the input of A.", "LoRA", ge=0, lt=1)
+    rslora: bool = option(
+        False, "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).", "LoRA", flag="--rslora"
+    )
+    train_head: TrainHead = option(
+        "none",
+        "Train the output head too: only the alphabet's rows (numeric), or all of it, untied (full).",
+        "LoRA",
+    )
+
+
+class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
+    """`lvlora train`: one run."""
+
+    supports_dry_run: ClassVar[bool] = True
+
+    learning_rate: float = option(1e-3, "Peak learning rate of AdamW.", "Training", gt=0, le=1)
+    schedule: Schedule = option("cosine", "Shape of the learning rate after warm-up.", "Training")
+    warmup: float = option(
+        0.05, "Share of the steps in which the learning rate rises.", "Training", ge=0, le=1
+    )
+    weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", "Training", ge=0)
+    clip_norm: float = option(1.0, "Largest gradient norm; 0: no clipping.", "Training", ge=0)
+    batch_size: int = option(4, "Sequences in a micro-batch.", "Training", ge=1)
+    accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)
+    seq_len: int = option(512, "Tokens in a sequence.", "Training", ge=8)
+    max_steps: int | None = option(
+        None, "Optimiser steps. Default: what --max-flops buys, else 200.", "Training", ge=1
+    )
+    decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
+    loss: Literal["numeric", "full"] = option(
+        "numeric",
+        "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",
+        "Training",
+    )
+    validation: bool = option(
+        True, "Skip validation.", "Training", flag="--validation/--no-validation"
+    )
+    validate_every: int | None = option(
+        None, "Steps between validations. Default: a quarter of the run.", "Training", ge=1
+    )
+    validation_series: int = option(
+        16, "Series of the validation part that are scored during training.", "Training", ge=1
+    )
+    patience: int = option(
+        0, "Stop after this many validations without progress; 0: never.", "Training", ge=0
+    )
+    save_every: int = option(
+        50, "Steps between checkpoints to resume from; 0: only at the end.", "Training", ge=0
+    )
+    seed: Seed = option(0, "Seed of initial weights, batches and dropout.", "Training")
+    threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
+    out: Path | None = option(
+        None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output"
+    )
+    overwrite: bool = option(False, "Replace a run that is there.", "Output", flag="--overwrite")
+
+
+    @property
+    def effective_alpha(self) -> float:
+        """alpha, or its default of twice the rank."""
+        return 2.0 * self.rank if self.alpha is None else self.alpha
+
+
+class SweepSettings(TrainSettings):
+    """`lvlora sweep`: an Optuna study under one FLOP budget. Train's settings are the base point."""
+
+    preset: Literal["quick", "coursework"] = option(
+        "quick",
+        "Search space: quick (learning rate and rank), or the seed's own grid (coursework).",
+        "Training",
+    )
+    space: Path | None = option(
+        None, "TOML file with an own search space; see docs/sweep.md.", "Training"
+    )
+    sampler: Literal["grid", "random", "tpe"] = option("grid", "Search method.", "Training")
+    trials: int = option(9, "Trials at most.", "Training", ge=1)
+    study: str = option("sweep", "Name of the study; the same name goes on.", "Output")
+    storage: str | None = option(
+        None, "Optuna storage URL. Default: a journal file in the study's folder.", "Output"
+    )
+    workers: int = option(1, "Processes on this machine.", "Training", ge=1, le=256)
