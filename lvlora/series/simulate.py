@@ -68,10 +68,10 @@ def _self_limited(x: float, y: float, p: Mapping[str, float]) -> tuple[float, fl
 
 
 _CLASSIC: dict[str, tuple[float, float]] = {
-    "alpha": (0.10, 0.31),
+    "alpha": (0.10, 0.30),
     "beta": (0.20, 0.50),
     "conversion": (0.30, 0.70),
-    "gamma": (0.10, 0.31),
+    "gamma": (0.10, 0.30),
 }
 
 SYSTEMS: Mapping[str, System] = {
@@ -82,7 +82,7 @@ SYSTEMS: Mapping[str, System] = {
             "x' = x (alpha - beta y / (1 + h x) - alpha x / K), "
             "y' = y (delta x / (1 + h x) - gamma)",
             _rosenzweig_macarthur,
-            {**_CLASSIC, "K": (4.0, 15.0), "h": (0.06, 0.22)},
+            {**_CLASSIC, "K": (5.0, 15.0), "h": (0.05, 0.20)},
         ),
         System(
             "lotka-volterra",
@@ -94,7 +94,7 @@ SYSTEMS: Mapping[str, System] = {
             "self-limited",
             "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
             _self_limited,
-            {**_CLASSIC, "K": (4.0, 15.0)},
+            {**_CLASSIC, "K": (5.0, 15.0)},
         ),
     )
 }
