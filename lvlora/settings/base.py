@@ -23,7 +23,14 @@ class Settings(BaseModel):
         supports_dry_run: the command can say what it would cost without doing it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # defer_build: twelve models are declared at start-up and one is used
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        defer_build=True,
+    )
 
     supports_dry_run: ClassVar[bool] = False
 
@@ -37,6 +44,7 @@ def option(
     flag: str | None = None,
     short: str | None = None,
     metavar: str | None = None,
+    bare: str | None = None,
     **constraints: Any,
 ) -> Any:
     """A pydantic field that also says how it looks on the command line.
@@ -47,10 +55,11 @@ def option(
             (for example ``--no-validation`` for a field that is true by default).
         short: a one-letter spelling, ``-n``.
         metavar: what stands for the value in the help.
+        bare: the value that is meant when the option stands without one (``--resume``).
         constraints: pydantic's own (ge, gt, le, lt, min_length…).
     """
     extra: dict[str, Any] = {"panel": panel, "argument": argument}
-    for key, value in (("flag", flag), ("short", short), ("metavar", metavar)):
+    for key, value in (("flag", flag), ("short", short), ("metavar", metavar), ("bare", bare)):
         if value is not None:
             extra[key] = value
     return Field(default, description=description, json_schema_extra=extra, **constraints)
