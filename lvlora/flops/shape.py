@@ -1,0 +1,321 @@
+"""The shape of a Llama-like decoder, read from a `config.json` alone.
+
+Knows: which linear layers, norms and biases there are, and how big. Does not know: weights, torch,
+what an operation costs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvlora.errors import ModelError, SettingsError
+
+FAMILIES = ("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3_text")
+ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP_LINEARS = ("gate_proj", "up_proj", "down_proj")
+LINEARS = ATTENTION_LINEARS + MLP_LINEARS
+ALL_LINEAR = "all-linear"
+
+_ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+# a config.json is a few kB and its counts fit easily; anything else is not a config
+_MAX_CONFIG_BYTES = 10_000_000
+_MAX_COUNT = 2**40
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes of a decoder-only transformer with RMSNorm, rotary positions and a gated MLP.
+
+    Attributes:
+        model_type: one of ``FAMILIES``, transformers' own word.
+        hidden, intermediate, layers, vocab: sizes H, I, L, V.
+        heads, kv_heads, head_dim: query heads, key/value heads, size of one head.
+        tied: the output head is the embedding matrix.
+        qkv_bias, o_bias, mlp_bias: linear layers with a bias.
+        qk_norm: queries and keys are normalised per head (Qwen3, Gemma 3).
+        sandwich_norms: a norm after attention and MLP as well (Gemma 2 and 3).
+        unit_offset_norms: norms multiply by (1 + weight), embeddings by sqrt(H) (Gemma).
+        activation: "silu" or "gelu_tanh".
+        attention_softcap, final_softcap: tanh soft-capping of scores and logits (Gemma 2).
+    """
+
+    model_type: str
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    qkv_bias: bool = False
+    o_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    sandwich_norms: bool = False
+    unit_offset_norms: bool = False
+    activation: str = "silu"
+    attention_softcap: bool = False
+    final_softcap: bool = False
+    max_positions: int = 0
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-6
+    bos_id: int | None = None
+    eos_id: int | None = None
+    name: str = ""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], name: str = "") -> ModelShape:
+        """The shape a transformers configuration describes.
+
+        Args:
+            config: the parsed `config.json`; `rope_theta` at top level or in `rope_parameters`.
+            name: what to call the model in messages and tables.
+
+        Raises:
+            ModelError: an unknown family, a missing key, or a value that is no size.
+        """
+        family = config.get("model_type")
+        if family not in FAMILIES:
+            raise ModelError(
+                f"{name or 'config'}: model_type {family!r} is not supported",
+                f"Supported: {', '.join(FAMILIES)}.",
+            )
+        reader = _ConfigReader(config, name or "config")
+        gemma = family.startswith("gemma")
+        hidden, heads = reader.count("hidden_size"), reader.count("num_attention_heads")
+        kv_heads = reader.count("num_key_value_heads", heads if family == "llama" else None)
+        if heads % kv_heads:
+            raise ModelError(
+                f"{reader.name}: {heads} attention heads cannot share {kv_heads} key/value heads",
+                "num_attention_heads must be a multiple of num_key_value_heads.",
+            )
+        attention_bias = bool(config.get("attention_bias", False))
+        head_dim_default = {"qwen3": 128}.get(family, 256 if gemma else hidden // heads)
+        return cls(
+            model_type=family,
+            hidden=hidden,
+            intermediate=reader.count("intermediate_size"),
+            layers=reader.count("num_hidden_layers"),
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=reader.count("head_dim", head_dim_default),
+            vocab=reader.count("vocab_size"),
+            tied=bool(config.get("tie_word_embeddings", gemma)),
+            qkv_bias=family == "qwen2" or attention_bias,
+            o_bias=family != "qwen2" and attention_bias,
+            mlp_bias=family == "llama" and bool(config.get("mlp_bias", False)),
+            qk_norm=family in ("qwen3", "gemma3_text"),
+            sandwich_norms=family in ("gemma2", "gemma3_text"),
+            unit_offset_norms=gemma,
+            activation=reader.activation("gelu_pytorch_tanh" if gemma else "silu"),
+            attention_softcap=reader.softcap("attn_logit_softcapping"),
+            final_softcap=reader.softcap("final_logit_softcapping"),
+            max_positions=reader.count("max_position_embeddings", 0),
+            rope_theta=reader.rope_theta(1e6 if family == "gemma3_text" else 1e4),
+            norm_eps=reader.number("rms_norm_eps", 1e-6),
+            bos_id=reader.token("bos_token_id"),
+            eos_id=reader.token("eos_token_id"),
+            name=name or str(config.get("_name_or_path") or family),
+        )
+
+    @classmethod
+    def from_file(cls, path: Path) -> ModelShape:
+        """The shape described by a `config.json`, or by the one in a model folder.
+
+        Raises:
+            ModelError: the file is missing, not JSON, or not a supported configuration.
+        """
+        file = path / "config.json" if path.is_dir() else path
+        try:
+            if file.stat().st_size > _MAX_CONFIG_BYTES:
+                raise ModelError(f"{file}: too large for a model configuration")
+            config = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelError(
+                f"{file}: {error.strerror or error}",
+                "Give a model folder with a config.json, or a short name such as qwen2.5-0.5b.",
+            ) from None
+        except (ValueError, RecursionError):
+            raise ModelError(f"{file}: not a JSON file") from None
+        if not isinstance(config, dict):
+            raise ModelError(f"{file}: not a model configuration (a JSON object)")
+        return cls.from_config(config, name=str(file.parent if path.is_dir() else file))
+
+    @property
+    def q_width(self) -> int:
+        """Width of all query heads together; not H in Qwen3 and Gemma."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all key (or value) heads together."""
+        return self.kv_heads * self.head_dim
+
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
+        """(in, out) of each linear layer of one transformer layer, in the order they run."""
+        h, i, q, kv = self.hidden, self.intermediate, self.q_width, self.kv_width
+        return {
+            "q_proj": (h, q),
+            "k_proj": (h, kv),
+            "v_proj": (h, kv),
+            "o_proj": (q, h),
+            "gate_proj": (h, i),
+            "up_proj": (h, i),
+            "down_proj": (i, h),
+        }
+
+    def has_bias(self, linear: str) -> bool:
+        """Whether this linear layer of a transformer layer adds a bias."""
+        if linear in MLP_LINEARS:
+            return self.mlp_bias
+        return self.o_bias if linear == "o_proj" else self.qkv_bias
+
+    def parameter_count(self) -> dict[str, int]:
+        """Parameters by part; a tied head has none of its own.
+
+        Returns:
+            embeddings, attention, mlp, norms, head, and their total.
+        """
+        per_layer = {
+            name: n_in * n_out + (n_out if self.has_bias(name) else 0)
+            for name, (n_in, n_out) in self.linear_layers().items()
+        }
+        layer_norms = (4 if self.sandwich_norms else 2) * self.hidden
+        if self.qk_norm:
+            layer_norms += 2 * self.head_dim
+        parts = {
+            "embeddings": self.vocab * self.hidden,
+            "attention": self.layers * sum(per_layer[name] for name in ATTENTION_LINEARS),
+            "mlp": self.layers * sum(per_layer[name] for name in MLP_LINEARS),
+            "norms": self.layers * layer_norms + self.hidden,
+            "head": 0 if self.tied else self.vocab * self.hidden,
+        }
+        return {**parts, "total": sum(parts.values())}
+
+
+def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
+    """The linear layers meant by these names, in the order they run, each once.
+
+    Raises:
+        SettingsError: a name that no layer has.
+    """
+    wanted = set(targets)
+    unknown = sorted(wanted - set(LINEARS) - {ALL_LINEAR})
+    if unknown or not wanted:
+        raise SettingsError(
+            f"targets: no linear layer is called {unknown[0]!r}" if unknown else "targets: empty",
+            f"Choose from {', '.join(LINEARS)}, or {ALL_LINEAR}.",
+        )
+    return LINEARS if ALL_LINEAR in wanted else tuple(n for n in LINEARS if n in wanted)
+
+
+def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...]:
+    """Layer numbers from text such as ``0-5,11``; None means all.
+
+    Raises:
+        SettingsError: not numbers or ranges, or beyond the model's layers.
+    """
+    if text is None:
+        return tuple(range(n_layers))
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            start = int(first)
+            stop = int(last) if dash else start
+        except ValueError:
+            start, stop = 0, -1
+        if not 0 <= start <= stop < n_layers:
+            raise SettingsError(
+                f"layers: {part.strip()!r} is not a layer or a range of layers of this model",
+                f"Layers are numbered 0 to {n_layers - 1}; for example 0-{min(5, n_layers - 1)}.",
+            )
+        chosen.update(range(start, stop + 1))
+    return tuple(sorted(chosen))
+
+
+def lora_parameters(
+    shape: ModelShape, rank: int, targets: Iterable[str], layers: Collection[int] | None = None
+) -> int:
+    """Trainable values of LoRA: r·(in + out) for each target in each chosen layer."""
+    if rank == 0:
+        return 0
+    linears = shape.linear_layers()
+    n_layers = shape.layers if layers is None else len(set(layers))
+    return n_layers * sum(rank * sum(linears[name]) for name in resolve_targets(targets))
+
+
+def head_parameters(shape: ModelShape, train_head: str, alphabet_rows: int) -> int:
+    """Trainable values of the head: none, its alphabet's rows, or all V·H (untied when tied)."""
+    rows = {"none": 0, "numeric": alphabet_rows, "full": shape.vocab}[train_head]
+    return rows * shape.hidden
+
+
+@dataclass(frozen=True)
+class _ConfigReader:
+    """Typed reads from an untrusted configuration."""
+
+    config: Mapping[str, Any]
+    name: str
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.config.get(key)
+        value = default if value is None else value
+        if value is None:
+            raise ModelError(f"{self.name}: {key} is missing")
+        least = 0 if default == 0 else 1
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or not least <= value <= _MAX_COUNT
+        ):
+            raise ModelError(f"{self.name}: {key} is {value!r}, not a positive whole number")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        value = self.config.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ModelError(f"{self.name}: {key} is {value!r}, not a number")
+        return float(value)
+
+    def token(self, key: str) -> int | None:
+        value = self.config.get(key)
+        if isinstance(value, list) and value:
+            value = value[0]
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def softcap(self, key: str) -> bool:
+        family = self.config["model_type"]
+        default = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}[key]
+        return self.config.get(key, default if family == "gemma2" else None) is not None
+
+    def activation(self, default: str) -> str:
+        value = self.config.get("hidden_activation") or self.config.get("hidden_act") or default
+        if value not in _ACTIVATIONS:
+            raise ModelError(
+                f"{self.name}: activation {value!r} is not supported",
+                f"Supported: {', '.join(_ACTIVATIONS)}.",
+            )
+        return _ACTIVATIONS[value]
+
+    def rope_theta(self, default: float) -> float:
+        # transformers 5 nests it, and Gemma 3 once more by kind of layer
+        rope = self.config.get("rope_parameters")
+        if isinstance(rope, Mapping):
+            rope = rope.get("full_attention", rope)
+        theta = rope.get("rope_theta") if isinstance(rope, Mapping) else None
+        theta = self.config.get("rope_theta", default) if theta is None else theta
+        if isinstance(theta, bool) or not isinstance(theta, (int, float)):
+            raise ModelError(f"{self.name}: rope_theta is {theta!r}, not a number")
+        return float(theta)
