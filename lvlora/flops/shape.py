@@ -7,18 +7,17 @@ what an operation costs.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvlora.errors import ModelError, SettingsError
+from lvlora.errors import ModelError
 
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3_text")
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_LINEARS = ("gate_proj", "up_proj", "down_proj")
 LINEARS = ATTENTION_LINEARS + MLP_LINEARS
-ALL_LINEAR = "all-linear"
 
 _ACTIVATIONS = {
     "silu": "silu",
@@ -202,64 +201,6 @@ class ModelShape:
             "head": 0 if self.tied else self.vocab * self.hidden,
         }
         return {**parts, "total": sum(parts.values())}
-
-
-def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
-    """The linear layers meant by these names, in the order they run, each once.
-
-    Raises:
-        SettingsError: a name that no layer has.
-    """
-    wanted = set(targets)
-    unknown = sorted(wanted - set(LINEARS) - {ALL_LINEAR})
-    if unknown or not wanted:
-        raise SettingsError(
-            f"targets: no linear layer is called {unknown[0]!r}" if unknown else "targets: empty",
-            f"Choose from {', '.join(LINEARS)}, or {ALL_LINEAR}.",
-        )
-    return LINEARS if ALL_LINEAR in wanted else tuple(n for n in LINEARS if n in wanted)
-
-
-def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...]:
-    """Layer numbers from text such as ``0-5,11``; None means all.
-
-    Raises:
-        SettingsError: not numbers or ranges, or beyond the model's layers.
-    """
-    if text is None:
-        return tuple(range(n_layers))
-    chosen: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        try:
-            start = int(first)
-            stop = int(last) if dash else start
-        except ValueError:
-            start, stop = 0, -1
-        if not 0 <= start <= stop < n_layers:
-            raise SettingsError(
-                f"layers: {part.strip()!r} is not a layer or a range of layers of this model",
-                f"Layers are numbered 0 to {n_layers - 1}; for example 0-{min(5, n_layers - 1)}.",
-            )
-        chosen.update(range(start, stop + 1))
-    return tuple(sorted(chosen))
-
-
-def lora_parameters(
-    shape: ModelShape, rank: int, targets: Iterable[str], layers: Collection[int] | None = None
-) -> int:
-    """Trainable values of LoRA: r·(in + out) for each target in each chosen layer."""
-    if rank == 0:
-        return 0
-    linears = shape.linear_layers()
-    n_layers = shape.layers if layers is None else len(set(layers))
-    return n_layers * sum(rank * sum(linears[name]) for name in resolve_targets(targets))
-
-
-def head_parameters(shape: ModelShape, train_head: str, alphabet_rows: int) -> int:
-    """Trainable values of the head: none, its alphabet's rows, or all V·H (untied when tied)."""
-    rows = {"none": 0, "numeric": alphabet_rows, "full": shape.vocab}[train_head]
-    return rows * shape.hidden
 
 
 @dataclass(frozen=True)

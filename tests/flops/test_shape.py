@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from lvlora.errors import ModelError, SettingsError
 from lvlora.flops.catalogue import KNOWN_SHAPES, architecture_table, find_shape
-from lvlora.flops.shape import (
-    LINEARS,
-    ModelShape,
+from lvlora.flops.shape import LINEARS, ModelShape
+from lvlora.flops.trainable import (
     head_parameters,
     lora_parameters,
     parse_layers,

@@ -1,0 +1,108 @@
+"""What is trained: LoRA on which linear layers of which transformer layers, and rows of the head.
+
+Knows: names, counts. Does not know: weights, torch, what training costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from lvlora.errors import SettingsError
+from lvlora.flops.shape import LINEARS, ModelShape
+
+ALL_LINEAR = "all-linear"
+
+
+def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
+    """The linear layers meant by these names, in the order they run, each once.
+
+    Raises:
+        SettingsError: a name that no layer has.
+    """
+    wanted = set(targets)
+    unknown = sorted(wanted - set(LINEARS) - {ALL_LINEAR})
+    if unknown or not wanted:
+        raise SettingsError(
+            f"targets: no linear layer is called {unknown[0]!r}" if unknown else "targets: empty",
+            f"Choose from {', '.join(LINEARS)}, or {ALL_LINEAR}.",
+        )
+    return LINEARS if ALL_LINEAR in wanted else tuple(n for n in LINEARS if n in wanted)
+
+
+def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...]:
+    """Layer numbers from text such as ``0-5,11``; None means all.
+
+    Raises:
+        SettingsError: not numbers or ranges, or beyond the model's layers.
+    """
+    if text is None:
+        return tuple(range(n_layers))
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            start = int(first)
+            stop = int(last) if dash else start
+        except ValueError:
+            start, stop = 0, -1
+        if not 0 <= start <= stop < n_layers:
+            raise SettingsError(
+                f"layers: {part.strip()!r} is not a layer or a range of layers of this model",
+                f"Layers are numbered 0 to {n_layers - 1}; for example 0-{min(5, n_layers - 1)}.",
+            )
+        chosen.update(range(start, stop + 1))
+    return tuple(sorted(chosen))
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Which LoRA a model has; ``Lora()`` is none.
+
+    Attributes:
+        rank: r; 0 is the plain model.
+        targets: names of linear layers, in the order they run.
+        layers: transformer layers that have it; None is all.
+    """
+
+    rank: int = 0
+    targets: tuple[str, ...] = ()
+    layers: frozenset[int] | None = None
+
+    @classmethod
+    def of(
+        cls, rank: int, targets: Iterable[str] = (), layers: Collection[int] | None = None
+    ) -> Lora:
+        """A LoRA from user-given names (all-linear included); rank 0 gives none."""
+        if rank == 0:
+            return cls()
+        return cls(rank, resolve_targets(targets), None if layers is None else frozenset(layers))
+
+    def on(self, linear: str, layer: int) -> bool:
+        """Whether this linear layer of this transformer layer has an update."""
+        return self.rank > 0 and linear in self.targets and self.in_layer(layer)
+
+    def in_layer(self, layer: int) -> bool:
+        """Whether this transformer layer has any update."""
+        return self.rank > 0 and (self.layers is None or layer in self.layers)
+
+    def n_layers(self, shape: ModelShape) -> int:
+        """How many of the model's layers have it."""
+        return sum(self.in_layer(layer) for layer in range(shape.layers))
+
+
+def lora_parameters(
+    shape: ModelShape, rank: int, targets: Iterable[str], layers: Collection[int] | None = None
+) -> int:
+    """Trainable values of LoRA: r·(in + out) for each target in each chosen layer."""
+    if rank == 0:
+        return 0
+    linears = shape.linear_layers()
+    n_layers = shape.layers if layers is None else len(set(layers))
+    return n_layers * sum(rank * sum(linears[name]) for name in resolve_targets(targets))
+
+
+def head_parameters(shape: ModelShape, train_head: str, alphabet_rows: int) -> int:
+    """Trainable values of the head: none, its alphabet's rows, or all V·H (untied when tied)."""
+    rows = {"none": 0, "numeric": alphabet_rows, "full": shape.vocab}[train_head]
+    return rows * shape.hidden
