@@ -1,0 +1,99 @@
+"""What FLOPs buy: prices in both conventions, and how many steps or tokens fit into a limit.
+
+Knows: exact integer arithmetic. Does not know: models, files, what was spent so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from lvlora.errors import BudgetError, SettingsError
+
+CONVENTIONS = ("executed", "coursework")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What some work costs, in both conventions; prices add, and multiply with whole numbers."""
+
+    executed: int = 0
+    coursework: int = 0
+
+    def __add__(self, other: Price) -> Price:
+        return Price(self.executed + other.executed, self.coursework + other.coursework)
+
+    def __radd__(self, other: int) -> Price:
+        # so that sum(prices) works
+        return self if other == 0 else NotImplemented
+
+    def __sub__(self, other: Price) -> Price:
+        return Price(self.executed - other.executed, self.coursework - other.coursework)
+
+    def __mul__(self, times: int) -> Price:
+        return Price(self.executed * times, self.coursework * times)
+
+    __rmul__ = __mul__
+
+    def __or__(self, other: Price) -> Price:
+        """The larger of the two, convention by convention."""
+        return Price(max(self.executed, other.executed), max(self.coursework, other.coursework))
+
+    def __and__(self, other: Price) -> Price:
+        """The smaller of the two, convention by convention."""
+        return Price(min(self.executed, other.executed), min(self.coursework, other.coursework))
+
+    def of(self, convention: str) -> int:
+        """The count in ``executed`` or ``coursework``."""
+        return {"executed": self.executed, "coursework": self.coursework}[convention]
+
+
+NOTHING = Price()
+
+
+def parse_flops(text: str) -> int:
+    """An exact count from text such as 1e17, 2.5e15 or 100_000.
+
+    Raises:
+        SettingsError: not a positive whole number.
+    """
+    try:
+        number = Decimal(text.strip().replace("_", ""))
+    except InvalidOperation:
+        raise SettingsError(f"{text!r} is not a number of FLOPs", "For example 1e17.") from None
+    # an exponent like 1e999999999 would be expanded digit by digit
+    if not number.is_finite() or number <= 0 or number.adjusted() > 60:
+        raise SettingsError(f"{text!r} is not a possible number of FLOPs", "For example 1e17.")
+    if number != number.to_integral_value():
+        raise SettingsError(f"{text!r} is not a whole number of FLOPs", "For example 1e17.")
+    return int(number)
+
+
+def steps_that_fit(limit: int, fixed: int, per_step: int) -> int:
+    """The most steps n with ``fixed + n * per_step <= limit``.
+
+    Args:
+        limit: FLOPs that may be spent.
+        fixed: FLOPs spent whatever the number of steps (validation, say).
+        per_step: FLOPs of a step.
+
+    Raises:
+        BudgetError: not even the fixed part fits.
+    """
+    if per_step <= 0:
+        raise ValueError(f"a step that costs {per_step} FLOPs has no limit")
+    if fixed > limit:
+        raise BudgetError(
+            f"{fixed:,} FLOPs are needed before the first step, {limit:,} may be spent",
+            "Raise the limit, or do less beside training (--no-validation).",
+        )
+    return (limit - fixed) // per_step
+
+
+def tokens_that_fit(limit: int, fixed: int, per_step: int, tokens_per_step: int) -> int:
+    """Tokens of the steps that fit; only whole steps are made.
+
+    Raises:
+        BudgetError: not even the fixed part fits.
+    """
+    return steps_that_fit(limit, fixed, per_step) * tokens_per_step

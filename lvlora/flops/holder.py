@@ -1,0 +1,56 @@
+"""Which process holds a reservation, and whether it is still alive.
+
+Knows: process ids and start times on this machine. Does not know: the ledger. A process on another
+machine counts as dead, because nothing here can tell.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from secrets import token_hex
+
+
+def process_id() -> int:
+    """The id of this process; it changes in a child after fork()."""
+    return os.getpid()
+
+
+def this_process() -> str:
+    """A name for this process and this moment: host, process id, its start time, a random part."""
+    pid = process_id()
+    return f"{socket.gethostname()}:{pid}:{_start_time(pid)}:{token_hex(4)}"
+
+
+def process_of(holder: str) -> int:
+    """The process id in such a name; 0 if it has none."""
+    parts = holder.split(":")
+    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
+
+
+def is_another_living_process(holder: str) -> bool:
+    """Whether the process of that name runs on this machine and is not this one."""
+    parts = holder.split(":")
+    pid = process_of(holder)
+    if not pid or parts[0] != socket.gethostname() or pid == process_id():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    # the id may have been given to another process since
+    return _start_time(pid) == parts[2]
+
+
+def _start_time(pid: int) -> str:
+    """Clock ticks after boot at which a process started; empty where /proc does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # the second field is a name in parentheses that may hold spaces; a zombie is not alive
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]

@@ -1,0 +1,139 @@
+"""The SQLite file under the ledger: opening, checking, transactions, and errors in plain words.
+
+Knows: SQLite, processes. Does not know: what the tables mean.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lvlora.errors import DataError, LvloraError
+from lvlora.flops import holder, migrations
+
+_BUSY_SECONDS = 60.0
+
+
+class LedgerFile:
+    """One SQLite file that many processes write to.
+
+    Args:
+        path: the file; made, with its folder, when it is missing.
+
+    Raises:
+        DataError: the file is no ledger, is damaged, or was written by a newer lvlora.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._process = 0
+        self._connection: sqlite3.Connection | None = None
+        self._inherited: sqlite3.Connection | None = None
+        with self.errors():
+            self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the file; the next call opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        self._connection, self._process = db, holder.process_id()
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        if migrations.is_foreign(db):
+            raise DataError(f"{self.path}: a database, but not lvlora's ledger")
+        if migrations.applied(db) > len(migrations.MIGRATIONS):
+            raise DataError(
+                f"{self.path}: written by a newer lvlora", "Upgrade lvlora to read this ledger."
+            )
+        _use_write_ahead_log(db)
+        # a commit must outlive a power failure, or the sum could be too small
+        db.execute("PRAGMA synchronous = FULL")
+        if migrations.applied(db) < len(migrations.MIGRATIONS):
+            db.execute("BEGIN IMMEDIATE")
+            migrations.migrate(db)
+            db.execute("COMMIT")
+
+    def connection(self) -> sqlite3.Connection:
+        """The open connection of this process."""
+        # a connection must be neither used nor closed in a child after fork()
+        if self._connection is not None and self._process != holder.process_id():
+            self._inherited, self._connection = self._connection, None
+        return self._open() if self._connection is None else self._connection
+
+    @contextmanager
+    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """All of it or nothing; IMMEDIATE waits for other writers first."""
+        with self.errors():
+            db = self.connection()
+            db.execute(f"BEGIN {mode}")
+            try:
+                yield db
+            except BaseException:
+                # a full disk may have ended the transaction already
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into ones that name the file and say what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                raise LvloraError(
+                    f"{self.path}: another process has held the ledger for {_BUSY_SECONDS:.0f} s",
+                    "Wait for it, or stop it.",
+                ) from None
+            raise DataError(
+                f"{self.path}: the ledger cannot be used: {error}",
+                "Check the folder's permissions and free space; --runs names another folder.",
+            ) from None
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: not a ledger, or damaged: {error}",
+                "Move the file away to start a new ledger; what it counted is then not counted.",
+            ) from None
+        except OSError as error:
+            raise DataError(f"{self.path}: {error.strerror or error}") from None
+
+
+def _use_write_ahead_log(db: sqlite3.Connection) -> None:
+    # the switch needs the file alone and does not wait for it by itself
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,62 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.errors import BudgetError, SettingsError
+from lvlora.flops.budget import Price, parse_flops, steps_that_fit, tokens_that_fit
+
+counts = st.integers(0, 10**25)
+prices = st.builds(Price, counts, counts)
+
+
+@given(prices, prices, st.integers(0, 10**6))
+def test_prices_add_and_multiply_exactly(a, b, n):
+    assert n * (a + b) == a * n + n * b
+    assert sum([a, b, b]) == a + 2 * b
+    assert (a + b) - b == a
+    for convention in ("executed", "coursework"):
+        x, y = a.of(convention), b.of(convention)
+        assert (a | b).of(convention) == max(x, y)
+        assert (a & b).of(convention) == min(x, y)
+
+
+def test_a_price_has_two_conventions_only():
+    with pytest.raises(KeyError):
+        Price(1, 2).of("profiler")
+
+
+@given(st.integers(0, 10**20), st.integers(0, 10**18), st.integers(1, 10**18))
+def test_the_last_step_fits_and_one_more_does_not(limit, fixed, per_step):
+    if fixed > limit:
+        with pytest.raises(BudgetError):
+            steps_that_fit(limit, fixed, per_step)
+        return
+    steps = steps_that_fit(limit, fixed, per_step)
+    assert fixed + steps * per_step <= limit < fixed + (steps + 1) * per_step
+    assert tokens_that_fit(limit, fixed, per_step, 2048) == 2048 * steps
+
+
+def test_a_free_step_has_no_limit():
+    with pytest.raises(ValueError, match="no limit"):
+        steps_that_fit(10, 0, 0)
+
+
+def test_the_seeds_budget_in_steps():
+    assert steps_that_fit(parse_flops("1e17"), 0, 6_778_055_271_120) == 14_753
+
+
+@pytest.mark.parametrize(
+    ("text", "flops"),
+    [("1e17", 10**17), (" 100_000 ", 100_000), ("2.5e15", 25 * 10**14),
+     ("123456789012345678901", 123456789012345678901)],
+)  # fmt: skip
+def test_counts_are_read_exactly(text, flops):
+    assert parse_flops(text) == flops
+
+
+@pytest.mark.parametrize(
+    "text", ["", "much", "1.5", "-1e3", "0", "nan", "inf", "1e999999999", "1e-3"]
+)
+def test_other_text_is_refused(text):
+    with pytest.raises(SettingsError):
+        parse_flops(text)
