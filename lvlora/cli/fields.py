@@ -1,0 +1,215 @@
+"""Reads a settings model: what each field is called, takes, is limited to and means on a terminal.
+
+Knows: pydantic's field descriptions. Does not know: typer, the values that a user gave.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from lvlora.settings.base import Settings
+
+PANELS = ("Data", "Model", "LoRA", "Training", "Forecast", "Simulation", "Budget", "Output")
+"""Order of the panels in every command's help."""
+
+Kind = Literal["flag", "whole", "number", "text", "path", "list", "choice"]
+
+_METAVARS: dict[Kind, str] = {
+    "flag": "",
+    "whole": "INT",
+    "number": "NUMBER",
+    "text": "TEXT",
+    "path": "PATH",
+    "list": "A,B",
+    "choice": "WORD",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a settings model, as a terminal needs it.
+
+    Attributes:
+        name: the field's name, which is also its TOML key.
+        kind: what its text is read as.
+        choices: the allowed words of a "choice".
+        optional: None is allowed ("not set").
+        default: the default, or None; ``required`` tells a missing default from one of None.
+        bounds: the limits of a number by annotated_types' names: ge, gt, le, lt.
+        declarations: its spellings, as the help shows them (none for an argument).
+        opposite: the spelling of a flag that the help does not show.
+        metavar: what stands for its value.
+        bare: the value meant when the option stands without one.
+    """
+
+    name: str
+    kind: Kind
+    choices: tuple[str, ...]
+    optional: bool
+    required: bool
+    default: Any
+    bounds: dict[str, Any]
+    description: str
+    panel: str
+    argument: bool
+    declarations: tuple[str, ...]
+    opposite: str
+    metavar: str
+    bare: str | None
+
+    @property
+    def label(self) -> str:
+        """How errors name it: the long option, or the argument's metavar."""
+        if self.argument:
+            return self.metavar
+        return self.declarations[0]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"LVLORA_{self.name.upper()}"
+
+    def default_text(self) -> str:
+        """The default as it would be typed; empty where there is none to show."""
+        if self.required or self.default is None or self.kind == "flag":
+            return ""
+        if isinstance(self.default, tuple):
+            return ",".join(
+                f"{part:g}" if isinstance(part, float) else part for part in self.default
+            )
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        return str(self.default)
+
+    def limits_text(self) -> str:
+        """The limits in words: "1 to 4,096", "min 1", "above 0"."""
+        low, high = self.bounds.get("ge"), self.bounds.get("le")
+        if low is not None and high is not None:
+            return f"{_short(low)} to {_short(high)}"
+        words = {"ge": "min", "gt": "above", "le": "max", "lt": "below"}
+        return ", ".join(
+            f"{words[name]} {_short(limit)}"
+            for name, limit in self.bounds.items()
+            # the largest number that fits is a limit of the machine, not news to a reader
+            if not (name in ("lt", "le") and limit >= 2**62)
+        )
+
+
+def read_fields(model: type[Settings]) -> tuple[Field, ...]:
+    """Every field of a model: arguments first, then options by panel in the help's order."""
+    fields = [_read(name, model.model_fields[name]) for name in _names(model)]
+    return tuple(sorted(fields, key=lambda field: (not field.argument, PANELS.index(field.panel))))
+
+
+def _read(name: str, info: FieldInfo) -> Field:
+    extra = info.json_schema_extra
+    if not isinstance(extra, dict) or "panel" not in extra or not info.description:
+        raise TypeError(f"the settings field {name!r} is not made by lvlora.settings.base.option")
+    annotation, optional = _without_none(info.annotation)
+    kind = _kind(annotation)
+    argument = bool(extra["argument"])
+    declarations, opposite = _spellings(name, kind, info.default, extra)
+    metavar = str(extra.get("metavar") or "").strip("[]")
+    if not metavar:
+        metavar = name.upper() if argument else _METAVARS[kind]
+    return Field(
+        name=name,
+        kind=kind,
+        choices=tuple(map(str, get_args(annotation))) if kind == "choice" else (),
+        optional=optional,
+        required=info.is_required(),
+        default=None if info.default is PydanticUndefined else info.default,
+        bounds=dict(_bounds(info.annotation, info.metadata)) if kind in ("whole", "number") else {},
+        description=info.description,
+        panel=str(extra["panel"]),
+        argument=argument,
+        declarations=() if argument else declarations,
+        opposite=opposite,
+        metavar=metavar,
+        bare=None if extra.get("bare") is None else str(extra["bare"]),
+    )
+
+
+def _names(model: type[Settings]) -> list[str]:
+    """Field names, base classes from left to right before a class's own."""
+    names: dict[str, None] = {}
+    for base in model.__bases__:
+        if issubclass(base, Settings):
+            names.update(dict.fromkeys(_names(base)))
+    names.update(
+        dict.fromkeys(name for name in model.model_fields if name in vars(model)["__annotations__"])
+    )
+    return list(names)
+
+
+def _spellings(
+    name: str, kind: Kind, default: object, extra: dict[str, Any]
+) -> tuple[tuple[str, ...], str]:
+    """(what the help shows, the hidden opposite of a flag)."""
+    spelled = str(extra.get("flag") or f"--{name.replace('_', '-')}")
+    short = (str(extra["short"]),) if extra.get("short") else ()
+    if kind != "flag":
+        return (spelled, *short), ""
+    on, _, off = spelled.partition("/")
+    off = off or f"--no-{on.removeprefix('--')}"
+    shown, opposite = (off, on) if default is True else (on, off)
+    return (shown, *short), opposite
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    """(the type itself, None is allowed)."""
+    annotation = _bare_type(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [part for part in get_args(annotation) if part is not type(None)]
+        if len(parts) == 1:
+            return _bare_type(parts[0]), True
+        raise TypeError(f"no option can be made from {annotation}")
+    return annotation, False
+
+
+def _bare_type(annotation: Any) -> Any:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _kind(annotation: Any) -> Kind:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return "choice"
+    if origin is tuple:
+        return "list"
+    kinds: dict[Any, Kind] = {
+        bool: "flag",
+        int: "whole",
+        float: "number",
+        str: "text",
+        Path: "path",
+    }
+    if annotation not in kinds:
+        raise TypeError(f"no option can be made from {annotation}")
+    return kinds[annotation]
+
+
+def _bounds(annotation: Any, metadata: list[Any]) -> Iterator[tuple[str, Any]]:
+    for item in metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if getattr(item, name, None) is not None:
+                yield name, getattr(item, name)
+    if get_origin(annotation) is Annotated:
+        for item in get_args(annotation)[1:]:
+            yield from _bounds(None, item.metadata if isinstance(item, FieldInfo) else [item])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _bounds(part, [])
+
+
+def _short(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"

@@ -1,0 +1,295 @@
+"""Makes a command from a settings model: an option exists and is explained in one place.
+
+Knows: how a field becomes an option, and the options every command has. Does not know: any command.
+
+Every option reaches typer as text, and pydantic alone checks it: so all that is wrong is said at
+once, in the same words for the command line, the environment and the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from lvlora.cli.configuration import as_toml, misspelt_variables, resolve
+from lvlora.cli.context import CommandContext
+from lvlora.cli.fields import Field, read_fields
+from lvlora.cli.output import Output
+from lvlora.errors import SettingsError
+from lvlora.settings.base import Settings
+
+S = TypeVar("S", bound=Settings)
+Completer = Callable[[str], Sequence[str]]
+
+COMMANDS: dict[str, type[Settings]] = {}
+"""Every command's settings, by name: a configuration file may serve several commands."""
+
+GENERAL = "General"
+_ON, _OFF = "on_", "off_"
+_OTHER_VARIABLES = ("config", "debug")
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """An epilog: (command line, what it does) pairs."""
+    shown = "\n".join(
+        f"  [bold]{escape(command)}[/bold]\n      {escape(meaning)}" for command, meaning in lines
+    )
+    return f"[bold]Examples[/bold]\n{shown}"
+
+
+def settings_command(
+    app: typer.Typer,
+    model: type[S],
+    *,
+    name: str,
+    epilog: str,
+    completers: Mapping[str, Completer] | None = None,
+) -> Callable[[Callable[[S, CommandContext], None]], Callable[..., None]]:
+    """Register a function as a command whose options are a model's fields.
+
+    Args:
+        app: the program.
+        model: its fields are the options; see `lvlora.settings.base.option`.
+        name: the command's name, and its table's in a configuration file.
+        epilog: examples, made by `examples`.
+        completers: field name → what a shell may complete, given what was typed.
+    """
+    fields = read_fields(model)
+    COMMANDS[name] = model
+
+    def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            common = {key.removeprefix("common_"): given.pop(key) for key in _common(model)}
+            _call(function, name, model, _flags(fields, given), common)
+
+        parameters = [
+            parameter
+            for field in fields
+            for parameter in _parameters(field, (completers or {}).get(field.name))
+        ]
+        parameters += [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+            )
+            for key, (annotation, default) in _common(model).items()
+        ]
+        command.__name__ = name
+        command.__doc__ = function.__doc__
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(
+            name,
+            cls=_command_class(fields),
+            epilog=f"{epilog}\n\n[dim]Options can also be given as environment variables "
+            f"({_variable_example(fields)}) and in a --config file.[/dim]",
+        )(command)
+        return command
+
+    return decorate
+
+
+def _call(
+    function: Callable[[S, CommandContext], None],
+    name: str,
+    model: type[S],
+    flags: Mapping[str, Any],
+    common: Mapping[str, Any],
+) -> None:
+    verbosity = -1 if common["quiet"] else int(common["verbose"])
+    output = Output(bool(common["json"]), verbosity)
+    print_config = bool(common["print_config"])
+    resolved = resolve(
+        name,
+        model,
+        flags=flags,
+        environment=os.environ,
+        config=common["config"] or os.environ.get("LVLORA_CONFIG") or None,
+        commands=COMMANDS,
+        allow_missing=print_config,
+    )
+    known = {field for settings in COMMANDS.values() for field in settings.model_fields}
+    for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
+        output.note(sentence)
+    if print_config:
+        output.write(as_toml(name, resolved))
+        return
+    context = CommandContext(
+        json=output.json_mode,
+        dry_run=bool(common.get("dry_run")),
+        verbosity=verbosity,
+        debug=bool(common["debug"]) or bool(os.environ.get("LVLORA_DEBUG")),
+        output=output,
+        sources=resolved.sources,
+    )
+    try:
+        function(resolved.settings, context)
+    finally:
+        output.close()
+
+
+def _parameters(field: Field, completer: Completer | None) -> list[inspect.Parameter]:
+    """What typer is told of a field: one parameter, or two for a flag and its hidden opposite."""
+    if field.kind == "flag":
+        shown, hidden = (_ON, _OFF) if field.default is not True else (_OFF, _ON)
+        return [
+            _keyword(f"{shown}{field.name}", bool, False, _option(field, *field.declarations)),
+            _keyword(
+                f"{hidden}{field.name}", bool, False, typer.Option(field.opposite, hidden=True)
+            ),
+        ]
+    complete = completer or (_choices_of(field) if field.choices else None)
+    if field.argument:
+        info = typer.Argument(
+            help=_help(field), show_default=False, metavar=field.metavar, autocompletion=complete
+        )
+    else:
+        info = _option(field, *field.declarations, autocompletion=complete)
+    return [
+        _keyword(field.name, Path if field.argument and field.kind == "path" else str, None, info)
+    ]
+
+
+def _option(field: Field, *declarations: str, **kwargs: Any) -> Any:
+    return typer.Option(
+        *declarations,
+        help=_help(field),
+        show_default=False,
+        metavar=field.metavar,
+        rich_help_panel=field.panel,
+        **kwargs,
+    )
+
+
+def _keyword(name: str, kind: type, default: object, info: Any) -> inspect.Parameter:
+    annotation: Any = kind if default is not None else kind | None
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[annotation, info],
+    )
+
+
+def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Field name → what the command line says about it, None where it says nothing."""
+    flags: dict[str, Any] = {}
+    for field in fields:
+        if field.kind == "flag":
+            on, off = given[f"{_ON}{field.name}"], given[f"{_OFF}{field.name}"]
+            if on and off:
+                both = " or ".join((field.label, field.opposite))
+                raise SettingsError(f"Give either {both}, not both.")
+            flags[field.name] = True if on else False if off else None
+        else:
+            flags[field.name] = given[field.name]
+    return flags
+
+
+def _choices_of(field: Field) -> Completer:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in field.choices if choice.startswith(incomplete)]
+
+    return complete
+
+
+def _help(field: Field) -> str:
+    facts = ["required"] if field.required else []
+    if field.choices:
+        facts.append(", ".join(field.choices))
+    if field.default_text():
+        facts.append(f"default: {field.default_text()}")
+    if field.limits_text():
+        facts.append(field.limits_text())
+    text = escape(field.description)
+    return f"{text} [dim]{escape('[' + '; '.join(facts) + ']')}[/dim]" if facts else text
+
+
+def _common(model: type[Settings]) -> dict[str, tuple[Any, Any]]:
+    """The options every command has: parameter name → (annotation, default)."""
+
+    def option(annotation: Any, *declarations: str, text: str, **kwargs: Any) -> Any:
+        info = typer.Option(*declarations, help=text, rich_help_panel=GENERAL, **kwargs)
+        return Annotated[annotation, info]
+
+    def flag(*declarations: str, text: str) -> tuple[Any, Any]:
+        return option(bool, *declarations, text=text, show_default=False, metavar=""), False
+
+    options = {
+        "common_json": flag("--json", text="Print one JSON object instead of tables."),
+        "common_config": (
+            option(
+                str | None, "--config", "-c", metavar="FILE",
+                text="TOML file with settings; options and environment variables override it.",
+            ),
+            None,
+        ),
+        "common_print_config": flag(
+            "--print-config", text="Print the settings as TOML for --config, and stop."
+        ),
+        "common_quiet": flag("--quiet", "-q", text="No notes, hints and progress."),
+        "common_verbose": (
+            option(
+                int, "--verbose", "-v", count=True, metavar="", show_default=False,
+                text="Say more.",
+            ),
+            0,
+        ),
+        "common_debug": flag("--debug", text="Show the traceback of an error."),
+    }  # fmt: skip
+    if model.supports_dry_run:
+        text = "Say what it would cost (FLOPs, memory, time) and stop."
+        return {"common_dry_run": flag("--dry-run", text=text), **options}
+    return options
+
+
+def _variable_example(fields: Sequence[Field]) -> str:
+    spoken = [field for field in fields if field.default_text() and not field.argument]
+    shown = next((field for field in spoken if field.panel != "Data"), spoken[0])
+    return f"{shown.variable}={shown.default_text()}"
+
+
+def _command_class(fields: Sequence[Field]) -> type[TyperCommand]:
+    """A typer command that knows bare options and required arguments.
+
+    Typer itself must not require an argument: the environment or a file may give it.
+    """
+    bare = {
+        declaration: field.bare
+        for field in fields
+        if field.bare is not None
+        for declaration in field.declarations
+    }
+    required = {f"[{field.metavar}]": field.metavar for field in fields if field.required}
+
+    class SettingsCommand(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            return super().parse_args(ctx, _with_bare_values(args, bare))
+
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:
+            return [required.get(piece, piece) for piece in super().collect_usage_pieces(ctx)]
+
+        def get_help_option(self, ctx: Any) -> Any:
+            option = super().get_help_option(ctx)
+            if option is not None:
+                option.rich_help_panel, option.metavar = GENERAL, ""
+            return option
+
+    return SettingsCommand
+
+
+def _with_bare_values(args: Sequence[str], bare: Mapping[str, str | None]) -> list[str]:
+    """``--resume --rank 4`` → ``--resume=latest --rank 4``."""
+    whole: list[str] = []
+    for index, arg in enumerate(args):
+        if arg == "--":
+            return whole + list(args[index:])
+        follows = args[index + 1] if index + 1 < len(args) else "-"
+        whole.append(f"{arg}={bare[arg]}" if arg in bare and follows.startswith("-") else arg)
+    return whole

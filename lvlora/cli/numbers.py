@@ -1,0 +1,117 @@
+"""Numbers as people read them, and a line of blocks for a curve.
+
+Knows: rounding, units, blocks. Does not know: terminals, what a number means.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII_BLOCKS = "_.-~=+*#"
+_SI = ("", "k", "M", "G", "T", "P", "E", "Z")
+
+
+def count(number: int) -> str:
+    """A whole number with thousands set apart: 540,672."""
+    return f"{number:,}"
+
+
+def si(number: float, unit: str = "") -> str:
+    """Three significant digits and a prefix: 540672 → "541 k", 0.5 → "0.5"."""
+    if not math.isfinite(number):
+        return plain(number)
+    scaled, power = float(number), 0
+    while abs(float(f"{scaled:.3g}")) >= 1000 and power + 1 < len(_SI):
+        scaled, power = scaled / 1000, power + 1
+    return f"{scaled:.3g} {_SI[power]}{unit}".rstrip()
+
+
+def flops(number: float) -> str:
+    """FLOPs as a budget is written: 1.23e17; small counts in full."""
+    if abs(number) < 1e6:
+        return f"{number:,.0f}"
+    mantissa, _, exponent = f"{number:.2e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def plain(number: float | None, digits: int = 4) -> str:
+    """A measured number with so many significant digits; "–" where there is none (NaN, None)."""
+    if number is None or math.isnan(number):
+        return "–"
+    if math.isinf(number):
+        return "inf" if number > 0 else "-inf"
+    size = abs(number)
+    if size != 0 and (size < 1e-4 or size >= 1e7):
+        return f"{number:.{digits - 1}e}"
+    # where the first digit stands: 0 for 1.23, -2 for 0.0123
+    leading = math.floor(math.log10(size)) if size else 0
+    return f"{number:,.{max(0, digits - 1 - leading)}f}"
+
+
+def share(fraction: float) -> str:
+    """A part of the whole in percent: 27.6 %."""
+    percent = 100 * fraction
+    if percent != 0 and abs(percent) < 0.1:
+        return f"{percent:.2g} %"
+    return f"{percent:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """2.3 s, 1 min 20 s, 3 h 5 min, 2 d 4 h."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    for size, unit, below, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // below} {lesser}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes with a decimal prefix: 988 MB."""
+    text = si(n_bytes)
+    return f"{text}B" if text[-1].isalpha() else f"{text} B"
+
+
+def sparkline(values: Sequence[float], width: int = 40, ascii_only: bool = False) -> str:
+    """One line of blocks: the lowest value is the lowest block, a missing one is a space.
+
+    Args:
+        values: the curve; more than ``width`` values are averaged into ``width`` bins.
+        width: characters at most.
+        ascii_only: use characters that every terminal can show.
+    """
+    blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
+    binned = _binned(list(values), width)
+    finite = [value for value in binned if math.isfinite(value)]
+    if not finite:
+        return " " * len(binned)
+    low, high = min(finite), max(finite)
+    spread = high - low
+
+    def block(value: float) -> str:
+        if not math.isfinite(value):
+            return " "
+        # halves first: the spread of two huge numbers may be beyond a float
+        place = 0.5 if spread == 0 else (value / 2 - low / 2) / (high / 2 - low / 2)
+        return blocks[min(int(place * len(blocks)), len(blocks) - 1)]
+
+    return "".join(block(value) for value in binned)
+
+
+def _binned(values: list[float], width: int) -> list[float]:
+    if len(values) <= width:
+        return values
+    edges = [round(i * len(values) / width) for i in range(width + 1)]
+    bins = []
+    for start, stop in itertools.pairwise(edges):
+        finite = [value for value in values[start:stop] if math.isfinite(value)]
+        bins.append(sum(value / len(finite) for value in finite) if finite else math.nan)
+    return bins

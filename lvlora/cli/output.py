@@ -1,0 +1,285 @@
+"""The one sink: results go to stdout, everything said about them goes to stderr.
+
+Knows: streams, terminals, JSON, tables. Does not know: what is being said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+from typing import IO, Any, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lvlora.cli.numbers import sparkline
+
+SCHEMA_VERSION = 1
+
+_GAP = 3  # between two columns of a table
+
+_PIPE_WIDTH = 100_000
+"""No line of a table breaks where no terminal shows it."""
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-_])")
+
+
+def printable(text: object, keep_lines: bool = False) -> str:
+    """The text without escape sequences, control and direction characters.
+
+    A name from a file must not be able to move the cursor or to recolour a terminal.
+    """
+    plain = _ESCAPES.sub("", str(text))
+    kept = ("\n",) if keep_lines else ()
+    spaced = "".join(" " if c in "\t\r\n" and c not in kept else c for c in plain)
+    return "".join(
+        c for c in spaced if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
+    )
+
+
+def jsonable(value: object) -> Any:
+    """The value in JSON's types: NaN and infinities are null, paths are text, arrays are lists."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [
+            jsonable(item)
+            for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)
+        ]
+    for method in ("tolist", "model_dump"):  # numpy's and torch's arrays and scalars; pydantic
+        if hasattr(value, method):
+            return jsonable(getattr(value, method)())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class Output:
+    """Where a command speaks.
+
+    Args:
+        json_mode: stdout gets exactly one JSON object, and no tables.
+        verbosity: -1 silences notes and hints, 1 shows details.
+    """
+
+    def __init__(self, json_mode: bool = False, verbosity: int = 0) -> None:
+        self.json_mode = json_mode
+        self.verbosity = verbosity
+        self._stdout = sys.stdout
+        self._stderr = sys.stderr
+        self._closers: list[Callable[[], None]] = []
+        self._reported = False
+        self.console = console_for(self._stdout)
+        self.messages = console_for(self._stderr)
+
+    @property
+    def ascii_only(self) -> bool:
+        """Stdout cannot show blocks and curves."""
+        return not _can_encode(self._stdout, "▁█–…")
+
+    def report(self, payload: Mapping[str, object], human: Callable[[], None]) -> None:
+        """The result of a command: the payload as JSON, or what ``human`` prints.
+
+        ``schema_version`` is added. A command reports once.
+        """
+        if self._reported:
+            raise RuntimeError("a command reports once")
+        self._reported = True
+        if not self.json_mode:
+            human()
+            return
+        whole = {"schema_version": SCHEMA_VERSION, **payload}
+        self.write(json.dumps(jsonable(whole), indent=2, allow_nan=False) + "\n")
+
+    def write(self, text: str) -> None:
+        """Text for stdout, exactly as it is (CSV, JSON)."""
+        with self._unbroken():
+            self._stdout.write(text)
+            self._stdout.flush()
+
+    def line(self, text: str = "") -> None:
+        """One line of a human report; nothing in JSON mode."""
+        if not self.json_mode:
+            self.write(f"{text}\n")
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        title: str = "",
+        bold: Sequence[int] = (),
+    ) -> None:
+        """A table for people; nothing in JSON mode.
+
+        A column whose cells are all numbers is set to the right. A table wider than the terminal
+        is cut between columns into several, each with the first column, so that no number breaks.
+
+        Args:
+            columns: the heads.
+            rows: the cells; None is shown as a dash.
+            title: a line above.
+            bold: indexes of rows to set off.
+        """
+        if self.json_mode:
+            return
+        dash = "-" if self.ascii_only else "–"
+        cells = [[dash if c is None else printable(c) for c in row] for row in rows]
+        heads = [printable(head) for head in columns]
+        if title:
+            self._print(Text(printable(title), style="bold"))
+        for chosen in self._fitting(heads, cells):
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+            for index in chosen:
+                numeric = index > 0 and _all_numbers([row[index] for row in cells])
+                table.add_column(
+                    Text(heads[index]),
+                    justify="right" if numeric else "left",
+                    no_wrap=numeric,
+                    overflow="fold",
+                )
+            for number, row in enumerate(cells):
+                table.add_row(
+                    *(Text(row[index]) for index in chosen),
+                    style="bold" if number in bold else None,
+                )
+            self._print(table)
+            self.line()
+
+    def curve(self, values: Sequence[float], width: int = 40) -> str:
+        """A sparkline in characters that stdout can show."""
+        return sparkline(values, width, self.ascii_only)
+
+    def note(self, message: str) -> None:
+        """Something worth knowing."""
+        if self.verbosity >= 0:
+            self._say(message)
+
+    def detail(self, message: str) -> None:
+        """Something worth knowing for those who asked (-v)."""
+        if self.verbosity >= 1:
+            self._say(message, "dim")
+
+    def warning(self, message: str) -> None:
+        """Something that may be wrong; --quiet does not hide it."""
+        self._say(f"Warning: {message}", "yellow")
+
+    def hint(self, message: str) -> None:
+        """What to do next."""
+        if self.verbosity >= 0:
+            self._say(message, "cyan")
+
+    def error(self, message: str, hint: str = "") -> None:
+        """What went wrong, and what to do."""
+        self._say(f"Error: {message}", "red")
+        if hint:
+            self._say(f"Hint: {hint}", "cyan")
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Call this when the command ends, however it ends (live displays)."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        """End what is still drawn."""
+        while self._closers:
+            self._closers.pop()()
+
+    def _say(self, message: str, style: str = "") -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.messages.print(
+                Text(printable(message, keep_lines=True), style=style), soft_wrap=True
+            )
+
+    def _print(self, renderable: Table | Text) -> None:
+        with self._unbroken():
+            self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
+            self._stdout.flush()
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Any:
+        """A reader that goes away (``| head``) ends the printing, not the work."""
+        try:
+            yield
+        except BrokenPipeError:
+            silence(self._stdout)
+
+    def _fitting(self, heads: list[str], cells: list[list[str]]) -> list[list[int]]:
+        """Which columns go into which piece of a table."""
+        widths = [
+            max(Text(text).cell_len for text in (head, *(row[i] for row in cells)))
+            for i, head in enumerate(heads)
+        ]
+        # a first column of words may fold down to half of the line
+        room, first = self.console.width, min(widths[0], self.console.width // 2)
+        pieces: list[list[int]] = [[0]]
+        used = first
+        for index in range(1, len(heads)):
+            width = min(widths[index], room - first - _GAP) + _GAP
+            if used + width > room and len(pieces[-1]) > 1:
+                pieces.append([0])
+                used = first
+            pieces[-1].append(index)
+            used += width
+        return pieces
+
+
+def console_for(stream: TextIO) -> Console:
+    """A rich console that does what a pipe, NO_COLOR and TERM=dumb ask for."""
+    terminal = is_terminal(stream)
+    return Console(
+        file=stream,
+        force_terminal=None if terminal or os.environ.get("FORCE_COLOR") else False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if terminal or os.environ.get("COLUMNS") else _PIPE_WIDTH,
+    )
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """The stream is shown on a terminal that understands at least colours and cursor moves."""
+    try:
+        return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    except ValueError:  # closed
+        return False
+
+
+def silence(stream: TextIO) -> None:
+    """Let everything still to be written to a broken pipe go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
+
+
+def _can_encode(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( [%a-zA-Zµ/]{1,8})?|[-+]?inf|nan|[-–]|")
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    return any(cell[:1].isdigit() or cell[1:2].isdigit() for cell in cells) and all(
+        _NUMBER.fullmatch(cell) for cell in cells
+    )
