@@ -1,0 +1,111 @@
+"""A key/value cache whose rows have lengths of their own and can be taken back.
+
+Knows: transformers' Cache interface. Does not know: sampling, numbers.
+
+Histories of different lengths begin at position 0 each; a row's tail beyond its length is masked,
+not removed, so taking a token back costs nothing. The buffers grow in blocks and attention runs
+over whole blocks: a slice of a larger buffer would be copied before every product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+BLOCK = 128
+
+
+class _Rows(CacheLayerMixin):
+    """One layer's buffers, (rows, kv heads, capacity, head dim)."""
+
+    def __init__(self, owner: RowCache) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        rows, heads, _, dim = key_states.shape
+        self.keys = key_states.new_zeros(rows, heads, self.owner.capacity, dim)
+        self.values = torch.zeros_like(self.keys)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            width = key_states.shape[2]
+            self.keys[:, :, :width] = key_states
+            self.values[:, :, :width] = value_states
+            return key_states, value_states  # a prefill attends to itself alone
+        for buffer, new in ((self.keys, key_states), (self.values, value_states)):
+            buffer[self.owner.row_index, :, self.owner.write_at] = new.transpose(1, 2)
+        return self.keys, self.values
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class RowCache(Cache):  # type: ignore[misc]
+    """The cache of all layers.
+
+    Attributes:
+        lengths: (rows,) tokens that count in each row.
+        capacity: positions that the buffers hold.
+    """
+
+    def __init__(self, n_layers: int, capacity: int, device: torch.device) -> None:
+        self.capacity = _blocks(capacity)
+        self.device = device
+        self.lengths = torch.zeros(0, dtype=torch.long, device=device)
+        self.write_at = self.row_index = torch.zeros(0, 0, dtype=torch.long, device=device)
+        super().__init__(layers=[_Rows(self) for _ in range(n_layers)])
+
+    def began(self, lengths: Tensor) -> None:
+        """After a prefill: how many tokens of each row are real."""
+        self.lengths = lengths.to(self.device)
+
+    def repeat(self, rows: Tensor) -> None:
+        """Rows of the new cache, as indices of rows of this one."""
+        self.lengths = self.lengths[rows]
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+    def prepare(self, width: int) -> tuple[Tensor, Tensor]:
+        """Before a call with ``width`` new tokens a row.
+
+        Returns:
+            position ids (rows, width), and the mask (rows, 1, width, capacity) of what each new
+            token may attend to.
+        """
+        needed = int(self.lengths.max()) + width
+        if needed > self.capacity:
+            self._grow(_blocks(needed))
+        offsets = torch.arange(width, device=self.device)
+        self.write_at = self.lengths[:, None] + offsets
+        self.row_index = torch.arange(len(self.lengths), device=self.device)[:, None]
+        places = torch.arange(self.capacity, device=self.device)
+        return self.write_at, (places <= self.write_at[:, :, None])[:, None]
+
+    def keep(self, counts: Tensor) -> None:
+        """After a call: how many of the new tokens of each row stay."""
+        self.lengths = self.lengths + counts.to(self.device)
+
+    def _grow(self, capacity: int) -> None:
+        more = capacity - self.capacity
+        for layer in self.layers:
+            layer.keys = torch.nn.functional.pad(layer.keys, (0, 0, 0, more))
+            layer.values = torch.nn.functional.pad(layer.values, (0, 0, 0, more))
+        self.capacity = capacity
+
+
+def _blocks(n: int) -> int:
+    return -(-n // BLOCK) * BLOCK

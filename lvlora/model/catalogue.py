@@ -1,0 +1,144 @@
+"""What ``--model`` means: bundled, short names, hub ids, folders, .gguf files, auto.
+
+Knows: names and paths. Does not know: weights; imports no torch, so that the light commands can
+resolve a model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lvlora.errors import ModelError, SettingsError
+
+SHORT_NAMES = {
+    "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
+    "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B-Instruct",
+    "qwen2.5-3b": "Qwen/Qwen2.5-3B-Instruct",
+    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
+    "qwen3-1.7b": "Qwen/Qwen3-1.7B",
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "smollm2-360m": "HuggingFaceTB/SmolLM2-360M-Instruct",
+    "gemma3-270m": "google/gemma-3-270m-it",
+}
+"""Short names of hub models that write one token per digit."""
+
+DEFAULT_HUB_MODEL = SHORT_NAMES["qwen2.5-0.5b"]
+BUNDLED = Path(__file__).parent / "bundled"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A base model that has been found, not loaded.
+
+    Attributes:
+        kind: where it comes from.
+        name: what to call it, and what to write as a peft base model name.
+        location: a folder, a .gguf file, or a hub id.
+        revision: of a hub model.
+        note: what ``auto`` chose and how to get the other, for stderr.
+    """
+
+    kind: Literal["bundled", "hub", "folder", "gguf"]
+    name: str
+    location: str
+    revision: str | None = None
+    note: str = ""
+
+
+def resolve(model: str, revision: str | None = None) -> ModelSource:
+    """Find what ``--model`` names; nothing is loaded or downloaded.
+
+    Raises:
+        ModelError: there is no such model.
+        SettingsError: a revision for something that has none.
+    """
+    source = _resolve(model, revision)
+    if revision is not None and source.kind != "hub":
+        raise SettingsError(
+            f"--revision {revision}: {source.name} is not a hub model", "Leave --revision out."
+        )
+    return source
+
+
+def _resolve(model: str, revision: str | None) -> ModelSource:
+    if model == "auto":
+        return _auto(revision)
+    if model == "bundled":
+        return ModelSource("bundled", "lvlora-bundled", str(BUNDLED))
+    if model.lower() in SHORT_NAMES:
+        hub_id = SHORT_NAMES[model.lower()]
+        return ModelSource("hub", hub_id, hub_id, revision)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"{model}: the folder has no config.json",
+                "A model folder holds config.json, *.safetensors and tokenizer.json.",
+            )
+        return ModelSource("folder", path.resolve().name, str(path))
+    if path.is_file():
+        if path.suffix.lower() != ".gguf":
+            raise ModelError(f"{model}: not a model file", "Give a .gguf file or a model folder.")
+        return ModelSource("gguf", path.stem, str(path))
+    looks_like_path = model.startswith((".", "/", "~")) or model.lower().endswith(".gguf")
+    if not looks_like_path and _HUB_ID.fullmatch(model):
+        return ModelSource("hub", model, model, revision)
+    known = ["auto", "bundled", *SHORT_NAMES]
+    close = difflib.get_close_matches(model.lower(), known, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise ModelError(
+        f"--model {model}: no such file or folder, and no model that lvlora knows by that name",
+        f"{hint}Known names: {', '.join(known)}; or a hub id (owner/name), a folder, a .gguf file.",
+    )
+
+
+def _auto(revision: str | None) -> ModelSource:
+    if cached_snapshot(DEFAULT_HUB_MODEL, revision) is not None:
+        note = f"Using {DEFAULT_HUB_MODEL} from the local hub cache (--model bundled is smaller)."
+        return ModelSource("hub", DEFAULT_HUB_MODEL, DEFAULT_HUB_MODEL, revision, note)
+    if revision is not None:
+        raise SettingsError(
+            f"--revision {revision}: {DEFAULT_HUB_MODEL} is not in the local hub cache at it",
+            "Add --model qwen2.5-0.5b to download it.",
+        )
+    note = (
+        "Using the bundled model; --model qwen2.5-0.5b takes Qwen2.5-0.5B-Instruct "
+        "(about 1 GB from the hub, once)."
+    )
+    return ModelSource("bundled", "lvlora-bundled", str(BUNDLED), None, note)
+
+
+def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
+    """The folder of a hub model in the local cache with config and weights, or None; offline."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(hub_id, "config.json", revision=revision or "main")
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if any(folder.glob("*.safetensors")) else None
+
+
+def read_config(source: ModelSource) -> dict[str, Any] | None:
+    """The model's config.json where it can be read without loading weights, else None."""
+    folder = Path(source.location)
+    if source.kind == "hub":
+        snapshot = cached_snapshot(source.location, source.revision)
+        if snapshot is None:
+            return None
+        folder = snapshot
+    if source.kind == "gguf":
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / 'config.json'}: cannot be read as JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / 'config.json'}: is not a JSON object")
+    return config

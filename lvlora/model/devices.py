@@ -1,0 +1,78 @@
+"""Where to compute and how precisely: devices, dtypes, threads.
+
+Knows: what this machine does well. Does not know: models.
+
+Frozen weights are kept in bfloat16 only where the processor multiplies it natively (avx512_bf16,
+AMX, any recent GPU): elsewhere bfloat16 products are tens to hundreds of times slower than float32.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+
+import torch
+
+from lvlora.errors import SettingsError
+
+_PROBE_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A device and the dtype of the frozen weights, with the reason for people."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+def _product_seconds(dtype: torch.dtype) -> float:
+    """Best of five products of two square matrices on the CPU."""
+    a = torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):  # the first one also warms up
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+@functools.cache
+def probe_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 at least as fast as float32 (timed once a process)."""
+    return _product_seconds(torch.bfloat16) <= _product_seconds(torch.float32)
+
+
+def choose(device: str = "auto", dtype: str = "auto") -> Placement:
+    """Resolve ``--device`` and ``--dtype``.
+
+    Raises:
+        SettingsError: the device asked for is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda: PyTorch finds no CUDA GPU", "Use --device cpu.")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError("--device mps: PyTorch finds no Apple GPU", "Use --device cpu.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
+    if dtype != "auto":
+        return Placement(place, getattr(torch, dtype), f"{dtype} as asked")
+    if device == "cpu":
+        native = probe_bfloat16()
+        chosen = torch.bfloat16 if native else torch.float32
+        return Placement(
+            place, chosen, "bfloat16 is native here" if native else "bfloat16 is slow on this CPU"
+        )
+    if device == "cuda" and not torch.cuda.is_bf16_supported():
+        return Placement(place, torch.float32, "this GPU has no bfloat16")
+    return Placement(place, torch.bfloat16, f"{device} computes in bfloat16")
+
+
+def set_threads(threads: int | None) -> int:
+    """Use this many CPU threads (None: as PyTorch chose); returns the number in use."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()

@@ -1,0 +1,197 @@
+"""Loading a base model through transformers: hub, folder, GGUF or bundled.
+
+Knows: weights, tokenizers, dtypes, hashes. Does not know: training, forecasting.
+
+Nothing from outside is executed: safetensors and GGUF only, never pickles or remote code. Nothing
+is downloaded unless a hub model was named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lvlora.errors import ModelError, SettingsError
+from lvlora.flops.shape import ModelShape
+from lvlora.model import attention
+from lvlora.model.catalogue import ModelSource, cached_snapshot
+from lvlora.model.devices import Placement
+from lvlora.text.alphabet import TokenAlphabet
+
+
+@dataclass
+class BaseModel:
+    """A loaded causal language model and what lvlora must know of it.
+
+    Attributes:
+        name: for people and adapter files.
+        module: transformers' model, in eval mode, frozen.
+        tokenizer: transformers' tokenizer.
+        alphabet: where the numeric symbols are in its vocabulary.
+        shape: for FLOP prices.
+        sha256: of the weight files (a run refuses another base than its own).
+        placement: device and dtype, with the reason.
+    """
+
+    name: str
+    module: nn.Module
+    tokenizer: Any
+    alphabet: TokenAlphabet
+    shape: ModelShape
+    sha256: str
+    placement: Placement
+
+    @property
+    def max_positions(self) -> int:
+        """Tokens that the model can attend to."""
+        return int(self.module.config.max_position_embeddings)
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """Only the tokenizer; ModelError if it can't be had."""
+    from transformers import AutoTokenizer
+
+    with _quiet(), _model_errors(source):
+        return AutoTokenizer.from_pretrained(*_where(source), **_keywords(source))
+
+
+def load(source: ModelSource, placement: Placement) -> BaseModel:
+    """Load weights and tokenizer, check the alphabet, freeze everything.
+
+    Raises:
+        ModelError: missing, broken or unsuitable model; SettingsError: a missing extra.
+    """
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(source)
+    alphabet = alphabet_of(tokenizer, source.name)
+    with _quiet(), _model_errors(source):
+        module = AutoModelForCausalLM.from_pretrained(
+            *_where(source),
+            dtype=placement.dtype,
+            attn_implementation=attention.register(),
+            use_safetensors=None if source.kind == "gguf" else True,
+            **_keywords(source),
+        )
+    module.requires_grad_(False)
+    module.eval()
+    module.to(placement.device)
+    # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
+    return BaseModel(
+        name=source.name,
+        module=module,
+        tokenizer=tokenizer,
+        alphabet=alphabet,
+        shape=ModelShape.from_config(module.config.to_dict(), name=source.name),
+        sha256=weights_sha256(source),
+        placement=placement,
+    )
+
+
+def alphabet_of(tokenizer: Any, name: str) -> TokenAlphabet:
+    """The alphabet in a transformers tokenizer's vocabulary, with its start token if it has one."""
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    return TokenAlphabet.from_tokenizer(encode, tokenizer.bos_token_id, name)
+
+
+def weights_sha256(source: ModelSource) -> str:
+    """SHA-256 over the weight files' bytes, in name order."""
+    path = Path(source.location)
+    if source.kind == "hub":
+        snapshot = cached_snapshot(source.location, source.revision)
+        if snapshot is None:
+            return ""
+        path = snapshot
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _where(source: ModelSource) -> tuple[str]:
+    path = Path(source.location)
+    return (str(path.parent or "."),) if source.kind == "gguf" else (source.location,)
+
+
+def _keywords(source: ModelSource) -> dict[str, Any]:
+    keywords: dict[str, Any] = {"trust_remote_code": False}
+    if source.kind == "gguf":
+        keywords["gguf_file"] = Path(source.location).name
+    elif source.kind == "hub":
+        if source.revision:
+            keywords["revision"] = source.revision
+        if cached_snapshot(source.location, source.revision) is not None:
+            keywords["local_files_only"] = True  # what is there needs no network
+    else:
+        keywords["local_files_only"] = True
+    return keywords
+
+
+@contextlib.contextmanager
+def _model_errors(source: ModelSource) -> Iterator[None]:
+    """transformers' many exceptions as one sentence and a hint."""
+    if source.kind == "gguf":
+        try:
+            import gguf  # noqa: F401
+        except ImportError:
+            raise SettingsError(
+                "reading a .gguf file needs the gguf package", "pip install 'lvlora[gguf]'"
+            ) from None
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        hint = {
+            "hub": "Check the name and the network, or set HF_HOME to a cache that has it; "
+            "--model bundled needs neither.",
+            "gguf": "Is the file complete? Llama, Qwen2, Qwen3 and Gemma files can be read.",
+        }.get(source.kind, "The folder needs config.json, *.safetensors and tokenizer.json.")
+        raise ModelError(f"{source.location}: the model cannot be loaded: {first}", hint) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' notes and progress bars away from our stderr."""
+    from transformers.utils import logging as hf_logging
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    level = hf_logging.get_verbosity()
+    bars = hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def read_safetensors(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file; ModelError naming the file if it is broken."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path), device=str(device))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: is not a readable safetensors file ({error})") from None

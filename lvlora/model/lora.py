@@ -1,0 +1,213 @@
+"""LoRA: h = W0 x + (alpha / r) B A x, in one screen (Hu et al. 2021, arXiv:2106.09685).
+
+Knows: linear layers and their low-rank updates. Does not know: optimisers, files.
+
+W0 is frozen in its own dtype; A (r, in) and B (out, r) are float32 and cast to the input's dtype
+for the products. A begins Kaiming-uniform, B zero, so that the update begins at zero.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lvlora.errors import SettingsError
+
+_LAYER = re.compile(r"\blayers\.(\d+)\.")
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer with a low-rank update.
+
+    Attributes:
+        base: the frozen nn.Linear.
+        lora_a: (r, in) float32; lora_b: (out, r) float32.
+        scaling: alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv:2312.03732).
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, scaling: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.rank = rank
+        self.scaling = scaling
+        device = base.weight.device
+        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, device=device))
+        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    @classmethod
+    def from_base(
+        cls, base: nn.Linear, rank: int, scaling: float, dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> LoraLinear:  # fmt: skip
+        """Wrap a linear layer; A is drawn from ``generator`` on the CPU, the same on any device."""
+        layer = cls(base, rank, scaling, dropout)
+        a = torch.empty(rank, base.in_features)
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
+        with torch.no_grad():
+            layer.lora_a.copy_(a)
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) to (…, out)."""
+        a = self.lora_a.to(x.dtype)
+        b = self.lora_b.to(x.dtype)
+        low = nn.functional.linear(self.dropout(x), a)  # (…, r)
+        return torch.add(self.base(x), nn.functional.linear(low, b), alpha=self.scaling)
+
+    def delta(self) -> Tensor:
+        """The update (alpha / r) B A as one (out, in) float32 matrix."""
+        return self.scaling * (self.lora_b.detach().float() @ self.lora_a.detach().float())
+
+
+@dataclass(frozen=True)
+class LoraPlan:
+    """Which layers get which update.
+
+    Attributes:
+        rank, alpha, dropout, rslora: as in the settings.
+        targets: names of linear layers (`q_proj`), or `all-linear`.
+        layers: only these transformer layers; None is all.
+        rank_pattern, alpha_pattern: other ranks and alphas by module-name suffix or regex (PEFT's).
+        target_regex: PEFT's single-string targets: a full match of the module name.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    layers: tuple[int, ...] | None = None
+    dropout: float = 0.0
+    rslora: bool = False
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    target_regex: str | None = None
+
+    def rank_of(self, name: str) -> int:
+        """The rank at a module name, PEFT's pattern rule."""
+        return next((r for p, r in self.rank_pattern.items() if _matches(p, name)), self.rank)
+
+    def scaling_of(self, name: str) -> float:
+        """alpha/r (or alpha/sqrt r) at a module name."""
+        alpha = next((a for p, a in self.alpha_pattern.items() if _matches(p, name)), self.alpha)
+        rank = self.rank_of(name)
+        return alpha / (math.sqrt(rank) if self.rslora else rank)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.match(rf"(.*\.)?({pattern})$", name) is not None
+
+
+def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...] | None:
+    """ "0-5,11" to (0, 1, 2, 3, 4, 5, 11); SettingsError outside 0…n_layers-1."""
+    if text is None:
+        return None
+    chosen: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        if not match:
+            raise SettingsError(
+                f"--layers {text}: {part!r} is not a layer or a range", "Example: --layers 0-5,11"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last or last >= n_layers:
+            raise SettingsError(f"--layers {text}: the model has layers 0 to {n_layers - 1}")
+        chosen.update(range(first, last + 1))
+    return tuple(sorted(chosen))
+
+
+def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
+    """Full names of the linear layers that the plan names, in model order.
+
+    Raises:
+        SettingsError: a target matches no linear layer.
+    """
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    linears = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
+
+    def in_layers(name: str) -> bool:
+        layer = _LAYER.search(name)
+        return plan.layers is None or (layer is not None and int(layer[1]) in plan.layers)
+
+    linears = [n for n in linears if in_layers(n)]
+    if plan.target_regex is not None:
+        found = [n for n in linears if re.fullmatch(plan.target_regex, n)]
+        if not found:
+            raise SettingsError(f"targets {plan.target_regex!r} match no linear layer of the model")
+        return found
+    if plan.targets == ("all-linear",):
+        return linears
+    available = sorted({n.rsplit(".", 1)[-1] for n in linears})
+    for target in plan.targets:
+        if not any(_ends_with(n, target) for n in linears):
+            raise SettingsError(
+                f"--targets {target}: the model has no such linear layer",
+                f"Choose from {', '.join(available)}, or all-linear.",
+            )
+    return [n for n in linears if any(_ends_with(n, t) for t in plan.targets)]
+
+
+def _ends_with(name: str, target: str) -> bool:
+    return name == target or name.endswith("." + target)
+
+
+def inject(model: nn.Module, plan: LoraPlan, seed: int = 0) -> list[str]:
+    """Freeze the model and put a LoraLinear at every target; returns their names."""
+    names = find_targets(model, plan)
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name in names:
+        base = model.get_submodule(name)
+        assert isinstance(base, nn.Linear)
+        layer = LoraLinear.from_base(
+            base, plan.rank_of(name), plan.scaling_of(name), plan.dropout, generator
+        )
+        _replace(model, name, layer.train(model.training))
+    return names
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent) if parent else model, child, module)
+
+
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
+    """(name, layer) of every injected layer, in model order."""
+    return ((n, m) for n, m in model.named_modules() if isinstance(m, LoraLinear))
+
+
+@torch.no_grad()
+def merge(model: nn.Module) -> None:
+    """Add every update to its W0, in float32 and cast back, and keep the layers (see `unmerge`).
+
+    While merged the updates are not applied a second time: the layers are taken out.
+    """
+    for name, layer in list(lora_layers(model)):
+        weight = layer.base.weight
+        weight.copy_((weight.float() + layer.delta()).to(weight.dtype))
+        _replace(model, name, layer.base)
+
+
+@torch.no_grad()
+def unmerge(model: nn.Module, layers: Sequence[tuple[str, LoraLinear]]) -> None:
+    """Undo `merge` with the layers it took out (list them by `lora_layers` before merging)."""
+    for name, layer in layers:
+        weight = layer.base.weight
+        weight.copy_((weight.float() - layer.delta()).to(weight.dtype))
+        _replace(model, name, layer)
+
+
+def remove(model: nn.Module) -> None:
+    """Put the frozen base layers back, without the updates."""
+    for name, layer in list(lora_layers(model)):
+        _replace(model, name, layer.base)
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """(trainable, all) parameters, counted from the modules; tied ones once."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)

@@ -1,0 +1,139 @@
+"""The LLMTIME text form: numbers to text and back, exactly.
+
+Knows: decimals, separators, signs, missing values. Does not know: scales of data sets, tokens, models.
+
+A time step is its variables joined by ",", every step ends with ";": ``0.25,1.50;0.27,1.47;``
+(Gruver et al. 2023, arXiv:2310.07820, section 3, with fixed decimals and a decimal point as the
+seed writes it). A missing value is ``?``: one character that every tokenizer has as one token.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import numpy as np
+
+from lvlora.errors import DataError
+from lvlora.series.dataset import FloatArray
+
+VALUE_SEPARATOR = ","
+STEP_SEPARATOR = ";"
+POINT = "."
+MINUS = "-"
+MISSING = "?"
+
+_EXACT_PRODUCT = 2.0**52
+"""Below it a float times a power of ten is rounded to the right integer by rint, bar ties."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one number becomes text.
+
+    Attributes:
+        decimals: digits after the point; with 0 there is no point.
+        n_variables: values in a time step.
+    """
+
+    decimals: int = 2
+    n_variables: int = 2
+
+    def __post_init__(self) -> None:
+        if self.decimals < 0 or self.n_variables < 1:
+            raise ValueError("decimals must be >= 0 and n_variables >= 1")
+
+    @property
+    def half_unit(self) -> float:
+        """The largest error of rounding: half a unit of the last decimal."""
+        return 0.5 * 10.0**-self.decimals
+
+    def number(self, value: float) -> str:
+        """One value as text: fixed decimals, "-" only for what rounds below zero, "?" for NaN."""
+        if math.isnan(value):
+            return MISSING
+        if math.isinf(value):
+            raise DataError("an infinite value has no text form", "Replace or drop it.")
+        scaled = value * 10.0**self.decimals
+        if abs(scaled) < _EXACT_PRODUCT:
+            units = round(scaled)
+        else:  # beyond the float's integers: the decimal expansion is exact at any size
+            units = int(
+                Decimal(value).scaleb(self.decimals).to_integral_value(rounding=ROUND_HALF_EVEN)
+            )
+        return self.format_units(units)
+
+    def format_units(self, units: int) -> str:
+        """An integer number of last-decimal units as text: 150 is "1.50" with two decimals."""
+        sign = MINUS if units < 0 else ""
+        if self.decimals == 0:
+            return f"{sign}{abs(units)}"
+        digits = f"{abs(units):0{self.decimals + 1}d}"
+        return f"{sign}{digits[: -self.decimals]}{POINT}{digits[-self.decimals :]}"
+
+    def encode(self, values: FloatArray) -> str:
+        """Text of a (T, V) array, already divided by its scale; every step ends with ";"."""
+        return "".join(self.encode_steps(values))
+
+    def encode_steps(self, values: FloatArray) -> list[str]:
+        """The same as one string a step, for windows that start at step boundaries."""
+        if values.ndim != 2 or values.shape[1] != self.n_variables:
+            raise ValueError(f"expected shape (T, {self.n_variables}), got {values.shape}")
+        rows: list[list[float]] = values.tolist()
+        return [VALUE_SEPARATOR.join(self.number(v) for v in row) + STEP_SEPARATOR for row in rows]
+
+    def decode(self, text: str) -> FloatArray:
+        """The complete steps of a text, (T, V); an unfinished last step is left out.
+
+        A last step without its ";" counts as complete when nothing can be missing from it: all
+        variables there and the last one with all its decimals (with 0 decimals it can't be told).
+
+        Raises:
+            DataError: the text holds something that is no number or a step of another width.
+        """
+        *finished, rest = text.strip().split(STEP_SEPARATOR)
+        rows = [self._step(step, index) for index, step in enumerate(finished)]
+        rest = rest.strip()
+        if rest:
+            if self._is_complete(rest):
+                rows.append(self._step(rest, len(rows)))
+            elif not self._could_go_on(rest):
+                self._step(rest, len(rows))  # says what is wrong with it
+        return np.array(rows, dtype=np.float64).reshape(len(rows), self.n_variables)
+
+    def _number_pattern(self) -> str:
+        fraction = rf"\.[0-9]{{{self.decimals}}}" if self.decimals else ""
+        return rf"(?:-?[0-9]+{fraction}|\?)"
+
+    def _step(self, step: str, index: int) -> list[float]:
+        fields = [f.strip() for f in step.split(VALUE_SEPARATOR)]
+        if len(fields) != self.n_variables:
+            raise DataError(
+                f"step {index + 1} of the text has {len(fields)} values, not {self.n_variables}: "
+                f"{step[:60]!r}"
+            )
+        pattern = re.compile(self._number_pattern())
+        for text in fields:
+            if not pattern.fullmatch(text):
+                raise DataError(
+                    f"step {index + 1} of the text: {text[:40]!r} is not a number with "
+                    f"{self.decimals} decimals"
+                )
+        return [math.nan if f == MISSING else float(f) for f in fields]
+
+    def _is_complete(self, rest: str) -> bool:
+        number = self._number_pattern()
+        full = rf"(?:{number},){{{self.n_variables - 1}}}{number}"
+        open_ended = self.decimals == 0 and not rest.endswith(MISSING)
+        return not open_ended and re.fullmatch(full, rest) is not None
+
+    def _could_go_on(self, rest: str) -> bool:
+        """Whether more text could make this the beginning of a step."""
+        *whole, last = rest.split(VALUE_SEPARATOR)
+        if len(whole) >= self.n_variables:
+            return False
+        number = re.compile(self._number_pattern())
+        beginning = rf"-?[0-9]*(?:(?<=[0-9])\.[0-9]{{0,{self.decimals}}})?|\?"
+        return all(number.fullmatch(w) for w in whole) and bool(re.fullmatch(beginning, last))

@@ -1,0 +1,133 @@
+"""The finite automaton of the text form: after any symbols, which ones may come next.
+
+Knows: states, legal symbols, transitions, forced runs. Does not know: probabilities, tokens, models.
+
+A state is (variable, place in the number). Numbers have no leading zeros, exactly the codec's
+decimals, and integer parts of up to ``max_integer_digits`` digits, so that every walk of the
+automaton ends: any sequence of legal symbols is a valid series, whatever the model says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.text.alphabet import INDEX, SYMBOLS
+from lvlora.text.codec import MINUS, MISSING, POINT, STEP_SEPARATOR, VALUE_SEPARATOR, Codec
+
+START = 0
+ILLEGAL = -1
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """The automaton of one codec.
+
+    Attributes:
+        codec: decimals and number of variables.
+        signed: a number may begin with "-".
+        missing: a number may be "?".
+        max_integer_digits: longest integer part.
+    """
+
+    codec: Codec
+    signed: bool = False
+    missing: bool = False
+    max_integer_digits: int = 3
+
+    @cached_property
+    def transitions(self) -> NDArray[np.int64]:
+        """(states, symbols): the next state, or `ILLEGAL`. State 0 begins a step."""
+        return self._table[0]
+
+    @cached_property
+    def legal(self) -> NDArray[np.bool_]:
+        """(states, symbols): whether the symbol may come next."""
+        return self.transitions != ILLEGAL
+
+    @cached_property
+    def forced(self) -> NDArray[np.int64]:
+        """(states,): the only legal symbol, or -1 where there is a choice."""
+        alone = self.legal.sum(axis=1) == 1
+        return np.where(alone, self.legal.argmax(axis=1), -1).astype(np.int64)
+
+    @cached_property
+    def guess(self) -> NDArray[np.int64]:
+        """(states,): the symbol worth feeding ahead of the choice, or -1.
+
+        After a first digit other than 0 the point is likely but not forced: the decoder may feed it
+        together with the digit and take it back when the model wants another digit.
+        """
+        return self._table[1]
+
+    @cached_property
+    def ends_step(self) -> NDArray[np.bool_]:
+        """(states, symbols): whether the symbol ends a time step there."""
+        ends = np.zeros_like(self.legal)
+        ends[:, INDEX[STEP_SEPARATOR]] = self.legal[:, INDEX[STEP_SEPARATOR]]
+        return ends
+
+    @cached_property
+    def _table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        decimals, n_variables = self.codec.decimals, self.codec.n_variables
+        # places in a number: 0 begin, 1 after "-", 2 after a leading 0, 3… after 1, 2… integer
+        # digits, then after the point and each decimal, last: the number is complete
+        first_int = 3
+        last_int = first_int + self.max_integer_digits - 1
+        first_fraction = last_int + 1
+        complete = first_fraction + decimals
+        places = complete + 1
+        table = np.full((n_variables * places, len(SYMBOLS)), ILLEGAL, dtype=np.int64)
+        guess = np.full(n_variables * places, -1, dtype=np.int64)
+        digits = [INDEX[d] for d in "0123456789"]
+        for variable in range(n_variables):
+            base = variable * places
+            last = variable == n_variables - 1
+            separator = INDEX[STEP_SEPARATOR if last else VALUE_SEPARATOR]
+            after_separator = 0 if last else base + places
+            integer_end = INDEX[POINT] if decimals else separator
+            after_integer = base + first_fraction if decimals else after_separator
+
+            for place in (0, 1):
+                table[base + place, digits[0]] = base + 2
+                table[base + place, digits[1:]] = base + first_int
+            if self.signed:
+                table[base, INDEX[MINUS]] = base + 1
+            if self.missing:
+                table[base, INDEX[MISSING]] = base + complete
+            table[base + 2, integer_end] = after_integer
+            for place in range(first_int, last_int + 1):
+                table[base + place, integer_end] = after_integer
+                if place < last_int:
+                    table[base + place, digits] = base + place + 1
+                    guess[base + place] = integer_end
+            for place in range(first_fraction, complete):
+                table[base + place, digits] = base + place + 1
+            table[base + complete, separator] = after_separator
+        return table, guess
+
+    @classmethod
+    def for_history(cls, codec: Codec, text: str, *, missing: bool = False) -> Grammar:
+        """The grammar for continuing a history's text.
+
+        Signs where the history has one; integer parts may grow two digits beyond the history's
+        longest, which bounds a runaway future at a hundred times the past.
+        """
+        longest = max(
+            (len(number.split(POINT)[0].lstrip(MINUS)) for step in text.split(STEP_SEPARATOR)
+             for number in step.split(VALUE_SEPARATOR)),
+            default=1,
+        )  # fmt: skip
+        return cls(codec, signed=MINUS in text, missing=missing, max_integer_digits=longest + 2)
+
+    def walk(self, text: str, state: int = START) -> int:
+        """The state after a text; ValueError with the position of the first illegal symbol."""
+        for position, symbol in enumerate(text):
+            following = self.transitions[state, INDEX[symbol]] if symbol in INDEX else ILLEGAL
+            if following == ILLEGAL:
+                raise ValueError(f"{symbol!r} is not legal at position {position} of {text[:80]!r}")
+            state = int(following)
+        return state

@@ -1,0 +1,116 @@
+"""Token windows for training: which tokens of which series make up the batch of a step.
+
+Knows: token ids, step boundaries, seeds. Does not know: models, losses.
+
+A batch is a pure function of (seed, step): nothing needs to be saved to go on with a run, and a
+resumed run sees what the unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.errors import DataError
+from lvlora.series.dataset import Dataset, Series
+from lvlora.text.alphabet import Ids, TokenAlphabet
+from lvlora.text.codec import Codec
+from lvlora.text.scaling import Scale
+
+IGNORED = -100
+"""The class of a position that is no target (padding)."""
+
+
+@dataclass(frozen=True)
+class TokenSeries:
+    """One series as tokens: (N,) ids, and where each time step begins in them, (T + 1,)."""
+
+    ids: Ids
+    starts: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs (B, S) token ids; targets (B, S) ids of the next token, `IGNORED` where padded."""
+
+    inputs: Ids
+    targets: Ids
+
+    @property
+    def n_targets(self) -> int:
+        """Positions that count in the loss."""
+        return int((self.targets != IGNORED).sum())
+
+
+def tokenize_series(
+    series: Series, scale: Scale, codec: Codec, alphabet: TokenAlphabet
+) -> TokenSeries:
+    """The tokens of one series, without the start token."""
+    steps = codec.encode_steps(scale.apply(series.values))
+    starts = np.concatenate([[0], np.cumsum([len(s) for s in steps])]).astype(np.int64)
+    return TokenSeries(alphabet.encode("".join(steps)), starts)
+
+
+def collate(rows: Sequence[Ids]) -> Batch:
+    """Rows of consecutive tokens to inputs and next-token targets, padded on the right.
+
+    Padding comes after the real tokens, so causal attention never sees it, and it is no target.
+    """
+    width = max(len(row) for row in rows) - 1
+    inputs = np.zeros((len(rows), width), dtype=np.int64)
+    targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
+    for i, row in enumerate(rows):
+        n = len(row) - 1
+        inputs[i, :n] = row[:-1]
+        inputs[i, n:] = row[-1]  # any valid id
+        targets[i, :n] = row[1:]
+    return Batch(inputs, targets)
+
+
+class Windows:
+    """Training windows of a data set, in an order fixed by the seed.
+
+    Every epoch visits each series once, in a new order, at a random step boundary from which a
+    whole window fits (at the beginning where the series is shorter than a window).
+    """
+
+    def __init__(
+        self, dataset: Dataset, scale: Scale, codec: Codec, alphabet: TokenAlphabet, *,
+        seq_len: int, batch_size: int, seed: int,
+    ) -> None:  # fmt: skip
+        self.series = [tokenize_series(s, scale, codec, alphabet) for s in dataset]
+        self.series = [s for s in self.series if len(s.ids) >= 2]
+        if not self.series:
+            raise DataError(f"{dataset.source}: no series to train on")
+        self.start = () if alphabet.start is None else (alphabet.start,)
+        self.seq_len = seq_len
+        self.batch_size = batch_size
+        self.seed = seed
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    @property
+    def width(self) -> int:
+        """Tokens in the longest row a batch can have (inputs)."""
+        longest = max(len(s.ids) for s in self.series) + len(self.start)
+        return min(self.seq_len, longest - 1)
+
+    def batch(self, index: int) -> Batch:
+        """The ``index``-th batch of the run."""
+        first = index * self.batch_size
+        return collate([self._row(first + i) for i in range(self.batch_size)])
+
+    def _row(self, sample: int) -> Ids:
+        epoch, place = divmod(sample, len(self.series))
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.series))
+            self._order = (epoch, order)
+        series = self.series[int(self._order[1][place])]
+        wanted = self.seq_len + 1 - len(self.start)
+        fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
+        rng = np.random.default_rng((self.seed, 1, sample))
+        begin = int(series.starts[rng.integers(max(fitting, 1))])
+        ids = series.ids[begin : begin + wanted]
+        return np.concatenate([np.array(self.start, dtype=np.int64), ids])

@@ -1,0 +1,133 @@
+"""Saved states to resume from: parameters, optimiser moments and the step, in safetensors.
+
+Knows: how a state is written so that it is whole or not there. Does not know: what is trained.
+
+A state is a folder ``step-00000050/`` with its tensors and, written last, a manifest with the
+SHA-256 of every other file. One without a valid manifest is passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lvlora import durable
+from lvlora.errors import LvloraError
+from lvlora.model.loading import read_safetensors
+
+_TENSORS = "state.safetensors"
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that was read back and verified."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    folder: Path
+
+
+def save(
+    folder: Path,
+    step: int,
+    named_parameters: Mapping[str, nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
+    facts: Mapping[str, Any],
+    keep: int = 2,
+) -> Path:
+    """Write the state after ``step`` steps and delete all but the ``keep`` newest valid ones."""
+    target = folder / f"step-{step:08d}"
+    tensors = {f"parameter.{n}": p.detach().contiguous() for n, p in named_parameters.items()}
+    for i, optimizer in enumerate(optimizers):
+        for j, moments in optimizer.state_dict()["state"].items():
+            for key, value in moments.items():
+                tensors[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).contiguous()
+    shutil.rmtree(target, ignore_errors=True)  # an unfinished one of a killed run
+    durable.write_with(target / _TENSORS, lambda path: save_file(tensors, str(path)))
+    manifest = {
+        "step": step,
+        "sha256": {_TENSORS: durable.sha256_of(target / _TENSORS)},
+        "facts": dict(facts),
+    }
+    durable.write_text(target / _MANIFEST, json.dumps(manifest, indent=1))
+    durable.sync_folder(folder)
+    _prune(folder, keep)
+    return target
+
+
+def latest(folder: Path) -> tuple[State | None, list[str]]:
+    """The newest valid state, and a warning for each one that had to be passed over."""
+    warnings: list[str] = []
+    for candidate in _candidates(folder):
+        try:
+            return _read(candidate), warnings
+        except (LvloraError, OSError, ValueError, KeyError, TypeError) as error:
+            warnings.append(f"{candidate}: passed over, it is not a whole checkpoint ({error})")
+    return None, warnings
+
+
+def restore(
+    state: State,
+    named_parameters: Mapping[str, nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> None:
+    """Put a state into parameters and optimisers that were made as for a new run.
+
+    Raises:
+        LvloraError: the state belongs to other parameters.
+    """
+    parameters = {
+        n.removeprefix("parameter."): t
+        for n, t in state.tensors.items()
+        if n.startswith("parameter.")
+    }
+    shapes = {n: p.shape for n, p in named_parameters.items()}
+    if {n: t.shape for n, t in parameters.items()} != shapes:
+        raise LvloraError(f"{state.folder}: the checkpoint holds other parameters than this run")
+    with torch.no_grad():
+        for name, parameter in named_parameters.items():
+            parameter.copy_(parameters[name])
+    for i, optimizer in enumerate(optimizers):
+        whole = optimizer.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimizer" and rest.startswith(f"{i}."):
+                _, j, key = rest.split(".", 2)
+                moments.setdefault(int(j), {})[key] = tensor
+        whole["state"] = moments
+        optimizer.load_state_dict(whole)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.glob("step-*") if p.is_dir()), reverse=True)
+
+
+def _read(folder: Path) -> State:
+    if not (folder / _MANIFEST).is_file():
+        raise ValueError("it has no manifest")
+    manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    for name, digest in manifest["sha256"].items():
+        if name != _TENSORS or durable.sha256_of(folder / name) != digest:
+            raise ValueError(f"{name} is damaged")
+    return State(
+        int(manifest["step"]), read_safetensors(folder / _TENSORS), manifest["facts"], folder
+    )
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Only states that could be read count towards ``keep``; unreadable ones are left alone."""
+    valid = [c for c in _candidates(folder) if (c / _MANIFEST).is_file()]
+    for old in valid[max(keep, 1) :]:
+        (old / _MANIFEST).unlink(missing_ok=True)  # invalid first, then gone
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,109 @@
+"""The training loop: a generator of steps that prints nothing, saves nothing and decides nothing.
+
+Knows: gradients, clipping, optimisers. Does not know: files, budgets, terminals; the caller stops
+by no longer asking for the next step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lvlora.errors import NumericalError
+from lvlora.text.windows import Batch
+
+
+class BatchSource(Protocol):
+    """Batches by their number in the run."""
+
+    def batch(self, index: int) -> Batch:
+        """The ``index``-th micro-batch; the same every time it is asked for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimiser step did.
+
+    Attributes:
+        step: its number, from 0.
+        loss: mean cross-entropy per target, nats.
+        grad_norm: before clipping.
+        n_tokens: positions computed, padding included; n_targets: positions in the loss.
+        shapes: (B, S) of each micro-batch, for its price.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    seconds: float
+    n_tokens: int
+    n_targets: int
+    shapes: tuple[tuple[int, int], ...]
+
+
+def steps(
+    parameters: Sequence[nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
+    loss_sum: Callable[[Batch], Tensor],
+    batches: BatchSource,
+    learning_rate: Callable[[int], float],
+    *,
+    first: int,
+    last: int,
+    accumulation: int = 1,
+    clip_norm: float = 1.0,
+) -> Iterator[Step]:
+    """Do the steps first … last-1, yielding after each.
+
+    A parameter group's rate is ``learning_rate(step)`` times its own ``rate_factor`` (default 1).
+
+    Raises:
+        NumericalError: a loss or gradient is not finite; the parameters are as before the step.
+    """
+    for step in range(first, last):
+        begin = time.perf_counter()
+        micro = [batches.batch(step * accumulation + i) for i in range(accumulation)]
+        n_targets = sum(b.n_targets for b in micro)
+        total = torch.zeros((), dtype=torch.float64)
+        for batch in micro:
+            loss = loss_sum(batch)
+            (loss / n_targets).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach().double().cpu()
+        norm = nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else float("inf"))
+        mean = float(total) / n_targets
+        grad_norm = float(norm)
+        if not (_finite(mean) and _finite(grad_norm)):
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            raise NumericalError(
+                f"step {step}: the loss is {mean:.4g} and the gradient norm {grad_norm:.4g}; "
+                "no step was made",
+                "The last saved state is good. Try a smaller --learning-rate or --dtype float32.",
+            )
+        rate = learning_rate(step)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("rate_factor", 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        yield Step(
+            step=step,
+            loss=mean,
+            learning_rate=rate,
+            grad_norm=grad_norm,
+            seconds=time.perf_counter() - begin,
+            n_tokens=sum(b.inputs.size for b in micro),
+            n_targets=n_targets,
+            shapes=tuple((b.inputs.shape[0], b.inputs.shape[1]) for b in micro),
+        )
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0.0

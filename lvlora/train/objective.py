@@ -1,0 +1,61 @@
+"""The loss: cross-entropy of the next token, over the numeric alphabet or the whole vocabulary.
+
+Knows: a model's decoder and its head. Does not know: optimisers, where batches come from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lvlora.model.head import NumericHead, cap
+from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.windows import IGNORED, Batch
+
+
+class Objective:
+    """Sum of cross-entropies over a batch's real targets.
+
+    The sum is divided once by the number of targets of the whole step, by the caller, so that
+    accumulation and uneven batches weigh every target the same.
+
+    Args:
+        head: the restricted head (``numeric``) or None for the model's own (``full``).
+    """
+
+    def __init__(self, model: nn.Module, alphabet: TokenAlphabet, head: NumericHead | None) -> None:
+        self.model = model
+        self.decoder = model.get_decoder()
+        self.head = head
+        self.alphabet = alphabet
+        self.device = next(model.parameters()).device
+
+    @property
+    def loss_name(self) -> Literal["numeric", "full"]:
+        """Which likelihood this is; the two must never be compared."""
+        return "full" if self.head is None else "numeric"
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(B, S) ids to (B, S, classes) float32 logits."""
+        hidden = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
+        if self.head is not None:
+            return self.head(hidden)
+        logits = self.model.get_output_embeddings()(hidden).float()
+        return cap(logits, getattr(self.model.config, "final_logit_softcapping", None))
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        """The summed cross-entropy in nats, a scalar on the model's device."""
+        targets = batch.targets
+        if self.head is not None:
+            classes = self.alphabet.classes(targets)
+            targets = classes.copy()
+            targets[batch.targets == IGNORED] = IGNORED
+        logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1),
+            torch.from_numpy(targets).to(self.device).flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )

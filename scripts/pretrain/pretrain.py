@@ -1,0 +1,220 @@
+"""Pretrain the bundled model from scratch on simulated series, on lvlora's own training engine.
+
+    python scripts/pretrain/pretrain.py --out work/pretrain            # starts, or goes on
+    python scripts/pretrain/pretrain.py --out work/pretrain --export   # also installs the weights
+
+Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
+was and ends the same. Float32 master weights, bfloat16 products where the processor has them.
+Muon (Jordan et al. 2024) for the matrices, AdamW for the embedding, norms and biases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import time
+from pathlib import Path
+
+import families
+import numpy as np
+import tokenizer
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from lvlora.model.devices import probe_bfloat16
+from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import Codec
+from lvlora.text.windows import Batch, collate
+from lvlora.train import checkpoint, loop
+
+ALPHABET = TokenAlphabet(tuple(range(len(SYMBOLS))), start=tokenizer.START_ID)
+POOL = 1024
+"""Series drawn at a time; a batch takes its rows from one pool."""
+
+
+class SimulatedBatches:
+    """Batches of freshly simulated series; pool k is a pure function of (seed, k)."""
+
+    def __init__(self, seed: int, batch_size: int, seq_len: int) -> None:
+        self.seed, self.batch_size, self.seq_len = seed, batch_size, seq_len
+        self.pools: dict[int, concurrent.futures.Future[list[np.ndarray]]] = {}
+        self.thread = concurrent.futures.ThreadPoolExecutor(1)
+
+    def _pool(self, k: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((self.seed, k))
+        rows = []
+        for values, decimals in families.draw(rng, POOL + 64, self.seq_len):
+            text = Codec(decimals, values.shape[1]).encode(values)
+            ids = ALPHABET.encode(text)[: self.seq_len]
+            rows.append(np.concatenate([[tokenizer.START_ID], ids]))
+        return rows[:POOL]
+
+    def batch(self, index: int) -> Batch:
+        """``batch_size`` rows of exactly ``seq_len`` targets."""
+        k, place = divmod(index * self.batch_size, POOL)
+        for wanted in (k, k + 1):  # the next pool is simulated while this one trains
+            if wanted not in self.pools:
+                self.pools[wanted] = self.thread.submit(self._pool, wanted)
+        self.pools = {i: f for i, f in self.pools.items() if i >= k}
+        return collate(self.pools[k].result()[place : place + self.batch_size])
+
+
+def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
+    """The architecture with random weights."""
+    torch.manual_seed(args.seed)
+    config = Qwen2Config(
+        vocab_size=tokenizer.VOCABULARY_SIZE,
+        hidden_size=args.hidden,
+        intermediate_size=args.intermediate,
+        num_hidden_layers=args.layers,
+        num_attention_heads=args.heads,
+        num_key_value_heads=args.kv_heads,
+        max_position_embeddings=4096,
+        rope_theta=args.rope_theta,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.START_ID,
+        eos_token_id=None,
+        pad_token_id=tokenizer.START_ID,
+        initializer_range=0.02,
+        attn_implementation="sdpa",
+    )
+    return Qwen2ForCausalLM(config)
+
+
+def optimizers_for(
+    model: Qwen2ForCausalLM, args: argparse.Namespace
+) -> list[torch.optim.Optimizer]:
+    """Muon for what is a matrix inside the layers, AdamW for the rest; rates follow one schedule."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    muon = torch.optim.Muon(
+        [{"params": matrices, "rate_factor": 1.0}], lr=args.learning_rate,
+        weight_decay=args.weight_decay, momentum=0.95, nesterov=True,
+        adjust_lr_fn="match_rms_adamw",
+    )  # fmt: skip
+    adam = torch.optim.AdamW(
+        [{"params": others, "rate_factor": 1.0}], lr=args.learning_rate,
+        betas=(0.9, 0.98), weight_decay=0.0,
+    )  # fmt: skip
+    if args.optimizer == "adamw":
+        return [
+            torch.optim.AdamW(
+                [{"params": list(model.parameters()), "rate_factor": 1.0}],
+                lr=args.learning_rate,
+                betas=(0.9, 0.98),
+                weight_decay=args.weight_decay,
+            )  # fmt: skip
+        ]
+    return [muon, adam]
+
+
+def learning_rate(step: int, args: argparse.Namespace) -> float:
+    """Warm-up, constant, and a linear decay to zero over the last part (WSD)."""
+    n, decay = args.steps, max(1, round(args.decay * args.steps))
+    rate = args.learning_rate * min(1.0, (step + 1) / args.warmup)
+    return rate * min(1.0, (n - step) / decay)
+
+
+def phases(args: argparse.Namespace) -> list[tuple[int, int, int, int]]:
+    """(first step, last step, batch, tokens): short windows first, the same tokens a step."""
+    switch = round(args.short * args.steps)
+    half = args.seq_len // 2
+    return [
+        (0, switch, args.batch_size * 2, half),
+        (switch, args.steps, args.batch_size, args.seq_len),
+    ]
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--steps", type=int, default=6000)
+    p.add_argument("--batch-size", type=int, default=8, help="series a step in the long phase")
+    p.add_argument("--seq-len", type=int, default=1024)
+    p.add_argument("--short", type=float, default=0.6, help="share of the steps with half windows")
+    p.add_argument("--hidden", type=int, default=128)
+    p.add_argument("--intermediate", type=int, default=384)
+    p.add_argument("--layers", type=int, default=6)
+    p.add_argument("--heads", type=int, default=4)
+    p.add_argument("--kv-heads", type=int, default=2)
+    p.add_argument("--rope-theta", type=float, default=10_000.0)
+    p.add_argument("--optimizer", choices=["muon", "adamw"], default="adamw")
+    p.add_argument("--learning-rate", type=float, default=3e-3)
+    p.add_argument("--weight-decay", type=float, default=0.01)
+    p.add_argument("--warmup", type=int, default=100)
+    p.add_argument("--decay", type=float, default=0.4)
+    p.add_argument("--save-every", type=int, default=250)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--stop-at", type=int, default=None, help="stop early (experiments)")
+    p.add_argument(
+        "--export", type=Path, nargs="?", const=Path("lvlora/model/bundled"), default=None
+    )
+    args = p.parse_args()
+
+    model = build(args)
+    optimizers = optimizers_for(model, args)
+    parameters = dict(model.named_parameters())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    facts = {k: v for k, v in vars(args).items() if k not in ("out", "export", "stop_at")}
+    state, warnings = checkpoint.latest(args.out)
+    for warning in warnings:
+        print(warning, flush=True)
+    first = 0
+    if state is not None:
+        if state.facts != facts:
+            raise SystemExit(f"{args.out} holds a run with other settings: {state.facts}")
+        checkpoint.restore(state, parameters, optimizers)
+        first = state.step
+    amp = device == "cuda" or probe_bfloat16()
+    n = sum(q.numel() for q in model.parameters())
+    print(
+        f"{n:,} parameters, {device}, {'bfloat16' if amp else 'float32'} products, from step {first}",
+        flush=True,
+    )
+
+    def loss_sum(batch: Batch) -> torch.Tensor:
+        # the head is a view of the trained embedding here, so it is made anew for each batch
+        with torch.autocast(device, torch.bfloat16, enabled=amp):
+            hidden = model.get_decoder()(
+                input_ids=torch.from_numpy(batch.inputs).to(device), use_cache=False
+            ).last_hidden_state
+            logits = torch.nn.functional.linear(hidden, model.get_input_embeddings().weight)
+        return torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), torch.from_numpy(batch.targets).to(device).flatten(),
+            reduction="sum", ignore_index=-100,
+        )  # fmt: skip
+
+    begin, losses = time.time(), []
+    for start, stop, batch_size, seq_len in phases(args):
+        if first >= stop:
+            continue
+        source = SimulatedBatches(args.seed + seq_len, batch_size, seq_len)
+        done = loop.steps(
+            list(parameters.values()), optimizers, loss_sum, source,
+            lambda s: learning_rate(s, args), first=max(first, start), last=stop, clip_norm=1.0,
+        )  # fmt: skip
+        for record in done:
+            losses.append(record.loss)
+            step = record.step + 1
+            if step % 20 == 0:
+                rate = record.n_tokens / record.seconds
+                print(f"step {step} loss {np.mean(losses[-20:]):.4f} rate {record.learning_rate:.2e} "
+                      f"grad {record.grad_norm:.2f} {rate:.0f} tokens/s {time.time() - begin:.0f} s", flush=True)  # fmt: skip
+            if step % args.save_every == 0 or step == args.steps:
+                checkpoint.save(args.out, step, parameters, optimizers, facts)
+            if step == args.stop_at:
+                return
+    if args.export:
+        export(model, args.export)
+
+
+def export(model: Qwen2ForCausalLM, folder: Path) -> None:
+    """Write config, weights and tokenizer as a plain transformers folder."""
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    tokenizer.save(folder)
+
+
+if __name__ == "__main__":
+    main()
