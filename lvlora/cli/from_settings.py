@@ -81,7 +81,7 @@ def settings_command(
             for key, (annotation, default) in _common(model).items()
         ]
         command.__name__ = name
-        command.__doc__ = function.__doc__
+        command.__doc__ = _unwrapped(function.__doc__ or "")
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         app.command(
@@ -249,9 +249,16 @@ def _common(model: type[Settings]) -> dict[str, tuple[Any, Any]]:
     return options
 
 
+def _unwrapped(docstring: str) -> str:
+    """The text with one line a paragraph: the terminal's width decides where lines break."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
 def _variable_example(fields: Sequence[Field]) -> str:
     spoken = [field for field in fields if field.default_text() and not field.argument]
-    shown = next((field for field in spoken if field.panel != "Data"), spoken[0])
+    liked = (field for field in spoken if field.kind == "whole" and field.panel != "Data")
+    shown = next(liked, spoken[0])
     return f"{shown.variable}={shown.default_text()}"
 
 

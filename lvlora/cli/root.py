@@ -30,11 +30,24 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version, with -v also of torch.")
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            show_default=False,
+            help="Print the version, with -v also torch's.",
+        ),
     ] = False,
     verbose: Annotated[
         int,
-        typer.Option("--verbose", "-v", count=True, metavar="", help="With --version: say more."),
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            metavar="",
+            show_default=False,
+            help="With --version: say more.",
+        ),
     ] = 0,
 ) -> None:
     if version:

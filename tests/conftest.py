@@ -1,0 +1,100 @@
+"""How every test runs the program: in this process (fast), or as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[1]
+
+for variable in list(os.environ):
+    # what the caller's shell or a CI service sets must not decide how output looks
+    if variable.startswith("LVLORA_") or variable in (
+        "GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "COLUMNS", "NO_COLOR", "TERMINAL_WIDTH",
+    ):  # fmt: skip
+        del os.environ[variable]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a call of the program gave."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as the one JSON object it must be."""
+        return json.loads(self.stdout)
+
+
+class Run(Protocol):
+    """``run_lvlora(["train", "--rank", "4"])``."""
+
+    def __call__(
+        self,
+        args: Sequence[str | Path],
+        input: str | bytes | None = None,
+        env: Mapping[str, str | None] | None = None,
+        program: typer.Typer | None = None,
+    ) -> Ran: ...
+
+
+@pytest.fixture
+def run_lvlora() -> Run:
+    """The real command line in this process, through the error mapping of ``main``."""
+    from typer.testing import CliRunner
+
+    from lvlora.cli.app import app, main
+
+    def run(
+        args: Sequence[str | Path],
+        input: str | bytes | None = None,
+        env: Mapping[str, str | None] | None = None,
+        program: typer.Typer | None = None,
+    ) -> Ran:
+        environment = {"COLUMNS": "80", "TERM": "dumb", **(env or {})}
+        with CliRunner().isolation(input, environment) as (out, err, _):
+            code = main([str(arg) for arg in args], program or app)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Ran(code, out.getvalue().decode(), err.getvalue().decode())
+
+    return run
+
+
+@pytest.fixture
+def run_lvlora_process() -> Run:
+    """The program as a process of its own: for start-up, pipes and signals."""
+
+    def run(
+        args: Sequence[str | Path],
+        input: str | bytes | None = None,
+        env: Mapping[str, str | None] | None = None,
+        program: typer.Typer | None = None,
+    ) -> Ran:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+        for key, value in (env or {}).items():
+            environment.pop(key, None)
+            if value is not None:
+                environment[key] = value
+        done = subprocess.run(
+            [sys.executable, "-m", "lvlora", *map(str, args)],
+            input=input.encode() if isinstance(input, str) else input,
+            capture_output=True,
+            env=environment,
+            timeout=120,
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
