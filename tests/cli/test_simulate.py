@@ -1,0 +1,60 @@
+"""`lvlora simulate` as a user meets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from lvlora.series.readers import read_dataset
+from lvlora.settings import InputSettings
+
+
+def test_writes_a_data_set_that_can_be_read(run_lvlora, tmp_path):
+    file = tmp_path / "data.h5"
+    ran = run_lvlora(["simulate", file, "-n", "3", "--n-steps", "20"])
+    assert ran.exit_code == 0
+    assert "3 trajectories of 20 steps" in ran.stdout
+    assert f"lvlora analyze {file}" in ran.stderr
+    dataset = read_dataset(file, InputSettings())
+    assert len(dataset) == 3
+    assert dataset.series[0].values.shape == (20, 2)
+
+
+def test_the_same_seed_gives_the_same_file(run_lvlora, tmp_path):
+    files = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
+    for file, seed in zip(files, ("5", "5", "6"), strict=True):
+        run_lvlora(["simulate", file, "-n", "2", "--n-steps", "5", "--seed", seed])
+    a, b, c = (file.read_bytes() for file in files)
+    assert a == b != c
+
+
+def test_json_is_all_there_is_on_stdout(run_lvlora, tmp_path):
+    file = tmp_path / "data.csv"
+    ran = run_lvlora(["simulate", file, "-n", "2", "--n-steps", "5", "--json", "-v"])
+    assert ran.json["schema_version"] == 1
+    assert ran.json["series"] == 2
+    assert ran.json["variables"] == ["prey", "predator"]
+    assert ran.json["sha256"] == read_dataset(file, InputSettings()).sha256()
+
+
+def test_quiet_is_quiet(run_lvlora, tmp_path):
+    ran = run_lvlora(["simulate", tmp_path / "x.csv", "-n", "2", "--n-steps", "5", "-q"])
+    assert ran.exit_code == 0
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x", "folder.d/x.csv"])
+def test_what_cannot_be_written_is_said_before_the_work(run_lvlora, tmp_path, name):
+    ran = run_lvlora(["simulate", tmp_path / name, "-n", "1"])
+    assert ran.exit_code == 4
+    assert name in ran.stderr
+    assert "Hint: " in ran.stderr
+
+
+def test_an_existing_file_is_kept_unless_asked(run_lvlora, tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("mine")
+    args = ["simulate", file, "-n", "1", "--n-steps", "5"]
+    assert run_lvlora(args).exit_code == 4
+    assert file.read_text() == "mine"
+    assert run_lvlora([*args, "--overwrite"]).exit_code == 0
+    assert file.read_text() != "mine"
