@@ -239,10 +239,17 @@ class Output:
         return pieces
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would end the program here, in the middle of its work
+        self.quiet = True
+        silence(self.file)
+
+
 def console_for(stream: TextIO) -> Console:
     """A rich console that does what a pipe, NO_COLOR and TERM=dumb ask for."""
     terminal = is_terminal(stream)
-    return Console(
+    return _Console(
         file=stream,
         force_terminal=None if terminal or os.environ.get("FORCE_COLOR") else False,
         highlight=False,
@@ -260,7 +267,7 @@ def is_terminal(stream: IO[str]) -> bool:
         return False
 
 
-def silence(stream: TextIO) -> None:
+def silence(stream: IO[str]) -> None:
     """Let everything still to be written to a broken pipe go nowhere."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
