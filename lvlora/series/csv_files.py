@@ -283,8 +283,12 @@ def write_csv(dataset: Dataset, stream: BinaryIO) -> None:
     for series in dataset:
         prefix = "" if lone else _row([series.id]) + ","
         for time, values in zip(series.time.tolist(), series.values.tolist(), strict=True):
-            cells = [repr(time), *("" if v != v else repr(v) for v in values)]
+            cells = [_number(time), *("" if v != v else _number(v) for v in values)]
             stream.write((prefix + ",".join(cells) + "\n").encode())
+
+
+def _number(value: float) -> str:
+    return repr(value).removesuffix(".0")
 
 
 def _row(cells: list[str]) -> str:

@@ -27,6 +27,7 @@ from lvlora.series.tables import (
     check_magnitude,
     check_name,
     find_column,
+    reason,
 )
 from lvlora.settings import InputSettings
 
@@ -60,9 +61,8 @@ def read_hdf5(path: Path, settings: InputSettings, where: str) -> Dataset:
     except DataError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{where}: not a readable HDF5 file ({first[:200]})",
+            f"{where}: not a readable HDF5 file ({reason(error)})",
             "The file is damaged or incomplete; write or download it again.",
         ) from None
 

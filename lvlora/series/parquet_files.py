@@ -21,6 +21,7 @@ from lvlora.series.tables import (
     assign_roles,
     check_magnitude,
     check_name,
+    reason,
     table_header,
 )
 from lvlora.settings import InputSettings
@@ -55,9 +56,8 @@ def read_parquet(path: Path, settings: InputSettings, where: str) -> Dataset:
     except (DataError, SettingsError):
         raise
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{where}: not a readable Parquet file ({first[:200]})",
+            f"{where}: not a readable Parquet file ({reason(error)})",
             "The file is damaged or incomplete; write or download it again.",
         ) from None
 
@@ -92,9 +92,13 @@ def _read(file: Any, path: Path, settings: InputSettings, where: str) -> Dataset
 
 
 def _column(file: Any, position: int) -> Any:
-    """One column as a chunked array; by position, so that dots in names mean nothing."""
+    """One column as a chunked array, checked: a damaged page may give indices out of range."""
     name = file.schema_arrow.names[position]
-    return file.read(columns=[name]).column(name)
+    column = file.read(columns=[name]).column(name)
+    column.validate(full=True)
+    if len(column) != file.metadata.num_rows:
+        raise ValueError(f"column {name} has {len(column)} of {file.metadata.num_rows} rows")
+    return column
 
 
 def _numbers(file: Any, position: int, name: str, where: str) -> FloatArray:

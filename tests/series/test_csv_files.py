@@ -198,7 +198,7 @@ def test_writing_one_series_is_wide_and_exact(two_series):
     lone = Dataset(tuple(type(s)("0", s.time, s.values) for s in lone), lone.variables)
     stream = io.BytesIO()
     write_csv(lone, stream)
-    expected = b"time,prey,predator\n0.0,1.0,2.0\n1.0,,0.1\n2.5,3.0,4.0\n"
+    expected = b"time,prey,predator\n0,1,2\n1,,0.1\n2.5,3,4\n"
     assert stream.getvalue() == expected
     assert read(stream.getvalue()).sha256() == lone.sha256()
 
@@ -206,7 +206,7 @@ def test_writing_one_series_is_wide_and_exact(two_series):
 def test_writing_several_is_long(two_series):
     stream = io.BytesIO()
     write_csv(two_series, stream)
-    assert stream.getvalue().startswith(b"id,time,prey,predator\na,0.0,1.0,2.0\n")
+    assert stream.getvalue().startswith(b"id,time,prey,predator\na,0,1,2\n")
     assert read(stream.getvalue()).sha256() == two_series.sha256()
 
 

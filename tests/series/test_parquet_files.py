@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.series.parquet_files import read_parquet, write_parquet
@@ -83,6 +85,23 @@ def test_damaged_files(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataError):
             read(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(position=st.integers(0, 5000), value=st.integers(0, 255))
+def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
+    path = tmp_path_factory.mktemp("mutated") / "f.parquet"
+    make(path, id=["a", "a", "b", "b"], time=[0, 1, 0, 1], x=[1.0, 2.0, 3.0, 4.0])
+    raw = bytearray(path.read_bytes())
+    raw[position % len(raw)] = value
+    path.write_bytes(raw)
+    try:
+        read(path)
+    except DataError as error:
+        message = error.message
+    else:
+        message = "fine"
+    assert message.isprintable()
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch, two_series):

@@ -1,0 +1,47 @@
+"""Write the data files of `examples/`: the same bytes every time.
+
+Usage: python scripts/make_examples.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.simulate import simulate
+from lvlora.series.writers import write_dataset
+from lvlora.settings import SimulateSettings
+
+# Furs of the Hudson's Bay Company, in thousands; see examples/README.md
+YEARS = range(1900, 1921)
+HARE = (
+    30, 47.2, 70.2, 77.4, 36.3, 20.6, 18.1, 21.4, 22, 25.4, 27.1, 40.3, 57, 76.6, 52.3, 19.5, 11.2,
+    7.6, 14.6, 16.2, 24.7,
+)  # fmt: skip
+LYNX = (
+    4, 6.1, 9.8, 35.2, 59.4, 41.7, 19, 13, 8.3, 9.1, 7.4, 8, 12.3, 19.5, 45.7, 51.1, 29.7, 15.8,
+    9.7, 10.1, 8.6,
+)  # fmt: skip
+
+
+def main(folder: Path) -> None:
+    """Write all three files, replacing what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    many = simulate(SimulateSettings(n_series=24, seed=2024))
+    write_dataset(many, folder / "simulated.h5", overwrite=True, precision="float32")
+
+    lone = simulate(SimulateSettings(n_series=1, n_steps=80, duration=160, seed=1926))
+    rounded = Series("0", np.round(lone.series[0].time, 3), np.round(lone.series[0].values, 4))
+    trajectory = Dataset((rounded,), lone.variables)
+    write_dataset(trajectory, folder / "trajectory.csv", overwrite=True)
+
+    record = Series("0", np.array(YEARS, dtype=float), np.array([HARE, LYNX], dtype=float).T)
+    furs = Dataset((record,), ("hare", "lynx"), time_name="year")
+    write_dataset(furs, folder / "hare_lynx.csv", overwrite=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "examples")

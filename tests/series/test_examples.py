@@ -1,0 +1,52 @@
+"""The files of examples/: as the script writes them, and readable."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lvlora.series.readers import read_dataset
+from lvlora.settings import InputSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def _script():
+    spec = importlib.util.spec_from_file_location(
+        "make_examples", ROOT / "scripts/make_examples.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    _script().main(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["trajectory.csv", "hare_lynx.csv"])
+def test_tables_are_what_the_script_writes(fresh, name):
+    assert (fresh / name).read_bytes() == (ROOT / "examples" / name).read_bytes()
+
+
+def test_simulated_file_is_what_the_script_writes(fresh):
+    made = read_dataset(fresh / "simulated.h5", InputSettings())
+    kept = read_dataset(ROOT / "examples/simulated.h5", InputSettings())
+    assert made.sha256() == kept.sha256()
+    assert len(kept) == 24
+    assert (ROOT / "examples/simulated.h5").stat().st_size < 50_000
+
+
+def test_the_furs_are_the_record():
+    dataset = read_dataset(ROOT / "examples/hare_lynx.csv", InputSettings())
+    assert dataset.variables == ("hare", "lynx")
+    assert dataset.time_name == "year"
+    (series,) = dataset.series
+    assert series.time.tolist() == list(range(1900, 1921))
+    assert series.values.sum(axis=0).tolist() == pytest.approx([715.7, 423.5])
+    assert dataset.notes == ()
