@@ -1,0 +1,185 @@
+"""The real step and the real decoding calls on tensors without data, under PyTorch's FLOP counter.
+
+Knows: how a model of a shape is built and trained. Does not know: weights, terminals. Holds the
+closed forms of `lvlora.flops.executed` to what is really run; behind ``lvlora flops --measure``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lvlora.flops import executed
+from lvlora.flops.item import total
+from lvlora.flops.measure import Measurement, count
+from lvlora.flops.shape import ModelShape
+from lvlora.flops.trainable import Lora
+from lvlora.model import attention
+from lvlora.model.cache import RowCache
+from lvlora.model.head import NumericHead
+from lvlora.model.lora import LoraPlan, inject
+from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.windows import Batch
+from lvlora.train.objective import Objective
+
+META = torch.device("meta")
+
+
+def build_model(shape: ModelShape, device: torch.device = META, kernel: str = "") -> Any:
+    """A transformers model of this shape, without data by default.
+
+    Args:
+        kernel: transformers' name of the attention; default: lvlora's own.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    options: dict[str, Any] = {
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocab,
+        "tie_word_embeddings": shape.tied,
+        "max_position_embeddings": max(shape.max_positions, 8192),
+        "pad_token_id": None,
+    }
+    if shape.model_type != "qwen2":
+        options["attention_bias"] = shape.o_bias
+    if shape.model_type == "llama":
+        options["mlp_bias"] = shape.mlp_bias
+    config = AutoConfig.for_model(shape.model_type, **options)
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation=kernel or attention.register()
+        )
+
+
+def train_step(
+    model: Any,
+    batch: int,
+    seq_len: int,
+    *,
+    lora: Lora,
+    loss: str = "numeric",
+    train_head: str = "none",
+) -> tuple[int, int]:
+    """Counted FLOPs of (forward, backward) of one micro-batch; LoRA is put into the model."""
+    model.train().requires_grad_(False)
+    if lora.rank:
+        layers = None if lora.layers is None else tuple(sorted(lora.layers))
+        inject(model, LoraPlan(rank=lora.rank, targets=lora.targets, layers=layers))
+    alphabet = TokenAlphabet(tuple(range(len(SYMBOLS))))
+    head = None
+    if train_head == "full":
+        untied = model.get_output_embeddings()
+        model.set_output_embeddings(
+            nn.Linear(
+                untied.in_features, untied.out_features, bias=False, device=untied.weight.device
+            )
+        )
+    elif loss == "numeric":
+        head = NumericHead(model, alphabet, trainable=train_head == "numeric")
+    objective = Objective(model, alphabet, head)
+    # transformers would look into the data for packed sequences; a given mask is taken as it is
+    mask = torch.ones(batch, 1, seq_len, seq_len, dtype=torch.bool, device=objective.device)
+    objective.decoder = partial(objective.decoder, attention_mask=mask)
+    inputs = torch.zeros(batch, seq_len, dtype=torch.long).numpy()
+    data = Batch(inputs=inputs, targets=inputs.copy())
+    losses: list[Tensor] = []
+    forward = count(lambda: losses.append(objective.loss_sum(data)))
+    backward = count(losses[0].backward) if losses[0].requires_grad else 0
+    return forward, backward
+
+
+@torch.no_grad()
+def generation(
+    model: Any, batch: int, context: int, widths: Sequence[int], *, restricted: bool = True
+) -> tuple[list[int], list[int]]:
+    """Counted FLOPs of a prefill and of calls with so many new tokens each, with lvlora's cache.
+
+    Returns:
+        FLOPs of the prefill and of each call; and the positions that each call attended to.
+    """
+    model.eval()
+    cpu, meta = torch.device("cpu"), next(model.parameters()).device
+    alphabet = TokenAlphabet(tuple(range(len(SYMBOLS))))
+    head = NumericHead(model, alphabet) if restricted else model.get_output_embeddings()
+    decoder = model.get_decoder()
+    n_layers = model.config.num_hidden_layers
+    # lengths are real numbers, only the buffers have no data
+    cache = RowCache(n_layers, context + 1, cpu)
+
+    def prefill() -> None:
+        tokens = torch.zeros(batch, context, dtype=torch.long, device=meta)
+        hidden = decoder(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
+        head(hidden[:, -1])
+
+    def call(width: int) -> None:
+        positions, mask = cache.prepare(width)
+        kinds = ("full_attention", "sliding_attention")
+        masks = dict.fromkeys(kinds, mask.to(meta)) if _has_windows(model) else mask.to(meta)
+        hidden = decoder(
+            input_ids=torch.zeros(batch, width, dtype=torch.long, device=meta),
+            attention_mask=masks, position_ids=positions.to(meta), past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state  # fmt: skip
+        head(hidden)
+        cache.keep(torch.full((batch,), width))
+
+    counts = [count(prefill)]
+    cache.began(torch.full((batch,), context))
+    attended = []
+    for width in widths:
+        counts.append(count(lambda width=width: call(width)))  # type: ignore[misc]
+        attended.append(cache.capacity)
+    return counts, attended
+
+
+def measure(
+    shape: ModelShape,
+    batch: int,
+    seq_len: int,
+    lora: Lora,
+    *,
+    loss: str = "numeric",
+    train_head: str = "none",
+    context: int = 500,
+) -> list[Measurement]:
+    """Formula and count side by side: forward, backward, prefill, a decoding step, a jump-forward.
+
+    Raises:
+        ModelError: transformers cannot build the model.
+    """
+    head = executed.Head.of(shape, loss, train_head, len(SYMBOLS))
+    step = executed.training_step(shape, batch, seq_len, lora=lora, head=head)
+    forward, backward = train_step(
+        build_model(shape), batch, seq_len, lora=lora, loss=loss, train_head=train_head
+    )
+    widths = (1, 2)
+    model = build_model(shape)
+    counts, attended = generation(model, batch, context, widths)
+    rows = len(SYMBOLS)
+    plain = total(executed.prefill(shape, batch, context, head_rows=rows))
+    found = [
+        Measurement("forward", total(step, "forward"), forward),
+        Measurement("backward", total(step, "backward_input", "backward_weight"), backward),
+        Measurement("prefill", plain, counts[0]),
+    ]
+    for name, width, keys, counted in zip(
+        ("decoding step", "jump-forward step"), widths, attended, counts[1:], strict=True
+    ):
+        formula = executed.forward_call(
+            shape, batch, width, head_positions=batch * width, head_rows=rows, attended=keys
+        )
+        found.append(Measurement(name, total(formula), counted))
+    return found
+
+
+def _has_windows(model: Any) -> bool:
+    return "sliding_attention" in (getattr(model.config, "layer_types", None) or ())

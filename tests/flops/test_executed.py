@@ -1,0 +1,251 @@
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvlora.flops import executed
+from lvlora.flops.catalogue import KNOWN_SHAPES
+from lvlora.flops.executed import Head
+from lvlora.flops.item import total
+from lvlora.flops.measure import Measurement, count
+from lvlora.flops.shape import LINEARS, ModelShape
+from lvlora.flops.trainable import Lora
+from lvlora.model.lora import LoraPlan, inject
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.train.measurement import build_model, generation, measure, train_step
+
+ROWS = len(SYMBOLS)
+QV = ("q_proj", "v_proj")
+TINY = ModelShape("qwen2", 32, 48, 3, 4, 2, 8, 101, True, qkv_bias=True)
+
+
+def cut(name, layers=2):
+    return dataclasses.replace(KNOWN_SHAPES[name], layers=layers)
+
+
+SHAPES = {
+    "tiny": TINY,
+    "untied": dataclasses.replace(TINY, model_type="llama", qkv_bias=False, tied=False),
+    "qwen2.5-0.5b": cut("qwen2.5-0.5b", 3),
+    "qwen2.5-1.5b": cut("qwen2.5-1.5b"),
+    "smollm2-135m": cut("smollm2-135m", 3),
+    "qwen3-0.6b": cut("qwen3-0.6b"),
+    "gemma-2b": cut("gemma-2b"),
+    "gemma-2-2b": cut("gemma-2-2b"),
+    "gemma-3-270m": cut("gemma-3-270m"),
+}
+HEADS = [
+    ("numeric", "none"), ("full", "none"), ("numeric", "numeric"), ("full", "full"),
+    ("numeric", "full"),
+]  # fmt: skip
+
+
+def price(shape, batch, seq, lora, loss="numeric", train_head="none", **more):
+    head = Head.of(shape, loss, train_head, ROWS)
+    items = executed.training_step(shape, batch, seq, lora=lora, head=head, **more)
+    backward = total(items, "backward_input", "backward_weight")
+    return total(items, "forward"), backward
+
+
+# transformers has no SDPA for Gemma 2's soft-capped scores
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [(k, n) for k in ("", "eager", "sdpa") for n in SHAPES if (k, n) != ("sdpa", "gemma-2-2b")],
+)
+def test_a_training_step_equals_the_counter(kernel, name):
+    shape, lora = SHAPES[name], Lora.of(8, QV)
+    for loss, train_head in HEADS if not kernel else HEADS[1:2]:
+        counted = train_step(
+            build_model(shape, kernel=kernel), 2, 24, lora=lora, loss=loss, train_head=train_head
+        )
+        assert price(shape, 2, 24, lora, loss, train_head) == counted
+
+
+@pytest.mark.parametrize(
+    "targets", [*[(name,) for name in LINEARS], QV, ("k_proj", "o_proj"), ("all-linear",)]
+)
+@pytest.mark.parametrize("layers", [None, (0,), (1,), (2,), (0, 2)])
+def test_only_what_autograd_needs_is_charged(targets, layers):
+    lora = Lora.of(3, targets, layers)
+    counted = train_step(build_model(TINY), 2, 7, lora=lora, train_head="numeric")
+    assert price(TINY, 2, 7, lora, train_head="numeric") == counted
+
+
+@pytest.mark.parametrize(("loss", "train_head"), HEADS)
+def test_without_lora_only_the_head_is_trained(loss, train_head):
+    counted = train_step(build_model(TINY), 2, 7, lora=Lora(), loss=loss, train_head=train_head)
+    assert price(TINY, 2, 7, Lora(), loss, train_head) == counted
+
+
+@pytest.mark.parametrize("name", ["tiny", "untied", "gemma-3-270m"])
+@pytest.mark.parametrize("kernel", ["", "eager"])
+def test_full_fine_tuning_equals_the_counter(name, kernel):
+    shape = SHAPES[name]
+    model = build_model(shape, kernel=kernel).train()
+    ids = torch.zeros(2, 9, dtype=torch.long, device="meta")
+    mask = torch.ones(2, 1, 9, 9, dtype=torch.bool, device="meta")
+    measured = count(lambda: model(input_ids=ids, attention_mask=mask).logits.sum().backward())
+    items = executed.full_fine_tuning_step(shape, 2, 9)
+    assert total(items) == measured
+    assert total(items) == 3 * total(items, "forward")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
+    shape = SHAPES[name]
+    for lora in (Lora(), Lora.of(4, QV, (1,))):
+        model = build_model(shape)
+        if lora.rank:
+            inject(model, LoraPlan(rank=4, targets=lora.targets, layers=(1,)))
+        widths = (1, 2, 3, 100, 1)
+        counts, attended = generation(model, 2, 40, widths)
+        assert counts[0] == total(executed.prefill(shape, 2, 40, head_rows=ROWS, lora=lora))
+        for width, keys, counted in zip(widths, attended, counts[1:], strict=True):
+            items = executed.forward_call(
+                shape, 2, width, head_positions=2 * width, head_rows=ROWS, attended=keys, lora=lora
+            )
+            assert total(items) == counted
+
+
+def test_a_restricted_and_a_full_head_in_generation():
+    counts, _ = generation(build_model(TINY), 2, 40, (), restricted=False)
+    assert counts[0] == total(executed.prefill(TINY, 2, 40, head_rows=TINY.vocab))
+
+
+@pytest.mark.parametrize("lora", [Lora.of(2, QV), Lora.of(2, ("v_proj",)), Lora.of(2, ("o_proj",))])
+@pytest.mark.parametrize("name", ["tiny", "untied"])
+def test_the_fused_cpu_kernel_is_counted_and_priced(name, lora):
+    # fake tensors choose kernels as real ones on the CPU do, without data
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    shape = SHAPES[name]
+    with FakeTensorMode():
+        model = build_model(shape, torch.device("cpu"), "sdpa")
+        inject(model.train(), LoraPlan(rank=2, targets=lora.targets))
+        ids = torch.zeros(2, 9, dtype=torch.long)
+        out = []
+        forward = count(lambda: out.append(model(input_ids=ids, use_cache=False).logits))
+        backward = count(lambda: out[0].sum().backward())
+    assert (forward, backward) == price(shape, 2, 9, lora, "full", attention="fused")
+    assert backward > price(shape, 2, 9, lora, "full")[1]
+
+
+def test_the_fused_kernel_on_real_tensors():
+    q, k, v = (torch.randn(2, heads, 16, 8, requires_grad=True) for heads in (4, 2, 2))
+    out = []
+
+    def forward():
+        out.append(
+            torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True,
+                                                             enable_gqa=True)
+        )  # fmt: skip
+
+    one = 2 * 2 * 4 * 16 * 16 * 8
+    assert count(forward) == 2 * one
+    assert count(lambda: out[0].sum().backward()) == 5 * one
+
+
+def test_measure_compares_everything_and_finds_no_difference():
+    found = measure(TINY, 2, 16, Lora.of(4, QV), context=20)
+    assert [m.name for m in found] == [
+        "forward", "backward", "prefill", "decoding step", "jump-forward step",
+    ]  # fmt: skip
+    assert all(m.difference == 0 and m.measured > 0 for m in found)
+    assert Measurement("x", 5, 7).as_dict()["difference"] == 2
+
+
+def test_the_seeds_step_is_about_3_tflop():
+    shape = KNOWN_SHAPES["qwen2.5-0.5b"]
+    forward, backward = price(shape, 4, 512, Lora.of(8, QV))
+    assert (forward, backward) == (1_558_121_545_728, 1_644_364_824_576)
+    full = total(executed.full_fine_tuning_step(shape, 4, 512))
+    # the 6N rule charges LoRA for weight gradients that are never computed
+    assert 1.4 < full / sum(price(shape, 4, 512, Lora.of(8, QV), "full")) < 1.6
+
+
+def small_shapes():
+    return st.builds(
+        lambda kv, group, d, h, i, layers, vocab: ModelShape(
+            "qwen2", h, i, layers, kv * group, kv, d, vocab, True
+        ),
+        st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 20),
+        st.integers(1, 20), st.integers(1, 4), st.integers(ROWS, 40),
+    )  # fmt: skip
+
+
+loras = st.builds(
+    Lora.of, st.integers(0, 4), st.sets(st.sampled_from(LINEARS), min_size=1),
+    st.none() | st.sets(st.integers(0, 3), min_size=1),
+)  # fmt: skip
+
+
+@given(small_shapes(), st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), loras)
+def test_linear_in_batch_and_accumulation(shape, batch, seq, times, lora):
+    one = sum(price(shape, batch, seq, lora))
+    assert sum(price(shape, batch * times, seq, lora)) == times * one
+    assert sum(price(shape, batch, seq, lora, accumulation=times)) == times * one
+
+
+@given(small_shapes(), st.integers(1, 3), st.integers(1, 9), st.integers(1, 4))
+def test_layers_add_up(shape, batch, seq, more):
+    def step(layers):
+        return sum(price(dataclasses.replace(shape, layers=layers), batch, seq, Lora.of(2, QV)))
+
+    assert step(2 + more) == step(2) + more * (step(3) - step(2))
+
+
+@given(small_shapes(), st.integers(1, 9), st.integers(1, 4))
+def test_nothing_below_the_lowest_trained_layer_is_differentiated(shape, seq, rank):
+    shape = dataclasses.replace(shape, layers=4)
+    backwards = [price(shape, 1, seq, Lora.of(rank, QV, (layer,)))[1] for layer in range(4)]
+    assert backwards == sorted(backwards, reverse=True)
+    assert len(set(backwards)) == 4
+
+
+@given(small_shapes(), st.integers(1, 9), loras)
+def test_only_attention_grows_with_the_square_of_the_length(shape, seq, lora):
+    def costs(length):
+        items = executed.training_step(
+            shape, 1, length, lora=lora, head=Head.of(shape, "full", "none", ROWS)
+        )
+        return {(i.name, i.phase): i.flops for i in items}
+
+    one, two, three = costs(seq), costs(2 * seq), costs(3 * seq)
+    for key in one:
+        second_difference = three[key] - 2 * two[key] + one[key]
+        assert (second_difference != 0) == (key[0] in ("scores", "attention_values")), key
+
+
+@given(small_shapes(), st.integers(1, 9), st.integers(1, 9), loras)
+def test_decoding_is_its_calls_and_reading_further(shape, context, new, lora):
+    items = executed.decode(shape, 2, context, new, head_rows=ROWS, lora=lora)
+    calls = [
+        executed.forward_call(
+            shape, 2, 1, head_positions=2, head_rows=ROWS, attended=context + i, lora=lora
+        )
+        for i in range(1, new)
+    ]
+    assert total(items) == sum(map(total, calls))
+    longer, shorter = (
+        {i.name: i.flops for i in executed.prefill(shape, 2, n, head_rows=ROWS, lora=lora)}
+        for n in (context + new - 1, context)
+    )
+    for item in items:
+        if item.name == "head":
+            assert item.flops == (new - 1) * longer["head"]
+        elif item.name in ("scores", "attention_values"):
+            # a rectangle with its corner cut off against the rectangle
+            assert item.flops <= longer[item.name] - shorter[item.name]
+        else:
+            assert item.flops == longer[item.name] - shorter[item.name]
+
+
+@settings(max_examples=30)
+@given(small_shapes(), st.integers(1, 9), loras, st.sampled_from(["none", "numeric", "full"]))
+def test_lora_never_costs_more_than_the_parts_allow(shape, seq, lora, train_head):
+    forward, backward = price(shape, 2, seq, lora, train_head=train_head)
+    assert 0 <= backward <= 2 * forward
+    if not lora.rank and train_head == "none":
+        assert backward == 0
