@@ -14,7 +14,10 @@ from collections.abc import Sequence
 
 import typer
 
-from lvlora.cli import simulate  # noqa: F401  (a command adds itself)
+from lvlora.cli import (  # noqa: F401  (a command adds itself)
+    doctor,
+    simulate,
+)
 from lvlora.cli.output import Output, silence
 from lvlora.cli.root import app
 from lvlora.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, LvloraError, RunStopped

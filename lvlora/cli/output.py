@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import IO, Any, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,7 @@ from lvlora.cli.numbers import sparkline
 SCHEMA_VERSION = 1
 
 _GAP = 3  # between two columns of a table
+_FOLDED_WIDTH = 24  # a column of words may be folded down to this
 
 _PIPE_WIDTH = 100_000
 """No line of a table breaks where no terminal shows it."""
@@ -128,8 +130,9 @@ class Output:
     ) -> None:
         """A table for people; nothing in JSON mode.
 
-        A column whose cells are all numbers is set to the right. A table wider than the terminal
-        is cut between columns into several, each with the first column, so that no number breaks.
+        A column whose cells are all numbers is set to the right. In a narrow terminal words fold;
+        where that is not enough, the table is cut between columns into several, each with the
+        first column, so that no number breaks.
 
         Args:
             columns: the heads.
@@ -220,20 +223,20 @@ class Output:
             silence(self._stdout)
 
     def _fitting(self, heads: list[str], cells: list[list[str]]) -> list[list[int]]:
-        """Which columns go into which piece of a table."""
-        widths = [
-            max(Text(text).cell_len for text in (head, *(row[i] for row in cells)))
-            for i, head in enumerate(heads)
-        ]
-        # a first column of words may fold down to half of the line
-        room, first = self.console.width, min(widths[0], self.console.width // 2)
-        pieces: list[list[int]] = [[0]]
-        used = first
+        """Which columns go into which piece of a table: numbers need their width, words fold."""
+        room = self.console.width
+        widths = []
+        for index, head in enumerate(heads):
+            column = [row[index] for row in cells]
+            width = max(cell_len(text) for text in (head, *column))
+            fold = room // 2 if index == 0 else _FOLDED_WIDTH
+            widths.append(width if index and _all_numbers(column) else min(width, fold))
+        pieces, used = [[0]], widths[0]
         for index in range(1, len(heads)):
-            width = min(widths[index], room - first - _GAP) + _GAP
+            width = widths[index] + _GAP
             if used + width > room and len(pieces[-1]) > 1:
                 pieces.append([0])
-                used = first
+                used = widths[0]
             pieces[-1].append(index)
             used += width
         return pieces
