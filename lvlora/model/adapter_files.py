@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from lvlora import durable
 from lvlora.errors import ModelError
 from lvlora.model import lora
+from lvlora.model.adapter_search import CONFIG
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, read_safetensors
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 FACTS = "lvlora.json"
 _PREFIX = "base_model.model."
@@ -213,8 +213,13 @@ def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
     lora.inject(base.module, info.plan)
     if info.full_head:
         untie_head(base.module)
-    expected = {_normal_key(n): t for n, t in adapter_tensors(base.module, None, info.full_head).items()}
-    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    expected = {
+        _normal_key(n): t for n, t in adapter_tensors(base.module, None, info.full_head).items()
+    }
+    missing, unexpected = (
+        sorted(expected.keys() - tensors.keys()),
+        sorted(tensors.keys() - expected.keys()),
+    )
     if missing or unexpected:
         which, keys = ("lacks", missing) if missing else ("has the unexpected", unexpected)
         raise ModelError(f"{info.folder / WEIGHTS}: {which} {keys[0]} (and {len(keys) - 1} more)")

@@ -1,0 +1,154 @@
+"""What ``--adapter`` means: a folder, a run, the name of a run, the newest run, or none.
+
+Knows: names and paths. Does not know: what is in an adapter; imports no torch, so that a command
+can say that there is none before it loads anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from lvlora.errors import ModelError
+
+CONFIG = "adapter_config.json"
+"""The file that makes a folder an adapter (PEFT's)."""
+
+IN_RUN = "adapter"
+"""Where a run keeps its adapter."""
+
+LATEST = "latest"
+"""The text file among the runs that holds the newest run's name."""
+
+NONE = "none"
+_RUN_NAME = re.compile(r"[\w][\w.+@-]{0,254}")
+_LONGEST_POINTER = 4096
+
+
+def find_adapter(spec: str | None, runs: Path) -> Path | None:
+    """The adapter folder that ``--adapter`` names; nothing is loaded.
+
+    Args:
+        spec: ``none``, an adapter folder, a run folder, the name of a run in ``runs``, or
+            ``latest``; left out: the newest run if there has been one.
+        runs: the folder of the runs.
+
+    Returns:
+        a folder with an adapter_config.json; None for ``none``, and where nothing was asked for
+        and there is no run yet.
+
+    Raises:
+        ModelError: what was named is not there or has no adapter.
+    """
+    if spec == NONE:
+        return None
+    if spec is None or spec == LATEST:
+        newest = latest_run(runs)
+        if newest is None and spec is None:
+            return None
+        if newest is None:
+            raise ModelError(f"--adapter {LATEST}: there is no run in {runs} yet", _OTHERWISE)
+        return _of_latest(newest, runs)
+    folder = Path(spec).expanduser()
+    # "" would be the working directory
+    found = _adapter_in(folder) if spec else None
+    if found is not None:
+        return found
+    run = _inside(runs, spec)
+    found = None if run is None else _adapter_in(run)
+    if found is not None:
+        return found
+    for place in (folder if spec else None, run):
+        if place is not None and _is_folder(place):
+            raise ModelError(
+                f"--adapter {spec}: {place} has no adapter ({CONFIG} is missing)",
+                "A run has one once its first best step is saved; a PEFT adapter folder holds "
+                f"{CONFIG} and adapter_model.safetensors.",
+            )
+    raise ModelError(
+        f"--adapter {spec}: no such folder, and no run of that name in {runs}",
+        _suggestion(spec, runs),
+    )
+
+
+def latest_run(runs: Path) -> str | None:
+    """The name in ``runs/latest``, or None where there is no such file.
+
+    Raises:
+        ModelError: the file is no name of a run.
+    """
+    pointer = runs / LATEST
+    try:
+        with pointer.open("rb") as stream:
+            content = stream.read(_LONGEST_POINTER)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(
+            f"{pointer}: cannot be read ({error.strerror or error})", _OTHERWISE
+        ) from None
+    name = content.decode("utf-8", errors="replace").strip()
+    if not _RUN_NAME.fullmatch(name):
+        raise ModelError(f"{pointer}: does not hold the name of a run", _OTHERWISE)
+    return name
+
+
+def run_names(runs: Path) -> list[str]:
+    """Names of the runs that have an adapter, newest (by name: they begin with the time) first."""
+    try:
+        folders = [p for p in runs.iterdir() if _adapter_in(p) is not None]
+    except OSError:
+        return []
+    return sorted((p.name for p in folders), reverse=True)
+
+
+_OTHERWISE = "Name one: --adapter RUN_OR_FOLDER, or --adapter none for the plain model."
+
+
+def _of_latest(name: str, runs: Path) -> Path:
+    run = _inside(runs, name)
+    found = None if run is None else _adapter_in(run)
+    if found is None:
+        there = run is not None and _is_folder(run)
+        raise ModelError(
+            f"{runs / LATEST}: names {name}, which {'has no adapter yet' if there else 'is gone'}",
+            _OTHERWISE,
+        )
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False
+
+
+def _adapter_in(folder: Path) -> Path | None:
+    for place in (folder, folder / IN_RUN):
+        try:
+            if (place / CONFIG).is_file():
+                return place
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def _inside(runs: Path, name: str) -> Path | None:
+    """The folder of a run, never one outside of ``runs``."""
+    if not _RUN_NAME.fullmatch(name):
+        return None
+    folder = runs / name
+    return folder if folder.resolve().parent == runs.resolve() else None
+
+
+def _suggestion(spec: str, runs: Path) -> str:
+    names = run_names(runs)
+    if not names:
+        return "There is no run with an adapter yet: lvlora train makes one."
+    close = difflib.get_close_matches(Path(spec).name, names, n=1, cutoff=0.5)
+    if not close:  # a run is remembered by the end of its name
+        close = [n for n in names if spec and spec.lower() in n.lower()][:1]
+    guess = f"Did you mean {close[0]}? " if close else ""
+    return f"{guess}Runs with an adapter: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
