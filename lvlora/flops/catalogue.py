@@ -103,6 +103,7 @@ def find_shape(model: str) -> ModelShape:
     """The shape of a model given as a short name, a hub id of a known model, a folder or a file.
 
     ``Qwen/Qwen2.5-0.5B-Instruct``, ``qwen2.5-0.5b-instruct`` and ``qwen2.5-0.5b`` are one shape.
+    Models that need looking for (bundled, the hub's cache, .gguf) are found by `lvlora.model`.
 
     Raises:
         ModelError: neither known by name nor a readable `config.json`.
@@ -112,8 +113,10 @@ def find_shape(model: str) -> ModelShape:
     short = model.rsplit("/", 1)[-1].lower()
     for suffix in ("-instruct", "-it", "-chat"):
         short = short.removesuffix(suffix)
-    if short in KNOWN_SHAPES:
-        return KNOWN_SHAPES[short]
+    for name, shape in KNOWN_SHAPES.items():
+        # gemma3-270m and gemma-3-270m are both in use
+        if name.replace("-", "") == short.replace("-", ""):
+            return shape
     near = difflib.get_close_matches(short, KNOWN_SHAPES, n=1)
     guess = f"Did you mean {near[0]}? " if near else ""
     raise ModelError(

@@ -177,6 +177,7 @@ def test_any_layer_text_gives_layers_or_an_error(text):
 
 def test_find_shape(tmp_path):
     assert find_shape("Qwen/Qwen2.5-0.5B-Instruct").name == "qwen2.5-0.5b"
+    assert find_shape("gemma3-270m") is find_shape("google/gemma-3-270m-it")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2", **SMALL}))
     assert find_shape(str(tmp_path)).hidden == 24
     with pytest.raises(ModelError) as caught:

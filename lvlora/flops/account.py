@@ -1,0 +1,173 @@
+"""The account that `lvlora flops` gives: what a step and a forecast cost, and what a budget buys.
+
+Knows: the settings of the command and both conventions. Does not know: terminals, files, torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from lvlora.errors import SettingsError
+from lvlora.flops import coursework, executed, prices
+from lvlora.flops.budget import Price, steps_that_fit
+from lvlora.flops.catalogue import find_shape
+from lvlora.flops.executed import Head
+from lvlora.flops.item import Item, total
+from lvlora.flops.shape import ModelShape
+from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
+
+if TYPE_CHECKING:
+    from lvlora.settings import FlopsSettings
+
+ALPHABET_ROWS = 15
+"""Symbols of the numeric alphabet: ten digits and ``.,;-?``."""
+
+VARIABLE = (
+    "rank", "targets", "batch-size", "seq-len", "loss", "train-head", "context", "new-tokens",
+    "model",
+)  # fmt: skip
+"""Settings that `vary` can compare values of."""
+
+
+def account(
+    settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS
+) -> dict[str, Any]:
+    """What the settings' step and forecast cost, itemised, in both conventions.
+
+    Args:
+        settings: of `lvlora flops`.
+        shape: of the model.
+        alphabet_rows: rows of the restricted head.
+
+    Returns:
+        The object that ``--json`` prints; ``fits`` is there with a budget only.
+
+    Raises:
+        SettingsError: an unknown target.
+    """
+    lora = Lora.of(settings.rank, settings.targets)
+    head = Head.of(shape, settings.loss, settings.train_head, alphabet_rows)
+    b, s, n, m = settings.batch_size, settings.seq_len, settings.context, settings.new_tokens
+    rules = coursework.training_step(shape, b, s, lora)
+    runs = executed.training_step(shape, b, s, lora=lora, head=head)
+    backward = total(runs, "backward_input", "backward_weight")
+    full = executed.full_fine_tuning_step(shape, b, s)
+    answer: dict[str, Any] = {
+        "schema_version": 1,
+        "model": shape.name,
+        "trainable_parameters": _trainable(settings, shape, alphabet_rows),
+        "coursework": {
+            "forward": total(rules, "forward"),
+            "training_step": total(rules),
+            "items": _as_dicts(rules),
+            "prefill": total(coursework.prefill(shape, 1, n, lora)),
+            "decode": total(coursework.decode(shape, 1, n, m, lora)),
+        },
+        "executed": {
+            "forward": total(runs, "forward"),
+            "backward": backward,
+            "training_step": total(runs),
+            "items": _as_dicts(runs),
+            "prefill": total(executed.prefill(shape, 1, n, head_rows=alphabet_rows, lora=lora)),
+            "decode": total(executed.decode(shape, 1, n, m, head_rows=alphabet_rows, lora=lora)),
+        },
+        "full_fine_tuning": {
+            "trainable_parameters": shape.parameter_count()["total"],
+            "coursework": {"training_step": total(coursework.training_step(shape, b, s))},
+            "executed": {
+                "forward": total(full, "forward"),
+                "backward": total(full, "backward_input", "backward_weight"),
+                "training_step": total(full),
+            },
+        },
+    }
+    if settings.budget is not None:
+        answer["fits"] = fits(
+            settings.budget,
+            settings.convention,
+            step=Price(total(runs), total(rules)),
+            one_forecast=prices.forecast(shape, 1, n, m, lora=lora, head_rows=alphabet_rows),
+            tokens_per_step=b * s,
+        )
+    return answer
+
+
+def fits(
+    budget: int, convention: str, *, step: Price, one_forecast: Price, tokens_per_step: int
+) -> dict[str, Any]:
+    """What a budget buys if all of it goes into one thing: steps, their tokens, or forecasts."""
+    steps = steps_that_fit(budget, 0, step.of(convention))
+    return {
+        "budget": budget,
+        "convention": convention,
+        "steps": steps,
+        "tokens": steps * tokens_per_step,
+        "forecasts": steps_that_fit(budget, 0, one_forecast.of(convention)),
+        "share_of_a_step": step.of(convention) / budget,
+    }
+
+
+def vary(
+    settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS
+) -> list[dict[str, Any]]:
+    """The same account for several values of one setting: rows to compare.
+
+    Several targets of one value are joined by +: ``targets=q_proj+v_proj,all-linear``.
+
+    Raises:
+        SettingsError: not of the form NAME=VALUE,VALUE, or a value that the setting refuses.
+    """
+    name, values = _parse_vary(settings.vary or "")
+    rows = []
+    for value in values:
+        changed = _changed(settings, name, value)
+        its_shape = find_shape(value) if name == "model" else shape
+        answer = account(changed, its_shape, alphabet_rows)
+        rows.append(
+            {
+                "setting": name,
+                "value": value,
+                "trainable_parameters": answer["trainable_parameters"],
+                **{
+                    convention: {
+                        key: answer[convention][key]
+                        for key in ("forward", "training_step", "prefill", "decode")
+                    }
+                    for convention in ("coursework", "executed")
+                },
+                "fits": answer.get("fits"),
+            }
+        )
+    return rows
+
+
+def _trainable(settings: FlopsSettings, shape: ModelShape, alphabet_rows: int) -> int:
+    return lora_parameters(shape, settings.rank, settings.targets) + head_parameters(
+        shape, settings.train_head, alphabet_rows
+    )
+
+
+def _parse_vary(text: str) -> tuple[str, list[str]]:
+    name, _, listed = text.partition("=")
+    name = name.strip().replace("_", "-")
+    values = [value.strip() for value in listed.split(",") if value.strip()]
+    if name not in VARIABLE or not values:
+        raise SettingsError(
+            f"vary: {text!r} is not a setting with values",
+            f"For example rank=2,4,8. Settings: {', '.join(VARIABLE)}.",
+        )
+    return name, values
+
+
+def _changed(settings: FlopsSettings, name: str, value: str) -> FlopsSettings:
+    field = name.replace("-", "_")
+    new = value.replace("+", ",") if field == "targets" else value
+    try:
+        return type(settings).model_validate({**settings.model_dump(), field: new})
+    except ValueError:
+        raise SettingsError(f"vary: {value!r} is not possible for {name}") from None
+
+
+def _as_dicts(items: Iterable[Item]) -> list[dict[str, Any]]:
+    return [{"name": i.name, "phase": i.phase, "flops": i.flops} for i in items]

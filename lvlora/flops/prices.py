@@ -1,0 +1,72 @@
+"""What training and reading cost, in both conventions at once.
+
+Knows: which formula of each convention stands for the same work. Does not know: settings, files,
+what a decoder really did (it prices its own calls).
+"""
+
+from __future__ import annotations
+
+from lvlora.flops import coursework, executed
+from lvlora.flops.budget import Price
+from lvlora.flops.executed import Attention, Head
+from lvlora.flops.item import total
+from lvlora.flops.shape import ModelShape
+from lvlora.flops.trainable import Lora
+
+
+def training_step(
+    shape: ModelShape,
+    batch: int,
+    seq_len: int,
+    *,
+    lora: Lora,
+    head: Head,
+    accumulation: int = 1,
+    attention: Attention = "products",
+) -> Price:
+    """One optimiser step: forward and backward of its micro-batches, padding paid.
+
+    Micro-batches of different shapes are priced one by one and added.
+
+    Args:
+        batch, seq_len: (B, S) of a micro-batch as it runs.
+        head: what is multiplied and trained of the output matrix (`Head.of`).
+        accumulation: micro-batches of this shape.
+        attention: how attention is differentiated.
+    """
+    return Price(
+        executed=total(
+            executed.training_step(
+                shape, batch, seq_len, lora=lora, head=head, attention=attention,
+                accumulation=accumulation,
+            )
+        ),
+        coursework=total(
+            coursework.training_step(shape, batch, seq_len, lora, accumulation=accumulation)
+        ),
+    )  # fmt: skip
+
+
+def validation_batch(
+    shape: ModelShape, batch: int, seq_len: int, *, lora: Lora, head: Head
+) -> Price:
+    """The loss of one batch without gradients: a forward pass with logits at every position."""
+    items = executed.forward_call(
+        shape, batch, seq_len, head_positions=batch * seq_len, head_rows=head.rows, lora=lora
+    )
+    return Price(
+        executed=total(items), coursework=total(coursework.forward(shape, batch, seq_len, lora))
+    )
+
+
+def forecast(
+    shape: ModelShape, batch: int, context: int, new_tokens: int, *, lora: Lora, head_rows: int
+) -> Price:
+    """m tokens after a context of n for each of B series, token by token with a cache."""
+    read = executed.prefill(shape, batch, context, head_rows=head_rows, lora=lora)
+    written = executed.decode(shape, batch, context, new_tokens, head_rows=head_rows, lora=lora)
+    return Price(
+        executed=total(read) + total(written),
+        coursework=total(coursework.prefill(shape, batch, context, lora))
+        + total(coursework.decode(shape, batch, context, new_tokens, lora)),
+    )
