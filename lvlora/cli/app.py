@@ -1,4 +1,4 @@
-"""The entry point: the commands in their order, and one place where errors become sentences.
+"""The entry point, and the one place where errors become sentences.
 
 Knows: exit codes and how a failure is told. Does not know: what any command does.
 """
@@ -14,21 +14,8 @@ from collections.abc import Sequence
 
 import typer
 
-from lvlora.cli import (  # noqa: F401  (a command adds itself)
-    doctor,
-    simulate,
-)
-from lvlora.cli.output import Output, silence
 from lvlora.cli.root import app
 from lvlora.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, LvloraError, RunStopped
-
-ORDER = (
-    "simulate", "analyze", "tokenize", "flops", "baseline", "train", "sweep", "forecast",
-    "evaluate", "export", "report", "doctor",
-)  # fmt: skip
-"""The commands as the help lists them: in the order of the work."""
-
-app.registered_commands.sort(key=lambda command: ORDER.index(command.name or ""))
 
 
 def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
@@ -47,6 +34,8 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         code = _run(program, arguments, debug)
         sys.stdout.flush()
     except BrokenPipeError:
+        from lvlora.cli.output import silence
+
         silence(sys.stdout)
         code = EXIT_FAILURE
     return code
@@ -70,6 +59,8 @@ def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
 
 def _tell(error: BaseException, arguments: list[str]) -> int:
     """Say on stderr what went wrong; returns the exit code."""
+    from lvlora.cli.output import Output
+
     output = Output()
     command = next((a for a in arguments if not a.startswith("-")), "")
     if isinstance(error, LvloraError):

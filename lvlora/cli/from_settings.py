@@ -29,7 +29,7 @@ S = TypeVar("S", bound=Settings)
 Completer = Callable[[str], Sequence[str]]
 
 COMMANDS: dict[str, type[Settings]] = {}
-"""Every command's settings, by name: a configuration file may serve several commands."""
+"""The settings of each command that was loaded, by name."""
 
 GENERAL = "General"
 _ON, _OFF = "on_", "off_"
@@ -105,18 +105,21 @@ def _call(
     verbosity = -1 if common["quiet"] else int(common["verbose"])
     output = Output(bool(common["json"]), verbosity)
     print_config = bool(common["print_config"])
+    config = common["config"] or os.environ.get("LVLORA_CONFIG") or None
     resolved = resolve(
         name,
         model,
         flags=flags,
         environment=os.environ,
-        config=common["config"] or os.environ.get("LVLORA_CONFIG") or None,
-        commands=COMMANDS,
+        config=config,
+        # only a file needs to know the others
+        commands=COMMANDS if config is None else _every_command(),
         allow_missing=print_config,
     )
-    known = {field for settings in COMMANDS.values() for field in settings.model_fields}
-    for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
-        output.note(sentence)
+    if any(variable.startswith("LVLORA_") for variable in os.environ):
+        known = {field for other in _every_command().values() for field in other.model_fields}
+        for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
+            output.note(sentence)
     if print_config:
         output.write(as_toml(name, resolved))
         return
@@ -132,6 +135,14 @@ def _call(
         function(resolved.settings, context)
     finally:
         output.close()
+
+
+def _every_command() -> dict[str, type[Settings]]:
+    """All commands' settings: one file, or one set of variables, may serve several commands."""
+    from lvlora.cli.root import load_all
+
+    load_all()
+    return COMMANDS
 
 
 def _parameters(field: Field, completer: Completer | None) -> list[inspect.Parameter]:

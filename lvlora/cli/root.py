@@ -1,19 +1,63 @@
-"""The program itself: its name, its version, and nothing that it does.
+"""The program itself: its name, its version, the list of its commands.
 
-Knows: what `lvlora` without a command says. Does not know: the commands; they add themselves.
+Knows: which commands there are, and one line about each. Does not know: what they do; a command's
+module is imported when the command is called, so that help and completion stay fast.
 """
 
 from __future__ import annotations
 
+import importlib
 import platform
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from lvlora import __version__
 
+COMMANDS = {
+    "simulate": "Write a data set of predator-prey trajectories.",
+    "doctor": "Check the installation: packages, processor, memory, disk, models.",
+}
+"""Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the
+line is the first of its command's docstring (a test holds that)."""
+
+
+def load(name: str) -> TyperCommand:
+    """The command itself, from its module."""
+    importlib.import_module(f"lvlora.cli.{name}")
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    single.registered_commands = [c for c in app.registered_commands if c.name == name]
+    command = typer.main.get_command(single)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+def load_all() -> None:
+    """Import every command's module, so that all settings are known."""
+    for name in COMMANDS:
+        importlib.import_module(f"lvlora.cli.{name}")
+
+
+class _Commands(TyperGroup):
+    """Commands that are a name and a line until one is called."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.commands = {
+            name: TyperCommand(name, help=line, rich_markup_mode="rich")
+            for name, line in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load(args[0])
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="lvlora",
+    cls=_Commands,
     help="LoRA fine-tuning of small language models that forecast trajectories written as text, "
     "on a FLOP budget that is counted exactly.",
     epilog="[bold]Start with[/bold]\n"
@@ -39,16 +83,11 @@ def root(
         ),
     ] = False,
     verbose: Annotated[
-        int,
+        bool,
         typer.Option(
-            "--verbose",
-            "-v",
-            count=True,
-            metavar="",
-            show_default=False,
-            help="With --version: say more.",
+            "--verbose", "-v", metavar="", show_default=False, help="With --version: say more."
         ),
-    ] = 0,
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"lvlora {__version__}")

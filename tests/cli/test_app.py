@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from lvlora.cli.app import ORDER, app
-from lvlora.cli.from_settings import COMMANDS
+from lvlora.cli import from_settings
+from lvlora.cli.root import COMMANDS, app, load, load_all
 from lvlora.errors import BudgetError, DataError, LvloraError, RunStopped, SettingsError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "scipy", "sklearn", "matplotlib", "optuna", "h5py", "pyarrow")
-REGISTERED = [command.name or "" for command in app.registered_commands]
+REGISTERED = list(COMMANDS)
 
 
 def _raising(error: BaseException) -> typer.Typer:
@@ -151,15 +151,25 @@ def test_help_and_usage_errors_are_light(args):
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_commands_stand_in_the_order_of_the_work():
-    assert [name for name in ORDER if name in REGISTERED] == REGISTERED
-    assert set(COMMANDS) == set(REGISTERED)
+def test_every_command_is_listed_with_the_first_line_of_its_help():
+    load_all()
+    assert {command.name for command in app.registered_commands} == set(COMMANDS)
+    assert set(from_settings.COMMANDS) >= set(COMMANDS)
+    for command in app.registered_commands:
+        assert command.callback.__doc__.partition("\n")[0] == COMMANDS[command.name]
+
+
+def test_only_the_command_that_is_called_is_loaded():
+    loaded = _modules_after(["simulate", "--help"])
+    assert "lvlora.cli.simulate" in loaded
+    assert "lvlora.cli.doctor" not in loaded
+    assert "pydantic" not in _modules_after(["--help"])
 
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_every_command_has_help_and_examples(run_lvlora, name):
-    command = next(c for c in app.registered_commands if c.name == name)
-    assert (command.callback.__doc__ or "").strip()
+    command = load(name)
+    assert (command.help or "").strip()
     commands = re.findall(r"\[bold\](lvlora [^[]*)\[/bold\]", command.epilog or "")
     assert len(commands) >= 2
     for line in commands:
@@ -175,9 +185,7 @@ def test_every_command_has_help_and_examples(run_lvlora, name):
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_every_option_has_help(name):
-    group = typer.main.get_command(app)
-    command = group.commands[name]
-    options = [p for p in command.params if not p.hidden]
+    options = [p for p in load(name).params if not p.hidden]
     assert options
     for option in options:
         assert (option.help or "").strip(), f"{name} {option.opts} has no help"
