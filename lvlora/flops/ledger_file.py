@@ -108,10 +108,15 @@ class LedgerFile:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
+            if _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise LvloraError(
                     f"{self.path}: another process has held the ledger for {_BUSY_SECONDS:.0f} s",
                     "Wait for it, or stop it.",
+                ) from None
+            if _is(error, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise LvloraError(
+                    f"{self.path}: the ledger cannot be written: {error}",
+                    "Make room on the disk; nothing was recorded, and what was stays as it is.",
                 ) from None
             raise DataError(
                 f"{self.path}: the ledger cannot be used: {error}",
@@ -134,6 +139,11 @@ def _use_write_ahead_log(db: sqlite3.Connection) -> None:
             db.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if not _is(error, sqlite3.SQLITE_BUSY) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def _is(error: sqlite3.Error, *codes: int) -> bool:
+    # the low byte is the kind of error, the rest says more about it
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes

@@ -456,6 +456,32 @@ def test_an_empty_table_without_a_budget(ledger):
     assert table["budget"] is table["left"] is None
 
 
+def test_waiting_for_another_writer_ends_with_an_error(ledger, monkeypatch):
+    monkeypatch.setattr("lvlora.flops.ledger_file._BUSY_SECONDS", 0.05)
+    ledger.disconnect()
+    other = sqlite3.connect(ledger.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LvloraError, match="another process") as caught:
+        reserve(ledger)
+    assert caught.value.exit_code == 1
+    other.execute("ROLLBACK")
+    other.close()
+    reserve(ledger)
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(ledger):
+    reserve(ledger, 5, 6)
+    db = ledger.connection()
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LvloraError, match="cannot be written") as caught:
+        reserve(ledger, 0, 0, command="x" * 1_000_000)
+    assert caught.value.exit_code == 1
+    assert ledger.charged() == Price(5, 6)
+    ledger.disconnect()
+    assert ledger.charged() == Price(5, 6)
+
+
 def test_names_are_only_ever_data(ledger):
     name = "x'); DROP TABLE entry; --"
     reserve(ledger, run=name)

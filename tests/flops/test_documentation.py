@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from lvlora.flops import coursework, executed
+from lvlora.flops.catalogue import KNOWN_SHAPES
+from lvlora.flops.executed import Head
+from lvlora.flops.item import total
+from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
+
+TEXT = (Path(__file__).parents[2] / "docs" / "flops.md").read_text(encoding="utf-8")
+QWEN = KNOWN_SHAPES["qwen2.5-0.5b"]
+QV = Lora.of(8, ("q_proj", "v_proj"))
+
+
+def step(loss, train_head):
+    head = Head.of(QWEN, loss, train_head, 15)
+    return executed.training_step(QWEN, 4, 512, lora=QV, head=head)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        step("numeric", "none"),
+        step("full", "none"),
+        step("full", "full"),
+        executed.full_fine_tuning_step(QWEN, 4, 512),
+    ],
+)
+def test_steps_in_the_text_are_those_of_the_program(items):
+    backward = total(items, "backward_input", "backward_weight")
+    row = f"| {total(items, 'forward'):,} | {backward:,} | {total(items):,} |"
+    assert row in TEXT
+
+
+@pytest.mark.parametrize(("batch", "lora"), [(1, Lora()), (1, QV), (4, QV)])
+def test_golden_numbers_in_the_text_are_those_of_the_program(batch, lora):
+    forward = total(coursework.forward(QWEN, batch, 512, lora))
+    assert f"| {batch} | 512 | {lora.rank} | {forward:,} | {3 * forward:,} |" in TEXT
+
+
+def test_other_numbers_in_the_text():
+    generation = total(coursework.prefill(QWEN, 1, 500)) + total(
+        coursework.decode(QWEN, 1, 500, 500)
+    )
+    parameters = QWEN.parameter_count()["total"]
+    for number in (
+        generation,
+        6 * parameters * 2048,
+        parameters,
+        lora_parameters(QWEN, 8, ("q_proj", "v_proj")),
+        lora_parameters(QWEN, 8, ("q_proj",)),
+        head_parameters(QWEN, "numeric", 15),
+        head_parameters(QWEN, "full", 15),
+    ):
+        assert f"{number:,}" in TEXT
+    fused = executed.training_step(QWEN, 4, 512, lora=QV, head=Head(15), attention="fused")
+    assert round(total(fused) / total(step("numeric", "none")) * 100 - 100, 1) == 1.5
+    assert round(total(step("full", "full")) / total(step("full", "none")) * 100 - 100) == 13
+    assert round(total(step("full", "none")) / total(step("numeric", "none")) * 100 - 100) == 35
+
+
+def test_every_item_is_explained():
+    names = {i.name for i in coursework.forward(QWEN, 1, 8)} | {
+        i.name for i in step("numeric", "none") if not i.name.startswith("lora.")
+    }
+    assert [name for name in sorted(names) if f"`{name}`" not in TEXT] == []
