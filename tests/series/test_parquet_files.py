@@ -87,7 +87,7 @@ def test_damaged_files(tmp_path):
             read(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(position=st.integers(0, 5000), value=st.integers(0, 255))
 def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
     path = tmp_path_factory.mktemp("mutated") / "f.parquet"
