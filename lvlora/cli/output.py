@@ -286,7 +286,7 @@ def _can_encode(stream: TextIO, text: str) -> bool:
     return True
 
 
-_NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( [%a-zA-Zµ/]{1,8})?|[-+]?inf|nan|[-–]|")
+_NUMBER = re.compile(r"[-+<]?\d[\d.,]*(e[-+]?\d+)?( [%a-zA-Zµ/]{1,8})?|[-+]?inf|nan|[-–]|")
 
 
 def _all_numbers(cells: Sequence[str]) -> bool:

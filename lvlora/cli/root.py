@@ -17,6 +17,7 @@ from lvlora import __version__
 
 COMMANDS = {
     "simulate": "Write a data set of predator-prey trajectories.",
+    "flops": "Say what a step costs, what a budget buys, and what was spent.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the

@@ -1,0 +1,150 @@
+"""`lvlora flops` as a user meets it; the numbers themselves are tested in tests/flops."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lvlora.flops.ledger import Ledger
+
+
+def test_the_golden_numbers(run_lvlora):
+    ran = run_lvlora(["flops", "--seq-len", "512", "--rank", "8", "--batch-size", "1", "--json"])
+    assert ran.exit_code == 0
+    assert set(ran.json) >= {"schema_version", "model", "trainable_parameters"}
+    assert ran.json["trainable_parameters"] == 540_672
+    coursework, executed = ran.json["coursework"], ran.json["executed"]
+    assert coursework["forward"] == 564_837_939_440
+    assert coursework["training_step"] == 1_694_513_818_320
+    assert sum(item["flops"] for item in coursework["items"]) == coursework["training_step"]
+    assert executed["forward"] + executed["backward"] == executed["training_step"]
+
+
+def test_the_table_shows_the_same_numbers(run_lvlora):
+    ran = run_lvlora(["flops", "--budget", "1e17"])
+    assert ran.exit_code == 0
+    for shown in ("6,778,055,271,120", "3,202,486,370,304", "540,672", "31,225", "lora.q_proj"):
+        assert shown in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    assert "lvlora train --budget 1e17" in ran.stderr
+
+
+def test_values_compared(run_lvlora):
+    args = ["flops", "--vary", "rank=2,4,8", "--budget", "1e17"]
+    ran = run_lvlora([*args, "--json"])
+    assert [row["value"] for row in ran.json["vary"]] == ["2", "4", "8"]
+    assert [row["trainable_parameters"] for row in ran.json["vary"]] == [135_168, 270_336, 540_672]
+    table = run_lvlora(args).stdout
+    assert "270,336" in table
+    assert "steps in 1e17" in table
+
+
+def test_architecture(run_lvlora):
+    ran = run_lvlora(["flops", "--architecture", "--json"])
+    assert ran.json["parameters"]["total"] == 494_032_768
+    assert ran.json["architecture"]["Number of layers"] == "24"
+    assert "494,032,768" in run_lvlora(["flops", "--architecture"]).stdout
+
+
+def test_a_folder_with_a_configuration(run_lvlora, tmp_path):
+    config = {
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    ran = run_lvlora(["flops", "--model", tmp_path, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["executed"]["training_step"] > 0
+
+
+def test_without_lora(run_lvlora):
+    ran = run_lvlora(["flops", "--rank", "0"])
+    assert "no LoRA:\n0 trainable parameters" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--model", "qwen2.5-05b"], 4, "Did you mean qwen2.5-0.5b?"),
+        (["--model", "owner/unknown"], 4, "no shape is known"),
+        (["--model", "x.gguf"], 4, "config.json"),
+        (["--vary", "colour=red"], 2, "Settings: rank"),
+        (["--targets", "q_prj"], 2, "q_prj"),
+        (["--vary", "rank=2", "--architecture"], 2, "different accounts"),
+        (["--close", "x"], 2, "Add --ledger"),
+        (["--figure", "x.png"], 2, "Add --ledger"),
+        (["--ledger", "--runs", "nowhere"], 4, "there is no ledger"),
+        (["--seq-len", "0"], 2, "should be at least 1"),
+    ],
+)
+def test_what_cannot_be_priced_is_said(run_lvlora, tmp_path, monkeypatch, args, code, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    ran = run_lvlora(["flops", *args])
+    assert ran.exit_code == code, ran.stderr
+    assert said in ran.stderr
+    assert ran.stdout == ""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A ledger with a settled run and a killed one."""
+    folder = tmp_path / "runs"
+    with Ledger.for_runs(folder) as ledger:
+        ledger.set_budget(10**17, "executed")
+        done = ledger.reserve(
+            run="first", phase="train", executed=10**15, coursework=2 * 10**15, command="train"
+        )
+        ledger.settle(
+            done, executed=9 * 10**14, coursework=2 * 10**15, seconds=75.0,
+            tokens_useful=10_000, tokens_padded=12_000,
+        )  # fmt: skip
+        ledger.reserve(
+            run="killed", phase="train", executed=10**15, coursework=10**15, command="train"
+        )
+    return folder
+
+
+def test_the_ledger(run_lvlora, runs):
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--json"])
+    assert ran.exit_code == 0
+    assert ran.json["total"] == {"executed": 19 * 10**14, "coursework": 3 * 10**15}
+    assert ran.json["budget"] == 10**17
+    assert [run["run"] for run in ran.json["runs"]] == ["first", "killed"]
+
+    table = run_lvlora(["flops", "--ledger", "--runs", runs])
+    assert "first" in table.stdout
+    assert "1 min 15 s" in table.stdout
+    assert "1,900,000,000,000,000 FLOPs executed" in table.stdout
+    assert "--close killed" in table.stderr
+    assert max(map(len, table.stdout.splitlines())) <= 80
+
+
+def test_a_killed_run_is_settled(run_lvlora, runs):
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed", "--json"])
+    assert ran.exit_code == 0
+    assert ran.json["runs"][1]["status"] == "closed"
+    assert "closed and charged" in ran.stderr
+    again = run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed"])
+    assert again.exit_code == 2
+
+
+def test_spending_is_drawn(run_lvlora, runs, tmp_path):
+    for name in ("spending.svg", "spending.png"):
+        ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--figure", tmp_path / name])
+        assert ran.exit_code == 0, ran.stderr
+        assert (tmp_path / name).stat().st_size > 1000
+    assert "budget (executed)" in (tmp_path / "spending.svg").read_text()
+
+
+def test_formulas_are_compared_with_a_count(run_lvlora, tmp_path):
+    config = {
+        "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    ran = run_lvlora(["flops", "--model", tmp_path, "--measure", "--seq-len", "16", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["equal"] is True
+    assert {m["name"] for m in ran.json["measurements"]} >= {"forward", "backward", "prefill"}
