@@ -80,7 +80,7 @@ def forward_call(
     for name in lora.targets:
         n_in, n_out = shape.linear_layers()[name]
         flops[f"lora.{name}"] = lora.n_layers(shape) * _product(tokens, lora.rank, n_in + n_out)
-    flops["head"] = _product(head_positions, shape.hidden, head_rows)
+    flops["lm_head"] = _product(head_positions, shape.hidden, head_rows)
     return [Item(name, phase, count) for name, count in flops.items() if count]
 
 
@@ -218,7 +218,7 @@ class _Backward:
     def items(self) -> list[Item]:
         """What was summed, in the order of the forward pass, input gradients first."""
         names = dict.fromkeys([*LINEARS, "scores", "attention_values"])
-        names |= dict.fromkeys(f"lora.{name}" for name in LINEARS) | {"head": None}
+        names |= dict.fromkeys(f"lora.{name}" for name in LINEARS) | {"lm_head": None}
         phases: tuple[Phase, ...] = ("backward_input", "backward_weight")
         return [
             Item(name, phase, self.flops[name, phase])
@@ -238,9 +238,9 @@ class _Backward:
     def head(self, head: Head, x: bool) -> None:
         """The output head; every position is multiplied."""
         if x:
-            self.flops["head", "backward_input"] += self._pair(self.shape.hidden, head.rows)
+            self.flops["lm_head", "backward_input"] += self._pair(self.shape.hidden, head.rows)
         if head.trained_rows:
-            self.flops["head", "backward_weight"] += self._pair(
+            self.flops["lm_head", "backward_weight"] += self._pair(
                 self.shape.hidden, head.trained_rows
             )
 

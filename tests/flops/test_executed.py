@@ -233,8 +233,8 @@ def test_decoding_is_its_calls_and_reading_further(shape, context, new, lora):
         for n in (context + new - 1, context)
     )
     for item in items:
-        if item.name == "head":
-            assert item.flops == (new - 1) * longer["head"]
+        if item.name == "lm_head":
+            assert item.flops == (new - 1) * longer["lm_head"]
         elif item.name in ("scores", "attention_values"):
             # a rectangle with its corner cut off against the rectangle
             assert item.flops <= longer[item.name] - shorter[item.name]
