@@ -1,0 +1,229 @@
+"""One look for every figure: colours, fonts, sizes, and how a figure becomes a file.
+
+Knows: matplotlib's figures (never pyplot, whose state is the caller's). Does not know: what a
+figure shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlora.durable import write_bytes
+from lvlora.errors import SettingsError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#6A3D9A", "#555555")
+"""Prey blue, predator vermilion, then the others: Okabe & Ito (2008), told apart in every kind of
+colour blindness; their yellow and orange, too light on paper, are replaced by an ochre."""
+
+INK = "#1f2328"
+"""Text and axes."""
+FAINT = "#6b7280"
+"""Notes, reference lines."""
+ACCENT = PALETTE[0]
+"""What a figure is about: the model among its rivals."""
+REST = "#9aa5b1"
+"""What it is compared with."""
+
+WIDTH = 8.0
+"""Inches; at 800 px a 10 pt letter is 14 px high."""
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+_OTHER_SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Arial Unicode MS")
+"""Taken where they are installed, for names that the shipped font has no letters for."""
+_DASHES = ("-", "--", "-.", ":")
+_RC: dict[str, Any] = {
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8b949e",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.use_mathtext": False,
+    "axes.xmargin": 0.02,
+    "grid.color": "#e3e7eb",
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": "#8b949e",
+    "ytick.color": "#8b949e",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.06,
+    "savefig.facecolor": "white",
+    "savefig.dpi": 150,
+    # letters stay letters: selectable, small, and any script shows in a browser
+    "svg.fonttype": "none",
+    # the same figure gives the same bytes
+    "svg.hashsalt": "lvlora",
+}
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@contextlib.contextmanager
+def look() -> Iterator[None]:
+    """Matplotlib's defaults with this look on top, whatever the user's own style file says."""
+    import matplotlib
+    from matplotlib.font_manager import get_font_names
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # a name in a script that the shipped font lacks is no reason to say anything
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)  # type: ignore[arg-type]  # its stubs list every key
+        installed = set(get_font_names())
+        others = [name for name in _OTHER_SCRIPTS if name in installed]
+        matplotlib.rcParams["font.family"] = ["DejaVu Sans", *others, "sans-serif"]
+        yield
+
+
+def new_figure(width: float = WIDTH, height: float = 4.0) -> Figure:
+    """An empty figure, inches, that lays itself out; to be made and filled inside ``look()``."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_suffix(path: Path) -> str:
+    """The format that a figure file's suffix asks for: "png", "svg" or "pdf".
+
+    Raises:
+        SettingsError: another suffix, or none.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SettingsError(
+            f"{path}: a figure cannot be saved as {suffix or 'a file without a suffix'}",
+            f"End the file's name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.",
+        )
+    return suffix[1:]
+
+
+def render(figure: Figure, format: str) -> bytes:
+    """A figure as the bytes of a PNG, SVG or PDF file; the same figure gives the same bytes."""
+    undated: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None},
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Producer": None},
+    }
+    buffer = io.BytesIO()
+    with look():
+        figure.savefig(buffer, format=format, metadata=undated[format])
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's suffix, whole or not at all.
+
+    Raises:
+        SettingsError: not one of `SUFFIXES`.
+        LvloraError: the file cannot be written.
+    """
+    format = check_suffix(path)
+    write_bytes(path, render(figure, format))
+
+
+def colour(index: int) -> str:
+    """The colour of the ``index``-th variable (or cluster); they repeat after eight."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def dashes(index: int) -> str:
+    """A line style that tells apart what has the same colour."""
+    return _DASHES[index // len(PALETTE) % len(_DASHES)]
+
+
+def plain(text: str, limit: int = 40) -> str:
+    """Text from a file as text in a figure: on one line, not too long, "$" no start of a formula.
+
+    >>> plain("US$ or $")
+    'US\\\\$ or \\\\$'
+    """
+    one_line = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )
+    one_line = " ".join(one_line.split())
+    if len(one_line) > limit:
+        one_line = one_line[: limit - 1].rstrip() + "…"
+    return one_line.replace("$", r"\$")
+
+
+def short(number: float) -> str:
+    """A number for a tick or a label: 0.032, 1.5, 200, 3×10⁷.
+
+    >>> [short(x) for x in (0.0, 0.0321, 1.5, 200.0, 3e7, -2.5e-5, float("nan"))]
+    ['0', '0.0321', '1.5', '200', '3×10⁷', '-2.5×10⁻⁵', '–']
+    """
+    if not math.isfinite(number):
+        return "–"
+    if number == 0:
+        return "0"
+    if 1e-3 <= abs(number) < 1e5:
+        return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
+    mantissa, exponent = f"{number:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    return power if mantissa == "1" else f"{mantissa}×{power}"
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Few, plain tick labels on a logarithmic axis, also where it spans less than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low) if low > 0 and high > low else 1.0
+    subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend_below(figure: Figure, handles: list[Any], *, columns: int = 4, note: str = "") -> None:
+    """One legend for all panels, under them, where it covers no data; small print above it."""
+    if handles:
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=min(columns, len(handles)),
+            handlelength=2.0,
+            columnspacing=1.6,
+            title=plain(note, 160) or None,
+            title_fontsize=8.5,
+        )
+        legend.get_title().set_color(FAINT)
+    elif note:
+        figure.supxlabel(plain(note, 160), fontsize=8.5, color=FAINT)
+
+
+def lighten(axes: Axes) -> None:
+    """Fewer ticks for a small panel."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
