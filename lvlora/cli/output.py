@@ -118,7 +118,7 @@ class Output:
     def line(self, text: str = "") -> None:
         """One line of a human report; nothing in JSON mode."""
         if not self.json_mode:
-            self.write(f"{text}\n")
+            self.write(f"{printable(text, keep_lines=True)}\n")
 
     def table(
         self,

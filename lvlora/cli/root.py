@@ -17,6 +17,7 @@ from lvlora import __version__
 
 COMMANDS = {
     "simulate": "Write a data set of predator-prey trajectories.",
+    "analyze": "Describe a data set: quality, statistics, periods, phase lag, clusters.",
     "flops": "Say what a step costs, what a budget buys, and what was spent.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",
 }

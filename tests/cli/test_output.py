@@ -129,6 +129,12 @@ def test_long_messages_are_not_broken_in_a_pipe(streams):
     assert len(err.getvalue().splitlines()) == len(out.getvalue().splitlines()) == 1
 
 
+def test_lines_cannot_move_the_cursor(streams):
+    out, _ = streams()
+    Output().line("a\x1b[2Jb\nc\rd")
+    assert out.getvalue() == "ab\nc d\n"
+
+
 def test_markup_in_names_is_text(streams):
     out, err = streams()
     output = Output()

@@ -1,0 +1,192 @@
+"""`lvlora analyze`: quality, statistics, periods, phase lag, clusters, figures.
+
+Knows: how an analysis looks as tables. Does not know: how anything is measured or drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlora.cli import numbers
+from lvlora.cli.context import CommandContext
+from lvlora.cli.from_settings import examples, settings_command
+from lvlora.cli.inputs import load_dataset
+from lvlora.cli.output import Output
+from lvlora.cli.root import app
+from lvlora.settings import AnalyzeSettings
+
+if TYPE_CHECKING:
+    from lvlora.series.analysis import Analysis
+    from lvlora.series.dataset import Dataset
+
+EXAMPLES = examples(
+    ("lvlora analyze data.h5", "tables of quality, statistics, periods and clusters"),
+    ("lvlora analyze data.csv --out figures", "the same, and figures as PNG and SVG"),
+    ("lvlora analyze - < data.csv", "a CSV file from standard input"),
+)
+
+_CURVE = 16  # characters of an example's curve in the table of clusters
+
+
+@settings_command(app, AnalyzeSettings, name="analyze", epilog=EXAMPLES)
+def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
+    """Describe a data set: quality, statistics, periods, phase lag, clusters.
+
+    Nothing is changed and nothing is trained; what would mislead a training is said.
+    """
+    from lvlora.series.analysis import analyze as measure
+    from lvlora.series.splits import split_ids
+
+    output = context.output
+    dataset = load_dataset(settings, output)
+    analysis = measure(dataset, settings)
+    strata = analysis.clustering.labels.tolist() if settings.stratify else None
+    split = split_ids(dataset, settings.split_seed, strata)
+    result = analysis.to_dict()
+    payload = {
+        "source": dataset.source,
+        "sha256": dataset.sha256(),
+        **result,
+        "split": {
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+            "seed": split.seed,
+            "stratified": settings.stratify,
+            "sha256": split.sha256,
+        },
+    }
+    if settings.out is not None:
+        from lvlora.report.analysis_figures import draw_analysis
+
+        files = draw_analysis(settings.out, dataset, analysis)
+        payload["figures"] = files
+        output.note(f"{len(files)} figures drawn into {settings.out}")
+
+    def human() -> None:
+        _heading(output, dataset, payload)
+        _quality(output, result["quality"])
+        _statistics(output, result)
+        _dynamics(output, result)
+        _clusters(output, dataset, analysis, result)
+
+    output.report(payload, human)
+    data = settings.data if settings.data not in (None, Path("-")) else "DATA"
+    figures = "" if settings.out else f"lvlora analyze {data} --out figures draws it; "
+    output.hint(f"Next: {figures}lvlora baseline {data} shows how well simple forecasters do.")
+
+
+def _heading(output: Output, dataset: Dataset, payload: Mapping[str, Any]) -> None:
+    quality, split = payload["quality"], payload["split"]
+    shortest, longest = quality["shortest"], quality["longest"]
+    steps = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+    output.line(
+        f"{dataset.source}: {quality['n_series']:,} series of {steps} steps, "
+        f"{', '.join(dataset.variables)}"
+    )
+    how = " within clusters" if split["stratified"] else ""
+    output.line(
+        f"Split{how} (seed {split['seed']}): {split['train']:,} train, "
+        f"{split['validation']:,} validation, {split['test']:,} test"
+    )
+
+
+def _quality(output: Output, quality: Mapping[str, Any]) -> None:
+    """What is odd, a line each; one line where nothing is."""
+    n_values = quality["n_values"]
+
+    def pairs(name: str) -> str:
+        shown = ", ".join(" ".join(pair) for pair in quality[name][:3])
+        more = quality[f"n_{name}"] - 3
+        return f"{shown} and {more:,} more" if more > 0 else shown
+
+    odd = [
+        f"{quality[name]:,} values ({numbers.share(quality[name] / n_values)}) are {word}"
+        for name, word in (("missing", "missing"), ("negative", "negative"), ("zero", "zero"))
+        if quality[name]
+    ]
+    if quality["n_duplicates"]:
+        count = quality["n_duplicates"]
+        odd.append(f"{count:,} series repeat an earlier one: {pairs('duplicates')}")
+    if quality["n_constant"]:
+        odd.append(f"{quality['n_constant']:,} never change: {pairs('constant')}")
+    if not quality["regular"]:
+        odd.append("the times are not evenly spaced, or not alike in all series")
+    elif not quality["same_times"]:
+        odd.append("the series start at different times or are of different length")
+    interval = f"one sample every {quality['interval']:.6g} time units"
+    if not odd:
+        output.line(f"Quality: nothing missing, negative, constant or repeated; {interval}")
+    else:
+        output.line(f"Quality: {interval}; but")
+        for sentence in odd:
+            output.line(f"  {sentence}")
+    output.line()
+
+
+def _statistics(output: Output, result: Mapping[str, Any]) -> None:
+    heads = ["variable", "mean", "sd", "min", "5 %", "median", "95 %", "max"]
+    rows = []
+    for name, values in result["summary"].items():
+        percentiles = values["percentiles"]
+        row = [values["mean"], values["sd"], values["min"], percentiles["5"], percentiles["50"]]
+        row += [percentiles["95"], values["max"]]
+        rows.append([name, *map(numbers.plain, row)])
+    output.table(heads, rows)
+    rows = []
+    for name, ends in result["initial_final"].items():
+        first, last = ends["initial"], ends["final"]
+        row = [first["mean"], first["sd"], last["mean"], last["sd"]]
+        rows.append([name, *map(numbers.plain, row)])
+    output.table(["variable", "first mean", "first sd", "last mean", "last sd"], rows)
+
+
+def _dynamics(output: Output, result: Mapping[str, Any]) -> None:
+    heads = ["variable", "period", "median", "in samples", "series", "amplitude", "grow", "shrink"]
+    rows = []
+    for name, period in result["periods"].items():
+        amplitude = result["amplitudes"][name]
+        times = [period["mean_time"], period["median_time"], period["mean_samples"]]
+        rows.append(
+            [
+                name,
+                *map(numbers.plain, times),
+                f"{period['n_series']:,}",
+                numbers.plain(amplitude["mean"]),
+                numbers.share(amplitude["growing"]),
+                numbers.share(amplitude["shrinking"]),
+            ]
+        )
+    output.table(heads, rows)
+    lag = result["phase_lag"]
+    if lag["n_pairs"]:
+        later, earlier = lag["of"]
+        output.line(
+            f"Peaks of {later} follow those of {earlier} by {numbers.plain(lag['mean_time'])} "
+            f"time units, {numbers.share(lag['fraction_of_period'])} of a period "
+            f"({lag['n_pairs']:,} pairs)"
+        )
+        output.line()
+
+
+def _clusters(
+    output: Output, dataset: Dataset, analysis: Analysis, result: Mapping[str, Any]
+) -> None:
+    rows = []
+    for found, cluster in zip(analysis.clustering.clusters, result["clusters"], strict=True):
+        example = dataset.series[found.example]
+        rows.append(
+            [
+                cluster["name"],
+                f"{cluster['size']:,}",
+                numbers.share(cluster["share"]),
+                numbers.plain(cluster["features"]["period"]),
+                f"{example.id} {output.curve(example.values[:, 0].tolist(), _CURVE)}",
+            ]
+        )
+    heads = ["cluster", "series", "share", "period", f"example ({dataset.variables[0]})"]
+    output.table(heads, rows)
+    if result["silhouette"] is not None:
+        output.line(f"Silhouette {result['silhouette']:.2f} (-1 to 1; near 0: not distinct kinds)")

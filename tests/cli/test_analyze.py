@@ -1,0 +1,131 @@
+"""`lvlora analyze` as a user meets it; the measurements are tested in tests/series."""
+
+from __future__ import annotations
+
+import pytest
+
+CSV = "time,prey,predator\n" + "".join(
+    f"{t},{2 + (t % 10) / 5:.2f},{1 + ((t - 2) % 10) / 10:.2f}\n" for t in range(60)
+)
+
+
+@pytest.fixture
+def data(run_lvlora, tmp_path):
+    """A small simulated data set."""
+    file = tmp_path / "data.h5"
+    assert run_lvlora(["simulate", file, "-n", "12", "--n-steps", "80"]).exit_code == 0
+    return file
+
+
+def test_json(run_lvlora, data):
+    ran = run_lvlora(["analyze", data, "--json"])
+    assert ran.exit_code == 0
+    got = ran.json
+    assert got["schema_version"] == 1
+    assert set(got["periods"]) == {"prey", "predator"}
+    assert got["periods"]["prey"]["mean_time"] > 0
+    assert set(got["periods"]["prey"]) >= {"mean_time", "median_time", "mean_samples"}
+    assert set(got["phase_lag"]) >= {"mean_time", "fraction_of_period"}
+    assert sum(cluster["size"] for cluster in got["clusters"]) == 12
+    assert got["quality"]["n_series"] == 12
+    split = got["split"]
+    assert split["train"] + split["validation"] + split["test"] == 12
+
+
+def test_tables_fit_and_say_what_matters(run_lvlora, data):
+    ran = run_lvlora(["analyze", data, "--clusters", "3"])
+    assert ran.exit_code == 0
+    assert max(map(len, ran.stdout.splitlines())) <= 80 + len(str(data))
+    for word in ("prey", "predator", "oscillation", "Silhouette", "Split (seed 0)", "follow"):
+        assert word in ran.stdout
+    assert "▁" in ran.stdout
+    assert f"lvlora baseline {data}" in ran.stderr
+
+
+def test_a_table_from_standard_input(run_lvlora):
+    ran = run_lvlora(["analyze", "-", "--json"], input=CSV)
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["periods"]["prey"]["mean_time"] == pytest.approx(10)
+    assert ran.json["source"] == "standard input"
+
+
+def test_without_data_it_is_simulated_and_said(run_lvlora):
+    ran = run_lvlora(["analyze", "--json"])
+    assert ran.exit_code == 0
+    assert ran.json["quality"]["n_series"] == 200
+    assert "simulating 200 trajectories" in ran.stderr
+
+
+def test_what_is_odd_is_said(run_lvlora, tmp_path):
+    file = tmp_path / "odd.csv"
+    rows = ["id,time,x"]
+    rows += [f"a,{t},{-1 if t == 3 else t % 5}" for t in range(20)]
+    rows += [f"b,{t},{-1 if t == 3 else t % 5}" for t in range(20)]
+    rows += [f"c,{t},{'' if t == 4 else 7}" for t in range(20)]
+    file.write_text("\n".join(rows))
+    out = run_lvlora(["analyze", file]).stdout
+    assert "1 values (1.7 %) are missing" in out
+    assert "2 values (3.3 %) are negative" in out
+    assert "1 series repeat an earlier one: b a" in out
+    assert "1 never change: c x" in out
+
+
+def test_one_series_of_one_variable(run_lvlora, tmp_path):
+    file = tmp_path / "one.csv"
+    file.write_text("time,x\n" + "".join(f"{t},{t % 4}\n" for t in range(12)))
+    ran = run_lvlora(["analyze", file])
+    assert ran.exit_code == 0, ran.stderr
+    assert "follow" not in ran.stdout
+
+
+def test_stratified_splits(run_lvlora, data):
+    plain = run_lvlora(["analyze", data, "--json"]).json["split"]
+    stratified = run_lvlora(["analyze", data, "--json", "--stratify"]).json["split"]
+    assert stratified["stratified"] is True
+    assert plain["sha256"] != stratified["sha256"]
+    again = run_lvlora(["analyze", data, "--json", "--split-seed", "1"]).json["split"]
+    assert again["sha256"] != plain["sha256"]
+
+
+def test_names_from_a_file_cannot_write_to_the_terminal(run_lvlora, tmp_path):
+    file = tmp_path / "names.csv"
+    file.write_text("time,pr\x1b[31mey\n" + "".join(f"{t},{t % 4}\n" for t in range(12)))
+    ran = run_lvlora(["analyze", file])
+    assert "\x1b" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        ("", ""),
+        ("time,x\n1,2\n2,three\n", "three"),
+        ("time,x\n1,2,3\n2,3\n", ""),
+    ],
+)
+def test_bad_files_exit_4_with_a_hint(run_lvlora, tmp_path, content, said):
+    file = tmp_path / "bad.csv"
+    if content is not None:
+        file.write_text(content)
+    ran = run_lvlora(["analyze", file])
+    assert ran.exit_code == 4
+    assert str(file) in ran.stderr
+    assert said in ran.stderr
+    assert "Hint: " in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_a_terminal_as_standard_input_is_no_file(run_lvlora, monkeypatch):
+    import lvlora.cli.inputs as inputs
+
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(inputs.sys, "stdin", Terminal())
+    from lvlora.cli.output import Output
+    from lvlora.errors import SettingsError
+    from lvlora.settings import InputSettings
+
+    with pytest.raises(SettingsError, match="terminal"):
+        inputs.load_dataset(InputSettings(data="-"), Output())
