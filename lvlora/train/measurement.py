@@ -60,6 +60,13 @@ def build_model(shape: ModelShape, device: torch.device = META, kernel: str = ""
         )
 
 
+def put_lora(model: Any, lora: Lora) -> None:
+    """Put the updates into the model, if there are any."""
+    if lora.rank:
+        layers = None if lora.layers is None else tuple(sorted(lora.layers))
+        inject(model, LoraPlan(rank=lora.rank, targets=lora.targets, layers=layers))
+
+
 def train_step(
     model: Any,
     batch: int,
@@ -71,9 +78,7 @@ def train_step(
 ) -> tuple[int, int]:
     """Counted FLOPs of (forward, backward) of one micro-batch; LoRA is put into the model."""
     model.train().requires_grad_(False)
-    if lora.rank:
-        layers = None if lora.layers is None else tuple(sorted(lora.layers))
-        inject(model, LoraPlan(rank=lora.rank, targets=lora.targets, layers=layers))
+    put_lora(model, lora)
     alphabet = TokenAlphabet(tuple(range(len(SYMBOLS))))
     head = None
     if train_head == "full":
@@ -163,19 +168,26 @@ def measure(
     )
     widths = (1, 2)
     model = build_model(shape)
+    put_lora(model, lora)
     counts, attended = generation(model, batch, context, widths)
     rows = len(SYMBOLS)
-    plain = total(executed.prefill(shape, batch, context, head_rows=rows))
+    reading = total(executed.prefill(shape, batch, context, head_rows=rows, lora=lora))
     found = [
         Measurement("forward", total(step, "forward"), forward),
         Measurement("backward", total(step, "backward_input", "backward_weight"), backward),
-        Measurement("prefill", plain, counts[0]),
+        Measurement("prefill", reading, counts[0]),
     ]
     for name, width, keys, counted in zip(
         ("decoding step", "jump-forward step"), widths, attended, counts[1:], strict=True
     ):
         formula = executed.forward_call(
-            shape, batch, width, head_positions=batch * width, head_rows=rows, attended=keys
+            shape,
+            batch,
+            width,
+            head_positions=batch * width,
+            head_rows=rows,
+            attended=keys,
+            lora=lora,
         )
         found.append(Measurement(name, total(formula), counted))
     return found

@@ -12,9 +12,8 @@ from lvlora.flops.item import total
 from lvlora.flops.measure import Measurement, count
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
-from lvlora.model.lora import LoraPlan, inject
 from lvlora.text.alphabet import SYMBOLS
-from lvlora.train.measurement import build_model, generation, measure, train_step
+from lvlora.train.measurement import build_model, generation, measure, put_lora, train_step
 
 ROWS = len(SYMBOLS)
 QV = ("q_proj", "v_proj")
@@ -97,8 +96,7 @@ def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
     shape = SHAPES[name]
     for lora in (Lora(), Lora.of(4, QV, (1,))):
         model = build_model(shape)
-        if lora.rank:
-            inject(model, LoraPlan(rank=4, targets=lora.targets, layers=(1,)))
+        put_lora(model, lora)
         widths = (1, 2, 3, 100, 1)
         counts, attended = generation(model, 2, 40, widths)
         assert counts[0] == total(executed.prefill(shape, 2, 40, head_rows=ROWS, lora=lora))
@@ -123,7 +121,7 @@ def test_the_fused_cpu_kernel_is_counted_and_priced(name, lora):
     shape = SHAPES[name]
     with FakeTensorMode():
         model = build_model(shape, torch.device("cpu"), "sdpa")
-        inject(model.train(), LoraPlan(rank=2, targets=lora.targets))
+        put_lora(model.train().requires_grad_(False), lora)
         ids = torch.zeros(2, 9, dtype=torch.long)
         out = []
         forward = count(lambda: out.append(model(input_ids=ids, use_cache=False).logits))
