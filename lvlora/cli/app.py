@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from lvlora.cli.root import app
+from lvlora.cli.root import app, wants_debug
 from lvlora.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, LvloraError, RunStopped
 
 
@@ -26,10 +26,14 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         program: what to run; another one than lvlora's own shares only the errors' mapping.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    if sys.stdout is None:  # closed by the caller (>&-)
+        sys.stdout = open(os.devnull, "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    debug = "--debug" in arguments or os.environ.get("LVLORA_DEBUG", "") not in ("", "0")
+    debug = wants_debug("--debug" in arguments)
     try:
         code = _run(program, arguments, debug)
         sys.stdout.flush()

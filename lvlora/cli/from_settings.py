@@ -22,6 +22,7 @@ from lvlora.cli.configuration import as_toml, misspelt_variables, resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.fields import Field, read_fields
 from lvlora.cli.output import Output
+from lvlora.cli.root import load_all, wants_debug
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
 
@@ -127,7 +128,7 @@ def _call(
         json=output.json_mode,
         dry_run=bool(common.get("dry_run")),
         verbosity=verbosity,
-        debug=bool(common["debug"]) or bool(os.environ.get("LVLORA_DEBUG")),
+        debug=wants_debug(bool(common["debug"])),
         output=output,
         sources=resolved.sources,
     )
@@ -139,8 +140,6 @@ def _call(
 
 def _every_command() -> dict[str, type[Settings]]:
     """All commands' settings: one file, or one set of variables, may serve several commands."""
-    from lvlora.cli.root import load_all
-
     load_all()
     return COMMANDS
 

@@ -7,6 +7,7 @@ module is imported when the command is called, so that help and completion stay 
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 from typing import Annotated, Any
 
@@ -23,6 +24,11 @@ COMMANDS = {
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the
 line is the first of its command's docstring (a test holds that)."""
+
+
+def wants_debug(flag: bool) -> bool:
+    """Tracebacks are wanted: by --debug or by LVLORA_DEBUG (0 is no)."""
+    return flag or os.environ.get("LVLORA_DEBUG", "") not in ("", "0")
 
 
 def load(name: str) -> TyperCommand:

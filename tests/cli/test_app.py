@@ -251,17 +251,31 @@ def test_ctrl_c_leaves_a_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
-    code = f"set -o pipefail; {sys.executable} -m lvlora simulate -h | head -1"
-    done = subprocess.run(
-        ["bash", "-c", code],
-        cwd=tmp_path,
+def _shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", f'set -o pipefail; lvlora() {{ {sys.executable} -m lvlora "$@"; }}; {line}'],
+        cwd=cwd,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=60,
     )
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    done = _shell("lvlora flops -q | head -1", tmp_path)
+    assert done.returncode == 0
     assert done.stderr == ""
+    assert _shell("lvlora simulate -h | head -1", tmp_path).stderr == ""
+
+
+def test_closed_streams_and_full_disks(tmp_path):
+    assert _shell("lvlora flops >&-", tmp_path).returncode == 0
+    assert _shell("lvlora flops 2>&-", tmp_path).returncode == 0
+    full = _shell("lvlora flops > /dev/full", tmp_path)
+    assert full.returncode == 1
+    assert "no space left" in full.stderr
+    assert "Traceback" not in full.stderr
 
 
 def test_an_ascii_terminal_gets_ascii(run_lvlora_process):
