@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lvlora.cli import numbers
+from lvlora.cli.completion import priced_models
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.output import Output
@@ -33,7 +34,9 @@ EXAMPLES = examples(
 _CONVENTIONS = ("coursework", "executed")
 
 
-@settings_command(app, FlopsSettings, name="flops", epilog=EXAMPLES)
+@settings_command(
+    app, FlopsSettings, name="flops", epilog=EXAMPLES, completers={"model": priced_models}
+)
 def flops(settings: FlopsSettings, context: CommandContext) -> None:
     """Say what a step costs, what a budget buys, and what was spent.
 

@@ -18,6 +18,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
+from lvlora.cli.completion import BY_FIELD, Completer
 from lvlora.cli.configuration import as_toml, misspelt_variables, resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.fields import Field, read_fields
@@ -27,7 +28,6 @@ from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
 
 S = TypeVar("S", bound=Settings)
-Completer = Callable[[str], Sequence[str]]
 
 COMMANDS: dict[str, type[Settings]] = {}
 """The settings of each command that was loaded, by name."""
@@ -60,9 +60,10 @@ def settings_command(
         model: its fields are the options; see `lvlora.settings.base.option`.
         name: the command's name, and its table's in a configuration file.
         epilog: examples, made by `examples`.
-        completers: field name → what a shell may complete, given what was typed.
+        completers: field name → what a shell may complete, besides `completion.BY_FIELD`.
     """
     fields = read_fields(model)
+    chosen = {**BY_FIELD, **(completers or {})}
     COMMANDS[name] = model
 
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
@@ -73,7 +74,7 @@ def settings_command(
         parameters = [
             parameter
             for field in fields
-            for parameter in _parameters(field, (completers or {}).get(field.name))
+            for parameter in _parameters(field, chosen.get(field.name))
         ]
         parameters += [
             inspect.Parameter(

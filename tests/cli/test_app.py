@@ -216,6 +216,8 @@ def test_completion_of_commands_options_and_words(run_lvlora_process):
     assert "simulate" in _completions(run_lvlora_process, "lvlora sim")
     assert "--noise" in _completions(run_lvlora_process, "lvlora simulate --no")
     assert _completions(run_lvlora_process, "lvlora simulate --system lot") == ["lotka-volterra"]
+    found = _completions(run_lvlora_process, "lvlora flops --model smol")
+    assert "smollm2-135m" in found
     assert "--no-overwrite" not in _completions(run_lvlora_process, "lvlora simulate --no")
 
 
