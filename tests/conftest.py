@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,3 +98,25 @@ def run_lvlora_process() -> Run:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``tiny_folder("qwen2")``: the folder of a tiny random model; see `tiny_models.FAMILIES`.
+
+    Shared by all tests: read it, don't write into it.
+    """
+    import tiny_models
+
+    return tiny_models.cached_writer(tmp_path_factory.mktemp("tiny-models"))
+
+
+@pytest.fixture
+def tiny_base(tiny_folder: Callable[[str], Path]) -> Callable[..., Any]:
+    """``tiny_base("qwen2", torch.bfloat16)``: a tiny model, loaded anew; default float32."""
+    import tiny_models
+
+    def load(family: str = "qwen2", *dtype: Any) -> Any:
+        return tiny_models.load_tiny(tiny_folder(family), *dtype)
+
+    return load

@@ -21,6 +21,7 @@ from lvlora.forecast.streams import stream, uniforms
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
+from lvlora.model.parts import config_of, decoder_of, sliding_window_of
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START, Grammar
 
@@ -74,11 +75,18 @@ class Call:
 
 @dataclass
 class Trace:
-    """What a decoding did: every call, and how many symbols came out of them."""
+    """What a decoding did.
+
+    Attributes:
+        calls: every call of the model.
+        histories: tokens of each history that was read.
+        futures: (tokens of its history, tokens generated) of each future.
+        taken_back: guesses that the model did not want.
+    """
 
     calls: list[Call] = field(default_factory=list)
-    n_history_tokens: int = 0
-    n_symbols: int = 0
+    histories: list[int] = field(default_factory=list)
+    futures: list[tuple[int, int]] = field(default_factory=list)
     taken_back: int = 0
 
 
@@ -90,7 +98,8 @@ def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: 
     """
     masked = np.where(legal, np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30), -np.inf)
     if sampling.greedy:
-        return masked.argmax(axis=1)
+        best: Ints = masked.argmax(axis=1)
+        return best
     masked = (masked - masked.max(axis=1, keepdims=True)) / sampling.temperature
     weights = np.exp(masked)
     if sampling.top_p < 1.0:
@@ -104,7 +113,8 @@ def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: 
     chosen = (cumulative <= (draws * cumulative[:, -1])[:, None]).sum(axis=1)
     # rounding in the sum must never choose a symbol without weight
     last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
-    return np.minimum(chosen, last)
+    picked: Ints = np.minimum(chosen, last)
+    return picked
 
 
 class _Automaton:
@@ -132,8 +142,9 @@ class Decoder:
     def __init__(self, base: BaseModel, head: NumericHead) -> None:
         self.base = base
         self.head = head
-        self.backbone = base.module.get_decoder()
-        self.config = base.module.config
+        self.backbone = decoder_of(base.module)
+        self.n_layers = int(config_of(base.module).num_hidden_layers)
+        self.window = sliding_window_of(base.module)
         self.device = base.placement.device
         self.token_ids: Ints = np.array(base.alphabet.ids, dtype=np.int64)
 
@@ -145,8 +156,8 @@ class Decoder:
     ) -> list[list[str]]:  # fmt: skip
         """Futures of every prompt, as texts of exactly ``horizon`` steps.
 
-        Rows are decoded ``max_rows`` at a time; the split changes no result beyond what the shape
-        of a batch changes in the last bits of the logits (nothing in float32 with greedy ties aside).
+        Rows are decoded ``max_rows`` at a time. The split changes no draw; it changes the logits
+        in their last bits, which only moves a draw that lies that near to a boundary.
 
         Args:
             progress: told how many rows have been finished.
@@ -242,7 +253,8 @@ class Decoder:
                 ):
                     chosen[i] = int(symbol)
             cache.keep(torch.from_numpy(counts))
-        trace.n_symbols += sum(len(o) for o in out)
+        read = dict(zip(used, trace.histories[-len(used) :], strict=True))
+        trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, out, strict=True)]
         return ["".join(SYMBOLS[s] for s in o) for o in out]
 
     def _prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
@@ -253,30 +265,30 @@ class Decoder:
         ]
         lengths = torch.tensor([len(i) for i in ids])
         width = int(lengths.max())
-        trace.n_history_tokens += int(lengths.sum())
+        trace.histories += [len(i) for i in ids]
         padded = np.full((len(ids), width), self.token_ids[0], dtype=np.int64)
         for row, one in zip(padded, ids, strict=True):
             row[: len(one)] = one
         at_a_time = max(1, PREFILL_TOKENS // width)
-        caches: list[RowCache] = []
+        whole: RowCache | None = None
         logits: list[Tensor] = []
         for begin in range(0, len(ids), at_a_time):
             tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(self.device)
-            ends = lengths[begin : begin + at_a_time].to(self.device) - 1
-            cache = RowCache(self.config.num_hidden_layers, width + 1, self.device)
+            lengths_now = lengths[begin : begin + at_a_time].to(self.device)
+            cache = RowCache(self.n_layers, width + 1, self.device)
             hidden = self.backbone(
                 input_ids=tokens, past_key_values=cache, use_cache=True
             ).last_hidden_state
-            logits.append(self.head(hidden[torch.arange(len(ends), device=self.device), ends]))
-            trace.calls.append(Call(len(ends), width, width, len(ends)))
-            caches.append(cache)
-        whole = caches[0]
-        if len(caches) > 1:
-            for k, layer in enumerate(whole.layers):
-                layer.keys = torch.cat([c.layers[k].keys for c in caches])
-                layer.values = torch.cat([c.layers[k].values for c in caches])
-        whole.began(lengths)
-        return whole, torch.cat(logits).double().cpu().numpy()
+            rows = torch.arange(len(tokens), device=self.device)
+            logits.append(self.head(hidden[rows, lengths_now - 1]))
+            trace.calls.append(Call(len(tokens), width, width, len(tokens)))
+            cache.began(lengths_now)
+            if whole is None:
+                whole = cache
+            else:
+                whole.append(cache)
+        assert whole is not None  # there is at least one text
+        return whole, _as_numpy(torch.cat(logits))
 
     def _step(self, cache: RowCache, chunks: dict[int, list[int]], n: int, trace: Trace) -> Floats:
         """Feed each row its chunk (finished rows a filler); logits (n, width, symbols)."""
@@ -288,15 +300,17 @@ class Decoder:
         positions, mask = cache.prepare(width)
         # windowed layers (Gemma) see only the last places
         masks: Tensor | dict[str, Tensor] = mask
-        kinds = set(getattr(self.config, "layer_types", None) or ())
-        if len(kinds) > 1 or kinds == {"sliding_attention"}:
-            window = self.config.sliding_window
+        if self.window is not None:
             places = torch.arange(cache.capacity, device=self.device)
-            near = (places > positions[:, :, None] - window)[:, None]
+            near = (places > positions[:, :, None] - self.window)[:, None]
             masks = {"full_attention": mask, "sliding_attention": mask & near}
         hidden = self.backbone(
             input_ids=tokens, attention_mask=masks, position_ids=positions,
             past_key_values=cache, use_cache=True,
         ).last_hidden_state  # fmt: skip
         trace.calls.append(Call(n, width, cache.capacity, n * width))
-        return self.head(hidden).double().cpu().numpy()
+        return _as_numpy(self.head(hidden))
+
+
+def _as_numpy(logits: Tensor) -> Floats:
+    return logits.double().cpu().numpy()

@@ -1,1 +1,1 @@
-"""Base models, attention, the head, LoRA and adapter files. Knows nothing of optimisers or terminals."""
+"""Base models, attention, the head, LoRA, adapter files. Knows no optimisers, no terminals."""

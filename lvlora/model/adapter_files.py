@@ -9,9 +9,12 @@ missing, unexpected, misshapen, not finite or not supported is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +23,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lvlora import durable
-from lvlora.errors import ModelError
+from lvlora.errors import ModelError, SettingsError
 from lvlora.model import lora
 from lvlora.model.adapter_search import CONFIG
-from lvlora.model.head import NumericHead
+from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, read_safetensors
+from lvlora.model.parts import head_of
 
 WEIGHTS = "adapter_model.safetensors"
+HEAD = "numeric_head.safetensors"
 FACTS = "lvlora.json"
 _PREFIX = "base_model.model."
 _NUMERIC_HEAD = "lvlora_numeric_head.weight"
+
+_HEAD_KEY = "lm_head.weight"
 
 _REFUSED = {
     "use_dora": "DoRA",
@@ -40,12 +47,20 @@ _REFUSED = {
     "trainable_token_indices": "trainable token embeddings",
     "target_parameters": "adapters on raw parameters",
     "alora_invocation_tokens": "activated LoRA",
+    "exclude_modules": "excluded modules",
     "use_qalora": "QA-LoRA",
+    "use_bdlora": "block-diagonal LoRA",
     "arrow_config": "Arrow routing",
-    "eva_config": "EVA",
-    "corda_config": "CorDA",
+    "velora_config": "VeLoRA",
+    "monteclora_config": "MonteCLoRA",
+    "kasa_config": "KaSA",
 }
-_PLAIN_INITIAL_WEIGHTS = (True, False, "gaussian", "orthogonal", None)
+"""What changes the arithmetic or the choice of layers. How A and B began (EVA, …) does not matter
+once they are trained, unless the base was changed with them (`_PLAIN_INITIAL_WEIGHTS`)."""
+
+_PLAIN_INITIAL_WEIGHTS = (True, False, "gaussian", "eva", "orthogonal", "lora_ga", None)
+_LONGEST_PATTERN = 2000
+_MOST_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -102,12 +117,7 @@ def adapter_tensors(
     module: nn.Module, head: NumericHead | None = None, full_head: bool = False
 ) -> dict[str, Tensor]:
     """Trained tensors under PEFT's keys, on the CPU, contiguous and unshared."""
-    tensors: dict[str, Tensor] = {}
-    for name, layer in lora.lora_layers(module):
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = layer.lora_a
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = layer.lora_b
-    if full_head:
-        tensors[f"{_PREFIX}lm_head.weight"] = module.get_output_embeddings().weight
+    tensors = {_PREFIX + name: tensor for name, tensor in _places(module, full_head).items()}
     if head is not None and isinstance(head.weight, nn.Parameter):
         tensors[_NUMERIC_HEAD] = head.weight
     return {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
@@ -116,24 +126,39 @@ def adapter_tensors(
 def save(
     folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> None:
-    """Write the three files, weights first, each whole or not there.
+    """Write the files of an adapter; whenever that is interrupted, they can be read or are refused.
 
-    A trained numeric head goes into a file of its own: it is no part of PEFT's layout.
+    A trained numeric head goes into a file of its own: it is no part of PEFT's layout. The facts
+    are written before the weights and vouch for those that are being replaced as well.
     """
-    peft = {n: t for n, t in tensors.items() if n != _NUMERIC_HEAD}
-    durable.write_with(
-        folder / WEIGHTS, lambda p: save_file(peft, str(p), metadata={"format": "pt"})
-    )
-    files = {WEIGHTS: durable.sha256_of(folder / WEIGHTS)}
+    config = dict(config)
+    if config.get("layers_to_transform") is not None and config["target_modules"] == "all-linear":
+        # peft takes no layers beside a word that stands for names
+        linears = {
+            name.split(".lora_")[0].rsplit(".", 1)[-1] for name in tensors if ".lora_" in name
+        }
+        config["target_modules"] = sorted(linears)
+    files: dict[str, dict[str, Tensor]] = {
+        WEIGHTS: {n: t for n, t in tensors.items() if n != _NUMERIC_HEAD}
+    }
     if _NUMERIC_HEAD in tensors:
-        name = "numeric_head.safetensors"
-        durable.write_with(
-            folder / name, lambda p: save_file({"weight": tensors[_NUMERIC_HEAD]}, str(p))
-        )
-        files[name] = durable.sha256_of(folder / name)
-    durable.write_text(folder / CONFIG, json.dumps(dict(config), indent=2) + "\n")
-    whole = {"schema_version": 1, **facts, "sha256": files}
-    durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
+        files[HEAD] = {"weight": tensors[_NUMERIC_HEAD]}
+    before = {name: durable.sha256_of(folder / name) for name in _present(folder)}
+    with contextlib.ExitStack() as stack:
+        hashes = {}
+        for name, content in files.items():
+            part = stack.enter_context(durable.replacing(folder / name))
+            save_file(content, str(part), metadata={"format": "pt"})
+            hashes[name] = durable.sha256_of(part)
+        whole = {"schema_version": 1, **facts, "sha256": hashes, "sha256_before": before}
+        durable.write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
+    if HEAD not in files:
+        (folder / HEAD).unlink(missing_ok=True)
+
+
+def _present(folder: Path) -> list[str]:
+    return [name for name in (WEIGHTS, HEAD) if (folder / name).is_file()]
 
 
 def read_info(folder: Path) -> AdapterInfo:
@@ -162,41 +187,81 @@ def read_info(folder: Path) -> AdapterInfo:
             f"{config['init_lora_weights']!r})",
             "Convert it to a plain LoRA with peft first.",
         )
+    if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
+        raise ModelError(f"{folder}: layers_pattern {config['layers_pattern']!r} is not honoured")
     saved = config.get("modules_to_save") or []
-    if not set(saved) <= {"lm_head"}:
+    if saved not in ([], ["lm_head"]):
         raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded")
     try:
         plan = _plan(config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / CONFIG}: cannot be used: {error!r}") from None
-    return AdapterInfo(folder, config, facts, plan, full_head="lm_head" in saved)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ModelError(f"{folder / CONFIG}: cannot be used ({error})") from None
+    _check_files(folder, facts)
+    return AdapterInfo(folder, config, facts, plan, full_head=bool(saved))
+
+
+def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
+    """The weights are those that lvlora.json was written for; made elsewhere, there is none."""
+    if "sha256" not in facts:
+        return
+    found = {name: durable.sha256_of(folder / name) for name in _present(folder)}
+    if found and found not in (facts["sha256"], facts.get("sha256_before")):
+        raise ModelError(
+            f"{folder}: the weights are not those that {FACTS} was written with",
+            "They were changed, or the saving was interrupted: lvlora train --resume saves them "
+            f"again. For weights from elsewhere delete {FACTS}.",
+        )
 
 
 def _plan(config: dict[str, Any]) -> lora.LoraPlan:
-    targets = config["target_modules"]
+    targets = config.get("target_modules")
+    if not targets or not isinstance(targets, (str, list)):
+        raise ValueError(f"target_modules is {targets!r}")
+    everything = isinstance(targets, str) and targets.lower() == "all-linear"
+    regex = _pattern(targets) if isinstance(targets, str) and not everything else None
+    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(map(str, targets)))
     layers = config.get("layers_to_transform")
     if isinstance(layers, int):
         layers = [layers]
-    regex = targets if isinstance(targets, str) and targets != "all-linear" else None
-    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(str(t) for t in targets))
-    rank = int(config.get("r", 8))
-    if rank < 1:
-        raise ValueError(f"r is {rank}")
-    return lora.LoraPlan(
-        rank=rank,
+    plan = lora.LoraPlan(
+        rank=int(config.get("r", 8)),
         alpha=float(config.get("lora_alpha", 8)),
         targets=names,
-        layers=None if layers is None else tuple(int(i) for i in layers),
+        layers=tuple(int(i) for i in layers) if layers else None,
         dropout=0.0,  # inference
         rslora=bool(config.get("use_rslora", False)),
-        rank_pattern={str(k): int(v) for k, v in (config.get("rank_pattern") or {}).items()},
-        alpha_pattern={str(k): float(v) for k, v in (config.get("alpha_pattern") or {}).items()},
+        rank_pattern={_pattern(k): int(v) for k, v in (config.get("rank_pattern") or {}).items()},
+        alpha_pattern={
+            _pattern(k): float(v) for k, v in (config.get("alpha_pattern") or {}).items()
+        },
         target_regex=regex,
     )
+    ranks, alphas = (
+        [plan.rank, *plan.rank_pattern.values()],
+        [plan.alpha, *plan.alpha_pattern.values()],
+    )
+    if min(ranks) < 1 or not all(math.isfinite(alpha) for alpha in alphas):
+        raise ValueError(f"ranks {ranks}, alphas {alphas}")
+    return plan
+
+
+def _pattern(text: str) -> str:
+    """A regular expression from a file, unless it could keep the search for hours."""
+    repeats = re.findall(r"[*+{]", re.sub(r"\\.|\[[^\]]*\]", "x", text))
+    nested = re.search(r"\)[*+{]", re.sub(r"\\.", "x", text))
+    if len(text) > _LONGEST_PATTERN or len(repeats) > _MOST_REPEATS or nested:
+        raise ValueError(f"the pattern {text[:80]!r} is too intricate")
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"the pattern {text[:80]!r} is not valid: {error}") from None
+    return text
 
 
 def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
     """Inject the adapter into a base model; a trained numeric head is returned.
+
+    Nothing is changed in the base if anything is wrong with the adapter.
 
     Raises:
         ModelError: another base, missing or unexpected keys, wrong shapes, values not finite.
@@ -208,62 +273,98 @@ def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
             f"than {base.name}",
             f"Use --model {info.facts.get('model', info.base_name)}.",
         )
-    tensors = read_safetensors(info.folder / WEIGHTS)
-    tensors = {_normal_key(name): tensor for name, tensor in tensors.items()}
-    lora.inject(base.module, info.plan)
-    if info.full_head:
-        untie_head(base.module)
-    expected = {
-        _normal_key(n): t for n, t in adapter_tensors(base.module, None, info.full_head).items()
-    }
-    missing, unexpected = (
-        sorted(expected.keys() - tensors.keys()),
-        sorted(tensors.keys() - expected.keys()),
-    )
+    file = info.folder / WEIGHTS
+    if not file.is_file():
+        pickled = (info.folder / "adapter_model.bin").is_file()
+        raise ModelError(
+            f"{file}: no such file",
+            "Only safetensors are read; a pickled .bin could run a program." if pickled else "",
+        )
+    tensors = {_normal_key(name): tensor for name, tensor in read_safetensors(file).items()}
+    plan = _fitted(base.module, info)
+    expected = _expected_shapes(base.module, plan, info.full_head)
+    missing = sorted(expected.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - expected.keys())
     if missing or unexpected:
         which, keys = ("lacks", missing) if missing else ("has the unexpected", unexpected)
-        raise ModelError(f"{info.folder / WEIGHTS}: {which} {keys[0]} (and {len(keys) - 1} more)")
-    _put(info.folder / WEIGHTS, base.module, tensors)
-    base.module.requires_grad_(False)
-    name = info.folder / "numeric_head.safetensors"
-    if not name.is_file():
-        return None
-    head = NumericHead(base.module, base.alphabet, trainable=True)
-    rows = read_safetensors(name).get("weight")
-    if rows is None or rows.shape != head.weight.shape or not bool(torch.isfinite(rows).all()):
-        raise ModelError(f"{name}: is not a head for {base.name}")
+        more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+        raise ModelError(
+            f"{file}: {which} {keys[0]}{more}", f"Is {base.name} the model it was made for?"
+        )
+    for name, shape in expected.items():
+        _check_tensor(file, name, tensors[name], shape)
+    head = _numeric_head(base, info)
+    lora.inject(base.module, plan)
+    if info.full_head:
+        untie_head(base.module)
     with torch.no_grad():
-        head.weight.copy_(rows)
-    head.requires_grad_(False)
+        for name, target in _places(base.module, info.full_head).items():
+            target.copy_(tensors[name])
+    base.module.requires_grad_(False)
     return head
 
 
-def _put(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    targets: dict[str, Tensor] = {}
+def _fitted(module: nn.Module, info: AdapterInfo) -> lora.LoraPlan:
+    """The plan without names that this model has no layer of: peft passes over them too."""
+    plan = info.plan
+    if plan.target_regex is None and plan.targets != ("all-linear",):
+        names = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
+        there = tuple(t for t in plan.targets if any(n == t or n.endswith(f".{t}") for n in names))
+        plan = replace(plan, targets=there)
+    try:
+        found = lora.find_targets(module, plan)
+    except SettingsError as error:
+        raise ModelError(f"{info.folder}: {error.message}") from None
+    if not found:
+        raise ModelError(f"{info.folder}: its targets match no linear layer of the model")
+    return plan
+
+
+def _expected_shapes(
+    module: nn.Module, plan: lora.LoraPlan, full_head: bool
+) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in lora.find_targets(module, plan):
+        linear, rank = module.get_submodule(name), plan.rank_of(name)
+        assert isinstance(linear, nn.Linear)
+        shapes[f"{name}.lora_A.weight"] = (rank, linear.in_features)
+        shapes[f"{name}.lora_B.weight"] = (linear.out_features, rank)
+    if full_head:
+        shapes[_HEAD_KEY] = tuple(head_of(module).weight.shape)
+    return shapes
+
+
+def _check_tensor(file: Path, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ModelError(f"{file}: {name} has shape {tuple(tensor.shape)}, the base needs {shape}")
+    if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
+        raise ModelError(f"{file}: {name} holds values that are not finite numbers")
+
+
+def _places(module: nn.Module, full_head: bool) -> dict[str, Tensor]:
+    """The tensors that an adapter fills, by their names in the model."""
+    places: dict[str, Tensor] = {}
     for name, layer in lora.lora_layers(module):
-        targets[f"{name}.lora_A.weight"] = layer.lora_a
-        targets[f"{name}.lora_B.weight"] = layer.lora_b
-    if "lm_head.weight" in tensors:
-        targets["lm_head.weight"] = module.get_output_embeddings().weight
-    for name, target in targets.items():
-        tensor = tensors[name]
-        if tensor.shape != target.shape:
-            raise ModelError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, the base needs "
-                f"{tuple(target.shape)}"
-            )
-        if not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"{path}: {name} holds values that are not finite")
-        with torch.no_grad():
-            target.copy_(tensor)
+        places[f"{name}.lora_A.weight"] = layer.lora_a
+        places[f"{name}.lora_B.weight"] = layer.lora_b
+    if full_head:
+        places[_HEAD_KEY] = head_of(module).weight
+    return places
 
 
-def untie_head(module: nn.Module) -> None:
-    """Give a tied output head weights of its own, so that training it leaves the embedding alone."""
-    head, embedding = module.get_output_embeddings(), module.get_input_embeddings()
-    if head.weight.data_ptr() == embedding.weight.data_ptr():
-        head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
-    module.config.tie_word_embeddings = False
+def _numeric_head(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
+    file = info.folder / HEAD
+    if not file.is_file():
+        return None
+    head = NumericHead(base.module, base.alphabet, trainable=True)
+    tensors = read_safetensors(file)
+    if tensors.keys() != {"weight"}:
+        raise ModelError(f"{file}: is not a numeric head")
+    _check_tensor(file, "weight", tensors["weight"], tuple(head.weight.shape))
+    with torch.no_grad():
+        head.weight.copy_(tensors["weight"])
+    head.requires_grad_(False)
+    return head
 
 
 def _normal_key(name: str) -> str:

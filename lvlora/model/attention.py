@@ -50,8 +50,11 @@ def grouped_attention(
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is None:
-        ones = torch.ones(n_query, key.shape[2], dtype=torch.bool, device=query.device)
-        scores = scores.masked_fill(~ones.tril(), torch.finfo(scores.dtype).min)
+        # the queries are the last places of the keys
+        future = torch.ones(n_query, key.shape[2], dtype=torch.bool, device=query.device).triu(
+            key.shape[2] - n_query + 1
+        )
+        scores = scores.masked_fill(future, torch.finfo(scores.dtype).min)
     elif attention_mask.dtype == torch.bool:
         scores = scores.masked_fill(~attention_mask[:, :, None], torch.finfo(scores.dtype).min)
     else:

@@ -18,11 +18,14 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 BLOCK = 128
 
 
-class _Rows(CacheLayerMixin):
+class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """One layer's buffers, (rows, kv heads, capacity, head dim)."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, owner: RowCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.owner = owner
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -44,6 +47,7 @@ class _Rows(CacheLayerMixin):
             buffer[self.owner.row_index, :, self.owner.write_at] = new.transpose(1, 2)
         return self.keys, self.values
 
+    # transformers asks these to make positions and a mask; it is given both after the prefill
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return query_length, 0
 
@@ -53,11 +57,15 @@ class _Rows(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
+    def get_max_cache_shape(self) -> int:  # the same in earlier transformers
+        return -1
 
-class RowCache(Cache):  # type: ignore[misc]
+
+class RowCache(Cache):
     """The cache of all layers.
 
     Attributes:
+        rows: the layers' buffers.
         lengths: (rows,) tokens that count in each row.
         capacity: positions that the buffers hold.
     """
@@ -67,7 +75,8 @@ class RowCache(Cache):  # type: ignore[misc]
         self.device = device
         self.lengths = torch.zeros(0, dtype=torch.long, device=device)
         self.write_at = self.row_index = torch.zeros(0, 0, dtype=torch.long, device=device)
-        super().__init__(layers=[_Rows(self) for _ in range(n_layers)])
+        self.rows = [RowLayer(self) for _ in range(n_layers)]
+        super().__init__(layers=list(self.rows))
 
     def began(self, lengths: Tensor) -> None:
         """After a prefill: how many tokens of each row are real."""
@@ -76,8 +85,15 @@ class RowCache(Cache):  # type: ignore[misc]
     def repeat(self, rows: Tensor) -> None:
         """Rows of the new cache, as indices of rows of this one."""
         self.lengths = self.lengths[rows]
-        for layer in self.layers:
+        for layer in self.rows:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+    def append(self, other: RowCache) -> None:
+        """The rows of another cache of the same capacity behind the rows of this one."""
+        self.lengths = torch.cat([self.lengths, other.lengths])
+        for layer, more in zip(self.rows, other.rows, strict=True):
+            layer.keys = torch.cat([layer.keys, more.keys])
+            layer.values = torch.cat([layer.values, more.values])
 
     def prepare(self, width: int) -> tuple[Tensor, Tensor]:
         """Before a call with ``width`` new tokens a row.
@@ -101,7 +117,7 @@ class RowCache(Cache):  # type: ignore[misc]
 
     def _grow(self, capacity: int) -> None:
         more = capacity - self.capacity
-        for layer in self.layers:
+        for layer in self.rows:
             layer.keys = torch.nn.functional.pad(layer.keys, (0, 0, 0, more))
             layer.values = torch.nn.functional.pad(layer.values, (0, 0, 0, more))
         self.capacity = capacity

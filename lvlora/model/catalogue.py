@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lvlora.errors import ModelError, SettingsError
+from lvlora.model.adapter_search import CONFIG as ADAPTER_CONFIG
 
 SHORT_NAMES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -76,6 +78,12 @@ def _resolve(model: str, revision: str | None) -> ModelSource:
         return ModelSource("hub", hub_id, hub_id, revision)
     path = Path(model).expanduser()
     if path.is_dir():
+        if (path / ADAPTER_CONFIG).is_file():
+            # transformers would load the base that the adapter names, wherever that is
+            raise ModelError(
+                f"{model}: the folder holds an adapter, not a base model",
+                f"Use --adapter {model}, and --model for its base.",
+            )
         if not (path / "config.json").is_file():
             raise ModelError(
                 f"{model}: the folder has no config.json",
@@ -87,7 +95,7 @@ def _resolve(model: str, revision: str | None) -> ModelSource:
             raise ModelError(f"{model}: not a model file", "Give a .gguf file or a model folder.")
         return ModelSource("gguf", path.stem, str(path))
     looks_like_path = model.startswith((".", "/", "~")) or model.lower().endswith(".gguf")
-    if not looks_like_path and _HUB_ID.fullmatch(model):
+    if not looks_like_path and _is_hub_id(model):
         return ModelSource("hub", model, model, revision)
     known = ["auto", "bundled", *SHORT_NAMES]
     close = difflib.get_close_matches(model.lower(), known, n=1)
@@ -114,31 +122,69 @@ def _auto(revision: str | None) -> ModelSource:
     return ModelSource("bundled", "lvlora-bundled", str(BUNDLED), None, note)
 
 
+def _is_hub_id(model: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return False
+    return _HUB_ID.fullmatch(model) is not None
+
+
+def hub_cache() -> Path:
+    """The folder of the hub cache, as the environment says now."""
+    from huggingface_hub import constants
+
+    home = os.environ.get("HF_HOME")
+    return Path(
+        os.environ.get("HF_HUB_CACHE") or (Path(home) / "hub" if home else constants.HF_HUB_CACHE)
+    ).expanduser()
+
+
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of a hub model in the local cache with config and weights, or None; offline."""
+    """The folder of a hub model that is in the local cache whole, or None; asks no network.
+
+    Whole is: config, every weight file that its index names, and a tokenizer.
+    """
+    config = _cached_file(hub_id, "config.json", revision)
+    if config is None:
+        return None
+    folder = config.parent
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    weights = {"model.safetensors"}
+    if "model.safetensors.index.json" in names:
+        try:
+            index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
+            weights = set(index["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+    has_tokenizer = bool(names & {"tokenizer.json", "vocab.json", "tokenizer.model"})
+    return folder if weights <= names and has_tokenizer else None
+
+
+def _cached_file(hub_id: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(hub_id, "config.json", revision=revision or "main")
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    return folder if any(folder.glob("*.safetensors")) else None
+    cache = hub_cache()
+    found = try_to_load_from_cache(hub_id, name, cache_dir=cache, revision=revision or "main")
+    return Path(found) if isinstance(found, str) else None
 
 
 def read_config(source: ModelSource) -> dict[str, Any] | None:
     """The model's config.json where it can be read without loading weights, else None."""
-    folder = Path(source.location)
-    if source.kind == "hub":
-        snapshot = cached_snapshot(source.location, source.revision)
-        if snapshot is None:
-            return None
-        folder = snapshot
     if source.kind == "gguf":
         return None
+    file: Path | None = Path(source.location) / "config.json"
+    if source.kind == "hub":
+        file = _cached_file(source.location, "config.json", source.revision)
+    if file is None:
+        return None
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'}: cannot be read as JSON ({error})") from None
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: cannot be read as JSON ({error})") from None
     if not isinstance(config, dict):
-        raise ModelError(f"{folder / 'config.json'}: is not a JSON object")
+        raise ModelError(f"{file}: is not a JSON object")
     return config

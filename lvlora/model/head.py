@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lvlora.model.parts import config_of, embedding_of, final_softcap_of, head_of, is_tied
 from lvlora.text.alphabet import TokenAlphabet
 
 
@@ -26,9 +27,11 @@ class NumericHead(nn.Module):
     bias: Tensor | None
     ids: Tensor
 
-    def __init__(self, model: nn.Module, alphabet: TokenAlphabet, *, trainable: bool = False):
+    def __init__(
+        self, model: nn.Module, alphabet: TokenAlphabet, *, trainable: bool = False
+    ) -> None:
         super().__init__()
-        head = model.get_output_embeddings()
+        head = head_of(model)
         ids = torch.tensor(alphabet.ids, device=head.weight.device)
         rows = head.weight.detach()[ids].clone()
         if trainable:
@@ -38,13 +41,27 @@ class NumericHead(nn.Module):
         bias = getattr(head, "bias", None)
         self.register_buffer("bias", None if bias is None else bias.detach()[ids].clone())
         self.register_buffer("ids", ids)
-        softcap = getattr(model.config, "final_logit_softcapping", None)
-        self.softcap: float | None = softcap
+        self.softcap = final_softcap_of(model)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits of `SYMBOLS` in their order."""
         logits = nn.functional.linear(hidden, self.weight.to(hidden.dtype), self.bias).float()
         return cap(logits, self.softcap)
+
+    @torch.no_grad()
+    def write_back(self, model: nn.Module) -> None:
+        """Put the rows into the model's own head, untied first, so that the whole has them."""
+        untie_head(model)
+        head = head_of(model)
+        head.weight[self.ids] = self.weight.to(head.weight.dtype)
+
+
+def untie_head(model: nn.Module) -> None:
+    """Give a tied head weights of its own: training it then leaves the embedding alone."""
+    if is_tied(model):
+        head = head_of(model)
+        head.weight = nn.Parameter(embedding_of(model).weight.detach().clone(), False)
+    config_of(model).tie_word_embeddings = False
 
 
 def cap(logits: Tensor, softcap: float | None) -> Tensor:

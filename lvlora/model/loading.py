@@ -20,11 +20,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lvlora.errors import ModelError, SettingsError
+from lvlora.errors import LvloraError, ModelError, SettingsError
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention
-from lvlora.model.catalogue import ModelSource, cached_snapshot
+from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement
+from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 
 
@@ -53,7 +54,7 @@ class BaseModel:
     @property
     def max_positions(self) -> int:
         """Tokens that the model can attend to."""
-        return int(self.module.config.max_position_embeddings)
+        return int(config_of(self.module).max_position_embeddings)
 
 
 def load_tokenizer(source: ModelSource) -> Any:
@@ -61,7 +62,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     from transformers import AutoTokenizer
 
     with _quiet(), _model_errors(source):
-        return AutoTokenizer.from_pretrained(*_where(source), **_keywords(source))
+        return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
 
 def load(source: ModelSource, placement: Placement) -> BaseModel:
@@ -72,18 +73,37 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
     """
     from transformers import AutoModelForCausalLM
 
+    if source.kind in ("folder", "bundled") and not any(
+        Path(source.location).glob("*.safetensors")
+    ):
+        raise ModelError(
+            f"{source.location}: the folder has no *.safetensors",
+            "Only safetensors are read; pickled weights (.bin, .pt) could run a program.",
+        )
+    config = read_config(source)
+    if config is not None:
+        ModelShape.from_config(config, name=source.name)  # refuses what is not supported
     tokenizer = load_tokenizer(source)
     alphabet = alphabet_of(tokenizer, source.name)
     with _quiet(), _model_errors(source):
-        module = AutoModelForCausalLM.from_pretrained(
-            *_where(source),
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            _where(source),
             dtype=placement.dtype,
             attn_implementation=attention.register(),
             use_safetensors=None if source.kind == "gguf" else True,
+            output_loading_info=True,
             **_keywords(source),
         )
+    module, report = loaded
+    # transformers would go on with random numbers in their place
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(
+            f"{source.location}: the weights lack {missing[0]} (and {len(missing) - 1} more)",
+            "The files are not complete, or belong to another config.json.",
+        )
     module.requires_grad_(False)
-    module.eval()
+    module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
     return BaseModel(
@@ -91,7 +111,7 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
         module=module,
         tokenizer=tokenizer,
         alphabet=alphabet,
-        shape=ModelShape.from_config(module.config.to_dict(), name=source.name),
+        shape=ModelShape.from_config(config_of(module).to_dict(), name=source.name),
         sha256=weights_sha256(source),
         placement=placement,
     )
@@ -123,23 +143,23 @@ def weights_sha256(source: ModelSource) -> str:
     return digest.hexdigest()
 
 
-def _where(source: ModelSource) -> tuple[str]:
-    path = Path(source.location)
-    return (str(path.parent or "."),) if source.kind == "gguf" else (source.location,)
+def _where(source: ModelSource) -> str:
+    """What transformers is given: a folder wherever there is one, so that no network is asked."""
+    if source.kind == "gguf":
+        return str(Path(source.location).parent)
+    if source.kind == "hub":
+        snapshot = cached_snapshot(source.location, source.revision)
+        return source.location if snapshot is None else str(snapshot)
+    return source.location
 
 
 def _keywords(source: ModelSource) -> dict[str, Any]:
     keywords: dict[str, Any] = {"trust_remote_code": False}
     if source.kind == "gguf":
         keywords["gguf_file"] = Path(source.location).name
-    elif source.kind == "hub":
-        if source.revision:
-            keywords["revision"] = source.revision
-        if cached_snapshot(source.location, source.revision) is not None:
-            keywords["local_files_only"] = True  # what is there needs no network
-    else:
-        keywords["local_files_only"] = True
-    return keywords
+    if source.kind == "hub" and cached_snapshot(source.location, source.revision) is None:
+        return {**keywords, "revision": source.revision or "main", "cache_dir": str(hub_cache())}
+    return {**keywords, "local_files_only": True}
 
 
 @contextlib.contextmanager
@@ -154,7 +174,9 @@ def _model_errors(source: ModelSource) -> Iterator[None]:
             ) from None
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except (LvloraError, MemoryError):
+        raise
+    except Exception as error:  # whatever the loaders of three libraries make of a broken file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = {
             "hub": "Check the name and the network, or set HF_HOME to a cache that has it; "
@@ -167,8 +189,9 @@ def _model_errors(source: ModelSource) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers' notes and progress bars away from our stderr."""
-    from transformers.utils import logging as hf_logging
+    import transformers.utils.logging
 
+    hf_logging: Any = transformers.utils.logging
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     level = hf_logging.get_verbosity()
     bars = hf_logging.is_progress_bar_enabled()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlora.errors import SettingsError
+from lvlora.model.parts import head_of
 
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 
@@ -126,7 +127,8 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
     Raises:
         SettingsError: a target matches no linear layer.
     """
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    # a plain module (a test's, a layer alone) has no head to leave out
+    head = head_of(model) if hasattr(model, "get_output_embeddings") else None
     linears = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
 
     def in_layers(name: str) -> bool:
@@ -157,6 +159,8 @@ def _ends_with(name: str, target: str) -> bool:
 
 def inject(model: nn.Module, plan: LoraPlan, seed: int = 0) -> list[str]:
     """Freeze the model and put a LoraLinear at every target; returns their names."""
+    if next(lora_layers(model), None) is not None:
+        raise ValueError("the model has low-rank updates already: merge or remove them first")
     names = find_targets(model, plan)
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)

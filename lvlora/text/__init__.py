@@ -1,1 +1,1 @@
-"""The LLMTIME text form, its alphabet, its grammar and token windows. Knows nothing of models or training."""
+"""The LLMTIME text form, its alphabet, its grammar, token windows. Knows no models."""

@@ -1,6 +1,6 @@
 """The LLMTIME text form: numbers to text and back, exactly.
 
-Knows: decimals, separators, signs, missing values. Does not know: scales of data sets, tokens, models.
+Knows: decimals, separators, signs, missing values. Does not know: scales, tokens, models.
 
 A time step is its variables joined by ",", every step ends with ";": ``0.25,1.50;0.27,1.47;``
 (Gruver et al. 2023, arXiv:2310.07820, section 3, with fixed decimals and a decimal point as the
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 
 import numpy as np
 
@@ -25,8 +25,9 @@ POINT = "."
 MINUS = "-"
 MISSING = "?"
 
-_EXACT_PRODUCT = 2.0**52
-"""Below it a float times a power of ten is rounded to the right integer by rint, bar ties."""
+_SAFE_PRODUCT = 2.0**36
+"""Below it the product with a power of ten is off by less than 2^-17: only values nearer than that
+to a tie may round to the other neighbour, which is within half a unit up to that much as well."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,10 @@ class Codec:
         if math.isinf(value):
             raise DataError("an infinite value has no text form", "Replace or drop it.")
         scaled = value * 10.0**self.decimals
-        if abs(scaled) < _EXACT_PRODUCT:
+        if abs(scaled) < _SAFE_PRODUCT:
             units = round(scaled)
-        else:  # beyond the float's integers: the decimal expansion is exact at any size
-            units = int(
-                Decimal(value).scaleb(self.decimals).to_integral_value(rounding=ROUND_HALF_EVEN)
-            )
+        else:  # exact at any size, and slow
+            units = round(Fraction(value) * 10**self.decimals)
         return self.format_units(units)
 
     def format_units(self, units: int) -> str:
@@ -91,11 +90,12 @@ class Codec:
         variables there and the last one with all its decimals (with 0 decimals it can't be told).
 
         Raises:
-            DataError: the text holds something that is no number or a step of another width.
+            DataError: the text holds something that is no number, a number beyond float64, or a
+                step of another width.
         """
-        *finished, rest = text.strip().split(STEP_SEPARATOR)
+        *finished, rest = text.split(STEP_SEPARATOR)
         rows = [self._step(step, index) for index, step in enumerate(finished)]
-        rest = rest.strip()
+        rest = VALUE_SEPARATOR.join(field.strip() for field in rest.split(VALUE_SEPARATOR))
         if rest:
             if self._is_complete(rest):
                 rows.append(self._step(rest, len(rows)))
@@ -121,7 +121,10 @@ class Codec:
                     f"step {index + 1} of the text: {text[:40]!r} is not a number with "
                     f"{self.decimals} decimals"
                 )
-        return [math.nan if f == MISSING else float(f) for f in fields]
+        values = [math.nan if f == MISSING else float(f) for f in fields]
+        if any(math.isinf(v) for v in values):
+            raise DataError(f"step {index + 1} of the text holds a number beyond float64")
+        return values
 
     def _is_complete(self, rest: str) -> bool:
         number = self._number_pattern()
@@ -135,5 +138,6 @@ class Codec:
         if len(whole) >= self.n_variables:
             return False
         number = re.compile(self._number_pattern())
-        beginning = rf"-?[0-9]*(?:(?<=[0-9])\.[0-9]{{0,{self.decimals}}})?|\?"
+        fraction = rf"(?:(?<=[0-9])\.[0-9]{{0,{self.decimals}}})?" if self.decimals else ""
+        beginning = rf"-?[0-9]*{fraction}|\?"
         return all(number.fullmatch(w) for w in whole) and bool(re.fullmatch(beginning, last))

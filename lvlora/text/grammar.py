@@ -1,6 +1,6 @@
 """The finite automaton of the text form: after any symbols, which ones may come next.
 
-Knows: states, legal symbols, transitions, forced runs. Does not know: probabilities, tokens, models.
+Knows: states, legal symbols, transitions, forced runs. Does not know: probabilities, tokens.
 
 A state is (variable, place in the number). Numbers have no leading zeros, exactly the codec's
 decimals, and integer parts of up to ``max_integer_digits`` digits, so that every walk of the
@@ -38,6 +38,10 @@ class Grammar:
     missing: bool = False
     max_integer_digits: int = 3
 
+    def __post_init__(self) -> None:
+        if self.max_integer_digits < 1:
+            raise ValueError("a number has at least one integer digit")
+
     @cached_property
     def transitions(self) -> NDArray[np.int64]:
         """(states, symbols): the next state, or `ILLEGAL`. State 0 begins a step."""
@@ -46,7 +50,8 @@ class Grammar:
     @cached_property
     def legal(self) -> NDArray[np.bool_]:
         """(states, symbols): whether the symbol may come next."""
-        return self.transitions != ILLEGAL
+        legal: NDArray[np.bool_] = self.transitions != ILLEGAL
+        return legal
 
     @cached_property
     def forced(self) -> NDArray[np.int64]:

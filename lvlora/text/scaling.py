@@ -42,11 +42,13 @@ class Scale:
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Original units (..., V) to text units, in float64."""
-        return values / np.asarray(self.divisors)
+        scaled: FloatArray = values / np.asarray(self.divisors)
+        return scaled
 
     def invert(self, values: FloatArray) -> FloatArray:
         """Text units (..., V) to original units."""
-        return values * np.asarray(self.divisors)
+        original: FloatArray = values * np.asarray(self.divisors)
+        return original
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: {"divisors": […], "rule": …}."""
@@ -67,28 +69,37 @@ def given(divisor: float, n_variables: int) -> Scale:
 
 
 def of_dataset(train: Dataset) -> Scale:
-    """One scalar from the training split."""
-    magnitudes = np.concatenate([np.abs(s.values).ravel() for s in train])
+    """One scalar from the training split.
+
+    Raises:
+        DataError: there is no value in it.
+    """
+    magnitudes = np.concatenate([np.empty(0), *(np.abs(s.values).ravel() for s in train)])
     magnitudes = magnitudes[np.isfinite(magnitudes)]
     if magnitudes.size == 0:
         raise DataError(f"{train.source or 'the data'}: every value is missing")
-    top = float(np.percentile(magnitudes, DATASET_PERCENTILE))
-    return Scale((_positive(top) / DATASET_TARGET,) * len(train.variables), "dataset")
+    # where nearly all values are zero the percentile says nothing about the others
+    top = float(np.percentile(magnitudes, DATASET_PERCENTILE)) or float(magnitudes.max())
+    return Scale((_divisor(top, DATASET_TARGET),) * len(train.variables), "dataset")
 
 
 def of_history(history: Series) -> Scale:
-    """A scale from the given history of a lone series (all of it is known, none is future)."""
+    """A scale from the given history of a lone series (all of it is known, none is future).
+
+    Raises:
+        DataError: there is no value in it.
+    """
     magnitudes = np.abs(history.values)
     if not np.isfinite(magnitudes).any():
         raise DataError(f"series {history.id!r}: every value is missing")
     tops = np.array([np.max(column[np.isfinite(column)], initial=0.0) for column in magnitudes.T])
     positive = tops[tops > 0]
     if positive.size and positive.max() > MAGNITUDES_APART * positive.min():
-        return Scale(tuple(_positive(float(t)) / HISTORY_TARGET for t in tops), "variable")
-    top = _positive(float(tops.max()))
-    return Scale((top / HISTORY_TARGET,) * history.values.shape[1], "history")
+        return Scale(tuple(_divisor(float(t), HISTORY_TARGET) for t in tops), "variable")
+    divisor = _divisor(float(tops.max()), HISTORY_TARGET)
+    return Scale((divisor,) * history.values.shape[1], "history")
 
 
-def _positive(top: float) -> float:
-    """All-zero data keep their unit; subnormal tops would make the quotient infinite."""
-    return top if top > 1e-300 else HISTORY_TARGET
+def _divisor(top: float, target: float) -> float:
+    """What brings ``top`` to ``target``; 1 for zeros, and for what is too small to divide by."""
+    return top / target if top > 1e-300 else 1.0

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import families
 import numpy as np
-import tokenizer
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.model.devices import probe_bfloat16
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec

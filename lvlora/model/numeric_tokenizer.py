@@ -6,6 +6,7 @@ Knows: the `tokenizers` library's file format. Does not know: numbers.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lvlora.text.alphabet import SYMBOLS
 
@@ -23,7 +24,8 @@ def save(folder: Path) -> None:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    make(
         tokenizer_object=tokenizer,
         bos_token=START_TOKEN,
         pad_token=START_TOKEN,

@@ -1,0 +1,47 @@
+"""The named parts of a transformers causal model, with types: decoder, embedding, head, config.
+
+Knows: transformers' accessors. Does not know: any architecture.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+
+def config_of(model: nn.Module) -> Any:
+    """The model's transformers configuration."""
+    return cast(Any, model).config
+
+
+def decoder_of(model: nn.Module) -> nn.Module:
+    """The layers without the head: ids to hidden states (B, S, hidden)."""
+    return cast(nn.Module, cast(Any, model).get_decoder())
+
+
+def embedding_of(model: nn.Module) -> nn.Embedding:
+    """The input embedding, weight (vocabulary, hidden)."""
+    return cast(nn.Embedding, cast(Any, model).get_input_embeddings())
+
+
+def head_of(model: nn.Module) -> nn.Linear:
+    """The output head, weight (vocabulary, hidden); tied to the embedding in many models."""
+    return cast(nn.Linear, cast(Any, model).get_output_embeddings())
+
+
+def is_tied(model: nn.Module) -> bool:
+    """Whether head and embedding are one tensor."""
+    return head_of(model).weight is embedding_of(model).weight
+
+
+def final_softcap_of(model: nn.Module) -> float | None:
+    """Gemma 2's cap of the logits, if the model has one."""
+    return cast("float | None", getattr(config_of(model), "final_logit_softcapping", None))
+
+
+def sliding_window_of(model: nn.Module) -> int | None:
+    """How many places back windowed layers see; None where every layer sees everything."""
+    config = config_of(model)
+    kinds = getattr(config, "layer_types", None) or ()
+    return int(config.sliding_window) if "sliding_attention" in kinds else None

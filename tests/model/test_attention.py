@@ -1,0 +1,135 @@
+"""Our attention against transformers' eager one, in every family, forwards and backwards."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_models
+import torch
+
+from lvlora.model import attention
+from lvlora.model.attention import grouped_attention
+
+
+def pair(family: str, **changes):
+    """The same random model with eager and with our attention."""
+    models = []
+    for kernel in ("eager", attention.register()):
+        model = tiny_models.build(family, **changes).eval()
+        model.set_attn_implementation(kernel)
+        models.append(model)
+    return models
+
+
+CASES = [
+    *(pytest.param(family, {}, id=family) for family in tiny_models.FAMILIES),
+    pytest.param("qwen2", {"num_key_value_heads": 4}, id="qwen2-ungrouped"),
+    pytest.param("qwen2", {"num_key_value_heads": 1}, id="qwen2-one-key-head"),
+    pytest.param("gemma2", {"num_key_value_heads": 1, "sliding_window": 3}, id="gemma2-narrow"),
+    pytest.param("llama", {"num_key_value_heads": 4}, id="llama-ungrouped"),
+]
+
+
+@pytest.mark.parametrize(("family", "changes"), CASES)
+def test_outputs_and_gradients_equal_eager(family, changes):
+    ids = torch.randint(0, 15, (2, 40), generator=torch.Generator().manual_seed(0))
+    results = []
+    for model in pair(family, **changes):
+        logits = model(ids).logits
+        torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()
+        ).backward()
+        results.append((logits.detach(), {n: p.grad for n, p in model.named_parameters()}))
+    (eager, eager_grads), (ours, our_grads) = results
+    assert torch.allclose(ours, eager, atol=2e-4 * eager.std().item(), rtol=1e-4)
+    assert our_grads.keys() == eager_grads.keys()
+    for name, expected in eager_grads.items():
+        assert torch.allclose(
+            our_grads[name], expected, atol=1e-4 * expected.abs().max().item() + 1e-7
+        ), name
+
+
+@pytest.mark.parametrize(("family", "changes"), CASES)
+def test_with_padding_on_the_left_equals_eager(family, changes):
+    """A mask is given here: the branch of grouped products."""
+    ids = torch.randint(0, 15, (3, 24), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, :5] = 0
+    mask[2, :11] = 0
+    results = []
+    for model in pair(family, **changes):
+        logits = model(ids, attention_mask=mask).logits[mask.bool()]
+        logits.square().mean().backward()
+        results.append((logits.detach(), {n: p.grad for n, p in model.named_parameters()}))
+    (eager, eager_grads), (ours, our_grads) = results
+    assert torch.allclose(ours, eager, atol=2e-4 * eager.std().item(), rtol=1e-4)
+    for name, expected in eager_grads.items():
+        assert torch.allclose(
+            our_grads[name], expected, atol=1e-4 * expected.abs().max().item() + 1e-7
+        ), name
+
+
+def test_generate_of_transformers_works_with_it():
+    ids = torch.randint(0, 15, (2, 9), generator=torch.Generator().manual_seed(2))
+    outputs = [m.generate(ids, max_new_tokens=12, do_sample=False) for m in pair("gemma3")]
+    assert torch.equal(*outputs)
+
+
+def reference(query, key, value, mask, scale, softcap):
+    """The definition, in float64, one head at a time."""
+    query, key, value = query.double(), key.double(), value.double()
+    group = query.shape[1] // key.shape[1]
+    out = torch.empty_like(query)
+    for h in range(query.shape[1]):
+        scores = scale * query[:, h] @ key[:, h // group].transpose(1, 2)
+        if softcap is not None:
+            scores = softcap * torch.tanh(scores / softcap)
+        weights = torch.softmax(scores.masked_fill(~mask[:, 0], float("-inf")), -1)
+        out[:, h] = weights @ value[:, h // group]
+    return out.transpose(1, 2)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (6, 1)])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("given", ["none", "bool", "additive"])
+@pytest.mark.parametrize(("n_query", "n_key"), [(5, 5), (1, 7), (2, 7)])
+def test_the_function_itself(heads, softcap, given, n_query, n_key):
+    if given == "none" and softcap is None and 1 < n_query < n_key:
+        pytest.skip("transformers gives a mask there: SDPA's causality counts from the first key")
+    torch.manual_seed(0)
+    query = torch.randn(3, heads[0], n_query, 8, requires_grad=True)
+    key = torch.randn(3, heads[1], n_key, 8, requires_grad=True)
+    value = torch.randn(3, heads[1], n_key, 8, requires_grad=True)
+    causal = torch.ones(n_query, n_key, dtype=torch.bool).tril(n_key - n_query)
+    mask = causal.expand(3, 1, n_query, n_key).clone()
+    if given != "none":
+        mask[1, :, 1:, 0] = False  # the first query keeps its only key
+        mask[2, :, :, 1] = False
+    argument = {
+        "none": None,
+        "bool": mask,
+        "additive": torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min),
+    }[given]
+    out, weights = grouped_attention(
+        torch.nn.Module(), query, key, value, argument, scaling=0.4, softcap=softcap
+    )
+    expected = reference(query, key, value, mask, 0.4, softcap)
+    assert weights is None
+    assert out.shape == (3, n_query, heads[0], 8)
+    assert torch.allclose(out.double(), expected, atol=1e-5)
+    ours = torch.autograd.grad(out.sum(), (query, key, value))
+    theirs = torch.autograd.grad(expected.sum(), (query, key, value))
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_dropout_keeps_the_mean():
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 2, 4, 8) for _ in range(3))
+    mask = torch.ones(1, 1, 4, 4, dtype=torch.bool).tril()
+    module = torch.nn.Module()
+    plain, _ = grouped_attention(module, query, key, value, mask)
+    dropped = [
+        grouped_attention(module, query, key, value, mask, dropout=0.3)[0] for _ in range(2000)
+    ]
+    assert not torch.equal(dropped[0], dropped[1])
+    assert (torch.stack(dropped).mean(0) - plain).abs().max() < 0.15

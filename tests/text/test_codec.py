@@ -1,0 +1,179 @@
+"""The text form: exact, and honest about what is cut or wrong."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lvlora.errors import DataError
+from lvlora.text.codec import Codec
+
+codecs = st.builds(Codec, decimals=st.integers(0, 8), n_variables=st.integers(1, 5))
+ordinary = st.floats(-1000, 1000)
+values_of_any_kind = st.one_of(
+    ordinary, st.just(math.nan), st.floats(allow_nan=False, allow_infinity=False), st.just(-0.0)
+)
+
+
+def arrays(draw, codec, elements=values_of_any_kind, max_steps=8):
+    n_steps = draw(st.integers(0, max_steps))
+    return draw(hnp.arrays(np.float64, (n_steps, codec.n_variables), elements=elements))
+
+
+@st.composite
+def codec_and_values(draw, elements=values_of_any_kind):
+    codec = draw(codecs)
+    return codec, arrays(draw, codec, elements)
+
+
+@settings(max_examples=300)
+@given(codec_and_values())
+def test_round_trip_is_within_half_a_unit(case):
+    codec, values = case
+    back = codec.decode(codec.encode(values))
+    assert back.shape == values.shape
+    assert np.array_equal(np.isnan(back), np.isnan(values))
+    for x, y in zip(values.ravel().tolist(), back.ravel().tolist(), strict=True):
+        if not math.isnan(x):
+            # exactly: half a unit, and the error of the nearest float64 to the decimal number
+            error = abs(Fraction(y) - Fraction(x))
+            allowed = Fraction(1, 2 * 10**codec.decimals) + abs(Fraction(x)) * Fraction(2) ** -52
+            assert error <= allowed
+
+
+@given(st.integers(0, 8), st.integers(-(10**12), 10**12))
+def test_numbers_with_that_many_decimals_come_back_the_same(decimals, units):
+    codec = Codec(decimals, 1)
+    text = codec.format_units(units)
+    assert codec.number(float(text)) == text
+    assert float(text) == units / 10**decimals
+
+
+@given(codec_and_values())
+def test_every_step_is_one_string_and_ends_with_a_semicolon(case):
+    codec, values = case
+    steps = codec.encode_steps(values)
+    assert len(steps) == len(values)
+    assert all(step.endswith(";") and step.count(";") == 1 for step in steps)
+    assert all(step.count(",") == codec.n_variables - 1 for step in steps)
+    assert "".join(steps) == codec.encode(values)
+
+
+@settings(max_examples=150)
+@given(codec_and_values())
+def test_cut_anywhere_it_decodes_to_its_complete_steps(case):
+    codec, values = case
+    text = codec.encode(values)
+    whole = codec.decode(text)
+    ends = [i for i, symbol in enumerate(text) if symbol == ";"]
+    for cut in range(len(text) + 1):
+        finished = sum(end < cut for end in ends)
+        # just before its ";" a last step lacks nothing, unless more digits could follow
+        lacks_nothing = cut in ends and (codec.decimals > 0 or text[cut - 1] == "?")
+        back = codec.decode(text[:cut])
+        assert np.array_equal(back, whole[: finished + lacks_nothing], equal_nan=True), text[:cut]
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (1.23, 2, "1.23"),
+        (0.0, 2, "0.00"),
+        (-0.0, 2, "0.00"),
+        (-0.004, 2, "0.00"),
+        (-0.006, 2, "-0.01"),
+        (-12.5, 1, "-12.5"),
+        (0.125, 2, "0.12"),  # a tie goes to the even neighbour
+        (0.375, 2, "0.38"),
+        (9.999, 2, "10.00"),
+        (7.0, 0, "7"),
+        (0.4, 0, "0"),
+        (math.nan, 3, "?"),
+        (1e22, 2, "10000000000000000000000.00"),
+        (2.0**53 + 2, 1, "9007199254740994.0"),
+        (123456789012.345, 3, "123456789012.345"),
+    ],
+)
+def test_numbers(value, decimals, text):
+    assert Codec(decimals, 1).number(value) == text
+
+
+def test_the_seeds_form():
+    values = np.array([[0.25, 1.5], [0.27, 1.47]])
+    assert Codec().encode(values) == "0.25,1.50;0.27,1.47;"
+
+
+def test_no_steps():
+    assert Codec().encode(np.empty((0, 2))) == ""
+    assert Codec().decode("").shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.00;",  # one value of two
+        "1.00,2.00,3.00;",
+        "1.00,x;",
+        "1.00,2.0;",
+        "1.00,2.000;",
+        "1,2;",
+        "1.00,2.00;;",
+        ",;",
+        "1.00,+2.00;",
+        "1.00,--2.00;",
+        "1.00,1e5;",
+        "nan,inf;",
+        "1.00,.50;",
+        "1.00,2 .00;",
+        "١.00,2.00;",  # a digit, but not of the alphabet
+        "1.00,2.00;3.00,abc",
+        "1.00,2.00;3.00,4.00,5",
+        "1.00,2.00;3.000",
+        "1.00,2.00;-,",
+        "1.00,2.00;.5",
+        "1.00,2.00;??",
+        "1.00," + "9" * 400 + ".00;",
+    ],
+)
+def test_malformed_text_is_refused(text):
+    with pytest.raises(DataError):
+        Codec().decode(text)
+
+
+def test_without_decimals_a_point_is_malformed():
+    with pytest.raises(DataError):
+        Codec(0, 1).decode("1.")
+
+
+def test_white_space_around_numbers_is_read_over_wherever_the_text_ends():
+    expected = [[1.0, 2.0], [3.0, 4.0]]
+    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.00;\n").tolist() == expected
+    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.00\n").tolist() == expected
+    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.0").tolist() == expected[:1]
+
+
+def test_infinity_has_no_text():
+    with pytest.raises(DataError, match="infinite"):
+        Codec().encode(np.array([[1.0, math.inf]]))
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 3), (3, 1), (2, 2, 2)])
+def test_another_shape_is_a_programming_error(shape):
+    with pytest.raises(ValueError, match="expected shape"):
+        Codec().encode(np.zeros(shape))
+
+
+@given(st.text(alphabet="0123456789.,;-? x\n", max_size=60), codecs)
+def test_any_text_decodes_or_is_refused(text, codec):
+    try:
+        values = codec.decode(text)
+    except DataError:
+        return
+    assert values.shape[1] == codec.n_variables
+    assert not np.isinf(values).any()

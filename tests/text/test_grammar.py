@@ -1,0 +1,186 @@
+"""The automaton: what is encoded walks through it, and what walks through it decodes."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvlora.text.alphabet import INDEX, SYMBOLS
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import START, Grammar
+
+grammars = st.builds(
+    Grammar,
+    codec=st.builds(Codec, decimals=st.integers(0, 4), n_variables=st.integers(1, 5)),
+    signed=st.booleans(),
+    missing=st.booleans(),
+    max_integer_digits=st.integers(1, 4),
+)
+
+
+@st.composite
+def grammar_and_values(draw):
+    grammar = draw(grammars)
+    unit = 10.0**-grammar.codec.decimals
+    top = 10.0**grammar.max_integer_digits - unit
+    bottom = -top if grammar.signed else 0.0
+    value = st.floats(bottom, top)
+    if grammar.missing:
+        value |= st.just(math.nan)
+    rows = draw(
+        st.lists(
+            st.lists(value, min_size=grammar.codec.n_variables, max_size=grammar.codec.n_variables),
+            max_size=5,
+        )
+    )
+    return grammar, np.array(rows).reshape(len(rows), grammar.codec.n_variables)
+
+
+@settings(max_examples=200)
+@given(grammar_and_values())
+def test_what_is_encoded_is_legal_and_ends_at_the_start(case):
+    grammar, values = case
+    text = grammar.codec.encode(values)
+    assert grammar.walk(text) == START
+    # and symbol by symbol, as the decoder counts steps
+    state, steps = START, 0
+    for symbol in text:
+        steps += bool(grammar.ends_step[state, INDEX[symbol]])
+        state = grammar.walk(symbol, state)
+    assert steps == len(values)
+
+
+def random_walk(grammar: Grammar, horizon: int, rng: random.Random) -> str:
+    state, steps, text = START, 0, []
+    while steps < horizon:
+        symbol = rng.choice(np.flatnonzero(grammar.legal[state]).tolist())
+        text.append(SYMBOLS[symbol])
+        steps += bool(grammar.ends_step[state, symbol])
+        state = int(grammar.transitions[state, symbol])
+    return "".join(text)
+
+
+@settings(max_examples=300)
+@given(grammars, st.integers(0, 6), st.integers(0, 2**32))
+def test_any_legal_walk_decodes_to_exactly_the_horizon(grammar, horizon, seed):
+    text = random_walk(grammar, horizon, random.Random(seed))
+    values = grammar.codec.decode(text)
+    assert values.shape == (horizon, grammar.codec.n_variables)
+    assert grammar.missing or not np.isnan(values).any()
+    assert grammar.signed or not (values < 0).any()
+    finite = values[~np.isnan(values)]
+    assert (np.abs(finite) < 10.0**grammar.max_integer_digits).all()
+    # what was walked is what would be written, but for the sign of a zero
+    assert grammar.codec.encode(values) == text.replace(
+        "-" + Codec(grammar.codec.decimals).number(0.0), Codec(grammar.codec.decimals).number(0.0)
+    )
+
+
+@given(grammars)
+def test_every_reachable_state_has_a_way_on(grammar):
+    reached, todo = {START}, [START]
+    while todo:
+        state = todo.pop()
+        following = {int(s) for s in grammar.transitions[state] if s >= 0}
+        assert following, state
+        todo += following - reached
+        reached |= following
+
+
+@given(grammars)
+def test_forced_is_the_only_legal_symbol(grammar):
+    for state in range(len(grammar.transitions)):
+        legal = np.flatnonzero(grammar.legal[state])
+        expected = int(legal[0]) if len(legal) == 1 else -1
+        assert grammar.forced[state] == expected
+
+
+@given(grammars)
+def test_a_guess_is_legal_is_a_choice_and_leads_to_another(grammar):
+    guessed = np.flatnonzero(grammar.guess >= 0)
+    assert (len(guessed) > 0) == (grammar.max_integer_digits > 1)
+    for state in guessed:
+        symbol = grammar.guess[state]
+        assert grammar.legal[state, symbol]
+        assert grammar.forced[state] == -1
+        # the decoder may pick right after a confirmed guess: nothing forced can lie between
+        assert grammar.forced[grammar.transitions[state, symbol]] == -1
+
+
+def test_forced_and_guessed_by_hand():
+    grammar = Grammar(Codec(2, 2))
+    for text, forced, guess in [
+        ("", -1, -1),
+        ("0", ".", -1),  # no leading zeros
+        ("1", -1, "."),
+        ("12", -1, "."),
+        ("123", ".", -1),  # the longest integer part
+        ("1.", -1, -1),
+        ("1.2", -1, -1),
+        ("1.23", ",", -1),
+        ("1.23,4.56", ";", -1),
+    ]:
+        state = grammar.walk(text)
+        assert grammar.forced[state] == (INDEX[forced] if forced != -1 else -1), text
+        assert grammar.guess[state] == (INDEX[guess] if guess != -1 else -1), text
+    whole = Grammar(Codec(0, 1))
+    assert whole.forced[whole.walk("0")] == INDEX[";"]
+    assert whole.guess[whole.walk("7")] == INDEX[";"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("-1.00,", {}),
+        ("?,", {}),
+        ("1234.00,", {}),
+        ("00.10,", {}),
+        ("01.00,", {}),
+        ("1.000,", {}),
+        ("1.0,", {}),
+        ("1.00;", {}),
+        ("1.00,1.00,", {}),
+        ("--1.00,", {"signed": True}),
+        ("1.-0", {"signed": True}),
+        ("-?", {"signed": True, "missing": True}),
+        ("1?", {"missing": True}),
+        ("a", {}),
+    ],
+)
+def test_illegal_text(text, options):
+    with pytest.raises(ValueError, match="not legal"):
+        Grammar(Codec(2, 2), **options).walk(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("999.99,0.00;", {}),
+        ("-1.00,-0.50;", {"signed": True}),
+        ("?,1.00;?,?;", {"missing": True}),
+        ("1234.00,1.00;", {"max_integer_digits": 4}),
+    ],
+)
+def test_legal_text(text, options):
+    assert Grammar(Codec(2, 2), **options).walk(text) == START
+
+
+@given(grammar_and_values())
+def test_a_history_walks_through_its_own_grammar(case):
+    grammar, values = case
+    text = grammar.codec.encode(values)
+    own = Grammar.for_history(grammar.codec, text, missing=grammar.missing)
+    assert own.walk(text) == START
+    assert own.signed == ("-" in text)
+    digits = [len(n.split(".")[0].lstrip("-")) for n in text.replace(";", ",").split(",") if n]
+    assert own.max_integer_digits == max(digits, default=0) + 2
+
+
+def test_a_number_has_an_integer_part():
+    with pytest.raises(ValueError, match="integer digit"):
+        Grammar(Codec(), max_integer_digits=0)
