@@ -161,8 +161,13 @@ class Decoder:
 
         Args:
             progress: told how many rows have been finished.
+
+        Raises:
+            ValueError: an empty history, for a model without a start token.
         """
         trace = Trace() if trace is None else trace
+        if horizon < 1:
+            return [[""] * sampling.n_futures for _ in prompts]
         futures: list[list[str]] = [[] for _ in prompts]
         rows = [(p, s) for p in range(len(prompts)) for s in range(sampling.n_futures)]
         for begin in range(0, len(rows), max_rows):
@@ -265,6 +270,8 @@ class Decoder:
         ]
         lengths = torch.tensor([len(i) for i in ids])
         width = int(lengths.max())
+        if int(lengths.min()) == 0:
+            raise ValueError("an empty history, and the model has no start token")
         trace.histories += [len(i) for i in ids]
         padded = np.full((len(ids), width), self.token_ids[0], dtype=np.int64)
         for row, one in zip(padded, ids, strict=True):

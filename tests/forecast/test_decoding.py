@@ -1,0 +1,334 @@
+"""The decoder against the plainest oracle, and under everything a model might say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lvlora.forecast import decoding
+from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace, choose
+from lvlora.forecast.streams import stream, uniforms
+from lvlora.model.head import NumericHead
+from lvlora.text.alphabet import INDEX, SYMBOLS
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import START, Grammar
+
+GREEDY = Sampling(greedy=True)
+
+
+def prompts_of(codec, lengths, seed=0, **options):
+    """Histories of given lengths: random values, now and then with two integer digits."""
+    rng = np.random.default_rng(seed)
+    prompts = []
+    for i, n in enumerate(lengths):
+        values = rng.gamma(2.0, 3.0, (n, codec.n_variables))
+        if options.get("signed"):
+            values *= rng.choice([-1, 1], values.shape)
+        text = codec.encode(values)
+        prompts.append(Prompt(f"series {i}", text, Grammar(codec, **options)))
+    return prompts
+
+
+def decoder_for(base):
+    return Decoder(base, NumericHead(base.module, base.alphabet))
+
+
+def oracle(base, prompt, horizon, sampling, sample=0):
+    """One series alone, its whole text anew for every symbol, no cache, the model's own head."""
+    text, out, state, steps = prompt.text, "", START, 0
+    key = np.array([stream(sampling.seed, prompt.series, sample)], dtype=np.uint64)
+    start = [] if base.alphabet.start is None else [base.alphabet.start]
+    while steps < horizon:
+        ids = torch.tensor([start + base.alphabet.encode(text + out).tolist()])
+        with torch.no_grad():
+            logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
+        draw = uniforms(key, np.array([len(out)]))
+        symbol = int(choose(logits[None], prompt.grammar.legal[[state]], sampling, draw)[0])
+        out += SYMBOLS[symbol]
+        steps += bool(prompt.grammar.ends_step[state, symbol])
+        state = int(prompt.grammar.transitions[state, symbol])
+    return out
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3"])
+@pytest.mark.parametrize("greedy", [True, False])
+def test_equals_the_oracle(tiny_base, family, greedy):
+    """Mixed lengths in one batch, some beyond Gemma's window of 16."""
+    base = tiny_base(family)
+    prompts = prompts_of(Codec(2, 2), [1, 3, 7, 2])
+    sampling = Sampling(samples=2, greedy=greedy, temperature=1.5, seed=5)
+    trace = Trace()
+    futures = decoder_for(base).decode(prompts, 4, sampling, trace=trace)
+    assert [len(f) for f in futures] == [sampling.n_futures] * 4
+    for prompt, texts in zip(prompts, futures, strict=True):
+        for sample, text in enumerate(texts):
+            assert text == oracle(base, prompt, 4, sampling, sample)
+    assert trace.taken_back > 0  # and guesses were wrong now and then
+
+
+@pytest.mark.parametrize(
+    ("decimals", "n_variables", "options"),
+    [
+        (0, 1, {}),
+        (0, 3, {"signed": True}),
+        (3, 1, {"max_integer_digits": 1}),
+        (1, 5, {"signed": True, "missing": True, "max_integer_digits": 4}),
+        (2, 2, {"missing": True}),
+    ],
+)
+def test_equals_the_oracle_in_other_grammars(tiny_base, decimals, n_variables, options):
+    base = tiny_base("qwen2")
+    prompts = prompts_of(Codec(decimals, n_variables), [2, 5], **options)
+    sampling = Sampling(samples=2, temperature=3.0, seed=1)
+    for prompt, texts in zip(prompts, decoder_for(base).decode(prompts, 3, sampling), strict=True):
+        for sample, text in enumerate(texts):
+            assert text == oracle(base, prompt, 3, sampling, sample)
+
+
+def test_different_grammars_in_one_batch(tiny_base):
+    base = tiny_base("llama")
+    prompts = [
+        *prompts_of(Codec(2, 2), [3]),
+        *prompts_of(Codec(0, 1), [9], signed=True),
+        *prompts_of(Codec(1, 3), [2], missing=True, max_integer_digits=2),
+    ]
+    for prompt, (text,) in zip(prompts, decoder_for(base).decode(prompts, 3, GREEDY), strict=True):
+        assert text == oracle(base, prompt, 3, GREEDY)
+
+
+def test_a_cache_that_grows_and_prefills_in_parts_equal_the_oracle(tiny_base, monkeypatch):
+    base = tiny_base("gemma3")
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 150)
+    prompts = prompts_of(Codec(2, 2), [12, 5, 11, 1])  # 120 tokens: the block of 128 is passed
+    texts = decoder_for(base).decode(prompts, 6, GREEDY)
+    for prompt, (text,) in zip(prompts, texts, strict=True):
+        assert text == oracle(base, prompt, 6, GREEDY)
+
+
+def test_without_a_start_token(tiny_base):
+    base = tiny_base("qwen2")
+    base.alphabet = replace(base.alphabet, start=None)
+    (prompt,) = prompts_of(Codec(2, 2), [4])
+    assert decoder_for(base).decode([prompt], 3, GREEDY) == [[oracle(base, prompt, 3, GREEDY)]]
+
+
+def test_an_empty_history_needs_a_start_token(tiny_base):
+    base = tiny_base("qwen2")
+    prompt = Prompt("x", "", Grammar(Codec(2, 2)))
+    (future,) = decoder_for(base).decode([prompt], 2, GREEDY)
+    assert future == [oracle(base, prompt, 2, GREEDY)]
+    base.alphabet = replace(base.alphabet, start=None)
+    with pytest.raises(ValueError, match="history"):
+        decoder_for(base).decode([prompt], 2, GREEDY)
+
+
+def test_nothing_to_do(tiny_base):
+    decoder = decoder_for(tiny_base())
+    assert decoder.decode([], 5, GREEDY) == []
+    (prompt,) = prompts_of(Codec(2, 2), [4])
+    assert decoder.decode([prompt], 0, GREEDY) == [[""]]
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family):
+    base = tiny_base(family)
+    prompts = prompts_of(Codec(2, 2), [6, 2, 9])
+    sampling = Sampling(samples=5, seed=11)
+    decoder = decoder_for(base)
+    together = decoder.decode(prompts, 4, sampling)
+    assert len({t for texts in together for t in texts}) > 10
+    for max_rows in (1, 2, 4, 7):
+        assert decoder.decode(prompts, 4, sampling, max_rows=max_rows) == together
+    assert decoder.decode(prompts[::-1], 4, sampling) == together[::-1]
+    assert decoder.decode(prompts[1:2], 4, sampling) == together[1:2]
+    fewer = decoder.decode(prompts, 4, replace(sampling, samples=2))
+    assert fewer == [texts[:2] for texts in together]
+    # a shorter horizon is the beginning of a longer one
+    shorter = decoder.decode(prompts, 2, sampling)
+    assert all(
+        long.startswith(short)
+        for longs, shorts in zip(together, shorter, strict=True)
+        for long, short in zip(longs, shorts, strict=True)
+    )
+    assert decoder.decode(prompts, 4, replace(sampling, seed=12)) != together
+
+
+def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch):
+    base = tiny_base("qwen2")
+    prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
+    sampling = Sampling(samples=4, temperature=2.0, seed=3)
+    guessed, plain = Trace(), Trace()
+    with_guesses = decoder_for(base).decode(prompts, 5, sampling, trace=guessed)
+    # cached_property: a plain attribute of the class would be shadowed
+    monkeypatch.setattr(
+        Grammar, "guess", property(lambda self: np.full(len(self.transitions), -1, np.int64))
+    )
+    assert decoder_for(base).decode(prompts, 5, sampling, trace=plain) == with_guesses
+    assert guessed.taken_back > 0
+    assert plain.taken_back == 0
+
+
+def test_right_guesses_save_calls(tiny_base):
+    """d.dd, with the point guessed and the comma forced: three calls a number."""
+    (prompt,) = prompts_of(Codec(2, 1), [4])
+    trace = Trace()
+    decoder = Decoder(tiny_base("qwen2"), Stubborn("2."))
+    assert decoder.decode([prompt], 5, Sampling(samples=1, seed=2), trace=trace) == [["2.22;" * 5]]
+    # the prefill gives the first symbol, and nothing follows the last
+    assert len(trace.calls) == 1 + 5 * 3 - 1
+    assert trace.taken_back == 0
+
+
+class Stubborn(torch.nn.Module):
+    """A head that ignores the model and says what it is told."""
+
+    def __init__(self, say):
+        super().__init__()
+        self.say = say
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, hidden):
+        shape = (*hidden.shape[:-1], len(SYMBOLS))
+        if self.say == "random":
+            return 5 * torch.randn(shape, generator=self.generator)
+        if self.say in ("nan", "inf", "-inf"):
+            return torch.full(shape, float(self.say))
+        logits = torch.zeros(shape)
+        for rank, symbol in enumerate(self.say):
+            logits[..., INDEX[symbol]] = 1e9 * (1 + rank)
+        return logits
+
+
+GRAMMARS = [
+    Grammar(Codec(2, 2)),
+    Grammar(Codec(0, 1), signed=True),
+    Grammar(Codec(3, 5), missing=True, max_integer_digits=1),
+    Grammar(Codec(1, 1), signed=True, missing=True, max_integer_digits=6),
+]
+
+
+@pytest.mark.parametrize(
+    "say", ["9", "0", ".", ",", ";", "-", "?", "9-", "1.", "nan", "inf", "-inf", "random"]
+)
+@pytest.mark.parametrize("greedy", [True, False])
+def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base, say, greedy):
+    base = tiny_base("qwen2")
+    prompts = [
+        Prompt(str(i), g.codec.encode(np.ones((2, g.codec.n_variables))), g)
+        for i, g in enumerate(GRAMMARS)
+    ]
+    sampling = Sampling(samples=3, greedy=greedy)
+    futures = Decoder(base, Stubborn(say)).decode(prompts, 4, sampling)
+    for prompt, texts in zip(prompts, futures, strict=True):
+        codec = prompt.grammar.codec
+        assert len(texts) == sampling.n_futures
+        for text in texts:
+            assert prompt.grammar.walk(text) == START
+            values = codec.decode(text)
+            assert values.shape == (4, codec.n_variables)
+            finite = values[~np.isnan(values)]
+            assert (np.abs(finite) < 10.0**prompt.grammar.max_integer_digits).all()
+    if say == "9":
+        # beyond the scale, up to the longest number
+        assert futures[0][0] == "999.99,999.99;" * 4
+        assert futures[1][0] == "999;" * 4
+    if say == "?":
+        assert futures[2][0] == "?,?,?,?,?;" * 4
+
+
+def test_random_weights_give_valid_series(tiny_base):
+    for family in ("qwen2", "gemma2"):
+        base = tiny_base(family, torch.bfloat16)
+        prompts = prompts_of(Codec(3, 5), [3, 8], signed=True, missing=True)
+        for texts in decoder_for(base).decode(prompts, 5, Sampling(samples=6, temperature=10.0)):
+            for text in texts:
+                assert Codec(3, 5).decode(text).shape == (5, 5)
+
+
+def test_the_trace_says_what_was_run(tiny_base):
+    base = tiny_base("qwen2")
+    prompts = prompts_of(Codec(2, 2), [3, 8])
+    trace = Trace()
+    futures = decoder_for(base).decode(prompts, 4, Sampling(samples=3), trace=trace)
+    lengths = [len(p.text) + 1 for p in prompts]
+    assert trace.histories == lengths
+    assert trace.futures == [
+        (n, len(t)) for n, texts in zip(lengths, futures, strict=True) for t in texts
+    ]
+    prefill, *steps = trace.calls
+    assert (prefill.rows, prefill.width, prefill.head_rows) == (2, max(lengths), 2)
+    assert all(c.rows == 6 and c.head_rows == 6 * c.width for c in steps)
+    # forced symbols and right guesses cost no calls of their own
+    assert len(steps) < max(len(t) for texts in futures for t in texts)
+
+
+def test_progress_counts_finished_futures(tiny_base):
+    told = []
+    prompts = prompts_of(Codec(2, 2), [3, 8])
+    decoder_for(tiny_base()).decode(
+        prompts, 2, Sampling(samples=3), max_rows=4, progress=told.append
+    )
+    assert told == [4, 2]
+
+
+def test_the_models_own_settings_of_generation_are_never_used(tiny_base):
+    base = tiny_base("qwen2")
+    prompts = prompts_of(Codec(2, 2), [5])
+    before = decoder_for(base).decode(prompts, 5, GREEDY)
+    base.module.generation_config.repetition_penalty = 50.0
+    base.module.generation_config.temperature = 0.01
+    assert decoder_for(base).decode(prompts, 5, GREEDY) == before
+
+
+finite_logits = hnp.arrays(np.float64, (4, 15), elements=st.floats(-50, 50))
+
+
+@given(finite_logits, st.integers(0, 2**32), st.floats(0.1, 5), st.floats(0.05, 1))
+def test_a_choice_is_legal_and_within_the_nucleus(logits, seed, temperature, top_p):
+    rng = np.random.default_rng(seed)
+    legal = rng.random((4, 15)) < 0.3
+    legal[np.arange(4), rng.integers(0, 15, 4)] = True
+    draws = rng.random(4)
+    draws[0], draws[1] = 0.0, 1 - 2.0**-53
+    sampling = Sampling(temperature=temperature, top_p=top_p)
+    chosen = choose(logits, legal, sampling, draws)
+    assert legal[np.arange(4), chosen].all()
+    greedy = choose(logits, legal, GREEDY, draws)
+    assert (logits[np.arange(4), greedy] == np.where(legal, logits, -np.inf).max(1)).all()
+    for row in range(4):
+        p = np.exp((logits[row] - logits[row][legal[row]].max()) / temperature) * legal[row]
+        p /= p.sum()
+        likelier = p[p > p[chosen[row]] * (1 + 1e-9)].sum()
+        assert likelier < top_p + 1e-9
+
+
+@settings(max_examples=20)
+@given(st.floats(0.2, 3), st.sampled_from([1.0, 0.9, 0.6]))
+def test_choices_have_the_probabilities_of_the_definition(temperature, top_p):
+    logits = np.array([[1.0, 0.0, 2.0, -1.0, 3.0]])
+    legal = np.array([[True, True, True, True, False]])
+    p = np.where(legal[0], np.exp(logits[0] / temperature), 0)
+    p /= p.sum()
+    order = np.argsort(-p)
+    kept, total = np.zeros(5), 0.0
+    for i in order:  # the smallest set that reaches top_p (Holtzman et al. 2020)
+        if total < top_p and p[i] > 0:
+            kept[i] = p[i]
+        total += p[i]
+    kept /= kept.sum()
+    draws = (np.arange(20_000) + 0.5) / 20_000
+    n = len(draws)
+    chosen = choose(
+        np.repeat(logits, n, 0),
+        np.repeat(legal, n, 0),
+        Sampling(temperature=temperature, top_p=top_p),
+        draws,
+    )
+    found = np.bincount(chosen, minlength=5) / n
+    assert np.abs(found - kept).max() < 2e-4
