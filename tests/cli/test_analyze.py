@@ -129,3 +129,13 @@ def test_a_terminal_as_standard_input_is_no_file(run_lvlora, monkeypatch):
 
     with pytest.raises(SettingsError, match="terminal"):
         inputs.load_dataset(InputSettings(data="-"), Output())
+
+
+@pytest.mark.slow  # the example with --out runs by default
+def test_figures(run_lvlora, data, tmp_path):
+    out = tmp_path / "figures"
+    ran = run_lvlora(["analyze", data, "--out", out, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert {file.suffix for file in out.iterdir()} == {".png", ".svg"}
+    assert sorted(ran.json["figures"]) == sorted(str(file) for file in out.iterdir())
+    assert "figures drawn into" in ran.stderr
