@@ -1,0 +1,30 @@
+"""The error that writing numbers with few decimals makes, if everything else is perfect.
+
+Knows: the truth. Does not know: the past.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lvlora.series.dataset import FloatArray
+
+
+class RoundingFloor:
+    """The truth, rounded as the text would round it: no forecaster that writes can be better."""
+
+    name = "rounding floor"
+    kind = "floor"
+
+    def __init__(self, decimals: int, scale: float | FloatArray) -> None:
+        """Args:
+        decimals: digits after the point in the text.
+        scale: values are divided by it before they are written; one number or (V,).
+        """
+        self._decimals = decimals
+        self._scale = np.asarray(scale, dtype=np.float64)
+
+    def of(self, truth: FloatArray) -> FloatArray:
+        """(…, V) the truth as it reads after writing; NaN stays NaN."""
+        rounded: FloatArray = np.round(truth / self._scale, self._decimals) * self._scale
+        return rounded

@@ -1,0 +1,257 @@
+"""Every rival: the contract on all kinds of histories, and what each must get right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.metrics import score
+from lvlora.series.readers import read_dataset
+from lvlora.series.rivals import (
+    ContextMean,
+    ContextParroting,
+    GlobalRidge,
+    LastValue,
+    RoundingFloor,
+    SeasonalNaive,
+    VectorAutoregression,
+    default_rivals,
+    lotka_volterra,
+    rosenzweig_macarthur,
+    self_limited,
+)
+from lvlora.series.rivals.contract import complete, guarded
+from lvlora.series.simulate import simulate
+from lvlora.series.splits import split_ids
+from lvlora.settings import InputSettings, SimulateSettings
+
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
+NAMES = [rival.name for rival in default_rivals()]
+RNG = np.random.default_rng(0)
+
+
+def named(name):
+    return next(rival for rival in default_rivals() if rival.name == name)
+
+
+def wave(n, period, phase=0.0):
+    return 2 + np.cos(2 * np.pi * (np.arange(n) - phase) / period)
+
+
+def error(rival, dataset, context, horizon) -> float:
+    """MAE of a fitted rival on a data set."""
+    stop = context + horizon
+    point = np.stack([rival.forecast(s.time[:stop], s.values[:context]) for s in dataset])
+    truth = np.stack([s.values[context:stop] for s in dataset])
+    return score(truth, point, history=[s.values[:context] for s in dataset]).mae
+
+
+def test_names_are_those_of_the_table():
+    for part in (
+        "last value", "context mean", "seasonal naive", "context parroting", "var", "ridge",
+        "lotka-volterra", "rosenzweig-macarthur",
+    ):  # fmt: skip
+        assert any(part in name for name in NAMES)
+    assert len(set(NAMES)) == len(NAMES)
+    assert all(rival.kind == "rival" for rival in default_rivals())
+    assert "rounding floor" in RoundingFloor(2, 1.0).name
+
+
+HISTORIES = {
+    "two waves": np.column_stack([wave(40, 15), wave(40, 15, 3)]),
+    "one variable": wave(40, 15)[:, None],
+    "three variables": np.column_stack([wave(40, 15), wave(40, 9), wave(40, 7)]),
+    "signed": np.column_stack([wave(40, 15) - 2, wave(40, 9) - 3]),
+    "with zeros": np.maximum(np.column_stack([wave(40, 15) - 2, wave(40, 9)]), 0),
+    "constant": np.full((30, 2), 3.0),
+    "all zero": np.zeros((30, 2)),
+    "two steps": np.array([[1.0, 2], [2, 1]]),
+    "three steps": np.array([[1.0, 2], [2, 1], [3, 3]]),
+    "five steps": RNG.random((5, 2)),
+    "noise": RNG.lognormal(size=(25, 2)),
+    "explosion": np.exp(np.column_stack([np.arange(50.0), 0.5 * np.arange(50.0)])),
+    "collapse": np.exp(-np.column_stack([np.arange(25.0), 2 * np.arange(25.0)])),
+    "huge": 1e100 * np.column_stack([wave(40, 15), wave(40, 9)]) / 3,
+    "huge and signed": 1e100 * (np.column_stack([wave(40, 15), wave(40, 9)]) - 2),
+    "tiny": 5e-324 * np.round(10 * np.column_stack([wave(40, 15), wave(40, 9)])),
+    "a jump": np.repeat(np.array([[1.0, 1], [100, 1]]), 20, axis=0),
+    "gaps": np.where(RNG.random((40, 2)) < 0.3, np.nan, np.column_stack([wave(40, 15)] * 2)),
+    "a variable that is missing": np.column_stack([wave(40, 15), np.full(40, np.nan)]),
+    "all missing": np.full((20, 2), np.nan),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", HISTORIES)
+def test_forecasts_are_finite_bounded_and_the_same_twice(name, kind):
+    history = HISTORIES[kind]
+    n_ahead = 12
+    time = np.cumsum(np.random.default_rng(1).uniform(0.5, 1.5, len(history) + n_ahead))
+    whole = np.concatenate([history, history[:n_ahead]])
+    train = Dataset((Series("a", time[: len(whole)], whole),) * 3, ("v",) * history.shape[1])
+    before = history.copy()
+
+    def forecast():
+        rival = named(name)
+        rival.fit(train, len(history), n_ahead)
+        return rival.forecast(time, history)
+
+    future = forecast()
+    assert future.shape == (n_ahead, history.shape[1])
+    assert np.isfinite(future).all()
+    assert np.array_equal(future, forecast())
+    assert np.array_equal(history, before, equal_nan=True)
+    known = complete(time, history)
+    width = np.ptp(known, axis=0)
+    slack = 1e-9 * np.abs(known).max(axis=0)
+    assert np.all(future <= known.max(axis=0) + width + slack)
+    assert np.all(future >= known.min(axis=0) - width - slack)
+    if (known >= 0).all():
+        assert (future >= 0).all()
+
+
+def test_guard_keeps_reasonable_forecasts_and_mends_others():
+    history = np.array([[1.0, -1], [3, 1]])
+    forecast = np.array([[2.0, 0], [1e9, -1e9], [-5, np.inf], [np.nan, -np.inf]])
+    assert guarded(forecast, history).tolist() == [[2, 0], [5, -3], [0, 1], [3, 1]]
+
+
+def test_last_value_and_mean_by_hand():
+    history = np.array([[1.0, 4], [3, np.nan]])
+    assert LastValue().forecast(np.arange(4), history).tolist() == [[3, 4]] * 2
+    assert ContextMean().forecast(np.arange(4), history).tolist() == [[2, 4]] * 2
+
+
+@pytest.mark.parametrize("rival", [SeasonalNaive(), ContextParroting(), VectorAutoregression()])
+def test_a_cycle_goes_on(rival):
+    truth = np.column_stack([wave(70, 16), wave(70, 16, 5)])
+    future = rival.forecast(np.arange(70), truth[:40])
+    assert np.abs(future - truth[40:]).max() < 0.1
+
+
+def test_seasonal_naive_without_a_season_is_the_last_value():
+    history = np.arange(10.0)[:, None]
+    assert SeasonalNaive().forecast(np.arange(12), history).tolist() == [[9], [9]]
+
+
+def test_parroting_copies_what_came_next():
+    pattern = np.array([1.0, 5, 2, 8, 3, 9, 4])
+    history = np.concatenate([pattern, pattern, pattern[:3]])[:, None]
+    future = ContextParroting().forecast(np.arange(24), history)
+    assert future[:, 0] == pytest.approx([8, 3, 9, 4, 1, 5, 2], rel=1e-6)
+
+
+def test_autoregression_continues_a_linear_recurrence():
+    """A damped rotation is a VAR(1); on signed data it is fitted on levels."""
+    turn = 0.97 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    path = [np.array([1.0, 0.0])]
+    for _ in range(79):
+        path.append(turn @ path[-1])
+    truth = np.array(path)
+    future = VectorAutoregression().forecast(np.arange(80), truth[:50])
+    assert np.abs(future - truth[50:]).max() < 0.01
+
+
+def test_ridge_learns_what_all_series_share():
+    rng = np.random.default_rng(3)
+    waves = [
+        wave(60, 20, rng.uniform(0, 20)) * rng.uniform(0.5, 2) + rng.normal(0, 1e-3, 60)
+        for _ in range(80)
+    ]
+    series = tuple(Series(str(i), np.arange(60.0), w[:, None]) for i, w in enumerate(waves))
+    ridge = GlobalRidge()
+    ridge.fit(Dataset(series[:60], ("x",)), 40, 20)
+    rest = Dataset(series[60:], ("x",))
+    assert error(ridge, rest, 40, 20) < 0.3 * error(LastValue(), rest, 40, 20)
+
+
+def test_ridge_says_the_last_value_where_it_cannot_have_learnt():
+    ridge = GlobalRidge()
+    series = Series("a", np.arange(10.0), np.arange(1.0, 11)[:, None])
+    ridge.fit(Dataset((series,), ("x",)), 40, 20)
+    assert ridge.forecast(np.arange(12.0), series.values).tolist() == [[10], [10]]
+
+
+@pytest.mark.parametrize(
+    ("system", "make", "limit"),
+    [
+        ("lotka-volterra", lotka_volterra, 0.01),
+        ("self-limited", self_limited, 0.01),
+        ("rosenzweig-macarthur", rosenzweig_macarthur, 0.01),
+    ],
+)
+def test_equations_fit_data_of_their_own_kind(system, make, limit):
+    dataset = simulate(SimulateSettings(system=system, n_series=5, seed=11))
+    assert error(make(), dataset, 50, 50) < limit
+
+
+def test_units_do_not_matter_to_an_equation_fit():
+    (series,) = simulate(SimulateSettings(n_series=1, seed=4)).series
+    rival = rosenzweig_macarthur()
+    plain = rival.forecast(series.time, series.values[:60])
+    units = np.array([1000.0, 0.01])
+    other = rival.forecast(1900 + series.time / 365, units * series.values[:60])
+    assert np.allclose(other / units, plain, rtol=1e-2)
+
+
+def test_an_equation_fit_bears_noise_and_gaps():
+    dirty = simulate(SimulateSettings(n_series=3, seed=5, noise=0.05, gaps=0.1)).series
+    clean = simulate(SimulateSettings(n_series=3, seed=5)).series
+    rival = rosenzweig_macarthur()
+    errors, naive = [], []
+    for d, c in zip(dirty, clean, strict=True):
+        errors.append(np.abs(rival.forecast(c.time, d.values[:80]) - c.values[80:]).mean())
+        naive.append(np.abs(LastValue().forecast(c.time, d.values[:80]) - c.values[80:]).mean())
+    assert np.mean(errors) < 0.3 * np.mean(naive)
+
+
+def test_equations_apply_to_two_positive_variables_only():
+    time = np.arange(3.0)
+    rival = lotka_volterra()
+    two = np.ones((3, 2))
+    assert rival.applies(Dataset((Series("a", time, two),), ("x", "y")))
+    gap = np.array([[1.0, np.nan], [1, 1], [1, 1]])
+    assert rival.applies(Dataset((Series("a", time, gap),), ("x", "y")))
+    assert not rival.applies(Dataset((Series("a", time, two - 1),), ("x", "y")))
+    assert not rival.applies(Dataset((Series("a", time, two[:, :1]),), ("x",)))
+    everything = Dataset((Series("a", time, -two),), ("x", "y"))
+    assert all(r.applies(everything) for r in default_rivals() if "fit" not in r.name)
+
+
+def test_rounding_floor_rounds_in_the_texts_units():
+    floor = RoundingFloor(1, np.array([2.0, 10.0]))
+    truth = np.array([[1.03, 1.4], [np.nan, 1.6]])
+    assert np.allclose(floor.of(truth), [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
+
+
+def test_long_histories_cost_no_more():
+    time = np.arange(20_010.0)
+    history = np.column_stack([wave(20_000, 15), wave(20_000, 15, 3)])
+    for rival in default_rivals():
+        future = rival.forecast(time, history)
+        assert future.shape == (10, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason="the coursework's data are not here")
+@pytest.mark.parametrize(
+    ("context", "horizon", "limits"),
+    [
+        (50, 50, {"seasonal": 0.28, "parroting": 0.20, "var on": 0.20, "ridge": 0.31,
+                  "self-limited": 0.14, "rosenzweig": 0.006}),
+        (80, 20, {"seasonal": 0.16, "parroting": 0.12, "var on": 0.11, "ridge": 0.24,
+                  "self-limited": 0.10, "rosenzweig": 0.004}),
+    ],
+)  # fmt: skip
+def test_figures_on_the_coursework_data(context, horizon, limits):
+    dataset = read_dataset(SHARED, InputSettings())
+    split = split_ids(dataset, 0)
+    train, held = dataset.select(split.train), dataset.select(split.validation[:64])
+    for rival in default_rivals():
+        for part, limit in limits.items():
+            if part in rival.name:
+                rival.fit(train, context, horizon)
+                assert error(rival, held, context, horizon) < limit, rival.name
