@@ -1,0 +1,125 @@
+"""Forecasters side by side: order, kinds, costs, and what cannot be drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from lvlora.report import style
+from lvlora.report.table_figures import (
+    cost_figure,
+    draw_cost,
+    draw_error_by_step,
+    draw_errors,
+    error_by_step_figure,
+    errors_figure,
+)
+
+
+def row(
+    name: str, mae: float | None, flops: float | None = None, kind: str = "rival"
+) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "mae": mae, "flops": flops, "seconds": 1.0}
+
+
+TABLE = [
+    row("last value", 0.48),
+    row("VAR", 0.19, 1e8),
+    row("bundled + LoRA", 0.13, 1e13, "adapter"),
+    row("ridge", 0.26, 1e7),
+    row("broken", None, 1e9),
+]
+
+
+def labels(axes: Any) -> list[str]:
+    """From the top down."""
+    return [t.get_text() for t in axes.get_yticklabels()]
+
+
+def test_the_best_is_on_top_and_the_model_stands_out() -> None:
+    (axes,) = errors_figure(TABLE).axes
+    assert labels(axes) == ["bundled + LoRA", "VAR", "ridge", "last value"]
+    assert axes.get_yticks().tolist() == [3, 2, 1, 0]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == [0.13, 0.19, 0.26, 0.48]
+    assert axes.get_xscale() == "linear"
+    assert axes.get_xlim()[0] == 0
+    assert [t.get_fontweight() for t in axes.get_yticklabels()] == ["bold"] + ["normal"] * 3
+
+
+def test_errors_of_different_size_are_dots_on_a_logarithmic_axis() -> None:
+    (axes,) = errors_figure([*TABLE, row("ODE fit", 0.004)]).axes
+    assert axes.get_xscale() == "log"
+    assert not axes.patches
+    assert "logarithmic" in axes.get_xlabel()
+
+
+def test_an_error_of_zero_is_a_bar() -> None:
+    (axes,) = errors_figure([*TABLE, row("oracle", 0.0)]).axes
+    assert axes.get_xscale() == "linear"
+    assert labels(axes)[0] == "oracle"
+
+
+def test_the_front_is_of_those_that_nothing_beats() -> None:
+    (axes,) = cost_figure(TABLE).axes
+    front = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    assert front.get_xdata().tolist() == [1e7, 1e8, 1e13]
+    words = {text.get_text() for text in axes.texts}
+    assert {"VAR", "ridge", "last value", "bundled + LoRA"} <= words
+
+
+def test_names_in_the_cost_plane_do_not_cover_each_other() -> None:
+    crowd = [row(f"rival {i}", 0.2 + 0.001 * i, 1e9 * 1.3**i) for i in range(6)]
+    lines = [row(f"uncounted {i}", 0.2 + 0.002 * i) for i in range(6)]
+    figure = cost_figure(crowd + lines)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    (axes,) = figure.axes
+    boxes = [
+        Text.get_window_extent(text, renderer)  # without its arrow
+        for text in axes.texts
+        if text.get_text().startswith("uncounted")
+    ]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    ends = sorted(boxes, key=lambda box: box.y0)
+    assert ends == boxes  # in the order of their lines
+
+
+def test_a_line_for_each_forecaster_in_a_panel_for_each_variable() -> None:
+    errors = {name: np.outer(np.arange(1, 6), [1.0, 3.0]) * k for k, name in enumerate("abc", 1)}
+    figure = error_by_step_figure(errors, ["prey", "predator"], models=["c"])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["prey", "predator"]
+    assert all(axes.get_xlabel() == "steps ahead" for axes in figure.axes)
+    lines = {line.get_label(): line for line in figure.axes[1].lines}
+    assert lines["b"].get_ydata().tolist() == [6, 12, 18, 24, 30]
+    assert lines["c"].get_linewidth() > lines["a"].get_linewidth()
+    assert lines["c"].get_color() == style.colour(0)
+
+
+def test_errors_of_all_variables_together() -> None:
+    (axes,) = error_by_step_figure({"a": [1.0, 2.0], "b": [0.01, 0.02]}, ["x", "y"]).axes
+    assert axes.get_title(loc="left") == "all variables"
+    assert axes.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    "table", [[], [row("nothing", None)], [row("one", 0.2)], [row("zero", 0.0, 0.0)]]
+)
+def test_little_can_be_drawn_too(tmp_path: Path, table: list[dict[str, Any]]) -> None:
+    draw_errors(tmp_path / "a.svg", table)
+    draw_cost(tmp_path / "b.svg", table)
+    draw_cost(tmp_path / "c.svg", table, "seconds")
+    draw_error_by_step(tmp_path / "d.svg", {"a": [np.nan]}, ["x"])
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_names_are_shown_as_they_are() -> None:
+    svg = style.render(cost_figure([row("a$b$<i>", 0.1, 1e6), row("c$d$", 0.2)]), "svg").decode()
+    assert "a$b$&lt;i&gt;" in svg
+    assert "c$d$" in svg
