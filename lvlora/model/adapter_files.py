@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +22,8 @@ from torch import Tensor, nn
 
 from lvlora import durable
 from lvlora.errors import ModelError, SettingsError
-from lvlora.model import lora
+from lvlora.model import adapter_config, lora
+from lvlora.model.adapter_config import config_for as config_for
 from lvlora.model.adapter_search import CONFIG
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, read_safetensors
@@ -37,30 +36,6 @@ _PREFIX = "base_model.model."
 _NUMERIC_HEAD = "lvlora_numeric_head.weight"
 
 _HEAD_KEY = "lm_head.weight"
-
-_REFUSED = {
-    "use_dora": "DoRA",
-    "lora_bias": "a bias on lora_B",
-    "fan_in_fan_out": "transposed weights",
-    "layer_replication": "layer replication",
-    "megatron_config": "Megatron layers",
-    "trainable_token_indices": "trainable token embeddings",
-    "target_parameters": "adapters on raw parameters",
-    "alora_invocation_tokens": "activated LoRA",
-    "exclude_modules": "excluded modules",
-    "use_qalora": "QA-LoRA",
-    "use_bdlora": "block-diagonal LoRA",
-    "arrow_config": "Arrow routing",
-    "velora_config": "VeLoRA",
-    "monteclora_config": "MonteCLoRA",
-    "kasa_config": "KaSA",
-}
-"""What changes the arithmetic or the choice of layers. How A and B began (EVA, …) does not matter
-once they are trained, unless the base was changed with them (`_PLAIN_INITIAL_WEIGHTS`)."""
-
-_PLAIN_INITIAL_WEIGHTS = (True, False, "gaussian", "eva", "orthogonal", "lora_ga", None)
-_LONGEST_PATTERN = 2000
-_MOST_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -85,32 +60,6 @@ class AdapterInfo:
     def base_name(self) -> str:
         """The base model it was trained on, as written in the config."""
         return str(self.config.get("base_model_name_or_path") or "")
-
-
-def config_for(plan: lora.LoraPlan, base_name: str, full_head: bool) -> dict[str, Any]:
-    """PEFT's adapter_config.json; everything that has a treacherous default is written."""
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name,
-        "revision": None,
-        "r": plan.rank,
-        "lora_alpha": plan.alpha,
-        "lora_dropout": plan.dropout,
-        "target_modules": plan.target_regex
-        or ("all-linear" if plan.targets == ("all-linear",) else list(plan.targets)),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "modules_to_save": ["lm_head"] if full_head else None,
-        "use_rslora": plan.rslora,
-        "use_dora": False,
-        "init_lora_weights": True,
-        "inference_mode": True,
-        "layers_to_transform": None if plan.layers is None else list(plan.layers),
-        "layers_pattern": None,
-        "rank_pattern": dict(plan.rank_pattern),
-        "alpha_pattern": dict(plan.alpha_pattern),
-    }
 
 
 def adapter_tensors(
@@ -174,30 +123,9 @@ def read_info(folder: Path) -> AdapterInfo:
         )
     config = _read_json(folder / CONFIG)
     facts = _read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
-    for key, meaning in _REFUSED.items():
-        if config.get(key):
-            raise ModelError(f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not")
-    if config.get("peft_type") != "LORA":
-        raise ModelError(f"{folder}: peft_type is {config.get('peft_type')!r}, not LORA")
-    if config.get("bias", "none") != "none":
-        raise ModelError(f"{folder}: the adapter trained biases (bias={config['bias']!r})")
-    if config.get("init_lora_weights", True) not in _PLAIN_INITIAL_WEIGHTS:
-        raise ModelError(
-            f"{folder}: the adapter changed its base (init_lora_weights="
-            f"{config['init_lora_weights']!r})",
-            "Convert it to a plain LoRA with peft first.",
-        )
-    if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
-        raise ModelError(f"{folder}: layers_pattern {config['layers_pattern']!r} is not honoured")
-    saved = config.get("modules_to_save") or []
-    if saved not in ([], ["lm_head"]):
-        raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded")
-    try:
-        plan = _plan(config)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{folder / CONFIG}: cannot be used ({error})") from None
+    plan, full_head = adapter_config.plan_from(config, folder)
     _check_files(folder, facts)
-    return AdapterInfo(folder, config, facts, plan, full_head=bool(saved))
+    return AdapterInfo(folder, config, facts, plan, full_head)
 
 
 def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -211,51 +139,6 @@ def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
             "They were changed, or the saving was interrupted: lvlora train --resume saves them "
             f"again. For weights from elsewhere delete {FACTS}.",
         )
-
-
-def _plan(config: dict[str, Any]) -> lora.LoraPlan:
-    targets = config.get("target_modules")
-    if not targets or not isinstance(targets, (str, list)):
-        raise ValueError(f"target_modules is {targets!r}")
-    everything = isinstance(targets, str) and targets.lower() == "all-linear"
-    regex = _pattern(targets) if isinstance(targets, str) and not everything else None
-    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(map(str, targets)))
-    layers = config.get("layers_to_transform")
-    if isinstance(layers, int):
-        layers = [layers]
-    plan = lora.LoraPlan(
-        rank=int(config.get("r", 8)),
-        alpha=float(config.get("lora_alpha", 8)),
-        targets=names,
-        layers=tuple(int(i) for i in layers) if layers else None,
-        dropout=0.0,  # inference
-        rslora=bool(config.get("use_rslora", False)),
-        rank_pattern={_pattern(k): int(v) for k, v in (config.get("rank_pattern") or {}).items()},
-        alpha_pattern={
-            _pattern(k): float(v) for k, v in (config.get("alpha_pattern") or {}).items()
-        },
-        target_regex=regex,
-    )
-    ranks, alphas = (
-        [plan.rank, *plan.rank_pattern.values()],
-        [plan.alpha, *plan.alpha_pattern.values()],
-    )
-    if min(ranks) < 1 or not all(math.isfinite(alpha) for alpha in alphas):
-        raise ValueError(f"ranks {ranks}, alphas {alphas}")
-    return plan
-
-
-def _pattern(text: str) -> str:
-    """A regular expression from a file, unless it could keep the search for hours."""
-    repeats = re.findall(r"[*+{]", re.sub(r"\\.|\[[^\]]*\]", "x", text))
-    nested = re.search(r"\)[*+{]", re.sub(r"\\.", "x", text))
-    if len(text) > _LONGEST_PATTERN or len(repeats) > _MOST_REPEATS or nested:
-        raise ValueError(f"the pattern {text[:80]!r} is too intricate")
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"the pattern {text[:80]!r} is not valid: {error}") from None
-    return text
 
 
 def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
@@ -311,13 +194,10 @@ def _fitted(module: nn.Module, info: AdapterInfo) -> lora.LoraPlan:
         names = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
         there = tuple(t for t in plan.targets if any(n == t or n.endswith(f".{t}") for n in names))
         plan = replace(plan, targets=there)
-    try:
-        found = lora.find_targets(module, plan)
-    except SettingsError as error:
-        raise ModelError(f"{info.folder}: {error.message}") from None
-    if not found:
-        raise ModelError(f"{info.folder}: its targets match no linear layer of the model")
-    return plan
+    with contextlib.suppress(SettingsError):
+        if lora.find_targets(module, plan):
+            return plan
+    raise ModelError(f"{info.folder}: its targets match no linear layer of the model")
 
 
 def _expected_shapes(
