@@ -1,6 +1,6 @@
 """HDF5: the layout `/trajectories` (n, T, V) and `/time`, read with distrust.
 
-Knows: datasets, links, storage. Does not know: other formats.
+Knows: the layout. Does not know: what makes a file safe (`hdf5_checks`), other formats.
 
 Layout: `/trajectories` (n, T, V), float or integer, its attribute `variables` (V names) optional;
 `/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one; `/id`
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,14 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.limits import MAX_MAGNITUDE, MAX_VALUES, MAX_VARIABLES
+from lvlora.series.hdf5_checks import (
+    LAYOUT_HINT,
+    check_storage,
+    contents,
+    is_there,
+    stored_dataset,
+)
+from lvlora.series.limits import MAX_MAGNITUDE, MAX_VARIABLES
 from lvlora.series.tables import (
     ID_NAMES,
     SHORT_OF_ROWS,
@@ -33,11 +39,6 @@ from lvlora.settings import InputSettings
 
 TRAJECTORIES = "trajectories"
 TIME = "time"
-_LAYOUT_HINT = (
-    "lvlora reads /trajectories (series, time, variables) and /time (time,); "
-    "convert other layouts, or give a CSV."
-)
-_MAX_DEFLATE_RATIO = 1_100  # deflate cannot shrink by more than 1,032
 _BLOCK_VALUES = 1_000_000
 _BLOCK_BYTES = 200_000_000
 _MAX_SHARED_BYTES = 4_000_000_000  # strings of variable length may all share one long one
@@ -68,10 +69,10 @@ def read_hdf5(path: Path, settings: InputSettings, where: str) -> Dataset:
 
 
 def _read(file: Any, file_bytes: int, settings: InputSettings, where: str) -> Dataset:
-    data = _dataset(file, TRAJECTORIES, where)
+    data = stored_dataset(file, TRAJECTORIES, where)
     if data is None:
-        raise DataError(f"{where}: no /{TRAJECTORIES}; it has {_contents(file)}", _LAYOUT_HINT)
-    _check_storage(data, TRAJECTORIES, (3,), file_bytes, where)
+        raise DataError(f"{where}: no /{TRAJECTORIES}; it has {contents(file)}", LAYOUT_HINT)
+    check_storage(data, TRAJECTORIES, (3,), file_bytes, where)
     n_series, n_steps, n_variables = data.shape
     if min(data.shape) == 0 or n_steps < 2:
         raise DataError(
@@ -82,7 +83,7 @@ def _read(file: Any, file_bytes: int, settings: InputSettings, where: str) -> Da
         raise DataError(
             f"{where}: /{TRAJECTORIES} has {n_variables:,} variables; "
             f"the limit is {MAX_VARIABLES:,}",
-            _LAYOUT_HINT,
+            LAYOUT_HINT,
         )
     notes: list[str] = []
     variables = _variables(file, data, file_bytes, where)
@@ -101,75 +102,6 @@ def _read(file: Any, file_bytes: int, settings: InputSettings, where: str) -> Da
     series = _series(ids, times, values, time_name, where, notes)
     names = tuple(variables[i] for i in chosen)
     return Dataset(series, names, where, time_name, tuple(notes))
-
-
-def _dataset(file: Any, name: str, where: str) -> Any | None:
-    """The dataset at the top of the file, None if there is none of that name."""
-    import h5py
-
-    if not _is_there(file, name):
-        return None
-    if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-        raise DataError(
-            f"{where}: /{name} is a soft or external link", "Store the numbers in the file itself."
-        )
-    found = file[name]
-    if not isinstance(found, h5py.Dataset):
-        raise DataError(f"{where}: /{name} is not a dataset", _LAYOUT_HINT)
-    return found
-
-
-def _is_there(file: Any, name: str) -> bool:
-    """Whether the top of the file has a link of this name; follows none."""
-    return bool(name) and "/" not in name and bool(file.id.links.exists(name.encode()))
-
-
-def _check_storage(
-    data: Any, name: str, ranks: Sequence[int], file_bytes: int, where: str, kinds: str = "fiu"
-) -> None:
-    """Refuse what is not plain numbers, all of them stored in this very file."""
-    at = f"{where}: /{name}"
-    if data.shape is None or len(data.shape) not in ranks:
-        rank = "no" if data.shape is None else f"{len(data.shape)}"
-        raise DataError(
-            f"{at} has {rank} dimensions instead of {' or '.join(map(str, ranks))}", _LAYOUT_HINT
-        )
-    if data.dtype.kind not in kinds or (data.dtype.itemsize > 8 and data.dtype.kind == "f"):
-        raise DataError(f"{at} has the type {data.dtype}, not real numbers", _LAYOUT_HINT)
-    if data.is_virtual or data.external:
-        raise DataError(
-            f"{at} keeps its numbers in other files", "Store the numbers in the file itself."
-        )
-    n_values = math.prod(data.shape)
-    n_chunk = math.prod(data.chunks) if data.chunks else 0
-    if max(n_values, n_chunk) > MAX_VALUES:
-        raise DataError(
-            f"{at} declares {max(n_values, n_chunk):,} values; the limit is {MAX_VALUES:,}",
-            "Split the file.",
-        )
-    declared = n_values * data.dtype.itemsize
-    stored = min(int(data.id.get_storage_size()), file_bytes)
-    filtered = data.id.get_create_plist().get_nfilters() > 0
-    if declared > stored * (_MAX_DEFLATE_RATIO if filtered else 1):
-        raise DataError(
-            f"{at} declares {declared:,} bytes, but stores {stored:,}",
-            "The file is incomplete; write or download it again.",
-        )
-
-
-def _contents(file: Any) -> str:
-    """What is at the top of the file, for people."""
-    import h5py
-
-    found = []
-    for name in islice(file, 20):
-        hard = _is_there(file, name) and (
-            file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD
-        )
-        item = file[name] if hard else None
-        kind = f" {item.shape}" if isinstance(item, h5py.Dataset) else "/" if item else " (link)"
-        found.append(f"/{name[:60]}{kind}" if name.isprintable() else ascii(name[:60]))
-    return ", ".join(found) + (", …" if len(file) > 20 else "") if found else "nothing"
 
 
 def _strings(raw: Any) -> list[str]:
@@ -210,19 +142,19 @@ def _variables(file: Any, data: Any, file_bytes: int, where: str) -> list[str]:
 
 
 def _ids(file: Any, chosen: str | None, n_series: int, file_bytes: int, where: str) -> list[str]:
-    name = chosen if chosen is not None else next((n for n in ID_NAMES if _is_there(file, n)), None)
+    name = chosen if chosen is not None else next((n for n in ID_NAMES if is_there(file, n)), None)
     if name is None:
         return [str(i) for i in range(n_series)]
-    data = _dataset(file, name, where)
+    data = stored_dataset(file, name, where)
     if data is None:
         find_column(name, list(islice(file, 1000)), "--id-column", where)
-        raise DataError(f"{where}: /{name} is not at the top of the file", _LAYOUT_HINT)
+        raise DataError(f"{where}: /{name} is not at the top of the file", LAYOUT_HINT)
     if data.dtype.kind == "S" and n_series * data.dtype.itemsize > _BLOCK_BYTES:
         raise DataError(f"{where}: /{name} has very long names", "Use short ids.")
-    _check_storage(data, name, (1,), file_bytes, where, kinds="iuSO")
+    check_storage(data, name, (1,), file_bytes, where, kinds="iuSO")
     if data.shape != (n_series,):
         raise DataError(
-            f"{where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series", _LAYOUT_HINT
+            f"{where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series", LAYOUT_HINT
         )
     # many entries may share one stored string, so a small file could become a large list
     block = max(1, _BLOCK_BYTES // max(file_bytes, 1))
@@ -241,17 +173,17 @@ def _times(
 ) -> FloatArray | None:
     """(1, T) or (n, T) times, None if there are none."""
     name = chosen or TIME
-    data = _dataset(file, name, where)
+    data = stored_dataset(file, name, where)
     if data is None:
         if chosen is not None:
             find_column(chosen, list(islice(file, 1000)), "--time-column", where)
         return None
-    _check_storage(data, name, (1, 2), file_bytes, where)
+    check_storage(data, name, (1, 2), file_bytes, where)
     if data.shape not in ((n_steps,), (n_series, n_steps)):
         raise DataError(
             f"{where}: /{name} has the shape {data.shape}, but /{TRAJECTORIES} has "
             f"{n_steps:,} steps",
-            _LAYOUT_HINT,
+            LAYOUT_HINT,
         )
     return np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
 

@@ -25,6 +25,7 @@ _GOOD_FIT = 0.02
 _AGREEMENT = 0.01
 """Two starts whose errors differ by less than this share have found the same fit."""
 _MAX_EVALUATIONS = 40
+_MAX_EVALUATIONS_ON_THE_WAY = 12  # a shorter stretch only has to lead to the next one
 _MAX_SAMPLES = 300
 """Samples of history that are fitted, the last ones: what is older hardly weighs, but costs."""
 _FAR = 50.0  # |log population| beyond which a trajectory counts as lost
@@ -123,7 +124,9 @@ class EquationFit:
         """One start carried to the whole history."""
         from scipy.optimize import least_squares
 
-        def refined(parameters: FloatArray, n: int, weights: FloatArray) -> FloatArray:
+        def refined(
+            parameters: FloatArray, n: int, weights: FloatArray, n_evaluations: int
+        ) -> FloatArray:
             known = ~np.isnan(logs[:n])
 
             def residuals(p: FloatArray) -> FloatArray:
@@ -133,15 +136,15 @@ class EquationFit:
             if known.sum() < 4:
                 return parameters
             found: FloatArray = least_squares(
-                residuals, parameters, bounds=(_LOWEST, _HIGHEST), max_nfev=_MAX_EVALUATIONS
+                residuals, parameters, bounds=(_LOWEST, _HIGHEST), max_nfev=n_evaluations
             ).x
             return found
 
         parameters = start
         for n in _stretches(len(logs)):
-            parameters = refined(parameters, n, np.ones((n, 1)))
+            parameters = refined(parameters, n, np.ones((n, 1)), _MAX_EVALUATIONS_ON_THE_WAY)
         recent = np.exp(-(time[-1] - time) / (2 * np.pi))[:, None]
-        parameters = refined(parameters, len(logs), recent)
+        parameters = refined(parameters, len(logs), recent, _MAX_EVALUATIONS)
         gap = (self._path(parameters, time) - logs) ** 2 * recent**2
         total = np.sum(recent**2 * ~np.isnan(logs))
         return _Fit(parameters, float(np.sqrt(np.nansum(gap) / total)))
