@@ -94,7 +94,7 @@ def of_history(history: Series) -> Scale:
         raise DataError(f"series {history.id!r}: every value is missing")
     tops = np.array([np.max(column[np.isfinite(column)], initial=0.0) for column in magnitudes.T])
     positive = tops[tops > 0]
-    if positive.size and positive.max() > MAGNITUDES_APART * positive.min():
+    if positive.size and positive.max() / MAGNITUDES_APART > positive.min():
         return Scale(tuple(_divisor(float(t), HISTORY_TARGET) for t in tops), "variable")
     divisor = _divisor(float(tops.max()), HISTORY_TARGET)
     return Scale((divisor,) * history.values.shape[1], "history")
