@@ -1,0 +1,274 @@
+"""A report as one HTML file that needs nothing else: no network, no script, no other file.
+
+Knows: headings, words, tables, pictures, and how a browser shows them to anyone. Does not know:
+what is reported.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lvlora.durable import write_text
+from lvlora.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WIDE = 900  # px: of a figure with many panels, which needs more room on a small screen
+
+Cell = str | int | float | None
+"""What a table holds; None and what is not finite is shown as a dash."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, one pair a line: settings, sizes, totals."""
+
+    pairs: Sequence[tuple[str, Cell]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Attributes:
+        caption: what it shows; read out before it.
+        head: a name for each column; rows: as many cells each.
+        marked: positions of rows to stand out: what the report is about.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    marked: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of sentences of equal weight: limits, warnings, next steps."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as an image.
+
+    Attributes:
+        alt: what it shows, in words, for those who do not see it.
+        content: an SVG or PNG file.
+        caption: what to look for.
+        width, height: the shape of its box until it is drawn; 0 if not known.
+    """
+
+    alt: str
+    content: bytes
+    caption: str = ""
+    width: int = 0
+    height: int = 0
+
+    @classmethod
+    def of(cls, figure: Figure, alt: str, caption: str = "") -> Picture:
+        """A matplotlib figure as SVG."""
+        width, height = (round(96 * inches) for inches in figure.get_size_inches())
+        return cls(alt, style.render(figure, "svg"), caption, width, height)
+
+
+Block = str | Facts | Table | Points | Picture
+"""What a section is made of; a string is a paragraph."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what is under it, in order."""
+
+    heading: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """A whole report.
+
+    Attributes:
+        title: of the page and the browser's tab.
+        lead: the result in one or two sentences.
+        sections: those without blocks are left out.
+        footer: when and by what it was made.
+    """
+
+    title: str
+    sections: Sequence[Section]
+    lead: str = ""
+    footer: str = ""
+
+
+def write_page(path: Path, content: PageContent) -> None:
+    """Write a report, whole or not at all.
+
+    Raises:
+        LvloraError: the file cannot be written.
+    """
+    write_text(path, page(content))
+
+
+def page(content: PageContent) -> str:
+    """A report as HTML; every text is shown as it is, never taken for markup."""
+    css = resources.files("lvlora.report").joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    # nothing may be loaded or run but this very style and the pictures inside the page
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    sections = [section for section in content.sections if section.blocks]
+    names = _Names()
+    identifiers = [names.new(section.heading) for section in sections]
+    links = "".join(
+        f'<li><a href="#{identifier}">{_text(section.heading)}</a></li>'
+        for identifier, section in zip(identifiers, sections, strict=True)
+    )
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        '<meta name="referrer" content="no-referrer">',
+        '<link rel="icon" href="data:,">',
+        f"<title>{_text(content.title)}</title>",
+        f"<style>{css}</style>",
+        "</head>",
+        "<body>",
+        '<a class="skip" href="#content">Skip to the content</a>',
+        "<header>",
+        f"<h1>{_text(content.title)}</h1>",
+        f'<p class="lead">{_text(content.lead)}</p>' if content.lead else "",
+        f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if len(sections) > 1 else "",
+        "</header>",
+        '<main id="content" tabindex="-1">',
+    ]
+    for identifier, section in zip(identifiers, sections, strict=True):
+        heading = names.new(f"{section.heading} heading")
+        parts.append(f'<section id="{identifier}" aria-labelledby="{heading}">')
+        parts.append(f'<h2 id="{heading}">{_text(section.heading)}</h2>')
+        for block in section.blocks:
+            parts.extend(_block(block, names))
+        parts.append("</section>")
+    parts.append("</main>")
+    if content.footer:
+        parts.append(f"<footer><p>{_text(content.footer)}</p></footer>")
+    parts += ["</body>", "</html>"]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def show(cell: Cell) -> str:
+    """A cell as a person reads it: 1,234, 0.0321, 3×10⁷, a dash for what is not there.
+
+    >>> [show(x) for x in (1234, 0.03214, 3.1e14, True, None, float("nan"), "VAR(8)")]
+    ['1,234', '0.0321', '3.1×10¹⁴', 'yes', '–', '–', 'VAR(8)']
+    """
+    if cell is None:
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}" if abs(cell) < 10**9 else style.short(cell)
+    if isinstance(cell, float):
+        return style.short(cell)
+    return cell
+
+
+class _Names:
+    """Identifiers that are unique in the page, whatever the headings are."""
+
+    def __init__(self) -> None:
+        self.taken = {"content"}
+
+    def new(self, text: str) -> str:
+        """An identifier that reminds of a text."""
+        letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+        stem = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "part"
+        name, number = stem, 2
+        while name in self.taken:
+            name, number = f"{stem}-{number}", number + 1
+        self.taken.add(name)
+        return name
+
+
+def _text(text: str) -> str:
+    """Text for HTML: markup is escaped, what no document may hold is replaced."""
+    clean = "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" else c for c in text
+    )
+    return html.escape(clean)
+
+
+def _block(block: Block, names: _Names) -> Iterator[str]:
+    match block:
+        case str():
+            yield f"<p>{_text(block)}</p>"
+        case Facts():
+            pairs = (f"<dt>{_text(k)}</dt><dd>{_text(show(v))}</dd>" for k, v in block.pairs)
+            yield f"<dl>{''.join(pairs)}</dl>"
+        case Points():
+            yield f"<ul>{''.join(f'<li>{_text(item)}</li>' for item in block.items)}</ul>"
+        case Table():
+            yield from _table(block, names)
+        case Picture():
+            yield from _picture(block)
+
+
+def _table(table: Table, names: _Names) -> Iterator[str]:
+    for i, row in enumerate(table.rows):
+        if len(row) != len(table.head):
+            raise ValueError(f"row {i} of “{table.caption}” has {len(row)} cells")
+    columns = range(len(table.head))
+    numeric = [all(_is_number(row[c]) for row in table.rows) and c > 0 for c in columns]
+    classes = [' class="number"' if is_number else "" for is_number in numeric]
+    caption = names.new(f"table {table.caption}")
+    # a box that scrolls must be reachable by keyboard, and tell what it is
+    yield f'<p class="caption" id="{caption}">{_text(table.caption)}</p>'
+    yield f'<div class="scroll" role="region" aria-labelledby="{caption}" tabindex="0">'
+    yield f'<table aria-labelledby="{caption}">'
+    heads = (f'<th scope="col"{classes[c]}>{_text(table.head[c])}</th>' for c in columns)
+    yield f"<thead><tr>{''.join(heads)}</tr></thead>"
+    yield "<tbody>"
+    for i, row in enumerate(table.rows):
+        cells = [f'<th scope="row">{_text(show(row[0]))}</th>']
+        cells += [f"<td{classes[c]}>{_text(show(row[c]))}</td>" for c in columns[1:]]
+        mark = ' class="marked"' if i in table.marked else ""
+        yield f"<tr{mark}>{''.join(cells)}</tr>"
+    yield "</tbody></table></div>"
+
+
+def _is_number(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool))
+
+
+def _picture(picture: Picture) -> Iterator[str]:
+    kind = "image/png" if picture.content.startswith(b"\x89PNG") else "image/svg+xml"
+    # as an image an SVG file runs no script, and its identifiers are its own
+    source = f"data:{kind};base64,{base64.b64encode(picture.content).decode()}"
+    shape = f' width="{picture.width}" height="{picture.height}"' if picture.width else ""
+    if picture.height > picture.width:
+        shape += ' class="tall"'
+    elif picture.width > _WIDE:
+        shape += ' class="wide"'
+    alt = _text(picture.alt)
+    yield f'<figure><div class="scroll" role="region" aria-label="{alt}" tabindex="0">'
+    yield f'<img src="{source}" alt="{alt}"{shape}></div>'
+    if picture.caption:
+        yield f"<figcaption>{_text(picture.caption)}</figcaption>"
+    yield "</figure>"

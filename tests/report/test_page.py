@@ -1,0 +1,189 @@
+"""A report is one well-formed file, takes no text for markup, and loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.report.page import (
+    Facts,
+    PageContent,
+    Picture,
+    Points,
+    Section,
+    Table,
+    page,
+    show,
+    write_page,
+)
+from lvlora.report.training_figure import training_figure
+
+EVIL = "<script>alert(1)</script> \"'&amp; $x$ </style><img src=x onerror=alert(2)>"
+VOID = {"meta", "link", "img", "br", "hr"}
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
+
+
+class Reader(HTMLParser):
+    """Every element with its attributes, and the text; closing tags must match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(attrs) == len(dict(attrs))
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+
+def content(text: str = EVIL) -> PageContent:
+    return PageContent(
+        title=text,
+        lead=text,
+        footer=text,
+        sections=[
+            Section(
+                text,
+                [
+                    text,
+                    Facts([(text, text), ("rank", 8)]),
+                    Table(text, ["forecaster", text], [[text, 0.5], ["VAR", None]], marked=[0]),
+                    Points([text]),
+                    Picture(text, SVG, text),
+                ],
+            ),
+            Section(text, [Table(text, ["a"], []), Picture(text, b"\x89PNG\r\n", "", 1000, 500)]),
+        ],
+    )
+
+
+def test_text_is_never_markup() -> None:
+    read = Reader(page(content()))
+    assert not read.all("script")
+    assert len(read.all("img")) == 2
+    assert not any(name.startswith("on") for _, found in read.elements for name in found)
+    assert read.text.count(EVIL) == 17  # each text once, headings in the contents too
+    assert [found["alt"] for found in read.all("img")] == [EVIL, EVIL]
+
+
+@given(st.text())
+def test_any_text_gives_a_well_formed_page(text: str) -> None:
+    read = Reader(page(content(text)))
+    ids = Counter(found["id"] for _, found in read.elements if "id" in found)
+    assert max(ids.values()) == 1
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in ids)
+    page(content(text)).encode()
+
+
+def test_nothing_is_loaded() -> None:
+    text = page(content("plain words"))
+    assert not re.search(r"(?:src|href|url|import)\W{0,3}(?:https?:)?//", text)
+    read = Reader(text)
+    for _, found in read.elements:
+        for name in ("src", "href"):
+            assert found.get(name, "#").startswith(("#", "data:"))
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_the_policy_allows_this_style_and_pictures_only() -> None:
+    text = page(content())
+    (policy,) = (
+        found["content"]
+        for found in Reader(text).all("meta")
+        if found.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = dict(rule.split(maxsplit=1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    css = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert css
+    digest = base64.b64encode(hashlib.sha256(css[1].encode()).digest()).decode()
+    assert rules["style-src"] == f"'sha256-{digest}'"
+    assert not any("style" in found for _, found in Reader(text).elements)
+
+
+def test_everyone_finds_their_way() -> None:
+    read = Reader(page(content()))
+    ids = {found["id"] for _, found in read.elements if "id" in found}
+    assert read.all("html")[0]["lang"] == "en"
+    assert read.all("meta")[0] == {"charset": "utf-8"}
+    assert any("width=device-width" in found.get("content", "") for found in read.all("meta"))
+    assert read.all("a")[0] == {"class": "skip", "href": "#content"}
+    assert {found["href"][1:] for found in read.all("a")} <= ids
+    for tag in ("header", "nav", "main", "footer", "h1"):
+        assert len(read.all(tag)) == 1
+    for _, found in read.elements:
+        if "aria-labelledby" in found:
+            assert found["aria-labelledby"] in ids
+        if found.get("class") == "scroll":
+            assert found["tabindex"] == "0"
+            assert found["role"] == "region"
+            assert "aria-labelledby" in found or found["aria-label"]
+    assert all(found["scope"] in ("row", "col") for found in read.all("th"))
+
+
+def test_sections_without_content_are_left_out() -> None:
+    read = Reader(page(PageContent("t", [Section("full", ["words"]), Section("empty", [])])))
+    assert len(read.all("section")) == 1
+    assert not read.all("nav")
+
+
+def test_cells_are_numbers_as_people_read_them() -> None:
+    assert [show(x) for x in (1234567, 10**17, 0.0, -0.25, float("inf"), "", False)] == [
+        "1,234,567", "10¹⁷", "0", "-0.25", "–", "", "no",
+    ]  # fmt: skip
+    read = Reader(page(content("x")))
+    assert [found.get("class") for found in read.all("td")] == ["number", "number"]
+    assert [found.get("class") for found in read.all("tr")] == [None, "marked", None, None]
+
+
+def test_a_row_of_the_wrong_length_is_the_callers_mistake() -> None:
+    table = Table("t", ["a", "b"], [["x", 1], ["y"]])
+    with pytest.raises(ValueError, match="row 1"):
+        page(PageContent("t", [Section("s", [table])]))
+
+
+def test_a_matplotlib_figure_becomes_a_picture() -> None:
+    figure = training_figure([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}])
+    picture = Picture.of(figure, "loss falls")
+    (found,) = Reader(page(PageContent("t", [Section("s", [picture])]))).all("img")
+    assert (found["width"], found["height"]) == ("768", "346")
+    head, data = found["src"].split(",")
+    assert head == "data:image/svg+xml;base64"
+    assert base64.b64decode(data).startswith(b"<?xml")
+
+
+def test_the_file_is_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    write_page(path, content())
+    assert path.read_text(encoding="utf-8") == page(content())
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]

@@ -1,0 +1,146 @@
+"""The report in a real browser: on a phone, on a desk, in the dark, by keyboard, on paper."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import chromium
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from lvlora.report.forecast_figure import forecast_figure
+from lvlora.report.page import Facts, PageContent, Picture, Points, Section, Table, write_page
+from lvlora.report.table_figures import errors_figure
+
+pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
+
+BOXES = """
+return Array.from(document.querySelectorAll('.scroll'), b => [b.scrollWidth, b.clientWidth]);
+"""
+ROWS = [
+    ["a forecaster with quite a long name", "adapter", *[0.131] * 7],
+    ["VAR(p) on logs", "rival", *[0.186] * 7],
+]
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[chromium.Browser]:
+    with chromium.browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def report(tmp_path: Path, make_picture) -> Path:
+    head = ["forecaster", "kind", *(f"metric {i}" for i in range(7))]
+    errors = [{"name": row[0], "kind": row[1], "mae": row[2]} for row in ROWS]
+    path = tmp_path / "report.html"
+    write_page(
+        path,
+        PageContent(
+            "Run <script>document.title = 'broken'</script>",
+            [
+                Section("Result", [Table("Forecasters", head, ROWS, marked=[0])]),
+                Section("Errors", [Picture.of(errors_figure(errors), "errors", "All of them")]),
+                Section("Forecasts", [Picture.of(forecast_figure(make_picture()), "a forecast")]),
+                Section("Settings", [Facts([("data", "long/" * 60), ("rank", 8)])]),
+                Section("Limits", [Points(["x" * 300])]),
+            ],
+            lead="MAE 0.131",
+        ),
+    )
+    return path
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_it_fits_the_screen_and_shows_its_figures(
+    window: chromium.Browser, report: Path, width: int, dark: bool
+) -> None:
+    window.show(report, width=width, dark=dark)
+    assert window.run("return document.documentElement.scrollWidth") <= width
+    assert window.run("return document.title").startswith("Run <script>")
+    pictures = window.run(
+        "return Array.from(document.images, i => [i.complete, i.naturalWidth, i.width, i.height])"
+    )
+    assert len(pictures) == 2
+    for complete, natural, shown, height in pictures:
+        assert complete
+        assert natural > 0
+        assert shown >= min(width - 80, 540)
+        assert height > 100
+    assert window.complaints() == []
+
+
+def test_colours_follow_the_scheme(window: chromium.Browser, report: Path) -> None:
+    """The paper is dark in the dark, figures included, and light elsewhere."""
+    for dark in (False, True):
+        window.show(report, width=1280, dark=dark)
+        pixels = imread(io.BytesIO(window.picture()))[..., :3]
+        assert (np.median(pixels) < 0.3) == dark
+        box = window.run(
+            "const b = document.images[0].getBoundingClientRect();"
+            "return [b.left, b.top + scrollY, b.right, b.bottom + scrollY]"
+        )
+        left, top, right, bottom = (round(x) for x in box)
+        figure = pixels[top:bottom, left:right]
+        assert (np.median(figure) < 0.3) == dark
+        assert figure.std() > 0.03  # something is drawn
+
+
+def test_text_stands_out(window: chromium.Browser, report: Path) -> None:
+    """WCAG's contrast of 4.5 for the page's words, in both schemes."""
+    script = """
+    const rgb = s => s.match(/[0-9.]+/g).slice(0, 3).map(Number);
+    const paper = rgb(getComputedStyle(document.body).backgroundColor);
+    return ['h1', '.lead', 'p', 'nav a', 'dt', 'dd', 'figcaption', 'td'].map(q => [
+      q, rgb(getComputedStyle(document.querySelector(q)).color), paper]);
+    """
+
+    def luminance(rgb: list[float]) -> float:
+        c = np.array(rgb) / 255
+        linear = np.where(c <= 0.03928, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    for dark in (False, True):
+        window.show(report, width=1280, dark=dark)
+        for name, ink, paper in window.run(script):
+            low, high = sorted((luminance(ink), luminance(paper)))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, dark)
+
+
+def test_all_can_be_reached_by_keyboard(window: chromium.Browser, report: Path) -> None:
+    window.show(report, width=360)
+    reached = []
+    for _ in range(9):
+        window.press_tab()
+        reached.append(
+            window.run("const e = document.activeElement; return e.className || e.textContent")
+        )
+    links = ["Result", "Errors", "Forecasts", "Settings", "Limits"]
+    assert reached == ["skip", *links, "scroll", "scroll", "scroll"]
+    outline = window.run("return getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    window.show(report, width=360)
+    window.press_tab()
+    box = window.run("return document.querySelector('.skip').getBoundingClientRect().left")
+    assert box >= 0  # hidden until it has the focus
+
+
+def test_wide_things_move_in_their_own_box(window: chromium.Browser, report: Path) -> None:
+    window.show(report, width=360)
+    boxes = window.run(BOXES)
+    assert all(inner > outer for inner, outer in boxes)
+    window.show(report, width=1280)
+    boxes = window.run(BOXES)
+    assert all(inner <= outer for inner, outer in boxes)
+
+
+def test_it_prints_on_few_pages(window: chromium.Browser, report: Path) -> None:
+    window.show(report, width=1280, dark=True)
+    pdf = base64.b64decode(window.devtools("Page.printToPDF")["data"])
+    assert pdf.startswith(b"%PDF")
+    assert 1 <= pdf.count(b"/Type /Page\n") <= 3
