@@ -133,9 +133,7 @@ class FlopsSettings(Settings):
         "numeric", "Head of the executed step: alphabet rows only, or the whole vocabulary.",
         "Training",
     )  # fmt: skip
-    train_head: Literal["none", "numeric", "full"] = option(
-        "none", "Train the head too.", "LoRA"
-    )
+    train_head: Literal["none", "numeric", "full"] = option("none", "Train the head too.", "LoRA")
     context: int = option(500, "Tokens of history for the forecast's price.", "Forecast", ge=1)
     new_tokens: int = option(500, "Tokens generated for the forecast's price.", "Forecast", ge=0)
     vary: str | None = option(
@@ -143,9 +141,7 @@ class FlopsSettings(Settings):
         "Output", metavar="NAME=V,V",
     )  # fmt: skip
     budget: Flops | None = option(None, "Show what fits into this many FLOPs, e.g. 1e17.", "Budget")
-    convention: Convention = option(
-        "executed", "Convention that a budget is counted in.", "Budget"
-    )
+    convention: Convention = option("executed", "Convention that a budget is counted in.", "Budget")
     measure: bool = option(
         False, "Run the real step on meta tensors under PyTorch's FLOP counter and compare.",
         "Budget", flag="--measure",

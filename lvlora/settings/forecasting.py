@@ -19,7 +19,9 @@ class SamplingSettings(Settings):
         flag="--greedy",
     )  # fmt: skip
     temperature: float = option(1.0, "Sampling temperature.", "Forecast", gt=0, le=10)
-    top_p: float = option(1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1)
+    top_p: float = option(
+        1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1
+    )
     quantiles: Fractions = option((0.1, 0.5, 0.9), "Quantiles to report.", "Forecast")
     seed: Seed = option(0, "Seed of the draws.", "Forecast")
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)

@@ -101,7 +101,6 @@ class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
     )
     overwrite: bool = option(False, "Replace a run that is there.", "Output", flag="--overwrite")
 
-
     @property
     def effective_alpha(self) -> float:
         """alpha, or its default of twice the rank."""
