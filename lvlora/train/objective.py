@@ -5,12 +5,14 @@ Knows: a model's decoder and its head. Does not know: optimisers, where batches 
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lvlora.model.head import NumericHead, cap
+from lvlora.model.parts import decoder_of, final_softcap_of, head_of
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.windows import IGNORED, Batch
 
@@ -27,7 +29,7 @@ class Objective:
 
     def __init__(self, model: nn.Module, alphabet: TokenAlphabet, head: NumericHead | None) -> None:
         self.model = model
-        self.decoder = model.get_decoder()
+        self.decoder: Callable[..., Any] = decoder_of(model)
         self.head = head
         self.alphabet = alphabet
         self.device = next(model.parameters()).device
@@ -40,10 +42,12 @@ class Objective:
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, S) ids to (B, S, classes) float32 logits."""
         hidden = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
+        logits: Tensor
         if self.head is not None:
-            return self.head(hidden)
-        logits = self.model.get_output_embeddings()(hidden).float()
-        return cap(logits, getattr(self.model.config, "final_logit_softcapping", None))
+            logits = self.head(hidden)
+            return logits
+        logits = head_of(self.model)(hidden).float()
+        return cap(logits, final_softcap_of(self.model))
 
     def loss_sum(self, batch: Batch) -> Tensor:
         """The summed cross-entropy in nats, a scalar on the model's device."""
