@@ -67,8 +67,14 @@ def draw_forecast(path: Path, pictures: ForecastPicture | Sequence[ForecastPictu
     style.save(forecast_figure(pictures), path)
 
 
-def forecast_figure(pictures: ForecastPicture | Sequence[ForecastPicture]) -> Figure:
-    """One to six series, each in a panel (up to two variables alike) or a panel a variable."""
+def forecast_figure(
+    pictures: ForecastPicture | Sequence[ForecastPicture], *, narrow: bool = False
+) -> Figure:
+    """One to six series, each in a panel (up to two variables alike) or a panel a variable.
+
+    Args:
+        narrow: for a phone, one series under the other.
+    """
     given = [pictures] if isinstance(pictures, ForecastPicture) else list(pictures)
     if not given:
         raise ValueError("no forecast to draw")
@@ -76,14 +82,13 @@ def forecast_figure(pictures: ForecastPicture | Sequence[ForecastPicture]) -> Fi
     n_variables = min(MAX_VARIABLES, max(len(p.variables) for p in shown))
     together = all(_fit_one_panel(p) for p in shown)
     rows = 1 if together else n_variables
-    columns = 1 if len(shown) == 1 else 2 if len(shown) in (2, 4) else 3
+    columns = 1 if len(shown) == 1 or narrow else 2 if len(shown) in (2, 4) else 3
     lines = -(-len(shown) // columns)
     panel = (3.4 if lines == 1 else 2.5) if together else max(1.35, 3.6 / rows)
     letters = max(12, int(panel * 11))  # that fit along a panel's height
     with style.look():
-        figure = style.new_figure(
-            style.WIDTH if columns < 3 else 10.5, lines * (rows * panel + 0.35) + 0.8
-        )
+        width = style.NARROW if narrow else style.WIDTH if columns < 3 else 10.5
+        figure = style.new_figure(width, lines * (rows * panel + 0.35) + 0.8)
         grid = figure.add_gridspec(lines, columns)
         for i, picture in enumerate(shown):
             cell = grid[i // columns, i % columns].subgridspec(rows, 1)
@@ -104,10 +109,12 @@ def forecast_figure(pictures: ForecastPicture | Sequence[ForecastPicture]) -> Fi
                         style.plain(picture.variables[v], letters // len(chosen)) for v in chosen
                     )
                 )
-                if len(shown) > 1 or rows > 2:
+                if len(shown) > 1 or rows > 2 or narrow:
                     style.lighten(axes)
                 if first is None:
-                    axes.set_title(style.plain(picture.title, 60 if columns == 1 else 28))
+                    axes.set_title(
+                        style.plain(picture.title, 60 if columns == 1 and not narrow else 28)
+                    )
                     first = axes
         # a panel of one variable is named by its axis, panels of several need a key
         handles = (_key(shown) if together and n_variables > 1 else []) + _legend(shown)

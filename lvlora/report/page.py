@@ -68,6 +68,7 @@ class Picture:
         content: an SVG or PNG file.
         caption: what to look for.
         width, height: the shape of its box until it is drawn; 0 if not known.
+        narrow: the same drawn for a phone; empty if there is none.
     """
 
     alt: str
@@ -75,12 +76,16 @@ class Picture:
     caption: str = ""
     width: int = 0
     height: int = 0
+    narrow: bytes = b""
 
     @classmethod
-    def of(cls, figure: Figure, alt: str, caption: str = "") -> Picture:
-        """A matplotlib figure as SVG."""
+    def of(
+        cls, figure: Figure, alt: str, caption: str = "", *, narrow: Figure | None = None
+    ) -> Picture:
+        """A matplotlib figure as SVG; ``narrow`` is what a phone shows instead."""
         width, height = (round(96 * inches) for inches in figure.get_size_inches())
-        return cls(alt, style.render(figure, "svg"), caption, width, height)
+        small = b"" if narrow is None else style.render(narrow, "svg")
+        return cls(alt, style.render(figure, "svg"), caption, width, height, small)
 
 
 Block = str | Facts | Table | Points | Picture
@@ -258,17 +263,31 @@ def _is_number(cell: Cell) -> bool:
 
 
 def _picture(picture: Picture) -> Iterator[str]:
-    kind = "image/png" if picture.content.startswith(b"\x89PNG") else "image/svg+xml"
-    # as an image an SVG file runs no script, and its identifiers are its own
-    source = f"data:{kind};base64,{base64.b64encode(picture.content).decode()}"
     shape = f' width="{picture.width}" height="{picture.height}"' if picture.width else ""
-    if picture.height > picture.width:
+    if picture.narrow:
+        shape = ' class="fits"'  # it has two shapes: a box reserved for one would not suit both
+    elif picture.height > picture.width:
         shape += ' class="tall"'
     elif picture.width > _WIDE:
         shape += ' class="wide"'
     alt = _text(picture.alt)
+    image = f'<img src="{_data(picture.content)}" alt="{alt}"{shape}>'
     yield f'<figure><div class="scroll" role="region" aria-label="{alt}" tabindex="0">'
-    yield f'<img src="{source}" alt="{alt}"{shape}></div>'
+    if picture.narrow:
+        # the same width as in the style sheet's rule for phones
+        source = f'<source media="(max-width: 38rem)" srcset="{_data(picture.narrow)}">'
+        yield f"<picture>{source}{image}</picture></div>"
+    else:
+        yield f"{image}</div>"
     if picture.caption:
         yield f"<figcaption>{_text(picture.caption)}</figcaption>"
     yield "</figure>"
+
+
+def _data(content: bytes) -> str:
+    """An image as an address of itself.
+
+    As an image an SVG file runs no script, and its identifiers are its own.
+    """
+    kind = "image/png" if content.startswith(b"\x89PNG") else "image/svg+xml"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -38,6 +38,8 @@ REST = "#9aa5b1"
 
 WIDTH = 8.0
 """Inches; at 800 px a 10 pt letter is 14 px high."""
+NARROW = 4.2
+"""Inches, for a phone: at 360 px a 10 pt letter is 12 px high."""
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -210,7 +212,7 @@ def legend_below(figure: Figure, handles: list[Any], *, columns: int = 4, note: 
         legend = figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=min(columns, len(handles)),
+            ncols=max(1, min(columns, len(handles), int(figure.get_figwidth() * columns / WIDTH))),
             handlelength=2.0,
             columnspacing=1.6,
             title=plain(note, 160) or None,

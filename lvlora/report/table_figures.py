@@ -6,6 +6,7 @@ Knows: rows of a result table and arrays of errors. Does not know: how they were
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,11 +64,12 @@ def draw_cost(path: Path, forecasters: Rows, cost: Cost = "flops", metric: str =
     style.save(cost_figure(forecasters, cost, metric), path)
 
 
-def errors_figure(forecasters: Rows, metric: str = "mae") -> Figure:
+def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = False) -> Figure:
     """A bar for each forecaster, the best on top; dots where only a logarithmic axis shows all.
 
     Args:
         forecasters: rows with ``name``, ``kind`` and ``metric`` (None where it is not defined).
+        narrow: for a phone.
     """
     rows = sorted(
         (r for r in forecasters if _number(r, metric) is not None), key=lambda r: r[metric]
@@ -77,7 +79,8 @@ def errors_figure(forecasters: Rows, metric: str = "mae") -> Figure:
     values = [float(r[metric]) for r in rows]
     logarithmic = _needs_log(values)
     with style.look():
-        figure = style.new_figure(height=1.2 + 0.3 * max(2, len(rows)))
+        width = style.NARROW if narrow else style.WIDTH
+        figure = style.new_figure(width, 1.2 + (0.4 if narrow else 0.3) * max(2, len(rows)))
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
         colours = [style.ACCENT if is_model(r) else style.REST for r in rows]
@@ -88,23 +91,27 @@ def errors_figure(forecasters: Rows, metric: str = "mae") -> Figure:
             )
             axes.scatter(values, places, color=colours, s=46, zorder=3)
             axes.set_xscale("log")
-            axes.set_xlim(min(values) / 1.5, max(values) * 2.2)
+            axes.set_xlim(min(values) / 1.5, max(values) * (6 if narrow else 2.2))
             style.plain_log_ticks(axes.xaxis)
         else:
             axes.barh(places, values, color=colours, height=0.66)
-            axes.set_xlim(0, max(values, default=1.0) * 1.14 or 1.0)
+            axes.set_xlim(0, max(values, default=1.0) * (1.3 if narrow else 1.14) or 1.0)
         for place, value, row in zip(places, values, rows, strict=True):
             axes.annotate(
                 style.short(value), (value, place), xytext=(7, 0), textcoords="offset points",
                 va="center", fontsize=9, fontweight="bold" if is_model(row) else "normal",
             )  # fmt: skip
-        axes.set_yticks(places, [style.plain(str(r["name"]), 44) for r in rows])
+        names = [style.plain(str(r["name"]), 44) for r in rows]
+        if narrow:
+            names = ["\n".join(textwrap.wrap(name, 20)) for name in names]
+        axes.set_yticks(places, names, fontsize=8 if narrow else None)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_fontweight("bold" if is_model(row) else "normal")
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         scale = " (logarithmic; less is better)" if logarithmic else " (less is better)"
+        scale = "" if narrow else scale  # no room beside the names
         axes.set_xlabel(_metric_name(metric) + scale)
         style.legend_below(
             figure, _kinds(rows), note=f"{left_out} more forecasters not drawn" if left_out else ""
@@ -113,7 +120,11 @@ def errors_figure(forecasters: Rows, metric: str = "mae") -> Figure:
 
 
 def error_by_step_figure(
-    errors: Mapping[str, ArrayLike], variables: Sequence[str], models: Sequence[str] = ()
+    errors: Mapping[str, ArrayLike],
+    variables: Sequence[str],
+    models: Sequence[str] = (),
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """How errors grow with the horizon: a panel for each variable, a line for each forecaster.
 
@@ -121,19 +132,21 @@ def error_by_step_figure(
         errors: name -> (H, V) mean absolute errors; or (H,), of all variables together.
         variables: V names; not looked at for (H,).
         models: names that are drawn boldly.
+        narrow: for a phone, one variable under the other.
     """
     arrays = {name: np.asarray(e, dtype=np.float64) for name, e in errors.items()}
     flat = all(a.ndim == 1 for a in arrays.values())
     shaped = {n: a[:, None] if a.ndim == 1 else a for n, a in arrays.items()}
     titles = ["all variables"] if flat else list(variables)
     shown = min(_MAX_PANELS, len(titles))
-    columns = min(shown, 2)
+    columns = 1 if narrow else min(shown, 2)
     lines = math.ceil(shown / columns)
     # the models keep the first colours, whatever their place in the table
     order = [n for n in models if n in shaped] + [n for n in shaped if n not in models]
     order = order[:MAX_FORECASTERS]
     with style.look():
-        figure = style.new_figure(height=0.9 + 2.9 * lines + 0.22 * math.ceil(len(order) / 3))
+        height = 0.9 + 2.9 * lines + 0.22 * math.ceil(len(order) / (1 if narrow else 3))
+        figure = style.new_figure(style.NARROW if narrow else style.WIDTH, height)
         panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
         handles: list[Any] = []
         for i, axes in enumerate(panels.flat):

@@ -81,12 +81,16 @@ def draw_training(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     style.save(training_figure(rows), path)
 
 
-def training_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """A panel for the loss and, where there is a forecast error, one for that."""
+def training_figure(rows: Sequence[Mapping[str, Any]], *, narrow: bool = False) -> Figure:
+    """A panel for the loss and, where there is a forecast error, one for that.
+
+    Args:
+        narrow: for a phone.
+    """
     course = read_course(rows)
     has_mae = len(course.maes) > 0
     with style.look():
-        figure = style.new_figure(height=5.6 if has_mae else 3.6)
+        figure = style.new_figure(style.NARROW if narrow else style.WIDTH, 5.6 if has_mae else 3.6)
         panels = figure.subplots(
             2 if has_mae else 1, 1, sharex=True, squeeze=False,
             height_ratios=[1.5, 1.0] if has_mae else None,
@@ -173,7 +177,14 @@ def _draw_points(
 def _count_in_integers(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(_ticks(axes) + 2, integer=True))
+
+
+def _ticks(axes: Axes) -> int:
+    """How many numbers stand beside each other without touching."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return 6 if figure.get_figwidth() > 6 else 4
 
 
 def _add_flops(axes: Axes, course: Course) -> None:
@@ -198,5 +209,5 @@ def _add_flops(axes: Axes, course: Course) -> None:
 
     top = axes.secondary_xaxis("top", functions=(to_flops, to_steps))
     top.set_xlabel("FLOPs spent")
-    top.xaxis.set_major_locator(MaxNLocator(5))
+    top.xaxis.set_major_locator(MaxNLocator(_ticks(axes) - 1))
     top.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.short(value)))

@@ -56,6 +56,15 @@ def test_many_series_and_variables_are_cut_with_a_note(make_picture) -> None:
     assert "2 more variables not drawn" in words(figure)
 
 
+def test_a_phone_shows_series_under_each_other(make_picture) -> None:
+    figure = forecast_figure([make_picture(2), make_picture(2)], narrow=True)
+    assert figure.get_figwidth() == style.NARROW
+    figure.draw_without_rendering()
+    upper, lower = (axes.get_position() for axes in figure.axes)
+    assert upper.y0 > lower.y1
+    assert upper.width > 0.7
+
+
 def test_a_long_history_is_cut_with_a_note(make_picture) -> None:
     figure = forecast_figure(make_picture(1, horizon=20, history=500))
     assert len(figure.axes[0].lines[0].get_xdata()) == 120

@@ -27,7 +27,7 @@ from lvlora.report.page import (
 from lvlora.report.training_figure import training_figure
 
 EVIL = "<script>alert(1)</script> \"'&amp; $x$ </style><img src=x onerror=alert(2)>"
-VOID = {"meta", "link", "img", "br", "hr"}
+VOID = {"meta", "link", "img", "source"}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
 
 
@@ -180,6 +180,15 @@ def test_a_matplotlib_figure_becomes_a_picture() -> None:
     head, data = found["src"].split(",")
     assert head == "data:image/svg+xml;base64"
     assert base64.b64decode(data).startswith(b"<?xml")
+
+
+def test_a_phone_is_given_its_own_picture() -> None:
+    rows = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
+    picture = Picture.of(training_figure(rows), "loss", narrow=training_figure(rows, narrow=True))
+    read = Reader(page(PageContent("t", [Section("s", [picture])])))
+    (source,) = read.all("source")
+    assert "max-width" in source["media"]
+    assert base64.b64decode(source["srcset"].split(",")[1]) == picture.narrow != picture.content
 
 
 def test_the_file_is_the_page(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def window() -> Iterator[chromium.Browser]:
 def report(tmp_path: Path, make_picture) -> Path:
     head = ["forecaster", "kind", *(f"metric {i}" for i in range(7))]
     errors = [{"name": row[0], "kind": row[1], "mae": row[2]} for row in ROWS]
+    two = [make_picture(title="one"), make_picture(title="two")]
+    wide, narrow = forecast_figure(two), forecast_figure(two, narrow=True)
     path = tmp_path / "report.html"
     write_page(
         path,
@@ -46,6 +48,7 @@ def report(tmp_path: Path, make_picture) -> Path:
                 Section("Result", [Table("Forecasters", head, ROWS, marked=[0])]),
                 Section("Errors", [Picture.of(errors_figure(errors), "errors", "All of them")]),
                 Section("Forecasts", [Picture.of(forecast_figure(make_picture()), "a forecast")]),
+                Section("Phone", [Picture.of(wide, "two forecasts", narrow=narrow)]),
                 Section("Settings", [Facts([("data", "long/" * 60), ("rank", 8)])]),
                 Section("Limits", [Points(["x" * 300])]),
             ],
@@ -66,12 +69,18 @@ def test_it_fits_the_screen_and_shows_its_figures(
     pictures = window.run(
         "return Array.from(document.images, i => [i.complete, i.naturalWidth, i.width, i.height])"
     )
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     for complete, natural, shown, height in pictures:
         assert complete
         assert natural > 0
         assert shown >= min(width - 80, 540)
         assert height > 100
+    fitting = pictures[-1]
+    if width == 360:  # one under the other, and no wider than the screen
+        assert fitting[2] < width
+        assert fitting[3] > 1.2 * fitting[2]
+    else:
+        assert fitting[3] < fitting[2]
     assert window.complaints() == []
 
 
@@ -115,13 +124,13 @@ def test_text_stands_out(window: chromium.Browser, report: Path) -> None:
 def test_all_can_be_reached_by_keyboard(window: chromium.Browser, report: Path) -> None:
     window.show(report, width=360)
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         window.press_tab()
         reached.append(
             window.run("const e = document.activeElement; return e.className || e.textContent")
         )
-    links = ["Result", "Errors", "Forecasts", "Settings", "Limits"]
-    assert reached == ["skip", *links, "scroll", "scroll", "scroll"]
+    links = ["Result", "Errors", "Forecasts", "Phone", "Settings", "Limits"]
+    assert reached == ["skip", *links, *["scroll"] * 3]
     outline = window.run("return getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     window.show(report, width=360)
@@ -133,7 +142,7 @@ def test_all_can_be_reached_by_keyboard(window: chromium.Browser, report: Path) 
 def test_wide_things_move_in_their_own_box(window: chromium.Browser, report: Path) -> None:
     window.show(report, width=360)
     boxes = window.run(BOXES)
-    assert all(inner > outer for inner, outer in boxes)
+    assert [inner > outer for inner, outer in boxes] == [True, True, True, False]
     window.show(report, width=1280)
     boxes = window.run(BOXES)
     assert all(inner <= outer for inner, outer in boxes)

@@ -52,6 +52,16 @@ def test_the_best_is_on_top_and_the_model_stands_out() -> None:
     assert [t.get_fontweight() for t in axes.get_yticklabels()] == ["bold"] + ["normal"] * 3
 
 
+def test_names_are_wrapped_for_a_phone() -> None:
+    figure = errors_figure([row("a name of many words in one line", 0.2)], narrow=True)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    assert labels(axes) == ["a name of many words\nin one line"]
+    assert axes.get_position().width > 0.5
+    by_step = error_by_step_figure({"a": np.ones((3, 2))}, ["x", "y"], narrow=True)
+    assert by_step.axes[0].get_position().y0 > by_step.axes[1].get_position().y0
+
+
 def test_errors_of_different_size_are_dots_on_a_logarithmic_axis() -> None:
     (axes,) = errors_figure([*TABLE, row("ODE fit", 0.004)]).axes
     assert axes.get_xscale() == "log"
