@@ -5,13 +5,14 @@ Knows: a data set and its analysis. Does not know: how anything in it was measur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lvlora.report import style
+from lvlora.report.histogram import draw_histogram
 from lvlora.report.trajectory_panels import (
     MAX_VARIABLES,
     Panel,
@@ -125,7 +126,7 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         grid = figure.add_gridspec(2 if has_lags else 1, 2)
         axes = figure.add_subplot(grid[0, :])
         axes.set_title("Periods")
-        _draw_histogram(
+        draw_histogram(
             axes,
             [dynamics.periods[:, v] for v in range(len(names))],
             [style.plain(name, 24) for name in names],
@@ -150,7 +151,7 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
                 ]
             ):
                 axes = figure.add_subplot(grid[1, column])
-                _draw_histogram(axes, [values], [""], [style.PALETTE[2]])
+                draw_histogram(axes, [values], [""], [style.PALETTE[2]])
                 axes.axvline(0.0, color=style.FAINT, linewidth=1.0)
                 axes.set_xlabel(f"lag of {second} behind {first}\n({unit})")
                 axes.set_ylabel("pairs of peaks")
@@ -288,38 +289,3 @@ def _draw_period_amplitude(axes: Axes, dataset: Dataset, analysis: Analysis) -> 
         style.plain_log_ticks(axes.yaxis)
     axes.set_xlabel(f"period of {name} ({_unit(dataset)})")
     axes.set_ylabel(f"amplitude of {name} (largest − smallest)")
-
-
-def _draw_histogram(
-    axes: Axes, samples: Sequence[FloatArray], names: Sequence[str], colours: Sequence[str]
-) -> None:
-    """Histograms on the same bins, medians as lines; the rarest 0.5 % on each side are cut off."""
-    known = [s[np.isfinite(s)] for s in samples]
-    every = np.concatenate(known)
-    if every.size == 0:
-        axes.text(
-            0.5, 0.5, "no series has two peaks", transform=axes.transAxes, ha="center",
-            color=style.FAINT,
-        )  # fmt: skip
-        return
-    low, high = np.percentile(every, [0.5, 99.5])
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, int(np.clip(np.sqrt(every.size / len(known)) * 1.5, 8, 40)) + 1)
-    for values, name, colour in zip(known, names, colours, strict=True):
-        if values.size == 0:
-            continue
-        median = float(np.median(values))
-        inside = values[(values >= low) & (values <= high)]
-        axes.hist(inside, bins=edges.tolist(), color=colour, alpha=0.25)
-        axes.hist(
-            inside, bins=edges.tolist(), histtype="step", color=colour, linewidth=1.4,
-            label=f"{name}: median {style.short(median)}" if name else None,
-        )  # fmt: skip
-        axes.axvline(median, color=colour, linewidth=1.3, linestyle="--")
-        if not name:
-            axes.set_title(f"median {style.short(median)}", fontsize=9.5)
-    axes.grid(axis="x", visible=False)
-    if any(names):
-        axes.margins(y=0.3)  # room for the legend
-        axes.legend(loc="upper right")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.report import style
+from lvlora.report.trajectory_panels import TOGETHER, alike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +25,6 @@ FloatArray = NDArray[np.float64]
 MAX_SERIES = 6
 MAX_VARIABLES = 8
 """What one figure holds; a note says what is left out."""
-_TOGETHER = 2  # variables that share a panel, if their ranges are alike
-_ALIKE = 12.0  # the larger range over the smaller
 _HISTORY_PER_HORIZON = 6  # a longer history would squeeze the forecast to a stroke
 _HISTORY_LEAST = 60
 _BEYOND = 3.0  # a band wider than this many ranges of all else is cut by the axis
@@ -123,12 +122,10 @@ def forecast_figure(
 
 
 def _fit_one_panel(picture: ForecastPicture) -> bool:
-    if len(picture.variables) > _TOGETHER:
-        return False
-    ranges = [
-        r for r in (np.ptp(_core(picture, v)) for v in range(len(picture.variables))) if r > 0
-    ]
-    return not ranges or bool(max(ranges) <= _ALIKE * min(ranges))
+    n_variables = len(picture.variables)
+    return n_variables <= TOGETHER and alike(
+        [float(np.ptp(_core(picture, v))) for v in range(n_variables)]
+    )
 
 
 def _recent(picture: ForecastPicture) -> int:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 MAX_VARIABLES = 6
-_TOGETHER = 2  # variables that share a panel, if their ranges are alike
+TOGETHER = 2
+"""Variables that share a panel, if their ranges are alike."""
 _ALIKE = 12.0  # the larger range over the smaller
 _GRID = 200  # times of a mean of series that were not sampled at the same times
 
@@ -50,7 +51,7 @@ def alike(ranges: Sequence[float]) -> bool:
 
 def rows_needed(panels: Sequence[Panel], n_variables: int) -> int:
     """Panels that are stacked to show all variables (at most six) of one `Panel`."""
-    if n_variables <= _TOGETHER:
+    if n_variables <= TOGETHER:
         ranges = [
             [_range(p.values[:, v]) for v in range(n_variables)] for p in panels if len(p.values)
         ]

@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from lvlora.report import style
 from lvlora.report.table_figures import (
-    cost_figure,
-    draw_cost,
     draw_error_by_step,
     draw_errors,
     error_by_step_figure,
@@ -75,32 +71,6 @@ def test_an_error_of_zero_is_a_bar() -> None:
     assert labels(axes)[0] == "oracle"
 
 
-def test_the_front_is_of_those_that_nothing_beats() -> None:
-    (axes,) = cost_figure(TABLE).axes
-    front = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
-    assert front.get_xdata().tolist() == [1e7, 1e8, 1e13]
-    words = {text.get_text() for text in axes.texts}
-    assert {"VAR", "ridge", "last value", "bundled + LoRA"} <= words
-
-
-def test_names_in_the_cost_plane_do_not_cover_each_other() -> None:
-    crowd = [row(f"rival {i}", 0.2 + 0.001 * i, 1e9 * 1.3**i) for i in range(6)]
-    lines = [row(f"uncounted {i}", 0.2 + 0.002 * i) for i in range(6)]
-    figure = cost_figure(crowd + lines)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    (axes,) = figure.axes
-    boxes = [
-        Text.get_window_extent(text, renderer)  # without its arrow
-        for text in axes.texts
-        if text.get_text().startswith("uncounted")
-    ]
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
-    ends = sorted(boxes, key=lambda box: box.y0)
-    assert ends == boxes  # in the order of their lines
-
-
 def test_a_line_for_each_forecaster_in_a_panel_for_each_variable() -> None:
     errors = {name: np.outer(np.arange(1, 6), [1.0, 3.0]) * k for k, name in enumerate("abc", 1)}
     figure = error_by_step_figure(errors, ["prey", "predator"], models=["c"])
@@ -123,13 +93,10 @@ def test_errors_of_all_variables_together() -> None:
 )
 def test_little_can_be_drawn_too(tmp_path: Path, table: list[dict[str, Any]]) -> None:
     draw_errors(tmp_path / "a.svg", table)
-    draw_cost(tmp_path / "b.svg", table)
-    draw_cost(tmp_path / "c.svg", table, "seconds")
     draw_error_by_step(tmp_path / "d.svg", {"a": [np.nan]}, ["x"])
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_names_are_shown_as_they_are() -> None:
-    svg = style.render(cost_figure([row("a$b$<i>", 0.1, 1e6), row("c$d$", 0.2)]), "svg").decode()
+def test_names_of_forecasters_are_shown_as_they_are() -> None:
+    svg = style.render(errors_figure([row("a$b$<i>", 0.1)]), "svg").decode()
     assert "a$b$&lt;i&gt;" in svg
-    assert "c$d$" in svg

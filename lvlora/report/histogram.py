@@ -1,0 +1,59 @@
+"""Histograms of a few samples on the same bins, with their medians.
+
+Knows: numbers. Does not know: what they measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lvlora.report import style
+from lvlora.series.dataset import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_histogram(
+    axes: Axes, samples: Sequence[FloatArray], names: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Draw samples over each other, their medians as lines.
+
+    The outermost 0.5 % on each side are cut off; medians are of all.
+
+    Args:
+        samples: NaN is left out.
+        names: for the legend, already `style.plain`; an empty one puts the median over the panel.
+    """
+    known = [s[np.isfinite(s)] for s in samples]
+    every = np.concatenate(known)
+    if every.size == 0:
+        axes.text(
+            0.5, 0.5, "no series has two peaks", transform=axes.transAxes, ha="center",
+            color=style.FAINT,
+        )  # fmt: skip
+        return
+    low, high = np.percentile(every, [0.5, 99.5])
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, int(np.clip(np.sqrt(every.size / len(known)) * 1.5, 8, 40)) + 1)
+    for values, name, colour in zip(known, names, colours, strict=True):
+        if values.size == 0:
+            continue
+        median = float(np.median(values))
+        inside = values[(values >= low) & (values <= high)]
+        axes.hist(inside, bins=edges.tolist(), color=colour, alpha=0.25)
+        axes.hist(
+            inside, bins=edges.tolist(), histtype="step", color=colour, linewidth=1.4,
+            label=f"{name}: median {style.short(median)}" if name else None,
+        )  # fmt: skip
+        axes.axvline(median, color=colour, linewidth=1.3, linestyle="--")
+        if not name:
+            axes.set_title(f"median {style.short(median)}", fontsize=9.5)
+    axes.grid(axis="x", visible=False)
+    if any(names):
+        axes.margins(y=0.3)  # room for the legend
+        axes.legend(loc="upper right")
