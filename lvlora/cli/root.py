@@ -19,7 +19,10 @@ from lvlora import __version__
 COMMANDS = {
     "simulate": "Write a data set of predator-prey trajectories.",
     "analyze": "Describe a data set: quality, statistics, periods, phase lag, clusters.",
+    "tokenize": "Show series as text and tokens of a model, and what the text loses.",
     "flops": "Say what a step costs, what a budget buys, and what was spent.",
+    "train": "Fine-tune a base model with LoRA on trajectories.",
+    "forecast": "Forecast the future of a file's trajectories.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the

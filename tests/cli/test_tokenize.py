@@ -1,0 +1,179 @@
+"""`lvlora tokenize` as a user meets it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvlora.series.readers import read_dataset
+from lvlora.series.splits import split_ids
+from lvlora.settings import InputSettings
+from lvlora.text import scaling
+from lvlora.text.codec import Codec
+
+LONE = "time,prey,predator\n" + "".join(
+    f"{t},{2 + np.sin(t):.4f},{1 + np.cos(t):.4f}\n" for t in range(30)
+)
+
+
+@pytest.fixture
+def model(tiny_folder) -> Path:
+    return tiny_folder("llama")
+
+
+@pytest.fixture
+def lone(tmp_path) -> Path:
+    file = tmp_path / "lone.csv"
+    file.write_text(LONE)
+    return file
+
+
+@pytest.fixture
+def many(run_lvlora, tmp_path) -> Path:
+    file = tmp_path / "many.h5"
+    assert run_lvlora(["simulate", file, "-n", "9", "--n-steps", "40"]).exit_code == 0
+    return file
+
+
+def test_the_figures_of_a_lone_series(run_lvlora, lone, model):
+    ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "4", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    got = ran.json
+    assert got["schema_version"] == 1
+    series = read_dataset(lone, InputSettings()).series[0]
+    scale = scaling.of_history(series)
+    assert got["scale"]["divisors"] == list(scale.divisors)
+    assert got["scale"]["rule"] == "history"
+    text = Codec(2, 2).encode(scale.apply(series.values))
+    (one,) = got["series"]
+    assert one["text"] == ";".join(text.split(";")[:4]) + ";"
+    assert one["tokens"] == list(one["text"])
+    assert one["ids"] == [got["alphabet"][symbol] for symbol in one["text"]]
+    assert (one["steps_shown"], one["steps"], one["n_tokens"]) == (4, 30, len(text))
+    assert one["tokens_per_step"] == pytest.approx(len(text) / 30)
+    error = np.abs(scale.invert(Codec(2, 2).decode(text)) - series.values).max()
+    assert one["round_trip"]["max_error"] == pytest.approx(error)
+    assert 0.5 < one["round_trip"]["max_error_half_units"] <= 1.001
+    assert one["own_merging"] is None
+    assert got["model"] == {"name": "llama", "kind": "folder"}
+    assert got["start_token"] == {"id": 15, "token": "<s>"}
+
+
+def test_the_scale_of_a_data_set_is_of_its_training_part(run_lvlora, many, model):
+    got = run_lvlora(["tokenize", many, "--model", model, "--json"]).json
+    dataset = read_dataset(many, InputSettings())
+    expected = scaling.of_dataset(dataset.select(split_ids(dataset, 0).train))
+    assert got["scale"]["divisors"] == list(expected.divisors)
+    assert got["scale"]["rule"] == "dataset"
+    assert [one["id"] for one in got["series"]] == [dataset.series[0].id]
+
+
+def test_chosen_series_scale_and_decimals(run_lvlora, many, model):
+    args = ["tokenize", many, "--model", model, "--series", "4,2", "--scale", "2.5"]
+    got = run_lvlora([*args, "--decimals", "0", "--steps", "100", "--json"]).json
+    assert [one["id"] for one in got["series"]] == ["4", "2"]
+    assert got["scale"]["divisors"] == [2.5, 2.5]
+    assert got["scale"]["rule"] == "given"
+    assert all("." not in one["text"] for one in got["series"])
+    assert all(one["steps_shown"] == 40 for one in got["series"])
+
+
+def test_tables_say_all_of_it(run_lvlora, lone, model):
+    ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"])
+    assert ran.exit_code == 0, ran.stderr
+    for part in (
+        "2 decimals", "one scale for a lone series", "the first 2 of 30 steps", "tokens a step",
+        "in half units", "half a unit of the last decimal",
+    ):  # fmt: skip
+        assert part in ran.stdout, part
+    assert f"lvlora train {lone}" in ran.stderr
+
+
+def test_missing_values_and_signs(run_lvlora, model):
+    table = "time,x\n0,-1.5\n1,\n2,5\n"
+    got = run_lvlora(["tokenize", "-", "--model", model, "--json"], input=table).json
+    assert got["series"][0]["text"] == "-1.50;?;5.00;"
+
+
+def test_a_text(run_lvlora, model):
+    got = run_lvlora(["tokenize", "--text", "1.23", "--model", model, "--json"]).json
+    assert (got["ids"], got["tokens"]) == ([1, 10, 2, 3], ["1", ".", "2", "3"])
+    assert got["in_alphabet"] is True
+    ran = run_lvlora(["tokenize", "--text", "1.23", "--model", model])
+    assert "1.23 is 4 tokens: 1 10 2 3" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_a_text_of_other_symbols(run_lvlora, model):
+    ran = run_lvlora(["tokenize", "--text", "1 a", "--model", model, "--json"])
+    assert ran.exit_code == 0
+    assert ran.json["in_alphabet"] is False
+    assert "Not in lvlora's alphabet 0123456789.,;-?: ' ' 'a'." in ran.stderr
+
+
+@pytest.fixture
+def merging(tiny_folder, tmp_path) -> Path:
+    """A tokenizer that merges a comma and a sign, as Qwen's does."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    folder = Path(shutil.copytree(tiny_folder("llama"), tmp_path / "merging"))
+    vocabulary = {t: i for i, t in enumerate([*map(chr, range(32, 127)), ",-"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [(",", "-")]))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return folder
+
+
+def test_where_the_tokenizer_itself_would_merge_it_says_so(run_lvlora, merging):
+    ran = run_lvlora(["tokenize", "--text", "1,-2", "--model", merging, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["tokens"] == ["1", ",", "-", "2"]
+    assert ran.json["own_merging"]["tokens"] == ["1", ",-", "2"]
+    assert "such as ',-'" in ran.stderr
+    table = "time,x,y\n0,1,-1\n1,2,-2\n"
+    ran = run_lvlora(["tokenize", "-", "--model", merging, "--json"], input=table)
+    assert len(ran.json["series"][0]["own_merging"]["ids"]) < len(ran.json["series"][0]["ids"])
+    assert "looks each symbol up alone" in ran.stderr
+
+
+def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    for file in folder.glob("*.safetensors"):
+        file.write_bytes(b"broken")
+    assert run_lvlora(["tokenize", lone, "--model", folder, "--json"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--text", "1.23", "LONE"], 2, "--text"),
+        (["--text", "1.23", "--series", "0"], 2, "--text"),
+        (["LONE", "--series", "7"], 4, "no such series"),
+        (["LONE", "--steps", "0"], 2, "--steps"),
+        (["LONE", "--decimals", "13"], 2, "--decimals"),
+        (["LONE", "--scale", "0"], 2, "--scale"),
+        (["missing.csv"], 4, "missing.csv"),
+        (["LONE", "--model", "qwen2.5-0.5"], 4, "Did you mean qwen2.5-0.5b?"),
+        (["LONE", "--model", "./nowhere"], 4, "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said(run_lvlora, lone, model, args, code, message):
+    args = [str(lone) if arg == "LONE" else arg for arg in args]
+    if "--model" not in args:
+        args += ["--model", str(model)]
+    ran = run_lvlora(["tokenize", *args])
+    assert ran.exit_code == code
+    assert message in ran.stderr
+    assert "Hint: " in ran.stderr or code == 2
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_as_a_process(run_lvlora_process, lone, model):
+    ran = run_lvlora_process(["tokenize", lone, "--model", model, "--json", "--quiet"])
+    assert ran.exit_code == 0
+    assert ran.json["series"][0]["steps"] == 30
+    assert ran.stderr == ""
