@@ -16,18 +16,22 @@ from lvlora.series.dataset import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MANY = 200
+
 
 def draw_histogram(
     axes: Axes, samples: Sequence[FloatArray], names: Sequence[str], colours: Sequence[str]
 ) -> None:
     """Draw samples over each other, their medians as lines.
 
-    The outermost 0.5 % on each side are cut off; medians are of all.
+    The outermost 0.5 % on each side of many values are cut off; medians are of all.
 
     Args:
         samples: NaN is left out.
         names: for the legend, already `style.plain`; an empty one puts the median over the panel.
     """
+    from matplotlib.ticker import MaxNLocator
+
     known = [s[np.isfinite(s)] for s in samples]
     every = np.concatenate(known)
     if every.size == 0:
@@ -36,9 +40,12 @@ def draw_histogram(
             color=style.FAINT,
         )  # fmt: skip
         return
-    low, high = np.percentile(every, [0.5, 99.5])
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
+    # a few odd series must not squeeze the others; where all are few, none is odd
+    low, high = np.percentile(every, [0.5, 99.5] if every.size >= _MANY else [0, 100])
+    least = max(abs(low), abs(high), 1e-12) * 0.1
+    if high - low < least:
+        middle = (low + high) / 2
+        low, high = middle - least, middle + least
     edges = np.linspace(low, high, int(np.clip(np.sqrt(every.size / len(known)) * 1.5, 8, 40)) + 1)
     for values, name, colour in zip(known, names, colours, strict=True):
         if values.size == 0:
@@ -53,6 +60,7 @@ def draw_histogram(
         axes.axvline(median, color=colour, linewidth=1.3, linestyle="--")
         if not name:
             axes.set_title(f"median {style.short(median)}", fontsize=9.5)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="x", visible=False)
     if any(names):
         axes.margins(y=0.3)  # room for the legend

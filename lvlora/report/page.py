@@ -11,7 +11,7 @@ import hashlib
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,9 +31,9 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, one pair a line: settings, sizes, totals."""
+    """Names and values, one pair a line: settings, sizes, totals; see `show`."""
 
-    pairs: Sequence[tuple[str, Cell]]
+    pairs: Sequence[tuple[str, object]] | Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -178,21 +178,27 @@ def page(content: PageContent) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def show(cell: Cell) -> str:
-    """A cell as a person reads it: 1,234, 0.0321, 3×10⁷, a dash for what is not there.
+def show(cell: object) -> str:
+    """A value as a person reads it: 1,234, 0.0321, 3×10⁷, a dash for what is not there.
 
     >>> [show(x) for x in (1234, 0.03214, 3.1e14, True, None, float("nan"), "VAR(8)")]
     ['1,234', '0.0321', '3.1×10¹⁴', 'yes', '–', '–', 'VAR(8)']
+    >>> show(("q_proj", "v_proj"))
+    'q_proj, v_proj'
     """
-    if cell is None:
-        return "–"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int):
-        return f"{cell:,}" if abs(cell) < 10**9 else style.short(cell)
-    if isinstance(cell, float):
-        return style.short(cell)
-    return cell
+    match cell:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if cell else "no"
+        case int():
+            return f"{cell:,}" if abs(cell) < 10**9 else style.short(cell)
+        case float():
+            return style.short(cell)
+        case list() | tuple():
+            return ", ".join(map(show, cell)) or "–"
+        case _:
+            return str(cell)
 
 
 class _Names:
@@ -225,7 +231,8 @@ def _block(block: Block, names: _Names) -> Iterator[str]:
         case str():
             yield f"<p>{_text(block)}</p>"
         case Facts():
-            pairs = (f"<dt>{_text(k)}</dt><dd>{_text(show(v))}</dd>" for k, v in block.pairs)
+            given = block.pairs.items() if isinstance(block.pairs, Mapping) else block.pairs
+            pairs = (f"<dt>{_text(k)}</dt><dd>{_text(show(v))}</dd>" for k, v in given)
             yield f"<dl>{''.join(pairs)}</dl>"
         case Points():
             yield f"<ul>{''.join(f'<li>{_text(item)}</li>' for item in block.items)}</ul>"

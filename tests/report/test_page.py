@@ -161,6 +161,9 @@ def test_cells_are_numbers_as_people_read_them() -> None:
     assert [show(x) for x in (1234567, 10**17, 0.0, -0.25, float("inf"), "", False)] == [
         "1,234,567", "10¹⁷", "0", "-0.25", "–", "", "no",
     ]  # fmt: skip
+    facts = Facts({"targets": ("q", "v"), "none": [], "path": Path("a/b")})
+    words = Reader(page(PageContent("t", [Section("s", [facts])]))).text
+    assert "targetsq, vnone–patha/b" in words
     read = Reader(page(content("x")))
     assert [found.get("class") for found in read.all("td")] == ["number", "number"]
     assert [found.get("class") for found in read.all("tr")] == [None, "marked", None, None]
