@@ -9,6 +9,7 @@ not forced: it is fed along and taken back if the model wants another digit, whi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -82,12 +83,22 @@ class Trace:
         histories: tokens of each history that was read.
         futures: (tokens of its history, tokens generated) of each future.
         taken_back: guesses that the model did not want.
+        prefill_seconds: time in reading histories.
     """
 
     calls: list[Call] = field(default_factory=list)
     histories: list[int] = field(default_factory=list)
     futures: list[tuple[int, int]] = field(default_factory=list)
     taken_back: int = 0
+    prefill_seconds: float = 0.0
+
+    def add(self, other: Trace) -> None:
+        """What another decoding did, too."""
+        self.calls += other.calls
+        self.histories += other.histories
+        self.futures += other.futures
+        self.taken_back += other.taken_back
+        self.prefill_seconds += other.prefill_seconds
 
 
 def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: Floats) -> Ints:
@@ -264,6 +275,7 @@ class Decoder:
 
     def _prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
         """Feed every distinct history once; the cache, and logits after each history."""
+        begun = time.perf_counter()
         start = () if self.base.alphabet.start is None else (self.base.alphabet.start,)
         ids = [
             np.concatenate([np.array(start, np.int64), self.base.alphabet.encode(t)]) for t in texts
@@ -295,7 +307,9 @@ class Decoder:
             else:
                 whole.append(cache)
         assert whole is not None  # there is at least one text
-        return whole, _as_numpy(torch.cat(logits))
+        found = _as_numpy(torch.cat(logits))
+        trace.prefill_seconds += time.perf_counter() - begun
+        return whole, found
 
     def _step(self, cache: RowCache, chunks: dict[int, list[int]], n: int, trace: Trace) -> Floats:
         """Feed each row its chunk (finished rows a filler); logits (n, width, symbols)."""

@@ -53,7 +53,7 @@ class ModelSettings(Settings):
     revision: str | None = option(None, "Revision (branch, tag, commit) of a hub model.", "Model")
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
-        "Precision of the frozen weights; auto: bfloat16 where the processor multiplies it natively.",
+        "Precision of the frozen weights; auto: bfloat16 where the processor has it natively.",
         "Model",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
@@ -137,7 +137,7 @@ class FlopsSettings(Settings):
     context: int = option(500, "Tokens of history for the forecast's price.", "Forecast", ge=1)
     new_tokens: int = option(500, "Tokens generated for the forecast's price.", "Forecast", ge=0)
     vary: str | None = option(
-        None, "Compare values of one setting: rank=2,4,8 or seq-len=128,512 or train-head=none,full.",
+        None, "Compare values of one setting: rank=2,4,8, seq-len=128,512, train-head=none,full.",
         "Output", metavar="NAME=V,V",
     )  # fmt: skip
     budget: Flops | None = option(None, "Show what fits into this many FLOPs, e.g. 1e17.", "Budget")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, option
 from lvlora.settings.data import ModelSettings, SplitSettings
@@ -50,7 +52,8 @@ class LoraSettings(Settings):
     )
     train_head: TrainHead = option(
         "none",
-        "Train the output head too: only the alphabet's rows (numeric), or all of it, untied (full).",
+        "Train the output head too: only the alphabet's rows (numeric), or all of it, untied from "
+        "the embedding, with the loss over the whole vocabulary (full).",
         "LoRA",
     )
 
@@ -99,7 +102,22 @@ class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
     out: Path | None = option(
         None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output"
     )
+    resume: str | None = option(
+        None, "Go on with a stopped run (a name or folder; alone: the newest), with its own "
+        "settings.", "Training", bare="latest", metavar="RUN",
+    )  # fmt: skip
     overwrite: bool = option(False, "Replace a run that is there.", "Output", flag="--overwrite")
+
+    @model_validator(mode="after")
+    def _head_and_loss(self) -> Self:
+        if self.loss == "full" and self.train_head == "numeric":
+            raise ValueError("train_head: numeric needs the numeric loss; use --train-head full")
+        return self
+
+    @property
+    def full_loss(self) -> bool:
+        """The loss is over the whole vocabulary."""
+        return self.loss == "full" or self.train_head == "full"
 
     @property
     def effective_alpha(self) -> float:
@@ -108,7 +126,7 @@ class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
 
 
 class SweepSettings(TrainSettings):
-    """`lvlora sweep`: an Optuna study under one FLOP budget. Train's settings are the base point."""
+    """`lvlora sweep`: an Optuna study under one FLOP budget; train's settings are its base."""
 
     preset: Literal["quick", "coursework"] = option(
         "quick",

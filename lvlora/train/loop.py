@@ -59,10 +59,12 @@ def steps(
     last: int,
     accumulation: int = 1,
     clip_norm: float = 1.0,
+    seed: int = 0,
 ) -> Iterator[Step]:
     """Do the steps first … last-1, yielding after each.
 
     A parameter group's rate is ``learning_rate(step)`` times its own ``rate_factor`` (default 1).
+    Dropout is drawn from (seed, step) alone, so a resumed run draws what the unbroken one would.
 
     Raises:
         NumericalError: a loss or gradient is not finite; the parameters are as before the step.
@@ -71,6 +73,7 @@ def steps(
         begin = time.perf_counter()
         micro = [batches.batch(step * accumulation + i) for i in range(accumulation)]
         n_targets = sum(b.n_targets for b in micro)
+        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
         total = torch.zeros((), dtype=torch.float64)
         for batch in micro:
             loss = loss_sum(batch)

@@ -41,20 +41,21 @@ class Objective:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, S) ids to (B, S, classes) float32 logits."""
-        hidden = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
-        logits: Tensor
+        hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
         if self.head is not None:
-            logits = self.head(hidden)
-            return logits
-        logits = head_of(self.model)(hidden).float()
+            restricted: Tensor = self.head(hidden)
+            return restricted
+        head = head_of(self.model)
+        bias = None if head.bias is None else head.bias.to(hidden.dtype)
+        # a trained head has float32 weights above a bfloat16 model
+        logits = nn.functional.linear(hidden, head.weight.to(hidden.dtype), bias).float()
         return cap(logits, final_softcap_of(self.model))
 
     def loss_sum(self, batch: Batch) -> Tensor:
         """The summed cross-entropy in nats, a scalar on the model's device."""
         targets = batch.targets
         if self.head is not None:
-            classes = self.alphabet.classes(targets)
-            targets = classes.copy()
+            targets = self.alphabet.classes(batch.targets)
             targets[batch.targets == IGNORED] = IGNORED
         logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
         return nn.functional.cross_entropy(

@@ -1,0 +1,90 @@
+"""From settings to a forecaster: which base model and which adapter, and what to tell the user.
+
+Knows: the rules of --model and --adapter together. Does not know: data, terminals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvlora.errors import ModelError
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.model import adapter_files, devices
+from lvlora.model.adapter_files import AdapterInfo
+from lvlora.model.adapter_search import find_adapter
+from lvlora.model.catalogue import ModelSource, resolve
+from lvlora.model.loading import load, weights_sha256
+from lvlora.settings.forecasting import AdapterSettings
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A base model and an adapter that go together; nothing is loaded yet."""
+
+    source: ModelSource
+    info: AdapterInfo | None
+
+
+def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -> Choice:
+    """Resolve --model and --adapter.
+
+    - An adapter brings its own base model, unless --model names one.
+    - The newest run's adapter is only a default: if it was made for another base than --model
+      names, it is left out with a note. An adapter that was named must fit.
+
+    Raises:
+        ModelError: what was named is not there.
+    """
+    folder = find_adapter(settings.adapter, runs)
+    if folder is None:
+        source = resolve(settings.model, settings.revision)
+        _say(source, note)
+        if settings.adapter is None:
+            note("No trained adapter yet (lvlora train makes one): forecasting zero-shot.")
+        return Choice(source, None)
+    info = adapter_files.read_info(folder)
+    if settings.model == "auto":
+        return Choice(_base_of(info), info)
+    source = resolve(settings.model, settings.revision)
+    if settings.adapter is None and not _fits(source, info):
+        note(f"The newest adapter ({folder}) was made for {info.base_name}: forecasting zero-shot.")
+        return Choice(source, None)
+    return Choice(source, info)
+
+
+def open_forecaster(choice: Choice, settings: AdapterSettings, decimals: int | None) -> Forecaster:
+    """Load the base model, attach the adapter.
+
+    Raises:
+        ModelError: they don't fit together or can't be read.
+    """
+    base = load(choice.source, devices.choose(settings.device, settings.dtype))
+    return Forecaster.with_adapter(base, choice.info, decimals=decimals)
+
+
+def _base_of(info: AdapterInfo) -> ModelSource:
+    named = str(info.facts.get("model") or info.base_name)
+    if not named:
+        raise ModelError(
+            f"{info.folder}: does not say which base model it belongs to", "Add --model."
+        )
+    try:
+        return resolve(named)
+    except ModelError as error:
+        raise ModelError(
+            f"{info.folder}: its base model {named} is not there", error.hint or "Add --model."
+        ) from None
+
+
+def _fits(source: ModelSource, info: AdapterInfo) -> bool:
+    recorded = info.facts.get("base_sha256")
+    if recorded:
+        return str(recorded) == weights_sha256(source)
+    return info.base_name in ("", source.name, source.location)
+
+
+def _say(source: ModelSource, note: Callable[[str], None]) -> None:
+    if source.note:
+        note(source.note)

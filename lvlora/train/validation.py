@@ -1,0 +1,119 @@
+"""Validation during training: the loss of the validation part, and the error of its forecasts.
+
+Knows: which series, which windows, what it costs at most. Does not know: when, or what for.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lvlora.flops import prices
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.executed import Head
+from lvlora.flops.trainable import Lora
+from lvlora.forecast.decoding import Sampling
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.model.head import NumericHead
+from lvlora.model.loading import BaseModel
+from lvlora.series.dataset import Dataset, Series
+from lvlora.text.codec import Codec
+from lvlora.text.scaling import Scale
+from lvlora.text.windows import Batch, Windows
+from lvlora.train.objective import Objective
+
+_GREEDY = Sampling(samples=1, greedy=True)
+_LEAST_STEPS = 4
+_MOST_STEPS = 100
+"""Forecasts of longer series are scored on their last hundred steps."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found: nats per target; mean absolute error in original units."""
+
+    loss: float
+    mae: float | None
+    seconds: float
+    price: Price
+
+
+class Validator:
+    """The validation part of a run, ready to be scored again and again.
+
+    Greedy forecasts of the second half of up to ``n_series`` series from their first half: the
+    same series, windows and greedy choices every time.
+    """
+
+    def __init__(
+        self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, decimals: int,
+        seq_len: int, batch_size: int, n_series: int, lora: Lora, head: Head,
+    ) -> None:  # fmt: skip
+        chosen = part.select([s.id for s in part][:n_series])
+        self.base = base
+        self.objective = objective
+        self.scale = scale
+        self.decimals = decimals
+        self.lora = lora
+        self.head = head
+        codec = Codec(decimals, len(part.variables))
+        windows = Windows(
+            chosen, scale, codec, base.alphabet, seq_len=seq_len,
+            batch_size=min(batch_size, len(chosen)), seed=0,
+        )  # fmt: skip
+        self.batches: list[Batch] = [
+            windows.batch(i) for i in range(-(-len(chosen) // windows.batch_size))
+        ]
+        tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
+        tails = [s for s in tails if len(s) >= _LEAST_STEPS]
+        horizon = min((len(s) // 2 for s in tails), default=0)
+        self.horizon = horizon
+        self.histories: list[Series] = [s.steps(0, len(s) - horizon) for s in tails]
+        self.truth = np.array([s.values[len(s) - horizon :] for s in tails])
+        if self.truth.size and not np.isfinite(self.truth).any():
+            self.histories = []
+
+    def loss_price(self) -> Price:
+        """Exact: the forward passes of the loss."""
+        shapes = [b.inputs.shape for b in self.batches]
+        return sum(
+            (prices.validation_batch(self.base.shape, b, s, lora=self.lora, head=self.head)
+             for b, s in shapes),
+            NOTHING,
+        )  # fmt: skip
+
+    def most(self) -> Price:
+        """The most that one validation can cost."""
+        if not self.histories:
+            return self.loss_price()
+        return self.loss_price() + self._forecaster().most(self.histories, self.horizon, _GREEDY)
+
+    def run(self) -> Validation:
+        """Score the model as it is now."""
+        begin = time.perf_counter()
+        module = self.base.module
+        training = [m for m in module.modules() if m.training]
+        module.eval()
+        total, n_targets = 0.0, 0
+        with torch.no_grad():
+            for batch in self.batches:
+                total += float(self.objective.loss_sum(batch))
+                n_targets += batch.n_targets
+        mae, price = None, self.loss_price()
+        if self.histories:
+            forecaster = self._forecaster()
+            forecasts = forecaster.predict(self.histories, self.horizon, _GREEDY)
+            errors = np.abs(np.stack([f.median for f in forecasts]) - self.truth)
+            mae = float(np.nanmean(errors))
+            price += forecaster.usage.price
+        for part in training:
+            part.training = True
+        return Validation(total / n_targets, mae, time.perf_counter() - begin, price)
+
+    def _forecaster(self) -> Forecaster:
+        # a whole head that is trained moves on, so its rows are taken anew
+        head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
+        return Forecaster(self.base, head, decimals=self.decimals, scale=self.scale)
