@@ -21,8 +21,10 @@ COMMANDS = {
     "analyze": "Describe a data set: quality, statistics, periods, phase lag, clusters.",
     "tokenize": "Show series as text and tokens of a model, and what the text loses.",
     "flops": "Say what a step costs, what a budget buys, and what was spent.",
+    "baseline": "Score the untrained model and all rivals on one part of a data set.",
     "train": "Fine-tune a base model with LoRA on trajectories.",
     "forecast": "Forecast the future of a file's trajectories.",
+    "evaluate": "Score an adapter beside every rival on one part of a data set.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the
