@@ -236,12 +236,13 @@ class Forecaster:
         )
         scale = self._scale_for(used)
         numbers = scale.apply(used.values)
-        longest = max(len(s) for s in codec.encode_steps(numbers))
-        room = self.base.max_positions - 1
-        most = max(1, int(room * (1 - _LEAST_CONTEXT)) // longest)
-        everything = (len(numbers) + horizon) * longest
-        piece = horizon if everything <= room else min(horizon, most)
-        window = max(1, room // longest - piece)
+        # a future step is taken to be as long as the average past one; rotary positions a little
+        # beyond the model's range do no harm
+        per_step = len(codec.encode(numbers)) / len(numbers)
+        readable = int((self.base.max_positions - 1) / per_step)
+        fits = len(numbers) + horizon <= readable
+        piece = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
+        window = max(1, readable - piece)
         return _Plan(codec, scale, numbers[-window:], window, piece)
 
     def _scale_for(self, history: Series) -> Scale:
