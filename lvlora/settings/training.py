@@ -58,8 +58,8 @@ class LoraSettings(Settings):
     )
 
 
-class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
-    """`lvlora train`: one run."""
+class LearningSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
+    """What one training is made of; `train` does one, `sweep` many."""
 
     supports_dry_run: ClassVar[bool] = True
 
@@ -99,14 +99,6 @@ class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
     )
     seed: Seed = option(0, "Seed of initial weights, batches and dropout.", "Training")
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
-    out: Path | None = option(
-        None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output"
-    )
-    resume: str | None = option(
-        None, "Go on with a stopped run (a name or folder; alone: the newest), with its own "
-        "settings.", "Training", bare="latest", metavar="RUN",
-    )  # fmt: skip
-    overwrite: bool = option(False, "Replace a run that is there.", "Output", flag="--overwrite")
 
     @model_validator(mode="after")
     def _head_and_loss(self) -> Self:
@@ -125,21 +117,57 @@ class TrainSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
 
-class SweepSettings(TrainSettings):
-    """`lvlora sweep`: an Optuna study under one FLOP budget; train's settings are its base."""
+class TrainSettings(LearningSettings):
+    """`lvlora train`: one run."""
 
+    out: Path | None = option(
+        None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output"
+    )
+    resume: str | None = option(
+        None, "Go on with a stopped run (a name or folder; alone: the newest), with its own "
+        "settings.", "Training", bare="latest", metavar="RUN",
+    )  # fmt: skip
+    overwrite: bool = option(False, "Replace a run that is there.", "Output", flag="--overwrite")
+
+
+class SweepSettings(LearningSettings):
+    """`lvlora sweep`: an Optuna study under one FLOP budget; its other settings are each trial's.
+
+    A trial's own ``max_flops`` is what the plan gives it; here it is the limit of the whole sweep.
+    """
+
+    max_flops: Flops | None = option(
+        None, "FLOPs that the whole sweep may spend; the steps of each trial follow from it.",
+        "Budget",
+    )  # fmt: skip
+    max_steps: int | None = option(
+        None, "Optimiser steps of each trial. Default: what the limit buys, else 200.",
+        "Training", ge=1,
+    )  # fmt: skip
     preset: Literal["quick", "coursework"] = option(
         "quick",
-        "Search space: quick (learning rate and rank), or the seed's own grid (coursework).",
+        "What is searched: quick (learning rate by rank), or coursework (the same, then the "
+        "context, then a longer final run).",
         "Training",
     )
     space: Path | None = option(
-        None, "TOML file with an own search space; see docs/sweep.md.", "Training"
+        None, "TOML file with a search space of your own; see docs/sweep.md.", "Training"
     )
-    sampler: Literal["grid", "random", "tpe"] = option("grid", "Search method.", "Training")
-    trials: int = option(9, "Trials at most.", "Training", ge=1)
+    sampler: Literal["auto", "grid", "random", "tpe"] = option(
+        "auto", "Search method; auto: grid where all is listed, else tpe.", "Training"
+    )
+    trials: int | None = option(
+        None, "Trials of the search. Default: the whole grid; 12 of random and tpe.",
+        "Training", ge=1, le=10_000,
+    )  # fmt: skip
+    pruner: Literal["none", "halving", "hyperband"] = option(
+        "none", "End bad trials early, by what they reached for the FLOPs they spent.", "Training"
+    )
     study: str = option("sweep", "Name of the study; the same name goes on.", "Output")
     storage: str | None = option(
         None, "Optuna storage URL. Default: a journal file in the study's folder.", "Output"
     )
     workers: int = option(1, "Processes on this machine.", "Training", ge=1, le=256)
+    status: bool = option(
+        False, "Show the study as it is and stop.", "Output", flag="--status"
+    )

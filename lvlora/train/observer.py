@@ -77,6 +77,10 @@ class ValidationRecord:
     best: bool
 
 
+class EndRun(Exception):
+    """Raised by an observer's ``validated``: end the run here, whole, as patience would."""
+
+
 class Observer(Protocol):
     """Whoever watches a run. The loop calls ``finished`` however the run ends."""
 

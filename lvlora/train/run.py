@@ -13,7 +13,7 @@ from lvlora.errors import LvloraError, RunStopped
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, Reservation
 from lvlora.train import checkpoint, loop
-from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.setup import Prepared, settings_hash
 from lvlora.train.stopping import StopRequest
@@ -241,7 +241,10 @@ class Run:
             p.save_adapter(self.folder.adapter, self._facts(progress.step))
         else:
             progress.stale += 1
-        self._record_validation(found, best)
+        try:
+            self._record_validation(found, best)
+        except EndRun:
+            return True
         return 0 < p.settings.patience <= progress.stale
 
     def _record_validation(self, found: Validation, best: bool) -> None:

@@ -35,6 +35,9 @@ class StopRequest:
     ) -> None:  # fmt: skip
         for number, handler in self._before.items():
             signal.signal(number, handler)
+            outer = getattr(handler, "__self__", None)
+            if self.requested and isinstance(outer, StopRequest):
+                outer.requested = True  # whatever runs around this must stop, too
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
