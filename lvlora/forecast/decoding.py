@@ -223,54 +223,56 @@ class Decoder:
 
         everyone = np.arange(n)
         chosen = dict(zip(everyone.tolist(), pick(everyone, logits).tolist(), strict=True))
-        while chosen:
-            chunks: dict[int, list[int]] = {}
-            guessed: dict[int, int] = {}
-            for i, symbol in chosen.items():
-                chunk = [symbol]
-                going = emit(i, symbol)
-                while going and auto.forced[state[i]] >= 0:
-                    chunk.append(int(auto.forced[state[i]]))
-                    going = emit(i, chunk[-1])
-                if not going:
-                    continue
-                if auto.guess[state[i]] >= 0:
-                    guessed[i] = int(auto.guess[state[i]])
-                    chunk.append(guessed[i])
-                chunks[i] = chunk
-            if not chunks:
-                break
-            all_logits = self._step(cache, chunks, n, trace)
-            chosen = {}
-            counts = np.zeros(n, dtype=np.int64)
-            active = np.array(list(chunks), dtype=np.int64)
-            widths = np.array([len(chunks[int(i)]) for i in active])
-            ahead = np.array([int(i) in guessed for i in active])
-            # what follows the last certain symbol; where a guess was fed, it may be confirmed
-            symbols = pick(active, all_logits[active, widths - 1 - ahead])
-            confirmed: list[int] = []
-            for i, width, fed_ahead, symbol in zip(active, widths, ahead, symbols, strict=True):
-                row = int(i)
-                counts[row] = width
-                if not fed_ahead:
-                    chosen[row] = int(symbol)
-                elif int(symbol) == guessed[row]:
-                    if emit(row, int(symbol)):
-                        confirmed.append(row)
-                else:
-                    counts[row] = width - 1
-                    chosen[row] = int(symbol)
-                    trace.taken_back += 1
-            if confirmed:
-                rows_now = np.array(confirmed)
-                last = np.array([len(chunks[i]) - 1 for i in confirmed])
-                for i, symbol in zip(
-                    confirmed, pick(rows_now, all_logits[rows_now, last]), strict=True
-                ):
-                    chosen[i] = int(symbol)
-            cache.keep(torch.from_numpy(counts))
-        read = dict(zip(used, trace.histories[-len(used) :], strict=True))
-        trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, out, strict=True)]
+        try:
+            while chosen:
+                chunks: dict[int, list[int]] = {}
+                guessed: dict[int, int] = {}
+                for i, symbol in chosen.items():
+                    chunk = [symbol]
+                    going = emit(i, symbol)
+                    while going and auto.forced[state[i]] >= 0:
+                        chunk.append(int(auto.forced[state[i]]))
+                        going = emit(i, chunk[-1])
+                    if not going:
+                        continue
+                    if auto.guess[state[i]] >= 0:
+                        guessed[i] = int(auto.guess[state[i]])
+                        chunk.append(guessed[i])
+                    chunks[i] = chunk
+                if not chunks:
+                    break
+                all_logits = self._step(cache, chunks, n, trace)
+                chosen = {}
+                counts = np.zeros(n, dtype=np.int64)
+                active = np.array(list(chunks), dtype=np.int64)
+                widths = np.array([len(chunks[int(i)]) for i in active])
+                ahead = np.array([int(i) in guessed for i in active])
+                # what follows the last certain symbol; where a guess was fed, it may be confirmed
+                symbols = pick(active, all_logits[active, widths - 1 - ahead])
+                confirmed: list[int] = []
+                for i, width, fed_ahead, symbol in zip(active, widths, ahead, symbols, strict=True):
+                    row = int(i)
+                    counts[row] = width
+                    if not fed_ahead:
+                        chosen[row] = int(symbol)
+                    elif int(symbol) == guessed[row]:
+                        if emit(row, int(symbol)):
+                            confirmed.append(row)
+                    else:
+                        counts[row] = width - 1
+                        chosen[row] = int(symbol)
+                        trace.taken_back += 1
+                if confirmed:
+                    rows_now = np.array(confirmed)
+                    last = np.array([len(chunks[i]) - 1 for i in confirmed])
+                    for i, symbol in zip(
+                        confirmed, pick(rows_now, all_logits[rows_now, last]), strict=True
+                    ):
+                        chosen[i] = int(symbol)
+                cache.keep(torch.from_numpy(counts))
+        finally:  # what an interrupted decoding wrote was spent, too
+            read = dict(zip(used, trace.histories[-len(used) :], strict=True))
+            trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, out, strict=True)]
         return ["".join(SYMBOLS[s] for s in o) for o in out]
 
     def _prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
@@ -295,12 +297,13 @@ class Decoder:
             tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(self.device)
             lengths_now = lengths[begin : begin + at_a_time].to(self.device)
             cache = RowCache(self.n_layers, width + 1, self.device)
+            # before the call: an interrupted one is paid for
+            trace.calls.append(Call(len(tokens), width, width, len(tokens)))
             hidden = self.backbone(
                 input_ids=tokens, past_key_values=cache, use_cache=True
             ).last_hidden_state
             rows = torch.arange(len(tokens), device=self.device)
             logits.append(self.head(hidden[rows, lengths_now - 1]))
-            trace.calls.append(Call(len(tokens), width, width, len(tokens)))
             cache.began(lengths_now)
             if whole is None:
                 whole = cache
@@ -325,11 +328,11 @@ class Decoder:
             places = torch.arange(cache.capacity, device=self.device)
             near = (places > positions[:, :, None] - self.window)[:, None]
             masks = {"full_attention": mask, "sliding_attention": mask & near}
+        trace.calls.append(Call(n, width, cache.capacity, n * width))
         hidden = self.backbone(
             input_ids=tokens, attention_mask=masks, position_ids=positions,
             past_key_values=cache, use_cache=True,
         ).last_hidden_state  # fmt: skip
-        trace.calls.append(Call(n, width, cache.capacity, n * width))
         return _as_numpy(self.head(hidden))
 
 

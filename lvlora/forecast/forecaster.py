@@ -8,60 +8,28 @@ The three verbs: `predict` (samples), `predict_quantiles`, `to_rows`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
-from lvlora.errors import DataError, ModelError
+from lvlora.errors import ModelError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
 from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace
+from lvlora.forecast.futures import Forecast as Forecast
+from lvlora.forecast.futures import continue_time
+from lvlora.forecast.futures import to_rows as to_rows
+from lvlora.forecast.reading import Reading, last_steps, read
 from lvlora.model import adapter_files
+from lvlora.model.adapter_search import IN_RUN
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.text.codec import Codec
-from lvlora.text.grammar import Grammar
-from lvlora.text.scaling import Scale, of_history
+from lvlora.text.scaling import Scale
 
 DEFAULT_DECIMALS = 2
-_FITTING = (0.3, 40.0)
-"""A stored scale serves a history whose largest number in the text is in this range."""
-_LEAST_CONTEXT = 0.5
-"""A long horizon is forecast in pieces that leave at least this share of the window to history."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The futures of one series.
-
-    Attributes:
-        series: its id.
-        time: (H,) continues the history's time.
-        samples: (S, H, V) in original units.
-        scale: that was used; context: steps of history that the model saw.
-    """
-
-    series: str
-    time: FloatArray
-    samples: FloatArray
-    scale: Scale
-    context: int
-
-    @property
-    def median(self) -> FloatArray:
-        """(H, V): the pointwise median of the samples; the point forecast."""
-        return np.asarray(np.median(self.samples, axis=0), dtype=np.float64)
-
-    @property
-    def mean(self) -> FloatArray:
-        """(H, V)."""
-        return np.asarray(self.samples.mean(axis=0), dtype=np.float64)
-
-    def quantile(self, level: float) -> FloatArray:
-        """(H, V): an empirical quantile with linear interpolation."""
-        return np.asarray(np.quantile(self.samples, level, axis=0), dtype=np.float64)
+_CACHE_BYTES = 2 * 2**30
 
 
 @dataclass
@@ -110,7 +78,10 @@ class Forecaster:
             trained = int(info.facts.get("decimals", DEFAULT_DECIMALS))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{info.folder}: lvlora.json cannot be used: {error}") from None
-        name = info.folder.parent.name if info.folder.name == "adapter" else info.folder.name
+        name = info.folder.resolve().name
+        if name.startswith(IN_RUN):  # of a run: its best or its last
+            run = info.folder.resolve().parent.name
+            name = run if name == IN_RUN else f"{run}/{name}"
         return cls(
             base,
             head,
@@ -140,36 +111,30 @@ class Forecaster:
 
         Returns:
             one `Forecast` a history, in order; samples (S, H, V).
+
+        Raises:
+            DataError: a history is empty, holds no value, or has steps too long for the model.
         """
-        plans = [self._plan(h, horizon, context) for h in histories]
-        names = [h.id for h in histories]
-        piece = min((p.piece for p in plans), default=horizon)
-        # every sample has a history of its own as soon as the first piece is appended to it
-        pasts = [[p.numbers] * sampling.n_futures for p in plans]
-        futures: list[list[FloatArray]] = [
-            [np.empty((0, p.codec.n_variables)) for _ in range(sampling.n_futures)] for p in plans
-        ]
-        trace = Trace()
-        for begin in range(0, horizon, piece):
-            steps = min(piece, horizon - begin)
-            drawn = self._draw(
-                plans, names, pasts, steps, sampling, begin, trace, progress
+        readings = self._readings(histories, horizon, context)
+        numbers: list[list[FloatArray]] = [[] for _ in histories]
+        for piece in sorted({r.piece for r in readings}):
+            # those that are read alike go together, so that no series changes how another is read
+            members = [i for i, r in enumerate(readings) if r.piece == piece]
+            found = self._roll(
+                [readings[i] for i in members], [histories[i].id for i in members], horizon,
+                sampling, progress,
             )  # fmt: skip
-            for i, samples in enumerate(drawn):
-                for s, numbers in enumerate(samples):
-                    futures[i][s] = np.concatenate([futures[i][s], numbers])
-                    pasts[i][s] = np.concatenate([pasts[i][s], numbers])[-plans[i].window :]
-        self.usage.trace.add(trace)
-        self.usage.price += pricing.price_of(self, trace)
+            for i, samples in zip(members, found, strict=True):
+                numbers[i] = samples
         return [
             Forecast(
                 series=h.id,
                 time=continue_time(h.time, horizon),
-                samples=p.scale.invert(np.stack(f)),
-                scale=p.scale,
-                context=len(p.numbers),
+                samples=r.scale.invert(np.stack(n)),
+                scale=r.scale,
+                context=len(r.numbers),
             )
-            for h, p, f in zip(histories, plans, futures, strict=True)
+            for h, r, n in zip(histories, readings, numbers, strict=True)
         ]
 
     def predict_quantiles(
@@ -186,35 +151,44 @@ class Forecaster:
         *, context: int | None = None,
     ) -> Price:  # fmt: skip
         """The most that `predict` with these arguments can cost."""
-        plans = [self._plan(h, horizon, context) for h in histories]
-        if not plans:
-            return NOTHING
-        texts = [p.codec.encode(p.numbers) for p in plans]
-        digits = max(
-            Grammar.for_history(p.codec, t).max_integer_digits
-            for p, t in zip(plans, texts, strict=True)
-        )
-        n_variables = plans[0].codec.n_variables
-        per_number = 1 + digits + 1 + self.decimals + 1
-        piece = min(p.piece for p in plans)
+        readings = self._readings(histories, horizon, context)
         price = NOTHING
-        for begin in range(0, horizon, piece):
-            # later pieces read one history a future
-            n_series = len(plans) * (1 if begin == 0 else sampling.n_futures)
-            price += pricing.most(
-                self, n_series=n_series, n_futures=sampling.n_futures if begin == 0 else 1,
-                history_tokens=max(map(len, texts)) if begin == 0 else self.base.max_positions,
-                horizon=min(piece, horizon - begin), tokens_per_number=per_number,
-                n_variables=n_variables,
-            )  # fmt: skip
+        for piece in {r.piece for r in readings}:
+            group = [r for r in readings if r.piece == piece]
+            longest = self._longest_number(group)
+            n_variables = group[0].codec.n_variables
+            for begin in range(0, horizon, piece):
+                steps = min(piece, horizon - begin)
+                first = begin == 0
+                history_tokens = max(
+                    len(r.codec.encode(r.numbers))
+                    if first
+                    else max(r.history_tokens, longest * n_variables)
+                    for r in group
+                )
+                tokens = steps * n_variables * longest
+                price += pricing.most(
+                    self,
+                    # later pieces read one history a future
+                    n_prompts=len(group) * (1 if first else sampling.n_futures),
+                    n_futures=sampling.n_futures if first else 1,
+                    history_tokens=history_tokens,
+                    # the point is guessed or forced and the separator forced: neither is a call
+                    n_calls=steps * n_variables * (longest - 1 - (self.decimals > 0)),
+                    n_tokens=tokens,
+                    max_rows=self._rows_at_a_time(history_tokens + tokens),
+                )
         return price
 
-    def context_note(self, histories: Sequence[Series], forecasts: Sequence[Forecast]) -> str:
-        """A sentence when histories were cut from the left, else empty."""
+    def context_note(
+        self, histories: Sequence[Series], forecasts: Sequence[Forecast],
+        context: int | None = None,
+    ) -> str:  # fmt: skip
+        """A sentence when histories were cut from the left further than asked, else empty."""
         cut = [
             (len(h), f.context)
             for h, f in zip(histories, forecasts, strict=True)
-            if f.context < len(h)
+            if f.context < min(len(h), context or len(h))
         ]
         if not cut:
             return ""
@@ -225,119 +199,83 @@ class Forecaster:
             f"{self.base.max_positions} tokens"
         )
 
-    def _plan(self, history: Series, horizon: int, context: int | None) -> _Plan:
-        if len(history) == 0:
-            raise DataError(f"series {history.id!r}: the history is empty")
-        codec = Codec(self.decimals, history.values.shape[1])
-        used = (
-            history
-            if context is None
-            else history.steps(max(0, len(history) - context), len(history))
-        )
-        scale = self._scale_for(used)
-        numbers = scale.apply(used.values)
-        # a future step is taken to be as long as the average past one; rotary positions a little
-        # beyond the model's range do no harm
-        per_step = len(codec.encode(numbers)) / len(numbers)
-        readable = int((self.base.max_positions - 1) / per_step)
-        fits = len(numbers) + horizon <= readable
-        piece = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
-        window = max(1, readable - piece)
-        return _Plan(codec, scale, numbers[-window:], window, piece)
+    def _readings(
+        self, histories: Sequence[Series], horizon: int, context: int | None
+    ) -> list[Reading]:
+        return [
+            read(
+                h, horizon, decimals=self.decimals, max_positions=self.base.max_positions,
+                stored=self.scale, context=context,
+            )
+            for h in histories
+        ]  # fmt: skip
 
-    def _scale_for(self, history: Series) -> Scale:
-        """The stored scale where it fits the history, else the history's own."""
-        stored = self.scale
-        if stored is None:
-            return of_history(history)
-        if len(stored.divisors) != history.values.shape[1]:
-            if len(set(stored.divisors)) > 1:
-                return of_history(history)
-            stored = Scale(stored.divisors[:1] * history.values.shape[1], stored.rule)
-        numbers = np.abs(stored.apply(history.values))
-        top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
-        return stored if _FITTING[0] <= top <= _FITTING[1] else of_history(history)
+    def _roll(
+        self, readings: Sequence[Reading], names: Sequence[str], horizon: int, sampling: Sampling,
+        progress: Callable[[int], None] | None,
+    ) -> list[list[FloatArray]]:  # fmt: skip
+        """Numbers (H, V) of every sample of histories that have the same ``piece``."""
+        piece = readings[0].piece
+        # every sample has a history of its own as soon as the first piece is appended to it
+        pasts = [[r.numbers] * sampling.n_futures for r in readings]
+        futures: list[list[FloatArray]] = [
+            [np.empty((0, r.codec.n_variables)) for _ in range(sampling.n_futures)]
+            for r in readings
+        ]
+        for begin in range(0, horizon, piece):
+            steps = min(piece, horizon - begin)
+            drawn = self._draw(
+                readings, names, pasts, steps, sampling, begin,
+                progress if begin + steps == horizon else None,
+            )  # fmt: skip
+            for i, (reading, samples) in enumerate(zip(readings, drawn, strict=True)):
+                for s, numbers in enumerate(samples):
+                    futures[i][s] = np.concatenate([futures[i][s], numbers])
+                    past = np.concatenate([pasts[i][s], numbers])
+                    pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens)
+        return futures
 
     def _draw(
-        self, plans: Sequence[_Plan], names: Sequence[str],
+        self, readings: Sequence[Reading], names: Sequence[str],
         pasts: Sequence[Sequence[FloatArray]], steps: int, sampling: Sampling, begin: int,
-        trace: Trace, progress: Callable[[int], None] | None,
+        progress: Callable[[int], None] | None,
     ) -> list[list[FloatArray]]:  # fmt: skip
         """Numbers (steps, V) of the next piece, for each history and sample."""
-        shared = begin == 0
+        first = begin == 0
         prompts: list[Prompt] = []
-        for i, (plan, past) in enumerate(zip(plans, pasts, strict=True)):
-            for s in range(1 if shared else sampling.n_futures):
-                text = plan.codec.encode(past[s])
-                key = names[i] if shared else f"{names[i]}\x1f{begin}\x1f{s}"
-                prompts.append(Prompt(key, text, Grammar.for_history(plan.codec, text)))
-        one = sampling if shared else Sampling(
-            1, sampling.greedy, sampling.temperature, sampling.top_p, sampling.seed
-        )  # fmt: skip
-        texts = self._decoder.decode(
-            prompts, steps, one, max_rows=self._rows_at_a_time(plans, steps), trace=trace,
-            progress=progress,
-        )  # fmt: skip
-        flat = [t for group in texts for t in group]
+        for reading, name, past in zip(readings, names, pasts, strict=True):
+            for s in range(1 if first else sampling.n_futures):
+                key = name if first else f"{name}\x1f{begin}\x1f{s}"
+                prompts.append(Prompt(key, reading.codec.encode(past[s]), reading.grammar))
+        longest = steps * self._longest_number(readings) * readings[0].codec.n_variables
+        trace = Trace()
+        try:
+            texts = self._decoder.decode(
+                prompts, steps, sampling if first else replace(sampling, samples=1),
+                max_rows=self._rows_at_a_time(max(len(p.text) for p in prompts) + longest),
+                trace=trace, progress=progress,
+            )  # fmt: skip
+        finally:  # what an interrupted decoding did was spent, too
+            self.usage.trace.add(trace)
+            self.usage.price += pricing.price_of(self, trace)
+        flat = [text for group in texts for text in group]
         per = sampling.n_futures
         return [
-            [plan.codec.decode(t) for t in flat[i * per : (i + 1) * per]]
-            for i, plan in enumerate(plans)
+            [reading.codec.decode(t) for t in flat[i * per : (i + 1) * per]]
+            for i, reading in enumerate(readings)
         ]
 
-    def _rows_at_a_time(self, plans: Sequence[_Plan], steps: int) -> int:
-        """Rows whose caches fit into about 2 GiB."""
+    def _longest_number(self, readings: Sequence[Reading]) -> int:
+        """Tokens of the longest number that the grammars allow, with its separator."""
+        digits = max(r.grammar.max_integer_digits for r in readings)
+        signed = any(r.grammar.signed for r in readings)
+        return signed + digits + (1 + self.decimals if self.decimals else 0) + 1
+
+    def _rows_at_a_time(self, tokens: int) -> int:
+        """Rows of so many tokens whose caches fit into about 2 GiB."""
         if self._max_rows is not None:
             return self._max_rows
         shape = self.base.shape
-        tokens = self.base.max_positions
-        if plans:
-            longest = max(len(p.codec.encode(p.numbers)) for p in plans)
-            step = max(longest // max(1, len(p.numbers)) for p in plans) + 4
-            tokens = min(tokens, longest + steps * step + 256)
-        item = 2 if self.base.placement.dtype.itemsize == 2 else 4
+        item = self.base.placement.dtype.itemsize
         row = 2 * shape.layers * shape.kv_heads * shape.head_dim * tokens * item
-        return int(max(1, min(1024, 2 * 2**30 // row)))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How one history is read: numbers (T, V) in text units, at most ``window`` steps of them;
-    futures are drawn ``piece`` steps at a time."""
-
-    codec: Codec
-    scale: Scale
-    numbers: FloatArray
-    window: int
-    piece: int
-
-
-def continue_time(time: FloatArray, horizon: int) -> FloatArray:
-    """(H,) the median interval of the history, repeated."""
-    interval = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
-    future: FloatArray = time[-1] + interval * np.arange(1, horizon + 1)
-    return future
-
-
-def to_rows(
-    forecasts: Sequence[Forecast], variables: Sequence[str], levels: Sequence[float],
-    time_name: str = "time",
-) -> list[dict[str, Any]]:  # fmt: skip
-    """A long table: one row a series, time and variable, with median, mean and quantiles."""
-    rows: list[dict[str, Any]] = []
-    for forecast in forecasts:
-        quantiles = {level: forecast.quantile(level) for level in levels}
-        median, mean = forecast.median, forecast.mean
-        for h, t in enumerate(forecast.time):
-            for v, variable in enumerate(variables):
-                rows.append(
-                    {
-                        "id": forecast.series,
-                        time_name: float(t),
-                        "variable": variable,
-                        "median": float(median[h, v]),
-                        "mean": float(mean[h, v]),
-                        **{f"{level:g}": float(q[h, v]) for level, q in quantiles.items()},
-                    }
-                )
-    return rows
+        return max(1, min(1024, _CACHE_BYTES // row))

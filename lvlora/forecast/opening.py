@@ -14,7 +14,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.model import adapter_files, devices
 from lvlora.model.adapter_files import AdapterInfo
 from lvlora.model.adapter_search import find_adapter
-from lvlora.model.catalogue import ModelSource, resolve
+from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
 from lvlora.settings.forecasting import AdapterSettings
 
@@ -71,11 +71,18 @@ def _base_of(info: AdapterInfo) -> ModelSource:
             f"{info.folder}: does not say which base model it belongs to", "Add --model."
         )
     try:
-        return resolve(named)
+        source = resolve(named, info.facts.get("revision"))
     except ModelError as error:
         raise ModelError(
             f"{info.folder}: its base model {named} is not there", error.hint or "Add --model."
         ) from None
+    # only a person may ask for a download, not a file
+    if source.kind == "hub" and cached_snapshot(source.location, source.revision) is None:
+        raise ModelError(
+            f"{info.folder}: its base model {named} is not in the local hub cache",
+            f"Add --model {named} to download it.",
+        )
+    return source
 
 
 def _fits(source: ModelSource, info: AdapterInfo) -> bool:

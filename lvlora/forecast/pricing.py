@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.forecast.decoding import Call, Trace
@@ -21,6 +21,9 @@ from lvlora.text.alphabet import SYMBOLS
 
 if TYPE_CHECKING:
     from lvlora.forecast.forecaster import Forecaster
+
+_WIDEST = 2
+"""Tokens of a row in one call: a chosen symbol, and one that is forced or guessed after it."""
 
 
 def executed_flops(shape: ModelShape, module: nn.Module, calls: Iterable[Call]) -> int:
@@ -81,28 +84,28 @@ def price_of(forecaster: Forecaster, trace: Trace) -> Price:
 
 
 def most(
-    forecaster: Forecaster, *, n_series: int, n_futures: int, history_tokens: int, horizon: int,
-    tokens_per_number: int, n_variables: int,
+    forecaster: Forecaster, *, n_prompts: int, n_futures: int, history_tokens: int, n_calls: int,
+    n_tokens: int, max_rows: int,
 ) -> Price:  # fmt: skip
-    """The most that a forecast can cost: every number as long as the grammar allows.
+    """The most that a decoding can cost: every number as long as the grammar allows.
 
     Args:
+        n_futures: of each prompt.
         history_tokens: of the longest history.
-        tokens_per_number: longest number with its separator.
+        n_calls, n_tokens: of each future.
+        max_rows: that are decoded together.
     """
-    if n_series == 0:
-        return NOTHING
     base = forecaster.base
-    tokens = horizon * n_variables * tokens_per_number
-    rows = n_series * n_futures
-    capacity = -(-(history_tokens + tokens + 2) // BLOCK) * BLOCK
-    calls = [Call(n_series, history_tokens + 1, history_tokens + 1, n_series)]
-    calls += [Call(rows, 2, capacity, 2 * rows)] * tokens
-    one = executed_flops(base.shape, base.module, calls[1:2])
+    rows = n_prompts * n_futures
+    # a history is read again where its futures go on in the next group of rows
+    n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
+    read = history_tokens + 1  # the start token
+    capacity = -(-(read + n_tokens + _WIDEST) // BLOCK) * BLOCK
+    reading = [Call(n_reads, read, read, n_reads)]
+    step = [Call(rows, _WIDEST, capacity, _WIDEST * rows)]
     return Price(
-        executed_flops(base.shape, base.module, calls[:1]) + tokens * one,
-        coursework_flops(
-            base.shape, base.module, [history_tokens + 1] * n_series,
-            [(history_tokens + 1, tokens)] * rows,
-        ),
-    )  # fmt: skip
+        executed_flops(base.shape, base.module, reading)
+        + n_calls * executed_flops(base.shape, base.module, step),
+        n_reads * coursework_flops(base.shape, base.module, [read], [])
+        + rows * coursework_flops(base.shape, base.module, [], [(read, n_tokens)]),
+    )
