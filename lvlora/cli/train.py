@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvlora.cli import numbers
-from lvlora.cli.configuration import Resolved, as_toml, resolve
+from lvlora.cli.configuration import resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
+from lvlora.cli.run_files import draw_run, run_payload, write_settings
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 
@@ -65,13 +65,13 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     if folder is None:
         slug = f"{prepared.source.name}-r{settings.rank}"
         folder = create(settings.runs, settings.out, slug, settings.overwrite)
-        _write_settings(folder, settings, context, prepared)
+        write_settings(folder, settings, context.sources, prepared)
     run = Run(prepared, folder, observer(output), resume=resuming)
     result = run.train()
     folder.make_latest()
-    written = _draw(folder, prepared, result)
+    written = draw_run(folder, prepared, result)
     output.report(
-        _payload(result, folder, written), lambda: _show(result, prepared, folder, context)
+        run_payload(result, folder, written), lambda: _show(result, prepared, folder, context)
     )
     output.hint(f"Next: lvlora forecast FILE --adapter {folder.path}")
 
@@ -118,23 +118,6 @@ def _stored_settings(
     )
 
 
-def _write_settings(
-    folder: RunFolder, settings: TrainSettings, context: CommandContext, prepared: Prepared
-) -> None:
-    from lvlora import durable
-    from lvlora.model.devices import set_threads
-
-    text = as_toml("train", Resolved(settings, context.sources))
-    durable.write_text(folder.config, text)
-    durable.write_text(folder.sources, json.dumps(context.sources, indent=1) + "\n")
-    split = {part: list(prepared.split.part(part)) for part in ("train", "validation", "test")}
-    durable.write_text(
-        folder.path / "split.json",
-        json.dumps({"sha256": prepared.split.sha256, "seed": prepared.split.seed, **split}) + "\n",
-    )
-    folder.write_environment(str(prepared.base.placement.device), set_threads(None))
-
-
 def _show_plan(prepared: Prepared, context: CommandContext) -> None:
     settings, most = prepared.settings, prepared.most()
     tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
@@ -166,41 +149,6 @@ def _show_plan(prepared: Prepared, context: CommandContext) -> None:
         context.output.line("Nothing was spent.")
 
     context.output.report(payload, human)
-
-
-def _draw(folder: RunFolder, prepared: Prepared, result: Result) -> list[Path]:
-    from lvlora.report.run_page import write_run_page
-    from lvlora.report.training_figure import draw_training
-
-    rows = folder.read_metrics()
-    figure = folder.figures / "training.png"
-    draw_training(figure, rows)
-    page = folder.path / "report.html"
-    write_run_page(
-        page,
-        run=folder.name,
-        settings=prepared.settings.model_dump(mode="json"),
-        data={
-            "source": prepared.dataset.source,
-            "series": len(prepared.dataset),
-            "variables": ", ".join(prepared.dataset.variables),
-            "sha256": prepared.dataset.sha256(),
-            "split": prepared.split.sha256,
-        },
-        result=_payload(result, folder, []),
-        metrics=rows,
-    )
-    return [figure, page]
-
-
-def _payload(result: Result, folder: RunFolder, written: list[Path]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        **asdict(result),
-        "folder": str(folder.path),
-        "files": [str(path) for path in written],
-    }
 
 
 def _show(result: Result, prepared: Prepared, folder: RunFolder, context: CommandContext) -> None:
