@@ -4,8 +4,9 @@
     python scripts/pretrain/pretrain.py --out work/pretrain --export   # also installs the weights
 
 Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
-was and ends the same. Float32 master weights, bfloat16 products where the processor has them.
-Muon (Jordan et al. 2024) for the matrices, AdamW for the embedding, norms and biases.
+was and ends the same. Float32 master weights, bfloat16 products where the processor has them,
+AdamW; Muon with the same rate was behind it after 120 steps (docs/results.md). What it costs is
+charged to a ledger in the same folder.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ import numpy as np
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lvlora.flops import coursework, executed
+from lvlora.flops.budget import Price
+from lvlora.flops.item import total
+from lvlora.flops.ledger import Ledger, Reservation
+from lvlora.flops.shape import ModelShape
 from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.model.devices import probe_bfloat16
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
@@ -69,7 +75,7 @@ def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
         num_hidden_layers=args.layers,
         num_attention_heads=args.heads,
         num_key_value_heads=args.kv_heads,
-        max_position_embeddings=4096,
+        max_position_embeddings=args.seq_len,
         rope_theta=args.rope_theta,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.START_ID,
@@ -79,33 +85,6 @@ def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
         attn_implementation="sdpa",
     )
     return Qwen2ForCausalLM(config)
-
-
-def optimizers_for(
-    model: Qwen2ForCausalLM, args: argparse.Namespace
-) -> list[torch.optim.Optimizer]:
-    """Muon for what is a matrix inside the layers, AdamW for the rest; rates follow one schedule."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    muon = torch.optim.Muon(
-        [{"params": matrices, "rate_factor": 1.0}], lr=args.learning_rate,
-        weight_decay=args.weight_decay, momentum=0.95, nesterov=True,
-        adjust_lr_fn="match_rms_adamw",
-    )  # fmt: skip
-    adam = torch.optim.AdamW(
-        [{"params": others, "rate_factor": 1.0}], lr=args.learning_rate,
-        betas=(0.9, 0.98), weight_decay=0.0,
-    )  # fmt: skip
-    if args.optimizer == "adamw":
-        return [
-            torch.optim.AdamW(
-                [{"params": list(model.parameters()), "rate_factor": 1.0}],
-                lr=args.learning_rate,
-                betas=(0.9, 0.98),
-                weight_decay=args.weight_decay,
-            )  # fmt: skip
-        ]
-    return [muon, adam]
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
@@ -125,6 +104,37 @@ def phases(args: argparse.Namespace) -> list[tuple[int, int, int, int]]:
     ]
 
 
+def price_of(shape: ModelShape, batch_size: int, seq_len: int, steps: int) -> Price:
+    """What these steps cost with every weight trained, in both conventions."""
+    return steps * Price(
+        total(executed.full_fine_tuning_step(shape, batch_size, seq_len)),
+        total(coursework.training_step(shape, batch_size, seq_len)),
+    )
+
+
+def remaining(shape: ModelShape, args: argparse.Namespace, first: int) -> Price:
+    """The price of the steps from ``first`` on."""
+    return sum(
+        (price_of(shape, b, s, max(0, stop - max(first, start)))
+         for start, stop, b, s in phases(args)),
+        Price(),
+    )  # fmt: skip
+
+
+def reserve(ledger: Ledger, shape: ModelShape, args: argparse.Namespace, first: int) -> Reservation:
+    """Charge the run: a killed one's reservation is taken over, what it spent stays spent."""
+    price = remaining(shape, args, first)
+    held = ledger.resume("pretrain")
+    if held is not None:
+        return ledger.extend(held, executed=price.executed, coursework=price.coursework)
+    unit = price_of(shape, args.batch_size * 2, args.seq_len, 1)
+    return ledger.reserve(
+        run="pretrain", phase="pretraining", command="scripts/pretrain/pretrain.py",
+        executed=price.executed, coursework=price.coursework, model="lvlora-bundled",
+        unit_executed=unit.executed, unit_coursework=unit.coursework,
+    )  # fmt: skip
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--out", type=Path, required=True)
@@ -138,7 +148,6 @@ def main() -> None:
     p.add_argument("--heads", type=int, default=4)
     p.add_argument("--kv-heads", type=int, default=2)
     p.add_argument("--rope-theta", type=float, default=10_000.0)
-    p.add_argument("--optimizer", choices=["muon", "adamw"], default="adamw")
     p.add_argument("--learning-rate", type=float, default=3e-3)
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--warmup", type=int, default=100)
@@ -152,7 +161,9 @@ def main() -> None:
     args = p.parse_args()
 
     model = build(args)
-    optimizers = optimizers_for(model, args)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=args.weight_decay
+    )
     parameters = dict(model.named_parameters())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
@@ -164,14 +175,12 @@ def main() -> None:
     if state is not None:
         if state.facts != facts:
             raise SystemExit(f"{args.out} holds a run with other settings: {state.facts}")
-        checkpoint.restore(state, parameters, optimizers)
+        checkpoint.restore(state, parameters, [optimizer])
         first = state.step
     amp = device == "cuda" or probe_bfloat16()
     n = sum(q.numel() for q in model.parameters())
-    print(
-        f"{n:,} parameters, {device}, {'bfloat16' if amp else 'float32'} products, from step {first}",
-        flush=True,
-    )
+    products = "bfloat16" if amp else "float32"
+    print(f"{n:,} parameters, {device}, {products} products, from step {first}", flush=True)
 
     def loss_sum(batch: Batch) -> torch.Tensor:
         # the head is a view of the trained embedding here, so it is made anew for each batch
@@ -186,25 +195,47 @@ def main() -> None:
         )  # fmt: skip
 
     begin, losses = time.time(), []
+    shape = ModelShape.from_config(model.config.to_dict(), name="lvlora-bundled")
+    ledger = Ledger.for_runs(args.out)
+    held = reserve(ledger, shape, args, first)
+    spent, tokens = held.spent, held.tokens_useful
     for start, stop, batch_size, seq_len in phases(args):
         if first >= stop:
             continue
         source = SimulatedBatches(args.seed + seq_len, batch_size, seq_len)
         done = loop.steps(
-            list(parameters.values()), optimizers, loss_sum, source,
+            list(parameters.values()), [optimizer], loss_sum, source,
             lambda s: learning_rate(s, args), first=max(first, start), last=stop, clip_norm=1.0,
         )  # fmt: skip
         for record in done:
             losses.append(record.loss)
             step = record.step + 1
+            spent += price_of(shape, batch_size, seq_len, 1)
+            tokens += record.n_targets
             if step % 20 == 0:
                 rate = record.n_tokens / record.seconds
-                print(f"step {step} loss {np.mean(losses[-20:]):.4f} rate {record.learning_rate:.2e} "
-                      f"grad {record.grad_norm:.2f} {rate:.0f} tokens/s {time.time() - begin:.0f} s", flush=True)  # fmt: skip
+                print(
+                    f"step {step} loss {np.mean(losses[-20:]):.4f} rate {record.learning_rate:.2e} "
+                    f"grad {record.grad_norm:.2f} {rate:.0f} tokens/s {time.time() - begin:.0f} s",
+                    flush=True,
+                )
             if step % args.save_every == 0 or step == args.steps:
-                checkpoint.save(args.out, step, parameters, optimizers, facts)
+                checkpoint.save(args.out, step, parameters, [optimizer], facts)
+            if step % 20 == 0:
+                charge = {
+                    "executed": spent.executed, "coursework": spent.coursework,
+                    "seconds": held.seconds + time.time() - begin, "tokens_useful": tokens,
+                    "tokens_padded": 0,
+                }  # fmt: skip
+                ledger.update(held, **charge)
             if step == args.stop_at:
+                ledger.settle(held, **charge)
                 return
+    ledger.settle(
+        held, executed=spent.executed, coursework=spent.coursework,
+        seconds=held.seconds + time.time() - begin, tokens_useful=tokens, tokens_padded=0,
+    )  # fmt: skip
+    print(f"{spent.executed:,} FLOPs executed, {spent.coursework:,} coursework", flush=True)
     if args.export:
         export(model, args.export)
 
