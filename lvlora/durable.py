@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,15 +39,60 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        hint = (
-            "Free some space and run again; what was saved before is intact."
-            if error.errno == errno.ENOSPC
-            else "Is the folder there, and may you write to it?"
-        )
-        raise LvloraError(f"{path}: cannot be written: {error.strerror or error}", hint) from error
+        raise _not_written(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` to fill; on success it takes the path's place, whole.
+
+    What was there before goes only when the new one is in its place.
+
+    Raises:
+        LvloraError: the disk is full or the folder can't be written; ``path`` is as it was.
+    """
+    temporary = old = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)  # mkdtemp's 0700 would hide it from a shared folder
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                file.chmod(0o666 & ~umask)  # so would safetensors' 0600
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        sync_folder(temporary)
+        if path.exists():
+            old = temporary.with_suffix(".old")
+            path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if old is not None:
+                old.rename(path)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    finally:
+        for leftover in (temporary, old):
+            if leftover is not None:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _not_written(path: Path, error: OSError) -> LvloraError:
+    hint = (
+        "Free some space and run again; what was saved before is intact."
+        if error.errno == errno.ENOSPC
+        else "Is the folder there, and may you write to it?"
+    )
+    return LvloraError(f"{path}: cannot be written: {error.strerror or error}", hint)
 
 
 def sync_folder(folder: Path) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "Fine-tune a base model with LoRA on trajectories.",
     "forecast": "Forecast the future of a file's trajectories.",
     "evaluate": "Score an adapter beside every rival on one part of a data set.",
+    "export": "Merge an adapter into its base model, or rewrite it for peft.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the

