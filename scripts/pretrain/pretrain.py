@@ -221,14 +221,14 @@ def main() -> None:
                 )
             if step % args.save_every == 0 or step == args.steps:
                 checkpoint.save(args.out, step, parameters, [optimizer], facts)
-            if step % 20 == 0:
+            if step % 20 == 0 or step == args.stop_at:
                 charge = {
                     "executed": spent.executed, "coursework": spent.coursework,
                     "seconds": held.seconds + time.time() - begin, "tokens_useful": tokens,
                     "tokens_padded": 0,
                 }  # fmt: skip
                 ledger.update(held, **charge)
-            if step == args.stop_at:
+            if step == args.stop_at and step < args.steps:
                 ledger.settle(held, **charge)
                 return
     ledger.settle(
