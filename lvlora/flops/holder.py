@@ -29,11 +29,16 @@ def process_of(holder: str) -> int:
     return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
 
 
+def is_on_this_machine(holder: str) -> bool:
+    """Whether the process of that name runs, or ran, on this machine."""
+    return holder.partition(":")[0] == socket.gethostname()
+
+
 def is_another_living_process(holder: str) -> bool:
     """Whether the process of that name runs on this machine and is not this one."""
     parts = holder.split(":")
     pid = process_of(holder)
-    if not pid or parts[0] != socket.gethostname() or pid == process_id():
+    if not pid or not is_on_this_machine(holder) or pid == process_id():
         return False
     try:
         os.kill(pid, 0)

@@ -1,6 +1,6 @@
 """What a sweep may try: the values of each setting, and what a choice among them means.
 
-Knows: lists and ranges, grids, Optuna's distributions, train's settings. Does not know: files,
+Knows: lists and ranges, grids, train's settings, how Optuna's trials choose. Does not know: files,
 studies, budgets.
 """
 
@@ -18,7 +18,7 @@ from lvlora.errors import SettingsError
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna import Trial
 
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
@@ -49,11 +49,11 @@ class Choice:
 
     values: tuple[Scalar, ...]
 
-    def distribution(self) -> BaseDistribution:
-        """As Optuna's."""
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(self.values)
+    def suggest(self, trial: Trial, name: str) -> Scalar:
+        """What Optuna's trial takes."""
+        chosen = trial.suggest_categorical(name, self.values)
+        assert chosen is not None  # no value of ours is None
+        return chosen
 
     def listed(self) -> tuple[Scalar, ...] | None:
         """Every value."""
@@ -62,7 +62,7 @@ class Choice:
     def ends(self) -> tuple[Scalar, ...]:
         """The values among which the dearest and the cheapest are."""
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in self.values):
-            return tuple(sorted({min(self.values), max(self.values)}))  # type: ignore[type-var]
+            return tuple(sorted({min(self.values), max(self.values)}))
         return self.values
 
     def text(self) -> str:
@@ -80,14 +80,12 @@ class Range:
     step: float | None = None
     whole: bool = False
 
-    def distribution(self) -> BaseDistribution:
-        """As Optuna's."""
-        from optuna.distributions import FloatDistribution, IntDistribution
-
+    def suggest(self, trial: Trial, name: str) -> Scalar:
+        """What Optuna's trial takes."""
         if self.whole:
             step = 1 if self.step is None else int(self.step)
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
 
     def listed(self) -> tuple[Scalar, ...] | None:
         """Every value where there is a step, else None."""

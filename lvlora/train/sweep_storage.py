@@ -1,0 +1,204 @@
+"""Where a study is kept: a journal file in its folder, or any Optuna storage by its URL.
+
+Knows: files, locks, databases, and whether a study is the one that is asked for. Does not know:
+what its trials are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.settings import SweepSettings
+from lvlora.train.sweep_plan import Allotment, Plan, Stage
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
+
+JOURNAL = "study.journal"
+_NAME = re.compile(r"[\w][\w.+@-]{0,99}")
+_RESERVED = ("latest", "ledger.sqlite")
+
+_NOT_COMPARED = {
+    "data", "runs", "study", "storage", "status", "workers", "threads", "budget", "max_flops",
+    "save_every", "preset", "space",
+}  # fmt: skip
+"""Settings that may change between two calls: the data, the space and the plan are compared
+themselves."""
+
+
+def folder_of(settings: SweepSettings) -> Path:
+    """The study's folder.
+
+    Raises:
+        SettingsError: the name cannot be a folder's, or belongs to a run.
+    """
+    name = settings.study
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise SettingsError(
+            f"--study {name}: is no name for a study",
+            "Letters, digits, - and _ will do; it becomes a folder beside the runs.",
+        )
+    folder = settings.runs / name
+    if (folder / "metrics.jsonl").exists():
+        raise SettingsError(
+            f"--study {name}: {folder} is a run of lvlora train", "Choose another --study."
+        )
+    return folder
+
+
+def find(settings: SweepSettings) -> Study | None:
+    """The study, if there is one; nothing is made."""
+    import optuna
+
+    folder = folder_of(settings)
+    if settings.storage is None and not (folder / JOURNAL).is_file():
+        return None
+    with storage_errors(settings):
+        storage = _open(settings, folder)
+        try:
+            return optuna.load_study(study_name=settings.study, storage=storage)
+        except KeyError:
+            return None
+
+
+def make(
+    settings: SweepSettings, plan: Plan, facts: Mapping[str, Any], pruner: BasePruner
+) -> Study:
+    """A new study with its plan in it; of two processes that make it at once, both get the same."""
+    import optuna
+
+    folder = folder_of(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(settings):
+        study = optuna.create_study(
+            study_name=settings.study, storage=_open(settings, folder), pruner=pruner,
+            direction="minimize", load_if_exists=True,
+        )  # fmt: skip
+        if "lvlora" not in study.user_attrs:
+            allotted = [a.to_dict() for a in plan.allotments]
+            study.set_user_attr("lvlora", {**facts, "allotments": allotted})
+    return study
+
+
+def facts_of(settings: SweepSettings, stages: tuple[Stage, ...], data: str) -> dict[str, Any]:
+    """What must be the same for a study to go on."""
+    compared = settings.model_dump(mode="json", exclude=_NOT_COMPARED)
+    spaces = {stage.name: [stage.n_trials, stage.space.to_dict()] for stage in stages}
+    facts: dict[str, Any] = {
+        "settings": compared, "data_sha256": data, "spaces": spaces,
+        "max_flops": None if settings.max_flops is None else str(settings.max_flops),
+    }  # fmt: skip
+    found: dict[str, Any] = json.loads(json.dumps(facts))
+    return found
+
+
+def plan_in(study: Study, stages: tuple[Stage, ...]) -> Plan:
+    """The plan that the study was made with."""
+    allotted = study.user_attrs["lvlora"]["allotments"]
+    return Plan(stages, tuple(Allotment.from_dict(a) for a in allotted))
+
+
+def limit_in(study: Study) -> int | None:
+    """The limit that the study was made with."""
+    limit = study.user_attrs["lvlora"]["max_flops"]
+    return None if limit is None else int(limit)
+
+
+def check_same(study: Study, facts: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study of something else.
+
+    Raises:
+        SettingsError: naming what is not as it was.
+    """
+    was = study.user_attrs.get("lvlora")
+    if was is None:
+        raise SettingsError(
+            f"--study {study.study_name}: was not made by lvlora sweep", "Choose another --study."
+        )
+    changed = [
+        f"--{name.replace('_', '-')} (was {was['settings'].get(name)}, not {value})"
+        for name, value in facts["settings"].items()
+        if was["settings"].get(name) != value
+    ]
+    if was["spaces"] != facts["spaces"]:
+        changed.append("what is searched")
+    if was["data_sha256"] != facts["data_sha256"]:
+        changed.append("the data")
+    if changed:
+        raise SettingsError(
+            f"study {study.study_name} is about something else: {', '.join(changed)}",
+            "Start another one with --study NAME, or go on with the same settings.",
+        )
+
+
+@contextlib.contextmanager
+def storage_errors(settings: SweepSettings) -> Iterator[None]:
+    """What Optuna and SQLAlchemy say of a storage, as a sentence without its password."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    place = "the journal" if settings.storage is None else f"--storage {_shown(settings.storage)}"
+    try:
+        yield
+    except (LvloraError, KeyError):
+        raise
+    except ImportError as error:
+        raise SettingsError(
+            f"{place}: its driver is not installed ({error})",
+            "For PostgreSQL: pip install psycopg[binary], and postgresql+psycopg://… as URL.",
+        ) from None
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise LvloraError(
+            f"{place}: cannot be used ({type(error.__cause__ or error).__name__})",
+            "Is the URL right and the server running? sqlite:///FILE needs neither.",
+        ) from None
+    except ValueError as error:
+        raise DataError(
+            f"study {settings.study}: {place} cannot be read ({error})",
+            "Is it Optuna's? Move it away, or choose another --study.",
+        ) from None
+
+
+def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
+    import optuna
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if settings.storage is not None:
+        return RDBStorage(settings.storage)
+    path = folder / JOURNAL
+    lock = JournalFileOpenLock(str(path))
+    if path.is_file():
+        lock.acquire()
+        try:
+            _mend(path)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that was never finished: what is appended to it could not be read."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as stream:
+            stream.truncate(content.rfind(b"\n") + 1)
+
+
+def _shown(url: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(no URL)"

@@ -1,0 +1,199 @@
+"""One trial of a sweep: a training run in a folder of its own, watched for its study.
+
+Knows: runs, prices, when a trial is pruned. Does not know: which trial is next, the whole limit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lvlora.errors import LvloraError, SettingsError
+from lvlora.flops.budget import Price
+from lvlora.series.dataset import Dataset
+from lvlora.settings import TrainSettings
+from lvlora.train import checkpoint
+from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.run import Run
+from lvlora.train.run_folder import RunFolder
+from lvlora.train.setup import Prepared, plan_steps, prepare
+from lvlora.train.sweep_plan import Allotment, Cost
+from lvlora.train.sweep_study import REACH
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+_SAVES = 10
+"""Checkpoints of a trial at least: what a killed one repeats is a tenth of it."""
+
+
+@dataclass(frozen=True)
+class TrialFolder(RunFolder):
+    """A run's folder inside a study's; the ledger knows it by both names."""
+
+    @property
+    def name(self) -> str:
+        """STUDY/trial-0003."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def trial_folder(study_folder: Path, slot: int) -> TrialFolder:
+    """Where the ``slot``-th trial is."""
+    return TrialFolder(study_folder / f"trial-{slot:04d}")
+
+
+def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
+    """What a step and a validation cost with these settings; loads the model.
+
+    Raises:
+        SettingsError: there would be no validation to compare trials by.
+    """
+    return _cost(prepare(_unlimited(settings, 1), dataset))
+
+
+def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Prepared:
+    """A run with as many steps as the plan gives it."""
+    prepared = prepare(_unlimited(settings, 1), dataset)
+    n_steps = allotment.steps_of(settings, _cost(prepared))
+    if n_steps < 1:
+        raise SettingsError("not one step of it fits into what the plan gives a trial")
+    chosen = _unlimited(settings, n_steps)
+    if settings.save_every:
+        every = min(settings.save_every, max(1, n_steps // _SAVES))
+        chosen = chosen.model_copy(update={"save_every": every})
+    n_steps, validate_at = plan_steps(chosen, prepared.per_step, prepared.per_validation)
+    return replace(prepared, settings=chosen, n_steps=n_steps, validate_at=validate_at)
+
+
+def open_run(
+    prepared: Prepared,
+    folder: TrialFolder,
+    observer: Observer,
+    describe: Callable[[RunFolder, TrainSettings, Prepared], None],
+) -> Run:
+    """The trial's run: going on from its last checkpoint if it has one, else from an empty folder.
+
+    Args:
+        describe: writes the settings into a new folder.
+    """
+    state, _ = checkpoint.latest(folder.state)
+    if state is not None and folder.config.is_file():
+        if state.facts.get("identity") == prepared.identity():
+            return Run(prepared, folder, observer, resume=True)
+    if folder.path.exists():
+        shutil.rmtree(folder.path)
+    folder.path.mkdir(parents=True)
+    describe(folder, prepared.settings, prepared)
+    return Run(prepared, folder, observer)
+
+
+class Watch:
+    """An observer that tells the study how a trial does, and ends it when the study says so.
+
+    Args:
+        inner: who draws.
+        trial: Optuna's; None: nothing is reported and nothing pruned.
+        most: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
+        parent: the process that started this one; when it is gone, the run stops, saved.
+    """
+
+    def __init__(
+        self, inner: Observer, trial: Trial | None, most: int, parent: int | None = None
+    ) -> None:
+        self.inner = inner
+        self.trial = trial
+        self.most = most
+        self.parent = parent
+        self.pruned = False
+        self._spent = 0
+        self._steps = 0
+        self._reported: set[int] = set()
+
+    def replay(self, rows: list[dict[str, object]], convention: str) -> None:
+        """Report what a run that goes on had already found."""
+        key = "flops" if convention == "executed" else "flops_coursework"
+        for row in rows:
+            found = row.get("validation")
+            price = found.get(key) if isinstance(found, dict) else row.get(key)
+            self._spent += price if isinstance(price, int) else 0
+            if isinstance(found, dict) and found["step"]:
+                self._report(found["mae"] if found["mae"] is not None else found["loss"])
+
+    def started(self, plan: RunPlan) -> None:
+        """Pass it on."""
+        self._steps = plan.steps
+        self.inner.started(plan)
+
+    def step(self, record: StepRecord) -> None:
+        """Pass it on; stop where nobody waits for the result."""
+        self._spent = record.total_flops
+        self.inner.step(record)
+        if self.parent is not None and os.getppid() != self.parent:
+            os.kill(os.getpid(), signal.SIGTERM)  # as if asked to stop: the run saves itself
+            self.parent = None
+
+    def validated(self, record: ValidationRecord) -> None:
+        """Pass it on; end a trial that is worse than its rivals were for the same FLOPs."""
+        self._spent += record.flops
+        self.inner.validated(record)
+        if 0 < record.step < self._steps:
+            self._report(record.loss if record.mae is None else record.mae)
+            if self.pruned:
+                raise EndRun
+
+    def note(self, message: str) -> None:
+        """Pass it on."""
+        self.inner.note(message)
+
+    def finished(self) -> None:
+        """Pass it on."""
+        self.inner.finished()
+
+    def _report(self, score: float) -> None:
+        reached = REACH * self._spent // self.most
+        if self.trial is None or not math.isfinite(score) or reached in self._reported:
+            return
+        self._reported.add(reached)
+        self.trial.report(score, reached)
+        self.pruned = self.trial.should_prune()
+
+
+def spent_by(run: Run) -> Price:
+    """What this process has spent on a run."""
+    return run.progress.spent - run.at_start.spent
+
+
+def _unlimited(settings: TrainSettings, n_steps: int) -> TrainSettings:
+    """The sweep keeps the limits; the project's budget is kept by the ledger all the same."""
+    return settings.model_copy(update={"max_steps": n_steps, "max_flops": None})
+
+
+def _cost(prepared: Prepared) -> Cost:
+    if prepared.validator is None:
+        raise SettingsError(
+            "a sweep compares trials by their validation error, and there is no validation",
+            "Leave out --no-validation; the data needs at least a few series.",
+        )
+    return Cost(prepared.per_step, prepared.per_validation)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """A trial was too large for this machine, which says nothing about the next."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a trial failed, in one line."""
+    if isinstance(error, LvloraError):
+        return error.message
+    return "there was not enough memory" if is_out_of_memory(error) else str(error)
