@@ -1,4 +1,4 @@
-"""The files that describe a run beside its adapter: settings and sources before, report after.
+"""The files that describe a run beside its adapter, written before its first step.
 
 Knows: what each file says. Does not know: who makes the run (train makes one, sweep many).
 """
@@ -22,44 +22,28 @@ if TYPE_CHECKING:
 def write_settings(
     folder: RunFolder, settings: TrainSettings, sources: Mapping[str, str], prepared: Prepared
 ) -> None:
-    """config.toml, sources.json, split.json and environment.json."""
+    """config.toml, sources.json, data.json, split.json and environment.json."""
     from lvlora import durable
     from lvlora.model.devices import set_threads
 
     durable.write_text(folder.config, as_toml("train", Resolved(settings, {})))
     durable.write_text(folder.sources, json.dumps(dict(sources), indent=1) + "\n")
+    data = {
+        "source": prepared.dataset.source,
+        "series": len(prepared.dataset),
+        "variables": list(prepared.dataset.variables),
+        "sha256": prepared.dataset.sha256(),
+        "split": prepared.split.sha256,
+    }
+    durable.write_text(folder.path / "data.json", json.dumps(data, indent=1) + "\n")
     split = {part: list(prepared.split.part(part)) for part in ("train", "validation", "test")}
     durable.write_text(
         folder.path / "split.json",
         json.dumps({"sha256": prepared.split.sha256, "seed": prepared.split.seed, **split}) + "\n",
     )
-    folder.write_environment(str(prepared.base.placement.device), set_threads(None))
-
-
-def draw_run(folder: RunFolder, prepared: Prepared, result: Result) -> list[Path]:
-    """The figure of the run's course, and its page."""
-    from lvlora.report.run_page import write_run_page
-    from lvlora.report.training_figure import draw_training
-
-    rows = folder.read_metrics()
-    figure = folder.figures / "training.png"
-    draw_training(figure, rows)
-    page = folder.path / "report.html"
-    write_run_page(
-        page,
-        run=folder.name,
-        settings=prepared.settings.model_dump(mode="json"),
-        data={
-            "source": prepared.dataset.source,
-            "series": len(prepared.dataset),
-            "variables": ", ".join(prepared.dataset.variables),
-            "sha256": prepared.dataset.sha256(),
-            "split": prepared.split.sha256,
-        },
-        result=run_payload(result, folder, []),
-        metrics=rows,
-    )
-    return [figure, page]
+    placement = prepared.base.placement
+    dtype = str(placement.dtype).removeprefix("torch.")
+    folder.write_environment(str(placement.device), set_threads(None), dtype)
 
 
 def run_payload(result: Result, folder: RunFolder, written: list[Path]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
-from lvlora.cli.run_files import draw_run, run_payload, write_settings
+from lvlora.cli.run_files import run_payload, write_settings
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 
@@ -32,7 +32,12 @@ EXAMPLES = examples(
     ),
 )
 
-_KEPT_ON_RESUME = {"resume", "runs", "threads", "budget"}
+_FREE_ON_RESUME = {
+    *("resume", "runs", "threads", "budget", "max_flops", "save_every"),
+    # by their content, which the checkpoint knows
+    *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
+}
+"""What may be said anew when a run goes on: it does not change its result."""
 
 
 @settings_command(app, TrainSettings, name="train", epilog=EXAMPLES)
@@ -43,55 +48,65 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     settings, figures and a report, and charges the ledger.
     """
     from lvlora.cli.progress import observer
+    from lvlora.errors import BudgetError
+    from lvlora.report.run_page import draw_run
     from lvlora.train.run import Run
-    from lvlora.train.run_folder import RunFolder, create
+    from lvlora.train.run_folder import RunFolder, check_out, create
     from lvlora.train.setup import prepare
 
     output = context.output
     folder: RunFolder | None = None
+    limit = settings.max_flops
     if settings.resume is not None:
-        path = _find_run(settings)
-        folder = RunFolder(path)
+        folder = RunFolder(_stopped_run(settings))
         settings = _stored_settings(folder, settings, context)
-    dataset = load_dataset(settings, output)
-    prepared = prepare(settings, dataset)
-    if prepared.source.note:
-        output.note(prepared.source.note)
+        limit = max(limit or 0, settings.max_flops or 0) or None
+    elif settings.out is not None:
+        check_out(settings.runs, settings.out, settings.overwrite)
+    prepared = prepare(settings, load_dataset(settings, output))
+    for note in (prepared.source.note, *prepared.notes):
+        if note:
+            output.note(note)
     output.detail(f"{prepared.base.name}: {prepared.base.placement.reason}")
     if context.dry_run:
         _show_plan(prepared, context)
         return
-    resuming = folder is not None
-    if folder is None:
+    if folder is not None:
+        result = Run(prepared, folder, observer(output), resume=True, limit=limit).train()
+    else:
         slug = f"{prepared.source.name}-r{settings.rank}"
         folder = create(settings.runs, settings.out, slug, settings.overwrite)
         write_settings(folder, settings, context.sources, prepared)
-    run = Run(prepared, folder, observer(output), resume=resuming)
-    result = run.train()
-    folder.make_latest()
-    written = draw_run(folder, prepared, result)
-    output.report(
-        run_payload(result, folder, written), lambda: _show(result, prepared, folder, context)
-    )
+        try:
+            result = Run(prepared, folder, observer(output)).train()
+        except BudgetError:
+            folder.remove_if_nothing_was_done()
+            raise
+    folder.make_latest(settings.runs)
+    written = draw_run(folder.path)
+    payload = run_payload(result, folder, written)
+    if result.stopped_by_limit:
+        output.note(
+            f"--max-flops is reached after step {result.steps} of {result.planned_steps}; "
+            f"lvlora train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
+        )
+    else:
+        folder.write_result(payload)
+    output.report(payload, lambda: _show(result, prepared, folder, context))
     output.hint(f"Next: lvlora forecast FILE --adapter {folder.path}")
 
 
-def _find_run(settings: TrainSettings) -> Path:
-    from lvlora.model.adapter_search import LATEST
+def _stopped_run(settings: TrainSettings) -> Path:
+    """The run that --resume means."""
+    from lvlora.train.run_folder import newest_unfinished
 
-    name = settings.resume or LATEST
-    path = Path(name)
-    if name == LATEST:
-        stopped = list(settings.runs.glob("*/config.toml"))
-        if not stopped:
-            raise SettingsError(f"--resume: there is no run in {settings.runs}")
-        path = max(stopped, key=lambda p: p.parent.name).parent
-    elif not (path / "config.toml").is_file():
-        path = settings.runs / name
-    if not (path / "config.toml").is_file():
+    if settings.resume != NEWEST:
+        return find_run(settings.resume, settings.runs, "--resume")
+    path = newest_unfinished(settings.runs)
+    if path is None:
         raise SettingsError(
-            f"--resume {name}: no such run in {settings.runs}",
-            "Give a run's name or folder; alone, --resume takes the newest.",
+            f"--resume: there is no stopped run in {settings.runs}",
+            "Name one: lvlora train --resume RUN.",
         )
     return path
 
@@ -103,23 +118,35 @@ def _stored_settings(
     stored = resolve(
         "train", TrainSettings, flags={}, environment={}, config=str(folder.config), commands={}
     ).settings
-    for name, source in context.sources.items():
+    said = {n for n, source in context.sources.items() if source != "default"}
+    for name in said - _FREE_ON_RESUME:
         asked, was = getattr(given, name), getattr(stored, name)
-        if source in ("flag", "environment") and name not in _KEPT_ON_RESUME and asked != was:
+        if asked != was:
             raise SettingsError(
                 f"--{name.replace('_', '-')}: a run goes on with its own settings "
                 f"({was}, not {asked})",
                 "Leave the option out, or start a new run.",
             )
-    if stored.data == Path("-"):
-        raise DataError(f"{folder.path}: its data came from standard input, which is gone")
-    return stored.model_copy(
-        update={"runs": given.runs, "threads": given.threads or stored.threads}
-    )
+    # the limit is no setting of a run that goes on: its steps were laid out for the first one
+    update = {name: getattr(given, name) for name in said & _FREE_ON_RESUME - {"max_flops"}}
+    if "runs" not in said:
+        # found from any working directory
+        beside = folder.path.resolve().parent
+        update["runs"] = beside if (beside / "ledger.sqlite").is_file() else stored.runs
+    if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
+        dtype = folder.read_environment().get("dtype")
+        update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"
+    if stored.data == Path("-") and "data" not in said:
+        raise DataError(
+            f"{folder.path}: its data came from standard input, which is gone",
+            "Pipe it in again: lvlora train - --resume RUN < FILE.",
+        )
+    return stored.model_copy(update=update)
 
 
 def _show_plan(prepared: Prepared, context: CommandContext) -> None:
-    settings, most = prepared.settings, prepared.most()
+    settings = prepared.settings
+    most = prepared.most(whole=prepared.validator is not None)
     tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
     trainable = sum(p.numel() for p in prepared.parameters.values())
     limit = settings.max_flops or settings.budget

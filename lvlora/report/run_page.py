@@ -1,16 +1,18 @@
-"""The page of a training run.
+"""The page of a training run, made from nothing but the run's folder.
 
-Knows: what a run recorded. Does not know: how it was made, HTML.
+Knows: how a run is told. Does not know: how it was made, HTML.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lvlora.report.page import Cell, Facts, PageContent, Picture, Points, Section, write_page
-from lvlora.report.training_figure import training_figure
+from lvlora.report.run_record import RunRecord, read_run
+from lvlora.report.training_figure import draw_training, training_figure
+
+PAGE = "report.html"
+FIGURE = Path("figures") / "training.png"
 
 LIMITS = (
     "The validation part chose the best adapter, so its error is a little too good; the test part "
@@ -21,47 +23,49 @@ LIMITS = (
 )
 
 
-def write_run_page(
-    path: Path,
-    *,
-    run: str,
-    settings: Mapping[str, Any],
-    data: Mapping[str, Any],
-    result: Mapping[str, Any],
-    metrics: Sequence[Mapping[str, Any]],
-) -> None:
-    """Write report.html of a training run.
+def draw_run(folder: Path) -> list[Path]:
+    """Write a run's figure and its page, report.html, from the run's other files.
 
-    Args:
-        settings: name to value.
-        data: source, series, variables, hashes.
-        result: the command's JSON payload.
-        metrics: the rows of metrics.jsonl.
+    Returns:
+        the files that were written.
+
+    Raises:
+        DataError: the folder is no run, or has no step to tell of.
+        LvloraError: a file cannot be written.
     """
-    before, after = result.get("zero_shot") or {}, result.get("validation") or {}
-    outcome: list[tuple[str, Cell]] = [("steps", result["steps"]), ("tokens", result["tokens"])]
+    record = read_run(folder)
+    draw_training(folder / FIGURE, record.metrics)
+    write_page(folder / PAGE, run_page(record))
+    return [folder / FIGURE, folder / PAGE]
+
+
+def run_page(record: RunRecord) -> PageContent:
+    """The content of the page."""
+    before, after = record.zero_shot or {}, record.validation or {}
+    outcome: list[tuple[str, Cell]] = [("steps", record.steps), ("tokens", record.tokens)]
     for key, name in (("loss", "validation loss"), ("mae", "validation MAE")):
         if before.get(key) is not None:
             outcome.append((f"{name} before training", before[key]))
         if after.get(key) is not None:
             outcome.append((f"{name} of the best adapter", after[key]))
-    flops = result["flops"]
+    if record.best_step is not None:
+        outcome.append(("best adapter at step", record.best_step))
+    flops = record.flops
     cost: list[tuple[str, Cell]] = [
         ("FLOPs, executed", flops["executed"]),
         ("FLOPs, coursework", flops["coursework"]),
-        ("seconds in steps", result["seconds"]),
-        ("trained parameters", result["trainable_parameters"]),
+        ("seconds in steps", record.seconds),
+        ("trained parameters", record.trainable_parameters),
     ]
-    course = Picture.of(training_figure(metrics), "Loss and validation error by step and FLOPs")
-    chosen: list[tuple[str, Cell]] = [
-        (name, None if value is None else str(value)) for name, value in settings.items()
-    ]
+    course = Picture.of(
+        training_figure(record.metrics), "Loss and validation error by step and FLOPs"
+    )
     sections = (
         Section("Outcome", (Facts(outcome),)),
         Section("Course", (course,)),
         Section("Cost", (Facts(cost),)),
-        Section("Data", (Facts(list(data.items())),)),
-        Section("Settings", (Facts(chosen),)),
+        Section("Data", (Facts(record.data),) if record.data else ()),
+        Section("Settings", (Facts(record.settings),)),
         Section("Limits", (Points(LIMITS),)),
     )
-    write_page(path, PageContent(title=f"Run {run}", sections=sections))
+    return PageContent(title=f"Run {record.name}", sections=sections)

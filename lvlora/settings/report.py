@@ -1,0 +1,18 @@
+"""Settings of `lvlora report`, which rebuilds and opens a run's page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lvlora.settings.base import Settings, option
+
+
+class ReportSettings(Settings):
+    """`lvlora report RUN`: a run's page again, from its folder."""
+
+    run: str | None = option(
+        None, "Folder or name of a run. Left out: the newest.", "Data", argument=True,
+        metavar="[RUN]", min_length=1,
+    )  # fmt: skip
+    open: bool = option(False, "Open the page in the browser.", "Output", flag="--open")
+    runs: Path = option(Path("runs"), "Folder of the runs.", "Output")

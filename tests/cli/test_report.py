@@ -1,0 +1,123 @@
+"""`lvlora report`: a run's page again, by folder, name or as the newest."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import webbrowser
+
+import pytest
+
+from lvlora.cli.root import load as load_command
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_folder):
+    """The folder of a real run's runs, and what `lvlora train` said of it."""
+    import json
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    place = tmp_path_factory.mktemp("trained")
+    done = subprocess.run(
+        [sys.executable, "-m", "lvlora", "train", "--model", tiny_folder("qwen2"),
+         "--max-steps", "4", "--validate-every", "2", "--validation-series", "1", "--batch-size",
+         "2", "--seq-len", "48", "--rank", "2", "--dtype", "float32", "--out", "runs/first",
+         "--json"],
+        cwd=place, capture_output=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return place, json.loads(done.stdout)
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+    """A copy of it to work in."""
+    shutil.copytree(trained[0] / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_page_is_the_one_that_training_made(run_lvlora, here):
+    page = here / "runs" / "first" / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    ran = run_lvlora(["report", "runs/first"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "runs/first/report.html" in ran.stdout
+    assert page.read_bytes() == before
+
+
+def test_it_tells_what_training_told(run_lvlora, here, trained):
+    told, ran = trained[1], run_lvlora(["report", "first", "--json"])
+    for key in ("run", "steps", "loss", "tokens", "flops", "trainable_parameters", "zero_shot",
+                "validation", "best_step"):  # fmt: skip
+        assert ran.json[key] == told[key], key
+    assert ran.json["seconds"] == pytest.approx(told["seconds"], abs=1e-4)
+    assert ran.json["files"] == told["files"]
+    assert ran.json["opened"] is False
+
+
+def test_the_newest_is_the_one_that_last_made_a_step(run_lvlora, here):
+    for name, when in (("a-new", 3_000_000_000), ("z-old", 1_000_000_000)):
+        shutil.copytree(here / "runs" / "first", here / "runs" / name)
+        os.utime(here / "runs" / name / "metrics.jsonl", (when, when))
+    assert run_lvlora(["report", "--json"]).json["run"] == "a-new"
+    assert run_lvlora(["report", "latest", "--json"]).json["run"] == "a-new"
+
+
+def test_a_run_that_was_moved(run_lvlora, here):
+    shutil.move(here / "runs" / "first", here / "elsewhere")
+    assert run_lvlora(["report", here / "elsewhere", "--json"]).json["run"] == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["report", "firts"], 2, "no such run in runs; did you mean first?"),
+        (["report", "x" * 5000], 2, "no such run"),
+        (["report", "--runs", "nowhere"], 2, "there is no run in nowhere"),
+        (["report", "."], 2, "no such run"),
+    ],
+)
+def test_no_such_run(run_lvlora, here, args, code, said):
+    ran = run_lvlora(args)
+    assert ran.exit_code == code
+    assert said in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_a_run_without_a_step(run_lvlora, here):
+    (here / "runs" / "first" / "metrics.jsonl").write_text("")
+    ran = run_lvlora(["report"])
+    assert ran.exit_code == 4
+    assert "no step yet" in ran.stderr
+
+
+@pytest.mark.parametrize("opens", [True, False, webbrowser.Error("none")])
+def test_a_browser_is_started_only_when_asked(run_lvlora, here, monkeypatch, opens):
+    asked = []
+
+    def open_page(address):
+        asked.append(address)
+        if isinstance(opens, Exception):
+            raise opens
+        return opens
+
+    monkeypatch.setattr(webbrowser, "open", open_page)
+    assert run_lvlora(["report"]).exit_code == 0
+    assert asked == []
+    ran = run_lvlora(["report", "--open", "--json"])
+    assert asked == [(here / "runs" / "first" / "report.html").resolve().as_uri()]
+    assert ran.exit_code == 0
+    assert ran.json["opened"] is (opens is True)
+    assert ("open " in ran.stderr) == (opens is not True)
+
+
+def test_the_examples_of_the_help(run_lvlora, here, monkeypatch):
+    monkeypatch.setattr(webbrowser, "open", lambda address: True)
+    for line in re.findall(r"\[bold\]lvlora (.*?)\[/bold\]", load_command("report").epilog or ""):
+        assert run_lvlora(line.split()).exit_code == 0
