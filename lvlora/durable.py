@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from a shared folder
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except Exception as error:
         raise _not_written(path, error) from error
     finally:
         if temporary is not None:
@@ -78,7 +79,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 old.rename(path)
             raise
         sync_folder(path.parent)
-    except OSError as error:
+    except Exception as error:
         raise _not_written(path, error) from error
     finally:
         for leftover in (temporary, old):
@@ -86,10 +87,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _not_written(path: Path, error: OSError) -> LvloraError:
+def _not_written(path: Path, error: Exception) -> Exception:
+    """An error of the system in words; any other as it is."""
+    # the way in which libraries written in Rust (safetensors) tell of one
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None and not isinstance(error, LvloraError):
+        error = OSError(int(number[1]), os.strerror(int(number[1])))
+    if not isinstance(error, OSError):
+        return error
     hint = (
         "Free some space and run again; what was saved before is intact."
-        if error.errno == errno.ENOSPC
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
         else "Is the folder there, and may you write to it?"
     )
     return LvloraError(f"{path}: cannot be written: {error.strerror or error}", hint)

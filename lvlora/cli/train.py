@@ -12,6 +12,7 @@ from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
 from lvlora.cli.run_files import run_payload, write_settings
+from lvlora.cli.runs import NEWEST, find_run
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 

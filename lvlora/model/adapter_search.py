@@ -22,7 +22,9 @@ LATEST = "latest"
 """The text file among the runs that holds the newest run's name."""
 
 NONE = "none"
-_RUN_NAME = re.compile(r"[\w][\w.+@-]{0,254}")
+RUN_NAME = re.compile(r"[\w][\w.+@-]{0,254}")
+"""What a run among the runs may be called."""
+
 _LONGEST_POINTER = 4096
 
 
@@ -89,7 +91,7 @@ def latest_run(runs: Path) -> str | None:
             f"{pointer}: cannot be read ({error.strerror or error})", _OTHERWISE
         ) from None
     name = content.decode("utf-8", errors="replace").strip()
-    if not _RUN_NAME.fullmatch(name):
+    if not RUN_NAME.fullmatch(name):
         raise ModelError(f"{pointer}: does not hold the name of a run", _OTHERWISE)
     return name
 
@@ -137,7 +139,7 @@ def _adapter_in(folder: Path) -> Path | None:
 
 def _inside(runs: Path, name: str) -> Path | None:
     """The folder of a run, never one outside of ``runs``."""
-    if not _RUN_NAME.fullmatch(name):
+    if not RUN_NAME.fullmatch(name):
         return None
     folder = runs / name
     return folder if folder.resolve().parent == runs.resolve() else None

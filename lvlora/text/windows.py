@@ -81,8 +81,10 @@ class Windows:
         self, dataset: Dataset, scale: Scale, codec: Codec, alphabet: TokenAlphabet, *,
         seq_len: int, batch_size: int, seed: int,
     ) -> None:  # fmt: skip
-        self.series = [tokenize_series(s, scale, codec, alphabet) for s in dataset]
-        self.series = [s for s in self.series if len(s.ids) >= 2]
+        tokenized = [(s.id, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
+        tokenized = [(name, s) for name, s in tokenized if len(s.ids) >= 2]
+        self.names = [name for name, _ in tokenized]
+        self.series = [s for _, s in tokenized]
         if not self.series:
             raise DataError(f"{dataset.source}: no series to train on")
         self.start = () if alphabet.start is None else (alphabet.start,)
@@ -102,15 +104,28 @@ class Windows:
         first = index * self.batch_size
         return collate([self._row(first + i) for i in range(self.batch_size)])
 
+    def origins(self, index: int) -> list[tuple[str, int]]:
+        """The series and the time step at which each row of the ``index``-th batch begins."""
+        first = index * self.batch_size
+        places = (self._place(first + i) for i in range(self.batch_size))
+        return [(self.names[series], step) for series, step in places]
+
     def _row(self, sample: int) -> Ids:
+        place, step = self._place(sample)
+        series = self.series[place]
+        begin = int(series.starts[step])
+        ids = series.ids[begin : begin + self.seq_len + 1 - len(self.start)]
+        return np.concatenate([np.array(self.start, dtype=np.int64), ids])
+
+    def _place(self, sample: int) -> tuple[int, int]:
+        """Which series, and from which of its time steps on."""
         epoch, place = divmod(sample, len(self.series))
         if self._order[0] != epoch:
             order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.series))
             self._order = (epoch, order)
-        series = self.series[int(self._order[1][place])]
+        chosen = int(self._order[1][place])
+        series = self.series[chosen]
         wanted = self.seq_len + 1 - len(self.start)
         fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))
-        begin = int(series.starts[rng.integers(max(fitting, 1))])
-        ids = series.ids[begin : begin + wanted]
-        return np.concatenate([np.array(self.start, dtype=np.int64), ids])
+        return chosen, int(rng.integers(max(fitting, 1)))

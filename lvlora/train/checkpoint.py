@@ -8,6 +8,7 @@ SHA-256 of every other file. One without a valid manifest is passed over for the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,10 @@ from lvlora.model.loading import read_safetensors
 
 _TENSORS = "state.safetensors"
 _MANIFEST = "manifest.json"
+_UNREADABLE = (
+    LvloraError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+)  # fmt: skip
+"""What reading a damaged state may raise."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +50,45 @@ def save(
     facts: Mapping[str, Any],
     keep: int = 2,
 ) -> Path:
-    """Write the state after ``step`` steps and delete all but the ``keep`` newest valid ones."""
-    target = folder / f"step-{step:08d}"
+    """Write the state after ``step`` steps and delete all but the ``keep`` newest.
+
+    What stands there for later steps was passed over when the run went on, and goes as well.
+
+    Raises:
+        LvloraError: it cannot be written; the states before are intact.
+    """
+    target = folder / _name(step)
     tensors = {f"parameter.{n}": p.detach().contiguous() for n, p in named_parameters.items()}
     for i, optimizer in enumerate(optimizers):
         for j, moments in optimizer.state_dict()["state"].items():
             for key, value in moments.items():
                 tensors[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).contiguous()
-    shutil.rmtree(target, ignore_errors=True)  # an unfinished one of a killed run
-    durable.write_with(target / _TENSORS, lambda path: save_file(tensors, str(path)))
-    manifest = {
-        "step": step,
-        "sha256": {_TENSORS: durable.sha256_of(target / _TENSORS)},
-        "facts": dict(facts),
-    }
-    durable.write_text(target / _MANIFEST, json.dumps(manifest, indent=1))
-    durable.sync_folder(folder)
-    _prune(folder, keep)
+    if _is_saved(target, facts):  # never replaced: until that is done there would be none
+        return target
+    try:
+        with durable.replacing_folder(target) as new:
+            save_file(tensors, str(new / _TENSORS))
+            manifest = {
+                "step": step,
+                "sha256": {_TENSORS: durable.sha256_of(new / _TENSORS)},
+                "facts": dict(facts),
+            }
+            manifest["manifest_sha256"] = _hash(manifest)
+            durable.write_text(new / _MANIFEST, json.dumps(manifest, indent=1))
+    except LvloraError as error:
+        needed = sum(t.numel() * t.element_size() for t in tensors.values())
+        raise LvloraError(
+            error.message, f"{error.hint} The checkpoint takes {needed:,} bytes."
+        ) from error
+    _prune(folder, step, keep)
     return target
+
+
+def _is_saved(target: Path, facts: Mapping[str, Any]) -> bool:
+    try:
+        return bool(_read(target).facts == json.loads(json.dumps(dict(facts))))
+    except _UNREADABLE:
+        return False
 
 
 def latest(folder: Path) -> tuple[State | None, list[str]]:
@@ -71,7 +97,7 @@ def latest(folder: Path) -> tuple[State | None, list[str]]:
     for candidate in _candidates(folder):
         try:
             return _read(candidate), warnings
-        except (LvloraError, OSError, ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             warnings.append(f"{candidate}: passed over, it is not a whole checkpoint ({error})")
     return None, warnings
 
@@ -117,17 +143,28 @@ def _read(folder: Path) -> State:
     if not (folder / _MANIFEST).is_file():
         raise ValueError("it has no manifest")
     manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    for name, digest in manifest["sha256"].items():
-        if name != _TENSORS or durable.sha256_of(folder / name) != digest:
-            raise ValueError(f"{name} is damaged")
+    if manifest.pop("manifest_sha256") != _hash(manifest):
+        raise ValueError(f"{_MANIFEST} is damaged")
+    if durable.sha256_of(folder / _TENSORS) != manifest["sha256"][_TENSORS]:
+        raise ValueError(f"{_TENSORS} is damaged")
     return State(
         int(manifest["step"]), read_safetensors(folder / _TENSORS), manifest["facts"], folder
     )
 
 
-def _prune(folder: Path, keep: int) -> None:
-    """Only states that could be read count towards ``keep``; unreadable ones are left alone."""
-    valid = [c for c in _candidates(folder) if (c / _MANIFEST).is_file()]
-    for old in valid[max(keep, 1) :]:
+def _hash(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _prune(folder: Path, step: int, keep: int) -> None:
+    """Only states with a manifest count towards ``keep``."""
+    candidates = _candidates(folder)
+    later = [c for c in candidates if c.name > _name(step)]
+    whole = [c for c in candidates if c not in later and (c / _MANIFEST).is_file()]
+    for old in [*later, *whole[max(keep, 1) :]]:
         (old / _MANIFEST).unlink(missing_ok=True)  # invalid first, then gone
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"

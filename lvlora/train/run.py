@@ -5,95 +5,59 @@ Knows: the order of things, and what must be on disk when. Does not know: termin
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass, replace
+import bisect
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
-from lvlora.errors import LvloraError, RunStopped
-from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Ledger, Reservation
+from lvlora.errors import BudgetError, DataError, NumericalError, RunStopped
+from lvlora.flops.budget import Price
+from lvlora.flops.ledger import Ledger
 from lvlora.train import checkpoint, loop
-from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.charging import Account, Phase, Wanted, charged, take_over
+from lvlora.train.observer import EndRun, Observer, RunPlan
+from lvlora.train.progress import Progress
+from lvlora.train.progress import Result as Result
+from lvlora.train.recording import Recorder
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.setup import Prepared, settings_hash
 from lvlora.train.stopping import StopRequest
 from lvlora.train.validation import Validation
 
 
-@dataclass
-class Progress:
-    """How far a run is; everything in it is saved with a checkpoint.
-
-    Attributes:
-        step: optimiser steps that are done.
-        spent: by the run's whole history, in both conventions.
-        best: the lowest validation score, at ``best_step``; ``stale`` validations since.
-        zero_shot: the validation before the first step, for comparison.
-    """
-
-    step: int = 0
-    spent: Price = NOTHING
-    seconds: float = 0.0
-    tokens: int = 0
-    tokens_padded: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    stale: int = 0
-    loss: float | None = None
-    zero_shot: dict[str, Any] | None = None
-    validation: dict[str, Any] | None = None
-
-    def to_facts(self) -> dict[str, Any]:
-        """For a manifest; FLOPs as text, they pass 2^53."""
-        facts = asdict(self)
-        facts["spent"] = [str(self.spent.executed), str(self.spent.coursework)]
-        return facts
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> Progress:
-        """The inverse of `to_facts`."""
-        executed, coursework = facts["spent"]
-        return cls(**{**facts, "spent": Price(int(executed), int(coursework))})
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run has to say."""
-
-    run: str
-    steps: int
-    loss: float | None
-    zero_shot: dict[str, Any] | None
-    validation: dict[str, Any] | None
-    best_step: int | None
-    stopped_early: bool
-    flops: dict[str, int]
-    seconds: float
-    tokens: int
-    trainable_parameters: int
-    adapter: str
-
-
 class Run:
-    """A prepared run and its folder.
+    """A prepared run and its folder, which is this process's until the run is over.
 
     Args:
         resume: go on from the folder's newest valid checkpoint.
+        limit: FLOPs that the run may spend, over all its processes; default: the settings'.
+
+    Attributes:
+        progress: how far the run is.
+        at_start: how far it was when this process began to spend.
 
     Raises:
-        LvloraError: there is nothing to resume, or it belongs to other data, settings or weights.
+        LvloraError: another process works on it.
+        DataError: it belongs to other data, settings or weights.
     """
 
     def __init__(
-        self, prepared: Prepared, folder: RunFolder, observer: Observer, *, resume: bool = False
-    ) -> None:
+        self, prepared: Prepared, folder: RunFolder, observer: Observer, *, resume: bool = False,
+        limit: int | None = None,
+    ) -> None:  # fmt: skip
         self.prepared = prepared
         self.folder = folder
         self.observer = observer
+        self.limit = prepared.settings.max_flops if limit is None else limit
         self.progress = Progress()
-        self.at_start = Progress()
-        if resume:
-            self._restore()
+        self._recorder = Recorder(folder, observer, prepared.settings.convention)
+        self._in_flight: tuple[Phase, Price] | None = None
+        with ExitStack() as held:
+            held.enter_context(folder.held())
+            if resume:
+                self._restore()
+            self._held = held.pop_all()
+        self.at_start = replace(self.progress)
 
     def train(self) -> Result:
         """Train to the end.
@@ -101,193 +65,191 @@ class Run:
         Raises:
             BudgetError: a limit would be passed; nothing was spent.
             RunStopped: a signal came; the state is saved.
-            NumericalError: a loss was not finite; the last state is kept.
+            NumericalError: a loss was not finite; the state before that step is saved.
         """
-        p, settings = self.prepared, self.prepared.settings
-        remaining = p.most(self.progress.step)
-        if self.progress.zero_shot is None and p.validator:
-            remaining += p.per_validation
-        limit = settings.max_flops
-        with Ledger.for_runs(settings.runs) as ledger, StopRequest() as stop:
-            reservation = self._reserve(ledger, remaining, limit)
-            self.at_start = replace(self.progress)
-            begin = time.perf_counter()
+        p = self.prepared
+        with self._held, Ledger.for_runs(p.settings.runs) as ledger, StopRequest() as stop:
+            take_over(ledger, self.folder.name)
+            last = self._last_step(ledger)
+            account = self._reserve(ledger, last)
             try:
-                self.observer.started(self._plan(limit))
-                return self._steps(ledger, reservation, stop)
+                self.observer.started(self._plan())
+                self._steps(account, stop, last)
+                return self._finish()
+            except NumericalError:
+                self._save_state()
+                self._recorder.failure(p.windows, self.progress.step, p.settings.accumulation)
+                raise
             finally:
                 self.observer.finished()
-                self._settle(ledger, reservation, time.perf_counter() - begin)
+                self._charge_in_flight()
+                account.settle(self.progress)
 
-    def _reserve(self, ledger: Ledger, price: Price, limit: int | None) -> Reservation:
-        p, settings = self.prepared, self.prepared.settings
-        opened = ledger.resume(self.folder.name)
-        unit = p.per_step + p.per_validation
-        if opened is not None:  # a killed run: what it may have spent stays charged
-            ledger.settle(
-                opened, executed=opened.spent.executed, coursework=opened.spent.coursework,
-                seconds=opened.seconds, tokens_useful=opened.tokens_useful,
-                tokens_padded=opened.tokens_padded,
-            )  # fmt: skip
-        return ledger.reserve(
-            run=self.folder.name, phase="train", command="train",
-            executed=price.executed, coursework=price.coursework,
-            settings_hash=settings_hash(settings), model=p.base.name, model_hash=p.base.sha256,
-            device=str(p.base.placement.device.type), dtype=str(p.base.placement.dtype)[6:],
-            unit_executed=unit.executed, unit_coursework=unit.coursework,
-            max_flops=limit, budget=settings.budget, convention=settings.convention,
-        )  # fmt: skip
-
-    def _settle(self, ledger: Ledger, reservation: Reservation, seconds: float) -> None:
-        ledger.settle(reservation, **{**self._since_start(), "seconds": seconds})
-
-    def _since_start(self) -> dict[str, Any]:
-        """What this process has spent, for the ledger."""
-        now, before = self.progress, self.at_start
-        spent = now.spent - before.spent
+    def _wanted(self, last: int) -> dict[Phase, Wanted]:
+        """The most that this process may spend on each phase, up to the step ``last``."""
+        p, progress = self.prepared, self.progress
+        validations = sum(progress.step < s <= last for s in p.validate_at)
+        validations += p.validator is not None and progress.zero_shot is None
         return {
-            "executed": spent.executed,
-            "coursework": spent.coursework,
-            "seconds": now.seconds - before.seconds,
-            "tokens_useful": now.tokens - before.tokens,
-            "tokens_padded": now.tokens_padded - before.tokens_padded,
+            "train": Wanted((last - progress.step) * p.per_step, p.per_step),
+            "validation": Wanted(validations * p.per_validation, p.per_validation),
         }
 
-    def _plan(self, limit: int | None) -> RunPlan:
+    def _last_step(self, ledger: Ledger) -> int:
+        """The last step that fits into the limit beside what killed processes spent.
+
+        A fresh run is laid out to fit; one that repeats steps after a kill may not reach its end.
+
+        Raises:
+            BudgetError: not one more step fits.
+        """
+        done, planned = self.progress.step, self.prepared.n_steps
+        if self.limit is None or self._is_over:
+            return planned
+        convention = self.prepared.settings.convention
+        spent = charged(ledger, self.folder.name).of(convention)
+
+        def cost(last: int) -> int:
+            return sum(w.price.of(convention) for w in self._wanted(last).values())
+
+        steps = range(done, planned + 1)  # of which each costs more than the one before
+        fitting = done + bisect.bisect_right(steps, self.limit - spent, key=cost) - 1
+        if fitting <= done:
+            raise BudgetError(
+                f"run {self.folder.name}: {spent:,} FLOPs spent, the next step may cost "
+                f"{cost(done + 1):,}, --max-flops {self.limit:,} ({convention})",
+                f"To its end it needs --max-flops {spent + cost(planned):,}.",
+            )
+        return fitting
+
+    def _reserve(self, ledger: Ledger, last: int) -> Account:
+        p, settings = self.prepared, self.prepared.settings
+        return Account.open(
+            ledger, {} if self._is_over else self._wanted(last), replace(self.progress),
+            run=self.folder.name, command="train", settings_hash=settings_hash(settings),
+            model=p.base.name, model_hash=p.base.sha256, device=p.base.placement.device.type,
+            dtype=str(p.base.placement.dtype).removeprefix("torch."), max_flops=self.limit,
+            budget=settings.budget, convention=settings.convention,
+        )  # fmt: skip
+
+    @property
+    def _is_over(self) -> bool:
+        return self.progress.ended or self.progress.step >= self.prepared.n_steps
+
+    def _plan(self) -> RunPlan:
         p = self.prepared
         return RunPlan(
             run=self.folder.name,
             steps=p.n_steps,
             tokens_per_step=p.settings.batch_size * p.settings.accumulation * p.windows.width,
             flops_per_step=p.per_step.of(p.settings.convention),
-            max_flops=limit,
+            max_flops=self.limit,
             first_step=self.progress.step,
         )
 
-    def _steps(self, ledger: Ledger, reservation: Reservation, stop: StopRequest) -> Result:
+    def _steps(self, account: Account, stop: StopRequest, last: int) -> None:
         p, settings, progress = self.prepared, self.prepared.settings, self.progress
         if p.validator and progress.zero_shot is None:
-            found = p.validator.run()
-            self._count(found.price)
+            found = self._measure()
             progress.zero_shot = {"loss": found.loss, "mae": found.mae}
-            self._record_validation(found, best=False)
-        stopped_early = False
+            self._recorder.validation(found, False, progress)
+            account.update(progress)
         done = loop.steps(
             list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
-            p.learning_rate, first=progress.step, last=p.n_steps,
+            p.learning_rate, first=progress.step, last=last,
             accumulation=settings.accumulation, clip_norm=settings.clip_norm, seed=settings.seed,
         )  # fmt: skip
-        for step in done:
-            self._record_step(step)
-            if progress.step in p.validate_at and p.validator:
-                stopped_early = self._validate()
-            ledger.update(reservation, **self._since_start())
-            if progress.step == p.n_steps or stopped_early:
-                break
+        while progress.step < last and not progress.ended:
             if stop.requested:
                 self._save_state()
                 raise RunStopped(
                     f"stopped after step {progress.step} of {p.n_steps}; everything is saved",
-                    f"Go on with: lvlora train --resume {self._resume_name()}",
+                    f"Go on with: lvlora train --resume {self.folder.resume_name(settings.runs)}",
                 )
+            self._in_flight = ("train", p.per_step)
+            step = next(done)
+            self._in_flight = None
+            self._record_step(step)
+            if progress.step in p.validate_at and p.validator:
+                progress.ended = self._validate()
+            account.update(progress)
             if settings.save_every and progress.step % settings.save_every == 0:
                 self._save_state()
-        return self._finish(stopped_early)
 
-    def _count(self, price: Price) -> None:
-        self.progress.spent += price
+    def _measure(self) -> Validation:
+        assert self.prepared.validator is not None
+        self._in_flight = ("validation", self.prepared.per_validation)
+        found = self.prepared.validator.run()
+        self._in_flight = None
+        progress = self.progress
+        progress.spent += found.price
+        progress.validation_spent += found.price
+        progress.validation_seconds += found.seconds
+        progress.validation_tokens += found.tokens
+        return found
+
+    def _charge_in_flight(self) -> None:
+        """What was interrupted half-way is paid for in full: nobody knows how far it was."""
+        if self._in_flight is not None:
+            phase, price = self._in_flight
+            self.progress.spent += price
+            if phase == "validation":
+                self.progress.validation_spent += price
+            self._in_flight = None
 
     def _record_step(self, step: loop.Step) -> None:
-        progress, convention = self.progress, self.prepared.settings.convention
+        progress = self.progress
         price = self.prepared.step_price(step.shapes)
-        self._count(price)
+        progress.spent += price
         progress.step = step.step + 1
         progress.seconds += step.seconds
         progress.tokens += step.n_targets
         progress.tokens_padded += step.n_tokens - step.n_targets
         progress.loss = step.loss
-        self.folder.append(
-            {
-                "step": progress.step, "loss": step.loss, "learning_rate": step.learning_rate,
-                "grad_norm": step.grad_norm, "seconds": round(step.seconds, 6),
-                "tokens": step.n_targets, "flops": price.executed,
-                "flops_coursework": price.coursework, "total_flops": progress.spent.executed,
-            }
-        )  # fmt: skip
-        self.observer.step(
-            StepRecord(
-                step=progress.step,
-                loss=step.loss,
-                learning_rate=step.learning_rate,
-                grad_norm=step.grad_norm,
-                seconds=step.seconds,
-                tokens=step.n_targets,
-                flops=price.of(convention),
-                total_flops=progress.spent.of(convention),
-            )
-        )
+        self._recorder.step(step, price, progress)
 
     def _validate(self) -> bool:
-        """Score, keep the adapter if it is the best so far; whether patience is at its end."""
+        """Score, keep the adapter if it is the best so far; whether the run ends here."""
         p, progress = self.prepared, self.progress
-        assert p.validator is not None
-        found = p.validator.run()
-        self._count(found.price)
+        found = self._measure()
         score = found.loss if found.mae is None else found.mae
         best = progress.best is None or score < progress.best
         if best:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
             progress.validation = {"loss": found.loss, "mae": found.mae}
-            p.save_adapter(self.folder.adapter, self._facts(progress.step))
+            p.save_adapter(self.folder.adapter, self._facts())
         else:
             progress.stale += 1
         try:
-            self._record_validation(found, best)
+            self._recorder.validation(found, best, progress)
         except EndRun:
             return True
-        return 0 < p.settings.patience <= progress.stale
+        return progress.step < p.n_steps and 0 < p.settings.patience <= progress.stale
 
-    def _record_validation(self, found: Validation, best: bool) -> None:
-        convention = self.prepared.settings.convention
-        step = self.progress.step
-        self.folder.append(
-            {
-                "validation": {
-                    "step": step, "loss": found.loss, "mae": found.mae,
-                    "seconds": round(found.seconds, 6), "flops": found.price.executed,
-                    "flops_coursework": found.price.coursework, "best": best,
-                },
-                "total_flops": self.progress.spent.executed,
-            }
-        )  # fmt: skip
-        self.observer.validated(
-            ValidationRecord(
-                step, found.loss, found.mae, found.seconds, found.price.of(convention), best
-            )
-        )
-
-    def _facts(self, step: int) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         spent = self.progress.spent
         return {
-            "run": self.folder.name, "step": step, "steps": self.prepared.n_steps,
+            "run": self.folder.name, "step": self.progress.step, "steps": self.prepared.n_steps,
             "flops": {"executed": spent.executed, "coursework": spent.coursework},
         }  # fmt: skip
 
-    def _finish(self, stopped_early: bool) -> Result:
+    def _finish(self) -> Result:
         p, progress = self.prepared, self.progress
         self._save_state()
-        facts = self._facts(progress.step)
-        p.save_adapter(self.folder.last_adapter, facts)
+        p.save_adapter(self.folder.last_adapter, self._facts())
         if progress.best is None:
-            p.save_adapter(self.folder.adapter, facts)
+            p.save_adapter(self.folder.adapter, self._facts())
+        self.folder.failure.unlink(missing_ok=True)
         return Result(
             run=self.folder.name,
             steps=progress.step,
+            planned_steps=p.n_steps,
             loss=progress.loss,
             zero_shot=progress.zero_shot,
             validation=progress.validation,
             best_step=progress.best_step,
-            stopped_early=stopped_early,
+            stopped_early=progress.ended,
+            stopped_by_limit=not self._is_over,
             flops={"executed": progress.spent.executed, "coursework": progress.spent.coursework},
             seconds=progress.seconds,
             tokens=progress.tokens,
@@ -297,31 +259,45 @@ class Run:
 
     def _save_state(self) -> None:
         p = self.prepared
-        facts = {"identity": p.identity(), "progress": self.progress.to_facts()}
+        facts = {
+            "identity": p.identity(),
+            "progress": self.progress.to_facts(),
+            "metrics_sha256": self.folder.sync_metrics(),
+        }
         checkpoint.save(self.folder.state, self.progress.step, p.parameters, p.optimizers, facts)
 
     def _restore(self) -> None:
         p = self.prepared
+        self.folder.remove_leftovers()
         state, warnings = checkpoint.latest(self.folder.state)
         for warning in warnings:
-            self.observer.note(warning)
+            self.observer.note(f"Warning: {warning}")
         if state is None:
             self.observer.note(f"{self.folder.path}: no checkpoint yet; starting from step 0")
             self.folder.keep_metrics_until(-1)
             return
-        saved, now = state.facts["identity"], p.identity()
-        changed = [key.removesuffix("_sha256") for key in now if saved.get(key) != now[key]]
+        try:
+            changed = p.changes_since(state.facts["identity"])
+            progress = Progress.from_facts(state.facts["progress"])
+            metrics_sha256 = state.facts["metrics_sha256"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{state.folder}: was written by another version of lvlora ({error!r})",
+                "Go on with that version, or start a new run.",
+            ) from None
         if changed:
-            raise LvloraError(
+            raise DataError(
                 f"{self.folder.path}: cannot go on, changed since: {', '.join(changed)}",
                 "Resume with the same data, settings and base model, or start a new run.",
             )
         checkpoint.restore(state, p.parameters, p.optimizers)
-        self.progress = Progress.from_facts(state.facts["progress"])
+        self.progress = progress
         self.folder.keep_metrics_until(state.step)
-        self.observer.note(f"Going on after step {state.step} of {p.n_steps}.")
-
-    def _resume_name(self) -> str:
-        runs = self.prepared.settings.runs
-        inside = self.folder.path.parent.resolve() == runs.resolve()
-        return self.folder.name if inside else str(self.folder.path)
+        if self.folder.sync_metrics() != metrics_sha256:
+            self.observer.note(
+                f"Warning: {self.folder.metrics}: was changed since the checkpoint was written"
+            )
+        if self._is_over:
+            self.observer.note(f"{self.folder.path}: the run is finished already.")
+        else:
+            self.observer.note(f"Going on after step {state.step} of {p.n_steps}.")

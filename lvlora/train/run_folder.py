@@ -10,8 +10,9 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,7 @@ from typing import Any
 
 from lvlora import __version__, durable
 from lvlora.errors import LvloraError, SettingsError
-from lvlora.model.adapter_search import IN_RUN, LATEST
+from lvlora.model.adapter_search import IN_RUN, LATEST, RUN_NAME
 
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 
@@ -71,10 +72,62 @@ class RunFolder:
         """Pictures of the run."""
         return self.path / "figures"
 
+    @property
+    def failure(self) -> Path:
+        """What the step was made of whose loss was not finite."""
+        return self.path / "failure.json"
+
+    @property
+    def result(self) -> Path:
+        """What the run found; there once it is over."""
+        return self.path / "result.json"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process from working on this run; a killed process lets go of it.
+
+        Raises:
+            LvloraError: another process does.
+        """
+        with (self.path / ".lock").open("w") as stream:
+            try:
+                import fcntl
+            except ImportError:  # Windows has no such lock
+                yield
+                return
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LvloraError(
+                    f"run {self.name} is still being trained by another process",
+                    "Wait for it, or stop it first.",
+                ) from None
+            yield
+
+    def remove_leftovers(self) -> None:
+        """Delete the unfinished files of a killed process; only while the run is `held`."""
+        for part in [*self.path.rglob(".*.part"), *self.path.rglob(".*.old")]:
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+
     def append(self, record: Mapping[str, Any]) -> None:
         """One line more in metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
+        try:
+            with self.metrics.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise LvloraError(
+                f"{self.metrics}: cannot be written: {error.strerror or error}",
+                "Free some space; lvlora train --resume goes on from the last checkpoint.",
+            ) from error
+
+    def sync_metrics(self) -> str:
+        """Make metrics.jsonl outlast a power cut; its SHA-256."""
+        with self.metrics.open("ab") as stream:
+            os.fsync(stream.fileno())
+        return durable.sha256_of(self.metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every whole line of metrics.jsonl; a torn last one is left out."""
@@ -91,7 +144,7 @@ class RunFolder:
         kept = [r for r in self.read_metrics() if _step_of(r) <= step]
         durable.write_text(self.metrics, "".join(json.dumps(r) + "\n" for r in kept))
 
-    def write_environment(self, device: str, threads: int) -> None:
+    def write_environment(self, device: str, threads: int, dtype: str) -> None:
         """environment.json: versions and machine, for whoever repeats the run."""
         facts = {
             "lvlora": __version__,
@@ -100,13 +153,64 @@ class RunFolder:
             "processors": os.cpu_count(),
             "threads": threads,
             "device": device,
+            "dtype": dtype,
             "packages": {name: _version(name) for name in _PACKAGES},
         }
         durable.write_text(self.path / "environment.json", json.dumps(facts, indent=1) + "\n")
 
-    def make_latest(self) -> None:
-        """runs/latest names this run (only if it lies in a folder of runs)."""
-        durable.write_text(self.path.parent / LATEST, self.name + "\n")
+    def read_environment(self) -> dict[str, Any]:
+        """environment.json; empty where it cannot be read."""
+        with contextlib.suppress(OSError, ValueError):
+            facts = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            return facts if isinstance(facts, dict) else {}
+        return {}
+
+    def write_result(self, facts: Mapping[str, Any]) -> None:
+        """result.json, the last file of a run that is over."""
+        durable.write_text(self.result, json.dumps(facts, indent=1) + "\n")
+
+    def remove_if_nothing_was_done(self) -> None:
+        """Take back a folder whose run was refused before its first step."""
+        if not self.metrics.exists() and not self.state.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def resume_name(self, runs: Path) -> str:
+        """What ``lvlora train --resume`` must be given: the name, or the folder; for a shell."""
+        among = str(runs) == "runs" and self.path.resolve().parent == runs.resolve()
+        return shlex.quote(self.path.resolve().name if among else str(self.path))
+
+    def make_latest(self, runs: Path) -> None:
+        """runs/latest names this run, if it is one of them."""
+        if self.path.resolve().parent == runs.resolve():
+            durable.write_text(runs / LATEST, self.path.resolve().name + "\n")
+
+
+def newest_unfinished(runs: Path) -> Path | None:
+    """The newest run (by name: they begin with the time) that is not over yet."""
+    found = [p.parent for p in runs.glob("*/config.toml")]
+    return max((p for p in found if not RunFolder(p).result.is_file()), default=None)
+
+
+def check_out(runs: Path, out: Path, overwrite: bool) -> None:
+    """Whether a new run may be written to ``out``.
+
+    Raises:
+        SettingsError: something is there, or it lies among the runs under an impossible name.
+    """
+    if out.resolve().parent == runs.resolve() and not RUN_NAME.fullmatch(out.name):
+        raise SettingsError(
+            f"--out {out}: a run's name is made of letters, digits and . _ + @ -",
+            "Choose another name.",
+        )
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise SettingsError(f"--out {out}: cannot be used ({error.strerror or error})") from None
+    if taken and not (overwrite and out.is_dir() and (out / "config.toml").is_file()):
+        raise SettingsError(
+            f"--out {out}: is there already",
+            "Go on with it by --resume, replace a run by --overwrite, or choose another folder.",
+        )
 
 
 def create(runs: Path, out: Path | None, slug: str, overwrite: bool) -> RunFolder:
@@ -116,27 +220,33 @@ def create(runs: Path, out: Path | None, slug: str, overwrite: bool) -> RunFolde
         SettingsError: ``out`` has something in it and may not be replaced.
         LvloraError: it cannot be made.
     """
-    if out is None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = runs / f"{stamp}-{re.sub(r'[^A-Za-z0-9.]+', '-', slug).strip('-').lower()[:48]}"
-        while path.exists():
-            path = path.with_name(path.name + "+")
-    else:
-        path = out
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            is_run = (path / "config.toml").is_file()
-            if not (overwrite and path.is_dir() and is_run):
-                raise SettingsError(
-                    f"--out {path}: is there already",
-                    "Go on with it by --resume, replace a run by --overwrite, or choose another "
-                    "folder.",
-                )
-            shutil.rmtree(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if out is None:
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            slug = re.sub(r"[^A-Za-z0-9.]+", "-", slug).strip("-").lower()[:48]
+            return RunFolder(_made_anew(runs, f"{stamp}-{slug}"))
+        check_out(runs, out, overwrite)
+        if out.is_dir() and any(out.iterdir()):
+            with RunFolder(out).held():  # never under a process that works on it
+                shutil.rmtree(out)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LvloraError(f"{path}: cannot be made ({error.strerror or error})") from None
-    return RunFolder(path)
+        raise LvloraError(
+            f"{out or runs}: a run's folder cannot be made ({error.strerror or error})"
+        ) from None
+    return RunFolder(out)
+
+
+def _made_anew(runs: Path, name: str) -> Path:
+    """A folder that no other process was given, too."""
+    runs.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            (runs / name).mkdir()
+        except FileExistsError:
+            name += "+"
+        else:
+            return runs / name
 
 
 def _step_of(record: Mapping[str, Any]) -> int:

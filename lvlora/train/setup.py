@@ -10,15 +10,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from lvlora import __version__
-from lvlora.errors import BudgetError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.flops import prices
-from lvlora.flops.budget import NOTHING, Price, steps_that_fit
+from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.trainable import Lora
 from lvlora.model import adapter_config, adapter_files, devices, lora
@@ -36,10 +37,10 @@ from lvlora.text.scaling import Scale, of_dataset
 from lvlora.text.windows import Windows
 from lvlora.train import schedule
 from lvlora.train.objective import Objective
+from lvlora.train.step_plan import DEFAULT_STEPS as DEFAULT_STEPS
+from lvlora.train.step_plan import plan_steps as plan_steps
 from lvlora.train.validation import Validator
 
-DEFAULT_STEPS = 200
-_VALIDATIONS = 4
 STRATA = 4
 
 
@@ -60,8 +61,9 @@ class Prepared:
     Attributes:
         parameters: what is trained, by name.
         per_step, per_validation: what they cost at most, in both conventions.
-        n_steps: optimiser steps of the run; validate_at: after which of them is validated.
-        limit: FLOPs of the run in the settings' convention, or None.
+        n_steps: optimiser steps of the run; validate_at: after which of them is validated (once
+            more before the first).
+        notes: what a person should know before it begins.
     """
 
     settings: TrainSettings
@@ -82,10 +84,15 @@ class Prepared:
     per_validation: Price
     n_steps: int
     validate_at: frozenset[int]
+    notes: tuple[str, ...] = ()
 
-    def most(self, first: int = 0) -> Price:
-        """The most that the steps from ``first`` on can cost."""
-        validations = sum(1 for s in self.validate_at if s > first)
+    def most(self, first: int = 0, *, whole: bool = False) -> Price:
+        """The most that the steps from ``first`` on can cost.
+
+        Args:
+            whole: with the validation before the first step.
+        """
+        validations = sum(1 for s in self.validate_at if s > first) + whole
         return (self.n_steps - first) * self.per_step + validations * self.per_validation
 
     def step_price(self, shapes: Sequence[tuple[int, int]]) -> Price:
@@ -103,22 +110,45 @@ class Prepared:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
+        placement = self.base.placement
         return {
+            "settings": deciding_settings(self.settings),
+            "data": self.dataset.sha256(),
+            "split": self.split.sha256,
+            "base weights": self.base.sha256,
+            "tokenizer": [*self.base.alphabet.ids, self.base.alphabet.start],
+            "device and dtype": [placement.device.type, str(placement.dtype)],
+            "schedule": [self.n_steps, sorted(self.validate_at)],
+        }
+
+    def changes_since(self, saved: dict[str, Any]) -> list[str]:
+        """What of `identity` is not as it was, by name; settings one by one."""
+        now = self.identity()
+        changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
+        before, after = saved.get("settings", {}), now["settings"]
+        for name in after:
+            if before.get(name) != after[name]:
+                changed.append(f"{name} ({before.get(name)} then, {after[name]} now)")
+        return changed
+
+    def adapter_facts(self) -> dict[str, Any]:
+        """What lvlora.json says beside an adapter of this run."""
+        source, alphabet = self.source, self.base.alphabet
+        model = {
+            "bundled": "bundled",
+            "hub": source.location,
+            # found again from any working directory
+        }.get(source.kind) or str(Path(source.location).resolve())
+        return {
+            "lvlora_version": __version__,
+            "model": model,
+            "model_kind": source.kind,
+            "revision": source.revision,
             "settings_sha256": settings_hash(self.settings),
             "data_sha256": self.dataset.sha256(),
             "base_sha256": self.base.sha256,
             "split_sha256": self.split.sha256,
-            "alphabet": [*self.base.alphabet.ids, self.base.alphabet.start],
-        }
-
-    def adapter_facts(self) -> dict[str, Any]:
-        """What lvlora.json says beside an adapter of this run."""
-        model = self.source.location if self.source.kind in ("folder", "gguf", "hub") else "bundled"
-        return {
-            "lvlora_version": __version__,
-            "model": model,
-            "model_kind": self.source.kind,
-            **self.identity(),
+            "alphabet": [*alphabet.ids, alphabet.start],
             "decimals": self.settings.decimals,
             "scale": self.scale.to_dict(),
             "variables": list(self.dataset.variables),
@@ -137,11 +167,24 @@ class Prepared:
         )
 
 
+_UNDECIDING = {
+    *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads"),
+    # their content has hashes of its own
+    *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
+    *("device", "dtype"),
+}
+"""Settings that don't decide a run's result, or whose meaning `Prepared.identity` holds."""
+
+
+def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that decide a run's result, as JSON."""
+    return settings.model_dump(mode="json", exclude=_UNDECIDING)
+
+
 def settings_hash(settings: TrainSettings) -> str:
-    """A hash of what decides a run's result: not where it is written or what it may cost."""
-    leave_out = {"out", "runs", "overwrite", "resume", "budget", "save_every"}
-    chosen = settings.model_dump(mode="json", exclude=leave_out)
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    """A hash of the settings that decide a run's result."""
+    chosen = json.dumps(deciding_settings(settings), sort_keys=True)
+    return hashlib.sha256(chosen.encode()).hexdigest()
 
 
 def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
@@ -202,43 +245,28 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     )
     per_validation = validator.most() if validator else NOTHING
     n_steps, validate_at = plan_steps(settings, per_step, per_validation)
+    notes = _notes(settings, split, parameters)
     return Prepared(
         settings, source, base, plan, objective, parameters, [optimizer], windows, validator,
         scale, split, dataset, priced, head, per_step, per_validation, n_steps, validate_at,
+        notes,
     )  # fmt: skip
 
 
-def plan_steps(
-    settings: TrainSettings, per_step: Price, per_validation: Price
-) -> tuple[int, frozenset[int]]:
-    """How many steps, and after which of them to validate.
-
-    ``max_flops`` without ``max_steps`` buys as many steps as fit beside the validations.
-    """
-    convention, limit = settings.convention, settings.max_flops
-    validating = per_validation.of(convention) > 0
-    if settings.max_steps is not None or limit is None:
-        n_steps = settings.max_steps or DEFAULT_STEPS
-    else:
-        fixed = per_validation.of(convention) * (_VALIDATIONS if validating else 0)
-        n_steps = steps_that_fit(limit, fixed, per_step.of(convention))
-        if n_steps < 1:
-            raise BudgetError(
-                f"--max-flops {limit:,}: one step costs {per_step.of(convention):,} FLOPs "
-                f"({convention}), validations {fixed:,}",
-                "Raise the limit, use a smaller --batch-size or --seq-len, or --no-validation.",
-            )
-    every = settings.validate_every or max(1, -(-n_steps // _VALIDATIONS))
-    at = frozenset({*range(every, n_steps + 1, every), n_steps}) if validating else frozenset()
-    if limit is not None:
-        wanted = n_steps * per_step.of(convention) + len(at) * per_validation.of(convention)
-        if wanted > limit:
-            raise BudgetError(
-                f"{n_steps} steps and {len(at)} validations may cost {wanted:,} FLOPs "
-                f"({convention}), --max-flops allows {limit:,}",
-                "Leave out --max-steps to get as many steps as fit, or --no-validation.",
-            )
-    return n_steps, at
+def _notes(
+    settings: TrainSettings, split: Split, parameters: dict[str, nn.Parameter]
+) -> tuple[str, ...]:
+    notes = []
+    if settings.validation and not split.validation:
+        notes.append("There are too few series to validate with: the last adapter is the best.")
+    if settings.train_head == "full":
+        head = sum(p.numel() for n, p in parameters.items() if ".lora_" not in n)
+        whole = sum(p.numel() for p in parameters.values())
+        notes.append(
+            f"--train-head full: the head is untied and has {head:,} values; the adapter will "
+            f"take {4 * whole / 1e6:,.1f} MB, each checkpoint three times that."
+        )
+    return tuple(notes)
 
 
 def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
@@ -33,11 +34,15 @@ _MOST_STEPS = 100
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found: nats per target; mean absolute error in original units."""
+    """What one validation found: nats per target; mean absolute error in original units.
+
+    tokens: targets of the loss, and tokens that the forecasts wrote.
+    """
 
     loss: float
     mae: float | None
     seconds: float
+    tokens: int
     price: Price
 
 
@@ -64,17 +69,23 @@ class Validator:
             chosen, scale, codec, base.alphabet, seq_len=seq_len,
             batch_size=min(batch_size, len(chosen)), seed=0,
         )  # fmt: skip
-        self.batches: list[Batch] = [
-            windows.batch(i) for i in range(-(-len(chosen) // windows.batch_size))
-        ]
+        self.batches: list[Batch] = []
+        for begin in range(0, len(windows.series), windows.batch_size):
+            batch = windows.batch(len(self.batches))
+            rows = len(windows.series) - begin  # the last batch would go on with the next epoch
+            self.batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
         tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
         tails = [s for s in tails if len(s) >= _LEAST_STEPS]
-        horizon = min((len(s) // 2 for s in tails), default=0)
-        self.horizon = horizon
-        self.histories: list[Series] = [s.steps(0, len(s) - horizon) for s in tails]
-        self.truth = np.array([s.values[len(s) - horizon :] for s in tails])
-        if self.truth.size and not np.isfinite(self.truth).any():
-            self.histories = []
+        self.horizon = min((len(s) // 2 for s in tails), default=0)
+        tails = [s for s in tails if self._can_be_scored(s)]
+        self.histories: list[Series] = [s.steps(0, len(s) - self.horizon) for s in tails]
+        self.truth = np.array([s.values[len(s) - self.horizon :] for s in tails])
+
+    def _can_be_scored(self, series: Series) -> bool:
+        """A value to forecast from, and one to compare with."""
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(series.values).any(axis=1))
+        cut = len(series) - self.horizon
+        return bool(known[:cut].any() and known[cut:].any())
 
     def loss_price(self) -> Price:
         """Exact: the forward passes of the loss."""
@@ -102,16 +113,17 @@ class Validator:
             for batch in self.batches:
                 total += float(self.objective.loss_sum(batch))
                 n_targets += batch.n_targets
-        mae, price = None, self.loss_price()
+        mae, price, tokens = None, self.loss_price(), n_targets
         if self.histories:
             forecaster = self._forecaster()
             forecasts = forecaster.predict(self.histories, self.horizon, _GREEDY)
             errors = np.abs(np.stack([f.median for f in forecasts]) - self.truth)
             mae = float(np.nanmean(errors))
             price += forecaster.usage.price
+            tokens += sum(m for _, m in forecaster.usage.trace.futures)
         for part in training:
             part.training = True
-        return Validation(total / n_targets, mae, time.perf_counter() - begin, price)
+        return Validation(total / n_targets, mae, time.perf_counter() - begin, tokens, price)
 
     def _forecaster(self) -> Forecaster:
         # a whole head that is trained moves on, so its rows are taken anew
