@@ -168,6 +168,4 @@ class SweepSettings(LearningSettings):
         None, "Optuna storage URL. Default: a journal file in the study's folder.", "Output"
     )
     workers: int = option(1, "Processes on this machine.", "Training", ge=1, le=256)
-    status: bool = option(
-        False, "Show the study as it is and stop.", "Output", flag="--status"
-    )
+    status: bool = option(False, "Show the study as it is and stop.", "Output", flag="--status")

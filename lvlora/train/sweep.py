@@ -32,8 +32,10 @@ from lvlora.train.sweep_trial import (
     is_out_of_memory,
     open_run,
     prepare_trial,
+    price_of,
     reason_of,
     spent_by,
+    steps_done,
     trial_folder,
 )
 
@@ -74,8 +76,9 @@ class Sweep:
     Attributes:
         base: the settings that all trials share.
         limit: FLOPs that all trials together may spend, in the settings' convention.
-        base_sha256: the weights that all trials start from; filled by the first.
+        folder: the study's.
         parent: the process that started this one as a worker.
+        refusal: which limit the next trial would pass, if that is why `run` ended.
     """
 
     settings: SweepSettings
@@ -132,16 +135,15 @@ class Sweep:
                 max(1, allotment.most.of(convention)),
                 self.parent,
             )
-            run = open_run(prepared, folder, watch, self.watcher.describe)
-            if run.progress.step:
-                watch.replay(folder.read_metrics(), convention)
-            price = prepared.most(run.progress.step)
-            if run.progress.zero_shot is None:
-                price += prepared.per_validation
+            done = steps_done(prepared, folder)
+            price = price_of(prepared, done)
             self.board.price(claim, price, run=folder.name)
             if not self._fits(claim, price):
                 self.board.give_back(claim, NOTHING)
                 return False
+            run = open_run(prepared, folder, watch, self.watcher.describe, resume=done is not None)
+            if run.progress.step:
+                watch.replay(folder.read_metrics(), convention)
             with heartbeat(claim.trial):
                 result = run.train()
             self.watcher.draw(folder, prepared, result)

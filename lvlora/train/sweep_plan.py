@@ -45,6 +45,21 @@ class Stage:
     times: int = 1
     follows: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        points = None if self.points is None else [dict(p) for p in self.points]
+        return {
+            "name": self.name, "space": self.space.to_dict(), "n_trials": self.n_trials,
+            "points": points, "percent": self.percent, "times": self.times,
+            "follows": self.follows,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Stage:
+        """The inverse of `to_dict`."""
+        points = None if facts["points"] is None else tuple(facts["points"])
+        return cls(**{**facts, "space": Space.from_dict(facts["space"]), "points": points})
+
 
 @dataclass(frozen=True)
 class Cost:

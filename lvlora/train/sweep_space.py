@@ -152,13 +152,23 @@ class Space:
         return [dict(zip(self.dimensions, c, strict=True)) for c in itertools.product(*sides)]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, to tell one space from another."""
+        """As JSON."""
         return {
             name: list(d.values)
             if isinstance(d, Choice)
-            else {"low": d.low, "high": d.high, "log": d.log, "step": d.step}
+            else {"low": d.low, "high": d.high, "log": d.log, "step": d.step, "whole": d.whole}
             for name, d in self.dimensions.items()
         }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Space:
+        """The inverse of `to_dict`."""
+        return cls(
+            {
+                name: Choice(tuple(d)) if isinstance(d, list) else Range(**d)
+                for name, d in facts.items()
+            }
+        )
 
 
 def merged(spaces: list[Space]) -> Space:

@@ -55,7 +55,7 @@ def folder_of(settings: SweepSettings) -> Path:
 
 
 def find(settings: SweepSettings) -> Study | None:
-    """The study, if there is one; nothing is made."""
+    """The study, if there is one; none is made (an empty database gets Optuna's tables)."""
     import optuna
 
     folder = folder_of(settings)
@@ -88,28 +88,58 @@ def make(
     return study
 
 
-def facts_of(settings: SweepSettings, stages: tuple[Stage, ...], data: str) -> dict[str, Any]:
-    """What must be the same for a study to go on."""
-    compared = settings.model_dump(mode="json", exclude=_NOT_COMPARED)
-    spaces = {stage.name: [stage.n_trials, stage.space.to_dict()] for stage in stages}
+def facts_of(
+    settings: SweepSettings, stages: tuple[Stage, ...], sampler: str, data_sha256: str
+) -> dict[str, Any]:
+    """What a study is about, to be kept in it."""
     facts: dict[str, Any] = {
-        "settings": compared, "data_sha256": data, "spaces": spaces,
+        "settings": settings.model_dump(mode="json", exclude=_NOT_COMPARED),
+        "data": None if settings.data is None else str(settings.data),
+        "data_sha256": data_sha256,
+        "stages": [stage.to_dict() for stage in stages],
+        "sampler": sampler,
         "max_flops": None if settings.max_flops is None else str(settings.max_flops),
-    }  # fmt: skip
-    found: dict[str, Any] = json.loads(json.dumps(facts))
-    return found
+    }
+    as_read: dict[str, Any] = json.loads(json.dumps(facts))
+    return as_read
 
 
-def plan_in(study: Study, stages: tuple[Stage, ...]) -> Plan:
+def facts_in(study: Study) -> dict[str, Any]:
+    """What a study is about.
+
+    Raises:
+        SettingsError: it was made by something else.
+    """
+    facts: dict[str, Any] | None = study.user_attrs.get("lvlora")
+    if facts is None:
+        raise SettingsError(
+            f"--study {study.study_name}: was not made by lvlora sweep", "Choose another --study."
+        )
+    return facts
+
+
+def plan_in(study: Study) -> Plan:
     """The plan that the study was made with."""
-    allotted = study.user_attrs["lvlora"]["allotments"]
-    return Plan(stages, tuple(Allotment.from_dict(a) for a in allotted))
+    facts = facts_in(study)
+    return Plan(
+        tuple(Stage.from_dict(s) for s in facts["stages"]),
+        tuple(Allotment.from_dict(a) for a in facts["allotments"]),
+    )
 
 
 def limit_in(study: Study) -> int | None:
-    """The limit that the study was made with."""
-    limit = study.user_attrs["lvlora"]["max_flops"]
+    """FLOPs that the study was to spend, in its convention."""
+    limit = facts_in(study)["max_flops"]
     return None if limit is None else int(limit)
+
+
+def settings_in(study: Study, given: SweepSettings) -> SweepSettings:
+    """The settings that the study was made with, found where ``given`` says it is."""
+    facts = facts_in(study)
+    return SweepSettings(
+        **facts["settings"], data=facts["data"], max_flops=facts["max_flops"], runs=given.runs,
+        study=given.study, storage=given.storage,
+    )  # fmt: skip
 
 
 def check_same(study: Study, facts: Mapping[str, Any]) -> None:
@@ -118,17 +148,13 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: naming what is not as it was.
     """
-    was = study.user_attrs.get("lvlora")
-    if was is None:
-        raise SettingsError(
-            f"--study {study.study_name}: was not made by lvlora sweep", "Choose another --study."
-        )
+    was = facts_in(study)
     changed = [
         f"--{name.replace('_', '-')} (was {was['settings'].get(name)}, not {value})"
         for name, value in facts["settings"].items()
         if was["settings"].get(name) != value
     ]
-    if was["spaces"] != facts["spaces"]:
+    if was["stages"] != facts["stages"]:
         changed.append("what is searched")
     if was["data_sha256"] != facts["data_sha256"]:
         changed.append("the data")

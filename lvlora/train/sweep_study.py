@@ -50,7 +50,8 @@ class Attempt:
 
     Attributes:
         start: what was known when it began (holder, price); end: what came out.
-        spent: FLOPs that it has cost, at most those of its price while it runs.
+        heard, began, ended: seconds since 1970: the last heartbeat, the first and last moment.
+        spent: FLOPs that it was charged; None while it runs.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Attempt:
     end: dict[str, Any]
     heard: float | None
     began: float | None
+    ended: float | None
     spent: Price | None
 
 
@@ -326,7 +328,10 @@ def _attempt(trial: FrozenTrial, lost: Mapping[str, Any] | None) -> Attempt | No
         spent = _from_text(lost["spent"])
     elif state != "running" and "spent" in end:
         spent = _from_text(end["spent"])
-    began = None if trial.datetime_start is None else trial.datetime_start.timestamp()
+    began, ended = (
+        None if moment is None else moment.timestamp()
+        for moment in (trial.datetime_start, trial.datetime_complete)
+    )
     return Attempt(
         number=trial.number,
         slot=int(attrs["slot"]),
@@ -337,6 +342,7 @@ def _attempt(trial: FrozenTrial, lost: Mapping[str, Any] | None) -> Attempt | No
         end=end,
         heard=attrs.get("heartbeat"),
         began=began,
+        ended=ended,
         spent=spent,
     )
 

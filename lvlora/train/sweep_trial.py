@@ -71,21 +71,36 @@ def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotmen
     return replace(prepared, settings=chosen, n_steps=n_steps, validate_at=validate_at)
 
 
+def steps_done(prepared: Prepared, folder: TrialFolder) -> int | None:
+    """The step of the checkpoint from which this very run can go on; None without one."""
+    state, _ = checkpoint.latest(folder.state)
+    if state is None or not folder.config.is_file():
+        return None
+    return state.step if state.facts.get("identity") == prepared.identity() else None
+
+
+def price_of(prepared: Prepared, done: int | None) -> Price:
+    """The most that the rest of a run costs; ``done`` steps are behind it (None: nothing is)."""
+    first = 0 if done is None else done
+    validations = sum(s > first for s in prepared.validate_at) + (done is None)
+    return (prepared.n_steps - first) * prepared.per_step + validations * prepared.per_validation
+
+
 def open_run(
     prepared: Prepared,
     folder: TrialFolder,
     observer: Observer,
     describe: Callable[[RunFolder, TrainSettings, Prepared], None],
+    *,
+    resume: bool,
 ) -> Run:
-    """The trial's run: going on from its last checkpoint if it has one, else from an empty folder.
+    """The trial's run: going on from its last checkpoint, or in an empty folder.
 
     Args:
         describe: writes the settings into a new folder.
     """
-    state, _ = checkpoint.latest(folder.state)
-    if state is not None and folder.config.is_file():
-        if state.facts.get("identity") == prepared.identity():
-            return Run(prepared, folder, observer, resume=True)
+    if resume:
+        return Run(prepared, folder, observer, resume=True)
     if folder.path.exists():
         shutil.rmtree(folder.path)
     folder.path.mkdir(parents=True)
