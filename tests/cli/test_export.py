@@ -279,7 +279,6 @@ def test_llama_cpp_knows_every_tensor(run_lvlora, make_adapter, tmp_path, family
         (["export", "run", "--merged", "full"], 2, "is there already"),
         (["export", "run", "--merged", "full", "--overwrite"], 2, "is not replaced"),
         (["export", "run", "--merged", "m", "--dtype", "float16"], 2, "should be"),
-        (["export", "run", "--merged", "m", "--model", "bundled"], 4, "other weights"),
     ],
 )  # fmt: skip
 def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, code, said):
@@ -294,6 +293,15 @@ def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, 
     assert said in ran.stderr
     assert ran.stdout == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_base_is_refused(run_lvlora, make_adapter, tiny_folder, tmp_path):
+    run, _ = make_adapter("qwen2")
+    other = ["--model", tiny_folder("llama"), "--merged", tmp_path / "m"]
+    ran = run_lvlora(["export", run, *other])
+    assert ran.exit_code == 4
+    assert "with other weights than llama" in ran.stderr
+    assert not (tmp_path / "m").exists()
 
 
 def test_an_export_is_replaced_when_asked(run_lvlora, make_adapter, plain, tmp_path):

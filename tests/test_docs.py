@@ -1,0 +1,250 @@
+"""What the documentation says is what the program does.
+
+A block marked ```console shows what is typed after ``$``. Every such command is run, in the order
+of its page, in a folder that has the examples; of a line with ``&&`` each part is a command. No
+other block may show a command of lvlora.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from test_imports import EVERYWHERE, ROOMS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "examples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+SETUP = (
+    "git clone", "cd ", "python -m venv", "python3 -m venv", "python -m pip", "pip install",
+    ". .venv/bin/activate", "source .venv/bin/activate", "python -m pytest", "pytest", "ruff",
+    "mypy", "python -m build",
+)  # fmt: skip
+"""Beginnings of the commands that prepare a machine; they are shown and not run."""
+
+SLOW = (
+    "lvlora train", "lvlora sweep", "lvlora baseline", "lvlora evaluate", "lvlora export",
+    "lvlora report",
+    "lvlora forecast examples/trajectory.csv --horizon 5 --model merged",
+)  # fmt: skip
+"""Beginnings of the commands that train or score, and of those that need a trained run: these are
+run with -m slow, together with all others of their page."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command that is typed, with where it stands."""
+
+    page: Path
+    number: int
+    command: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.number}: {self.command}"
+
+    def begins_with(self, beginnings: tuple[str, ...]) -> bool:
+        # LVLORA_RANK=4 lvlora train; cat x.csv | lvlora forecast -
+        words = re.sub(r"^(\w+=\S+ )+", "", self.command)
+        parts = [words, *(part.strip() for part in words.split("|")[1:])]
+        return any(part.startswith(beginnings) for part in parts)
+
+
+def _blocks(page: Path) -> list[tuple[str, int, list[str]]]:
+    """(language, number of the first line, lines) of every fenced block."""
+    blocks: list[tuple[str, int, list[str]]] = []
+    language: str | None = None
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        fence = re.match(r"\s*```(\w*)", line)
+        if fence and language is None:
+            language = fence[1]
+            blocks.append((language, number + 1, []))
+        elif fence:
+            language = None
+        elif language is not None:
+            blocks[-1][2].append(line.strip())
+    assert language is None, f"{page}: a block is not closed"
+    return blocks
+
+
+def typed(page: Path) -> list[Line]:
+    """The commands after ``$``; a line that ends with a backslash goes on."""
+    found: list[Line] = []
+    for language, first, lines in _blocks(page):
+        if language != "console":
+            continue
+        command, begun = "", 0
+        for number, line in enumerate(lines, first):
+            if command:
+                command += " " + line
+            elif line.startswith("$ "):
+                command, begun = line[2:], number
+            if command.endswith("\\"):
+                command = command[:-1].rstrip()
+            elif command:
+                for part in command.split(" && "):
+                    found.append(Line(page, begun, part.strip().removeprefix(".venv/bin/")))
+                command = ""
+    return found
+
+
+def _existing() -> list[Path]:
+    return [page for page in PAGES if page.is_file()]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_the_page_is_there(page):
+    assert page.is_file(), f"{_name(page)} is missing: it belongs to the project"
+
+
+@pytest.mark.parametrize("page", _existing(), ids=_name)
+def test_every_shown_command_is_one_that_can_be_run(page):
+    for line in typed(page):
+        known = line.begins_with(SETUP) or line.begins_with(("lvlora ",))
+        assert known, f"{line.where}: is neither a command of lvlora nor in SETUP"
+    for language, first, lines in _blocks(page):
+        if language != "console":
+            shown = [line for line in lines if re.match(r"(\$ )?lvlora ", line)]
+            assert not shown, f"{_name(page)}:{first}: show {shown[0]!r} in a ```console block"
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Runs a shown line as a shell does, with the examples at hand and no network or cache."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    programs = tmp_path / ".programs"
+    programs.mkdir()
+    program = programs / "lvlora"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lvlora "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    environment = {
+        **os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / ".cache"), "HF_HUB_OFFLINE": "1",
+        "HOME": str(tmp_path), "COLUMNS": "80",
+    }  # fmt: skip
+
+    def run(line: Line) -> None:
+        done = subprocess.run(
+            ["bash", "-c", f"set -euo pipefail; {line.command}"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line.where}\n{done.stdout}\n{done.stderr}"
+
+    return run
+
+
+def _lines_to_run(page: Path) -> list[Line]:
+    return [line for line in typed(page) if not line.begins_with(SETUP)]
+
+
+@pytest.mark.parametrize("page", [p for p in _existing() if _lines_to_run(p)], ids=_name)
+def test_shown_commands_run(shell, page):
+    for line in _lines_to_run(page):
+        if not line.begins_with(SLOW):
+            shell(line)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    "page", [p for p in _existing() if any(x.begins_with(SLOW) for x in typed(p))], ids=_name
+)
+def test_shown_commands_run_with_the_slow_ones(shell, page):
+    for line in _lines_to_run(page):
+        shell(line)
+
+
+def test_lines_are_found_as_they_are_typed(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    page = tmp_path / "x.md"
+    page.write_text(
+        "$ not in a block\n```console\n$ pip install . && .venv/bin/lvlora doctor\nits output\n"
+        "$ lvlora flops \\\n    --rank 4\n$ LVLORA_RANK=4 lvlora train\n"
+        "$ cat a.csv | lvlora sweep -\n```\n```python\n$ x\n```\n"
+    )
+    lines = typed(page)
+    assert [(line.number, line.command) for line in lines] == [
+        (3, "pip install ."),
+        (3, "lvlora doctor"),
+        (5, "lvlora flops --rank 4"),
+        (7, "LVLORA_RANK=4 lvlora train"),
+        (8, "cat a.csv | lvlora sweep -"),
+    ]
+    assert [line.begins_with(SLOW) for line in lines] == [False, False, False, True, True]
+    assert [line.begins_with(SETUP) for line in lines] == [True, False, False, False, False]
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_what_the_commands_say():
+    script = _script("make_cli_docs")
+    assert script.FILE.read_text(encoding="utf-8") == script.text(), (
+        "docs/cli.md is behind the commands: run python scripts/make_cli_docs.py"
+    )
+
+
+@pytest.mark.parametrize("page", _existing(), ids=_name)
+def test_links_to_files_and_headings_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, heading = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), f"{_name(page)} links to {target}, which is not there"
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {_anchor(words) for words in headings}
+            assert heading in anchors, f"{_name(page)} links to {target}: no such heading"
+
+
+def _anchor(heading: str) -> str:
+    """GitHub's rule."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_the_rooms_are_as_contributing_draws_them():
+    """Its table names every folder of the package, and says who may import whom."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \|[^|]*\|[^|]*\| ([^|]*) \|$", text, re.MULTILINE)
+    drawn = {room: set(re.findall(r"`(\w+)`", imports)) for room, imports in rows}
+    package = ROOT / "lvlora"
+    assert set(drawn) == {p.name for p in package.iterdir() if (p / "__init__.py").is_file()}
+    assert drawn == {room: ROOMS[room] - EVERYWHERE - {"errors"} for room in drawn}
+
+
+def test_the_changelog_knows_every_command():
+    from lvlora import __version__
+    from lvlora.cli.root import COMMANDS
+
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{__version__}]" in text
+    missing = [name for name in COMMANDS if f"`lvlora {name}`" not in text]
+    assert not missing, f"CHANGELOG.md says nothing of {missing}"
