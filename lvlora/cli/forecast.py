@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
+from lvlora.cli.forecast_files import as_csv, as_json, bands_of, write_files
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
@@ -45,19 +44,13 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
     from lvlora.cli.progress import counted
-    from lvlora.flops.budget import NOTHING
     from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.opening import choose, open_forecaster
     from lvlora.forecast.spending import charged
     from lvlora.model.devices import set_threads
 
     output = context.output
-    for path in (settings.plot, settings.output, settings.samples_out):
-        _check_folder(path)
-    if settings.plot is not None:
-        from lvlora.report.style import check_suffix
-
-        check_suffix(settings.plot)
+    _check_files(settings, context)
     dataset = _chosen(load_dataset(settings, output), settings)
     set_threads(settings.threads)
     begin = time.perf_counter()
@@ -75,7 +68,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         return
     begin = time.perf_counter()
     with (
-        charged(settings, forecaster, most, command="forecast") as _,
+        charged(settings, forecaster, most, command="forecast"),
         counted(output, "Forecasting", len(histories) * sampling.n_futures) as advance,
     ):
         forecasts = forecaster.predict(
@@ -83,13 +76,13 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
             progress=lambda n: advance(n),
         )  # fmt: skip
     decoded = time.perf_counter() - begin
-    note = forecaster.context_note(histories, forecasts)
-    if note and settings.context is None:
+    note = forecaster.context_note(histories, forecasts, settings.context)
+    if note:
         output.note(note)
-    price = forecaster.usage.price if most != NOTHING else NOTHING
-    written = _write(settings, dataset, forecasts)
+    price = forecaster.usage.price
+    written = write_files(settings, dataset, forecasts)
     payload = {
-        "series": [_as_json(f, dataset.variables, settings.quantiles) for f in forecasts],
+        "series": [as_json(f, dataset.variables, settings.quantiles) for f in forecasts],
         "model": {
             "name": forecaster.base.name,
             "adapter": forecaster.adapter,
@@ -108,9 +101,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         "files": [str(p) for p in written],
     }
     if settings.output == Path("-"):
-        if context.json:
-            raise SettingsError("--output - and --json both write to standard output.")
-        output.write(_csv(dataset, forecasts, settings.quantiles))
+        output.write(as_csv(dataset, forecasts, settings.quantiles))
     else:
         output.report(
             payload, lambda: _show(dataset, forecasts, forecaster, settings, price, context)
@@ -132,10 +123,35 @@ def _chosen(dataset: Dataset, settings: ForecastSettings) -> Dataset:
     return dataset.select(settings.series)
 
 
-def _check_folder(path: Path | None) -> None:
+def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
     """Before the work, not after it."""
-    if path is not None and path != Path("-") and not path.absolute().parent.is_dir():
-        raise SettingsError(f"{path}: the folder {path.parent} is not there", "Make it first.")
+    asked = {
+        "--output": settings.output,
+        "--samples-out": settings.samples_out,
+        "--plot": settings.plot,
+    }
+    if settings.output == Path("-"):
+        del asked["--output"]
+        if context.json:
+            raise SettingsError(
+                "--output - and --json both write to standard output.", "Leave one of them out."
+            )
+    places: dict[Path, str] = {settings.data.resolve(): "the input"}
+    for option, path in asked.items():
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
+            raise SettingsError(
+                f"{option} {path}: the folder {path.parent} is not there", "Make it first."
+            )
+        taken = places.setdefault(path.resolve(), option)
+        if taken != option or path.is_dir() or path == Path("-"):
+            what = f"is {taken}" if taken != option else "is no file to write to"
+            raise SettingsError(f"{option} {path}: {what}", "Choose another name.")
+    if settings.plot is not None:
+        from lvlora.report.style import check_suffix
+
+        check_suffix(settings.plot)
 
 
 def _show_price(most: Any, forecaster: Forecaster, context: CommandContext) -> None:
@@ -153,103 +169,6 @@ def _show_price(most: Any, forecaster: Forecaster, context: CommandContext) -> N
     context.output.report(payload, human)
 
 
-def _as_json(
-    forecast: Forecast, variables: Sequence[str], levels: Sequence[float]
-) -> dict[str, Any]:
-    median, mean = forecast.median, forecast.mean
-    quantiles = {f"{q:g}": forecast.quantile(q) for q in levels}
-    return {
-        "id": forecast.series,
-        "time": forecast.time.tolist(),
-        "scale": forecast.scale.to_dict(),
-        "context": forecast.context,
-        "variables": {
-            name: {
-                "median": median[:, v].tolist(),
-                "mean": mean[:, v].tolist(),
-                "quantiles": {q: values[:, v].tolist() for q, values in quantiles.items()},
-            }
-            for v, name in enumerate(variables)
-        },
-    }
-
-
-def _csv(dataset: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float]) -> str:
-    from lvlora.forecast.forecaster import to_rows
-
-    rows = to_rows(forecasts, dataset.variables, levels, dataset.time_name)
-    return _table_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
-
-
-def _table_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([_harmless(h) for h in head])
-    writer.writerows([[_harmless(c) for c in row] for row in rows])
-    return stream.getvalue()
-
-
-def _harmless(cell: Any) -> Any:
-    """Text from a file must not be a formula when a spreadsheet opens the result."""
-    if isinstance(cell, float):
-        return repr(cell)
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
-
-
-def _write(
-    settings: ForecastSettings, dataset: Dataset, forecasts: Sequence[Forecast]
-) -> list[Path]:
-    from lvlora import durable
-
-    written = []
-    if settings.output is not None and settings.output != Path("-"):
-        durable.write_text(settings.output, _csv(dataset, forecasts, settings.quantiles))
-        written.append(settings.output)
-    if settings.samples_out is not None:
-        rows = [
-            [f.series, s, float(t), *map(float, f.samples[s, h])]
-            for f in forecasts
-            for s in range(len(f.samples))
-            for h, t in enumerate(f.time)
-        ]
-        head = ["id", "sample", dataset.time_name, *dataset.variables]
-        durable.write_text(settings.samples_out, _table_text(head, rows))
-        written.append(settings.samples_out)
-    if settings.plot is not None:
-        from lvlora.report.forecast_figure import ForecastPicture, draw_forecast
-
-        pictures = [
-            ForecastPicture(
-                variables=dataset.variables,
-                time_name=dataset.time_name,
-                history_time=history.time,
-                history=history.values,
-                future_time=f.time,
-                median=f.median,
-                bands=_bands(f, settings.quantiles),
-                title=f.series if len(forecasts) > 1 else "",
-            )
-            for history, f in zip(dataset, forecasts, strict=True)
-        ]
-        draw_forecast(settings.plot, pictures)
-        written.append(settings.plot)
-    return written
-
-
-def _bands(forecast: Forecast, levels: Sequence[float]) -> dict[tuple[float, float], Any]:
-    """Pairs of quantiles that are as far from either end."""
-    if len(forecast.samples) < 2:
-        return {}
-    ordered = sorted(levels)
-    pairs = [
-        (low, high)
-        for low in ordered
-        for high in ordered
-        if low < 0.5 < high and abs(low + high - 1) < 1e-9
-    ]
-    return {p: (forecast.quantile(p[0]), forecast.quantile(p[1])) for p in pairs}
-
-
 def _show(
     dataset: Dataset,
     forecasts: Sequence[Forecast],
@@ -262,7 +181,7 @@ def _show(
 
     output = context.output
     for history, f in list(zip(dataset, forecasts, strict=True))[:_CHARTS]:
-        bands = _bands(f, settings.quantiles)
+        bands = bands_of(f, settings.quantiles)
         _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
         for v, name in enumerate(dataset.variables[:4]):
             import numpy as np
@@ -288,7 +207,7 @@ def _show(
     for f in forecasts:
         quantiles = {q: f.quantile(q) for q in levels}
         for h, t in enumerate(f.time):
-            row = [*([f.series] if several else []), numbers.plain(float(t), 6)]
+            row = [*([f.series] if several else []), f"{t:.10g}"]
             for v in range(len(dataset.variables)):
                 row.append(numbers.plain(float(f.median[h, v])))
                 row += [numbers.plain(float(quantiles[q][h, v])) for q in levels if q != 0.5]
@@ -296,7 +215,8 @@ def _show(
     output.table(head, rows[:_TABLE_ROWS])
     if len(rows) > _TABLE_ROWS:
         output.line(f"… {len(rows) - _TABLE_ROWS} more rows: add --output FILE.csv")
+    rules = " or ".join(sorted({f.scale.rule for f in forecasts}))
     output.line(
         f"{forecaster.name}, {len(forecasts[0].samples)} futures a series; scale by the "
-        f"{forecasts[0].scale.rule} rule; {numbers.flops(price.executed)} FLOPs executed."
+        f"{rules} rule; {numbers.flops(price.executed)} FLOPs executed."
     )

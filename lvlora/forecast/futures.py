@@ -5,6 +5,7 @@ Knows: arrays, times, scales. Does not know: models, texts, files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ import numpy as np
 
 from lvlora.series.dataset import FloatArray
 from lvlora.text.scaling import Scale
+
+_DIGITS = 12
+"""Significant digits of a time."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,13 @@ class Forecast:
 
 
 def continue_time(time: FloatArray, horizon: int) -> FloatArray:
-    """(H,) the median interval of the history, repeated."""
+    """(H,) the median interval of the history, repeated; without the noise of binary fractions."""
     interval = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
     future: FloatArray = time[-1] + interval * np.arange(1, horizon + 1)
-    return future
+    size = float(np.abs(future).max(initial=0.0))
+    rounded: FloatArray = np.round(future, _DIGITS - math.ceil(math.log10(size or 1.0)))
+    # times that a rounding would make equal (seconds since an epoch, in tiny steps) stay
+    return rounded if np.all(np.diff(rounded, prepend=time[-1]) > 0) else future
 
 
 def to_rows(

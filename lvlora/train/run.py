@@ -73,7 +73,8 @@ class Run:
             last = self._last_step(ledger)
             account = self._reserve(ledger, last)
             try:
-                self.observer.started(self._plan())
+                if not self._is_over:
+                    self.observer.started(self._plan())
                 self._steps(account, stop, last)
                 return self._finish()
             except NumericalError:

@@ -1,0 +1,118 @@
+"""The loss: restricted and full, padding, accumulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lvlora.model import lora
+from lvlora.model.head import NumericHead
+from lvlora.text.windows import IGNORED, Batch
+from lvlora.train import loop
+from lvlora.train.objective import Objective
+
+
+def _batch(base, rows=2, width=20, seed=0, padded=0):
+    rng = np.random.default_rng(seed)
+    ids = np.array(base.alphabet.ids)[rng.integers(0, 12, (rows, width + 1))]
+    targets = ids[:, 1:].copy()
+    if padded:
+        targets[0, -padded:] = IGNORED
+    return Batch(ids[:, :-1], targets)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "gemma2"])
+def test_full_cross_entropy_is_the_restricted_one_less_log_p_of_the_alphabet(tiny_base, family):
+    base = tiny_base(family)
+    batch = _batch(base, padded=5)
+    full = Objective(base.module, base.alphabet, None)
+    restricted = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
+    with torch.no_grad():
+        logits = full.logits(torch.from_numpy(batch.inputs))
+        log_p = torch.log_softmax(logits.double(), -1)[..., list(base.alphabet.ids)].logsumexp(-1)
+        counted = torch.from_numpy(batch.targets != IGNORED)
+        outside = float(log_p[counted].sum())
+        assert outside < -1e-3  # there is something outside of the alphabet
+        difference = float(restricted.loss_sum(batch)) - outside
+        assert float(full.loss_sum(batch)) == pytest.approx(difference, rel=1e-5)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_padding_neither_counts_nor_is_seen(tiny_base, full):
+    base = tiny_base()
+    head = None if full else NumericHead(base.module, base.alphabet)
+    objective = Objective(base.module, base.alphabet, head)
+    short = _batch(base, rows=1, width=12)
+    other = np.array(base.alphabet.ids)[3]
+    longer = Batch(
+        np.pad(short.inputs, ((0, 0), (0, 7)), constant_values=other),
+        np.pad(short.targets, ((0, 0), (0, 7)), constant_values=IGNORED),
+    )
+    assert longer.n_targets == short.n_targets == 12
+    with torch.no_grad():
+        assert float(objective.loss_sum(longer)) == pytest.approx(
+            float(objective.loss_sum(short)), rel=1e-6
+        )
+
+
+class _Source:
+    def __init__(self, batches):
+        self.batches = batches
+
+    def batch(self, index):
+        return self.batches[index]
+
+
+def _one_step(base, batches, accumulation, clip_norm=0.0):
+    lora.inject(base.module, lora.LoraPlan(rank=2), seed=1)
+    # B is zero at first, and with it the gradient of A
+    for _, layer in lora.lora_layers(base.module):
+        nn.init.normal_(layer.lora_b, generator=torch.Generator().manual_seed(2))
+    objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
+    parameters = [p for p in base.module.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1.0)
+    before = [p.detach().clone() for p in parameters]
+    step = next(
+        loop.steps(
+            parameters, [optimizer], objective.loss_sum, _Source(batches), lambda _: 1.0,
+            first=0, last=1, accumulation=accumulation, clip_norm=clip_norm,
+        )
+    )  # fmt: skip
+    return step, [b - p.detach() for b, p in zip(before, parameters, strict=True)]
+
+
+def test_two_micro_batches_of_two_are_one_batch_of_four(tiny_base):
+    base = tiny_base()
+    halves = [_batch(base, seed=1, padded=9), _batch(base, seed=2)]
+    whole = Batch(
+        np.concatenate([b.inputs for b in halves]), np.concatenate([b.targets for b in halves])
+    )
+    one, gradients = _one_step(base, [whole], 1)
+    two, accumulated = _one_step(tiny_base(), halves, 2)
+    assert two.loss == pytest.approx(one.loss, rel=1e-6)
+    assert two.n_targets == one.n_targets == 4 * 20 - 9
+    assert two.shapes == ((2, 20), (2, 20))
+    assert max(float(g.abs().max()) for g in gradients) > 1e-3
+    for a, b in zip(gradients, accumulated, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_limits_the_norm_and_tells_what_it_was(tiny_base):
+    base = tiny_base()
+    free, gradients = _one_step(base, [_batch(base)], 1)
+    clipped, smaller = _one_step(tiny_base(), [_batch(base)], 1, clip_norm=free.grad_norm / 4)
+    norm = torch.stack([g.norm() for g in gradients]).norm()
+    assert free.grad_norm == pytest.approx(float(norm), rel=1e-4)
+    assert clipped.grad_norm == pytest.approx(free.grad_norm, rel=1e-6)
+    assert float(torch.stack([g.norm() for g in smaller]).norm()) == pytest.approx(
+        free.grad_norm / 4, rel=1e-3
+    )
+
+
+def test_a_full_head_in_bfloat16_has_float32_logits(tiny_base):
+    base = tiny_base("qwen2", torch.bfloat16)
+    objective = Objective(base.module, base.alphabet, None)
+    assert objective.logits(torch.from_numpy(_batch(base).inputs)).dtype == torch.float32
+    assert objective.loss_name == "full"
