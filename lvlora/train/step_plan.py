@@ -16,6 +16,11 @@ _VALIDATIONS = 4
 """Beside the one before the first step, unless the settings say how often."""
 
 
+def steps_between_validations(settings: LearningSettings, n_steps: int) -> int:
+    """As the settings say, or so that there are four in a run of ``n_steps``."""
+    return settings.validate_every or max(1, -(-n_steps // _VALIDATIONS))
+
+
 def plan_steps(
     settings: LearningSettings, per_step: Price, per_validation: Price
 ) -> tuple[int, frozenset[int]]:
@@ -30,7 +35,7 @@ def plan_steps(
     step, validation = per_step.of(convention), per_validation.of(convention)
 
     def validated(n: int) -> frozenset[int]:
-        every = settings.validate_every or max(1, -(-n // _VALIDATIONS))
+        every = steps_between_validations(settings, n)
         return frozenset({*range(every, n + 1, every), n}) if validation else frozenset()
 
     def most(n: int) -> int:

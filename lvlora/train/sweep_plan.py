@@ -15,7 +15,7 @@ import numpy as np
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.train.setup import DEFAULT_STEPS, plan_steps
+from lvlora.train.step_plan import DEFAULT_STEPS, steps_between_validations
 from lvlora.train.sweep_space import PRICED, Choice, Params, Space, merged, with_params
 
 SPARE_PERCENT = 5
@@ -70,9 +70,9 @@ class Cost:
 
     def of_run(self, settings: TrainSettings, n_steps: int) -> Price:
         """The most that a run costs, the validation before its first step included."""
-        fixed = settings.model_copy(update={"max_steps": n_steps, "max_flops": None})
-        _, validate_at = plan_steps(fixed, self.per_step, self.per_validation)
-        return n_steps * self.per_step + (1 + len(validate_at)) * self.per_validation
+        # the last step is validated, too, wherever it falls
+        validations = 1 + -(-n_steps // steps_between_validations(settings, n_steps))
+        return n_steps * self.per_step + validations * self.per_validation
 
     def steps_within(self, settings: TrainSettings, cap: int, convention: str) -> int:
         """The most steps whose run costs no more than ``cap``; 0 where not even one fits."""

@@ -22,7 +22,8 @@ from lvlora.train import checkpoint
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.setup import Prepared, plan_steps, prepare
+from lvlora.train.setup import Prepared, prepare
+from lvlora.train.step_plan import plan_steps
 from lvlora.train.sweep_plan import Allotment, Cost
 from lvlora.train.sweep_study import REACH
 
