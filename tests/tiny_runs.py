@@ -16,7 +16,7 @@ from lvlora.train.setup import Prepared, prepare
 
 
 def dataset(
-    n_series: int = 8, n_steps: int = 24, n_variables: int = 2, seed: int = 0, **changes: Any
+    n_series: int = 8, n_steps: int = 14, n_variables: int = 2, seed: int = 0, **changes: Any
 ) -> Dataset:
     """Waves of different lengths, all positive."""
     rng = np.random.default_rng(seed)

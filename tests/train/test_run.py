@@ -1,0 +1,431 @@
+"""A whole run: repeatable, resumable, within its limits, and true to its ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tiny_runs
+import torch
+from safetensors.torch import load_file
+
+from lvlora.errors import BudgetError, DataError, LvloraError, NumericalError, RunStopped
+from lvlora.flops.ledger import Ledger
+from lvlora.model.loading import load
+from lvlora.series.dataset import Dataset, Series
+from lvlora.train.observer import Silent
+from lvlora.train.run import Run
+from lvlora.train.run_folder import RunFolder
+
+
+class Stopper(Silent):
+    """Sends this process a signal, or an error, after a step."""
+
+    def __init__(self, after, event=signal.SIGTERM):
+        self.after, self.event, self.notes = after, event, []
+
+    def step(self, record):
+        if record.step == self.after:
+            if isinstance(self.event, BaseException):
+                raise self.event
+            os.kill(os.getpid(), self.event)
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+@pytest.fixture
+def model(tiny_folder):
+    return tiny_folder("qwen2")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def _train(model, runs, name="", data=None, observer=None, **changes):
+    prepared = tiny_runs.prepared(model, runs, data, **changes)
+    folder = tiny_runs.folder(runs, name)
+    return folder.path, Run(prepared, folder, observer or Silent()).train()
+
+
+def _resume(model, runs, path, data=None, observer=None, limit=None, **changes):
+    prepared = tiny_runs.prepared(model, runs, data, **changes)
+    return Run(prepared, RunFolder(path), observer or Silent(), resume=True, limit=limit).train()
+
+
+def _ledger(runs):
+    with Ledger.for_runs(runs) as ledger:
+        return ledger.rows()
+
+
+def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(model, runs):
+    first, result = _train(model, runs, "a", dropout=0.1)
+    second, _ = _train(model, runs, "b", dropout=0.1)
+    other, _ = _train(model, runs, "c", dropout=0.1, seed=1)
+    for which in ("adapter", "adapter-last"):
+        assert tiny_runs.weights(first, which) == tiny_runs.weights(second, which)
+        assert tiny_runs.weights(first, which) != tiny_runs.weights(other, which)
+    assert result.steps == result.planned_steps == 6
+    assert result.zero_shot["mae"] > 0
+    assert [r["validation"]["step"] for r in tiny_runs.metrics(first) if "validation" in r] == [
+        0, 3, 6,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_to_the_same_end(model, runs, number):
+    whole, expected = _train(model, runs, "whole", dropout=0.1, accumulation=2)
+    prepared = tiny_runs.prepared(model, runs, dropout=0.1, accumulation=2)
+    folder = tiny_runs.folder(runs, "stopped")
+    with pytest.raises(RunStopped, match="after step 3 of 6; everything is saved") as stopped:
+        Run(prepared, folder, Stopper(3, number)).train()
+    assert f"lvlora train --resume {folder.path}" in stopped.value.hint
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    result = _resume(model, runs, folder.path, dropout=0.1, accumulation=2)
+    for which in ("adapter", "adapter-last"):
+        assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
+    assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
+    assert result.flops == expected.flops
+    assert result.best_step == expected.best_step
+    # nothing was done twice, so nothing was charged twice
+    rows = [r for r in _ledger(runs) if r.run == "stopped"]
+    assert sum(r.spent.executed for r in rows) == expected.flops["executed"]
+
+
+def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, monkeypatch):
+    prepared = tiny_runs.prepared(model, runs, validation=False, save_every=0)
+    loss_sum = prepared.objective.loss_sum
+    calls = []
+
+    def twice(batch):
+        calls.append(batch)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss_sum(batch)
+
+    monkeypatch.setattr(prepared.objective, "loss_sum", twice)
+    folder = tiny_runs.folder(runs, "r")
+    with pytest.raises(KeyboardInterrupt):
+        Run(prepared, folder, Silent()).train()
+    assert tiny_runs.steps_of(folder.path) == [1, 2]
+    (row,) = _ledger(runs)
+    assert row.status == "settled"
+    assert row.spent == 3 * prepared.per_step
+
+
+def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_end(model, runs):
+    whole, _ = _train(model, runs, "whole", dropout=0.1)
+    prepared = tiny_runs.prepared(model, runs, dropout=0.1, save_every=4)
+    folder = tiny_runs.folder(runs, "killed")
+    with pytest.raises(ZeroDivisionError):  # as good as a kill: nothing is saved
+        Run(prepared, folder, Stopper(5, ZeroDivisionError())).train()
+    watcher = Stopper(99)
+    with (folder.path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 6, "lo')
+    _resume(model, runs, folder.path, observer=watcher, dropout=0.1)
+    assert watcher.notes == ["Going on after step 4 of 6."]
+    for which in ("adapter", "adapter-last"):
+        assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
+    assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
+    spent = sum(r.spent.executed for r in _ledger(runs) if r.run == "killed" and r.phase == "train")
+    assert spent == 7 * prepared.per_step.executed
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_its_name(model, runs):
+    whole, _ = _train(model, runs, "whole")
+    prepared = tiny_runs.prepared(model, runs)
+    folder = tiny_runs.folder(runs, "damaged")
+    with pytest.raises(RunStopped):
+        Run(prepared, folder, Stopper(4)).train()
+    state = folder.state / "step-00000004/state.safetensors"
+    state.write_bytes(state.read_bytes()[:-1])
+    watcher = Stopper(99)
+    _resume(model, runs, folder.path, observer=watcher)
+    assert str(state.parent) in watcher.notes[0]
+    assert watcher.notes[0].startswith("Warning: ")
+    assert watcher.notes[1] == "Going on after step 2 of 6."
+    assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
+
+
+def test_without_any_checkpoint_it_begins_again(model, runs):
+    whole, _ = _train(model, runs, "whole")
+    folder = tiny_runs.folder(runs, "r")
+    with pytest.raises(ZeroDivisionError):
+        Run(
+            tiny_runs.prepared(model, runs, save_every=0), folder, Stopper(4, ZeroDivisionError())
+        ).train()
+    watcher = Stopper(99)
+    _resume(model, runs, folder.path, observer=watcher)
+    assert "no checkpoint yet" in watcher.notes[0]
+    assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
+    assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
+
+
+def test_what_changed_is_named_and_nothing_is_touched(model, runs, tiny_folder, tmp_path):
+    folder = tiny_runs.folder(runs, "r")
+    with pytest.raises(RunStopped):
+        Run(tiny_runs.prepared(model, runs), folder, Stopper(2)).train()
+    before = {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()}
+    other = tmp_path / "qwen2"
+    shutil.copytree(model, other)
+    tensors = load_file(other / "model.safetensors")
+    tensors["model.norm.weight"] += 0.5
+    from safetensors.torch import save_file
+
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    cases = [
+        (model, tiny_runs.dataset(seed=1), {}, "data"),
+        (other, None, {}, "base weights"),
+        (model, None, {"rank": 3}, r"rank \(2 then, 3 now\)"),
+        (model, None, {"learning_rate": 0.5, "seed": 3}, "learning_rate .*, seed"),
+        (model, None, {"max_steps": 8}, "schedule.*max_steps"),
+        (model, None, {"split_seed": 5}, "split"),
+        (model, None, {"dtype": "bfloat16"}, "device and dtype"),
+    ]
+    for base, data, changes, named in cases:
+        with pytest.raises(DataError, match=f"changed since: .*{named}"):
+            _resume(base, runs, folder.path, data, **changes)
+    assert before == {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()}
+    # where it is written and how many threads there are decides nothing
+    assert _resume(model, runs, folder.path, save_every=1).steps == 6
+
+
+def test_a_run_that_is_trained_cannot_be_taken_by_another(model, runs):
+    prepared = tiny_runs.prepared(model, runs)
+    folder = tiny_runs.folder(runs, "r")
+    run = Run(prepared, folder, Silent())
+    with pytest.raises(LvloraError, match="still being trained by another process"):
+        Run(prepared, folder, Silent(), resume=True)
+    run.train()
+    assert Run(prepared, folder, Silent(), resume=True).train().steps == 6
+
+
+def test_a_finished_run_stays_as_it_is(model, runs):
+    path, result = _train(model, runs)
+    before, rows = tiny_runs.weights(path), len(_ledger(runs))
+    again = _resume(model, runs, path)
+    assert again == result
+    assert tiny_runs.weights(path) == before
+    assert len(_ledger(runs)) == rows
+
+
+@pytest.mark.parametrize("convention", ["executed", "coursework"])
+@pytest.mark.parametrize("validation", [False, True])
+def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, validation):
+    unit = tiny_runs.prepared(model, runs, validation=validation)
+    price = 4 * unit.per_step.of(convention) + 5 * unit.per_validation.of(convention)
+    limit = price + unit.per_step.of(convention) // 2
+    _, result = _train(
+        model, runs, max_steps=None, max_flops=limit, convention=convention,
+        validation=validation, validate_every=None,
+    )  # fmt: skip
+    spent = sum(r.charged.of(convention) for r in _ledger(runs))
+    assert spent == result.flops[convention] <= limit
+    assert result.steps == 4
+    assert not result.stopped_by_limit
+    if not validation:
+        assert spent + unit.per_step.of(convention) > limit
+    assert {r.status for r in _ledger(runs)} == {"settled"}
+
+
+def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
+    prepared = tiny_runs.prepared(model, runs, validation=False, save_every=2)
+    limit = 7 * prepared.per_step.executed
+    changes = {"validation": False, "max_flops": limit}
+    folder = tiny_runs.folder(runs, "r")
+    prepared = tiny_runs.prepared(model, runs, **changes)
+    with pytest.raises(ZeroDivisionError):
+        Run(prepared, folder, Stopper(5, ZeroDivisionError())).train()
+    result = _resume(model, runs, folder.path, **changes)  # 5 of 7 are spent, from 4 on
+    assert result.steps == 6
+    assert not result.stopped_by_limit
+    assert sum(r.charged.executed for r in _ledger(runs)) == limit
+
+    with pytest.raises(ZeroDivisionError):
+        _train(model, runs, "s", observer=Stopper(5, ZeroDivisionError()), save_every=4,
+               validation=False, max_flops=6 * prepared.per_step.executed)  # fmt: skip
+    changes = {"validation": False, "max_flops": 6 * prepared.per_step.executed}
+    result = _resume(model, runs, runs / "s", **changes)
+    assert result.steps == 5
+    assert result.stopped_by_limit
+    with pytest.raises(BudgetError, match="the next step may cost"):
+        _resume(model, runs, runs / "s", **changes)
+    result = _resume(model, runs, runs / "s", limit=limit, **changes)
+    assert (result.steps, result.stopped_by_limit) == (6, False)
+    whole, _ = _train(model, runs, "whole", validation=False)
+    # the limit is not part of a run's result: the schedule is that of the first one
+    assert tiny_runs.weights(whole) == tiny_runs.weights(runs / "s")
+
+
+def test_a_project_budget_refuses_before_anything_is_spent(model, runs):
+    prepared = tiny_runs.prepared(
+        model, runs, budget=tiny_runs.prepared(model, runs).most().executed
+    )
+    with pytest.raises(BudgetError, match=r"project: .* wanted"):  # the validation before step 1
+        Run(prepared, tiny_runs.folder(runs, "r"), Silent()).train()
+    assert sum(r.charged.executed for r in _ledger(runs)) == 0
+
+
+def test_the_ledger_tells_training_and_validation_apart(model, runs):
+    path, result = _train(model, runs)
+    train, validation = _ledger(runs)
+    assert (train.phase, validation.phase) == ("train", "validation")
+    rows = tiny_runs.metrics(path)
+    steps = [r for r in rows if "step" in r]
+    found = [r["validation"] for r in rows if "validation" in r]
+    assert train.spent.executed == sum(r["flops"] for r in steps)
+    assert train.spent.coursework == sum(r["flops_coursework"] for r in steps)
+    assert validation.spent.executed == sum(r["flops"] for r in found)
+    assert train.spent.executed + validation.spent.executed == result.flops["executed"]
+    assert rows[-1]["total_flops"] == result.flops["executed"]
+    assert train.tokens_useful == sum(r["tokens"] for r in steps)
+    assert train.tokens_useful + train.tokens_padded == 6 * 2 * 48
+    assert validation.tokens_useful > 0
+    assert train.seconds > 0 < validation.seconds
+
+
+def test_patience_ends_a_run_that_gets_worse_and_keeps_the_best(model, runs):
+    path, result = _train(
+        model, runs, learning_rate=1.0, clip_norm=0.0, schedule="constant", validate_every=1,
+        max_steps=40, patience=2,
+    )  # fmt: skip
+    assert result.stopped_early
+    assert result.best_step + 2 == result.steps < 40
+    assert tiny_runs.weights(path) != tiny_runs.weights(path, "adapter-last")
+    facts = json.loads((path / "adapter/lvlora.json").read_text())
+    assert facts["step"] == result.best_step
+    again = _resume(
+        model, runs, path, learning_rate=1.0, clip_norm=0.0, schedule="constant",
+        validate_every=1, max_steps=40, patience=2,
+    )  # fmt: skip
+    assert again == result
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, runs, monkeypatch):
+    prepared = tiny_runs.prepared(model, runs, save_every=0, validation=False)
+    loss_sum = prepared.objective.loss_sum
+    calls = []
+
+    def failing(batch):
+        calls.append(batch)
+        return loss_sum(batch) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(prepared.objective, "loss_sum", failing)
+    folder = tiny_runs.folder(runs, "r")
+    with pytest.raises(NumericalError, match="the loss is nan"):
+        Run(prepared, folder, Silent()).train()
+    failure = json.loads((folder.path / "failure.json").read_text())
+    assert failure["step"] == 4
+    (batch,) = failure["batches"]
+    named = {s.id for s in prepared.dataset}
+    assert len(batch) == 2
+    assert {row["series"] for row in batch} <= named
+    (row,) = _ledger(runs)
+    assert row.spent == 4 * prepared.per_step  # the step was computed
+    whole, _ = _train(model, runs, "whole", validation=False)
+    monkeypatch.undo()
+    _resume(model, runs, folder.path, validation=False)  # the cause is gone
+    assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
+    assert not (folder.path / "failure.json").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("head", ["none", "numeric", "full"])
+def test_the_base_is_bitwise_what_it_was(model, runs, dtype, head):
+    prepared = tiny_runs.prepared(
+        model, runs, dtype=dtype, train_head=head, targets=("all-linear",), validation=False
+    )
+    fresh = load(prepared.source, prepared.base.placement).module.state_dict()
+    Run(prepared, tiny_runs.folder(runs), Silent()).train()
+    now = prepared.base.module.state_dict()
+    for name, before in fresh.items():
+        *place, last = name.split(".")
+        wrapped = ".".join([*place, "base", last])
+        if name == "lm_head.weight" and head == "full":
+            assert not torch.equal(now[name].to(before.dtype), before)
+            continue
+        after = now.get(wrapped, now.get(name))
+        assert after.dtype == before.dtype
+        assert torch.equal(after, before), name
+
+
+def test_a_numeric_head_is_saved_beside_the_adapter(model, runs):
+    path, result = _train(model, runs, train_head="numeric")
+    head = load_file(path / "adapter/numeric_head.safetensors")["weight"]
+    assert head.dtype == torch.float32
+    plain, other = _train(model, runs)
+    assert not (plain / "adapter/numeric_head.safetensors").exists()
+    assert result.trainable_parameters == other.trainable_parameters + head.numel()
+
+
+@pytest.mark.filterwarnings("ignore")  # of peft
+def test_a_full_head_is_part_of_the_adapter_and_said_before(model, runs):
+    prepared = tiny_runs.prepared(model, runs, train_head="full")
+    assert any("the head is untied and has" in note for note in prepared.notes)
+    folder = tiny_runs.folder(runs)
+    Run(prepared, folder, Silent()).train()
+    config = json.loads((folder.adapter / "adapter_config.json").read_text())
+    assert config["modules_to_save"] == ["lm_head"]
+    from peft import PeftModel
+
+    base = load(prepared.source, prepared.base.placement).module
+    peft = PeftModel.from_pretrained(base, str(folder.last_adapter)).eval()
+    ids = torch.tensor([list(prepared.base.alphabet.ids[:10])])
+    prepared.base.module.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(peft(ids).logits, prepared.base.module(ids).logits)
+
+
+def _with_gaps():
+    data = tiny_runs.dataset()
+    rng = np.random.default_rng(0)
+    series = [
+        Series(s.id, s.time, np.where(rng.random(s.values.shape) < 0.3, np.nan, s.values))
+        for s in data
+    ]
+    # whatever part it falls into: one without a value in its second half, one without any
+    values = series[3].values.copy()
+    values[7:] = np.nan
+    series[3] = Series("s3", series[3].time, values)
+    series[4] = Series("s4", series[4].time, np.full_like(values, np.nan))
+    return Dataset(tuple(series), data.variables, "gaps")
+
+
+def _zeros():
+    data = tiny_runs.dataset()
+    return Dataset(tuple(Series(s.id, s.time, 0 * s.values) for s in data), data.variables, "zeros")
+
+
+@pytest.mark.parametrize(
+    ("data", "validates"),
+    [
+        (tiny_runs.dataset(1), False),
+        (tiny_runs.dataset(2), True),
+        (tiny_runs.dataset(n_variables=1), True),
+        (tiny_runs.dataset(n_variables=3), True),
+        (tiny_runs.dataset(n_steps=3), True),
+        (_with_gaps(), True),
+        (_zeros(), True),
+    ],
+    ids=["one", "two", "one variable", "three variables", "short", "gaps", "zeros"],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_kind_of_data_can_be_trained_on(model, runs, data, validates, seed):
+    path, result = _train(model, runs, data=data, split_seed=seed)
+    assert result.steps == 6
+    assert (result.validation is not None) == validates
+    assert all(np.isfinite(r["loss"]) for r in tiny_runs.metrics(path) if "step" in r)
+    for row in tiny_runs.metrics(path):
+        for value in row.get("validation", {}).values():
+            assert value is None or np.isfinite(value)
+    spent = sum(r.spent.executed for r in _ledger(runs))
+    assert spent == result.flops["executed"]
+    assert all(r.spent.executed <= r.reserved.executed for r in _ledger(runs))
+    assert all(r.spent.coursework <= r.reserved.coursework for r in _ledger(runs))
