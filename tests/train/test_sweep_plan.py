@@ -75,11 +75,7 @@ def test_later_stages_are_priced_at_their_dearest():
 def test_the_whole_fits_into_any_limit(limit, preset, every):
     chosen = SweepSettings(preset=preset, max_flops=limit)
     base = BASE.model_copy(update={"validate_every": every})
-    try:
-        plan = make_plan(stages_of(chosen, None), chosen, base, {"executed": limit}, cost)
-    except BudgetError as error:
-        assert "one step with its validations costs" in error.message
-        return
+    plan = make_plan(stages_of(chosen, None), chosen, base, {"executed": limit}, cost)
     assert plan.most.executed <= limit
     for allotment in plan.allotments:
         assert 1 <= allotment.fewest <= allotment.largest
@@ -111,7 +107,7 @@ def test_both_limits_hold_at_once():
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers():
-    with pytest.raises(BudgetError, match="the sweep may cost .* 1,000,000 may be spent"):
+    with pytest.raises(BudgetError, match=r"the sweep may cost .* 1,000,000 may be spent"):
         plan_of({"executed": 10**6}, max_flops=10**6, max_steps=50)
     with pytest.raises(BudgetError, match=r"stage search: each of its trials gets .* FLOPs"):
         plan_of({"executed": 10**6}, max_flops=10**6)

@@ -77,5 +77,5 @@ def test_a_choice_becomes_settings():
 
 
 def test_values_that_do_not_go_together_are_named():
-    with pytest.raises(SettingsError, match="loss = full, train_head = numeric: .*numeric loss"):
+    with pytest.raises(SettingsError, match=r"loss = full, train_head = numeric: .*numeric loss"):
         with_params(TrainSettings(), {"loss": "full", "train_head": "numeric"})
