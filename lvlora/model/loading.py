@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
     tokenizer = load_tokenizer(source)
     alphabet = alphabet_of(tokenizer, source.name)
-    with quiet(), _model_errors(source):
+    with quiet(), _without_bars(source), _model_errors(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             _where(source),
             dtype=placement.dtype,
@@ -205,6 +206,16 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _without_bars(source: ModelSource) -> Iterator[None]:
+    """The bar of de-quantizing a GGUF file obeys no setting; a hub download keeps its own."""
+    if source.kind != "gguf":
+        yield
+        return
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def read_safetensors(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
