@@ -17,6 +17,9 @@ from lvlora.series.dataset import Dataset, FloatArray
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _SHOWN = 20
 
+_EVEN = 1e-3
+"""Of a step: how far a time may be off, since tables round times."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -29,7 +32,7 @@ class Quality:
             (id, earlier id).
         n_constant: pairs of series and variable that never change, or have no value at all;
             ``constant`` are (id, variable).
-        regular: every series is sampled at even steps (to 1e-6 of a step), all at the same one.
+        regular: every series is sampled at even steps (to `_EVEN`), all at the same one.
         interval: median time between samples.
         same_times: all series have the same times.
     """
@@ -92,7 +95,7 @@ def check_quality(dataset: Dataset) -> Quality:
         duplicates=tuple(duplicates[:_SHOWN]),
         n_constant=len(constant),
         constant=tuple(constant[:_SHOWN]),
-        regular=all(bool(np.all(np.abs(d - interval) <= 1e-6 * interval)) for d in steps),
+        regular=all(bool(np.all(np.abs(d - interval) <= _EVEN * interval)) for d in steps),
         interval=interval,
         same_times=all(np.array_equal(s.time, first) for s in dataset),
     )
