@@ -116,7 +116,10 @@ def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...] | None:
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last or last >= n_layers:
-            raise SettingsError(f"--layers {text}: the model has layers 0 to {n_layers - 1}")
+            raise SettingsError(
+                f"--layers {text}: the model has layers 0 to {n_layers - 1}",
+                "Example: --layers 0-5,11",
+            )
         chosen.update(range(first, last + 1))
     return tuple(sorted(chosen))
 

@@ -196,6 +196,7 @@ print(at)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_killed_before_any_write_or_rename_there_is_a_state(tmp_path):
     done = subprocess.run(

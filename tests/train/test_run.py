@@ -416,7 +416,7 @@ def _zeros():
     ],
     ids=["one", "two", "one variable", "three variables", "short", "gaps", "zeros"],
 )
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_kind_of_data_can_be_trained_on(model, runs, data, validates, seed):
     path, result = _train(model, runs, data=data, split_seed=seed)
     assert result.steps == 6

@@ -1,0 +1,348 @@
+"""`lvlora train` as a user meets it: one command, signals and kills, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+from lvlora.flops.ledger import Ledger
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, tiny_folder):
+    """A working directory with data; the flags that name model, runs and a short run."""
+    monkeypatch.chdir(tmp_path)
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
+    return tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
+
+
+def _only_run(runs=Path("runs")):
+    (found,) = [p.parent for p in runs.glob("*/config.toml")]
+    return found
+
+
+def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    result = ran.json
+    run = _only_run()
+    assert Path("runs/latest").read_text().strip() == run.name == result["run"]
+    assert result["steps"] == 6
+    assert result["flops"]["executed"] > 0
+    for name in (
+        "config.toml", "sources.json", "split.json", "environment.json", "metrics.jsonl",
+        "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/lvlora.json",
+        "adapter-last/adapter_model.safetensors", "figures/training.png", "report.html",
+        "result.json", "state/step-00000006/manifest.json",
+    ):  # fmt: skip
+        assert (run / name).is_file(), name
+    first = next(r for r in tiny_runs.metrics(run) if "step" in r)
+    assert {"step", "loss", "seconds", "tokens", "flops"} <= first.keys()
+    sources = json.loads((run / "sources.json").read_text())
+    assert (sources["rank"], sources["alpha"]) == ("flag", "default")
+    assert json.loads((run / "environment.json").read_text())["dtype"] == "float32"
+    # the settings that it left make the same run again
+    again = run_lvlora(["train", "--config", run / "config.toml", "--out", "again"])
+    assert again.exit_code == 0, again.stderr
+    assert tiny_runs.weights(run) == tiny_runs.weights(Path("again"))
+    assert Path("runs/latest").read_text().strip() == run.name  # `again` is not among the runs
+    assert not Path("latest").exists()
+
+
+def test_a_table_for_people_and_the_next_command(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place])
+    assert ran.exit_code == 0
+    assert "validation MAE" in ran.stdout
+    assert "FLOPs, executed" in ran.stdout
+    assert f"lvlora forecast FILE --adapter {_only_run()}" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_dry_run_spends_and_writes_nothing(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place, "--dry-run", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert not Path("runs").exists()
+    plan = ran.json
+    real = run_lvlora(["train", "data.csv", *place, "--json"]).json
+    assert plan["steps"] == real["steps"]
+    assert plan["trainable_parameters"] == real["trainable_parameters"]
+    for convention, most in plan["flops_at_most"].items():
+        assert 0.2 * most < real["flops"][convention] <= most
+
+
+class _Process:
+    """The program, with a slow step so that a signal meets it in the middle."""
+
+    _SLOW = (
+        "import sys, time; from lvlora.train import loop; old = loop.nn.utils.clip_grad_norm_\n"
+        "def slow(*a):\n    time.sleep(0.15); return old(*a)\n"
+        "loop.nn.utils.clip_grad_norm_ = slow\n"
+        "from lvlora.cli.app import main; sys.exit(main())"
+    )
+
+    def __init__(self, args):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self._SLOW, *map(str, args)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def until_step(self, step, runs=Path("runs")):
+        for _ in range(1200):
+            for file in runs.glob("*/metrics.jsonl"):
+                if f'{{"step": {step},' in file.read_text():
+                    return self
+            assert self.process.poll() is None, self.process.stderr.read()
+            time.sleep(0.05)
+        raise AssertionError("no step was made")
+
+    def send(self, number):
+        self.process.send_signal(number)
+        return self
+
+    def end(self):
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+def _whole(run_lvlora, place):
+    assert run_lvlora(["train", "data.csv", *place, "--out", "whole"]).exit_code == 0
+    return tiny_runs.weights(Path("whole")), tiny_runs.weights(Path("whole"), "adapter-last")
+
+
+def _check_same_end(expected, run):
+    assert expected == (tiny_runs.weights(run), tiny_runs.weights(run, "adapter-last"))
+    assert tiny_runs.steps_of(run) == [1, 2, 3, 4, 5, 6]
+
+
+def test_killed_in_the_middle_a_run_goes_on_with_one_command(run_lvlora, place):
+    expected = _whole(run_lvlora, place)
+    code, _, _ = _Process(["train", "data.csv", *place]).until_step(3).send(signal.SIGKILL).end()
+    assert code == -signal.SIGKILL
+    run = _only_run()
+    with Ledger.for_runs(Path("runs")) as ledger:
+        killed = [r for r in ledger.rows() if r.run == run.name]
+        assert {r.status for r in killed} == {"open"}
+        assert all(r.charged == r.reserved for r in killed)  # the reservation stays charged
+    ran = run_lvlora(["train", "--resume"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "Going on after step 2 of 6." in ran.stderr
+    _check_same_end(expected, run)
+    with Ledger.for_runs(Path("runs")) as ledger:
+        rows = [r for r in ledger.rows() if r.run == run.name]
+    assert {r.status for r in rows} == {"settled"}
+    executed = sum(r.spent.executed for r in rows)
+    assert executed > json.loads((run / "result.json").read_text())["flops"]["executed"]
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_stopped_by_a_signal_it_says_how_to_go_on(run_lvlora, place, number):
+    expected = _whole(run_lvlora, place)
+    code, _, err = _Process(["train", "data.csv", *place]).until_step(2).send(number).end()
+    assert code == 75
+    assert "Traceback" not in err
+    *_, said, hint = err.strip().splitlines()
+    assert "everything is saved" in said
+    command = hint.partition("lvlora ")[2].split()
+    assert command[:2] == ["train", "--resume"]
+    ran = run_lvlora(command)
+    assert ran.exit_code == 0, ran.stderr
+    _check_same_end(expected, _only_run())
+
+
+@pytest.mark.slow
+def test_a_second_signal_stops_at_once(place):
+    process = _Process(["train", "data.csv", *place]).until_step(1)
+    process.send(signal.SIGINT)
+    time.sleep(0.02)
+    code, _, err = process.send(signal.SIGINT).end()
+    # the first may have been at a step's end, where it is enough
+    assert code in (130, 75)
+    assert "Traceback" not in err
+
+
+def test_while_a_run_is_trained_it_cannot_be_resumed(run_lvlora, place):
+    process = _Process(["train", "data.csv", *place, "--max-steps", 60]).until_step(1)
+    try:
+        metrics = _only_run() / "metrics.jsonl"
+        before = metrics.read_text()
+        ran = run_lvlora(["train", "--resume"])
+        assert ran.exit_code == 1
+        assert "still being trained by another process" in ran.stderr
+        assert metrics.read_text().startswith(before)
+    finally:
+        process.send(signal.SIGKILL).end()
+
+
+@pytest.fixture
+def stopped(run_lvlora, place, monkeypatch):
+    """A run that a signal stopped after two steps."""
+    from lvlora.train import recording
+
+    tell = recording.Recorder.step
+
+    def step(self, step, price, progress):
+        tell(self, step, price, progress)
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.Recorder, "step", step)
+        ran = run_lvlora(["train", "data.csv", *place])
+    assert ran.exit_code == 75, ran.stderr
+    return _only_run()
+
+
+def test_settings_cannot_change_half_way(run_lvlora, stopped):
+    ran = run_lvlora(["train", "--resume", stopped.name, "--rank", 4])
+    assert ran.exit_code == 2
+    assert "--rank: a run goes on with its own settings (2, not 4)" in ran.stderr
+    ran = run_lvlora(["train", "--resume"], env={"LVLORA_SEED": "9"})
+    assert ran.exit_code == 2
+    assert "--seed" in ran.stderr
+    # what says the same is no conflict
+    assert run_lvlora(["train", "--resume", stopped.name, "--rank", 2]).exit_code == 0
+
+
+def test_changed_data_is_refused_by_name(run_lvlora, stopped):
+    tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(seed=7))
+    ran = run_lvlora(["train", "--resume"])
+    assert ran.exit_code == 4
+    assert "changed since: data" in ran.stderr
+
+
+def test_moved_data_and_another_working_directory_do_no_harm(
+    run_lvlora, stopped, tmp_path, monkeypatch
+):
+    Path("data.csv").rename("moved.csv")
+    ran = run_lvlora(["train", "--resume"])
+    assert ran.exit_code == 4
+    assert "data.csv: no such file" in ran.stderr
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    ran = run_lvlora(["train", "../moved.csv", "--resume", f"../{stopped}"])
+    assert ran.exit_code == 0, ran.stderr
+    assert [p.name for p in elsewhere.iterdir()] == []  # its ledger is where it was
+
+
+def test_damaged_settings_are_named(run_lvlora, stopped):
+    config = stopped / "config.toml"
+    config.write_text(config.read_text().replace("rank = 2", "rank = 3"))
+    ran = run_lvlora(["train", "--resume"])
+    assert ran.exit_code == 4
+    assert "rank (2 then, 3 now)" in ran.stderr
+
+
+def test_resume_alone_takes_the_newest_run_that_is_not_over(run_lvlora, place, stopped):
+    assert run_lvlora(["train", "data.csv", *place]).exit_code == 0  # a newer one, finished
+    ran = run_lvlora(["train", "--resume", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["run"] == stopped.name
+    ran = run_lvlora(["train", "--resume"])
+    assert ran.exit_code == 2
+    assert "there is no stopped run in runs" in ran.stderr
+    ran = run_lvlora(["train", "--resume", "nothing"])
+    assert ran.exit_code == 2
+    assert "no such run" in ran.stderr
+
+
+def test_a_budget_that_is_too_small_leaves_nothing_behind(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place, "--budget", "1e3"])
+    assert ran.exit_code == 3
+    assert "limit 1,000 (executed)" in ran.stderr
+    assert list(Path("runs").glob("*/config.toml")) == []
+    ran = run_lvlora(["train", "data.csv", *place, "--max-flops", "1e3"])
+    assert ran.exit_code == 3
+    assert "--max-flops allows 1,000" in ran.stderr
+
+
+@pytest.mark.parametrize("head", ["numeric", "full"])
+def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
+    words = ["--train-head", head, "--learning-rate", "0.3", "--no-validation"]
+    ran = run_lvlora(["train", "data.csv", *place, *words])
+    assert ran.exit_code == 0, ran.stderr
+    assert ("the head is untied" in ran.stderr) == (head == "full")
+    ahead = ["forecast", "data.csv", "--greedy", "-n", 4, "--threads", 1, "--dtype", "float32"]
+    trained = run_lvlora([*ahead, "--json"])
+    assert trained.exit_code == 0, trained.stderr
+    # with the head as it was the same adapter says something else
+    adapter = _only_run() / "adapter"
+    if head == "numeric":
+        (adapter / "numeric_head.safetensors").unlink()
+        facts = json.loads((adapter / "lvlora.json").read_text())
+        del facts["sha256"]
+        (adapter / "lvlora.json").write_text(json.dumps(facts))
+        without = run_lvlora([*ahead, "--json"])
+        assert without.exit_code == 0, without.stderr
+        assert without.json["series"] != trained.json["series"]
+
+
+def _bad_files(folder):
+    (folder / "ragged.csv").write_text("time,a,b\n0,1,2\n1,2\n2,3,4\n")
+    (folder / "words.csv").write_text("time,a\n0,1\n1,many\n2,3\n")
+    (folder / "empty.csv").write_text("")
+    tiny_runs.write_csv(folder / "long.csv", tiny_runs.dataset(n_steps=100))
+    import h5py
+
+    with h5py.File(folder / "layout.h5", "w") as file:
+        file["numbers"] = [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["missing.csv"], 4, "missing.csv"),
+        (["ragged.csv"], 4, "ragged.csv"),
+        (["words.csv"], 4, "many"),
+        (["empty.csv"], 4, "empty.csv"),
+        (["layout.h5"], 4, "layout.h5"),
+        (["data.csv", "--model", "nosuch"], 4, "nosuch"),
+        (["data.csv", "--rank", "0"], 2, "--rank"),
+        (["data.csv", "--targets", "z_proj"], 2, "z_proj"),
+        (["data.csv", "--layers", "7"], 2, "layers 0 to 1"),
+        (["long.csv", "--seq-len", "4000"], 2, "--seq-len 4000"),
+        (["data.csv", "--out", "data.csv"], 2, "is there already"),
+        (["data.csv", "--out", "runs/a b"], 2, "made of letters"),
+        (["data.csv", "--loss", "full", "--train-head", "numeric"], 2, "train_head"),
+    ],
+)
+def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, place, tmp_path, words, code, said):
+    _bad_files(tmp_path)
+    ran = run_lvlora(["train", *place, *words])
+    assert ran.exit_code == code, ran.stderr
+    assert ran.stdout == ""
+    error, hint = [
+        line for line in ran.stderr.splitlines() if line.startswith(("Error: ", "Hint: "))
+    ]
+    assert said in error
+    assert hint.startswith("Hint: ")
+    assert "Traceback" not in ran.stderr
+    assert list(Path("runs").glob("*/config.toml")) == []
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(run_lvlora, place):
+    words = ["train", "data.csv", *place, "--out", "mine"]
+    assert run_lvlora(words).exit_code == 0
+    first = tiny_runs.weights(Path("mine"))
+    assert run_lvlora(words).exit_code == 2
+    ran = run_lvlora([*words, "--overwrite", "--seed", 3])
+    assert ran.exit_code == 0, ran.stderr
+    assert tiny_runs.weights(Path("mine")) != first
+    Path("precious").mkdir()
+    Path("precious/thesis.txt").write_text("years")
+    ran = run_lvlora(["train", "data.csv", *place, "--out", "precious", "--overwrite"])
+    assert ran.exit_code == 2
+    assert Path("precious/thesis.txt").read_text() == "years"

@@ -1,0 +1,236 @@
+"""Forecasts of a tiny model: shapes, independence, rolling, scales, and exact prices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_runs
+import torch
+
+from lvlora.errors import DataError
+from lvlora.flops.budget import NOTHING
+from lvlora.flops.measure import count
+from lvlora.forecast.decoding import Sampling
+from lvlora.forecast.forecaster import Forecaster, to_rows
+from lvlora.forecast.futures import continue_time
+from lvlora.model import lora
+from lvlora.series.dataset import Series
+from lvlora.text.scaling import Scale
+
+DRAWN = Sampling(samples=3, seed=5)
+GREEDY = Sampling(greedy=True)
+
+
+def _histories(**changes):
+    return list(tiny_runs.dataset(**{"n_series": 3, "n_steps": 10, **changes}))
+
+
+@pytest.fixture
+def forecaster(tiny_base):
+    return Forecaster(tiny_base(), decimals=1)
+
+
+def _short_sighted(base):
+    """The same model, said to read so little that short series are read in pieces, too."""
+    base.module.config.max_position_embeddings = 96
+    return base
+
+
+def test_samples_have_exactly_the_shape_that_was_asked_for(forecaster):
+    found = forecaster.predict(_histories(), 4, DRAWN)
+    assert [f.series for f in found] == ["s0", "s1", "s2"]
+    for f in found:
+        assert f.samples.shape == (3, 4, 2)
+        assert np.isfinite(f.samples).all()
+        assert f.time.tolist() == [10, 11, 12, 13]
+        assert f.median.shape == f.mean.shape == f.quantile(0.9).shape == (4, 2)
+    assert forecaster.predict(_histories(), 4, GREEDY)[0].samples.shape == (1, 4, 2)
+    assert forecaster.predict([], 4, DRAWN) == []
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not(forecaster):
+    first, again, other = (
+        forecaster.predict(_histories(), 4, Sampling(3, seed=s))[0].samples for s in (5, 5, 6)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("horizon", [2, 8])
+def test_a_series_is_forecast_as_if_it_were_alone(forecaster, horizon):
+    """Short ones beside long ones that must be read in pieces, in any order and batching."""
+    _short_sighted(forecaster.base)
+    histories = [*_histories(n_steps=3), *_histories(n_steps=15, seed=1)]
+    histories = [Series(f"x{i}", h.time, h.values) for i, h in enumerate(histories)]
+    together = forecaster.predict(histories, horizon, DRAWN)
+    forecaster._max_rows = 2
+    backwards = forecaster.predict(histories[::-1], horizon, DRAWN)[::-1]
+    for history, one, other in zip(histories, together, backwards, strict=True):
+        (alone,) = forecaster.predict([history], horizon, DRAWN)
+        assert np.array_equal(alone.samples, one.samples)
+        assert np.array_equal(alone.samples, other.samples)
+        assert alone.context == one.context
+
+
+def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
+    assert forecaster.base.max_positions == 512
+    (found,) = forecaster.predict(_histories()[:1], 70, Sampling(2, seed=1))
+    assert found.samples.shape == (2, 70, 2)
+    assert len(forecaster.usage.trace.histories) == 1 + 2 * 2  # each sample, after each piece
+    # the samples go ways of their own in every piece
+    late = found.samples[:, 64:]
+    assert not np.array_equal(late[0], late[1])
+    # its first steps are those of a shorter forecast that is read in the same pieces
+    (shorter,) = forecaster.predict(_histories()[:1], 60, Sampling(2, seed=1))
+    assert np.array_equal(shorter.samples[:, :20], found.samples[:, :20])
+
+
+def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
+    histories = _histories(n_steps=200)
+    found = forecaster.predict(histories, 5, GREEDY)
+    used = found[0].context
+    assert 40 < used < 70
+    note = forecaster.context_note(histories, found)
+    assert f"(200 to the last {used} steps for the first)" in note
+    short = [h.steps(200 - used, 200) for h in histories]
+    forecaster.scale = found[0].scale
+    again = forecaster.predict([Series("s0", short[0].time, short[0].values)], 5, GREEDY)
+    assert np.array_equal(again[0].samples, found[0].samples)
+    asked = forecaster.predict(histories, 5, GREEDY, context=7)
+    assert asked[0].context == 7
+    assert forecaster.context_note(histories, asked, 7) == ""
+
+
+def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
+    time = np.arange(30.0)
+    wolves = 20 + 5 * np.sin(time / 3)
+    moose = 1000 + 300 * np.cos(time / 3)
+    (apart,) = forecaster.predict([Series("isle", time, np.stack([wolves, moose], 1))], 4, GREEDY)
+    assert apart.scale.rule == "variable"
+    assert 40 < apart.scale.divisors[1] / apart.scale.divisors[0] < 60
+    (alike,) = forecaster.predict([Series("h", time, np.stack([wolves, wolves], 1))], 4, GREEDY)
+    assert alike.scale.rule == "history"
+    stored = Scale((4.0, 4.0), "dataset")
+    forecaster.scale = stored
+    (fitting,) = forecaster.predict([Series("h", time, np.stack([wolves, wolves], 1))], 4, GREEDY)
+    assert fitting.scale == stored
+    (large,) = forecaster.predict([Series("m", time, np.stack([moose, moose], 1))], 4, GREEDY)
+    assert large.scale.rule == "history"
+
+
+def test_histories_with_gaps_signs_and_zeros_give_numbers(forecaster):
+    time = np.arange(12.0)
+    gaps = np.where(np.arange(12) % 3 == 0, np.nan, 2.0)
+    signed = np.sin(time)
+    histories = [
+        Series("gaps", time, np.stack([gaps, gaps], 1)),
+        Series("signed", time, np.stack([signed, signed], 1)),
+        Series("zeros", time, np.zeros((12, 2))),
+        Series("one", time[:1], np.ones((1, 2))),
+    ]
+    for f in forecaster.predict(histories, 6, DRAWN):
+        assert np.isfinite(f.samples).all()
+        assert f.samples.shape == (3, 6, 2)
+
+
+def test_what_cannot_be_read_is_refused_by_name(forecaster):
+    time = np.arange(4.0)
+    with pytest.raises(DataError, match=r"'nothing'.*every value is missing"):
+        forecaster.predict([Series("nothing", time, np.full((4, 2), np.nan))], 2, GREEDY)
+    with pytest.raises(DataError, match=r"'none'.*empty"):
+        forecaster.predict([Series("none", time[:0], np.ones((0, 2)))], 2, GREEDY)
+    with pytest.raises(DataError, match=r"'wide'.*200 variables takes 800 tokens"):
+        forecaster.predict([Series("wide", time, np.ones((4, 200)))], 2, GREEDY)
+
+
+def test_quantiles_and_rows(forecaster):
+    histories = _histories()
+    quantiles, means = forecaster.predict_quantiles(histories, 4, DRAWN, levels=(0.2, 0.5, 0.8))
+    assert quantiles.shape == (3, 4, 2, 3)
+    assert means.shape == (3, 4, 2)
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+    found = forecaster.predict(histories, 4, DRAWN)
+    assert np.array_equal(quantiles[0, ..., 1], found[0].median)
+    rows = to_rows(found, ("prey", "predator"), (0.2, 0.8), "day")
+    assert len(rows) == 3 * 4 * 2
+    assert list(rows[0]) == ["id", "day", "variable", "median", "mean", "0.2", "0.8"]
+    assert rows[1]["variable"] == "predator"
+    assert rows[1]["median"] == found[0].median[0, 1]
+
+
+def test_time_goes_on_without_the_noise_of_binary_fractions():
+    assert continue_time(np.array([0.1, 0.2, 0.3]), 3).tolist() == [0.4, 0.5, 0.6]
+    assert continue_time(np.array([1900.0, 1901, 1903, 1904]), 2).tolist() == [1905, 1906]
+    assert continue_time(np.array([5.0]), 2).tolist() == [6, 7]
+    tiny = np.array([1e12, 1e12 + 1e-3])
+    assert (np.diff(continue_time(tiny, 3)) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "updated"), [("qwen2", True), ("llama", False), ("gemma2", True)]
+)
+def test_the_price_is_what_the_counter_finds(tiny_base, family, updated):
+    base = _short_sighted(tiny_base(family))
+    if updated:
+        lora.inject(base.module, lora.LoraPlan(rank=3, targets=("q_proj", "down_proj")))
+    forecaster = Forecaster(base, decimals=2, max_rows=4)
+    histories = [*_histories(n_steps=3), *_histories(n_steps=10, seed=2)]
+    for sampling in (DRAWN, GREEDY):
+        before = forecaster.usage.price
+        counted = count(lambda s=sampling: forecaster.predict(histories, 6, s))
+        spent = forecaster.usage.price - before
+        assert spent.executed == counted
+        most = forecaster.most(histories, 6, sampling)
+        assert counted < most.executed < 6 * counted
+        assert spent.coursework <= most.coursework
+
+
+@pytest.mark.parametrize(("decimals", "max_rows"), [(0, None), (1, 2), (3, 3)])
+def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_rows):
+    """Random weights write numbers as long as the grammar allows."""
+    base = _short_sighted(tiny_base())
+    forecaster = Forecaster(base, decimals=decimals, max_rows=max_rows)
+    time = np.arange(20.0)
+    signed = Series("signed", time, np.stack([np.sin(time), 30 * np.cos(time)], 1))
+    for histories in (_histories(), [signed, *_histories(n_steps=9)], [signed]):
+        for sampling in (DRAWN, Sampling(2, temperature=5.0), GREEDY):
+            before = forecaster.usage.price
+            most = forecaster.most(histories, 9, sampling)
+            forecaster.predict(histories, 9, sampling)
+            spent = forecaster.usage.price - before
+            assert spent.executed <= most.executed
+            assert spent.coursework <= most.coursework
+
+
+def test_an_interrupted_forecast_is_paid_for(forecaster, monkeypatch):
+    calls = []
+    backbone = forecaster._decoder.backbone
+
+    def failing(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return backbone(*args, **kwargs)
+
+    monkeypatch.setattr(forecaster._decoder, "backbone", failing)
+    with pytest.raises(KeyboardInterrupt):
+        forecaster.predict(_histories(), 5, DRAWN)
+    assert len(forecaster.usage.trace.calls) == 5
+    assert forecaster.usage.price.executed > 0
+    assert forecaster.usage.price.coursework > 0
+    assert forecaster.usage.price != NOTHING
+
+
+def test_progress_counts_every_future_once(forecaster):
+    told = []
+    forecaster._max_rows = 2
+    _short_sighted(forecaster.base)
+    histories = [*_histories(n_steps=3), *_histories(n_steps=10, seed=2)]
+    forecaster.predict(histories, 8, DRAWN, progress=told.append)
+    assert sum(told) == 6 * 3
+
+
+def test_bfloat16_forecasts_too(tiny_base):
+    forecaster = Forecaster(tiny_base("qwen2", torch.bfloat16), decimals=1)
+    (found,) = forecaster.predict(_histories()[:1], 4, DRAWN)
+    assert np.isfinite(found.samples).all()

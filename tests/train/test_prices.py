@@ -1,0 +1,54 @@
+"""The executed price of a step is what PyTorch's counter finds in the real step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny_runs
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lvlora.flops.measure import count
+from lvlora.train import loop
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("qwen2", {}),
+        ("qwen2", {"loss": "full", "accumulation": 2}),
+        ("qwen2", {"train_head": "numeric", "targets": ("all-linear",)}),
+        ("llama", {"train_head": "full", "rslora": True}),
+        ("llama", {"layers": "1", "targets": ("k_proj", "up_proj")}),
+        ("qwen3", {"targets": ("o_proj",), "dropout": 0.1}),
+        ("gemma2", {}),
+    ],
+)
+def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, family, changes):
+    p = tiny_runs.prepared(tiny_folder(family), tmp_path, **changes)
+    steps = loop.steps(
+        list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
+        p.learning_rate, first=0, last=1, accumulation=p.settings.accumulation,
+    )  # fmt: skip
+    done = []
+    # the definition of attention is priced, not what a fused kernel computes twice
+    with sdpa_kernel(SDPBackend.MATH):
+        counted = count(lambda: done.append(next(steps)))
+    assert p.step_price(done[0].shapes).executed == counted
+    assert counted <= p.per_step.executed
+    assert p.validator is not None
+    found = []
+    assert count(lambda: found.append(p.validator.run())) == found[0].price.executed
+    assert found[0].price.executed <= p.per_validation.executed
+    assert found[0].price.coursework <= p.per_validation.coursework
+
+
+def test_every_series_is_validated_once(tiny_folder, tmp_path):
+    """Six series in batches of four: the last batch has two rows."""
+    data = tiny_runs.dataset(40, n_steps=6)
+    p = tiny_runs.prepared(tiny_folder("qwen2"), Path(tmp_path), data, batch_size=4)
+    assert p.validator is not None
+    assert len(p.split.validation) == 6
+    assert [len(b.inputs) for b in p.validator.batches] == [4, 2]
+    rows = {bytes(row) for b in p.validator.batches for row in b.inputs}
+    assert len(rows) == 6
