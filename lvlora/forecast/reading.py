@@ -61,7 +61,7 @@ def read(
         DataError: it is empty, or not even two of its steps fit.
     """
     if len(history) == 0:
-        raise DataError(f"series {history.id!r}: the history is empty")
+        raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
     codec = Codec(decimals, history.values.shape[1])
     used = history.steps(max(0, len(history) - (context or len(history))), len(history))
     scale = scale_for(used, stored)

@@ -91,7 +91,10 @@ def of_history(history: Series) -> Scale:
     """
     magnitudes = np.abs(history.values)
     if not np.isfinite(magnitudes).any():
-        raise DataError(f"series {history.id!r}: every value is missing")
+        raise DataError(
+            f"series {history.id!r}: every value is missing",
+            "Leave the series out; --series names those to take.",
+        )
     tops = np.array([np.max(column[np.isfinite(column)], initial=0.0) for column in magnitudes.T])
     positive = tops[tops > 0]
     if positive.size and positive.max() / MAGNITUDES_APART > positive.min():

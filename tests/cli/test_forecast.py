@@ -1,0 +1,256 @@
+"""`lvlora forecast` as a user meets it: files in and out, adapters, refusals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+from lvlora.flops.ledger import Ledger
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch, tiny_folder):
+    """A working directory with data, and what makes a forecast quick and repeatable."""
+    monkeypatch.chdir(tmp_path)
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
+    return [
+        "--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1",
+        "--samples", "3", "--horizon", "4", "--decimals", "1",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def trained(run_lvlora, words, tiny_folder):
+    """A run with an adapter that has learnt something."""
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), learning_rate=0.1, validation=False)
+    tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset())
+    ran = run_lvlora(["train", "train.csv", *flags])
+    assert ran.exit_code == 0, ran.stderr
+    return Path("runs") / Path("runs/latest").read_text().strip()
+
+
+def _rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_json_has_the_shape_that_scripts_rely_on(run_lvlora, words):
+    ran = run_lvlora(["forecast", "data.csv", *words, "--quantiles", "0.1,0.9", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert found["schema_version"] == 1
+    assert [s["id"] for s in found["series"]] == ["s0", "s1"]
+    for series in found["series"]:
+        assert series["time"] == [8, 9, 10, 11]
+        assert set(series["variables"]) == {"prey", "predator"}
+        for values in series["variables"].values():
+            assert len(values["median"]) == len(values["mean"]) == 4
+            assert list(values["quantiles"]) == ["0.1", "0.9"]
+            low, high = values["quantiles"].values()
+            assert all(a <= b for a, b in zip(low, high, strict=True))
+        assert series["scale"]["rule"] == "history"
+    assert found["timing"].keys() == {"load_seconds", "prefill_seconds", "decode_seconds"}
+    assert found["timing"]["decode_seconds"] >= found["timing"]["prefill_seconds"] > 0
+    assert found["model"]["adapter"] is None
+    assert "zero-shot" in ran.stderr
+    with Ledger.for_runs(Path("runs")) as ledger:
+        (row,) = ledger.rows()
+    assert (row.command, row.phase, row.status) == ("forecast", "forecast", "settled")
+    assert row.spent.executed == found["flops"]["executed"] > 0
+    assert row.spent.coursework == found["flops"]["coursework"] > 0
+    assert row.tokens_useful > 0
+
+
+def test_files_are_written_whole_and_agree(run_lvlora, words):
+    out = ["--output", "o.csv", "--samples-out", "s.csv", "--plot", "p.png"]
+    ran = run_lvlora(["forecast", "data.csv", *words, *out, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["files"] == ["o.csv", "s.csv", "p.png"]
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+    rows = _rows(Path("o.csv").read_text())
+    assert list(rows[0]) == ["id", "time", "variable", "median", "mean", "0.1", "0.5", "0.9"]
+    assert len(rows) == 2 * 4 * 2
+    prey = ran.json["series"][0]["variables"]["prey"]
+    assert float(rows[0]["median"]) == pytest.approx(prey["median"][0], rel=1e-11)
+    samples = _rows(Path("s.csv").read_text())
+    assert len(samples) == 2 * 3 * 4
+    first = [float(r["prey"]) for r in samples if (r["id"], r["time"]) == ("s0", "8")]
+    assert sorted(first)[1] == pytest.approx(prey["median"][0], rel=1e-11)
+    names = {p.name for p in Path().iterdir()}
+    assert names == {"data.csv", "o.csv", "s.csv", "p.png", "runs"}  # nothing half-written
+
+
+def test_csv_in_csv_out(run_lvlora, words):
+    from_file = run_lvlora(["forecast", "data.csv", *words, "-o", "-", "--greedy", "-q"])
+    piped = run_lvlora(
+        ["forecast", "-", *words, "-o", "-", "--greedy", "-q"], input=Path("data.csv").read_text()
+    )
+    assert from_file.exit_code == piped.exit_code == 0, piped.stderr
+    assert from_file.stdout == piped.stdout
+    for row in _rows(piped.stdout):
+        assert row["median"] == row["0.1"] == row["0.9"]  # one future
+    # what came out goes in again: its own columns as a wide table
+    assert piped.stderr == ""
+
+
+def test_a_table_with_the_files_own_years(run_lvlora, words):
+    ran = run_lvlora(["forecast", EXAMPLES / "hare_lynx.csv", *words])
+    assert ran.exit_code == 0, ran.stderr
+    assert "\n1921 " in ran.stdout
+    assert "scale by the history rule" in ran.stdout
+    assert "hare" in ran.stdout
+
+
+def test_some_series_some_steps(run_lvlora, words):
+    ran = run_lvlora(["forecast", "data.csv", *words, "--series", "s1", "--json"])
+    assert [s["id"] for s in ran.json["series"]] == ["s1"]
+    both = run_lvlora(["forecast", "data.csv", *words, "--json"])
+    assert both.json["series"][1] == ran.json["series"][0]  # whoever else is there
+    ran = run_lvlora(["forecast", "data.csv", *words, "--context", "5", "--json"])
+    assert {s["context"] for s in ran.json["series"]} == {5}
+    assert "cut" not in ran.stderr
+    tiny_runs.write_csv(Path("long.csv"), tiny_runs.dataset(1, n_steps=200))
+    ran = run_lvlora(["forecast", "long.csv", *words])
+    assert "1 of 1 histories were cut from the left (200 to the last" in ran.stderr
+
+
+def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):
+    ahead = ["forecast", "data.csv", *words[2:], "--json"]
+    default = run_lvlora(ahead)
+    assert default.exit_code == 0, default.stderr
+    assert default.json["model"]["adapter"] == trained.name
+    plain = run_lvlora([*ahead, *words[:2], "--adapter", "none"])
+    assert plain.json["model"]["adapter"] is None
+    assert plain.json["series"] != default.json["series"]
+    for named in (trained.name, str(trained), str(trained / "adapter"), "latest"):
+        ran = run_lvlora([*ahead, "--adapter", named])
+        assert ran.json["series"] == default.json["series"], named
+    last = run_lvlora([*ahead, "--adapter", str(trained / "adapter-last")])
+    assert last.json["model"]["adapter"] == f"{trained.name}/adapter-last"
+
+
+def test_the_adapter_is_found_from_another_directory(run_lvlora, words, trained, monkeypatch):
+    run = trained.resolve()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    ran = run_lvlora(["forecast", "../data.csv", *words[2:], "--adapter", run, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+
+
+def test_an_adapter_of_another_base(run_lvlora, words, trained, tiny_folder):
+    other = ["--model", str(tiny_folder("llama"))]
+    ran = run_lvlora(["forecast", "data.csv", *words[2:], *other, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["model"]["adapter"] is None
+    assert "was made for qwen2: forecasting zero-shot" in ran.stderr
+    ran = run_lvlora(["forecast", "data.csv", *words[2:], *other, "--adapter", trained.name])
+    assert ran.exit_code == 4
+    assert "was trained on qwen2 with other weights than llama" in ran.stderr
+
+
+def test_a_name_that_is_nearly_right(run_lvlora, words, trained):
+    ran = run_lvlora(["forecast", "data.csv", *words, "--adapter", trained.name[:-1]])
+    assert ran.exit_code == 4
+    assert f"Did you mean {trained.name}?" in ran.stderr
+
+
+def test_no_adapter_makes_lvlora_download_its_base(run_lvlora, words, trained):
+    facts = json.loads((trained / "adapter/lvlora.json").read_text())
+    (trained / "adapter/lvlora.json").write_text(json.dumps({**facts, "model": "some/body"}))
+    ran = run_lvlora(["forecast", "data.csv", *words[2:]], env={"HF_HUB_OFFLINE": None})
+    assert ran.exit_code == 4
+    assert "some/body is not in the local hub cache" in ran.stderr
+    assert "Add --model some/body to download it" in ran.stderr
+
+
+def test_names_from_a_file_are_no_formulas(run_lvlora, words):
+    Path("sly.csv").write_text(
+        "id,time,=cmd\n" + "".join(f"+evil,{t},{1 + t % 3}\n" for t in range(9))
+    )
+    out = ["-o", "o.csv", "--samples-out", "s.csv"]
+    ran = run_lvlora(["forecast", "sly.csv", *words, *out])
+    assert ran.exit_code == 0, ran.stderr
+    for file in ("o.csv", "s.csv"):
+        for row in csv.reader(Path(file).read_text().splitlines()):
+            assert not any(cell.startswith(("=", "+", "@", "-")) for cell in row)
+
+
+def test_a_dry_run_tells_the_most_and_spends_nothing(run_lvlora, words):
+    ran = run_lvlora(["forecast", "data.csv", *words, "--dry-run", "--json"])
+    assert ran.exit_code == 0
+    assert not Path("runs").exists()
+    real = run_lvlora(["forecast", "data.csv", *words, "--json"])
+    for convention, most in ran.json["flops_at_most"].items():
+        assert 0.1 * most < real.json["flops"][convention] <= most
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_numbers(run_lvlora, words):
+    for limit in ("--max-flops", "--budget"):
+        ran = run_lvlora(["forecast", "data.csv", *words, limit, "1000", "-o", "o.csv"])
+        assert ran.exit_code == 3
+        assert "limit 1,000 (executed)" in ran.stderr
+        assert not Path("o.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (["missing.csv"], 4, "missing.csv"),
+        (["ragged.csv"], 4, "ragged.csv"),
+        (["words.csv"], 4, "many"),
+        (["empty.csv"], 4, "empty.csv"),
+        (["layout.h5"], 4, "layout.h5"),
+        (["void.csv"], 4, "every value is missing"),
+        (["data.csv", "--horizon", "0"], 2, "--horizon"),
+        (["data.csv", "--quantiles", "0.1,1.5"], 2, "--quantiles"),
+        (["data.csv", "--series", "s9"], 4, "s9"),
+        (["data.csv", "--columns", "wolf"], 4, "wolf"),
+        (["data.csv", "--model", "nosuch"], 4, "nosuch"),
+        (["data.csv", "--plot", "p.bmp"], 2, ".bmp"),
+        (["data.csv", "--plot", "p"], 2, "suffix"),
+        (["data.csv", "--output", "no/o.csv"], 2, "the folder no is not there"),
+        (["data.csv", "--output", "data.csv"], 2, "is the input"),
+        (["data.csv", "--output", "x.csv", "--samples-out", "x.csv"], 2, "is --output"),
+        (["data.csv", "--samples-out", "-"], 2, "--samples-out -"),
+        (["data.csv", "--json", "--output", "-"], 2, "standard output"),
+    ],
+)
+def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, words, given, code, said):
+    Path("ragged.csv").write_text("time,a,b\n0,1,2\n1,2\n2,3,4\n")
+    Path("words.csv").write_text("time,a\n0,1\n1,many\n2,3\n")
+    Path("void.csv").write_text("time,a\n0,\n1,\n2,\n")
+    Path("empty.csv").write_text("")
+    import h5py
+
+    with h5py.File("layout.h5", "w") as file:
+        file["numbers"] = [1, 2, 3]
+    before = {p: p.read_bytes() for p in Path().glob("*.csv")}
+    ran = run_lvlora(["forecast", *words, *given])
+    assert ran.exit_code == code, ran.stderr
+    assert ran.stdout == ""
+    lines = [line for line in ran.stderr.splitlines() if line.startswith(("Error: ", "Hint: "))]
+    assert said in lines[0]
+    assert len(lines) == 2, lines
+    assert "Traceback" not in ran.stderr
+    assert before == {p: p.read_bytes() for p in Path().glob("*.csv")}
+
+
+def test_a_damaged_adapter_is_refused(run_lvlora, words, trained):
+    weights = trained / "adapter/adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 64
+    weights.write_bytes(bytes(content))
+    ran = run_lvlora(["forecast", "data.csv", *words[2:]])
+    assert ran.exit_code == 4
+    assert "Traceback" not in ran.stderr
+    shutil.rmtree(trained)
+    ran = run_lvlora(["forecast", "data.csv", *words[2:]])
+    assert ran.exit_code == 4
+    assert "is gone" in ran.stderr
