@@ -100,7 +100,7 @@ def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Sta
             "--no-validation: a sweep compares trials by their validation error",
             "Leave it out; --validation-series makes validation cheaper.",
         )
-    if settings.space is not None and context.sources.get("preset", "default") != "default":
+    if settings.space is not None and context.sources.get("preset") == "flag":
         raise SettingsError("--preset and --space both say what is searched.", "Give one of them.")
     if settings.workers > 1 and settings.data == Path("-"):
         raise SettingsError(

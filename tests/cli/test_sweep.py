@@ -1,0 +1,493 @@
+"""`lvlora sweep` as a user meets it: real trials of a tiny model on a tiny data set."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lvlora.errors import NumericalError
+from lvlora.flops.budget import Price
+from lvlora.flops.ledger import Ledger
+from lvlora.train import sweep_trial
+from lvlora.train.run import Run
+
+ROOT = Path(__file__).parents[2]
+SPACE = "learning_rate = [1e-3, 3e-2]\nrank = [2, 4]\n"
+TABLE = ("trial", "stage", "params", "value", "mae", "loss", "steps", "flops", "state")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    from lvlora.series.simulate import simulate
+    from lvlora.series.writers import write_dataset
+    from lvlora.settings import SimulateSettings
+
+    path = tmp_path_factory.mktemp("data") / "d.h5"
+    write_dataset(simulate(SimulateSettings(n_series=24, n_steps=12)), path)
+    return path
+
+
+@pytest.fixture
+def args(tmp_path, tiny_folder, data):
+    """The command line of a sweep of four trials in ``tmp_path``."""
+    (tmp_path / "space.toml").write_text(SPACE)
+    return [
+        "sweep", data, "--model", tiny_folder("qwen2"), "--runs", tmp_path / "runs", "--seq-len",
+        "64", "--batch-size", "2", "--validation-series", "2", "--dtype", "float32", "--threads",
+        "1", "--save-every", "1", "--validate-every", "2", "--max-steps", "4",
+        "--space", tmp_path / "space.toml",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A place for the runs of one finished sweep, filled by the first who asks."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def done(finished, run_lvlora, args, tmp_path, plain):
+    """A finished sweep in this test's runs."""
+    if not (finished / "runs").exists():
+        ran = run_lvlora([*args, "--json", "--runs", finished / "runs"])
+        assert ran.exit_code == 0, ran.stderr
+        (finished / "found.json").write_text(ran.stdout)
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    return json.loads((finished / "found.json").read_text())
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Trials without pictures of their own, which take longer than the trials."""
+    monkeypatch.setattr("lvlora.report.run_page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.cli.sweep_report.draw", lambda *args: [])
+
+
+def without(args, option):
+    at = args.index(option)
+    return args[:at] + args[at + 2 :]
+
+
+def table(payload):
+    return [{key: row[key] for key in TABLE} for row in payload["table"]]
+
+
+def charged(runs):
+    with Ledger.for_runs(runs) as ledger:
+        return ledger.charged(), ledger.rows()
+
+
+def test_a_whole_sweep(run_lvlora, args, tmp_path):
+    ran = run_lvlora([*args, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert found["trials"] == {
+        "planned": 4, "complete": 4, "pruned": 0, "failed": 0, "running": 0, "waiting": 0
+    }  # fmt: skip
+    values = [row["mae"] for row in found["table"]]
+    assert found["best"]["value"] == min(values)
+    assert found["best"]["params"] == found["table"][values.index(min(values))]["params"]
+
+    # each trial is a run: settings to repeat it, adapter, report, its rows in the one ledger
+    trial = tmp_path / "runs" / "sweep" / "trial-0001"
+    assert json.loads((trial / "sources.json").read_text())["rank"] == "sweep"
+    for name in ("config.toml", "metrics.jsonl", "report.html", "adapter/adapter_config.json"):
+        assert (trial / name).is_file()
+    total, rows = charged(tmp_path / "runs")
+    assert {row.run for row in rows} == {f"sweep/trial-000{i}" for i in range(4)}
+    assert found["flops"] == {"executed": total.executed, "coursework": total.coursework}
+    assert total.executed == sum(row["flops"] for row in found["table"])
+    assert total.executed <= found["plan"]["flops_at_most"]["executed"]
+
+    assert [Path(file).name for file in found["files"]] == [
+        "error-by-flops.png", "map.png", "report.html"
+    ]  # fmt: skip
+    assert all(Path(file).is_file() for file in found["files"])
+
+    # the best again, alone, is the same run
+    command = found["command"].split()
+    assert command[:2] == ["lvlora", "train"]
+    alone = run_lvlora(
+        [*command[1:], "--max-steps", "4", "--runs", tmp_path / "alone", "--json", "--quiet"]
+    )
+    assert alone.json["validation"]["mae"] == found["best"]["mae"]
+
+    # the same command says that all is done, and shows it
+    again = run_lvlora(args)
+    assert again.exit_code == 0
+    assert "Study sweep is finished" in again.stderr
+    assert "4 of 4 trials" in again.stdout
+    assert "--learning-rate" in again.stderr
+    assert max(map(len, again.stdout.splitlines())) <= 100
+    assert charged(tmp_path / "runs")[0] == total
+
+
+def test_status_needs_no_model_and_no_data(run_lvlora, tmp_path, done):
+    (tmp_path / "space.toml").unlink()
+    status = ["sweep", "--status", "--runs", tmp_path / "runs"]
+    ran = run_lvlora([*status, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["trials"] == done["trials"]
+    assert table(ran.json) == table(done)
+    assert "trial" in run_lvlora(status).stdout
+    missing = run_lvlora([*status, "--study", "other"])
+    assert missing.exit_code == 2
+    assert "there is no study other" in missing.stderr
+
+
+@pytest.fixture
+def interrupted():
+    """Ctrl-C in the second step of the second trial, within the block."""
+
+    @contextlib.contextmanager
+    def interrupted():
+        step, made = sweep_trial.Watch.step, []
+
+        def interrupting(self, record):
+            step(self, record)
+            made.append(record.step)
+            if made == [1, 2, 3, 4, 1, 2]:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sweep_trial.Watch, "step", interrupting)
+            yield patch
+
+    return interrupted
+
+
+def test_ctrl_c_and_the_same_command_again(run_lvlora, args, tmp_path, done, interrupted):
+    whole, _ = charged(tmp_path / "runs")
+    args = [*args, "--runs", tmp_path / "again"]
+    with interrupted():
+        stopped = run_lvlora([*args, "--json"])
+    assert stopped.exit_code == 75
+    assert "stopped in trial 1; everything is saved" in stopped.stderr
+    assert not stopped.stdout
+    metrics = tmp_path / "again" / "sweep" / "trial-0001" / "metrics.jsonl"
+    steps = [
+        row["step"] for row in map(json.loads, metrics.read_text().splitlines()) if "loss" in row
+    ]
+    assert steps == [1, 2]
+
+    gone_on = run_lvlora([*args, "--json"])
+    assert gone_on.exit_code == 0, gone_on.stderr
+    assert table(gone_on.json) == table(done)
+    # the interrupted trial went on where it was: nothing was paid twice
+    assert gone_on.json["flops"] == done["flops"]
+    assert charged(tmp_path / "again")[0] == whole
+
+
+@pytest.fixture
+def two(args, tmp_path, plain):
+    """A sweep of two trials."""
+    (tmp_path / "space.toml").write_text("rank = [2, 4]\n")
+    return args
+
+
+def test_a_failed_trial_does_not_end_the_sweep(run_lvlora, two, monkeypatch):
+    train = Run.train
+
+    def failing(self):
+        result = train(self)
+        if self.folder.path.name == "trial-0000":
+            raise NumericalError("step 3: the loss is nan", "Try less.")
+        return result
+
+    monkeypatch.setattr(Run, "train", failing)
+    ran = run_lvlora([*two, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["trials"]["failed"] == 1
+    assert ran.json["table"][0]["reason"] == "step 3: the loss is nan"
+    assert ran.json["table"][0]["mae"] is None
+    assert ran.json["trials"]["complete"] == 1
+    assert ran.json["best"]["trial"] == 1
+
+
+def test_an_unforeseen_fault_gives_the_trial_back(run_lvlora, two, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "train", lambda self: 1 / 0)
+        assert run_lvlora(two).exit_code == 1
+    ran = run_lvlora([*two, "--json"])
+    assert ran.json["trials"]["complete"] == 2
+    assert ran.json["finished"]
+
+
+def test_limits_are_planned_for(run_lvlora, args, tmp_path, plain):
+    derived = without(without(args, "--max-steps"), "--validate-every")
+    dry = run_lvlora([*derived, "--max-flops", "1e9", "--dry-run", "--json"])
+    assert dry.exit_code == 0, dry.stderr
+    at_most = dry.json["plan"]["flops_at_most"]["executed"]
+    assert 0.75e9 < at_most <= 0.95e9
+    assert not (tmp_path / "runs").exists()
+
+    ran = run_lvlora([*derived, "--max-flops", "1e9", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    fewest, largest = ran.json["plan"]["stages"][0]["steps"]
+    assert {row["steps"] for row in ran.json["table"]} == {fewest, largest}
+    assert ran.json["flops"]["executed"] <= at_most
+
+    refused = run_lvlora([*args, "--study", "other", "--max-flops", "1e8"])
+    assert refused.exit_code == 3
+    assert "the sweep may cost" in refused.stderr
+    assert not (tmp_path / "runs" / "other").exists()
+
+
+def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, interrupted):
+    made = run_lvlora([*args, "--dry-run", "--json"]).json
+    most = made["plan"]["flops_at_most"]["executed"]
+    limited = [*args, "--max-flops", str(most)]
+    with interrupted() as patch:  # the trial is lost, with all that two trials may cost
+        patch.setattr("lvlora.train.sweep.Sweep._charge", lambda *_: Price(most // 2, most // 2))
+        assert run_lvlora([*limited, "--quiet"]).exit_code == 75
+    ran = run_lvlora([*limited, "--json"])
+    assert ran.exit_code == 3
+    assert f"of {most:,} are left" in ran.stderr
+    assert "a larger --max-flops goes on" in ran.stderr
+    assert ran.json["trials"]["complete"] == 2
+    assert ran.json["trials"]["waiting"] == 2
+    more = run_lvlora([*args, "--max-flops", str(2 * most), "--json"])
+    assert more.exit_code == 0
+    assert more.json["trials"]["complete"] == 4
+
+
+def test_the_project_budget_stops_a_sweep_between_trials(run_lvlora, args, tmp_path, plain):
+    train = Run.train
+    runs = tmp_path / "runs"
+
+    def spending(self):
+        result = train(self)
+        if self.folder.path.name == "trial-0001":
+            with Ledger.for_runs(runs) as ledger:  # another command spends meanwhile
+                ledger.set_budget(ledger.charged().executed + 1000, "executed")
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "train", spending)
+        ran = run_lvlora([*args, "--json"])
+    assert ran.exit_code == 3
+    assert "project:" in ran.stderr
+    assert ran.json["trials"]["complete"] == 2
+    assert ran.json["trials"]["waiting"] == 2
+    with Ledger.for_runs(runs) as ledger:
+        ledger.set_budget(10**15, "executed")
+    assert run_lvlora([*args, "--json"]).json["trials"]["complete"] == 4
+
+
+def test_pruned_trials_are_whole_runs(run_lvlora, args, tmp_path, plain):
+    (tmp_path / "space.toml").write_text("learning_rate = [3e-2, 1e-5, 2e-5, 3e-5]\n")
+    ran = run_lvlora([*args, "--pruner", "halving", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    states = [row["state"] for row in ran.json["table"]]
+    assert states[0] == "complete"
+    assert "pruned" in states
+    pruned = ran.json["table"][states.index("pruned")]
+    assert pruned["steps"] < 4
+    assert pruned["flops"] < ran.json["table"][0]["flops"]
+    trial = Path(pruned["folder"])
+    assert (trial / "adapter" / "adapter_model.safetensors").is_file()
+    _, rows = charged(tmp_path / "runs")
+    assert {row.status for row in rows} == {"settled"}
+    assert ran.json["best"]["trial"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_sampled_searches_repeat_themselves(run_lvlora, args, tmp_path, plain, sampler):
+    (tmp_path / "space.toml").write_text(
+        "learning_rate = {low = 1e-4, high = 1e-1, log = true}\nalpha_per_rank = [1, 2]\n"
+    )
+    several = [*args, "--sampler", sampler, "--trials", "3", "--max-steps", "1", "--json"]
+    one = run_lvlora(several)
+    assert one.exit_code == 0, one.stderr
+    two = run_lvlora([*several, "--runs", tmp_path / "again"])
+    assert table(one.json) == table(two.json)
+    assert len({row["params"]["learning_rate"] for row in one.json["table"]}) == 3
+
+
+@pytest.mark.slow
+def test_the_coursework_preset_goes_through_its_stages(run_lvlora, args, plain):
+    given = without(without(args, "--space"), "--seq-len")
+    ran = run_lvlora([*given, "--preset", "coursework", "--max-steps", "1", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    stages = [row["stage"] for row in ran.json["table"]]
+    assert stages == ["search"] * 9 + ["context"] * 3 + ["final"]
+    contexts = ran.json["table"][9:12]
+    assert [row["params"]["seq_len"] for row in contexts] == [128, 512, 768]
+    first = min(ran.json["table"][:9], key=lambda row: row["value"])["params"]
+    assert all(row["params"].items() >= first.items() for row in contexts)
+    final = ran.json["table"][12]
+    assert final["params"] == min(contexts, key=lambda row: row["value"])["params"]
+    assert final["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "sentence"),
+    [
+        (["--no-validation"], 2, "a sweep compares trials by their validation error"),
+        (["--rank", "3"], 2, "--rank: is searched"),
+        (["--preset", "quick"], 2, "--preset and --space both say"),
+        (["--study", "a/b"], 2, "--study a/b: is no name for a study"),
+        (["--space", "nowhere.toml"], 4, "nowhere.toml: there is no such file"),
+        (["--targets", "w_proj"], 2, "the model has no such linear layer"),
+        (["--storage", "nonsense"], 1, "--storage (no URL): cannot be used"),
+        (["--seq-len", "4"], 2, "--seq-len: should be at least 8"),
+    ],
+)
+def test_what_cannot_be_is_refused(run_lvlora, args, tmp_path, given, code, sentence):
+    ran = run_lvlora([*args, *given])
+    assert ran.exit_code == code
+    assert sentence in ran.stderr
+    assert "Hint:" in ran.stderr
+    assert not (tmp_path / "runs" / "sweep" / "trial-0000").exists()
+
+
+def test_a_study_goes_on_only_with_what_it_is_about(run_lvlora, args, tmp_path, done):
+    changed = run_lvlora([*args, "--dropout", "0.1"])
+    assert changed.exit_code == 2
+    assert "--dropout (was 0.0, not 0.1)" in changed.stderr
+    (tmp_path / "space.toml").write_text("rank = [2, 3]")
+    other = run_lvlora(args)
+    assert other.exit_code == 2
+    assert "what is searched" in other.stderr
+
+
+def test_a_worker_without_its_parent_stops(monkeypatch):
+    from lvlora.train.observer import Silent, StepRecord
+    from lvlora.train.stopping import StopRequest
+
+    watch = sweep_trial.Watch(Silent(), None, 100, parent=os.getppid())
+    record = StepRecord(1, 1.0, 1e-3, 1.0, 0.1, 10, 10, 10)
+    with StopRequest() as stop:
+        watch.step(record)
+        assert not stop.requested
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        watch.step(record)
+        watch.step(record)  # once is enough
+        assert stop.requested
+
+
+def test_two_stops_around_one_another():
+    from lvlora.train.stopping import StopRequest
+
+    with StopRequest() as outer:
+        with StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert inner.requested
+        assert outer.requested
+        with StopRequest() as other:
+            pass
+        assert not other.requested
+
+
+def test_the_plan_and_the_run_have_one_price(args, data, tiny_folder):
+    from lvlora.series.readers import read_dataset
+    from lvlora.settings import InputSettings, TrainSettings
+
+    dataset = read_dataset(data, InputSettings())
+    for every in (None, 2, 3):
+        settings = TrainSettings(
+            data=data, model=str(tiny_folder("qwen2")), seq_len=64, batch_size=2,
+            validation_series=2, dtype="float32", validate_every=every,
+        )  # fmt: skip
+        cost = sweep_trial.cost_of(settings, dataset)
+        for n_steps in (1, 5, 7):
+            allotment = sweep_trial.Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
+            prepared = sweep_trial.prepare_trial(settings, dataset, allotment)
+            assert sweep_trial.price_of(prepared, None) == cost.of_run(settings, n_steps)
+            assert prepared.n_steps == n_steps
+
+
+# --- processes of their own -----------------------------------------------------------------------
+
+
+def process(args, **more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "lvlora", *map(str, args)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, **more,
+    )  # fmt: skip
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def lines(path):
+    return len(path.read_text().splitlines()) if path.is_file() else 0
+
+
+@pytest.mark.slow
+def test_killed_and_continued_gives_the_same_table(run_lvlora, args, tmp_path, plain):
+    (tmp_path / "space.toml").write_text("learning_rate = {low = 1e-4, high = 1e-1, log = true}\n")
+    args = [*args, "--trials", "6", "--max-steps", "20", "--json"]
+    whole = run_lvlora([*args, "--runs", tmp_path / "whole"]).json
+    for slot, rows in ((1, 4), (4, 12)):
+        killed = process([*args, "--quiet"])
+        wait_for(lambda s=slot, r=rows: lines(
+            tmp_path / "runs" / "sweep" / f"trial-{s:04d}" / "metrics.jsonl") >= r)  # fmt: skip
+        killed.kill()
+        killed.communicate()
+    status = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"]).json
+    assert status["trials"]["running"] == 1
+    assert status["seconds_left"] > 0
+    found = run_lvlora([*args])
+    assert found.exit_code == 0, found.stderr
+    assert found.stderr.count("was left unfinished") == 1
+    assert table(found.json) == table(whole)
+    # what the killed processes may have spent is charged, once
+    total, rows = charged(tmp_path / "runs")
+    assert found.json["flops"]["executed"] == total.executed >= whole["flops"]["executed"]
+    assert {row.status for row in rows} <= {"settled", "closed"}
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_same_results(run_lvlora, args, tmp_path, done):
+    args = [*args, "--runs", tmp_path / "shared"]
+    ran = run_lvlora([*args, "--workers", "2", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert table(ran.json) == table(done)
+    assert ran.json["flops"] == done["flops"]
+    assert ran.stderr.count("validation MAE") == 4
+    for number in (1, 2):
+        assert "Trial" in (tmp_path / "shared" / "sweep" / f"worker-{number}.log").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_workers_once(run_lvlora, args, tmp_path, plain):
+    many = [*without(args, "--max-steps"), "--max-steps", "400"]
+    parent = process([*many, "--workers", "2"], start_new_session=True)
+    folder = tmp_path / "runs" / "sweep"
+    wait_for(lambda: lines(folder / "trial-0001" / "metrics.jsonl") > 5)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, err = parent.communicate(timeout=60)
+    assert parent.returncode == 75, err.decode()
+    assert b"all workers have stopped" in err
+    status = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"]).json
+    assert status["trials"]["running"] == 0
+    _, rows = charged(tmp_path / "runs")
+    assert {row.status for row in rows} == {"settled"}
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent(args, tmp_path):
+    many = [*without(args, "--max-steps"), "--max-steps", "4000"]
+    parent = process([*many, "--workers", "2"])
+    folder = tmp_path / "runs" / "sweep"
+    wait_for(lambda: lines(folder / "trial-0001" / "metrics.jsonl") > 5)
+    parent.kill()
+    parent.communicate()
+    for number in (1, 2):
+        log = folder / f"worker-{number}.log"
+        wait_for(lambda log=log: "everything is saved" in log.read_text())
