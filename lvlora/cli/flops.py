@@ -22,6 +22,7 @@ from lvlora.errors import EXIT_FAILURE, ModelError, SettingsError
 from lvlora.settings import FlopsSettings
 
 if TYPE_CHECKING:
+    from lvlora.flops.ledger import Ledger
     from lvlora.flops.shape import ModelShape
 
 EXAMPLES = examples(
@@ -62,7 +63,8 @@ def _check(settings: FlopsSettings) -> None:
     asked = {
         "--architecture": settings.architecture,
         "--vary": settings.vary is not None,
-        "--measure": settings.measure,
+        # with --ledger it measures the machine
+        "--measure": settings.measure and not settings.ledger,
         "--ledger": settings.ledger,
     }
     views = [option for option, is_asked in asked.items() if is_asked]
@@ -275,6 +277,8 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
                 f"{settings.close}: closed and charged {charged.executed:,} FLOPs executed, "
                 f"{charged.coursework:,} coursework"
             )
+        if settings.measure:
+            _measure_peaks(ledger, output)
         table = ledger.table()
     if settings.figure is not None:
         from lvlora.report.spending import draw_spending
@@ -288,6 +292,22 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
             f"{opened[0]} is open: it runs, or it was killed and "
             f"lvlora flops --ledger --close {opened[0]} settles it."
         )
+
+
+def _measure_peaks(ledger: Ledger, output: Output) -> None:
+    """What this machine's matrix products reach, on the devices and dtypes that were used."""
+    import torch
+
+    from lvlora.model.devices import matrix_peak
+
+    used = {(row.device, row.dtype) for row in ledger.rows() if row.dtype}
+    for device, dtype in sorted(used):
+        if device == "cuda" and not torch.cuda.is_available():
+            output.note(f"{device} {dtype}: not on this machine, its peak stays as it is")
+            continue
+        peak = matrix_peak(device, getattr(torch, dtype))
+        ledger.record_peak(device, dtype, peak)
+        output.note(f"{device} {dtype}: {numbers.flops(peak)} FLOP/s in matrix products")
 
 
 def _ledger_table(output: Output, table: Mapping[str, Any]) -> None:

@@ -28,15 +28,21 @@ class Placement:
     reason: str
 
 
-def _product_seconds(dtype: torch.dtype) -> float:
-    """Best of five products of two square matrices on the CPU."""
-    a = torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
+def _product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = "cpu") -> float:
+    """Best of five products of two square matrices."""
+    a = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(6):  # the first one also warms up
         start = time.perf_counter()
-        a @ a
+        product = a @ a
+        float(product[0, 0])  # a GPU has done the work when its result is there
         best = min(best, time.perf_counter() - start)
     return best
+
+
+def matrix_peak(device: str, dtype: torch.dtype, size: int = 2048) -> float:
+    """FLOP/s of the best of five products of two (size, size) matrices: what is possible here."""
+    return 2.0 * size**3 / _product_seconds(dtype, size, device)
 
 
 @functools.cache

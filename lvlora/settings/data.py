@@ -143,7 +143,8 @@ class FlopsSettings(Settings):
     budget: Flops | None = option(None, "Show what fits into this many FLOPs, e.g. 1e17.", "Budget")
     convention: Convention = option("executed", "Convention that a budget is counted in.", "Budget")
     measure: bool = option(
-        False, "Run the real step on meta tensors under PyTorch's FLOP counter and compare.",
+        False, "Run the real step on meta tensors under PyTorch's FLOP counter and compare; with "
+        "--ledger: measure this machine's peak, for the utilisation.",
         "Budget", flag="--measure",
     )  # fmt: skip
     ledger: bool = option(

@@ -148,3 +148,23 @@ def test_formulas_are_compared_with_a_count(run_lvlora, tmp_path):
     assert ran.exit_code == 0, ran.stderr
     assert ran.json["equal"] is True
     assert {m["name"] for m in ran.json["measurements"]} >= {"forward", "backward", "prefill"}
+
+
+def test_a_measured_peak_gives_the_utilisation(
+    run_lvlora, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    monkeypatch.setattr("lvlora.model.devices.matrix_peak", lambda device, dtype: 4e9)
+    with Ledger.for_runs(tmp_path) as ledger:
+        held = ledger.reserve(
+            run="a", phase="train", command="train", executed=10**9, coursework=1, device="cpu",
+            dtype="float32",
+        )  # fmt: skip
+        ledger.settle(
+            held, executed=10**9, coursework=1, seconds=1.0, tokens_useful=1, tokens_padded=0
+        )
+    ran = run_lvlora(["flops", "--ledger", "--measure", "--runs", tmp_path, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["runs"][0]["utilisation"] == pytest.approx(0.25)
+    later = run_lvlora(["flops", "--ledger", "--runs", tmp_path])
+    assert "25" in later.stdout
