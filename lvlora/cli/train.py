@@ -94,6 +94,13 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     else:
         folder.write_result(payload)
     output.report(payload, lambda: _show(result, prepared, folder, context))
+    before = (result.zero_shot or {}).get("mae")
+    after = (result.validation or {}).get("mae")
+    if before is not None and after is not None and after >= before:
+        output.note(
+            "On the validation part the adapter is no better than the model without it "
+            f"({after:.4g} against {before:.4g}): train longer, or use --adapter none."
+        )
     output.hint(f"Next: lvlora forecast FILE --adapter {folder.path}")
 
 

@@ -58,8 +58,9 @@ def run_page(record: RunRecord) -> PageContent:
         ("trained parameters", record.trainable_parameters),
     ]
     course = Picture.of(
-        training_figure(record.metrics), "Loss and validation error by step and FLOPs"
-    )
+        training_figure(record.metrics), "Loss and validation error by step and FLOPs",
+        narrow=training_figure(record.metrics, narrow=True),
+    )  # fmt: skip
     sections = (
         Section("Outcome", (Facts(outcome),)),
         Section("Course", (course,)),

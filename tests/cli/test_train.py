@@ -173,6 +173,7 @@ def test_a_second_signal_stops_at_once(place):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_while_a_run_is_trained_it_cannot_be_resumed(run_lvlora, place):
     process = _Process(["train", "data.csv", *place, "--max-steps", 60]).until_step(1)
     try:

@@ -216,8 +216,9 @@ def test_a_finished_run_stays_as_it_is(model, runs):
     assert len(_ledger(runs)) == rows
 
 
-@pytest.mark.parametrize("convention", ["executed", "coursework"])
-@pytest.mark.parametrize("validation", [False, True])
+@pytest.mark.parametrize(
+    ("convention", "validation"), [("executed", False), ("executed", True), ("coursework", True)]
+)
 def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, validation):
     unit = tiny_runs.prepared(model, runs, validation=validation)
     price = 4 * unit.per_step.of(convention) + 5 * unit.per_validation.of(convention)
