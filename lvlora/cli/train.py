@@ -50,6 +50,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.progress import observer
     from lvlora.errors import BudgetError
+    from lvlora.flops.ledger import Ledger
     from lvlora.report.run_page import draw_run
     from lvlora.train.run import Run
     from lvlora.train.run_folder import RunFolder, check_out, create
@@ -77,6 +78,9 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     else:
         slug = f"{prepared.source.name}-r{settings.rank}"
         folder = create(settings.runs, settings.out, slug, settings.overwrite)
+        if settings.out is not None:
+            with Ledger.for_runs(settings.runs) as ledger:
+                folder.take_name({row.run for row in ledger.rows()})
         write_settings(folder, settings, context.sources, prepared)
         try:
             result = Run(prepared, folder, observer(output)).train()

@@ -12,7 +12,7 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +25,8 @@ from lvlora.model.adapter_search import IN_RUN, LATEST, RUN_NAME
 
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 
+_NAME = "name"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -34,8 +36,19 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The run's name, also in the ledger."""
+        """The run's name, also in the ledger: the folder's, unless another run had it."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return (self.path / _NAME).read_text(encoding="utf-8").strip()
         return self.path.name
+
+    def take_name(self, taken: Collection[str]) -> None:
+        """Be told apart from runs before: another folder of that name, or one that was replaced."""
+        name, number = self.path.name, 1
+        while name in taken:
+            number += 1
+            name = f"{self.path.name}+{number}"
+        if number > 1:
+            durable.write_text(self.path / _NAME, name + "\n")
 
     @property
     def config(self) -> Path:

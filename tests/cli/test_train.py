@@ -347,3 +347,16 @@ def test_overwrite_replaces_a_run_and_nothing_else(run_lvlora, place):
     ran = run_lvlora(["train", "data.csv", *place, "--out", "precious", "--overwrite"])
     assert ran.exit_code == 2
     assert Path("precious/thesis.txt").read_text() == "years"
+
+
+def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora, place):
+    words = ["train", "data.csv", *place, "--out", "mine", "--no-validation", "--json"]
+    first = run_lvlora(words).json
+    limit = first["flops"]["executed"]
+    ran = run_lvlora([*words, "--overwrite", "--max-flops", limit])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["run"] == "mine+2"
+    assert ran.json["steps"] == first["steps"]
+    with Ledger.for_runs(Path("runs")) as ledger:
+        assert {row.run for row in ledger.rows()} == {"mine", "mine+2"}
+    assert run_lvlora(["train", "--resume", "mine", "--json"]).json["run"] == "mine+2"
