@@ -98,7 +98,8 @@ def write_sweep_page(
         lead = f"Best: trial {best['trial']} ({chosen}), {metric} {best['value']:.4g}."
         outcome.append(f"Train with these settings: {command}")
     outcome.append(Facts(list(facts.items())))
-    head = ["trial", "stage", *names, "MAE", "loss", "steps", "FLOPs", "state"]
+    titles = [name.replace("_", " ") for name in names]
+    head = ["trial", "stage", *titles, "MAE", "loss", "steps", "FLOPs", "state"]
     marked = [i for i, row in enumerate(rows) if row is best]
     sections = (
         Section("Outcome", outcome),
