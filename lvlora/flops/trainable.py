@@ -30,31 +30,6 @@ def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
     return LINEARS if ALL_LINEAR in wanted else tuple(n for n in LINEARS if n in wanted)
 
 
-def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...]:
-    """Layer numbers from text such as ``0-5,11``; None means all.
-
-    Raises:
-        SettingsError: not numbers or ranges, or beyond the model's layers.
-    """
-    if text is None:
-        return tuple(range(n_layers))
-    chosen: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        try:
-            start = int(first)
-            stop = int(last) if dash else start
-        except ValueError:
-            start, stop = 0, -1
-        if not 0 <= start <= stop < n_layers:
-            raise SettingsError(
-                f"layers: {part.strip()!r} is not a layer or a range of layers of this model",
-                f"Layers are numbered 0 to {n_layers - 1}; for example 0-{min(5, n_layers - 1)}.",
-            )
-        chosen.update(range(start, stop + 1))
-    return tuple(sorted(chosen))
-
-
 @dataclass(frozen=True)
 class Lora:
     """Which LoRA a model has; ``Lora()`` is none.

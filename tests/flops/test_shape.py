@@ -3,8 +3,6 @@ import json
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lvlora.errors import ModelError, SettingsError
 from lvlora.flops.catalogue import KNOWN_SHAPES, architecture_table, find_shape
@@ -12,7 +10,6 @@ from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import (
     head_parameters,
     lora_parameters,
-    parse_layers,
     resolve_targets,
 )
 
@@ -155,24 +152,6 @@ def test_all_linear_is_every_linear_but_the_head():
 def test_unknown_targets_are_refused(targets):
     with pytest.raises(SettingsError):
         resolve_targets(targets)
-
-
-def test_layer_ranges():
-    assert parse_layers(None, 3) == (0, 1, 2)
-    assert parse_layers("0-2, 5,5", 6) == (0, 1, 2, 5)
-    for bad in ("6", "2-1", "a", "", "-1", "0-9"):
-        with pytest.raises(SettingsError):
-            parse_layers(bad, 6)
-
-
-@given(st.text(max_size=12))
-def test_any_layer_text_gives_layers_or_an_error(text):
-    try:
-        layers = parse_layers(text, 7)
-    except SettingsError:
-        return
-    assert layers
-    assert set(layers) <= set(range(7))
 
 
 def test_find_shape(tmp_path):
