@@ -6,6 +6,7 @@ Knows: the ledger and what a forecaster used. Does not know: what was forecast.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,12 +29,14 @@ def charged(
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     base, before = forecaster.base, forecaster.usage.price
-    tokens = len(forecaster.usage.trace.futures)
+    trace = forecaster.usage.trace
+    n_histories, n_futures, n_calls = len(trace.histories), len(trace.futures), len(trace.calls)
     with Ledger.for_runs(settings.runs) as ledger:
         reservation = ledger.reserve(
             run=f"{stamp}-{command}-{uuid.uuid4().hex[:6]}", phase="forecast", command=command,
-            executed=most.executed, coursework=most.coursework, model=base.name,
-            model_hash=base.sha256, device=base.placement.device.type,
+            executed=most.executed, coursework=most.coursework,
+            settings_hash=_settings_hash(settings), model=base.name, model_hash=base.sha256,
+            device=base.placement.device.type,
             dtype=str(base.placement.dtype).removeprefix("torch."),
             max_flops=settings.max_flops, budget=settings.budget, convention=settings.convention,
         )  # fmt: skip
@@ -42,9 +45,18 @@ def charged(
             yield reservation
         finally:
             spent = forecaster.usage.price - before
-            done = forecaster.usage.trace.futures[tokens:]
+            useful = sum(trace.histories[n_histories:])
+            useful += sum(written for _, written in trace.futures[n_futures:])
+            computed = sum(call.rows * call.width for call in trace.calls[n_calls:])
             ledger.settle(
                 reservation, executed=spent.executed, coursework=spent.coursework,
-                seconds=time.perf_counter() - begin, tokens_useful=sum(m for _, m in done),
-                tokens_padded=0,
+                seconds=time.perf_counter() - begin, tokens_useful=useful,
+                tokens_padded=max(0, computed - useful),
             )  # fmt: skip
+
+
+def _settings_hash(settings: BudgetSettings) -> str:
+    """A hash of what was asked for; where it is written and what it may cost are left out."""
+    written = {"runs", "output", "samples_out", "plot", "out"}
+    chosen = settings.model_dump_json(exclude=written | set(BudgetSettings.model_fields))
+    return hashlib.sha256(chosen.encode()).hexdigest()

@@ -112,3 +112,20 @@ def test_a_budget_is_kept(run_lvlora, data, tiny_folder) -> None:
     )  # fmt: skip
     assert ran.exit_code == 3
     assert "1,000" in ran.stderr
+
+
+def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
+    from lvlora.flops.ledger import Ledger
+
+    args = ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
+            "--no-rivals"]  # fmt: skip
+    for more in (["--greedy"], ["--greedy", "--output", "t.csv"], ["--samples", "2"]):
+        assert run_lvlora([*args, *more]).exit_code == 0
+    with Ledger.for_runs(Path("runs")) as ledger:
+        greedy, again, sampled = ledger.rows()
+    assert greedy.settings_hash == again.settings_hash != sampled.settings_hash
+    assert len(greedy.settings_hash) == 64
+    assert greedy.model_hash == sampled.model_hash != ""
+    # two histories of 15 steps and two futures of 5, at least ten symbols a step
+    assert greedy.tokens_useful >= 2 * 20 * 10
+    assert sampled.tokens_useful > greedy.tokens_useful

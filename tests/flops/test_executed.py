@@ -12,6 +12,7 @@ from lvlora.flops.item import total
 from lvlora.flops.measure import Measurement, count
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
+from lvlora.model.catalogue import BUNDLED
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.train.measurement import build_model, generation, measure, put_lora, train_step
 
@@ -30,6 +31,7 @@ SHAPES = {
     "qwen2.5-0.5b": cut("qwen2.5-0.5b", 3),
     "qwen2.5-1.5b": cut("qwen2.5-1.5b"),
     "smollm2-135m": cut("smollm2-135m", 3),
+    "bundled": ModelShape.from_file(BUNDLED / "config.json"),
     "qwen3-0.6b": cut("qwen3-0.6b"),
     "gemma-2b": cut("gemma-2b"),
     "gemma-2-2b": cut("gemma-2-2b"),
