@@ -6,7 +6,7 @@ Knows: which account was asked for, and how it looks. Does not know: any formula
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,13 @@ from lvlora.cli import numbers
 from lvlora.cli.completion import priced_models
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
+from lvlora.cli.ledger_view import SHOWN, show_ledger
 from lvlora.cli.output import Output
 from lvlora.cli.root import app
 from lvlora.errors import EXIT_FAILURE, ModelError, SettingsError
 from lvlora.settings import FlopsSettings
 
 if TYPE_CHECKING:
-    from lvlora.flops.ledger import Ledger
     from lvlora.flops.shape import ModelShape
 
 EXAMPLES = examples(
@@ -31,8 +31,6 @@ EXAMPLES = examples(
     ("lvlora flops --ledger", "what every run of this project cost"),
     ("lvlora flops --model smollm2-135m --architecture", "sizes and parameters of a model"),
 )
-
-_CONVENTIONS = ("coursework", "executed")
 
 
 @settings_command(
@@ -46,7 +44,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     """
     _check(settings)
     if settings.ledger:
-        _ledger(settings, context)
+        show_ledger(settings, context)
         return
     shape = _shape(settings.model, context.output)
     if settings.architecture:
@@ -70,7 +68,9 @@ def _check(settings: FlopsSettings) -> None:
     views = [option for option, is_asked in asked.items() if is_asked]
     if len(views) > 1:
         raise SettingsError(f"{' and '.join(views)} are different accounts.", "Ask for one.")
-    for option, value in (("--close", settings.close), ("--figure", settings.figure)):
+    for option, value in (
+        ("--close", settings.close), ("--figure", settings.figure), ("--output", settings.output),
+    ):  # fmt: skip
         if value is not None and not settings.ledger:
             raise SettingsError(f"{option} is about the ledger.", "Add --ledger.")
 
@@ -131,21 +131,21 @@ def _account(settings: FlopsSettings, shape: ModelShape, context: CommandContext
         )
         full = answer["full_fine_tuning"]
         output.table(
-            ["FLOPs", *_CONVENTIONS],
+            ["FLOPs", *SHOWN],
             [
-                ["forward", *(f"{answer[c]['forward']:,}" for c in _CONVENTIONS)],
-                ["training step", *(f"{answer[c]['training_step']:,}" for c in _CONVENTIONS)],
+                ["forward", *(f"{answer[c]['forward']:,}" for c in SHOWN)],
+                ["training step", *(f"{answer[c]['training_step']:,}" for c in SHOWN)],
                 [
                     "same, all weights trained",
-                    *(f"{full[c]['training_step']:,}" for c in _CONVENTIONS),
+                    *(f"{full[c]['training_step']:,}" for c in SHOWN),
                 ],
                 [
                     f"read {settings.context} tokens",
-                    *(f"{answer[c]['prefill']:,}" for c in _CONVENTIONS),
+                    *(f"{answer[c]['prefill']:,}" for c in SHOWN),
                 ],
                 [
                     f"write {settings.new_tokens} tokens",
-                    *(f"{answer[c]['decode']:,}" for c in _CONVENTIONS),
+                    *(f"{answer[c]['decode']:,}" for c in SHOWN),
                 ],
             ],
         )
@@ -162,14 +162,14 @@ def _account(settings: FlopsSettings, shape: ModelShape, context: CommandContext
 def _by_component(answer: Mapping[str, Any]) -> list[list[object]]:
     """A row for each operation: its FLOPs over all phases of a step, and shares."""
     sums: dict[str, dict[str, int]] = {}
-    for convention in _CONVENTIONS:
+    for convention in SHOWN:
         for item in answer[convention]["items"]:
-            costs = sums.setdefault(item["name"], dict.fromkeys(_CONVENTIONS, 0))
+            costs = sums.setdefault(item["name"], dict.fromkeys(SHOWN, 0))
             costs[convention] += item["flops"]
     rows: list[list[object]] = []
     for name, costs in sums.items():
         row: list[object] = [name]
-        for convention in _CONVENTIONS:
+        for convention in SHOWN:
             cost = costs[convention]
             part = _part(cost / answer[convention]["training_step"])
             row += [f"{cost:,}", part] if cost else [None, None]
@@ -179,7 +179,7 @@ def _by_component(answer: Mapping[str, Any]) -> list[list[object]]:
 
 def _row(name: str, answer: Mapping[str, Any], key: str, part: float) -> list[object]:
     row: list[object] = [name]
-    for convention in _CONVENTIONS:
+    for convention in SHOWN:
         row += [f"{answer[convention][key]:,}", _part(part)]
     return row
 
@@ -202,12 +202,12 @@ def _comparison(settings: FlopsSettings, shape: ModelShape, context: CommandCont
 
     rows = vary(settings, shape)
     output = context.output
-    heads = [rows[0]["setting"], "trainable", *(f"step, {c}" for c in _CONVENTIONS)]
+    heads = [rows[0]["setting"], "trainable", *(f"step, {c}" for c in SHOWN)]
     heads += [f"steps in {numbers.flops(settings.budget)}"] if settings.budget is not None else []
 
     def cells(row: Mapping[str, Any]) -> list[object]:
         shown: list[object] = [row["value"], f"{row['trainable_parameters']:,}"]
-        shown += [f"{row[c]['training_step']:,}" for c in _CONVENTIONS]
+        shown += [f"{row[c]['training_step']:,}" for c in SHOWN]
         return shown + ([f"{row['fits']['steps']:,}"] if row["fits"] else [])
 
     output.report(
@@ -264,88 +264,3 @@ def _measured(settings: FlopsSettings, shape: ModelShape, context: CommandContex
     if not equal:
         output.warning("the formulas do not give what PyTorch counts; please report this.")
         raise typer.Exit(EXIT_FAILURE)
-
-
-def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
-    from lvlora.flops.ledger import Ledger
-
-    output = context.output
-    with Ledger.for_runs(settings.runs, create=False) as ledger:
-        if settings.close is not None:
-            charged = ledger.close(settings.close)
-            output.note(
-                f"{settings.close}: closed and charged {charged.executed:,} FLOPs executed, "
-                f"{charged.coursework:,} coursework"
-            )
-        if settings.measure:
-            _measure_peaks(ledger, output)
-        table = ledger.table()
-    if settings.figure is not None:
-        from lvlora.report.spending import draw_spending
-
-        draw_spending(table, settings.figure)
-        output.note(f"Drawn into {settings.figure}")
-    output.report(table, lambda: _ledger_table(output, table))
-    opened = [run["run"] for run in table["runs"] if run["status"] == "open"]
-    if opened:
-        output.hint(
-            f"{opened[0]} is open: it runs, or it was killed and "
-            f"lvlora flops --ledger --close {opened[0]} settles it."
-        )
-
-
-def _measure_peaks(ledger: Ledger, output: Output) -> None:
-    """What this machine's matrix products reach, on the devices and dtypes that were used."""
-    import torch
-
-    from lvlora.model.devices import matrix_peak
-
-    used = {(row.device, row.dtype) for row in ledger.rows() if row.dtype}
-    for device, dtype in sorted(used):
-        if device == "cuda" and not torch.cuda.is_available():
-            output.note(f"{device} {dtype}: not on this machine, its peak stays as it is")
-            continue
-        peak = matrix_peak(device, getattr(torch, dtype))
-        ledger.record_peak(device, dtype, peak)
-        output.note(f"{device} {dtype}: {numbers.flops(peak)} FLOP/s in matrix products")
-
-
-def _ledger_table(output: Output, table: Mapping[str, Any]) -> None:
-    runs: Sequence[Mapping[str, Any]] = table["runs"]
-    measured = any(run["utilisation"] is not None for run in runs)
-    heads = ["run", "phase", "status", *_CONVENTIONS, "of budget", "time", "tokens"]
-    rows: list[list[object]] = [
-        [
-            run["run"],
-            run["phase"],
-            run["status"],
-            *(numbers.flops(run[c]) for c in _CONVENTIONS),
-            None if run["share_of_budget"] is None else numbers.share(run["share_of_budget"]),
-            numbers.duration(run["seconds"]),
-            numbers.si(run["tokens_useful"]),
-            *([_utilisation(run)] if measured else []),
-        ]
-        for run in runs
-    ]
-    total = table["total"]
-    of_budget = None
-    if table["budget"]:
-        of_budget = numbers.share(total[table["convention"]] / table["budget"])
-    rows.append(
-        ["all", "", "", *(numbers.flops(total[c]) for c in _CONVENTIONS), of_budget, "", ""]
-    )
-    if measured:
-        rows[-1].append("")
-        heads.append("utilisation")
-    output.table(heads, rows, bold=[len(rows) - 1])
-    output.line(
-        f"Exactly {total['executed']:,} FLOPs executed, {total['coursework']:,} coursework."
-    )
-    if table["budget"]:
-        output.line(
-            f"Budget {table['budget']:,} ({table['convention']}); {table['left']:,} are left."
-        )
-
-
-def _utilisation(run: Mapping[str, Any]) -> str | None:
-    return None if run["utilisation"] is None else numbers.share(run["utilisation"])

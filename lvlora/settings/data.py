@@ -158,3 +158,7 @@ class FlopsSettings(Settings):
     figure: Path | None = option(
         None, "With --ledger: draw the spending over time into this PNG or SVG.", "Output"
     )
+    output: Path | None = option(
+        None, "With --ledger: write the table as CSV (- writes to standard output).", "Output",
+        short="-o",
+    )  # fmt: skip

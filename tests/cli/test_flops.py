@@ -168,3 +168,23 @@ def test_a_measured_peak_gives_the_utilisation(
     assert ran.json["runs"][0]["utilisation"] == pytest.approx(0.25)
     later = run_lvlora(["flops", "--ledger", "--runs", tmp_path])
     assert "25" in later.stdout
+
+
+def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
+    with Ledger.for_runs(tmp_path) as ledger:
+        held = ledger.reserve(
+            run="a", phase="train", command="train", executed=10**17, coursework=3, budget=10**18
+        )
+        ledger.settle(
+            held, executed=10**17, coursework=3, seconds=1.0, tokens_useful=1, tokens_padded=0
+        )
+    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "--output", "-"])
+    assert ran.exit_code == 0, ran.stderr
+    head, row = ran.stdout.splitlines()
+    found = dict(zip(head.split(","), row.split(","), strict=True))
+    assert found["run"] == "a"
+    assert found["executed"] == str(10**17)
+    file = tmp_path / "table.csv"
+    assert run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", file]).exit_code == 0
+    assert file.read_text().splitlines() == [head, row]
+    assert run_lvlora(["flops", "--output", file]).exit_code == 2
