@@ -168,7 +168,7 @@ class Forecaster:
                 )
                 tokens = steps * n_variables * longest
                 price += pricing.most(
-                    self,
+                    self.base,
                     # later pieces read one history a future
                     n_prompts=len(group) * (1 if first else sampling.n_futures),
                     n_futures=sampling.n_futures if first else 1,
@@ -257,7 +257,7 @@ class Forecaster:
             )  # fmt: skip
         finally:  # what an interrupted decoding did was spent, too
             self.usage.trace.add(trace)
-            self.usage.price += pricing.price_of(self, trace)
+            self.usage.price += pricing.price_of(self.base, trace)
         flat = [text for group in texts for text in group]
         per = sampling.n_futures
         return [

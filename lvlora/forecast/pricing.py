@@ -6,7 +6,6 @@ Knows: calls of a decoder, the updates in a model. Does not know: samples, files
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -17,10 +16,8 @@ from lvlora.flops.shape import ModelShape
 from lvlora.forecast.decoding import Call, Trace
 from lvlora.model import lora
 from lvlora.model.cache import BLOCK
+from lvlora.model.loading import BaseModel
 from lvlora.text.alphabet import SYMBOLS
-
-if TYPE_CHECKING:
-    from lvlora.forecast.forecaster import Forecaster
 
 _WIDEST = 2
 """Tokens of a row in one call: a chosen symbol, and one that is forced or guessed after it."""
@@ -74,9 +71,8 @@ def coursework_flops(
     return flops
 
 
-def price_of(forecaster: Forecaster, trace: Trace) -> Price:
+def price_of(base: BaseModel, trace: Trace) -> Price:
     """What a decoding cost, in both conventions."""
-    base = forecaster.base
     return Price(
         executed_flops(base.shape, base.module, trace.calls),
         coursework_flops(base.shape, base.module, trace.histories, trace.futures),
@@ -84,7 +80,7 @@ def price_of(forecaster: Forecaster, trace: Trace) -> Price:
 
 
 def most(
-    forecaster: Forecaster, *, n_prompts: int, n_futures: int, history_tokens: int, n_calls: int,
+    base: BaseModel, *, n_prompts: int, n_futures: int, history_tokens: int, n_calls: int,
     n_tokens: int, max_rows: int,
 ) -> Price:  # fmt: skip
     """The most that a decoding can cost: every number as long as the grammar allows.
@@ -95,7 +91,6 @@ def most(
         n_calls, n_tokens: of each future.
         max_rows: that are decoded together.
     """
-    base = forecaster.base
     rows = n_prompts * n_futures
     # a history is read again where its futures go on in the next group of rows
     n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
