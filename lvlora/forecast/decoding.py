@@ -22,7 +22,7 @@ from lvlora.forecast.streams import stream, uniforms
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
-from lvlora.model.parts import config_of, decoder_of, sliding_window_of
+from lvlora.model.parts import cache_keyword, config_of, decoder_of, sliding_window_of
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START, Grammar
 
@@ -154,6 +154,7 @@ class Decoder:
         self.base = base
         self.head = head
         self.backbone = decoder_of(base.module)
+        self.cache_keyword = cache_keyword(self.backbone)
         self.n_layers = int(config_of(base.module).num_hidden_layers)
         self.window = sliding_window_of(base.module)
         self.device = base.placement.device
@@ -195,7 +196,7 @@ class Decoder:
         sampling: Sampling, trace: Trace,
     ) -> list[str]:  # fmt: skip
         used = list(dict.fromkeys(p for p, _ in rows))
-        cache, logits = self._prefill([prompts[p].text for p in used], trace)
+        cache, logits = self.prefill([prompts[p].text for p in used], trace)
         index = torch.tensor([used.index(p) for p, _ in rows], device=self.device)
         cache.repeat(index)
         logits = logits[index.cpu().numpy()]
@@ -241,7 +242,7 @@ class Decoder:
                     chunks[i] = chunk
                 if not chunks:
                     break
-                all_logits = self._step(cache, chunks, n, trace)
+                all_logits = self.step(cache, chunks, n, trace)
                 chosen = {}
                 counts = np.zeros(n, dtype=np.int64)
                 active = np.array(list(chunks), dtype=np.int64)
@@ -275,7 +276,7 @@ class Decoder:
             trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, out, strict=True)]
         return ["".join(SYMBOLS[s] for s in o) for o in out]
 
-    def _prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
+    def prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
         """Feed every distinct history once; the cache, and logits after each history."""
         begun = time.perf_counter()
         start = () if self.base.alphabet.start is None else (self.base.alphabet.start,)
@@ -300,7 +301,7 @@ class Decoder:
             # before the call: an interrupted one is paid for
             trace.calls.append(Call(len(tokens), width, width, len(tokens)))
             hidden = self.backbone(
-                input_ids=tokens, past_key_values=cache, use_cache=True
+                input_ids=tokens, use_cache=True, **{self.cache_keyword: cache}
             ).last_hidden_state
             rows = torch.arange(len(tokens), device=self.device)
             logits.append(self.head(hidden[rows, lengths_now - 1]))
@@ -314,7 +315,7 @@ class Decoder:
         trace.prefill_seconds += time.perf_counter() - begun
         return whole, found
 
-    def _step(self, cache: RowCache, chunks: dict[int, list[int]], n: int, trace: Trace) -> Floats:
+    def step(self, cache: RowCache, chunks: dict[int, list[int]], n: int, trace: Trace) -> Floats:
         """Feed each row its chunk (finished rows a filler); logits (n, width, symbols)."""
         width = max(len(c) for c in chunks.values())
         symbols = np.zeros((n, width), dtype=np.int64)
@@ -331,7 +332,7 @@ class Decoder:
         trace.calls.append(Call(n, width, cache.capacity, n * width))
         hidden = self.backbone(
             input_ids=tokens, attention_mask=masks, position_ids=positions,
-            past_key_values=cache, use_cache=True,
+            use_cache=True, **{self.cache_keyword: cache},
         ).last_hidden_state  # fmt: skip
         return _as_numpy(self.head(hidden))
 

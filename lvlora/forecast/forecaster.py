@@ -20,6 +20,7 @@ from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace
 from lvlora.forecast.futures import Forecast as Forecast
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.futures import to_rows as to_rows
+from lvlora.forecast.memory import rows_at_a_time
 from lvlora.forecast.reading import Reading, last_steps, read
 from lvlora.model import adapter_files
 from lvlora.model.adapter_search import IN_RUN
@@ -29,7 +30,6 @@ from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.scaling import Scale
 
 DEFAULT_DECIMALS = 2
-_CACHE_BYTES = 2 * 2**30
 
 
 @dataclass
@@ -49,11 +49,14 @@ class Forecaster:
         scale: a data set's scale (from the training split, or stored with the adapter); without
             one each history has its own.
         usage: what all calls so far have cost.
+        max_memory: bytes for the caches of futures that are decoded together; None for a default.
+        missing: a future may hold missing values (NaN) where the model writes "?".
     """
 
     def __init__(
         self, base: BaseModel, head: NumericHead | None = None, *, decimals: int = DEFAULT_DECIMALS,
-        scale: Scale | None = None, adapter: str | None = None, max_rows: int | None = None,
+        scale: Scale | None = None, adapter: str | None = None, max_memory: int | None = None,
+        max_rows: int | None = None, missing: bool = False,
     ) -> None:  # fmt: skip
         self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
@@ -61,8 +64,10 @@ class Forecaster:
         self.scale = scale
         self.adapter = adapter
         self.usage = Usage()
+        self.max_memory = max_memory
+        self.missing = missing
         self._max_rows = max_rows
-        self._decoder = Decoder(base, self.head)
+        self.decoder = Decoder(base, self.head)
 
     @classmethod
     def with_adapter(
@@ -115,7 +120,7 @@ class Forecaster:
         Raises:
             DataError: a history is empty, holds no value, or has steps too long for the model.
         """
-        readings = self._readings(histories, horizon, context)
+        readings = self.readings(histories, horizon, context)
         numbers: list[list[FloatArray]] = [[] for _ in histories]
         for piece in sorted({r.piece for r in readings}):
             # those that are read alike go together, so that no series changes how another is read
@@ -151,7 +156,7 @@ class Forecaster:
         *, context: int | None = None,
     ) -> Price:  # fmt: skip
         """The most that `predict` with these arguments can cost."""
-        readings = self._readings(histories, horizon, context)
+        readings = self.readings(histories, horizon, context)
         price = NOTHING
         for piece in {r.piece for r in readings}:
             group = [r for r in readings if r.piece == piece]
@@ -176,7 +181,7 @@ class Forecaster:
                     # the point is guessed or forced and the separator forced: neither is a call
                     n_calls=steps * n_variables * (longest - 1 - (self.decimals > 0)),
                     n_tokens=tokens,
-                    max_rows=self._rows_at_a_time(history_tokens + tokens),
+                    max_rows=self.rows_at_a_time(history_tokens + tokens),
                 )
         return price
 
@@ -199,13 +204,14 @@ class Forecaster:
             f"{self.base.max_positions} tokens"
         )
 
-    def _readings(
-        self, histories: Sequence[Series], horizon: int, context: int | None
+    def readings(
+        self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[Reading]:
+        """How each history is read; DataError where one can't be."""
         return [
             read(
                 h, horizon, decimals=self.decimals, max_positions=self.base.max_positions,
-                stored=self.scale, context=context,
+                stored=self.scale, context=context, missing=self.missing,
             )
             for h in histories
         ]  # fmt: skip
@@ -250,9 +256,9 @@ class Forecaster:
         longest = steps * self._longest_number(readings) * readings[0].codec.n_variables
         trace = Trace()
         try:
-            texts = self._decoder.decode(
+            texts = self.decoder.decode(
                 prompts, steps, sampling if first else replace(sampling, samples=1),
-                max_rows=self._rows_at_a_time(max(len(p.text) for p in prompts) + longest),
+                max_rows=self.rows_at_a_time(max(len(p.text) for p in prompts) + longest),
                 trace=trace, progress=progress,
             )  # fmt: skip
         finally:  # what an interrupted decoding did was spent, too
@@ -271,11 +277,8 @@ class Forecaster:
         signed = any(r.grammar.signed for r in readings)
         return signed + digits + (1 + self.decimals if self.decimals else 0) + 1
 
-    def _rows_at_a_time(self, tokens: int) -> int:
-        """Rows of so many tokens whose caches fit into about 2 GiB."""
+    def rows_at_a_time(self, tokens: int) -> int:
+        """Rows of so many tokens that are decoded together; SettingsError where none fits."""
         if self._max_rows is not None:
             return self._max_rows
-        shape = self.base.shape
-        item = self.base.placement.dtype.itemsize
-        row = 2 * shape.layers * shape.kv_heads * shape.head_dim * tokens * item
-        return max(1, min(1024, _CACHE_BYTES // row))
+        return rows_at_a_time(self.base, tokens, self.max_memory)

@@ -6,8 +6,9 @@ Knows: arrays, times, scales. Does not know: models, texts, files.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ class Forecast:
     Attributes:
         series: its id.
         time: (H,) continues the history's time.
-        samples: (S, H, V) in original units.
+        samples: (S, H, V) in original units; NaN for a missing value, where those were asked for.
         scale: that was used; context: steps of history that the model saw.
+        calibrated: level -> (H, V) quantiles that are taken in place of the samples' own.
     """
 
     series: str
@@ -35,20 +37,39 @@ class Forecast:
     samples: FloatArray
     scale: Scale
     context: int
+    calibrated: Mapping[float, FloatArray] = field(default_factory=dict)
 
     @property
     def median(self) -> FloatArray:
         """(H, V): the pointwise median of the samples; the point forecast."""
-        return np.asarray(np.median(self.samples, axis=0), dtype=np.float64)
+        return self._of_known(np.median, np.nanmedian)
 
     @property
     def mean(self) -> FloatArray:
         """(H, V)."""
-        return np.asarray(self.samples.mean(axis=0), dtype=np.float64)
+        return self._of_known(np.mean, np.nanmean)
+
+    @property
+    def missing_share(self) -> FloatArray:
+        """(H, V): the share of the samples in which the value is missing."""
+        return np.asarray(np.isnan(self.samples).mean(axis=0), dtype=np.float64)
 
     def quantile(self, level: float) -> FloatArray:
-        """(H, V): an empirical quantile with linear interpolation."""
-        return np.asarray(np.quantile(self.samples, level, axis=0), dtype=np.float64)
+        """(H, V): the calibrated quantile, else an empirical one with linear interpolation."""
+        if level in self.calibrated:
+            return self.calibrated[level]
+        return self._of_known(
+            lambda x, axis: np.quantile(x, level, axis=axis),
+            lambda x, axis: np.nanquantile(x, level, axis=axis),
+        )
+
+    def _of_known(self, plain: Callable[..., Any], with_gaps: Callable[..., Any]) -> FloatArray:
+        """A statistic over the samples that have a number; NaN where none has."""
+        if not np.isnan(self.samples).any():
+            return np.asarray(plain(self.samples, axis=0), dtype=np.float64)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
+            return np.asarray(with_gaps(self.samples, axis=0), dtype=np.float64)
 
 
 def continue_time(time: FloatArray, horizon: int) -> FloatArray:

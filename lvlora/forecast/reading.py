@@ -49,6 +49,7 @@ def read(
     max_positions: int,
     stored: Scale | None = None,
     context: int | None = None,
+    missing: bool = False,
 ) -> Reading:
     """Plan the reading of one history.
 
@@ -56,6 +57,7 @@ def read(
         max_positions: tokens that the model can attend to.
         stored: a data set's scale, used where it fits.
         context: use only this many last steps.
+        missing: the future may have missing values.
 
     Raises:
         DataError: it is empty, or not even two of its steps fit.
@@ -82,7 +84,7 @@ def read(
     history_tokens = room - int(piece * per_step)
     if not fits:
         numbers = last_steps(codec, numbers, history_tokens)
-    grammar = Grammar.for_history(codec, codec.encode(numbers))
+    grammar = Grammar.for_history(codec, codec.encode(numbers), missing=missing)
     return Reading(codec, scale, numbers, grammar, piece, history_tokens)
 
 

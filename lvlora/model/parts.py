@@ -5,6 +5,7 @@ Knows: transformers' accessors. Does not know: any architecture.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, cast
 
 from torch import nn
@@ -18,6 +19,12 @@ def config_of(model: nn.Module) -> Any:
 def decoder_of(model: nn.Module) -> nn.Module:
     """The layers without the head: ids to hidden states (B, S, hidden)."""
     return cast(nn.Module, cast(Any, model).get_decoder())
+
+
+def cache_keyword(decoder: nn.Module) -> str:
+    """How the decoder's forward calls its cache: ``cache`` since transformers 5.24."""
+    known = inspect.signature(decoder.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
 
 
 def embedding_of(model: nn.Module) -> nn.Embedding:

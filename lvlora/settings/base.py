@@ -7,6 +7,7 @@ explained in exactly one place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Literal
@@ -45,6 +46,7 @@ def option(
     short: str | None = None,
     metavar: str | None = None,
     bare: str | None = None,
+    repeat: bool = False,
     **constraints: Any,
 ) -> Any:
     """A pydantic field that also says how it looks on the command line.
@@ -56,9 +58,10 @@ def option(
         short: a one-letter spelling, ``-n``.
         metavar: what stands for the value in the help.
         bare: the value that is meant when the option stands without one (``--resume``).
+        repeat: it may be given several times, for a field of type `Words`.
         constraints: pydantic's own (ge, gt, le, lt, min_length…).
     """
-    extra: dict[str, Any] = {"panel": panel, "argument": argument}
+    extra: dict[str, Any] = {"panel": panel, "argument": argument, "repeat": repeat}
     for key, value in (("flag", flag), ("short", short), ("metavar", metavar), ("bare", bare)):
         if value is not None:
             extra[key] = value
@@ -89,10 +92,33 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _bytes(value: object) -> object:
+    """2GiB, 500MB, "1.5 GiB" and 2147483648 are numbers of bytes."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([kmgt])(i?))?b?", value.strip().lower())
+    if found is None:
+        raise ValueError(f"{value!r} is no size; write 2GiB, 500MB or a number of bytes")
+    unit = 1024 if found[3] else 1000
+    return int(Decimal(found[1]) * unit ** " kmgt".index(found[2] or " "))
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0, lt=2**63)]
+"""A number of bytes; 2GiB (1024s) and 2GB (1000s) are accepted."""
+
+
+def _one_or_several(value: object) -> object:
+    """ "a,b" is one word, with its comma: a path may have one."""
+    return (value,) if isinstance(value, str) else value
+
+
 Flops = Annotated[int, BeforeValidator(_whole_number), Field(gt=0)]
 """An exact count; 1e17 is accepted and kept as an integer (it is beyond 2^53)."""
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+Words = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_several)
+]
 Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_comma_separated)
 ]

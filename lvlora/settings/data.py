@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, option
+from lvlora.settings.base import Bytes, Convention, Flops, Names, Seed, Settings, option
 
 System = Literal["rosenzweig-macarthur", "lotka-volterra", "self-limited"]
 
@@ -58,6 +58,19 @@ class ModelSettings(Settings):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", "Where to compute; auto: a CUDA GPU if there is one, else the CPU.", "Model"
+    )
+
+
+class MemorySettings(Settings):
+    """How much memory decoding may take."""
+
+    max_memory: Bytes | None = option(
+        None,
+        "Memory for the caches of futures that are decoded together, e.g. 500MB or 4GiB; more "
+        "futures are decoded one group after the other, with the same result. Default: 2GiB, or "
+        "one future's.",
+        "Model",
+        metavar="SIZE",
     )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, option
-from lvlora.settings.data import ModelSettings, SplitSettings
+from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
@@ -58,7 +58,9 @@ class LoraSettings(Settings):
     )
 
 
-class LearningSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSettings):
+class LearningSettings(
+    SplitSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings
+):
     """What one training is made of; `train` does one, `sweep` many."""
 
     supports_dry_run: ClassVar[bool] = True
@@ -90,6 +92,12 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, BudgetSetting
     )
     validation_series: int = option(
         16, "Series of the validation part that are scored during training.", "Training", ge=1
+    )
+    objective: Literal["error", "loss"] = option(
+        "error",
+        "What the best adapter has the least of in validation: the error of its forecasts (the "
+        "loss where none can be made), or the loss.",
+        "Training",
     )
     patience: int = option(
         0, "Stop after this many validations without progress; 0: never.", "Training", ge=0
@@ -163,6 +171,10 @@ class SweepSettings(LearningSettings):
     pruner: Literal["none", "halving", "hyperband"] = option(
         "none", "End bad trials early, by what they reached for the FLOPs they spent.", "Training"
     )
+    pareto: bool = option(
+        False, "Two objectives, the first being --objective and the second the FLOPs of a trial: "
+        "search the front of trials that no other beats in both.", "Training", flag="--pareto",
+    )  # fmt: skip
     study: str = option("sweep", "Name of the study; the same name goes on.", "Output")
     storage: str | None = option(
         None, "Optuna storage URL. Default: a journal file in the study's folder.", "Output"

@@ -169,6 +169,7 @@ class Prepared:
 
 _UNDECIDING = {
     *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads"),
+    "max_memory",
     # their content has hashes of its own
     *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
     *("device", "dtype"),
@@ -239,6 +240,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
             base, objective, dataset.select(split.validation), scale=scale,
             decimals=settings.decimals, seq_len=settings.seq_len, batch_size=settings.batch_size,
             n_series=settings.validation_series, lora=priced, head=head,
+            max_memory=settings.max_memory,
         )  # fmt: skip
     per_step = settings.accumulation * prices.training_step(
         base.shape, settings.batch_size, windows.width, lora=priced, head=head

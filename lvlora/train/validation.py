@@ -45,6 +45,10 @@ class Validation:
     tokens: int
     price: Price
 
+    def score(self, objective: str) -> float:
+        """What is to be small: ``error`` (the loss where no forecast can be scored) or ``loss``."""
+        return self.loss if objective == "loss" or self.mae is None else self.mae
+
 
 class Validator:
     """The validation part of a run, ready to be scored again and again.
@@ -56,6 +60,7 @@ class Validator:
     def __init__(
         self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, decimals: int,
         seq_len: int, batch_size: int, n_series: int, lora: Lora, head: Head,
+        max_memory: int | None = None,
     ) -> None:  # fmt: skip
         chosen = part.select([s.id for s in part][:n_series])
         self.base = base
@@ -64,6 +69,7 @@ class Validator:
         self.decimals = decimals
         self.lora = lora
         self.head = head
+        self.max_memory = max_memory
         codec = Codec(decimals, len(part.variables))
         windows = Windows(
             chosen, scale, codec, base.alphabet, seq_len=seq_len,
@@ -128,4 +134,6 @@ class Validator:
     def _forecaster(self) -> Forecaster:
         # a whole head that is trained moves on, so its rows are taken anew
         head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
-        return Forecaster(self.base, head, decimals=self.decimals, scale=self.scale)
+        return Forecaster(
+            self.base, head, decimals=self.decimals, scale=self.scale, max_memory=self.max_memory
+        )

@@ -7,12 +7,13 @@ import pytest
 import tiny_runs
 import torch
 
-from lvlora.errors import DataError
+from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster, to_rows
 from lvlora.forecast.futures import continue_time
+from lvlora.forecast.memory import row_bytes
 from lvlora.model import lora
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
@@ -204,7 +205,7 @@ def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_ro
 
 def test_an_interrupted_forecast_is_paid_for(forecaster, monkeypatch):
     calls = []
-    backbone = forecaster._decoder.backbone
+    backbone = forecaster.decoder.backbone
 
     def failing(*args, **kwargs):
         calls.append(args)
@@ -212,7 +213,7 @@ def test_an_interrupted_forecast_is_paid_for(forecaster, monkeypatch):
             raise KeyboardInterrupt
         return backbone(*args, **kwargs)
 
-    monkeypatch.setattr(forecaster._decoder, "backbone", failing)
+    monkeypatch.setattr(forecaster.decoder, "backbone", failing)
     with pytest.raises(KeyboardInterrupt):
         forecaster.predict(_histories(), 5, DRAWN)
     assert len(forecaster.usage.trace.calls) == 5
@@ -234,3 +235,48 @@ def test_bfloat16_forecasts_too(tiny_base):
     forecaster = Forecaster(tiny_base("qwen2", torch.bfloat16), decimals=1)
     (found,) = forecaster.predict(_histories()[:1], 4, DRAWN)
     assert np.isfinite(found.samples).all()
+
+
+def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
+    """Two layers, two heads of eight, four bytes: 128 places take 32,768 bytes a row."""
+    base = tiny_base()
+    assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
+    assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
+    histories = _histories()
+    whole = Forecaster(base, decimals=1).predict(histories, 4, DRAWN)
+    for n_rows in (1, 2, 5):
+        # histories of 80 tokens and futures of up to 65: two blocks a row
+        limit = n_rows * row_bytes(base, 128) + 100
+        bounded = Forecaster(base, decimals=1, max_memory=limit)
+        found = bounded.predict(histories, 4, DRAWN)
+        steps = [c for c in bounded.usage.trace.calls if c.width <= 2]
+        assert max(c.rows for c in steps) == n_rows
+        assert max(row_bytes(base, c.attended - 3) * c.rows for c in steps) <= limit
+        for one, other in zip(whole, found, strict=True):
+            assert np.array_equal(one.samples, other.samples)
+
+
+def test_a_limit_below_one_row_is_refused_before_anything_is_spent(tiny_base):
+    small = Forecaster(tiny_base(), max_memory=1000)
+    with pytest.raises(SettingsError, match=r"--max-memory 1,000: .* takes [0-9,]+ bytes"):
+        small.most(_histories(), 4, DRAWN)
+    with pytest.raises(SettingsError, match="--max-memory"):
+        small.predict(_histories(), 4, DRAWN)
+    assert small.usage.price == NOTHING
+
+
+def test_missing_values_come_where_they_were_asked_for(tiny_base):
+    """A future may have gaps; the statistics are of the samples that have a number."""
+    asked = Forecaster(tiny_base(), decimals=1, missing=True)
+    drawn = Sampling(20, seed=1, temperature=4.0)
+    (found,) = asked.predict(_histories(n_series=1), 5, drawn)
+    gaps = np.isnan(found.samples)
+    assert 0 < gaps.mean() < 1
+    assert np.array_equal(found.missing_share, gaps.mean(axis=0))
+    h, v = np.argwhere(gaps.any(axis=0) & ~gaps.all(axis=0))[0]
+    known = found.samples[~gaps[:, h, v], h, v]
+    assert found.median[h, v] == np.median(known)
+    assert found.mean[h, v] == pytest.approx(known.mean())
+    assert found.quantile(0.9)[h, v] == np.quantile(known, 0.9)
+    (plain,) = Forecaster(tiny_base(), decimals=1).predict(_histories(n_series=1), 5, drawn)
+    assert np.isfinite(plain.samples).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lvlora.model.cache import BLOCK, RowCache
-from lvlora.model.parts import config_of, decoder_of, sliding_window_of
+from lvlora.model.parts import cache_keyword, config_of, decoder_of, sliding_window_of
 
 
 def full(decoder, ids):
@@ -21,8 +21,8 @@ def step(base, cache, tokens):
         near = (torch.arange(cache.capacity) > positions[:, :, None] - window)[:, None]
         mask = {"full_attention": mask, "sliding_attention": mask & near}
     return decoder_of(base.module)(
-        input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
-        use_cache=True,
+        input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True,
+        **{cache_keyword(decoder_of(base.module)): cache},
     ).last_hidden_state  # fmt: skip
 
 
@@ -45,7 +45,9 @@ def test_random_feeding_and_taking_back_equals_recomputing(tiny_base, family):
     cache = RowCache(
         config_of(base.module).num_hidden_layers, int(lengths.max()), torch.device("cpu")
     )
-    hidden = decoder(input_ids=padded, past_key_values=cache, use_cache=True).last_hidden_state
+    hidden = decoder(
+        input_ids=padded, use_cache=True, **{cache_keyword(decoder): cache}
+    ).last_hidden_state
     cache.began(lengths)
     for i, row in enumerate(rows):
         assert torch.allclose(hidden[i, : len(row)], full(decoder, row), atol=1e-4)
@@ -76,7 +78,7 @@ def test_caches_are_put_one_behind_the_other(tiny_base):
     caches = []
     for part in (ids[:1], ids[1:]):
         cache = RowCache(2, 9, torch.device("cpu"))
-        decoder(input_ids=part, past_key_values=cache, use_cache=True)
+        decoder(input_ids=part, use_cache=True, **{cache_keyword(decoder): cache})
         cache.began(torch.full((len(part),), 9))
         caches.append(cache)
     caches[0].append(caches[1])
