@@ -256,7 +256,7 @@ def _report(settings: SweepSettings, board: Board, context: CommandContext, *, d
 
     def human() -> None:
         if rows:
-            sweep_report.show_table(rows, best, output)
+            sweep_report.show_table(rows, best, output, front=settings.pareto)
         spent = board.committed().of(settings.convention)
         of_limit = f" of {numbers.flops(limit)} ({numbers.share(spent / limit)})" if limit else ""
         done = sum(row["state"] in ("complete", "pruned", "failed") for row in rows)

@@ -16,8 +16,9 @@ from lvlora.cli.output import Output
 from lvlora.settings import SweepSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.train.sweep_attempts import Attempt
     from lvlora.train.sweep_plan import Plan
-    from lvlora.train.sweep_study import Attempt, Board
+    from lvlora.train.sweep_study import Board
 
 _NOT_IN_COMMAND = ("max_steps", "max_flops", "data", "save_every", "threads")
 
@@ -79,6 +80,7 @@ def show_plan(plan: Plan, settings: SweepSettings, limit: int | None, output: Ou
 def table_rows(board: Board, folder: Path, convention: str) -> list[dict[str, Any]]:
     """A trial each, as `lvlora.report.sweep_figures.Rows` has it, and more."""
     rows = []
+    front = {attempt.slot for attempt in board.front(convention)}
     for attempt in board.records():
         end = attempt.end if attempt.state in ("complete", "pruned", "failed") else {}
         flops = end.get("flops") or {}
@@ -94,6 +96,7 @@ def table_rows(board: Board, folder: Path, convention: str) -> list[dict[str, An
                 "flops": int(flops[convention]) if convention in flops else None,
                 "seconds": end.get("seconds"),
                 "state": attempt.state,
+                "front": attempt.slot in front,
                 "reason": end.get("reason"),
                 "folder": str(folder / f"trial-{attempt.slot:04d}"),
             }
@@ -101,8 +104,14 @@ def table_rows(board: Board, folder: Path, convention: str) -> list[dict[str, An
     return rows
 
 
-def show_table(rows: list[dict[str, Any]], best: Attempt | None, output: Output) -> None:
-    """Every trial, the best in bold."""
+def show_table(
+    rows: list[dict[str, Any]], best: Attempt | None, output: Output, *, front: bool = False
+) -> None:
+    """Every trial, the best in bold.
+
+    Args:
+        front: mark those that no other beats in both error and FLOPs.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
     staged = len({row["stage"] for row in rows}) > 1
     head = ["trial", *(["stage"] if staged else []), *(n.replace("_", " ") for n in names),
@@ -113,7 +122,8 @@ def show_table(rows: list[dict[str, Any]], best: Attempt | None, output: Output)
             *(_shown(row["params"].get(n)) for n in names),
             numbers.plain(row["mae"]), numbers.plain(row["loss"]),
             None if row["steps"] is None else numbers.count(row["steps"]),
-            None if row["flops"] is None else numbers.flops(row["flops"]), row["state"],
+            None if row["flops"] is None else numbers.flops(row["flops"]),
+            row["state"] + (", front" if front and row["front"] else ""),
         ]
         for row in rows
     ]  # fmt: skip
@@ -144,6 +154,7 @@ def payload_of(
         "best": chosen and {
             **{k: chosen[k] for k in ("params", "value", "trial", "mae", "loss", "folder")}
         },
+        "front": [attempt.slot for attempt in board.front(settings.convention)],
         "flops": _both(spent),
         "limit": limit,
         "convention": settings.convention,
@@ -191,7 +202,7 @@ def draw(
     from lvlora.report.sweep_figures import draw_sweep
     from lvlora.report.sweep_page import write_sweep_page
 
-    metric, before = _metric(board)
+    metric, before = _metric(board, settings.objective)
     written = draw_sweep(folder / "figures", rows, metric, before)
     spent = board.committed()
     facts: dict[str, Any] = {
@@ -201,6 +212,7 @@ def draw(
         "FLOPs, coursework": spent.coursework,
         "sampler": board.sampler,
         "pruner": settings.pruner,
+        "objectives": f"{metric}, FLOPs" if settings.pareto else metric,
         "seed": settings.seed,
     }
     page = folder / "report.html"
@@ -211,11 +223,11 @@ def draw(
     return [*written, page]
 
 
-def _metric(board: Board) -> tuple[str, float | None]:
+def _metric(board: Board, objective: str) -> tuple[str, float | None]:
     """What the value of a trial is, and what it was before training."""
     for attempt in board.records():
         if attempt.value is not None:
-            if attempt.end.get("mae") is not None:
+            if attempt.end.get("mae") is not None and objective == "error":
                 return "validation MAE", attempt.end.get("mae_before")
             return "validation loss", attempt.end.get("loss_before")
     return "validation error", None

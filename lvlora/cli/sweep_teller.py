@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from lvlora.train.run import Result
     from lvlora.train.run_folder import RunFolder
     from lvlora.train.setup import Prepared
+    from lvlora.train.sweep_attempts import Attempt
     from lvlora.train.sweep_space import Params
-    from lvlora.train.sweep_study import Attempt, Board
+    from lvlora.train.sweep_study import Board
 
 
 class Teller:
@@ -84,7 +85,7 @@ def sentence(record: Attempt, is_best: bool) -> str:
     """How a trial ended."""
     if record.state == "failed":
         return f"Trial {record.slot} failed: {record.end.get('reason')}"
-    name = "loss" if record.end.get("mae") is None else "MAE"
+    name = "MAE" if record.value == record.end.get("mae") else "loss"
     how = "ended early, " if record.state == "pruned" else ""
     best = "  (best so far)" if is_best else ""
     return f"Trial {record.slot}: {how}validation {name} {numbers.plain(record.value)}{best}"

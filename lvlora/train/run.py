@@ -213,7 +213,7 @@ class Run:
         """Score, keep the adapter if it is the best so far; whether the run ends here."""
         p, progress = self.prepared, self.progress
         found = self._measure()
-        score = found.loss if found.mae is None else found.mae
+        score = found.score(p.settings.objective)
         best = progress.best is None or score < progress.best
         if best:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0

@@ -24,9 +24,10 @@ from lvlora.train.run import Result, Run
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.setup import Prepared
 from lvlora.train.stopping import StopRequest
+from lvlora.train.sweep_attempts import Attempt
 from lvlora.train.sweep_plan import Plan
 from lvlora.train.sweep_space import Params, with_params
-from lvlora.train.sweep_study import Attempt, Board, Claim, heartbeat
+from lvlora.train.sweep_study import Board, Claim, heartbeat
 from lvlora.train.sweep_trial import (
     Watch,
     is_out_of_memory,
@@ -134,6 +135,7 @@ class Sweep:
                 claim.trial if self._prunes(claim.stage) else None,
                 max(1, allotment.most.of(convention)),
                 self.parent,
+                self.settings.objective,
             )
             done = steps_done(prepared, folder)
             price = price_of(prepared, done)
@@ -169,14 +171,17 @@ class Sweep:
 
     def _succeed(self, claim: Claim, run: Run, result: Result, pruned: bool) -> None:
         found = result.validation or {}
-        value = found.get("mae") if found.get("mae") is not None else found.get("loss")
+        value = found.get("mae")
+        if value is None or self.settings.objective == "loss":
+            value = found.get("loss")
         facts = _facts(result)
         if value is None or not math.isfinite(value):
             reason = {"reason": "the validation error is not a number"}
             self.board.finish(claim, "failed", None, spent_by(run), {**facts, **reason})
         else:
             outcome: Literal["pruned", "complete"] = "pruned" if pruned else "complete"
-            self.board.finish(claim, outcome, float(value), spent_by(run), facts)
+            cost = result.flops[self.settings.convention] if self.settings.pareto else None
+            self.board.finish(claim, outcome, float(value), spent_by(run), facts, cost)
 
     def _fail(self, claim: Claim, spent: Price, error: Exception) -> None:
         self.board.finish(claim, "failed", None, spent, {"reason": reason_of(error)})

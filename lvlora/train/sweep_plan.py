@@ -174,8 +174,13 @@ def stages_of(settings: SweepSettings, own: Space | None) -> tuple[Stage, ...]:
     """The stages that the settings ask for; ``own`` is the space of ``--space``.
 
     Raises:
-        SettingsError: the sampler does not suit the space.
+        SettingsError: the sampler does not suit the space, or the pruner the objectives.
     """
+    if settings.pareto and settings.pruner != "none":
+        raise SettingsError(
+            "--pruner and --pareto: a trial that ends early has no place on the front",
+            "Give one of them; the front already shows what little FLOPs buy.",
+        )
     if own is None and settings.preset == "coursework":
         if settings.sampler not in ("auto", "grid") or settings.trials is not None:
             raise SettingsError(

@@ -80,7 +80,7 @@ def make(
     with storage_errors(settings):
         study = optuna.create_study(
             study_name=settings.study, storage=_open(settings, folder), pruner=pruner,
-            direction="minimize", load_if_exists=True,
+            directions=["minimize"] * (2 if settings.pareto else 1), load_if_exists=True,
         )  # fmt: skip
         if "lvlora" not in study.user_attrs:
             allotted = [a.to_dict() for a in plan.allotments]

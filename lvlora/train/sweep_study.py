@@ -1,11 +1,9 @@
 """The study: which trials there are, who makes them, and which is next. An Optuna storage keeps it.
 
-Knows: Optuna, processes that died. Does not know: training, prices, terminals.
+Knows: Optuna, slots, samplers, pruners. Does not know: training, prices, terminals.
 
-A sweep has a fixed number of *slots*, the trials as people count them. Optuna's trials are
-*attempts* at a slot: one that was interrupted or killed is marked as failed and its slot is free
-again, with the same parameters. Of two attempts at one slot the later gives way, so any number of
-processes may share a study without a lock of their own.
+Of two attempts at one slot (see `lvlora.train.sweep_attempts`) the later gives way, so any number
+of processes may share a study without a lock of their own.
 """
 
 from __future__ import annotations
@@ -15,13 +13,25 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lvlora.errors import LvloraError
 from lvlora.flops import holder
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.train.sweep_attempts import (
+    OVER,
+    Attempt,
+    State,
+    as_text,
+    attempt_of,
+    best_of,
+    by_slot,
+    from_text,
+    front_of,
+    is_alive,
+)
 from lvlora.train.sweep_plan import Plan
 from lvlora.train.sweep_space import Params, Space, merged
 
@@ -29,42 +39,10 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
-
-State = Literal["waiting", "running", "complete", "pruned", "failed", "lost"]
-COUNTS: tuple[State, ...] = ("waiting", "running", "complete", "pruned", "failed")
-"""States in which an attempt takes its slot."""
-OVER: tuple[State, ...] = ("complete", "pruned", "failed")
 
 HEARTBEAT_SECONDS = 60.0
-STALE_SECONDS = 900.0
-"""A process on another machine counts as dead when it has not been heard of for so long."""
-_BEGINNING_SECONDS = 60.0
 REACH = 1000
 """A pruner's resource: thousandths of the FLOPs of the dearest trial."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One Optuna trial.
-
-    Attributes:
-        start: what was known when it began (holder, price); end: what came out.
-        heard, began, ended: seconds since 1970: the last heartbeat, the first and last moment.
-        spent: FLOPs that it was charged; None while it runs.
-    """
-
-    number: int
-    slot: int
-    state: State
-    params: Params
-    value: float | None
-    start: dict[str, Any]
-    end: dict[str, Any]
-    heard: float | None
-    began: float | None
-    ended: float | None
-    spent: Price | None
 
 
 @dataclass(frozen=True)
@@ -94,20 +72,24 @@ class Board:
     def attempts(self) -> list[Attempt]:
         """Every attempt, in Optuna's order; those that gave way are left out."""
         lost = self.study.user_attrs
-        found = [_attempt(t, lost.get(f"lost:{t.number}")) for t in self.study.get_trials(False)]
+        found = [attempt_of(t, lost.get(f"lost:{t.number}")) for t in self.study.get_trials(False)]
         return [attempt for attempt in found if attempt is not None]
 
     def records(self) -> list[Attempt]:
         """The attempt that counts of each slot that has one, in the slots' order."""
-        return sorted(_counting(self.attempts()).values(), key=lambda a: a.slot)
+        return sorted(by_slot(self.attempts()).values(), key=lambda a: a.slot)
 
     def best(self) -> Attempt | None:
         """The complete trial with the lowest error; of equals, the first."""
-        return _best(self.records())
+        return best_of(self.records())
+
+    def front(self, convention: str) -> list[Attempt]:
+        """The complete trials that no other beats in both error and FLOPs, the cheapest first."""
+        return front_of(self.records(), convention)
 
     def unfinished(self) -> bool:
         """Some slot has no result yet."""
-        return self._current(_counting(self.attempts())) is not None
+        return self._current(by_slot(self.attempts())) is not None
 
     def claim(self) -> Claim | None:
         """The next attempt to make; None while other processes make all that could be made now.
@@ -121,7 +103,7 @@ class Board:
 
         while True:
             attempts = self.attempts()
-            counting = _counting(attempts)
+            counting = by_slot(attempts)
             stage = self._current(counting)
             if stage is None:
                 return None
@@ -137,7 +119,7 @@ class Board:
             self.study.sampler = self._sampler_of(slot)
             trial = self.study.ask()
             mine = trial.user_attrs.get("slot")
-            earlier = _counting(a for a in self.attempts() if a.number < trial.number)
+            earlier = by_slot(a for a in self.attempts() if a.number < trial.number)
             if mine is None or mine in earlier:
                 # another process was faster
                 trial.set_user_attr("end", {"outcome": "void"})
@@ -153,7 +135,7 @@ class Board:
 
     def price(self, claim: Claim, most: Price, **facts: Any) -> None:
         """Record what an attempt may cost, before it spends anything."""
-        start = {**claim.trial.user_attrs["start"], **facts, "price": _as_text(most)}
+        start = {**claim.trial.user_attrs["start"], **facts, "price": as_text(most)}
         claim.trial.set_user_attr("start", start)
 
     def finish(
@@ -163,14 +145,20 @@ class Board:
         value: float | None,
         spent: Price,
         facts: Mapping[str, Any],
+        cost: int | None = None,
     ) -> None:
-        """Record a result: complete, pruned or failed."""
+        """Record a result: complete, pruned or failed.
+
+        Args:
+            cost: FLOPs of the whole trial, where they are the study's second objective.
+        """
         from optuna.trial import TrialState
 
-        end = {**facts, "outcome": outcome, "value": value, "spent": _as_text(spent)}
+        end = {**facts, "outcome": outcome, "value": value, "spent": as_text(spent)}
         claim.trial.set_user_attr("end", end)
         if outcome == "complete":
-            self.study.tell(claim.trial, value)
+            assert value is not None
+            self.study.tell(claim.trial, value if cost is None else [value, float(cost)])
         else:
             state = TrialState.PRUNED if outcome == "pruned" else TrialState.FAIL
             self.study.tell(claim.trial, state=state)
@@ -185,7 +173,7 @@ class Board:
         Args:
             charge: a function of the attempt: what it is charged, or None if nobody knows.
         """
-        dead = [a for a in self.attempts() if a.state == "running" and not _is_alive(a)]
+        dead = [a for a in self.attempts() if a.state == "running" and not is_alive(a)]
         for attempt in dead:
             spent = charge(attempt)
             self._lose(attempt.number, self._at_most(attempt) if spent is None else spent)
@@ -215,14 +203,14 @@ class Board:
     def _at_most(self, attempt: Attempt) -> Price:
         price = attempt.start.get("price")
         if price is not None:
-            return _from_text(price)
+            return from_text(price)
         return self.plan.allotments[self.plan.stage_of(attempt.slot)].most
 
     def _lose(self, number: int, spent: Price) -> None:
         from optuna.trial import TrialState
 
         # the study's attribute first: a failed trial without it would look like a slot's result
-        self.study.set_user_attr(f"lost:{number}", {"spent": _as_text(spent)})
+        self.study.set_user_attr(f"lost:{number}", {"spent": as_text(spent)})
         self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _current(self, counting: Mapping[int, Attempt]) -> int | None:
@@ -255,10 +243,10 @@ class Board:
         return fixed
 
     def _best_before(self, index: int, attempts: Sequence[Attempt]) -> Attempt:
-        counting = _counting(attempts)
+        counting = by_slot(attempts)
         for earlier in reversed(range(index)):
             slots = self.plan.slots(earlier)
-            best = _best([counting[s] for s in slots if s in counting])
+            best = best_of([counting[s] for s in slots if s in counting])
             if best is not None:
                 return best
         raise LvloraError(
@@ -308,72 +296,3 @@ def heartbeat(trial: Trial) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _attempt(trial: FrozenTrial, lost: Mapping[str, Any] | None) -> Attempt | None:
-    attrs = trial.user_attrs
-    end = dict(attrs.get("end", {}))
-    if "slot" not in attrs or end.get("outcome") == "void":
-        return None
-    state: State
-    if lost is not None:
-        state = "lost"
-    elif trial.state.name == "FAIL":
-        state = "failed" if end.get("outcome") == "failed" else "lost"
-    else:
-        names: dict[str, State] = {"WAITING": "waiting", "RUNNING": "running", "PRUNED": "pruned"}
-        state = names.get(trial.state.name, "complete")
-    spent = None
-    if lost is not None:
-        spent = _from_text(lost["spent"])
-    elif state != "running" and "spent" in end:
-        spent = _from_text(end["spent"])
-    began, ended = (
-        None if moment is None else moment.timestamp()
-        for moment in (trial.datetime_start, trial.datetime_complete)
-    )
-    return Attempt(
-        number=trial.number,
-        slot=int(attrs["slot"]),
-        state=state,
-        params=dict(trial.params),
-        value=end.get("value"),
-        start=dict(attrs.get("start", {})),
-        end=end,
-        heard=attrs.get("heartbeat"),
-        began=began,
-        ended=ended,
-        spent=spent,
-    )
-
-
-def _counting(attempts: Any) -> dict[int, Attempt]:
-    """Slot → the first attempt that takes it."""
-    found: dict[int, Attempt] = {}
-    for attempt in attempts:
-        if attempt.state in COUNTS:
-            found.setdefault(attempt.slot, attempt)
-    return found
-
-
-def _best(attempts: Sequence[Attempt]) -> Attempt | None:
-    complete = [a for a in attempts if a.state == "complete" and a.value is not None]
-    return min(complete, key=lambda a: (a.value or 0.0, a.slot), default=None)
-
-
-def _is_alive(attempt: Attempt) -> bool:
-    held_by = attempt.start.get("holder")
-    if held_by is None:  # it was taken a moment ago, or by a process that died at that moment
-        return attempt.began is not None and time.time() - attempt.began < _BEGINNING_SECONDS
-    if holder.is_on_this_machine(held_by):
-        return holder.is_another_living_process(held_by)
-    heard = attempt.heard or attempt.began
-    return heard is not None and time.time() - heard < STALE_SECONDS
-
-
-def _as_text(price: Price) -> list[str]:
-    return [str(price.executed), str(price.coursework)]
-
-
-def _from_text(pair: Sequence[str]) -> Price:
-    return Price(int(pair[0]), int(pair[1]))

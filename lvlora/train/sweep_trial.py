@@ -117,15 +117,18 @@ class Watch:
         trial: Optuna's; None: nothing is reported and nothing pruned.
         most: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
         parent: the process that started this one; when it is gone, the run stops, saved.
+        objective: what is reported: the error (the loss where there is none), or the loss.
     """
 
     def __init__(
-        self, inner: Observer, trial: Trial | None, most: int, parent: int | None = None
-    ) -> None:
+        self, inner: Observer, trial: Trial | None, most: int, parent: int | None = None,
+        objective: str = "error",
+    ) -> None:  # fmt: skip
         self.inner = inner
         self.trial = trial
         self.most = most
         self.parent = parent
+        self.objective = objective
         self.pruned = False
         self._spent = 0
         self._steps = 0
@@ -139,7 +142,7 @@ class Watch:
             price = found.get(key) if isinstance(found, dict) else row.get(key)
             self._spent += price if isinstance(price, int) else 0
             if isinstance(found, dict) and found["step"]:
-                self._report(found["mae"] if found["mae"] is not None else found["loss"])
+                self._report(found["mae"], found["loss"])
 
     def started(self, plan: RunPlan) -> None:
         """Pass it on."""
@@ -159,7 +162,7 @@ class Watch:
         self._spent += record.flops
         self.inner.validated(record)
         if 0 < record.step < self._steps:
-            self._report(record.loss if record.mae is None else record.mae)
+            self._report(record.mae, record.loss)
             if self.pruned:
                 raise EndRun
 
@@ -171,7 +174,8 @@ class Watch:
         """Pass it on."""
         self.inner.finished()
 
-    def _report(self, score: float) -> None:
+    def _report(self, mae: float | None, loss: float) -> None:
+        score = loss if mae is None or self.objective == "loss" else mae
         reached = REACH * self._spent // self.most
         if self.trial is None or not math.isfinite(score) or reached in self._reported:
             return

@@ -12,7 +12,7 @@ from lvlora.errors import LvloraError
 from lvlora.flops import holder
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.train import sweep_study
+from lvlora.train import sweep_attempts, sweep_study
 from lvlora.train.sweep_plan import Cost, make_plan, stages_of
 from lvlora.train.sweep_space import Choice, Range, Space
 from lvlora.train.sweep_study import Board, heartbeat, pruner
@@ -102,7 +102,7 @@ def test_two_that_take_the_same_slot_do_not_both_make_it():
 @pytest.mark.parametrize("held_by", [DEAD, None])
 def test_the_trials_of_the_dead_are_made_again(held_by, monkeypatch):
     b = board()
-    monkeypatch.setattr(sweep_study, "_BEGINNING_SECONDS", -1.0)
+    monkeypatch.setattr(sweep_attempts, "_BEGINNING_SECONDS", -1.0)
     claim = b.claim()
     claim.trial.set_user_attr("start", {} if held_by is None else {"holder": held_by})
     (lost,) = b.recover(lambda attempt: Price(7, 8))
@@ -137,7 +137,7 @@ def test_another_machine_is_dead_when_it_has_been_silent(monkeypatch):
     claim.trial.set_user_attr("start", {"holder": ELSEWHERE})
     with heartbeat(claim.trial):
         assert b.recover(lambda attempt: NOTHING) == []
-    claim.trial.set_user_attr("heartbeat", time.time() - sweep_study.STALE_SECONDS - 1)
+    claim.trial.set_user_attr("heartbeat", time.time() - sweep_attempts.STALE_SECONDS - 1)
     assert [a.slot for a in b.recover(lambda attempt: NOTHING)] == [0]
 
 
