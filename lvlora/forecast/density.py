@@ -1,0 +1,250 @@
+"""The exact distribution of a series' next values, by walking the tree of their digits.
+
+Knows: the grammar, the model's calls, the cache. Does not know: samples, files, terminals.
+
+A number is a path through the grammar, and its probability the product of its symbols', each
+renormalised over what is legal there: what sampling at temperature 1 draws from, without its noise.
+Branches are followed while they hold at least ``threshold`` of the mass; the mass of those that are
+not is the stated remainder, so that listed probabilities and remainder sum to 1. Every level of the
+tree holds at most 1 / threshold branches, which bounds the cost.
+
+A step's first variable is given the history. Each further one is given the history and the most
+probable value of each variable before it: its distribution is conditional, not marginal.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast import pricing
+from lvlora.forecast.decoding import Call, Decoder, Trace
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.futures import continue_time
+from lvlora.forecast.likelihood import log_probabilities
+from lvlora.forecast.reading import Reading
+from lvlora.model.cache import BLOCK, RowCache
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.text.alphabet import INDEX, SYMBOLS
+from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
+from lvlora.text.grammar import START, Grammar
+
+THRESHOLD = 1e-4
+"""Branches with less of the mass are not followed."""
+
+_SEPARATORS = VALUE_SEPARATOR + STEP_SEPARATOR
+
+
+@dataclass(frozen=True)
+class Density:
+    """The distribution of one variable's next value, in original units.
+
+    Attributes:
+        series: its id; time: of the next step; variable: which of the V variables.
+        given: values of the variables before it in the same step that it is conditional on; NaN
+            for one that is missing.
+        values: (n,) centres of bins, ascending; probabilities: (n,) of the bins.
+        width: of each bin.
+        missing: probability of a missing value.
+        remainder: probability of all that is not listed.
+    """
+
+    series: str
+    time: float
+    variable: int
+    given: tuple[float, ...]
+    values: FloatArray
+    probabilities: FloatArray
+    width: float
+    missing: float
+    remainder: float
+
+    @property
+    def densities(self) -> FloatArray:
+        """(n,) probabilities per original unit."""
+        return self.probabilities / self.width
+
+    @property
+    def mode(self) -> float:
+        """The most probable value; NaN if a missing one is more probable than any other."""
+        if not len(self.values) or self.missing > self.probabilities.max():
+            return float("nan")
+        return float(self.values[self.probabilities.argmax()])
+
+    @property
+    def mean(self) -> float:
+        """Of the listed values."""
+        total = self.probabilities.sum()
+        return float(self.values @ self.probabilities / total) if total > 0 else float("nan")
+
+    def quantile(self, level: float) -> float:
+        """The least listed value that holds ``level`` of the listed mass at or below it."""
+        cumulative = np.cumsum(self.probabilities)
+        if not len(cumulative):
+            return float("nan")
+        place = int(np.searchsorted(cumulative, level * cumulative[-1] * (1 - 1e-12)))
+        return float(self.values[min(place, len(self.values) - 1)])
+
+
+@torch.no_grad()
+def next_step(
+    forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,
+    context: int | None = None,
+) -> list[list[Density]]:  # fmt: skip
+    """The distribution of every variable's next value, for each history.
+
+    Args:
+        threshold: follow branches with at least this probability.
+        context: use only this many last steps of a history.
+
+    Returns:
+        V densities a history, in the order of its variables.
+
+    Raises:
+        DataError: a history cannot be read.
+    """
+    found = []
+    for history, reading in zip(histories, forecaster.readings(histories, 1, context), strict=True):
+        trace = Trace()
+        try:
+            walk = _Walk(forecaster, reading, threshold, trace)
+            found.append(_densities(walk, history, reading))
+        finally:  # what an interrupted walk did was spent, too
+            forecaster.usage.trace.add(trace)
+            forecaster.usage.price += pricing.price_of(forecaster.base, trace)
+    return found
+
+
+def most(
+    forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,
+    context: int | None = None,
+) -> Price:  # fmt: skip
+    """The most that `next_step` with these arguments can cost."""
+    price = NOTHING
+    for reading in forecaster.readings(histories, 1, context):
+        history = len(reading.codec.encode(reading.numbers)) + 1
+        trace = Trace(calls=[Call(1, history, history, 1)], histories=[history])
+        longest = _longest(reading)
+        branches = int(1 / threshold) + 1
+        for variable in range(reading.codec.n_variables):
+            given = variable * longest
+            levels = range(0 if variable else 1, longest - 1)
+            for level in levels:
+                rows, width = min(branches, len(SYMBOLS) ** level), given + level + 1
+                capacity = -(-(history + width + 1) // BLOCK) * BLOCK
+                trace.calls.append(Call(rows, width, capacity, rows * width))
+                trace.futures += [(history, width)] * rows
+        price += pricing.price_of(forecaster.base, trace)
+    return price
+
+
+def _longest(reading: Reading) -> int:
+    """Symbols of the longest number, its separator included."""
+    grammar, decimals = reading.grammar, reading.codec.decimals
+    return grammar.signed + grammar.max_integer_digits + (1 + decimals if decimals else 0) + 1
+
+
+def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
+    time = float(continue_time(history.time, 1)[0])
+    densities: list[Density] = []
+    before, state = "", START
+    given: tuple[float, ...] = ()
+    for variable in range(reading.codec.n_variables):
+        leaves, remainder = walk.numbers(before, state)
+        missing = leaves.pop(MISSING, 0.0)
+        texts = sorted(leaves, key=float)
+        # "-0.00" is another path to what "0.00" says
+        numbers, places = np.unique([float(t) for t in texts], return_inverse=True)
+        probabilities = np.zeros(len(numbers))
+        np.add.at(probabilities, places, [leaves[t] for t in texts])
+        divisor = reading.scale.divisors[variable]
+        density = Density(
+            history.id, time, variable, given, numbers * divisor, probabilities,
+            10.0**-reading.codec.decimals * divisor, missing, remainder,
+        )  # fmt: skip
+        densities.append(density)
+        if variable < reading.codec.n_variables - 1:
+            gap = np.isnan(density.mode)
+            likeliest = np.nan if gap else float(numbers[probabilities.argmax()])
+            text = reading.codec.number(likeliest) + VALUE_SEPARATOR
+            before, state = before + text, reading.grammar.walk(text, state)
+            given = (*given, density.mode)
+    return densities
+
+
+class _Walk:
+    """The digit tree after one history."""
+
+    def __init__(
+        self, forecaster: Forecaster, reading: Reading, threshold: float, trace: Trace
+    ) -> None:
+        self.decoder: Decoder = forecaster.decoder
+        self.grammar: Grammar = reading.grammar
+        self.threshold = threshold
+        self.trace = trace
+        text = reading.codec.encode(reading.numbers)
+        self.cache, logits = self.decoder.prefill([text], trace)
+        self.first: FloatArray = logits[0]
+        self.history_tokens = trace.histories[-1]
+        width = _longest(reading) * reading.codec.n_variables
+        self.max_rows = forecaster.rows_at_a_time(len(text) + width)
+
+    def numbers(self, before: str, state: int) -> tuple[dict[str, float], float]:
+        """The next number's texts with their probabilities, and the mass that is not listed.
+
+        Args:
+            before: what follows the history already; state: the grammar's after it.
+        """
+        leaves: dict[str, float] = {}
+        remainder = 0.0
+        # (text of the number so far, state, probability)
+        level = [("", state, 1.0)]
+        while level:
+            logits = self._logits([before + text for text, _, _ in level])
+            states = np.array([s for _, s, _ in level])
+            shares = np.exp(log_probabilities(logits, self.grammar.legal[states]))
+            following: list[tuple[str, int, float]] = []
+            for (text, at, mass), row in zip(level, shares, strict=True):
+                for symbol in np.flatnonzero(self.grammar.legal[at]):
+                    child, end, whole = self._forced(text, at, int(symbol))
+                    part = mass * float(row[symbol])
+                    if whole:
+                        leaves[child] = part
+                    elif part < self.threshold:
+                        remainder += part
+                    else:
+                        following.append((child, end, part))
+            level = following
+        return leaves, remainder
+
+    def _forced(self, text: str, state: int, symbol: int) -> tuple[str, int, bool]:
+        """Append a symbol and all that must follow it; whether the number is whole then."""
+        while SYMBOLS[symbol] not in _SEPARATORS:
+            text += SYMBOLS[symbol]
+            state = int(self.grammar.transitions[state, symbol])
+            symbol = int(self.grammar.forced[state])
+            if symbol < 0:
+                return text, state, False
+        return text, state, True
+
+    def _logits(self, texts: Sequence[str]) -> FloatArray:
+        """(rows, symbols) after the history and each of the texts, which are all as long."""
+        if texts == [""]:
+            return self.first[None]
+        found = []
+        for begin in range(0, len(texts), self.max_rows):
+            part = texts[begin : begin + self.max_rows]
+            # the history's cache is copied, and never written to
+            cache: RowCache = copy.deepcopy(self.cache)
+            cache.repeat(torch.zeros(len(part), dtype=torch.long, device=self.decoder.device))
+            chunks = {i: [INDEX[c] for c in text] for i, text in enumerate(part)}
+            logits = self.decoder.step(cache, chunks, len(part), self.trace)
+            self.trace.futures += [(self.history_tokens, len(text)) for text in part]
+            ends = np.array([len(text) - 1 for text in part])
+            found.append(logits[np.arange(len(part)), ends])
+        return np.concatenate(found)

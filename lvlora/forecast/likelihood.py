@@ -1,0 +1,268 @@
+"""How probable a model held the truth: its negative log-likelihood, value by value.
+
+Knows: the grammar, teacher forcing, bin widths. Does not know: samples, files.
+
+The truth is written as text and fed whole. Each symbol has the probability that sampling at
+temperature 1 gives it: renormalised over what the grammar allows there. A number stands for the bin
+of values that round to it, so
+
+    -log density = -sum of the log-probabilities of its symbols + log(width of the bin)
+
+in nats per original unit, which is LLMTIME's NLL per dimension when it is averaged (Gruver et al.
+2023, arXiv:2310.07820, appendix A.1; there the base and the derivative of the scaling, here the
+width). What the grammar cannot write (a negative number after a history without any, more digits
+than it grants) has the probability 0 and so an infinite negative log-likelihood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lvlora.flops.budget import Price
+from lvlora.forecast import pricing
+from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.reading import Reading, last_steps
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.text.alphabet import INDEX
+from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
+from lvlora.text.grammar import ILLEGAL, START, Grammar
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Negative log-likelihood of the known values of some truth.
+
+    Attributes:
+        per_dimension: mean over the values, in nats per original unit; infinite as soon as one
+            value cannot be written, NaN where there is none.
+        possible: the same over the values that can be written.
+        n_values: known values; n_impossible: those that the grammar cannot write.
+    """
+
+    per_dimension: float
+    possible: float
+    n_values: int
+    n_impossible: int
+
+    @classmethod
+    def of(cls, nll: Sequence[FloatArray]) -> Score:
+        """Of arrays as `negative_log_likelihood` gives them."""
+        values = np.concatenate([np.empty(0), *(x.ravel() for x in nll)])
+        values = values[~np.isnan(values)]
+        finite = values[np.isfinite(values)]
+        return cls(
+            float(values.mean()) if len(values) else np.nan,
+            float(finite.mean()) if len(finite) else np.nan,
+            len(values),
+            len(values) - len(finite),
+        )
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """A text to feed, and which of its symbols are scored.
+
+    Attributes:
+        row: the series; history: the text before the truth; truth: the text that is scored.
+        places: positions in ``truth`` of the symbols that count; states: the grammar's there.
+        values: (steps, V) sum of zeros to add to, in flat order of ``owners``.
+        owners: index of the value that each counted symbol belongs to.
+        impossible: indices of values that cannot be written.
+    """
+
+    row: int
+    first_step: int
+    history: str
+    truth: str
+    grammar: Grammar
+    places: Ints
+    states: Ints
+    owners: Ints
+    impossible: Ints
+
+    @property
+    def n_tokens(self) -> int:
+        """Symbols that are fed: all but the last, which predicts nothing that is scored."""
+        return len(self.history) + len(self.truth) - 1
+
+
+@torch.no_grad()
+def negative_log_likelihood(
+    forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],
+    *, context: int | None = None,
+) -> list[FloatArray]:  # fmt: skip
+    """-log density of each true value under the model, given the true values before it.
+
+    Args:
+        histories: as for `Forecaster.predict`; futures: what came next, H steps each.
+        context: use only this many last steps of a history.
+
+    Returns:
+        an array (H, V) a series: nats per original unit, NaN where the truth is missing, infinite
+        where the grammar cannot write it.
+
+    Raises:
+        DataError: a history cannot be read.
+    """
+    readings = _readings(forecaster, histories, futures, context)
+    found = [np.full(f.values.shape, np.nan) for f in futures]
+    for batch in _batches(_passages(readings, futures), forecaster):
+        trace = _trace(batch, forecaster)
+        try:
+            log_p = _log_probabilities(batch, forecaster)
+        finally:  # an interrupted call was spent, too
+            forecaster.usage.trace.add(trace)
+            forecaster.usage.price += pricing.price_of(forecaster.base, trace)
+        for passage, symbols in zip(batch, log_p, strict=True):
+            reading = readings[passage.row]
+            widths = 10.0**-reading.codec.decimals * np.asarray(reading.scale.divisors)
+            n_variables = reading.codec.n_variables
+            n_steps = passage.truth.count(STEP_SEPARATOR)
+            sums = np.zeros(n_steps * n_variables)
+            np.add.at(sums, passage.owners, -symbols)
+            sums[passage.impossible] = np.inf
+            end = passage.first_step + n_steps
+            known = ~np.isnan(futures[passage.row].values[passage.first_step : end])
+            nll = sums.reshape(n_steps, n_variables) + np.log(widths)
+            found[passage.row][passage.first_step : end] = np.where(known, nll, np.nan)
+    return found
+
+
+def price(
+    forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],
+    *, context: int | None = None,
+) -> Price:  # fmt: skip
+    """What `negative_log_likelihood` with these arguments costs, exactly."""
+    readings = _readings(forecaster, histories, futures, context)
+    trace = Trace()
+    for batch in _batches(_passages(readings, futures), forecaster):
+        trace.add(_trace(batch, forecaster))
+    return pricing.price_of(forecaster.base, trace)
+
+
+def _readings(
+    forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],
+    context: int | None,
+) -> list[Reading]:  # fmt: skip
+    return [
+        forecaster.readings([h], len(f), context)[0]
+        for h, f in zip(histories, futures, strict=True)
+    ]
+
+
+def _passages(readings: Sequence[Reading], futures: Sequence[Series]) -> Iterator[_Passage]:
+    """The texts in which each future is read: in pieces where it is too long for one."""
+    for row, (reading, future) in enumerate(zip(readings, futures, strict=True)):
+        numbers = reading.scale.apply(future.values)
+        past = reading.numbers
+        for begin in range(0, len(numbers), reading.piece):
+            piece = numbers[begin : begin + reading.piece]
+            yield _passage(row, begin, reading, past, piece)
+            past = last_steps(reading.codec, np.concatenate([past, piece]), reading.history_tokens)
+
+
+def _passage(
+    row: int, begin: int, reading: Reading, past: FloatArray, piece: FloatArray
+) -> _Passage:
+    codec, grammar = reading.codec, reading.grammar
+    begins = _begins(grammar)
+    text, places, states, owners, impossible = "", [], [], [], []
+    for owner, value in enumerate(piece.ravel().tolist()):
+        variable = owner % codec.n_variables
+        last = variable == codec.n_variables - 1
+        number = codec.number(value)
+        state = begins[variable]
+        walked: list[tuple[int, int]] = []
+        for offset, symbol in enumerate(number + (STEP_SEPARATOR if last else VALUE_SEPARATOR)):
+            walked.append((len(text) + offset, state))
+            state = int(grammar.transitions[state, INDEX[symbol]])
+            if state == ILLEGAL:
+                break
+        if number != MISSING:  # a missing truth is read, and not scored
+            if state == ILLEGAL:
+                impossible.append(owner)
+            else:
+                places += [place for place, _ in walked]
+                states += [at for _, at in walked]
+                owners += [owner] * len(walked)
+        text += number + (STEP_SEPARATOR if last else VALUE_SEPARATOR)
+    history = codec.encode(past)
+    arrays = (np.array(x, dtype=np.int64) for x in (places, states, owners, impossible))
+    return _Passage(row, begin, history, text, grammar, *arrays)
+
+
+def _begins(grammar: Grammar) -> list[int]:
+    """The state in which each variable's number begins."""
+    begins = [START]
+    zero = grammar.codec.format_units(0) + VALUE_SEPARATOR
+    for _ in range(grammar.codec.n_variables - 1):
+        begins.append(grammar.walk(zero, begins[-1]))
+    return begins
+
+
+def _batches(passages: Iterator[_Passage], forecaster: Forecaster) -> Iterator[list[_Passage]]:
+    """Passages of like length together, as many as one call of a prefill takes."""
+    batch: list[_Passage] = []
+    for passage in sorted(passages, key=lambda p: (p.n_tokens, p.row, p.first_step)):
+        # sorted: the last is the longest
+        if batch and (len(batch) + 1) * (passage.n_tokens + 1) > PREFILL_TOKENS:
+            yield batch
+            batch = []
+        batch.append(passage)
+    if batch:
+        yield batch
+
+
+def _start(forecaster: Forecaster) -> tuple[int, ...]:
+    start = forecaster.base.alphabet.start
+    return () if start is None else (start,)
+
+
+def _trace(batch: Sequence[_Passage], forecaster: Forecaster) -> Trace:
+    lengths = [len(_start(forecaster)) + p.n_tokens for p in batch]
+    width = max(lengths)
+    n_scored = sum(len(p.places) for p in batch)
+    return Trace(calls=[Call(len(batch), width, width, n_scored)], histories=lengths)
+
+
+def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> list[FloatArray]:
+    """The log-probability of each symbol that counts, for each passage."""
+    decoder, start = forecaster.decoder, _start(forecaster)
+    texts = [p.history + p.truth for p in batch]
+    encoded = [forecaster.base.alphabet.encode(t) for t in texts]
+    width = len(start) + max(len(t) for t in texts) - 1
+    tokens = np.full((len(batch), width), int(decoder.token_ids[0]), dtype=np.int64)
+    for row, ids in zip(tokens, encoded, strict=True):
+        row[: len(start)] = start
+        row[len(start) : len(start) + len(ids) - 1] = ids[:-1]
+    hidden = decoder.backbone(
+        input_ids=torch.from_numpy(tokens).to(decoder.device), use_cache=False
+    ).last_hidden_state
+    found = []
+    for i, passage in enumerate(batch):
+        # a symbol is predicted one position before its own
+        at = len(start) + len(passage.history) + passage.places - 1
+        logits = decoder.head(hidden[i, torch.from_numpy(at).to(decoder.device)])
+        symbols = np.array([INDEX[passage.truth[p]] for p in passage.places], dtype=np.int64)
+        log_p = log_probabilities(
+            logits.double().cpu().numpy(), passage.grammar.legal[passage.states]
+        )
+        found.append(log_p[np.arange(len(symbols)), symbols])
+    return found
+
+
+def log_probabilities(logits: FloatArray, legal: NDArray[np.bool_]) -> FloatArray:
+    """(rows, symbols) log-probabilities, renormalised over the legal symbols; -inf for others."""
+    masked = np.where(legal, np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30), -np.inf)
+    masked = masked - masked.max(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        normalised: FloatArray = masked - np.log(np.exp(masked).sum(axis=1, keepdims=True))
+    return normalised

@@ -1,0 +1,142 @@
+"""Negative log-likelihood of a truth: by hand, in pieces, with gaps, and where it is impossible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_runs
+import torch
+
+from lvlora.flops.measure import count
+from lvlora.forecast import likelihood
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.likelihood import Score, negative_log_likelihood
+from lvlora.series.dataset import Series
+from lvlora.text.alphabet import INDEX
+from lvlora.text.grammar import START
+
+
+def _cut(series, n):
+    return series.steps(0, n), series.steps(n, len(series))
+
+
+def _by_hand(forecaster, history, future):
+    """Symbol by symbol with the whole model, no batch; (H, V)."""
+    base = forecaster.base
+    (plan,) = forecaster.readings([history], len(future))
+    text, state = plan.codec.encode(plan.numbers), START
+    numbers = plan.scale.apply(future.values)
+    found = np.zeros(numbers.shape)
+    for (h, v), number in np.ndenumerate(numbers):
+        end = ";" if v == numbers.shape[1] - 1 else ","
+        for symbol in plan.codec.number(float(number)) + end:
+            ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
+            with torch.no_grad():
+                logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
+            weights = np.where(plan.grammar.legal[state], np.exp(logits), 0)
+            found[h, v] -= np.log(weights[INDEX[symbol]] / weights.sum())
+            text += symbol
+            state = int(plan.grammar.transitions[state, INDEX[symbol]])
+        found[h, v] += np.log(0.1 * plan.scale.divisors[v])
+    return found
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+@pytest.mark.parametrize("n_variables", [1, 2, 4])
+def test_equals_a_calculation_by_hand(tiny_base, family, n_variables):
+    forecaster = Forecaster(tiny_base(family), decimals=1)
+    data = list(tiny_runs.dataset(3, n_steps=11, n_variables=n_variables))
+    data[1] = data[1].steps(3, 11)  # of another length
+    pairs = [_cut(s, 6 if i != 1 else 4) for i, s in enumerate(data)]
+    found = negative_log_likelihood(forecaster, [h for h, _ in pairs], [f for _, f in pairs])
+    for (history, future), nll in zip(pairs, found, strict=True):
+        assert np.allclose(nll, _by_hand(forecaster, history, future), atol=2e-3)
+
+
+def test_a_unit_is_a_shift_of_its_logarithm(tiny_base):
+    """Units a thousand times smaller: each holds a thousandth of the probability."""
+    forecaster = Forecaster(tiny_base(), decimals=1)
+    (series,) = tiny_runs.dataset(1, n_steps=10)
+    large = Series(series.id, series.time, series.values * 1000)
+    results = [
+        negative_log_likelihood(forecaster, *([part] for part in _cut(s, 6)))[0]
+        for s in (series, large)
+    ]
+    assert np.allclose(results[0] + np.log(1000), results[1], atol=1e-3)
+
+
+def test_missing_truth_is_read_and_not_scored(tiny_base):
+    forecaster = Forecaster(tiny_base(), decimals=1)
+    (series,) = tiny_runs.dataset(1, n_steps=10)
+    history, future = _cut(series, 6)
+    gaps = future.values.copy()
+    gaps[1, 0] = gaps[2] = np.nan
+    (found,) = negative_log_likelihood(
+        forecaster, [history], [Series(future.id, future.time, gaps)]
+    )
+    assert np.array_equal(np.isnan(found), np.isnan(gaps))
+    (whole,) = negative_log_likelihood(forecaster, [history], [future])
+    assert np.allclose(found[0], whole[0], atol=1e-4)  # before the first gap nothing changes
+    assert Score.of([found]).n_values == 5
+
+
+def test_what_the_grammar_cannot_write_is_impossible(tiny_base):
+    forecaster = Forecaster(tiny_base(), decimals=1)
+    (series,) = tiny_runs.dataset(1, n_steps=10)
+    history, future = _cut(series, 6)
+    odd = future.values.copy()
+    odd[0, 1], odd[2, 0] = -1.0, 1e9
+    truth = Series(future.id, future.time, odd)
+    (found,) = negative_log_likelihood(forecaster, [history], [truth])
+    assert np.argwhere(np.isinf(found)).tolist() == [[0, 1], [2, 0]]
+    score = Score.of([found])
+    assert (score.n_impossible, score.n_values) == (2, 8)
+    assert score.per_dimension == np.inf
+    assert np.isfinite(score.possible)
+
+
+def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
+    base = tiny_base()
+    base.module.config.max_position_embeddings = 96
+    forecaster = Forecaster(base, decimals=1)
+    (series,) = tiny_runs.dataset(1, n_steps=30)
+    history, future = _cut(series, 10)
+    (found,) = negative_log_likelihood(forecaster, [history], [future])
+    assert np.isfinite(found).all()
+    assert len(forecaster.usage.trace.histories) > 1
+    # the first piece is read as if there were no other
+    (plan,) = forecaster.readings([history], 20)
+    forecaster.scale = plan.scale
+    early = Series(future.id, future.time[: plan.piece], future.values[: plan.piece])
+    last = Series(history.id, history.time, history.values).steps(
+        len(history) - len(plan.numbers), len(history)
+    )
+    (alone,) = negative_log_likelihood(forecaster, [last], [early])
+    assert np.allclose(found[: plan.piece], alone, atol=1e-4)
+
+
+def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
+    forecaster = Forecaster(tiny_base("gemma2"), decimals=2)
+    pairs = [_cut(s, 5 + i) for i, s in enumerate(tiny_runs.dataset(4, n_steps=12))]
+    histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
+    results = []
+    for size in (4096, 200, 1):
+        monkeypatch.setattr(likelihood, "PREFILL_TOKENS", size)
+        before = forecaster.usage.price
+        said = likelihood.price(forecaster, histories, futures)
+        counted = count(
+            lambda: results.append(negative_log_likelihood(forecaster, histories, futures))
+        )
+        assert said == forecaster.usage.price - before
+        assert said.executed == counted > 0
+        assert said.coursework > 0
+    for found in results[1:]:
+        for one, other in zip(results[0], found, strict=True):
+            assert np.allclose(one, other, atol=1e-4)
+
+
+def test_nothing_known_has_no_likelihood():
+    score = Score.of([np.full((2, 2), np.nan)])
+    assert np.isnan(score.per_dimension)
+    assert score.n_values == score.n_impossible == 0
+    assert np.isnan(Score.of([]).possible)
