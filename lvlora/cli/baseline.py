@@ -11,6 +11,7 @@ from lvlora.settings import BaselineSettings
 EXAMPLES = examples(
     ("lvlora baseline --limit 4 --samples 5", "four simulated series, quickly"),
     ("lvlora baseline data.h5", "50 steps from 50, on the validation part"),
+    ("lvlora baseline data.h5 --protocol B --out base", "20 steps from 80, with a report"),
     ("lvlora baseline data.h5 --no-model --split train", "the classical rivals alone"),
 )
 
@@ -20,6 +21,7 @@ def baseline(settings: BaselineSettings, context: CommandContext) -> None:
     """Score the untrained model and all rivals on one part of a data set.
 
     What a tuned model has to beat: naive forecasters, autoregression, and differential equations
-    fitted to each history.
+    fitted to each history. With --out, a folder keeps what is finished (the same command goes on
+    from there), the tables and a report.
     """
     score_all(settings, context, command="baseline")

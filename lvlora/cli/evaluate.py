@@ -1,4 +1,4 @@
-"""`lvlora evaluate`: adapters and rivals on one part of a data set."""
+"""`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from lvlora.settings import EvaluateSettings
 
 EXAMPLES = examples(
     ("lvlora evaluate --limit 4 --samples 5", "the newest run on four simulated series"),
+    ("lvlora evaluate data.h5 --protocol B", "20 steps from 80, on the validation part"),
     (
-        "lvlora evaluate data.h5 --context 80 --horizon 20",
-        "20 steps from 80, on the validation part",
+        "lvlora evaluate data.h5 --adapter first --adapter second",
+        "two runs beside their base model and the rivals",
     ),
     (
         "lvlora evaluate data.h5 --split test --output table.csv",
@@ -23,9 +24,12 @@ EXAMPLES = examples(
 
 @settings_command(app, EvaluateSettings, name="evaluate", epilog=EXAMPLES)
 def evaluate(settings: EvaluateSettings, context: CommandContext) -> None:
-    """Score an adapter beside every rival on one part of a data set.
+    """Score adapters beside their base model and every rival on one part of a data set.
 
     All forecasters get the same histories and are scored by the same metrics in original units.
-    The interval says how much worse (positive) or better each rival is than the model.
+    The interval says how much worse (positive) or better each of them is than the first model.
+
+    A folder keeps what is finished, the tables and a report: stopped or killed, the same command
+    goes on; another adapter later finds the rivals done.
     """
     score_all(settings, context, command="evaluate")

@@ -47,6 +47,7 @@ class Field:
         opposite: the spelling of a flag that the help does not show.
         metavar: what stands for its value.
         bare: the value meant when the option stands without one.
+        repeat: it may stand several times.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Field:
     opposite: str
     metavar: str
     bare: str | None
+    repeat: bool = False
 
     @property
     def label(self) -> str:
@@ -134,6 +136,7 @@ def _read(name: str, info: FieldInfo) -> Field:
         opposite=opposite,
         metavar=metavar,
         bare=None if extra.get("bare") is None else str(extra["bare"]),
+        repeat=bool(extra["repeat"]),
     )
 
 

@@ -45,10 +45,11 @@ def as_csv(dataset: Dataset, forecasts: Sequence[Forecast], levels: Sequence[flo
     from lvlora.forecast.forecaster import to_rows
 
     rows = to_rows(forecasts, dataset.variables, levels, dataset.time_name)
-    return _table_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
+    return table_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
 
-def _table_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A CSV table; None is an empty cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([_harmless(h) for h in head])
@@ -81,7 +82,7 @@ def write_files(
             for h, t in enumerate(f.time)
         ]
         head = ["id", "sample", dataset.time_name, *dataset.variables]
-        durable.write_text(settings.samples_out, _table_text(head, rows))
+        durable.write_text(settings.samples_out, table_text(head, rows))
         written.append(settings.samples_out)
     if settings.plot is not None:
         from lvlora.report.forecast_figure import ForecastPicture, draw_forecast

@@ -162,9 +162,8 @@ def _parameters(field: Field, completer: Completer | None) -> list[inspect.Param
         )
     else:
         info = _option(field, *field.declarations, autocompletion=complete)
-    return [
-        _keyword(field.name, Path if field.argument and field.kind == "path" else str, None, info)
-    ]
+    kind: Any = Path if field.argument and field.kind == "path" else str
+    return [_keyword(field.name, list[str] if field.repeat else kind, None, info)]
 
 
 def _option(field: Field, *declarations: str, **kwargs: Any) -> Any:
@@ -178,7 +177,7 @@ def _option(field: Field, *declarations: str, **kwargs: Any) -> Any:
     )
 
 
-def _keyword(name: str, kind: type, default: object, info: Any) -> inspect.Parameter:
+def _keyword(name: str, kind: Any, default: object, info: Any) -> inspect.Parameter:
     annotation: Any = kind if default is not None else kind | None
     return inspect.Parameter(
         name,
@@ -198,6 +197,9 @@ def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
                 both = " or ".join((field.label, field.opposite))
                 raise SettingsError(f"Give either {both}, not both.")
             flags[field.name] = True if on else False if off else None
+        elif field.repeat:
+            # "" takes a value of the file back, as for other options
+            flags[field.name] = "" if given[field.name] == [""] else given[field.name] or None
         else:
             flags[field.name] = given[field.name]
     return flags

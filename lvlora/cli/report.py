@@ -1,24 +1,25 @@
-"""`lvlora report RUN`: rebuild a run's page from its folder, and open it."""
+"""`lvlora report RUN`: rebuild the page of a run or an evaluation from its folder, and open it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
 from lvlora.cli.completion import runs as complete_runs
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.root import app
-from lvlora.cli.runs import find_run
+from lvlora.cli.runs import find_run_or_evaluation, is_evaluation
 from lvlora.settings.report import ReportSettings
 
 if TYPE_CHECKING:
     from lvlora.report.run_record import RunRecord
 
 EXAMPLES = examples(
-    ("lvlora report", "the newest run's page again, from its folder"),
-    ("lvlora report runs/first --open", "a certain run's, shown in the browser"),
+    ("lvlora report", "the page of the newest run or evaluation again, from its folder"),
+    ("lvlora report runs/first --open", "a certain one's, shown in the browser"),
 )
 
 
@@ -26,19 +27,31 @@ EXAMPLES = examples(
     app, ReportSettings, name="report", epilog=EXAMPLES, completers={"run": complete_runs}
 )
 def report(settings: ReportSettings, context: CommandContext) -> None:
-    """Rebuild a run's report from its folder, and open it if asked.
+    """Rebuild the report of a run or an evaluation from its folder, and open it if asked.
 
-    The page needs nothing but the run's own files, so a stopped run has one too, and one that was
-    moved keeps it.
+    The page needs nothing but the folder's own files, so a stopped run has one too, and one that
+    was moved keeps it.
     """
-    from lvlora.report.run_page import PAGE, draw_run
-    from lvlora.report.run_record import read_run
+    from lvlora.report.page import PAGE
 
-    folder = find_run(settings.run, settings.runs, "RUN")
-    record = read_run(folder)
-    written = draw_run(folder)
+    folder = find_run_or_evaluation(settings.run, settings.runs, "RUN")
+    tell = _evaluation if is_evaluation(folder) else _run
+    payload, show = tell(folder, context)
     page = folder / PAGE
     opened = settings.open and _open(page)
+    context.output.report({**payload, "opened": opened}, show)
+    if settings.open and not opened:
+        context.output.warning(f"no browser could be started: open {page.absolute()} yourself.")
+    elif not settings.open:
+        context.output.hint("Add --open to see it in the browser.")
+
+
+def _run(folder: Path, context: CommandContext) -> tuple[dict[str, Any], Callable[[], None]]:
+    from lvlora.report.run_page import draw_run
+    from lvlora.report.run_record import read_run
+
+    record = read_run(folder)
+    written = draw_run(folder)
     payload = {
         "run": record.name,
         "folder": folder,
@@ -52,13 +65,29 @@ def report(settings: ReportSettings, context: CommandContext) -> None:
         "tokens": record.tokens,
         "trainable_parameters": record.trainable_parameters,
         "files": written,
-        "opened": opened,
     }
-    context.output.report(payload, lambda: _show(record, written, context))
-    if settings.open and not opened:
-        context.output.warning(f"no browser could be started: open {page.absolute()} yourself.")
-    elif not settings.open:
-        context.output.hint("Add --open to see it in the browser.")
+    return payload, lambda: _show(record, written, context)
+
+
+def _evaluation(folder: Path, context: CommandContext) -> tuple[dict[str, Any], Callable[[], None]]:
+    from lvlora.report.evaluation_page import draw_evaluation, read_evaluation
+
+    record = read_evaluation(folder)
+    written = draw_evaluation(folder)
+    payload = {
+        "evaluation": folder.resolve().name,
+        "folder": folder,
+        "protocol": record["protocol"],
+        "forecasters": {f["name"]: f["mae"] for f in record["forecasters"]},
+        "files": written,
+    }
+
+    def show() -> None:
+        rows = [(f["name"], numbers.plain(f["mae"], 3)) for f in record["forecasters"]]
+        rows += [("written", str(path)) for path in written]
+        context.output.table([f"Evaluation {payload['evaluation']}", "MAE"], rows)
+
+    return payload, show
 
 
 def _open(page: Path) -> bool:

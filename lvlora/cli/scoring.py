@@ -1,109 +1,129 @@
 """What baseline and evaluate share: score every forecaster, one table, one report.
 
-Knows: the order of the work and what to show. Does not know: metrics, models.
+Knows: the order of the work. Does not know: metrics, models, how a table or a page looks.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
+from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
 from lvlora.cli.context import CommandContext
 from lvlora.cli.inputs import load_dataset
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
+    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.evaluation import Entry, Task
+    from lvlora.forecast.evaluation_folder import EvaluationFolder
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.series.dataset import Dataset
     from lvlora.series.splits import Split
+    from lvlora.text.scaling import Scale
 
-_COLUMNS = ("mae", "rmse", "smape", "mase", "median_series_mae", "crps")
+ScoringSettings = EvaluateSettings | BaselineSettings
 
 
-def score_all(
-    settings: EvaluateSettings | BaselineSettings, context: CommandContext, *, command: str
-) -> None:
+@dataclass
+class _Work:
+    """One evaluation.
+
+    Attributes:
+        clusters: id of a series -> name of its cluster of dynamics.
+        spent: name of a model -> what it has spent, in this process.
+    """
+
+    settings: ScoringSettings
+    context: CommandContext
+    command: str
+    dataset: Dataset
+    split: Split
+    train: Dataset
+    given: Task
+    scale: Scale
+    clusters: dict[str, str]
+    folder: EvaluationFolder
+    spent: dict[str, Price] = field(default_factory=dict)
+
+
+def score_all(settings: ScoringSettings, context: CommandContext, *, command: str) -> None:
     """Run one of the two commands."""
+    from lvlora.cli.scoring_output import finish
     from lvlora.errors import SettingsError
-    from lvlora.forecast import evaluation
+    from lvlora.forecast import comparison, evaluation
     from lvlora.model.devices import set_threads
-    from lvlora.text.scaling import of_dataset
-    from lvlora.train.setup import split_of
 
-    output = context.output
     if not settings.with_model and not settings.rivals:
         raise SettingsError("--no-model and --no-rivals together leave nothing to score.")
+    chosen = contenders(settings, context.output) if settings.with_model else []
+    work = _prepare(settings, context, command)
+    warn_of_seen(chosen, work.dataset, work.split, settings.split, context.output)
+    set_threads(settings.threads)
+    if context.dry_run:
+        _show_price(work, chosen)
+        return
+    entries: list[Entry] = []
+    decimals = 2 if settings.decimals is None else settings.decimals
+    with _interruptible(work):
+        for i, contender in enumerate(chosen):
+            forecaster = open_contender(contender, settings, work.scale)
+            if i == 0:
+                decimals = forecaster.decimals
+            entries.append(_score_model(work, contender, forecaster))
+        if settings.rivals:
+            entries += _score_rivals(work)
+            entries.append(
+                evaluation.score_floor(work.given, decimals, work.scale, settings.quantiles)
+            )
+    comparison.compare(entries, settings.seed)
+    names = comparison.by_cluster(entries, work.given, work.clusters)
+    sizes = [sum(work.clusters[i] == name for i in work.given.ids) for name in names]
+    finish(
+        entries, work.given, work.folder, settings, context, clusters=work.clusters,
+        sizes=dict(zip(names, sizes, strict=True)), facts=_facts(work),
+    )  # fmt: skip
+
+
+def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -> _Work:
+    from lvlora.forecast import evaluation
+    from lvlora.forecast.evaluation_folder import EvaluationFolder, key_of
+    from lvlora.series.analysis import cluster, measure
+    from lvlora.text.scaling import of_dataset
+    from lvlora.train.setup import STRATA, split_of
+
+    output = context.output
     dataset = load_dataset(settings, output)
     split = split_of(dataset, settings)
-    part = dataset.select(_ids(dataset, split, settings.split)[: settings.limit])
-    protocol = evaluation.Protocol(settings.split, settings.context, settings.horizon)
-    given = evaluation.task(part, protocol)
+    part = dataset.select(split.part(settings.split)[: settings.limit])
+    n_given, n_asked = settings.steps
+    given = evaluation.task(part, evaluation.Protocol(settings.split, n_given, n_asked))
     if given.left_out:
         output.note(f"{given.left_out} series are too short for this protocol and are left out.")
     if len(given.histories) < 20:
         output.note(f"Only {len(given.histories)} series are scored: the figures are rough.")
-    train = dataset.select(split.train)
-    scale = of_dataset(train)
-    set_threads(settings.threads)
-    entries: list[Entry] = []
-    decimals = 2 if settings.decimals is None else settings.decimals
-    if settings.with_model:
-        forecaster = _forecaster(settings, context, scale)
-        decimals = forecaster.decimals
-        if context.dry_run:
-            _show_price(forecaster, given, settings, context)
-            return
-        entries.append(_score_model(forecaster, given, settings, context, command))
-    elif context.dry_run:
-        output.report({"flops_at_most": None}, lambda: output.line("No model: no FLOPs."))
-        return
-    if settings.rivals:
-        entries += _score_rivals(given, train, settings, context)
-        entries.append(evaluation.score_floor(given, decimals, scale, settings.quantiles))
-    if settings.with_model:
-        evaluation.compare(entries, entries[0], settings.seed)
-    payload = {
-        "protocol": {
-            "split": settings.split,
-            "context": settings.context,
-            "horizon": settings.horizon,
-            "series": len(given.histories),
-            "left_out": given.left_out,
-        },
-        "data": {"source": dataset.source, "sha256": dataset.sha256(), "split": split.sha256},
-        "forecasters": [e.to_dict() for e in entries],
+    if settings.split == "test":
+        output.note("This is the test part: choose nothing by what you see.")
+    found = cluster(dataset, measure(dataset), min(STRATA, len(dataset)), settings.split_seed)
+    clusters = {
+        s.id: found.clusters[label].name for s, label in zip(dataset, found.labels, strict=True)
     }
-    if settings.output is not None:
-        _write_csv(settings.output, entries)
-    output.report(payload, lambda: _show(entries, given, settings, context))
-    if command == "baseline":
-        output.hint("Next: lvlora train DATA, then lvlora evaluate DATA")
+    train = dataset.select(split.train)
+    key = key_of(given, dataset.sha256(), split.sha256)
+    folder = settings.out
+    if folder is None and command == "evaluate" and not context.dry_run:
+        folder = settings.runs / (f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}")
+    return _Work(
+        settings, context, command, dataset, split, train, given, of_dataset(train), clusters,
+        EvaluationFolder(folder, key, fresh=settings.fresh),
+    )  # fmt: skip
 
 
-def _ids(
-    dataset: Dataset, split: Split, name: Literal["train", "validation", "test", "all"]
-) -> Sequence[str]:
-    return [s.id for s in dataset] if name == "all" else split.part(name)
-
-
-def _forecaster(
-    settings: EvaluateSettings | BaselineSettings, context: CommandContext, scale: Any
-) -> Forecaster:
-    from lvlora.forecast.opening import choose, open_forecaster
-
-    choice = choose(settings, settings.runs, context.output.note)
-    forecaster = open_forecaster(choice, settings, settings.decimals)
-    if forecaster.scale is None:  # zero-shot, or an adapter that says nothing of its scale
-        forecaster.scale = scale
-    return forecaster
-
-
-def _sampling(settings: EvaluateSettings | BaselineSettings) -> Any:
+def _sampling(settings: ScoringSettings) -> Sampling:
     from lvlora.forecast.decoding import Sampling
 
     return Sampling(
@@ -111,102 +131,117 @@ def _sampling(settings: EvaluateSettings | BaselineSettings) -> Any:
     )
 
 
-def _score_model(
-    forecaster: Forecaster,
-    given: Task,
-    settings: EvaluateSettings | BaselineSettings,
-    context: CommandContext,
-    command: str,
-) -> Entry:
+def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> Entry:
     from lvlora.cli.progress import counted
-    from lvlora.forecast.evaluation import score_model
+    from lvlora.flops.budget import NOTHING
+    from lvlora.forecast.evaluation import score_model, unfinished
     from lvlora.forecast.spending import charged
 
+    settings, given, output = work.settings, work.given, work.context.output
     sampling = _sampling(settings)
-    most = forecaster.most(given.histories, given.protocol.horizon, sampling)
-    futures = len(given.histories) * sampling.n_futures
-    with (
-        charged(settings, forecaster, most, command=command),
-        counted(context.output, forecaster.name, futures) as advance,
-    ):
-        return score_model(forecaster, given, sampling, settings.quantiles, lambda n: advance(n))
+    name = contender.name(forecaster, work.spent)
+    pieces = work.folder.pieces(name, contender.identity(forecaster, sampling))
+    left = [i for group in unfinished(given, pieces, sampling.n_futures) for i in group]
+    if len(left) < len(given.ids):
+        output.note(f"{name}: {len(given.ids) - len(left)} series were finished before.")
+    with contextlib.ExitStack() as stack:
+        advance = None
+        if left:
+            histories = [given.histories[i] for i in left]
+            most = forecaster.most(histories, given.protocol.horizon, sampling)
+            if settings.max_flops is not None:
+                # the limit is that of all models together
+                spent = sum(work.spent.values(), NOTHING).of(settings.convention)
+                settings = settings.model_copy(update={"max_flops": settings.max_flops - spent})
+            stack.enter_context(charged(settings, forecaster, most, command=work.command))
+            futures = len(left) * sampling.n_futures
+            advance = stack.enter_context(counted(output, name, futures))
+        before = forecaster.usage.price
+        entry = score_model(
+            forecaster, given, sampling, settings.quantiles, pieces, advance, name=name
+        )
+        work.spent[name] = forecaster.usage.price - before
+        return entry
 
 
-def _score_rivals(
-    given: Task,
-    train: Dataset,
-    settings: EvaluateSettings | BaselineSettings,
-    context: CommandContext,
-) -> list[Entry]:
+def _score_rivals(work: _Work) -> list[Entry]:
     from lvlora.cli.progress import counted
+    from lvlora.cli.sweep_workers import cores
     from lvlora.forecast.evaluation import score_rival
     from lvlora.series.rivals import default_rivals
+    from lvlora.series.rivals.processes import RivalProcesses
 
-    rivals = [r for r in default_rivals() if r.applies(train)]
-    with counted(context.output, "Rivals", len(rivals) * len(given.histories)) as advance:
-        return [
-            score_rival(r, given, train, settings.quantiles, lambda n: advance(n)) for r in rivals
-        ]
-
-
-def _show_price(
-    forecaster: Forecaster,
-    given: Task,
-    settings: EvaluateSettings | BaselineSettings,
-    context: CommandContext,
-) -> None:
-    most = forecaster.most(given.histories, given.protocol.horizon, _sampling(settings))
-    context.output.report(
-        {"flops_at_most": {"executed": most.executed, "coursework": most.coursework}},
-        lambda: context.output.line(
-            f"{forecaster.name}, {len(given.histories)} series: at most "
-            f"{numbers.flops(most.executed)} FLOPs executed, {numbers.flops(most.coursework)} by "
-            "the coursework's rules. Nothing was spent."
-        ),
-    )
+    settings, given = work.settings, work.given
+    rivals = [r for r in default_rivals() if r.applies(work.train)]
+    pieces = [work.folder.pieces(r.name, {"rival": r.name}) for r in rivals]
+    left = sum(not p.has([name]) for p in pieces for name in given.ids)
+    entries = []
+    with (
+        RivalProcesses(settings.workers or cores()) as processes,
+        counted(work.context.output, "Rivals", left) as advance,
+    ):
+        for rival, kept in zip(rivals, pieces, strict=True):
+            entries.append(
+                score_rival(rival, given, work.train, settings.quantiles, kept, advance, processes)
+            )
+    return entries
 
 
-def _write_csv(path: Path, entries: Sequence[Entry]) -> None:
-    from lvlora import durable
+@contextlib.contextmanager
+def _interruptible(work: _Work) -> Iterator[None]:
+    """Say that nothing finished is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if work.folder.path is not None:
+            work.context.output.hint("The same command goes on from the series that are finished.")
+        raise
 
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["name", "kind", *_COLUMNS, "seconds", "flops_executed"])
-    for entry in entries:
-        row = entry.to_dict()
-        flops = "" if entry.price is None else entry.price.executed
-        writer.writerow(
-            [entry.name, entry.kind, *(row[c] for c in _COLUMNS), row["seconds"], flops]
+
+def _show_price(work: _Work, chosen: list[Contender]) -> None:
+    from lvlora.cli.scoring_output import show_price
+
+    prices: dict[str, Price] = {}
+    for contender in chosen:
+        forecaster = open_contender(contender, work.settings, work.scale)
+        prices[contender.name(forecaster, prices)] = forecaster.most(
+            work.given.histories, work.given.protocol.horizon, _sampling(work.settings)
         )
-    durable.write_text(path, stream.getvalue())
+    show_price(prices, len(work.given.histories), work.context)
 
 
-def _show(
-    entries: Sequence[Entry],
-    given: Task,
-    settings: EvaluateSettings | BaselineSettings,
-    context: CommandContext,
-) -> None:
-    output = context.output
-    head = ["forecaster", "MAE", "RMSE", "sMAPE", "MASE", "median MAE", "CRPS", "seconds"]
-    if settings.with_model:
-        head.append("MAE - model's, 95 %")
-    rows, bold = [], []
-    for i, entry in enumerate(sorted(entries, key=lambda e: e.scores.mae)):
-        facts = entry.to_dict()
-        row = [entry.name, *(numbers.plain(facts[c], 3) for c in _COLUMNS)]
-        row.append(numbers.plain(entry.seconds, 2) if entry.kind != "floor" else "")
-        if settings.with_model:
-            a = entry.against
-            row.append("" if a is None else f"{a[0]:+.3f} … {a[1]:+.3f}")
-        rows.append(row)
-        if entry.kind == "model":
-            bold.append(i)
-    title = (
-        f"{settings.split} part, {len(given.histories)} series: {settings.horizon} steps from "
-        f"{settings.context}, original units"
-    )
-    output.table(head, rows, title=title, bold=bold)
-    for entry in entries:
-        if entry.price is not None:
-            output.line(f"{entry.name}: {numbers.flops(entry.price.executed)} FLOPs executed")
+def _facts(work: _Work) -> dict[str, Any]:
+    """What the record says besides the results."""
+    settings, given = work.settings, work.given
+    return {
+        "command": work.command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "protocol": {
+            "name": settings.protocol_name,
+            "split": settings.split,
+            "context": given.protocol.context,
+            "horizon": given.protocol.horizon,
+            "series": len(given.histories),
+            "left_out": given.left_out,
+        },
+        "data": {
+            "source": work.dataset.source,
+            "time": work.dataset.time_name,
+            "sha256": work.dataset.sha256(),
+            "split_seed": work.split.seed,
+            "stratified": settings.stratify,
+            "split_sha256": work.split.sha256,
+        },
+        "settings": {
+            key: value
+            for key, value in settings.model_dump(mode="json").items()
+            if key not in _UNTOLD and value is not None
+        },
+    }
+
+
+_UNTOLD = {
+    *("data", "format", "id_column", "time_column", "columns", "split_seed", "stratify"),
+    *("split", "protocol", "context", "horizon", "runs", "out", "output", "fresh"),
+}
+"""Settings that the record tells elsewhere, or that change nothing in it."""

@@ -14,18 +14,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lvlora.errors import DataError
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.pieces import Piece, Pieces
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics import Scores, score
 from lvlora.series.rivals import Rival, RoundingFloor
+from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.text.scaling import Scale
 
-_RESAMPLES = 2000
+Progress = Callable[[int], None]
+
+_FUTURES_AT_A_TIME = 160
+_SERIES_AT_A_TIME = 32
+"""A killed evaluation repeats at most so much of a model's work; less would decode slower."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Task:
     left_out: int
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """n names of series."""
+        return tuple(h.id for h in self.histories)
+
+    @property
     def truth(self) -> FloatArray:
         """(n, H, V) in original units."""
         return np.stack([f.values for f in self.futures])
@@ -71,9 +81,10 @@ class Entry:
     Attributes:
         kind: model, rival, or floor (what rounding alone costs).
         point: (n, H, V); samples: (n, S, H, V) or None.
-        seconds: all of its work, fitting included.
+        seconds: all of its work, fitting included, added up over processes.
         price: FLOPs where they are defined.
-        against: (low, high) of the paired 95 % interval of its MAE minus the reference model's.
+        per_cluster: name of a cluster of similar dynamics -> MAE of its series.
+        against: name of a model -> this forecaster's MAE minus that model's, with its interval.
     """
 
     name: str
@@ -83,7 +94,8 @@ class Entry:
     samples: FloatArray | None = None
     seconds: float = 0.0
     price: Price | None = None
-    against: tuple[float, float] | None = field(default=None)
+    per_cluster: dict[str, float] = field(default_factory=dict)
+    against: dict[str, Difference] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -94,10 +106,28 @@ class Entry:
             "name": self.name,
             "kind": self.kind,
             **self.scores.to_dict(),
+            "per_cluster": self.per_cluster,
             "seconds": self.seconds,
             "flops": flops,
-            "mae_difference_95": None if self.against is None else list(self.against),
+            "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
         }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean over series, and its 95 % interval.
+
+    Attributes:
+        low, high: NaN where there are too few series for an interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 def task(part: Dataset, protocol: Protocol) -> Task:
@@ -124,40 +154,75 @@ def task(part: Dataset, protocol: Protocol) -> Task:
     )
 
 
+def unfinished(given: Task, pieces: Pieces, n_futures: int) -> list[list[int]]:
+    """Positions of the series that a model has yet to forecast, in the groups it does them in.
+
+    The groups do not depend on what is finished, so that an interrupted evaluation ends with the
+    very numbers of one that was not: sums in a larger batch are rounded otherwise.
+
+    Args:
+        n_futures: of each series.
+    """
+    n = len(given.histories)
+    size = max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // n_futures))
+    groups = [list(range(n))[i : i + size] for i in range(0, n, size)]
+    return [g for g in groups if not pieces.has([given.ids[i] for i in g])]
+
+
 def score_model(
     forecaster: Forecaster, given: Task, sampling: Sampling, levels: Sequence[float],
-    progress: Callable[[int], None] | None = None,
+    pieces: Pieces | None = None, progress: Progress | None = None, *, name: str = "",
 ) -> Entry:  # fmt: skip
-    """The language model: point forecast is the median of its samples."""
-    begin, before = time.perf_counter(), forecaster.usage.price
-    forecasts = forecaster.predict(
-        given.histories, given.protocol.horizon, sampling, progress=progress
-    )
-    seconds = time.perf_counter() - begin
-    point = np.stack([f.median for f in forecasts])
-    samples = np.stack([f.samples for f in forecasts]) if not sampling.greedy else None
-    return Entry(
-        forecaster.name, "model", _score(given, point, samples, levels), point, samples, seconds,
-        forecaster.usage.price - before,
-    )  # fmt: skip
+    """The language model: point forecast is the median of its samples.
+
+    Args:
+        pieces: what is finished already, and where to keep what will be.
+        progress: told how many futures were finished.
+        name: for the table, if not the forecaster's own.
+    """
+    pieces = Pieces() if pieces is None else pieces
+    for group in unfinished(given, pieces, sampling.n_futures):
+        begin, before = time.perf_counter(), forecaster.usage.price
+        forecasts = forecaster.predict(
+            [given.histories[i] for i in group], given.protocol.horizon, sampling, progress=progress
+        )
+        pieces.add(
+            Piece(
+                series=tuple(given.ids[i] for i in group),
+                point=np.stack([f.median for f in forecasts]),
+                samples=None if sampling.greedy else np.stack([f.samples for f in forecasts]),
+                seconds=time.perf_counter() - begin,
+                price=forecaster.usage.price - before,
+            )
+        )
+    return _entry(name or forecaster.name, "model", given, pieces, levels)
 
 
 def score_rival(
     rival: Rival, given: Task, train: Dataset, levels: Sequence[float],
-    progress: Callable[[int], None] | None = None,
+    pieces: Pieces | None = None, progress: Progress | None = None,
+    processes: RivalProcesses | None = None,
 ) -> Entry:  # fmt: skip
-    """A rival: fitted on the training part where it learns from one, then series by series."""
-    begin = time.perf_counter()
-    rival.fit(train, given.protocol.context, given.protocol.horizon)
-    points = []
-    for history, future in zip(given.histories, given.futures, strict=True):
-        moments = np.concatenate([history.time, future.time])
-        points.append(rival.forecast(moments, history.values))
-        if progress is not None:
-            progress(1)
-    seconds = time.perf_counter() - begin
-    point = np.stack(points)
-    return Entry(rival.name, rival.kind, _score(given, point, None, levels), point, None, seconds)
+    """A rival: fitted on the training part where it learns from one, then series by series.
+
+    Args:
+        pieces: what is finished already, and where to keep what will be.
+        progress: told how many series were finished.
+        processes: who shares the work where it is slow; None does it all here.
+    """
+    pieces = Pieces() if pieces is None else pieces
+    left = [i for i, name in enumerate(given.ids) if not pieces.has([name])]
+    if left:
+        begin = time.perf_counter()
+        rival.fit(train, given.protocol.context, given.protocol.horizon)
+        pieces.fitting_seconds = time.perf_counter() - begin
+        moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
+        work = [(t, given.histories[i].values) for t, i in zip(moments, left, strict=True)]
+        for at, point, seconds in (processes or RivalProcesses(1)).forecasts(rival, work):
+            pieces.add(Piece((given.ids[left[at]],), point[None], None, seconds))
+            if progress is not None:
+                progress(1)
+    return _entry(rival.name, rival.kind, given, pieces, levels)
 
 
 def score_floor(given: Task, decimals: int, scale: Scale, levels: Sequence[float]) -> Entry:
@@ -166,18 +231,13 @@ def score_floor(given: Task, decimals: int, scale: Scale, levels: Sequence[float
     return Entry("rounding floor", "floor", _score(given, point, None, levels), point)
 
 
-def compare(entries: Sequence[Entry], reference: Entry, seed: int = 0) -> None:
-    """Set each entry's paired bootstrap interval of its MAE minus the reference's, over series."""
-    rng = np.random.default_rng(seed)
-    ours = reference.scores.series_mae
-    n = len(ours)
-    picks: NDArray[np.int64] = rng.integers(0, n, (_RESAMPLES, n))
-    for entry in entries:
-        if entry is reference or n < 2:
-            continue
-        difference = np.asarray(entry.scores.series_mae) - np.asarray(ours)
-        low, high = np.nanpercentile(np.nanmean(difference[picks], axis=1), [2.5, 97.5])
-        entry.against = (float(low), float(high))
+def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
+    point, samples = pieces.in_order(given.ids)
+    prices = [p.price for p in pieces.finished if p.price is not None]
+    return Entry(
+        name, kind, _score(given, point, samples, levels), point, samples, pieces.seconds,
+        sum(prices, NOTHING) if prices else None,
+    )  # fmt: skip
 
 
 def _score(

@@ -16,6 +16,7 @@ from lvlora.model.adapter_files import AdapterInfo
 from lvlora.model.adapter_search import find_adapter
 from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
+from lvlora.settings.data import ModelSettings
 from lvlora.settings.forecasting import AdapterSettings
 
 
@@ -54,7 +55,7 @@ def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -
     return Choice(source, info)
 
 
-def open_forecaster(choice: Choice, settings: AdapterSettings, decimals: int | None) -> Forecaster:
+def open_forecaster(choice: Choice, settings: ModelSettings, decimals: int | None) -> Forecaster:
     """Load the base model, attach the adapter.
 
     Raises:

@@ -23,6 +23,9 @@ from lvlora.report import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAGE = "report.html"
+"""What a run or an evaluation calls its page."""
+
 _WIDE = 900  # px: of a figure with many panels, which needs more room on a small screen
 
 Cell = str | int | float | None

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvlora.report.page import Cell, Facts, PageContent, Picture, Points, Section, write_page
+from lvlora.report.page import PAGE, Cell, Facts, PageContent, Picture, Points, Section, write_page
 from lvlora.report.run_record import RunRecord, read_run
 from lvlora.report.training_figure import draw_training, training_figure
 
-PAGE = "report.html"
 FIGURE = Path("figures") / "training.png"
 
 LIMITS = (

@@ -46,7 +46,7 @@ def naive_scale(history: FloatArray) -> FloatArray:
     Hyndman & Koehler (2006), doi:10.1016/j.ijforecast.2006.03.001, with season 1.
     """
     steps = np.abs(np.diff(history, axis=0))
-    scale = _mean(steps, (0,))
+    scale = mean_known(steps, (0,))
     return np.where(scale > 0, scale, np.nan)
 
 
@@ -112,8 +112,8 @@ def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
     )
 
 
-def _mean(values: FloatArray, axes: Axes) -> FloatArray:
-    """Mean over axes of what is not NaN; NaN where nothing is left."""
+def mean_known(values: FloatArray, axes: Axes | None = None) -> FloatArray:
+    """Mean over axes (all by default) of what is not NaN; NaN where nothing is left."""
     present = ~np.isnan(values)
     count = present.sum(axis=axes)
     total = np.where(present, values, 0.0).sum(axis=axes)
@@ -136,6 +136,7 @@ class Scores:
             samples.
         per_variable: metric -> (V,); per_step: metric -> (H,). Metrics: mae, mse, rmse, smape,
             mase, crps.
+        mae_by_step: (H, V) MAE of each step and variable.
         series_mae: (n,) MAE of each series.
         n_values: truths that were scored.
     """
@@ -150,6 +151,7 @@ class Scores:
     coverage: Mapping[float, float]
     per_variable: Mapping[str, FloatArray]
     per_step: Mapping[str, FloatArray]
+    mae_by_step: FloatArray
     series_mae: FloatArray
     n_values: int
 
@@ -161,6 +163,7 @@ class Scores:
             "coverage": {f"{level:g}": _plain(c) for level, c in self.coverage.items()},
             "per_variable": {k: [_plain(x) for x in v] for k, v in self.per_variable.items()},
             "per_step": {k: [_plain(x) for x in v] for k, v in self.per_step.items()},
+            "mae_by_step": [[_plain(x) for x in row] for row in self.mae_by_step],
             "n_values": self.n_values,
         }
 
@@ -208,7 +211,7 @@ def score(
             raise ValueError("a sampled forecast is not finite")
         crps = crps_from_samples(truth, samples)
         for level in central_levels(quantiles):
-            coverage[level] = float(_mean(inside_interval(truth, samples, level), (0, 1, 2)))
+            coverage[level] = float(mean_known(inside_interval(truth, samples, level), (0, 1, 2)))
     values = {
         "mae": errors,
         "mse": errors**2,
@@ -216,7 +219,7 @@ def score(
         "mase": scaled_errors(truth, point, history),
         "crps": crps,
     }
-    series_mae = _mean(errors, (1, 2))
+    series_mae = mean_known(errors, (1, 2))
     known_mae = series_mae[~np.isnan(series_mae)]
     total = _means(values, (0, 1, 2), float)
     return Scores(
@@ -225,6 +228,7 @@ def score(
         coverage=coverage,
         per_variable=_means(values, (0, 1), np.asarray),
         per_step=_means(values, (0, 2), np.asarray),
+        mae_by_step=mean_known(errors, (0,)),
         series_mae=series_mae,
         n_values=int(known.sum()),
     )
@@ -234,6 +238,6 @@ def _means(
     values: Mapping[str, FloatArray], axes: Axes, kind: Callable[[NDArray[Any]], Any]
 ) -> dict[str, Any]:
     """Each metric's mean over the axes, and rmse from mse."""
-    means = {name: _mean(v, axes) for name, v in values.items()}
+    means = {name: mean_known(v, axes) for name, v in values.items()}
     means["rmse"] = np.sqrt(means["mse"])
     return {name: kind(mean) for name, mean in means.items()}

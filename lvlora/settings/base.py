@@ -116,9 +116,7 @@ Flops = Annotated[int, BeforeValidator(_whole_number), Field(gt=0)]
 """An exact count; 1e17 is accepted and kept as an integer (it is beyond 2^53)."""
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
-Words = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_several)
-]
+Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_several)]
 Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_comma_separated)
 ]

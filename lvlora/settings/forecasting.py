@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from lvlora.settings.base import Fractions, Names, Seed, Settings, Split, option
-from lvlora.settings.data import InputSettings, ModelSettings, SplitSettings
+from lvlora.settings.base import Fractions, Names, Seed, Split, Words, option
+from lvlora.settings.data import InputSettings, MemorySettings, ModelSettings, SplitSettings
 from lvlora.settings.training import BudgetSettings
 
+PROTOCOLS = {"A": (50, 50), "B": (80, 20)}
+"""Steps of history and steps to forecast."""
 
-class SamplingSettings(Settings):
+
+class SamplingSettings(MemorySettings):
     """How futures are drawn from the model."""
 
     samples: int = option(20, "Futures drawn for each series.", "Forecast", ge=1, le=10_000)
@@ -64,14 +67,21 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
     plot: Path | None = option(None, "Draw history and forecast into a PNG or SVG.", "Output")
 
 
-class EvaluateSettings(SplitSettings, AdapterSettings, SamplingSettings, BudgetSettings):
-    """`lvlora evaluate`: adapters and rivals on one part of a data set."""
+class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSettings):
+    """What baseline and evaluate share: which series, which steps, which forecasters."""
 
     supports_dry_run: ClassVar[bool] = True
 
-    split: Split = option("validation", "Part of the data to score.", "Data")
-    context: int = option(50, "Steps of history given to each forecaster.", "Forecast", ge=1)
-    horizon: int = option(50, "Steps to forecast.", "Forecast", ge=1)
+    protocol: Literal["A", "B"] = option(
+        "A", "Steps given and asked for. A: 50 from 50; B: 20 from 80.", "Forecast"
+    )
+    context: int | None = option(
+        None, "Steps of history given to each forecaster. Default: the protocol's.", "Forecast",
+        ge=1,
+    )  # fmt: skip
+    horizon: int | None = option(
+        None, "Steps to forecast. Default: the protocol's.", "Forecast", ge=1
+    )
     limit: int | None = option(None, "Score only the first series of the part.", "Data", ge=1)
     decimals: int | None = option(
         None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
@@ -80,13 +90,67 @@ class EvaluateSettings(SplitSettings, AdapterSettings, SamplingSettings, BudgetS
         True, "Leave the language model out.", "Model", flag="--model-too/--no-model"
     )
     rivals: bool = option(True, "Leave the rivals out.", "Forecast", flag="--rivals/--no-rivals")
+    workers: int | None = option(
+        None, "Processes that fit the slow rivals. Default: the cores of this machine.",
+        "Forecast", ge=1, le=1024,
+    )  # fmt: skip
     output: Path | None = option(None, "Write the table as CSV.", "Output", short="-o")
+    fresh: bool = option(
+        False, "Score everything again, whatever the folder holds.", "Output", flag="--fresh"
+    )
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps of history and steps to forecast."""
+        context, horizon = PROTOCOLS[self.protocol]
+        return self.context or context, self.horizon or horizon
+
+    @property
+    def protocol_name(self) -> str:
+        """A or B, whether named or spelled out, else "own"."""
+        return next((name for name, steps in PROTOCOLS.items() if steps == self.steps), "own")
+
+    def with_adapter(self, adapter: str | None) -> AdapterSettings:
+        """The base model with one of the adapters."""
+        shared = {name: getattr(self, name) for name in ModelSettings.model_fields}
+        return AdapterSettings(**shared, adapter=adapter)
 
 
-class BaselineSettings(EvaluateSettings):
+class EvaluateSettings(ScoringSettings):
+    """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
+
+    split: Split = option(
+        "validation",
+        "Part of the data to score; test is for the final table, all for a file of its own that "
+        "nothing was trained on.",
+        "Data",
+    )
+    adapter: Words | None = option(
+        None,
+        "Run or adapter folder; give it again to score several. Default: the newest run's, if it "
+        "fits --model; none: zero-shot.",
+        "Model", repeat=True, metavar="RUN",
+    )  # fmt: skip
+    zero_shot: bool = option(
+        True, "Leave out the base model without an adapter.", "Model",
+        flag="--zero-shot/--no-zero-shot",
+    )  # fmt: skip
+    out: Path | None = option(
+        None, "Folder for the report, the table and what was forecast. Default: one in --runs "
+        "named by what is scored.", "Output",
+    )  # fmt: skip
+
+
+class BaselineSettings(ScoringSettings):
     """`lvlora baseline`: the zero-shot model and all rivals, one table."""
 
-    adapter: str | None = option("none", "Not used: a baseline has no adapter.", "Model")
+    split: Literal["train", "validation"] = option(
+        "validation", "Part of the data to score; lvlora evaluate alone scores the test part.",
+        "Data",
+    )  # fmt: skip
+    out: Path | None = option(
+        None, "Folder for a report, the table and what was forecast; left out: none.", "Output"
+    )
 
 
 class ExportSettings(AdapterSettings):

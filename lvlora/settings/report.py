@@ -1,4 +1,4 @@
-"""Settings of `lvlora report`, which rebuilds and opens a run's page."""
+"""Settings of `lvlora report`, which rebuilds and opens a page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from lvlora.settings.base import Settings, option
 
 
 class ReportSettings(Settings):
-    """`lvlora report RUN`: a run's page again, from its folder."""
+    """`lvlora report RUN`: the page of a run or an evaluation again, from its folder."""
 
     run: str | None = option(
-        None, "Folder or name of a run. Left out: the newest.", "Data", argument=True,
-        metavar="[RUN]", min_length=1,
+        None, "Folder or name of a run or an evaluation. Left out: the newest.", "Data",
+        argument=True, metavar="[RUN]", min_length=1,
     )  # fmt: skip
     open: bool = option(False, "Open the page in the browser.", "Output", flag="--open")
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output")

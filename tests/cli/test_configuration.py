@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import typer
@@ -24,6 +25,7 @@ from lvlora.settings import (
     TrainSettings,
 )
 from lvlora.settings.base import Settings, option
+from lvlora.settings.forecasting import AdapterSettings
 
 MODELS: dict[str, type[Settings]] = {
     "analyze": AnalyzeSettings,
@@ -103,8 +105,39 @@ def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
 
 
 def test_a_default_overridden_in_a_subclass_is_the_default(run_lvlora, program):
-    assert _given(run_lvlora, program, "baseline")["settings"]["adapter"] == "none"
-    assert _given(run_lvlora, program, "evaluate")["settings"]["adapter"] is None
+    assert _given(run_lvlora, program, "forecast", "x.csv")["settings"]["dtype"] == "auto"
+
+    class Precise(AdapterSettings):
+        """Another default."""
+
+        dtype: Literal["auto", "float32"] = option("float32", "Precision.", "Model")
+
+    @settings_command(program, Precise, name="precise", epilog=examples(("lvlora precise", "it")))
+    def precise(settings, context):
+        """Say it."""
+        context.output.report({"dtype": settings.dtype}, lambda: None)
+
+    ran = run_lvlora(["precise", "--json"], program=program)
+    assert ran.json["dtype"] == "float32"
+
+
+def test_an_option_that_may_be_repeated(run_lvlora, program, tmp_path):
+    def adapters(*args, **kwargs):
+        return _given(run_lvlora, program, "evaluate", *args, **kwargs)["settings"]["adapter"]
+
+    config = tmp_path / "several.toml"
+    config.write_text('adapter = ["one", "two"]\n')
+    assert adapters() is None
+    assert adapters("--adapter", "a") == ["a"]
+    # a comma is part of a folder's name
+    assert adapters("--adapter", "a,b", "--adapter=c") == ["a,b", "c"]
+    assert adapters(env={"LVLORA_ADAPTER": "a,b"}) == ["a,b"]
+    assert adapters("-c", config) == ["one", "two"]
+    assert adapters("-c", config, "--adapter", "") is None
+    printed = run_lvlora(
+        ["evaluate", "--adapter", "a", "--adapter", "b", "--print-config"], program=program
+    )
+    assert 'adapter = ["a", "b"]' in printed.stdout
 
 
 def test_flops_are_exact_whole_numbers(run_lvlora, program):

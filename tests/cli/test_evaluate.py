@@ -33,7 +33,8 @@ def test_baseline_has_every_rival_and_the_untrained_model(run_lvlora, data, tiny
     assert sum(f["kind"] == "model" for f in found["forecasters"]) == 1
     assert "zero-shot" in names[0]
     assert found["protocol"] == {
-        "split": "validation", "context": 15, "horizon": 5, "series": 2, "left_out": 0,
+        "name": "own", "split": "validation", "context": 15, "horizon": 5, "series": 2,
+        "left_out": 0,
     }  # fmt: skip
     floor = next(f for f in found["forecasters"] if f["kind"] == "floor")
     assert all(floor["mae"] <= f["mae"] for f in found["forecasters"] if f["kind"] == "model")
@@ -67,8 +68,9 @@ def test_evaluate_scores_the_newest_run(run_lvlora, data, tiny_folder) -> None:
     )  # fmt: skip
     assert trained.exit_code == 0, trained.stderr
     ran = run_lvlora(
-        ["evaluate", data, "--context", "15", "--horizon", "5", "--greedy", "--no-rivals", "--json"]
-    )
+        ["evaluate", data, "--context", "15", "--horizon", "5", "--greedy", "--no-rivals",
+         "--no-zero-shot", "--json"]
+    )  # fmt: skip
     assert ran.exit_code == 0, ran.stderr
     (entry,) = ran.json["forecasters"]
     assert "zero-shot" not in entry["name"]

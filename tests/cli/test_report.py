@@ -77,9 +77,9 @@ def test_a_run_that_was_moved(run_lvlora, here):
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (["report", "firts"], 2, "no such run in runs; did you mean first?"),
+        (["report", "firts"], 2, "no such run or evaluation in runs; did you mean first?"),
         (["report", "x" * 5000], 2, "no such run"),
-        (["report", "--runs", "nowhere"], 2, "there is no run in nowhere"),
+        (["report", "--runs", "nowhere"], 2, "there is no run or evaluation in nowhere"),
         (["report", "."], 2, "no such run"),
     ],
 )

@@ -2,18 +2,21 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lvlora.errors import DataError
+from lvlora.forecast.comparison import by_cluster, compare, difference
 from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.evaluation import (
     Protocol,
-    compare,
     score_floor,
     score_model,
     score_rival,
     task,
+    unfinished,
 )
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.pieces import Pieces
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import LastValue
 from lvlora.text.scaling import Scale
@@ -50,7 +53,7 @@ def test_a_rival_sees_the_history_and_nothing_of_the_future() -> None:
     data = waves()
     given = task(data, Protocol("all", 8, 3))
     steps = []
-    entry = score_rival(LastValue(), given, data, LEVELS, steps.append)
+    entry = score_rival(LastValue(), given, data, LEVELS, progress=steps.append)
     expected = np.stack([np.repeat(s.values[7:8], 3, axis=0) for s in data])
     np.testing.assert_allclose(entry.point, expected)
     assert entry.scores.mae == pytest.approx(np.abs(expected - given.truth).mean())
@@ -79,17 +82,103 @@ def test_a_model_has_samples_quantiles_and_a_price(tiny_base) -> None:
     assert set(facts["coverage"]) == {"0.8"}
 
 
+def test_a_model_s_pieces_are_not_done_again(tiny_base, tmp_path) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    forecaster = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    sampling = Sampling(samples=100, seed=1)  # one series at a time
+    assert [len(g) for g in unfinished(given, Pieces(), 100)] == [1, 1, 1, 1]
+    whole = score_model(forecaster, given, sampling, LEVELS)
+    file, told = tmp_path / "pieces.jsonl", []
+    pieces = Pieces(file, {"by": "me"})
+
+    def stop(n: int) -> None:
+        told.append(n)
+        if sum(told) >= 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_model(forecaster, given, sampling, LEVELS, pieces, stop)
+    before = forecaster.usage.price
+    again = Pieces(file, {"by": "me"})
+    assert again.has(["s0"])
+    assert not again.has(["s3"])
+    entry = score_model(forecaster, given, sampling, LEVELS, again)
+    np.testing.assert_array_equal(entry.samples, whole.samples)
+    # the price is that of all pieces, whoever made them
+    assert entry.price == whole.price
+    assert 0 < (forecaster.usage.price - before).executed < whole.price.executed
+    spent = forecaster.usage.price
+    assert score_model(forecaster, given, sampling, LEVELS, Pieces(file, {"by": "me"})).seconds > 0
+    assert forecaster.usage.price == spent
+
+
+class Counting(LastValue):
+    """The last value; tells which histories it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def forecast(self, time, history):
+        self.asked.append(len(history))
+        return super().forecast(time, history)
+
+
+def test_a_rival_s_series_are_not_done_again(tmp_path) -> None:
+    data = waves()
+    given = task(data, Protocol("all", 8, 3))
+    file = tmp_path / "pieces.jsonl"
+    first = Pieces(file, {})
+    whole = score_rival(Counting(), given, data, LEVELS, first)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:3]) + lines[3][:20])  # killed in the middle of a line
+    rival = Counting()
+    entry = score_rival(rival, given, data, LEVELS, Pieces(file, {}))
+    assert len(rival.asked) == 2
+    np.testing.assert_array_equal(entry.point, whole.point)
+    assert len(Pieces(file, {}).finished) == 4
+
+
 def test_the_paired_interval_holds_the_difference() -> None:
     data = waves(30)
     given = task(data, Protocol("all", 8, 3))
     floor = score_floor(given, 2, Scale((1.0, 1.0), "dataset"), LEVELS)
+    floor.kind = "model"
     last = score_rival(LastValue(), given, data, LEVELS)
-    compare([floor, last], floor)
-    assert floor.against is None
-    assert last.against is not None
-    low, high = last.against
-    assert low < last.scores.mae - floor.scores.mae < high
-    assert low > 0
-    first = last.against
-    compare([floor, last], floor)
-    assert last.against == first
+    compare([floor, last])
+    assert floor.against == {}
+    gap = last.against[floor.name]
+    assert gap.mean == pytest.approx(last.scores.mae - floor.scores.mae)
+    assert 0 < gap.low < gap.mean < gap.high
+    compare([floor, last])
+    assert last.against[floor.name] == gap
+
+
+def test_the_interval_is_the_one_that_scipy_finds() -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(1.0, 0.5, 60), rng.normal(0.8, 0.5, 60)
+    found = difference(ours, theirs)
+    expected = stats.bootstrap(
+        (ours - theirs,), np.mean, method="percentile", n_resamples=20_000, rng=1
+    ).confidence_interval
+    assert found.low == pytest.approx(expected.low, abs=0.01)
+    assert found.high == pytest.approx(expected.high, abs=0.01)
+
+
+def test_series_that_one_of_a_pair_lacks_are_left_out_of_their_difference() -> None:
+    gap = difference(np.array([1.0, np.nan, 3.0]), np.array([0.0, 1.0, 1.0]))
+    assert gap.mean == pytest.approx(1.5)
+    alone = difference(np.array([1.0, np.nan]), np.array([0.0, 1.0]))
+    assert alone.mean == 1.0
+    assert np.isnan(alone.low)
+    assert np.isnan(difference(np.array([np.nan]), np.array([1.0])).mean)
+
+
+def test_errors_by_cluster() -> None:
+    data = waves()
+    given = task(data, Protocol("all", 8, 3))
+    entry = score_rival(LastValue(), given, data, LEVELS)
+    names = by_cluster([entry], given, {"s0": "b", "s1": "a", "s2": "a", "s3": "a"})
+    assert names == ["a", "b"]
+    errors = np.abs(entry.point - given.truth)
+    assert entry.per_cluster["b"] == pytest.approx(errors[0].mean())
+    assert entry.per_cluster["a"] == pytest.approx(errors[1:].mean())

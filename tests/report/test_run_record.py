@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from lvlora.errors import DataError
-from lvlora.report.run_page import PAGE, draw_run
+from lvlora.report.page import PAGE
+from lvlora.report.run_page import draw_run
 from lvlora.report.run_record import CONFIG, DATA, METRICS, read_run
 
 STEPS = [

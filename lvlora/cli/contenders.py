@@ -1,0 +1,138 @@
+"""Which models are scored: adapters that were named, and their base models without one.
+
+Knows: the settings of baseline and evaluate. Does not know: data files, scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lvlora.cli.output import Output
+from lvlora.settings import BaselineSettings, EvaluateSettings
+
+if TYPE_CHECKING:
+    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.opening import Choice
+    from lvlora.series.dataset import Dataset
+    from lvlora.series.splits import Split
+    from lvlora.text.scaling import Scale
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model to score; nothing is loaded yet.
+
+    Attributes:
+        decimals: None for the adapter's own.
+    """
+
+    choice: Choice
+    decimals: int | None
+
+    def name(self, forecaster: Forecaster, taken: Iterable[str]) -> str:
+        """What tables call it: with the adapter's whole path where its name is another's."""
+        if self.choice.info is None or forecaster.name not in taken:
+            return forecaster.name
+        return f"{forecaster.base.name} + {self.choice.info.folder}"
+
+    def identity(self, forecaster: Forecaster, sampling: object) -> dict[str, Any]:
+        """All that decides its forecasts of given histories, as JSON."""
+        import dataclasses
+
+        from lvlora.durable import sha256_of
+
+        info, base = self.choice.info, forecaster.base
+        files = [] if info is None else sorted(info.folder.glob("adapter_*"))
+        return {
+            "base": base.sha256,
+            "adapter": {f.name: sha256_of(f) for f in files if f.is_file()},
+            "device": [base.placement.device.type, str(base.placement.dtype)],
+            "decimals": forecaster.decimals,
+            "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
+            "sampling": dataclasses.asdict(sampling),  # type: ignore[call-overload]
+        }
+
+
+def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) -> list[Contender]:
+    """The adapters in the order given, then the base model of each without one.
+
+    Raises:
+        ModelError: what was named is not there.
+    """
+    from lvlora.forecast.opening import choose
+
+    if isinstance(settings, BaselineSettings):
+        choice = choose(settings.with_adapter("none"), settings.runs, output.note)
+        return [Contender(choice, settings.decimals)]
+    named = settings.adapter or (None,)
+    said: set[str] = set()
+
+    def note(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            output.note(message)
+
+    chosen = [choose(settings.with_adapter(name), settings.runs, note) for name in named]
+    found = [Contender(choice, settings.decimals) for choice in chosen]
+    if settings.zero_shot:
+        for choice in chosen:
+            if choice.info is not None:
+                found.append(Contender(_without_adapter(choice), _decimals(settings, choice)))
+    return list(_different(found))
+
+
+def open_contender(
+    contender: Contender, settings: EvaluateSettings | BaselineSettings, scale: Scale
+) -> Forecaster:
+    """Load it; without a scale of its own it gets that of the training part."""
+    from lvlora.forecast.opening import open_forecaster
+
+    forecaster = open_forecaster(contender.choice, settings, contender.decimals)
+    if forecaster.scale is None:
+        forecaster.scale = scale
+    return forecaster
+
+
+def warn_of_seen(
+    chosen: Iterable[Contender], dataset: Dataset, split: Split, part: str, output: Output
+) -> None:
+    """Say which adapters may have been trained on what they are scored on."""
+    data = dataset.sha256()
+    for contender in chosen:
+        info = contender.choice.info
+        if info is None or info.facts.get("data_sha256") != data:
+            continue
+        if info.facts.get("split_sha256") != split.sha256:
+            output.warning(
+                f"{info.folder} was trained on another split of this data (--split-seed, "
+                "--stratify): it has seen some of the series that are scored."
+            )
+        elif part in ("train", "all"):
+            output.note(f"{info.folder} was trained on the train part of this data.")
+
+
+def _without_adapter(choice: Choice) -> Choice:
+    from lvlora.forecast.opening import Choice
+
+    return Choice(choice.source, None)
+
+
+def _decimals(settings: EvaluateSettings, choice: Choice) -> int | None:
+    """The adapter's, so that both are compared on the same text."""
+    stored = None if choice.info is None else choice.info.facts.get("decimals")
+    return stored if settings.decimals is None and isinstance(stored, int) else settings.decimals
+
+
+def _different(found: Iterable[Contender]) -> Iterable[Contender]:
+    seen = set()
+    for contender in found:
+        info, source = contender.choice.info, contender.choice.source
+        key = (
+            (source.kind, source.location, source.revision),
+            None if info is None else info.folder.resolve(),
+        )
+        if key not in seen:
+            seen.add(key)
+            yield contender

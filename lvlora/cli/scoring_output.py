@@ -1,0 +1,141 @@
+"""The result of an evaluation: as a table for people, as JSON, as CSV, as a folder with a page.
+
+Knows: how each looks. Does not know: how anything was scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlora.cli import numbers
+from lvlora.cli.context import CommandContext
+from lvlora.cli.forecast_files import table_text
+from lvlora.settings import BaselineSettings, EvaluateSettings
+
+if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
+    from lvlora.forecast.evaluation import Entry, Task
+    from lvlora.forecast.evaluation_folder import EvaluationFolder
+
+_COLUMNS = {
+    "mae": "MAE", "rmse": "RMSE", "smape": "sMAPE", "mase": "MASE",
+    "median_series_mae": "median MAE", "crps": "CRPS",
+}  # fmt: skip
+
+
+def finish(
+    entries: Sequence[Entry],
+    given: Task,
+    folder: EvaluationFolder,
+    settings: EvaluateSettings | BaselineSettings,
+    context: CommandContext,
+    *,
+    clusters: Mapping[str, str],
+    sizes: Mapping[str, int],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write what is to be written, show what is to be shown.
+
+    Args:
+        clusters: id of a series -> name of its cluster; sizes: name -> number of series here.
+        facts: see `record_of`.
+    """
+    from lvlora import durable
+    from lvlora.forecast.evaluation_folder import SERIES, TABLE
+    from lvlora.forecast.evaluation_record import record_of, series_rows, table_rows
+    from lvlora.report.evaluation_page import draw_evaluation
+
+    record = record_of(
+        entries, given, quantiles=settings.quantiles, facts=facts,
+        clusters=[{"name": name, "series": n} for name, n in sizes.items()],
+    )  # fmt: skip
+    rows = table_rows(record)
+    table = table_text(rows[0], rows[1:])
+    files: list[Path] = []
+    if folder.path is not None:
+        each = series_rows(entries, given, clusters)
+        files = folder.write(record, {TABLE: table, SERIES: table_text(each[0], each[1:])})
+        files += draw_evaluation(folder.path)
+    if settings.output is not None:
+        durable.write_text(settings.output, table)
+        files.append(settings.output)
+    payload = {
+        **{key: value for key, value in record.items() if key not in ("drawn", "schema_version")},
+        "folder": folder.path,
+        "files": files,
+    }
+    context.output.report(payload, lambda: _show(entries, record, context))
+    for path in files:
+        if path.name == "report.html":
+            context.output.note(f"Report: {path}")
+    if settings.output is not None:
+        context.output.note(f"Written: {settings.output}")
+    if facts["command"] == "baseline":
+        context.output.hint("Next: lvlora train DATA, then lvlora evaluate DATA")
+    elif folder.path is not None:
+        context.output.hint(f"Next: lvlora report {folder.path} --open shows it in the browser")
+
+
+def show_price(prices: Mapping[str, Price], n_series: int, context: CommandContext) -> None:
+    """What the models would cost at most; without one, nothing."""
+    output = context.output
+    if not prices:
+        output.report({"flops_at_most": None}, lambda: output.line("No model: no FLOPs."))
+        return
+    total = {
+        "executed": sum(p.executed for p in prices.values()),
+        "coursework": sum(p.coursework for p in prices.values()),
+    }
+
+    def human() -> None:
+        for name, price in prices.items():
+            output.line(
+                f"{name}, {n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+                f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
+            )
+        output.line("Nothing was spent.")
+
+    each = {
+        name: {"executed": p.executed, "coursework": p.coursework} for name, p in prices.items()
+    }
+    output.report({"flops_at_most": total, "forecasters": each}, human)
+
+
+def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandContext) -> None:
+    output = context.output
+    forecasters = {f["name"]: f for f in record["forecasters"]}
+    levels = sorted({level for f in forecasters.values() for level in f["coverage"]}, key=float)
+    models = [e.name for e in entries if e.kind == "model"]
+    head = ["forecaster", *_COLUMNS.values(), *(f"in {float(x):.0%}" for x in levels), "seconds"]
+    if models and len(entries) > 1:
+        head.append("MAE - first model's, 95 %" if len(models) > 1 else "MAE - model's, 95 %")
+    ordered = sorted(entries, key=lambda e: e.scores.mae)
+    rows = []
+    for entry in ordered:
+        facts = forecasters[entry.name]
+        row = [entry.name, *(numbers.plain(facts[c], 3) for c in _COLUMNS)]
+        covered = [facts["coverage"].get(level) for level in levels]
+        row += ["–" if c is None else numbers.share(c) for c in covered]
+        row.append(numbers.plain(entry.seconds, 2) if entry.kind != "floor" else "–")
+        if models and len(entries) > 1:
+            gap = entry.against.get(models[0])
+            row.append("" if gap is None else f"{gap.low:+.3f} … {gap.high:+.3f}")
+        rows.append(row)
+    protocol = record["protocol"]
+    name = "" if protocol["name"] == "own" else f"protocol {protocol['name']}, "
+    output.table(
+        head, rows, bold=[i for i, e in enumerate(ordered) if e.kind == "model"],
+        title=f"{name}{protocol['split']} part, {protocol['series']} series: "
+        f"{protocol['horizon']} steps from {protocol['context']}, original units",
+    )  # fmt: skip
+    if len(record["clusters"]) > 1:
+        names = [c["name"] for c in record["clusters"]]
+        output.table(
+            ["MAE by cluster", *(f"{c['name']} ({c['series']})" for c in record["clusters"])],
+            [[e.name, *(numbers.plain(e.per_cluster[n], 3) for n in names)] for e in ordered],
+        )
+    for entry in entries:
+        if entry.price is not None:
+            output.line(f"{entry.name}: {numbers.flops(entry.price.executed)} FLOPs executed")

@@ -1,0 +1,379 @@
+"""The page of an evaluation, made from nothing but its record, evaluation.json.
+
+Knows: how forecasters side by side are told. Does not know: how they were scored, HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvlora.durable import write_bytes
+from lvlora.errors import DataError
+from lvlora.report.cost_figure import cost_figure
+from lvlora.report.forecast_figure import ForecastPicture, forecast_figure
+from lvlora.report.page import (
+    PAGE,
+    Block,
+    Cell,
+    Facts,
+    PageContent,
+    Picture,
+    Points,
+    Section,
+    Table,
+    write_page,
+)
+from lvlora.report.table_figures import (
+    error_by_step_figure,
+    errors_figure,
+    is_model,
+    metric_name,
+)
+
+RECORD = "evaluation.json"
+FIGURES = Path("figures")
+_RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
+_LARGEST = 2**28  # bytes of a record
+
+_HEADS = {
+    "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "smape": "sMAPE, %", "mase": "MASE",
+    "median_series_mae": "median series", "crps": "CRPS",
+}  # fmt: skip
+
+
+def draw_evaluation(folder: Path) -> list[Path]:
+    """Write an evaluation's figures and its page, report.html, from its record.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        DataError: the folder holds no evaluation, or a damaged one.
+        LvloraError: a file cannot be written.
+    """
+    record = read_evaluation(folder)
+    try:
+        pictures = _pictures(record)
+        content = evaluation_page(record, pictures)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{folder / RECORD}: lacks what a page needs ({error})", _AGAIN) from error
+    written = []
+    for name, picture in pictures.items():
+        written.append(folder / FIGURES / f"{name}.svg")
+        write_bytes(written[-1], picture.content)
+    write_page(folder / PAGE, content)
+    return [folder / PAGE, *written]
+
+
+_AGAIN = "lvlora evaluate with the same settings writes it again."
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """An evaluation's record.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    file = folder / RECORD
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise DataError(f"{file}: is larger than a record can be", _AGAIN)
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error})", _AGAIN) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: cannot be read as JSON ({error})", _AGAIN) from None
+    if not isinstance(record, dict) or not record.get("forecasters"):
+        raise DataError(f"{file}: is no record of an evaluation", _AGAIN)
+    return record
+
+
+def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) -> PageContent:
+    """The content of the page."""
+    protocol, data = record["protocol"], record["data"]
+    rows = sorted(record["forecasters"], key=lambda f: _order(f["mae"]))
+    marked = [i for i, f in enumerate(rows) if is_model(f)]
+    of = {name: (picture,) for name, picture in pictures.items()}
+    source: list[tuple[str, Cell]] = [
+        ("data", data["source"]),
+        ("part", protocol["split"]),
+        ("series scored", protocol["series"]),
+        ("series too short for the protocol", protocol["left_out"]),
+        ("split", f"seed {data['split_seed']}" + (", stratified" if data["stratified"] else "")),
+        ("hash of the split", data["split_sha256"][:16]),
+        ("hash of the data", data["sha256"][:16]),
+    ]
+    sections = (
+        Section("Outcome", _outcome(record)),
+        Section("Forecasters", (_metrics_table(rows, marked), *of.get("errors", ()))),
+        Section("Differences", _differences(rows)),
+        Section("Forecasts", of.get("forecasts", ())),
+        Section(
+            "Where the errors are",
+            (*of.get("error-by-step", ()), _variables_table(rows, record["variables"], marked),
+             *_clusters_table(rows, record["clusters"], marked)),
+        ),
+        Section("Cost", (_cost_table(rows, protocol["series"], marked),
+                         *of.get("cost-flops", ()), *of.get("cost-seconds", ()))),
+        Section("Data", (Facts(source),)),
+        Section("Settings", (Facts(record["settings"]),)),
+        Section("Limits", (Points(_limits(record)),)),
+    )  # fmt: skip
+    name = "" if protocol["name"] == "own" else f" (protocol {protocol['name']})"
+    return PageContent(
+        title=f"{protocol['horizon']} steps from {protocol['context']}{name}",
+        lead=_lead(record),
+        sections=sections,
+        footer=f"lvlora {record['lvlora_version']}, lvlora {record['command']}, "
+        f"{record['created']}",
+    )
+
+
+def _order(error: float | None) -> float:
+    return math.inf if error is None else error
+
+
+def _models(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [f for f in record["forecasters"] if is_model(f)]
+
+
+def _lead(record: Mapping[str, Any]) -> str:
+    models, protocol = _models(record), record["protocol"]
+    rivals = [f for f in record["forecasters"] if f["kind"] == "rival" and f["mae"] is not None]
+    best = min(rivals, key=lambda f: f["mae"], default=None)
+    parts = []
+    if models and models[0]["mae"] is not None:
+        parts.append(f"{models[0]['name']}: MAE {models[0]['mae']:.4g}")
+    if best is not None:
+        parts.append(f"the best rival, {best['name']}: {best['mae']:.4g}")
+    which = f"{protocol['series']} series of the {protocol['split']} part"
+    return f"{'; '.join(parts)} (original units, {which})." if parts else which
+
+
+def _outcome(record: Mapping[str, Any]) -> list[Block]:
+    models = _models(record)
+    pairs: list[tuple[str, Cell]] = []
+    for model in models:
+        better = [f for f in record["forecasters"] if f["kind"] == "rival"]
+        known = [f for f in better if f["mae"] is not None and model["mae"] is not None]
+        beaten = sum(f["mae"] > model["mae"] for f in known)
+        pairs.append((f"MAE of {model['name']}", model["mae"]))
+        if known:
+            pairs.append((f"rivals that {model['name']} beats", f"{beaten} of {len(known)}"))
+        if model["crps"] is not None and model["coverage"]:
+            pairs.append((f"CRPS of {model['name']}", model["crps"]))
+        for level, share in model["coverage"].items():
+            pairs.append((f"truths inside its {float(level):.0%} interval", _percent(share)))
+    return [Facts(pairs)] if pairs else ["No language model was scored: rivals alone."]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _metrics_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> Table:
+    levels = sorted({level for f in rows for level in f["coverage"]}, key=float)
+    head = ["forecaster", "kind", *_HEADS.values(), *(f"inside {float(x):.0%}" for x in levels)]
+    cells: list[list[Cell]] = [
+        [
+            f["name"], _kind(f), *(f[m] for m in _HEADS),
+            *(_percent(f["coverage"][x]) if x in f["coverage"] else None for x in levels),
+        ]
+        for f in rows
+    ]  # fmt: skip
+    return Table("Errors in original units, the best first; models are marked", head, cells, marked)
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return "language model" if is_model(row) else str(row["kind"])
+
+
+def _differences(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
+    models = [f["name"] for f in rows if is_model(f)]
+    cells: list[list[Cell]] = [
+        [f["name"], *(_interval(f["mae_minus"].get(m)) for m in models)] for f in rows
+    ]
+    if not models or len(rows) < 2:
+        return []
+    return [
+        Table(
+            "MAE minus each model's, with the 95 % interval of a paired bootstrap over series",
+            ["forecaster", *(f"minus {m}" for m in models)],
+            cells,
+        ),
+        "Positive: worse than the model. An interval that holds 0 leaves it open which is better.",
+    ]
+
+
+def _interval(gap: Mapping[str, float | None] | None) -> str | None:
+    if gap is None or gap["mean"] is None:
+        return None
+    if gap["low"] is None:
+        return f"{gap['mean']:+.4f}"
+    return f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+
+
+def _variables_table(
+    rows: Sequence[Mapping[str, Any]], variables: Sequence[str], marked: Sequence[int]
+) -> Table:
+    chosen = [m for m in ("mae", "mase", "crps") if len(variables) <= 4 or m == "mae"]
+    head = ["forecaster", *(f"{_HEADS[m]}, {v}" for m in chosen for v in variables)]
+    cells: list[list[Cell]] = [
+        [f["name"], *(x for m in chosen for x in f["per_variable"][m])] for f in rows
+    ]
+    return Table("Error by variable", head, cells, marked)
+
+
+def _clusters_table(
+    rows: Sequence[Mapping[str, Any]], clusters: Sequence[Mapping[str, Any]], marked: Sequence[int]
+) -> list[Block]:
+    if len(clusters) < 2:
+        return []
+    head = ["forecaster", *(f"{c['name']}, {c['series']} series" for c in clusters)]
+    cells: list[list[Cell]] = [
+        [f["name"], *(f["per_cluster"].get(c["name"]) for c in clusters)] for f in rows
+    ]
+    return [
+        Table("MAE by cluster of similar dynamics", head, cells, marked),
+        "The clusters are those of lvlora analyze: KMeans on period, size, correlation and lag of "
+        "whole series.",
+    ]
+
+
+def _cost_table(rows: Sequence[Mapping[str, Any]], n_series: int, marked: Sequence[int]) -> Table:
+    cells: list[list[Cell]] = []
+    for f in rows:
+        flops = f["flops"] or {}
+        seconds = f["seconds"] if f["kind"] != "floor" else None
+        cells.append(
+            [f["name"], seconds, None if seconds is None else seconds / n_series,
+             flops.get("executed"), flops.get("coursework")]
+        )  # fmt: skip
+    head = ["forecaster", "seconds", "seconds a series", "FLOPs executed", "FLOPs coursework"]
+    return Table("What the forecasts cost", head, cells, marked)
+
+
+def _limits(record: Mapping[str, Any]) -> list[str]:
+    protocol = record["protocol"]
+    models = _models(record)
+    limits = []
+    if protocol["series"] < 100:
+        limits.append(
+            f"Only {protocol['series']} series were scored: differences between forecasters may "
+            "be chance."
+        )
+    if protocol["split"] == "validation":
+        limits.append(
+            "Training chose its best step, and a sweep its best settings, on the validation part: "
+            "the error of a tuned model is a little too good here. lvlora evaluate --split test is "
+            "for the final table."
+        )
+    if protocol["split"] in ("train", "all"):
+        limits.append("Series that a model was trained on may be among those that are scored.")
+    if any(f["kind"] == "floor" for f in record["forecasters"]):
+        limits.append(
+            "The rounding floor is what writing numbers with so few decimals costs a forecaster "
+            "that writes and knows the future; who does not write may be better."
+        )
+    if any("fit" in f["name"] for f in record["forecasters"] if f["kind"] == "rival"):
+        limits.append(
+            "The fitted equations know the family of systems that such data come from; on data of "
+            "another origin they lose that advantage. Every rival's forecast is kept within the "
+            "range of its history, widened by its width on both sides."
+        )
+    if models:
+        limits.append(
+            "Intervals tell how much the choice of series matters. What another training seed "
+            "would do is not in them."
+        )
+    limits.append(
+        "CRPS of a forecaster without samples is its absolute error: it claims to be certain."
+    )
+    limits.append(
+        "FLOPs are exact counts of the language models' matrix products in two conventions; they "
+        "measure neither energy nor time. Seconds depend on the machine and on what else it did."
+    )
+    return limits
+
+
+def _pictures(record: Mapping[str, Any]) -> dict[str, Picture]:
+    """Every figure of the page, by the name of its file."""
+    rows = record["forecasters"]
+    pictures = {
+        "errors": Picture.of(
+            errors_figure(rows), "Mean absolute error of each forecaster",
+            narrow=errors_figure(rows, narrow=True),
+        ),
+    }  # fmt: skip
+    drawn = [_forecast(s, record) for s in record["drawn"]["series"]]
+    if drawn:
+        about = record["drawn"]["forecaster"]
+        pictures["forecasts"] = Picture.of(
+            forecast_figure(drawn),
+            f"Forecasts of {about} against the truth",
+            f"The best, middle and worst series of {about}: line, history; dashes, median; band, "
+            "interval; circles, truth.",
+            narrow=forecast_figure(
+                [replace(p, title=p.title.partition(":")[0]) for p in drawn], narrow=True
+            ),
+        )
+    steps, models = _by_step(rows)
+    variables = record["variables"]
+    pictures["error-by-step"] = Picture.of(
+        error_by_step_figure(steps, variables, models),
+        f"{metric_name('mae').capitalize()} by steps ahead, for each variable",
+        "Models and the best rivals.",
+        narrow=error_by_step_figure(steps, variables, models, narrow=True),
+    )
+    if any(f["flops"] for f in rows):
+        pictures["cost-flops"] = Picture.of(
+            cost_figure([{**f, "flops": (f["flops"] or {}).get("executed")} for f in rows]),
+            "Error against FLOPs",
+            "Only the language models' FLOPs are counted.",
+        )
+    if any(f["seconds"] > 0 for f in rows):
+        pictures["cost-seconds"] = Picture.of(
+            cost_figure([{**f, "seconds": f["seconds"] or None} for f in rows], "seconds"),
+            "Error against seconds",
+            "The line joins those that no other beats in both.",
+        )
+    return pictures
+
+
+def _forecast(series: Mapping[str, Any], record: Mapping[str, Any]) -> ForecastPicture:
+    def array(name: str) -> Any:
+        return np.array(series[name], dtype=np.float64)  # None becomes NaN
+
+    why = f": {series['why']}, " if series["why"] else ": "
+    return ForecastPicture(
+        variables=tuple(record["variables"]),
+        time_name=record["data"]["time"],
+        history_time=array("history_time"),
+        history=array("history"),
+        future_time=array("time"),
+        median=array("median"),
+        bands={
+            (low, high): (np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64))
+            for low, high, lower, upper in series["bands"]
+        },
+        truth=array("truth"),
+        title=f"{series['id']}{why}MAE {series['mae']:.3g}",
+    )
+
+
+def _by_step(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """Errors (H, V) of the models and of the best others; names of the models."""
+    models = [f for f in rows if is_model(f)]
+    others = sorted((f for f in rows if not is_model(f)), key=lambda f: _order(f["mae"]))
+    shown = [*models, *others[:_RIVALS_BY_STEP]]
+    return (
+        {f["name"]: np.array(f["mae_by_step"], dtype=np.float64) for f in shown},
+        [f["name"] for f in models],
+    )

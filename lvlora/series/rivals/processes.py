@@ -1,0 +1,107 @@
+"""A slow rival's series shared among processes.
+
+Knows: rivals, processes. Does not know: scores, files.
+
+Only where it helps: a rival forecasts its first series here, and the others too if they would take
+no longer than starting processes does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from types import TracebackType
+from typing import Self
+
+from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.contract import Rival
+
+WORTH_SECONDS = 4.0
+"""Expected work from which processes are started; each takes one to two seconds to begin."""
+
+Work = tuple[FloatArray, FloatArray]
+"""Times of history and horizon (T + H,), and the history (T, V): see `Rival.forecast`."""
+
+
+class RivalProcesses:
+    """Up to so many processes, started when first needed, ended with the block."""
+
+    def __init__(self, n_processes: int, *, worth_seconds: float = WORTH_SECONDS) -> None:
+        self._n = n_processes
+        self._worth = worth_seconds
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def forecasts(
+        self, rival: Rival, work: Sequence[Work]
+    ) -> Iterator[tuple[int, FloatArray, float]]:
+        """Forecast all of it with a fitted rival.
+
+        Yields:
+            position in ``work``, forecast (H, V), and the seconds it took, as they are finished.
+        """
+        begin = time.perf_counter()
+        for at, (moments, history) in enumerate(work):
+            spent = time.perf_counter() - begin
+            if self._n > 1 and at and spent / at * (len(work) - at) > self._worth:
+                yield from self._shared(rival, work, at)
+                return
+            yield (at, *_timed(rival, moments, history))
+
+    def _shared(
+        self, rival: Rival, work: Sequence[Work], first: int
+    ) -> Iterator[tuple[int, FloatArray, float]]:
+        if self._pool is None:
+            # a fork would copy the threads' locks of numerical libraries, held or not
+            self._pool = ProcessPoolExecutor(
+                self._n, multiprocessing.get_context("spawn"), initializer=_start
+            )
+        futures: dict[Future[tuple[FloatArray, float]], int] = {
+            self._pool.submit(_timed, rival, *work[at]): at for at in range(first, len(work))
+        }
+        try:
+            while futures:
+                for done in wait(futures, return_when=FIRST_COMPLETED).done:
+                    yield (futures.pop(done), *done.result())
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _timed(rival: Rival, moments: FloatArray, history: FloatArray) -> tuple[FloatArray, float]:
+    begin = time.perf_counter()
+    forecast = rival.forecast(moments, history)
+    return forecast, time.perf_counter() - begin
+
+
+def _start() -> None:
+    """In each process: one thread, Ctrl-C is the parent's business, no life after the parent."""
+    # comes with scikit-learn, without types
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
