@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from lvlora.forecast.evaluation import Entry, Task
     from lvlora.forecast.evaluation_folder import EvaluationFolder
 
+_SKETCHED = 4  # variables
 _COLUMNS = {
     "mae": "MAE", "rmse": "RMSE", "smape": "sMAPE", "mase": "MASE",
-    "median_series_mae": "median MAE", "crps": "CRPS",
+    "median_series_mae": "median MAE", "crps": "CRPS", "nll": "NLL/D",
 }  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     forecasters = {f["name"]: f for f in record["forecasters"]}
     levels = sorted({level for f in forecasters.values() for level in f["coverage"]}, key=float)
     models = [e.name for e in entries if e.kind == "model"]
-    head = ["forecaster", *_COLUMNS.values(), *(f"in {float(x):.0%}" for x in levels), "seconds"]
+    head = ["forecaster", *_COLUMNS.values(), *(f"in {100 * float(x):g} %" for x in levels), "seconds"]
     if models and len(entries) > 1:
         head.append("MAE - first model's, 95 %" if len(models) > 1 else "MAE - model's, 95 %")
     ordered = sorted(entries, key=lambda e: e.scores.mae)
@@ -136,6 +137,43 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
             ["MAE by cluster", *(f"{c['name']} ({c['series']})" for c in record["clusters"])],
             [[e.name, *(numbers.plain(e.per_cluster[n], 3) for n in names)] for e in ordered],
         )
+    if context.verbosity > 0:
+        _sketch(record, context)
     for entry in entries:
+        for level, share in entry.calibrated_coverage.items():
+            output.line(
+                f"{entry.name}: calibrated {100 * level:g} % intervals cover {numbers.share(share)}"
+            )
+        if entry.nll is not None and entry.nll.n_impossible:
+            output.line(
+                f"{entry.name}: {entry.nll.n_impossible} of {entry.nll.n_values} true values are "
+                "beyond its grammar, so NLL/D is infinite; without them it is "
+                f"{numbers.plain(entry.nll.possible, 3)}"
+            )
         if entry.price is not None:
             output.line(f"{entry.name}: {numbers.flops(entry.price.executed)} FLOPs executed")
+
+
+def _sketch(record: Mapping[str, Any], context: CommandContext) -> None:
+    """The reference's best and worst series, for those who asked (-v)."""
+    from lvlora.report.terminal import terminal_plot
+
+    output, drawn = context.output, record["drawn"]
+    shown = [s for s in drawn["series"] if s["why"] in ("best", "worst")]
+    for series in shown[:: max(1, len(shown) - 1)]:
+        for v, variable in enumerate(record["variables"][:_SKETCHED]):
+            band = series["bands"][0] if series["bands"] else None
+            output.line(
+                terminal_plot(
+                    [row[v] for row in series["history"]],
+                    [row[v] for row in series["median"]],
+                    None if band is None else [row[v] for row in band[2]],
+                    None if band is None else [row[v] for row in band[3]],
+                    height=8,
+                    ascii_only=output.ascii_only,
+                    time=[*series["history_time"], *series["time"]],
+                    title=f"{series['why']}, {series['id']}: {variable} by {drawn['forecaster']}, "
+                    f"MAE {numbers.plain(series['mae'], 3)}",
+                )
+            )
+            output.line()

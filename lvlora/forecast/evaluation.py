@@ -17,6 +17,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast import likelihood
 from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.pieces import Piece, Pieces
@@ -83,6 +84,8 @@ class Entry:
         point: (n, H, V); samples: (n, S, H, V) or None.
         seconds: all of its work, fitting included, added up over processes.
         price: FLOPs where they are defined.
+        nll: of the truth, for a model.
+        calibrated_coverage: as ``scores.coverage``, of the calibrated intervals.
         per_cluster: name of a cluster of similar dynamics -> MAE of its series.
         against: name of a model -> this forecaster's MAE minus that model's, with its interval.
     """
@@ -94,6 +97,8 @@ class Entry:
     samples: FloatArray | None = None
     seconds: float = 0.0
     price: Price | None = None
+    nll: likelihood.Score | None = None
+    calibrated_coverage: dict[float, float] = field(default_factory=dict)
     per_cluster: dict[str, float] = field(default_factory=dict)
     against: dict[str, Difference] = field(default_factory=dict)
 
@@ -106,6 +111,10 @@ class Entry:
             "name": self.name,
             "kind": self.kind,
             **self.scores.to_dict(),
+            "nll": None if self.nll is None else finite(self.nll.per_dimension),
+            "nll_possible": None if self.nll is None else finite(self.nll.possible),
+            "nll_impossible": None if self.nll is None else self.nll.n_impossible,
+            "calibrated_coverage": {f"{q:g}": c for q, c in self.calibrated_coverage.items()},
             "per_cluster": self.per_cluster,
             "seconds": self.seconds,
             "flops": flops,
@@ -128,6 +137,11 @@ class Difference:
     def to_dict(self) -> dict[str, float]:
         """For JSON."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinities."""
+    return float(value) if np.isfinite(value) else None
 
 
 def task(part: Dataset, protocol: Protocol) -> Task:
@@ -186,6 +200,9 @@ def score_model(
         forecasts = forecaster.predict(
             [given.histories[i] for i in group], given.protocol.horizon, sampling, progress=progress
         )
+        nll = likelihood.negative_log_likelihood(
+            forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
+        )
         pieces.add(
             Piece(
                 series=tuple(given.ids[i] for i in group),
@@ -193,9 +210,22 @@ def score_model(
                 samples=None if sampling.greedy else np.stack([f.samples for f in forecasts]),
                 seconds=time.perf_counter() - begin,
                 price=forecaster.usage.price - before,
+                nll=np.stack(nll),
             )
         )
     return _entry(name or forecaster.name, "model", given, pieces, levels)
+
+
+def most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
+    """The most that `score_model` can cost."""
+    groups = unfinished(given, pieces, sampling.n_futures)
+    histories = [given.histories[i] for group in groups for i in group]
+    price = forecaster.most(histories, given.protocol.horizon, sampling)
+    for group in groups:
+        price += likelihood.price(
+            forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
+        )
+    return price
 
 
 def score_rival(
@@ -215,7 +245,7 @@ def score_rival(
     if left:
         begin = time.perf_counter()
         rival.fit(train, given.protocol.context, given.protocol.horizon)
-        pieces.fitting_seconds = time.perf_counter() - begin
+        pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
         moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
         work = [(t, given.histories[i].values) for t, i in zip(moments, left, strict=True)]
         for at, point, seconds in (processes or RivalProcesses(1)).forecasts(rival, work):
@@ -234,9 +264,11 @@ def score_floor(given: Task, decimals: int, scale: Scale, levels: Sequence[float
 def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
     point, samples = pieces.in_order(given.ids)
     prices = [p.price for p in pieces.finished if p.price is not None]
+    nll = pieces.nll(given.ids)
     return Entry(
         name, kind, _score(given, point, samples, levels), point, samples, pieces.seconds,
         sum(prices, NOTHING) if prices else None,
+        None if nll is None else likelihood.Score.of(nll),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from lvlora import __version__
 from lvlora.forecast.evaluation import Entry, Task
 from lvlora.series.metrics import central_levels
 
-METRICS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps")
+METRICS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps", "nll")
 _DRAWN_OF_EACH = 2
 
 
@@ -106,6 +106,8 @@ def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
     levels = sorted({level for f in forecasters for level in f["coverage"]})
     models = [f["name"] for f in forecasters if f["kind"] == "model"]
     head = ["name", "kind", *METRICS, *(f"coverage_{level}" for level in levels)]
+    calibrated = sorted({level for f in forecasters for level in f["calibrated_coverage"]})
+    head += [f"calibrated_coverage_{level}" for level in calibrated]
     head += [f"mae_{v}" for v in variables]
     head += [f"mae_in_{c['name']}" for c in record["clusters"]]
     head += ["seconds", "flops_executed", "flops_coursework"]
@@ -115,6 +117,7 @@ def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
     for f in forecasters:
         row = [f["name"], f["kind"], *(f[m] for m in METRICS)]
         row += [f["coverage"].get(level) for level in levels]
+        row += [f["calibrated_coverage"].get(level) for level in calibrated]
         row += f["per_variable"]["mae"]
         row += [f["per_cluster"].get(c["name"]) for c in record["clusters"]]
         flops = f["flops"] or {}

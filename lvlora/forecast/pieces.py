@@ -29,8 +29,9 @@ class Piece:
     """Forecasts of some series that were finished together.
 
     Attributes:
-        series: n ids.
+        series: n ids; none for work that was for all series, such as learning from others.
         point: (n, H, V); samples: (n, S, H, V), None where none are drawn.
+        nll: (n, H, V) negative log-likelihood of the truth, None where it is not defined.
         seconds: that it took; price: FLOPs where they are defined.
     """
 
@@ -39,6 +40,7 @@ class Piece:
     samples: FloatArray | None = None
     seconds: float = 0.0
     price: Price | None = None
+    nll: FloatArray | None = None
 
     def to_line(self) -> str:
         """As JSON without a newline; every number comes back exactly."""
@@ -49,6 +51,7 @@ class Piece:
                 "point": self.point.tolist(),
                 "samples": None if self.samples is None else self.samples.tolist(),
                 "seconds": self.seconds,
+                "nll": None if self.nll is None else self.nll.tolist(),
                 "flops": None if price is None else [price.executed, price.coursework],
             }
         )
@@ -61,22 +64,19 @@ class Piece:
             ValueError, KeyError, TypeError: it is no such line.
         """
         found = json.loads(line)
-        samples, flops = found["samples"], found["flops"]
+        samples, flops, nll = found["samples"], found["flops"], found["nll"]
         return cls(
             tuple(found["series"]),
             np.array(found["point"], dtype=np.float64),
             None if samples is None else np.array(samples, dtype=np.float64),
             float(found["seconds"]),
             None if flops is None else Price(*flops),
+            None if nll is None else np.array(nll, dtype=np.float64),
         )
 
 
 class Pieces:
-    """The pieces of one forecaster, in memory and, with a path, in a file.
-
-    Attributes:
-        fitting_seconds: what learning from the training part took, added to `seconds`.
-    """
+    """The pieces of one forecaster, in memory and, with a path, in a file."""
 
     def __init__(self, path: Path | None = None, identity: Mapping[str, Any] | None = None) -> None:
         """Args:
@@ -86,7 +86,6 @@ class Pieces:
         Raises:
             LvloraError: the file cannot be read or written.
         """
-        self.fitting_seconds = 0.0
         self._path = path
         self._by_id: dict[str, tuple[Piece, int]] = {}
         self._finished: list[Piece] = []
@@ -107,8 +106,8 @@ class Pieces:
 
     @property
     def seconds(self) -> float:
-        """Of all pieces, and of fitting."""
-        return self.fitting_seconds + sum(p.seconds for p in self._finished)
+        """Of all pieces."""
+        return sum(p.seconds for p in self._finished)
 
     def has(self, series: Iterable[str]) -> bool:
         """Whether all of these series are finished."""
@@ -140,6 +139,12 @@ class Pieces:
         point = np.stack([piece.point[i] for piece, i in found])
         samples = [piece.samples[i] for piece, i in found if piece.samples is not None]
         return point, np.stack(samples) if len(samples) == len(found) else None
+
+    def nll(self, series: Sequence[str]) -> list[FloatArray] | None:
+        """(H, V) of each of these series, where all have it."""
+        found = [self._by_id[name] for name in series]
+        values = [piece.nll[i] for piece, i in found if piece.nll is not None]
+        return values if len(values) == len(found) else None
 
     def _take(self, piece: Piece) -> None:
         self._finished.append(piece)

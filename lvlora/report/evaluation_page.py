@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +169,22 @@ def _outcome(record: Mapping[str, Any]) -> list[Block]:
         if model["crps"] is not None and model["coverage"]:
             pairs.append((f"CRPS of {model['name']}", model["crps"]))
         for level, share in model["coverage"].items():
-            pairs.append((f"truths inside its {float(level):.0%} interval", _percent(share)))
+            pairs.append((f"truths inside its {_percent(float(level))} interval", _percent(share)))
     return [Facts(pairs)] if pairs else ["No language model was scored: rivals alone."]
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "–" if share is None else f"{100 * share:.3g} %"
 
 
 def _metrics_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> Table:
     levels = sorted({level for f in rows for level in f["coverage"]}, key=float)
-    head = ["forecaster", "kind", *_HEADS.values(), *(f"inside {float(x):.0%}" for x in levels)]
+    head = [
+        "forecaster",
+        "kind",
+        *_HEADS.values(),
+        *(f"inside {_percent(float(x))}" for x in levels),
+    ]
     cells: list[list[Cell]] = [
         [
             f["name"], _kind(f), *(f[m] for m in _HEADS),
@@ -320,9 +324,7 @@ def _pictures(record: Mapping[str, Any]) -> dict[str, Picture]:
             f"Forecasts of {about} against the truth",
             f"The best, middle and worst series of {about}: line, history; dashes, median; band, "
             "interval; circles, truth.",
-            narrow=forecast_figure(
-                [replace(p, title=p.title.partition(":")[0]) for p in drawn], narrow=True
-            ),
+            narrow=forecast_figure(drawn, narrow=True),
         )
     steps, models = _by_step(rows)
     variables = record["variables"]
@@ -332,7 +334,7 @@ def _pictures(record: Mapping[str, Any]) -> dict[str, Picture]:
         "Models and the best rivals.",
         narrow=error_by_step_figure(steps, variables, models, narrow=True),
     )
-    if any(f["flops"] for f in rows):
+    if sum(bool(f["flops"]) for f in rows) > 1:  # one point alone compares nothing
         pictures["cost-flops"] = Picture.of(
             cost_figure([{**f, "flops": (f["flops"] or {}).get("executed")} for f in rows]),
             "Error against FLOPs",

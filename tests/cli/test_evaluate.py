@@ -131,3 +131,220 @@ def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
     # two histories of 15 steps and two futures of 5, at least ten symbols a step
     assert greedy.tokens_useful >= 2 * 20 * 10
     assert sampled.tokens_useful > greedy.tokens_useful
+
+
+@pytest.fixture
+def runs(run_lvlora, data, tiny_folder) -> list[str]:
+    """Two trained runs."""
+    names = []
+    for rank in ("1", "2"):
+        ran = run_lvlora(
+            ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "1", "--seq-len", "64",
+             "--no-validation", "--threads", "1", "--rank", rank, "--out", f"runs/rank-{rank}"]
+        )  # fmt: skip
+        assert ran.exit_code == 0, ran.stderr
+        names.append(f"rank-{rank}")
+    return names
+
+
+SHORT = ["--context", "15", "--horizon", "5", "--samples", "3", "--workers", "1"]
+
+
+def ledger_rows() -> int:
+    from lvlora.flops.ledger import Ledger
+
+    with Ledger.for_runs(Path("runs")) as ledger:
+        return len(ledger.rows())
+
+
+def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> None:
+    args = ["evaluate", data, *SHORT, "--adapter", runs[0], "--json"]
+    one = run_lvlora(args)
+    assert one.exit_code == 0, one.stderr
+    spent = ledger_rows()
+    both = run_lvlora([*args, "--adapter", "runs/rank-2"])
+    assert both.exit_code == 0, both.stderr
+    found = {f["name"]: f for f in both.json["forecasters"]}
+    models = [name for name, f in found.items() if f["kind"] == "model"]
+    assert [m.rpartition(" ")[2] for m in models] == ["rank-1", "rank-2", "zero-shot"]
+    for name, facts in found.items():
+        assert set(facts["mae_minus"]) == set(models) - {name}
+        for other, gap in facts["mae_minus"].items():
+            assert gap["mean"] == pytest.approx(facts["mae"] - found[other]["mae"])
+        assert set(facts["per_cluster"]) == {c["name"] for c in both.json["clusters"]}
+        assert len(facts["mae_by_step"]) == 5
+    assert set(found[models[0]]["coverage"]) == {"0.8"}
+    # the second evaluation found the first one's adapter, base and rivals done
+    assert ledger_rows() == spent + 1
+    assert one.json["folder"] == both.json["folder"]
+    before = {f["name"]: f for f in one.json["forecasters"]}
+    for name, facts in before.items():
+        assert found[name]["mae"] == facts["mae"], name
+        assert found[name]["flops"] == facts["flops"], name
+
+
+def test_the_folder_of_an_evaluation(run_lvlora, data, runs) -> None:
+    import json
+
+    args = ["evaluate", data, *SHORT, "--adapter", runs[0], "--out", "here", "--json"]
+    ran = run_lvlora(args)
+    assert ran.exit_code == 0, ran.stderr
+    assert set(ran.json["files"]) >= {
+        "here/evaluation.json", "here/table.csv", "here/series.csv", "here/report.html",
+        "here/figures/forecasts.svg",
+    }  # fmt: skip
+    with Path("here/table.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    facts = {f["name"]: f for f in ran.json["forecasters"]}
+    for row in rows:
+        assert float(row["mae"]) == pytest.approx(facts[row["name"]]["mae"], rel=1e-9)
+        prey = facts[row["name"]]["per_variable"]["mae"][0]
+        assert float(row["mae_prey"]) == pytest.approx(prey, rel=1e-9)
+    with Path("here/series.csv").open() as stream:
+        series = list(csv.DictReader(stream))
+    assert len(series) == 2
+    mean = sum(float(s["last value"]) for s in series) / 2
+    assert mean == pytest.approx(facts["last value"]["mae"], rel=1e-9)
+    record = json.loads(Path("here/evaluation.json").read_text())
+    assert {s["id"] for s in record["drawn"]["series"]} == {s["id"] for s in series}
+    page = Path("here/report.html").read_bytes()
+    # the same command again has nothing to do, and says the same
+    spent = ledger_rows()
+    again = run_lvlora(args)
+    assert again.exit_code == 0, again.stderr
+    assert "finished before" in again.stderr
+    assert ledger_rows() == spent
+    assert again.json["forecasters"] == ran.json["forecasters"]
+    assert Path("here/report.html").read_bytes()[:500] == page[:500]
+    # another evaluation is not written over it, unless that is asked for
+    other = [*args[:2], "--context", "10", *args[4:]]
+    refused = run_lvlora(other)
+    assert refused.exit_code == 2
+    assert "holds the evaluation of something else" in refused.stderr
+    assert run_lvlora([*other, "--fresh"]).json["protocol"]["context"] == 10
+    Path("full").mkdir()
+    Path("full/precious.txt").write_text("not an evaluation")
+    refused = run_lvlora([*args, "--out", "full"])
+    assert refused.exit_code == 2
+    assert "holds no evaluation" in refused.stderr
+
+
+def test_its_report_can_be_made_again(run_lvlora, data, runs) -> None:
+    ran = run_lvlora(["evaluate", data, *SHORT, "--adapter", runs[0], "--json"])
+    page = Path(ran.json["folder"]) / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    told = run_lvlora(["report", "--json"])  # it is newer than the runs
+    assert told.exit_code == 0, told.stderr
+    assert told.json["evaluation"] == page.parent.name
+    assert page.read_bytes() == before
+    shown = run_lvlora(["report", page.parent])
+    assert "report.html" in shown.stdout
+    (page.parent / "evaluation.json").write_text('{"forecasters": [{"name": "x"}]}')
+    damaged = run_lvlora(["report", page.parent])
+    assert damaged.exit_code == 4
+    assert "lacks what a page needs" in damaged.stderr
+
+
+def test_a_limit_is_that_of_all_models_together(run_lvlora, data, runs) -> None:
+    args = ["evaluate", data, *SHORT, "--adapter", runs[0], "--no-rivals", "--json"]
+    price = run_lvlora([*args, "--dry-run"]).json
+    first = next(iter(price["forecasters"].values()))["executed"]
+    assert first < price["flops_at_most"]["executed"]
+    ran = run_lvlora([*args, "--max-flops", str(first)])
+    assert ran.exit_code == 3
+    # what was bought is kept
+    again = run_lvlora([*args, "--max-flops", str(first)])
+    assert again.exit_code == 0, again.stderr
+
+
+def test_a_model_that_saw_what_is_scored_is_told_of(run_lvlora, data, runs) -> None:
+    args = ["evaluate", data, *SHORT, "--greedy", "--no-rivals", "--no-zero-shot", "--adapter",
+            runs[0]]  # fmt: skip
+    assert "has seen some of the series" in run_lvlora([*args, "--split-seed", "1"]).stderr
+    assert "trained on the train part" in run_lvlora([*args, "--split", "all"]).stderr
+    assert "trained on" not in run_lvlora(args).stderr
+
+
+def test_the_test_part_is_for_evaluate_alone(run_lvlora, data) -> None:
+    refused = run_lvlora(["baseline", data, "--split", "test"])
+    assert refused.exit_code == 2
+    ran = run_lvlora(
+        ["evaluate", data, *SHORT, "--no-model", "--split", "test", "--json", "--out", "final"]
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert "choose nothing" in ran.stderr
+    assert ran.json["protocol"]["split"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], ("A", 50, 50)),
+        (["--protocol", "B"], ("B", 80, 20)),
+        (["--context", "80", "--horizon", "20"], ("B", 80, 20)),
+        (["--protocol", "B", "--horizon", "5"], ("own", 80, 5)),
+    ],
+)
+def test_protocols(run_lvlora, tmp_path, args, expected) -> None:
+    made = run_lvlora(["simulate", tmp_path / "long.h5", "-n", "8"])
+    assert made.exit_code == 0, made.stderr
+    ran = run_lvlora(
+        ["baseline", tmp_path / "long.h5", "--no-model", "--limit", "1", "--json", *args]
+    )
+    assert ran.exit_code == 0, ran.stderr
+    protocol = ran.json["protocol"]
+    assert (protocol["name"], protocol["context"], protocol["horizon"]) == expected
+
+
+def test_two_adapters_of_the_same_name_are_told_apart(run_lvlora, data, runs, tmp_path) -> None:
+    import shutil
+
+    shutil.copytree("runs/rank-1/adapter", tmp_path / "a" / "best")
+    shutil.copytree("runs/rank-2/adapter", tmp_path / "b" / "best")
+    ran = run_lvlora(
+        ["evaluate", data, *SHORT, "--greedy", "--no-rivals", "--no-zero-shot", "--json",
+         "--adapter", "a/best", "--adapter", "b/best", "--adapter", "a/best"]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    names = [f["name"].rpartition(" ")[2] for f in ran.json["forecasters"]]
+    assert names == ["best", "b/best"]
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path) -> None:
+    """SIGKILL among the series of a slow rival; what is finished is not done again."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    args = ["evaluate", "data.h5", "--no-model", "--split", "all", "--context", "20", "--horizon",
+            "5", "--workers", "1", "--json", "--out"]  # fmt: skip
+    whole = run_lvlora([*args, "whole"])
+    assert whole.exit_code == 0, whole.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lvlora", *args, "killed"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    pattern = "killed/forecasts/lotka-volterra-fit-*.jsonl"
+    for _ in range(600):
+        file = next(tmp_path.glob(pattern), None)
+        if file is not None and len(file.read_text().splitlines()) > 3:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "evaluation.json").exists()
+    assert file is not None
+    kept = file.read_text().splitlines()
+    kept = kept if file.read_text().endswith("\n") else kept[:-1]
+    assert 3 < len(kept)
+    ran = run_lvlora([*args, "killed"])
+    assert ran.exit_code == 0, ran.stderr
+    assert file.read_text().splitlines()[: len(kept)] == kept
+    for mine, theirs in zip(ran.json["forecasters"], whole.json["forecasters"], strict=True):
+        for fact in ("name", "mae", "crps", "per_cluster", "mae_by_step"):
+            assert mine[fact] == theirs[fact], (mine["name"], fact)

@@ -130,12 +130,13 @@ def test_a_rival_s_series_are_not_done_again(tmp_path) -> None:
     first = Pieces(file, {})
     whole = score_rival(Counting(), given, data, LEVELS, first)
     lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(lines[:3]) + lines[3][:20])  # killed in the middle of a line
+    # after head, fitting and two series; killed in the middle of a line
+    file.write_text("".join(lines[:4]) + lines[4][:20])
     rival = Counting()
     entry = score_rival(rival, given, data, LEVELS, Pieces(file, {}))
     assert len(rival.asked) == 2
     np.testing.assert_array_equal(entry.point, whole.point)
-    assert len(Pieces(file, {}).finished) == 4
+    assert sum(len(p.series) for p in Pieces(file, {}).finished) == 4
 
 
 def test_the_paired_interval_holds_the_difference() -> None:

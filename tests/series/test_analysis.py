@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.integrate import odeint
 
 from lvlora.series.analysis import analyze, measure
 from lvlora.series.dataset import Dataset, Series
@@ -178,3 +179,30 @@ def test_gaps_hardly_move_the_period():
     gappy = measure(simulate(SimulateSettings(n_series=20, gaps=0.1)))
     ratio = gappy.periods[:, 0] / clean.periods[:, 0]
     assert np.nanmedian(ratio) == pytest.approx(1, abs=0.02)
+
+
+def test_a_period_is_not_told_in_samples_nor_a_lag_as_a_fraction():
+    """Small cycles of Lotka-Volterra: period 2 pi / sqrt(alpha gamma), lag a quarter of it.
+
+    (Lotka 1925; the linear system around the fixed point.) The coursework's report told periods
+    in samples, and lags as fractions of a period, as if both were times.
+    """
+    alpha, gamma, interval = 0.2, 0.1, 2.5
+    period = 2 * np.pi / np.sqrt(alpha * gamma)
+    time = np.arange(160) * interval
+    series = []
+    for i, size in enumerate((0.02, 0.03, 0.04)):
+        path = odeint(
+            lambda s, _t: [s[0] * (alpha - 0.1 * s[1]), s[1] * (0.05 * s[0] - gamma)],
+            [gamma / 0.05 * (1 + size), alpha / 0.1],
+            time,
+            rtol=1e-9,
+        )
+        series.append(Series(str(i), time, path))
+    found = plain(Dataset(tuple(series), ("prey", "predator")))
+    for name in ("prey", "predator"):
+        assert found["periods"][name]["mean_time"] == pytest.approx(period, rel=0.01)
+        assert found["periods"][name]["mean_samples"] == pytest.approx(period / interval, rel=0.01)
+    assert found["phase_lag"]["of"] == ["predator", "prey"]
+    assert found["phase_lag"]["mean_time"] == pytest.approx(period / 4, rel=0.03)
+    assert found["phase_lag"]["fraction_of_period"] == pytest.approx(0.25, rel=0.03)

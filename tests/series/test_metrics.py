@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -182,3 +183,30 @@ def test_scores_are_plain_json_and_zero_for_the_truth(truth):
     plain = json.loads(json.dumps(scores.to_dict(), allow_nan=False))
     assert plain["mae"] in (0, None)
     assert len(plain["per_step"]["rmse"]) == 3
+
+
+def test_crps_is_that_of_scoringrules():
+    """Both estimators, on an independent library, where it is installed."""
+    rules = pytest.importorskip("scoringrules")
+    truth, samples = RNG.random((3, 5, 2)), RNG.random((3, 9, 5, 2))
+    last = np.moveaxis(samples, 1, -1)
+    for fair, estimator in ((True, "fair"), (False, "nrg")):
+        expected = rules.crps_ensemble(truth, last, estimator=estimator)
+        assert crps_from_samples(truth, samples, fair=fair) == pytest.approx(expected)
+
+
+def test_mase_and_smape_agree_with_sums_written_out():
+    """Against plain loops over series, steps and variables."""
+    scores = score(TRUTH, POINT, history=HISTORY)
+    scaled, symmetric = [], []
+    for i in range(4):
+        for v in range(2):
+            past = HISTORY[i][:, v].tolist()
+            naive = sum(abs(b - a) for a, b in itertools.pairwise(past)) / (len(past) - 1)
+            for h in range(6):
+                y, f = float(TRUTH[i, h, v]), float(POINT[i, h, v])
+                scaled.append(abs(y - f) / naive)
+                symmetric.append(200 * abs(y - f) / (abs(y) + abs(f)))
+    assert scores.mase == pytest.approx(sum(scaled) / len(scaled))
+    assert scores.smape == pytest.approx(sum(symmetric) / len(symmetric))
+    assert scores.mae_by_step == pytest.approx(np.abs(TRUTH - POINT).mean(axis=0))

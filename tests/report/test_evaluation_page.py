@@ -1,0 +1,189 @@
+"""The page of an evaluation: all that its record holds, on any screen, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chromium
+import numpy as np
+import pytest
+
+from lvlora.errors import DataError
+from lvlora.flops.budget import Price
+from lvlora.forecast.comparison import by_cluster, compare
+from lvlora.forecast.evaluation import Entry, Protocol, score_floor, score_rival, task
+from lvlora.forecast.evaluation_folder import EvaluationFolder
+from lvlora.forecast.evaluation_record import record_of
+from lvlora.report.evaluation_page import draw_evaluation
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.metrics import score
+from lvlora.series.rivals import ContextMean, LastValue
+from lvlora.text.scaling import Scale
+
+LEVELS = (0.1, 0.5, 0.9)
+EVIL = "<script>document.title = 'broken'</script>"
+
+
+def made(
+    n: int = 9, horizon: int = 10, variables: tuple[str, ...] = ("prey", EVIL), gap: bool = False
+) -> dict[str, Any]:
+    """A record of two models, two rivals and the floor on waves."""
+    rng = np.random.default_rng(0)
+    time = np.arange(40.0 + horizon)
+    phases = np.arange(len(variables)) * 0.7
+    series = []
+    for i in range(n):
+        values = 3 + 2 * np.sin(time[:, None] / (2 + 0.3 * i) + phases)
+        if gap:
+            values[-1, 0] = np.nan
+        series.append(Series(f"s{i}", time, values))
+    data = Dataset(tuple(series), variables, "waves.csv")
+    given = task(data, Protocol("validation", 40, horizon))
+    entries = []
+    for k, name in enumerate(("base + tuned", "base zero-shot")):
+        noise = rng.normal(0, 0.1 + 0.2 * k, (n, 7, horizon, len(variables)))
+        samples = np.nan_to_num(given.truth)[:, None] + noise
+        point = np.median(samples, axis=1)
+        scores = score(
+            given.truth, point, history=[h.values for h in given.histories], samples=samples,
+            quantiles=LEVELS,
+        )  # fmt: skip
+        price = Price(10**12 * (k + 1), 2 * 10**12)
+        entries.append(Entry(name, "model", scores, point, samples, 3.0 + k, price))
+    for rival in (LastValue(), ContextMean()):
+        entries.append(score_rival(rival, given, data, LEVELS))
+    floor = score_floor(given, 2, Scale((1.0,) * len(variables), "dataset"), LEVELS)
+    entries.append(floor)
+    compare(entries)
+    clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}
+    names = by_cluster(entries, given, clusters)
+    return record_of(
+        entries, given, quantiles=LEVELS,
+        clusters=[{"name": c, "series": list(clusters.values()).count(c)} for c in names],
+        facts={
+            "command": "evaluate", "created": "2026-01-02T03:04:05+00:00",
+            "protocol": {"name": "own", "split": "validation", "context": 40, "horizon": horizon,
+                         "series": n, "left_out": 1},
+            "data": {"source": "waves.csv", "time": "time", "sha256": "ab" * 32, "split_seed": 0,
+                     "stratified": True, "split_sha256": "cd" * 32},
+            "settings": {"samples": 7, "quantiles": [0.1, 0.5, 0.9]},
+        },
+    )  # fmt: skip
+
+
+def written(folder: Path, record: dict[str, Any]) -> Path:
+    EvaluationFolder(folder, "key").write(record, {})
+    assert draw_evaluation(folder)[0] == folder / "report.html"
+    return folder / "report.html"
+
+
+def words(page: Path) -> str:
+    text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page.read_text(), flags=re.DOTALL)
+    return " ".join(text.split())
+
+
+def test_it_tells_what_was_found(tmp_path: Path) -> None:
+    record = made()
+    text = words(written(tmp_path / "e", record))
+    for forecaster in record["forecasters"]:
+        assert forecaster["name"] in text
+    for word in (
+        "10 steps from 40", "waves.csv", "Differences", "fast, damped oscillation, 3 series",
+        "inside 80 %", "FLOPs executed", "Only 9 series were scored", "2026-01-02", "stratified",
+        "MAE, prey", "rounding floor is what", "What another training seed would do",
+    ):  # fmt: skip
+        assert word in text, word
+    figures = {p.name for p in (tmp_path / "e" / "figures").iterdir()}
+    assert figures == {
+        "errors.svg", "forecasts.svg", "error-by-step.svg", "cost-flops.svg", "cost-seconds.svg",
+    }  # fmt: skip
+
+
+def test_the_same_record_gives_the_same_page(tmp_path: Path) -> None:
+    record = made()
+    first, second = (written(tmp_path / name, record).read_bytes() for name in "ab")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"n": 1, "horizon": 1, "variables": ("x",)},
+        {"n": 3, "variables": ("a", "b", "c", "d", "e", "f")},
+        {"n": 8, "gap": True},
+    ],
+)
+def test_any_evaluation_has_a_page(tmp_path: Path, record: dict[str, Any]) -> None:
+    found = made(**record)
+    json.dumps(found, allow_nan=False)
+    assert "nan" not in words(written(tmp_path / "e", found)).lower().split()
+
+
+def test_drawn_are_the_best_middle_and_worst(tmp_path: Path) -> None:
+    record = made()
+    tuned = record["drawn"]
+    assert tuned["forecaster"] == "base + tuned"
+    assert [s["why"] for s in tuned["series"]] == ["best"] * 2 + ["middle"] * 2 + ["worst"] * 2
+    errors = [s["mae"] for s in tuned["series"]]
+    assert errors == sorted(errors)
+    low, high, lower, upper = tuned["series"][0]["bands"][0]
+    assert (low, high) == pytest.approx((0.1, 0.9))
+    assert np.all(np.array(lower) <= np.array(upper))
+
+
+def test_what_is_no_record_is_said(tmp_path: Path) -> None:
+    for content in ("{", "[]", "{}", '{"forecasters": [{"name": 1}]}'):
+        (tmp_path / "evaluation.json").write_text(content)
+        with pytest.raises(DataError, match=r"evaluation\.json"):
+            draw_evaluation(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        draw_evaluation(tmp_path / "nowhere")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("evaluation") / "e", made())
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[chromium.Browser]:
+    if chromium.missing():
+        pytest.skip(chromium.missing())
+    with chromium.browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_shows_it(window: chromium.Browser, page: Path, width: int, dark: bool) -> None:
+    window.show(page, width=width, dark=dark)
+    assert window.complaints() == []
+    assert window.run("return document.documentElement.scrollWidth") <= width
+    assert window.run("return document.title") == "10 steps from 40"
+    pictures = window.run(
+        "return Array.from(document.images, i => [i.complete && i.naturalWidth > 0, i.width, "
+        "i.height, i.alt.length])"
+    )
+    assert len(pictures) == 5
+    assert all(shown and w > 250 and h > 150 and alt for shown, w, h, alt in pictures)
+    # a variable's name is text, in the tables as in the figures
+    assert EVIL in window.run("return document.body.textContent")
+    assert window.run("return document.scripts.length") == 0
+
+
+def test_it_is_reached_by_keyboard_and_printed(window: chromium.Browser, page: Path) -> None:
+    window.show(page, width=360)
+    boxes = window.run("return document.querySelectorAll('.scroll').length")
+    links = window.run("return document.querySelectorAll('nav a').length")
+    reached = []
+    for _ in range(1 + links + boxes):
+        window.press_tab()
+        reached.append(window.run("return document.activeElement.className"))
+    assert reached == ["skip", *[""] * links, *["scroll"] * boxes]
+    pdf = base64.b64decode(window.devtools("Page.printToPDF")["data"])
+    assert 1 <= pdf.count(b"/Type /Page\n") <= 9
