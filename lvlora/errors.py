@@ -56,3 +56,9 @@ class RunStopped(LvloraError):
 
 class NumericalError(LvloraError):
     """A loss or gradient is not finite; no step was made with it."""
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what a library said, short and printable."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return "".join(c if c.isprintable() else "?" for c in first)

@@ -221,7 +221,7 @@ def _load_toml(config: str, where: str) -> dict[str, Any]:
         raise SettingsError(
             f"--config: {where} is not UTF-8 text.", "A configuration file is TOML."
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(
             f"--config: {where} is not valid TOML: {error}.",
             'Text stands in quotes, lists in brackets: model = "bundled", quantiles = [0.1, 0.9].',

@@ -70,7 +70,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(f"--space {path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise SettingsError(f"--space {path}: is not UTF-8 text", _HINT) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"--space {path}: is not valid TOML: {error}", _HINT) from None
 
 

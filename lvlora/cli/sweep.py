@@ -287,7 +287,7 @@ def _show_status(settings: SweepSettings, context: CommandContext) -> None:
             f"--status: there is no study {settings.study} in {settings.runs}",
             "--study names another, --runs another folder; --storage if it is kept elsewhere.",
         )
-    with sweep_storage.storage_errors(settings):
+    with sweep_storage.storage_errors(settings), sweep_storage.damage(settings):
         stored = sweep_storage.settings_in(study, settings)
         facts = sweep_storage.facts_in(study)
         board = Board(study, sweep_storage.plan_in(study), facts["sampler"], stored.seed)

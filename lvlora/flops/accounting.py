@@ -26,6 +26,11 @@ STORED = (
 )  # fmt: skip
 """Columns of an entry as they are stored; counts of FLOPs are text."""
 
+_NOT_TEXT: dict[str, type | tuple[type, ...]] = {
+    "id": int, "seconds": (int, float), "tokens_useful": int, "tokens_padded": int,
+    "unit_executed": (str, type(None)), "unit_coursework": (str, type(None)),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Row:
@@ -60,21 +65,22 @@ class Row:
 
     @classmethod
     def from_columns(cls, columns: tuple[Any, ...]) -> Row:
-        """A row from the ledger's columns; ValueError if a count is not a whole number."""
+        """A row from the ledger's columns; ValueError if one is not what was written.
+
+        The tables are strict, but a damaged file is not bound by that.
+        """
         values = dict(zip(STORED, columns, strict=True))
+        for name, value in values.items():
+            if not isinstance(value, _NOT_TEXT.get(name, str)):
+                raise ValueError(f"entry {values['id']}: {name} is {value!r}")
         counts = {name: values.pop(name) for name in STORED if name.endswith(("executed", "work"))}
         units = counts["unit_executed"], counts["unit_coursework"]
-        try:
-            return cls(
-                reserved=Price(
-                    int(counts["reserved_executed"]), int(counts["reserved_coursework"])
-                ),
-                spent=Price(int(counts["executed"]), int(counts["coursework"])),
-                unit=None if None in units else Price(int(units[0]), int(units[1])),
-                **values,
-            )
-        except TypeError:
-            raise ValueError(f"entry {values['id']} is incomplete") from None
+        return cls(
+            reserved=Price(int(counts["reserved_executed"]), int(counts["reserved_coursework"])),
+            spent=Price(int(counts["executed"]), int(counts["coursework"])),
+            unit=None if None in units else Price(int(units[0]), int(units[1])),
+            **values,
+        )
 
     @property
     def charged(self) -> Price:

@@ -295,7 +295,10 @@ class Ledger(LedgerFile):
         """Recorded peaks in FLOP/s by (device, dtype)."""
         with self.errors():
             found = self.connection().execute("SELECT device, dtype, flops_per_second FROM peak")
-            return {(device, dtype): peak for device, dtype, peak in found}
+            peaks = {(device, dtype): peak for device, dtype, peak in found}
+            if not all(isinstance(peak, float) and peak > 0 for peak in peaks.values()):
+                raise ValueError(f"peaks of {list(peaks.values())}")
+            return peaks
 
     def rows(self) -> list[Row]:
         """Every entry, oldest first."""
@@ -438,7 +441,12 @@ def _read_rows(
 
 def _read_budget(db: sqlite3.Connection) -> Budget | None:
     found = db.execute("SELECT flops, convention FROM budget").fetchone()
-    return None if found is None else Budget(int(found[0]), found[1])
+    if found is None:
+        return None
+    flops, convention = found
+    if not isinstance(flops, str) or convention not in CONVENTIONS:
+        raise ValueError(f"a budget of {flops!r} FLOPs ({convention!r})")
+    return Budget(int(flops), convention)
 
 
 def _write_budget(db: sqlite3.Connection, flops: int, convention: str) -> None:

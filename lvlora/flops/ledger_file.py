@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lvlora.errors import DataError, LvloraError
+from lvlora.errors import DataError, LvloraError, reason
 from lvlora.flops import holder, migrations
 
 _BUSY_SECONDS = 60.0
@@ -66,7 +66,7 @@ class LedgerFile:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        if migrations.is_foreign(db):
+        if migrations.is_foreign(db) or migrations.applied(db) < 0:
             raise DataError(f"{self.path}: a database, but not lvlora's ledger")
         if migrations.applied(db) > len(migrations.MIGRATIONS):
             raise DataError(
@@ -115,16 +115,16 @@ class LedgerFile:
                 ) from None
             if _is(error, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                 raise LvloraError(
-                    f"{self.path}: the ledger cannot be written: {error}",
+                    f"{self.path}: the ledger cannot be written: {reason(error)}",
                     "Make room on the disk; nothing was recorded, and what was stays as it is.",
                 ) from None
             raise DataError(
-                f"{self.path}: the ledger cannot be used: {error}",
+                f"{self.path}: the ledger cannot be used: {reason(error)}",
                 "Check the folder's permissions and free space; --runs names another folder.",
             ) from None
         except (sqlite3.DatabaseError, ValueError) as error:
             raise DataError(
-                f"{self.path}: not a ledger, or damaged: {error}",
+                f"{self.path}: not a ledger, or damaged: {reason(error)}",
                 "Move the file away to start a new ledger; what it counted is then not counted.",
             ) from None
         except OSError as error:

@@ -131,7 +131,7 @@ def _settings(file: Path) -> dict[str, Any]:
 
     try:
         given = tomllib.loads(_text(file))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: is not valid TOML: {error}", _DAMAGED) from None
     try:
         return TrainSettings(**given).model_dump(mode="json")

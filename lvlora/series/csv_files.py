@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from lvlora.errors import DataError
+from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset
 from lvlora.series.limits import (
     MAX_LINE_BYTES,
@@ -160,7 +160,7 @@ def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, lis
             return
         except csv.Error as error:
             raise DataError(
-                f"{where}, row {reader.line_num}: {error}",  # type: ignore[attr-defined]
+                f"{where}, row {reader.line_num}: {reason(error)}",  # type: ignore[attr-defined]
                 "Check the quotes of this row.",
             ) from None
         if cells and (len(cells) > 1 or cells[0].strip()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from typing import Any
 
 from lvlora.errors import DataError
@@ -17,6 +18,7 @@ LAYOUT_HINT = (
     "lvlora reads /trajectories (series, time, variables) and /time (time,); "
     "convert other layouts, or give a CSV."
 )
+_HEAP_MAGIC = b"GCOL"
 _MAX_DEFLATE_RATIO = 1_100  # deflate cannot shrink by more than 1,032
 
 
@@ -72,6 +74,38 @@ def check_storage(
             f"{at} declares {declared:,} bytes, but stores {stored:,}",
             "The file is incomplete; write or download it again.",
         )
+
+
+def check_heaps(file: Any, where: str) -> None:
+    """Refuse a damaged store of strings of variable length, in which HDF5 would search for ever.
+
+    The library walks over the objects of a global heap by their sizes and, as of 1.14, does not
+    see that a free object of size 0 leads nowhere. Layout: HDF5 File Format Specification, III.E.
+    """
+    with open(file.filename, "rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as raw:
+        n_size = file.id.get_create_plist().get_sizes()[1]
+        at = raw.find(_HEAP_MAGIC)
+        while at >= 0:
+            _check_heap(raw, at, n_size, where)
+            at = raw.find(_HEAP_MAGIC, at + 1)
+
+
+def _check_heap(raw: mmap, at: int, n_size: int, where: str) -> None:
+    def number(place: int) -> int:
+        return int.from_bytes(raw[place : place + n_size], "little")
+
+    header = 8 + n_size  # of the heap as of each of its objects
+    end = min(at + number(at + 8), len(raw))
+    place = at + header
+    while end - place >= header:
+        index, size = int.from_bytes(raw[place : place + 2], "little"), number(place + 8)
+        # a free object's size includes its header
+        taken = size if index == 0 else header + (size + 7) // 8 * 8
+        if taken == 0 or place + taken > end:
+            raise DataError(
+                f"{where}: its strings are damaged", "Write or download the file again."
+            )
+        place += taken
 
 
 def contents(file: Any) -> str:

@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lvlora.errors import DataError
+from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.hdf5_checks import (
     LAYOUT_HINT,
+    check_heaps,
     check_storage,
     contents,
     is_there,
@@ -33,7 +34,6 @@ from lvlora.series.tables import (
     check_magnitude,
     check_name,
     find_column,
-    reason,
 )
 from lvlora.settings import InputSettings
 
@@ -129,6 +129,8 @@ def _variables(file: Any, data: Any, file_bytes: int, where: str) -> list[str]:
                 f"{where}: the attribute variables does not name {n_variables} variables",
                 "Give one name for each.",
             )
+        if attribute.dtype.kind == "O":
+            check_heaps(file, where)
         names = [
             check_name(name, "the name of a variable", where)
             for name in _strings(holder.attrs["variables"])
@@ -156,6 +158,8 @@ def _ids(file: Any, chosen: str | None, n_series: int, file_bytes: int, where: s
         raise DataError(
             f"{where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series", LAYOUT_HINT
         )
+    if data.dtype.kind == "O":
+        check_heaps(file, where)
     # many entries may share one stored string, so a small file could become a large list
     block = max(1, _BLOCK_BYTES // max(file_bytes, 1))
     ids: list[str] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import DataError, SettingsError, reason
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.limits import MAX_MAGNITUDE, MAX_VALUES
 from lvlora.series.tables import (
@@ -21,7 +21,6 @@ from lvlora.series.tables import (
     assign_roles,
     check_magnitude,
     check_name,
-    reason,
     table_header,
 )
 from lvlora.settings import InputSettings

@@ -70,12 +70,6 @@ class Rows:
     numbers: NDArray[np.int64]
 
 
-def reason(error: BaseException) -> str:
-    """The first line of what a library said, short and printable."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return "".join(c if c.isprintable() else "?" for c in first)
-
-
 def check_name(name: str, what: str, where: str) -> str:
     """The name, if it is short, printable and not empty.
 

@@ -16,6 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Panel = Literal["Data", "Model", "LoRA", "Training", "Forecast", "Simulation", "Budget", "Output"]
 
+_MOST_DIGITS = 60
+
 
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused.
@@ -77,9 +79,14 @@ def _whole_number(value: object) -> object:
             number = Decimal(str(value).replace("_", ""))
         except InvalidOperation:
             raise ValueError(f"{value!r} is not a number") from None
-        if not number.is_finite() or number != number.to_integral_value():
+        # an exponent such as 1e999999999 would be expanded digit by digit
+        if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
+            raise ValueError(f"{value!r} is not a possible count")
+        if number != number.to_integral_value():
             raise ValueError(f"{value!r} is not a whole number")
         return int(number)
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        raise ValueError(f"a number of more than {_MOST_DIGITS} digits is not a possible count")
     return value
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings import SweepSettings
+from lvlora.train.sweep_attempts import attempt_of
 from lvlora.train.sweep_plan import Allotment, Plan, Stage
 
 if TYPE_CHECKING:
@@ -61,12 +62,17 @@ def find(settings: SweepSettings) -> Study | None:
     folder = folder_of(settings)
     if settings.storage is None and not (folder / JOURNAL).is_file():
         return None
-    with storage_errors(settings):
+    with storage_errors(settings), damage(settings):
         storage = _open(settings, folder)
         try:
-            return optuna.load_study(study_name=settings.study, storage=storage)
+            study = optuna.load_study(study_name=settings.study, storage=storage)
         except KeyError:
             return None
+        if "lvlora" in study.user_attrs:  # all that is read later can be read
+            plan_in(study), settings_in(study, settings), limit_in(study)
+            for trial in study.get_trials(deepcopy=False):
+                attempt_of(trial, study.user_attrs.get(f"lost:{trial.number}"))
+        return study
 
 
 def make(
@@ -166,6 +172,22 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
+def damage(settings: SweepSettings) -> Iterator[None]:
+    """What Optuna and we stumble over in a study that was not written by us, as a sentence."""
+    try:
+        yield
+    except (
+        KeyError, TypeError, AttributeError, IndexError, AssertionError, OverflowError,
+        RecursionError, ValueError,
+    ) as error:  # fmt: skip
+        raise DataError(
+            f"study {settings.study}: its {JOURNAL if settings.storage is None else 'storage'} is "
+            f"damaged ({type(error).__name__}: {reason(error)})",
+            "Is it lvlora's? Move it away, or choose another --study.",
+        ) from None
+
+
+@contextlib.contextmanager
 def storage_errors(settings: SweepSettings) -> Iterator[None]:
     """What Optuna and SQLAlchemy say of a storage, as a sentence without its password."""
     import optuna
@@ -174,8 +196,6 @@ def storage_errors(settings: SweepSettings) -> Iterator[None]:
     place = "the journal" if settings.storage is None else f"--storage {_shown(settings.storage)}"
     try:
         yield
-    except (LvloraError, KeyError):
-        raise
     except ImportError as error:
         raise SettingsError(
             f"{place}: its driver is not installed ({error})",

@@ -1,0 +1,156 @@
+"""Where hostile files are read: a forked child with little memory and little time.
+
+Knows: processes, limits, how a child died. Does not know: formats.
+
+The parent imports what is needed and forks; so a case costs milliseconds, and whatever the file
+does to the process (a fault in a C library, a loop, a huge allocation) is seen from outside.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from lvlora.errors import LvloraError
+
+SECONDS = 5
+"""CPU time that reading one file may take."""
+WALL_SECONDS = 60
+"""For what waits without computing; generous, because the machine may be busy."""
+EXTRA_MEMORY = 2**30
+"""Bytes of address space that reading a file may take beyond what the program has already."""
+
+_BROKE = 3
+_SIGNALS = {signal.SIGPROF: "over 5 s of computing", signal.SIGALRM: "over 60 s of waiting"}
+
+
+@dataclass
+class Findings:
+    """What became of the files.
+
+    Attributes:
+        refused: they ended in an `LvloraError`.
+        read: they were read.
+        broken: (number of the case, what happened) of all others.
+        cpu_seconds: of all children together.
+        peak_bytes: the largest resident size of a child.
+    """
+
+    refused: int = 0
+    read: int = 0
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+
+    @property
+    def cases(self) -> int:
+        """Files in all."""
+        return self.refused + self.read + len(self.broken)
+
+
+def judge(cases: Iterable[int], read: Callable[[int], object]) -> Findings:
+    """Read every case in a child; after one that broke it, go on in a new child.
+
+    Args:
+        cases: their numbers; all in one child as long as it lives.
+        read: given a number, reads that case; in the child.
+    """
+    found = Findings()
+    left = list(cases)
+    while left:
+        left = _one_child(left, read, found)
+    return found
+
+
+def _one_child(cases: list[int], read: Callable[[int], object], found: Findings) -> list[int]:
+    """Fill ``found``; returns the cases after the one that broke the child."""
+    shared = mmap.mmap(-1, 24)  # cases begun, refused, read
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if child == 0:
+            _serve(cases, read, shared, said.fileno())
+        _, status, usage = os.wait4(child, 0)
+        said.seek(0)
+        words = said.read().decode(errors="replace")
+    begun, refused, done = struct.unpack("3q", shared[:24])
+    found.refused += refused
+    found.read += done
+    found.cpu_seconds += usage.ru_utime + usage.ru_stime
+    found.peak_bytes = max(found.peak_bytes, usage.ru_maxrss * 1024)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+        return []
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        why = _SIGNALS.get(signal.Signals(number), f"killed by {signal.Signals(number).name}")
+        words = f"{why}\n{words}"
+    found.broken.append((cases[begun - 1], words))
+    return cases[begun:]
+
+
+def _serve(cases: list[int], read: Callable[[int], object], shared: mmap.mmap, said: int) -> None:
+    """The child: never returns."""
+    code = 1
+    try:
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        sys.stdout = sys.stderr = open(said, "w", buffering=1, closefd=False)
+        warnings.simplefilter("error", RuntimeWarning)
+        limit = _address_space() + EXTRA_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        code = _read_all(cases, read, shared)
+    except BaseException:
+        traceback.print_exc()
+        code = _BROKE
+    finally:
+        os._exit(code)
+
+
+def _read_all(cases: list[int], read: Callable[[int], object], shared: mmap.mmap) -> int:
+    refused = done = 0
+    for begun, case in enumerate(cases, 1):
+        shared[:24] = struct.pack("3q", begun, refused, done)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(WALL_SECONDS)
+        try:
+            read(case)
+        except LvloraError as error:
+            lines = f"{error.message}\n{error.hint}".splitlines()
+            if not all(line.isprintable() for line in lines):
+                print(f"a message with control characters: {error.message!r}")
+                return _BROKE
+            refused += 1
+        else:
+            done += 1
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.alarm(0)
+        if _says_traceback():
+            return _BROKE
+    shared[:24] = struct.pack("3q", len(cases), refused, done)
+    return 0
+
+
+def _says_traceback() -> bool:
+    """Whether something was printed past the exceptions (``Exception ignored in …``)."""
+    with open(f"/proc/self/fd/{sys.stderr.fileno()}", "rb") as stream:
+        said = stream.read()
+    if b"Traceback" in said or b"Exception ignored" in said:
+        return True
+    if said:
+        os.ftruncate(sys.stderr.fileno(), 0)
+        os.lseek(sys.stderr.fileno(), 0, os.SEEK_SET)
+    return False
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as stream:
+        return int(stream.read().split()[0]) * resource.getpagesize()

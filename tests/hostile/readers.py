@@ -1,0 +1,289 @@
+"""Every reader that meets files of strangers, as a function of one file's bytes.
+
+Knows: which file is replaced, what is read, and what stands beside it. Does not know: limits,
+mutations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvlora.errors import LvloraError
+
+CORPUS = Path(__file__).parent / "corpus"
+
+Read = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader.
+
+    Attributes:
+        name: also of its folder of seeds.
+        prepare: given a folder to work in, where the bytes go and what reads them.
+        words: what a mutation may write into its files.
+    """
+
+    name: str
+    prepare: Callable[[Path], tuple[Path, Read]]
+    words: tuple[bytes, ...] = ()
+
+    def seeds(self) -> list[bytes]:
+        """The well-formed files that mutations begin from."""
+        files = sorted((CORPUS / self.name).iterdir())
+        assert files, f"no seeds for {self.name}"
+        return [file.read_bytes() for file in files]
+
+    def reading(self, folder: Path) -> Callable[[bytes], object]:
+        """What reads some bytes as such a file; in a child, after `prepare` in its parent."""
+        target, read = self.prepare(folder)
+
+        def run(content: bytes) -> object:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            return read()
+
+        return run
+
+
+def _data(suffix: str) -> Callable[[Path], tuple[Path, Read]]:
+    def prepare(folder: Path) -> tuple[Path, Read]:
+        import h5py  # noqa: F401
+        import pyarrow.parquet  # noqa: F401
+
+        from lvlora.series.readers import read_dataset
+        from lvlora.settings import InputSettings
+
+        target = folder / f"f{suffix}"
+        settings = InputSettings()
+
+        def read() -> object:
+            dataset = read_dataset(target, settings)
+            assert len(dataset) >= 1
+            for series in dataset:
+                assert len(series.time) == len(series.values) >= 2
+                assert abs(series.time).max() <= 1e100
+                assert not (abs(series.values) > 1e100).any()
+            return dataset
+
+        return target, read
+
+    return prepare
+
+
+def _tiny_base() -> object:
+    """A model of a few thousand numbers, loaded from the corpus."""
+    import torch
+
+    from lvlora.model.catalogue import ModelSource
+    from lvlora.model.devices import Placement
+    from lvlora.model.loading import load
+
+    source = ModelSource("gguf", "tiny", str(CORPUS / "gguf" / "tiny.gguf"))
+    return load(source, Placement(torch.device("cpu"), torch.float32, "for tests"))
+
+
+def _adapter(file: str) -> Callable[[Path], tuple[Path, Read]]:
+    def prepare(folder: Path) -> tuple[Path, Read]:
+        from lvlora.model import adapter_files
+
+        base = _tiny_base()
+        for name in ("adapter_config", "safetensors"):
+            seed = sorted((CORPUS / name).iterdir())[0]
+            shutil.copyfile(
+                seed,
+                folder / {"adapter_config": adapter_files.CONFIG}.get(name, adapter_files.WEIGHTS),
+            )
+
+        def read() -> object:
+            return adapter_files.attach(copy.deepcopy(base), adapter_files.read_info(folder))
+
+        return folder / file, read
+
+    return prepare
+
+
+def _gguf(folder: Path) -> tuple[Path, Read]:
+    from lvlora.model.catalogue import ModelSource
+    from lvlora.model.loading import load
+
+    placement = _tiny_base().placement
+    target = folder / "m.gguf"
+    return target, lambda: load(ModelSource("gguf", "m", str(target)), placement)
+
+
+def _toml(folder: Path) -> tuple[Path, Read]:
+    from lvlora.cli.configuration import resolve
+    from lvlora.cli.space_file import read_space
+    from lvlora.errors import SettingsError
+    from lvlora.settings import SweepSettings, TrainSettings
+
+    target = folder / "f.toml"
+    commands = {"train": TrainSettings, "sweep": SweepSettings}
+
+    def read() -> object:
+        with contextlib.suppress(SettingsError):
+            read_space(target)
+        return resolve(
+            "train", TrainSettings, flags={}, environment={}, config=str(target), commands=commands
+        )
+
+    return target, read
+
+
+def _ledger(folder: Path) -> tuple[Path, Read]:
+    from lvlora.flops.ledger import Ledger
+
+    target = folder / "ledger.sqlite"
+
+    def read() -> object:
+        for beside in folder.glob("ledger.sqlite-*"):
+            beside.unlink()
+        with Ledger(target) as ledger:
+            table = ledger.table()
+            held = ledger.reserve(run="r", phase="p", executed=1, coursework=1, command="c")
+            ledger.settle(
+                held, executed=1, coursework=1, seconds=1.0, tokens_useful=1, tokens_padded=0
+            )
+        return table
+
+    return target, read
+
+
+def _study(folder: Path) -> tuple[Path, Read]:
+    target = folder / "sweep" / "study.journal"
+    args = ["sweep", "--status", "--study", "sweep", "--runs", str(folder), "--json"]
+    target.parent.mkdir()
+    target.write_bytes(READERS["study"].seeds()[0])
+    command(args)  # imports
+    return target, lambda: command(args)
+
+
+def _run(file: str) -> Callable[[Path], tuple[Path, Read]]:
+    """A run's own files, which `report` and `train --resume` read."""
+
+    def prepare(folder: Path) -> tuple[Path, Read]:
+        from lvlora.report.run_record import read_run
+
+        shutil.copytree(CORPUS.parent / "run", folder / "run")
+
+        def read() -> object:
+            record = read_run(folder / "run")
+            return [
+                record.steps,
+                record.loss,
+                record.tokens,
+                record.seconds,
+                record.flops,
+                record.zero_shot,
+                record.validation,
+                record.best_step,
+            ]
+
+        return folder / "run" / file, read
+
+    return prepare
+
+
+class Refused(LvloraError):
+    """A command refused, in its own words."""
+
+
+def command(args: list[str]) -> str:
+    """Run the program in this process.
+
+    Raises:
+        Refused: it ended with an error of its own.
+        AssertionError: it ended with one that nobody foresaw.
+    """
+    from lvlora.cli.app import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(args)
+    said = err.getvalue()
+    assert "Traceback" not in said, said
+    assert "unforeseen" not in said, said
+    assert "not enough memory" not in said, said
+    if code:
+        assert out.getvalue() == "", "a partial output"
+        assert "Error: " in said, said
+        raise Refused(said.replace("\n", " "))
+    return out.getvalue()
+
+
+_NUMBERS = (
+    b"1e400",
+    b"-1e400",
+    b"NaN",
+    b"inf",
+    b"-0",
+    b"1_0",
+    b"0x1",
+    b"9" * 400,
+    b"1e-400",
+    b"18446744073709551616",
+    b"-9223372036854775809",
+    b"1,5",
+    "١٢".encode(),
+)
+_TEXT = (
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\t",
+    b'"',
+    b"'",
+    b"\\",
+    b"=cmd",
+    b"\x1b[31m",
+    "‮".encode(),
+    b"../../etc/passwd",
+    b"a" * 300,
+)
+_JSON = (
+    *_NUMBERS,
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b"[[",
+    b"{",
+    b"}",
+    b'""',
+    b"[" * 2000,
+    b"-1",
+    b"1e308",
+    b'"q_proj"',
+    b'"(a+)+$"',
+    b'"all-linear"',
+    b"0.5",
+)
+
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        Reader("csv", _data(".csv"), (*_NUMBERS, *_TEXT, b";", b",", b"id,time,x\n")),
+        Reader("hdf5", _data(".h5"), (b"trajectories", b"time", b"id", b"OHDR", b"TREE", b"SNOD")),
+        Reader("parquet", _data(".parquet"), (b"PAR1",)),
+        Reader("safetensors", _adapter("adapter_model.safetensors"), _JSON),
+        Reader("gguf", _gguf, (b"general.architecture", b"llama.block_count", b"tokenizer.ggml")),
+        Reader("adapter_config", _adapter("adapter_config.json"), _JSON),
+        Reader("toml", _toml, (*_NUMBERS, *_TEXT, b"[", b"]", b"=", b"{", b"}", b"[[train]]\n",
+                               b"rank = ", b"low", b"1979-05-27", b'"""', b"true", b"x = 1\n")),
+        Reader("ledger", _ledger, (b"SQLite format 3", b"open", b"settled", b"CREATE TABLE")),
+        Reader("study", _study, (*_JSON, *_TEXT)),
+        Reader("metrics", _run("metrics.jsonl"), (*_JSON, *_TEXT)),
+    )
+}  # fmt: skip
