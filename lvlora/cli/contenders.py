@@ -89,7 +89,9 @@ def open_contender(
     """Load it; without a scale of its own it gets that of the training part."""
     from lvlora.forecast.opening import open_forecaster
 
-    forecaster = open_forecaster(contender.choice, settings, contender.decimals)
+    forecaster = open_forecaster(
+        contender.choice, settings, contender.decimals, max_memory=settings.max_memory
+    )
     if forecaster.scale is None:
         forecaster.scale = scale
     return forecaster

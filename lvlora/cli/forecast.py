@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
+from lvlora.cli import forecast_density, numbers
 from lvlora.cli.context import CommandContext
-from lvlora.cli.forecast_files import as_csv, as_json, bands_of, write_files
+from lvlora.cli.forecast_files import as_csv, as_json, check_samples, write_files
+from lvlora.cli.forecast_show import show
+from lvlora.cli.forecast_truth import Truth, hold_out
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
@@ -17,6 +20,9 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
+    from lvlora.forecast.calibration import Calibration
+    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.forecaster import Forecast, Forecaster
     from lvlora.series.dataset import Dataset
 
@@ -27,13 +33,18 @@ EXAMPLES = examples(
         "with a picture; the file's own years go on",
     ),
     (
+        "lvlora forecast examples/trajectory.csv --holdout 20",
+        "the last 20 steps, which the file has: how near does it come?",
+    ),
+    (
+        "lvlora forecast examples/trajectory.csv --density",
+        "every value that the next step may have, with its probability",
+    ),
+    (
         "lvlora forecast - --greedy --output - < examples/trajectory.csv",
         "CSV in, CSV out, one likeliest future",
     ),
 )
-
-_TABLE_ROWS = 24
-_CHARTS = 3
 
 
 @settings_command(app, ForecastSettings, name="forecast", epilog=EXAMPLES)
@@ -43,55 +54,63 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.cli.progress import counted
     from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.opening import choose, open_forecaster
-    from lvlora.forecast.spending import charged
     from lvlora.model.devices import set_threads
 
     output = context.output
+    _check_options(settings)
     _check_files(settings, context)
     dataset = _chosen(load_dataset(settings, output), settings)
+    truth = None
+    if settings.holdout is not None:
+        dataset, truth = hold_out(dataset, settings.holdout, settings.n_steps)
     set_threads(settings.threads)
     begin = time.perf_counter()
+    choice = choose(settings, settings.runs, output.note)
     forecaster = open_forecaster(
-        choose(settings, settings.runs, output.note), settings, settings.decimals
-    )
+        choice, settings, settings.decimals, max_memory=settings.max_memory,
+        missing=settings.missing,
+    )  # fmt: skip
     loaded = time.perf_counter() - begin
+    if settings.density and not context.dry_run:
+        forecast_density.show_density(settings, context, dataset, forecaster, loaded)
+        return
+    calibration = None
+    if settings.calibrated:
+        from lvlora.forecast import calibration_files
+
+        calibration = calibration_files.load(forecaster.base, choice.info, settings.runs)
+        calibration.check(settings.quantiles, settings.n_steps)
     sampling = Sampling(
         settings.samples, settings.greedy, settings.temperature, settings.top_p, settings.seed
     )
-    histories = list(dataset)
-    most = forecaster.most(histories, settings.horizon, sampling, context=settings.context)
+    most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
         _show_price(most, forecaster, context)
         return
     begin = time.perf_counter()
-    with (
-        charged(settings, forecaster, most, command="forecast"),
-        counted(output, "Forecasting", len(histories) * sampling.n_futures) as advance,
-    ):
-        forecasts = forecaster.predict(
-            histories, settings.horizon, sampling, context=settings.context,
-            progress=lambda n: advance(n),
-        )  # fmt: skip
+    forecasts = _predict(forecaster, dataset, settings, sampling, truth, most, context)
     decoded = time.perf_counter() - begin
-    note = forecaster.context_note(histories, forecasts, settings.context)
+    note = forecaster.context_note(list(dataset), forecasts, settings.context)
     if note:
         output.note(note)
+    if calibration is not None:
+        forecasts = _calibrated(forecasts, dataset, settings, calibration, forecaster, context)
+    if truth is not None:
+        truth.score(dataset, forecasts, settings.quantiles)
     price = forecaster.usage.price
-    written = write_files(settings, dataset, forecasts)
+    written = write_files(settings, dataset, forecasts, truth)
+    series = [as_json(f, dataset.variables, settings.quantiles) for f in forecasts]
+    if truth is not None:
+        series = [s | truth.as_json(i, dataset.variables) for i, s in enumerate(series)]
     payload = {
-        "series": [as_json(f, dataset.variables, settings.quantiles) for f in forecasts],
-        "model": {
-            "name": forecaster.base.name,
-            "adapter": forecaster.adapter,
-            "sha256": forecaster.base.sha256,
-            "dtype": str(forecaster.base.placement.dtype).removeprefix("torch."),
-            "device": str(forecaster.base.placement.device),
-        },
-        "horizon": settings.horizon,
+        "series": series,
+        "model": forecaster.facts(),
+        "horizon": settings.n_steps,
         "samples": sampling.n_futures,
+        **({} if truth is None else {"scores": truth.scores}),
+        **({} if calibration is None else {"calibration": calibration.facts}),
         "flops": {"executed": price.executed, "coursework": price.coursework},
         "timing": {
             "load_seconds": loaded,
@@ -101,15 +120,80 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         "files": [str(p) for p in written],
     }
     if settings.output == Path("-"):
-        output.write(as_csv(dataset, forecasts, settings.quantiles))
+        output.write(as_csv(dataset, forecasts, settings.quantiles, truth))
     else:
         output.report(
-            payload, lambda: _show(dataset, forecasts, forecaster, settings, price, context)
+            payload, lambda: show(dataset, forecasts, forecaster, settings, truth, context)
         )
     for path in written:
         output.note(f"Written: {path}")
     if not settings.plot and settings.output != Path("-"):
         output.hint("Add --plot FILE.png for a picture, --output FILE.csv for the numbers.")
+
+
+def _most(
+    forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings, sampling: Sampling,
+    truth: Truth | None,
+) -> Price:  # fmt: skip
+    """The most that it can cost; nothing is spent."""
+    from lvlora.forecast import density, likelihood
+
+    histories = list(dataset)
+    if settings.density:
+        return density.most(
+            forecaster, histories, threshold=settings.density_floor, context=settings.context
+        )
+    most = forecaster.most(histories, settings.n_steps, sampling, context=settings.context)
+    if truth is not None:
+        most += likelihood.price(forecaster, histories, truth.futures, context=settings.context)
+    return most
+
+
+def _predict(
+    forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings, sampling: Sampling,
+    truth: Truth | None, most: Price, context: CommandContext,
+) -> list[Forecast]:  # fmt: skip
+    """Draw the futures; where the truth is known, ask how probable it was."""
+    from lvlora.cli.progress import counted
+    from lvlora.forecast.likelihood import negative_log_likelihood
+    from lvlora.forecast.spending import charged
+
+    histories = list(dataset)
+    with (
+        charged(settings, forecaster, most, command="forecast"),
+        counted(context.output, "Forecasting", len(histories) * sampling.n_futures) as advance,
+    ):
+        forecasts = forecaster.predict(
+            histories, settings.n_steps, sampling, context=settings.context,
+            progress=lambda n: advance(n),
+        )  # fmt: skip
+        if truth is None:
+            return forecasts
+        truth.nll = negative_log_likelihood(
+            forecaster, histories, truth.futures, context=settings.context
+        )
+    return [replace(f, time=t.time) for f, t in zip(forecasts, truth.futures, strict=True)]
+
+
+def _calibrated(
+    forecasts: Sequence[Forecast], dataset: Dataset, settings: ForecastSettings,
+    calibration: Calibration, forecaster: Forecaster, context: CommandContext,
+) -> list[Forecast]:  # fmt: skip
+    from lvlora.forecast.covering import least_of
+
+    other = calibration.differences(
+        samples=settings.samples, temperature=settings.temperature, top_p=settings.top_p,
+        decimals=forecaster.decimals,
+    )  # fmt: skip
+    if other:
+        was = ", ".join(f"{name} {calibration.facts[name]}" for name in other)
+        context.output.note(
+            f"The calibration was made with {was}: with others its intervals may cover less."
+        )
+    return [
+        calibration.apply(f, settings.quantiles, least=least_of(h))
+        for f, h in zip(forecasts, dataset, strict=True)
+    ]
 
 
 def _chosen(dataset: Dataset, settings: ForecastSettings) -> Dataset:
@@ -121,6 +205,25 @@ def _chosen(dataset: Dataset, settings: ForecastSettings) -> Dataset:
         shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
         raise DataError(f"--series {unknown[0]}: no such id in {dataset.source}", f"Ids: {shown}.")
     return dataset.select(settings.series)
+
+
+def _check_options(settings: ForecastSettings) -> None:
+    """What does not go together."""
+    if settings.density:
+        forecast_density.check(settings)
+    if settings.holdout is not None and settings.n_steps > settings.holdout:
+        raise SettingsError(
+            f"--horizon {settings.n_steps}: only {settings.holdout} steps are held out",
+            "Leave --horizon out, or hold more steps out.",
+        )
+    if settings.missing and (settings.holdout is not None or settings.calibrated):
+        other = "--holdout" if settings.holdout is not None else "--calibrated"
+        raise SettingsError(
+            f"--missing and {other}: a missing value can be neither scored nor calibrated.",
+            "Leave one of them out.",
+        )
+    if settings.calibrated and (settings.greedy or settings.samples < 2):
+        raise SettingsError("--calibrated: one future has no intervals.", "Draw some --samples.")
 
 
 def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
@@ -148,6 +251,7 @@ def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
         if taken != option or path.is_dir() or path == Path("-"):
             what = f"is {taken}" if taken != option else "is no file to write to"
             raise SettingsError(f"{option} {path}: {what}", "Choose another name.")
+    check_samples(settings.samples_out)
     if settings.plot is not None:
         from lvlora.report.style import check_suffix
 
@@ -167,56 +271,3 @@ def _show_price(most: Any, forecaster: Forecaster, context: CommandContext) -> N
         )
 
     context.output.report(payload, human)
-
-
-def _show(
-    dataset: Dataset,
-    forecasts: Sequence[Forecast],
-    forecaster: Forecaster,
-    settings: ForecastSettings,
-    price: Any,
-    context: CommandContext,
-) -> None:
-    from lvlora.report.terminal import terminal_plot
-
-    output = context.output
-    for history, f in list(zip(dataset, forecasts, strict=True))[:_CHARTS]:
-        bands = bands_of(f, settings.quantiles)
-        _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
-        for v, name in enumerate(dataset.variables[:4]):
-            import numpy as np
-
-            title = name if len(forecasts) == 1 else f"{f.series}: {name}"
-            recent = slice(-4 * settings.horizon, None)
-            output.line(
-                terminal_plot(
-                    history.values[recent, v], f.median[:, v],
-                    None if band is None else band[0][:, v],
-                    None if band is None else band[1][:, v],
-                    ascii_only=output.ascii_only, title=title, height=8,
-                    time=np.concatenate([history.time[recent], f.time]),
-                )
-            )  # fmt: skip
-            output.line()
-    levels = settings.quantiles if len(forecasts[0].samples) > 1 else ()
-    several = len(forecasts) > 1
-    head = [*(["id"] if several else []), dataset.time_name]
-    for name in dataset.variables:
-        head += [name, *(f"{q:g}" for q in levels if q != 0.5)]
-    rows: list[list[str]] = []
-    for f in forecasts:
-        quantiles = {q: f.quantile(q) for q in levels}
-        for h, t in enumerate(f.time):
-            row = [*([f.series] if several else []), f"{t:.10g}"]
-            for v in range(len(dataset.variables)):
-                row.append(numbers.plain(float(f.median[h, v])))
-                row += [numbers.plain(float(quantiles[q][h, v])) for q in levels if q != 0.5]
-            rows.append(row)
-    output.table(head, rows[:_TABLE_ROWS])
-    if len(rows) > _TABLE_ROWS:
-        output.line(f"… {len(rows) - _TABLE_ROWS} more rows: add --output FILE.csv")
-    rules = " or ".join(sorted({f.scale.rule for f in forecasts}))
-    output.line(
-        f"{forecaster.name}, {len(forecasts[0].samples)} futures a series; scale by the "
-        f"{rules} rule; {numbers.flops(price.executed)} FLOPs executed."
-    )

@@ -1,4 +1,4 @@
-"""A forecast as JSON, CSV and pictures.
+"""A forecast as JSON, CSV, HDF5 and pictures.
 
 Knows: the shapes of each. Does not know: how the forecast was made, terminals.
 """
@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora.errors import SettingsError
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
+    from lvlora.cli.forecast_truth import Truth
     from lvlora.forecast.futures import Forecast
     from lvlora.series.dataset import Dataset
+
+SAMPLES = (".csv", ".h5", ".hdf5", ".json")
+"""Suffixes of files for drawn futures."""
 
 
 def as_json(
@@ -24,6 +31,7 @@ def as_json(
     """One series of the command's JSON."""
     median, mean = forecast.median, forecast.mean
     quantiles = {f"{q:g}": forecast.quantile(q) for q in levels}
+    missing = forecast.missing_share
     return {
         "id": forecast.series,
         "time": forecast.time.tolist(),
@@ -34,22 +42,27 @@ def as_json(
                 "median": median[:, v].tolist(),
                 "mean": mean[:, v].tolist(),
                 "quantiles": {q: values[:, v].tolist() for q, values in quantiles.items()},
+                **({"missing": missing[:, v].tolist()} if missing.any() else {}),
             }
             for v, name in enumerate(variables)
         },
     }
 
 
-def as_csv(dataset: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float]) -> str:
+def as_csv(
+    dataset: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float],
+    truth: Truth | None = None,
+) -> str:  # fmt: skip
     """The long table: a row a series, time and variable."""
     from lvlora.forecast.forecaster import to_rows
 
-    rows = to_rows(forecasts, dataset.variables, levels, dataset.time_name)
+    known = () if truth is None else truth.columns
+    rows = to_rows(forecasts, dataset.variables, levels, dataset.time_name, known=known)
     return table_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
 
 def table_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A CSV table; None is an empty cell."""
+    """CSV; what is missing is empty."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([_harmless(h) for h in head])
@@ -60,29 +73,32 @@ def table_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _harmless(cell: Any) -> Any:
     """Text from a file must not be a formula when a spreadsheet opens the result."""
     if isinstance(cell, float):
-        return f"{cell:.12g}"
+        return "" if math.isnan(cell) else f"{cell:.12g}"
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
 
 
+def check_samples(path: Path | None) -> None:
+    """SettingsError where the suffix says no format that drawn futures are written in."""
+    if path is not None and path.suffix.lower() not in SAMPLES:
+        raise SettingsError(
+            f"--samples-out {path}: no format has the suffix '{path.suffix}'",
+            f"Use one of {', '.join(SAMPLES)}.",
+        )
+
+
 def write_files(
-    settings: ForecastSettings, dataset: Dataset, forecasts: Sequence[Forecast]
-) -> list[Path]:
+    settings: ForecastSettings, dataset: Dataset, forecasts: Sequence[Forecast],
+    truth: Truth | None = None,
+) -> list[Path]:  # fmt: skip
     """What --output, --samples-out and --plot ask for; the files that were written."""
     from lvlora import durable
 
     written = []
     if settings.output is not None and settings.output != Path("-"):
-        durable.write_text(settings.output, as_csv(dataset, forecasts, settings.quantiles))
+        durable.write_text(settings.output, as_csv(dataset, forecasts, settings.quantiles, truth))
         written.append(settings.output)
     if settings.samples_out is not None:
-        rows = [
-            [f.series, s, float(t), *map(float, f.samples[s, h])]
-            for f in forecasts
-            for s in range(len(f.samples))
-            for h, t in enumerate(f.time)
-        ]
-        head = ["id", "sample", dataset.time_name, *dataset.variables]
-        durable.write_text(settings.samples_out, table_text(head, rows))
+        write_samples(settings.samples_out, dataset, forecasts)
         written.append(settings.samples_out)
     if settings.plot is not None:
         from lvlora.report.forecast_figure import ForecastPicture, draw_forecast
@@ -96,13 +112,57 @@ def write_files(
                 future_time=f.time,
                 median=f.median,
                 bands=bands_of(f, settings.quantiles),
+                truth=None if truth is None else truth.futures[i].values,
                 title=f.series if len(forecasts) > 1 else "",
             )
-            for history, f in zip(dataset, forecasts, strict=True)
+            for i, (history, f) in enumerate(zip(dataset, forecasts, strict=True))
         ]
         draw_forecast(settings.plot, pictures)
         written.append(settings.plot)
     return written
+
+
+def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> None:
+    """Every drawn future, in the format of the suffix.
+
+    - CSV: a row a series, sample and time, a column a variable.
+    - HDF5: ``/samples`` (series, samples, steps, variables) with the attribute ``variables``,
+      ``/time`` (series, steps), ``/id``.
+    - JSON: ``series``, a list of ``id``, ``time`` and ``samples``: a list of steps, a list of
+      variables each, for every sample; null for a missing value.
+    """
+    from lvlora import durable
+    from lvlora.cli.output import jsonable
+
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        series = [
+            {"id": f.series, "time": f.time, "samples": f.samples.tolist()} for f in forecasts
+        ]
+        whole = {"schema_version": 1, "variables": dataset.variables, "series": series}
+        durable.write_text(path, json.dumps(jsonable(whole), allow_nan=False) + "\n")
+    elif suffix == ".csv":
+        rows = [
+            [f.series, s, float(t), *map(float, f.samples[s, h])]
+            for f in forecasts
+            for s in range(len(f.samples))
+            for h, t in enumerate(f.time)
+        ]
+        head = ["id", "sample", dataset.time_name, *dataset.variables]
+        durable.write_text(path, table_text(head, rows))
+    else:
+        durable.write_with(path, lambda part: _write_hdf5(part, dataset, forecasts))
+
+
+def _write_hdf5(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> None:
+    import h5py
+    import numpy as np
+
+    with h5py.File(path, "w") as file:
+        samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
+        samples.attrs["variables"] = np.array([v.encode() for v in dataset.variables], dtype="S")
+        file.create_dataset("time", data=np.stack([f.time for f in forecasts]))
+        file.create_dataset("id", data=np.array([f.series.encode() for f in forecasts], dtype="S"))
 
 
 def bands_of(forecast: Forecast, levels: Sequence[float]) -> dict[tuple[float, float], Any]:

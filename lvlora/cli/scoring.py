@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lvlora.cli.calibrating import calibrate, calibration_for, check_part
 from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
 from lvlora.cli.context import CommandContext
 from lvlora.cli.inputs import load_dataset
@@ -60,6 +61,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
 
     if not settings.with_model and not settings.rivals:
         raise SettingsError("--no-model and --no-rivals together leave nothing to score.")
+    check_part(settings)
     chosen = contenders(settings, context.output) if settings.with_model else []
     work = _prepare(settings, context, command)
     warn_of_seen(chosen, work.dataset, work.split, settings.split, context.output)
@@ -74,7 +76,10 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
             forecaster = open_contender(contender, settings, work.scale)
             if i == 0:
                 decimals = forecaster.decimals
+            calibration = calibration_for(contender, forecaster, settings)
             entries.append(_score_model(work, contender, forecaster))
+            calibrate(entries[-1], contender, forecaster, given=work.given, settings=settings,
+                      calibration=calibration, output=context.output)  # fmt: skip
         if settings.rivals:
             entries += _score_rivals(work)
             entries.append(
@@ -134,7 +139,7 @@ def _sampling(settings: ScoringSettings) -> Sampling:
 def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> Entry:
     from lvlora.cli.progress import counted
     from lvlora.flops.budget import NOTHING
-    from lvlora.forecast.evaluation import score_model, unfinished
+    from lvlora.forecast.evaluation import most, score_model, unfinished
     from lvlora.forecast.spending import charged
 
     settings, given, output = work.settings, work.given, work.context.output
@@ -147,13 +152,12 @@ def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> E
     with contextlib.ExitStack() as stack:
         advance = None
         if left:
-            histories = [given.histories[i] for i in left]
-            most = forecaster.most(histories, given.protocol.horizon, sampling)
+            price = most(forecaster, given, pieces, sampling)
             if settings.max_flops is not None:
                 # the limit is that of all models together
                 spent = sum(work.spent.values(), NOTHING).of(settings.convention)
                 settings = settings.model_copy(update={"max_flops": settings.max_flops - spent})
-            stack.enter_context(charged(settings, forecaster, most, command=work.command))
+            stack.enter_context(charged(settings, forecaster, price, command=work.command))
             futures = len(left) * sampling.n_futures
             advance = stack.enter_context(counted(output, name, futures))
         before = forecaster.usage.price
@@ -200,12 +204,14 @@ def _interruptible(work: _Work) -> Iterator[None]:
 
 def _show_price(work: _Work, chosen: list[Contender]) -> None:
     from lvlora.cli.scoring_output import show_price
+    from lvlora.forecast.evaluation import most
+    from lvlora.forecast.pieces import Pieces
 
     prices: dict[str, Price] = {}
     for contender in chosen:
         forecaster = open_contender(contender, work.settings, work.scale)
-        prices[contender.name(forecaster, prices)] = forecaster.most(
-            work.given.histories, work.given.protocol.horizon, _sampling(work.settings)
+        prices[contender.name(forecaster, prices)] = most(
+            forecaster, work.given, Pieces(), _sampling(work.settings)
         )
     show_price(prices, len(work.given.histories), work.context)
 

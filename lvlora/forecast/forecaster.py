@@ -102,6 +102,17 @@ class Forecaster:
             f"{self.base.name} + {self.adapter}" if self.adapter else f"{self.base.name} zero-shot"
         )
 
+    def facts(self) -> dict[str, str | None]:
+        """Which model this is, for JSON."""
+        placement = self.base.placement
+        return {
+            "name": self.base.name,
+            "adapter": self.adapter,
+            "sha256": self.base.sha256,
+            "dtype": str(placement.dtype).removeprefix("torch."),
+            "device": str(placement.device),
+        }
+
     def predict(
         self, histories: Sequence[Series], horizon: int, sampling: Sampling,
         *, context: int | None = None, progress: Callable[[int], None] | None = None,

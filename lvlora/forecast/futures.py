@@ -84,11 +84,23 @@ def continue_time(time: FloatArray, horizon: int) -> FloatArray:
 
 def to_rows(
     forecasts: Sequence[Forecast], variables: Sequence[str], levels: Sequence[float],
-    time_name: str = "time",
+    time_name: str = "time", *, known: Sequence[Mapping[str, FloatArray]] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """A long table: one row a series, time and variable, with median, mean and quantiles."""
+    """A long table: one row a series, time and variable, with median, mean and quantiles.
+
+    Args:
+        forecasts: of series that all have these variables.
+        variables: V names; levels: quantiles, each a column named by its number.
+        time_name: the column of times.
+        known: for each forecast, name of a further column -> (H, V), such as the truth.
+
+    Returns:
+        dictionaries with the same keys: ``id``, the time's name, ``variable``, ``median``,
+        ``mean``, the quantiles, and what is ``known``.
+    """
     rows: list[dict[str, Any]] = []
-    for forecast in forecasts:
+    for i, forecast in enumerate(forecasts):
+        more = known[i] if known else {}
         quantiles = {level: forecast.quantile(level) for level in levels}
         median, mean = forecast.median, forecast.mean
         for h, t in enumerate(forecast.time):
@@ -101,6 +113,7 @@ def to_rows(
                         "median": float(median[h, v]),
                         "mean": float(mean[h, v]),
                         **{f"{level:g}": float(q[h, v]) for level, q in quantiles.items()},
+                        **{name: float(values[h, v]) for name, values in more.items()},
                     }
                 )
     return rows

@@ -55,14 +55,23 @@ def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -
     return Choice(source, info)
 
 
-def open_forecaster(choice: Choice, settings: ModelSettings, decimals: int | None) -> Forecaster:
+def open_forecaster(
+    choice: Choice, settings: ModelSettings, decimals: int | None,
+    *, max_memory: int | None = None, missing: bool = False,
+) -> Forecaster:  # fmt: skip
     """Load the base model, attach the adapter.
+
+    Args:
+        decimals: None for the adapter's own.
+        max_memory, missing: as `Forecaster` has them.
 
     Raises:
         ModelError: they don't fit together or can't be read.
     """
     base = load(choice.source, devices.choose(settings.device, settings.dtype))
-    return Forecaster.with_adapter(base, choice.info, decimals=decimals)
+    forecaster = Forecaster.with_adapter(base, choice.info, decimals=decimals)
+    forecaster.max_memory, forecaster.missing = max_memory, missing
+    return forecaster
 
 
 def _base_of(info: AdapterInfo) -> ModelSource:

@@ -26,6 +26,10 @@ class SamplingSettings(MemorySettings):
         1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1
     )
     quantiles: Fractions = option((0.1, 0.5, 0.9), "Quantiles to report.", "Forecast")
+    calibrated: bool = option(
+        False, "Widen (or narrow) intervals so that they cover what they say; needs the offsets "
+        "that lvlora evaluate --calibrate makes.", "Forecast", flag="--calibrated",
+    )  # fmt: skip
     seed: Seed = option(0, "Seed of the draws.", "Forecast")
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
 
@@ -49,7 +53,27 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         ..., "CSV, HDF5 or Parquet file; - reads CSV from standard input.", "Data",
         argument=True, metavar="FILE",
     )  # fmt: skip
-    horizon: int = option(20, "Time steps to forecast.", "Forecast", short="-n", ge=1, le=100_000)
+    horizon: int | None = option(
+        None, "Time steps to forecast. Default: 20, or those of --holdout.", "Forecast", short="-n",
+        ge=1, le=100_000,
+    )  # fmt: skip
+    holdout: int | None = option(
+        None, "Set the last N steps of each series aside, forecast them, and say how near that "
+        "came to the truth.", "Forecast", ge=1, le=100_000, metavar="N",
+    )  # fmt: skip
+    density: bool = option(
+        False, "Show the exact distribution of the next step's values instead of drawing futures; "
+        "each variable given the likeliest value of those before it.", "Forecast",
+        flag="--density",
+    )  # fmt: skip
+    density_floor: float = option(
+        1e-4, "With --density: leave out what has less probability than this; its sum is stated.",
+        "Forecast", ge=1e-6, le=0.5,
+    )  # fmt: skip
+    missing: bool = option(
+        False, "Futures may have missing values, as a history with gaps has.", "Forecast",
+        flag="--missing",
+    )  # fmt: skip
     series: Names | None = option(
         None, "Ids of the series to forecast (comma-separated); default: all.", "Data"
     )
@@ -63,8 +87,15 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
     output: Path | None = option(
         None, "Write the forecast as CSV (- writes to standard output).", "Output", short="-o"
     )
-    samples_out: Path | None = option(None, "Write every drawn future as CSV.", "Output")
+    samples_out: Path | None = option(
+        None, "Write every drawn future into a .csv, .h5 or .json file.", "Output"
+    )
     plot: Path | None = option(None, "Draw history and forecast into a PNG or SVG.", "Output")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps to forecast."""
+        return self.horizon or self.holdout or (1 if self.density else 20)
 
 
 class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSettings):
@@ -93,6 +124,10 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     workers: int | None = option(
         None, "Processes that fit the slow rivals. Default: the cores of this machine.",
         "Forecast", ge=1, le=1024,
+    )  # fmt: skip
+    calibrate: bool = option(
+        False, "Keep with each model what makes its intervals cover what they say, for "
+        "--calibrated; not on the train or test part.", "Forecast", flag="--calibrate",
     )  # fmt: skip
     output: Path | None = option(None, "Write the table as CSV.", "Output", short="-o")
     fresh: bool = option(

@@ -1,0 +1,114 @@
+"""Calibrations on disk: beside the adapter they are for, or among the runs for a plain model.
+
+Knows: places, hashes, the JSON. Does not know: how offsets are made.
+
+- An adapter's is ``calibration.json`` in the adapter's folder.
+- A base model's without an adapter is ``calibrations/HASH.json`` among the runs, HASH being the
+  beginning of its weights' SHA-256; the bundled model brings one of its own, which is taken where
+  the runs have none.
+
+The file names the weights that it is for and holds a hash of its own content: other weights, or a
+changed file, are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvlora import __version__, durable
+from lvlora.errors import ModelError
+from lvlora.forecast.calibration import Calibration
+from lvlora.model.adapter_files import HEAD, WEIGHTS, AdapterInfo
+from lvlora.model.catalogue import BUNDLED
+from lvlora.model.loading import BaseModel
+
+NAME = "calibration.json"
+FOLDER = "calibrations"
+_MAX_BYTES = 50_000_000
+_OTHERWISE = "lvlora evaluate DATA --calibrate makes one; without --calibrated none is needed."
+
+
+def place_of(base: BaseModel, info: AdapterInfo | None, runs: Path) -> Path:
+    """Where the calibration of a model is written."""
+    if info is not None:
+        return info.folder / NAME
+    return runs / FOLDER / f"{base.sha256[:16]}.json"
+
+
+def save(path: Path, calibration: Calibration, base: BaseModel, info: AdapterInfo | None) -> None:
+    """Write it, whole or not at all."""
+    content = {
+        "schema_version": 1,
+        "lvlora_version": __version__,
+        "model": base.name,
+        "weights": _weights(base, info),
+        "facts": dict(calibration.facts),
+        "offsets": {
+            f"{level:.10g}": {"variables": rows[:-1].tolist(), "together": rows[-1].tolist()}
+            for level, rows in calibration.offsets.items()
+        },
+    }
+    durable.write_text(path, json.dumps({**content, "sha256": _hash(content)}, indent=1) + "\n")
+
+
+def load(base: BaseModel, info: AdapterInfo | None, runs: Path) -> Calibration:
+    """The calibration of a model.
+
+    Raises:
+        ModelError: there is none, it is damaged, or it was made for other weights.
+    """
+    path = place_of(base, info, runs)
+    if info is None and not path.is_file():
+        bundled = BUNDLED / NAME
+        if not bundled.is_file() or _read(bundled)["weights"] != _weights(base, None):
+            raise ModelError(f"--calibrated: {base.name} has no calibration ({path})", _OTHERWISE)
+        path = bundled
+    if not path.is_file():
+        raise ModelError(f"--calibrated: the adapter has no calibration ({path})", _OTHERWISE)
+    content = _read(path)
+    if content["weights"] != _weights(base, info):
+        raise ModelError(
+            f"{path}: was made for other weights than these",
+            "Calibrate again: lvlora evaluate DATA --calibrate.",
+        )
+    try:
+        offsets = {
+            float(level): np.array([*rows["variables"], rows["together"]], dtype=np.float64)
+            for level, rows in content["offsets"].items()
+        }
+        whole = all(rows.ndim == 2 and np.isfinite(rows).all() for rows in offsets.values())
+        if not whole or not offsets or len({rows.shape for rows in offsets.values()}) != 1:
+            raise ValueError("offsets of different shapes, or none")
+        return Calibration(offsets, dict(content["facts"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path}: is no calibration ({error})", _OTHERWISE) from None
+
+
+def _weights(base: BaseModel, info: AdapterInfo | None) -> dict[str, str]:
+    """Hashes of all files that decide what the model says."""
+    files = {} if info is None else {n: info.folder / n for n in (WEIGHTS, HEAD)}
+    hashes = {name: durable.sha256_of(file) for name, file in files.items() if file.is_file()}
+    return {"base": base.sha256, **hashes}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("it is too large")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stated = content.pop("sha256")
+        if stated != _hash(content) or "weights" not in content:
+            raise ValueError("its content is not what it was written with")
+    except (OSError, ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{path}: is no whole calibration ({error})", _OTHERWISE) from None
+    found: dict[str, Any] = content
+    return found
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

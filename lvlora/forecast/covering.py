@@ -1,0 +1,81 @@
+"""Calibrating a model by its forecasts of a task, and how well calibrated intervals cover one.
+
+Knows: tasks, entries, scales. Does not know: files, terminals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lvlora.errors import SettingsError
+from lvlora.forecast.calibration import Calibration, calibrate
+from lvlora.forecast.evaluation import Entry, Task
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.futures import Forecast
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.metrics import central_levels
+
+
+def least_of(history: Series) -> float:
+    """No quantile is below it: 0 where the history is never negative."""
+    return 0.0 if float(np.nanmin(history.values)) >= 0 else -np.inf
+
+
+def calibrate_entry(
+    entry: Entry, given: Task, forecaster: Forecaster, quantiles: Sequence[float],
+    facts: Mapping[str, Any],
+) -> Calibration:  # fmt: skip
+    """Offsets from a model's forecasts of the task.
+
+    Raises:
+        SettingsError, DataError: there are no samples, no interval, or too few truths.
+    """
+    if entry.samples is None:
+        raise SettingsError(
+            "--calibrate: greedy forecasts have no intervals", "Leave --greedy out."
+        )
+    divisors = np.array([f.scale.divisors for f in _forecasts(entry, given, forecaster)])
+    return calibrate(given.truth, entry.samples, divisors, quantiles, facts)
+
+
+def coverage(
+    entry: Entry, given: Task, forecaster: Forecaster, calibration: Calibration,
+    quantiles: Sequence[float],
+) -> dict[float, float]:  # fmt: skip
+    """Probability of each calibrated central interval -> share of known truths inside."""
+    found = [
+        calibration.apply(f, quantiles, least=least_of(h))
+        for f, h in zip(_forecasts(entry, given, forecaster), given.histories, strict=True)
+    ]
+    return {
+        level: share_inside(given.truth, found, _ends(quantiles, level))
+        for level in central_levels(quantiles)
+    }
+
+
+def share_inside(
+    truth: FloatArray, forecasts: Sequence[Forecast], ends: tuple[float, float]
+) -> float:
+    """Of the known truths (n, H, V), how many lie between two quantiles; NaN without any."""
+    low, high = (np.stack([f.quantile(q) for f in forecasts]) for q in ends)
+    known = ~np.isnan(truth)
+    inside = (truth >= low) & (truth <= high)
+    return float(inside[known].mean()) if known.any() else float("nan")
+
+
+def _ends(quantiles: Sequence[float], level: float) -> tuple[float, float]:
+    """The two of the quantiles that bound a central interval, as they were written."""
+    of_level = [q for q in quantiles if abs(abs(1 - 2 * q) - level) < 1e-9]
+    return min(of_level), max(of_level)
+
+
+def _forecasts(entry: Entry, given: Task, forecaster: Forecaster) -> list[Forecast]:
+    readings = forecaster.readings(given.histories, given.protocol.horizon)
+    samples = entry.point[:, None] if entry.samples is None else entry.samples
+    return [
+        Forecast(h.id, f.time, s, r.scale, len(r.numbers))
+        for h, f, s, r in zip(given.histories, given.futures, samples, readings, strict=True)
+    ]
