@@ -155,6 +155,7 @@ def payload_of(
             **{k: chosen[k] for k in ("params", "value", "trial", "mae", "loss", "folder")}
         },
         "front": [attempt.slot for attempt in board.front(settings.convention)],
+        "importances": board.importances(),
         "flops": _both(spent),
         "limit": limit,
         "convention": settings.convention,
@@ -203,7 +204,8 @@ def draw(
     from lvlora.report.sweep_page import write_sweep_page
 
     metric, before = _metric(board, settings.objective)
-    written = draw_sweep(folder / "figures", rows, metric, before)
+    importances = board.importances()
+    written = draw_sweep(folder / "figures", rows, metric, before, importances)
     spent = board.committed()
     facts: dict[str, Any] = {
         "trials": f"{len(rows)} of {board.plan.n_trials}",
@@ -219,6 +221,7 @@ def draw(
     write_sweep_page(
         page, study=settings.study, command=command, metric=metric, rows=rows,
         plan=plan_rows(board.plan, settings.convention), facts=facts, before=before,
+        importances=importances,
     )  # fmt: skip
     return [*written, page]
 

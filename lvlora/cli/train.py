@@ -9,14 +9,16 @@ from lvlora.cli import numbers
 from lvlora.cli.configuration import resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset
+from lvlora.cli.output import Output
 from lvlora.cli.root import app
 from lvlora.cli.run_files import run_payload, write_settings
 from lvlora.cli.runs import NEWEST, find_run
+from lvlora.cli.train_ranks import prepare_together, said_settings
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.train.ranks import Ranks
     from lvlora.train.run import Result
     from lvlora.train.run_folder import RunFolder
     from lvlora.train.setup import Prepared
@@ -48,24 +50,40 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     Writes a run folder with the adapter (in PEFT's layout), the metrics of every step, the
     settings, figures and a report, and charges the ledger.
     """
+    from lvlora.train.ranks import FailedElsewhere, joined
+
+    try:
+        with joined(settings.device) as ranks:
+            if ranks.is_first:
+                _train(settings, context, ranks)
+            else:
+                _help_to_train(context, ranks)
+    except FailedElsewhere as error:
+        raise SystemExit(error.exit_code) from None
+
+
+def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> None:
+    """All of a run; where several processes make it, this is the first of them."""
     from lvlora.cli.progress import observer
     from lvlora.errors import BudgetError
     from lvlora.flops.ledger import Ledger
     from lvlora.report.run_page import draw_run
     from lvlora.train.run import Run
     from lvlora.train.run_folder import RunFolder, check_out, create
-    from lvlora.train.setup import prepare
 
     output = context.output
     folder: RunFolder | None = None
     limit = settings.max_flops
-    if settings.resume is not None:
-        folder = RunFolder(_stopped_run(settings))
-        settings = _stored_settings(folder, settings, context)
-        limit = max(limit or 0, settings.max_flops or 0) or None
-    elif settings.out is not None:
-        check_out(settings.runs, settings.out, settings.overwrite)
-    prepared = prepare(settings, load_dataset(settings, output))
+    with ranks.heard():
+        if settings.resume is not None:
+            folder = RunFolder(_stopped_run(settings))
+            settings = _stored_settings(folder, settings, context)
+            limit = max(limit or 0, settings.max_flops or 0) or None
+        elif settings.out is not None:
+            check_out(settings.runs, settings.out, settings.overwrite)
+        said = said_settings(settings, ranks)
+    ranks.say({"settings": said})
+    prepared = prepare_together(settings, output, ranks)
     for note in (prepared.source.note, *prepared.notes):
         if note:
             output.note(note)
@@ -73,20 +91,25 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     if context.dry_run:
         _show_plan(prepared, context)
         return
-    if folder is not None:
-        result = Run(prepared, folder, observer(output), resume=True, limit=limit).train()
-    else:
-        slug = f"{prepared.source.name}-r{settings.rank}"
-        folder = create(settings.runs, settings.out, slug, settings.overwrite)
-        if settings.out is not None:
-            with Ledger.for_runs(settings.runs) as ledger:
-                folder.take_name({row.run for row in ledger.rows()})
-        write_settings(folder, settings, context.sources, prepared)
-        try:
-            result = Run(prepared, folder, observer(output)).train()
-        except BudgetError:
+    with ranks.heard():
+        if folder is not None:
+            run = Run(
+                prepared, folder, observer(output), resume=True, limit=limit, ranks=ranks
+            )  # fmt: skip
+        else:
+            slug = f"{prepared.source.name}-r{settings.rank}"
+            folder = create(settings.runs, settings.out, slug, settings.overwrite)
+            if settings.out is not None:
+                with Ledger.for_runs(settings.runs) as ledger:
+                    folder.take_name({row.run for row in ledger.rows()})
+            write_settings(folder, settings, context.sources, prepared)
+            run = Run(prepared, folder, observer(output), ranks=ranks)
+    try:
+        result = run.train()
+    except BudgetError:
+        if settings.resume is None:
             folder.remove_if_nothing_was_done()
-            raise
+        raise
     folder.make_latest(settings.runs)
     written = draw_run(folder.path)
     payload = run_payload(result, folder, written)
@@ -106,6 +129,17 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             f"({after:.4g} against {before:.4g}): train longer, or use --adapter none."
         )
     output.hint(f"Next: lvlora forecast FILE --adapter {folder.path}")
+
+
+def _help_to_train(context: CommandContext, ranks: Ranks) -> None:
+    """What another process than the first does: its share of each step."""
+    from lvlora.train.following import follow
+
+    told, _ = ranks.hear()
+    # the first one speaks for all
+    prepared = prepare_together(TrainSettings(**told["settings"]), Output(verbosity=-1), ranks)
+    if not context.dry_run:
+        follow(prepared, ranks)
 
 
 def _stopped_run(settings: TrainSettings) -> Path:

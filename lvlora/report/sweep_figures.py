@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lvlora.report import style
+from lvlora.report.importance_figure import importance_figure
 from lvlora.report.table_figures import number
 
 if TYPE_CHECKING:
@@ -27,13 +28,21 @@ _WIDE = 3.0  # largest over smallest, from which an axis is logarithmic
 _MARKERS = ("o", "s", "D", "^")
 
 
-def draw_sweep(folder: Path, rows: Rows, metric: str, before: float | None) -> list[Path]:
+def draw_sweep(
+    folder: Path,
+    rows: Rows,
+    metric: str,
+    before: float | None,
+    importances: Mapping[str, float],
+) -> list[Path]:
     """Every figure that these trials give, as PNG files; none where no trial has a result."""
     figures = {"error-by-flops.png": error_by_flops_figure(rows, metric, before)}
     if is_map(rows):
         figures["map.png"] = map_figure(rows, metric)
-    elif searched(rows):
+    if searched(rows):
         figures["parallel.png"] = parallel_figure(rows, metric)
+    if importances:
+        figures["importances.png"] = importance_figure(importances, metric)
     if not _with_value(rows):
         return []
     for name, figure in figures.items():

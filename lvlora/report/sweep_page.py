@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlora.report.importance_figure import importance_figure
 from lvlora.report.page import (
     Block,
     Cell,
@@ -47,6 +48,7 @@ def write_sweep_page(
     plan: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
     before: float | None,
+    importances: Mapping[str, float],
 ) -> None:
     """Write report.html of a sweep.
 
@@ -57,6 +59,7 @@ def write_sweep_page(
         plan: a stage each: ``stage``, ``trials``, ``searched``, ``steps``, ``flops_at_most``.
         facts: totals, name to value.
         before: the error of the model without training.
+        importances: searched setting → its share of the differences; empty where it is not known.
     """
     valued = [r for r in rows if r["value"] is not None]
     complete = [r for r in valued if r["state"] == "complete"]
@@ -87,9 +90,17 @@ def write_sweep_page(
                     narrow=map_figure(rows, metric, narrow=True),
                 )
             )
-        elif searched(rows):
+        if searched(rows):
             found.append(
                 Picture.of(parallel_figure(rows, metric), "A line for each trial to its error")
+            )
+        if importances:
+            found.append(
+                Picture.of(
+                    importance_figure(importances, metric),
+                    "What the differences between the trials of the search come from",
+                    "Functional analysis of variance; with few trials a hint, no more.",
+                )
             )
     outcome: list[Block] = []
     lead = "No trial has a result yet."

@@ -58,11 +58,7 @@ def save(
         LvloraError: it cannot be written; the states before are intact.
     """
     target = folder / _name(step)
-    tensors = {f"parameter.{n}": p.detach().contiguous() for n, p in named_parameters.items()}
-    for i, optimizer in enumerate(optimizers):
-        for j, moments in optimizer.state_dict()["state"].items():
-            for key, value in moments.items():
-                tensors[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).contiguous()
+    tensors = tensors_of(named_parameters, optimizers)
     if _is_saved(target, facts):  # never replaced: until that is done there would be none
         return target
     try:
@@ -82,6 +78,18 @@ def save(
         ) from error
     _prune(folder, step, keep)
     return target
+
+
+def tensors_of(
+    named_parameters: Mapping[str, nn.Parameter], optimizers: Sequence[torch.optim.Optimizer]
+) -> dict[str, Tensor]:
+    """All that a run changes, by name."""
+    tensors = {f"parameter.{n}": p.detach().contiguous() for n, p in named_parameters.items()}
+    for i, optimizer in enumerate(optimizers):
+        for j, moments in optimizer.state_dict()["state"].items():
+            for key, value in moments.items():
+                tensors[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).contiguous()
+    return tensors
 
 
 def _is_saved(target: Path, facts: Mapping[str, Any]) -> bool:
@@ -112,21 +120,33 @@ def restore(
     Raises:
         LvloraError: the state belongs to other parameters.
     """
+    put_back(state.tensors, str(state.folder), named_parameters, optimizers)
+
+
+def put_back(
+    tensors: Mapping[str, Tensor],
+    source: str,
+    named_parameters: Mapping[str, nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> None:
+    """The inverse of `tensors_of`; ``source`` is where they are from, for the message.
+
+    Raises:
+        LvloraError: they belong to other parameters.
+    """
     parameters = {
-        n.removeprefix("parameter."): t
-        for n, t in state.tensors.items()
-        if n.startswith("parameter.")
+        n.removeprefix("parameter."): t for n, t in tensors.items() if n.startswith("parameter.")
     }
     shapes = {n: p.shape for n, p in named_parameters.items()}
     if {n: t.shape for n, t in parameters.items()} != shapes:
-        raise LvloraError(f"{state.folder}: the checkpoint holds other parameters than this run")
+        raise LvloraError(f"{source}: the checkpoint holds other parameters than this run")
     with torch.no_grad():
         for name, parameter in named_parameters.items():
             parameter.copy_(parameters[name])
     for i, optimizer in enumerate(optimizers):
         whole = optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in state.tensors.items():
+        for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             if kind == "optimizer" and rest.startswith(f"{i}."):
                 _, j, key = rest.split(".", 2)

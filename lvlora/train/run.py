@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from lvlora.errors import BudgetError, DataError, NumericalError, RunStopped
+import safetensors.torch
+
+from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.train import checkpoint, loop
@@ -18,8 +20,10 @@ from lvlora.train.charging import Account, Phase, Wanted, charged, take_over
 from lvlora.train.observer import EndRun, Observer, RunPlan
 from lvlora.train.progress import Progress
 from lvlora.train.progress import Result as Result
+from lvlora.train.ranks import ALONE, ProcessLost, Ranks
 from lvlora.train.recording import Recorder
 from lvlora.train.run_folder import RunFolder
+from lvlora.train.run_state import restore_state, save_state
 from lvlora.train.setup import Prepared, settings_hash
 from lvlora.train.stopping import StopRequest
 from lvlora.train.validation import Validation
@@ -31,6 +35,7 @@ class Run:
     Args:
         resume: go on from the folder's newest valid checkpoint.
         limit: FLOPs that the run may spend, over all its processes; default: the settings'.
+        ranks: the processes that make it together, of which this is the first.
 
     Attributes:
         progress: how far the run is.
@@ -43,11 +48,12 @@ class Run:
 
     def __init__(
         self, prepared: Prepared, folder: RunFolder, observer: Observer, *, resume: bool = False,
-        limit: int | None = None,
+        limit: int | None = None, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         self.prepared = prepared
         self.folder = folder
         self.observer = observer
+        self.ranks = ranks
         self.limit = prepared.settings.max_flops if limit is None else limit
         self.progress = Progress()
         self._recorder = Recorder(folder, observer, prepared.settings.convention)
@@ -55,7 +61,8 @@ class Run:
         with ExitStack() as held:
             held.enter_context(folder.held())
             if resume:
-                self._restore()
+                self.progress = restore_state(prepared, folder, observer)
+                self._say_where_it_is()
             self._held = held.pop_all()
         self.at_start = replace(self.progress)
 
@@ -66,13 +73,16 @@ class Run:
             BudgetError: a limit would be passed; nothing was spent.
             RunStopped: a signal came; the state is saved.
             NumericalError: a loss was not finite; the state before that step is saved.
+            ProcessLost: another process of the run is gone; the state before that step is saved.
         """
         p = self.prepared
         with self._held, Ledger.for_runs(p.settings.runs) as ledger, StopRequest() as stop:
-            take_over(ledger, self.folder.name)
-            last = self._last_step(ledger)
-            account = self._reserve(ledger, last)
+            with self.ranks.heard():
+                take_over(ledger, self.folder.name)
+                last = self._last_step(ledger)
+                account = self._reserve(ledger, last)
             try:
+                self._tell_the_others(last)
                 if not self._is_over:
                     self.observer.started(self._plan())
                 self._steps(account, stop, last)
@@ -80,6 +90,9 @@ class Run:
             except NumericalError:
                 self._save_state()
                 self._recorder.failure(p.windows, self.progress.step, p.settings.accumulation)
+                raise
+            except ProcessLost:
+                self._save_state()
                 raise
             finally:
                 self.observer.finished()
@@ -148,6 +161,22 @@ class Run:
             first_step=self.progress.step,
         )
 
+    def _say_where_it_is(self) -> None:
+        if self._is_over:
+            self.observer.note(f"{self.folder.path}: the run is finished already.")
+        elif self.progress.step:
+            self.observer.note(
+                f"Going on after step {self.progress.step} of {self.prepared.n_steps}."
+            )
+
+    def _tell_the_others(self, last: int) -> None:
+        """From where to where, and what a checkpoint put back."""
+        if self.ranks.size > 1:
+            p = self.prepared
+            tensors = checkpoint.tensors_of(p.parameters, p.optimizers)
+            where = {"step": self.progress.step, "last": last}
+            self.ranks.say(where, safetensors.torch.save(tensors))
+
     def _steps(self, account: Account, stop: StopRequest, last: int) -> None:
         p, settings, progress = self.prepared, self.prepared.settings, self.progress
         if p.validator and progress.zero_shot is None:
@@ -159,10 +188,16 @@ class Run:
             list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
             p.learning_rate, first=progress.step, last=last,
             accumulation=settings.accumulation, clip_norm=settings.clip_norm, seed=settings.seed,
+            ranks=self.ranks,
         )  # fmt: skip
-        while progress.step < last and not progress.ended:
-            if stop.requested:
+        while True:
+            over = progress.step >= last or progress.ended
+            over, stopped = self.ranks.agreed(over, stop.requested)
+            if over:
+                return
+            if stopped:
                 self._save_state()
+                self.ranks.wait()
                 raise RunStopped(
                     f"stopped after step {progress.step} of {p.n_steps}; everything is saved",
                     f"Go on with: lvlora train --resume {self.folder.resume_name(settings.runs)}",
@@ -259,46 +294,4 @@ class Run:
         )
 
     def _save_state(self) -> None:
-        p = self.prepared
-        facts = {
-            "identity": p.identity(),
-            "progress": self.progress.to_facts(),
-            "metrics_sha256": self.folder.sync_metrics(),
-        }
-        checkpoint.save(self.folder.state, self.progress.step, p.parameters, p.optimizers, facts)
-
-    def _restore(self) -> None:
-        p = self.prepared
-        self.folder.remove_leftovers()
-        state, warnings = checkpoint.latest(self.folder.state)
-        for warning in warnings:
-            self.observer.note(f"Warning: {warning}")
-        if state is None:
-            self.observer.note(f"{self.folder.path}: no checkpoint yet; starting from step 0")
-            self.folder.keep_metrics_until(-1)
-            return
-        try:
-            changed = p.changes_since(state.facts["identity"])
-            progress = Progress.from_facts(state.facts["progress"])
-            metrics_sha256 = state.facts["metrics_sha256"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{state.folder}: was written by another version of lvlora ({error!r})",
-                "Go on with that version, or start a new run.",
-            ) from None
-        if changed:
-            raise DataError(
-                f"{self.folder.path}: cannot go on, changed since: {', '.join(changed)}",
-                "Resume with the same data, settings and base model, or start a new run.",
-            )
-        checkpoint.restore(state, p.parameters, p.optimizers)
-        self.progress = progress
-        self.folder.keep_metrics_until(state.step)
-        if self.folder.sync_metrics() != metrics_sha256:
-            self.observer.note(
-                f"Warning: {self.folder.metrics}: was changed since the checkpoint was written"
-            )
-        if self._is_over:
-            self.observer.note(f"{self.folder.path}: the run is finished already.")
-        else:
-            self.observer.note(f"Going on after step {state.step} of {p.n_steps}.")
+        save_state(self.prepared, self.folder, self.progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "study.journal"
+DEFAULT_PROXY_PORT = 13000
+"""Optuna's own default."""
+_PROXY = re.compile(r"grpc://(?P<host>[^/:@\[\]]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?/?")
+_PROXY_SECONDS = 20.0
 _NAME = re.compile(r"[\w][\w.+@-]{0,99}")
 _RESERVED = ("latest", "ledger.sqlite")
 
@@ -199,18 +204,29 @@ def storage_errors(settings: SweepSettings) -> Iterator[None]:
     except ImportError as error:
         raise SettingsError(
             f"{place}: its driver is not installed ({error})",
-            "For PostgreSQL: pip install psycopg[binary], and postgresql+psycopg://… as URL.",
+            "For PostgreSQL: pip install 'lvlora[postgres]', and postgresql+psycopg://… as URL; "
+            "for grpc://…: pip install 'lvlora[grpc]'.",
         ) from None
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise LvloraError(
-            f"{place}: cannot be used ({type(error.__cause__ or error).__name__})",
-            "Is the URL right and the server running? sqlite:///FILE needs neither.",
-        ) from None
-    except ValueError as error:
+    except (
+        SQLAlchemyError, optuna.exceptions.StorageInternalError, ConnectionError,
+    ) as error:  # fmt: skip
+        raise _unusable(place, error.__cause__ or error) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] == "grpc":
+            raise _unusable(place, error) from None
+        if not isinstance(error, ValueError):
+            raise
         raise DataError(
             f"study {settings.study}: {place} cannot be read ({error})",
             "Is it Optuna's? Move it away, or choose another --study.",
         ) from None
+
+
+def _unusable(place: str, error: BaseException) -> LvloraError:
+    return LvloraError(
+        f"{place}: cannot be used ({type(error).__name__})",
+        "Is the URL right and the server running? sqlite:///FILE needs neither.",
+    )
 
 
 def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
@@ -220,6 +236,9 @@ def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if settings.storage is not None:
+        proxy = _PROXY.fullmatch(settings.storage)
+        if proxy is not None:
+            return _proxy(proxy["host"], int(proxy["port"] or DEFAULT_PROXY_PORT))
         return RDBStorage(settings.storage)
     path = folder / JOURNAL
     lock = JournalFileOpenLock(str(path))
@@ -230,6 +249,23 @@ def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
         finally:
             lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _proxy(host: str, port: int) -> BaseStorage:
+    """A storage that another process keeps (Optuna's gRPC proxy): one connection to the database
+    for many workers.
+
+    Raises:
+        ConnectionError: nobody answers there.
+    """
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import GrpcStorageProxy
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        proxy = GrpcStorageProxy(host=host, port=port)
+    proxy.wait_server_ready(_PROXY_SECONDS)
+    return proxy
 
 
 def _mend(path: Path) -> None:

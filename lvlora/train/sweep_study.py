@@ -32,6 +32,7 @@ from lvlora.train.sweep_attempts import (
     front_of,
     is_alive,
 )
+from lvlora.train.sweep_importance import importances
 from lvlora.train.sweep_plan import Plan
 from lvlora.train.sweep_space import Params, Space, merged
 
@@ -86,6 +87,13 @@ class Board:
     def front(self, convention: str) -> list[Attempt]:
         """The complete trials that no other beats in both error and FLOPs, the cheapest first."""
         return front_of(self.records(), convention)
+
+    def importances(self) -> dict[str, float]:
+        """What the differences between the trials of the first stage come from."""
+        own = self.plan.slots(0)
+        return importances(
+            self.plan.stages[0].space, [a for a in self.records() if a.slot in own]
+        )  # fmt: skip
 
     def unfinished(self) -> bool:
         """Some slot has no result yet."""

@@ -109,9 +109,11 @@ def test_a_whole_sweep(run_lvlora, args, tmp_path):
     assert total.executed <= found["plan"]["flops_at_most"]["executed"]
 
     assert [Path(file).name for file in found["files"]] == [
-        "error-by-flops.png", "map.png", "report.html"
+        "error-by-flops.png", "map.png", "parallel.png", "importances.png", "report.html"
     ]  # fmt: skip
     assert all(Path(file).is_file() for file in found["files"])
+    assert set(found["importances"]) == {"learning_rate", "rank"}
+    assert sum(found["importances"].values()) == pytest.approx(1)
 
     # the best again, alone, is the same run
     command = found["command"].split()
@@ -300,6 +302,33 @@ def test_pruned_trials_are_whole_runs(run_lvlora, args, tmp_path, plain):
     assert ran.json["best"]["trial"] == 0
 
 
+def front_of(rows):
+    """The trials that no other beats in both error and FLOPs."""
+    return {
+        row["trial"] for row in rows
+        if not any(
+            (other["value"], other["flops"]) != (row["value"], row["flops"])
+            and other["value"] <= row["value"] and other["flops"] <= row["flops"]
+            for other in rows
+        )
+    }  # fmt: skip
+
+
+def test_two_objectives_have_a_front(run_lvlora, args, plain):
+    ran = run_lvlora([*args, "--pareto", "--objective", "loss", "--max-steps", "2", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert all(row["value"] == row["loss"] for row in found["table"])
+    assert set(found["front"]) == front_of(found["table"])
+    assert {row["trial"] for row in found["table"] if row["front"]} == set(found["front"])
+    assert found["best"]["trial"] in found["front"]
+    shown = run_lvlora([*args, "--pareto", "--objective", "loss", "--max-steps", "2"])
+    assert shown.stdout.count("complete, front") == len(found["front"])
+    other = run_lvlora([*args, "--max-steps", "2", "--objective", "loss"])
+    assert other.exit_code == 2
+    assert "--pareto (was True, not False)" in other.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_sampled_searches_repeat_themselves(run_lvlora, args, tmp_path, plain, sampler):
@@ -335,6 +364,7 @@ def test_the_coursework_preset_goes_through_its_stages(run_lvlora, args, plain):
     [
         (["--no-validation"], 2, "a sweep compares trials by their validation error"),
         (["--rank", "3"], 2, "--rank: is searched"),
+        (["--pareto", "--pruner", "halving"], 2, "--pruner and --pareto"),
         (["--preset", "quick"], 2, "--preset and --space both say"),
         (["--study", "a/b"], 2, "--study a/b: is no name for a study"),
         (["--space", "nowhere.toml"], 4, "nowhere.toml: there is no such file"),

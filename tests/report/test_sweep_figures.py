@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lvlora.report import style
+from lvlora.report.importance_figure import importance_figure
 from lvlora.report.sweep_figures import (
     draw_sweep,
     error_by_flops_figure,
@@ -83,6 +84,15 @@ def test_many_settings_are_lines():
     ]  # fmt: skip
 
 
+def test_the_most_important_setting_is_on_top():
+    figure = importance_figure({"learning_rate": 0.25, "rank": 0.7, "a$b": 0.05}, "loss")
+    (axes,) = figure.axes
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == [0.05, 0.25, 0.7]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [r"a\$b", "learning rate", "rank"]
+    assert [t.get_text() for t in axes.texts] == ["5%", "25%", "70%"]
+
+
 def test_names_are_shown_as_they_are():
     rows = [row(i, 0.1 * (i + 1), params={"targets": f"a$b{i}"}) for i in range(3)]
     assert "a$b0" in style.render(parallel_figure(rows, "loss"), "svg").decode()
@@ -99,12 +109,12 @@ def test_names_are_shown_as_they_are():
     ],
 )
 def test_little_has_figures_and_a_page_too(tmp_path, rows):
-    written = draw_sweep(tmp_path, rows, "validation MAE", None)
+    written = draw_sweep(tmp_path, rows, "validation MAE", None, {})
     assert sorted(tmp_path.iterdir()) == sorted(written)
     page = tmp_path / "report.html"
     write_sweep_page(
         page, study="mine", command="lvlora train", metric="validation MAE", rows=rows,
-        plan=[], facts={"seed": 0}, before=None,
+        plan=[], facts={"seed": 0}, before=None, importances={},
     )  # fmt: skip
     assert "Sweep mine" in page.read_text()
 
@@ -116,10 +126,10 @@ def test_the_page_names_the_best_and_why_others_failed(tmp_path):
         page, study="mine", command="lvlora train --rank 2", metric="validation MAE", rows=rows,
         plan=[{"stage": "search", "trials": 7, "searched": "rank 2, 4", "steps": "3",
                "flops_at_most": 10}],
-        facts={"seed": 0}, before=0.9,
+        facts={"seed": 0}, before=0.9, importances={"rank": 0.3, "learning_rate": 0.7},
     )  # fmt: skip
     text = page.read_text()
     assert "Best: trial 0" in text
     assert "lvlora train --rank 2" in text
     assert "the loss is &lt;nan&gt;" in text
-    assert text.count("<figure>") == 2
+    assert text.count("<figure>") == 4

@@ -1,0 +1,55 @@
+"""Which rows of a step are whose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lvlora.errors import SettingsError
+from lvlora.text.windows import Batch
+from lvlora.train.ranks import ALONE, Ranks, joined
+
+
+def batches(*rows: int) -> list[Batch]:
+    """Batches of so many rows, each row with a number of its own."""
+    firsts = np.cumsum([0, *rows])
+    return [
+        Batch(np.full((n, 3), 0) + np.arange(first, first + n)[:, None], np.zeros((n, 3), int))
+        for n, first in zip(rows, firsts, strict=False)
+    ]
+
+
+@pytest.mark.parametrize("rows", [(4,), (4, 4, 4), (3, 3, 3), (5,), (1, 1, 1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_every_row_is_somebodys_and_nobody_has_much_more(rows, size):
+    shares = [Ranks(r, size).share_of(batches(*rows)) for r in range(size)]
+    seen = [int(i) for share in shares for batch in share for i in batch.inputs[:, 0]]
+    assert seen == list(range(sum(rows)))
+    counts = [sum(len(batch.inputs) for batch in share) for share in shares]
+    assert max(counts) - min(counts) <= 1
+    assert all(batch.inputs.shape == batch.targets.shape for s in shares for batch in s)
+    assert all(len(batch.inputs) for share in shares for batch in share)
+
+
+def test_whole_batches_stay_whole_where_they_can():
+    (own,) = Ranks(1, 3).share_of(batches(4, 4, 4))
+    assert own.inputs[:, 0].tolist() == [4, 5, 6, 7]
+
+
+def test_more_processes_than_rows_are_refused():
+    Ranks(0, 4).check(4)
+    with pytest.raises(SettingsError, match="a step of 3 sequences cannot be shared by 4"):
+        Ranks(0, 4).check(3)
+
+
+def test_alone_nothing_has_to_be_agreed_on(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with joined() as ranks:
+        assert ranks is ALONE
+    monkeypatch.setenv("WORLD_SIZE", "8")  # set by a cluster for something else
+    with joined() as ranks:
+        assert ranks is ALONE
+    assert ALONE.agreed(True, False) == (True, False)
+    with pytest.raises(ZeroDivisionError), ALONE.together():
+        _ = 1 / 0

@@ -1,0 +1,145 @@
+"""Studies that a server keeps: PostgreSQL itself, and Optuna's gRPC proxy before a database."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+
+import optuna
+import postgres
+import pytest
+
+from lvlora.errors import LvloraError
+from lvlora.flops.budget import Price
+from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.train import sweep_storage as storage
+from lvlora.train.sweep_plan import Cost, make_plan, stages_of
+from lvlora.train.sweep_study import Board, pruner
+
+WORKER = """
+import sys
+from pathlib import Path
+from lvlora.flops.budget import Price
+from lvlora.settings import SweepSettings
+from lvlora.train import sweep_storage as storage
+from lvlora.train.sweep_study import Board
+
+settings = SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1])
+study = storage.find(settings)
+board = Board(study, storage.plan_in(study), "grid", 0)
+while board.unfinished():
+    claim = board.claim()
+    if claim is None:
+        continue
+    if len(sys.argv) > 3 and claim.slot == int(sys.argv[3]):
+        sys.stdout.write(f"died with {claim.slot}")
+        sys.stdout.flush()
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    board.finish(claim, "complete", 1.0 / (1 + claim.slot), Price(10, 20), {})
+    print(claim.slot)
+"""
+
+
+@pytest.fixture(scope="module")
+def database():
+    """The URL of a PostgreSQL server."""
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.server() as url:
+        yield url
+
+
+def made(url, runs, study="sweep"):
+    settings = SweepSettings(runs=runs, storage=url, study=study)
+    stages = stages_of(settings, None)
+    plan = make_plan(
+        stages, settings, TrainSettings(), {}, lambda trial: Cost(Price(10, 20), Price(1, 2))
+    )
+    facts = storage.facts_of(settings, stages, "grid", "abc")
+    return settings, storage.make(settings, plan, facts, pruner("none")), plan
+
+
+def worker(url, runs, *dies_with):
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, url, str(runs), *map(str, dies_with)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tmp_path):
+    settings, study, plan = made(database, tmp_path)
+    dying = worker(database, tmp_path, 1)
+    said, err = dying.communicate(timeout=120)
+    assert "died with 1" in said, err
+    board = Board(study, plan, "grid", 0)
+    assert [(a.slot, a.state) for a in board.records()] == [(0, "complete"), (1, "running")]
+    assert [a.slot for a in board.recover(lambda attempt: Price(3, 4))] == [1]
+    workers = [worker(database, tmp_path) for _ in range(2)]
+    slots = []
+    for process in workers:
+        said, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        slots += [int(line) for line in said.split()]
+    # every trial was made once, by one of them
+    assert sorted(slots) == [1, 2, 3, 4, 5]
+    assert not board.unfinished()
+    assert board.best().slot == 5
+    assert board.committed() == Price(63, 124)
+    assert storage.plan_in(storage.find(settings)) == plan
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(tmp_path):
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    url = "postgresql+psycopg://me:secret@/x?host=/nowhere"
+    with pytest.raises(LvloraError, match="cannot be used") as caught:
+        storage.find(SweepSettings(runs=tmp_path, storage=url))
+    assert "secret" not in caught.value.message
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """The URL of a gRPC proxy before an SQLite database."""
+    grpc = pytest.importorskip("grpc")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    from optuna.storages._grpc.server import make_server
+
+    behind = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    port = free_port()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        server = make_server(behind, "localhost", port)
+    assert isinstance(server, grpc.Server)
+    server.start()
+    yield f"grpc://localhost:{port}"
+    server.stop(None).wait()
+
+
+def test_a_proxy_serves_as_well(proxy, tmp_path):
+    settings, study, plan = made(proxy, tmp_path)
+    board = Board(study, plan, "grid", 0)
+    claim = board.claim()
+    board.finish(claim, "complete", 0.5, Price(1, 2), {"mae": 0.5})
+    found = storage.find(settings)
+    assert storage.plan_in(found) == plan
+    assert Board(found, plan, "grid", 0).best().value == 0.5
+    assert storage.find(settings.model_copy(update={"study": "other"})) is None
+    assert threading.active_count() < 50
+
+
+def test_a_proxy_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
+    pytest.importorskip("grpc")
+    monkeypatch.setattr(storage, "_PROXY_SECONDS", 0.5)
+    url = f"grpc://localhost:{free_port()}"
+    with pytest.raises(LvloraError, match=r"cannot be used \(ConnectionError|FutureTimeout"):
+        storage.find(SweepSettings(runs=tmp_path, storage=url))
