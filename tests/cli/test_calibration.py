@@ -1,0 +1,122 @@
+"""`--calibrate` and `--calibrated` through the real commands."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
+    """Two files of simulated systems, and what makes their forecasts short."""
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("past.h5", 1), ("new.h5", 2)):
+        made = run_lvlora(
+            ["simulate", name, "-n", "60", "--n-steps", "14", "--duration", "28", "--seed",
+             str(seed)]
+        )  # fmt: skip
+        assert made.exit_code == 0, made.stderr
+    return [
+        "--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1",
+        "--decimals", "1", "--samples", "10",
+    ]  # fmt: skip
+
+
+ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", "4", "--no-rivals")
+
+
+def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
+    """A model with random weights is far off; its calibrated intervals are not."""
+    ran = run_lvlora(["evaluate", "past.h5", *words, *ASKED, "--calibrate", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    (kept,) = Path("runs/calibrations").iterdir()
+    assert str(kept) in ran.stderr
+    assert "calibrated by 60 series" in " ".join(ran.stderr.split())
+    facts = json.loads(kept.read_text())["facts"]
+    assert (facts["series"], facts["samples"], facts["horizon"]) == (60, 10, 4)
+
+    out = ["--calibrated", "--output", "table.csv"]
+    ran = run_lvlora(["evaluate", "new.h5", *words, *ASKED, *out])
+    assert ran.exit_code == 0, ran.stderr
+    with Path("table.csv").open() as stream:
+        (model,) = csv.DictReader(stream)
+    assert abs(float(model["coverage_0.8"]) - 0.8) > 0.1
+    assert 0.72 < float(model["calibrated_coverage_0.8"]) < 0.88
+    assert "calibrated 80 % intervals cover" in ran.stdout
+    assert float(model["nll"]) > 0
+
+    plain = ["forecast", "new.h5", *words, "--adapter", "none", "--context", "10"]
+    held = [*plain, "--holdout", "4", "--json"]
+    without, widened = run_lvlora(held).json, run_lvlora([*held, "--calibrated"]).json
+    assert abs(widened["scores"]["coverage"]["0.8"] - 0.8) < 0.1
+    assert abs(without["scores"]["coverage"]["0.8"] - 0.8) > 0.1
+    assert without["scores"]["crps"] == widened["scores"]["crps"]
+    assert widened["calibration"]["series"] == 60
+    for one, other in zip(without["series"], widened["series"], strict=True):
+        for name in ("prey", "predator"):
+            ours, theirs = other["variables"][name], one["variables"][name]
+            assert ours["median"] == theirs["median"]
+            assert min(ours["quantiles"]["0.1"]) >= 0
+            assert ours["quantiles"]["0.9"] != theirs["quantiles"]["0.9"]
+
+    ran = run_lvlora([*plain, "--calibrated", "--horizon", "3", "--samples", "4", "-o", "o.csv"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "made with samples 10" in ran.stderr
+    assert "calibrated intervals" in ran.stdout
+    with Path("o.csv").open() as stream:
+        assert all(float(r["0.1"]) <= float(r["0.9"]) for r in csv.DictReader(stream))
+    ran = run_lvlora([*plain, "--calibrated", "--horizon", "5"])
+    assert ran.exit_code == 2
+    assert "5 steps, and the calibration is for 4" in ran.stderr
+
+
+def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
+    tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset(30))
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), validation=False)
+    assert run_lvlora(["train", "train.csv", *flags]).exit_code == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    asked = [*words, "--context", "6", "--horizon", "4", "--no-rivals"]
+    ran = run_lvlora(["evaluate", "train.csv", *asked, "--calibrate", "--no-zero-shot"])
+    assert ran.exit_code == 0, ran.stderr
+    assert (run / "adapter/calibration.json").is_file()
+    ahead = ["forecast", "train.csv", *words, "--calibrated", "--horizon", "3", "--json"]
+    assert run_lvlora(ahead).json["calibration"]["split"] == "validation"
+    # the plain model has none, and other weights are not covered by it
+    ran = run_lvlora([*ahead, "--adapter", "none"])
+    assert ran.exit_code == 4
+    assert "has no calibration" in ran.stderr
+    assert "--calibrate" in ran.stderr
+    changed = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), validation=False, seed=5)
+    assert run_lvlora(["train", "train.csv", *changed]).exit_code == 0
+    newer = Path("runs") / Path("runs/latest").read_text().strip()
+    (newer / "adapter/calibration.json").write_bytes(
+        (run / "adapter/calibration.json").read_bytes()
+    )
+    ran = run_lvlora(ahead)
+    assert ran.exit_code == 4
+    assert "was made for other weights" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["evaluate", "past.h5", "--calibrate", "--split", "test"], "for the final table"),
+        (["evaluate", "past.h5", "--calibrate", "--split", "train"], "the model has seen"),
+        (["evaluate", "past.h5", "--calibrate", "--greedy"], "no intervals"),
+        (["evaluate", "past.h5", "--calibrate", "--no-model"], "there is no model"),
+        (["baseline", "past.h5", "--calibrated", "--samples", "1"], "no intervals"),
+        (["forecast", "past.h5", "--calibrated", "--greedy"], "no intervals"),
+        (["forecast", "past.h5", "--calibrated", "--missing"], "--missing and --calibrated"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, args, said):
+    ran = run_lvlora([args[0], args[1], *words, *args[2:]])
+    assert ran.exit_code == 2, ran.stderr
+    assert said in ran.stderr
+    assert not Path("runs").exists()

@@ -1,0 +1,186 @@
+"""Conformal offsets: the order statistic, the coverage, the pooling, the file."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvlora.errors import DataError, ModelError, SettingsError
+from lvlora.forecast import calibration_files
+from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset
+from lvlora.forecast.covering import share_inside
+from lvlora.forecast.futures import Forecast
+from lvlora.text.scaling import Scale
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+def _forecast(samples, divisor=1.0, name="s"):
+    n_steps, n_variables = samples.shape[1:]
+    return Forecast(
+        name, np.arange(n_steps) + 1.0, samples, Scale((divisor,) * n_variables, "history"), 5
+    )
+
+
+def test_the_offset_is_the_order_statistic_of_the_definition():
+    scores = np.array([3.0, 1.0, 9.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0])
+    # n = 9: ceil(10 * 0.8) = 8th smallest
+    assert offset(scores, 0.8) == 8
+    assert offset(scores, 0.5) == 5
+    assert offset(scores, 0.9) == 9
+    with pytest.raises(DataError, match="9 known truths are too few") as caught:
+        offset(scores, 0.95)
+    assert "19 at least" in caught.value.hint
+    assert offset(np.arange(4.0), 0.8) == 3  # the fewest that do
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(4, 40), st.sampled_from([0.5, 0.8]), st.integers(0, 2**32))
+def test_one_more_exchangeable_score_is_covered(n, level, seed):
+    """Exactly: of all n + 1 scores, each in turn left out, at least that share is covered."""
+    rng = np.random.default_rng(seed)
+    scores = np.round(rng.standard_cauchy(n + 1), 1)  # with ties
+    covered = [scores[i] <= offset(np.delete(scores, i), level) for i in range(n + 1)]
+    assert np.mean(covered) >= level - 1e-9
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
+def test_intervals_cover_what_they_say(spread):
+    """Samples too narrow, right, and too wide by a factor; errors that grow with the step."""
+    rng = np.random.default_rng(3)
+    n, n_samples, n_steps = 400, 20, 6
+    size = np.linspace(1, 4, n_steps)[:, None] * np.array([1.0, 5.0])
+    divisors = rng.choice([0.1, 1.0, 50.0], n)[:, None] * np.ones(2)
+    centre = 100 * divisors[:, None, :] * np.ones((n, n_steps, 2))
+    unit = size * divisors[:, None, :]
+    truth = centre + unit * rng.standard_normal((n, n_steps, 2))
+    samples = centre[:, None] + spread * unit[:, None] * rng.standard_normal(
+        (n, n_samples, n_steps, 2)
+    )
+    half = n // 2
+    made = calibrate(truth[:half], samples[:half], divisors[:half], QUANTILES)
+    assert set(made.offsets) == {0.5, 0.8}
+    new = [_forecast(s, d[0]) for s, d in zip(samples[half:], divisors[half:], strict=True)]
+    calibrated = [made.apply(f, QUANTILES, least=-np.inf) for f in new]
+    for level, ends in ((0.5, (0.25, 0.75)), (0.8, (0.1, 0.9))):
+        before = share_inside(truth[half:], new, ends)
+        after = share_inside(truth[half:], calibrated, ends)
+        assert abs(after - level) < 0.03, (level, before, after)
+        if spread != 1.0:
+            assert abs(before - level) > 0.1
+        # each variable and step by itself, too
+        inside = np.stack(
+            [
+                (t >= f.quantile(ends[0])) & (t <= f.quantile(ends[1]))
+                for t, f in zip(truth[half:], calibrated, strict=True)
+            ]
+        ).mean(axis=0)
+        assert np.abs(inside - level).max() < 0.15
+
+
+def test_medians_samples_and_means_stay():
+    rng = np.random.default_rng(0)
+    plain = _forecast(rng.gamma(2, size=(20, 3, 2)))
+    made = Calibration({0.8: np.full((3, 3), 2.0), 0.5: np.full((3, 3), -9.0)})
+    found = made.apply(plain, QUANTILES, least=0.0)
+    assert np.array_equal(found.median, plain.median)
+    assert np.array_equal(found.mean, plain.mean)
+    assert np.array_equal(found.quantile(0.5), plain.median)
+    assert np.allclose(found.quantile(0.9), plain.quantile(0.9) + 2)
+    assert (found.quantile(0.1) == np.maximum(plain.quantile(0.1) - 2, 0)).all()
+    # a negative offset shrinks an interval to its median at most
+    assert np.array_equal(found.quantile(0.25), plain.median)
+    ordered = [found.quantile(q) for q in QUANTILES]
+    assert all((a <= b).all() for a, b in pairwise(ordered))
+
+
+def test_wider_intervals_hold_narrower_ones():
+    median = np.zeros(2)
+    narrow, wide = (np.array([-3.0, 1.0]), np.array([3.0, 2.0])), (-np.ones(2), np.ones(2))
+    first, second = nested([narrow, wide], median)
+    assert first[0].tolist() == [-3, 0]  # extended to the median
+    assert second[0].tolist() == [-3, -1]
+    assert second[1].tolist() == [3, 2]
+
+
+def test_steps_with_few_scores_take_their_neighbours():
+    n_steps = 9
+    truth = np.zeros((15, n_steps, 1)) + 10.0 * np.arange(n_steps)[:, None]
+    samples = np.zeros((15, 2, n_steps, 1))
+    rows = calibrate(truth, samples, np.ones((15, 1)), (0.1, 0.9)).offsets[0.8]
+    # 15 a step and 45 with the neighbours: ceil(46 * 0.8) = 37th of 45, the following step's
+    assert 3 * 15 >= ENOUGH > 2 * 15
+    assert rows[0, 4] == 50
+    enough = calibrate(
+        np.repeat(truth, 3, 0), np.repeat(samples, 3, 0), np.ones((45, 1)), (0.1, 0.9)
+    )
+    assert enough.offsets[0.8][0, 4] == 40
+
+
+def test_missing_truths_are_left_out_and_other_numbers_of_variables_served():
+    rng = np.random.default_rng(1)
+    truth, samples = rng.normal(size=(60, 3, 2)), rng.normal(size=(60, 9, 3, 2))
+    gaps = truth.copy()
+    gaps[::3] = np.nan
+    some = calibrate(truth[np.arange(60) % 3 > 0], samples[np.arange(60) % 3 > 0],
+                     np.ones((40, 2)), (0.1, 0.9))  # fmt: skip
+    assert np.array_equal(
+        calibrate(gaps, samples, np.ones((60, 2)), (0.1, 0.9)).offsets[0.8], some.offsets[0.8]
+    )
+    three = _forecast(rng.normal(size=(9, 2, 3)))
+    found = some.apply(three, (0.1, 0.9), least=-np.inf)
+    expected = three.quantile(0.9) + some.offsets[0.8][-1, :2, None]
+    assert np.allclose(found.quantile(0.9), expected)
+
+
+def test_what_was_not_calibrated_is_refused():
+    made = Calibration({0.8: np.zeros((3, 5))})
+    plain = _forecast(np.zeros((4, 6, 2)))
+    with pytest.raises(SettingsError, match="6 steps, and the calibration is for 5"):
+        made.apply(plain, (0.1, 0.9), least=0)
+    with pytest.raises(SettingsError, match=r"no offset for intervals of 0\.9; .* for 0\.8") as e:
+        made.check((0.05, 0.95), 3)
+    assert "0.1,0.5,0.9" in e.value.hint
+    # one end alone is the end of an interval, too
+    assert set(made.apply(_forecast(np.zeros((4, 5, 2))), (0.1,), least=0).calibrated) == {0.1}
+    with pytest.raises(SettingsError, match="no interval to calibrate"):
+        calibrate(np.zeros((9, 2, 1)), np.zeros((9, 5, 2, 1)), np.ones((9, 1)), (0.5, 0.9))
+    with pytest.raises(SettingsError, match="at least two samples"):
+        calibrate(np.zeros((9, 2, 1)), np.zeros((9, 1, 2, 1)), np.ones((9, 1)), (0.1, 0.9))
+
+
+def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path):
+    base = tiny_base()
+    made = Calibration({0.8: np.array([[0.1, -2.5e-7]] * 3)}, {"samples": 20})
+    path = calibration_files.place_of(base, None, tmp_path)
+    calibration_files.save(path, made, base, None)
+    found = calibration_files.load(base, None, tmp_path)
+    assert np.array_equal(found.offsets[0.8], made.offsets[0.8])
+    assert found.facts == made.facts
+    assert found.differences(samples=20, other=3) == []
+    assert found.differences(samples=5) == ["samples"]
+
+    content = json.loads(path.read_text())
+    for damaged in ("", "[]", "{}", path.read_text().replace("0.1", "0.2", 1), "\x00" * 50):
+        path.write_text(damaged)
+        with pytest.raises(ModelError, match="no whole calibration"):
+            calibration_files.load(base, None, tmp_path)
+    for odd in ({}, {"0.8": 3}, {"0.8": {"variables": [[1]], "together": [1, 2]}}):
+        body = {**content, "offsets": odd}
+        body.pop("sha256")
+        path.write_text(json.dumps({**body, "sha256": calibration_files._hash(body)}))
+        with pytest.raises(ModelError, match="is no calibration"):
+            calibration_files.load(base, None, tmp_path)
+    path.write_text(json.dumps(content))
+    calibration_files.load(base, None, tmp_path)
+    base.sha256 = base.sha256[:16] + "0" * 48
+    with pytest.raises(ModelError, match="other weights"):
+        calibration_files.load(base, None, tmp_path)
+    base.sha256 = "f" * 64
+    with pytest.raises(ModelError, match="qwen2 has no calibration"):
+        calibration_files.load(base, None, tmp_path)
