@@ -182,7 +182,8 @@ def _clusters(
                 cluster["name"],
                 f"{cluster['size']:,}",
                 numbers.share(cluster["share"]),
-                numbers.plain(cluster["features"]["period"]),
+                # what has no period counts as 0 among the features
+                numbers.plain(cluster["features"]["period"] or None),
                 f"{example.id} {output.curve(example.values[:, 0].tolist(), _CURVE)}",
             ]
         )

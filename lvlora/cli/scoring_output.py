@@ -109,7 +109,8 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     forecasters = {f["name"]: f for f in record["forecasters"]}
     levels = sorted({level for f in forecasters.values() for level in f["coverage"]}, key=float)
     models = [e.name for e in entries if e.kind == "model"]
-    head = ["forecaster", *_COLUMNS.values(), *(f"in {100 * float(x):g} %" for x in levels), "seconds"]
+    covered_head = [f"in {100 * float(x):g} %" for x in levels]
+    head = ["forecaster", *_COLUMNS.values(), *covered_head, "seconds"]
     if models and len(entries) > 1:
         head.append("MAE - first model's, 95 %" if len(models) > 1 else "MAE - model's, 95 %")
     ordered = sorted(entries, key=lambda e: e.scores.mae)

@@ -57,6 +57,6 @@ def charged(
 
 def _settings_hash(settings: BudgetSettings) -> str:
     """A hash of what was asked for; where it is written and what it may take are left out."""
-    written = {"runs", "output", "samples_out", "plot", "out", "max_memory"}
+    written = {"runs", "output", "samples_out", "plot", "out", "max_memory", "workers", "fresh"}
     chosen = settings.model_dump_json(exclude=written | set(BudgetSettings.model_fields))
     return hashlib.sha256(chosen.encode()).hexdigest()

@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lvlora.durable import write_bytes
 from lvlora.errors import DataError
-from lvlora.report.cost_figure import cost_figure
-from lvlora.report.forecast_figure import ForecastPicture, forecast_figure
+from lvlora.report.evaluation_figures import pictures_of
+from lvlora.report.evaluation_limits import limits_of
 from lvlora.report.page import (
     PAGE,
     Block,
@@ -29,21 +27,15 @@ from lvlora.report.page import (
     Table,
     write_page,
 )
-from lvlora.report.table_figures import (
-    error_by_step_figure,
-    errors_figure,
-    is_model,
-    metric_name,
-)
+from lvlora.report.table_figures import is_model
 
 RECORD = "evaluation.json"
 FIGURES = Path("figures")
-_RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
 _LARGEST = 2**28  # bytes of a record
 
 _HEADS = {
     "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "smape": "sMAPE, %", "mase": "MASE",
-    "median_series_mae": "median series", "crps": "CRPS",
+    "median_series_mae": "median series", "crps": "CRPS", "nll": "NLL/D",
 }  # fmt: skip
 
 
@@ -59,7 +51,7 @@ def draw_evaluation(folder: Path) -> list[Path]:
     """
     record = read_evaluation(folder)
     try:
-        pictures = _pictures(record)
+        pictures = pictures_of(record)
         content = evaluation_page(record, pictures)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DataError(f"{folder / RECORD}: lacks what a page needs ({error})", _AGAIN) from error
@@ -123,7 +115,7 @@ def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) 
                          *of.get("cost-flops", ()), *of.get("cost-seconds", ()))),
         Section("Data", (Facts(source),)),
         Section("Settings", (Facts(record["settings"]),)),
-        Section("Limits", (Points(_limits(record)),)),
+        Section("Limits", (Points(limits_of(record)),)),
     )  # fmt: skip
     name = "" if protocol["name"] == "own" else f" (protocol {protocol['name']})"
     return PageContent(
@@ -170,6 +162,9 @@ def _outcome(record: Mapping[str, Any]) -> list[Block]:
             pairs.append((f"CRPS of {model['name']}", model["crps"]))
         for level, share in model["coverage"].items():
             pairs.append((f"truths inside its {_percent(float(level))} interval", _percent(share)))
+        for level, share in model["calibrated_coverage"].items():
+            name = f"truths inside its calibrated {_percent(float(level))} interval"
+            pairs.append((name, _percent(share)))
     return [Facts(pairs)] if pairs else ["No language model was scored: rivals alone."]
 
 
@@ -262,120 +257,3 @@ def _cost_table(rows: Sequence[Mapping[str, Any]], n_series: int, marked: Sequen
         )  # fmt: skip
     head = ["forecaster", "seconds", "seconds a series", "FLOPs executed", "FLOPs coursework"]
     return Table("What the forecasts cost", head, cells, marked)
-
-
-def _limits(record: Mapping[str, Any]) -> list[str]:
-    protocol = record["protocol"]
-    models = _models(record)
-    limits = []
-    if protocol["series"] < 100:
-        limits.append(
-            f"Only {protocol['series']} series were scored: differences between forecasters may "
-            "be chance."
-        )
-    if protocol["split"] == "validation":
-        limits.append(
-            "Training chose its best step, and a sweep its best settings, on the validation part: "
-            "the error of a tuned model is a little too good here. lvlora evaluate --split test is "
-            "for the final table."
-        )
-    if protocol["split"] in ("train", "all"):
-        limits.append("Series that a model was trained on may be among those that are scored.")
-    if any(f["kind"] == "floor" for f in record["forecasters"]):
-        limits.append(
-            "The rounding floor is what writing numbers with so few decimals costs a forecaster "
-            "that writes and knows the future; who does not write may be better."
-        )
-    if any("fit" in f["name"] for f in record["forecasters"] if f["kind"] == "rival"):
-        limits.append(
-            "The fitted equations know the family of systems that such data come from; on data of "
-            "another origin they lose that advantage. Every rival's forecast is kept within the "
-            "range of its history, widened by its width on both sides."
-        )
-    if models:
-        limits.append(
-            "Intervals tell how much the choice of series matters. What another training seed "
-            "would do is not in them."
-        )
-    limits.append(
-        "CRPS of a forecaster without samples is its absolute error: it claims to be certain."
-    )
-    limits.append(
-        "FLOPs are exact counts of the language models' matrix products in two conventions; they "
-        "measure neither energy nor time. Seconds depend on the machine and on what else it did."
-    )
-    return limits
-
-
-def _pictures(record: Mapping[str, Any]) -> dict[str, Picture]:
-    """Every figure of the page, by the name of its file."""
-    rows = record["forecasters"]
-    pictures = {
-        "errors": Picture.of(
-            errors_figure(rows), "Mean absolute error of each forecaster",
-            narrow=errors_figure(rows, narrow=True),
-        ),
-    }  # fmt: skip
-    drawn = [_forecast(s, record) for s in record["drawn"]["series"]]
-    if drawn:
-        about = record["drawn"]["forecaster"]
-        pictures["forecasts"] = Picture.of(
-            forecast_figure(drawn),
-            f"Forecasts of {about} against the truth",
-            f"The best, middle and worst series of {about}: line, history; dashes, median; band, "
-            "interval; circles, truth.",
-            narrow=forecast_figure(drawn, narrow=True),
-        )
-    steps, models = _by_step(rows)
-    variables = record["variables"]
-    pictures["error-by-step"] = Picture.of(
-        error_by_step_figure(steps, variables, models),
-        f"{metric_name('mae').capitalize()} by steps ahead, for each variable",
-        "Models and the best rivals.",
-        narrow=error_by_step_figure(steps, variables, models, narrow=True),
-    )
-    if sum(bool(f["flops"]) for f in rows) > 1:  # one point alone compares nothing
-        pictures["cost-flops"] = Picture.of(
-            cost_figure([{**f, "flops": (f["flops"] or {}).get("executed")} for f in rows]),
-            "Error against FLOPs",
-            "Only the language models' FLOPs are counted.",
-        )
-    if any(f["seconds"] > 0 for f in rows):
-        pictures["cost-seconds"] = Picture.of(
-            cost_figure([{**f, "seconds": f["seconds"] or None} for f in rows], "seconds"),
-            "Error against seconds",
-            "The line joins those that no other beats in both.",
-        )
-    return pictures
-
-
-def _forecast(series: Mapping[str, Any], record: Mapping[str, Any]) -> ForecastPicture:
-    def array(name: str) -> Any:
-        return np.array(series[name], dtype=np.float64)  # None becomes NaN
-
-    why = f": {series['why']}, " if series["why"] else ": "
-    return ForecastPicture(
-        variables=tuple(record["variables"]),
-        time_name=record["data"]["time"],
-        history_time=array("history_time"),
-        history=array("history"),
-        future_time=array("time"),
-        median=array("median"),
-        bands={
-            (low, high): (np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64))
-            for low, high, lower, upper in series["bands"]
-        },
-        truth=array("truth"),
-        title=f"{series['id']}{why}MAE {series['mae']:.3g}",
-    )
-
-
-def _by_step(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Errors (H, V) of the models and of the best others; names of the models."""
-    models = [f for f in rows if is_model(f)]
-    others = sorted((f for f in rows if not is_model(f)), key=lambda f: _order(f["mae"]))
-    shown = [*models, *others[:_RIVALS_BY_STEP]]
-    return (
-        {f["name"]: np.array(f["mae_by_step"], dtype=np.float64) for f in shown},
-        [f["name"] for f in models],
-    )

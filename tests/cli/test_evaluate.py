@@ -221,7 +221,7 @@ def test_the_folder_of_an_evaluation(run_lvlora, data, runs) -> None:
     refused = run_lvlora(other)
     assert refused.exit_code == 2
     assert "holds the evaluation of something else" in refused.stderr
-    assert run_lvlora([*other, "--fresh"]).json["protocol"]["context"] == 10
+    assert run_lvlora([*other, "--fresh", "--dry-run"]).exit_code == 0
     Path("full").mkdir()
     Path("full/precious.txt").write_text("not an evaluation")
     refused = run_lvlora([*args, "--out", "full"])
@@ -238,8 +238,6 @@ def test_its_report_can_be_made_again(run_lvlora, data, runs) -> None:
     assert told.exit_code == 0, told.stderr
     assert told.json["evaluation"] == page.parent.name
     assert page.read_bytes() == before
-    shown = run_lvlora(["report", page.parent])
-    assert "report.html" in shown.stdout
     (page.parent / "evaluation.json").write_text('{"forecasters": [{"name": "x"}]}')
     damaged = run_lvlora(["report", page.parent])
     assert damaged.exit_code == 4
@@ -259,8 +257,7 @@ def test_a_limit_is_that_of_all_models_together(run_lvlora, data, runs) -> None:
 
 
 def test_a_model_that_saw_what_is_scored_is_told_of(run_lvlora, data, runs) -> None:
-    args = ["evaluate", data, *SHORT, "--greedy", "--no-rivals", "--no-zero-shot", "--adapter",
-            runs[0]]  # fmt: skip
+    args = ["evaluate", data, *SHORT, "--no-zero-shot", "--adapter", runs[0], "--dry-run"]
     assert "has seen some of the series" in run_lvlora([*args, "--split-seed", "1"]).stderr
     assert "trained on the train part" in run_lvlora([*args, "--split", "all"]).stderr
     assert "trained on" not in run_lvlora(args).stderr

@@ -1,0 +1,105 @@
+"""The figures of an evaluation's page, drawn from its record.
+
+Knows: what of a record is worth a figure. Does not know: HTML, how a figure looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lvlora.report.cost_figure import cost_figure
+from lvlora.report.forecast_figure import ForecastPicture, forecast_figure
+from lvlora.report.page import Picture
+from lvlora.report.table_figures import (
+    error_by_step_figure,
+    errors_figure,
+    is_model,
+    metric_name,
+    number,
+)
+
+_RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
+
+
+def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
+    """Every figure of the page, by the name of its file.
+
+    Raises:
+        KeyError, TypeError, ValueError: the record lacks something.
+    """
+    rows = record["forecasters"]
+    pictures = {
+        "errors": Picture.of(
+            errors_figure(rows), "Mean absolute error of each forecaster",
+            narrow=errors_figure(rows, narrow=True),
+        ),
+    }  # fmt: skip
+    drawn = [_forecast(s, record) for s in record["drawn"]["series"]]
+    if drawn:
+        about = record["drawn"]["forecaster"]
+        pictures["forecasts"] = Picture.of(
+            forecast_figure(drawn),
+            f"Forecasts of {about} against the truth",
+            f"The best, middle and worst series of {about}: line, history; dashes, median; band, "
+            "interval; circles, truth.",
+            narrow=forecast_figure(drawn, narrow=True),
+        )
+    steps, models = _by_step(rows)
+    variables = record["variables"]
+    pictures["error-by-step"] = Picture.of(
+        error_by_step_figure(steps, variables, models),
+        f"{metric_name('mae').capitalize()} by steps ahead, for each variable",
+        "Models and the best rivals.",
+        narrow=error_by_step_figure(steps, variables, models, narrow=True),
+    )
+    if sum(bool(f["flops"]) for f in rows) > 1:  # one point alone compares nothing
+        pictures["cost-flops"] = Picture.of(
+            cost_figure([{**f, "flops": (f["flops"] or {}).get("executed")} for f in rows]),
+            "Error against FLOPs",
+            "Only the language models' FLOPs are counted.",
+        )
+    if any(f["seconds"] > 0 for f in rows):
+        pictures["cost-seconds"] = Picture.of(
+            cost_figure([{**f, "seconds": f["seconds"] or None} for f in rows], "seconds"),
+            "Error against seconds",
+            "The line joins those that no other beats in both.",
+        )
+    return pictures
+
+
+def _forecast(series: Mapping[str, Any], record: Mapping[str, Any]) -> ForecastPicture:
+    def array(name: str) -> Any:
+        return np.array(series[name], dtype=np.float64)  # None becomes NaN
+
+    why = f": {series['why']}, " if series["why"] else ": "
+    return ForecastPicture(
+        variables=tuple(record["variables"]),
+        time_name=record["data"]["time"],
+        history_time=array("history_time"),
+        history=array("history"),
+        future_time=array("time"),
+        median=array("median"),
+        bands={
+            (low, high): (np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64))
+            for low, high, lower, upper in series["bands"]
+        },
+        truth=array("truth"),
+        title=f"{series['id']}{why}MAE {series['mae']:.3g}",
+    )
+
+
+def _by_step(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """Errors (H, V) of the models and of the best others; names of the models."""
+    models = [f for f in rows if is_model(f)]
+    others = sorted(
+        (f for f in rows if not is_model(f) and number(f, "mae") is not None),
+        key=lambda f: float(f["mae"]),
+    )
+    shown = [*models, *others[:_RIVALS_BY_STEP]]
+    return (
+        {f["name"]: np.array(f["mae_by_step"], dtype=np.float64) for f in shown},
+        [f["name"] for f in models],
+    )
