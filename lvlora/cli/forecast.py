@@ -179,11 +179,10 @@ def _calibrated(
     forecasts: Sequence[Forecast], dataset: Dataset, settings: ForecastSettings,
     calibration: Calibration, forecaster: Forecaster, context: CommandContext,
 ) -> list[Forecast]:  # fmt: skip
-    from lvlora.forecast.covering import least_of
-
     other = calibration.differences(
         samples=settings.samples, temperature=settings.temperature, top_p=settings.top_p,
         decimals=forecaster.decimals,
+        scale="history" if forecaster.scale is None else "dataset",
     )  # fmt: skip
     if other:
         was = ", ".join(f"{name} {calibration.facts[name]}" for name in other)
@@ -191,8 +190,7 @@ def _calibrated(
             f"The calibration was made with {was}: with others its intervals may cover less."
         )
     return [
-        calibration.apply(f, settings.quantiles, least=least_of(h))
-        for f, h in zip(forecasts, dataset, strict=True)
+        calibration.apply(f, h, settings.quantiles) for f, h in zip(forecasts, dataset, strict=True)
     ]
 
 

@@ -11,8 +11,8 @@ and the interval [q_low - Q, q_high + Q], with Q the ⌈(n + 1) level⌉-th smal
 a new truth with at least the probability ``level``, whatever the model, as long as the new series
 is exchangeable with those of the calibration. Q may be negative: too wide intervals shrink.
 
-Offsets are in the numbers of the text (original units over the scale's divisor), so that they serve
-series of any magnitude, and they belong to a step of the horizon and a variable. Where a step has
+Offsets are in standard deviations of the history (`units_of`), so that they serve series of any
+magnitude, and they belong to a step of the horizon and a variable. Where a step has
 fewer than `ENOUGH` scores, those of its neighbours are taken too: as many steps on either side as
 it takes. A row over all variables together serves files with another number of variables.
 """
@@ -28,11 +28,13 @@ import numpy as np
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.futures import Forecast
-from lvlora.series.dataset import FloatArray
+from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics import central_levels
 
 ENOUGH = 40
 """Scores of one offset: with fewer a quantile of 90 % is one of the last four."""
+
+_LEAST_UNIT = 0.01
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Calibration:
     """Offsets of central intervals.
 
     Attributes:
-        offsets: probability of a central interval -> (V + 1, H) in numbers of the text; the last
-            row is over all variables.
+        offsets: probability of a central interval -> (V + 1, H) in the `units_of` a series; the
+            last row is over all variables.
         facts: where they are from: series, context, samples and the like, as JSON.
     """
 
@@ -74,12 +76,12 @@ class Calibration:
             )
 
     def intervals(
-        self, samples: FloatArray, divisors: Sequence[float], level: float
+        self, samples: FloatArray, units: FloatArray, level: float
     ) -> tuple[FloatArray, FloatArray]:
         """The calibrated ends of one central interval, before `nested` makes them agree.
 
         Args:
-            samples: (S, H, V) in original units; divisors: (V,) of the series' scale.
+            samples: (S, H, V) in original units; units: (V,) of the series.
 
         Returns:
             low, high: (H, V).
@@ -87,27 +89,27 @@ class Calibration:
         rows = self.offsets[level]
         n_steps, n_variables = samples.shape[1:]
         chosen = rows[:-1] if len(rows) - 1 == n_variables else np.repeat(rows[-1:], n_variables, 0)
-        offset = chosen[:, :n_steps].T * np.asarray(divisors)
+        offset = chosen[:, :n_steps].T * units
         low, high = central_interval(samples, level)
         return low - offset, high + offset
 
-    def apply(self, forecast: Forecast, levels: Sequence[float], *, least: float) -> Forecast:
+    def apply(self, forecast: Forecast, history: Series, levels: Sequence[float]) -> Forecast:
         """The forecast with calibrated quantiles; samples, median and mean stay as they are.
 
+        No quantile is below 0 where the history never is: truths that aren't stay covered.
+
         Args:
-            levels: quantiles; but for 0.5 each must be the end of a central interval, and both
-                of its ends are calibrated.
-            least: no quantile is below it: 0 for what can't be negative. Truths above it stay
-                covered.
+            history: that was forecast from.
+            levels: quantiles, each the end of a central interval, or 0.5.
 
         Raises:
             SettingsError: an interval or a step has no offset.
         """
         self.check(levels, len(forecast.time))
         wanted = _central(levels)
-        ends: list[tuple[FloatArray, FloatArray]] = [
-            self.intervals(forecast.samples, forecast.scale.divisors, level) for level in wanted
-        ]
+        units = units_of(history, forecast)
+        least = 0.0 if float(np.nanmin(history.values)) >= 0 else -np.inf
+        ends = [self.intervals(forecast.samples, units, level) for level in wanted]
         found: dict[float, FloatArray] = {}
         for level, (low, high) in zip(wanted, nested(ends, forecast.median), strict=True):
             for q in levels:
@@ -118,6 +120,18 @@ class Calibration:
     def differences(self, **given: object) -> list[str]:
         """Names of facts that are not as they were when the offsets were made."""
         return [name for name, value in given.items() if self.facts.get(name, value) != value]
+
+
+def units_of(history: Series, forecast: Forecast) -> FloatArray:
+    """(V,) standard deviations of the steps that were read, in original units.
+
+    At least a hundredth of the scale's divisor, for a history that is constant or hardly known.
+    """
+    used = history.values[max(0, len(history) - forecast.context) :]
+    known = np.ma.masked_invalid(used)
+    spread = np.asarray(np.ma.std(known, axis=0).filled(0.0), dtype=np.float64)
+    units: FloatArray = np.maximum(spread, _LEAST_UNIT * np.asarray(forecast.scale.divisors))
+    return units
 
 
 def central_interval(samples: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
@@ -144,7 +158,7 @@ def nested(
 def calibrate(
     truth: FloatArray,
     samples: FloatArray,
-    divisors: FloatArray,
+    units: FloatArray,
     quantiles: Sequence[float],
     facts: Mapping[str, Any] | None = None,
 ) -> Calibration:
@@ -152,7 +166,7 @@ def calibrate(
 
     Args:
         truth: (n, H, V), NaN where missing; samples: (n, S, H, V); both in original units.
-        divisors: (n, V) of each series' scale.
+        units: (n, V), see `units_of`.
         quantiles: each central pair among them gets offsets.
         facts: to keep with them.
 
@@ -170,7 +184,7 @@ def calibrate(
     offsets: dict[float, FloatArray] = {}
     for level in levels:
         low, high = central_interval(np.moveaxis(samples, 1, 0), level)
-        scores = np.maximum(low - truth, truth - high) / divisors[:, None, :]
+        scores = np.maximum(low - truth, truth - high) / units[:, None, :]
         n_variables = truth.shape[2]
         rows = [_by_step(scores[:, :, [v]], level) for v in range(n_variables)]
         offsets[level] = np.stack([*rows, _by_step(scores, level)])

@@ -11,17 +11,12 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import SettingsError
-from lvlora.forecast.calibration import Calibration, calibrate
+from lvlora.forecast.calibration import Calibration, calibrate, units_of
 from lvlora.forecast.evaluation import Entry, Task
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import Forecast
-from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics import central_levels
-
-
-def least_of(history: Series) -> float:
-    """No quantile is below it: 0 where the history is never negative."""
-    return 0.0 if float(np.nanmin(history.values)) >= 0 else -np.inf
 
 
 def calibrate_entry(
@@ -37,8 +32,9 @@ def calibrate_entry(
         raise SettingsError(
             "--calibrate: greedy forecasts have no intervals", "Leave --greedy out."
         )
-    divisors = np.array([f.scale.divisors for f in _forecasts(entry, given, forecaster)])
-    return calibrate(given.truth, entry.samples, divisors, quantiles, facts)
+    forecasts = _forecasts(entry, given, forecaster)
+    units = [units_of(h, f) for h, f in zip(given.histories, forecasts, strict=True)]
+    return calibrate(given.truth, entry.samples, np.array(units), quantiles, facts)
 
 
 def coverage(
@@ -47,7 +43,7 @@ def coverage(
 ) -> dict[float, float]:  # fmt: skip
     """Probability of each calibrated central interval -> share of known truths inside."""
     found = [
-        calibration.apply(f, quantiles, least=least_of(h))
+        calibration.apply(f, h, quantiles)
         for f, h in zip(_forecasts(entry, given, forecaster), given.histories, strict=True)
     ]
     return {

@@ -12,18 +12,25 @@ from hypothesis import strategies as st
 
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast import calibration_files
-from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset
+from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset, units_of
 from lvlora.forecast.covering import share_inside
 from lvlora.forecast.futures import Forecast
+from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
+def _history(spread=1.0, level=0.0, n_variables=2):
+    """Ten steps whose standard deviation is ``spread``."""
+    values = level + spread * np.tile([[-1.0], [1.0]], (5, n_variables))
+    return Series("s", np.arange(10.0), values)
+
+
 def _forecast(samples, divisor=1.0, name="s"):
     n_steps, n_variables = samples.shape[1:]
     return Forecast(
-        name, np.arange(n_steps) + 1.0, samples, Scale((divisor,) * n_variables, "history"), 5
+        name, np.arange(n_steps) + 1.0, samples, Scale((divisor,) * n_variables, "history"), 10
     )
 
 
@@ -55,18 +62,21 @@ def test_intervals_cover_what_they_say(spread):
     rng = np.random.default_rng(3)
     n, n_samples, n_steps = 400, 20, 6
     size = np.linspace(1, 4, n_steps)[:, None] * np.array([1.0, 5.0])
-    divisors = rng.choice([0.1, 1.0, 50.0], n)[:, None] * np.ones(2)
-    centre = 100 * divisors[:, None, :] * np.ones((n, n_steps, 2))
-    unit = size * divisors[:, None, :]
+    units = rng.choice([0.1, 1.0, 50.0], n)[:, None] * np.ones(2)
+    centre = 100 * units[:, None, :] * np.ones((n, n_steps, 2))
+    unit = size * units[:, None, :]
     truth = centre + unit * rng.standard_normal((n, n_steps, 2))
     samples = centre[:, None] + spread * unit[:, None] * rng.standard_normal(
         (n, n_samples, n_steps, 2)
     )
     half = n // 2
-    made = calibrate(truth[:half], samples[:half], divisors[:half], QUANTILES)
+    made = calibrate(truth[:half], samples[:half], units[:half], QUANTILES)
     assert set(made.offsets) == {0.5, 0.8}
-    new = [_forecast(s, d[0]) for s, d in zip(samples[half:], divisors[half:], strict=True)]
-    calibrated = [made.apply(f, QUANTILES, least=-np.inf) for f in new]
+    new = [_forecast(s) for s in samples[half:]]
+    calibrated = [
+        made.apply(f, _history(u[0], 100 * u[0]), QUANTILES)
+        for f, u in zip(new, units[half:], strict=True)
+    ]
     for level, ends in ((0.5, (0.25, 0.75)), (0.8, (0.1, 0.9))):
         before = share_inside(truth[half:], new, ends)
         after = share_inside(truth[half:], calibrated, ends)
@@ -87,7 +97,7 @@ def test_medians_samples_and_means_stay():
     rng = np.random.default_rng(0)
     plain = _forecast(rng.gamma(2, size=(20, 3, 2)))
     made = Calibration({0.8: np.full((3, 3), 2.0), 0.5: np.full((3, 3), -9.0)})
-    found = made.apply(plain, QUANTILES, least=0.0)
+    found = made.apply(plain, _history(level=3.0), QUANTILES)
     assert np.array_equal(found.median, plain.median)
     assert np.array_equal(found.mean, plain.mean)
     assert np.array_equal(found.quantile(0.5), plain.median)
@@ -133,21 +143,30 @@ def test_missing_truths_are_left_out_and_other_numbers_of_variables_served():
         calibrate(gaps, samples, np.ones((60, 2)), (0.1, 0.9)).offsets[0.8], some.offsets[0.8]
     )
     three = _forecast(rng.normal(size=(9, 2, 3)))
-    found = some.apply(three, (0.1, 0.9), least=-np.inf)
+    found = some.apply(three, _history(n_variables=3), (0.1, 0.9))
     expected = three.quantile(0.9) + some.offsets[0.8][-1, :2, None]
     assert np.allclose(found.quantile(0.9), expected)
+
+
+def test_the_unit_is_the_spread_of_what_was_read():
+    values = np.array([[9.0, 5.0], [1.0, 5.0], [3.0, np.nan], [1.0, 5.0], [3.0, np.nan]])
+    history = Series("s", np.arange(5.0), values)
+    plain = Forecast("s", np.ones(1), np.zeros((2, 1, 2)), Scale((2.0, 2.0), "history"), 4)
+    assert units_of(history, plain).tolist() == [1.0, 0.02]
+    unknown = Series("s", np.arange(2.0), np.array([[1.0, np.nan], [3.0, np.nan]]))
+    assert units_of(unknown, plain).tolist() == [1.0, 0.02]
 
 
 def test_what_was_not_calibrated_is_refused():
     made = Calibration({0.8: np.zeros((3, 5))})
     plain = _forecast(np.zeros((4, 6, 2)))
     with pytest.raises(SettingsError, match="6 steps, and the calibration is for 5"):
-        made.apply(plain, (0.1, 0.9), least=0)
+        made.apply(plain, _history(), (0.1, 0.9))
     with pytest.raises(SettingsError, match=r"no offset for intervals of 0\.9; .* for 0\.8") as e:
         made.check((0.05, 0.95), 3)
     assert "0.1,0.5,0.9" in e.value.hint
     # one end alone is the end of an interval, too
-    assert set(made.apply(_forecast(np.zeros((4, 5, 2))), (0.1,), least=0).calibrated) == {0.1}
+    assert set(made.apply(_forecast(np.zeros((4, 5, 2))), _history(), (0.1,)).calibrated) == {0.1}
     with pytest.raises(SettingsError, match="no interval to calibrate"):
         calibrate(np.zeros((9, 2, 1)), np.zeros((9, 5, 2, 1)), np.ones((9, 1)), (0.5, 0.9))
     with pytest.raises(SettingsError, match="at least two samples"):
