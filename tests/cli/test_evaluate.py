@@ -45,10 +45,12 @@ def test_baseline_has_every_rival_and_the_untrained_model(run_lvlora, data, tiny
 def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
     ran = run_lvlora(
         ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
-         "--greedy", "--no-rivals"]
+         "--greedy", "--no-rivals", "-v"]
     )  # fmt: skip
     assert ran.exit_code == 0, ran.stderr
     assert "5 steps from 15" in ran.stdout
+    for sketch in ("best", "worst"):
+        assert ran.stdout.count(f"{sketch}, ") == 2  # prey and predator
     assert "the figures are rough" in ran.stderr
 
 
