@@ -57,7 +57,14 @@ def _missing_formulas() -> dict[Any, Any]:
     import torch
 
     aten = torch.ops.aten
+    own: dict[Any, Any] = {}
+    if hasattr(torch.ops.lvlora, "causal_attention"):  # once lvlora.model is imported
+        own = {
+            torch.ops.lvlora.causal_attention: _fused_forward,
+            torch.ops.lvlora.causal_attention_backward: _own_backward,
+        }
     return {
+        **own,
         aten._scaled_dot_product_flash_attention_for_cpu: _fused_forward,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,
     }
@@ -71,6 +78,16 @@ def _fused_backward(
     grad_out: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any
 ) -> int:
     return 5 * _attention_product(query, key)
+
+
+def _own_backward(
+    grad_out: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...],
+    value: tuple[int, ...], weights: tuple[int, ...], scale: float, needs: list[bool],
+    **_: Any,
+) -> int:  # fmt: skip
+    # the weights are kept; those of the scores are differentiated for queries and keys only
+    q, k, v = needs
+    return (q + k + (q or k) + v) * _attention_product(query, key)
 
 
 def _attention_product(query: tuple[int, ...], key: tuple[int, ...]) -> int:

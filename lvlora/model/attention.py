@@ -3,9 +3,9 @@
 Knows: transformers' AttentionInterface. Does not know: any architecture; every supported family
 calls it through the interface, so none is copied.
 
-Without a mask (training, prefill) PyTorch's causal SDPA does the work. With one (decoding against a
-cache) the query heads of a group are stacked as rows of one product per key/value head: SDPA would
-copy keys and values once per query head first.
+Without a mask (training, prefill) a causal operator of our own does the work on a CPU, and on a GPU
+PyTorch's causal SDPA. With one (decoding against a cache) the query heads of a group are stacked as
+rows of one product per key/value head: SDPA would copy keys and values once per query head first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lvlora.model.causal import causal_attention
 
 NAME = "lvlora"
 
@@ -38,6 +40,9 @@ def grouped_attention(
     kv_heads = key.shape[1]
     scale = dim**-0.5 if scaling is None else scaling
     if attention_mask is None and softcap is None:
+        whole = n_query == key.shape[2] and n_query > 1 and not dropout
+        if whole and query.device.type in ("cpu", "meta"):
+            return causal_attention(query, key, value, scale), None
         out = nn.functional.scaled_dot_product_attention(
             query, key, value, dropout_p=dropout, scale=scale, is_causal=n_query > 1,
             enable_gqa=heads != kv_heads,

@@ -8,7 +8,9 @@ AMX, any recent GPU): elsewhere bfloat16 products are tens to hundreds of times 
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import sys
 import time
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ import torch
 from lvlora.errors import SettingsError
 
 _PROBE_SIZE = 512
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,23 @@ def choose(device: str = "auto", dtype: str = "auto") -> Placement:
     if device == "cuda" and not torch.cuda.is_bf16_supported():
         return Placement(place, torch.float32, "this GPU has no bfloat16")
     return Placement(place, torch.bfloat16, f"{device} computes in bfloat16")
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees, for its next tensors; False where it can't be told to.
+
+    glibc gives tensors of some megabytes back to the system at once and gets them again page by
+    page: in a virtual machine that takes several times as long as filling them.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    # malloc.h: no mappings of their own for large blocks; nothing is trimmed below 2 GiB
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def set_threads(threads: int | None) -> int:

@@ -23,9 +23,9 @@ from torch import nn
 
 from lvlora.errors import LvloraError, ModelError, SettingsError
 from lvlora.flops.shape import ModelShape
-from lvlora.model import attention
+from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
-from lvlora.model.devices import Placement
+from lvlora.model.devices import Placement, keep_freed_memory
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 
@@ -81,6 +81,7 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
             f"{source.location}: the folder has no *.safetensors",
             "Only safetensors are read; pickled weights (.bin, .pt) could run a program.",
         )
+    keep_freed_memory()
     config = read_config(source)
     if config is not None:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
@@ -104,6 +105,7 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
             "The files are not complete, or belong to another config.json.",
         )
     module.requires_grad_(False)
+    elementwise.slim(module)
     module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used

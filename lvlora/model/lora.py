@@ -58,8 +58,11 @@ class LoraLinear(nn.Module):
         """(…, in) to (…, out)."""
         a = self.lora_a.to(x.dtype)
         b = self.lora_b.to(x.dtype)
-        low = nn.functional.linear(self.dropout(x), a)  # (…, r)
-        return torch.add(self.base(x), nn.functional.linear(low, b), alpha=self.scaling)
+        low = nn.functional.linear(self.dropout(x), a).flatten(0, -2)  # (tokens, r)
+        frozen = self.base(x)
+        # one product that adds to what is there, and no tensor of the update alone
+        out = torch.addmm(frozen.flatten(0, -2), low, b.t(), alpha=self.scaling)
+        return out.view(frozen.shape)
 
     def delta(self) -> Tensor:
         """The update (alpha / r) B A as one (out, in) float32 matrix."""

@@ -12,6 +12,7 @@ from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
+Compile = Literal["auto", "on", "off"]
 
 
 class BudgetSettings(Settings):
@@ -106,6 +107,12 @@ class LearningSettings(
         50, "Steps between checkpoints to resume from; 0: only at the end.", "Training", ge=0
     )
     seed: Seed = option(0, "Seed of initial weights, batches and dropout.", "Training")
+    compile: Compile = option(
+        "auto",
+        "Compile the layers (torch.compile; needs a C++ compiler): auto does for 500 micro-batches "
+        "or more, where it pays.",
+        "Model",
+    )
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale, of_dataset
 from lvlora.text.windows import Windows
 from lvlora.train import schedule
+from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.step_plan import DEFAULT_STEPS as DEFAULT_STEPS
 from lvlora.train.step_plan import plan_steps as plan_steps
@@ -63,6 +64,7 @@ class Prepared:
         per_step, per_validation: what they cost at most, in both conventions.
         n_steps: optimiser steps of the run; validate_at: after which of them is validated (once
             more before the first).
+        compiled: the layers are compiled for training.
         notes: what a person should know before it begins.
     """
 
@@ -84,6 +86,7 @@ class Prepared:
     per_validation: Price
     n_steps: int
     validate_at: frozenset[int]
+    compiled: bool
     notes: tuple[str, ...] = ()
 
     def most(self, first: int = 0, *, whole: bool = False) -> Price:
@@ -117,7 +120,11 @@ class Prepared:
             "split": self.split.sha256,
             "base weights": self.base.sha256,
             "tokenizer": [*self.base.alphabet.ids, self.base.alphabet.start],
-            "device and dtype": [placement.device.type, str(placement.dtype)],
+            "device and dtype": [
+                placement.device.type,
+                str(placement.dtype),
+                *(["compiled"] if self.compiled else []),
+            ],
             "schedule": [self.n_steps, sorted(self.validate_at)],
         }
 
@@ -168,7 +175,7 @@ class Prepared:
 
 
 _UNDECIDING = {
-    *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads"),
+    *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
     "max_memory",
     # their content has hashes of its own
     *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
@@ -247,11 +254,14 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     )
     per_validation = validator.most() if validator else NOTHING
     n_steps, validate_at = plan_steps(settings, per_step, per_validation)
+    compiled = is_wanted(settings.compile, n_steps * settings.accumulation, base.placement.device)
+    if compiled:
+        compile_layers(base.module)
     notes = _notes(settings, split, parameters)
     return Prepared(
         settings, source, base, plan, objective, parameters, [optimizer], windows, validator,
         scale, split, dataset, priced, head, per_step, per_validation, n_steps, validate_at,
-        notes,
+        compiled, notes,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from lvlora.series.dataset import Dataset, Series
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale
 from lvlora.text.windows import Batch, Windows
+from lvlora.train.compilation import as_written
 from lvlora.train.objective import Objective
 
 _GREEDY = Sampling(samples=1, greedy=True)
@@ -111,6 +112,10 @@ class Validator:
     def run(self) -> Validation:
         """Score the model as it is now."""
         begin = time.perf_counter()
+        with as_written():
+            return self._run(begin)
+
+    def _run(self, begin: float) -> Validation:
         module = self.base.module
         training = [m for m in module.modules() if m.training]
         module.eval()

@@ -58,7 +58,8 @@ def with_adapter(base, folder):
 
 
 def close(a, b):
-    return torch.allclose(a, b, atol=1e-5 * b.std().item(), rtol=1e-5)
+    # float32 products in another order: some units in the last place of the largest
+    return torch.allclose(a, b, atol=3e-5 * b.std().item(), rtol=1e-5)
 
 
 PLANS = {
