@@ -142,23 +142,21 @@ def _show(
             output.line(f"{of} at {one.time:.10g}" + (f", given {given}" if given else ""))
             for line in chart(one, output.ascii_only):
                 output.line(line)
-            output.line(_summary(one))
+            for line in _summary(one):
+                output.line(line)
             output.line()
     if len(found) > _SERIES:
         output.line(f"… {len(found) - _SERIES} more series: add --output FILE.csv")
     output.line(f"{forecaster.name}; {numbers.flops(forecaster.usage.price.executed)} FLOPs.")
 
 
-def _summary(one: Density) -> str:
+def _summary(one: Density) -> list[str]:
     ends = ", ".join(f"{numbers.plain(one.quantile(q))} at {q:g}" for q in (0.1, 0.5, 0.9))
-    words = [
-        f"most probable {numbers.plain(one.mode)}", f"quantiles {ends}",
-        f"{len(one.values)} values {numbers.plain(one.width)} apart",
-    ]  # fmt: skip
+    words = [f"{len(one.values)} values {numbers.plain(one.width)} apart"]
     if one.missing:
         words.append(f"missing {numbers.share(one.missing)}")
     words.append(f"not listed {numbers.share(one.remainder)}")
-    return "; ".join(words)
+    return [f"most probable {numbers.plain(one.mode)}; quantiles {ends}", "; ".join(words)]
 
 
 def chart(one: Density, ascii_only: bool = False) -> list[str]:

@@ -1,0 +1,107 @@
+"""`lvlora forecast --density` as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_runs
+
+from lvlora.cli.forecast_density import chart
+from lvlora.flops.ledger import Ledger
+from lvlora.forecast.density import Density
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch, tiny_folder):
+    monkeypatch.chdir(tmp_path)
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
+    return [
+        "forecast", "data.csv", "--model", str(tiny_folder("qwen2")), "--dtype", "float32",
+        "--threads", "1", "--decimals", "1", "--density",
+    ]  # fmt: skip
+
+
+def test_json_holds_the_whole_distribution(run_lvlora, words):
+    ran = run_lvlora([*words, "--json", "--density-floor", "1e-3", "--quantiles", "0.5,0.99"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert [s["id"] for s in found["series"]] == ["s0", "s1"]
+    for series in found["series"]:
+        assert series["time"] == 8
+        prey, predator = series["variables"]["prey"], series["variables"]["predator"]
+        assert prey["given"] == {}
+        assert predator["given"] == {"prey": prey["mode"]}
+        for one in (prey, predator):
+            total = sum(one["probabilities"]) + one["missing"] + one["remainder"]
+            assert total == pytest.approx(1, abs=1e-9)
+            assert one["densities"][3] * one["width"] == pytest.approx(one["probabilities"][3])
+            assert one["values"] == sorted(one["values"])
+            assert one["quantiles"]["0.5"] <= one["quantiles"]["0.99"]
+            assert one["mode"] == one["values"][int(np.argmax(one["probabilities"]))]
+    with Ledger.for_runs(Path("runs")) as ledger:
+        (row,) = ledger.rows()
+    assert row.spent.executed == found["flops"]["executed"] > 0
+    planned = run_lvlora([*words, "--json", "--density-floor", "1e-3", "--dry-run"])
+    for convention, most in planned.json["flops_at_most"].items():
+        assert found["flops"][convention] <= most
+
+
+def test_csv_has_a_row_a_value(run_lvlora, words):
+    ran = run_lvlora([*words, "--series", "s1", "-o", "-", "-q"])
+    assert ran.exit_code == 0, ran.stderr
+    rows = list(csv.DictReader(io.StringIO(ran.stdout)))
+    assert list(rows[0]) == ["id", "time", "variable", "value", "width", "probability", "density"]
+    for name in ("prey", "predator"):
+        mass = sum(float(r["probability"]) for r in rows if r["variable"] == name)
+        assert 0.9 < mass < 1 + 1e-9
+    assert run_lvlora([*words, "--series", "s1", "-o", "d.csv"]).exit_code == 0
+    assert Path("d.csv").read_text() == ran.stdout
+
+
+def test_a_histogram_for_people(run_lvlora, words):
+    ran = run_lvlora([*words, "--series", "s0"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "prey at 8" in ran.stdout
+    assert "predator at 8, given prey = " in ran.stdout
+    assert "█" in ran.stdout
+    assert "not listed" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines()[:18])) <= 80
+
+
+def test_the_chart_shows_the_masses_of_classes():
+    values = np.arange(40) / 10
+    masses = np.full(40, 0.2 / 38)
+    masses[[10, 11]] = 0.4
+    one = Density("s", 1.0, 0, (), values, masses, 0.1, 0.0, 0.0)
+    lines = chart(one)
+    assert len(lines) == 14  # of three bins each
+    longest = max(lines, key=lambda line: line.count("█"))
+    assert longest.split()[:3] == ["0.9000", "…", "1.100"]
+    assert "80.5 %" in longest
+    assert longest.count("█") == 40
+    assert all("#" in line or "%" in line for line in chart(one, ascii_only=True))
+    assert all(line.isascii() for line in chart(one, ascii_only=True))
+    nothing = Density("s", 1.0, 0, (), np.empty(0), np.empty(0), 0.1, 1.0, 0.0)
+    assert chart(nothing) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (["--horizon", "2"], "--horizon"),
+        (["--holdout", "2"], "--holdout"),
+        (["--plot", "p.png"], "--plot"),
+        (["--samples-out", "s.csv"], "--samples-out"),
+        (["--calibrated"], "--calibrated"),
+        (["--greedy"], "--greedy"),
+    ],
+)
+def test_it_draws_no_futures(run_lvlora, words, given, option):
+    ran = run_lvlora([*words, *given])
+    assert ran.exit_code == 2
+    assert f"--density and {option}" in ran.stderr
+    assert not Path("runs").exists()

@@ -1,0 +1,203 @@
+"""`lvlora forecast --holdout`, the formats of drawn futures, gaps, memory: as a user has them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_runs
+
+from lvlora.flops.ledger import Ledger
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch, tiny_folder):
+    monkeypatch.chdir(tmp_path)
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=12))
+    return [
+        "data.csv", "--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1",
+        "--samples", "4", "--decimals", "1",
+    ]  # fmt: skip
+
+
+def _rows(path):
+    with Path(path).open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
+    ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json", "-o", "o.csv"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert found["horizon"] == 3
+    data = tiny_runs.dataset(2, n_steps=12)
+    errors = []
+    for series, given in zip(found["series"], data, strict=True):
+        assert series["time"] == [9, 10, 11]
+        for v, name in enumerate(("prey", "predator")):
+            assert series["truth"][name] == given.values[9:, v].tolist()
+            assert all(np.isfinite(series["nll"][name]))
+            errors += np.abs(given.values[9:, v] - series["variables"][name]["median"]).tolist()
+    scores = found["scores"]
+    assert scores["mae"] == pytest.approx(np.mean(errors))
+    nll = [x for s in found["series"] for xs in s["nll"].values() for x in xs]
+    assert scores["nll"] == pytest.approx(np.mean(nll))
+    assert set(scores["coverage"]) == {"0.8"}
+    assert (scores["n_values"], scores["nll_impossible"]) == (12, 0)
+    rows = _rows("o.csv")
+    assert len(rows) == 12
+    assert float(rows[0]["truth"]) == pytest.approx(data.series[0].values[9, 0])
+    assert float(rows[0]["nll"]) == pytest.approx(found["series"][0]["nll"]["prey"][0])
+    with Ledger.for_runs(Path("runs")) as ledger:
+        (row,) = ledger.rows()
+    assert row.spent.executed == found["flops"]["executed"]
+    # the futures are those of the file without its end, and the likelihood costs what it costs
+    plain = tiny_runs.write_csv(
+        Path("cut.csv"),
+        type(data)(tuple(s.steps(0, 9) for s in data), data.variables, data.source),
+    )
+    without = run_lvlora(["forecast", plain, *words[1:], "--horizon", "3", "--json"]).json
+    for one, other in zip(found["series"], without["series"], strict=True):
+        assert one["variables"] == other["variables"]
+    assert without["flops"]["executed"] < found["flops"]["executed"]
+    assert "scores" not in without
+
+
+def test_the_truth_is_in_the_table_and_the_picture(run_lvlora, words):
+    ran = run_lvlora(
+        ["forecast", *words, "--holdout", "4", "--horizon", "2", "--plot", "p.svg", "--greedy"]
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert "truth" in ran.stdout
+    said = " ".join(ran.stdout.split())
+    assert "Against the 8 values held out: MAE" in said
+    assert "nats." in said  # and no coverage of a single future
+    assert Path("p.svg").read_text().startswith("<?xml")
+
+
+def test_an_impossible_truth_is_said(run_lvlora, words):
+    values = [[3.0 + t % 2] for t in range(8)] + [[-2.0], [4.0]]
+    lines = [f"{t},{v[0]}" for t, v in enumerate(values)]
+    Path("odd.csv").write_text("time,a\n" + "\n".join(lines) + "\n")
+    ran = run_lvlora(["forecast", "odd.csv", *words[1:], "--holdout", "2", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    scores = ran.json["scores"]
+    assert scores["nll"] is None
+    assert (scores["nll_impossible"], scores["n_values"]) == (1, 2)
+    assert scores["nll_possible"] is not None
+    ran = run_lvlora(["forecast", "odd.csv", *words[1:], "--holdout", "2"])
+    assert "1 of them are beyond the grammar" in " ".join(ran.stdout.split())
+
+
+def test_a_dry_run_includes_the_likelihood(run_lvlora, words):
+    planned = run_lvlora(["forecast", *words, "--holdout", "3", "--dry-run", "--json"]).json
+    assert not Path("runs").exists()
+    spent = run_lvlora(["forecast", *words, "--holdout", "3", "--json"]).json["flops"]
+    for convention, most in planned["flops_at_most"].items():
+        assert 0 < spent[convention] <= most
+
+
+def test_drawn_futures_in_three_formats(run_lvlora, words):
+    import h5py
+
+    for name in ("s.csv", "s.h5", "s.json"):
+        ran = run_lvlora(["forecast", *words, "--horizon", "3", "--samples-out", name])
+        assert ran.exit_code == 0, ran.stderr
+    rows = _rows("s.csv")
+    flat = np.array([[float(r["prey"]), float(r["predator"])] for r in rows])
+    expected = flat.reshape(2, 4, 3, 2)
+    with h5py.File("s.h5") as file:
+        assert np.allclose(file["samples"][...], expected, rtol=1e-11)
+        assert file["samples"].attrs["variables"].tolist() == [b"prey", b"predator"]
+        assert file["time"][...].tolist() == [[12, 13, 14]] * 2
+        assert file["id"][...].tolist() == [b"s0", b"s1"]
+    found = json.loads(Path("s.json").read_text())
+    assert found["variables"] == ["prey", "predator"]
+    assert [s["id"] for s in found["series"]] == ["s0", "s1"]
+    assert np.allclose([s["samples"] for s in found["series"]], expected, rtol=1e-11)
+
+
+def test_gaps_in_the_future_where_they_are_asked_for(run_lvlora, words):
+    """The tiny model's random weights write "?" now and then; a table leaves its cell empty."""
+    asked = ["--missing", "--temperature", "10", "--horizon", "6", "--samples", "20"]
+    out = ["-o", "o.csv", "--samples-out", "s.csv", "--plot", "p.png", "--json"]
+    ran = run_lvlora(["forecast", *words, *asked, *out])
+    assert ran.exit_code == 0, ran.stderr
+    cells = [r[name] for r in _rows("s.csv") for name in ("prey", "predator")]
+    assert "" in cells
+    assert any(cells)
+    assert all(cell == "" or float(cell) >= 0 for cell in cells)
+    shares = [x for s in ran.json["series"] for v in s["variables"].values() for x in v["missing"]]
+    assert 0 < max(shares) <= 1
+    assert run_lvlora(["forecast", *words, *asked]).exit_code == 0
+    plain = run_lvlora(["forecast", *words, *asked[1:], "--json"])
+    assert "missing" not in plain.json["series"][0]["variables"]["prey"]
+
+
+def test_a_history_with_gaps_is_read_as_it_is(run_lvlora, words):
+    rows = [f"{t},{'' if t % 4 == 1 else 3 + t % 3},{2 + t % 2}" for t in range(12)]
+    Path("gaps.csv").write_text("time,a,b\n" + "\n".join(rows) + "\n")
+    ran = run_lvlora(["forecast", "gaps.csv", *words[1:], "--holdout", "4", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    (series,) = ran.json["series"]
+    assert series["truth"]["a"][1] is None
+    assert series["nll"]["a"][1] is None
+    assert ran.json["scores"]["n_values"] == 7
+    assert all(x is not None for x in series["variables"]["a"]["median"])
+
+
+def test_memory_bounds_groups_and_changes_no_number(run_lvlora, words):
+    whole = run_lvlora(["forecast", *words, "--horizon", "4", "--json"])
+    # a row of up to 256 places: 2 x 2 layers x 2 heads x 8 x 256 x 4 bytes
+    parts = run_lvlora(["forecast", *words, "--horizon", "4", "--json", "--max-memory", "130KiB"])
+    assert parts.exit_code == 0, parts.stderr
+    assert parts.json["series"] == whole.json["series"]
+    assert parts.json["flops"]["executed"] != whole.json["flops"]["executed"]
+    ran = run_lvlora(["forecast", *words, "--horizon", "4", "--max-memory", "10KB"])
+    assert ran.exit_code == 2
+    assert "--max-memory 10,000" in ran.stderr
+    ran = run_lvlora(["forecast", *words, "--max-memory", "two"])
+    assert ran.exit_code == 2
+    assert "2GiB" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [
+        ("2GiB", 2 * 2**30), ("2 gib", 2 * 2**30), ("500MB", 500_000_000), ("1.5K", 1500),
+        ("4096", 4096), ("3B", 3), ("1TiB", 2**40),
+    ],
+)  # fmt: skip
+def test_sizes(text, n):
+    from lvlora.settings import ForecastSettings
+
+    assert ForecastSettings(data="x.csv", max_memory=text).max_memory == n
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (["--holdout", "12"], 4, "which leaves no history"),
+        (["--holdout", "3", "--horizon", "4"], 2, "only 3 steps are held out"),
+        (["--holdout", "3", "--missing"], 2, "--missing and --holdout"),
+        (["--samples-out", "s.txt"], 2, "no format has the suffix '.txt'"),
+        (["--max-memory", "1iB"], 2, "is no size"),
+        (["--max-memory", "-5"], 2, "--max-memory"),
+    ],
+)
+def test_what_does_not_go_together_is_said_before_any_work(run_lvlora, words, given, code, said):
+    ran = run_lvlora(["forecast", *words, *given])
+    assert ran.exit_code == code, ran.stderr
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not Path("runs").exists()
+
+
+def test_nothing_known_is_held_out(run_lvlora, words):
+    Path("end.csv").write_text("time,a\n0,1\n1,2\n2,1\n3,\n4,\n")
+    ran = run_lvlora(["forecast", "end.csv", *words[1:], "--holdout", "2"])
+    assert ran.exit_code == 4
+    assert "every value held out is missing" in ran.stderr
