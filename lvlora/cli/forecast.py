@@ -56,6 +56,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     """
     from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.opening import choose, open_forecaster
+    from lvlora.forecast.reading import cut_note
     from lvlora.model.devices import set_threads
 
     output = context.output
@@ -92,7 +93,8 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     begin = time.perf_counter()
     forecasts = _predict(forecaster, dataset, settings, sampling, truth, most, context)
     decoded = time.perf_counter() - begin
-    note = forecaster.context_note(list(dataset), forecasts, settings.context)
+    used = [f.context for f in forecasts]
+    note = cut_note(list(dataset), used, forecaster.base.max_positions, settings.context)
     if note:
         output.note(note)
     if calibration is not None:

@@ -120,8 +120,11 @@ class Forecaster:
         """Samples of each history's future.
 
         Args:
-            histories: series whose values are all known; V may differ between calls, not within.
+            histories: series of (T, V) values, NaN where missing; V may differ between calls, not
+                within one.
             horizon: H steps.
+            sampling: how many futures S, and how they are drawn; its seed and the ids of the
+                series alone decide the draws.
             context: use only this many last steps.
             progress: told how many futures were finished.
 
@@ -157,7 +160,18 @@ class Forecaster:
         self, histories: Sequence[Series], horizon: int, sampling: Sampling,
         levels: Sequence[float] = (0.1, 0.5, 0.9),
     ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
-        """(n, H, V, levels) quantiles and (n, H, V) means."""
+        """Quantiles and means of each history's future, as arrays in original units.
+
+        Args:
+            histories, horizon, sampling: as for `predict`; all histories have V variables.
+            levels: probabilities of the quantiles, each between 0 and 1.
+
+        Returns:
+            quantiles (n, H, V, levels), empirical with linear interpolation; means (n, H, V).
+
+        Raises:
+            DataError: as `predict`.
+        """
         forecasts = self.predict(histories, horizon, sampling)
         quantiles = np.stack([np.stack([f.quantile(q) for q in levels], -1) for f in forecasts])
         return quantiles, np.stack([f.mean for f in forecasts])
@@ -195,25 +209,6 @@ class Forecaster:
                     max_rows=self.rows_at_a_time(history_tokens + tokens),
                 )
         return price
-
-    def context_note(
-        self, histories: Sequence[Series], forecasts: Sequence[Forecast],
-        context: int | None = None,
-    ) -> str:  # fmt: skip
-        """A sentence when histories were cut from the left further than asked, else empty."""
-        cut = [
-            (len(h), f.context)
-            for h, f in zip(histories, forecasts, strict=True)
-            if f.context < min(len(h), context or len(h))
-        ]
-        if not cut:
-            return ""
-        before, after = cut[0]
-        return (
-            f"{len(cut)} of {len(histories)} histories were cut from the left "
-            f"({before} to the last {after} steps for the first): the model reads "
-            f"{self.base.max_positions} tokens"
-        )
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None

@@ -74,6 +74,30 @@ def open_forecaster(
     return forecaster
 
 
+def open_model(
+    model: str = "auto", adapter: str | None = "none", *, runs: Path = Path("runs"),
+    decimals: int | None = None, max_memory: int | None = None,
+) -> Forecaster:  # fmt: skip
+    """A forecaster by name, for programs: as ``--model`` and ``--adapter`` would choose it.
+
+    >>> open_model("bundled").name
+    'lvlora-bundled zero-shot'
+
+    Args:
+        model: bundled, a short name, a hub id, a folder, a .gguf file, or auto.
+        adapter: a run, an adapter folder, ``latest``, or ``none``; None takes the newest run's.
+        runs: where runs are looked for by name.
+        decimals: of each number; None for the adapter's own, else 2.
+        max_memory: bytes for the caches of futures that are decoded together.
+
+    Raises:
+        ModelError: what was named is not there, or does not go together.
+    """
+    settings = AdapterSettings(model=model, adapter=adapter)
+    choice = choose(settings, runs, lambda note: None)
+    return open_forecaster(choice, settings, decimals, max_memory=max_memory)
+
+
 def _base_of(info: AdapterInfo) -> ModelSource:
     named = str(info.facts.get("model") or info.base_name)
     if not named:

@@ -6,6 +6,7 @@ Each history is read by itself: what else is forecast beside it changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,3 +107,27 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
     numbers = np.abs(stored.apply(history.values))
     top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
     return stored if _FITTING[0] <= top <= _FITTING[1] else of_history(history)
+
+
+def cut_note(
+    histories: Sequence[Series], used: Sequence[int], max_positions: int,
+    context: int | None = None,
+) -> str:  # fmt: skip
+    """A sentence when histories were cut from the left further than asked, else empty.
+
+    Args:
+        used: steps of each history that were read.
+        context: the last steps that were asked for.
+    """
+    cut = [
+        (len(h), n)
+        for h, n in zip(histories, used, strict=True)
+        if n < min(len(h), context or len(h))
+    ]
+    if not cut:
+        return ""
+    before, after = cut[0]
+    return (
+        f"{len(cut)} of {len(histories)} histories were cut from the left "
+        f"({before} to the last {after} steps for the first): the model reads {max_positions} tokens"
+    )

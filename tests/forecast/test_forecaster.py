@@ -14,6 +14,7 @@ from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster, to_rows
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.memory import row_bytes
+from lvlora.forecast.reading import cut_note
 from lvlora.model import lora
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
@@ -91,7 +92,7 @@ def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     found = forecaster.predict(histories, 5, GREEDY)
     used = found[0].context
     assert 40 < used < 70
-    note = forecaster.context_note(histories, found)
+    note = cut_note(histories, [f.context for f in found], forecaster.base.max_positions)
     assert f"(200 to the last {used} steps for the first)" in note
     short = [h.steps(200 - used, 200) for h in histories]
     forecaster.scale = found[0].scale
@@ -99,7 +100,7 @@ def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     assert np.array_equal(again[0].samples, found[0].samples)
     asked = forecaster.predict(histories, 5, GREEDY, context=7)
     assert asked[0].context == 7
-    assert forecaster.context_note(histories, asked, 7) == ""
+    assert cut_note(histories, [f.context for f in asked], 512, 7) == ""
 
 
 def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
