@@ -43,6 +43,7 @@ SLOW = (
     "lvlora train", "lvlora sweep", "lvlora baseline", "lvlora evaluate", "lvlora export",
     "lvlora report",
     "lvlora forecast examples/trajectory.csv --horizon 5 --model merged",
+    "lvlora forecast examples/trajectory.csv --horizon 10 --samples 10 --adapter none --calibrated",
 )  # fmt: skip
 """Beginnings of the commands that train or score, and of those that need a trained run: these are
 run with -m slow, together with all others of their page."""

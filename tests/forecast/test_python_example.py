@@ -1,0 +1,38 @@
+"""The example program runs as it stands, and says what the methods promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvlora.errors import ModelError
+from lvlora.forecast.opening import open_model
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_runs(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, ROOT / "examples" / "forecast_from_python.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=250,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "samples: (20, 10, 2)" in ran.stdout
+    error = re.search(r"mean absolute error ([0-9.]+)", ran.stdout)
+    assert error is not None
+    assert 0 < float(error[1]) < 0.1  # the trajectory swings by 0.6 and more
+    assert "NLL per dimension" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_by_name(tmp_path, tiny_folder):
+    assert open_model(str(tiny_folder("qwen2")), decimals=1).name == "qwen2 zero-shot"
+    assert open_model(str(tiny_folder("qwen2")), max_memory=5).max_memory == 5
+    assert open_model(str(tiny_folder("qwen2")), None, runs=tmp_path).adapter is None
+    with pytest.raises(ModelError, match="no run of that name"):
+        open_model(adapter="nosuch", runs=tmp_path)
