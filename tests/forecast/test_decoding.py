@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from decoding_oracle import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lvlora.forecast import decoding
 from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace, choose
-from lvlora.forecast.streams import stream, uniforms
 from lvlora.model.head import NumericHead
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
@@ -37,23 +37,6 @@ def prompts_of(codec, lengths, seed=0, **options):
 
 def decoder_for(base):
     return Decoder(base, NumericHead(base.module, base.alphabet))
-
-
-def oracle(base, prompt, horizon, sampling, sample=0):
-    """One series alone, its whole text anew for every symbol, no cache, the model's own head."""
-    text, out, state, steps = prompt.text, "", START, 0
-    key = np.array([stream(sampling.seed, prompt.series, sample)], dtype=np.uint64)
-    start = [] if base.alphabet.start is None else [base.alphabet.start]
-    while steps < horizon:
-        ids = torch.tensor([start + base.alphabet.encode(text + out).tolist()])
-        with torch.no_grad():
-            logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-        draw = uniforms(key, np.array([len(out)]))
-        symbol = int(choose(logits[None], prompt.grammar.legal[[state]], sampling, draw)[0])
-        out += SYMBOLS[symbol]
-        steps += bool(prompt.grammar.ends_step[state, symbol])
-        state = int(prompt.grammar.transitions[state, symbol])
-    return out
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3"])

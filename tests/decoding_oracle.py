@@ -1,0 +1,30 @@
+"""The plainest decoder there is: what every other one has to equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lvlora.forecast.decoding import Prompt, Sampling, choose
+from lvlora.forecast.streams import stream, uniforms
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.grammar import START
+
+
+def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: int = 0) -> str:
+    """One series alone, its whole text anew for every symbol, no cache, the model's own head."""
+    text, out, state, steps = prompt.text, "", START, 0
+    key = np.array([stream(sampling.seed, prompt.series, sample)], dtype=np.uint64)
+    start = [] if base.alphabet.start is None else [base.alphabet.start]
+    while steps < horizon:
+        ids = torch.tensor([start + base.alphabet.encode(text + out).tolist()])
+        with torch.no_grad():
+            logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
+        draw = uniforms(key, np.array([len(out)]))
+        symbol = int(choose(logits[None], prompt.grammar.legal[[state]], sampling, draw)[0])
+        out += SYMBOLS[symbol]
+        steps += bool(prompt.grammar.ends_step[state, symbol])
+        state = int(prompt.grammar.transitions[state, symbol])
+    return out

@@ -1,0 +1,149 @@
+"""Histories that break forecasters: each gives valid futures, the same in any company."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from decoding_oracle import oracle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lvlora.forecast.decoding import Decoder, Prompt, Sampling
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.series.dataset import Series
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import START, Grammar
+from lvlora.text.scaling import Scale
+
+DRAWN = Sampling(3, seed=2, temperature=1.5)
+WAVE = 3 + 2 * np.sin(np.arange(9.0))[:, None]
+HISTORIES = {
+    "one step": np.array([[2.0, 5.0]]),
+    "one value": np.array([[7.0]]),
+    "constant": np.full((8, 2), 3.25),
+    "zeros": np.zeros((8, 1)),
+    "huge": 1e12 * WAVE,
+    "tiny": 1e-12 * WAVE,
+    "beyond the scale": np.concatenate([WAVE, 30 * WAVE]),
+    "one variable": WAVE,
+    "five variables": WAVE * np.array([1.0, 2.0, 3.0, 0.5, 1.5]),
+    "signs": WAVE - 3,
+    "all negative": -WAVE,
+    "gaps": np.where(np.arange(18).reshape(9, 2) % 4 == 1, np.nan, np.hstack([WAVE, WAVE])),
+    "a variable without a value": np.hstack([WAVE, np.full((9, 1), np.nan)]),
+    "the last steps missing": np.where(np.arange(9)[:, None] > 5, np.nan, WAVE),
+}
+
+
+def _series(name):
+    values = HISTORIES[name]
+    return Series(name, np.arange(float(len(values))), values)
+
+
+@pytest.mark.parametrize(
+    ("missing", "stored"), [(False, None), (True, 1.0)], ids=["own scale", "gaps, stored scale"]
+)
+@pytest.mark.parametrize("name", HISTORIES)
+def test_futures_are_valid_and_their_own(tiny_base, name, missing, stored):
+    history = _series(name)
+    scale = None if stored is None else Scale((stored,), "dataset")
+    made = Forecaster(tiny_base(), decimals=1, missing=missing, scale=scale)
+    (found,) = made.predict([history], 3, DRAWN)
+    n_variables = history.values.shape[1]
+    assert found.samples.shape == (3, 3, n_variables)
+    assert missing or np.isfinite(found.samples).all()
+    (plan,) = made.readings([history], 3)
+    numbers = found.samples[~np.isnan(found.samples)]
+    if not plan.grammar.signed:
+        assert (numbers >= 0).all()
+    limits = 10.0**plan.grammar.max_integer_digits * np.array(found.scale.divisors)
+    assert (np.nan_to_num(np.abs(found.samples)) < limits).all()
+    # beside others, in another order, one row at a time
+    others = [_series(other) for other in HISTORIES if other != name]
+    like = [s for s in others if s.values.shape[1] == n_variables]
+    made._max_rows = 1
+    (alone,) = made.predict([history], 3, DRAWN)
+    made._max_rows = 5
+    among = made.predict([*like, history], 3, DRAWN)[-1]
+    for other in (alone, among):
+        assert np.array_equal(other.samples, found.samples, equal_nan=True)
+    # one series, its whole text anew for every symbol, no cache
+    prompt = Prompt(name, plan.codec.encode(plan.numbers), plan.grammar)
+    for sample in range(3):
+        expected = plan.codec.decode(oracle(made.base, prompt, 3, DRAWN, sample))
+        assert np.array_equal(found.scale.invert(expected), found.samples[sample], equal_nan=True)
+
+
+class Adversary(torch.nn.Module):
+    """A head that answers with given logits, one row after the other, whatever it is asked."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers, self.at = answers, 0
+
+    def forward(self, hidden):
+        shape = hidden.shape[:-1]
+        n = int(np.prod(shape))
+        rows = (self.at + np.arange(n)) % len(self.answers)
+        self.at += n
+        return torch.from_numpy(self.answers[rows]).float().reshape(*shape, len(SYMBOLS))
+
+
+anything = st.one_of(
+    st.floats(-50, 50, width=32),
+    st.sampled_from([float("inf"), float("-inf"), float("nan"), 1e30, -1e30, 0.0]),
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    answers=hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 7), st.just(len(SYMBOLS))), elements=anything
+    ),
+    decimals=st.integers(0, 3),
+    n_variables=st.integers(1, 5),
+    signed=st.booleans(),
+    missing=st.booleans(),
+    digits=st.integers(1, 4),
+    sampling=st.builds(
+        Sampling, st.just(2), st.booleans(), st.floats(0.01, 10), st.floats(0.01, 1),
+        st.integers(0, 2**32),
+    ),
+)  # fmt: skip
+def test_no_logits_make_an_invalid_series(
+    shared_base, answers, decimals, n_variables, signed, missing, digits, sampling
+):
+    codec = Codec(decimals, n_variables)
+    grammar = Grammar(codec, signed, missing, digits)
+    prompt = Prompt("s", codec.encode(np.ones((2, n_variables))), grammar)
+    decoder = Decoder(shared_base, Adversary(answers))
+    (texts,) = decoder.decode([prompt], 3, sampling)
+    assert len(texts) == sampling.n_futures
+    for text in texts:
+        assert grammar.walk(text) == START
+        values = codec.decode(text)
+        assert values.shape == (3, n_variables)
+        assert missing or np.isfinite(values).all()
+        assert signed or (np.nan_to_num(values) >= 0).all()
+
+
+@pytest.fixture(scope="module")
+def shared_base(tiny_folder):
+    import tiny_models
+
+    return tiny_models.load_tiny(tiny_folder("qwen2"))
+
+
+def test_the_adversary_is_asked(shared_base):
+    """The head that is given is the one that decides."""
+    logits = np.full((1, len(SYMBOLS)), -5.0)
+    logits[0, SYMBOLS.index("7")] = 5.0
+    grammar = Grammar(Codec(1, 1), max_integer_digits=2)
+    decoder = Decoder(shared_base, Adversary(logits))
+    (texts,) = decoder.decode([Prompt("s", "1.0;", grammar)], 2, Sampling(greedy=True))
+    assert texts == ["77.7;77.7;"]
