@@ -59,10 +59,12 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
         },
     }
     if settings.out is not None:
+        from lvlora import durable
         from lvlora.report.analysis_figures import draw_analysis
 
         files = draw_analysis(settings.out, dataset, analysis)
         payload["figures"] = files
+        durable.write_text(settings.out / "split.json", split.to_json())
         output.note(f"{len(files)} figures drawn into {settings.out}")
 
     def human() -> None:

@@ -36,11 +36,7 @@ def write_settings(
         "split": prepared.split.sha256,
     }
     durable.write_text(folder.path / "data.json", json.dumps(data, indent=1) + "\n")
-    split = {part: list(prepared.split.part(part)) for part in ("train", "validation", "test")}
-    durable.write_text(
-        folder.path / "split.json",
-        json.dumps({"sha256": prepared.split.sha256, "seed": prepared.split.seed, **split}) + "\n",
-    )
+    durable.write_text(folder.path / "split.json", prepared.split.to_json())
     placement = prepared.base.placement
     dtype = str(placement.dtype).removeprefix("torch.")
     folder.write_environment(str(placement.device), set_threads(None), dtype)

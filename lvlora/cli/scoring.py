@@ -90,7 +90,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     sizes = [sum(work.clusters[i] == name for i in work.given.ids) for name in names]
     finish(
         entries, work.given, work.folder, settings, context, clusters=work.clusters,
-        sizes=dict(zip(names, sizes, strict=True)), facts=_facts(work),
+        sizes=dict(zip(names, sizes, strict=True)), split=work.split.to_json(), facts=_facts(work),
     )  # fmt: skip
 
 

@@ -35,12 +35,14 @@ def finish(
     *,
     clusters: Mapping[str, str],
     sizes: Mapping[str, int],
+    split: str,
     facts: Mapping[str, Any],
 ) -> None:
     """Write what is to be written, show what is to be shown.
 
     Args:
         clusters: id of a series -> name of its cluster; sizes: name -> number of series here.
+        split: the text of split.json.
         facts: see `record_of`.
     """
     from lvlora import durable
@@ -57,7 +59,8 @@ def finish(
     files: list[Path] = []
     if folder.path is not None:
         each = series_rows(entries, given, clusters)
-        files = folder.write(record, {TABLE: table, SERIES: table_text(each[0], each[1:])})
+        tables = {TABLE: table, SERIES: table_text(each[0], each[1:]), "split.json": split}
+        files = folder.write(record, tables)
         files += draw_evaluation(folder.path)
     if settings.output is not None:
         durable.write_text(settings.output, table)

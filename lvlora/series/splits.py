@@ -43,6 +43,11 @@ class Split:
         parts = [self.seed, sorted(self.train), sorted(self.validation), sorted(self.test)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def to_json(self) -> str:
+        """Who is where, as the text of split.json."""
+        parts = {name: getattr(self, name) for name in ("train", "validation", "test")}
+        return json.dumps({"sha256": self.sha256, "seed": self.seed, **parts}) + "\n"
+
 
 def split_ids(dataset: Dataset, seed: int, strata: Sequence[int] | None = None) -> Split:
     """70/15/15 by largest remainder, at random.

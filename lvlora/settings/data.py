@@ -107,7 +107,10 @@ class AnalyzeSettings(SplitSettings):
     clusters: int = option(4, "Number of KMeans clusters.", "Data", ge=1, le=20)
     seed: Seed = option(0, "Seed of the clustering.", "Data")
     out: Path | None = option(
-        None, "Folder for the figures (PNG and SVG); left out: no files.", "Output"
+        None,
+        "Folder for the figures (PNG and SVG) and split.json, the ids in each part; left out: no "
+        "files.",
+        "Output",
     )
 
 

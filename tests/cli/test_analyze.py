@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 CSV = "time,prey,predator\n" + "".join(
@@ -136,6 +138,10 @@ def test_figures(run_lvlora, data, tmp_path):
     out = tmp_path / "figures"
     ran = run_lvlora(["analyze", data, "--out", out, "--json"])
     assert ran.exit_code == 0, ran.stderr
-    assert {file.suffix for file in out.iterdir()} == {".png", ".svg"}
-    assert sorted(ran.json["figures"]) == sorted(str(file) for file in out.iterdir())
+    split = json.loads((out / "split.json").read_text())
+    assert split["sha256"] == ran.json["split"]["sha256"]
+    assert len(split["validation"]) == ran.json["split"]["validation"]
+    figures = [file for file in out.iterdir() if file.name != "split.json"]
+    assert {file.suffix for file in figures} == {".png", ".svg"}
+    assert sorted(ran.json["figures"]) == sorted(str(file) for file in figures)
     assert "figures drawn into" in ran.stderr

@@ -193,6 +193,7 @@ def test_the_folder_of_an_evaluation(run_lvlora, data, runs) -> None:
     assert ran.exit_code == 0, ran.stderr
     assert set(ran.json["files"]) >= {
         "here/evaluation.json", "here/table.csv", "here/series.csv", "here/report.html",
+        "here/split.json",
         "here/figures/forecasts.svg",
     }  # fmt: skip
     with Path("here/table.csv").open() as stream:
