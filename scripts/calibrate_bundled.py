@@ -1,6 +1,6 @@
-"""Write the bundled model's calibration: `python scripts/calibrate_bundled.py` (half an hour).
+"""Write the bundled model's calibration: `python scripts/calibrate_bundled.py` (five minutes).
 
-200 simulated Rosenzweig-MacArthur systems of 100 samples, seed 6021, which no other file or test
+40 simulated Rosenzweig-MacArthur systems of 100 samples, seed 6021, which no other file or test
 uses and no training saw: the last 50 steps are forecast from the first 50 as `lvlora forecast` does
 it without an adapter (scale from each history alone, 20 samples, float32).
 """
@@ -31,7 +31,7 @@ SAMPLING = Sampling(samples=20)
 
 
 def forecasts_of(
-    forecaster: Forecaster, n_series: int, seed: int, at_a_time: int = 20
+    forecaster: Forecaster, n_series: int, seed: int, at_a_time: int = 8
 ) -> tuple[list[Series], np.ndarray, list[Forecast]]:
     """Histories, truth (n, H, V) and forecasts of simulated systems."""
     data = simulate(SimulateSettings(n_series=n_series, n_steps=CONTEXT + HORIZON, seed=seed))
@@ -47,7 +47,7 @@ def forecasts_of(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=BUNDLED / calibration_files.NAME)
-    parser.add_argument("--series", type=int, default=200)
+    parser.add_argument("--series", type=int, default=40)
     parser.add_argument("--threads", type=int, default=None)
     args = parser.parse_args()
     set_threads(args.threads)

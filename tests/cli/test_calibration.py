@@ -120,3 +120,23 @@ def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, ar
     assert ran.exit_code == 2, ran.stderr
     assert said in ran.stderr
     assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_the_bundled_models_intervals_cover_new_systems(run_lvlora, tmp_path, monkeypatch):
+    """With the offsets it brings, made of other systems. 30 series of smooth curves: a share of
+    them is easily eight points off."""
+    monkeypatch.chdir(tmp_path)
+    made = run_lvlora(
+        ["simulate", "new.h5", "-n", "30", "--n-steps", "70", "--duration", "139.4", "--seed", "77"]
+    )
+    assert made.exit_code == 0, made.stderr
+    ran = run_lvlora(
+        ["forecast", "new.h5", "--model", "bundled", "--adapter", "none", "--dtype", "float32",
+         "--holdout", "20", "--calibrated", "--quantiles", "0.1,0.25,0.5,0.75,0.9", "--json"]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stderr.count("The calibration was made with") == 0
+    covered = ran.json["scores"]["coverage"]
+    assert 0.7 < covered["0.8"] < 0.9
+    assert 0.38 < covered["0.5"] < 0.62

@@ -360,3 +360,18 @@ def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora,
     with Ledger.for_runs(Path("runs")) as ledger:
         assert {row.run for row in ledger.rows()} == {"mine", "mine+2"}
     assert run_lvlora(["train", "--resume", "mine", "--json"]).json["run"] == "mine+2"
+
+
+def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, place):
+    refused = run_lvlora(["train", "data.csv", *place, "--max-memory", "1KB"])
+    assert refused.exit_code == 2
+    assert "--max-memory 1,000: the cache of one future" in refused.stderr
+    assert not list(Path("runs").glob("*/config.toml"))
+    made = []
+    for more in ([], ["--max-memory", "70KB"]):  # two rows of 128 places at a time
+        out = Path("runs") / f"run{len(made)}"
+        ran = run_lvlora(["train", "data.csv", *place, *more, "--out", out])
+        assert ran.exit_code == 0, ran.stderr
+        found = [m["validation"] for m in tiny_runs.metrics(out) if "validation" in m]
+        made.append((tiny_runs.weights(out), [(v["loss"], v["mae"]) for v in found]))
+    assert made[0] == made[1]

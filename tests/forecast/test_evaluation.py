@@ -1,5 +1,7 @@
 """The table of forecasters: what is cut, what is scored, what is never dropped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +11,7 @@ from lvlora.forecast.comparison import by_cluster, compare, difference
 from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.evaluation import (
     Protocol,
+    most,
     score_floor,
     score_model,
     score_rival,
@@ -16,6 +19,7 @@ from lvlora.forecast.evaluation import (
     unfinished,
 )
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.pieces import Pieces
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import LastValue
@@ -183,3 +187,35 @@ def test_errors_by_cluster() -> None:
     errors = np.abs(entry.point - given.truth)
     assert entry.per_cluster["b"] == pytest.approx(errors[0].mean())
     assert entry.per_cluster["a"] == pytest.approx(errors[1:].mean())
+
+
+def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    made = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    said = most(made, given, Pieces(), Sampling(samples=2))
+    entry = score_model(made, given, Sampling(samples=2), LEVELS)
+    arrays = negative_log_likelihood(made, given.histories, given.futures)
+    assert entry.nll is not None
+    assert entry.nll.per_dimension == pytest.approx(np.mean(arrays), abs=1e-5)
+    assert (entry.nll.n_values, entry.nll.n_impossible) == (4 * 3 * 2, 0)
+    assert entry.price is not None
+    assert entry.price.executed <= said.executed
+    assert entry.price.coursework <= said.coursework
+    facts = entry.to_dict()
+    assert facts["nll"] == entry.nll.per_dimension
+    rival = score_rival(LastValue(), given, waves(), LEVELS).to_dict()
+    assert rival["nll"] is None
+    # an impossible truth: no number in JSON, and how many
+    futures = [Series(f.id, f.time, -f.values) for f in given.futures]
+    odd = replace(given, futures=futures)
+    facts = score_model(made, odd, Sampling(samples=2), LEVELS).to_dict()
+    assert (facts["nll"], facts["nll_possible"], facts["nll_impossible"]) == (None, None, 24)
+
+
+def test_likelihoods_are_kept_with_the_pieces(tiny_base, tmp_path) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    made = Forecaster(tiny_base("qwen2"))
+    first = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
+    again = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
+    assert first.nll == again.nll
+    assert first.nll is not None
