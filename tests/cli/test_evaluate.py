@@ -1,6 +1,7 @@
 """`lvlora baseline` and `lvlora evaluate` through the real command."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ RIVALS = (
     "lotka-volterra", "rosenzweig-macarthur", "rounding floor",
 )  # fmt: skip
 
+SIMULATED = ["-n", "14", "--n-steps", "30", "--duration", "60"]
+
 
 @pytest.fixture
 def data(run_lvlora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data.h5"
-    made = run_lvlora(["simulate", path, "-n", "14", "--n-steps", "30", "--duration", "60"])
+    made = run_lvlora(["simulate", path, *SIMULATED])
     assert made.exit_code == 0, made.stderr
     return path
 
@@ -135,18 +138,28 @@ def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
     assert sampled.tokens_useful > greedy.tokens_useful
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_folder) -> Path:
+    """The folder of two runs on the same data as `data`'s."""
+    from lvlora.cli.app import main
+
+    place = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main(["simulate", "data.h5", *SIMULATED, "--quiet"]) == 0
+        for rank in ("1", "2"):
+            args = ["train", "data.h5", "--model", str(tiny_folder("qwen2")), "--max-steps", "1",
+                    "--seq-len", "64", "--no-validation", "--threads", "1", "--rank", rank,
+                    "--out", f"runs/rank-{rank}", "--json"]  # fmt: skip
+            assert main(args) == 0
+    return place / "runs"
+
+
 @pytest.fixture
-def runs(run_lvlora, data, tiny_folder) -> list[str]:
-    """Two trained runs."""
-    names = []
-    for rank in ("1", "2"):
-        ran = run_lvlora(
-            ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "1", "--seq-len", "64",
-             "--no-validation", "--threads", "1", "--rank", rank, "--out", f"runs/rank-{rank}"]
-        )  # fmt: skip
-        assert ran.exit_code == 0, ran.stderr
-        names.append(f"rank-{rank}")
-    return names
+def runs(trained, data) -> list[str]:
+    """Two trained runs, by name, to work with."""
+    shutil.copytree(trained, "runs")
+    return ["rank-1", "rank-2"]
 
 
 SHORT = ["--context", "15", "--horizon", "5", "--samples", "3", "--workers", "1"]
@@ -298,8 +311,6 @@ def test_protocols(run_lvlora, tmp_path, args, expected) -> None:
 
 
 def test_two_adapters_of_the_same_name_are_told_apart(run_lvlora, data, runs, tmp_path) -> None:
-    import shutil
-
     shutil.copytree("runs/rank-1/adapter", tmp_path / "a" / "best")
     shutil.copytree("runs/rank-2/adapter", tmp_path / "b" / "best")
     ran = run_lvlora(
