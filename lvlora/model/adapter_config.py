@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lvlora.errors import ModelError
+from lvlora.errors import ModelError, reason
 from lvlora.model import lora
 from lvlora.model.adapter_search import CONFIG
 
@@ -93,7 +93,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
     try:
         plan = _plan(config)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{folder / CONFIG}: cannot be used ({error})") from None
+        raise ModelError(f"{folder / CONFIG}: cannot be used ({reason(error)})") from None
     return plan, bool(saved)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lvlora.errors import LvloraError, ModelError, SettingsError
+from lvlora.errors import LvloraError, ModelError, SettingsError, reason
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
@@ -180,13 +180,14 @@ def _model_errors(source: ModelSource) -> Iterator[None]:
     except (LvloraError, MemoryError):
         raise
     except Exception as error:  # whatever the loaders of three libraries make of a broken file
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = {
             "hub": "Check the name and the network, or set HF_HOME to a cache that has it; "
             "--model bundled needs neither.",
             "gguf": "Is the file complete? Llama, Qwen2, Qwen3 and Gemma files can be read.",
         }.get(source.kind, "The folder needs config.json, *.safetensors and tokenizer.json.")
-        raise ModelError(f"{source.location}: the model cannot be loaded: {first}", hint) from error
+        raise ModelError(
+            f"{source.location}: the model cannot be loaded: {reason(error)}", hint
+        ) from error
 
 
 @contextlib.contextmanager
@@ -230,4 +231,4 @@ def read_safetensors(path: Path, device: torch.device | str = "cpu") -> dict[str
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: is not a readable safetensors file ({error})") from None
+        raise ModelError(f"{path}: is not a readable safetensors file ({reason(error)})") from None

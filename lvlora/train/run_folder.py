@@ -148,9 +148,9 @@ class RunFolder:
             return []
         records = []
         for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 records.append(json.loads(line))
-        return [r for r in records if isinstance(r, dict)]
+        return [r for r in records if isinstance(r, dict) and type(_step_of(r)) is int]
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop what was recorded after a checkpoint: those steps are made again."""
@@ -216,7 +216,9 @@ def check_out(runs: Path, out: Path, overwrite: bool) -> None:
             "Choose another name.",
         )
     try:
-        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        taken = out.exists() and (
+            not out.is_dir() or any(not _is_leftover(p) for p in out.iterdir())
+        )
     except OSError as error:
         raise SettingsError(f"--out {out}: cannot be used ({error.strerror or error})") from None
     if taken and not (overwrite and out.is_dir() and (out / "config.toml").is_file()):
@@ -224,6 +226,11 @@ def check_out(runs: Path, out: Path, overwrite: bool) -> None:
             f"--out {out}: is there already",
             "Go on with it by --resume, replace a run by --overwrite, or choose another folder.",
         )
+
+
+def _is_leftover(path: Path) -> bool:
+    """Left by a process that was killed before the run had its settings, so was none yet."""
+    return path.name in (".lock", _NAME) or path.suffix == ".part"
 
 
 def create(runs: Path, out: Path | None, slug: str, overwrite: bool) -> RunFolder:
@@ -262,9 +269,9 @@ def _made_anew(runs: Path, name: str) -> Path:
             return runs / name
 
 
-def _step_of(record: Mapping[str, Any]) -> int:
+def _step_of(record: Mapping[str, Any]) -> Any:
     inner = record.get("validation", record)
-    return int(inner.get("step", 0)) if isinstance(inner, Mapping) else 0
+    return inner.get("step") if isinstance(inner, Mapping) else None
 
 
 def _version(package: str) -> str | None:
