@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def run(*args: str) -> int:
 
 
 class Work:
-    """What is killed, and what must be true afterwards. Everything happens in the working folder."""
+    """What is killed, and what must be true afterwards; all of it in the working folder."""
 
     def prepare(self) -> None:
         """What was there before."""
@@ -343,6 +344,12 @@ def at_point(place: Path, work: Work, at: int) -> list[str]:
     return points.passed
 
 
+def prepare(place: Path, work: Work) -> None:
+    """In a child: make what was there before."""
+    os.chdir(place)
+    work.prepare()
+
+
 def afterwards(place: Path, work: Work, is_killed: bool) -> Any:
     """In a child: check, repair, and say what came of it."""
     os.chdir(place)
@@ -368,12 +375,12 @@ def matrix(work: Work, template: Path, root: Path, every: int, phase: int) -> di
     kills, losses = 0, []
     for at in range(1 + phase % every, len(points) + 1, every):
         here = place(str(at))
-        status, said = in_child(lambda: at_point(here, work, at))
+        status, said = in_child(partial(at_point, here, work, at))
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9):
             losses.append(f"{at} {points[at - 1]}: was not killed: {said}")
             continue
         kills += 1
-        status, found = in_child(lambda: afterwards(here, work, True))
+        status, found = in_child(partial(afterwards, here, work, True))
         if status != 0 or found != expected:
             losses.append(f"{at} {points[at - 1]}: {found[:1500]}")
         else:
@@ -401,7 +408,7 @@ def main() -> None:
             (template / "runs").mkdir(parents=True)
             tiny_runs.write_csv(template / "data.csv", tiny_runs.dataset())
             tiny_models.write(template / "model", "qwen2")
-            status, said = in_child(lambda: (os.chdir(template), work.prepare())[1])
+            status, said = in_child(partial(prepare, template, work))
             assert status == 0, said
             found[word] = matrix(work, template, root, args.every, args.phase)
             shutil.rmtree(root)

@@ -1,4 +1,4 @@
-"""Crash points: every moment at which a process changes what is on disk, and a SIGKILL at one of them.
+"""Crash points: every moment at which a process changes what is on disk; a SIGKILL at one of them.
 
 Knows: the calls through which lvlora, safetensors, SQLite and Optuna write. Does not know: what is
 written. The program has no hook for this: the calls are wrapped in the child that is to die.

@@ -1,4 +1,4 @@
-"""Killed at any moment nothing is lost: see `crashes/matrix.py` for what is killed and what is lost."""
+"""Killed at any moment nothing is lost: `crashes/matrix.py` has what is killed and how it goes on."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_file_that_is_no_journal_is_named(settings):
     made(settings)
     journal = settings.runs / "sweep" / storage.JOURNAL
     journal.write_text("hello\nworld\n")
-    with pytest.raises(DataError, match="study sweep: the journal cannot be read"):
+    with pytest.raises(DataError, match="its study.journal is damaged"):
         storage.find(settings)
 
 
