@@ -96,7 +96,7 @@ def _check(path: Path, key: str) -> None:
         found = json.loads((path / RECORD).read_text(encoding="utf-8")).get("key")
     except (OSError, ValueError, AttributeError):
         raise SettingsError(
-            f"--out {path}: is there and holds no evaluation", "Choose another folder."
+            f"--out {path}: is there and holds no evaluation", other
         ) from None
     if found != key:
         raise SettingsError(f"--out {path}: holds the evaluation of something else", other)
