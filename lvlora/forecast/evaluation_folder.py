@@ -95,8 +95,6 @@ def _check(path: Path, key: str) -> None:
     try:
         found = json.loads((path / RECORD).read_text(encoding="utf-8")).get("key")
     except (OSError, ValueError, AttributeError):
-        raise SettingsError(
-            f"--out {path}: is there and holds no evaluation", other
-        ) from None
+        raise SettingsError(f"--out {path}: is there and holds no evaluation", other) from None
     if found != key:
         raise SettingsError(f"--out {path}: holds the evaluation of something else", other)
