@@ -26,6 +26,7 @@ from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement, keep_freed_memory
+from lvlora.model.gguf_checks import check_gguf
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 
@@ -85,6 +86,9 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
     config = read_config(source)
     if config is not None:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
+    if source.kind == "gguf":
+        with _model_errors(source):
+            check_gguf(Path(source.location))
     tokenizer = load_tokenizer(source)
     alphabet = alphabet_of(tokenizer, source.name)
     with quiet(), _without_bars(source), _model_errors(source):

@@ -1,4 +1,4 @@
-"""Killed at any moment nothing is lost: `crashes/matrix.py` has what is killed and how it goes on."""
+"""Killed at any moment nothing is lost: `crashes/matrix.py` says what is killed and goes on."""
 
 from __future__ import annotations
 

@@ -216,7 +216,9 @@ def command(args: list[str]) -> str:
     if code:
         assert out.getvalue() == "", "a partial output"
         assert "Error: " in said, said
-        raise Refused(said.replace("\n", " "))
+        refused = Refused(said.replace("\n", " "))
+        refused.exit_code = code
+        raise refused
     return out.getvalue()
 
 
