@@ -44,9 +44,11 @@ SLOW = (
     "lvlora report",
     "lvlora forecast examples/trajectory.csv --horizon 5 --model merged",
     "lvlora forecast examples/trajectory.csv --horizon 10 --samples 10 --adapter none --calibrated",
+    "lvlora forecast examples/trajectory.csv --samples 50",
+    "lvlora forecast examples/hare_lynx.csv --density",
 )  # fmt: skip
 """Beginnings of the commands that train or score, and of those that need a trained run: these are
-run with -m slow, together with all others of their page."""
+run with -m slow, as are some that only take their time, together with all others of their page."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def calibrate(
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "decimals": forecaster.decimals,
-        "scale": "dataset",
+        "scale": "history" if forecaster.scale is None else "dataset",
         "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},
     }
     made = calibrate_entry(entry, given, forecaster, settings.quantiles, facts)

@@ -86,13 +86,17 @@ def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) ->
 def open_contender(
     contender: Contender, settings: EvaluateSettings | BaselineSettings, scale: Scale
 ) -> Forecaster:
-    """Load it; without a scale of its own it gets that of the training part."""
+    """Load it; without a scale of its own it gets that of the training part.
+
+    But where intervals are calibrated it scales each history by itself, as ``lvlora forecast`` does
+    with it: offsets must not depend on which data set they were made of.
+    """
     from lvlora.forecast.opening import open_forecaster
 
     forecaster = open_forecaster(
         contender.choice, settings, contender.decimals, max_memory=settings.max_memory
     )
-    if forecaster.scale is None:
+    if forecaster.scale is None and not (settings.calibrate or settings.calibrated):
         forecaster.scale = scale
     return forecaster
 

@@ -129,5 +129,6 @@ def cut_note(
     before, after = cut[0]
     return (
         f"{len(cut)} of {len(histories)} histories were cut from the left "
-        f"({before} to the last {after} steps for the first): the model reads {max_positions} tokens"
+        f"({before} to the last {after} steps for the first): the model reads {max_positions} "
+        "tokens"
     )

@@ -59,9 +59,7 @@ class LoraSettings(Settings):
     )
 
 
-class LearningSettings(
-    SplitSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings
-):
+class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings):
     """What one training is made of; `train` does one, `sweep` many."""
 
     supports_dry_run: ClassVar[bool] = True
