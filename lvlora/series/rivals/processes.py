@@ -8,6 +8,7 @@ no longer than starting processes does.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -72,9 +73,10 @@ class RivalProcesses:
             self._pool = ProcessPoolExecutor(
                 self._n, multiprocessing.get_context("spawn"), initializer=_start
             )
-        futures: dict[Future[tuple[FloatArray, float]], int] = {
-            self._pool.submit(_timed, rival, *work[at]): at for at in range(first, len(work))
-        }
+        with _unheard():
+            futures: dict[Future[tuple[FloatArray, float]], int] = {
+                self._pool.submit(_timed, rival, *work[at]): at for at in range(first, len(work))
+            }
         try:
             while futures:
                 for done in wait(futures, return_when=FIRST_COMPLETED).done:
@@ -84,6 +86,19 @@ class RivalProcesses:
                 future.cancel()
 
 
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """What is started inside does not hear Ctrl-C, not even while it starts: the parent does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _timed(rival: Rival, moments: FloatArray, history: FloatArray) -> tuple[FloatArray, float]:
     begin = time.perf_counter()
     forecast = rival.forecast(moments, history)
@@ -91,11 +106,10 @@ def _timed(rival: Rival, moments: FloatArray, history: FloatArray) -> tuple[Floa
 
 
 def _start() -> None:
-    """In each process: one thread, Ctrl-C is the parent's business, no life after the parent."""
+    """In each process: one thread, and no life after the parent."""
     # comes with scikit-learn, without types
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
