@@ -3,8 +3,8 @@
 usage: python benchmarks/parity.py MODEL [--steps 50] [--batch 2] [--seq-len 256] [--out FILE.json]
 
 Same data, same initial A and B, same loss (cross-entropy over the numeric alphabet), same AdamW:
-peft in float32 (the reference), peft with the base in bfloat16 (what bfloat16 alone changes), and
-lvlora as it trains here. Prints the relative error of the gradients of all A and of all B at the
+peft in float32 (the reference), peft with the base in bfloat16 (what bfloat16 alone changes),
+lvlora in float32 (is the computation the same?) and lvlora as it trains here. Prints the relative error of the gradients of all A and of all B at the
 first step (B drawn, not zero, so that A has a gradient), and how far the loss curves are apart
 (root mean square and largest difference, nats a token).
 """
@@ -45,7 +45,8 @@ def main() -> None:
     found = {
         "peft float32": train(*_peft(options.model, torch.float32, initial), batches),
         "peft bfloat16": train(*_peft(options.model, torch.bfloat16, initial), batches),
-        "lvlora": train(*_lvlora(options.model, initial), batches),
+        "lvlora float32": train(*_lvlora(options.model, initial, "float32"), batches),
+        "lvlora": train(*_lvlora(options.model, initial, "auto"), batches),
     }
     gradients, losses = found["peft float32"]
     result: dict[str, Any] = {"losses": {name: curve for name, (_, curve) in found.items()}}
@@ -86,8 +87,8 @@ def _initial(path: Path) -> Tensors:
     }
 
 
-def _lvlora(path: Path, initial: Tensors) -> tuple[Tensors, Loss]:
-    base = load(resolve(str(path)), devices.choose("cpu"))
+def _lvlora(path: Path, initial: Tensors, dtype: str) -> tuple[Tensors, Loss]:
+    base = load(resolve(str(path)), devices.choose("cpu", dtype))
     lora.inject(base.module, lora.LoraPlan())
     base.module.train()
     parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}

@@ -29,7 +29,7 @@ from lvlora.text.grammar import START, Grammar
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-PREFILL_TOKENS = 4096
+PREFILL_TOKENS = 2048
 """Positions of one prefill call: enough to fill the processor, small enough for its memory."""
 
 
