@@ -210,7 +210,7 @@ class Scores(Output):
         rows = [line.split(",") for line in Path(self.files[0]).read_text().splitlines()]
         timed = rows[0].index("seconds")
         with Ledger.for_runs(Path("runs")) as ledger:
-            spent = [row.spent.executed for row in ledger.rows()]
+            spent = [row.charged.executed for row in ledger.rows()]
         assert self.args[0] == "baseline" or max(spent) > 0
         return [[cell for i, cell in enumerate(row) if i != timed] for row in rows]
 

@@ -108,6 +108,8 @@ def _serve(cases: list[int], read: Callable[[int], object], shared: mmap.mmap, s
         os.dup2(said, 2)
         sys.stdout = sys.stderr = open(said, "w", buffering=1, closefd=False)
         warnings.simplefilter("error", RuntimeWarning)
+        for number in _SIGNALS:  # a test's own time limit has handlers, which a loop in C outlasts
+            signal.signal(number, signal.SIG_DFL)
         limit = _address_space() + EXTRA_MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -36,10 +36,13 @@ def test_every_crafted_file_is_refused(name, tmp_path):
     read = READERS[name].reading(tmp_path)
 
     def refuse(number):
-        with pytest.raises(LvloraError) as caught:
+        try:
             read(cases[number][1])
-        assert caught.value.exit_code in (2, 4), caught.value.message
-        raise caught.value
+        except LvloraError as error:
+            if error.exit_code in (2, 4):
+                raise
+            raise AssertionError(f"exit code {error.exit_code}: {error.message}") from None
+        raise AssertionError("it was read")
 
     found = prison.judge(range(len(cases)), refuse)
     assert not found.broken, "\n".join(f"{cases[n][0]}: {words}" for n, words in found.broken)
@@ -141,7 +144,7 @@ def _new(path):
 NAMES = (
     "../outside", "..", ".", "a/../../outside", "/tmp/outside", "runs/../../outside", "x\0y",
     "x" * 300, "-rf", "\x1b[31mred", "a\nb", "con:x", "~root", "$HOME", "`id`", "%2e%2e", "‮x",
-    "..\\outside", "", " ", "latest/../../x", "ledger.sqlite",
+    "..\\outside", " ", "latest/../../x", "ledger.sqlite",
 )  # fmt: skip
 
 
