@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
@@ -42,6 +43,27 @@ while board.unfinished():
     board.finish(claim, "complete", 1.0 / (1 + claim.slot), Price(10, 20), {})
     print(claim.slot)
 """
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """Connections end with the test: a process of the program ends them with itself."""
+    opened = []
+    opening = storage._open
+
+    def remembering(*args):
+        opened.append(opening(*args))
+        return opened[-1]
+
+    monkeypatch.setattr(storage, "_open", remembering)
+    yield
+    for one in opened:
+        if isinstance(one, optuna.storages.RDBStorage):
+            one.remove_session()
+            one.engine.dispose()
+        else:
+            one.close()
+    gc.collect()  # what was forgotten is said here, not in the test that comes by chance
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +145,8 @@ def proxy(tmp_path):
     server.start()
     yield f"grpc://localhost:{port}"
     server.stop(None).wait()
+    behind.remove_session()
+    behind.engine.dispose()
 
 
 def test_a_proxy_serves_as_well(proxy, tmp_path):
