@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
+from lvlora.cli.forecast_files import table_text
 from lvlora.cli.output import Output
 from lvlora.errors import SettingsError
 from lvlora.settings import FlopsSettings
@@ -25,7 +26,7 @@ SHOWN = ("coursework", "executed")
 def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
     """What was spent; with the settings' --close, --measure, --figure and --output."""
     from lvlora import durable
-    from lvlora.flops.accounting import table_as_csv
+    from lvlora.flops.accounting import COLUMNS
     from lvlora.flops.ledger import Ledger
 
     output = context.output
@@ -44,13 +45,14 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
 
         draw_spending(table, settings.figure)
         output.note(f"Drawn into {settings.figure}")
+    as_csv = table_text(COLUMNS, [[row[name] for name in COLUMNS] for row in table["runs"]])
     if settings.output == Path("-"):
         if context.json:
             raise SettingsError("--output - and --json both write to standard output.")
-        output.write(table_as_csv(table))
+        output.write(as_csv)
     else:
         if settings.output is not None:
-            durable.write_text(settings.output, table_as_csv(table))
+            durable.write_text(settings.output, as_csv)
             output.note(f"Written: {settings.output}")
         output.report(table, lambda: _ledger_table(output, table))
     opened = [run["run"] for run in table["runs"] if run["status"] == "open"]

@@ -5,8 +5,6 @@ Knows: arithmetic on rows. Does not know: SQLite, how a table is shown.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -140,15 +138,6 @@ def accounting_table(
         "convention": convention,
         "left": None if flops is None else flops - total.of(convention),
     }
-
-
-def table_as_csv(table: Mapping[str, Any]) -> str:
-    """The rows of an accounting table as CSV with a header."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table["runs"])
-    return out.getvalue()
 
 
 def _utilisation(row: Row, peaks: Mapping[tuple[str, str], float]) -> float | None:

@@ -10,6 +10,7 @@ missing, unexpected, misshapen, not finite or not supported is refused by name.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,10 @@ _PREFIX = "base_model.model."
 _NUMERIC_HEAD = "lvlora_numeric_head.weight"
 
 _HEAD_KEY = "lm_head.weight"
+_SAVED_AGAIN = (
+    "A file was changed, or the saving was interrupted: lvlora train --resume saves them again. "
+    f"For files from elsewhere delete {FACTS}."
+)
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,13 @@ def save(
             part = stack.enter_context(durable.replacing(folder / name))
             save_file(content, str(part), metadata={"format": "pt"})
             hashes[name] = durable.sha256_of(part)
-        whole = {"schema_version": 1, **facts, "sha256": hashes, "sha256_before": before}
-        durable.write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        text = json.dumps(config, indent=2) + "\n"
+        whole = {
+            "schema_version": 1, **facts, "sha256": hashes, "sha256_before": before,
+            "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }  # fmt: skip
+        whole["facts_sha256"] = _hash_of(whole)
+        durable.write_text(folder / CONFIG, text)
         durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
     if HEAD not in files:
         (folder / HEAD).unlink(missing_ok=True)
@@ -108,6 +118,11 @@ def save(
 
 def _present(folder: Path) -> list[str]:
     return [name for name in (WEIGHTS, HEAD) if (folder / name).is_file()]
+
+
+def _hash_of(facts: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in facts.items() if key != "facts_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_info(folder: Path) -> AdapterInfo:
@@ -128,16 +143,30 @@ def read_info(folder: Path) -> AdapterInfo:
     return AdapterInfo(folder, config, facts, plan, full_head)
 
 
+def is_whole(folder: Path) -> bool:
+    """All files of an adapter that was saved here are there, as they were written."""
+    try:
+        facts = read_info(folder).facts
+    except ModelError:
+        return False
+    return set(facts.get("sha256", {WEIGHTS: ""})) <= set(_present(folder))
+
+
 def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
-    """The weights are those that lvlora.json was written for; made elsewhere, there is none."""
+    """All files are those that lvlora.json was written with; made elsewhere, there is none."""
+    if facts.get("facts_sha256", None) not in (None, _hash_of(facts)):
+        raise ModelError(f"{folder / FACTS}: is damaged, or was changed", _SAVED_AGAIN)
+    if facts.get("config_sha256") not in (None, durable.sha256_of(folder / CONFIG)):
+        raise ModelError(
+            f"{folder / CONFIG}: is not the one that {FACTS} was written with", _SAVED_AGAIN
+        )
     if "sha256" not in facts:
         return
     found = {name: durable.sha256_of(folder / name) for name in _present(folder)}
     if found and found not in (facts["sha256"], facts.get("sha256_before")):
         raise ModelError(
             f"{folder}: the weights are not those that {FACTS} was written with",
-            "They were changed, or the saving was interrupted: lvlora train --resume saves them "
-            f"again. For weights from elsewhere delete {FACTS}.",
+            _SAVED_AGAIN,
         )
 
 

@@ -144,7 +144,9 @@ def refuse_what_peft_lacks(info: AdapterInfo) -> None:
 
 def shareable(info: AdapterInfo) -> dict[str, Any]:
     """lvlora's facts about an adapter, without paths of this machine and hashes of its files."""
-    private = {"data", "sha256", "sha256_before", "schema_version"}
+    private = {
+        "data", "sha256", "sha256_before", "config_sha256", "facts_sha256", "schema_version",
+    }  # fmt: skip
     if info.facts.get("model_kind") not in ("hub", "bundled"):
         private |= {"model", "model_kind"}
     return {key: value for key, value in info.facts.items() if key not in private}

@@ -76,7 +76,11 @@ class Run:
             ProcessLost: another process of the run is gone; the state before that step is saved.
         """
         p = self.prepared
-        with self._held, Ledger.for_runs(p.settings.runs) as ledger, StopRequest() as stop:
+        with (
+            self._held,
+            Ledger.for_runs(p.settings.runs) as ledger,
+            StopRequest(self.observer.note) as stop,
+        ):
             with self.ranks.heard():
                 take_over(ledger, self.folder.name)
                 last = self._last_step(ledger)

@@ -7,6 +7,7 @@ ledger.
 from __future__ import annotations
 
 from lvlora.errors import DataError
+from lvlora.model.adapter_files import is_whole
 from lvlora.train import checkpoint
 from lvlora.train.observer import Observer
 from lvlora.train.progress import Progress
@@ -59,6 +60,14 @@ def restore_state(prepared: Prepared, folder: RunFolder, observer: Observer) -> 
             "Resume with the same data, settings and base model, or start a new run.",
         )
     checkpoint.restore(state, prepared.parameters, prepared.optimizers)
+    if progress.best is not None and not is_whole(folder.adapter):
+        # it stands beside the checkpoints, which cannot bring it back
+        observer.note(
+            f"Warning: {folder.adapter}: the best adapter, of step {progress.best_step}, is "
+            "damaged or gone; the best of the steps to come takes its place"
+        )
+        progress.best = progress.best_step = progress.validation = None
+        progress.stale = 0
     folder.keep_metrics_until(state.step)
     if folder.sync_metrics() != metrics_sha256:
         observer.note(f"Warning: {folder.metrics}: was changed since the checkpoint was written")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,10 +18,14 @@ class StopRequest:
     """A context in which a first signal only sets ``requested``.
 
     Outside the main thread, where Python allows no handlers, nothing is changed.
+
+    Args:
+        tell: is given a sentence for people when the first signal comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None] = lambda sentence: None) -> None:
         self.requested = False
+        self._tell = tell
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -43,3 +48,4 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self._tell("Stopping after this step, then saving; once more stops at once.")

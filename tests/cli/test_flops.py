@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -188,3 +189,17 @@ def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
     assert run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", file]).exit_code == 0
     assert file.read_text().splitlines() == [head, row]
     assert run_lvlora(["flops", "--output", file]).exit_code == 2
+
+
+def test_no_name_in_the_ledger_is_a_formula(run_lvlora, tmp_path):
+    with Ledger.for_runs(tmp_path) as ledger:
+        ledger.reserve(
+            run="=cmd|' /C calc'!A0", phase="train", executed=5, coursework=5, command="train",
+            model="@SUM(1)",
+        )  # fmt: skip
+    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", "-"])
+    assert ran.exit_code == 0, ran.stderr
+    (row,) = csv.DictReader(ran.stdout.splitlines())
+    assert row["run"] == "'=cmd|' /C calc'!A0"
+    assert row["model"] == "'@SUM(1)"
+    assert row["executed"] == "5"

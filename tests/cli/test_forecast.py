@@ -163,6 +163,7 @@ def test_a_name_that_is_nearly_right(run_lvlora, words, trained):
 
 def test_no_adapter_makes_lvlora_download_its_base(run_lvlora, words, trained):
     facts = json.loads((trained / "adapter/lvlora.json").read_text())
+    del facts["facts_sha256"]
     (trained / "adapter/lvlora.json").write_text(json.dumps({**facts, "model": "some/body"}))
     ran = run_lvlora(["forecast", "data.csv", *words[2:]], env={"HF_HUB_OFFLINE": None})
     assert ran.exit_code == 4

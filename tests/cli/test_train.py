@@ -284,7 +284,7 @@ def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
     if head == "numeric":
         (adapter / "numeric_head.safetensors").unlink()
         facts = json.loads((adapter / "lvlora.json").read_text())
-        del facts["sha256"]
+        del facts["sha256"], facts["facts_sha256"]
         (adapter / "lvlora.json").write_text(json.dumps(facts))
         without = run_lvlora([*ahead, "--json"])
         assert without.exit_code == 0, without.stderr

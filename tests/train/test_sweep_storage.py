@@ -63,7 +63,7 @@ def test_a_file_that_is_no_journal_is_named(settings):
     made(settings)
     journal = settings.runs / "sweep" / storage.JOURNAL
     journal.write_text("hello\nworld\n")
-    with pytest.raises(DataError, match=r"its study.journal is damaged"):
+    with pytest.raises(DataError, match=r"its study\.journal is damaged"):
         storage.find(settings)
 
 

@@ -1,0 +1,176 @@
+"""Damage to any file of a run, a full disk and a wrong clock: noticed, or without consequence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+from lvlora.errors import LvloraError, RunStopped
+from lvlora.train import run_folder
+from lvlora.train.observer import Silent
+from lvlora.train.run import Run
+
+
+class _StopAfter(Silent):
+    """Sends SIGTERM after some steps, and keeps what it is told."""
+
+    def __init__(self, steps):
+        self.steps = steps
+        self.notes = []
+
+    def step(self, record):
+        if record.step == self.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def test_the_first_signal_is_answered_at_once(tiny_folder, tmp_path):
+    observer = _StopAfter(2)
+    prepared = tiny_runs.prepared(tiny_folder("qwen2"), tmp_path)
+    with pytest.raises(RunStopped):
+        Run(prepared, tiny_runs.folder(tmp_path), observer).train()
+    assert observer.notes == ["Stopping after this step, then saving; once more stops at once."]
+
+
+def _flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x08
+    file.write_bytes(content)
+
+
+def _cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _empty(file):
+    file.write_bytes(b"")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("damage", [_flip, _cut, _empty, Path.unlink])
+def test_damage_to_any_file_of_a_run_is_noticed_or_harmless(
+    run_lvlora, tiny_folder, tmp_path, monkeypatch, damage
+):
+    """A run that goes on either ends byte-equal or says which file kept it from that."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lvlora.report.run_page.draw_run", lambda folder: [])
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
+    assert run_lvlora(["train", "data.csv", *flags, "--out", "whole"]).exit_code == 0
+    expected = tiny_runs.weights(Path("whole"))
+    last = tiny_runs.weights(Path("whole"), "adapter-last")
+    tell = run_folder.RunFolder.append
+
+    def append(self, record):
+        tell(self, record)
+        if record.get("step") == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder.RunFolder, "append", append)
+        assert run_lvlora(["train", "data.csv", *flags, "--out", "stopped"]).exit_code == 75
+    files = [p for p in sorted(Path("stopped").rglob("*")) if p.is_file() and p.stat().st_size]
+    assert len(files) >= 12
+    for file in files:
+        shutil.rmtree("run", ignore_errors=True)
+        shutil.copytree("stopped", "run")
+        victim = Path("run", *file.parts[1:])
+        damage(victim)
+        ran = run_lvlora(["train", "--resume", "run"])
+        said = f"{damage.__name__} {file}: {ran.exit_code} {ran.stderr}"
+        assert "Traceback" not in ran.stderr, said
+        assert "unforeseen" not in ran.stderr, said
+        assert ran.exit_code in (0, 2, 4), said
+        if ran.exit_code == 0 and "best adapter" in ran.stderr:
+            assert "adapter" in file.parts, said
+            assert tiny_runs.weights(Path("run"), "adapter-last") == last, said
+        elif ran.exit_code == 0:
+            assert tiny_runs.weights(Path("run")) == expected, said
+        if "state" in file.parts and "step-00000005" in file.parts:
+            assert "passed over" in ran.stderr, said
+            assert str(victim.parent) in ran.stderr, said
+        # the finished adapter, damaged in the same way, is never used without a word
+        if "adapter" in file.parts:
+            shutil.rmtree("run")
+            shutil.copytree("whole", "run")
+            damage(victim)
+            ran = run_lvlora(["forecast", "data.csv", "--model", tiny_folder("qwen2"), "--adapter",
+                              "run", "--greedy", "-n", 1, "--dtype", "float32"])  # fmt: skip
+            # without lvlora.json it is an adapter from elsewhere
+            assert ran.exit_code == 4 or victim.name == "lvlora.json", ran.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", place], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs the rights of root")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def _fill(place):
+    with (place / "ballast").open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
+    tiny_folder, tmp_path, small_disk
+):
+    model = tiny_folder("qwen2")
+    whole = tiny_runs.folder(tmp_path / "r", "whole")
+    Run(tiny_runs.prepared(model, tmp_path / "r"), whole, Silent()).train()
+
+    class Filler(Silent):
+        def step(self, record):
+            if record.step == 4:
+                _fill(small_disk)
+
+    # the ledger stands elsewhere: it has to record what was spent
+    prepared = tiny_runs.prepared(model, tmp_path / "r")
+    folder = run_folder.create(tmp_path / "r", small_disk / "run", "", False)
+    with pytest.raises(LvloraError) as caught:
+        Run(prepared, folder, Filler()).train()
+    assert caught.value.exit_code == 1
+    assert str(small_disk / "run") in caught.value.message
+    assert "space" in caught.value.message + caught.value.hint
+    (small_disk / "ballast").unlink()
+    prepared = tiny_runs.prepared(model, tmp_path / "r")
+    Run(prepared, run_folder.RunFolder(small_disk / "run"), Silent(), resume=True).train()
+    assert tiny_runs.weights(small_disk / "run") == tiny_runs.weights(whole.path)
+
+
+def test_a_clock_set_back_gives_a_new_run_a_folder_of_its_own(tmp_path, monkeypatch):
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+
+    class Clock:
+        @staticmethod
+        def now(zone):
+            return now
+
+    monkeypatch.setattr(run_folder, "datetime", Clock)
+    made = [tiny_runs.folder(tmp_path).path]
+    for jump in (timedelta(0), -timedelta(days=400), timedelta(days=400)):
+        now += jump
+        made.append(tiny_runs.folder(tmp_path).path)
+    assert len(set(made)) == 4
+    assert all(path.is_dir() for path in made)
