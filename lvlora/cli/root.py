@@ -25,7 +25,9 @@ COMMANDS = {
     "train": "Fine-tune a base model with LoRA on trajectories.",
     "sweep": "Search the best settings that a FLOP budget can buy, by many trainings.",
     "forecast": "Forecast the future of a file's trajectories.",
-    "evaluate": "Score an adapter beside every rival on one part of a data set.",
+    "evaluate": (
+        "Score adapters beside their base model and every rival on one part of a data set."
+    ),
     "export": "Merge an adapter into its base model, or rewrite it for peft.",
     "report": "Rebuild a run's report from its folder, and open it if asked.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",

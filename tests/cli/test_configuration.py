@@ -254,7 +254,8 @@ def test_settings_can_be_printed_before_required_ones_are_known(run_lvlora, prog
     printed = run_lvlora(["forecast", "--print-config"], program=program)
     assert printed.exit_code == 0
     assert "# data is required" in printed.stdout
-    assert "horizon = 20" in printed.stdout
+    assert "samples = 20" in printed.stdout
+    assert "# horizon is not set" in printed.stdout
 
 
 def test_a_file_comes_from_standard_input(run_lvlora, program):
