@@ -29,7 +29,7 @@ COMMANDS = {
         "Score adapters beside their base model and every rival on one part of a data set."
     ),
     "export": "Merge an adapter into its base model, or rewrite it for peft.",
-    "report": "Rebuild a run's report from its folder, and open it if asked.",
+    "report": "Rebuild the report of a run or an evaluation from its folder, and open it if asked.",
     "doctor": "Check the installation: packages, processor, memory, disk, models.",
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the
