@@ -15,20 +15,28 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lvlora.errors import LvloraError
+from lvlora.errors import DataError, LvloraError
+
+ALREADY_THERE = "Use another name, or --overwrite."
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; on success it takes the path's place.
+
+    Args:
+        over: a file that is there is replaced; otherwise not even one that appears meanwhile.
 
     Raises:
         LvloraError: the disk is full or the folder can't be written; ``path`` is as it was.
+        DataError: ``path`` is there and was not to be replaced.
     """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part"
+        )
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -37,13 +45,28 @@ def replacing(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from a shared folder
-        temporary.replace(path)
+        if over:
+            temporary.replace(path)
+        else:
+            _rename_to_new(temporary, path)
         sync_folder(path.parent)
     except Exception as error:
         raise _not_written(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Rename, but never over an existing file."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise DataError(f"{path}: already there", ALREADY_THERE) from None
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise DataError(f"{path}: already there", ALREADY_THERE) from None
+        temporary.replace(path)
 
 
 @contextlib.contextmanager

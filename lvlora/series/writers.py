@@ -1,20 +1,18 @@
 """One way out: a data set becomes a file, whole or not at all.
 
-Knows: suffixes, temporary files, renaming. Does not know: how a format is written.
+Knows: suffixes, what may be replaced. Does not know: how a format is written.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from lvlora.errors import DataError, LvloraError
+from lvlora import durable
+from lvlora.errors import DataError
 from lvlora.series.csv_files import write_csv
 from lvlora.series.dataset import Dataset
 from lvlora.series.hdf5_files import write_hdf5
@@ -25,11 +23,7 @@ from lvlora.series.tables import check_name
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place if the block ends well.
-
-    The file is synced before and its folder after the renaming, so a crash leaves the old file or
-    the new one, never a part. Without ``overwrite`` an existing file is never replaced, not even
-    one that appeared meanwhile.
+    """`durable.replacing` for a file that a user named: only over another if that was asked for.
 
     Raises:
         DataError: ``path`` exists (without ``overwrite``), is a folder, or its folder is missing.
@@ -38,54 +32,11 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if path.is_dir():
         raise DataError(f"{path}: a folder, not a file", "Give the name of a file.")
     if path.exists() and not overwrite:
-        raise DataError(f"{path}: already there", "Use another name, or --overwrite.")
+        raise DataError(f"{path}: already there", durable.ALREADY_THERE)
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}", "Make the folder first.")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror})", "Check the folder's permissions."
-        ) from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with durable.replacing(path, over=overwrite) as temporary:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        if overwrite:
-            temporary.replace(path)
-        else:
-            _rename_to_new(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        if error.errno == errno.EEXIST:
-            raise DataError(f"{path}: already there", "Use another name, or --overwrite.") from None
-        raise LvloraError(
-            f"{path}: writing failed ({error.strerror or error})",
-            "Check the free space of the disk; nothing was replaced.",
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _rename_to_new(temporary: Path, path: Path) -> None:
-    """Rename, but never over an existing file."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, "already there", str(path)) from None
-        temporary.replace(path)
 
 
 def write_dataset(
