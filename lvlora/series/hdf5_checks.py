@@ -76,7 +76,24 @@ def check_storage(
         )
 
 
-def check_heaps(file: Any, where: str) -> None:
+def check_strings(item: Any, file: Any, where: str) -> None:
+    """Refuse what is read as Python objects and is no text, or stored where HDF5 goes astray.
+
+    Lists and references of variable length are of no use here, and a damaged one ends the process.
+
+    Args:
+        item: a dataset or an attribute's id, opened but not read.
+    """
+    import h5py
+
+    if item.dtype.kind != "O":
+        return
+    if h5py.check_string_dtype(item.dtype) is None:
+        raise DataError(f"{where}: its names are lists or references, not text", LAYOUT_HINT)
+    _check_heaps(file, where)
+
+
+def _check_heaps(file: Any, where: str) -> None:
     """Refuse a damaged store of strings of variable length, in which HDF5 would search for ever.
 
     The library walks over the objects of a global heap by their sizes and, as of 1.14, does not

@@ -21,8 +21,8 @@ from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.hdf5_checks import (
     LAYOUT_HINT,
-    check_heaps,
     check_storage,
+    check_strings,
     contents,
     is_there,
     stored_dataset,
@@ -129,8 +129,7 @@ def _variables(file: Any, data: Any, file_bytes: int, where: str) -> list[str]:
                 f"{where}: the attribute variables does not name {n_variables} variables",
                 "Give one name for each.",
             )
-        if attribute.dtype.kind == "O":
-            check_heaps(file, where)
+        check_strings(attribute, file, where)
         names = [
             check_name(name, "the name of a variable", where)
             for name in _strings(holder.attrs["variables"])
@@ -158,8 +157,7 @@ def _ids(file: Any, chosen: str | None, n_series: int, file_bytes: int, where: s
         raise DataError(
             f"{where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series", LAYOUT_HINT
         )
-    if data.dtype.kind == "O":
-        check_heaps(file, where)
+    check_strings(data, file, where)
     # many entries may share one stored string, so a small file could become a large list
     block = max(1, _BLOCK_BYTES // max(file_bytes, 1))
     ids: list[str] = []
@@ -189,7 +187,8 @@ def _times(
             f"{n_steps:,} steps",
             LAYOUT_HINT,
         )
-    return np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
 
 
 def _values(data: Any, where: str) -> FloatArray:
@@ -198,7 +197,8 @@ def _values(data: Any, where: str) -> FloatArray:
     block = max(1, _BLOCK_VALUES // max(1, data.shape[1] * data.shape[2]))
     for start in range(0, data.shape[0], block):
         part = values[start : start + block]
-        part[...] = data[start : start + block]
+        with np.errstate(invalid="ignore"):  # a NaN that "signals" is one like any other
+            part[...] = data[start : start + block]
         bad = np.argwhere(np.abs(part) > MAX_MAGNITUDE)
         if len(bad):
             i, step, variable = (int(n) for n in bad[0])

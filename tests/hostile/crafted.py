@@ -87,6 +87,10 @@ def hdf5_files() -> Iterator[Case]:
         layout[...] = h5py.VirtualSource("/etc/passwd", "x", shape=(3, 4, 2))
         file.create_virtual_dataset("trajectories", layout)
 
+    def lists(file: Any) -> None:
+        file["trajectories"] = data
+        file.create_dataset("id", (3,), h5py.vlen_dtype(np.int32))
+
     def ring(file: Any) -> None:
         file["a"] = h5py.SoftLink("/trajectories")
         file["trajectories"] = h5py.SoftLink("/a")
@@ -112,7 +116,7 @@ def hdf5_files() -> Iterator[Case]:
         "time twice": beside(time=np.zeros(4)), "no times": beside(time=np.full(4, np.nan)),
         "long time": beside(time=np.arange(5.0)), "ids twice": beside(id=[1, 1, 2]),
         "few ids": beside(id=[1, 2]), "ids by link": beside(id=h5py.ExternalLink("x.h5", "/y")),
-        "escape in an id": beside(id=np.array([b"a", b"\x1b[0m", b"c"])),
+        "lists as ids": lists, "escape in an id": beside(id=np.array([b"a", b"\x1b[0m", b"c"])),
     }.items():  # fmt: skip
         yield name, _hdf5(fill)
     whole = (CORPUS / "hdf5" / "plain.h5").read_bytes()
