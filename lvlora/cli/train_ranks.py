@@ -5,11 +5,10 @@ Knows: what all processes must agree on before the first step. Does not know: st
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import durable
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.output import Output
 from lvlora.errors import DataError, SettingsError
@@ -56,7 +55,7 @@ def prepare_together(settings: TrainSettings, output: Output, ranks: Ranks) -> P
     if ranks.size == 1:
         return prepared
     identity = prepared.identity() | {"settings": None}
-    mine = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    mine = durable.sha256_of_json(identity)
     if ranks.is_first:
         ranks.say({"identity": mine})
         with ranks.together():

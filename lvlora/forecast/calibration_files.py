@@ -13,7 +13,6 @@ changed file, are refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,9 @@ def save(path: Path, calibration: Calibration, base: BaseModel, info: AdapterInf
             for level, rows in calibration.offsets.items()
         },
     }
-    durable.write_text(path, json.dumps({**content, "sha256": _hash(content)}, indent=1) + "\n")
+    durable.write_text(
+        path, json.dumps({**content, "sha256": durable.sha256_of_json(content)}, indent=1) + "\n"
+    )
 
 
 def load(base: BaseModel, info: AdapterInfo | None, runs: Path) -> Calibration:
@@ -102,13 +103,9 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
         stated = content.pop("sha256")
-        if stated != _hash(content) or "weights" not in content:
+        if stated != durable.sha256_of_json(content) or "weights" not in content:
             raise ValueError("its content is not what it was written with")
     except (OSError, ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{path}: is no whole calibration ({error})", _OTHERWISE) from None
     found: dict[str, Any] = content
     return found
-
-
-def _hash(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

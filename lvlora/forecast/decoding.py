@@ -101,13 +101,19 @@ class Trace:
         self.prefill_seconds += other.prefill_seconds
 
 
+def legal_logits(logits: Floats, legal: NDArray[np.bool_]) -> Floats:
+    """(rows, symbols) logits of the legal symbols, made finite; -inf for the others."""
+    finite = np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30)
+    return np.where(legal, finite, -np.inf)
+
+
 def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: Floats) -> Ints:
     """One legal symbol a row; probabilities are renormalised over the legal ones.
 
     Args:
         logits: (rows, symbols); legal: the same shape; draws: (rows,) in [0, 1).
     """
-    masked = np.where(legal, np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30), -np.inf)
+    masked = legal_logits(logits, legal)
     if sampling.greedy:
         best: Ints = masked.argmax(axis=1)
         return best
@@ -279,7 +285,7 @@ class Decoder:
     def prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
         """Feed every distinct history once; the cache, and logits after each history."""
         begun = time.perf_counter()
-        start = () if self.base.alphabet.start is None else (self.base.alphabet.start,)
+        start = self.base.alphabet.beginning
         ids = [
             np.concatenate([np.array(start, np.int64), self.base.alphabet.encode(t)]) for t in texts
         ]

@@ -28,7 +28,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.reading import Reading
-from lvlora.model.cache import BLOCK, RowCache
+from lvlora.model.cache import RowCache, in_blocks
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
@@ -129,24 +129,18 @@ def most(
     for reading in forecaster.readings(histories, 1, context):
         history = len(reading.codec.encode(reading.numbers)) + 1
         trace = Trace(calls=[Call(1, history, history, 1)], histories=[history])
-        longest = _longest(reading)
+        longest = reading.grammar.longest_number
         branches = int(1 / threshold) + 1
         for variable in range(reading.codec.n_variables):
             given = variable * longest
             levels = range(0 if variable else 1, longest - 1)
             for level in levels:
                 rows, width = min(branches, len(SYMBOLS) ** level), given + level + 1
-                capacity = -(-(history + width + 1) // BLOCK) * BLOCK
+                capacity = in_blocks(history + width + 1)
                 trace.calls.append(Call(rows, width, capacity, rows * width))
                 trace.futures += [(history, width)] * rows
         price += pricing.price_of(forecaster.base, trace)
     return price
-
-
-def _longest(reading: Reading) -> int:
-    """Symbols of the longest number, its separator included."""
-    grammar, decimals = reading.grammar, reading.codec.decimals
-    return grammar.signed + grammar.max_integer_digits + (1 + decimals if decimals else 0) + 1
 
 
 def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
@@ -191,7 +185,7 @@ class _Walk:
         self.cache, logits = self.decoder.prefill([text], trace)
         self.first: FloatArray = logits[0]
         self.history_tokens = trace.histories[-1]
-        width = _longest(reading) * reading.codec.n_variables
+        width = reading.grammar.longest_number * reading.codec.n_variables
         self.max_rows = forecaster.rows_at_a_time(len(text) + width)
 
     def numbers(self, before: str, state: int) -> tuple[dict[str, float], float]:

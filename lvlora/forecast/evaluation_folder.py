@@ -5,7 +5,6 @@ Knows: names of files and what makes two evaluations the same. Does not know: fo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
     """A hash of what is forecast from what: the same for every forecaster of an evaluation."""
     protocol = given.protocol
     facts = [data_sha256, split_sha256, given.ids, protocol.context, protocol.horizon]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return durable.sha256_of_json(facts)
 
 
 class EvaluationFolder:
@@ -58,7 +57,7 @@ class EvaluationFolder:
         if self.path is None:
             return Pieces()
         whole = {"lvlora": __version__, "evaluation": self.key, "name": name, **identity}
-        digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+        digest = durable.sha256_of_json(whole)
         words = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:60]
         file = self.path / _FORECASTS / f"{words}-{digest[:10]}.jsonl"
         if self._fresh:

@@ -281,7 +281,8 @@ class Forecaster:
         """Tokens of the longest number that the grammars allow, with its separator."""
         digits = max(r.grammar.max_integer_digits for r in readings)
         signed = any(r.grammar.signed for r in readings)
-        return signed + digits + (1 + self.decimals if self.decimals else 0) + 1
+        joint = replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
+        return joint.longest_number
 
     def rows_at_a_time(self, tokens: int) -> int:
         """Rows of so many tokens that are decoded together; SettingsError where none fits."""

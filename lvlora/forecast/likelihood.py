@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lvlora.flops.budget import Price
 from lvlora.forecast import pricing
-from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace
+from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace, legal_logits
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.series.dataset import FloatArray, Series
@@ -221,13 +221,8 @@ def _batches(passages: Iterator[_Passage], forecaster: Forecaster) -> Iterator[l
         yield batch
 
 
-def _start(forecaster: Forecaster) -> tuple[int, ...]:
-    start = forecaster.base.alphabet.start
-    return () if start is None else (start,)
-
-
 def _trace(batch: Sequence[_Passage], forecaster: Forecaster) -> Trace:
-    lengths = [len(_start(forecaster)) + p.n_tokens for p in batch]
+    lengths = [len(forecaster.base.alphabet.beginning) + p.n_tokens for p in batch]
     width = max(lengths)
     n_scored = sum(len(p.places) for p in batch)
     return Trace(calls=[Call(len(batch), width, width, n_scored)], histories=lengths)
@@ -235,7 +230,7 @@ def _trace(batch: Sequence[_Passage], forecaster: Forecaster) -> Trace:
 
 def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> list[FloatArray]:
     """The log-probability of each symbol that counts, for each passage."""
-    decoder, start = forecaster.decoder, _start(forecaster)
+    decoder, start = forecaster.decoder, forecaster.base.alphabet.beginning
     texts = [p.history + p.truth for p in batch]
     encoded = [forecaster.base.alphabet.encode(t) for t in texts]
     width = len(start) + max(len(t) for t in texts) - 1
@@ -261,7 +256,7 @@ def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> lis
 
 def log_probabilities(logits: FloatArray, legal: NDArray[np.bool_]) -> FloatArray:
     """(rows, symbols) log-probabilities, renormalised over the legal symbols; -inf for others."""
-    masked = np.where(legal, np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30), -np.inf)
+    masked = legal_logits(logits, legal)
     masked = masked - masked.max(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
         normalised: FloatArray = masked - np.log(np.exp(masked).sum(axis=1, keepdims=True))

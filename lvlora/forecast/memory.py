@@ -6,7 +6,7 @@ Knows: the size of a cache's row. Does not know: what is decoded.
 from __future__ import annotations
 
 from lvlora.errors import SettingsError
-from lvlora.model.cache import BLOCK
+from lvlora.model.cache import in_blocks
 from lvlora.model.loading import BaseModel
 
 DEFAULT_BYTES = 2 * 2**30
@@ -19,7 +19,7 @@ MOST_ROWS = 1024
 def row_bytes(base: BaseModel, tokens: int) -> int:
     """Keys and values of all layers for one row of so many tokens, in whole blocks."""
     shape = base.shape
-    places = -(-(tokens + _BESIDES) // BLOCK) * BLOCK
+    places = in_blocks(tokens + _BESIDES)
     item = base.placement.dtype.itemsize
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * places * item
 

@@ -15,7 +15,7 @@ from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.forecast.decoding import Call, Trace
 from lvlora.model import lora
-from lvlora.model.cache import BLOCK
+from lvlora.model.cache import in_blocks
 from lvlora.model.loading import BaseModel
 from lvlora.text.alphabet import SYMBOLS
 
@@ -95,7 +95,7 @@ def most(
     # a history is read again where its futures go on in the next group of rows
     n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
     read = history_tokens + 1  # the start token
-    capacity = -(-(read + n_tokens + _WIDEST) // BLOCK) * BLOCK
+    capacity = in_blocks(read + n_tokens + _WIDEST)
     reading = [Call(n_reads, read, read, n_reads)]
     step = [Call(rows, _WIDEST, capacity, _WIDEST * rows)]
     return Price(

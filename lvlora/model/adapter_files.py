@@ -122,7 +122,7 @@ def _present(folder: Path) -> list[str]:
 
 def _hash_of(facts: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in facts.items() if key != "facts_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return durable.sha256_of_json(rest)
 
 
 def read_info(folder: Path) -> AdapterInfo:

@@ -71,7 +71,7 @@ class RowCache(Cache):
     """
 
     def __init__(self, n_layers: int, capacity: int, device: torch.device) -> None:
-        self.capacity = _blocks(capacity)
+        self.capacity = in_blocks(capacity)
         self.device = device
         self.lengths = torch.zeros(0, dtype=torch.long, device=device)
         self.write_at = self.row_index = torch.zeros(0, 0, dtype=torch.long, device=device)
@@ -104,7 +104,7 @@ class RowCache(Cache):
         """
         needed = int(self.lengths.max()) + width
         if needed > self.capacity:
-            self._grow(_blocks(needed))
+            self._grow(in_blocks(needed))
         offsets = torch.arange(width, device=self.device)
         self.write_at = self.lengths[:, None] + offsets
         self.row_index = torch.arange(len(self.lengths), device=self.device)[:, None]
@@ -123,5 +123,6 @@ class RowCache(Cache):
         self.capacity = capacity
 
 
-def _blocks(n: int) -> int:
+def in_blocks(n: int) -> int:
+    """Positions of the buffers that hold ``n``: whole blocks."""
     return -(-n // BLOCK) * BLOCK

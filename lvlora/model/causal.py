@@ -147,10 +147,8 @@ def _blocks(matrices: int, length: int) -> Iterator[tuple[int, int, slice]]:
 
 
 def _n_weights(matrices: int, length: int) -> int:
-    return matrices * sum(
-        (min(begin + BLOCK, length) - begin) * min(begin + BLOCK, length)
-        for begin in range(0, length, BLOCK)
-    )
+    *_, (_, _, last) = _blocks(matrices, length)
+    return int(last.stop)
 
 
 def _stack(x: Tensor, kv_heads: int) -> Tensor:

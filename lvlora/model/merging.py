@@ -154,7 +154,7 @@ def shareable(info: AdapterInfo) -> dict[str, Any]:
 
 def probe_ids(base: BaseModel) -> Tensor:
     """(1, S) token ids of `PROBE`, with the start token if the model has one."""
-    start = [] if base.alphabet.start is None else [base.alphabet.start]
+    start = list(base.alphabet.beginning)
     ids = [*start, *base.alphabet.encode(PROBE).tolist()][: base.max_positions]
     return torch.tensor([ids], device=next(base.module.parameters()).device)
 

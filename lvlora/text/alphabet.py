@@ -40,6 +40,11 @@ class TokenAlphabet:
     ids: tuple[int, ...]
     start: int | None = None
 
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """What every sequence begins with: the start token, or nothing."""
+        return () if self.start is None else (self.start,)
+
     @classmethod
     def from_tokenizer(
         cls, encode: Callable[[str], Sequence[int]], start: int | None = None, name: str = "model"

@@ -42,6 +42,12 @@ class Grammar:
         if self.max_integer_digits < 1:
             raise ValueError("a number has at least one integer digit")
 
+    @property
+    def longest_number(self) -> int:
+        """Symbols of the longest number, its separator included."""
+        decimals = self.codec.decimals
+        return self.signed + self.max_integer_digits + (1 + decimals if decimals else 0) + 1
+
     @cached_property
     def transitions(self) -> NDArray[np.int64]:
         """(states, symbols): the next state, or `ILLEGAL`. State 0 begins a step."""

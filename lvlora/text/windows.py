@@ -87,7 +87,7 @@ class Windows:
         self.series = [s for _, s in tokenized]
         if not self.series:
             raise DataError(f"{dataset.source}: no series to train on")
-        self.start = () if alphabet.start is None else (alphabet.start,)
+        self.start = alphabet.beginning
         self.seq_len = seq_len
         self.batch_size = batch_size
         self.seed = seed

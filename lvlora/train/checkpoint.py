@@ -8,7 +8,6 @@ SHA-256 of every other file. One without a valid manifest is passed over for the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -69,7 +68,7 @@ def save(
                 "sha256": {_TENSORS: durable.sha256_of(new / _TENSORS)},
                 "facts": dict(facts),
             }
-            manifest["manifest_sha256"] = _hash(manifest)
+            manifest["manifest_sha256"] = durable.sha256_of_json(manifest)
             durable.write_text(new / _MANIFEST, json.dumps(manifest, indent=1))
     except LvloraError as error:
         needed = sum(t.numel() * t.element_size() for t in tensors.values())
@@ -163,17 +162,13 @@ def _read(folder: Path) -> State:
     if not (folder / _MANIFEST).is_file():
         raise ValueError("it has no manifest")
     manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    if manifest.pop("manifest_sha256") != _hash(manifest):
+    if manifest.pop("manifest_sha256") != durable.sha256_of_json(manifest):
         raise ValueError(f"{_MANIFEST} is damaged")
     if durable.sha256_of(folder / _TENSORS) != manifest["sha256"][_TENSORS]:
         raise ValueError(f"{_TENSORS} is damaged")
     return State(
         int(manifest["step"]), read_safetensors(folder / _TENSORS), manifest["facts"], folder
     )
-
-
-def _hash(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _prune(folder: Path, step: int, keep: int) -> None:

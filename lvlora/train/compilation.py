@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, reason
 from lvlora.model.parts import decoder_of
 from lvlora.settings.training import Compile
 
@@ -49,8 +49,7 @@ def _problem(device: torch.device) -> str | None:
         compiled: Any = torch.compile(_trivial, fullgraph=True)
         compiled(torch.ones(64, device=device))
     except Exception as error:  # whatever the compiler's many layers make of a missing part
-        text = str(error).strip()
-        return text.splitlines()[0] if text else type(error).__name__
+        return reason(error)
     return None
 
 

@@ -6,8 +6,6 @@ ledger, the loop.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lvlora import __version__
+from lvlora import __version__, durable
 from lvlora.errors import SettingsError
 from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
@@ -191,8 +189,7 @@ def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
 
 def settings_hash(settings: TrainSettings) -> str:
     """A hash of the settings that decide a run's result."""
-    chosen = json.dumps(deciding_settings(settings), sort_keys=True)
-    return hashlib.sha256(chosen.encode()).hexdigest()
+    return durable.sha256_of_json(deciding_settings(settings))
 
 
 def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:

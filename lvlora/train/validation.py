@@ -111,11 +111,11 @@ class Validator:
 
     def run(self) -> Validation:
         """Score the model as it is now."""
-        begin = time.perf_counter()
         with as_written():
-            return self._run(begin)
+            return self._run()
 
-    def _run(self, begin: float) -> Validation:
+    def _run(self) -> Validation:
+        begin = time.perf_counter()
         module = self.base.module
         training = [m for m in module.modules() if m.training]
         module.eval()

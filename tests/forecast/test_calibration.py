@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast import calibration_files
 from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset, units_of
@@ -192,7 +193,7 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path):
     for odd in ({}, {"0.8": 3}, {"0.8": {"variables": [[1]], "together": [1, 2]}}):
         body = {**content, "offsets": odd}
         body.pop("sha256")
-        path.write_text(json.dumps({**body, "sha256": calibration_files._hash(body)}))
+        path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))
         with pytest.raises(ModelError, match="is no calibration"):
             calibration_files.load(base, None, tmp_path)
     path.write_text(json.dumps(content))
