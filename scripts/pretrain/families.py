@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.series.simulate import INITIAL_RANGE, SYSTEMS
+
 Array = NDArray[np.float64]
 Rng = np.random.Generator
 
@@ -50,16 +52,26 @@ def _time_steps(rng: Rng, n: int) -> Array:
 def predator_prey(rng: Rng, n: int, n_steps: int, kind: str) -> Array:
     """(n, n_steps, 2): Rosenzweig-MacArthur, self-limited, or classic Lotka-Volterra.
 
-    Parameter ranges contain those of `lvlora simulate`, a bit wider.
+    Parameter ranges contain those of `lvlora simulate`, a bit wider; the kind "default" has
+    exactly those, and its sampling interval.
     """
-    alpha, gamma = _uniform(rng, n, 0.08, 0.33), _uniform(rng, n, 0.08, 0.33)
-    beta = _uniform(rng, n, 0.18, 0.55)
-    delta = beta * _uniform(rng, n, 0.28, 0.75)
-    capacity = np.full(n, np.inf) if kind == "classic" else _uniform(rng, n, 3.5, 16.0)
-    h = _uniform(rng, n, 0.04, 0.24) if kind == "saturating" else np.zeros(n)
-    wide = rng.random(n) < 0.3
+    if kind == "default":
+        low_high = SYSTEMS["rosenzweig-macarthur"].ranges
+        alpha, beta, gamma, conversion, capacity, h = (
+            _uniform(rng, n, *low_high[name])
+            for name in ("alpha", "beta", "gamma", "conversion", "K", "h")
+        )
+        delta, share_wide, dt = conversion * beta, 0.0, np.full(n, SEED_STEP)
+    else:
+        alpha, gamma = _uniform(rng, n, 0.08, 0.33), _uniform(rng, n, 0.08, 0.33)
+        beta = _uniform(rng, n, 0.18, 0.55)
+        delta = beta * _uniform(rng, n, 0.28, 0.75)
+        capacity = np.full(n, np.inf) if kind == "classic" else _uniform(rng, n, 3.5, 16.0)
+        h = _uniform(rng, n, 0.04, 0.24) if kind == "saturating" else np.zeros(n)
+        share_wide, dt = 0.3, _time_steps(rng, n)
+    wide = rng.random(n) < share_wide
     start = np.where(
-        wide[:, None], np.exp(rng.normal(0, 0.6, (n, 2))), rng.uniform(0.8, 1.2, (n, 2))
+        wide[:, None], np.exp(rng.normal(0, 0.6, (n, 2))), rng.uniform(*INITIAL_RANGE, (n, 2))
     )
 
     def rate(logs: Array) -> Array:
@@ -69,7 +81,7 @@ def predator_prey(rng: Rng, n: int, n_steps: int, kind: str) -> Array:
             [alpha * (1 - x / capacity) - eaten * y, delta / beta * eaten * x - gamma], 1
         )
 
-    return np.exp(runge_kutta(rate, np.log(start), _time_steps(rng, n), n_steps))
+    return np.exp(runge_kutta(rate, np.log(start), dt, n_steps))
 
 
 def food_chain(rng: Rng, n: int, n_steps: int) -> Array:
@@ -157,7 +169,19 @@ FAMILIES: dict[str, tuple[float, Callable[[Rng, int, int], Array], int]] = {
     "logistic growth": (0.03, lambda r, n, t: logistic_growth(r, n, t, 2), 2),
     "autoregression": (0.03, lambda r, n, t: autoregression(r, n, t, 1), 1),
 }
-"""Name: (share of the series, simulator, variables)."""
+"""Name: (share of the series, simulator, variables). Stage 1 drew from this mixture."""
+
+MIXTURES = {
+    "wide": FAMILIES,
+    "default": {
+        **FAMILIES,
+        "rosenzweig-macarthur": (0.30, *FAMILIES["rosenzweig-macarthur"][1:]),
+        "default systems": (0.32, lambda r, n, t: predator_prey(r, n, t, "default"), 2),
+    },
+}
+"""Stage 2: half of the Rosenzweig-MacArthur systems are as `lvlora simulate` draws them."""
+
+ECOLOGY = ("rosenzweig-macarthur", "default systems", "self-limited", "lotka-volterra")
 
 
 def scales(rng: Rng, values: Array, positive_ecology: bool) -> Array:
@@ -186,20 +210,20 @@ def observe(rng: Rng, values: Array) -> Array:
     return np.where(rng.random(values.shape) < gappy, np.nan, values)
 
 
-def draw(rng: Rng, n: int, n_tokens: int) -> list[tuple[Array, int]]:
+def draw(rng: Rng, n: int, n_tokens: int, mixture: str = "wide") -> list[tuple[Array, int]]:
     """n series in text units with their decimals, long enough for ``n_tokens`` each, shuffled."""
-    names = list(FAMILIES)
-    shares = np.array([FAMILIES[name][0] for name in names])
+    families = MIXTURES[mixture]
+    names = list(families)
+    shares = np.array([families[name][0] for name in names])
     counts = rng.multinomial(n, shares / shares.sum())
     series: list[tuple[Array, int]] = []
     for name, count in zip(names, counts, strict=True):
         if count == 0:
             continue
-        _, simulate, n_variables = FAMILIES[name]
+        _, simulate, n_variables = families[name]
         n_steps = n_tokens // (5 * n_variables) + 2
         values = simulate(rng, int(count), n_steps)
-        ecology = name in ("rosenzweig-macarthur", "self-limited", "lotka-volterra")
-        values = observe(rng, values / scales(rng, values, ecology))
+        values = observe(rng, values / scales(rng, values, name in ECOLOGY))
         for one in values:
             finite = np.where(np.isfinite(one), one, 0.0)
             if np.abs(finite).max() < 200:

@@ -2,17 +2,25 @@
 
     python scripts/pretrain/pretrain.py --out work/pretrain            # starts, or goes on
     python scripts/pretrain/pretrain.py --out work/pretrain --export   # also installs the weights
+    python scripts/pretrain/pretrain.py --out work/stage2 --init lvlora/model/bundled --layers 8 \\
+        --mixture default --short 0 --decay 0.5 --learning-rate 2e-3 --steps 5500 --seed 1 --export
 
 Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
-was and ends the same. Float32 master weights, bfloat16 products where the processor has them,
-AdamW; Muon with the same rate was behind it after 120 steps (docs/results.md). What it costs is
-charged to a ledger in the same folder.
+was and ends the same. Float32 master weights, bfloat16 where the processor has it, AdamW; Muon
+with the same rate was behind it after 120 steps (docs/results.md). What it costs is charged to a
+ledger in the same folder.
+
+A run may begin with another's weights and more layers: the new layers are copies whose output
+projections are zero, so that the model begins as the same function (block expansion: Wu et al.
+2024, "LLaMA Pro", arXiv:2401.02415).
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import copy
+import functools
 import time
 from pathlib import Path
 
@@ -26,12 +34,13 @@ from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.ledger import Ledger, Reservation
 from lvlora.flops.shape import ModelShape
+from lvlora.model import attention, elementwise
 from lvlora.model import numeric_tokenizer as tokenizer
-from lvlora.model.devices import probe_bfloat16
+from lvlora.model.devices import keep_freed_memory, probe_bfloat16
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.windows import Batch, collate
-from lvlora.train import checkpoint, loop
+from lvlora.train import checkpoint, compilation, loop
 
 ALPHABET = TokenAlphabet(tuple(range(len(SYMBOLS))), start=tokenizer.START_ID)
 POOL = 1024
@@ -41,15 +50,16 @@ POOL = 1024
 class SimulatedBatches:
     """Batches of freshly simulated series; pool k is a pure function of (seed, k)."""
 
-    def __init__(self, seed: int, batch_size: int, seq_len: int) -> None:
+    def __init__(self, seed: int, batch_size: int, seq_len: int, mixture: str = "wide") -> None:
         self.seed, self.batch_size, self.seq_len = seed, batch_size, seq_len
+        self.mixture = mixture
         self.pools: dict[int, concurrent.futures.Future[list[np.ndarray]]] = {}
         self.thread = concurrent.futures.ThreadPoolExecutor(1)
 
     def _pool(self, k: int) -> list[np.ndarray]:
         rng = np.random.default_rng((self.seed, k))
         rows = []
-        for values, decimals in families.draw(rng, POOL + 64, self.seq_len):
+        for values, decimals in families.draw(rng, POOL + 64, self.seq_len, self.mixture):
             text = Codec(decimals, values.shape[1]).encode(values)
             ids = ALPHABET.encode(text)[: self.seq_len]
             rows.append(np.concatenate([[tokenizer.START_ID], ids]))
@@ -82,9 +92,54 @@ def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
         eos_token_id=None,
         pad_token_id=tokenizer.START_ID,
         initializer_range=0.02,
-        attn_implementation="sdpa",
+        attn_implementation=attention.register(),
     )
-    return Qwen2ForCausalLM(config)
+    model = Qwen2ForCausalLM(config)
+    if args.init:
+        expand(Qwen2ForCausalLM.from_pretrained(args.init), model)
+    return model
+
+
+def expand(source: Qwen2ForCausalLM, model: Qwen2ForCausalLM) -> None:
+    """Give ``model`` the weights of a shallower ``source``; the added layers do nothing yet."""
+    old, new = source.model.layers, model.model.layers
+    taken = 0
+    for i, layer in enumerate(new):
+        wanted = -(-(i + 1) * len(old) // len(new))  # how many old layers stand up to here
+        layer.load_state_dict(old[wanted - 1].state_dict())
+        if wanted == taken:
+            layer.self_attn.o_proj.weight.data.zero_()
+            layer.mlp.down_proj.weight.data.zero_()
+        taken = wanted
+    model.model.embed_tokens.load_state_dict(source.model.embed_tokens.state_dict())
+    model.model.norm.load_state_dict(source.model.norm.state_dict())
+
+
+class Working:
+    """The copy of the model that computes, in bfloat16 where that is fast, beside its masters.
+
+    A step's gradients are handed to the float32 masters, which the optimiser moves, and the
+    masters' values are rounded into the copy again.
+    """
+
+    def __init__(self, model: Qwen2ForCausalLM, dtype: torch.dtype) -> None:
+        self.masters = list(model.parameters())
+        self.model = copy.deepcopy(model).to(dtype)
+        elementwise.slim(self.model)
+        for master, own in zip(self.masters, self.model.parameters(), strict=True):
+            own.register_post_accumulate_grad_hook(functools.partial(self._hand_over, master))
+
+    @staticmethod
+    def _hand_over(master: torch.nn.Parameter, own: torch.Tensor) -> None:
+        gradient = own.grad.to(master.dtype)
+        master.grad = gradient if master.grad is None else master.grad + gradient
+        own.grad = None
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take over the masters' values."""
+        for master, own in zip(self.masters, self.model.parameters(), strict=True):
+            own.copy_(master)
 
 
 def learning_rate(step: int, args: argparse.Namespace) -> float:
@@ -142,6 +197,8 @@ def main() -> None:
     p.add_argument("--batch-size", type=int, default=8, help="series a step in the long phase")
     p.add_argument("--seq-len", type=int, default=1024)
     p.add_argument("--short", type=float, default=0.6, help="share of the steps with half windows")
+    p.add_argument("--mixture", choices=tuple(families.MIXTURES), default="wide")
+    p.add_argument("--init", type=Path, default=None, help="a folder whose weights to begin with")
     p.add_argument("--hidden", type=int, default=128)
     p.add_argument("--intermediate", type=int, default=384)
     p.add_argument("--layers", type=int, default=6)
@@ -160,14 +217,15 @@ def main() -> None:
     )
     args = p.parse_args()
 
-    model = build(args)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=args.weight_decay
-    )
-    parameters = dict(model.named_parameters())
+    keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
-    facts = {k: v for k, v in vars(args).items() if k not in ("out", "export", "stop_at")}
+    model = build(args).to(device)
+    parameters = dict(model.named_parameters())
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98),
+        weight_decay=args.weight_decay, fused=True,
+    )  # fmt: skip
+    facts = {k: v for k, v in vars(args).items() if k not in ("out", "export", "stop_at", "init")}
     state, warnings = checkpoint.latest(args.out)
     for warning in warnings:
         print(warning, flush=True)
@@ -177,18 +235,20 @@ def main() -> None:
             raise SystemExit(f"{args.out} holds a run with other settings: {state.facts}")
         checkpoint.restore(state, parameters, [optimizer])
         first = state.step
-    amp = device == "cuda" or probe_bfloat16()
-    n = sum(q.numel() for q in model.parameters())
-    products = "bfloat16" if amp else "float32"
-    print(f"{n:,} parameters, {device}, {products} products, from step {first}", flush=True)
+    low = device == "cuda" or probe_bfloat16()
+    working = Working(model, torch.bfloat16 if low else torch.float32)
+    if compilation.is_wanted("auto", args.steps - first, torch.device(device)):
+        compilation.compile_layers(working.model)
+    n = sum(q.numel() for q in parameters.values())
+    kind = "bfloat16" if low else "float32"
+    print(f"{n:,} parameters, {device}, {kind}, from step {first}", flush=True)
 
     def loss_sum(batch: Batch) -> torch.Tensor:
         # the head is a view of the trained embedding here, so it is made anew for each batch
-        with torch.autocast(device, torch.bfloat16, enabled=amp):
-            hidden = model.get_decoder()(
-                input_ids=torch.from_numpy(batch.inputs).to(device), use_cache=False
-            ).last_hidden_state
-            logits = torch.nn.functional.linear(hidden, model.get_input_embeddings().weight)
+        hidden = working.model.get_decoder()(
+            input_ids=torch.from_numpy(batch.inputs).to(device), use_cache=False
+        ).last_hidden_state
+        logits = torch.nn.functional.linear(hidden, working.model.get_input_embeddings().weight)
         return torch.nn.functional.cross_entropy(
             logits.float().flatten(0, 1), torch.from_numpy(batch.targets).to(device).flatten(),
             reduction="sum", ignore_index=-100,
@@ -202,12 +262,13 @@ def main() -> None:
     for start, stop, batch_size, seq_len in phases(args):
         if first >= stop:
             continue
-        source = SimulatedBatches(args.seed + seq_len, batch_size, seq_len)
+        source = SimulatedBatches(args.seed + seq_len, batch_size, seq_len, args.mixture)
         done = loop.steps(
             list(parameters.values()), [optimizer], loss_sum, source,
             lambda s: learning_rate(s, args), first=max(first, start), last=stop, clip_norm=1.0,
         )  # fmt: skip
         for record in done:
+            working.refresh()
             losses.append(record.loss)
             step = record.step + 1
             spent += price_of(shape, batch_size, seq_len, 1)
