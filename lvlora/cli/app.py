@@ -1,4 +1,4 @@
-"""The entry point, and the one place where errors become sentences.
+"""The program as a function, and the one place where errors become sentences.
 
 Knows: exit codes and how a failure is told. Does not know: what any command does.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from lvlora.cli.root import app, wants_debug
+from lvlora.cli.usage import refusal
 from lvlora.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, LvloraError, RunStopped
 
 
@@ -47,18 +48,21 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
 
 def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
     try:
-        program(args=arguments, prog_name="lvlora")
+        # not "standalone": typer would draw its refusals as boxes
+        code = program(args=arguments, prog_name="lvlora", standalone_mode=False)
     except SystemExit as stop:
-        # typer makes this of a KeyboardInterrupt, without a word
-        interrupted = stop.code == EXIT_INTERRUPTED
-        return _tell(KeyboardInterrupt(), arguments) if interrupted else _exit_code(stop)
+        return _exit_code(stop)
     except BrokenPipeError:
         raise
     except BaseException as error:
-        if debug:
+        refused = refusal(error)
+        if debug and refused is None:
             traceback.print_exc()
-        return _tell(error, arguments)
-    return EXIT_DONE
+        return _tell(refused or error, arguments)
+    # typer makes this of a KeyboardInterrupt, without a word
+    if code == EXIT_INTERRUPTED:
+        return _tell(KeyboardInterrupt(), arguments)
+    return code if isinstance(code, int) else EXIT_DONE
 
 
 def _tell(error: BaseException, arguments: list[str]) -> int:

@@ -5,52 +5,13 @@ Knows: pydantic's error types and how options are named. Does not know: where va
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from lvlora.cli.fields import Field
-
-# what other programs of this field call the same thing
-_SYNONYMS = {
-    "r": "rank",
-    "lora_r": "rank",
-    "lora_rank": "rank",
-    "lora_alpha": "alpha",
-    "lora_dropout": "dropout",
-    "target_modules": "targets",
-    "lr": "learning_rate",
-    "steps": "max_steps",
-    "max_iters": "max_steps",
-    "iters": "max_steps",
-    "num_samples": "samples",
-    "prediction_length": "horizon",
-    "base_model": "model",
-    "output_dir": "out",
-    "gradient_accumulation_steps": "accumulation",
-    "per_device_train_batch_size": "batch_size",
-    "max_seq_length": "seq_len",
-    "file": "data",
-}
-
-
-def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that was probably meant, or None."""
-    candidates = list(candidates)
-    synonym = _SYNONYMS.get(word)
-    if synonym in candidates:
-        return synonym
-    lowered = {candidate.lower(): candidate for candidate in candidates}
-    matches = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[matches[0]] if matches else None
-
-
-def did_you_mean(word: str, candidates: Iterable[str], spell: Callable[[str], str] = str) -> str:
-    """ "; did you mean …?", or nothing."""
-    match = closest(word, candidates)
-    return f"; did you mean {spell(match)}?" if match else ""
+from lvlora.cli.guesses import did_you_mean
 
 
 def complaints(

@@ -16,9 +16,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from lvlora.cli.complaints import closest, complaints, did_you_mean
+from lvlora.cli.complaints import complaints
 from lvlora.cli.context import Source
 from lvlora.cli.fields import Field, read_fields
+from lvlora.cli.guesses import closest, did_you_mean
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
 

@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lvlora import __version__
+from lvlora.cli.usage import unknown_command
+from lvlora.errors import EXIT_USAGE
 
 COMMANDS = {
     "simulate": "Write a data set of predator-prey trajectories.",
@@ -70,6 +72,8 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in COMMANDS:
             self.commands[args[0]] = load(args[0])
+        elif args and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise unknown_command(args[0], list(COMMANDS))
         return super().resolve_command(ctx, args)
 
 
@@ -82,7 +86,6 @@ app = typer.Typer(
     "  [bold]lvlora train[/bold]                    train on data made on the spot\n"
     "  [bold]lvlora forecast FILE[/bold]            forecast a file's trajectories\n"
     "  [bold]lvlora COMMAND --help[/bold]           options and examples of a command",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -91,13 +94,14 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def root(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
             "--version",
             metavar="",
             show_default=False,
-            help="Print the version, with -v also torch's.",
+            help="Print the version, with -v also torch's, the device and its precision.",
         ),
     ] = False,
     verbose: Annotated[
@@ -113,14 +117,21 @@ def root(
             for line in _versions():
                 typer.echo(line)
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        ctx.get_help()  # rich prints it
+        raise typer.Exit(EXIT_USAGE)
 
 
 def _versions() -> list[str]:
     import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    from lvlora.model.devices import choose
+
+    placement = choose("auto", "auto")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else str(placement.device)
     return [
         f"python {platform.python_version()}",
         f"torch {torch.__version__}",
         f"device {device}, {torch.get_num_threads()} threads",
+        f"dtype {str(placement.dtype).removeprefix('torch.')} ({placement.reason})",
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvlora.cli.complaints import did_you_mean
+from lvlora.cli.guesses import did_you_mean
 from lvlora.errors import SettingsError
 
 CONFIG = "config.toml"

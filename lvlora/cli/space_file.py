@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from lvlora.cli.complaints import complaints, did_you_mean
+from lvlora.cli.complaints import complaints
 from lvlora.cli.fields import Field, read_fields
+from lvlora.cli.guesses import did_you_mean
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 

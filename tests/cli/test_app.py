@@ -87,23 +87,33 @@ def test_a_file_name_cannot_write_to_the_terminal(run_lvlora):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["simulat"], "Did you mean 'simulate'?"),
-        (["simulate", "--nois", "1"], "--noise"),
+        (["simulat"], "Did you mean simulate?"),
+        (["fit"], "Did you mean train?"),
+        (["help"], "lvlora COMMAND --help"),
+        (["simulate", "--nois", "1"], "Did you mean --noise?"),
+        (["train", "--lr", "1"], "Did you mean --learning-rate?"),
+        (["--rank", "4", "train"], "A command's options stand after its name."),
+        (["simulate", "--overwrite=1"], "--overwrite takes no value."),
         (["simulate", "a.h5", "b.h5"], "unexpected extra argument"),
-        (["simulate", "--noise"], "requires an argument"),
+        (["simulate", "--noise"], "needs a value"),
     ],
 )
 def test_usage_errors_exit_2_and_suggest(run_lvlora, args, said):
     ran = run_lvlora(args)
     assert ran.exit_code == 2
     assert ran.stdout == ""
+    first, hint = ran.stderr.splitlines()
+    assert first.startswith("Error: ")
+    assert hint.startswith("Hint: ")
     assert said in ran.stderr
 
 
-def test_without_a_command_there_is_help(run_lvlora):
-    ran = run_lvlora([])
+@pytest.mark.parametrize("args", [[], ["-v"]])
+def test_without_a_command_there_is_help(run_lvlora, args):
+    ran = run_lvlora(args)
     assert ran.exit_code == 2
-    assert "simulate" in ran.stdout + ran.stderr
+    assert "simulate" in ran.stdout
+    assert ran.stderr == ""
 
 
 def test_version(run_lvlora):
@@ -114,7 +124,20 @@ def test_version(run_lvlora):
 def test_version_with_torch(run_lvlora):
     ran = run_lvlora(["--version", "-v"])
     assert "torch " in ran.stdout
-    assert "threads" in ran.stdout
+    assert re.search(r"^device .+, \d+ threads$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^dtype b?float(16|32) ", ran.stdout, re.MULTILINE)
+
+
+def test_ctrl_c_before_the_program_is_there(monkeypatch, capsys):
+    from lvlora import __main__
+    from lvlora.cli import app as program
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "main", interrupted)
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "Warning: lvlora was interrupted before it was done.\n"
 
 
 def _modules_after(args: list[str]) -> set[str]:
