@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, option
+from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, Trackers, option
 from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
@@ -87,10 +87,18 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         True, "Skip validation.", "Training", flag="--validation/--no-validation"
     )
     validate_every: int | None = option(
-        None, "Steps between validations. Default: a quarter of the run.", "Training", ge=1
+        None,
+        "Steps between validations. Default: a quarter of the run; seldomer where validation would "
+        "take more than a twentieth of it.",
+        "Training",
+        ge=1,
     )
-    validation_series: int = option(
-        16, "Series of the validation part that are scored during training.", "Training", ge=1
+    validation_series: int | None = option(
+        None,
+        "Series of the validation part that are scored during training. Default: 16; fewer, but at "
+        "least 4, where validation would take more than a twentieth of the run.",
+        "Training",
+        ge=1,
     )
     objective: Literal["error", "loss"] = option(
         "error",
@@ -112,6 +120,10 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         "Model",
     )
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
+    tracker: Trackers = option(
+        (), "Also tell these trackers (comma-separated), each an extra of its own; "
+        "see docs/trackers.md.", "Output",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _head_and_loss(self) -> Self:

@@ -37,8 +37,9 @@ from lvlora.train import schedule
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.step_plan import DEFAULT_STEPS as DEFAULT_STEPS
+from lvlora.train.step_plan import USUAL
 from lvlora.train.step_plan import plan_steps as plan_steps
-from lvlora.train.validation import Validator
+from lvlora.train.validation import Validator, how_thorough
 
 STRATA = 4
 
@@ -174,7 +175,7 @@ class Prepared:
 
 _UNDECIDING = {
     *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
-    "max_memory",
+    *("max_memory", "tracker"),
     # their content has hashes of its own
     *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
     *("device", "dtype"),
@@ -238,19 +239,20 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     head = Head.of(
         base.shape, "full" if settings.full_loss else "numeric", settings.train_head, len(SYMBOLS)
     )
-    validator = None
-    if settings.validation and split.validation:
-        validator = Validator(
-            base, objective, dataset.select(split.validation), scale=scale,
-            decimals=settings.decimals, seq_len=settings.seq_len, batch_size=settings.batch_size,
-            n_series=settings.validation_series, lora=priced, head=head,
-            max_memory=settings.max_memory,
-        )  # fmt: skip
     per_step = settings.accumulation * prices.training_step(
         base.shape, settings.batch_size, windows.width, lora=priced, head=head
     )
+    validator, how = None, USUAL
+    if settings.validation and split.validation:
+        part = dataset.select(split.validation)
+        how = how_thorough(settings, per_step, windows, part)
+        validator = Validator(
+            base, objective, part, scale=scale, decimals=settings.decimals,
+            seq_len=settings.seq_len, batch_size=settings.batch_size,
+            n_series=how.series, lora=priced, head=head, max_memory=settings.max_memory,
+        )  # fmt: skip
     per_validation = validator.most() if validator else NOTHING
-    n_steps, validate_at = plan_steps(settings, per_step, per_validation)
+    n_steps, validate_at = plan_steps(settings, per_step, per_validation, how.times)
     compiled = is_wanted(settings.compile, n_steps * settings.accumulation, base.placement.device)
     if compiled:
         compile_layers(base.module)

@@ -1,4 +1,4 @@
-"""How many steps a run makes, and after which of them it validates.
+"""How many steps a run makes, after which of them it validates, and with how many series.
 
 Knows: prices of a step and of a validation, limits. Does not know: models, what was spent before.
 """
@@ -6,27 +6,95 @@ Knows: prices of a step and of a validation, limits. Does not know: models, what
 from __future__ import annotations
 
 import bisect
+from dataclasses import dataclass
 
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import Price
 from lvlora.settings.training import LearningSettings
 
 DEFAULT_STEPS = 200
-_VALIDATIONS = 4
-"""Beside the one before the first step, unless the settings say how often."""
 
 
-def steps_between_validations(settings: LearningSettings, n_steps: int) -> int:
-    """As the settings say, or so that there are four in a run of ``n_steps``."""
-    return settings.validate_every or max(1, -(-n_steps // _VALIDATIONS))
+@dataclass(frozen=True)
+class Validations:
+    """How thoroughly a run validates unless its settings say so.
+
+    Attributes:
+        series: of the validation part, scored each time.
+        times: beside the one before the first step.
+    """
+
+    series: int
+    times: int
+
+
+USUAL = Validations(series=16, times=4)
+_CHOICES = (
+    USUAL, Validations(8, 4), Validations(8, 2), Validations(4, 2), Validations(4, 1),
+)  # fmt: skip
+"""From the most thorough to the least."""
+
+_SHARE = 0.05
+_FREE_FLOPS = 2e12
+"""Validation that costs less is never cut: the bundled model's takes seconds."""
+_FORWARD = 1 / 3
+_CALL, _CALL_OF_A_SERIES = 16, 2
+"""A call of the model that decodes reads all weights for few tokens; it takes as long as so many
+tokens of training, and so many more for each series (measured: docs/speed.md)."""
+
+
+def choose_validations(
+    settings: LearningSettings,
+    per_step: Price,
+    *,
+    tokens_per_step: int,
+    tokens_read: int,
+    calls: int,
+) -> Validations:
+    """The most thorough validation that takes a twentieth of the run, by what is known before.
+
+    It goes by work, not by time, so that a run is the same on every machine.
+
+    Args:
+        tokens_per_step: trained in an optimiser step.
+        tokens_read: of a series, for its loss and as the history of its forecast.
+        calls: of the model for a forecast.
+    """
+    convention, limit = settings.convention, settings.max_flops
+    bought = limit // per_step.of(convention) if limit is not None else DEFAULT_STEPS
+    trained = (settings.max_steps or bought) * tokens_per_step
+    free = _FREE_FLOPS / per_step.executed * tokens_per_step
+
+    def tokens(choice: Validations) -> float:
+        one = choice.series * tokens_read * _FORWARD
+        one += calls * (_CALL + _CALL_OF_A_SERIES * choice.series)
+        times = trained // (tokens_per_step * settings.validate_every) if (
+            settings.validate_every) else choice.times  # fmt: skip
+        return (1 + times) * one
+
+    fitting = (c for c in _CHOICES if tokens(c) <= _SHARE * trained + free)
+    return next(fitting, _CHOICES[-1])
+
+
+def steps_between_validations(
+    settings: LearningSettings, n_steps: int, times: int = USUAL.times
+) -> int:
+    """As the settings say, or so that there are ``times`` in a run of ``n_steps``."""
+    return settings.validate_every or max(1, -(-n_steps // times))
 
 
 def plan_steps(
-    settings: LearningSettings, per_step: Price, per_validation: Price
+    settings: LearningSettings,
+    per_step: Price,
+    per_validation: Price,
+    times: int = USUAL.times,
 ) -> tuple[int, frozenset[int]]:
     """How many steps, and after which of them to validate (beside once before the first).
 
     ``max_flops`` without ``max_steps`` buys as many steps as fit beside the validations.
+
+    Args:
+        times: validations in a run whose settings do not say how often.
 
     Raises:
         BudgetError: not one step fits into ``max_flops``, or not as many as ``max_steps``.
@@ -35,14 +103,14 @@ def plan_steps(
     step, validation = per_step.of(convention), per_validation.of(convention)
 
     def validated(n: int) -> frozenset[int]:
-        every = steps_between_validations(settings, n)
+        every = steps_between_validations(settings, n, times)
         return frozenset({*range(every, n + 1, every), n}) if validation else frozenset()
 
     def most(n: int) -> int:
         """Rises with n, as the true price of a few steps more need not."""
         every = settings.validate_every
-        times = -(-n // every) if every else min(n, _VALIDATIONS)
-        return n * step + (1 + times) * validation
+        wanted = -(-n // every) if every else min(n, times)
+        return n * step + (1 + wanted) * validation
 
     if settings.max_steps is not None or limit is None:
         n_steps = settings.max_steps or DEFAULT_STEPS

@@ -21,11 +21,13 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import Dataset, Series
+from lvlora.settings.training import LearningSettings
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale
 from lvlora.text.windows import Batch, Windows
 from lvlora.train.compilation import as_written
 from lvlora.train.objective import Objective
+from lvlora.train.step_plan import USUAL, Validations, choose_validations
 
 _GREEDY = Sampling(samples=1, greedy=True)
 _LEAST_STEPS = 4
@@ -49,6 +51,27 @@ class Validation:
     def score(self, objective: str) -> float:
         """What is to be small: ``error`` (the loss where no forecast can be scored) or ``loss``."""
         return self.loss if objective == "loss" or self.mae is None else self.mae
+
+
+def how_thorough(
+    settings: LearningSettings, per_step: Price, windows: Windows, part: Dataset
+) -> Validations:
+    """As the settings say, or as thorough as the run's length allows.
+
+    Args:
+        windows: that the run trains on.
+        part: the validation part.
+    """
+    if settings.validation_series is not None:
+        return Validations(settings.validation_series, USUAL.times)
+    n_steps, tokens_a_step = max(map(len, part)), len(part.variables) * (settings.decimals + 3)
+    horizon = min(n_steps, _MOST_STEPS) // 2
+    return choose_validations(
+        settings, per_step,
+        tokens_per_step=settings.batch_size * settings.accumulation * windows.width,
+        tokens_read=min(n_steps * tokens_a_step, windows.width) + horizon * tokens_a_step,
+        calls=horizon * len(part.variables) * (settings.decimals + 1),
+    )  # fmt: skip
 
 
 class Validator:

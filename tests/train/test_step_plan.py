@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import Price
 from lvlora.settings import TrainSettings
-from lvlora.train.step_plan import DEFAULT_STEPS, plan_steps
+from lvlora.train.step_plan import (
+    DEFAULT_STEPS,
+    USUAL,
+    Validations,
+    choose_validations,
+    plan_steps,
+)
 
 
 def _plan(step=100, validation=30, **changes):
@@ -67,3 +73,37 @@ def test_steps_that_do_not_fit_are_refused_with_the_numbers():
 def test_a_limit_below_one_step_is_refused_with_the_price():
     with pytest.raises(BudgetError, match="one step costs 100"):
         _plan(max_flops=99)
+
+
+def _thoroughness(executed, **changes):
+    return choose_validations(
+        TrainSettings(**changes), Price(executed, executed),
+        tokens_per_step=2048, tokens_read=1000, calls=300,
+    )  # fmt: skip
+
+
+def test_a_small_model_is_validated_thoroughly_however_short_the_run():
+    assert _thoroughness(10**10, max_steps=10) == USUAL
+
+
+def test_a_large_model_is_validated_as_its_run_allows():
+    large = 3 * 10**12
+    assert _thoroughness(large, max_steps=100) == Validations(4, 1)
+    assert _thoroughness(large, max_steps=100_000) == USUAL
+    assert _thoroughness(large, max_flops=100 * large) == Validations(4, 1)
+    assert _thoroughness(large, max_flops=100_000 * large) == USUAL
+    chosen = [_thoroughness(large, max_steps=10**n // 2) for n in range(1, 7)]
+    assert [c.series for c in chosen] == sorted(c.series for c in chosen)
+    assert len(set(chosen)) > 2
+
+
+def test_frequent_validations_leave_fewer_series():
+    large = 3 * 10**12
+    assert _thoroughness(large, max_steps=3000).series > 4
+    assert _thoroughness(large, max_steps=3000, validate_every=10).series == 4
+
+
+def test_few_validations_are_laid_out_over_the_run():
+    given = TrainSettings(max_steps=100)
+    assert plan_steps(given, Price(1, 1), Price(1, 1), times=1)[1] == {100}
+    assert plan_steps(given, Price(1, 1), Price(1, 1), times=2)[1] == {50, 100}
