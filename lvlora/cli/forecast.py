@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lvlora.cli import forecast_density, numbers
+from lvlora.cli import forecast_density
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import as_csv, as_json, check_samples, write_files
 from lvlora.cli.forecast_show import show
@@ -88,7 +88,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     )
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
-        _show_price(most, forecaster, context)
+        _show_price(most, forecaster, dataset, settings, sampling, loaded, context)
         return
     begin = time.perf_counter()
     forecasts = _predict(forecaster, dataset, settings, sampling, truth, most, context)
@@ -258,16 +258,18 @@ def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
         check_suffix(settings.plot)
 
 
-def _show_price(most: Any, forecaster: Forecaster, context: CommandContext) -> None:
-    payload = {
-        "model": forecaster.name,
-        "flops_at_most": {"executed": most.executed, "coursework": most.coursework},
-    }
+def _show_price(
+    most: Price, forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings,
+    sampling: Sampling, started: float, context: CommandContext,
+) -> None:  # fmt: skip
+    """Price, time and memory; it takes the first steps of a few forecasts to know."""
+    from lvlora.cli.plans import show_prices
+    from lvlora.forecast.estimate import of_forecasts
 
-    def human() -> None:
-        context.output.line(
-            f"{forecaster.name}: at most {numbers.flops(most.executed)} FLOPs executed, "
-            f"{numbers.flops(most.coursework)} by the coursework's rules. Nothing was spent."
+    histories = list(dataset)
+    estimate = None
+    if not settings.density:  # which follows probabilities: nobody knows how many
+        estimate = of_forecasts(
+            forecaster, histories, settings.n_steps, sampling, context=settings.context
         )
-
-    context.output.report(payload, human)
+    show_prices({forecaster.name: most}, len(histories), estimate, started, context)

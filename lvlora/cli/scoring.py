@@ -6,6 +6,7 @@ Knows: the order of the work. Does not know: metrics, models, how a table or a p
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from lvlora.settings import BaselineSettings, EvaluateSettings
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.decoding import Sampling
+    from lvlora.forecast.estimate import Estimate
     from lvlora.forecast.evaluation import Entry, Task
     from lvlora.forecast.evaluation_folder import EvaluationFolder
     from lvlora.forecast.forecaster import Forecaster
@@ -59,6 +61,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     from lvlora.forecast import comparison, evaluation
     from lvlora.model.devices import set_threads
 
+    begin = time.perf_counter()
     if not settings.with_model and not settings.rivals:
         raise SettingsError("--no-model and --no-rivals together leave nothing to score.")
     check_part(settings)
@@ -67,7 +70,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     warn_of_seen(chosen, work.dataset, work.split, settings.split, context.output)
     set_threads(settings.threads)
     if context.dry_run:
-        _show_price(work, chosen)
+        _show_price(work, chosen, time.perf_counter() - begin)
         return
     entries: list[Entry] = []
     decimals = 2 if settings.decimals is None else settings.decimals
@@ -202,18 +205,27 @@ def _interruptible(work: _Work) -> Iterator[None]:
         raise
 
 
-def _show_price(work: _Work, chosen: list[Contender]) -> None:
-    from lvlora.cli.scoring_output import show_price
+def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
+    """Prices of the models, and how long they and the rivals would take."""
+    from lvlora.cli.plans import show_prices, together
+    from lvlora.cli.sweep_workers import cores
     from lvlora.forecast.evaluation import most
+    from lvlora.forecast.evaluation_estimate import of_model, of_rivals
     from lvlora.forecast.pieces import Pieces
 
+    settings = work.settings
     prices: dict[str, Price] = {}
+    estimates: list[Estimate] = []
     for contender in chosen:
-        forecaster = open_contender(contender, work.settings, work.scale)
-        prices[contender.name(forecaster, prices)] = most(
-            forecaster, work.given, Pieces(), _sampling(work.settings)
-        )
-    show_price(prices, len(work.given.histories), work.context)
+        begin = time.perf_counter()
+        forecaster = open_contender(contender, settings, work.scale)
+        started += time.perf_counter() - begin
+        name, sampling = contender.name(forecaster, prices), _sampling(settings)
+        prices[name] = most(forecaster, work.given, Pieces(), sampling)
+        estimates.append(of_model(forecaster, work.given, sampling))
+    if settings.rivals:
+        estimates.append(of_rivals(work.given, work.train, settings.workers or cores()))
+    show_prices(prices, len(work.given.histories), together(estimates), started, work.context)
 
 
 def _facts(work: _Work) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from lvlora.cli.forecast_files import table_text
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
-    from lvlora.flops.budget import Price
     from lvlora.forecast.evaluation import Entry, Task
     from lvlora.forecast.evaluation_folder import EvaluationFolder
 
@@ -80,31 +79,6 @@ def finish(
         context.output.hint("Next: lvlora train DATA, then lvlora evaluate DATA")
     elif folder.path is not None:
         context.output.hint(f"Next: lvlora report {folder.path} --open shows it in the browser")
-
-
-def show_price(prices: Mapping[str, Price], n_series: int, context: CommandContext) -> None:
-    """What the models would cost at most; without one, nothing."""
-    output = context.output
-    if not prices:
-        output.report({"flops_at_most": None}, lambda: output.line("No model: no FLOPs."))
-        return
-    total = {
-        "executed": sum(p.executed for p in prices.values()),
-        "coursework": sum(p.coursework for p in prices.values()),
-    }
-
-    def human() -> None:
-        for name, price in prices.items():
-            output.line(
-                f"{name}, {n_series} series: at most {numbers.flops(price.executed)} FLOPs "
-                f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
-            )
-        output.line("Nothing was spent.")
-
-    each = {
-        name: {"executed": p.executed, "coursework": p.coursework} for name, p in prices.items()
-    }
-    output.report({"flops_at_most": total, "forecasters": each}, human)
 
 
 def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandContext) -> None:

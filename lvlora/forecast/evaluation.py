@@ -168,6 +168,11 @@ def task(part: Dataset, protocol: Protocol) -> Task:
     )
 
 
+def group_size(n_futures: int) -> int:
+    """Series that are forecast together, with so many futures each."""
+    return max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // n_futures))
+
+
 def unfinished(given: Task, pieces: Pieces, n_futures: int) -> list[list[int]]:
     """Positions of the series that a model has yet to forecast, in the groups it does them in.
 
@@ -178,7 +183,7 @@ def unfinished(given: Task, pieces: Pieces, n_futures: int) -> list[list[int]]:
         n_futures: of each series.
     """
     n = len(given.histories)
-    size = max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // n_futures))
+    size = group_size(n_futures)
     groups = [list(range(n))[i : i + size] for i in range(0, n, size)]
     return [g for g in groups if not pieces.has([given.ids[i] for i in g])]
 

@@ -17,7 +17,9 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.trainable import Lora
 from lvlora.forecast.decoding import Sampling
+from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import Dataset, Series
@@ -158,6 +160,22 @@ class Validator:
         for part in training:
             part.training = True
         return Validation(total / n_targets, mae, time.perf_counter() - begin, tokens, price)
+
+    def estimate(self) -> Estimate:
+        """How long one validation takes, from one batch of its loss and a few forecasts."""
+        with as_written(), torch.no_grad():
+            self.objective.loss_sum(self.batches[0])  # the first one only makes room
+            begin = time.perf_counter()
+            self.objective.loss_sum(self.batches[0])
+            seconds = (time.perf_counter() - begin) * len(self.batches)
+            probe = prices.validation_batch(
+                self.base.shape, *self.batches[0].inputs.shape, lora=self.lora, head=self.head
+            )
+            if not self.histories:
+                device = self.base.placement.device
+                return Estimate(seconds, peak_bytes(device), 2 * probe)
+            found = of_forecasts(self._forecaster(), self.histories, self.horizon, _GREEDY)
+        return Estimate(seconds + found.seconds, found.peak_bytes, 2 * probe + found.probe)
 
     def _forecaster(self) -> Forecaster:
         # a whole head that is trained moves on, so its rows are taken anew

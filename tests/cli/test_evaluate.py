@@ -90,6 +90,10 @@ def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder) -> None:
     planned = run_lvlora([*args, "--dry-run"])
     assert planned.exit_code == 0, planned.stderr
     assert not Path("runs").exists()
+    with_rivals = planned.json["estimate"]["seconds"]
+    alone = run_lvlora([*args, "--no-rivals", "--dry-run"]).json["estimate"]
+    assert 0 < alone["seconds"] < with_rivals
+    assert alone["probe_flops"]["executed"] > 0
     spent = run_lvlora([*args, "--no-rivals"]).json["forecasters"][0]["flops"]
     for convention, most in planned.json["flops_at_most"].items():
         assert 0 < spent[convention] <= most

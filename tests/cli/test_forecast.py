@@ -190,6 +190,11 @@ def test_a_dry_run_tells_the_most_and_spends_nothing(run_lvlora, words):
     real = run_lvlora(["forecast", "data.csv", *words, "--json"])
     for convention, most in ran.json["flops_at_most"].items():
         assert 0.1 * most < real.json["flops"][convention] <= most
+    assert ran.json["estimate"]["seconds"] > 0
+    assert 50e6 < ran.json["estimate"]["peak_bytes"] < 20e9
+    told = run_lvlora(["forecast", "data.csv", *words, "--dry-run"]).stdout
+    assert "Time on this machine: about" in told
+    assert "Memory at most: about" in told
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_numbers(run_lvlora, words):

@@ -229,6 +229,8 @@ def test_limits_are_planned_for(run_lvlora, args, tmp_path, plain):
     dry = run_lvlora([*derived, "--max-flops", "1e9", "--dry-run", "--json"])
     assert dry.exit_code == 0, dry.stderr
     at_most = dry.json["plan"]["flops_at_most"]["executed"]
+    assert dry.json["estimate"]["seconds"] > 0
+    assert dry.json["estimate"]["peak_bytes"] > 50e6
     assert 0.75e9 < at_most <= 0.95e9
     assert not (tmp_path / "runs").exists()
 

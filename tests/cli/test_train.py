@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,18 @@ def test_a_dry_run_spends_and_writes_nothing(run_lvlora, place):
     assert plan["trainable_parameters"] == real["trainable_parameters"]
     for convention, most in plan["flops_at_most"].items():
         assert 0.2 * most < real["flops"][convention] <= most
+    found = plan["estimate"]
+    parts = found["first_step_seconds"] + found["step_seconds"] + 2 * found["validation_seconds"]
+    assert 0 < parts < found["seconds"]
+    assert 50e6 < found["peak_bytes"] < 20e9
+    assert 0 < found["probe_flops"]["executed"] < 10 * plan["flops_at_most"]["executed"]
+
+
+def test_a_dry_run_tells_time_and_memory(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place, "--dry-run"])
+    assert re.search(r"time on this machine +about \d", ran.stdout)
+    assert re.search(r"memory at most +about \d+(\.\d+)? [MG]B", ran.stdout)
+    assert "Nothing was charged. The probe's" in ran.stdout
 
 
 class _Process:

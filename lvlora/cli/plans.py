@@ -1,0 +1,182 @@
+"""`--dry-run`: what a command would cost, how long it would take here, and how much memory.
+
+Knows: how prices and estimates are said. Does not know: how they are found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lvlora.cli import numbers
+from lvlora.cli.context import CommandContext
+
+if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
+    from lvlora.forecast.estimate import Estimate
+    from lvlora.series.dataset import Dataset
+    from lvlora.settings import SweepSettings, TrainSettings
+    from lvlora.train.estimate import RunEstimate
+    from lvlora.train.setup import Prepared
+    from lvlora.train.sweep_plan import Plan
+
+REPORT_SECONDS = 2.0
+"""Figures and report of a run, after its last step; they hardly depend on the run."""
+
+
+def show_run_plan(
+    prepared: Prepared, estimate: RunEstimate | None, started: float, context: CommandContext
+) -> None:
+    """A training run.
+
+    Args:
+        estimate: None where several processes would make it.
+        started: seconds until the run was prepared; the real one takes them too.
+    """
+    settings = prepared.settings
+    most = prepared.most(whole=prepared.validator is not None)
+    tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
+    trainable = sum(p.numel() for p in prepared.parameters.values())
+    limit = settings.max_flops or settings.budget
+    payload: dict[str, Any] = {
+        "model": prepared.base.name,
+        "steps": prepared.n_steps,
+        "validations": len(prepared.validate_at),
+        "tokens": tokens,
+        "trainable_parameters": trainable,
+        "flops_at_most": {"executed": most.executed, "coursework": most.coursework},
+        "share_of_limit": most.of(settings.convention) / limit if limit else None,
+        "estimate": None,
+    }
+    rows = [
+        ("model", prepared.base.name),
+        ("steps", numbers.count(prepared.n_steps)),
+        ("validations", numbers.count(len(prepared.validate_at))),
+        ("tokens", numbers.count(tokens)),
+        ("trainable parameters", numbers.count(trainable)),
+        ("FLOPs at most, executed", numbers.flops(most.executed)),
+        ("FLOPs at most, coursework", numbers.flops(most.coursework)),
+    ]
+    if limit:
+        rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
+    if estimate is not None:
+        whole = started + estimate.whole.seconds + REPORT_SECONDS
+        payload["estimate"] = {
+            **estimate.whole.to_dict(),
+            "seconds": whole,
+            "first_step_seconds": estimate.first_seconds,
+            "step_seconds": estimate.step_seconds,
+            "validation_seconds": estimate.validation_seconds,
+        }
+        rows += [
+            ("time on this machine", f"about {numbers.duration(whole)}"),
+            ("of it a step", numbers.duration(estimate.step_seconds)),
+            ("of it a validation", numbers.duration(estimate.validation_seconds)),
+            _memory(estimate.whole),
+        ]
+
+    def human() -> None:
+        context.output.table(["This run", ""], rows)
+        _nothing_spent(None if estimate is None else estimate.whole, context)
+
+    context.output.report(payload, human)
+
+
+def show_prices(
+    prices: Mapping[str, Price], n_series: int, estimate: Estimate | None, started: float,
+    context: CommandContext,
+) -> None:  # fmt: skip
+    """Models that would forecast so many series; without a model nothing costs FLOPs.
+
+    Args:
+        estimate: of all of the command's work.
+    """
+    total = {
+        "executed": sum(p.executed for p in prices.values()),
+        "coursework": sum(p.coursework for p in prices.values()),
+    }
+    each = {n: {"executed": p.executed, "coursework": p.coursework} for n, p in prices.items()}
+    payload: dict[str, Any] = {
+        "flops_at_most": total if prices else None, "forecasters": each, "estimate": None,
+    }  # fmt: skip
+    rows: list[tuple[str, str]] = []
+    if estimate is not None:
+        whole = started + estimate.seconds
+        payload["estimate"] = {**estimate.to_dict(), "seconds": whole}
+        rows = [("time on this machine", f"about {numbers.duration(whole)}"), _memory(estimate)]
+
+    def human() -> None:
+        if not prices:
+            context.output.line("No model: no FLOPs.")
+        for name, price in prices.items():
+            context.output.line(
+                f"{name}, {n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+                f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
+            )
+        for name, said in rows:
+            context.output.line(f"{name[:1].upper()}{name[1:]}: {said}.")
+        _nothing_spent(estimate, context)
+
+    context.output.report(payload, human)
+
+
+def show_sweep_plan(
+    plan: Plan, settings: SweepSettings, base: TrainSettings, dataset: Dataset,
+    context: CommandContext,
+) -> None:  # fmt: skip
+    """A sweep whose price was told already: how long its trials take, one after the other.
+
+    One trial is measured; the others take as much time a FLOP.
+    """
+    from lvlora.cli.sweep_report import plan_payload
+    from lvlora.forecast.estimate import Estimate
+    from lvlora.train.estimate import of_run
+    from lvlora.train.setup import prepare
+
+    payload = plan_payload(plan, settings)
+    begin = time.perf_counter()
+    steps = payload["stages"][0]["steps"][-1]
+    prepared = prepare(base.model_copy(update={"max_steps": steps}), dataset)
+    loading = time.perf_counter() - begin
+    most = prepared.most(whole=True).executed
+    found = of_run(prepared).whole
+    trials = found.seconds * plan.most.executed / most + loading * plan.n_trials
+    estimate = Estimate(trials + REPORT_SECONDS, found.peak_bytes, found.probe)
+
+    def human() -> None:
+        workers = " with one worker" if settings.workers > 1 else ""
+        context.output.line(
+            f"Time on this machine: about {numbers.duration(estimate.seconds)}{workers}, "
+            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker."
+        )
+        _nothing_spent(estimate, context)
+
+    context.output.report(
+        {"study": settings.study, "plan": payload, "estimate": estimate.to_dict()}, human
+    )
+
+
+def together(estimates: Sequence[Estimate]) -> Estimate | None:
+    """One piece of work after the other."""
+    from lvlora.flops.budget import NOTHING
+    from lvlora.forecast.estimate import Estimate
+
+    if not estimates:
+        return None
+    return Estimate(
+        sum(e.seconds for e in estimates),
+        max(e.peak_bytes for e in estimates),
+        sum((e.probe for e in estimates), NOTHING),
+    )
+
+
+def _memory(estimate: Estimate) -> tuple[str, str]:
+    return "memory at most", f"about {numbers.size(estimate.peak_bytes)}"
+
+
+def _nothing_spent(estimate: Estimate | None, context: CommandContext) -> None:
+    probe = ""
+    if estimate is not None and estimate.probe.executed:
+        probe = f" The probe's {numbers.flops(estimate.probe.executed)} FLOPs belong to no run."
+    context.output.line(f"Nothing was charged.{probe}")

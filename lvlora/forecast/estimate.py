@@ -1,0 +1,93 @@
+"""How long forecasts will take and how much memory, from the first steps of a few of them.
+
+Knows: a forecaster, and how its work grows with horizon, series and samples. Does not know: what
+the result is for. The probe is the real code on the real histories, so that whatever this machine
+is slow at is in the figure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvlora.flops.budget import Price
+from lvlora.forecast.decoding import Sampling
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.memory import row_bytes
+from lvlora.model.devices import peak_bytes
+from lvlora.series.dataset import Series
+
+_STEPS = 3
+"""Further steps of the horizon from which the time of each is taken."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a command will take on this machine.
+
+    Attributes:
+        seconds: of the work itself; what the probe took is not in it.
+        peak_bytes: the most memory of the process at once: on a CPU all of it, on a GPU what
+            PyTorch holds there.
+        probe: what finding it out computed; it belongs to no run and is charged to none.
+    """
+
+    seconds: float
+    peak_bytes: int
+    probe: Price
+
+    def to_dict(self) -> dict[str, float | int | dict[str, int]]:
+        """For JSON."""
+        return {
+            "seconds": self.seconds,
+            "peak_bytes": self.peak_bytes,
+            "probe_flops": {
+                "executed": self.probe.executed, "coursework": self.probe.coursework,
+            },
+        }  # fmt: skip
+
+
+def of_forecasts(
+    forecaster: Forecaster, histories: Sequence[Series], horizon: int, sampling: Sampling,
+    *, context: int | None = None, group: int | None = None,
+) -> Estimate:  # fmt: skip
+    """`Forecaster.predict` with these arguments.
+
+    Args:
+        group: histories that are predicted in one call; default: all.
+    """
+    before = forecaster.usage.price
+    readings = forecaster.readings(histories, horizon, context)
+    longest = max(readings, key=lambda r: len(r.codec.encode(r.numbers)))
+    read = len(longest.codec.encode(longest.numbers))
+    a_step = longest.codec.n_variables * (forecaster.decimals + 3)
+    piece = min(r.piece for r in readings)
+    rows = forecaster.rows_at_a_time(read + min(horizon, piece) * a_step)
+    n = min(len(histories), group or len(histories), max(1, rows // sampling.n_futures))
+    # spread, not the first: a file is often sorted by length
+    chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]
+
+    def predict(steps: int) -> tuple[float, float]:
+        trace = forecaster.usage.trace
+        begin, reading = time.perf_counter(), trace.prefill_seconds
+        forecaster.predict(chosen, steps, sampling, context=context)
+        return time.perf_counter() - begin, trace.prefill_seconds - reading
+
+    few = min(horizon, 1 + _STEPS)
+    predict(1)  # memory and threads are had from here on
+    first, reading = predict(1)
+    more = predict(few)[0] if few > 1 else first
+    each = max(0.0, more - first) / max(1, few - 1)
+    n_pieces = -(-horizon // piece)
+    seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
+    tokens = read + min(horizon, piece) * a_step
+    grown = row_bytes(forecaster.base, tokens) - row_bytes(forecaster.base, read + few * a_step)
+    together = min(rows, n * sampling.n_futures)
+    return Estimate(
+        seconds * len(histories) / n,
+        peak_bytes(forecaster.base.placement.device) + max(0, grown) * together,
+        forecaster.usage.price - before,
+    )
