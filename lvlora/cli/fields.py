@@ -39,7 +39,7 @@ class Field:
     Attributes:
         name: the field's name, which is also its TOML key.
         kind: what its text is read as.
-        choices: the allowed words of a "choice".
+        choices: the allowed words of a "choice", or of a "list" that has only some.
         optional: None is allowed ("not set").
         default: the default, or None; ``required`` tells a missing default from one of None.
         bounds: the limits of a number by annotated_types' names: ge, gt, le, lt.
@@ -124,7 +124,7 @@ def _read(name: str, info: FieldInfo) -> Field:
     return Field(
         name=name,
         kind=kind,
-        choices=tuple(map(str, get_args(annotation))) if kind == "choice" else (),
+        choices=_choices(kind, annotation),
         optional=optional,
         required=info.is_required(),
         default=None if info.default is PydanticUndefined else info.default,
@@ -199,6 +199,11 @@ def _kind(annotation: Any) -> Kind:
     if annotation not in kinds:
         raise TypeError(f"no option can be made from {annotation}")
     return kinds[annotation]
+
+
+def _choices(kind: Kind, annotation: Any) -> tuple[str, ...]:
+    words = get_args(annotation)[0] if kind == "list" else annotation
+    return tuple(map(str, get_args(words))) if get_origin(words) is Literal else ()
 
 
 def _bounds(annotation: Any, metadata: list[Any]) -> Iterator[tuple[str, Any]]:

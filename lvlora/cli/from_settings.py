@@ -207,7 +207,12 @@ def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _choices_of(field: Field) -> Completer:
     def complete(incomplete: str) -> list[str]:
-        return [choice for choice in field.choices if choice.startswith(incomplete)]
+        # of a list, the last word is completed
+        parts = incomplete.rpartition(",") if field.kind == "list" else ("", "", incomplete)
+        done, comma, last = parts
+        taken = done.split(",")
+        found = [word for word in field.choices if word.startswith(last) and word not in taken]
+        return [f"{done}{comma}{word}" for word in found]
 
     return complete
 

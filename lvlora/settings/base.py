@@ -127,6 +127,8 @@ Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidat
 Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_comma_separated)
 ]
+Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+Trackers = Annotated[tuple[Tracker, ...], BeforeValidator(_comma_separated)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Split = Literal["train", "validation", "test", "all"]
 Convention = Literal["executed", "coursework"]

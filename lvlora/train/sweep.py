@@ -39,6 +39,7 @@ from lvlora.train.sweep_trial import (
     steps_done,
     trial_folder,
 )
+from lvlora.train.trackers.tracked import tracked
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -131,7 +132,7 @@ class Sweep:
             self._check_base(prepared)
             self._stop_if_asked()
             watch = Watch(
-                self.watcher.observer(),
+                tracked(self.watcher.observer(), prepared, folder),
                 claim.trial if self._prunes(claim.stage) else None,
                 max(1, allotment.most.of(convention)),
                 self.parent,

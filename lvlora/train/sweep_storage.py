@@ -34,7 +34,7 @@ _RESERVED = ("latest", "ledger.sqlite")
 
 _NOT_COMPARED = {
     "data", "runs", "study", "storage", "status", "workers", "threads", "budget", "max_flops",
-    "save_every", "preset", "space",
+    "save_every", "preset", "space", "tracker",
 }  # fmt: skip
 """Settings that may change between two calls: the data, the space and the plan are compared
 themselves."""

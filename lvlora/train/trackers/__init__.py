@@ -1,0 +1,1 @@
+"""Optional outside trackers of a run: TensorBoard, Trackio, Weights & Biases, MLflow."""

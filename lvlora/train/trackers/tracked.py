@@ -1,0 +1,255 @@
+"""What a tracker is told of a run: names that stay, and one that fails is left behind.
+
+Knows: the moments of a run, what each number is called. Does not know: any tracker's own calls.
+
+A run is whole without any of this: metrics.jsonl has every number exactly. So whatever a tracker
+raises is said once, and the run goes on without that tracker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lvlora import __version__, durable
+from lvlora.errors import SettingsError, reason
+from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.run_folder import RunFolder
+from lvlora.train.setup import Prepared
+
+PACKAGES = {
+    "tensorboard": "tensorboard",
+    "trackio": "trackio",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+}
+"""Tracker → the package that it needs."""
+
+PROJECT = "lvlora"
+"""What a tracker's project or experiment is called where its own variable names no other."""
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as a tracker is told of it.
+
+    Attributes:
+        name: the run's name, as in the ledger.
+        folder: the run's folder, in which a tracker may keep files.
+        runs: the folder of all runs.
+        first_step: steps that were done before; 0 is a fresh run.
+        facts: settings and what was made of them, flat; no value is None.
+    """
+
+    name: str
+    folder: Path
+    runs: Path
+    first_step: int
+    facts: Mapping[str, Scalar]
+
+    def remembered(self, tracker: str) -> str | None:
+        """The id that a tracker gave this run when it began."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((self.folder / _IDS).read_text(encoding="utf-8")).get(tracker)
+            return found if isinstance(found, str) else None
+        return None
+
+    def remember(self, tracker: str, name: str) -> None:
+        """Keep a tracker's id, so that a resumed run goes on where it was."""
+        ids: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError):
+            ids = json.loads((self.folder / _IDS).read_text(encoding="utf-8"))
+        durable.write_text(self.folder / _IDS, json.dumps({**ids, tracker: name}, indent=1) + "\n")
+
+
+_IDS = "trackers.json"
+
+
+class Tracker(Protocol):
+    """One outside tracker; anything it raises ends its part in the run, not the run."""
+
+    def start(self, run: TrackedRun) -> str:
+        """Begin, or go on; returns where to look, as a sentence."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers that belong to a step."""
+
+    def finish(self, failed: bool) -> None:
+        """The run is over, whole or not."""
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Refuse a tracker whose package is missing, before anything is spent.
+
+    Raises:
+        SettingsError: one is.
+    """
+    for name in names:
+        if importlib.util.find_spec(PACKAGES[name]) is None:
+            raise SettingsError(
+                f"--tracker {name}: the package {PACKAGES[name]} is not installed",
+                f"pip install 'lvlora[{name}]', or leave {name} out.",
+            )
+
+
+def tracked(inner: Observer, prepared: Prepared, folder: RunFolder) -> Observer:
+    """An observer that tells the settings' trackers, too.
+
+    Raises:
+        SettingsError: a tracker's package is missing.
+    """
+    names = prepared.settings.tracker
+    if not names:
+        return inner
+    check_installed(names)
+    return Tracked(inner, names, folder, prepared.settings.runs, facts_of(prepared))
+
+
+class Tracked:
+    """An observer that tells trackers first and ``inner`` then.
+
+    Args:
+        names: of the trackers.
+        facts: as in `TrackedRun`.
+        make: a tracker by its name.
+    """
+
+    def __init__(
+        self, inner: Observer, names: Iterable[str], folder: RunFolder, runs: Path,
+        facts: Mapping[str, Scalar], make: Callable[[str], Tracker] | None = None,
+    ) -> None:  # fmt: skip
+        self.inner = inner
+        self.folder = folder
+        self.runs = runs
+        self.facts = facts
+        self._names = tuple(dict.fromkeys(names))
+        self._make = make or _make
+        self._trackers: dict[str, Tracker] = {}
+        self._outer: BaseException | None = None
+
+    def started(self, plan: RunPlan) -> None:
+        """Begin with every tracker, before anything is drawn."""
+        self._outer = sys.exception()
+        run = TrackedRun(self.folder.name, self.folder.path, self.runs, plan.first_step, self.facts)
+        for name in self._names:
+            with self._guarded(name):
+                tracker = self._make(name)
+                where = tracker.start(run)
+                self._trackers[name] = tracker
+                self.inner.note(where)
+        self.inner.started(plan)
+
+    def step(self, record: StepRecord) -> None:
+        """A training step's numbers."""
+        self._log(record.step, step_values(record))
+        self.inner.step(record)
+
+    def validated(self, record: ValidationRecord) -> None:
+        """A validation's numbers."""
+        self._log(record.step, validation_values(record))
+        self.inner.validated(record)
+
+    def note(self, message: str) -> None:
+        """Pass it on."""
+        self.inner.note(message)
+
+    def finished(self) -> None:
+        """End with every tracker, after the drawing."""
+        self.inner.finished()
+        failed = sys.exception() is not self._outer
+        for name in tuple(self._trackers):
+            with self._guarded(name):
+                self._trackers[name].finish(failed)
+        self._trackers.clear()
+
+    def _log(self, step: int, values: Mapping[str, float]) -> None:
+        for name in tuple(self._trackers):
+            with self._guarded(name):
+                self._trackers[name].log(step, values)
+
+    @contextlib.contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Say a failure once and go on without that tracker; its chatter stays off stdout."""
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+        except (Exception, SystemExit) as error:  # some libraries exit where they should raise
+            self._trackers.pop(name, None)
+            self.inner.note(
+                f"--tracker {name} failed and is left out from here on: {reason(error)} "
+                "(metrics.jsonl has every number)."
+            )
+
+
+def step_values(record: StepRecord) -> dict[str, float]:
+    """A step's numbers by their lasting names; see docs/trackers.md."""
+    seconds = max(record.seconds, 1e-9)
+    return {
+        "train/loss": record.loss,
+        "train/learning_rate": record.learning_rate,
+        "train/grad_norm": record.grad_norm,
+        "train/tokens_per_second": record.tokens / seconds,
+        "train/seconds": record.seconds,
+        "flops/step": float(record.flops),
+        "flops/total": float(record.total_flops),
+    }
+
+
+def validation_values(record: ValidationRecord) -> dict[str, float]:
+    """A validation's numbers by their lasting names; no MAE where no forecast was made."""
+    values = {
+        "validation/loss": record.loss,
+        "validation/seconds": record.seconds,
+        "validation/best": float(record.best),
+        "flops/validation": float(record.flops),
+    }
+    if record.mae is not None:
+        values["validation/mae"] = record.mae
+    return values
+
+
+_NO_FACTS = {"out", "resume", "overwrite", "tracker"}
+
+
+def facts_of(prepared: Prepared) -> dict[str, Scalar]:
+    """The run's settings and what was made of them, flat; lists as text."""
+    base, settings = prepared.base, prepared.settings
+    found: dict[str, Any] = {
+        **settings.model_dump(mode="json", exclude=_NO_FACTS),
+        "alpha": settings.effective_alpha,
+        "model": base.name,
+        "model_sha256": base.sha256,
+        "data_sha256": prepared.dataset.sha256(),
+        "series": len(prepared.dataset),
+        "variables": prepared.dataset.variables,
+        "steps": prepared.n_steps,
+        "trainable_parameters": sum(p.numel() for p in prepared.parameters.values()),
+        "device": str(base.placement.device),
+        "dtype": str(base.placement.dtype).removeprefix("torch."),
+        "lvlora_version": __version__,
+    }
+    return {key: _plain(value) for key, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> Scalar:
+    if isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else str(value)
+    return ",".join(map(str, value))
+
+
+def _make(name: str) -> Tracker:
+    module = importlib.import_module(f"lvlora.train.trackers.to_{name}")
+    tracker: Tracker = module.make()
+    return tracker

@@ -1,0 +1,303 @@
+"""`lvlora train --tracker`: outside trackers beside the run's own files, and without power over it.
+
+TensorBoard is the real package. Trackio, Weights & Biases and MLflow are small modules here that
+note what they are called with, all of them in one run; the slow test has the real packages, where
+they are installed.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import json
+import re
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+from lvlora.train import loop
+from lvlora.train.trackers import tracked
+
+ROOT = Path(__file__).parents[2]
+VARIABLES = (
+    "WANDB_MODE", "WANDB_PROJECT", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
+    "TRACKIO_PROJECT",
+)  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, tiny_folder):
+    monkeypatch.chdir(tmp_path)
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
+    return ["train", "data.csv", *tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))]
+
+
+def documented_names():
+    page = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `((?:train|validation|flops)/\w+)` \|", page, re.M))
+
+
+def scalars(folder):
+    """(name -> step -> value, what hyperparameters are in) of TensorBoard's files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    found = {
+        name: {e.step: e.value for e in events.Scalars(name)} for name in events.Tags()["scalars"]
+    }
+    return found, events.summary_metadata
+
+
+class Fakes:
+    """Modules in the place of three packages; ``calls[name]`` is what was called in them."""
+
+    def __init__(self, monkeypatch):
+        self.calls = {"trackio": [], "wandb": [], "mlflow": []}
+        self.broken_at = None
+        modules = {}
+        for name in ("trackio", "wandb", "mlflow", "mlflow.tracking", "mlflow.entities"):
+            modules[name] = types.ModuleType(name)
+            modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
+            monkeypatch.setitem(sys.modules, name, modules[name])
+        trackio, said = modules["trackio"], self.calls["trackio"]
+        trackio.init = lambda **given: said.append(given)
+        trackio.log = lambda values, step: said.append((step, values))
+        trackio.finish = lambda: said.append("finish")
+        modules["wandb"].init = self._wandb
+        modules["wandb"].Settings = lambda **given: given
+        modules["mlflow.tracking"].MlflowClient = self._mlflow
+        modules["mlflow.entities"].Metric = lambda *parts: parts
+        modules["mlflow.entities"].Param = lambda *parts: parts
+
+    def _wandb(self, **given):
+        print("chatter that would spoil the JSON")
+        calls = self.calls["wandb"]
+        calls.append(given)
+
+        def log(values, step):
+            calls.append((step, values))
+            if step == self.broken_at:
+                raise RuntimeError("the disk of the tracker is full")
+
+        return types.SimpleNamespace(
+            id="id1", url="https://example.org/run", log=log,
+            finish=lambda exit_code: calls.append(exit_code),
+        )  # fmt: skip
+
+    def _mlflow(self, tracking_uri):
+        calls = self.calls["mlflow"]
+        calls.append(tracking_uri)
+        run = types.SimpleNamespace(info=types.SimpleNamespace(run_id="abc"))
+
+        def created(experiment, run_name, tags):
+            calls.append((experiment, run_name))
+            return run
+
+        return types.SimpleNamespace(
+            get_experiment_by_name=lambda name: None,
+            create_experiment=lambda name: f"the experiment {name}",
+            create_run=created,
+            log_batch=lambda run, metrics=(), params=(): calls.append(
+                (run, list(metrics), dict(params))
+            ),
+            set_terminated=lambda run, status: calls.append((run, status)),
+        )
+
+
+def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, place, monkeypatch):
+    pytest.importorskip("tensorboard")
+    plain = run_lvlora([*place, "--out", "plain"])
+    assert plain.exit_code == 0, plain.stderr
+    fakes = Fakes(monkeypatch)
+    trackers = ["--tracker", "tensorboard,trackio,wandb,mlflow"]
+    ran = run_lvlora([*place, "--out", "runs/told", *trackers, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["steps"] == 6  # nothing but the one object is on stdout
+    assert tiny_runs.weights(Path("plain")) == tiny_runs.weights(Path("runs/told"))
+    _check_tensorboard(Path("runs/told"), ran.stderr)
+    _check_the_others(fakes.calls, ran.stderr)
+
+    # again from the checkpoint after step 4, now with a loss that is no number
+    shutil.rmtree("runs/told/state/step-00000006")
+    Path("runs/told/result.json").unlink()
+    for calls in fakes.calls.values():
+        calls.clear()
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("TRACKIO_PROJECT", "hares")
+    clip, seen = loop.nn.utils.clip_grad_norm_, []
+
+    def not_finite(*given):
+        seen.append(1)
+        return clip(*given) * (float("nan") if len(seen) == 2 else 1)
+
+    monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", not_finite)
+    ran = run_lvlora(["train", "--resume", "told", "--max-flops", "1e12"])
+    assert ran.exit_code == 1, ran.stderr
+    assert "Going on after step 4" in ran.stderr
+    assert "https://example.org/run" in ran.stderr
+    assert "trackio show --project hares" in ran.stderr
+    trackio, wandb, mlflow = fakes.calls.values()
+    assert trackio[0]["resume"] == "allow"
+    assert (wandb[0]["id"], wandb[0]["mode"], wandb[1][0], wandb[-1]) == ("id1", "online", 5, 1)
+    assert [run for run, *_ in mlflow[1:]] == ["abc", "abc"]  # no new run
+    assert mlflow[-1] == ("abc", "FAILED")
+    found, _ = scalars(Path("runs/told/tensorboard"))
+    assert sorted(found["train/loss"]) == [1, 2, 3, 4, 5]  # step 6 of the first time is taken back
+
+
+def _check_tensorboard(run, said):
+    assert "tensorboard --logdir runs" in said
+    found, metadata = scalars(run / "tensorboard")
+    assert set(found) == documented_names()
+    assert len(found) == 12
+    rows = tiny_runs.metrics(run)
+    steps = [row for row in rows if "loss" in row]
+    assert found["train/loss"] == pytest.approx({r["step"]: r["loss"] for r in steps})
+    assert found["flops/total"] == pytest.approx({r["step"]: r["total_flops"] for r in steps})
+    speeds = {r["step"]: r["tokens"] / r["seconds"] for r in steps}
+    assert found["train/tokens_per_second"] == pytest.approx(speeds, rel=0.05)
+    validations = [row["validation"] for row in rows if "validation" in row]
+    assert [v["step"] for v in validations] == [0, 3, 6]
+    assert found["validation/mae"] == pytest.approx({v["step"]: v["mae"] for v in validations})
+    assert found["validation/best"] == {v["step"]: float(v["best"]) for v in validations}
+    from tensorboard.plugins.hparams import metadata as hparams
+
+    start = hparams.parse_session_start_info_plugin_data(
+        metadata["_hparams_/session_start_info"].plugin_data.content
+    )
+    assert start.hparams["rank"].number_value == 2
+    assert start.hparams["targets"].string_value == "q_proj,v_proj"
+    assert start.hparams["steps"].number_value == 6
+    assert "budget" not in start.hparams  # it is not set
+
+
+def _check_the_others(calls, said):
+    order = [0, 1, 2, 3, 3, 4, 5, 6, 6]  # a validation before the first step, then two more
+    begin, *logs, end = calls["trackio"]
+    assert (begin["name"], begin["project"], begin["resume"]) == ("told", "lvlora", "never")
+    assert [step for step, _ in logs] == order
+    assert {name for _, values in logs for name in values} == documented_names()
+    assert end == "finish"
+
+    begin, *logs, end = calls["wandb"]
+    assert (begin["mode"], begin["project"], begin["name"]) == ("offline", "lvlora", "told")
+    assert (begin["dir"], begin["id"], begin["config"]["rank"]) == ("runs/told", None, 2)
+    assert [step for step, _ in logs] == order
+    assert end == 0
+    assert "wandb sync runs/told/wandb/offline-run-*" in said
+
+    store, made, params, *batches, end = calls["mlflow"]
+    assert store == f"sqlite:///{Path('runs').resolve() / 'mlflow.db'}"
+    assert made == ("the experiment lvlora", "told")
+    assert params[2]["rank"] == "2"
+    assert len(batches) < 6  # not one for each step
+    metrics = [metric for _, batch, _ in batches for metric in batch]
+    assert {name for name, *_ in metrics} == documented_names()
+    assert [step for name, _, _, step in metrics if name == "train/loss"] == [1, 2, 3, 4, 5, 6]
+    assert end == ("abc", "FINISHED")
+    ids = {"trackio": "told", "wandb": "id1", "mlflow": "abc"}
+    assert json.loads(Path("runs/told/trackers.json").read_text()) == ids
+
+
+def test_a_tracker_that_fails_is_left_behind_and_the_run_is_whole(run_lvlora, place, monkeypatch):
+    fakes = Fakes(monkeypatch)
+    fakes.broken_at = 2
+
+    def no_space(**given):
+        raise SystemExit("no such space")  # some libraries exit where they should raise
+
+    sys.modules["trackio"].init = no_space
+    ran = run_lvlora([*place, "--out", "w", "--tracker", "trackio,wandb"])
+    assert ran.exit_code == 0, ran.stderr
+    words = " ".join(ran.stderr.split())
+    for name, why in (("trackio", "no such space"), ("wandb", "the disk of the tracker is full")):
+        failed = f"--tracker {name} failed and is left out from here on: {why}"
+        assert words.count(failed) == 1
+    assert fakes.calls["wandb"][-1][0] == 2
+    assert tiny_runs.steps_of(Path("w")) == [1, 2, 3, 4, 5, 6]
+    assert Path("w/result.json").is_file()
+
+
+def test_a_missing_package_is_said_before_anything_is_done(run_lvlora, place, monkeypatch):
+    monkeypatch.setitem(tracked.PACKAGES, "wandb", "no_package_of_this_name")
+    for command in ("train", "sweep"):
+        ran = run_lvlora([command, *place[1:], "--tracker", "wandb"])
+        assert ran.exit_code == 2
+        assert "--tracker wandb: the package no_package_of_this_name is not" in ran.stderr
+        assert "pip install 'lvlora[wandb]'" in ran.stderr
+    assert not Path("runs").exists()
+
+
+def test_each_has_an_extra_of_its_name():
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for name, package in tracked.PACKAGES.items():
+        (needed,) = extras[name]
+        assert re.match(rf"{package}(-skinny)?>=", needed)
+
+
+def test_a_name_that_is_none(run_lvlora, place):
+    ran = run_lvlora([*place, "--tracker", "tensorbord"])
+    assert ran.exit_code == 2
+    words = " ".join(ran.stderr.split())
+    assert "should be tensorboard, trackio, wandb or mlflow, got 'tensorbord'" in words
+    assert "did you mean tensorboard?" in words
+
+
+def test_tab_completes_the_last_of_a_list():
+    from lvlora.cli.fields import read_fields
+    from lvlora.cli.from_settings import _choices_of
+    from lvlora.settings import TrainSettings
+
+    (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
+    complete = _choices_of(field)
+    assert complete("t") == ["tensorboard", "trackio"]
+    assert complete("tensorboard,t") == ["tensorboard,trackio"]
+
+
+@pytest.mark.slow
+def test_each_trial_of_a_sweep_is_told(run_lvlora, place):
+    pytest.importorskip("tensorboard")
+    Path("space.toml").write_text("rank = [2]\nlearning_rate = [0.01, 0.001]\n")
+    words = place[1:]
+    for searched in ("--rank", "--learning-rate"):
+        at = words.index(searched)
+        del words[at : at + 2]
+    ran = run_lvlora(["sweep", *words, "--space", "space.toml", "--tracker", "tensorboard"])
+    assert ran.exit_code == 0, ran.stderr
+    folders = list(Path("runs").glob("sweep/trial-*/tensorboard"))
+    assert [sorted(scalars(f)[0]["train/loss"]) for f in folders] == [[1, 2, 3, 4, 5, 6]] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["trackio", "wandb", "mlflow"])
+def test_the_real_package(run_lvlora_process, place, name, tmp_path):
+    """In a process of its own: their threads and hooks stay out of this one."""
+    pytest.importorskip(name, exc_type=ImportError)
+    environment = {"TRACKIO_DIR": str(tmp_path / "trackio"), **dict.fromkeys(VARIABLES)}
+    ran = run_lvlora_process(
+        [*place, "--out", "runs/r", "--tracker", name, "--json"], env=environment
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["steps"] == 6
+    assert "failed" not in ran.stderr
+    if name == "wandb":
+        (file,) = Path("runs/r/wandb").glob("offline-run-*/run-*.wandb")
+        content = file.read_bytes()
+        assert all(n.encode() in content for n in documented_names())
+    else:
+        import sqlite3
+
+        (file,) = [*tmp_path.glob("trackio/*.db"), *Path("runs").glob("mlflow.db")]
+        with sqlite3.connect(file) as db:
+            rows = str(db.execute("SELECT * FROM metrics").fetchall())
+        db.close()
+        assert all(n in rows for n in documented_names())
