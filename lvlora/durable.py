@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from lvlora.errors import DataError, LvloraError
 
@@ -152,6 +153,31 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill the temporary file, for libraries that take a path."""
     with replacing(path) as temporary:
         write(temporary)
+
+
+def read_json_object(
+    path: Path, largest: int = 10_000_000, *, wrong: type[DataError] = DataError, hint: str = ""
+) -> dict[str, Any]:
+    """A file's JSON object.
+
+    Args:
+        largest: bytes that the file may have: it is read whole.
+        wrong, hint: what is raised where it cannot be read.
+
+    Raises:
+        DataError: there is no such file, it is too large, no JSON, or no object.
+    """
+    try:
+        if path.stat().st_size > largest:
+            raise wrong(f"{path}: cannot be read as JSON (it is larger than {largest:,} B)", hint)
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise wrong(f"{path}: cannot be read ({error.strerror or error})", hint) from None
+    except (ValueError, RecursionError) as error:
+        raise wrong(f"{path}: cannot be read as JSON ({error})", hint) from None
+    if not isinstance(content, dict):
+        raise wrong(f"{path}: is not a JSON object", hint)
+    return content
 
 
 def sha256_of(path: Path) -> str:

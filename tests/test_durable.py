@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from lvlora import durable
-from lvlora.errors import LvloraError
+from lvlora.errors import DataError, LvloraError, ModelError
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
@@ -56,3 +56,19 @@ def test_when_the_new_one_cannot_be_renamed_the_old_one_comes_back(tmp_path, mon
     with pytest.raises(LvloraError), durable.replacing_folder(target) as folder:
         (folder / "new").write_text("new")
     assert [p.name for p in tmp_path.rglob("*")] == ["folder", "old"]
+
+
+def test_a_json_file_is_read_whole_or_refused_by_name(tmp_path):
+    path = tmp_path / "facts.json"
+    path.write_text('{"a": [1]}')
+    assert durable.read_json_object(path, 10) == {"a": [1]}
+    with pytest.raises(DataError, match=r"facts\.json: .* larger than 9 B"):
+        durable.read_json_object(path, 9)
+    for content in (b"", b"{", b"[1]", b"\xff", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"facts\.json: .*JSON") as caught:
+            durable.read_json_object(path, hint="Write it again.")
+        assert caught.value.hint == "Write it again."
+    path.unlink()
+    with pytest.raises(ModelError, match="No such file"):
+        durable.read_json_object(path, wrong=ModelError)

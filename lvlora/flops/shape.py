@@ -6,12 +6,12 @@ what an operation costs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lvlora import durable
 from lvlora.errors import ModelError
 
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3_text")
@@ -27,7 +27,6 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 # a config.json is a few kB and its counts fit easily; anything else is not a config
-_MAX_CONFIG_BYTES = 10_000_000
 _MAX_COUNT = 2**40
 
 
@@ -136,19 +135,8 @@ class ModelShape:
             ModelError: the file is missing, not JSON, or not a supported configuration.
         """
         file = path / "config.json" if path.is_dir() else path
-        try:
-            if file.stat().st_size > _MAX_CONFIG_BYTES:
-                raise ModelError(f"{file}: too large for a model configuration")
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ModelError(
-                f"{file}: {error.strerror or error}",
-                "Give a model folder with a config.json, or a short name such as qwen2.5-0.5b.",
-            ) from None
-        except (ValueError, RecursionError):
-            raise ModelError(f"{file}: not a JSON file") from None
-        if not isinstance(config, dict):
-            raise ModelError(f"{file}: not a model configuration (a JSON object)")
+        hint = "Give a model folder with a config.json, or a short name such as qwen2.5-0.5b."
+        config = durable.read_json_object(file, wrong=ModelError, hint=hint)
         return cls.from_config(config, name=str(file.parent if path.is_dir() else file))
 
     @property

@@ -15,7 +15,7 @@ from lvlora.errors import ModelError, reason
 from lvlora.model import lora
 from lvlora.model.adapter_search import CONFIG
 
-_REFUSED = {
+REFUSED = {
     "use_dora": "DoRA",
     "lora_bias": "a bias on lora_B",
     "fan_in_fan_out": "transposed weights",
@@ -31,11 +31,34 @@ _REFUSED = {
     "velora_config": "VeLoRA",
     "monteclora_config": "MonteCLoRA",
     "kasa_config": "KaSA",
+    "ensure_weight_tying": "one update for head and embedding",
+    "enable_lora": "parts of one joint projection",  # peft before 0.3
 }
-"""What changes the arithmetic or the choice of layers. How A and B began (EVA, …) does not matter
-once they are trained, unless the base was changed with them (`_PLAIN_INITIAL_WEIGHTS`)."""
+"""What changes the arithmetic or the choice of layers, and its name; off when empty or false."""
 
-_PLAIN_INITIAL_WEIGHTS = (True, False, "gaussian", "eva", "orthogonal", None)
+HONOURED = frozenset(
+    {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern"}
+    | {"alpha_pattern", "layers_to_transform", "layers_pattern", "modules_to_save", "bias"}
+    | {"init_lora_weights"}
+)
+"""What `plan_from` reads: done as peft does it, or refused by its value."""
+
+HARMLESS = frozenset(
+    # who made it, and what for: the base is compared by its own hash and shapes
+    {"task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
+    # of training alone
+    | {"inference_mode", "lora_dropout", "runtime_config", "merge_weights"}
+    # how A and B began; init_lora_weights tells whether the base was changed with them
+    | {"loftq_config", "eva_config", "corda_config", "lora_ga_config"}
+    # means nothing without megatron_config, use_qalora
+    | {"megatron_core", "qalora_group_size"}
+)
+"""What does not change what a trained adapter computes, whatever it says."""
+
+_PLAIN_INITIAL_WEIGHTS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
+"""After these A and B are a plain LoRA on the base as it was; others (PiSSA, OLoRA, CorDA, LoftQ,
+LoRA-GA) put a changed base under it."""
+
 _LONGEST_PATTERN = 2000
 _MOST_REPEATS = 5
 
@@ -72,17 +95,23 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
     Raises:
         ModelError: it uses what lvlora cannot honour, by name, or makes no sense.
     """
-    for key, meaning in _REFUSED.items():
-        if config.get(key):
-            raise ModelError(f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not")
     if config.get("peft_type") != "LORA":
         raise ModelError(f"{folder}: peft_type is {config.get('peft_type')!r}, not LORA")
+    for key, meaning in REFUSED.items():
+        if config.get(key):
+            raise ModelError(f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not")
+    for key in sorted(config.keys() - REFUSED.keys() - HONOURED - HARMLESS):
+        if config[key]:  # what it changes nobody here can know
+            raise ModelError(
+                f"{folder / CONFIG}: {key[:80]!r} is a setting that lvlora does not know",
+                "If it does not change what the adapter computes, delete it from the file.",
+            )
     if config.get("bias", "none") != "none":
         raise ModelError(f"{folder}: the adapter trained biases (bias={config['bias']!r})")
-    if config.get("init_lora_weights", True) not in _PLAIN_INITIAL_WEIGHTS:
+    began = config.get("init_lora_weights", True)
+    if (began.lower() if isinstance(began, str) else began) not in _PLAIN_INITIAL_WEIGHTS:
         raise ModelError(
-            f"{folder}: the adapter changed its base (init_lora_weights="
-            f"{config['init_lora_weights']!r})",
+            f"{folder}: the adapter changed its base (init_lora_weights={str(began)[:80]!r})",
             "Convert it to a plain LoRA with peft first.",
         )
     if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):

@@ -136,8 +136,10 @@ def read_info(folder: Path) -> AdapterInfo:
             f"{folder}: no adapter here ({CONFIG} is missing)",
             "Give a run folder (runs/…), its adapter folder, or a PEFT adapter folder.",
         )
-    config = _read_json(folder / CONFIG)
-    facts = _read_json(folder / FACTS) if (folder / FACTS).is_file() else {}
+    config = durable.read_json_object(folder / CONFIG, wrong=ModelError)
+    facts = {}
+    if (folder / FACTS).is_file():
+        facts = durable.read_json_object(folder / FACTS, wrong=ModelError)
     plan, full_head = adapter_config.plan_from(config, folder)
     _check_files(folder, facts)
     return AdapterInfo(folder, config, facts, plan, full_head)
@@ -278,15 +280,3 @@ def _numeric_head(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
 
 def _normal_key(name: str) -> str:
     return name.removeprefix(_PREFIX)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > 10_000_000:
-            raise ValueError("it is larger than 10 MB")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: is not a JSON object")
-    return content

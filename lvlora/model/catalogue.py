@@ -7,14 +7,14 @@ resolve a model.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lvlora.errors import ModelError, SettingsError
+from lvlora import durable
+from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.model.adapter_search import CONFIG as ADAPTER_CONFIG
 
 SHORT_NAMES = {
@@ -156,9 +156,9 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
     weights = {"model.safetensors"}
     if "model.safetensors.index.json" in names:
         try:
-            index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
+            index = durable.read_json_object(folder / "model.safetensors.index.json")
             weights = set(index["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (DataError, KeyError, TypeError, AttributeError):
             return None
     has_tokenizer = bool(names & {"tokenizer.json", "vocab.json", "tokenizer.model"})
     return folder if weights <= names and has_tokenizer else None
@@ -181,10 +181,4 @@ def read_config(source: ModelSource) -> dict[str, Any] | None:
         file = _cached_file(source.location, "config.json", source.revision)
     if file is None:
         return None
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: cannot be read as JSON ({error})") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{file}: is not a JSON object")
-    return config
+    return durable.read_json_object(file, wrong=ModelError)

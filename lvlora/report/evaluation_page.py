@@ -5,13 +5,12 @@ Knows: how forecasters side by side are told. Does not know: how they were score
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlora.durable import write_bytes
+from lvlora import durable
 from lvlora.errors import DataError
 from lvlora.report.evaluation_figures import pictures_of
 from lvlora.report.evaluation_limits import limits_of
@@ -58,7 +57,7 @@ def draw_evaluation(folder: Path) -> list[Path]:
     written = []
     for name, picture in pictures.items():
         written.append(folder / FIGURES / f"{name}.svg")
-        write_bytes(written[-1], picture.content)
+        durable.write_bytes(written[-1], picture.content)
     write_page(folder / PAGE, content)
     return [folder / PAGE, *written]
 
@@ -73,15 +72,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
         DataError: there is none, or it cannot be read.
     """
     file = folder / RECORD
-    try:
-        if file.stat().st_size > _LARGEST:
-            raise DataError(f"{file}: is larger than a record can be", _AGAIN)
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or error})", _AGAIN) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: cannot be read as JSON ({error})", _AGAIN) from None
-    if not isinstance(record, dict) or not record.get("forecasters"):
+    record = durable.read_json_object(file, _LARGEST, hint=_AGAIN)
+    if not record.get("forecasters"):
         raise DataError(f"{file}: is no record of an evaluation", _AGAIN)
     return record
 

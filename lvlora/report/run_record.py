@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lvlora import durable
 from lvlora.errors import DataError
 
 CONFIG = "config.toml"
@@ -142,13 +143,7 @@ def _settings(file: Path) -> dict[str, Any]:
 def _data(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    try:
-        content = json.loads(_text(file))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: cannot be read as JSON ({error})", _DAMAGED) from None
-    if not isinstance(content, dict):
-        raise DataError(f"{file}: is not a JSON object", _DAMAGED)
-    return content
+    return durable.read_json_object(file, _LARGEST, hint=_DAMAGED)
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

