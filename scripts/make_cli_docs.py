@@ -16,6 +16,7 @@ from typing import Any
 from lvlora.cli import from_settings
 from lvlora.cli.fields import Field, read_fields
 from lvlora.cli.root import COMMANDS, load
+from lvlora.schemas import ANSWERS
 
 FILE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -26,7 +27,15 @@ Written by `python scripts/make_cli_docs.py` from the commands themselves: don't
 
 Data goes to standard output; progress, notes and hints go to standard error. Every option can also
 be given as an environment variable (`LVLORA_RANK=4`) or as a key of a TOML file (`rank = 4`, see
-`--config`); an option wins over a variable, a variable over the file.
+`--config`); an option wins over a variable, a variable over the file. `--print-config` prints such
+a file; [examples](../examples/README.md) has some to start from. Unknown keys and wrong values are
+refused, all of them at once.
+
+`--json` prints exactly one object on standard output. Its keys, types and units are written down as
+JSON Schema, linked at each command; within a `schema_version` keys may be added, but none goes away
+or changes its meaning. In Python, `lvlora.schemas` has the same as pydantic models. With an error
+standard output stays empty: the sentence and its hint are on standard error, and the exit code says
+what kind of error it is.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage, 3 over the budget, 4 bad data or file, 75 stopped and
 resumable, 130 interrupted.
@@ -62,6 +71,9 @@ def _command(name: str) -> str:
         parts += [f"**{panel}**\n\n", *_table("option", chosen), "\n"]
     if any("--dry-run" in option.opts for option in command.params):
         parts.append("`--dry-run`: say what it would cost (FLOPs, memory, time) and stop.\n\n")
+    answers = [answer for answer in ANSWERS if re.fullmatch(f"{name}(-.*)?", answer)]
+    links = ", ".join(f"[{answer}](schemas/{answer}.json)" for answer in answers)
+    parts.append(f"`--json` prints {links}.\n\n")
     return "".join(parts)
 
 

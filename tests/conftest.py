@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 import typer
 
@@ -23,6 +24,14 @@ for variable in list(os.environ):
     ):  # fmt: skip
         del os.environ[variable]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # as many processes as cores run tests: one thread each, or they wait for one another
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+# how long an example takes says nothing about the code, and differs from machine to machine
+hypothesis.settings.register_profile("lvlora", deadline=None)
+hypothesis.settings.load_profile("lvlora")
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -31,11 +40,25 @@ class Ran:
     exit_code: int
     stdout: str
     stderr: str
+    words: tuple[str, ...] = ()
+    """The command line, where it was lvlora's own program."""
 
     @property
     def json(self) -> Any:
-        """Stdout as the one JSON object it must be."""
-        return json.loads(self.stdout)
+        """Stdout as the one JSON object it must be, of the shape that its schema tells."""
+        from lvlora.schemas import ANSWERS, answer_name
+
+        answer = json.loads(self.stdout)
+        if self.words and self.words[0] in ANSWERS:
+            name = answer_name(self.words[0], self.words[1:], list(answer))
+            try:
+                ANSWERS[name].model_validate_json(self.stdout)
+            except ValueError as error:
+                raise AssertionError(
+                    f"the answer is not as {ANSWERS[name].__module__} describes {name}; say there "
+                    f"what is new, then python scripts/make_schemas.py: {error}"
+                ) from None
+        return answer
 
 
 class Run(Protocol):
@@ -68,7 +91,8 @@ def run_lvlora() -> Run:
             code = main([str(arg) for arg in args], program or app)
             sys.stdout.flush()
             sys.stderr.flush()
-            return Ran(code, out.getvalue().decode(), err.getvalue().decode())
+            words = () if program is not None else tuple(map(str, args))
+            return Ran(code, out.getvalue().decode(), err.getvalue().decode(), words)
 
     return run
 
@@ -95,7 +119,8 @@ def run_lvlora_process() -> Run:
             env=environment,
             timeout=120,
         )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        words = tuple(map(str, args))
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), words)
 
     return run
 

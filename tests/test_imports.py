@@ -17,6 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "durable": {"errors"},
     "settings": {"errors"},
+    "schemas": set(),
     "series": set(),
     "flops": set(),
     "text": {"series"},

@@ -1,0 +1,60 @@
+"""What every answer is made of: strict, closed shapes that describe their keys.
+
+Knows: pydantic. Does not know: any answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+def _open(schema: dict[str, Any]) -> None:
+    """A published schema allows further keys: a later version may add some."""
+    schema.pop("additionalProperties", None)
+
+
+class Shape(BaseModel):
+    """Part of an answer. Here an unknown key is an error, so that none goes undescribed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        defer_build=True,
+        json_schema_extra=_open,
+    )
+
+
+class Answer(Shape):
+    """The one object that a command prints with --json."""
+
+    schema_version: Literal[1]
+    """Grows when a key changes its meaning or goes away; new keys may come without that."""
+
+
+class Flops(Shape):
+    """An exact count in both conventions."""
+
+    executed: int
+    """What the program really runs, by its matrix products."""
+    coursework: int
+    """By the rules of the coursework, which price every elementary operation."""
+
+
+Number = float | None
+"""A measured number; null where it is not defined or not finite."""
+
+
+class Estimate(Shape):
+    """What a few measured steps say of the whole, on this machine."""
+
+    seconds: float
+    """From start to end."""
+    peak_bytes: int
+    """Memory at most."""
+    probe_flops: Flops
+    """That the measurement took; they are charged to no run."""

@@ -1,0 +1,167 @@
+"""The answers of `lvlora flops`: accounts, comparisons, architecture, ledger.
+
+Knows: keys, types, units. Does not know: prices. All counts of FLOPs are exact integers, which may
+be beyond 2^53.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lvlora.schemas.base import Answer, Flops, Shape
+
+
+class Item(Shape):
+    """One operation in one phase of a step."""
+
+    name: str
+    phase: str
+    flops: int
+
+
+class _Costs(Shape):
+    forward: int
+    training_step: int
+    prefill: int
+    """Reading the history of a forecast."""
+    decode: int
+    """Writing the forecast, token by token."""
+
+
+class Rules(_Costs):
+    """In the coursework's convention."""
+
+    items: list[Item]
+
+
+class Executed(_Costs):
+    """As it is run."""
+
+    backward: int
+    items: list[Item]
+
+
+class StepOnly(Shape):
+    """A training step."""
+
+    training_step: int
+
+
+class Step(StepOnly):
+    """A training step and its halves."""
+
+    forward: int
+    backward: int
+
+
+class FullFineTuning(Shape):
+    """The same step with all weights trained."""
+
+    trainable_parameters: int
+    coursework: StepOnly
+    executed: Step
+
+
+class Fits(Shape):
+    """What a budget buys if all of it goes into one thing."""
+
+    budget: int
+    convention: Literal["executed", "coursework"]
+    steps: int
+    tokens: int
+    """Of those steps."""
+    forecasts: int
+    share_of_a_step: float
+
+
+class FlopsAccount(Answer):
+    """`lvlora flops --json`"""
+
+    model: str
+    trainable_parameters: int
+    coursework: Rules
+    executed: Executed
+    full_fine_tuning: FullFineTuning
+    fits: Fits | None = None
+    """With --budget only."""
+
+
+class Variant(Shape):
+    """The account for one value of the setting that varies."""
+
+    setting: str
+    value: str
+    trainable_parameters: int
+    coursework: _Costs
+    executed: _Costs
+    fits: Fits | None
+
+
+class FlopsVary(Answer):
+    """`lvlora flops --vary NAME=V,V --json`"""
+
+    model: str
+    vary: list[Variant]
+
+
+class Measurement(Shape):
+    """A formula beside what PyTorch's counter saw."""
+
+    name: str
+    analytic: int
+    measured: int
+    difference: int
+
+
+class FlopsMeasure(Answer):
+    """`lvlora flops --measure --json`"""
+
+    model: str
+    equal: bool
+    measurements: list[Measurement]
+
+
+class FlopsArchitecture(Answer):
+    """`lvlora flops --architecture --json`"""
+
+    model: str
+    architecture: dict[str, str]
+    """Tables for people: property → value."""
+    layer: dict[str, str]
+    vocabulary: dict[str, str]
+    parameters: dict[str, int]
+    """By part, and in total."""
+
+
+class LedgerRow(Shape):
+    """What one run cost in one phase."""
+
+    run: str
+    command: str
+    phase: str
+    model: str
+    executed: int
+    """Charged: all that is promised while it runs, then what was spent."""
+    coursework: int
+    share_of_budget: float | None
+    seconds: float
+    tokens_useful: int
+    tokens_padded: int
+    device: str
+    dtype: str
+    status: Literal["open", "settled", "closed"]
+    utilisation: float | None
+    """Executed FLOPs a second over the measured peak of the device; null without one."""
+    recorded_at: str
+    """UTC, ISO 8601."""
+
+
+class FlopsLedger(Answer):
+    """`lvlora flops --ledger --json`"""
+
+    runs: list[LedgerRow]
+    total: Flops
+    budget: int | None
+    convention: Literal["executed", "coursework"]
+    """That the budget is counted in."""
+    left: int | None

@@ -1,0 +1,234 @@
+"""The answers about data: simulate, analyze, tokenize.
+
+Knows: keys, types, units. Does not know: how anything is measured.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lvlora.schemas.base import Answer, Number, Shape
+
+
+class Simulate(Answer):
+    """`lvlora simulate --json`"""
+
+    file: str
+    series: int
+    steps: int
+    variables: list[str]
+    system: str
+    equations: str
+    duration: float
+    """Time of the last sample, in time units."""
+    seed: int
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    """Of times, values and ids, whatever the format."""
+
+
+class Summary(Shape):
+    """Statistics of the values that are there."""
+
+    count: int
+    mean: Number
+    sd: Number
+    """Of the population."""
+    min: Number
+    max: Number
+    percentiles: dict[str, Number]
+    """Percent → value."""
+
+
+class Quality(Shape):
+    """What would mislead a training. Lists hold the first 20."""
+
+    n_series: int
+    n_variables: int
+    shortest: int
+    """Steps of the shortest series."""
+    longest: int
+    n_values: int
+    missing: int
+    """Values."""
+    negative: int
+    zero: int
+    n_duplicates: int
+    duplicates: list[tuple[str, str]]
+    """(id, id of the earlier series that it repeats)."""
+    n_constant: int
+    constant: list[tuple[str, str]]
+    """(id, variable) that never change."""
+    regular: bool
+    """All series are sampled at the same even steps."""
+    interval: Number
+    """Median time between samples."""
+    same_times: bool
+
+
+class Period(Shape):
+    """Distance between peaks, over the series that oscillate."""
+
+    mean_time: Number
+    median_time: Number
+    mean_samples: Number
+    n_series: int
+
+
+class Amplitude(Shape):
+    """Largest minus smallest value, and how peaks change."""
+
+    mean: Number
+    median_growth_per_period: Number
+    """Slope of the log of the peaks' heights."""
+    growing: float
+    """Share of the series."""
+    shrinking: float
+
+
+class PhaseLag(Shape):
+    """How long peaks of one variable follow those of another."""
+
+    mean_time: Number
+    median_time: Number
+    fraction_of_period: Number
+    n_pairs: int
+    of: list[str]
+    """[the later, the earlier]; empty for one variable."""
+
+
+class Cluster(Shape):
+    """Series of similar dynamics."""
+
+    name: str
+    size: int
+    share: float
+    features: dict[str, Number]
+    """Mean of each feature; 0 where a series lacks it."""
+    example: str
+    """Id of the series nearest to the middle."""
+
+
+class InitialFinal(Shape):
+    """First and last known values."""
+
+    initial: Summary
+    final: Summary
+
+
+class SplitSizes(Shape):
+    """The 70/15/15 split that every command makes of this data set."""
+
+    train: int
+    validation: int
+    test: int
+    seed: int
+    stratified: bool
+    sha256: str
+
+
+class Analyze(Answer):
+    """`lvlora analyze --json`"""
+
+    source: str
+    sha256: str
+    variables: list[str]
+    quality: Quality
+    summary: dict[str, Summary]
+    """By variable."""
+    periods: dict[str, Period]
+    amplitudes: dict[str, Amplitude]
+    phase_lag: PhaseLag
+    clusters: list[Cluster]
+    silhouette: Number
+    """-1 to 1; near 0: the clusters are no distinct kinds."""
+    initial_final: dict[str, InitialFinal]
+    split: SplitSizes
+    figures: list[str] = Field(default_factory=list)
+    """Files; with --out only."""
+
+
+class TokenizerOf(Shape):
+    """The model whose tokenizer it is."""
+
+    name: str
+    kind: str
+
+
+class Token(Shape):
+    """An entry of the vocabulary."""
+
+    id: int
+    token: str
+
+
+class Merged(Shape):
+    """What the tokenizer makes of the text by itself, where that differs."""
+
+    ids: list[int]
+    tokens: list[str]
+
+
+class _Tokenized(Answer):
+    model: TokenizerOf
+    vocabulary_size: int
+    start_token: Token | None
+    alphabet: dict[str, int]
+    """Symbol → id, for the fifteen symbols of numbers."""
+
+
+class TokenizeText(_Tokenized):
+    """`lvlora tokenize --text TEXT --json`"""
+
+    text: str
+    ids: list[int]
+    tokens: list[str]
+    in_alphabet: bool
+    """Every symbol is one of the alphabet; if not, the ids are the tokenizer's own."""
+    own_merging: Merged | None
+
+
+class ScaleUsed(Shape):
+    """What values are divided by."""
+
+    divisors: list[float]
+    """One for each variable."""
+    rule: str
+    explanation: str
+
+
+class RoundTrip(Shape):
+    """What numbers lose as text."""
+
+    max_error: Number
+    """In the data's units."""
+    max_error_half_units: Number
+    """In halves of the last decimal."""
+
+
+class TokenizedSeries(Shape):
+    """A series as text."""
+
+    id: str
+    text: str
+    """Of the steps shown."""
+    ids: list[int]
+    tokens: list[str]
+    steps_shown: int
+    steps: int
+    n_tokens: int
+    """Of the whole series."""
+    tokens_per_step: float
+    round_trip: RoundTrip
+    own_merging: Merged | None
+
+
+class Tokenize(_Tokenized):
+    """`lvlora tokenize --json`"""
+
+    source: str
+    variables: list[str]
+    decimals: int
+    scale: ScaleUsed
+    series: list[TokenizedSeries]

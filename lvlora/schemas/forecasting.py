@@ -1,0 +1,260 @@
+"""The answers about forecasts: forecast, baseline, evaluate, and the report of an evaluation.
+
+Knows: keys, types, units. Does not know: models, metrics.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lvlora.schemas.base import Answer, Estimate, Flops, Number, Shape
+
+
+class ModelFacts(Shape):
+    """Which model forecast, and how it computed."""
+
+    name: str
+    adapter: str | None
+    sha256: str
+    """Of the base model's weights."""
+    dtype: str
+    device: str
+
+
+class Timing(Shape):
+    """Seconds."""
+
+    load_seconds: float
+    decode_seconds: float
+    """Covers prefill too."""
+
+
+class ForecastTiming(Timing):
+    """Seconds."""
+
+    prefill_seconds: float
+
+
+class Scale(Shape):
+    """What values are divided by before they are written as text."""
+
+    divisors: list[float]
+    rule: str
+
+
+class Future(Shape):
+    """Of one variable; a number a step."""
+
+    median: list[Number]
+    mean: list[Number]
+    quantiles: dict[str, list[Number]]
+    """Level → a number a step."""
+    missing: list[float] | None = None
+    """Share of the futures in which the value is missing; with --missing only."""
+
+
+class ForecastSeries(Shape):
+    """The future of one series."""
+
+    id: str
+    time: list[float]
+    scale: Scale
+    context: int
+    """Steps of the history that were read."""
+    variables: dict[str, Future]
+    truth: dict[str, list[Number]] | None = None
+    """With --holdout only."""
+    nll: dict[str, list[Number]] | None = None
+    """Negative log-likelihood of each true value in nats; with --holdout only."""
+
+
+class HoldoutScores(Shape):
+    """How near a forecast came to the steps that were held out."""
+
+    mae: Number
+    mse: Number
+    rmse: Number
+    smape: Number
+    """In percent, 0 to 200."""
+    mase: Number
+    crps: Number
+    coverage: dict[str, Number]
+    """Probability of a central interval → share of true values inside."""
+    nll: Number
+    """Per dimension, in nats; null where a true value is beyond the grammar."""
+    nll_possible: Number
+    """The same without those."""
+    nll_impossible: int
+    n_values: int
+
+
+class Forecast(Answer):
+    """`lvlora forecast FILE --json`"""
+
+    series: list[ForecastSeries]
+    model: ModelFacts
+    horizon: int
+    samples: int
+    scores: HoldoutScores | None = None
+    """With --holdout only."""
+    calibration: dict[str, Any] | None = None
+    """How the intervals were calibrated; with --calibrated only."""
+    flops: Flops
+    timing: ForecastTiming
+    files: list[str]
+
+
+class Distribution(Shape):
+    """Of one variable's next value, in original units."""
+
+    given: dict[str, Number]
+    """The values of the variables before it that it is conditional on."""
+    mode: Number
+    mean: Number
+    quantiles: dict[str, Number]
+    width: float
+    """Of each bin."""
+    values: list[float]
+    """Centres of the bins, ascending."""
+    probabilities: list[float]
+    densities: list[float]
+    missing: float
+    """Probability of a missing value."""
+    remainder: float
+    """Probability of all that is not listed."""
+
+
+class DensitySeries(Shape):
+    """The next step of one series."""
+
+    id: str
+    time: float
+    variables: dict[str, Distribution]
+
+
+class ForecastDensity(Answer):
+    """`lvlora forecast FILE --density --json`"""
+
+    series: list[DensitySeries]
+    model: ModelFacts
+    density_floor: float
+    flops: Flops
+    timing: Timing
+    files: list[str]
+
+
+class ForecastPrice(Answer):
+    """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline"""
+
+    flops_at_most: Flops | None
+    """Of all models; null without one."""
+    forecasters: dict[str, Flops]
+    estimate: Estimate | None
+    """Null where it cannot be known."""
+
+
+class Protocol(Shape):
+    """What was asked of every forecaster."""
+
+    name: Literal["A", "B", "own"]
+    split: Literal["train", "validation", "test", "all"]
+    context: int
+    """Steps given."""
+    horizon: int
+    """Steps asked for."""
+    series: int
+    left_out: int
+    """Series that are too short."""
+
+
+class EvaluatedData(Shape):
+    """The data set."""
+
+    source: str
+    time: str
+    sha256: str
+    split_seed: int
+    stratified: bool
+    split_sha256: str
+
+
+class ClusterSize(Shape):
+    """A cluster of similar dynamics."""
+
+    name: str
+    series: int
+
+
+class Difference(Shape):
+    """A mean over series, and its 95 % interval; null with too few series."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
+class ForecasterScores(Shape):
+    """One row of the table. In original units but smape and mase."""
+
+    name: str
+    kind: str
+    mae: Number
+    mse: Number
+    rmse: Number
+    smape: Number
+    """In percent, 0 to 200."""
+    mase: Number
+    median_series_mae: Number
+    crps: Number
+    """The absolute error of a forecaster without samples."""
+    coverage: dict[str, Number]
+    """Probability of a central interval → share of true values inside."""
+    per_variable: dict[str, list[Number]]
+    """Metric → a number a variable."""
+    per_step: dict[str, list[Number]]
+    """Metric → a number a step."""
+    mae_by_step: list[list[Number]]
+    """A row a step, a number a variable."""
+    n_values: int
+    nll: Number
+    """Per dimension, in nats; null for rivals and where a true value is beyond the grammar."""
+    nll_possible: Number
+    nll_impossible: int | None
+    calibrated_coverage: dict[str, Number]
+    per_cluster: dict[str, Number]
+    """Cluster → MAE of its series."""
+    seconds: Number
+    flops: Flops | None
+    """Null for rivals, which are not charged."""
+    mae_minus: dict[str, Difference]
+    """Model → this forecaster's MAE minus the model's."""
+
+
+class Evaluation(Answer):
+    """`lvlora evaluate --json` and `lvlora baseline --json`"""
+
+    lvlora_version: str
+    command: Literal["evaluate", "baseline"]
+    created: str
+    """UTC, ISO 8601."""
+    protocol: Protocol
+    data: EvaluatedData
+    settings: dict[str, Any]
+    """What else decides the result: setting → value."""
+    variables: list[str]
+    clusters: list[ClusterSize]
+    forecasters: list[ForecasterScores]
+    folder: str | None
+    files: list[str]
+
+
+class EvaluationReport(Answer):
+    """`lvlora report FOLDER --json`, of an evaluation"""
+
+    evaluation: str
+    folder: str
+    protocol: Protocol
+    forecasters: dict[str, Number]
+    """Name → MAE."""
+    files: list[str]
+    opened: bool

@@ -1,0 +1,64 @@
+"""The annotated settings in examples/ are such that the commands take them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lvlora.cli.from_settings import COMMANDS
+from lvlora.cli.root import load_all
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PRESETS = sorted(path for path in EXAMPLES.glob("*.toml") if path.name != "space.toml")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_command_takes_what_is_meant_for_it(run_lvlora, preset):
+    document = tomllib.loads(preset.read_text(encoding="utf-8"))
+    shared = {key: value for key, value in document.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
+    assert shared
+    assert tables
+    load_all()
+    for command, table in tables.items():
+        ran = run_lvlora([command, "--config", preset, "--print-config"])
+        assert ran.exit_code == 0, ran.stderr
+        printed = tomllib.loads(ran.stdout)
+        meant = {k: v for k, v in shared.items() if k in COMMANDS[command].model_fields} | table
+        assert {key: _plain(printed[key]) for key in meant} == {
+            key: _plain(value) for key, value in meant.items()
+        }
+
+
+def _plain(value: object) -> object:
+    """32 is 32.0, "1e17" is 10**17 and "8GiB" so many bytes."""
+    if isinstance(value, str) and value.endswith("GiB"):
+        return int(value.removesuffix("GiB")) * 2**30
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_presets_say_why_and_are_listed(preset):
+    text = preset.read_text(encoding="utf-8")
+    assert "\n#   lvlora " in text, "a preset begins with how it is used"
+    keys = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
+    assert sum("#" in line for line in keys) >= len(keys) / 2
+    assert f"`{preset.name}`" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_courseworks_search_can_be_planned(run_lvlora, tmp_path):
+    ran = run_lvlora(
+        ["sweep", EXAMPLES / "simulated.h5", "--config", EXAMPLES / "coursework.toml",
+         "--model", "bundled", "--runs", tmp_path / "runs", "--dry-run", "--json"]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    plan = ran.json["plan"]
+    assert [stage["trials"] for stage in plan["stages"]] == [9, 3, 1]
+    assert plan["flops_at_most"]["coursework"] <= 8e16
+    assert not (tmp_path / "runs").exists()

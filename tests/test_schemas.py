@@ -1,0 +1,89 @@
+"""The published shapes of --json.
+
+Every test that reads an answer (`Ran.json`) checks it against its model; here is the rest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lvlora.cli.root import COMMANDS
+from lvlora.schemas import ANSWERS, answer_name
+
+ROOT = Path(__file__).parents[1]
+
+
+def _script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("s", ROOT / "scripts" / "make_schemas.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_files_are_what_the_models_say():
+    script = _script()
+    there = {
+        path.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in script.FOLDER.glob("*.json")
+    }
+    assert there == {name: json.loads(text) for name, text in script.files().items()}, (
+        "docs/schemas/ is behind the models: run python scripts/make_schemas.py"
+    )
+
+
+def test_every_command_has_an_answer_and_every_answer_a_command():
+    assert set(COMMANDS) <= set(ANSWERS)
+    assert {name.partition("-")[0] for name in ANSWERS} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("flops --rank 4", "flops"),
+        ("flops --ledger --measure", "flops-ledger"),
+        ("flops --vary=rank=2,4", "flops-vary"),
+        ("forecast x.csv --density --dry-run", "forecast-dry-run"),
+        ("forecast x.csv --density-floor 1e-3", "forecast"),
+        ("tokenize --text 1", "tokenize-text"),
+        ("report", "report"),
+    ],
+)
+def test_the_options_tell_which_answer_it_is(line, name):
+    command, *options = line.split()
+    assert answer_name(command, options) == name
+
+
+def test_only_its_keys_tell_the_report_of_an_evaluation():
+    assert answer_name("report", [], ["evaluation"]) == "report-evaluation"
+
+
+def test_an_answer_with_an_unknown_key_or_a_wrong_type_is_refused():
+    answer = {"schema_version": 1, "lvlora": "0", "healthy": True, "checks": []}
+    doctor = ANSWERS["doctor"]
+    assert doctor.model_validate_json(json.dumps(answer))
+    for wrong in ({"new": 1}, {"healthy": "yes"}, {"schema_version": 2}):
+        with pytest.raises(ValueError, match="validation error"):
+            doctor.model_validate_json(json.dumps(answer | wrong))
+
+
+def test_a_published_schema_lets_later_versions_add_keys():
+    assert "additionalProperties" not in _script().files()["doctor.json"]
+
+
+def test_reading_the_shapes_needs_pydantic_alone():
+    code = "import sys, lvlora.schemas; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "pydantic" in loaded
+    assert loaded.isdisjoint({"torch", "transformers", "numpy", "typer", "rich"})
