@@ -501,7 +501,7 @@ def test_names_are_only_ever_data(ledger):
     assert ledger.close(name) == Price(100, 300)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

@@ -29,7 +29,7 @@ def definition(query, key, value, scale):
     return (scores.masked_fill(future, float("-inf")).softmax(-1) @ value).transpose(1, 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     batch=st.integers(1, 3),
     kv_heads=st.integers(1, 3),

@@ -89,7 +89,7 @@ def test_every_epoch_visits_each_series_once_in_a_new_order():
     assert len(set(epochs)) > 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 60), min_size=1, max_size=6))
 def test_a_batch_is_a_pure_function_of_seed_and_index(seed, indices):
     one = windows(seed=seed, batch_size=3)

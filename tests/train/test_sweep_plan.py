@@ -66,7 +66,7 @@ def test_later_stages_are_priced_at_their_dearest():
     assert plan.allotments[1].together.executed == 3 * plan.allotments[1].most.executed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     limit=st.integers(20_000_000, 10**15),
     preset=st.sampled_from(["quick", "coursework"]),
