@@ -115,7 +115,8 @@ def _general() -> Iterator[str]:
     yield "| `--help`, `-h` | Show the options and examples of a command. |\n\n"
     yield (
         "`lvlora --version` prints the version, with `-v` also torch's and the device; "
-        "`lvlora --install-completion` completes commands, options, models and runs in the shell.\n"
+        "`lvlora --install-completion` completes commands, options, models, runs and studies "
+        "in bash, zsh and fish.\n"
     )
 
 

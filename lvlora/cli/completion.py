@@ -6,12 +6,19 @@ Knows: where names are found. Does not know: shells. Must stay fast: no heavy im
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 Completer = Callable[[str], Sequence[str]]
+FolderCompleter = Callable[[str, Path], Sequence[str]]
+"""One that also looks into the folder of the runs."""
 
 _MOST_RUNS = 50
+
+
+def runs_folder(given: object = None) -> Path:
+    """Where runs lie: as the command line says so far, else as the environment does."""
+    return Path(str(given or os.environ.get("LVLORA_RUNS") or "runs")).expanduser()
 
 
 def models(incomplete: str) -> list[str]:
@@ -28,16 +35,77 @@ def priced_models(incomplete: str) -> list[str]:
     return [name for name in ("bundled", *KNOWN_SHAPES) if name.startswith(incomplete)]
 
 
-def runs(incomplete: str) -> list[str]:
-    """Folders of runs that have an adapter, the newest first."""
-    folder = Path(os.environ.get("LVLORA_RUNS") or "runs")
+def adapters(incomplete: str, folder: Path) -> list[str]:
+    """Runs and trials that have an adapter, the newest first; also latest and none."""
+    found = [run for run in _folders(folder) if (run / "adapter").is_dir()]
+    trials = [
+        trial
+        for study in _folders(folder)
+        if (study / "study.journal").is_file()
+        for trial in _folders(study)
+        if (trial / "adapter").is_dir()
+    ]
+    begun = [str(trial) for trial in trials if str(trial).startswith(incomplete)]
+    return [*_named(incomplete, folder, found, ("latest", "none")), *begun][:_MOST_RUNS]
+
+
+def runs(incomplete: str, folder: Path) -> list[str]:
+    """Runs, finished or not, the newest first."""
+    found = [run for run in _folders(folder) if (run / "config.toml").is_file()]
+    return _named(incomplete, folder, found, ("latest",))
+
+
+def runs_and_evaluations(incomplete: str, folder: Path) -> list[str]:
+    """What has a report."""
+    marks = ("config.toml", "evaluation.json")
+    found = [run for run in _folders(folder) if any((run / mark).is_file() for mark in marks)]
+    return _named(incomplete, folder, found, ("latest",))
+
+
+def studies(incomplete: str, folder: Path) -> list[str]:
+    """Names of the studies that are kept in files."""
+    found = [path.name for path in _folders(folder) if (path / "study.journal").is_file()]
+    return [name for name in sorted(found) if name.startswith(incomplete)]
+
+
+def open_runs(incomplete: str, folder: Path) -> list[str]:
+    """Runs whose reservation in the ledger is open."""
+    import contextlib
+    import sqlite3
+
+    address = f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro"
     try:
-        found = [run for run in folder.iterdir() if (run / "adapter").is_dir()]
-    except OSError:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as db:
+            rows = db.execute("SELECT DISTINCT run FROM entry WHERE status = 'open'").fetchall()
+    except (sqlite3.Error, ValueError):  # no ledger, or none that can be read
         return []
-    # a run's name begins with its time
-    names = sorted((str(run) for run in found), reverse=True)
-    return [name for name in names if name.startswith(incomplete)][:_MOST_RUNS]
+    return [str(run) for (run,) in rows if str(run).startswith(incomplete)]
+
+
+def varied_settings(incomplete: str) -> list[str]:
+    """What ``lvlora flops --vary`` can compare values of."""
+    from lvlora.flops.account import VARIABLE
+
+    return [f"{name}=" for name in VARIABLE if name.startswith(incomplete)]
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """The folders in it; the newest first, for a run's name begins with its time."""
+    try:
+        names = sorted(os.listdir(folder), reverse=True)
+    except OSError:
+        return
+    for name in names:
+        if (folder / name).is_dir():
+            yield folder / name
+
+
+def _named(incomplete: str, folder: Path, found: Sequence[Path], words: Sequence[str]) -> list[str]:
+    """As they may be typed: words and names of runs, or paths where a path was begun."""
+    paths = [str(path) for path in found if str(path).startswith(incomplete)]
+    names = [path.name for path in found]
+    chosen = [name for name in (*words, *names) if name.startswith(incomplete)]
+    return (chosen or paths)[:_MOST_RUNS]
 
 
 def linear_layers(incomplete: str) -> list[str]:
@@ -50,10 +118,14 @@ def linear_layers(incomplete: str) -> list[str]:
     return [f"{done}{comma}{word}" for word in words if word.startswith(last) and word not in taken]
 
 
-BY_FIELD: dict[str, Completer] = {
-    "model": models,
-    "adapter": runs,
-    "resume": runs,
-    "targets": linear_layers,
-}
+BY_FIELD: dict[str, Completer] = {"model": models, "targets": linear_layers}
 """Field name → its completer in every command that has the field."""
+
+IN_RUNS: dict[str, FolderCompleter] = {
+    "adapter": adapters,
+    "resume": runs,
+    "run": runs_and_evaluations,
+    "study": studies,
+    "close": open_runs,
+}
+"""The same, for what is found in the folder of the runs."""

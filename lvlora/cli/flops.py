@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lvlora.cli import numbers
-from lvlora.cli.completion import priced_models
+from lvlora.cli.completion import priced_models, varied_settings
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.ledger_view import SHOWN, show_ledger
@@ -34,8 +34,9 @@ EXAMPLES = examples(
 
 
 @settings_command(
-    app, FlopsSettings, name="flops", epilog=EXAMPLES, completers={"model": priced_models}
-)
+    app, FlopsSettings, name="flops", epilog=EXAMPLES,
+    completers={"model": priced_models, "vary": varied_settings},
+)  # fmt: skip
 def flops(settings: FlopsSettings, context: CommandContext) -> None:
     """Say what a step costs, what a budget buys, and what was spent.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -23,6 +22,7 @@ from lvlora.cli.configuration import as_toml, misspelt_variables, resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.fields import Field, read_fields
 from lvlora.cli.output import Output
+from lvlora.cli.parameters import OFF, ON, parameters_of
 from lvlora.cli.root import load_all, wants_debug
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
@@ -33,7 +33,6 @@ COMMANDS: dict[str, type[Settings]] = {}
 """The settings of each command that was loaded, by name."""
 
 GENERAL = "General"
-_ON, _OFF = "on_", "off_"
 _OTHER_VARIABLES = ("config", "debug")
 
 
@@ -74,7 +73,7 @@ def settings_command(
         parameters = [
             parameter
             for field in fields
-            for parameter in _parameters(field, chosen.get(field.name))
+            for parameter in parameters_of(field, chosen.get(field.name))
         ]
         parameters += [
             inspect.Parameter(
@@ -145,54 +144,12 @@ def _every_command() -> dict[str, type[Settings]]:
     return COMMANDS
 
 
-def _parameters(field: Field, completer: Completer | None) -> list[inspect.Parameter]:
-    """What typer is told of a field: one parameter, or two for a flag and its hidden opposite."""
-    if field.kind == "flag":
-        shown, hidden = (_ON, _OFF) if field.default is not True else (_OFF, _ON)
-        return [
-            _keyword(f"{shown}{field.name}", bool, False, _option(field, *field.declarations)),
-            _keyword(
-                f"{hidden}{field.name}", bool, False, typer.Option(field.opposite, hidden=True)
-            ),
-        ]
-    complete = completer or (_choices_of(field) if field.choices else None)
-    if field.argument:
-        info = typer.Argument(
-            help=_help(field), show_default=False, metavar=field.metavar, autocompletion=complete
-        )
-    else:
-        info = _option(field, *field.declarations, autocompletion=complete)
-    kind: Any = Path if field.argument and field.kind == "path" else str
-    return [_keyword(field.name, list[str] if field.repeat else kind, None, info)]
-
-
-def _option(field: Field, *declarations: str, **kwargs: Any) -> Any:
-    return typer.Option(
-        *declarations,
-        help=_help(field),
-        show_default=False,
-        metavar=field.metavar,
-        rich_help_panel=field.panel,
-        **kwargs,
-    )
-
-
-def _keyword(name: str, kind: Any, default: object, info: Any) -> inspect.Parameter:
-    annotation: Any = kind if default is not None else kind | None
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[annotation, info],
-    )
-
-
 def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
     """Field name → what the command line says about it, None where it says nothing."""
     flags: dict[str, Any] = {}
     for field in fields:
         if field.kind == "flag":
-            on, off = given[f"{_ON}{field.name}"], given[f"{_OFF}{field.name}"]
+            on, off = given[f"{ON}{field.name}"], given[f"{OFF}{field.name}"]
             if on and off:
                 both = " or ".join((field.label, field.opposite))
                 raise SettingsError(f"Give either {both}, not both.")
@@ -203,30 +160,6 @@ def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flags[field.name] = given[field.name]
     return flags
-
-
-def _choices_of(field: Field) -> Completer:
-    def complete(incomplete: str) -> list[str]:
-        # of a list, the last word is completed
-        parts = incomplete.rpartition(",") if field.kind == "list" else ("", "", incomplete)
-        done, comma, last = parts
-        taken = done.split(",")
-        found = [word for word in field.choices if word.startswith(last) and word not in taken]
-        return [f"{done}{comma}{word}" for word in found]
-
-    return complete
-
-
-def _help(field: Field) -> str:
-    facts = ["required"] if field.required else []
-    if field.choices:
-        facts.append(", ".join(field.choices))
-    if field.default_text():
-        facts.append(f"default: {field.default_text()}")
-    if field.limits_text():
-        facts.append(field.limits_text())
-    text = escape(field.description)
-    return f"{text} [dim]{escape('[' + '; '.join(facts) + ']')}[/dim]" if facts else text
 
 
 def _common(model: type[Settings]) -> dict[str, tuple[Any, Any]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
-from lvlora.cli.completion import runs as complete_runs
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.root import app
@@ -23,9 +22,7 @@ EXAMPLES = examples(
 )
 
 
-@settings_command(
-    app, ReportSettings, name="report", epilog=EXAMPLES, completers={"run": complete_runs}
-)
+@settings_command(app, ReportSettings, name="report", epilog=EXAMPLES)
 def report(settings: ReportSettings, context: CommandContext) -> None:
     """Rebuild the report of a run or an evaluation from its folder, and open it if asked.
 

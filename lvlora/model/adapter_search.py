@@ -149,7 +149,8 @@ def _suggestion(spec: str, runs: Path) -> str:
     names = run_names(runs)
     if not names:
         return "There is no run with an adapter yet: lvlora train makes one."
-    close = difflib.get_close_matches(Path(spec).name, names, n=1, cutoff=0.5)
+    words = [*names, LATEST, NONE]
+    close = difflib.get_close_matches(Path(spec).name, words, n=1, cutoff=0.5)
     if not close:  # a run is remembered by the end of its name
         close = [n for n in names if spec and spec.lower() in n.lower()][:1]
     guess = f"Did you mean {close[0]}? " if close else ""
