@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from lvlora.cli import doctor
+from lvlora.cli import doctor, installed
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -62,12 +67,50 @@ def test_missing_packages_are_named(run_lvlora, healthy, monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return real(name)
 
-    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr(installed.importlib.metadata, "version", version)
     ran = run_lvlora(["doctor", "--json"])
     assert ran.exit_code == 1
     assert _checks(ran)["packages"]["advice"] == "pip install optuna"
     assert "lvlora[parquet]" in _checks(ran)["extra parquet"]["advice"]
     assert _checks(ran)["extra parquet"]["status"] == "ok", "an extra is no need"
+
+
+def test_every_extra_is_looked_at():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        name: re.match(r"[\w-]+", wanted[0])[0]
+        for name, wanted in project["optional-dependencies"].items()
+        if name not in ("all", "dev")
+    }
+    assert {name: package for name, (package, _) in installed.EXTRAS.items()} == extras
+
+
+def test_a_machine_without_a_compiler(run_lvlora, healthy, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    ran = run_lvlora(["doctor", "--json"])
+    assert ran.exit_code == 0
+    assert _checks(ran)["compiler"]["status"] == "note"
+    assert "g++" in _checks(ran)["compiler"]["advice"]
+
+
+def test_a_damaged_ledger_is_a_problem(run_lvlora, healthy, tmp_path):
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
+    ran = run_lvlora(["doctor", "--runs", tmp_path, "--json"])
+    assert ran.exit_code == 1
+    assert _checks(ran)["ledger"]["status"] == "problem"
+    assert _checks(ran)["ledger"]["advice"]
+
+
+def test_a_ledger_says_what_was_spent(run_lvlora, healthy, tmp_path):
+    from lvlora.flops.ledger import Ledger
+
+    with Ledger.for_runs(tmp_path) as ledger:
+        ledger.reserve(
+            run="a", phase="train", executed=10**12, coursework=1, command="train", budget=10**13
+        )
+    found = _checks(run_lvlora(["doctor", "--runs", tmp_path, "--json"]))["ledger"]["found"]
+    assert found == "1e12 FLOPs of 1e13, executed"
 
 
 def test_a_check_that_fails_does_not_hide_the_others(run_lvlora, healthy, monkeypatch):
