@@ -1,6 +1,6 @@
 """Where settings come from: flag > environment > configuration file > default.
 
-Knows: TOML, environment variables, precedence, and how a set of settings is written down again.
+Knows: TOML, environment variables, precedence.
 Does not know: typer, what any setting means.
 """
 
@@ -22,6 +22,7 @@ from lvlora.cli.fields import Field, read_fields
 from lvlora.cli.guesses import closest, did_you_mean
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
+from lvlora.settings.toml_text import to_toml
 
 S = TypeVar("S", bound=Settings)
 
@@ -124,30 +125,8 @@ def misspelt_variables(environment: Mapping[str, str], known: Sequence[str]) -> 
 
 
 def as_toml(command: str, resolved: Resolved[Any]) -> str:
-    """The settings as a TOML file that gives the same settings again.
-
-    None has no TOML: such keys stand as comments. Required values that nobody gave, too.
-    """
-    import tomli_w
-
-    lines = [f"# settings of lvlora {command}; use them again with --config"]
-    panel = ""
-    for field in read_fields(type(resolved.settings)):
-        if field.panel != panel:
-            panel = field.panel
-            lines += ["", f"# {panel}"]
-        value = getattr(resolved.settings, field.name)
-        if field.name in resolved.missing:
-            lines.append(f"# {field.name} is required")
-        elif value is None:
-            lines.append(f"# {field.name} is not set")
-        elif isinstance(value, tuple):
-            items = (tomli_w.dumps({"x": item}).partition(" = ")[2].strip() for item in value)
-            lines.append(f"{field.name} = [{', '.join(items)}]")
-        else:
-            plain = str(value) if isinstance(value, Path) else value
-            lines.append(tomli_w.dumps({field.name: plain}).strip())
-    return "\n".join(lines) + "\n"
+    """The settings as a TOML file that gives the same settings again; see `to_toml`."""
+    return to_toml(command, resolved.settings, resolved.missing)
 
 
 def _from_config(

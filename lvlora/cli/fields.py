@@ -14,10 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from lvlora.settings.base import Settings
-
-PANELS = ("Data", "Model", "LoRA", "Training", "Forecast", "Simulation", "Budget", "Output")
-"""Order of the panels in every command's help."""
+from lvlora.settings.base import Settings, field_names
 
 Kind = Literal["flag", "whole", "number", "text", "path", "list", "choice"]
 
@@ -106,8 +103,7 @@ class Field:
 
 def read_fields(model: type[Settings]) -> tuple[Field, ...]:
     """Every field of a model: arguments first, then options by panel in the help's order."""
-    fields = [_read(name, model.model_fields[name]) for name in _names(model)]
-    return tuple(sorted(fields, key=lambda field: (not field.argument, PANELS.index(field.panel))))
+    return tuple(_read(name, model.model_fields[name]) for name in field_names(model))
 
 
 def _read(name: str, info: FieldInfo) -> Field:
@@ -138,18 +134,6 @@ def _read(name: str, info: FieldInfo) -> Field:
         bare=None if extra.get("bare") is None else str(extra["bare"]),
         repeat=bool(extra["repeat"]),
     )
-
-
-def _names(model: type[Settings]) -> list[str]:
-    """Field names, base classes from left to right before a class's own."""
-    names: dict[str, None] = {}
-    for base in model.__bases__:
-        if issubclass(base, Settings):
-            names.update(dict.fromkeys(_names(base)))
-    names.update(
-        dict.fromkeys(name for name in model.model_fields if name in vars(model)["__annotations__"])
-    )
-    return list(names)
 
 
 def _spellings(

@@ -30,30 +30,25 @@ EXAMPLES = examples(
 )
 
 
-def _studies(incomplete: str) -> list[str]:
-    import os
-
-    folder = Path(os.environ.get("LVLORA_RUNS") or "runs")
-    found = sorted(path.parent.name for path in folder.glob("*/study.journal"))
-    return [name for name in found if name.startswith(incomplete)]
-
-
-@settings_command(app, SweepSettings, name="sweep", epilog=EXAMPLES, completers={"study": _studies})
+@settings_command(app, SweepSettings, name="sweep", epilog=EXAMPLES)
 def sweep(settings: SweepSettings, context: CommandContext) -> None:
     """Search the best settings that a FLOP budget can buy, by many trainings.
 
     Each trial is a run in a folder of its own; all are charged to one ledger. The same command
     started again goes on where it was stopped, and several processes may share a study.
     """
-    from lvlora.cli.sweep_report import plan_payload, show_plan
+    from lvlora.cli.plans import show_sweep_plan
+    from lvlora.cli.sweep_report import show_plan
     from lvlora.cli.sweep_workers import parent_of_this_worker
     from lvlora.train import sweep_storage
     from lvlora.train.sweep_study import Board, pruner
+    from lvlora.train.trackers.tracked import check_installed
 
     if settings.status:
         _show_status(settings, context)
         return
     output = context.output
+    check_installed(settings.tracker)
     stages, sampler = _search(settings, context)
     dataset = load_dataset(settings, output)
     facts = sweep_storage.facts_of(settings, stages, sampler, dataset.sha256())
@@ -68,10 +63,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     if worker_of is None:
         show_plan(plan, settings, settings.max_flops, output)
     if context.dry_run:
-        output.report(
-            {"study": settings.study, "plan": plan_payload(plan, settings)},
-            lambda: output.line("Nothing was spent."),
-        )
+        show_sweep_plan(plan, settings, base, dataset, context)
         return
     if study is None:
         study = sweep_storage.make(settings, plan, facts, pruner(settings.pruner))
@@ -118,9 +110,14 @@ def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Sta
 
 
 def _base(settings: SweepSettings) -> TrainSettings:
-    """The settings that all trials share; limits and steps are the plan's."""
+    """What all trials share, the scored series among it; limits and steps are the plan's."""
+    from lvlora.train.step_plan import USUAL
+
     shared = settings.model_dump(include=set(TrainSettings.model_fields))
-    return TrainSettings(**{**shared, "max_flops": None, "max_steps": None})
+    series = settings.validation_series or USUAL.series
+    return TrainSettings(
+        **{**shared, "max_flops": None, "max_steps": None, "validation_series": series}
+    )
 
 
 def _plan(

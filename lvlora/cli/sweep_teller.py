@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
-from lvlora.cli.run_files import write_settings
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -61,8 +60,9 @@ class Teller:
             self.context.output.note("Waiting for the trials of other processes.")
 
     def describe(self, folder: RunFolder, settings: TrainSettings, prepared: Prepared) -> None:
-        planned = {*self._params, "max_steps", "max_flops", "save_every"}
         """Where each value came from is said, too."""
+        planned = {*self._params, "max_steps", "max_flops", "save_every"}
+        from lvlora.train.beginning import write_settings
         from lvlora.train.sweep_space import ALPHA_PER_RANK
 
         if ALPHA_PER_RANK in planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.output import Output
 from lvlora.cli.root import app
-from lvlora.cli.run_files import run_payload, write_settings
 from lvlora.cli.runs import NEWEST, find_run
 from lvlora.cli.train_ranks import prepare_together, said_settings
 from lvlora.errors import DataError, SettingsError
@@ -36,7 +36,7 @@ EXAMPLES = examples(
 )
 
 _FREE_ON_RESUME = {
-    *("resume", "runs", "threads", "budget", "max_flops", "save_every"),
+    *("resume", "runs", "threads", "budget", "max_flops", "save_every", "tracker"),
     # by their content, which the checkpoint knows
     *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
 }
@@ -66,11 +66,14 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
     """All of a run; where several processes make it, this is the first of them."""
     from lvlora.cli.progress import observer
     from lvlora.errors import BudgetError
-    from lvlora.flops.ledger import Ledger
     from lvlora.report.run_page import draw_run
+    from lvlora.train.beginning import begin as begin_run
+    from lvlora.train.beginning import run_payload
     from lvlora.train.run import Run
-    from lvlora.train.run_folder import RunFolder, check_out, create
+    from lvlora.train.run_folder import RunFolder, check_out
+    from lvlora.train.trackers.tracked import check_installed, tracked
 
+    begin = time.perf_counter()
     output = context.output
     folder: RunFolder | None = None
     limit = settings.max_flops
@@ -81,6 +84,7 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             limit = max(limit or 0, settings.max_flops or 0) or None
         elif settings.out is not None:
             check_out(settings.runs, settings.out, settings.overwrite)
+        check_installed(settings.tracker)
         said = said_settings(settings, ranks)
     ranks.say({"settings": said})
     prepared = prepare_together(settings, output, ranks)
@@ -89,21 +93,15 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             output.note(note)
     output.detail(f"{prepared.base.name}: {prepared.base.placement.reason}")
     if context.dry_run:
-        _show_plan(prepared, context)
+        _show_plan(prepared, ranks, time.perf_counter() - begin, context)
         return
     with ranks.heard():
         if folder is not None:
-            run = Run(
-                prepared, folder, observer(output), resume=True, limit=limit, ranks=ranks
-            )  # fmt: skip
+            watcher = tracked(observer(output), prepared, folder)
+            run = Run(prepared, folder, watcher, resume=True, limit=limit, ranks=ranks)
         else:
-            slug = f"{prepared.source.name}-r{settings.rank}"
-            folder = create(settings.runs, settings.out, slug, settings.overwrite)
-            if settings.out is not None:
-                with Ledger.for_runs(settings.runs) as ledger:
-                    folder.take_name({row.run for row in ledger.rows()})
-            write_settings(folder, settings, context.sources, prepared)
-            run = Run(prepared, folder, observer(output), ranks=ranks)
+            run = begin_run(prepared, context.sources, observer(output), ranks)
+            folder = run.folder
     try:
         result = run.train()
     except BudgetError:
@@ -190,38 +188,14 @@ def _stored_settings(
     return stored.model_copy(update=update)
 
 
-def _show_plan(prepared: Prepared, context: CommandContext) -> None:
-    settings = prepared.settings
-    most = prepared.most(whole=prepared.validator is not None)
-    tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
-    trainable = sum(p.numel() for p in prepared.parameters.values())
-    limit = settings.max_flops or settings.budget
-    payload = {
-        "model": prepared.base.name,
-        "steps": prepared.n_steps,
-        "validations": len(prepared.validate_at),
-        "tokens": tokens,
-        "trainable_parameters": trainable,
-        "flops_at_most": {"executed": most.executed, "coursework": most.coursework},
-        "share_of_limit": most.of(settings.convention) / limit if limit else None,
-    }
+def _show_plan(prepared: Prepared, ranks: Ranks, started: float, context: CommandContext) -> None:
+    """Price, time and memory of the run; with one process it takes a few steps to know."""
+    from lvlora.cli.plans import show_run_plan
+    from lvlora.train.estimate import of_run
 
-    def human() -> None:
-        rows = [
-            ("model", prepared.base.name),
-            ("steps", numbers.count(prepared.n_steps)),
-            ("validations", numbers.count(len(prepared.validate_at))),
-            ("tokens", numbers.count(tokens)),
-            ("trainable parameters", numbers.count(trainable)),
-            ("FLOPs at most, executed", numbers.flops(most.executed)),
-            ("FLOPs at most, coursework", numbers.flops(most.coursework)),
-        ]
-        if limit:
-            rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
-        context.output.table(["This run", ""], rows)
-        context.output.line("Nothing was spent.")
-
-    context.output.report(payload, human)
+    context.output.detail("Measuring a few steps and forecasts …")
+    estimate = of_run(prepared) if ranks.size == 1 else None
+    show_run_plan(prepared, estimate, started, context)
 
 
 def _show(result: Result, prepared: Prepared, folder: RunFolder, context: CommandContext) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Panel = Literal["Data", "Model", "LoRA", "Training", "Forecast", "Simulation", "Budget", "Output"]
+PANELS: tuple[str, ...] = get_args(Panel)
+"""Order of the panels in every command's help and in a settings file."""
 
 _MOST_DIGITS = 60
 
@@ -68,6 +70,28 @@ def option(
         if value is not None:
             extra[key] = value
     return Field(default, description=description, json_schema_extra=extra, **constraints)
+
+
+def field_names(model: type[Settings]) -> list[str]:
+    """Arguments first, then options by panel; bases from left to right before a class's own."""
+
+    def place(name: str) -> tuple[bool, int]:
+        extra = model.model_fields[name].json_schema_extra
+        if not isinstance(extra, dict) or "panel" not in extra:
+            raise TypeError(f"the settings field {name!r} is not made by `option`")
+        return not extra["argument"], PANELS.index(str(extra["panel"]))
+
+    return sorted(_declared(model), key=place)
+
+
+def _declared(model: type[Settings]) -> list[str]:
+    names: dict[str, None] = {}
+    for base in model.__bases__:
+        if issubclass(base, Settings):
+            names.update(dict.fromkeys(_declared(base)))
+    own = vars(model)["__annotations__"]
+    names.update(dict.fromkeys(name for name in model.model_fields if name in own))
+    return list(names)
 
 
 def _whole_number(value: object) -> object:
