@@ -74,6 +74,14 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     batch_size: int = option(4, "Sequences in a micro-batch.", "Training", ge=1)
     accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)
     seq_len: int = option(512, "Tokens in a sequence.", "Training", ge=8)
+    scale_jitter: float = option(
+        0.0,
+        "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "
+        "more scales than the data have; 0: none.",
+        "Training",
+        ge=0,
+        le=2,
+    )
     max_steps: int | None = option(
         None, "Optimiser steps. Default: what --max-flops buys, else 200.", "Training", ge=1
     )

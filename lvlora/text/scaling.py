@@ -2,7 +2,7 @@
 
 Knows: the two rules and what a result must say about them. Does not know: text, tokens.
 
-Rules (`../shared`'s forecasting notes; LLMTIME takes its scale from the history alone as well):
+Rules (LLMTIME takes its scale from the history alone, too: Gruver et al. 2023, arXiv:2310.07820):
 - ``dataset``: one scalar for a data set, from the training split alone: the 99.7th percentile of
   |value| becomes 10, so that integer parts of two digits are rare.
 - ``history``: for a lone series one scalar from its history: the largest |value| becomes 5, which

@@ -9,7 +9,8 @@ resumed run sees what the unbroken one would have seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,18 +76,25 @@ class Windows:
 
     Every epoch visits each series once, in a new order, at a random step boundary from which a
     whole window fits (at the beginning where the series is shorter than a window).
+
+    Args:
+        scale_jitter: the values of each row are multiplied by exp(jitter · z), z standard normal
+            and drawn anew for each row; 0 leaves them as they are.
     """
 
     def __init__(
         self, dataset: Dataset, scale: Scale, codec: Codec, alphabet: TokenAlphabet, *,
-        seq_len: int, batch_size: int, seed: int,
+        seq_len: int, batch_size: int, seed: int, scale_jitter: float = 0.0,
     ) -> None:  # fmt: skip
-        tokenized = [(s.id, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
-        tokenized = [(name, s) for name, s in tokenized if len(s.ids) >= 2]
-        self.names = [name for name, _ in tokenized]
-        self.series = [s for _, s in tokenized]
+        tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
+        tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
+        self.names = [s.id for s, _ in tokenized]
+        self.series = [tokens for _, tokens in tokenized]
         if not self.series:
             raise DataError(f"{dataset.source}: no series to train on")
+        self._jitter = scale_jitter
+        self._originals = [s for s, _ in tokenized]
+        self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)
         self.start = alphabet.beginning
         self.seq_len = seq_len
         self.batch_size = batch_size
@@ -108,24 +116,33 @@ class Windows:
         """The series and the time step at which each row of the ``index``-th batch begins."""
         first = index * self.batch_size
         places = (self._place(first + i) for i in range(self.batch_size))
-        return [(self.names[series], step) for series, step in places]
+        return [(self.names[series], step) for series, _, step in places]
 
     def _row(self, sample: int) -> Ids:
-        place, step = self._place(sample)
-        series = self.series[place]
+        _, series, step = self._place(sample)
         begin = int(series.starts[step])
-        ids = series.ids[begin : begin + self.seq_len + 1 - len(self.start)]
+        # with jitter a number may be longer than any in the data: no row is wider than planned
+        ids = series.ids[begin : begin + self.width + 1 - len(self.start)]
         return np.concatenate([np.array(self.start, dtype=np.int64), ids])
 
-    def _place(self, sample: int) -> tuple[int, int]:
-        """Which series, and from which of its time steps on."""
+    def _place(self, sample: int) -> tuple[int, TokenSeries, int]:
+        """Which series, its tokens, and from which of its time steps on."""
         epoch, place = divmod(sample, len(self.series))
         if self._order[0] != epoch:
             order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.series))
             self._order = (epoch, order)
         chosen = int(self._order[1][place])
-        series = self.series[chosen]
+        series = self._tokens(chosen, sample)
         wanted = self.seq_len + 1 - len(self.start)
         fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))
-        return chosen, int(rng.integers(max(fitting, 1)))
+        return chosen, series, int(rng.integers(max(fitting, 1)))
+
+    def _tokens(self, chosen: int, sample: int) -> TokenSeries:
+        if self._jitter == 0.0:
+            return self.series[chosen]
+        factor = np.exp(
+            self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
+        )
+        original = self._originals[chosen]
+        return self._tokenize(replace(original, values=original.values * factor))

@@ -228,7 +228,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     )
     windows = Windows(
         train, scale, codec, base.alphabet, seq_len=settings.seq_len,
-        batch_size=settings.batch_size, seed=settings.seed,
+        batch_size=settings.batch_size, seed=settings.seed, scale_jitter=settings.scale_jitter,
     )  # fmt: skip
     if windows.width > base.max_positions:
         raise SettingsError(

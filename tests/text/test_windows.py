@@ -168,3 +168,32 @@ def test_no_series():
 
 def test_every_symbol_has_its_own_token():
     assert len({*ALPHABET.ids, ALPHABET.start}) == len(SYMBOLS) + 1
+
+
+def test_jittered_rows_are_the_series_at_another_scale():
+    plain = {s.id: s.values / 2 for s in dataset((30, 20, 40))}
+    source = windows(scale_jitter=0.5, seq_len=4000)
+    factors = []
+    for index in range(12):
+        for (name, step), (inputs, targets) in zip(
+            source.origins(index), rows(source.batch(index)), strict=True
+        ):
+            text = ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])])
+            found = CODEC.decode(text)[:-1]  # the row may be cut within its last step
+            given = plain[name][step : step + len(found)]
+            factor = float((found / given)[given > 1].mean())
+            assert np.abs(found - factor * given).max() < 0.02 + 0.02 * factor
+            factors.append(factor)
+    spread = np.log(factors)
+    assert abs(spread.mean()) < 0.4
+    assert 0.25 < spread.std() < 0.8
+
+
+@given(st.floats(0, 2), st.integers(0, 99), st.integers(8, 300))
+def test_no_jittered_row_is_wider_than_planned(jitter, seed, seq_len):
+    source = windows((12, 9), seed=seed, seq_len=seq_len, scale_jitter=jitter)
+    again = windows((12, 9), seed=seed, seq_len=seq_len, scale_jitter=jitter)
+    for index in range(3):
+        batch = source.batch(index)
+        assert batch.inputs.shape[1] <= source.width
+        assert np.array_equal(batch.inputs, again.batch(index).inputs)
