@@ -72,6 +72,7 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
     from lvlora.train.run import Run
     from lvlora.train.run_folder import RunFolder, check_out
     from lvlora.train.trackers.tracked import check_installed, tracked
+    from lvlora.train.validation_file import add_rivals
 
     begin = time.perf_counter()
     output = context.output
@@ -109,6 +110,9 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             folder.remove_if_nothing_was_done()
         raise
     folder.make_latest(settings.runs)
+    if prepared.validator is not None:
+        learning = prepared.dataset.select(prepared.split.train)
+        add_rivals(folder.validation, prepared.validator.scored, learning)
     written = draw_run(folder.path)
     payload = run_payload(result, folder, written)
     if result.stopped_by_limit:

@@ -42,6 +42,7 @@ class ForecastPicture:
         bands: (lower quantile, upper quantile) -> (lower (H, V), upper (H, V)).
         truth: (H, V), NaN where missing; None where nothing is known.
         title: the series' id, or more.
+        line_name: what the median is; band_name: what the bands are, if not quantiles.
     """
 
     variables: tuple[str, ...]
@@ -53,6 +54,8 @@ class ForecastPicture:
     bands: Mapping[tuple[float, float], tuple[FloatArray, FloatArray]] = field(default_factory=dict)
     truth: FloatArray | None = None
     title: str = ""
+    line_name: str = "forecast (median)"
+    band_name: str = ""
 
 
 def draw_forecast(path: Path, pictures: ForecastPicture | Sequence[ForecastPicture]) -> None:
@@ -237,9 +240,8 @@ def _legend(pictures: Sequence[ForecastPicture]) -> list[Any]:
 
     handles: list[Any] = []
     handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label="history"))
-    handles.append(
-        Line2D([], [], color=style.INK, linewidth=1.7, dashes=(3.2, 1.3), label="forecast (median)")
-    )
+    line = pictures[0].line_name
+    handles.append(Line2D([], [], color=style.INK, linewidth=1.7, dashes=(3.2, 1.3), label=line))
     bands = sorted({b for p in pictures for b in p.bands}, key=lambda q: q[1] - q[0])
     for i, (low, high) in enumerate(bands):
         darkness = min(0.6, (len(bands) - i) * _opacity(len(bands)))
@@ -247,7 +249,7 @@ def _legend(pictures: Sequence[ForecastPicture]) -> list[Any]:
             Patch(
                 facecolor=style.INK,
                 alpha=darkness,
-                label=f"{100 * low:g}–{100 * high:g} % quantiles",
+                label=pictures[0].band_name or f"{100 * low:g}–{100 * high:g} % quantiles",
             )
         )
     if any(p.truth is not None for p in pictures):

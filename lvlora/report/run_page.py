@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvlora.report.page import PAGE, Cell, Facts, PageContent, Picture, Points, Section, write_page
+from lvlora.report.run_forecasts import forecasts_of, rivals_of
 from lvlora.report.run_record import RunRecord, read_run
 from lvlora.report.training_figure import draw_training, training_figure
 
@@ -19,6 +20,11 @@ LIMITS = (
     "of a few series.",
     "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
     "time.",
+)
+
+_NO_FORECASTS = (
+    "Validation forecast nothing in this run, so neither a forecast nor a rival can be shown; "
+    "lvlora evaluate makes both."
 )
 
 
@@ -63,9 +69,11 @@ def run_page(record: RunRecord) -> PageContent:
     sections = (
         Section("Outcome", (Facts(outcome),)),
         Section("Course", (course,)),
+        Section("Forecasts", forecasts_of(record.forecasts, record.best_step)),
+        Section("Rivals", rivals_of(record.forecasts, record.best_step)),
         Section("Cost", (Facts(cost),)),
         Section("Data", (Facts(record.data),) if record.data else ()),
         Section("Settings", (Facts(record.settings),)),
-        Section("Limits", (Points(LIMITS),)),
+        Section("Limits", (Points(LIMITS if record.forecasts else (*LIMITS, _NO_FORECASTS)),)),
     )
     return PageContent(title=f"Run {record.name}", sections=sections)

@@ -14,7 +14,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lvlora.errors import DataError
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 DATA = "data.json"
+VALIDATION = "validation.json"
 _ADAPTERS = ("adapter", "adapter-last")
 _LARGEST = 2**30  # bytes of a file that is read whole
 
@@ -38,6 +39,7 @@ class RunRecord:
         data: source, series, variables, hashes; empty if not recorded.
         metrics: the rows of metrics.jsonl that could be read.
         trainable_parameters: numbers in the saved adapter; None before one was saved.
+        forecasts: validation.json; empty if nothing was forecast, or it cannot be read.
     """
 
     name: str
@@ -45,6 +47,7 @@ class RunRecord:
     data: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
     trainable_parameters: int | None = None
+    forecasts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -116,6 +119,7 @@ def read_run(folder: Path) -> RunRecord:
         _data(folder / DATA),
         list(_rows(folder / METRICS)),
         _parameters(folder),
+        _forecasts(folder / VALIDATION),
     )
     if not record.metrics:
         raise DataError(
@@ -144,6 +148,13 @@ def _data(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     return durable.read_json_object(file, _LARGEST, hint=_DAMAGED)
+
+
+def _forecasts(file: Path) -> dict[str, Any]:
+    # a page without it is better than none
+    with contextlib.suppress(DataError):
+        return durable.read_json_object(file, _LARGEST)
+    return {}
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

@@ -167,11 +167,13 @@ def _draw_points(
     late = len(steps) > 1 and steps[best] > (steps[0] + steps[-1]) / 2
     axes.annotate(
         f"best {style.short(values[best])}", (steps[best], values[best]),
-        xytext=(-8 if late else 8, 8), textcoords="offset points",
-        ha="right" if late else "left", va="bottom", fontsize=9, color=colour,
+        # under the lowest point this curve has nothing to cross; another is made to stand back
+        xytext=(-8 if late else 8, -8), textcoords="offset points",
+        ha="right" if late else "left", va="top", fontsize=9, color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
     )  # fmt: skip
-    # room for the words under the upper edge
-    axes.margins(y=0.18)
+    # room for the words over the lower edge
+    axes.margins(y=0.26)
 
 
 def _count_in_integers(axes: Axes) -> None:

@@ -10,6 +10,7 @@ import json
 from lvlora import durable
 from lvlora.flops.budget import Price
 from lvlora.text.windows import Windows
+from lvlora.train import validation_file
 from lvlora.train.loop import Step
 from lvlora.train.observer import Observer, StepRecord, ValidationRecord
 from lvlora.train.progress import Progress
@@ -69,6 +70,11 @@ class Recorder:
                 "total_flops": progress.spent.executed,
             }
         )  # fmt: skip
+        told = best or progress.step == 0
+        if told and found.scored is not None and found.point is not None:
+            name = "kept" if best else "before"
+            file = self.folder.validation
+            validation_file.keep(file, found.scored, found.point, name, progress.step)
         self.observer.validated(
             ValidationRecord(
                 progress.step, found.loss, found.mae, found.seconds,

@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def validation(self) -> Path:
+        """Forecasts of the validation series, their truth, and the errors of rivals."""
+        return self.path / "validation.json"
+
+    @property
     def failure(self) -> Path:
         """What the step was made of whose loss was not finite."""
         return self.path / "failure.json"

@@ -6,7 +6,7 @@ Knows: which series, which windows, what it costs at most. Does not know: when, 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
-from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.settings.training import LearningSettings
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale
@@ -30,6 +30,7 @@ from lvlora.text.windows import Batch, Windows
 from lvlora.train.compilation import as_written
 from lvlora.train.objective import Objective
 from lvlora.train.step_plan import USUAL, Validations, choose_validations
+from lvlora.train.validation_file import Scored
 
 _GREEDY = Sampling(samples=1, greedy=True)
 _LEAST_STEPS = 4
@@ -42,6 +43,7 @@ class Validation:
     """What one validation found: nats per target; mean absolute error in original units.
 
     tokens: targets of the loss, and tokens that the forecasts wrote.
+    scored, point: what it forecast, if anything, and how: (n, H, V).
     """
 
     loss: float
@@ -49,6 +51,8 @@ class Validation:
     seconds: float
     tokens: int
     price: Price
+    scored: Scored | None = field(default=None, compare=False, repr=False)
+    point: FloatArray | None = field(default=None, compare=False, repr=False)
 
     def score(self, objective: str) -> float:
         """What is to be small: ``error`` (the loss where no forecast can be scored) or ``loss``."""
@@ -111,7 +115,8 @@ class Validator:
         self.horizon = min((len(s) // 2 for s in tails), default=0)
         tails = [s for s in tails if self._can_be_scored(s)]
         self.histories: list[Series] = [s.steps(0, len(s) - self.horizon) for s in tails]
-        self.truth = np.array([s.values[len(s) - self.horizon :] for s in tails])
+        futures = [s.steps(len(s) - self.horizon, len(s)) for s in tails]
+        self.scored = Scored(self.histories, futures, part.variables, part.time_name)
 
     def _can_be_scored(self, series: Series) -> bool:
         """A value to forecast from, and one to compare with."""
@@ -149,17 +154,18 @@ class Validator:
             for batch in self.batches:
                 total += float(self.objective.loss_sum(batch))
                 n_targets += batch.n_targets
-        mae, price, tokens = None, self.loss_price(), n_targets
+        mae, point, price, tokens = None, None, self.loss_price(), n_targets
         if self.histories:
             forecaster = self._forecaster()
             forecasts = forecaster.predict(self.histories, self.horizon, _GREEDY)
-            errors = np.abs(np.stack([f.median for f in forecasts]) - self.truth)
-            mae = float(np.nanmean(errors))
+            point = np.stack([f.median for f in forecasts])
+            mae = float(np.nanmean(self.scored.errors(point)))
             price += forecaster.usage.price
             tokens += sum(m for _, m in forecaster.usage.trace.futures)
         for part in training:
             part.training = True
-        return Validation(total / n_targets, mae, time.perf_counter() - begin, tokens, price)
+        seconds = time.perf_counter() - begin
+        return Validation(total / n_targets, mae, seconds, tokens, price, self.scored, point)
 
     def estimate(self) -> Estimate:
         """How long one validation takes, from one batch of its loss and a few forecasts."""

@@ -44,9 +44,17 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
         "config.toml", "sources.json", "split.json", "environment.json", "metrics.jsonl",
         "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/lvlora.json",
         "adapter-last/adapter_model.safetensors", "figures/training.png", "report.html",
-        "result.json", "state/step-00000006/manifest.json",
+        "result.json", "state/step-00000006/manifest.json", "validation.json",
     ):  # fmt: skip
         assert (run / name).is_file(), name
+    forecast = json.loads((run / "validation.json").read_text())
+    assert forecast["before"]["mae"] == pytest.approx(result["zero_shot"]["mae"], rel=1e-6)
+    assert forecast["kept"]["mae"] == pytest.approx(result["validation"]["mae"], rel=1e-6)
+    assert forecast["kept"]["step"] == result["best_step"]
+    assert "last value" in {row["name"] for row in forecast["rivals"]}
+    page = (run / "report.html").read_text()
+    assert "the model before training" in page
+    assert "Greedy forecasts of the kept adapter" in page
     first = next(r for r in tiny_runs.metrics(run) if "step" in r)
     assert {"step", "loss", "seconds", "tokens", "flops"} <= first.keys()
     sources = json.loads((run / "sources.json").read_text())

@@ -1,0 +1,147 @@
+"""validation.json: what validation forecast, the truth, and what plain rivals make of it.
+
+Knows: forecasts that were made anyway, rivals that take no time. Does not know: models, figures.
+
+The forecasts are those of the last validation whose adapter was kept, and of the one before
+training; nothing is forecast for the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvlora import durable
+from lvlora.errors import DataError
+from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.rivals import EquationFit, default_rivals
+
+_MOST_SERIES = 32
+"""Forecasts of the first ones are kept; errors of all."""
+_MOST_TRAINING = 200
+"""Series that a rival learns from: more would take longer than a person waits for a page."""
+_DIGITS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The series whose forecasts validation scores.
+
+    Attributes:
+        histories, futures: of n series, the futures H steps long.
+        variables, time_name: as in the data set.
+    """
+
+    histories: Sequence[Series]
+    futures: Sequence[Series]
+    variables: tuple[str, ...]
+    time_name: str
+
+    def errors(self, point: FloatArray) -> FloatArray:
+        """(n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
+        truth = np.stack([f.values for f in self.futures])
+        return np.asarray(np.abs(point - truth))
+
+    def facts(self) -> dict[str, Any]:
+        """What is the same in every validation of a run, as JSON."""
+        return {
+            "schema_version": 1,
+            "variables": list(self.variables),
+            "time": self.time_name,
+            "series_scored": len(self.histories),
+            "series": [
+                {
+                    "id": history.id,
+                    "history_time": _plain(history.time),
+                    "history": _plain(history.values),
+                    "time": _plain(future.time),
+                    "truth": _plain(future.values),
+                }
+                for history, future in islice(
+                    zip(self.histories, self.futures, strict=True), _MOST_SERIES
+                )
+            ],
+        }
+
+
+def keep(path: Path, scored: Scored, point: FloatArray, name: str, step: int) -> None:
+    """Write what a validation forecast; what is said of another one of the same series stays.
+
+    Args:
+        point: (n, H, V) its forecasts.
+        name: ``before`` training, or of the adapter that is ``kept``.
+
+    Raises:
+        LvloraError: the file cannot be written.
+    """
+    facts = scored.facts()
+    errors = scored.errors(point)
+    said = {
+        "step": step,
+        "mae": _plain(np.nanmean(errors)),
+        "series_mae": [_plain(np.nanmean(e)) for e in errors],
+        "forecasts": _plain(point[:_MOST_SERIES]),
+    }
+    _write(path, {**facts, **_said_of_the_same(path, facts), name: said})
+
+
+def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
+    """Let the rivals that are fast forecast the same futures, and write their errors.
+
+    A rival that cannot forecast such data is left out. Without a file there is nothing to add to.
+
+    Args:
+        train: what they may learn from.
+
+    Raises:
+        LvloraError: the file cannot be written.
+    """
+    facts = scored.facts()
+    said = _said_of_the_same(path, facts)
+    if "rivals" in said or not said:
+        return
+    some = train.select([s.id for s in train][:_MOST_TRAINING])
+    horizon = len(scored.futures[0])
+    context = min(map(len, scored.histories))
+    rows = []
+    for rival in default_rivals():
+        if isinstance(rival, EquationFit) or not rival.applies(some):  # a fit takes seconds
+            continue
+        try:
+            rival.fit(some, context, horizon)
+            point = [
+                rival.forecast(np.concatenate([h.time, f.time]), h.values)
+                for h, f in zip(scored.histories, scored.futures, strict=True)
+            ]
+        except (ArithmeticError, ValueError):  # never at the cost of a run that is done
+            continue
+        rows.append({"name": rival.name, "mae": _plain(np.nanmean(scored.errors(np.stack(point))))})
+    _write(path, {**facts, **said, "rivals": rows})
+
+
+def _said_of_the_same(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says beyond ``facts``, if it is about the same series."""
+    try:
+        before = durable.read_json_object(path, 2**28)
+    except DataError:
+        return {}
+    same = all(before.get(key) == value for key, value in facts.items())
+    return {k: v for k, v in before.items() if k not in facts} if same else {}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    durable.write_text(path, json.dumps(content) + "\n")
+
+
+def _plain(values: Any) -> Any:
+    """Numbers as JSON, to seven digits; None for what is not finite."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return [_plain(value) for value in values]
+    return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
