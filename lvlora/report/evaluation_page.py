@@ -152,6 +152,8 @@ def _outcome(record: Mapping[str, Any]) -> list[Block]:
             pairs.append((f"rivals that {model['name']} beats", f"{beaten} of {len(known)}"))
         if model["crps"] is not None and model["coverage"]:
             pairs.append((f"CRPS of {model['name']}", model["crps"]))
+        if model["nll"] is not None:
+            pairs.append((f"NLL/D of {model['name']}, nats", model["nll"]))
         for level, share in model["coverage"].items():
             pairs.append((f"truths inside its {_percent(float(level))} interval", _percent(share)))
         for level, share in model["calibrated_coverage"].items():
@@ -165,17 +167,16 @@ def _percent(share: float | None) -> str:
 
 
 def _metrics_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> Table:
-    levels = sorted({level for f in rows for level in f["coverage"]}, key=float)
-    head = [
-        "forecaster",
-        "kind",
-        *_HEADS.values(),
-        *(f"inside {_percent(float(x))}" for x in levels),
+    intervals = [
+        (kind, level, f"inside {words}{_percent(float(level))}")
+        for kind, words in (("coverage", ""), ("calibrated_coverage", "calibrated "))
+        for level in sorted({level for f in rows for level in f[kind]}, key=float)
     ]
+    head = ["forecaster", "kind", *_HEADS.values(), *(name for _, _, name in intervals)]
     cells: list[list[Cell]] = [
         [
             f["name"], _kind(f), *(f[m] for m in _HEADS),
-            *(_percent(f["coverage"][x]) if x in f["coverage"] else None for x in levels),
+            *(_percent(f[kind][x]) if x in f[kind] else None for kind, x, _ in intervals),
         ]
         for f in rows
     ]  # fmt: skip

@@ -19,6 +19,7 @@ from lvlora.forecast.comparison import by_cluster, compare
 from lvlora.forecast.evaluation import Entry, Protocol, score_floor, score_rival, task
 from lvlora.forecast.evaluation_folder import EvaluationFolder
 from lvlora.forecast.evaluation_record import record_of
+from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation_page import draw_evaluation
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.metrics import score
@@ -54,7 +55,11 @@ def made(
             quantiles=LEVELS,
         )  # fmt: skip
         price = Price(10**12 * (k + 1), 2 * 10**12)
-        entries.append(Entry(name, "model", scores, point, samples, 3.0 + k, price))
+        entry = Entry(name, "model", scores, point, samples, 3.0 + k, price)
+        if k == 0:
+            entry.nll = Score.of(np.full((n, horizon, len(variables)), -1.25))
+            entry.calibrated_coverage = {0.8: 0.8125}
+        entries.append(entry)
     for rival in (LastValue(), ContextMean()):
         entries.append(score_rival(rival, given, data, LEVELS))
     floor = score_floor(given, 2, Scale((1.0,) * len(variables), "dataset"), LEVELS)
@@ -111,6 +116,25 @@ def test_it_tells_what_was_found(record: dict[str, Any], page: Path) -> None:
     assert figures == {
         "errors.svg", "forecasts.svg", "error-by-step.svg", "cost-flops.svg", "cost-seconds.svg",
     }  # fmt: skip
+
+
+def test_it_tells_of_likelihood_and_of_calibrated_intervals(page: Path) -> None:
+    text = words(page)
+    assert "NLL/D of base + tuned, nats -1.25" in text
+    assert "NLL/D of base zero-shot" not in text, "nobody computed it"
+    assert "truths inside its calibrated 80 % interval 81.2 %" in text
+    table = page.read_text().split("Errors in original units")[1].split("</table>")[0]
+    head, *rows = [
+        [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in table.split("</tr>")[:-1]
+    ]
+    tuned, plain = (
+        dict(zip(head, next(r for r in rows if r[0] == name), strict=True))
+        for name in ("base + tuned", "base zero-shot")
+    )
+    assert (tuned["NLL/D"], tuned["inside calibrated 80 %"]) == ("-1.25", "81.2 %")
+    assert (plain["NLL/D"], plain["inside calibrated 80 %"]) == ("–", "–")
+    assert plain["inside 80 %"].endswith(" %")
 
 
 def test_the_same_record_gives_the_same_page(
