@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from lvlora.cli.root import app, wants_debug
+from lvlora.cli.spelling import HANDLER
 from lvlora.cli.usage import refusal
 from lvlora.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, LvloraError, RunStopped
 
@@ -33,7 +34,7 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         sys.stderr = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+            stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
     debug = wants_debug("--debug" in arguments)
     try:
         code = _run(program, arguments, debug)

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlora.cli.numbers import sparkline
+from lvlora.cli.spelling import spelled
 
 SCHEMA_VERSION = 1
 
@@ -93,7 +94,8 @@ class Output:
     @property
     def ascii_only(self) -> bool:
         """Stdout cannot show blocks and curves."""
-        return not _can_encode(self._stdout, "▁█–…")
+        blocks = "▁█⡇┊"
+        return spelled(blocks, self._stdout.encoding) != blocks
 
     def report(self, payload: Mapping[str, object], human: Callable[[], None]) -> None:
         """The result of a command: the payload as JSON, or what ``human`` prints.
@@ -142,11 +144,11 @@ class Output:
         """
         if self.json_mode:
             return
-        dash = "-" if self.ascii_only else "–"
-        cells = [[dash if c is None else printable(c) for c in row] for row in rows]
-        heads = [printable(head) for head in columns]
+        # spelled before the layout: what replaces a sign may be longer
+        cells = [[self._spelled("–" if c is None else c) for c in row] for row in rows]
+        heads = [self._spelled(head) for head in columns]
         if title:
-            self._print(Text(printable(title), style="bold"))
+            self._print(Text(self._spelled(title), style="bold"))
         for chosen in self._fitting(heads, cells):
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
             for index in chosen:
@@ -202,6 +204,9 @@ class Output:
         """End what is still drawn."""
         while self._closers:
             self._closers.pop()()
+
+    def _spelled(self, value: object) -> str:
+        return spelled(printable(value), self._stdout.encoding)
 
     def _say(self, message: str, style: str = "") -> None:
         with contextlib.suppress(BrokenPipeError):
@@ -276,14 +281,6 @@ def silence(stream: IO[str]) -> None:
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, stream.fileno())
         os.close(descriptor)
-
-
-def _can_encode(stream: TextIO, text: str) -> bool:
-    try:
-        text.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 _NUMBER = re.compile(r"[-+<]?\d[\d.,]*(e[-+]?\d+)?( [%a-zA-Zµ/]{1,8})?|[-+]?inf|nan|[-–]|")

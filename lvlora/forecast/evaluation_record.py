@@ -47,7 +47,9 @@ def record_of(
 def reference(entries: Sequence[Entry]) -> Entry:
     """What an evaluation is about: its first model, else the best rival."""
     models = [e for e in entries if e.kind == "model"]
-    return models[0] if models else min(entries, key=lambda e: e.scores.mae)
+    # the floor knows the truth
+    rivals = [e for e in entries if e.kind != "floor"]
+    return models[0] if models else min(rivals, key=lambda e: e.scores.mae)
 
 
 def drawn(entries: Sequence[Entry], given: Task, quantiles: Sequence[float]) -> dict[str, Any]:

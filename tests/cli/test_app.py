@@ -308,11 +308,27 @@ def test_closed_streams_and_full_disks(tmp_path):
     assert "Traceback" not in full.stderr
 
 
-def test_an_ascii_terminal_gets_ascii(run_lvlora_process):
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["simulate", "-h"],
+        ["analyze", "data.csv"],
+        ["flops", "--vary", "rank=2,4,8", "--budget", "1e17"],
+    ],
+    ids=" ".join,
+)
+def test_an_ascii_terminal_gets_ascii(run_lvlora_process, tmp_path, monkeypatch, args):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text(
+        "time,prey,predator\n" + "".join(f"{i},{1 + i % 5},{2 + i % 7}\n" for i in range(40))
+    )
     env = {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "80"}
-    ran = run_lvlora_process(["simulate", "-h"], env=env)
+    ran = run_lvlora_process(args, env=env)
     assert ran.exit_code == 0
-    assert ran.stdout.isascii()
+    assert (ran.stdout + ran.stderr).isascii()
+    assert "?" not in ran.stdout
+    tables = [line for line in ran.stdout.splitlines() if "|" in line]
+    assert max(map(len, tables)) <= 80
 
 
 def test_no_colour_where_none_is_wanted(run_lvlora_process, tmp_path):
