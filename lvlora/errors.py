@@ -6,6 +6,8 @@ hint, and exits with the code. A traceback reaches a user only by ``--debug``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_DONE = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -56,6 +58,15 @@ class RunStopped(LvloraError):
 
 class NumericalError(LvloraError):
     """A loss or gradient is not finite; no step was made with it."""
+
+
+def meant(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
+    """ "Did you mean train? ", to begin a hint with; empty where nothing is near."""
+    import difflib
+
+    lowered = {candidate.lower(): candidate for candidate in candidates}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=cutoff)
+    return f"Did you mean {lowered[near[0]]}? " if near else ""
 
 
 def reason(error: BaseException) -> str:

@@ -14,9 +14,9 @@ from lvlora.cli.forecast_files import as_csv, as_json, check_samples, write_file
 from lvlora.cli.forecast_show import show
 from lvlora.cli.forecast_truth import Truth, hold_out
 from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset
+from lvlora.cli.inputs import load_dataset, select_series
 from lvlora.cli.root import app
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     output = context.output
     _check_options(settings)
     _check_files(settings, context)
-    dataset = _chosen(load_dataset(settings, output), settings)
+    dataset = load_dataset(settings, output)
+    if settings.series is not None:
+        dataset = select_series(dataset, settings.series)
     truth = None
     if settings.holdout is not None:
         dataset, truth = hold_out(dataset, settings.holdout, settings.n_steps)
@@ -194,17 +196,6 @@ def _calibrated(
     return [
         calibration.apply(f, h, settings.quantiles) for f, h in zip(forecasts, dataset, strict=True)
     ]
-
-
-def _chosen(dataset: Dataset, settings: ForecastSettings) -> Dataset:
-    if settings.series is None:
-        return dataset
-    known = [s.id for s in dataset]
-    unknown = [i for i in settings.series if i not in known]
-    if unknown:
-        shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
-        raise DataError(f"--series {unknown[0]}: no such id in {dataset.source}", f"Ids: {shown}.")
-    return dataset.select(settings.series)
 
 
 def _check_options(settings: ForecastSettings) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli import numbers
+from lvlora.cli.completion import studies
 from lvlora.cli.configuration import Resolved, as_toml
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
-from lvlora.errors import BudgetError, LvloraError, RunStopped, SettingsError
+from lvlora.errors import BudgetError, LvloraError, RunStopped, SettingsError, meant
 from lvlora.settings import SweepSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -282,7 +283,8 @@ def _show_status(settings: SweepSettings, context: CommandContext) -> None:
     if study is None:
         raise SettingsError(
             f"--status: there is no study {settings.study} in {settings.runs}",
-            "--study names another, --runs another folder; --storage if it is kept elsewhere.",
+            f"{meant(settings.study, studies('', settings.runs))}--study names another, --runs "
+            "another folder; --storage if it is kept elsewhere.",
         )
     with sweep_storage.storage_errors(settings), sweep_storage.damage(settings):
         stored = sweep_storage.settings_in(study, settings)

@@ -5,7 +5,6 @@ Knows: which series, model and scale were asked for, and how it looks. Does not 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset
+from lvlora.cli.inputs import load_dataset, select_series
 from lvlora.cli.output import Output, printable
 from lvlora.cli.root import app
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.settings import TokenizeSettings
 
 if TYPE_CHECKING:
@@ -54,7 +53,9 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     output = context.output
     # the data first: they are read faster than a tokenizer is loaded
     dataset = None if settings.text is not None else load_dataset(settings, output)
-    chosen = None if dataset is None else _chosen(dataset, settings.series)
+    chosen = None
+    if dataset is not None:
+        chosen = select_series(dataset, settings.series or [dataset.series[0].id])
     tokenizer = _Tokenizer(settings, output)
     if dataset is None or chosen is None:
         _text(settings.text or "", tokenizer, output)
@@ -224,23 +225,6 @@ def _shown(one: Inspection, tokenizer: _Tokenizer, output: Output) -> None:
         place += len(step)
         rows.append([number, step, _joined(ids), " ".join(tokenizer.tokens(ids))])
     output.table(["step", "text", "ids", "tokens"], rows)
-
-
-def _chosen(dataset: Dataset, ids: Sequence[str] | None) -> Dataset:
-    """The series asked for; the first by default."""
-    known = [s.id for s in dataset]
-    if ids is None:
-        return dataset.select(known[:1])
-    for name in ids:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            guess = f"Did you mean {close[0]}? " if close else ""
-            raise DataError(
-                f"--series {name}: {dataset.source} has no such series",
-                f"{guess}It has {len(known):,}: {', '.join(known[:5])}"
-                f"{', …' if len(known) > 5 else ''}.",
-            )
-    return dataset.select(ids)
 
 
 def _scale(settings: TokenizeSettings, dataset: Dataset) -> Scale:

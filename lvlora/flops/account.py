@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, meant
 from lvlora.flops import coursework, executed, prices
 from lvlora.flops.budget import Price, steps_that_fit
 from lvlora.flops.catalogue import find_shape
@@ -154,8 +154,8 @@ def _parse_vary(text: str) -> tuple[str, list[str]]:
     values = [value.strip() for value in listed.split(",") if value.strip()]
     if name not in VARIABLE or not values:
         raise SettingsError(
-            f"vary: {text!r} is not a setting with values",
-            f"For example rank=2,4,8. Settings: {', '.join(VARIABLE)}.",
+            f"--vary: {text!r} is not a setting with values",
+            f"{meant(name, VARIABLE)}For example rank=2,4,8. Settings: {', '.join(VARIABLE)}.",
         )
     return name, values
 
@@ -166,7 +166,7 @@ def _changed(settings: FlopsSettings, name: str, value: str) -> FlopsSettings:
     try:
         return type(settings).model_validate({**settings.model_dump(), field: new})
     except ValueError:
-        raise SettingsError(f"vary: {value!r} is not possible for {name}") from None
+        raise SettingsError(f"--vary: {value!r} is not possible for {name}") from None
 
 
 def _as_dicts(items: Iterable[Item]) -> list[dict[str, Any]]:

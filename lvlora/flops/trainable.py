@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, meant
 from lvlora.flops.shape import LINEARS, ModelShape
 
 ALL_LINEAR = "all-linear"
@@ -23,9 +23,12 @@ def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
     wanted = set(targets)
     unknown = sorted(wanted - set(LINEARS) - {ALL_LINEAR})
     if unknown or not wanted:
+        guess = meant(unknown[0], (*LINEARS, ALL_LINEAR)) if unknown else ""
         raise SettingsError(
-            f"targets: no linear layer is called {unknown[0]!r}" if unknown else "targets: empty",
-            f"Choose from {', '.join(LINEARS)}, or {ALL_LINEAR}.",
+            f"--targets: no linear layer is called {unknown[0]!r}"
+            if unknown
+            else "--targets: empty",
+            f"{guess}Choose from {', '.join(LINEARS)}, or {ALL_LINEAR}.",
         )
     return LINEARS if ALL_LINEAR in wanted else tuple(n for n in LINEARS if n in wanted)
 

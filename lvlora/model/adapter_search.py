@@ -6,11 +6,10 @@ can say that there is none before it loads anything.
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 
-from lvlora.errors import ModelError
+from lvlora.errors import ModelError, meant
 
 CONFIG = "adapter_config.json"
 """The file that makes a folder an adapter (PEFT's)."""
@@ -147,11 +146,10 @@ def _inside(runs: Path, name: str) -> Path | None:
 
 def _suggestion(spec: str, runs: Path) -> str:
     names = run_names(runs)
+    guess = meant(Path(spec).name, [*names, LATEST, NONE], cutoff=0.5)
     if not names:
-        return "There is no run with an adapter yet: lvlora train makes one."
-    words = [*names, LATEST, NONE]
-    close = difflib.get_close_matches(Path(spec).name, words, n=1, cutoff=0.5)
-    if not close:  # a run is remembered by the end of its name
+        return f"{guess}There is no run with an adapter yet: lvlora train makes one."
+    if not guess:  # a run is remembered by the end of its name
         close = [n for n in names if spec and spec.lower() in n.lower()][:1]
-    guess = f"Did you mean {close[0]}? " if close else ""
+        guess = f"Did you mean {close[0]}? " if close else ""
     return f"{guess}Runs with an adapter: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."

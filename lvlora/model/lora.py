@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, meant
 from lvlora.model.parts import head_of
 
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
@@ -154,6 +154,7 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
         if not any(_ends_with(n, target) for n in linears):
             raise SettingsError(
                 f"--targets {target}: the model has no such linear layer",
+                f"{meant(target, [*available, 'all-linear'])}"
                 f"Choose from {', '.join(available)}, or all-linear.",
             )
     return [n for n in linears if any(_ends_with(n, t) for t in plan.targets)]
