@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     ("lvlora tokenize data.h5", "the first series as text, ids and tokens"),
-    ("lvlora tokenize data.csv --series a,b --steps 3 --decimals 1", "two series, one decimal"),
+    ("lvlora tokenize data.csv --series 0,1 --steps 3 --decimals 1", "two series, one decimal"),
     ("lvlora tokenize --text 1.23 --model qwen2.5-0.5b", "a text of your own"),
 )
 

@@ -1,38 +1,108 @@
-"""The examples that the help shows run as they stand."""
+"""The examples that the help shows run as they stand.
+
+Variables make them cheap: a tiny model, short sequences, few series. What an example says itself
+wins over them.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
-from lvlora.cli.root import load
+from lvlora.cli.root import COMMANDS, load
 
-LIGHT = ("simulate", "analyze", "flops")
-"""Commands whose examples need no trained model; the others' examples run in their own tests."""
+ROOT = Path(__file__).parents[2]
+LIGHT = ("simulate", "analyze", "tokenize", "flops", "doctor")
+"""Commands whose examples take seconds; the others' are read by default, and run with -m slow."""
+
+ELSEWHERE = ("export", "report")
+"""Commands whose examples need a run or an adapter; their own tests make one and run them."""
+
+CHEAP = {
+    "LVLORA_SEQ_LEN": "48",
+    "LVLORA_BATCH_SIZE": "1",
+    "LVLORA_VALIDATION_SERIES": "1",
+    "LVLORA_SAMPLES": "2",
+    "LVLORA_LIMIT": "1",
+    "LVLORA_WORKERS": "1",
+    "LVLORA_THREADS": "1",
+    "LVLORA_DTYPE": "float32",
+    "LVLORA_DENSITY_FLOOR": "0.05",
+    "LVLORA_COMPILE": "off",
+}
 
 
 def _examples(name: str) -> list[str]:
     return re.findall(r"\[bold\](lvlora .*?)\[/bold\]", load(name).epilog or "")
 
 
-@pytest.mark.parametrize(
-    "line", [line for name in LIGHT for line in _examples(name)], ids=lambda line: line[7:]
-)
-def test_an_example_runs(run_lvlora, tmp_path, monkeypatch, line):
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Data, the examples, a ledger."""
     from lvlora.flops.ledger import Ledger
+    from lvlora.series.simulate import simulate
+    from lvlora.series.writers import write_dataset
+    from lvlora.settings import SimulateSettings
 
+    folder = tmp_path_factory.mktemp("project")
+    made = simulate(SimulateSettings(n_series=8, n_steps=100))
+    for file in ("data.h5", "data.csv"):
+        write_dataset(made, folder / file, overwrite=False)
+    (folder / "space.toml").write_text("rank = {low = 1, high = 8}\n")
+    (folder / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
+    Ledger.for_runs(folder / "runs").disconnect()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "line", [line for name in COMMANDS for line in _examples(name)], ids=lambda line: line[7:]
+)
+def test_an_example_is_read(run_lvlora, line):
+    words = shlex.split(line.partition(" < ")[0].partition(" > ")[0])[1:]
+    ran = run_lvlora([*words, "--print-config"])
+    assert ran.exit_code == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=() if name in LIGHT else pytest.mark.slow)
+        for name in COMMANDS
+        if name not in ELSEWHERE
+        for line in _examples(name)
+    ],
+    ids=lambda line: line[7:],
+)
+def test_an_example_runs(run_lvlora, tiny_folder, project, tmp_path, monkeypatch, line):
     monkeypatch.chdir(tmp_path)
-    if "simulate" not in line:
-        for file in ("data.h5", "data.csv"):
-            assert run_lvlora(["simulate", file, "-n", "8", "--n-steps", "60"]).exit_code == 0
-    Ledger.for_runs(tmp_path / "runs").disconnect()
+    for file in project.iterdir():
+        if file.name != "runs":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "ledger.sqlite").write_bytes((project / "runs/ledger.sqlite").read_bytes())
     words = shlex.split(line)[1:]
+    # the only one that needs the network has the tiny model's tokenizer instead
+    tokenizer = words[0] == "tokenize"
+    tiny = str(tiny_folder("qwen2"))
+    words = [tiny if tokenizer and word == "qwen2.5-0.5b" else word for word in words]
     given = None
+    if ">" in words:
+        words = words[: words.index(">")]
     if "<" in words:
-        given = (tmp_path / words.pop()).read_text()
+        given = Path(words.pop()).read_text()
         words.remove("<")
-    ran = run_lvlora(words, input=given)
+    # the preset's contexts are longer than the tiny model reads
+    model = "bundled" if "coursework" in words else tiny
+    env = {} if words[0] == "flops" else {**CHEAP, "LVLORA_MODEL": model}
+    if words[0] == "sweep" and "--status" in words:
+        assert run_lvlora(["sweep", "data.h5", "--max-steps", "1"], env=env).exit_code == 0
+    for run in ("first", "second"):
+        if run in words:
+            train = ["train", "data.h5", "--max-steps", "1", "--out", f"runs/{run}"]
+            assert run_lvlora(train, env=env).exit_code == 0
+    ran = run_lvlora(words, input=given, env=env)
     assert ran.exit_code == 0, ran.stderr
     assert ran.stdout
