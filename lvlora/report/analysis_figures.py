@@ -78,7 +78,8 @@ def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
             parts = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         above, below = parts.flat
         _draw_period_amplitude(above.subplots(), dataset, analysis)
-        below.suptitle("Mean trajectory of each cluster", fontsize=11, fontweight="bold")
+        title = {"fontsize": 11, "fontweight": "bold", "ha": "left", "x": 0.08}
+        below.suptitle("Mean trajectory of each cluster", **title)
         key = draw_panels(
             below, panels, dataset.variables, dataset.time_name, columns=columns, width=width
         )

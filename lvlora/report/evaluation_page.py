@@ -36,6 +36,7 @@ _HEADS = {
     "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "smape": "sMAPE, %", "mase": "MASE",
     "median_series_mae": "median series", "crps": "CRPS", "nll": "NLL/D",
 }  # fmt: skip
+_POINT = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae")
 
 
 def draw_evaluation(folder: Path) -> list[Path]:
@@ -95,7 +96,8 @@ def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) 
     ]
     sections = (
         Section("Outcome", _outcome(record)),
-        Section("Forecasters", (_metrics_table(rows, marked), *of.get("errors", ()))),
+        Section("Forecasters", (_metrics_table(rows, marked), *of.get("errors", ()),
+                                *_uncertainty_table(rows, marked))),
         Section("Differences", _differences(rows)),
         Section("Forecasts", of.get("forecasts", ())),
         Section(
@@ -167,20 +169,36 @@ def _percent(share: float | None) -> str:
 
 
 def _metrics_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> Table:
+    cells: list[list[Cell]] = [[f["name"], _kind(f), *(f[m] for m in _POINT)] for f in rows]
+    head = ["forecaster", "kind", *(_HEADS[m] for m in _POINT)]
+    return Table("Errors in original units, the best first; models are marked", head, cells, marked)
+
+
+def _uncertainty_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> list[Block]:
+    """A table of its own: all columns beside each other are more than a screen shows."""
     intervals = [
         (kind, level, f"inside {words}{_percent(float(level))}")
         for kind, words in (("coverage", ""), ("calibrated_coverage", "calibrated "))
         for level in sorted({level for f in rows for level in f[kind]}, key=float)
     ]
-    head = ["forecaster", "kind", *_HEADS.values(), *(name for _, _, name in intervals)]
+    if not intervals and all(f["nll"] is None for f in rows):
+        return []
     cells: list[list[Cell]] = [
         [
-            f["name"], _kind(f), *(f[m] for m in _HEADS),
+            f["name"], f["crps"], f["nll"],
             *(_percent(f[kind][x]) if x in f[kind] else None for kind, x, _ in intervals),
         ]
         for f in rows
     ]  # fmt: skip
-    return Table("Errors in original units, the best first; models are marked", head, cells, marked)
+    head = ["forecaster", _HEADS["crps"], _HEADS["nll"], *(name for _, _, name in intervals)]
+    return [
+        Table(
+            "What each claims to know: scores and coverage of distributions", head, cells, marked
+        ),
+        "NLL/D is the negative logarithm of the density that a model gave to each true value, in "
+        "nats: the smaller the better, and it can be negative. Of the truths, as many as an "
+        "interval says should be inside it.",
+    ]
 
 
 def _kind(row: Mapping[str, Any]) -> str:

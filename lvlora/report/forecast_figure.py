@@ -93,14 +93,16 @@ def forecast_figure(
         figure = style.new_figure(width, lines * (rows * panel + 0.35) + 0.8)
         grid = figure.add_gridspec(lines, columns)
         for i, picture in enumerate(shown):
-            cell = grid[i // columns, i % columns].subgridspec(rows, 1)
+            place = grid[i // columns, i % columns]
+            cell = None if rows == 1 else place.subgridspec(rows, 1)
             first: Axes | None = None
             for row in range(rows):
                 chosen = range(n_variables) if together else [row]
                 chosen = [v for v in chosen if v < len(picture.variables)]
                 if not chosen:
                     continue
-                axes = figure.add_subplot(cell[row], sharex=first)
+                # only axes of one grid begin and end where those above and beside them do
+                axes = figure.add_subplot(place if cell is None else cell[row], sharex=first)
                 _draw_panel(axes, picture, chosen)
                 if row < rows - 1:
                     axes.tick_params(labelbottom=False)

@@ -83,11 +83,13 @@ def draw_panels(
     headings = [_heading(panel, int(width / columns * 10)) for panel in panels]
     most = max((heading.count("\n") for heading in headings), default=0)
     for i, panel in enumerate(panels):
-        cell = grid[i // columns, i % columns].subgridspec(rows, 1)
+        place = grid[i // columns, i % columns]
+        cell = None if rows == 1 else place.subgridspec(rows, 1)
         top: Axes | None = None
         for row in range(rows):
             chosen = range(len(variables)) if rows == 1 else [row]
-            axes = figure.add_subplot(cell[row], sharex=top)
+            # only axes of one grid begin and end where those above and beside them do
+            axes = figure.add_subplot(place if cell is None else cell[row], sharex=top)
             for v in chosen:
                 _draw(axes, panel, v)
             if row < rows - 1:

@@ -123,7 +123,7 @@ def test_it_tells_of_likelihood_and_of_calibrated_intervals(page: Path) -> None:
     assert "NLL/D of base + tuned, nats -1.25" in text
     assert "NLL/D of base zero-shot" not in text, "nobody computed it"
     assert "truths inside its calibrated 80 % interval 81.2 %" in text
-    table = page.read_text().split("Errors in original units")[1].split("</table>")[0]
+    table = page.read_text().split("What each claims to know")[1].split("</table>")[0]
     head, *rows = [
         [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
         for row in table.split("</tr>")[:-1]
