@@ -201,7 +201,7 @@ def states_figure(dataset: Dataset, analysis: Analysis) -> Figure:
                     axes.remove()
                     continue
                 _scatter(axes, dynamics.initial[:, v], dynamics.final[:, v], analysis)
-                axes.set_title(style.plain(names[v], 24))
+                axes.set_title(style.lines(names[v], 60 // columns - 4))
                 axes.set_xlabel("first value")
                 axes.set_ylabel("last value")
         note = _more(len(names) - MAX_VARIABLES, "variables")

@@ -108,11 +108,11 @@ def forecast_figure(
                     axes.tick_params(labelbottom=False)
                 else:
                     axes.set_xlabel(style.plain(picture.time_name))
+                names = [picture.variables[v] for v in chosen]
                 axes.set_ylabel(
-                    ", ".join(
-                        style.plain(picture.variables[v], letters // len(chosen)) for v in chosen
-                    )
-                )
+                    ", ".join(style.plain(name, letters // len(names)) for name in names)
+                    if len(names) > 1 else style.lines(names[0], letters)
+                )  # fmt: skip
                 if len(shown) > 1 or rows > 2 or narrow:
                     style.lighten(axes)
                 if first is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -71,7 +72,11 @@ _RC: dict[str, Any] = {
     "ytick.labelcolor": INK,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.0,
-    "legend.frameon": False,
+    # over a panel it holds the lines behind it back
+    "legend.frameon": True,
+    "legend.framealpha": 0.85,
+    "legend.facecolor": "white",
+    "legend.edgecolor": "none",
     "legend.fontsize": 9.0,
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
@@ -174,6 +179,16 @@ def plain(text: str, limit: int = 40) -> str:
     if len(one_line) > limit:
         one_line = one_line[: limit - 1].rstrip() + "…"
     return one_line.replace("$", r"\$")
+
+
+def lines(text: str, letters: int, most: int = 2) -> str:
+    """`plain` text in up to so many lines of so many letters; what is left over becomes "…".
+
+    >>> lines("temperature in degrees", 14)
+    'temperature in\\ndegrees'
+    """
+    wrapped = textwrap.wrap(plain(text, 90), letters, max_lines=most, placeholder="…")
+    return "\n".join(wrapped)
 
 
 def short(number: float) -> str:

@@ -5,7 +5,6 @@ Knows: arrays, names, times, and mean trajectories of many series. Does not know
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,9 +96,11 @@ def draw_panels(
             elif i + columns >= len(panels):
                 axes.set_xlabel(style.plain(time_name))
             if i % columns == 0:
-                letters = 26 if rows == 1 else 14
-                names = (style.plain(variables[v], letters // len(chosen)) for v in chosen)
-                axes.set_ylabel(", ".join(names))
+                names = [variables[v] for v in chosen]
+                axes.set_ylabel(
+                    ", ".join(style.plain(name, 26 // len(names)) for name in names)
+                    if len(names) > 1 else style.lines(names[0], 26 if rows == 1 else 14)
+                )  # fmt: skip
             style.lighten(axes)
             if top is None:
                 # equally many lines over each panel, so that panels beside each other align
@@ -157,8 +158,8 @@ def _at(grid: FloatArray, time: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def _heading(panel: Panel, letters: int) -> str:
-    lines = textwrap.wrap(style.plain(panel.title, 90), letters, max_lines=3, placeholder="…")
-    return "\n".join([*lines, style.plain(panel.subtitle)] if panel.subtitle else lines)
+    parts = [style.lines(panel.title, letters, 3), style.lines(panel.subtitle, letters)]
+    return "\n".join(part for part in parts if part)
 
 
 def _range(values: FloatArray) -> float:

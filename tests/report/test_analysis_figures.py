@@ -162,3 +162,34 @@ def test_a_mean_of_many_is_one_panel_for_variables_alike(simulated) -> None:
     (axes,) = means_figure(*simulated).axes
     assert axes.get_ylabel() == "prey, predator"
     assert len(axes.collections) == 2
+
+
+def test_long_names_stay_in_their_own_place() -> None:
+    """No title meets its neighbour, none is cut, and panels under each other begin alike."""
+    rng = np.random.default_rng(0)
+    time = np.arange(60.0)
+    waves = (4e4 + 3e4 * np.sin(time / p) for p in rng.uniform(1, 3, 24))
+    series = [
+        Series(f"a very long name of the series {i}", time,
+               np.stack([w, w / 1e3, rng.normal(0, (i % 4) / 9, 60)], axis=1))
+        for i, w in enumerate(waves)
+    ]  # fmt: skip
+    names = ("hare population", "lynx", "temperature in degrees")
+    given = analysed(Dataset(tuple(series), names))
+    for name in ("trajectories", "states"):
+        figure = FIGURES[name](*given)
+        figure.draw_without_rendering()
+        boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.title.get_text()]
+        assert all(b.x0 >= 0 and b.x1 <= figure.bbox.x1 and b.y1 <= figure.bbox.y1 for b in boxes)
+        met = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+        assert not met, name
+
+
+def test_panels_begin_where_those_above_them_do(simulated) -> None:
+    figure = trajectories_figure(*simulated)
+    figure.draw_without_rendering()
+    places = [axes.get_position() for axes in figure.axes]
+    assert len(places) == 4
+    for above, below in ((places[0], places[2]), (places[1], places[3])):
+        assert above.x0 == pytest.approx(below.x0)
+        assert above.x1 == pytest.approx(below.x1)
