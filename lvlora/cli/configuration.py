@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from lvlora.cli.complaints import complaints
 from lvlora.cli.context import Source
 from lvlora.cli.fields import Field, read_fields
-from lvlora.cli.guesses import closest, did_you_mean
+from lvlora.cli.guesses import did_you_mean
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
 from lvlora.settings.toml_text import to_toml
@@ -111,16 +111,17 @@ def resolve(
 
 
 def misspelt_variables(environment: Mapping[str, str], known: Sequence[str]) -> list[str]:
-    """A sentence for each LVLORA_ variable that is none of ours but looks like one."""
-    names = {f"LVLORA_{name.upper()}" for name in known}
+    """A sentence for each LVLORA_ variable that is none of ours.
+
+    No error: a variable may be meant for another version, or for every command of a script.
+    """
+    prefix = "LVLORA_"
     sentences = []
     for variable in sorted(environment):
-        if variable.startswith("LVLORA_") and variable not in names:
-            match = closest(variable, names)
-            if match:
-                sentences.append(
-                    f"{variable} is not a setting and is ignored; did you mean {match}?"
-                )
+        name = variable.removeprefix(prefix).lower()
+        if variable.startswith(prefix) and name not in known:
+            meant = did_you_mean(name, known, lambda word: f"{prefix}{word.upper()}")
+            sentences.append(f"{variable} is not a setting and is ignored{meant or '.'}")
     return sentences
 
 

@@ -120,7 +120,7 @@ def _call(
     if any(variable.startswith("LVLORA_") for variable in os.environ):
         known = {field for other in _every_command().values() for field in other.model_fields}
         for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
-            output.note(sentence)
+            output.warning(sentence)
     if print_config:
         output.write(as_toml(name, resolved))
         return

@@ -6,14 +6,13 @@ Knows: what to show of a ledger. Does not know: prices, how a ledger is kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
 from lvlora.cli.output import Output
-from lvlora.errors import SettingsError
+from lvlora.cli.places import STANDARD_OUTPUT, check_file
 from lvlora.settings import FlopsSettings
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
     from lvlora.flops.ledger import Ledger
 
     output = context.output
+    check_file("--output", settings.output, json=context.json, dash=True)
+    check_file("--figure", settings.figure)
     with Ledger.for_runs(settings.runs, create=False) as ledger:
         if settings.close is not None:
             charged = ledger.close(settings.close)
@@ -46,9 +47,7 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
         draw_spending(table, settings.figure)
         output.note(f"Drawn into {settings.figure}")
     as_csv = table_text(COLUMNS, [[row[name] for name in COLUMNS] for row in table["runs"]])
-    if settings.output == Path("-"):
-        if context.json:
-            raise SettingsError("--output - and --json both write to standard output.")
+    if settings.output == STANDARD_OUTPUT:
         output.write(as_csv)
     else:
         if settings.output is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
+from lvlora.cli.places import STANDARD_OUTPUT
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def finish(
         tables = {TABLE: table, SERIES: table_text(each[0], each[1:]), "split.json": split}
         files = folder.write(record, tables)
         files += draw_evaluation(folder.path)
-    if settings.output is not None:
+    to_stdout = settings.output == STANDARD_OUTPUT
+    if settings.output is not None and not to_stdout:
         durable.write_text(settings.output, table)
         files.append(settings.output)
     payload = {
@@ -69,11 +71,14 @@ def finish(
         "folder": folder.path,
         "files": files,
     }
-    context.output.report(payload, lambda: _show(entries, record, context))
+    if to_stdout:
+        context.output.write(table)
+    else:
+        context.output.report(payload, lambda: _show(entries, record, context))
     for path in files:
         if path.name == "report.html":
             context.output.note(f"Report: {path}")
-    if settings.output is not None:
+    if settings.output is not None and not to_stdout:
         context.output.note(f"Written: {settings.output}")
     if facts["command"] == "baseline":
         context.output.hint("Next: lvlora train DATA, then lvlora evaluate DATA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
+from lvlora.cli.places import STANDARD_OUTPUT, check_file
 from lvlora.cli.root import app
 from lvlora.settings import SimulateSettings
 
@@ -13,6 +14,7 @@ EXAMPLES = examples(
         "lvlora simulate noisy.csv -n 50 --noise 0.1 --gaps 0.05 --seed 7",
         "a long table with observation noise and missing values",
     ),
+    ("lvlora simulate - -n 3 | lvlora analyze -", "CSV to standard output, and from there"),
     (
         "lvlora simulate classic.h5 --system lotka-volterra --duration 400",
         "the classic equations, for twice the time",
@@ -27,8 +29,11 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     The parameters of the equations are drawn for each trajectory; the default resembles the
     coursework's data. The same seed gives the same file.
     """
+    import io
+
     from lvlora.cli.progress import counted
     from lvlora.errors import DataError
+    from lvlora.series.csv_files import write_csv
     from lvlora.series.readers import FORMATS
     from lvlora.series.simulate import SYSTEMS
     from lvlora.series.simulate import simulate as make
@@ -36,7 +41,10 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
 
     output = context.output
     # before the work, not after it
-    if settings.output.suffix.lower() not in FORMATS:
+    to_stdout = settings.output == STANDARD_OUTPUT
+    if to_stdout:
+        check_file("FILE", settings.output, json=context.json, dash=True)
+    elif settings.output.suffix.lower() not in FORMATS:
         raise DataError(
             f"{settings.output}: no format is called {settings.output.suffix!r}",
             f"Use one of {', '.join(FORMATS)}.",
@@ -45,6 +53,11 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
         raise DataError(f"{settings.output}: already there", "Use another name, or --overwrite.")
     with counted(output, "Simulating", settings.n_series) as advance:
         dataset = make(settings, lambda made: advance(1))
+    if to_stdout:
+        text = io.BytesIO()
+        write_csv(dataset, text)
+        output.write(text.getvalue().decode())
+        return
     write_dataset(dataset, settings.output, settings.overwrite)
     payload = {
         "file": settings.output,

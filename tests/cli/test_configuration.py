@@ -322,9 +322,11 @@ def test_a_home_folder_in_a_file_is_expanded(run_lvlora, program, tmp_path):
 
 
 def test_a_misspelt_variable_is_noticed(run_lvlora, program):
-    ran = run_lvlora(["train"], env={"LVLORA_RNK": "3", "LVLORA_HORIZON": "2"}, program=program)
+    env = {"LVLORA_RNK": "3", "LVLORA_HORIZON": "2", "LVLORA_XYZXYZ": "1"}
+    ran = run_lvlora(["train", "--quiet"], env=env, program=program)
     assert ran.exit_code == 0
     assert "LVLORA_RNK is not a setting and is ignored; did you mean LVLORA_RANK?" in ran.stderr
+    assert "LVLORA_XYZXYZ is not a setting and is ignored." in ran.stderr
     assert "HORIZON" not in ran.stderr
 
 

@@ -57,6 +57,17 @@ def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
     assert "the figures are rough" in ran.stderr
 
 
+def test_the_table_goes_to_standard_output(run_lvlora, data) -> None:
+    ran = run_lvlora(
+        ["baseline", data, "--no-model", "--context", "15", "--horizon", "5", "--limit", "1",
+         "--output", "-"]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    rows = list(csv.DictReader(ran.stdout.splitlines()))
+    assert {"rounding floor", "last value"} <= {row["name"] for row in rows}
+    assert not Path("-").exists()
+
+
 def test_rivals_alone_spend_nothing(run_lvlora, data) -> None:
     ran = run_lvlora(
         ["baseline", data, "--no-model", "--context", "15", "--horizon", "5", "--json"]

@@ -61,7 +61,7 @@ def project(tmp_path_factory):
     "line", [line for name in COMMANDS for line in _examples(name)], ids=lambda line: line[7:]
 )
 def test_an_example_is_read(run_lvlora, line):
-    words = shlex.split(line.partition(" < ")[0].partition(" > ")[0])[1:]
+    words = shlex.split(re.split(" [<>|] ", line)[0])[1:]
     ran = run_lvlora([*words, "--print-config"])
     assert ran.exit_code == 0, ran.stderr
 
@@ -89,8 +89,9 @@ def test_an_example_runs(run_lvlora, tiny_folder, project, tmp_path, monkeypatch
     tiny = str(tiny_folder("qwen2"))
     words = [tiny if tokenizer and word == "qwen2.5-0.5b" else word for word in words]
     given = None
-    if ">" in words:
-        words = words[: words.index(">")]
+    for sign in (">", "|"):
+        if sign in words:
+            words = words[: words.index(sign)]
     if "<" in words:
         given = Path(words.pop()).read_text()
         words.remove("<")

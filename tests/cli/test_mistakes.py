@@ -50,6 +50,10 @@ def project(tmp_path, monkeypatch):
         ("simulate out.hd6", 4, "out.hd6", ".h5"),
         ("forecast data.csv --output no/such/folder/x.csv", 2, "--output", "Make it first."),
         ("forecast data.csv --plot x.pgn", 2, "x.pgn", "png"),
+        ("evaluate data.csv --output no/such/folder/x.csv", 2, "--output", "Make it first."),
+        ("baseline data.csv --output - --json", 2, "--output -", "Leave one of them out."),
+        ("simulate - --json", 2, "FILE -", "Leave one of them out."),
+        ("flops --ledger --figure no/such/x.png", 2, "--figure", "Make it first."),
         ("export latest", 2, "nothing to write", "--merged DIR"),
     ],
 )

@@ -58,3 +58,16 @@ def test_an_existing_file_is_kept_unless_asked(run_lvlora, tmp_path):
     assert file.read_text() == "mine"
     assert run_lvlora([*args, "--overwrite"]).exit_code == 0
     assert file.read_text() != "mine"
+
+
+def test_a_dash_is_standard_output(run_lvlora, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = run_lvlora(["simulate", "-", "-n", "2", "--n-steps", "30"])
+    assert ran.exit_code == 0
+    assert ran.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+    written = run_lvlora(["simulate", "x.csv", "-n", "2", "--n-steps", "30"])
+    assert written.exit_code == 0
+    assert ran.stdout == (tmp_path / "x.csv").read_text()
+    again = run_lvlora(["analyze", "-", "--json"], input=ran.stdout)
+    assert again.json["quality"]["n_series"] == 2
