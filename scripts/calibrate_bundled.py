@@ -58,7 +58,7 @@ def main() -> None:
     facts = {
         "data": f"simulated, seed {SEED}", "series": args.series, "context": CONTEXT,
         "horizon": HORIZON, "variables": ["prey", "predator"], "samples": SAMPLING.samples,
-        "temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p,
+        "temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "views": SAMPLING.views,
         "decimals": forecaster.decimals, "scale": "history",
         "flops": forecaster.usage.price.executed,
     }  # fmt: skip

@@ -84,6 +84,7 @@ def calibrate(
         "samples": settings.samples,
         "temperature": settings.temperature,
         "top_p": settings.top_p,
+        "views": settings.views,
         "decimals": forecaster.decimals,
         "scale": "history" if forecaster.scale is None else "dataset",
         "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},

@@ -86,7 +86,12 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         calibration = calibration_files.load(forecaster.base, choice.info, settings.runs)
         calibration.check(settings.quantiles, settings.n_steps)
     sampling = Sampling(
-        settings.samples, settings.greedy, settings.temperature, settings.top_p, settings.seed
+        settings.samples,
+        settings.greedy,
+        settings.temperature,
+        settings.top_p,
+        settings.seed,
+        settings.views,
     )
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
@@ -185,6 +190,7 @@ def _calibrated(
 ) -> list[Forecast]:  # fmt: skip
     other = calibration.differences(
         samples=settings.samples, temperature=settings.temperature, top_p=settings.top_p,
+        views=settings.views,
         decimals=forecaster.decimals,
         scale="history" if forecaster.scale is None else "dataset",
     )  # fmt: skip

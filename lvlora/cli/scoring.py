@@ -16,6 +16,7 @@ from lvlora.cli.calibrating import calibrate, calibration_for, check_part
 from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
 from lvlora.cli.context import CommandContext
 from lvlora.cli.inputs import load_dataset
+from lvlora.cli.places import check_file
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     if not settings.with_model and not settings.rivals:
         raise SettingsError("--no-model and --no-rivals together leave nothing to score.")
     check_part(settings)
+    check_file("--output", settings.output, json=context.json, dash=True)
     chosen = contenders(settings, context.output) if settings.with_model else []
     work = _prepare(settings, context, command)
     warn_of_seen(chosen, work.dataset, work.split, settings.split, context.output)
@@ -135,7 +137,12 @@ def _sampling(settings: ScoringSettings) -> Sampling:
     from lvlora.forecast.decoding import Sampling
 
     return Sampling(
-        settings.samples, settings.greedy, settings.temperature, settings.top_p, settings.seed
+        settings.samples,
+        settings.greedy,
+        settings.temperature,
+        settings.top_p,
+        settings.seed,
+        settings.views,
     )
 
 

@@ -42,6 +42,8 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int = 0
+    views: int = 1
+    """Scales at which a history is read; its samples are shared among them (`views`)."""
 
     @property
     def n_futures(self) -> int:
@@ -51,11 +53,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A history to go on from: a name for its random stream, its text, its grammar."""
+    """A history to go on from: a name for its random stream, its text, its grammar.
+
+    Attributes:
+        samples: which of its samples are drawn from this text; None is all.
+    """
 
     series: str
     text: str
     grammar: Grammar
+    samples: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -184,10 +191,12 @@ class Decoder:
             ValueError: an empty history, for a model without a start token.
         """
         trace = Trace() if trace is None else trace
+        every = tuple(range(sampling.n_futures))
+        samples = [every if p.samples is None else p.samples for p in prompts]
         if horizon < 1:
-            return [[""] * sampling.n_futures for _ in prompts]
+            return [[""] * len(s) for s in samples]
         futures: list[list[str]] = [[] for _ in prompts]
-        rows = [(p, s) for p in range(len(prompts)) for s in range(sampling.n_futures)]
+        rows = [(p, s) for p in range(len(prompts)) for s in samples[p]]
         for begin in range(0, len(rows), max_rows):
             part = rows[begin : begin + max_rows]
             texts = self._decode_rows(prompts, part, horizon, sampling, trace)

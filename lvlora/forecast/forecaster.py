@@ -8,20 +8,21 @@ The three verbs: `predict` (samples), `predict_quantiles`, `to_rows`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Self
 
 import numpy as np
 
 from lvlora.errors import ModelError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast import pricing
+from lvlora.forecast import pricing, views
 from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace
 from lvlora.forecast.futures import Forecast as Forecast
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.futures import to_rows as to_rows
 from lvlora.forecast.memory import rows_at_a_time
-from lvlora.forecast.reading import Reading, last_steps, read
+from lvlora.forecast.reading import Reading, last_steps, longest_number, read
 from lvlora.model import adapter_files
 from lvlora.model.adapter_search import IN_RUN
 from lvlora.model.head import NumericHead
@@ -134,27 +135,31 @@ class Forecaster:
         Raises:
             DataError: a history is empty, holds no value, or has steps too long for the model.
         """
-        readings = self.readings(histories, horizon, context)
-        numbers: list[list[FloatArray]] = [[] for _ in histories]
+        planned = self._views(histories, horizon, sampling, context)
+        readings = [r for of_one in planned for r in of_one]
+        futures: list[list[FloatArray]] = [[] for _ in readings]
         for piece in sorted({r.piece for r in readings}):
             # those that are read alike go together, so that no series changes how another is read
             members = [i for i, r in enumerate(readings) if r.piece == piece]
-            found = self._roll(
-                [readings[i] for i in members], [histories[i].id for i in members], horizon,
-                sampling, progress,
-            )  # fmt: skip
-            for i, samples in zip(members, found, strict=True):
-                numbers[i] = samples
-        return [
-            Forecast(
-                series=h.id,
-                time=continue_time(h.time, horizon),
-                samples=r.scale.invert(np.stack(n)),
-                scale=r.scale,
-                context=len(r.numbers),
+            found = self._roll([readings[i] for i in members], horizon, sampling, progress)
+            for i, drawn in zip(members, found, strict=True):
+                futures[i] = drawn
+        forecasts, at = [], 0
+        for history, of_one in zip(histories, planned, strict=True):
+            samples = np.empty((sampling.n_futures, horizon, history.values.shape[1]))
+            for reading in of_one:
+                samples[list(reading.samples)] = reading.scale.invert(np.stack(futures[at]))
+                at += 1
+            forecasts.append(
+                Forecast(
+                    series=history.id,
+                    time=continue_time(history.time, horizon),
+                    samples=samples,
+                    scale=of_one[0].scale,
+                    context=len(of_one[0].numbers),
+                )
             )
-            for h, r, n in zip(histories, readings, numbers, strict=True)
-        ]
+        return forecasts
 
     def predict_quantiles(
         self, histories: Sequence[Series], horizon: int, sampling: Sampling,
@@ -181,12 +186,14 @@ class Forecaster:
         *, context: int | None = None,
     ) -> Price:  # fmt: skip
         """The most that `predict` with these arguments can cost."""
-        readings = self.readings(histories, horizon, context)
+        planned = self._views(histories, horizon, sampling, context)
+        readings = [r for of_one in planned for r in of_one]
         price = NOTHING
         for piece in {r.piece for r in readings}:
             group = [r for r in readings if r.piece == piece]
-            longest = self._longest_number(group)
+            longest = longest_number(group)
             n_variables = group[0].codec.n_variables
+            most_samples = max(len(r.samples) for r in group)
             for begin in range(0, horizon, piece):
                 steps = min(piece, horizon - begin)
                 first = begin == 0
@@ -200,8 +207,8 @@ class Forecaster:
                 price += pricing.most(
                     self.base,
                     # later pieces read one history a future
-                    n_prompts=len(group) * (1 if first else sampling.n_futures),
-                    n_futures=sampling.n_futures if first else 1,
+                    n_prompts=len(group) * (1 if first else most_samples),
+                    n_futures=most_samples if first else 1,
                     history_tokens=history_tokens,
                     # the point is guessed or forced and the separator forced: neither is a call
                     n_calls=steps * n_variables * (longest - 1 - (self.decimals > 0)),
@@ -214,30 +221,35 @@ class Forecaster:
         self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[Reading]:
         """How each history is read; DataError where one can't be."""
-        return [
-            read(
-                h, horizon, decimals=self.decimals, max_positions=self.base.max_positions,
-                stored=self.scale, context=context, missing=self.missing,
-            )
-            for h in histories
-        ]  # fmt: skip
+        return [self._read(h, 1.0, horizon, context) for h in histories]
+
+    def _read(self, history: Series, factor: float, horizon: int, context: int | None) -> Reading:
+        return read(
+            history, horizon, decimals=self.decimals, max_positions=self.base.max_positions,
+            stored=self.scale, context=context, missing=self.missing, factor=factor,
+        )  # fmt: skip
+
+    def _views(
+        self, histories: Sequence[Series], horizon: int, sampling: Sampling, context: int | None
+    ) -> list[list[Reading]]:
+        """The readings of each history, its samples shared among them."""
+        return views.read_all(
+            lambda h, factor: self._read(h, factor, horizon, context), histories, sampling
+        )
 
     def _roll(
-        self, readings: Sequence[Reading], names: Sequence[str], horizon: int, sampling: Sampling,
+        self, readings: Sequence[Reading], horizon: int, sampling: Sampling,
         progress: Callable[[int], None] | None,
     ) -> list[list[FloatArray]]:  # fmt: skip
-        """Numbers (H, V) of every sample of histories that have the same ``piece``."""
+        """Numbers (H, V) of every sample of readings that have the same ``piece``."""
         piece = readings[0].piece
         # every sample has a history of its own as soon as the first piece is appended to it
-        pasts = [[r.numbers] * sampling.n_futures for r in readings]
-        futures: list[list[FloatArray]] = [
-            [np.empty((0, r.codec.n_variables)) for _ in range(sampling.n_futures)]
-            for r in readings
-        ]
+        pasts = [[r.numbers] * len(r.samples) for r in readings]
+        futures = [[np.empty((0, r.codec.n_variables)) for _ in r.samples] for r in readings]
         for begin in range(0, horizon, piece):
             steps = min(piece, horizon - begin)
             drawn = self._draw(
-                readings, names, pasts, steps, sampling, begin,
+                readings, pasts, steps, sampling, begin,
                 progress if begin + steps == horizon else None,
             )  # fmt: skip
             for i, (reading, samples) in enumerate(zip(readings, drawn, strict=True)):
@@ -248,41 +260,35 @@ class Forecaster:
         return futures
 
     def _draw(
-        self, readings: Sequence[Reading], names: Sequence[str],
-        pasts: Sequence[Sequence[FloatArray]], steps: int, sampling: Sampling, begin: int,
-        progress: Callable[[int], None] | None,
+        self, readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], steps: int,
+        sampling: Sampling, begin: int, progress: Callable[[int], None] | None,
     ) -> list[list[FloatArray]]:  # fmt: skip
-        """Numbers (steps, V) of the next piece, for each history and sample."""
-        first = begin == 0
+        """Numbers (steps, V) of the next piece, for each reading and each of its samples."""
         prompts: list[Prompt] = []
-        for reading, name, past in zip(readings, names, pasts, strict=True):
-            for s in range(1 if first else sampling.n_futures):
-                key = name if first else f"{name}\x1f{begin}\x1f{s}"
-                prompts.append(Prompt(key, reading.codec.encode(past[s]), reading.grammar))
-        longest = steps * self._longest_number(readings) * readings[0].codec.n_variables
+        for reading, past in zip(readings, pasts, strict=True):
+            if begin == 0:
+                text = reading.codec.encode(reading.numbers)
+                prompts.append(Prompt(reading.name, text, reading.grammar, reading.samples))
+                continue
+            for s, numbers in zip(reading.samples, past, strict=True):
+                key = f"{reading.name}\x1f{begin}\x1f{s}"
+                prompts.append(Prompt(key, reading.codec.encode(numbers), reading.grammar, (0,)))
+        longest = steps * longest_number(readings) * readings[0].codec.n_variables
         trace = Trace()
         try:
             texts = self.decoder.decode(
-                prompts, steps, sampling if first else replace(sampling, samples=1),
+                prompts, steps, sampling,
                 max_rows=self.rows_at_a_time(max(len(p.text) for p in prompts) + longest),
                 trace=trace, progress=progress,
             )  # fmt: skip
         finally:  # what an interrupted decoding did was spent, too
             self.usage.trace.add(trace)
             self.usage.price += pricing.price_of(self.base, trace)
-        flat = [text for group in texts for text in group]
-        per = sampling.n_futures
+        flat = iter([text for group in texts for text in group])
         return [
-            [reading.codec.decode(t) for t in flat[i * per : (i + 1) * per]]
-            for i, reading in enumerate(readings)
+            [reading.codec.decode(text) for text in islice(flat, len(reading.samples))]
+            for reading in readings
         ]
-
-    def _longest_number(self, readings: Sequence[Reading]) -> int:
-        """Tokens of the longest number that the grammars allow, with its separator."""
-        digits = max(r.grammar.max_integer_digits for r in readings)
-        signed = any(r.grammar.signed for r in readings)
-        joint = replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
-        return joint.longest_number
 
     def rows_at_a_time(self, tokens: int) -> int:
         """Rows of so many tokens that are decoded together; SettingsError where none fits."""

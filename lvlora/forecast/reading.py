@@ -7,7 +7,7 @@ Each history is read by itself: what else is forecast beside it changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Reading:
         grammar: of its future, however far that is rolled.
         piece: steps that are forecast before the history is read again with them.
         history_tokens: the longest text that is read then.
+        name: of the series; samples: those of its samples that are drawn from this reading.
     """
 
     codec: Codec
@@ -40,6 +41,8 @@ class Reading:
     grammar: Grammar
     piece: int
     history_tokens: int
+    name: str
+    samples: tuple[int, ...] = (0,)
 
 
 def read(
@@ -51,6 +54,7 @@ def read(
     stored: Scale | None = None,
     context: int | None = None,
     missing: bool = False,
+    factor: float = 1.0,
 ) -> Reading:
     """Plan the reading of one history.
 
@@ -59,6 +63,7 @@ def read(
         stored: a data set's scale, used where it fits.
         context: use only this many last steps.
         missing: the future may have missing values.
+        factor: the divisors of the scale are multiplied by it.
 
     Raises:
         DataError: it is empty, or not even two of its steps fit.
@@ -67,7 +72,7 @@ def read(
         raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
     codec = Codec(decimals, history.values.shape[1])
     used = history.steps(max(0, len(history) - (context or len(history))), len(history))
-    scale = scale_for(used, stored)
+    scale = scale_for(used, stored).times(factor)
     numbers = scale.apply(used.values)
     room = max_positions - 1  # the start token
     # a future step is taken to be as long as the average past one; rotary positions a little
@@ -86,7 +91,7 @@ def read(
     if not fits:
         numbers = last_steps(codec, numbers, history_tokens)
     grammar = Grammar.for_history(codec, codec.encode(numbers), missing=missing)
-    return Reading(codec, scale, numbers, grammar, piece, history_tokens)
+    return Reading(codec, scale, numbers, grammar, piece, history_tokens, history.id)
 
 
 def last_steps(codec: Codec, numbers: FloatArray, tokens: int) -> FloatArray:
@@ -94,6 +99,14 @@ def last_steps(codec: Codec, numbers: FloatArray, tokens: int) -> FloatArray:
     lengths = np.cumsum([len(s) for s in reversed(codec.encode_steps(numbers))])
     fitting = int(np.searchsorted(lengths, tokens, side="right"))
     return numbers[-max(1, fitting) :]
+
+
+def longest_number(readings: Sequence[Reading]) -> int:
+    """Tokens of the longest number that the grammars allow, with its separator."""
+    digits = max(r.grammar.max_integer_digits for r in readings)
+    signed = any(r.grammar.signed for r in readings)
+    joint = replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
+    return joint.longest_number
 
 
 def scale_for(history: Series, stored: Scale | None) -> Scale:

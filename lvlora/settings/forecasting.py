@@ -25,6 +25,14 @@ class SamplingSettings(MemorySettings):
     top_p: float = option(
         1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1
     )
+    views: int = option(
+        1,
+        "Scales at which each history is read, for a smaller error; its samples are shared among "
+        "them, and each view is read anew.",
+        "Forecast",
+        ge=1,
+        le=25,
+    )
     quantiles: Fractions = option((0.1, 0.5, 0.9), "Quantiles to report.", "Forecast")
     calibrated: bool = option(
         False, "Widen (or narrow) intervals so that they cover what they say; needs the offsets "
@@ -129,7 +137,9 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         False, "Keep with each model what makes its intervals cover what they say, for "
         "--calibrated; not on the train or test part.", "Forecast", flag="--calibrate",
     )  # fmt: skip
-    output: Path | None = option(None, "Write the table as CSV.", "Output", short="-o")
+    output: Path | None = option(
+        None, "Write the table as CSV (- writes to standard output).", "Output", short="-o"
+    )
     fresh: bool = option(
         False, "Score everything again, whatever the folder holds.", "Output", flag="--fresh"
     )

@@ -12,7 +12,7 @@ Rules (LLMTIME takes its scale from the history alone, too: Gruver et al. 2023, 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +49,12 @@ class Scale:
         """Text units (..., V) to original units."""
         original: FloatArray = values * np.asarray(self.divisors)
         return original
+
+    def times(self, factor: float) -> Scale:
+        """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
+        return self if factor == 1.0 else replace(
+            self, divisors=tuple(factor * d for d in self.divisors)
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: {"divisors": […], "rule": …}."""
