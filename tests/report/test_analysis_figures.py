@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from lvlora.report import style
 from lvlora.report.analysis_figures import (
@@ -179,7 +180,12 @@ def test_long_names_stay_in_their_own_place() -> None:
     for name in ("trajectories", "states"):
         figure = FIGURES[name](*given)
         figure.draw_without_rendering()
-        boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.title.get_text()]
+        titles = [
+            artist for axes in figure.axes for artist in axes.get_children()
+            if isinstance(artist, Text) and artist.get_text()
+        ]  # fmt: skip
+        assert titles
+        boxes = [title.get_window_extent() for title in titles]
         assert all(b.x0 >= 0 and b.x1 <= figure.bbox.x1 and b.y1 <= figure.bbox.y1 for b in boxes)
         met = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
         assert not met, name
