@@ -89,10 +89,10 @@ def sparkline(values: Sequence[float], width: int = 40, ascii_only: bool = False
         ascii_only: use characters that every terminal can show.
     """
     blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
-    binned = _binned(list(values), width)
-    finite = [value for value in binned if math.isfinite(value)]
+    bins = binned(list(values), width)
+    finite = [value for value in bins if math.isfinite(value)]
     if not finite:
-        return " " * len(binned)
+        return " " * len(bins)
     low, high = min(finite), max(finite)
     spread = high - low
 
@@ -103,10 +103,11 @@ def sparkline(values: Sequence[float], width: int = 40, ascii_only: bool = False
         place = 0.5 if spread == 0 else (value / 2 - low / 2) / (high / 2 - low / 2)
         return blocks[min(int(place * len(blocks)), len(blocks) - 1)]
 
-    return "".join(block(value) for value in binned)
+    return "".join(block(value) for value in bins)
 
 
-def _binned(values: list[float], width: int) -> list[float]:
+def binned(values: list[float], width: int) -> list[float]:
+    """At most ``width`` means of equal shares of the values; missing ones are left out."""
     if len(values) <= width:
         return values
     edges = [round(i * len(values) / width) for i in range(width + 1)]

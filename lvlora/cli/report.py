@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
+from lvlora.cli.loss_chart import show_losses
 from lvlora.cli.root import app
 from lvlora.cli.runs import find_run_or_evaluation, is_evaluation
 from lvlora.settings.report import ReportSettings
@@ -113,3 +114,4 @@ def _show(record: RunRecord, written: list[Path], context: CommandContext) -> No
             )
     rows += [("written", str(path)) for path in written]
     context.output.table([f"Run {record.name}", ""], rows)
+    show_losses(record.metrics, context.output)

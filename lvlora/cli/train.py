@@ -10,6 +10,7 @@ from lvlora.cli import numbers
 from lvlora.cli.configuration import resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
+from lvlora.cli.loss_chart import show_losses
 from lvlora.cli.output import Output
 from lvlora.cli.root import app
 from lvlora.cli.runs import NEWEST, find_run
@@ -224,6 +225,4 @@ def _show(result: Result, prepared: Prepared, folder: RunFolder, context: Comman
     rows.append(("adapter", str(folder.adapter)))
     rows.append(("report", str(folder.path / "report.html")))
     context.output.table([f"Run {result.run}", ""], rows)
-    losses = [float(r["loss"]) for r in folder.read_metrics() if "loss" in r]
-    if len(losses) > 1:
-        context.output.line("loss  " + context.output.curve(losses, 60))
+    show_losses(folder.read_metrics(), context.output)
