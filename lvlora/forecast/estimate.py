@@ -78,16 +78,18 @@ def of_forecasts(
 
     few = min(horizon, 1 + _STEPS)
     predict(1)  # memory and threads are had from here on
+    # now: a second prediction does not lie where the first one's memory was, and adds to the most
+    peak = peak_bytes(forecaster.base.placement.device)
     first, reading = predict(1)
     more = predict(few)[0] if few > 1 else first
     each = max(0.0, more - first) / max(1, few - 1)
     n_pieces = -(-horizon // piece)
     seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
     tokens = read + min(horizon, piece) * a_step
-    grown = row_bytes(forecaster.base, tokens) - row_bytes(forecaster.base, read + few * a_step)
+    grown = row_bytes(forecaster.base, tokens) - row_bytes(forecaster.base, read + a_step)
     together = min(rows, n * sampling.n_futures)
     return Estimate(
         seconds * len(histories) / n,
-        peak_bytes(forecaster.base.placement.device) + max(0, grown) * together,
+        peak + max(0, grown) * together,
         forecaster.usage.price - before,
     )

@@ -35,7 +35,7 @@ def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimat
     seconds = (time.perf_counter() - begin) * len(given.histories) / size
     return Estimate(
         found.seconds + seconds,
-        max(found.peak_bytes, peak_bytes(forecaster.base.placement.device)),
+        found.peak_bytes,
         found.probe + likelihood.price(forecaster, histories, futures),
     )
 
