@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lvlora import errors
+
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYWHERE = {"settings", "errors", "durable", "lvlora"}
@@ -25,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "forecast": {"series", "text", "flops", "model"},
     "train": {"series", "text", "flops", "model", "forecast"},
     "report": {"series"},
+    "api": {"series", "text", "flops", "model", "forecast", "train", "report"},
     "cli": {"series", "text", "flops", "model", "forecast", "train", "report"},
 }
 """Room → the rooms it may import besides the above and itself."""
@@ -161,3 +164,14 @@ def test_nothing_is_left_unfinished(path):
     text = path.read_text()
     for word in ("TODO", "FIXME", "XXX", "NotImplementedError"):
         assert word not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_every_error_says_what_to_do(path):
+    """The second argument of an `LvloraError` is its hint."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            error = getattr(errors, node.func.id, None)
+            if isinstance(error, type) and issubclass(error, errors.LvloraError):
+                hints = [*node.args[1:], *(k for k in node.keywords if k.arg == "hint")]
+                assert hints, f"{_name(path)}:{node.lineno}: {node.func.id} without a hint"

@@ -27,7 +27,9 @@ def check_part(settings: ScoringSettings) -> None:
         ("--calibrate", settings.calibrate), ("--calibrated", settings.calibrated),
     ):  # fmt: skip
         if wanted and not settings.with_model:
-            raise SettingsError(f"{option}: there is no model with --no-model.")
+            raise SettingsError(
+                f"{option}: there is no model with --no-model.", "Leave one of the two out."
+            )
         if wanted and (settings.greedy or settings.samples < 2):
             raise SettingsError(f"{option}: one future has no intervals.", "Draw some --samples.")
     if settings.calibrate and settings.split in ("train", "test"):

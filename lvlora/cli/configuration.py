@@ -197,7 +197,10 @@ def _load_toml(config: str, where: str) -> dict[str, Any]:
             "lvlora COMMAND --print-config writes one to start from.",
         ) from None
     except OSError as error:
-        raise SettingsError(f"--config: {where} cannot be read: {error.strerror}.") from None
+        raise SettingsError(
+            f"--config: {where} cannot be read: {error.strerror}.",
+            "Check its permissions, or give another file.",
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(
             f"--config: {where} is not UTF-8 text.", "A configuration file is TOML."

@@ -152,7 +152,7 @@ def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
             on, off = given[f"{ON}{field.name}"], given[f"{OFF}{field.name}"]
             if on and off:
                 both = " or ".join((field.label, field.opposite))
-                raise SettingsError(f"Give either {both}, not both.")
+                raise SettingsError(f"Give either {both}, not both.", "Leave one of the two out.")
             flags[field.name] = True if on else False if off else None
         elif field.repeat:
             # "" takes a value of the file back, as for other options

@@ -64,7 +64,10 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
 
     begin = time.perf_counter()
     if not settings.with_model and not settings.rivals:
-        raise SettingsError("--no-model and --no-rivals together leave nothing to score.")
+        raise SettingsError(
+            "--no-model and --no-rivals together leave nothing to score.",
+            "Leave one of the two out.",
+        )
     check_part(settings)
     check_file("--output", settings.output, json=context.json, dash=True)
     chosen = contenders(settings, context.output) if settings.with_model else []

@@ -68,7 +68,10 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"--space {path}: there is no such file", _HINT) from None
     except OSError as error:
-        raise DataError(f"--space {path}: cannot be read ({error.strerror})") from None
+        raise DataError(
+            f"--space {path}: cannot be read ({error.strerror})",
+            "Check its permissions, or give another file.",
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"--space {path}: is not UTF-8 text", _HINT) from None
     except (ValueError, RecursionError) as error:

@@ -166,7 +166,9 @@ def _changed(settings: FlopsSettings, name: str, value: str) -> FlopsSettings:
     try:
         return type(settings).model_validate({**settings.model_dump(), field: new})
     except ValueError:
-        raise SettingsError(f"--vary: {value!r} is not possible for {name}") from None
+        raise SettingsError(
+            f"--vary: {value!r} is not possible for {name}", "lvlora flops --help has its limits."
+        ) from None
 
 
 def _as_dicts(items: Iterable[Item]) -> list[dict[str, Any]]:

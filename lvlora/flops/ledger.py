@@ -82,7 +82,10 @@ class Ledger(LedgerFile):
     def set_budget(self, flops: int, convention: str) -> None:
         """Record the project's budget in place of the one before."""
         if flops <= 0 or convention not in CONVENTIONS:
-            raise SettingsError(f"a budget of {flops} FLOPs ({convention}) is not possible")
+            raise SettingsError(
+                f"a budget of {flops} FLOPs ({convention}) is not possible",
+                "A budget is a whole number of FLOPs above 0.",
+            )
         with self.transaction() as db:
             _write_budget(db, flops, convention)
 
@@ -130,7 +133,9 @@ class Ledger(LedgerFile):
         if unit_executed is not None and unit_coursework is not None:
             unit = _checked(Price(unit_executed, unit_coursework))
         if convention not in CONVENTIONS:
-            raise SettingsError(f"no convention is called {convention!r}")
+            raise SettingsError(
+                f"no convention is called {convention!r}", "It is executed or coursework."
+            )
         me, now = holder.this_process(), _now()
         with self.transaction() as db:
             if budget is not None:

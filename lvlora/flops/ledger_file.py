@@ -67,7 +67,10 @@ class LedgerFile:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         if migrations.is_foreign(db) or migrations.applied(db) < 0:
-            raise DataError(f"{self.path}: a database, but not lvlora's ledger")
+            raise DataError(
+                f"{self.path}: a database, but not lvlora's ledger",
+                "Keep the runs in another folder: --runs.",
+            )
         if migrations.applied(db) > len(migrations.MIGRATIONS):
             raise DataError(
                 f"{self.path}: written by a newer lvlora", "Upgrade lvlora to read this ledger."
@@ -128,7 +131,10 @@ class LedgerFile:
                 "Move the file away to start a new ledger; what it counted is then not counted.",
             ) from None
         except OSError as error:
-            raise DataError(f"{self.path}: {error.strerror or error}") from None
+            raise DataError(
+                f"{self.path}: {error.strerror or error}",
+                "Check its permissions, or keep the runs elsewhere: --runs.",
+            ) from None
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:

@@ -29,6 +29,8 @@ _ACTIVATIONS = {
 # a config.json is a few kB and its counts fit easily; anything else is not a config
 _MAX_COUNT = 2**40
 
+_CONFIG = "Take the model's own config.json, whole."
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -202,20 +204,22 @@ class _ConfigReader:
         value = self.config.get(key)
         value = default if value is None else value
         if value is None:
-            raise ModelError(f"{self.name}: {key} is missing")
+            raise ModelError(f"{self.name}: {key} is missing", _CONFIG)
         least = 0 if default == 0 else 1
         if (
             not isinstance(value, int)
             or isinstance(value, bool)
             or not least <= value <= _MAX_COUNT
         ):
-            raise ModelError(f"{self.name}: {key} is {value!r}, not a positive whole number")
+            raise ModelError(
+                f"{self.name}: {key} is {value!r}, not a positive whole number", _CONFIG
+            )
         return value
 
     def number(self, key: str, default: float) -> float:
         value = self.config.get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ModelError(f"{self.name}: {key} is {value!r}, not a number")
+            raise ModelError(f"{self.name}: {key} is {value!r}, not a number", _CONFIG)
         return float(value)
 
     def token(self, key: str) -> int | None:
@@ -246,5 +250,5 @@ class _ConfigReader:
         theta = rope.get("rope_theta") if isinstance(rope, Mapping) else None
         theta = self.config.get("rope_theta", default) if theta is None else theta
         if isinstance(theta, bool) or not isinstance(theta, (int, float)):
-            raise ModelError(f"{self.name}: rope_theta is {theta!r}, not a number")
+            raise ModelError(f"{self.name}: rope_theta is {theta!r}, not a number", _CONFIG)
         return float(theta)

@@ -86,7 +86,10 @@ def _check(path: Path, key: str) -> None:
     try:
         there = path.exists() and (not path.is_dir() or any(path.iterdir()))
     except OSError as error:
-        raise SettingsError(f"--out {path}: cannot be read ({error.strerror or error})") from None
+        raise SettingsError(
+            f"--out {path}: cannot be read ({error.strerror or error})",
+            "Check its permissions, or choose another folder.",
+        ) from None
     if not there:
         return
     if path.is_dir() and (path / _FORECASTS).is_dir() and not (path / RECORD).exists():

@@ -83,7 +83,10 @@ class Forecaster:
             scale = None if stored is None else Scale.from_dict(stored)
             trained = int(info.facts.get("decimals", DEFAULT_DECIMALS))
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{info.folder}: lvlora.json cannot be used: {error}") from None
+            raise ModelError(
+                f"{info.folder}: lvlora.json cannot be used: {error}",
+                "Take it from a copy, or train again.",
+            ) from None
         name = info.folder.resolve().name
         if name.startswith(IN_RUN):  # of a run: its best or its last
             run = info.folder.resolve().parent.name

@@ -156,7 +156,10 @@ def _whole_lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise LvloraError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise LvloraError(
+            f"{path}: cannot be read: {error.strerror or error}",
+            "Check its permissions, or choose another --out.",
+        ) from None
     return text.split("\n")[:-1]
 
 

@@ -62,6 +62,8 @@ LoRA-GA) put a changed base under it."""
 _LONGEST_PATTERN = 2000
 _MOST_REPEATS = 5
 
+_PLAIN = "Convert it to a plain LoRA with peft first."
+
 
 def config_for(plan: lora.LoraPlan, base_name: str, full_head: bool) -> dict[str, Any]:
     """PEFT's adapter_config.json; everything that has a treacherous default is written."""
@@ -96,10 +98,15 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
         ModelError: it uses what lvlora cannot honour, by name, or makes no sense.
     """
     if config.get("peft_type") != "LORA":
-        raise ModelError(f"{folder}: peft_type is {config.get('peft_type')!r}, not LORA")
+        raise ModelError(
+            f"{folder}: peft_type is {config.get('peft_type')!r}, not LORA",
+            "Only LoRA adapters are loaded.",
+        )
     for key, meaning in REFUSED.items():
         if config.get(key):
-            raise ModelError(f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not")
+            raise ModelError(
+                f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not", _PLAIN
+            )
     for key in sorted(config.keys() - REFUSED.keys() - HONOURED - HARMLESS):
         if config[key]:  # what it changes nobody here can know
             raise ModelError(
@@ -107,7 +114,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
                 "If it does not change what the adapter computes, delete it from the file.",
             )
     if config.get("bias", "none") != "none":
-        raise ModelError(f"{folder}: the adapter trained biases (bias={config['bias']!r})")
+        raise ModelError(f"{folder}: the adapter trained biases (bias={config['bias']!r})", _PLAIN)
     began = config.get("init_lora_weights", True)
     if (began.lower() if isinstance(began, str) else began) not in _PLAIN_INITIAL_WEIGHTS:
         raise ModelError(
@@ -115,14 +122,19 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
             "Convert it to a plain LoRA with peft first.",
         )
     if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
-        raise ModelError(f"{folder}: layers_pattern {config['layers_pattern']!r} is not honoured")
+        raise ModelError(
+            f"{folder}: layers_pattern {config['layers_pattern']!r} is not honoured", _PLAIN
+        )
     saved = config.get("modules_to_save") or []
     if saved not in ([], ["lm_head"]):
-        raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded")
+        raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded", _PLAIN)
     try:
         plan = _plan(config)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{folder / CONFIG}: cannot be used ({reason(error)})") from None
+        raise ModelError(
+            f"{folder / CONFIG}: cannot be used ({reason(error)})",
+            "Take it from a copy, or save the adapter again with peft.",
+        ) from None
     return plan, bool(saved)
 
 

@@ -228,7 +228,10 @@ def _fitted(module: nn.Module, info: AdapterInfo) -> lora.LoraPlan:
     with contextlib.suppress(SettingsError):
         if lora.find_targets(module, plan):
             return plan
-    raise ModelError(f"{info.folder}: its targets match no linear layer of the model")
+    raise ModelError(
+        f"{info.folder}: its targets match no linear layer of the model",
+        "It belongs to another base model: name that with --model.",
+    )
 
 
 def _expected_shapes(
@@ -247,9 +250,15 @@ def _expected_shapes(
 
 def _check_tensor(file: Path, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
-        raise ModelError(f"{file}: {name} has shape {tuple(tensor.shape)}, the base needs {shape}")
+        raise ModelError(
+            f"{file}: {name} has shape {tuple(tensor.shape)}, the base needs {shape}",
+            "It belongs to another base model: name that with --model.",
+        )
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
-        raise ModelError(f"{file}: {name} holds values that are not finite numbers")
+        raise ModelError(
+            f"{file}: {name} holds values that are not finite numbers",
+            "Take it from a copy, or train again.",
+        )
 
 
 def _places(module: nn.Module, full_head: bool) -> dict[str, Tensor]:
@@ -270,7 +279,7 @@ def _numeric_head(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
     head = NumericHead(base.module, base.alphabet, trainable=True)
     tensors = read_safetensors(file)
     if tensors.keys() != {"weight"}:
-        raise ModelError(f"{file}: is not a numeric head")
+        raise ModelError(f"{file}: is not a numeric head", "Take it from a copy, or train again.")
     _check_tensor(file, "weight", tensors["weight"], tuple(head.weight.shape))
     with torch.no_grad():
         head.weight.copy_(tensors["weight"])

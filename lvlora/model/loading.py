@@ -233,6 +233,11 @@ def read_safetensors(path: Path, device: torch.device | str = "cpu") -> dict[str
     try:
         return load_file(str(path), device=str(device))
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file") from None
+        raise ModelError(
+            f"{path}: no such file", "Download or copy the model's folder again, whole."
+        ) from None
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: is not a readable safetensors file ({reason(error)})") from None
+        raise ModelError(
+            f"{path}: is not a readable safetensors file ({reason(error)})",
+            "Download or copy it again: it is damaged.",
+        ) from None

@@ -145,7 +145,10 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
     if plan.target_regex is not None:
         found = [n for n in linears if re.fullmatch(plan.target_regex, n)]
         if not found:
-            raise SettingsError(f"targets {plan.target_regex!r} match no linear layer of the model")
+            raise SettingsError(
+                f"targets {plan.target_regex!r} match no linear layer of the model",
+                "It has to match whole names, like model.layers.0.self_attn.q_proj.",
+            )
         return found
     if plan.targets == ("all-linear",):
         return linears

@@ -156,11 +156,15 @@ def integrate(
             )
         except (ODEintWarning, OverflowError) as error:
             raise NumericalError(
-                f"{system.name}: the integration failed with {dict(parameters)}: {error}"
+                f"{system.name}: the integration failed with {dict(parameters)}: {error}",
+                "Another --seed draws others; a shorter --duration is easier.",
             ) from None
     values: FloatArray = np.exp(logs)
     if not np.all(np.isfinite(values)) or np.any(values <= 0):
-        raise NumericalError(f"{system.name}: the populations overflow with {dict(parameters)}")
+        raise NumericalError(
+            f"{system.name}: the populations overflow with {dict(parameters)}",
+            "Another --seed draws others.",
+        )
     return values
 
 

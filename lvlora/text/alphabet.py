@@ -65,7 +65,10 @@ class TokenAlphabet:
                 )
             ids.append(int(found[0]))
         if len(set(ids)) != len(ids):
-            raise ModelError(f"{name}: its tokenizer gives two symbols of {SYMBOLS!r} one token")
+            raise ModelError(
+                f"{name}: its tokenizer gives two symbols of {SYMBOLS!r} one token",
+                "Use a model with one token for each digit and sign.",
+            )
         alphabet = cls(tuple(ids), start)
         for text in _PROBES:
             found = [int(i) for i in encode(text)]

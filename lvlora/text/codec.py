@@ -29,6 +29,8 @@ _SAFE_PRODUCT = 2.0**36
 """Below it the product with a power of ten is off by less than 2^-17: only values nearer than that
 to a tie may round to the other neighbour, which is within half a unit up to that much as well."""
 
+_FORM = "A text of numbers looks like 0.25,1.50;0.27,1.47;"
+
 
 @dataclass(frozen=True)
 class Codec:
@@ -112,18 +114,20 @@ class Codec:
         if len(fields) != self.n_variables:
             raise DataError(
                 f"step {index + 1} of the text has {len(fields)} values, not {self.n_variables}: "
-                f"{step[:60]!r}"
+                f"{step[:60]!r}",
+                _FORM,
             )
         pattern = re.compile(self._number_pattern())
         for text in fields:
             if not pattern.fullmatch(text):
                 raise DataError(
                     f"step {index + 1} of the text: {text[:40]!r} is not a number with "
-                    f"{self.decimals} decimals"
+                    f"{self.decimals} decimals",
+                    _FORM,
                 )
         values = [math.nan if f == MISSING else float(f) for f in fields]
         if any(math.isinf(v) for v in values):
-            raise DataError(f"step {index + 1} of the text holds a number beyond float64")
+            raise DataError(f"step {index + 1} of the text holds a number beyond float64", _FORM)
         return values
 
     def _is_complete(self, rest: str) -> bool:

@@ -83,7 +83,10 @@ def of_dataset(train: Dataset) -> Scale:
     magnitudes = np.concatenate([np.empty(0), *(np.abs(s.values).ravel() for s in train)])
     magnitudes = magnitudes[np.isfinite(magnitudes)]
     if magnitudes.size == 0:
-        raise DataError(f"{train.source or 'the data'}: every value is missing")
+        raise DataError(
+            f"{train.source or 'the data'}: every value is missing",
+            "At least one value must be known.",
+        )
     # where nearly all values are zero the percentile says nothing about the others
     top = float(np.percentile(magnitudes, DATASET_PERCENTILE)) or float(magnitudes.max())
     return Scale((_divisor(top, DATASET_TARGET),) * len(train.variables), "dataset")

@@ -91,7 +91,9 @@ class Windows:
         self.names = [s.id for s, _ in tokenized]
         self.series = [tokens for _, tokens in tokenized]
         if not self.series:
-            raise DataError(f"{dataset.source}: no series to train on")
+            raise DataError(
+                f"{dataset.source}: no series to train on", "Give a file with more series."
+            )
         self._jitter = scale_jitter
         self._originals = [s for s, _ in tokenized]
         self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)

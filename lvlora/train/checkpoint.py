@@ -138,7 +138,10 @@ def put_back(
     }
     shapes = {n: p.shape for n, p in named_parameters.items()}
     if {n: t.shape for n, t in parameters.items()} != shapes:
-        raise LvloraError(f"{source}: the checkpoint holds other parameters than this run")
+        raise LvloraError(
+            f"{source}: the checkpoint holds other parameters than this run",
+            "Begin a new run, or resume the one that it is of.",
+        )
     with torch.no_grad():
         for name, parameter in named_parameters.items():
             parameter.copy_(parameters[name])

@@ -225,7 +225,10 @@ def check_out(runs: Path, out: Path, overwrite: bool) -> None:
             not out.is_dir() or any(not _is_leftover(p) for p in out.iterdir())
         )
     except OSError as error:
-        raise SettingsError(f"--out {out}: cannot be used ({error.strerror or error})") from None
+        raise SettingsError(
+            f"--out {out}: cannot be used ({error.strerror or error})",
+            "Check its permissions, or choose another folder.",
+        ) from None
     if taken and not (overwrite and out.is_dir() and (out / "config.toml").is_file()):
         raise SettingsError(
             f"--out {out}: is there already",
@@ -257,7 +260,8 @@ def create(runs: Path, out: Path | None, slug: str, overwrite: bool) -> RunFolde
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(
-            f"{out or runs}: a run's folder cannot be made ({error.strerror or error})"
+            f"{out or runs}: a run's folder cannot be made ({error.strerror or error})",
+            "Check the permissions, or choose another --out or --runs.",
         ) from None
     return RunFolder(out)
 

@@ -193,7 +193,10 @@ def with_params(base: TrainSettings, params: Mapping[str, Scalar]) -> TrainSetti
         found = error.errors(include_url=False)[0]
         reason = found.get("ctx", {}).get("error", found["msg"])
         where = ", ".join(f"{name} = {show(value)}" for name, value in params.items())
-        raise SettingsError(f"a trial with {where}: {reason}") from None
+        raise SettingsError(
+            f"a trial with {where}: {reason}",
+            "Take the value out of the space, or change what goes with it.",
+        ) from None
 
 
 def show(value: object) -> str:

@@ -63,7 +63,10 @@ def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotmen
     prepared = prepare(_unlimited(settings, 1), dataset)
     n_steps = allotment.steps_of(settings, _cost(prepared))
     if n_steps < 1:
-        raise SettingsError("not one step of it fits into what the plan gives a trial")
+        raise SettingsError(
+            "not one step of it fits into what the plan gives a trial",
+            "A larger --max-flops, fewer --trials or smaller settings help.",
+        )
     chosen = _unlimited(settings, n_steps)
     if settings.save_every:
         every = min(settings.save_every, max(1, n_steps // _SAVES))
