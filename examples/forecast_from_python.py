@@ -15,13 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lvlora.forecast import density
-from lvlora.forecast.decoding import Sampling
-from lvlora.forecast.forecaster import to_rows
-from lvlora.forecast.likelihood import Score, negative_log_likelihood
-from lvlora.forecast.opening import open_model
-from lvlora.series.readers import read_dataset
-from lvlora.settings import InputSettings
+import lvlora
 
 HELD_OUT = 10
 
@@ -29,13 +23,13 @@ HELD_OUT = 10
 def main(adapter: str | None = None) -> None:
     """Print a forecast."""
     file = Path(__file__).parent / "trajectory.csv"
-    data = read_dataset(file, InputSettings(data=file))
+    data = lvlora.read(file)
     (series,) = data
     history = series.steps(0, len(series) - HELD_OUT)  # values (T, V), NaN where missing
     truth = series.steps(len(series) - HELD_OUT, len(series))
 
-    forecaster = open_model("bundled") if adapter is None else open_model(adapter=adapter)
-    sampling = Sampling(samples=20, seed=0)  # the same seed draws the same futures
+    forecaster = lvlora.open_model("bundled" if adapter is None else "auto", adapter or "none")
+    sampling = lvlora.Sampling(samples=20, seed=0)  # the same seed draws the same futures
 
     # futures: one Forecast a history; samples (S, H, V) in the file's units
     (forecast,) = forecaster.predict([history], HELD_OUT, sampling)
@@ -48,13 +42,13 @@ def main(adapter: str | None = None) -> None:
     print(f"mean absolute error {np.abs(forecast.median - truth.values).mean():.3f}")
 
     # a table: dictionaries, for csv.DictWriter or pandas.DataFrame
-    for row in to_rows([forecast], data.variables, (0.1, 0.9), data.time_name)[:4]:
+    for row in lvlora.to_rows([forecast], data.variables, (0.1, 0.9), data.time_name)[:4]:
         print(row)
 
     # without sampling: how probable the truth was, and every value of the next step
-    score = Score.of(negative_log_likelihood(forecaster, [history], [truth]))
+    score = lvlora.Score.of(lvlora.negative_log_likelihood(forecaster, [history], [truth]))
     print(f"NLL per dimension {score.per_dimension:.2f} nats")
-    for name, one in zip(data.variables, density.next_step(forecaster, [history])[0], strict=True):
+    for name, one in zip(data.variables, lvlora.next_step(forecaster, [history])[0], strict=True):
         print(f"{name}: {one.mode:.3f} has the probability {one.probabilities.max():.0%}")
 
     spent = forecaster.usage.price

@@ -1,3 +1,92 @@
-"""lvlora: LoRA fine-tuning of small language models for trajectories written as text."""
+"""lvlora: LoRA fine-tuning of small language models for trajectories written as text.
+
+What a program needs of the package is here by name; docs/python.md shows it. A name is loaded when
+it is first used: ``import lvlora`` imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lvlora.api import charged as charged
+    from lvlora.api import count_flops as count_flops
+    from lvlora.api import evaluate as evaluate
+    from lvlora.api import fine_tune as fine_tune
+    from lvlora.api import read as read
+    from lvlora.api import read_adapter as read_adapter
+    from lvlora.api import simulate as simulate
+    from lvlora.api import spent as spent
+    from lvlora.api import write as write
+    from lvlora.errors import BudgetError as BudgetError
+    from lvlora.errors import DataError as DataError
+    from lvlora.errors import LvloraError as LvloraError
+    from lvlora.errors import ModelError as ModelError
+    from lvlora.errors import RunStopped as RunStopped
+    from lvlora.errors import SettingsError as SettingsError
+    from lvlora.flops.budget import Price as Price
+    from lvlora.forecast.decoding import Sampling as Sampling
+    from lvlora.forecast.density import next_step as next_step
+    from lvlora.forecast.evaluation import Entry as Entry
+    from lvlora.forecast.forecaster import Forecaster as Forecaster
+    from lvlora.forecast.futures import Forecast as Forecast
+    from lvlora.forecast.futures import to_rows as to_rows
+    from lvlora.forecast.likelihood import Score as Score
+    from lvlora.forecast.likelihood import negative_log_likelihood as negative_log_likelihood
+    from lvlora.forecast.opening import open_model as open_model
+    from lvlora.model.adapter_files import AdapterInfo as AdapterInfo
+    from lvlora.series.dataset import Dataset as Dataset
+    from lvlora.series.dataset import Series as Series
+    from lvlora.series.frames import from_arrays as from_arrays
+    from lvlora.series.frames import from_frame as from_frame
+    from lvlora.train.observer import Observer as Observer
+    from lvlora.train.observer import RunPlan as RunPlan
+    from lvlora.train.observer import Silent as Silent
+    from lvlora.train.observer import StepRecord as StepRecord
+    from lvlora.train.observer import ValidationRecord as ValidationRecord
+    from lvlora.train.progress import Result as Result
+
+_HOMES = {
+    "lvlora.api": (
+        "charged", "count_flops", "evaluate", "fine_tune", "read", "read_adapter", "simulate",
+        "spent", "write",
+    ),
+    "lvlora.errors": (
+        "BudgetError", "DataError", "LvloraError", "ModelError", "RunStopped", "SettingsError",
+    ),
+    "lvlora.flops.budget": ("Price",),
+    "lvlora.forecast.decoding": ("Sampling",),
+    "lvlora.forecast.density": ("next_step",),
+    "lvlora.forecast.evaluation": ("Entry",),
+    "lvlora.forecast.forecaster": ("Forecaster",),
+    "lvlora.forecast.futures": ("Forecast", "to_rows"),
+    "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
+    "lvlora.forecast.opening": ("open_model",),
+    "lvlora.model.adapter_files": ("AdapterInfo",),
+    "lvlora.series.dataset": ("Dataset", "Series"),
+    "lvlora.series.frames": ("from_arrays", "from_frame"),
+    "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
+    "lvlora.train.progress": ("Result",),
+}  # fmt: skip
+"""Module → the public names that are at home there."""
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name's module when the name is first used."""
+    from importlib import import_module
+
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'lvlora' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,7 +16,7 @@ from lvlora.model.adapter_files import AdapterInfo
 from lvlora.model.adapter_search import find_adapter
 from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
-from lvlora.settings.data import ModelSettings
+from lvlora.settings.data import Device, Dtype, ModelSettings
 from lvlora.settings.forecasting import AdapterSettings
 
 
@@ -75,8 +75,9 @@ def open_forecaster(
 
 
 def open_model(
-    model: str = "auto", adapter: str | None = "none", *, runs: Path = Path("runs"),
-    decimals: int | None = None, max_memory: int | None = None,
+    model: str = "auto", adapter: str | Path | None = "none", *, runs: str | Path = "runs",
+    decimals: int | None = None, max_memory: int | None = None, dtype: Dtype = "auto",
+    device: Device = "auto",
 ) -> Forecaster:  # fmt: skip
     """A forecaster by name, for programs: as ``--model`` and ``--adapter`` would choose it.
 
@@ -89,12 +90,14 @@ def open_model(
         runs: where runs are looked for by name.
         decimals: of each number; None for the adapter's own, else 2.
         max_memory: bytes for the caches of futures that are decoded together.
+        dtype, device: as ``--dtype`` and ``--device``.
 
     Raises:
         ModelError: what was named is not there, or does not go together.
     """
-    settings = AdapterSettings(model=model, adapter=adapter)
-    choice = choose(settings, runs, lambda note: None)
+    named = None if adapter is None else str(adapter)
+    settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
+    choice = choose(settings, Path(runs), lambda note: None)
     return open_forecaster(choice, settings, decimals, max_memory=max_memory)
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from lvlora.settings.base import Bytes, Convention, Flops, Names, Seed, Settings, option
 
+Dtype = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 System = Literal["rosenzweig-macarthur", "lotka-volterra", "self-limited"]
 
 
@@ -51,12 +53,12 @@ class ModelSettings(Settings):
         min_length=1,
     )
     revision: str | None = option(None, "Revision (branch, tag, commit) of a hub model.", "Model")
-    dtype: Literal["auto", "float32", "bfloat16"] = option(
+    dtype: Dtype = option(
         "auto",
         "Precision of the frozen weights; auto: bfloat16 where the processor has it natively.",
         "Model",
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+    device: Device = option(
         "auto", "Where to compute; auto: a CUDA GPU if there is one, else the CPU.", "Model"
     )
 
@@ -78,7 +80,8 @@ class SimulateSettings(Settings):
     """`lvlora simulate`: write a data set of predator-prey trajectories."""
 
     output: Path = option(
-        Path("simulated.h5"), "File to write: .h5, .csv (long) or .parquet.", "Output",
+        Path("simulated.h5"),
+        "File to write: .h5, .csv (long) or .parquet; - writes CSV to standard output.", "Output",
         argument=True, metavar="[FILE]",
     )  # fmt: skip
     system: System = option("rosenzweig-macarthur", "Equations to integrate.", "Simulation")

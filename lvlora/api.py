@@ -1,0 +1,306 @@
+"""The verbs of the package for programs: what the commands do, without a terminal.
+
+Knows: which rooms make a data set, a run, an evaluation, a price. Does not know: how. `lvlora`
+itself gives these names lazily, so that ``import lvlora`` costs nothing. None of them may be called
+as a room is (train, flops): importing the room would take the name away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from lvlora.errors import SettingsError
+from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
+from lvlora.settings.base import Convention, Settings, Split
+from lvlora.settings.data import SplitSettings
+from lvlora.settings.training import BudgetSettings
+
+if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
+    from lvlora.forecast.decoding import Sampling
+    from lvlora.forecast.evaluation import Entry
+    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.model.adapter_files import AdapterInfo
+    from lvlora.series.dataset import Dataset
+    from lvlora.train.observer import Observer
+    from lvlora.train.progress import Result
+
+S = TypeVar("S", bound=Settings)
+
+
+def simulate(**settings: Any) -> Dataset:
+    """A data set of predator-prey trajectories, as ``lvlora simulate`` writes one.
+
+    >>> len(simulate(n_series=2, n_steps=10, duration=20))
+    2
+
+    Args:
+        settings: system, n_series, n_steps, duration, noise, gaps, seed; the same seed gives the
+            same data.
+
+    Raises:
+        SettingsError: a setting is none, or has an impossible value.
+    """
+    from lvlora.series.simulate import simulate as make
+
+    return make(_checked(SimulateSettings, settings))
+
+
+def read(
+    file: str | Path, *, format: str = "auto", id_column: str | None = None,
+    time_column: str | None = None, columns: Sequence[str] | None = None,
+) -> Dataset:  # fmt: skip
+    """The trajectories of a CSV, HDF5 or Parquet file; ``notes`` of it says what was done to them.
+
+    Args:
+        file: its path.
+        format: csv, hdf5, parquet, or auto.
+        id_column, time_column: of a table; default: the usual names.
+        columns: the variables, in this order; default: all others.
+
+    Raises:
+        DataError: the file cannot be used; the message names row and column.
+    """
+    from lvlora.series.readers import read_dataset
+
+    given = {"format": format, "id_column": id_column, "time_column": time_column}
+    chosen = None if columns is None else tuple(columns)
+    path = Path(file)
+    return read_dataset(path, _checked(InputSettings, {"data": path, "columns": chosen, **given}))
+
+
+def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> None:
+    """Write trajectories as .csv (a long table), .h5 or .parquet.
+
+    Raises:
+        DataError: the file is there, or its suffix names no format.
+    """
+    from lvlora.series.writers import write_dataset
+
+    write_dataset(dataset, Path(file), overwrite)
+
+
+def fine_tune(
+    data: Dataset | str | Path, *, observer: Observer | None = None, **settings: Any
+) -> Result:
+    """Fine-tune a base model with LoRA, as ``lvlora train`` does: one run in a folder of its own.
+
+    The run is charged to the ledger among the runs, and its adapter opens by
+    ``open_model(adapter=result.adapter)``. A stopped run goes on by ``lvlora train --resume``; with
+    data that are in no file it cannot, so write them first.
+
+    Args:
+        data: the trajectories, or their file.
+        observer: told of every step and validation; None tells nobody.
+        settings: the options of ``lvlora train`` with underscores: rank, max_steps, model, runs, …
+
+    Raises:
+        SettingsError: a setting is none, or has an impossible value.
+        BudgetError: the run would pass ``max_flops`` or ``budget``; nothing was spent.
+        RunStopped: a signal came; the state is saved.
+    """
+    from lvlora.report.run_page import draw_run
+    from lvlora.train.beginning import begin, run_payload
+    from lvlora.train.observer import Silent
+    from lvlora.train.setup import prepare
+    from lvlora.train.trackers.tracked import check_installed
+    from lvlora.train.validation_file import add_rivals
+
+    if settings.get("resume") is not None:
+        raise SettingsError(
+            "resume: a program can't go on with a run.", "lvlora train --resume RUN"
+        )
+    if isinstance(data, str | Path):
+        settings["data"] = data
+    chosen = _checked(TrainSettings, settings)
+    check_installed(chosen.tracker)
+    if isinstance(data, str | Path):
+        from lvlora.series.readers import read_dataset
+
+        data = read_dataset(chosen.data, chosen)
+    sources = {
+        name: "python" if name in settings else "default" for name in TrainSettings.model_fields
+    }
+    prepared = prepare(chosen, data)
+    run = begin(prepared, sources, observer or Silent())
+    result = run.train()
+    run.folder.make_latest(chosen.runs)
+    if prepared.validator is not None:
+        learning = data.select(prepared.split.train)
+        add_rivals(run.folder.validation, prepared.validator.scored, learning)
+    run.folder.write_result(run_payload(result, run.folder, draw_run(run.folder.path)))
+    return result
+
+
+def evaluate(
+    data: Dataset, forecasters: Sequence[Forecaster] | Forecaster = (), *,
+    part: Split = "validation", context: int = 50, horizon: int = 50, limit: int | None = None,
+    sampling: Sampling | None = None, rivals: bool = True, split_seed: int = 0,
+    stratify: bool = False, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seed: int = 0,
+) -> list[Entry]:  # fmt: skip
+    """Forecasters side by side: the same histories, the same truth, the same metrics.
+
+    Each entry has ``name``, ``kind`` (model, rival or floor), ``scores`` (mae, rmse, crps,
+    coverage, …), ``point`` (n, H, V) and ``against`` (differences with their 95 % intervals);
+    ``to_dict()`` is its row in ``lvlora evaluate --json``. What models spend is in their ``usage``
+    and, inside `charged`, in the ledger.
+
+    Args:
+        data: the whole data set; it is split by its series' names as in every command, and rivals
+            that learn do so from the training part.
+        forecasters: what `open_model` gives.
+        part: which part is scored. Look at ``test`` once, and choose nothing by it.
+        context, horizon: steps given, steps asked for.
+        limit: series at most.
+        sampling: of the models; default: 20 samples.
+        rivals: score the nine rivals and the rounding floor, too.
+        split_seed, stratify: of the split.
+        quantiles: levels, of which pairs give coverage.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: no series is long enough.
+    """
+    from lvlora.forecast import comparison, evaluation
+    from lvlora.forecast.decoding import Sampling
+    from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+    from lvlora.series.rivals import default_rivals
+    from lvlora.text.scaling import of_dataset
+    from lvlora.train.setup import split_of
+
+    models = [forecasters] if isinstance(forecasters, Forecaster) else list(forecasters)
+    if not models and not rivals:
+        raise SettingsError(
+            "without models and rivals there is nothing to score.", "Leave one of them in."
+        )
+    split = split_of(data, SplitSettings(split_seed=split_seed, stratify=stratify))
+    learning = data.select(split.train)
+    scale = of_dataset(learning)
+    protocol = evaluation.Protocol(part, context, horizon)
+    given = evaluation.task(data.select(split.part(part)[:limit]), protocol)
+    entries = []
+    for model in models:
+        own = model.scale
+        model.scale = own or scale  # as in every command: not each history by its own
+        try:
+            drawn = sampling or Sampling()
+            entries.append(evaluation.score_model(model, given, drawn, quantiles))
+        finally:
+            model.scale = own
+    if rivals:
+        for rival in default_rivals():
+            if rival.applies(learning):
+                entries.append(evaluation.score_rival(rival, given, learning, quantiles))
+        decimals = models[0].decimals if models else DEFAULT_DECIMALS
+        entries.append(evaluation.score_floor(given, decimals, scale, quantiles))
+    comparison.compare(entries, seed)
+    return entries
+
+
+def count_flops(model: str = "bundled", **settings: Any) -> dict[str, Any]:
+    """What a training step and a forecast of a model cost, itemised in both conventions.
+
+    >>> count_flops("qwen2.5-0.5b", rank=4)["trainable_parameters"]
+    270336
+
+    Args:
+        model: bundled, a short name, or a folder with a config.json.
+        settings: rank, targets, batch_size, seq_len, loss, train_head, context, new_tokens, budget.
+
+    Returns:
+        The object that ``lvlora flops --json`` prints. Neither torch nor weights are needed.
+
+    Raises:
+        ModelError: the shape of that model is not known.
+    """
+    from lvlora.flops.account import account
+    from lvlora.flops.catalogue import find_shape
+    from lvlora.model.catalogue import resolve
+
+    chosen = _checked(FlopsSettings, {"model": model, **settings})
+    if model != "bundled":
+        return account(chosen, find_shape(model))
+    source = resolve(model)
+    shape = find_shape(source.location)
+    return account(chosen, dataclasses.replace(shape, name=source.name))
+
+
+def spent(runs: str | Path = "runs") -> Price:
+    """The FLOPs that the ledger among the runs has charged so far, in both conventions."""
+    from lvlora.flops.budget import NOTHING
+    from lvlora.flops.ledger import FILE_NAME, Ledger
+
+    if not (Path(runs) / FILE_NAME).is_file():
+        return NOTHING
+    with Ledger.for_runs(Path(runs), create=False) as ledger:
+        return ledger.charged()
+
+
+@contextlib.contextmanager
+def charged(
+    forecaster: Forecaster, most: Price, *, runs: str | Path = "runs",
+    max_flops: int | None = None, budget: int | None = None, convention: Convention = "executed",
+    command: str = "python",
+) -> Iterator[None]:  # fmt: skip
+    """Charge what a forecaster does inside the block to the ledger among the runs.
+
+    Args:
+        most: the most that it can be; ``forecaster.most(…)`` of the same arguments says it. It is
+            reserved before, and what was really spent is settled after.
+        max_flops: of this block; budget: of all runs together.
+        command: what the ledger calls it.
+
+    Raises:
+        BudgetError: a limit would be passed; nothing was spent.
+    """
+    from lvlora.forecast import spending
+
+    limits = {"max_flops": max_flops, "budget": budget, "convention": convention, "runs": runs}
+    with spending.charged(_checked(BudgetSettings, limits), forecaster, most, command=command):
+        yield
+
+
+def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
+    """What an adapter's files say: PEFT's configuration and lvlora's own facts; no weights.
+
+    Args:
+        name: a run, its folder, an adapter's folder, or ``latest``.
+        runs: where runs are looked for by name.
+
+    Raises:
+        ModelError: there is none, or lvlora cannot honour what it says.
+    """
+    from lvlora.model.adapter_files import read_info
+    from lvlora.model.adapter_search import find_adapter
+
+    folder = find_adapter(str(name), Path(runs))
+    if folder is None:
+        raise SettingsError("none is no adapter.", "Name a run or a folder.")
+    return read_info(folder)
+
+
+def _checked(model: type[S], values: dict[str, Any]) -> S:
+    """Settings, or one error with everything that is wrong with them."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        wrong = []
+        for found in error.errors(include_url=False):
+            name = str(found["loc"][0]) if found["loc"] else ""
+            if found["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(name, model.model_fields, n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                wrong.append(f"{name}: is not a setting{meant}")
+            else:
+                text = found["msg"].removeprefix("Value error, ")
+                wrong.append(f"{name}: {text[:1].lower()}{text[1:]}, got {found['input']!r}")
+        raise SettingsError(
+            "; ".join(wrong), f"The fields of {model.__name__} say what each may be."
+        ) from None

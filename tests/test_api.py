@@ -1,0 +1,166 @@
+"""The package for programs: light to import, typed, whole, and the same as the commands."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+import lvlora
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "transformers", "numpy", "scipy", "pydantic", "optuna", "matplotlib", "h5py")
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = (
+        "import sys, lvlora; dir(lvlora); lvlora.LvloraError\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
+
+
+def test_every_public_name_is_there_for_programs_and_type_checkers():
+    tree = ast.parse(Path(inspect.getfile(lvlora)).read_text())
+    (block,) = [n for n in tree.body if isinstance(n, ast.If)]
+    typed = {
+        alias.asname: statement.module for statement in block.body for alias in statement.names
+    }
+    assert set(typed) | {"__version__"} == set(lvlora.__all__)
+    for name, module in typed.items():
+        value = getattr(lvlora, name)
+        assert value is getattr(importlib.import_module(module), name)
+        assert inspect.getdoc(value)
+    assert set(lvlora.__all__) <= set(dir(lvlora))
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = lvlora.trian
+
+
+def test_no_public_name_is_a_room():
+    """``import lvlora.train.run`` sets lvlora.train: a function of that name would be lost."""
+    modules = {path.stem for path in (ROOT / "lvlora").iterdir()}
+    assert not modules & set(lvlora.__all__)
+
+
+def test_the_page_tells_of_every_name():
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)", page))
+    assert set(lvlora.__all__) - {"__version__"} <= told
+
+
+def test_the_examples_in_docstrings_are_true():
+    for name in ("lvlora.api", "lvlora.series.frames"):
+        module = importlib.import_module(name)
+        scope = {n: getattr(lvlora, n) for n in lvlora.__all__}
+        done = doctest.testmod(module, extraglobs=scope)
+        assert done.attempted
+        assert not done.failed
+
+
+def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, tiny_folder):
+    data = tmp_path / "data.csv"
+    lvlora.write(tiny_runs.dataset(), data)
+    model, runs = tiny_folder("qwen2"), tmp_path / "runs"
+    words = tiny_runs.flags(model, runs)
+    ran = run_lvlora(["train", data, *words, "--out", runs / "command"])
+    assert ran.exit_code == 0, ran.stderr
+    seen = []
+
+    class Watch(lvlora.Silent):
+        def step(self, record):
+            seen.append(record.step)
+
+    settings = tiny_runs.settings(model, runs).model_dump(exclude_defaults=True)
+    before = lvlora.spent(runs)
+    result = lvlora.fine_tune(data, observer=Watch(), out=runs / "python", **settings)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert tiny_runs.weights(runs / "python") == tiny_runs.weights(runs / "command")
+    # each is charged, and found by name
+    assert (lvlora.spent(runs) - before).executed == result.flops["executed"] == before.executed
+    assert (runs / "latest").read_text().strip() == "python"
+    assert lvlora.read_adapter("latest", runs).facts["run"] == "python"
+    sources = json.loads((runs / "python/sources.json").read_text())
+    assert (sources["rank"], sources["alpha"], sources["data"]) == ("python", "default", "python")
+    files = {p.name for p in (runs / "command").rglob("*")}
+    assert {p.name for p in (runs / "python").rglob("*")} == files
+    # what it left is settings like any other's
+    again = run_lvlora(["train", "--config", runs / "python/config.toml", "--out", runs / "again"])
+    assert again.exit_code == 0, again.stderr
+    assert tiny_runs.weights(runs / "again") == tiny_runs.weights(runs / "python")
+
+    with pytest.raises(lvlora.BudgetError):
+        lvlora.fine_tune(data, **{**settings, "max_flops": 10})
+
+
+def test_what_is_wrong_with_settings_is_said_at_once():
+    with pytest.raises(lvlora.SettingsError) as caught:
+        lvlora.fine_tune("data.csv", rnk=4, batch_size=0, max_flops="much")
+    message = str(caught.value)
+    assert "rnk: is not a setting; did you mean rank?" in message
+    assert "batch_size: input should be greater than or equal to 1, got 0" in message
+    assert "max_flops: 'much' is not a number" in message
+    with pytest.raises(lvlora.SettingsError, match="a program can't go on"):
+        lvlora.fine_tune("data.csv", resume="latest")
+    with pytest.raises(lvlora.DataError, match=r"nowhere\.csv"):
+        lvlora.fine_tune("nowhere.csv")
+
+
+def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder):
+    """The same splits, scales and draws: the same figures."""
+    data = tiny_runs.dataset(n_series=12)
+    lvlora.write(data, tmp_path / "data.csv")
+    words = ["--context", "8", "--horizon", "4", "--samples", "3", "--dtype", "float32"]
+    ran = run_lvlora(
+        ["evaluate", tmp_path / "data.csv", "--model", tiny_folder("qwen2"), "--adapter", "none",
+         "--runs", tmp_path / "runs", "--threads", "1", "--split", "validation", "--workers", "1",
+         "--json", *words]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), dtype="float32")
+    entries = lvlora.evaluate(
+        data, forecaster, context=8, horizon=4, sampling=lvlora.Sampling(samples=3)
+    )
+    assert forecaster.scale is None  # as it was
+    theirs = {f["name"]: f for f in ran.json["forecasters"]}
+    assert {e.name for e in entries} == set(theirs)
+    for entry in entries:
+        assert entry.to_dict()["mae"] == pytest.approx(theirs[entry.name]["mae"])
+        assert entry.to_dict()["crps"] == pytest.approx(theirs[entry.name]["crps"])
+    assert {e.kind for e in entries} == {"model", "rival", "floor"}
+
+
+def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    history = tiny_runs.dataset().series[0]
+    sampling = lvlora.Sampling(samples=2)
+    most = forecaster.most([history], 2, sampling)
+    assert lvlora.spent(tmp_path) == lvlora.Price(0, 0)
+    with lvlora.charged(forecaster, most, runs=tmp_path):
+        (forecast,) = forecaster.predict([history], 2, sampling)
+    assert forecast.samples.shape == (2, 2, 2)
+    assert lvlora.spent(tmp_path) == forecaster.usage.price
+    with (
+        pytest.raises(lvlora.BudgetError),
+        lvlora.charged(forecaster, most, runs=tmp_path, budget=1 + most.executed),
+    ):
+        raise AssertionError("it was let in")
+
+
+def test_prices_are_the_command_s(run_lvlora):
+    ran = run_lvlora(["flops", "--model", "qwen2.5-0.5b", "--rank", "4", "--json"])
+    assert lvlora.count_flops("qwen2.5-0.5b", rank=4) == ran.json
+    assert lvlora.count_flops(rank=2)["model"] == "lvlora-bundled"
+    with pytest.raises(lvlora.ModelError):
+        lvlora.count_flops("nosuchmodel")

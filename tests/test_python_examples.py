@@ -1,0 +1,52 @@
+"""The programs in examples/ that train, take a data frame, and do without lvlora's model code.
+
+They run in this process, one after the other: what the first trains, the others use. The one of
+forecasts has its own test, tests/forecast/test_python_example.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lvlora
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def _program(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    entries = _program("train_from_python").main(steps=1, series=1)
+    out = capsys.readouterr().out
+    assert "after step 1: validation loss" in out
+    assert "FLOPs of training" in out
+    kinds = [entry.kind for entry in entries]
+    assert (kinds.count("model"), kinds.count("floor")) == (2, 1)
+    assert 0 < entries[0].scores.mae < 1  # the systems swing by more
+    (adapter,) = Path("runs").glob("*/adapter")
+
+    rows = _program("own_data_frame").main(adapter=str(adapter), horizon=2, samples=2)
+    rows = rows if isinstance(rows, list) else rows.to_dict("records")
+    assert [(row["year"], row["variable"]) for row in rows] == [
+        (1921, "hare"), (1921, "lynx"), (1922, "hare"), (1922, "lynx"),
+    ]  # fmt: skip
+    assert all(0 <= row["0.1"] <= row["median"] <= row["0.9"] for row in rows)
+
+    pytest.importorskip("peft")
+    numbers = _program("adapter_with_peft").main("latest", steps=2)
+    (series,) = lvlora.read(EXAMPLES / "trajectory.csv")
+    ours = lvlora.open_model(adapter="latest", dtype="float32")
+    (forecast,) = ours.predict([series], 2, lvlora.Sampling(greedy=True))
+    # the same model and the same text: the same steps, with no grammar to help
+    assert numbers == pytest.approx(np.asarray(forecast.median))
