@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
 from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
-from lvlora.settings.base import Convention, Settings, Split
+from lvlora.settings.base import Convention, Split
+from lvlora.settings.checked import checked
 from lvlora.settings.data import SplitSettings
 from lvlora.settings.training import BudgetSettings
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
     from lvlora.train.observer import Observer
     from lvlora.train.progress import Result
-
-S = TypeVar("S", bound=Settings)
 
 
 def simulate(**settings: Any) -> Dataset:
@@ -50,7 +46,7 @@ def simulate(**settings: Any) -> Dataset:
     """
     from lvlora.series.simulate import simulate as make
 
-    return make(_checked(SimulateSettings, settings))
+    return make(checked(SimulateSettings, settings))
 
 
 def read(
@@ -73,7 +69,7 @@ def read(
     given = {"format": format, "id_column": id_column, "time_column": time_column}
     chosen = None if columns is None else tuple(columns)
     path = Path(file)
-    return read_dataset(path, _checked(InputSettings, {"data": path, "columns": chosen, **given}))
+    return read_dataset(path, checked(InputSettings, {"data": path, "columns": chosen, **given}))
 
 
 def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> None:
@@ -119,7 +115,7 @@ def fine_tune(
         )
     if isinstance(data, str | Path):
         settings["data"] = data
-    chosen = _checked(TrainSettings, settings)
+    chosen = checked(TrainSettings, settings)
     check_installed(chosen.tracker)
     if isinstance(data, str | Path):
         from lvlora.series.readers import read_dataset
@@ -224,7 +220,7 @@ def count_flops(model: str = "bundled", **settings: Any) -> dict[str, Any]:
     from lvlora.flops.catalogue import find_shape
     from lvlora.model.catalogue import resolve
 
-    chosen = _checked(FlopsSettings, {"model": model, **settings})
+    chosen = checked(FlopsSettings, {"model": model, **settings})
     if model != "bundled":
         return account(chosen, find_shape(model))
     source = resolve(model)
@@ -263,7 +259,7 @@ def charged(
     from lvlora.forecast import spending
 
     limits = {"max_flops": max_flops, "budget": budget, "convention": convention, "runs": runs}
-    with spending.charged(_checked(BudgetSettings, limits), forecaster, most, command=command):
+    with spending.charged(checked(BudgetSettings, limits), forecaster, most, command=command):
         yield
 
 
@@ -284,23 +280,3 @@ def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
     if folder is None:
         raise SettingsError("none is no adapter.", "Name a run or a folder.")
     return read_info(folder)
-
-
-def _checked(model: type[S], values: dict[str, Any]) -> S:
-    """Settings, or one error with everything that is wrong with them."""
-    try:
-        return model(**values)
-    except ValidationError as error:
-        wrong = []
-        for found in error.errors(include_url=False):
-            name = str(found["loc"][0]) if found["loc"] else ""
-            if found["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(name, model.model_fields, n=1)
-                meant = f"; did you mean {near[0]}?" if near else ""
-                wrong.append(f"{name}: is not a setting{meant}")
-            else:
-                text = found["msg"].removeprefix("Value error, ")
-                wrong.append(f"{name}: {text[:1].lower()}{text[1:]}, got {found['input']!r}")
-        raise SettingsError(
-            "; ".join(wrong), f"The fields of {model.__name__} say what each may be."
-        ) from None
