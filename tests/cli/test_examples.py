@@ -22,6 +22,7 @@ ELSEWHERE = ("export", "report")
 """Commands whose examples need a run or an adapter; their own tests make one and run them."""
 
 CHEAP = {
+    "LVLORA_MAX_STEPS": "2",
     "LVLORA_SEQ_LEN": "48",
     "LVLORA_BATCH_SIZE": "1",
     "LVLORA_VALIDATION_SERIES": "1",
@@ -66,6 +67,7 @@ def test_an_example_is_read(run_lvlora, line):
     assert ran.exit_code == 0, ran.stderr
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "line",
     [
