@@ -1,9 +1,11 @@
 """Pretrain the bundled model from scratch on simulated series, on lvlora's own training engine.
 
-    python scripts/pretrain/pretrain.py --out work/pretrain            # starts, or goes on
-    python scripts/pretrain/pretrain.py --out work/pretrain --export   # also installs the weights
-    python scripts/pretrain/pretrain.py --out work/stage2 --init lvlora/model/bundled --layers 8 \\
-        --mixture default --short 0 --decay 0.5 --learning-rate 2e-3 --steps 5500 --seed 1 --export
+    python scripts/pretrain/pretrain.py --out work/stage1 --export work/stage1/model
+    python scripts/pretrain/pretrain.py --out work/stage2 --init work/stage1/model --layers 8 \\
+        --mixture default --short 0 --decay 0.5 --learning-rate 2e-3 --steps 3600 --seed 1 --export
+
+The same command again goes on where a run was stopped; --export without a folder installs the
+weights in the package.
 
 Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
 was and ends the same. Float32 master weights, bfloat16 where the processor has it, AdamW; Muon
