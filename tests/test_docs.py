@@ -30,7 +30,10 @@ PAGES = [
     ROOT / "SECURITY.md",
     ROOT / "examples" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
 ]
+STORIES = {ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "howto").glob("*.md")}
+"""Pages that are one story, whose every command needs those before it: run whole, with -m slow."""
 
 SETUP = (
     "git clone", "cd ", "python -m venv", "python3 -m venv", "python -m pip", "pip install",
@@ -161,18 +164,23 @@ def _lines_to_run(page: Path) -> list[Line]:
     return [line for line in typed(page) if not line.begins_with(SETUP)]
 
 
-@pytest.mark.parametrize("page", [p for p in _existing() if _lines_to_run(p)], ids=_name)
+@pytest.mark.parametrize(
+    "page", [p for p in _existing() if _lines_to_run(p) and p not in STORIES], ids=_name
+)
 def test_shown_commands_run(shell, page):
     for line in _lines_to_run(page):
         if not line.begins_with(SLOW):
             shell(line)
 
 
+def _has_slow_lines(page: Path) -> bool:
+    lines = _lines_to_run(page)
+    return any(line.begins_with(SLOW) for line in lines) or (page in STORIES and bool(lines))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    "page", [p for p in _existing() if any(x.begins_with(SLOW) for x in typed(p))], ids=_name
-)
+@pytest.mark.parametrize("page", [p for p in _existing() if _has_slow_lines(p)], ids=_name)
 def test_shown_commands_run_with_the_slow_ones(shell, page):
     for line in _lines_to_run(page):
         shell(line)

@@ -28,7 +28,6 @@ ROOMS: dict[str, set[str]] = {
     "train": {"series", "text", "flops", "model", "forecast"},
     "report": {"series"},
     "api": {"series", "text", "flops", "model", "forecast", "train", "report"},
-    "api": {"series", "text", "flops", "model", "forecast", "train", "report"},
     "cli": {"series", "text", "flops", "model", "forecast", "train", "report"},
 }
 """Room → the rooms it may import besides the above and itself."""
