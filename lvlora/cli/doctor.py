@@ -175,9 +175,7 @@ def _memory_limit() -> int | None:
 
 
 def _disk(runs: Path) -> list[Check]:
-    folder = runs.absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = _existing(runs)
     free = shutil.disk_usage(folder).free
     found = f"{numbers.size(free)} free for {runs}"
     if not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -186,6 +184,14 @@ def _disk(runs: Path) -> list[Check]:
         advice = "Free some, or keep the runs elsewhere (--runs); a hub model needs about 1 GB."
         return [Check("disk", "note", found, advice)]
     return [Check("disk", "ok", found)]
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself or the nearest above it that is there."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _ledger(runs: Path) -> list[Check]:
@@ -223,6 +229,10 @@ def _hub_cache() -> list[Check]:
     cached = [name for name, hub_id in SHORT_NAMES.items() if cached_snapshot(hub_id)]
     offline = "; offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
     found = f"{constants.HF_HUB_CACHE}: {', '.join(cached) or 'no model yet'}{offline}"
+    place = _existing(Path(constants.HF_HUB_CACHE))
+    if not offline and not os.access(place, os.W_OK):
+        advice = "Models cannot be downloaded there; let HF_HOME name a folder of yours."
+        return [Check("hub cache", "note", f"{found}; {place} cannot be written", advice)]
     if cached_snapshot(DEFAULT_HUB_MODEL) is None and not offline:
         advice = (
             "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once; "

@@ -25,15 +25,19 @@ from lvlora.settings import (
     TrainSettings,
 )
 from lvlora.settings.base import Settings, option
+from lvlora.settings.doctor import DoctorSettings
 from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.report import ReportSettings
 
 MODELS: dict[str, type[Settings]] = {
     "analyze": AnalyzeSettings,
     "baseline": BaselineSettings,
+    "doctor": DoctorSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
     "flops": FlopsSettings,
     "forecast": ForecastSettings,
+    "report": ReportSettings,
     "simulate": SimulateSettings,
     "sweep": SweepSettings,
     "tokenize": TokenizeSettings,
@@ -68,6 +72,12 @@ def _given(run, program, *args, **kwargs):
     ran = run([*args, "--json"], program=program, **kwargs)
     assert ran.exit_code == 0, ran.stderr
     return ran.json
+
+
+def test_every_command_is_here():
+    from lvlora.cli.root import COMMANDS as LISTED
+
+    assert set(MODELS) == set(LISTED)
 
 
 def test_flag_beats_environment_beats_file_beats_default(run_lvlora, program, tmp_path):

@@ -128,6 +128,8 @@ def test_a_full_or_closed_disk(run_lvlora, healthy, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
     ran = run_lvlora(["doctor", "--runs", tmp_path / "a" / "b", "--json"])
     assert _checks(ran)["disk"]["status"] == "problem"
+    assert _checks(ran)["hub cache"]["status"] == "note"
+    assert "HF_HOME" in _checks(ran)["hub cache"]["advice"]
     assert str(tmp_path) in _checks(ran)["disk"]["found"]
 
 
