@@ -27,7 +27,7 @@ from lvlora.settings import SimulateSettings
 SEED = 6021
 QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 CONTEXT = HORIZON = 50
-SAMPLING = Sampling(samples=20)
+SAMPLING = Sampling(samples=20, views=4)
 
 
 def forecasts_of(

@@ -26,9 +26,9 @@ class SamplingSettings(MemorySettings):
         1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1
     )
     views: int = option(
-        1,
+        4,
         "Scales at which each history is read, for a smaller error; its samples are shared among "
-        "them, and each view is read anew.",
+        "them, and each costs a reading. 1: only the usual scale.",
         "Forecast",
         ge=1,
         le=25,
