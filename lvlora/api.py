@@ -155,7 +155,7 @@ def evaluate(
         part: which part is scored. Look at ``test`` once, and choose nothing by it.
         context, horizon: steps given, steps asked for.
         limit: series at most.
-        sampling: of the models; default: 20 samples.
+        sampling: of the models; default: 20 samples in 4 views, as in the command.
         rivals: score the nine rivals and the rounding floor, too.
         split_seed, stratify: of the split.
         quantiles: levels, of which pairs give coverage.
@@ -186,7 +186,7 @@ def evaluate(
         own = model.scale
         model.scale = own or scale  # as in every command: not each history by its own
         try:
-            drawn = sampling or Sampling()
+            drawn = sampling or Sampling(views=4)
             entries.append(evaluation.score_model(model, given, drawn, quantiles))
         finally:
             model.scale = own

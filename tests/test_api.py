@@ -130,7 +130,7 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder):
     assert ran.exit_code == 0, ran.stderr
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), dtype="float32")
     entries = lvlora.evaluate(
-        data, forecaster, context=8, horizon=4, sampling=lvlora.Sampling(samples=3)
+        data, forecaster, context=8, horizon=4, sampling=lvlora.Sampling(samples=3, views=4)
     )
     assert forecaster.scale is None  # as it was
     theirs = {f["name"]: f for f in ran.json["forecasters"]}

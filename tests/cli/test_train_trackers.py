@@ -254,7 +254,7 @@ def test_a_name_that_is_none(run_lvlora, place):
 
 def test_tab_completes_the_last_of_a_list():
     from lvlora.cli.fields import read_fields
-    from lvlora.cli.from_settings import _choices_of
+    from lvlora.cli.parameters import _choices_of
     from lvlora.settings import TrainSettings
 
     (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
