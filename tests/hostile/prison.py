@@ -8,6 +8,7 @@ does to the process (a fault in a C library, a loop, a huge allocation) is seen 
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
 import resource
@@ -104,6 +105,7 @@ def _serve(cases: list[int], read: Callable[[int], object], shared: mmap.mmap, s
     """The child: never returns."""
     code = 1
     try:
+        faulthandler.disable()  # it would write to the runner's own standard error
         os.dup2(said, 1)
         os.dup2(said, 2)
         sys.stdout = sys.stderr = open(said, "w", buffering=1, closefd=False)
