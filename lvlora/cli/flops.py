@@ -201,8 +201,8 @@ def _fits(settings: FlopsSettings, fits: Mapping[str, Any]) -> str:
 def _comparison(settings: FlopsSettings, shape: ModelShape, context: CommandContext) -> None:
     from lvlora.flops.account import vary
 
-    rows = vary(settings, shape)
     output = context.output
+    rows = vary(settings, shape, shape_of=lambda model: _shape(model, output))
     heads = [rows[0]["setting"], "trainable", *(f"step, {c}" for c in SHOWN)]
     heads += [f"steps in {numbers.flops(settings.budget)}"] if settings.budget is not None else []
 

@@ -5,7 +5,7 @@ Knows: the settings of the command and both conventions. Does not know: terminal
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError, meant
@@ -109,11 +109,15 @@ def fits(
 
 
 def vary(
-    settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS
-) -> list[dict[str, Any]]:
+    settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS,
+    *, shape_of: Callable[[str], ModelShape] = find_shape,
+) -> list[dict[str, Any]]:  # fmt: skip
     """The same account for several values of one setting: rows to compare.
 
     Several targets of one value are joined by +: ``targets=q_proj+v_proj,all-linear``.
+
+    Args:
+        shape_of: a model's shape by its name, for ``model=…``.
 
     Raises:
         SettingsError: not of the form NAME=VALUE,VALUE, or a value that the setting refuses.
@@ -122,7 +126,7 @@ def vary(
     rows = []
     for value in values:
         changed = _changed(settings, name, value)
-        its_shape = find_shape(value) if name == "model" else shape
+        its_shape = shape_of(value) if name == "model" else shape
         answer = account(changed, its_shape, alphabet_rows)
         rows.append(
             {

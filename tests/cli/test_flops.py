@@ -31,6 +31,14 @@ def test_the_table_shows_the_same_numbers(run_lvlora):
     assert "lvlora train --budget 1e17" in ran.stderr
 
 
+def test_models_compared_are_those_that_model_takes(run_lvlora):
+    ran = run_lvlora(["flops", "--vary", "model=bundled,qwen2.5-0.5b", "--json"])
+    bundled, qwen = ran.json["vary"]
+    alone = run_lvlora(["flops", "--model", "bundled", "--json"]).json
+    assert bundled["executed"]["training_step"] == alone["executed"]["training_step"]
+    assert qwen["executed"]["training_step"] > 50 * bundled["executed"]["training_step"]
+
+
 def test_values_compared(run_lvlora):
     args = ["flops", "--vary", "rank=2,4,8", "--budget", "1e17"]
     ran = run_lvlora([*args, "--json"])
