@@ -23,11 +23,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 DATA, TRAJECTORY = str(EXAMPLES / "simulated.h5"), str(EXAMPLES / "trajectory.csv")
 BUNDLED = {
     "train": ["train", "--max-steps", "200"],
-    "train, all layers": ["train", "--max-steps", "60", "--targets", "all-linear", "--rank", "16"],
-    "train, compiled": ["train", "--max-steps", "600", "--no-validation"],
+    "train all layers": ["train", "--max-steps", "60", "--targets", "all-linear", "--rank", "16"],
+    "train compiled": ["train", "--max-steps", "600", "--no-validation"],
     "sweep": ["sweep", DATA, "--max-steps", "20", "--trials", "4", "--validation-series", "8"],
     "forecast": ["forecast", TRAJECTORY, "--samples", "200"],
-    "forecast, far": ["forecast", TRAJECTORY, "--horizon", "150"],
+    "far forecast": ["forecast", TRAJECTORY, "--horizon", "150"],
     "baseline": ["baseline", DATA, "--limit", "16"],
 }
 LARGE = {
