@@ -233,8 +233,10 @@ def _series(
             order = np.argsort(row, kind="stable")
             if np.any(np.diff(row[order]) == 0):
                 raise DataError(f"{at} has a time twice", "Keep one sample for each time.")
-            n_sorted += bool(np.any(np.diff(row) < 0))
-            prepared = (row[order], order)
+            in_order = not np.any(np.diff(row) < 0)
+            n_sorted += not in_order
+            # what is in order already is not copied: the whole file may be in memory once, not twice
+            prepared = (row, slice(length)) if in_order else (row[order], order)
         series.append(Series(name, prepared[0], values[i][prepared[1]]))
     if n_sorted:
         notes.append(f"{where}: samples were out of time order and have been sorted")
