@@ -235,7 +235,7 @@ def _series(
                 raise DataError(f"{at} has a time twice", "Keep one sample for each time.")
             in_order = not np.any(np.diff(row) < 0)
             n_sorted += not in_order
-            # what is in order already is not copied: the whole file may be in memory once, not twice
+            # what is in order is not copied: a file of many series lies in memory once, not twice
             prepared = (row, slice(length)) if in_order else (row[order], order)
         series.append(Series(name, prepared[0], values[i][prepared[1]]))
     if n_sorted:
