@@ -5,6 +5,7 @@ Knows: how to speak and where each setting came from. Does not know: any command
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +25,7 @@ class CommandContext:
         debug: tracebacks are wanted.
         sources: where each setting's value came from.
         output: the one sink.
+        began: when the command did, by `time.perf_counter`.
     """
 
     json: bool
@@ -32,3 +34,4 @@ class CommandContext:
     debug: bool
     output: Output
     sources: dict[str, Source] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)

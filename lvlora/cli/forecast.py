@@ -95,7 +95,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     )
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
-        _show_price(most, forecaster, dataset, settings, sampling, loaded, context)
+        _show_price(most, forecaster, dataset, settings, sampling, context)
         return
     begin = time.perf_counter()
     forecasts = _predict(forecaster, dataset, settings, sampling, truth, most, context)
@@ -257,14 +257,14 @@ def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
 
 def _show_price(
     most: Price, forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings,
-    sampling: Sampling, started: float, context: CommandContext,
+    sampling: Sampling, context: CommandContext,
 ) -> None:  # fmt: skip
     """Price, time and memory; it takes the first steps of a few forecasts to know."""
     from lvlora.cli.plans import show_prices
     from lvlora.forecast.estimate import of_forecasts
 
-    histories = list(dataset)
-    estimate = None
+    histories, estimate = list(dataset), None
+    started = time.perf_counter() - context.began
     if not settings.density:  # which follows probabilities: nobody knows how many
         estimate = of_forecasts(
             forecaster, histories, settings.n_steps, sampling, context=settings.context

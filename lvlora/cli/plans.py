@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lvlora.train.setup import Prepared
     from lvlora.train.sweep_plan import Plan
 
+AROUND_SECONDS = 0.8
+"""Python's own beginning and end, which no command sees."""
 REPORT_SECONDS = 2.0
 """Figures and report of a run, after its last step; they hardly depend on the run."""
 
@@ -61,7 +63,7 @@ def show_run_plan(
     if limit:
         rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
     if estimate is not None:
-        whole = started + estimate.whole.seconds + REPORT_SECONDS
+        whole = started + estimate.whole.seconds + REPORT_SECONDS + AROUND_SECONDS
         payload["estimate"] = {
             **estimate.whole.to_dict(),
             "seconds": whole,
@@ -85,12 +87,13 @@ def show_run_plan(
 
 def show_prices(
     prices: Mapping[str, Price], n_series: int, estimate: Estimate | None, started: float,
-    context: CommandContext,
+    context: CommandContext, *, page: bool = False,
 ) -> None:  # fmt: skip
     """Models that would forecast so many series; without a model nothing costs FLOPs.
 
     Args:
         estimate: of all of the command's work.
+        page: a report is written.
     """
     total = {
         "executed": sum(p.executed for p in prices.values()),
@@ -102,7 +105,8 @@ def show_prices(
     }  # fmt: skip
     rows: list[tuple[str, str]] = []
     if estimate is not None:
-        whole = started + estimate.seconds
+        # an evaluation writes a page with figures, a forecast a table
+        whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
         payload["estimate"] = {**estimate.to_dict(), "seconds": whole}
         rows = [("time on this machine", f"about {numbers.duration(whole)}"), _memory(estimate)]
 

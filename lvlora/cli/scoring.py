@@ -62,7 +62,6 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     from lvlora.forecast import comparison, evaluation
     from lvlora.model.devices import set_threads
 
-    begin = time.perf_counter()
     if not settings.with_model and not settings.rivals:
         raise SettingsError(
             "--no-model and --no-rivals together leave nothing to score.",
@@ -75,7 +74,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     warn_of_seen(chosen, work.dataset, work.split, settings.split, context.output)
     set_threads(settings.threads)
     if context.dry_run:
-        _show_price(work, chosen, time.perf_counter() - begin)
+        _show_price(work, chosen, time.perf_counter() - context.began)
         return
     entries: list[Entry] = []
     decimals = 2 if settings.decimals is None else settings.decimals
@@ -235,7 +234,14 @@ def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
         estimates.append(of_model(forecaster, work.given, sampling))
     if settings.rivals:
         estimates.append(of_rivals(work.given, work.train, settings.workers or cores()))
-    show_prices(prices, len(work.given.histories), together(estimates), started, work.context)
+    show_prices(
+        prices,
+        len(work.given.histories),
+        together(estimates),
+        started,
+        work.context,
+        page=True,
+    )
 
 
 def _facts(work: _Work) -> dict[str, Any]:

@@ -75,7 +75,6 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
     from lvlora.train.trackers.tracked import check_installed, tracked
     from lvlora.train.validation_file import add_rivals
 
-    begin = time.perf_counter()
     output = context.output
     folder: RunFolder | None = None
     limit = settings.max_flops
@@ -95,7 +94,7 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             output.note(note)
     output.detail(f"{prepared.base.name}: {prepared.base.placement.reason}")
     if context.dry_run:
-        _show_plan(prepared, ranks, time.perf_counter() - begin, context)
+        _show_plan(prepared, ranks, time.perf_counter() - context.began, context)
         return
     with ranks.heard():
         if folder is not None:

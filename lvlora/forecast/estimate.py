@@ -16,11 +16,12 @@ import numpy as np
 from lvlora.flops.budget import Price
 from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.futures import continue_time
 from lvlora.forecast.memory import row_bytes
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Series
 
-_STEPS = 3
+_STEPS = 6
 """Further steps of the horizon from which the time of each is taken."""
 
 
@@ -70,19 +71,23 @@ def of_forecasts(
     # spread, not the first: a file is often sorted by length
     chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]
 
-    def predict(steps: int) -> tuple[float, float]:
+    def predict(steps: int, given: Sequence[Series]) -> tuple[float, float]:
         trace = forecaster.usage.trace
         begin, reading = time.perf_counter(), trace.prefill_seconds
-        forecaster.predict(chosen, steps, sampling, context=context)
+        forecaster.predict(given, steps, sampling, context=context)
         return time.perf_counter() - begin, trace.prefill_seconds - reading
 
     few = min(horizon, 1 + _STEPS)
-    predict(1)  # memory and threads are had from here on
+    predict(1, chosen)  # memory and threads are had from here on
     # now: a second prediction does not lie where the first one's memory was, and adds to the most
     peak = peak_bytes(forecaster.base.placement.device)
-    first, reading = predict(1)
-    more = predict(few)[0] if few > 1 else first
-    each = max(0.0, more - first) / max(1, few - 1)
+    first, reading = predict(1, chosen)
+    each = 0.0
+    if few > 1:
+        # a step attends to all before it, so its time is taken in the middle of the horizon
+        halfway = [_longer(h, min(horizon, piece) // 2) for h in chosen]
+        more = predict(few, halfway)[0] - predict(1, halfway)[0]
+        each = max(0.0, more) / (few - 1)
     n_pieces = -(-horizon // piece)
     seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
     tokens = read + min(horizon, piece) * a_step
@@ -93,3 +98,12 @@ def of_forecasts(
         peak + max(0, grown) * together,
         forecaster.usage.price - before,
     )
+
+
+def _longer(history: Series, n_steps: int) -> Series:
+    """The history with so many more of its own steps at the end, as if it had gone on."""
+    n = len(history)
+    again = np.arange(n_steps) % n
+    values = np.concatenate([history.values, history.values[::-1][again]])
+    time = np.concatenate([history.time, continue_time(history.time, n_steps)])
+    return Series(history.id, time, values)
