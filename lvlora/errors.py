@@ -60,13 +60,19 @@ class NumericalError(LvloraError):
     """A loss or gradient is not finite; no step was made with it."""
 
 
-def meant(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
-    """ "Did you mean train? ", to begin a hint with; empty where nothing is near."""
+def closest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The candidate that is spelled most like the word, whatever the case; None if none is near."""
     import difflib
 
     lowered = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=cutoff)
-    return f"Did you mean {lowered[near[0]]}? " if near else ""
+    return lowered[near[0]] if near else None
+
+
+def meant(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
+    """ "Did you mean train? ", to begin a hint with; empty where nothing is near."""
+    near = closest(word, candidates, cutoff)
+    return f"Did you mean {near}? " if near else ""
 
 
 def reason(error: BaseException) -> str:

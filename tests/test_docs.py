@@ -7,7 +7,6 @@ other block may show a command of lvlora.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -17,8 +16,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
+import programs
 import pytest
 from test_imports import EVERYWHERE, ROOMS
 
@@ -206,17 +205,8 @@ def test_lines_are_found_as_they_are_typed(tmp_path, monkeypatch):
     assert [line.begins_with(SETUP) for line in lines] == [True, False, False, False, False]
 
 
-def _script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_reference_is_what_the_commands_say():
-    script = _script("make_cli_docs")
+    script = programs.load("scripts/make_cli_docs.py")
     assert script.FILE.read_text(encoding="utf-8") == script.text(), (
         "docs/cli.md is behind the commands: run python scripts/make_cli_docs.py"
     )

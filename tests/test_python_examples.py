@@ -6,10 +6,10 @@ forecasts has its own test, tests/forecast/test_python_example.py.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 
 import lvlora
@@ -17,17 +17,10 @@ import lvlora
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def _program(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    entries = _program("train_from_python").main(steps=1, series=1)
+    entries = programs.load("examples/train_from_python.py").main(steps=1, series=1)
     out = capsys.readouterr().out
     assert "after step 1: validation loss" in out
     assert "FLOPs of training" in out
@@ -36,7 +29,9 @@ def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     assert 0 < entries[0].scores.mae < 1  # the systems swing by more
     (adapter,) = Path("runs").glob("*/adapter")
 
-    rows = _program("own_data_frame").main(adapter=str(adapter), horizon=2, samples=2)
+    rows = programs.load("examples/own_data_frame.py").main(
+        adapter=str(adapter), horizon=2, samples=2
+    )
     rows = rows if isinstance(rows, list) else rows.to_dict("records")
     assert [(row["year"], row["variable"]) for row in rows] == [
         (1921, "hare"), (1921, "lynx"), (1922, "hare"), (1922, "lynx"),
@@ -44,7 +39,7 @@ def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     assert all(0 <= row["0.1"] <= row["median"] <= row["0.9"] for row in rows)
 
     pytest.importorskip("peft")
-    numbers = _program("adapter_with_peft").main("latest", steps=2)
+    numbers = programs.load("examples/adapter_with_peft.py").main("latest", steps=2)
     (series,) = lvlora.read(EXAMPLES / "trajectory.csv")
     ours = lvlora.open_model(adapter="latest", dtype="float32")
     (forecast,) = ours.predict([series], 2, lvlora.Sampling(greedy=True))

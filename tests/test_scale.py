@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+import programs
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -12,10 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("scale", ROOT / "scripts" / "predict_scale.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return programs.load("scripts/predict_scale.py")
 
 
 def test_the_page_has_the_predicted_numbers(script):

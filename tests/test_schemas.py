@@ -5,13 +5,12 @@ Every test that reads an answer (`Ran.json`) checks it against its model; here i
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
+import programs
 import pytest
 
 from lvlora.cli.root import COMMANDS
@@ -20,17 +19,8 @@ from lvlora.schemas import ANSWERS, answer_name
 ROOT = Path(__file__).parents[1]
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("s", ROOT / "scripts" / "make_schemas.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_files_are_what_the_models_say():
-    script = _script()
+    script = programs.load("scripts/make_schemas.py")
     there = {
         path.name: json.loads(path.read_text(encoding="utf-8"))
         for path in script.FOLDER.glob("*.json")
@@ -76,7 +66,10 @@ def test_an_answer_with_an_unknown_key_or_a_wrong_type_is_refused():
 
 
 def test_a_published_schema_lets_later_versions_add_keys():
-    assert "additionalProperties" not in _script().files()["doctor.json"]
+    assert (
+        "additionalProperties"
+        not in programs.load("scripts/make_schemas.py").files()["doctor.json"]
+    )
 
 
 def test_reading_the_shapes_needs_pydantic_alone():

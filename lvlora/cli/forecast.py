@@ -85,14 +85,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
         calibration = calibration_files.load(forecaster.base, choice.info, settings.runs)
         calibration.check(settings.quantiles, settings.n_steps)
-    sampling = Sampling(
-        settings.samples,
-        settings.greedy,
-        settings.temperature,
-        settings.top_p,
-        settings.seed,
-        settings.views,
-    )
+    sampling = Sampling.of(settings)
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
         _show_price(most, forecaster, dataset, settings, sampling, context)
@@ -120,7 +113,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         "samples": sampling.n_futures,
         **({} if truth is None else {"scores": truth.scores}),
         **({} if calibration is None else {"calibration": calibration.facts}),
-        "flops": {"executed": price.executed, "coursework": price.coursework},
+        "flops": price.to_dict(),
         "timing": {
             "load_seconds": loaded,
             "prefill_seconds": forecaster.usage.trace.prefill_seconds,

@@ -81,7 +81,7 @@ def show_density(
         "series": [_as_json(one, dataset.variables, settings.quantiles) for one in found],
         "model": forecaster.facts(),
         "density_floor": floor,
-        "flops": {"executed": price.executed, "coursework": price.coursework},
+        "flops": price.to_dict(),
         "timing": {"load_seconds": load_seconds, "decode_seconds": seconds},
         "files": [str(p) for p in written],
     }

@@ -6,8 +6,9 @@ stay light, for it answers a mistyped command.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
+
+from lvlora import errors
 
 # what other programs of this field call the same thing
 _SYNONYMS = {
@@ -53,9 +54,7 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     synonym = _SYNONYMS.get(word)
     if synonym in candidates:
         return synonym
-    lowered = {candidate.lower(): candidate for candidate in candidates}
-    matches = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[matches[0]] if matches else None
+    return errors.closest(word, candidates)
 
 
 def did_you_mean(word: str, candidates: Iterable[str], spell: Callable[[str], str] = str) -> str:

@@ -47,7 +47,7 @@ def show_run_plan(
         "validations": len(prepared.validate_at),
         "tokens": tokens,
         "trainable_parameters": trainable,
-        "flops_at_most": {"executed": most.executed, "coursework": most.coursework},
+        "flops_at_most": most.to_dict(),
         "share_of_limit": most.of(settings.convention) / limit if limit else None,
         "estimate": None,
     }
@@ -95,11 +95,10 @@ def show_prices(
         estimate: of all of the command's work.
         page: a report is written.
     """
-    total = {
-        "executed": sum(p.executed for p in prices.values()),
-        "coursework": sum(p.coursework for p in prices.values()),
-    }
-    each = {n: {"executed": p.executed, "coursework": p.coursework} for n, p in prices.items()}
+    from lvlora.flops.budget import NOTHING
+
+    total = sum(prices.values(), NOTHING).to_dict()
+    each = {name: price.to_dict() for name, price in prices.items()}
     payload: dict[str, Any] = {
         "flops_at_most": total if prices else None, "forecasters": each, "estimate": None,
     }  # fmt: skip

@@ -21,7 +21,6 @@ from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.estimate import Estimate
     from lvlora.forecast.evaluation import Entry, Task
     from lvlora.forecast.evaluation_folder import EvaluationFolder
@@ -135,27 +134,15 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     )  # fmt: skip
 
 
-def _sampling(settings: ScoringSettings) -> Sampling:
-    from lvlora.forecast.decoding import Sampling
-
-    return Sampling(
-        settings.samples,
-        settings.greedy,
-        settings.temperature,
-        settings.top_p,
-        settings.seed,
-        settings.views,
-    )
-
-
 def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> Entry:
     from lvlora.cli.progress import counted
     from lvlora.flops.budget import NOTHING
+    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.evaluation import most, score_model, unfinished
     from lvlora.forecast.spending import charged
 
     settings, given, output = work.settings, work.given, work.context.output
-    sampling = _sampling(settings)
+    sampling = Sampling.of(settings)
     name = contender.name(forecaster, work.spent)
     pieces = work.folder.pieces(name, contender.identity(forecaster, sampling))
     left = [i for group in unfinished(given, pieces, sampling.n_futures) for i in group]
@@ -218,6 +205,7 @@ def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
     """Prices of the models, and how long they and the rivals would take."""
     from lvlora.cli.plans import show_prices, together
     from lvlora.cli.sweep_workers import cores
+    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.evaluation import most
     from lvlora.forecast.evaluation_estimate import of_model, of_rivals
     from lvlora.forecast.pieces import Pieces
@@ -229,7 +217,7 @@ def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
         begin = time.perf_counter()
         forecaster = open_contender(contender, settings, work.scale)
         started += time.perf_counter() - begin
-        name, sampling = contender.name(forecaster, prices), _sampling(settings)
+        name, sampling = contender.name(forecaster, prices), Sampling.of(settings)
         prices[name] = most(forecaster, work.given, Pieces(), sampling)
         estimates.append(of_model(forecaster, work.given, sampling))
     if settings.rivals:

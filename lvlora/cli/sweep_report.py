@@ -6,7 +6,6 @@ Knows: how a study is shown. Does not know: how a study is made.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +49,12 @@ def plan_payload(plan: Plan, settings: SweepSettings) -> dict[str, Any]:
             "trials": stage.n_trials,
             "space": stage.space.to_dict(),
             "steps": [allotment.fewest, allotment.largest],
-            "flops_at_most": _both(allotment.together),
+            "flops_at_most": allotment.together.to_dict(),
         }
         for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
     ]
     return {
-        "stages": stages, "trials": plan.n_trials, "flops_at_most": _both(plan.most),
+        "stages": stages, "trials": plan.n_trials, "flops_at_most": plan.most.to_dict(),
         "convention": settings.convention,
     }  # fmt: skip
 
@@ -156,7 +155,7 @@ def payload_of(
         },
         "front": [attempt.slot for attempt in board.front(settings.convention)],
         "importances": board.importances(),
-        "flops": _both(spent),
+        "flops": spent.to_dict(),
         "limit": limit,
         "convention": settings.convention,
         "plan": plan_payload(board.plan, settings),
@@ -234,10 +233,6 @@ def _metric(board: Board, objective: str) -> tuple[str, float | None]:
                 return "validation MAE", attempt.end.get("mae_before")
             return "validation loss", attempt.end.get("loss_before")
     return "validation error", None
-
-
-def _both(price: Any) -> Mapping[str, int]:
-    return {"executed": price.executed, "coursework": price.coursework}
 
 
 def _shown(value: object) -> str | None:

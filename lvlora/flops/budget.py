@@ -45,7 +45,11 @@ class Price:
 
     def of(self, convention: str) -> int:
         """The count in ``executed`` or ``coursework``."""
-        return {"executed": self.executed, "coursework": self.coursework}[convention]
+        return self.to_dict()[convention]
+
+    def to_dict(self) -> dict[str, int]:
+        """For JSON: both counts by their convention."""
+        return {"executed": self.executed, "coursework": self.coursework}
 
 
 NOTHING = Price()

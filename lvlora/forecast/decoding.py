@@ -23,6 +23,7 @@ from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.parts import cache_keyword, config_of, decoder_of, sliding_window_of
+from lvlora.settings.forecasting import SamplingSettings
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START, Grammar
 
@@ -44,6 +45,14 @@ class Sampling:
     seed: int = 0
     views: int = 1
     """Scales at which a history is read; its samples are shared among them (`views`)."""
+
+    @classmethod
+    def of(cls, settings: SamplingSettings) -> Sampling:
+        """As a command's settings say."""
+        return cls(
+            settings.samples, settings.greedy, settings.temperature, settings.top_p,
+            settings.seed, settings.views,
+        )  # fmt: skip
 
     @property
     def n_futures(self) -> int:

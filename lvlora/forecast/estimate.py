@@ -45,10 +45,8 @@ class Estimate:
         return {
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
-            "probe_flops": {
-                "executed": self.probe.executed, "coursework": self.probe.coursework,
-            },
-        }  # fmt: skip
+            "probe_flops": self.probe.to_dict(),
+        }
 
 
 def of_forecasts(

@@ -104,9 +104,6 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        flops = None
-        if self.price is not None:
-            flops = {"executed": self.price.executed, "coursework": self.price.coursework}
         return {
             "name": self.name,
             "kind": self.kind,
@@ -117,7 +114,7 @@ class Entry:
             "calibrated_coverage": {f"{q:g}": c for q, c in self.calibrated_coverage.items()},
             "per_cluster": self.per_cluster,
             "seconds": self.seconds,
-            "flops": flops,
+            "flops": None if self.price is None else self.price.to_dict(),
             "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
         }
 

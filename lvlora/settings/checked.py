@@ -6,13 +6,12 @@ its own words for the same, which name the option (`cli/complaints.py`).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, closest
 from lvlora.settings.base import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -27,8 +26,8 @@ def checked(model: type[S], values: Mapping[str, Any]) -> S:
         for found in error.errors(include_url=False):
             name = str(found["loc"][0]) if found["loc"] else ""
             if found["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(name, model.model_fields, n=1)
-                meant = f"; did you mean {near[0]}?" if near else ""
+                near = closest(name, model.model_fields)
+                meant = f"; did you mean {near}?" if near else ""
                 wrong.append(f"{name}: is not a setting{meant}")
             else:
                 text = found["msg"].removeprefix("Value error, ")

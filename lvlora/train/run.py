@@ -270,7 +270,7 @@ class Run:
         spent = self.progress.spent
         return {
             "run": self.folder.name, "step": self.progress.step, "steps": self.prepared.n_steps,
-            "flops": {"executed": spent.executed, "coursework": spent.coursework},
+            "flops": spent.to_dict(),
         }  # fmt: skip
 
     def _finish(self) -> Result:
@@ -290,7 +290,7 @@ class Run:
             best_step=progress.best_step,
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,
-            flops={"executed": progress.spent.executed, "coursework": progress.spent.coursework},
+            flops=progress.spent.to_dict(),
             seconds=progress.seconds,
             tokens=progress.tokens,
             trainable_parameters=sum(q.numel() for q in p.parameters.values()),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+import programs
 import pytest
 
 from lvlora.series.readers import read_dataset
@@ -13,19 +13,10 @@ from lvlora.settings import InputSettings
 ROOT = Path(__file__).parents[2]
 
 
-def _script():
-    spec = importlib.util.spec_from_file_location(
-        "make_examples", ROOT / "scripts/make_examples.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
-    _script().main(folder)
+    programs.load("scripts/make_examples.py").main(folder)
     return folder
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lvlora import __version__, durable
-from lvlora.errors import SettingsError, reason
+from lvlora.errors import DataError, SettingsError, reason
 from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.setup import Prepared
@@ -59,17 +59,19 @@ class TrackedRun:
 
     def remembered(self, tracker: str) -> str | None:
         """The id that a tracker gave this run when it began."""
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads((self.folder / _IDS).read_text(encoding="utf-8")).get(tracker)
-            return found if isinstance(found, str) else None
-        return None
+        found = self._ids().get(tracker)
+        return found if isinstance(found, str) else None
 
     def remember(self, tracker: str, name: str) -> None:
         """Keep a tracker's id, so that a resumed run goes on where it was."""
-        ids: dict[str, str] = {}
-        with contextlib.suppress(OSError, ValueError):
-            ids = json.loads((self.folder / _IDS).read_text(encoding="utf-8"))
-        durable.write_text(self.folder / _IDS, json.dumps({**ids, tracker: name}, indent=1) + "\n")
+        ids = {**self._ids(), tracker: name}
+        durable.write_text(self.folder / _IDS, json.dumps(ids, indent=1) + "\n")
+
+    def _ids(self) -> dict[str, Any]:
+        try:
+            return durable.read_json_object(self.folder / _IDS)
+        except DataError:
+            return {}
 
 
 _IDS = "trackers.json"
