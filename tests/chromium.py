@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,10 @@ def missing() -> str:
     return f"{' and '.join(absent)} not installed" if absent else ""
 
 
+class BrowserError(Exception):
+    """The driver refused or failed a command; what it said."""
+
+
 class Browser:
     """One window. Coordinates and sizes are CSS pixels."""
 
@@ -43,8 +49,12 @@ class Browser:
         )
         # no proxy that the machine may have: the driver is on this very machine
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
-            return json.load(answer)["value"]
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")
+            raise BrowserError(f"{method} {path}: {error.code}: {said[:500]}") from error
 
     def devtools(self, command: str, **parameters: Any) -> Any:
         """A command of Chromium's own protocol."""
@@ -76,8 +86,19 @@ class Browser:
         return [entry["message"] for entry in entries]
 
     def picture(self) -> bytes:
-        """The whole page as PNG."""
-        answer = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        """The whole page as PNG.
+
+        On a busy machine Chromium at times has no frame to copy yet and says that it is unable to
+        capture one; what is on the page does not depend on when it is looked at.
+        """
+        for pause in (0.5, 1, 2, 4, None):
+            try:
+                answer = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
+                break
+            except BrowserError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
         return base64.b64decode(answer["data"])
 
 
