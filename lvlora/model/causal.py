@@ -47,7 +47,7 @@ def _forward(
     group = heads // kv_heads
     q = _stack(query, kv_heads)
     k, v = (t.reshape(batch * kv_heads, length, dim) for t in (key, value))
-    out = torch.empty_like(q)
+    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     weights = query.new_empty(_n_weights(batch * heads, length) if keep else 0)
     for begin, end, place in _blocks(batch * heads, length):
         rows = slice(begin * group, end * group)
@@ -82,11 +82,12 @@ def _backward(
     q = _stack(query, kv_heads)
     k, v = (t.reshape(batch * kv_heads, length, dim) for t in (key, value))
     g = _stack(d_out.transpose(1, 2), kv_heads)
-    d_q = torch.empty_like(q) if needs_q else None
+    # new tensors are contiguous, as the fake ones below say: what is like a view may be strided
+    d_q = torch.empty(q.shape, dtype=q.dtype, device=q.device) if needs_q else None
     # sums over blocks: in float32 at least, as a product's own sum is
     exact = torch.promote_types(k.dtype, torch.float32)
-    d_k = torch.zeros_like(k, dtype=exact) if needs_k else None
-    d_v = torch.zeros_like(v, dtype=exact) if needs_v else None
+    d_k = torch.zeros(k.shape, dtype=exact, device=k.device) if needs_k else None
+    d_v = torch.zeros(v.shape, dtype=exact, device=v.device) if needs_v else None
     for begin, end, place in _blocks(batch * heads, length):
         rows = slice(begin * group, end * group)
         block = weights[place].view(len(k), (end - begin) * group, end)
@@ -159,10 +160,10 @@ def _stack(x: Tensor, kv_heads: int) -> Tensor:
 
 
 def _unstack(x: Tensor, batch: int, group: int) -> Tensor:
-    """(B Hkv, S G, D) to (B, S, H, D)."""
+    """(B Hkv, S G, D) to (B, S, H, D), contiguous."""
     dim = x.shape[2]
     grouped = x.view(batch, -1, x.shape[1] // group, group, dim)
-    return grouped.transpose(1, 2).reshape(batch, grouped.shape[2], -1, dim)
+    return grouped.transpose(1, 2).reshape(batch, grouped.shape[2], -1, dim).contiguous()
 
 
 def _mask(begin: int, end: int, group: int, like: Tensor) -> Tensor:

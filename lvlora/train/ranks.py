@@ -260,6 +260,13 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
             _BACKENDS if torch.cuda.is_available() else "gloo",
             rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
         )  # fmt: skip
-    yield ranks
-    # after an error the others may be anywhere: the end of this process is what they notice
-    torch.distributed.destroy_process_group()
+    whole = False
+    try:
+        yield ranks
+        whole = True
+    finally:
+        # After an error the others may be anywhere. gloo's end closes this process's connections,
+        # which is what they notice, and ends its threads, which else abort the process while
+        # Python ends; NCCL's may wait for the others, so there the process's end has to do.
+        if whole or not torch.cuda.is_available():
+            torch.distributed.destroy_process_group()

@@ -94,10 +94,16 @@ def test_what_is_kept_is_little_more_than_half_of_the_square():
     assert weights.numel() / (2 * (8 * BLOCK) ** 2) == (8 + 1) / 16
 
 
-def test_the_operators_are_well_formed():
-    """Fake tensors, strides, aliasing: PyTorch's own check of an operator."""
-    given_ = tensors(2, 4, 2, 130, 8, torch.float32)
-    torch.library.opcheck(
-        causal._forward, (*given_, 0.3, True),
-        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
-    )  # fmt: skip
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 2), (3, 3), (2, 1), (1, 1)])
+def test_the_operators_are_well_formed(batch, heads, kv_heads):
+    """Fake tensors, strides, aliasing: PyTorch's own check of an operator; compilers rely on it."""
+    query, key, value = given_ = tensors(batch, heads, kv_heads, 130, 8, torch.float32)
+    checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+    torch.library.opcheck(causal._forward, (*given_, 0.3, True), test_utils=checks)
+    out, weights = (t.detach() for t in causal._forward(*given_, 0.3, True))
+    saved = (query.detach(), key.detach(), value.detach(), weights)
+    for needs in ([True, True, True], [True, False, True], [False, True, False]):
+        torch.library.opcheck(
+            causal._backward, (torch.ones_like(out), *saved, 0.3, needs), test_utils=checks[:2]
+        )
