@@ -104,7 +104,8 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     validation_series: int | None = option(
         None,
         "Series of the validation part that are scored during training. Default: 16; fewer, but at "
-        "least 4, where validation would take more than a twentieth of the run.",
+        "least 4, where validation would take more than a twentieth of the run, and of their "
+        "forecasts only 20 steps, if it still would.",
         "Training",
         ge=1,
     )

@@ -249,7 +249,8 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         validator = Validator(
             base, objective, part, scale=scale, decimals=settings.decimals,
             seq_len=settings.seq_len, batch_size=settings.batch_size,
-            n_series=how.series, lora=priced, head=head, max_memory=settings.max_memory,
+            n_series=how.series, horizon=how.horizon, lora=priced, head=head,
+            max_memory=settings.max_memory,
         )  # fmt: skip
     per_validation = validator.most() if validator else NOTHING
     n_steps, validate_at = plan_steps(settings, per_step, per_validation, how.times)

@@ -22,15 +22,18 @@ class Validations:
     Attributes:
         series: of the validation part, scored each time.
         times: beside the one before the first step.
+        horizon: steps of each forecast, at most; None: the second half of a series.
     """
 
     series: int
     times: int
+    horizon: int | None = None
 
 
 USUAL = Validations(series=16, times=4)
 _CHOICES = (
     USUAL, Validations(8, 4), Validations(8, 2), Validations(4, 2), Validations(4, 1),
+    Validations(4, 1, horizon=20),
 )  # fmt: skip
 """From the most thorough to the least."""
 
@@ -49,7 +52,9 @@ def choose_validations(
     *,
     tokens_per_step: int,
     tokens_read: int,
-    calls: int,
+    tokens_a_step: int,
+    calls_a_step: int,
+    horizon: int,
 ) -> Validations:
     """The most thorough validation that takes a twentieth of the run, by what is known before.
 
@@ -58,7 +63,8 @@ def choose_validations(
     Args:
         tokens_per_step: trained in an optimiser step.
         tokens_read: of a series, for its loss and as the history of its forecast.
-        calls: of the model for a forecast.
+        tokens_a_step, calls_a_step: of a forecast, written and of the model.
+        horizon: steps of a whole forecast.
     """
     convention, limit = settings.convention, settings.max_flops
     bought = limit // per_step.of(convention) if limit is not None else DEFAULT_STEPS
@@ -66,8 +72,9 @@ def choose_validations(
     free = _FREE_FLOPS / per_step.executed * tokens_per_step
 
     def tokens(choice: Validations) -> float:
-        one = choice.series * tokens_read * _FORWARD
-        one += calls * (_CALL + _CALL_OF_A_SERIES * choice.series)
+        n_steps = min(horizon, choice.horizon or horizon)
+        one = choice.series * (tokens_read + n_steps * tokens_a_step) * _FORWARD
+        one += n_steps * calls_a_step * (_CALL + _CALL_OF_A_SERIES * choice.series)
         times = trained // (tokens_per_step * settings.validate_every) if (
             settings.validate_every) else choice.times  # fmt: skip
         return (1 + times) * one

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
@@ -75,22 +74,24 @@ def how_thorough(
     return choose_validations(
         settings, per_step,
         tokens_per_step=settings.batch_size * settings.accumulation * windows.width,
-        tokens_read=min(n_steps * tokens_a_step, windows.width) + horizon * tokens_a_step,
-        calls=horizon * len(part.variables) * (settings.decimals + 1),
+        tokens_read=min(n_steps * tokens_a_step, windows.width),
+        tokens_a_step=tokens_a_step,
+        calls_a_step=len(part.variables) * (settings.decimals + 1),
+        horizon=horizon,
     )  # fmt: skip
 
 
 class Validator:
     """The validation part of a run, ready to be scored again and again.
 
-    Greedy forecasts of the second half of up to ``n_series`` series from their first half: the
-    same series, windows and greedy choices every time.
+    Greedy forecasts of the second half of up to ``n_series`` series from their first half (of its
+    first ``horizon`` steps, if given): the same series, windows and greedy choices every time.
     """
 
     def __init__(
         self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, decimals: int,
         seq_len: int, batch_size: int, n_series: int, lora: Lora, head: Head,
-        max_memory: int | None = None,
+        max_memory: int | None = None, horizon: int | None = None,
     ) -> None:  # fmt: skip
         chosen = part.select([s.id for s in part][:n_series])
         self.base = base
@@ -112,17 +113,16 @@ class Validator:
             self.batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
         tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
         tails = [s for s in tails if len(s) >= _LEAST_STEPS]
-        self.horizon = min((len(s) // 2 for s in tails), default=0)
-        tails = [s for s in tails if self._can_be_scored(s)]
-        self.histories: list[Series] = [s.steps(0, len(s) - self.horizon) for s in tails]
-        futures = [s.steps(len(s) - self.horizon, len(s)) for s in tails]
+        half = min((len(s) // 2 for s in tails), default=0)
+        self.horizon = min(half, horizon or half)
+        pairs = [
+            (s.steps(0, len(s) - half), s.steps(len(s) - half, len(s) - half + self.horizon))
+            for s in tails
+        ]
+        pairs = [(history, future) for history, future in pairs if _any(history) and _any(future)]
+        self.histories: list[Series] = [history for history, _ in pairs]
+        futures = [future for _, future in pairs]
         self.scored = Scored(self.histories, futures, part.variables, part.time_name)
-
-    def _can_be_scored(self, series: Series) -> bool:
-        """A value to forecast from, and one to compare with."""
-        known: NDArray[np.bool_] = np.asarray(np.isfinite(series.values).any(axis=1))
-        cut = len(series) - self.horizon
-        return bool(known[:cut].any() and known[cut:].any())
 
     def loss_price(self) -> Price:
         """Exact: the forward passes of the loss."""
@@ -189,3 +189,8 @@ class Validator:
         return Forecaster(
             self.base, head, decimals=self.decimals, scale=self.scale, max_memory=self.max_memory
         )
+
+
+def _any(series: Series) -> bool:
+    """Whether there is a value to forecast from, or to compare with."""
+    return bool(np.isfinite(series.values).any())

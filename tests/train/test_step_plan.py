@@ -78,7 +78,7 @@ def test_a_limit_below_one_step_is_refused_with_the_price():
 def _thoroughness(executed, **changes):
     return choose_validations(
         TrainSettings(**changes), Price(executed, executed),
-        tokens_per_step=2048, tokens_read=1000, calls=300,
+        tokens_per_step=2048, tokens_read=500, tokens_a_step=10, calls_a_step=6, horizon=50,
     )  # fmt: skip
 
 
@@ -88,9 +88,10 @@ def test_a_small_model_is_validated_thoroughly_however_short_the_run():
 
 def test_a_large_model_is_validated_as_its_run_allows():
     large = 3 * 10**12
-    assert _thoroughness(large, max_steps=100) == Validations(4, 1)
+    assert _thoroughness(large, max_steps=100) == Validations(4, 1, horizon=20)
+    assert _thoroughness(large, max_steps=180) == Validations(4, 1)
     assert _thoroughness(large, max_steps=100_000) == USUAL
-    assert _thoroughness(large, max_flops=100 * large) == Validations(4, 1)
+    assert _thoroughness(large, max_flops=100 * large) == Validations(4, 1, horizon=20)
     assert _thoroughness(large, max_flops=100_000 * large) == USUAL
     chosen = [_thoroughness(large, max_steps=10**n // 2) for n in range(1, 7)]
     assert [c.series for c in chosen] == sorted(c.series for c in chosen)
