@@ -94,8 +94,8 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def ours(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """`Forecaster.predict`, as `lvlora forecast` calls it."""
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.opening import open_model
+    from lvlora.forecast.sampling import Sampling
 
     forecaster = open_model(str(options.model))
     sampling = Sampling(samples=max(1, options.samples), greedy=options.samples == 0)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from lvlora.errors import RunStopped as RunStopped
     from lvlora.errors import SettingsError as SettingsError
     from lvlora.flops.budget import Price as Price
-    from lvlora.forecast.decoding import Sampling as Sampling
     from lvlora.forecast.density import next_step as next_step
     from lvlora.forecast.evaluation import Entry as Entry
     from lvlora.forecast.forecaster import Forecaster as Forecaster
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.likelihood import Score as Score
     from lvlora.forecast.likelihood import negative_log_likelihood as negative_log_likelihood
     from lvlora.forecast.opening import open_model as open_model
+    from lvlora.forecast.sampling import Sampling as Sampling
     from lvlora.model.adapter_files import AdapterInfo as AdapterInfo
     from lvlora.series.dataset import Dataset as Dataset
     from lvlora.series.dataset import Series as Series
@@ -57,7 +57,7 @@ _HOMES = {
         "BudgetError", "DataError", "LvloraError", "ModelError", "RunStopped", "SettingsError",
     ),
     "lvlora.flops.budget": ("Price",),
-    "lvlora.forecast.decoding": ("Sampling",),
+    "lvlora.forecast.sampling": ("Sampling",),
     "lvlora.forecast.density": ("next_step",),
     "lvlora.forecast.evaluation": ("Entry",),
     "lvlora.forecast.forecaster": ("Forecaster",),

@@ -22,9 +22,9 @@ from lvlora.settings.training import BudgetSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.evaluation import Entry
     from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.sampling import Sampling
     from lvlora.model.adapter_files import AdapterInfo
     from lvlora.series.dataset import Dataset
     from lvlora.train.observer import Observer
@@ -165,8 +165,8 @@ def evaluate(
         DataError: no series is long enough.
     """
     from lvlora.forecast import comparison, evaluation
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+    from lvlora.forecast.sampling import Sampling
     from lvlora.series.rivals import default_rivals
     from lvlora.text.scaling import of_dataset
     from lvlora.train.setup import split_of

@@ -18,8 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "pretrain"))
 import families
 
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load

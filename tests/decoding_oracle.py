@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lvlora.forecast.decoding import Prompt, Sampling, choose
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling, choose
 from lvlora.forecast.streams import stream, uniforms
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START

@@ -22,8 +22,8 @@ from lvlora.settings import ForecastSettings
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.calibration import Calibration
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.forecaster import Forecast, Forecaster
+    from lvlora.forecast.sampling import Sampling
     from lvlora.series.dataset import Dataset
 
 EXAMPLES = examples(
@@ -54,9 +54,9 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.opening import choose, open_forecaster
     from lvlora.forecast.reading import cut_note
+    from lvlora.forecast.sampling import Sampling
     from lvlora.model.devices import set_threads
 
     output = context.output

@@ -137,8 +137,8 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
 def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> Entry:
     from lvlora.cli.progress import counted
     from lvlora.flops.budget import NOTHING
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.evaluation import most, score_model, unfinished
+    from lvlora.forecast.sampling import Sampling
     from lvlora.forecast.spending import charged
 
     settings, given, output = work.settings, work.given, work.context.output
@@ -205,10 +205,10 @@ def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
     """Prices of the models, and how long they and the rivals would take."""
     from lvlora.cli.plans import show_prices, together
     from lvlora.cli.sweep_workers import cores
-    from lvlora.forecast.decoding import Sampling
     from lvlora.forecast.evaluation import most
     from lvlora.forecast.evaluation_estimate import of_model, of_rivals
     from lvlora.forecast.pieces import Pieces
+    from lvlora.forecast.sampling import Sampling
 
     settings = work.settings
     prices: dict[str, Price] = {}

@@ -1,10 +1,9 @@
 """Constrained decoding: futures that are valid series of exactly the horizon, many at a time.
 
-Knows: the grammar, the model's calls, the cache. Does not know: scales, files, quantiles.
+Knows: the model's calls, the cache. Does not know: grammars, draws, scales, files, quantiles.
 
-Rows (one sample of one series) are decoded together. A forced symbol enters together with its
-predecessor, so no call is spent on it. After the first digit of a number the point is likely but
-not forced: it is fed along and taken back if the model wants another digit, which changes no draw.
+Rows (one sample of one series) are decoded together; what each is fed, and what it keeps of that,
+is theirs to say (`rows`). A symbol that is taken back costs nothing but its column of a call.
 """
 
 from __future__ import annotations
@@ -15,63 +14,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from lvlora.forecast.streams import stream, uniforms
+from lvlora.forecast.rows import Prompt, Rows
+from lvlora.forecast.sampling import Floats, Ints, Sampling
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.parts import cache_keyword, config_of, decoder_of, sliding_window_of
-from lvlora.settings.forecasting import SamplingSettings
-from lvlora.text.alphabet import SYMBOLS
-from lvlora.text.grammar import START, Grammar
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 PREFILL_TOKENS = 2048
 """Positions of one prefill call: enough to fill the processor, small enough for its memory."""
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a symbol is chosen: the likeliest, or drawn."""
-
-    samples: int = 20
-    greedy: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int = 0
-    views: int = 1
-    """Scales at which a history is read; its samples are shared among them (`views`)."""
-
-    @classmethod
-    def of(cls, settings: SamplingSettings) -> Sampling:
-        """As a command's settings say."""
-        return cls(
-            settings.samples, settings.greedy, settings.temperature, settings.top_p,
-            settings.seed, settings.views,
-        )  # fmt: skip
-
-    @property
-    def n_futures(self) -> int:
-        """Futures of each series."""
-        return 1 if self.greedy else self.samples
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A history to go on from: a name for its random stream, its text, its grammar.
-
-    Attributes:
-        samples: which of its samples are drawn from this text; None is all.
-    """
-
-    series: str
-    text: str
-    grammar: Grammar
-    samples: tuple[int, ...] | None = None
+_CALL, _CALL_OF_A_ROW = 33, 1.25
+"""A call on a CPU takes as long as so many positions, and so many for each row whose past it reads,
+beside those that it computes (measured with SmolLM2-135M: docs/speed.md)."""
+_MOST_DRAFTED_ROWS = 24
+"""With more rows a call is about as long as its positions, and drafts gained nothing (measured)."""
 
 
 @dataclass(frozen=True)
@@ -117,62 +76,15 @@ class Trace:
         self.prefill_seconds += other.prefill_seconds
 
 
-def legal_logits(logits: Floats, legal: NDArray[np.bool_]) -> Floats:
-    """(rows, symbols) logits of the legal symbols, made finite; -inf for the others."""
-    finite = np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30)
-    return np.where(legal, finite, -np.inf)
-
-
-def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: Floats) -> Ints:
-    """One legal symbol a row; probabilities are renormalised over the legal ones.
-
-    Args:
-        logits: (rows, symbols); legal: the same shape; draws: (rows,) in [0, 1).
-    """
-    masked = legal_logits(logits, legal)
-    if sampling.greedy:
-        best: Ints = masked.argmax(axis=1)
-        return best
-    masked = (masked - masked.max(axis=1, keepdims=True)) / sampling.temperature
-    weights = np.exp(masked)
-    if sampling.top_p < 1.0:
-        order = np.argsort(-weights, axis=1, kind="stable")
-        ranked = np.take_along_axis(weights, order, axis=1)
-        before = np.cumsum(ranked, axis=1) - ranked
-        dropped = before >= sampling.top_p * ranked.sum(axis=1, keepdims=True)
-        dropped[:, 0] = False
-        np.put_along_axis(weights, order, np.where(dropped, 0.0, ranked), axis=1)
-    cumulative = np.cumsum(weights, axis=1)
-    chosen = (cumulative <= (draws * cumulative[:, -1])[:, None]).sum(axis=1)
-    # rounding in the sum must never choose a symbol without weight
-    last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
-    picked: Ints = np.minimum(chosen, last)
-    return picked
-
-
-class _Automaton:
-    """The grammars of all rows as one table; a row's states are offset by its grammar's place."""
-
-    def __init__(self, grammars: Sequence[Grammar]) -> None:
-        distinct = list(dict.fromkeys(grammars))
-        offsets = np.cumsum([0] + [len(g.transitions) for g in distinct])
-        tables = [
-            np.where(g.legal, g.transitions + o, -1)
-            for g, o in zip(distinct, offsets[:-1], strict=True)
-        ]
-        self.transitions = np.concatenate(tables)
-        self.legal = np.concatenate([g.legal for g in distinct])
-        self.forced = np.concatenate([g.forced for g in distinct])
-        self.guess = np.concatenate([g.guess for g in distinct])
-        self.ends_step = np.concatenate([g.ends_step for g in distinct])
-        place = {g: int(o) + START for g, o in zip(distinct, offsets[:-1], strict=True)}
-        self.start: Ints = np.array([place[g] for g in grammars], dtype=np.int64)
-
-
 class Decoder:
-    """A model with its restricted head, ready to continue texts."""
+    """A model with its restricted head, ready to continue texts.
 
-    def __init__(self, base: BaseModel, head: NumericHead) -> None:
+    Attributes:
+        drafts: whether numbers are drafted where that is faster; it changes no choice.
+    """
+
+    def __init__(self, base: BaseModel, head: NumericHead, *, drafts: bool = True) -> None:
+        self.drafts = drafts
         self.base = base
         self.head = head
         self.backbone = decoder_of(base.module)
@@ -225,80 +137,22 @@ class Decoder:
         cache.repeat(index)
         logits = logits[index.cpu().numpy()]
 
-        auto = _Automaton([prompts[p].grammar for p, _ in rows])
-        streams = np.array(
-            [stream(sampling.seed, prompts[p].series, s) for p, s in rows], dtype=np.uint64
-        )
-        n = len(rows)
-        state = auto.start.copy()
-        steps = np.zeros(n, dtype=np.int64)
-        out: list[list[int]] = [[] for _ in range(n)]
-
-        def pick(which: Ints, row_logits: Floats) -> Ints:
-            positions = np.array([len(out[i]) for i in which], dtype=np.int64)
-            draws = uniforms(streams[which], positions)
-            return choose(row_logits, auto.legal[state[which]], sampling, draws)
-
-        def emit(i: int, symbol: int) -> bool:
-            """Append a symbol to row i; whether the row goes on."""
-            out[i].append(symbol)
-            steps[i] += bool(auto.ends_step[state[i], symbol])
-            state[i] = auto.transitions[state[i], symbol]
-            return bool(steps[i] < horizon)
-
-        everyone = np.arange(n)
-        chosen = dict(zip(everyone.tolist(), pick(everyone, logits).tolist(), strict=True))
+        batch = Rows(prompts, rows, horizon, sampling, call_cost=self._call_cost(len(rows)))
+        chosen = batch.begin(logits)
         try:
-            while chosen:
-                chunks: dict[int, list[int]] = {}
-                guessed: dict[int, int] = {}
-                for i, symbol in chosen.items():
-                    chunk = [symbol]
-                    going = emit(i, symbol)
-                    while going and auto.forced[state[i]] >= 0:
-                        chunk.append(int(auto.forced[state[i]]))
-                        going = emit(i, chunk[-1])
-                    if not going:
-                        continue
-                    if auto.guess[state[i]] >= 0:
-                        guessed[i] = int(auto.guess[state[i]])
-                        chunk.append(guessed[i])
-                    chunks[i] = chunk
-                if not chunks:
-                    break
-                all_logits = self.step(cache, chunks, n, trace)
-                chosen = {}
-                counts = np.zeros(n, dtype=np.int64)
-                active = np.array(list(chunks), dtype=np.int64)
-                widths = np.array([len(chunks[int(i)]) for i in active])
-                ahead = np.array([int(i) in guessed for i in active])
-                # what follows the last certain symbol; where a guess was fed, it may be confirmed
-                symbols = pick(active, all_logits[active, widths - 1 - ahead])
-                confirmed: list[int] = []
-                for i, width, fed_ahead, symbol in zip(active, widths, ahead, symbols, strict=True):
-                    row = int(i)
-                    counts[row] = width
-                    if not fed_ahead:
-                        chosen[row] = int(symbol)
-                    elif int(symbol) == guessed[row]:
-                        if emit(row, int(symbol)):
-                            confirmed.append(row)
-                    else:
-                        counts[row] = width - 1
-                        chosen[row] = int(symbol)
-                        trace.taken_back += 1
-                if confirmed:
-                    rows_now = np.array(confirmed)
-                    last = np.array([len(chunks[i]) - 1 for i in confirmed])
-                    for i, symbol in zip(
-                        confirmed, pick(rows_now, all_logits[rows_now, last]), strict=True
-                    ):
-                        chosen[i] = int(symbol)
-                cache.keep(torch.from_numpy(counts))
+            while chunks := batch.feed(chosen):
+                fed = {i: chunk.symbols for i, chunk in chunks.items()}
+                chosen, kept = batch.settle(chunks, self.step(cache, fed, len(rows), trace))
+                cache.keep(torch.from_numpy(kept))
         finally:  # what an interrupted decoding wrote was spent, too
             read = dict(zip(used, trace.histories[-len(used) :], strict=True))
-            trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, out, strict=True)]
-        return ["".join(SYMBOLS[s] for s in o) for o in out]
+            trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, batch.out, strict=True)]
+            trace.taken_back += batch.taken_back
+        return batch.texts()
+
+    def _call_cost(self, n_rows: int) -> float | None:
+        drafts = self.drafts and n_rows <= _MOST_DRAFTED_ROWS
+        return _CALL + _CALL_OF_A_ROW * n_rows if drafts else None
 
     def prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
         """Feed every distinct history once; the cache, and logits after each history."""

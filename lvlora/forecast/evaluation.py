@@ -18,9 +18,9 @@ import numpy as np
 from lvlora.errors import DataError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.pieces import Piece, Pieces
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics import Scores, score
 from lvlora.series.rivals import Rival, RoundingFloor

@@ -12,10 +12,10 @@ import torch
 
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast import likelihood
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.evaluation import Task, group_size
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals import default_rivals

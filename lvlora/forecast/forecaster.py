@@ -17,12 +17,14 @@ import numpy as np
 from lvlora.errors import ModelError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing, views
-from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace
+from lvlora.forecast.decoding import Decoder, Trace
 from lvlora.forecast.futures import Forecast as Forecast
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.futures import to_rows as to_rows
 from lvlora.forecast.memory import rows_at_a_time
 from lvlora.forecast.reading import Reading, last_steps, longest_number, read
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling
 from lvlora.model import adapter_files
 from lvlora.model.adapter_search import IN_RUN
 from lvlora.model.head import NumericHead

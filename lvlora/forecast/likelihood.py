@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from lvlora.flops.budget import Price
 from lvlora.forecast import pricing
-from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace, legal_logits
+from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import Reading, last_steps
+from lvlora.forecast.sampling import legal_logits
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR

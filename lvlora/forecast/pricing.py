@@ -14,13 +14,14 @@ from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.forecast.decoding import Call, Trace
+from lvlora.forecast.drafting import WIDEST
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import BaseModel
 from lvlora.text.alphabet import SYMBOLS
 
-_WIDEST = 2
-"""Tokens of a row in one call: a chosen symbol, and one that is forced or guessed after it."""
+_WIDTH = 2
+"""Tokens of a row in one call, on average at most (`drafting.Allowance`)."""
 
 
 def executed_flops(shape: ModelShape, module: nn.Module, calls: Iterable[Call]) -> int:
@@ -95,9 +96,9 @@ def most(
     # a history is read again where its futures go on in the next group of rows
     n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
     read = history_tokens + 1  # the start token
-    capacity = in_blocks(read + n_tokens + _WIDEST)
+    capacity = in_blocks(read + n_tokens + WIDEST)
     reading = [Call(n_reads, read, read, n_reads)]
-    step = [Call(rows, _WIDEST, capacity, _WIDEST * rows)]
+    step = [Call(rows, _WIDTH, capacity, _WIDTH * rows)]
     return Price(
         executed_flops(base.shape, base.module, reading)
         + n_calls * executed_flops(base.shape, base.module, step),

@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.reading import Reading
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 
 _WIDEST = 1.25

@@ -48,6 +48,11 @@ class Grammar:
         decimals = self.codec.decimals
         return self.signed + self.max_integer_digits + (1 + decimals if decimals else 0) + 1
 
+    @property
+    def most_choices(self) -> int:
+        """Choices of the longest number; its point is guessed or forced, its separator forced."""
+        return self.longest_number - 1 - (self.codec.decimals > 0)
+
     @cached_property
     def transitions(self) -> NDArray[np.int64]:
         """(states, symbols): the next state, or `ILLEGAL`. State 0 begins a step."""

@@ -15,9 +15,9 @@ from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.trainable import Lora
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lvlora.forecast import decoding
-from lvlora.forecast.decoding import Decoder, Prompt, Sampling, Trace, choose
+from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling, choose
 from lvlora.model.head import NumericHead
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
@@ -143,28 +145,32 @@ def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family
 
 
 def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch):
+    """Whole drafts of numbers, the point alone, nothing: the same futures."""
     base = tiny_base("qwen2")
     prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
     sampling = Sampling(samples=4, temperature=2.0, seed=3)
-    guessed, plain = Trace(), Trace()
-    with_guesses = decoder_for(base).decode(prompts, 5, sampling, trace=guessed)
+    drafted, pointed, plain = Trace(), Trace(), Trace()
+    futures = decoder_for(base).decode(prompts, 5, sampling, trace=drafted)
+    decoder = Decoder(base, NumericHead(base.module, base.alphabet), drafts=False)
+    assert decoder.decode(prompts, 5, sampling, trace=pointed) == futures
     # cached_property: a plain attribute of the class would be shadowed
     monkeypatch.setattr(
         Grammar, "guess", property(lambda self: np.full(len(self.transitions), -1, np.int64))
     )
-    assert decoder_for(base).decode(prompts, 5, sampling, trace=plain) == with_guesses
-    assert guessed.taken_back > 0
-    assert plain.taken_back == 0
+    assert decoder.decode(prompts, 5, sampling, trace=plain) == futures
+    assert drafted.taken_back > pointed.taken_back > plain.taken_back == 0
+    assert len(drafted.calls) <= len(pointed.calls) <= len(plain.calls)
 
 
-def test_right_guesses_save_calls(tiny_base):
-    """d.dd, with the point guessed and the comma forced: three calls a number."""
-    (prompt,) = prompts_of(Codec(2, 1), [4])
+@pytest.mark.parametrize(("drafts", "calls_a_number"), [(False, 3), (True, 1)])
+def test_right_guesses_save_calls(tiny_base, drafts, calls_a_number):
+    """d.dd, with the point guessed and the comma forced: three calls a number, or one."""
+    prompt = Prompt("x", "2.22;" * 4, Grammar(Codec(2, 1)))
     trace = Trace()
-    decoder = Decoder(tiny_base("qwen2"), Stubborn("2."))
+    decoder = Decoder(tiny_base("qwen2"), Stubborn("2."), drafts=drafts)
     assert decoder.decode([prompt], 5, Sampling(samples=1, seed=2), trace=trace) == [["2.22;" * 5]]
     # the prefill gives the first symbol, and nothing follows the last
-    assert len(trace.calls) == 1 + 5 * 3 - 1
+    assert len(trace.calls) == 1 + 5 * calls_a_number - (calls_a_number == 3)
     assert trace.taken_back == 0
 
 
@@ -207,7 +213,11 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base
         for i, g in enumerate(GRAMMARS)
     ]
     sampling = Sampling(samples=3, greedy=greedy)
-    futures = Decoder(base, Stubborn(say)).decode(prompts, 4, sampling)
+    trace = Trace()
+    futures = Decoder(base, Stubborn(say)).decode(prompts, 4, sampling, trace=trace)
+    # what is reserved beforehand suffices, however many drafts are wrong
+    most = max(4 * g.codec.n_variables * g.most_choices for g in GRAMMARS)
+    assert sum(call.width for call in trace.calls[1:]) <= 2 * most
     for prompt, texts in zip(prompts, futures, strict=True):
         codec = prompt.grammar.codec
         assert len(texts) == sampling.n_futures

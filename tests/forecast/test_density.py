@@ -12,9 +12,9 @@ import torch
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast import density, reading
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 from lvlora.text.alphabet import INDEX
 from lvlora.text.grammar import START, Grammar

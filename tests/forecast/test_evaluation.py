@@ -8,7 +8,6 @@ from scipy import stats
 
 from lvlora.errors import DataError
 from lvlora.forecast.comparison import by_cluster, compare, difference
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.evaluation import (
     Protocol,
     most,
@@ -21,6 +20,7 @@ from lvlora.forecast.evaluation import (
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.pieces import Pieces
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import LastValue
 from lvlora.text.scaling import Scale

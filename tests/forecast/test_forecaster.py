@@ -10,11 +10,11 @@ import torch
 from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster, to_rows
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.memory import row_bytes
 from lvlora.forecast.reading import cut_note
+from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale

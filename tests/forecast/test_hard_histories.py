@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lvlora.forecast.decoding import Decoder, Prompt, Sampling
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec

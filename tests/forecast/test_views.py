@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.forecast.decoding import Sampling
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.views import factors
 
 DRAWN = Sampling(samples=7, seed=5)

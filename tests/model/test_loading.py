@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lvlora.errors import ModelError
-from lvlora.forecast.decoding import Decoder, Prompt, Sampling
+from lvlora.forecast.decoding import Decoder
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead

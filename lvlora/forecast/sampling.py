@@ -1,0 +1,75 @@
+"""How one symbol is chosen from logits: the likeliest legal one, or drawn.
+
+Knows: logits, legality, random numbers. Does not know: models, texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.settings.forecasting import SamplingSettings
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a symbol is chosen: the likeliest, or drawn."""
+
+    samples: int = 20
+    greedy: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+    views: int = 1
+    """Scales at which a history is read; its samples are shared among them (`views`)."""
+
+    @classmethod
+    def of(cls, settings: SamplingSettings) -> Sampling:
+        """As a command's settings say."""
+        return cls(
+            settings.samples, settings.greedy, settings.temperature, settings.top_p,
+            settings.seed, settings.views,
+        )  # fmt: skip
+
+    @property
+    def n_futures(self) -> int:
+        """Futures of each series."""
+        return 1 if self.greedy else self.samples
+
+
+def legal_logits(logits: Floats, legal: NDArray[np.bool_]) -> Floats:
+    """(rows, symbols) logits of the legal symbols, made finite; -inf for the others."""
+    finite = np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30)
+    return np.where(legal, finite, -np.inf)
+
+
+def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: Floats) -> Ints:
+    """One legal symbol a row; probabilities are renormalised over the legal ones.
+
+    Args:
+        logits: (rows, symbols); legal: the same shape; draws: (rows,) in [0, 1).
+    """
+    masked = legal_logits(logits, legal)
+    if sampling.greedy:
+        best: Ints = masked.argmax(axis=1)
+        return best
+    masked = (masked - masked.max(axis=1, keepdims=True)) / sampling.temperature
+    weights = np.exp(masked)
+    if sampling.top_p < 1.0:
+        order = np.argsort(-weights, axis=1, kind="stable")
+        ranked = np.take_along_axis(weights, order, axis=1)
+        before = np.cumsum(ranked, axis=1) - ranked
+        dropped = before >= sampling.top_p * ranked.sum(axis=1, keepdims=True)
+        dropped[:, 0] = False
+        np.put_along_axis(weights, order, np.where(dropped, 0.0, ranked), axis=1)
+    cumulative = np.cumsum(weights, axis=1)
+    chosen = (cumulative <= (draws * cumulative[:, -1])[:, None]).sum(axis=1)
+    # rounding in the sum must never choose a symbol without weight
+    last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
+    picked: Ints = np.minimum(chosen, last)
+    return picked
