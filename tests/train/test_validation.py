@@ -26,4 +26,6 @@ def test_forecasts_follow_the_first_half(tiny_folder, tmp_path, monkeypatch, hor
     assert found.point.shape == (3, expected, 2)
     truth = np.stack([future.values for future in validator.scored.futures])
     assert truth.shape == found.point.shape
+    told = any("4 steps ahead" in note for note in prepared.notes)
+    assert told == (horizon == 4)
     assert found.mae == pytest.approx(float(np.abs(found.point - truth).mean()))
