@@ -3,8 +3,8 @@
     python scripts/compare_training.py DATA --work /tmp/ablation     # goes on where it stopped
 
 Every variant is a training of its own that may spend --flops (executed) from the same base model;
-all are then scored by one `lvlora evaluate`. The last column is by how much the base model's error
-is larger, with its 95 % interval, series by series.
+all are then scored by one `lvlora evaluate`. The last column is its error minus the base model's,
+series by series, with the 95 % interval.
 """
 
 from __future__ import annotations
@@ -82,15 +82,16 @@ def main() -> None:
     adapters = [word for run in chosen for word in ("--adapter", args.work / run)]
     table = lvlora(
         "evaluate", args.data, *common, *adapters, "--limit", args.series, "--no-rivals",
-        "--out", args.work / f"scores-{args.series}", "--overwrite",
+        "--out", args.work / f"scores-{args.series}",
     )  # fmt: skip
     (args.work / f"scores-{args.series}.json").write_text(json.dumps(table, indent=2))
-    rows = {row["name"]: row for row in table["forecasters"]}
-    for name, row in sorted(rows.items(), key=lambda item: float(item[1]["mae"])):
-        label = chosen.get(name, (name,))[0]
+    for row in sorted(table["forecasters"], key=lambda row: float(row["mae"])):
+        name = row["name"].rpartition(" + ")[2]
+        gap = next((d for who, d in row["mae_minus"].items() if who.endswith("zero-shot")), None)
         print(
-            f"{label:40} MAE {row['mae']:.4f}  CRPS {row['crps']:.4f}  NLL/D {row['nll']:.3f}  "
-            f"{row['mae_minus']}"
+            f"{chosen.get(name, (name,))[0]:40} MAE {row['mae']:.4f}  CRPS {row['crps']:.4f}  "
+            f"NLL/D {row['nll']:.3f}  "
+            + (f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})" if gap else "")
         )
 
 

@@ -29,7 +29,7 @@ PREFILL_TOKENS = 2048
 _CALL, _CALL_OF_A_ROW = 33, 1.25
 """A call on a CPU takes as long as so many positions, and so many for each row whose past it reads,
 beside those that it computes (measured with SmolLM2-135M: docs/speed.md)."""
-_MOST_DRAFTED_ROWS = 24
+MOST_DRAFTED_ROWS = 24
 """With more rows a call is about as long as its positions, and drafts gained nothing (measured)."""
 
 
@@ -151,7 +151,7 @@ class Decoder:
         return batch.texts()
 
     def _call_cost(self, n_rows: int) -> float | None:
-        drafts = self.drafts and n_rows <= _MOST_DRAFTED_ROWS
+        drafts = self.drafts and n_rows <= MOST_DRAFTED_ROWS
         return _CALL + _CALL_OF_A_ROW * n_rows if drafts else None
 
     def prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:

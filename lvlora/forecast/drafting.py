@@ -6,7 +6,8 @@ Decoding one symbol a call leaves a processor idle where rows are few: a call re
 whether it feeds two tokens a row or five. So a number's first digits are drafted by extrapolation
 and fed along; the model's own choice after each of them confirms the draft or ends it. As in
 speculative decoding (Leviathan et al. 2023, arXiv:2211.17192) nothing that is chosen changes, for
-a choice depends on the logits before it and on a random number of its own place in the text.
+a choice depends on the logits before it and on a random number of its own place in the text (a
+call of another width moves logits in their last bits, as another batch does).
 
 What may be fed is bounded: no decoding computes more positions than one without drafts would at
 worst, with every number as long as the grammar allows (`Allowance`).
@@ -14,6 +15,7 @@ worst, with every number as long as the grammar allows (`Allowance`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from lvlora.text.codec import MINUS, MISSING, POINT, STEP_SEPARATOR, VALUE_SEPARATOR, Codec
@@ -31,7 +33,7 @@ _LEAST_CHANCE = 0.25
 _PLAIN = 5 / 3
 """Tokens of a row in a call without drafts: five of ``d.dd,`` in three calls."""
 _PROBE, _PAUSE = 24, 48
-"""Calls after which drafts are judged, and for which they rest where they do not pay."""
+"""Calls after which drafts are judged, and for which they rest at first where they do not pay."""
 
 
 @dataclass
@@ -41,22 +43,23 @@ class Course:
     Attributes:
         recent: up to three, the newest last.
         errors: fading sums of the absolute errors of going on as the last value, as the line
-            through the last two, as the parabola through the last three.
+            through the last two, as the parabola through the last three; infinite before the first.
     """
 
     recent: list[int] = field(default_factory=list)
-    errors: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    errors: list[float] = field(default_factory=lambda: [math.inf] * 3)
 
     def add(self, units: int) -> None:
         """The number that came."""
         for order, expected in enumerate(self._ways()):
-            self.errors[order] = _FADING * self.errors[order] + abs(expected - units)
+            before = self.errors[order] if math.isfinite(self.errors[order]) else 0.0
+            self.errors[order] = _FADING * before + abs(expected - units)
         self.recent = [*self.recent[-2:], units]
 
     def expected(self) -> int | None:
         """The number to come, by the way that was best so far; None before the first."""
         ways = self._ways()
-        return min(zip(self.errors, ways, strict=False))[1] if ways else None
+        return ways[min(range(len(ways)), key=self.errors.__getitem__)] if ways else None
 
     def _ways(self) -> list[int]:
         n = len(self.recent)
@@ -108,7 +111,10 @@ class Draft:
         self._variable = 0 if symbol == STEP_SEPARATOR else self._variable + 1
 
     def ahead(self) -> str:
-        """The number's further symbols, without its last decimal, which nobody can guess."""
+        """The number's further symbols.
+
+        Without its last decimal, which nobody can guess; a whole number with its separator.
+        """
         expected = self.courses[self._variable].expected()
         if expected is None or self.begun == MISSING:
             return ""
@@ -185,7 +191,7 @@ class Balance:
 
     def __init__(self, n_rows: int, fixed: float) -> None:
         self._rows, self._fixed = n_rows, fixed
-        self._rest = 0
+        self._rest, self._pause = 0, _PAUSE
         self._begin(0)
 
     def drafts(self, settled: int) -> bool:
@@ -204,8 +210,11 @@ class Balance:
             plain = (self._fixed + self._rows * _PLAIN) * (settled - self._settled)
             self._begin(settled)
             if taken > plain:
-                self._rest = _PAUSE
+                # tried in vain again, they rest longer
+                self._rest = self._pause
+                self._pause *= 2
                 return False
+            self._pause = _PAUSE
         return True
 
     def spend(self, width: int) -> None:

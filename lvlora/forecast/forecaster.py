@@ -22,7 +22,7 @@ from lvlora.forecast.futures import Forecast as Forecast
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.futures import to_rows as to_rows
 from lvlora.forecast.memory import rows_at_a_time
-from lvlora.forecast.reading import Reading, last_steps, longest_number, read
+from lvlora.forecast.reading import Reading, joint_grammar, last_steps, read
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import adapter_files
@@ -196,29 +196,25 @@ class Forecaster:
         price = NOTHING
         for piece in {r.piece for r in readings}:
             group = [r for r in readings if r.piece == piece]
-            longest = longest_number(group)
-            n_variables = group[0].codec.n_variables
+            grammar = joint_grammar(group)
+            a_step = group[0].codec.n_variables * grammar.longest_number
             most_samples = max(len(r.samples) for r in group)
             for begin in range(0, horizon, piece):
                 steps = min(piece, horizon - begin)
                 first = begin == 0
                 history_tokens = max(
-                    len(r.codec.encode(r.numbers))
-                    if first
-                    else max(r.history_tokens, longest * n_variables)
+                    len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
                     for r in group
                 )
-                tokens = steps * n_variables * longest
                 price += pricing.most(
                     self.base,
                     # later pieces read one history a future
                     n_prompts=len(group) * (1 if first else most_samples),
                     n_futures=most_samples if first else 1,
                     history_tokens=history_tokens,
-                    # the point is guessed or forced and the separator forced: neither is a call
-                    n_calls=steps * n_variables * (longest - 1 - (self.decimals > 0)),
-                    n_tokens=tokens,
-                    max_rows=self.rows_at_a_time(history_tokens + tokens),
+                    n_calls=steps * grammar.codec.n_variables * grammar.most_choices,
+                    n_tokens=steps * a_step,
+                    max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
                 )
         return price
 
@@ -278,7 +274,7 @@ class Forecaster:
             for s, numbers in zip(reading.samples, past, strict=True):
                 key = f"{reading.name}\x1f{begin}\x1f{s}"
                 prompts.append(Prompt(key, reading.codec.encode(numbers), reading.grammar, (0,)))
-        longest = steps * longest_number(readings) * readings[0].codec.n_variables
+        longest = steps * joint_grammar(readings).longest_number * readings[0].codec.n_variables
         trace = Trace()
         try:
             texts = self.decoder.decode(

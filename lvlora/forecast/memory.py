@@ -6,11 +6,12 @@ Knows: the size of a cache's row. Does not know: what is decoded.
 from __future__ import annotations
 
 from lvlora.errors import SettingsError
+from lvlora.forecast.drafting import WIDEST
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import BaseModel
 
 DEFAULT_BYTES = 2 * 2**30
-_BESIDES = 3
+_BESIDES = 1 + WIDEST
 """Places of a row beyond its text: the start token, and what is fed ahead."""
 MOST_ROWS = 1024
 """More rows at once make nothing faster."""

@@ -21,7 +21,8 @@ from lvlora.model.loading import BaseModel
 from lvlora.text.alphabet import SYMBOLS
 
 _WIDTH = 2
-"""Tokens of a row in one call, on average at most (`drafting.Allowance`)."""
+"""Tokens that are computed in a row for each choice it may have to make, at most: one call without
+drafts, and with drafts no more in all (`drafting.Allowance`)."""
 
 
 def executed_flops(shape: ModelShape, module: nn.Module, calls: Iterable[Call]) -> int:

@@ -101,12 +101,11 @@ def last_steps(codec: Codec, numbers: FloatArray, tokens: int) -> FloatArray:
     return numbers[-max(1, fitting) :]
 
 
-def longest_number(readings: Sequence[Reading]) -> int:
-    """Tokens of the longest number that the grammars allow, with its separator."""
+def joint_grammar(readings: Sequence[Reading]) -> Grammar:
+    """One that allows every number that the grammars of these readings allow."""
     digits = max(r.grammar.max_integer_digits for r in readings)
     signed = any(r.grammar.signed for r in readings)
-    joint = replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
-    return joint.longest_number
+    return replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
 
 
 def scale_for(history: Series, stored: Scale | None) -> Scale:

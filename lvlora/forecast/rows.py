@@ -103,7 +103,8 @@ class Rows:
         self._balance = Balance(len(rows), call_cost or 0.0)
         self._settled = np.zeros(len(rows), dtype=np.int64)
         if call_cost is not None:
-            of_prompt = {p: Draft(prompts[p].grammar, prompts[p].text) for p, _ in rows}
+            used = {p for p, _ in rows}
+            of_prompt = {p: Draft(prompts[p].grammar, prompts[p].text) for p in used}
             self._drafts = [of_prompt[p].copy() for p, _ in rows]
         self._chances = Chances()
         # the choices of a number, and of a row, if all are as long as can be

@@ -71,7 +71,7 @@ def rivals_of(found: Mapping[str, Any], step: int | None) -> list[Block]:
             rows,
             [i for i, (name, _) in enumerate(rows) if name in models],
         ),
-        f"All forecast the second halves of the same {n_series} validation series, the model "
+        f"All forecast the same steps of the same {n_series} validation series, the model "
         "greedily. The rivals are those that take no time; lvlora evaluate adds fitted equations, "
         "samples and intervals, on the test part.",
     ]

@@ -246,7 +246,8 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         yield ALONE
         return
     ranks = Ranks(int(told["RANK"]), int(told["WORLD_SIZE"]))
-    if device in ("auto", "cuda") and torch.cuda.is_available():
+    on_gpus = device in ("auto", "cuda") and torch.cuda.is_available()
+    if on_gpus:
         place = int(os.environ.get("LOCAL_RANK", "0"))
         if place >= torch.cuda.device_count():
             raise SettingsError(
@@ -257,7 +258,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         torch.cuda.set_device(place)
     with ranks._noticing_loss():
         torch.distributed.init_process_group(
-            _BACKENDS if torch.cuda.is_available() else "gloo",
+            _BACKENDS if on_gpus else "gloo",
             rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
         )  # fmt: skip
     whole = False
@@ -268,5 +269,8 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         # After an error the others may be anywhere. gloo's end closes this process's connections,
         # which is what they notice, and ends its threads, which else abort the process while
         # Python ends; NCCL's may wait for the others, so there the process's end has to do.
-        if whole or not torch.cuda.is_available():
+        if whole:
             torch.distributed.destroy_process_group()
+        elif not on_gpus:
+            with contextlib.suppress(RuntimeError):  # what went wrong before is what counts
+                torch.distributed.destroy_process_group()

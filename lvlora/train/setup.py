@@ -37,7 +37,7 @@ from lvlora.train import schedule
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.step_plan import DEFAULT_STEPS as DEFAULT_STEPS
-from lvlora.train.step_plan import USUAL, Validations
+from lvlora.train.step_plan import USUAL
 from lvlora.train.step_plan import plan_steps as plan_steps
 from lvlora.train.validation import Validator, how_thorough
 
@@ -257,7 +257,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     compiled = is_wanted(settings.compile, n_steps * settings.accumulation, base.placement.device)
     if compiled:
         compile_layers(base.module)
-    notes = _notes(settings, split, parameters, how)
+    notes = _notes(settings, split, parameters, validator if how.horizon else None)
     return Prepared(
         settings, source, base, plan, objective, parameters, [optimizer], windows, validator,
         scale, split, dataset, priced, head, per_step, per_validation, n_steps, validate_at,
@@ -266,13 +266,16 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
 
 
 def _notes(
-    settings: TrainSettings, split: Split, parameters: dict[str, nn.Parameter], how: Validations
+    settings: TrainSettings,
+    split: Split,
+    parameters: dict[str, nn.Parameter],
+    shortened: Validator | None,
 ) -> tuple[str, ...]:
     notes = []
-    if how.horizon is not None:
+    if shortened is not None:
         notes.append(
-            f"A short run of a large model: it is validated on {how.series} series, {how.horizon} "
-            "steps ahead (--validation-series N: on N, half a series ahead)."
+            f"A short run of a large model: it is validated on {len(shortened.histories)} series, "
+            f"{shortened.horizon} steps ahead; --validation-series N: on N, half of each ahead."
         )
     if settings.validation and not split.validation:
         notes.append("There are too few series to validate with: the last adapter is the best.")

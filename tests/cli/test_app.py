@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -136,6 +137,7 @@ def test_ctrl_c_before_the_program_is_there(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(program, "main", interrupted)
+    monkeypatch.setattr(__main__, "gc", SimpleNamespace(set_threshold=lambda *_: None, freeze=int))
     assert __main__.main() == 130
     assert capsys.readouterr().err == "Warning: lvlora was interrupted before it was done.\n"
 

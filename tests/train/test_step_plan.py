@@ -75,10 +75,10 @@ def test_a_limit_below_one_step_is_refused_with_the_price():
         _plan(max_flops=99)
 
 
-def _thoroughness(executed, **changes):
+def _thoroughness(executed, horizon=50, **changes):
     return choose_validations(
         TrainSettings(**changes), Price(executed, executed),
-        tokens_per_step=2048, tokens_read=500, tokens_a_step=10, calls_a_step=6, horizon=50,
+        tokens_per_step=2048, tokens_read=500, tokens_a_step=10, calls_a_step=6, horizon=horizon,
     )  # fmt: skip
 
 
@@ -90,6 +90,8 @@ def test_a_large_model_is_validated_as_its_run_allows():
     large = 3 * 10**12
     assert _thoroughness(large, max_steps=100) == Validations(4, 1, horizon=20)
     assert _thoroughness(large, max_steps=180) == Validations(4, 1)
+    # half of a short series is no shorter for it
+    assert _thoroughness(large, horizon=20, max_steps=20) == Validations(4, 1)
     assert _thoroughness(large, max_steps=100_000) == USUAL
     assert _thoroughness(large, max_flops=100 * large) == Validations(4, 1, horizon=20)
     assert _thoroughness(large, max_flops=100_000 * large) == USUAL
