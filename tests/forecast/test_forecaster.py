@@ -10,6 +10,7 @@ import torch
 from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
+from lvlora.forecast.drafting import WIDEST
 from lvlora.forecast.forecaster import Forecaster, to_rows
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.memory import row_bytes
@@ -241,8 +242,8 @@ def test_bfloat16_forecasts_too(tiny_base):
 def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
     """Two layers, two heads of eight, four bytes: 128 places take 32,768 bytes a row."""
     base = tiny_base()
-    assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
-    assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
+    assert row_bytes(base, 1) == row_bytes(base, 119) == 2 * 2 * 2 * 8 * 128 * 4
+    assert row_bytes(base, 120) == 2 * row_bytes(base, 119)
     histories = _histories()
     whole = Forecaster(base, decimals=1).predict(histories, 4, DRAWN)
     for n_rows in (1, 2, 5):
@@ -250,9 +251,9 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
         limit = n_rows * row_bytes(base, 128) + 100
         bounded = Forecaster(base, decimals=1, max_memory=limit)
         found = bounded.predict(histories, 4, DRAWN)
-        steps = [c for c in bounded.usage.trace.calls if c.width <= 2]
+        steps = [c for c in bounded.usage.trace.calls if c.width <= WIDEST]
         assert max(c.rows for c in steps) == n_rows
-        assert max(row_bytes(base, c.attended - 3) * c.rows for c in steps) <= limit
+        assert max(row_bytes(base, c.attended - 1 - WIDEST) * c.rows for c in steps) <= limit
         for one, other in zip(whole, found, strict=True):
             assert np.array_equal(one.samples, other.samples)
 
