@@ -20,6 +20,8 @@ from typing import Any
 from lvlora.errors import DataError, LvloraError
 
 ALREADY_THERE = "Use another name, or --overwrite."
+_MOST_DIGITS = 308
+"""Of a whole number that a float64 can hold."""
 
 
 @contextlib.contextmanager
@@ -155,6 +157,22 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
 
 
+def parse_json(text: str) -> Any:
+    """What a JSON text says, as `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, or has a whole number that is beyond float64: whoever computes
+            with it would fall over it.
+    """
+    return json.loads(text, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
 def read_json_object(
     path: Path, largest: int = 10_000_000, *, wrong: type[DataError] = DataError, hint: str = ""
 ) -> dict[str, Any]:
@@ -170,7 +188,7 @@ def read_json_object(
     try:
         if path.stat().st_size > largest:
             raise wrong(f"{path}: cannot be read as JSON (it is larger than {largest:,} B)", hint)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise wrong(f"{path}: cannot be read ({error.strerror or error})", hint) from None
     except (ValueError, RecursionError) as error:

@@ -72,3 +72,16 @@ def test_a_json_file_is_read_whole_or_refused_by_name(tmp_path):
     path.unlink()
     with pytest.raises(ModelError, match="No such file"):
         durable.read_json_object(path, wrong=ModelError)
+
+
+@pytest.mark.parametrize("digits", [1, 300, 308])
+def test_whole_numbers_of_json_can_be_computed_with(digits):
+    (number,) = durable.parse_json(f"[{'9' * digits}]")
+    assert number == int("9" * digits)
+    assert float(number) > 0
+
+
+@pytest.mark.parametrize("digits", [309, 400, 100_000])
+def test_whole_numbers_beyond_floats_are_no_json_of_ours(digits):
+    with pytest.raises(ValueError, match="digits"):
+        durable.parse_json(f'{{"loss": -{"9" * digits}}}')

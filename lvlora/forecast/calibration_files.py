@@ -101,7 +101,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("it is too large")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = durable.parse_json(path.read_text(encoding="utf-8"))
         stated = content.pop("sha256")
         if stated != durable.sha256_of_json(content) or "weights" not in content:
             raise ValueError("its content is not what it was written with")

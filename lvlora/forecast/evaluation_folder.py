@@ -95,7 +95,7 @@ def _check(path: Path, key: str) -> None:
     if path.is_dir() and (path / _FORECASTS).is_dir() and not (path / RECORD).exists():
         return  # one that was interrupted
     try:
-        found = json.loads((path / RECORD).read_text(encoding="utf-8")).get("key")
+        found = durable.parse_json((path / RECORD).read_text(encoding="utf-8")).get("key")
     except (OSError, ValueError, AttributeError):
         raise SettingsError(f"--out {path}: is there and holds no evaluation", other) from None
     if found != key:

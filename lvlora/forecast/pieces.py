@@ -63,7 +63,7 @@ class Piece:
         Raises:
             ValueError, KeyError, TypeError: it is no such line.
         """
-        found = json.loads(line)
+        found = durable.parse_json(line)
         samples, flops, nll = found["samples"], found["flops"], found["nll"]
         return cls(
             tuple(found["series"]),

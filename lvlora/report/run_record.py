@@ -10,7 +10,6 @@ number that is text) is passed over.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -163,7 +162,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
         return
     for line in _text(file).splitlines():
         with contextlib.suppress(ValueError, RecursionError):
-            row = json.loads(line)
+            row = durable.parse_json(line)
             inner = row.get("validation", row) if isinstance(row, dict) else None
             if isinstance(inner, dict) and type(inner.get("step")) is int:
                 yield row

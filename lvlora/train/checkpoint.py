@@ -164,7 +164,7 @@ def _candidates(folder: Path) -> list[Path]:
 def _read(folder: Path) -> State:
     if not (folder / _MANIFEST).is_file():
         raise ValueError("it has no manifest")
-    manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    manifest = durable.parse_json((folder / _MANIFEST).read_text(encoding="utf-8"))
     if manifest.pop("manifest_sha256") != durable.sha256_of_json(manifest):
         raise ValueError(f"{_MANIFEST} is damaged")
     if durable.sha256_of(folder / _TENSORS) != manifest["sha256"][_TENSORS]:

@@ -154,7 +154,7 @@ class RunFolder:
         records = []
         for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError, RecursionError):
-                records.append(json.loads(line))
+                records.append(durable.parse_json(line))
         return [r for r in records if isinstance(r, dict) and type(_step_of(r)) is int]
 
     def keep_metrics_until(self, step: int) -> None:
@@ -179,7 +179,7 @@ class RunFolder:
     def read_environment(self) -> dict[str, Any]:
         """environment.json; empty where it cannot be read."""
         with contextlib.suppress(OSError, ValueError):
-            facts = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            facts = durable.parse_json((self.path / "environment.json").read_text(encoding="utf-8"))
             return facts if isinstance(facts, dict) else {}
         return {}
 

@@ -104,10 +104,12 @@ ODD = [
     {"validation": 3}, {"validation": {"best": True}}, {"step": 1e400, "loss": 1.0},
     {"step": 1, "loss": None, "flops": 1.5, "tokens": [], "seconds": "x"}, {"step": True},
     {"validation": {"step": "x", "mae": {}, "best": True}}, {}, [], 3, None,
+    {"step": 3, "loss": 10**400}, {"validation": {"step": 3, "mae": 10**400, "best": True}},
+    {"step": 10**400, "loss": 1.0},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ODD, ids=str)
+@pytest.mark.parametrize("row", ODD, ids=lambda row: str(row)[:60])
 def test_numbers_that_cannot_be_believed_are_passed_over(run, row):
     rows = [*ROWS, row]
     (run / METRICS).write_text("".join(json.dumps(r) + "\n" for r in rows))
