@@ -3,9 +3,8 @@
 usage: python benchmarks/drafts.py MODEL [--data FILE] [--cases 1x0x50,8x0x20,1x20x50]
 
 A case is series x samples (0: greedy) x steps ahead, from 50 steps of history, drafted whatever the
-number of rows (the program drafts for a few only). Prints calls of the
-model, seconds of decoding without reading (the less of two), executed FLOPs, and whether the
-forecasts are the same.
+number of rows (the program drafts for a few only). Prints calls of the model, seconds of decoding
+without reading (the less of two), executed FLOPs, and whether the forecasts are the same.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ VARIANTS = {
     "the same, rate 3e-4": f"{ALL} --scale-jitter 0.2 --learning-rate 3e-4",
     "the same, rate 3e-3": f"{ALL} --scale-jitter 0.2 --learning-rate 3e-3",
     "the same, rank 32, rate 1e-3": f"{ALL} --scale-jitter 0.2 --rank 32",
-    "the same, rank 32, 8 a batch": (f"{ALL} --scale-jitter 0.2 --rank 32 --batch-size 8"),
+    "the same, rank 32, 8 a batch": f"{ALL} --scale-jitter 0.2 --rank 32 --batch-size 8",
 }
 
 

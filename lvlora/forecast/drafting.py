@@ -15,6 +15,7 @@ worst, with every number as long as the grammar allows (`Allowance`).
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 
@@ -94,9 +95,7 @@ class Draft:
 
     def copy(self) -> Draft:
         """For another future of the same history."""
-        new = object.__new__(Draft)
-        new.codec, new.signed = self.codec, self.signed
-        new.begun, new._variable = self.begun, self._variable
+        new = copy.copy(self)
         new.courses = [course.copy() for course in self.courses]
         return new
 

@@ -100,9 +100,10 @@ class Rows:
         )
         self._steps_left = np.full(len(rows), horizon, dtype=np.int64)
         self._drafts: list[Draft] = []
-        self._balance = Balance(len(rows), call_cost or 0.0)
+        self._balance: Balance | None = None
         self._settled = np.zeros(len(rows), dtype=np.int64)
         if call_cost is not None:
+            self._balance = Balance(len(rows), call_cost)
             used = {p for p, _ in rows}
             of_prompt = {p: Draft(prompts[p].grammar, prompts[p].text) for p in used}
             self._drafts = [of_prompt[p].copy() for p, _ in rows]
@@ -132,13 +133,16 @@ class Rows:
             if going:
                 chunks[i] = Chunk(symbols, len(symbols))
         if chunks:
-            drafting = self._balance.drafts(int(self._settled[list(chunks)].min()))
+            balance, drafting = self._balance, False
+            if balance is not None:
+                drafting = balance.drafts(int(self._settled[list(chunks)].min()))
             room = self._allowance.width(max(self._choices_left[i] for i in chunks))
             for i, chunk in chunks.items():
                 chunk.symbols += self._guesses(i, room - chunk.certain, drafting)
             width = max(len(c.symbols) for c in chunks.values())
             self._allowance.spend(width)
-            self._balance.spend(width)
+            if balance is not None:
+                balance.spend(width)
         return chunks
 
     def settle(self, chunks: dict[int, Chunk], logits: Floats) -> tuple[dict[int, int], Ints]:
@@ -210,7 +214,7 @@ class Rows:
         """Symbols worth feeding behind the certain ones of a row."""
         found: list[int] = []
         state = int(self._state[i])
-        if self._drafts and drafting:
+        if drafting:
             for symbol in self._drafts[i].ahead():
                 symbol_index = INDEX[symbol]
                 following = int(self._auto.transitions[state, symbol_index])

@@ -47,7 +47,7 @@ def _forward(
     group = heads // kv_heads
     q = _stack(query, kv_heads)
     k, v = (t.reshape(batch * kv_heads, length, dim) for t in (key, value))
-    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    out = q.new_empty(q.shape)
     weights = query.new_empty(_n_weights(batch * heads, length) if keep else 0)
     for begin, end, place in _blocks(batch * heads, length):
         rows = slice(begin * group, end * group)
@@ -83,11 +83,11 @@ def _backward(
     k, v = (t.reshape(batch * kv_heads, length, dim) for t in (key, value))
     g = _stack(d_out.transpose(1, 2), kv_heads)
     # new tensors are contiguous, as the fake ones below say: what is like a view may be strided
-    d_q = torch.empty(q.shape, dtype=q.dtype, device=q.device) if needs_q else None
+    d_q = q.new_empty(q.shape) if needs_q else None
     # sums over blocks: in float32 at least, as a product's own sum is
     exact = torch.promote_types(k.dtype, torch.float32)
-    d_k = torch.zeros(k.shape, dtype=exact, device=k.device) if needs_k else None
-    d_v = torch.zeros(v.shape, dtype=exact, device=v.device) if needs_v else None
+    d_k = k.new_zeros(k.shape, dtype=exact) if needs_k else None
+    d_v = v.new_zeros(v.shape, dtype=exact) if needs_v else None
     for begin, end, place in _blocks(batch * heads, length):
         rows = slice(begin * group, end * group)
         block = weights[place].view(len(k), (end - begin) * group, end)

@@ -261,16 +261,14 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
             _BACKENDS if on_gpus else "gloo",
             rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
         )  # fmt: skip
-    whole = False
     try:
         yield ranks
-        whole = True
-    finally:
-        # After an error the others may be anywhere. gloo's end closes this process's connections,
-        # which is what they notice, and ends its threads, which else abort the process while
-        # Python ends; NCCL's may wait for the others, so there the process's end has to do.
-        if whole:
-            torch.distributed.destroy_process_group()
-        elif not on_gpus:
+    except BaseException:
+        # The others may be anywhere. gloo's end closes this process's connections, which is what
+        # they notice, and ends its threads, which else abort the process while Python ends; NCCL's
+        # may wait for the others, so there the process's end has to do.
+        if not on_gpus:
             with contextlib.suppress(RuntimeError):  # what went wrong before is what counts
                 torch.distributed.destroy_process_group()
+        raise
+    torch.distributed.destroy_process_group()

@@ -119,7 +119,11 @@ class Validator:
             (s.steps(0, len(s) - half), s.steps(len(s) - half, len(s) - half + self.horizon))
             for s in tails
         ]
-        pairs = [(history, future) for history, future in pairs if _any(history) and _any(future)]
+        pairs = [
+            (history, future)
+            for history, future in pairs
+            if _has_values(history) and _has_values(future)
+        ]
         self.histories: list[Series] = [history for history, _ in pairs]
         futures = [future for _, future in pairs]
         self.scored = Scored(self.histories, futures, part.variables, part.time_name)
@@ -191,6 +195,6 @@ class Validator:
         )
 
 
-def _any(series: Series) -> bool:
+def _has_values(series: Series) -> bool:
     """Whether there is a value to forecast from, or to compare with."""
     return bool(np.isfinite(series.values).any())
