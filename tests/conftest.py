@@ -141,7 +141,7 @@ def tiny_base(tiny_folder: Callable[[str], Path]) -> Callable[..., Any]:
     """``tiny_base("qwen2", torch.bfloat16)``: a tiny model, loaded anew; default float32."""
     import tiny_models
 
-    def load(family: str = "qwen2", *dtype: Any) -> Any:
-        return tiny_models.load_tiny(tiny_folder(family), *dtype)
+    def load(family: str = "qwen2", *dtype: Any, **how: bool) -> Any:
+        return tiny_models.load_tiny(tiny_folder(family), *dtype, **how)
 
     return load

@@ -79,9 +79,9 @@ def source(folder: Path) -> ModelSource:
     return ModelSource("folder", folder.name, str(folder))
 
 
-def load_tiny(folder: Path, dtype: torch.dtype = torch.float32) -> BaseModel:
+def load_tiny(folder: Path, dtype: torch.dtype = torch.float32, **how: bool) -> BaseModel:
     """A fresh copy of a written model, on the CPU."""
-    return load(source(folder), Placement(torch.device("cpu"), dtype, "for tests"))
+    return load(source(folder), Placement(torch.device("cpu"), dtype, "for tests"), **how)
 
 
 def cached_writer(root: Path) -> Callable[..., Path]:

@@ -97,7 +97,7 @@ def _write(
     from lvlora.model import adapter_files, devices, merging
     from lvlora.model.loading import load
 
-    base = load(source, devices.choose(settings.device, "float32"))
+    base = load(source, devices.choose(settings.device, "float32"), through_transformers=True)
     head = adapter_files.attach(base, info)
     facts = merging.shareable(info)
     folders, merge = [], None

@@ -21,7 +21,7 @@ from lvlora.forecast.sampling import Floats, Ints, Sampling
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
-from lvlora.model.parts import cache_keyword, config_of, decoder_of, sliding_window_of
+from lvlora.model.parts import cache_argument, decoder_of, sliding_window_of
 
 PREFILL_TOKENS = 2048
 """Positions of one prefill call: enough to fill the processor, small enough for its memory."""
@@ -88,8 +88,7 @@ class Decoder:
         self.base = base
         self.head = head
         self.backbone = decoder_of(base.module)
-        self.cache_keyword = cache_keyword(self.backbone)
-        self.n_layers = int(config_of(base.module).num_hidden_layers)
+        self.given = cache_argument(self.backbone)
         self.window = sliding_window_of(base.module)
         self.device = base.placement.device
         self.token_ids: Ints = np.array(base.alphabet.ids, dtype=np.int64)
@@ -175,11 +174,11 @@ class Decoder:
         for begin in range(0, len(ids), at_a_time):
             tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(self.device)
             lengths_now = lengths[begin : begin + at_a_time].to(self.device)
-            cache = RowCache(self.n_layers, width + 1, self.device)
+            cache = RowCache(self.base.shape.layers, width + 1, self.device)
             # before the call: an interrupted one is paid for
             trace.calls.append(Call(len(tokens), width, width, len(tokens)))
             hidden = self.backbone(
-                input_ids=tokens, use_cache=True, **{self.cache_keyword: cache}
+                input_ids=tokens, use_cache=True, **self.given(cache)
             ).last_hidden_state
             rows = torch.arange(len(tokens), device=self.device)
             logits.append(self.head(hidden[rows, lengths_now - 1]))
@@ -202,17 +201,24 @@ class Decoder:
         tokens = torch.from_numpy(self.token_ids[symbols]).to(self.device)
         positions, mask = cache.prepare(width)
         # windowed layers (Gemma) see only the last places
-        masks: Tensor | dict[str, Tensor] = mask
+        everywhere = self._added(mask)
+        masks: Tensor | dict[str, Tensor] = everywhere
         if self.window is not None:
             places = torch.arange(cache.capacity, device=self.device)
             near = (places > positions[:, :, None] - self.window)[:, None]
-            masks = {"full_attention": mask, "sliding_attention": mask & near}
+            masks = {"full_attention": everywhere, "sliding_attention": self._added(mask & near)}
         trace.calls.append(Call(n, width, cache.capacity, n * width))
         hidden = self.backbone(
             input_ids=tokens, attention_mask=masks, position_ids=positions,
-            use_cache=True, **{self.cache_keyword: cache},
+            use_cache=True, **self.given(cache),
         ).last_hidden_state  # fmt: skip
         return _as_numpy(self.head(hidden))
+
+    def _added(self, mask: Tensor) -> Tensor:
+        """A mask to be added to scores: once a call, where every layer would fill its own."""
+        dtype = self.base.placement.dtype
+        none = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        return none.masked_fill_(~mask, torch.finfo(dtype).min)
 
 
 def _as_numpy(logits: Tensor) -> Floats:

@@ -63,8 +63,8 @@ def grouped_attention(
     elif attention_mask.dtype == torch.bool:
         scores = scores.masked_fill(~attention_mask[:, :, None], torch.finfo(scores.dtype).min)
     else:
-        scores = scores + attention_mask[:, :, None]
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
+        scores = scores.add_(attention_mask[:, :, None])
+    weights = torch.softmax(scores, dim=-1)  # in float32 inside
     weights = nn.functional.dropout(weights, dropout) if dropout else weights
     out = torch.matmul(weights.view(batch, kv_heads, group * n_query, -1), value)
     return out.view(batch, heads, n_query, dim).transpose(1, 2).contiguous(), None

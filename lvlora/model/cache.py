@@ -1,6 +1,7 @@
 """A key/value cache whose rows have lengths of their own and can be taken back.
 
-Knows: transformers' Cache interface. Does not know: sampling, numbers.
+Knows: buffers, places in them. Does not know: sampling, numbers; transformers, whose interface
+`transformers_cache` has.
 
 Histories of different lengths begin at position 0 each; a row's tail beyond its length is masked,
 not removed, so taking a token back costs nothing. The buffers grow in blocks and attention runs
@@ -9,59 +10,42 @@ over whole blocks: a slice of a larger buffer would be copied before every produ
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 BLOCK = 128
 
 
-class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
-    """One layer's buffers, (rows, kv heads, capacity, head dim)."""
+class RowLayer:
+    """One layer's buffers, (rows, kv heads, capacity, head dim); none before its prefill."""
 
     keys: Tensor
     values: Tensor
 
     def __init__(self, owner: RowCache) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.owner = owner
+        self.is_filled = False
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, heads, _, dim = key_states.shape
-        self.keys = key_states.new_zeros(rows, heads, self.owner.capacity, dim)
-        self.values = torch.zeros_like(self.keys)
-        self.is_initialized = True
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep new keys and values, (rows, kv heads, new, head dim).
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            width = key_states.shape[2]
-            self.keys[:, :, :width] = key_states
-            self.values[:, :, :width] = value_states
-            return key_states, value_states  # a prefill attends to itself alone
-        for buffer, new in ((self.keys, key_states), (self.values, value_states)):
+        Returns:
+            those to attend to: the new ones of a prefill, else the buffers.
+        """
+        if not self.is_filled:
+            rows, heads, width, dim = keys.shape
+            self.keys = keys.new_zeros(rows, heads, self.owner.capacity, dim)
+            self.values = torch.zeros_like(self.keys)
+            self.keys[:, :, :width] = keys
+            self.values[:, :, :width] = values
+            self.is_filled = True
+            return keys, values  # a prefill attends to itself alone
+        for buffer, new in ((self.keys, keys), (self.values, values)):
             buffer[self.owner.row_index, :, self.owner.write_at] = new.transpose(1, 2)
         return self.keys, self.values
 
-    # transformers asks these to make positions and a mask; it is given both after the prefill
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return query_length, 0
 
-    def get_seq_length(self) -> int:
-        return 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    def get_max_cache_shape(self) -> int:  # the same in earlier transformers
-        return -1
-
-
-class RowCache(Cache):
+class RowCache:
     """The cache of all layers.
 
     Attributes:
@@ -76,7 +60,6 @@ class RowCache(Cache):
         self.lengths = torch.zeros(0, dtype=torch.long, device=device)
         self.write_at = self.row_index = torch.zeros(0, 0, dtype=torch.long, device=device)
         self.rows = [RowLayer(self) for _ in range(n_layers)]
-        super().__init__(layers=list(self.rows))
 
     def began(self, lengths: Tensor) -> None:
         """After a prefill: how many tokens of each row are real."""

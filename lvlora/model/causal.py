@@ -33,11 +33,10 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) ->
         (B, S, H, D).
     """
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-    out: Tensor = _forward(query, key, value, scale, keep)[0]
+    out: Tensor = torch.ops.lvlora.causal_attention(query, key, value, scale, keep)[0]
     return out
 
 
-@torch.library.custom_op("lvlora::causal_attention", mutates_args=())
 def _forward(
     query: Tensor, key: Tensor, value: Tensor, scale: float, keep: bool
 ) -> tuple[Tensor, Tensor]:
@@ -62,14 +61,14 @@ def _forward(
     return _unstack(out, batch, group), weights
 
 
-@_forward.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, scale: float, keep: bool) -> tuple[Tensor, Tensor]:
+def _forward_fake(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, keep: bool
+) -> tuple[Tensor, Tensor]:
     batch, heads, length, dim = query.shape
     n = _n_weights(batch * heads, length) if keep else 0
     return query.new_empty(batch, length, heads, dim), query.new_empty(n)
 
 
-@torch.library.custom_op("lvlora::causal_attention_backward", mutates_args=())
 def _backward(
     d_out: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, scale: float,
     needs: list[bool],
@@ -109,8 +108,7 @@ def _backward(
     )
 
 
-@_backward.register_fake
-def _(
+def _backward_fake(
     d_out: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, scale: float,
     needs: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
@@ -130,11 +128,23 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _differentiate(ctx: Any, d_out: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:3])
-    found = _backward(d_out, *ctx.saved_tensors, ctx.scale, needs)
+    attention_backward = torch.ops.lvlora.causal_attention_backward
+    found = attention_backward(d_out, *ctx.saved_tensors, ctx.scale, needs)
     return (*(t if need else None for t, need in zip(found, needs, strict=True)), None, None)
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
+# torch.library.custom_op would say the same, and import PyTorch's compiler at the first call: 1.5 s
+_LIBRARY: Any = torch.library.Library("lvlora", "DEF")  # type: ignore[no-untyped-call]
+for _name, _works, _fake in (
+    ("causal_attention", _forward, _forward_fake),
+    ("causal_attention_backward", _backward, _backward_fake),
+):
+    _LIBRARY.define(_name + torch.library.infer_schema(_works, mutates_args=()))
+    _LIBRARY.impl(_name, _works, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"lvlora::{_name}", _fake, lib=_LIBRARY)
+torch.library.register_autograd(
+    "lvlora::causal_attention", _differentiate, setup_context=_save, lib=_LIBRARY
+)
 
 
 def _blocks(matrices: int, length: int) -> Iterator[tuple[int, int, slice]]:

@@ -16,13 +16,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.activations import SiLUActivation
 
-_SILU = (nn.SiLU, SiLUActivation)
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """weight · x / rms(x) (Zhang & Sennrich 2019, arXiv:1910.07467), float32 inside."""
+    out: Tensor = _RmsNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+def gated_silu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) · up (Shazeer 2020, arXiv:2002.05202)."""
+    out: Tensor = _GatedSilu.apply(gate, up)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _RmsNorm(torch.autograd.Function):
-    """weight · x / rms(x) (Zhang & Sennrich 2019, arXiv:1910.07467), float32 inside."""
+    """Saves its input and one number a row."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -46,7 +55,7 @@ class _RmsNorm(torch.autograd.Function):
 
 
 class _GatedSilu(torch.autograd.Function):
-    """silu(gate) · up (Shazeer 2020, arXiv:2002.05202), saving its two inputs only."""
+    """Saves its two inputs only."""
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
@@ -66,10 +75,12 @@ def slim(model: nn.Module) -> int:
     A module takes part if it has the parts' names and gives the same numbers; one of each class
     is tried, so that a family which computes something else under these names keeps its own.
     """
+    from transformers.activations import SiLUActivation
+
     same: dict[tuple[type, type], bool] = {}
     found = 0
     for module in model.modules():
-        lean = _lean_forward(module)
+        lean = _lean_forward(module, (nn.SiLU, SiLUActivation))
         if lean is None:
             continue
         kind = (type(module), type(getattr(module, "act_fn", None)))
@@ -81,10 +92,12 @@ def slim(model: nn.Module) -> int:
     return found
 
 
-def _lean_forward(module: nn.Module) -> Callable[[Any, Tensor], Tensor] | None:
+def _lean_forward(
+    module: nn.Module, silu: tuple[type, ...]
+) -> Callable[[Any, Tensor], Tensor] | None:
     parts = {name for name, _ in module.named_children()}
     if {"gate_proj", "up_proj", "down_proj"} <= parts:
-        return _gated_unit if isinstance(getattr(module, "act_fn", None), _SILU) else None
+        return _gated_unit if isinstance(getattr(module, "act_fn", None), silu) else None
     own = dict(module.named_parameters(recurse=False))
     frozen_weight = own.keys() == {"weight"} and not own["weight"].requires_grad
     if frozen_weight and not parts and hasattr(module, "variance_epsilon"):
@@ -93,13 +106,11 @@ def _lean_forward(module: nn.Module) -> Callable[[Any, Tensor], Tensor] | None:
 
 
 def _rms_norm(module: Any, x: Tensor) -> Tensor:
-    out: Tensor = _RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
-    return out
+    return rms_norm(x, module.weight, module.variance_epsilon)
 
 
 def _gated_unit(module: Any, x: Tensor) -> Tensor:
-    inner = _GatedSilu.apply(module.gate_proj(x), module.up_proj(x))  # type: ignore[no-untyped-call]
-    out: Tensor = module.down_proj(inner)
+    out: Tensor = module.down_proj(gated_silu(module.gate_proj(x), module.up_proj(x)))
     return out
 
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from lvlora.errors import LvloraError, ModelError, SettingsError, reason
 from lvlora.flops.shape import ModelShape
-from lvlora.model import attention, elementwise
+from lvlora.model import attention, elementwise, llama_files
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement, keep_freed_memory
 from lvlora.model.gguf_checks import check_gguf
@@ -37,8 +37,7 @@ class BaseModel:
 
     Attributes:
         name: for people and adapter files.
-        module: transformers' model, in eval mode, frozen.
-        tokenizer: transformers' tokenizer.
+        module: transformers' model or our own (`llama`), in eval mode, frozen.
         alphabet: where the numeric symbols are in its vocabulary.
         shape: for FLOP prices.
         sha256: of the weight files (a run refuses another base than its own).
@@ -47,7 +46,6 @@ class BaseModel:
 
     name: str
     module: nn.Module
-    tokenizer: Any
     alphabet: TokenAlphabet
     shape: ModelShape
     sha256: str
@@ -67,14 +65,17 @@ def load_tokenizer(source: ModelSource) -> Any:
         return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
 
-def load(source: ModelSource, placement: Placement) -> BaseModel:
+def load(
+    source: ModelSource, placement: Placement, *, through_transformers: bool = False
+) -> BaseModel:
     """Load weights and tokenizer, check the alphabet, freeze everything.
+
+    Args:
+        through_transformers: as a model of transformers' own class, whatever it is (to save it).
 
     Raises:
         ModelError: missing, broken or unsuitable model; SettingsError: a missing extra.
     """
-    from transformers import AutoModelForCausalLM
-
     if source.kind in ("folder", "bundled") and not any(
         Path(source.location).glob("*.safetensors")
     ):
@@ -89,8 +90,44 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
     if source.kind == "gguf":
         with _model_errors(source):
             check_gguf(Path(source.location))
-    tokenizer = load_tokenizer(source)
-    alphabet = alphabet_of(tokenizer, source.name)
+    found = None if through_transformers else _load_own(source, config, placement)
+    module, alphabet = found or _load_through_transformers(source, placement)
+    module.requires_grad_(False)
+    module.train(False)
+    module.to(placement.device)
+    # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
+    described = vars(config_of(module)) if found else config_of(module).to_dict()
+    return BaseModel(
+        name=source.name,
+        module=module,
+        alphabet=alphabet,
+        shape=ModelShape.from_config(described, name=source.name),
+        sha256=weights_sha256(source),
+        placement=placement,
+    )
+
+
+def _load_own(
+    source: ModelSource, config: dict[str, Any] | None, placement: Placement
+) -> tuple[nn.Module, TokenAlphabet] | None:
+    """Without transformers, where the model is one of the families that need none."""
+    folder = Path(_where(source))
+    if config is None or not folder.is_dir() or not llama_files.is_plain(config):
+        return None
+    alphabet = llama_files.read_alphabet(folder, source.name)
+    if alphabet is None:
+        return None
+    shape = ModelShape.from_config(config, name=source.name)
+    module = llama_files.read_model(folder, config, shape, placement.dtype)
+    return None if module is None else (module, alphabet)
+
+
+def _load_through_transformers(
+    source: ModelSource, placement: Placement
+) -> tuple[nn.Module, TokenAlphabet]:
+    from transformers import AutoModelForCausalLM
+
+    alphabet = alphabet_of(load_tokenizer(source), source.name)
     with quiet(), _without_bars(source), _model_errors(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             _where(source),
@@ -110,18 +147,7 @@ def load(source: ModelSource, placement: Placement) -> BaseModel:
         )
     module.requires_grad_(False)
     elementwise.slim(module)
-    module.train(False)
-    module.to(placement.device)
-    # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
-    return BaseModel(
-        name=source.name,
-        module=module,
-        tokenizer=tokenizer,
-        alphabet=alphabet,
-        shape=ModelShape.from_config(config_of(module).to_dict(), name=source.name),
-        sha256=weights_sha256(source),
-        placement=placement,
-    )
+    return module, alphabet
 
 
 def alphabet_of(tokenizer: Any, name: str) -> TokenAlphabet:

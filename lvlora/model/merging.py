@@ -25,7 +25,7 @@ from lvlora.model import adapter_config, adapter_files, lora
 from lvlora.model.adapter_files import FACTS, HEAD, AdapterInfo
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.head import NumericHead
-from lvlora.model.loading import BaseModel, load, quiet
+from lvlora.model.loading import BaseModel, load, load_tokenizer, quiet
 from lvlora.model.parts import config_of, decoder_of, is_tied
 
 PROBE = (
@@ -199,20 +199,20 @@ def _save(source: ModelSource, base: BaseModel, folder: Path, dtype: torch.dtype
         with quiet():
             # the weights are as transformers has them, whatever a GGUF file's were
             module.save_pretrained(str(folder), save_original_format=False)
-            _save_tokenizer(source, base, folder)
+            _save_tokenizer(source, folder)
     except SafetensorError as error:  # a full disk is not an OSError there
         raise LvloraError(
             f"{folder}: cannot be written: {error}", "Is there space left on the disk?"
         ) from error
 
 
-def _save_tokenizer(source: ModelSource, base: BaseModel, folder: Path) -> None:
+def _save_tokenizer(source: ModelSource, folder: Path) -> None:
     """The base's own files, or, from a GGUF file, what transformers made of them."""
     place: Path | None = Path(source.location)
     if source.kind == "hub":
         place = cached_snapshot(source.location, source.revision)
     if source.kind == "gguf" or place is None:
-        base.tokenizer.save_pretrained(str(folder))
+        load_tokenizer(source).save_pretrained(str(folder))
     else:
         for name in _TOKENIZER_FILES:
             if (place / name).is_file():
@@ -229,7 +229,9 @@ def _save_tokenizer(source: ModelSource, base: BaseModel, folder: Path) -> None:
 
 def _read_back(base: BaseModel, folder: Path, ids: Tensor) -> Tensor:
     placement = type(base.placement)(base.placement.device, torch.float32, "to be compared")
-    again = load(ModelSource("folder", base.name, str(folder)), placement)
+    again = load(
+        ModelSource("folder", base.name, str(folder)), placement, through_transformers=True
+    )
     if again.alphabet != base.alphabet:
         raise LvloraError(
             f"{folder.name}: loaded again, its tokenizer has other tokens for the digits",

@@ -1,18 +1,22 @@
-"""The named parts of a transformers causal model, with types: decoder, embedding, head, config.
+"""The named parts of a causal model, with types: decoder, embedding, head, config.
 
-Knows: transformers' accessors. Does not know: any architecture.
+Knows: transformers' accessors, which our own modules have, too. Does not know: any architecture.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import nn
 
+from lvlora.model import llama
+from lvlora.model.cache import RowCache
+
 
 def config_of(model: nn.Module) -> Any:
-    """The model's transformers configuration."""
+    """The model's configuration, by attribute."""
     return cast(Any, model).config
 
 
@@ -21,10 +25,16 @@ def decoder_of(model: nn.Module) -> nn.Module:
     return cast(nn.Module, cast(Any, model).get_decoder())
 
 
-def cache_keyword(decoder: nn.Module) -> str:
-    """How the decoder's forward calls its cache: ``cache`` since transformers 5.24."""
+def cache_argument(decoder: nn.Module) -> Callable[[RowCache], dict[str, Any]]:
+    """How a cache is given to the decoder's forward, as keywords."""
+    if isinstance(decoder, llama.Decoder):
+        return lambda cache: {"cache": cache}
+    from lvlora.model.transformers_cache import TransformersCache
+
+    # its name since transformers 5.24, and before
     known = inspect.signature(decoder.forward).parameters
-    return "cache" if "cache" in known else "past_key_values"
+    keyword = "cache" if "cache" in known else "past_key_values"
+    return lambda cache: {keyword: TransformersCache(cache)}
 
 
 def embedding_of(model: nn.Module) -> nn.Embedding:

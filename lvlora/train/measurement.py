@@ -22,7 +22,7 @@ from lvlora.model import attention
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.lora import LoraPlan, inject
-from lvlora.model.parts import cache_keyword
+from lvlora.model.parts import cache_argument
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.windows import Batch
 from lvlora.train.objective import Objective
@@ -117,14 +117,14 @@ def generation(
     alphabet = TokenAlphabet(tuple(range(len(SYMBOLS))))
     head = NumericHead(model, alphabet) if restricted else model.get_output_embeddings()
     decoder = model.get_decoder()
-    keyword = cache_keyword(decoder)
+    given = cache_argument(decoder)
     n_layers = model.config.num_hidden_layers
     # lengths are real numbers, only the buffers have no data
     cache = RowCache(n_layers, context + 1, cpu)
 
     def prefill() -> None:
         tokens = torch.zeros(batch, context, dtype=torch.long, device=meta)
-        hidden = decoder(input_ids=tokens, use_cache=True, **{keyword: cache}).last_hidden_state
+        hidden = decoder(input_ids=tokens, use_cache=True, **given(cache)).last_hidden_state
         head(hidden[:, -1])
 
     def call(width: int) -> None:
@@ -134,7 +134,7 @@ def generation(
         hidden = decoder(
             input_ids=torch.zeros(batch, width, dtype=torch.long, device=meta),
             attention_mask=masks, position_ids=positions.to(meta), use_cache=True,
-            **{keyword: cache},
+            **given(cache),
         ).last_hidden_state  # fmt: skip
         head(hidden)
         cache.keep(torch.full((batch,), width))

@@ -194,6 +194,14 @@ def test_only_the_command_that_is_called_is_loaded():
     assert "pydantic" not in _modules_after(["--help"])
 
 
+def test_a_forecast_of_the_bundled_model_needs_neither_transformers_nor_the_compiler():
+    """Either takes longer to import than the forecast takes (docs/speed.md)."""
+    file = str(ROOT / "examples" / "trajectory.csv")
+    loaded = _modules_after(["forecast", file, "--model", "bundled", "--adapter", "none"])
+    assert {"torch", "lvlora.model.llama"} <= loaded
+    assert loaded.isdisjoint({"transformers", "torch._dynamo", "scipy", "matplotlib", "optuna"})
+
+
 @pytest.mark.parametrize("name", REGISTERED)
 def test_every_command_has_help_and_examples(run_lvlora, name):
     command = load(name)

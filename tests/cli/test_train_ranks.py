@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import ports
 import pytest
 import tiny_runs
 from safetensors.numpy import load_file
@@ -42,18 +40,9 @@ def place(tmp_path, monkeypatch, tiny_folder):
     return ["train", "data.csv", *flags]
 
 
-def free_port():
-    """One that is free now, and that the system gives to nobody who asks for any."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 def start(args, size=2, folders=None):
     """``size`` processes of one run, told of each other as torchrun does."""
-    port = free_port()
+    port = ports.free_port()
     told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
         subprocess.Popen(

@@ -271,7 +271,7 @@ def test_progress_counts_finished_futures(tiny_base):
 
 
 def test_the_models_own_settings_of_generation_are_never_used(tiny_base):
-    base = tiny_base("qwen2")
+    base = tiny_base("qwen2", through_transformers=True)
     prompts = prompts_of(Codec(2, 2), [5])
     before = decoder_for(base).decode(prompts, 5, GREEDY)
     base.module.generation_config.repetition_penalty = 50.0

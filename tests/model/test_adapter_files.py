@@ -160,7 +160,7 @@ def test_it_survives_the_models_own_saving(tiny_base, tmp_path):
     """A merged model with an untied head, loaded by plain transformers."""
     from transformers import AutoModelForCausalLM
 
-    base = tiny_base("qwen2")
+    base = tiny_base("qwen2", through_transformers=True)
     save_ours(base, tmp_path / "a", LoraPlan(), full_head=True)
     lora.merge(base.module)
     expected = logits(base.module)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lvlora.model.cache import BLOCK, RowCache
-from lvlora.model.parts import cache_keyword, config_of, decoder_of, sliding_window_of
+from lvlora.model.parts import cache_argument, config_of, decoder_of, sliding_window_of
 
 
 def full(decoder, ids):
@@ -22,7 +22,7 @@ def step(base, cache, tokens):
         mask = {"full_attention": mask, "sliding_attention": mask & near}
     return decoder_of(base.module)(
         input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True,
-        **{cache_keyword(decoder_of(base.module)): cache},
+        **cache_argument(decoder_of(base.module))(cache),
     ).last_hidden_state  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_random_feeding_and_taking_back_equals_recomputing(tiny_base, family):
         config_of(base.module).num_hidden_layers, int(lengths.max()), torch.device("cpu")
     )
     hidden = decoder(
-        input_ids=padded, use_cache=True, **{cache_keyword(decoder): cache}
+        input_ids=padded, use_cache=True, **cache_argument(decoder)(cache)
     ).last_hidden_state
     cache.began(lengths)
     for i, row in enumerate(rows):
@@ -78,7 +78,7 @@ def test_caches_are_put_one_behind_the_other(tiny_base):
     caches = []
     for part in (ids[:1], ids[1:]):
         cache = RowCache(2, 9, torch.device("cpu"))
-        decoder(input_ids=part, use_cache=True, **{cache_keyword(decoder): cache})
+        decoder(input_ids=part, use_cache=True, **cache_argument(decoder)(cache))
         cache.began(torch.full((len(part),), 9))
         caches.append(cache)
     caches[0].append(caches[1])

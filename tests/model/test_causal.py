@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvlora.model import causal
 from lvlora.model.causal import BLOCK, causal_attention
 
 
@@ -84,13 +83,13 @@ def test_nothing_is_kept_where_nothing_is_differentiated():
     with torch.no_grad():
         out = causal_attention(*given_, 0.5)
     assert torch.equal(out, causal_attention(*given_, 0.5))
-    _, weights = causal._forward(*(t.detach() for t in given_), 0.5, False)
+    _, weights = torch.ops.lvlora.causal_attention(*(t.detach() for t in given_), 0.5, False)
     assert weights.numel() == 0
 
 
 def test_what_is_kept_is_little_more_than_half_of_the_square():
     given_ = [t.detach() for t in tensors(1, 2, 1, 8 * BLOCK, 4)]
-    _, weights = causal._forward(*given_, 0.5, True)
+    _, weights = torch.ops.lvlora.causal_attention(*given_, 0.5, True)
     assert weights.numel() / (2 * (8 * BLOCK) ** 2) == (8 + 1) / 16
 
 
@@ -100,10 +99,14 @@ def test_the_operators_are_well_formed(batch, heads, kv_heads):
     """Fake tensors, strides, aliasing: PyTorch's own check of an operator; compilers rely on it."""
     query, key, value = given_ = tensors(batch, heads, kv_heads, 130, 8, torch.float32)
     checks = ("test_schema", "test_faketensor", "test_autograd_registration")
-    torch.library.opcheck(causal._forward, (*given_, 0.3, True), test_utils=checks)
-    out, weights = (t.detach() for t in causal._forward(*given_, 0.3, True))
+    torch.library.opcheck(
+        torch.ops.lvlora.causal_attention.default, (*given_, 0.3, True), test_utils=checks
+    )
+    out, weights = (t.detach() for t in torch.ops.lvlora.causal_attention(*given_, 0.3, True))
     saved = (query.detach(), key.detach(), value.detach(), weights)
     for needs in ([True, True, True], [True, False, True], [False, True, False]):
         torch.library.opcheck(
-            causal._backward, (torch.ones_like(out), *saved, 0.3, needs), test_utils=checks[:2]
+            torch.ops.lvlora.causal_attention_backward.default,
+            (torch.ones_like(out), *saved, 0.3, needs),
+            test_utils=checks[:2],
         )

@@ -377,7 +377,7 @@ def test_a_full_head_is_part_of_the_adapter_and_said_before(model, runs):
     assert config["modules_to_save"] == ["lm_head"]
     from peft import PeftModel
 
-    base = load(prepared.source, prepared.base.placement).module
+    base = load(prepared.source, prepared.base.placement, through_transformers=True).module
     peft = PeftModel.from_pretrained(base, str(folder.last_adapter)).eval()
     ids = torch.tensor([list(prepared.base.alphabet.ids[:10])])
     prepared.base.module.eval()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import socket
 import subprocess
 import sys
 import threading
 import warnings
 
 import optuna
+import ports
 import postgres
 import pytest
 
@@ -123,12 +123,6 @@ def test_a_server_that_does_not_answer_is_one_sentence(tmp_path):
     assert "secret" not in caught.value.message
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.fixture
 def proxy(tmp_path):
     """The URL of a gRPC proxy before an SQLite database."""
@@ -137,7 +131,7 @@ def proxy(tmp_path):
     from optuna.storages._grpc.server import make_server
 
     behind = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    port = free_port()
+    port = ports.free_port()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         server = make_server(behind, "localhost", port)
@@ -164,6 +158,6 @@ def test_a_proxy_serves_as_well(proxy, tmp_path):
 def test_a_proxy_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
     pytest.importorskip("grpc")
     monkeypatch.setattr(storage, "_PROXY_SECONDS", 0.5)
-    url = f"grpc://localhost:{free_port()}"
+    url = f"grpc://localhost:{ports.free_port()}"
     with pytest.raises(LvloraError, match=r"cannot be used \(ConnectionError|FutureTimeout"):
         storage.find(SweepSettings(runs=tmp_path, storage=url))

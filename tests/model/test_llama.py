@@ -1,0 +1,123 @@
+"""Our own Llama and Qwen2: transformers' numbers, to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_models
+import torch
+
+from lvlora.model import llama, lora
+from lvlora.model.cache import RowCache
+from lvlora.model.devices import Placement
+from lvlora.model.loading import load
+from lvlora.model.lora import LoraPlan
+from lvlora.model.merging import logits
+from lvlora.model.parts import cache_argument, decoder_of, embedding_of, head_of, is_tied
+
+KINDS = {
+    "qwen2": ("qwen2", {}),
+    "qwen2, a head of its own": ("qwen2", {"tie_word_embeddings": False}),
+    "qwen2, one key/value head": ("qwen2", {"num_key_value_heads": 1}),
+    "llama": ("llama", {}),
+    "llama, tied": ("llama", {"tie_word_embeddings": True}),
+    "llama, heads without groups": ("llama", {"num_key_value_heads": 4}),
+    "llama, biases, wide heads, other angles": (
+        "llama",
+        {
+            "attention_bias": True, "mlp_bias": True, "head_dim": 24, "rms_norm_eps": 1e-3,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def folder(request, tmp_path_factory):
+    family, changes = KINDS[request.param]
+    return tiny_models.write(tmp_path_factory.mktemp("model"), family, **changes)
+
+
+def both(folder, dtype=torch.float32):
+    """The folder's model as our own and as transformers' modules."""
+    placement = Placement(torch.device("cpu"), dtype, "for tests")
+    source = tiny_models.source(folder)
+    own = load(source, placement)
+    other = load(source, placement, through_transformers=True)
+    assert isinstance(own.module, llama.Llama)
+    assert not isinstance(other.module, llama.Llama)
+    return own, other
+
+
+def some_ids(*shape):
+    return torch.randint(0, 15, shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_the_same_hidden_states_and_logits(folder, dtype):
+    own, other = both(folder, dtype)
+    ids = some_ids(3, 300)
+    found = decoder_of(own.module)(input_ids=ids, use_cache=False).last_hidden_state
+    expected = decoder_of(other.module)(input_ids=ids, use_cache=False).last_hidden_state
+    assert found.dtype == dtype
+    assert torch.equal(found, expected)
+    assert found.float().std() > 0.1
+    assert torch.equal(logits(own.module, ids[:1]), logits(other.module, ids[:1]))
+
+
+@torch.no_grad()
+def test_the_same_with_a_cache_whose_rows_have_their_own_lengths(folder):
+    found = []
+    for base in both(folder):
+        decoder = decoder_of(base.module)
+        cache, given = RowCache(base.shape.layers, 50, torch.device("cpu")), cache_argument(decoder)
+        states = [decoder(input_ids=some_ids(3, 40), use_cache=True, **given(cache))]
+        cache.began(torch.tensor([40, 7, 25]))
+        for width in (3, 1, 90):
+            positions, mask = cache.prepare(width)
+            states.append(
+                decoder(
+                    input_ids=some_ids(3, width),
+                    attention_mask=mask,
+                    position_ids=positions,
+                    use_cache=True,
+                    **given(cache),
+                )
+            )
+            cache.keep(torch.tensor([1, width, 0]))
+        found.append(torch.cat([s.last_hidden_state for s in states], dim=1))
+    assert torch.equal(*found)
+
+
+def test_the_same_gradients_of_the_same_updates(folder):
+    found = []
+    for base in both(folder):
+        plan = LoraPlan(rank=3, alpha=6, targets=("all-linear",))
+        names = lora.inject(base.module, plan, seed=1)
+        layers = dict(lora.lora_layers(base.module))
+        generator = torch.Generator().manual_seed(2)
+        for layer in layers.values():
+            layer.lora_b.data = torch.randn(layer.lora_b.shape, generator=generator) / 10
+        hidden = decoder_of(base.module)(input_ids=some_ids(2, 150), use_cache=False)
+        trained = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
+        gradients = torch.autograd.grad(hidden.last_hidden_state.square().sum(), trained.values())
+        found.append((names, list(trained), gradients))
+    (names, trained, gradients), (*other_names, other_gradients) = found
+    assert [names, trained] == other_names
+    assert len(gradients) == 2 * 7 * 2
+    assert all(torch.equal(a, b) for a, b in zip(gradients, other_gradients, strict=True))
+
+
+def test_the_same_names_weights_and_shape(folder):
+    own, other = both(folder)
+    assert own.shape == other.shape
+    assert own.alphabet == other.alphabet
+    assert own.sha256 == other.sha256
+    assert own.max_positions == other.max_positions
+    ours, theirs = own.module.state_dict(), other.module.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert is_tied(own.module) == is_tied(other.module) == own.shape.tied
+    assert head_of(own.module).weight.shape == embedding_of(own.module).weight.shape
+    assert not any(p.requires_grad for p in own.module.parameters())
+    assert not any(m.training for m in own.module.modules())
