@@ -98,14 +98,11 @@ def _weights(base: BaseModel, info: AdapterInfo | None) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is too large")
-        content = durable.parse_json(path.read_text(encoding="utf-8"))
-        stated = content.pop("sha256")
-        if stated != durable.sha256_of_json(content) or "weights" not in content:
-            raise ValueError("its content is not what it was written with")
-    except (OSError, ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path}: is no whole calibration ({error})", _OTHERWISE) from None
-    found: dict[str, Any] = content
-    return found
+    content = durable.read_json_object(path, _MAX_BYTES, wrong=ModelError, hint=_OTHERWISE)
+    stated = content.pop("sha256", None)
+    if stated != durable.sha256_of_json(content) or "weights" not in content:
+        raise ModelError(
+            f"{path}: is no whole calibration (its content is not what it was written with)",
+            _OTHERWISE,
+        )
+    return content

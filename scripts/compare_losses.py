@@ -1,0 +1,198 @@
+"""Ways to fine-tune that `lvlora train` does not have: do they pay at the same FLOPs?
+
+    python scripts/compare_losses.py DATA --work /tmp/losses        # goes on where it stopped
+
+- weights of the loss: every token alike (as `lvlora train` does), digits only, the first digits of
+  a number more than the last, the last more than the first
+- averages of weights: the mean of the adapters of the last quarter of a run at a constant rate
+- the decimal point left out: `0.25` is `25`, fewer tokens and more steps for the same FLOPs
+
+Every variant is a training of --flops (executed) from the same base model; all are then scored by
+one `lvlora evaluate`, in original units.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lvlora.api import read
+from lvlora.settings import TrainSettings
+from lvlora.settings.checked import checked
+from lvlora.text.alphabet import INDEX
+from lvlora.text.scaling import of_dataset
+from lvlora.text.windows import IGNORED, Batch
+from lvlora.train import setup
+from lvlora.train.beginning import begin
+from lvlora.train.objective import Objective
+from lvlora.train.observer import Silent
+
+RECIPE: dict[str, Any] = {
+    "targets": ("all-linear",), "rank": 32, "batch_size": 2, "seq_len": 1000, "scale_jitter": 0.2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done otherwise.
+
+    Attributes:
+        whole, first, second: weights of the tokens of the whole part and of the two decimals.
+        others: of point and separators.
+        average: whether the adapters of the last quarter are averaged.
+        point: whether numbers have a decimal point.
+        settings: of the training.
+    """
+
+    name: str
+    whole: float = 1.0
+    first: float = 1.0
+    second: float = 1.0
+    others: float = 1.0
+    average: bool = False
+    point: bool = True
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+CONSTANT = (("schedule", "constant"),)
+VARIANTS = {
+    "alike": Variant("every token alike"),
+    "digits": Variant("digits only", others=0.0),
+    "first": Variant("whole part 2, tenths 1, hundredths 0.5", 2.0, 1.0, 0.5),
+    "last": Variant("whole part 0.5, tenths 1, hundredths 2", 0.5, 1.0, 2.0),
+    "constant": Variant("constant rate", settings=CONSTANT),
+    "average": Variant("constant rate, last quarter averaged", average=True, settings=CONSTANT),
+    "pointless": Variant("no decimal point", point=False, settings=(("decimals", 0),)),
+}
+
+
+class Weighted(Objective):
+    """Cross-entropies weighted by what a token is; the weights of a batch have the mean 1."""
+
+    def __init__(self, plain: Objective, variant: Variant) -> None:
+        super().__init__(plain.model, plain.alphabet, plain.head)
+        self.variant = variant
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        if not torch.is_grad_enabled():
+            return super().loss_sum(batch)
+        targets = torch.from_numpy(self.alphabet.classes(batch.targets)).to(self.device)
+        wanted = torch.from_numpy(batch.targets != IGNORED).to(self.device)
+        targets = targets.masked_fill(~wanted, IGNORED)
+        weights = self._weights(targets) * wanted
+        weights = weights * (wanted.sum() / weights.sum())
+        logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
+        losses = nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        )
+        return (losses * weights.flatten()).sum()
+
+    def _weights(self, targets: Tensor) -> Tensor:
+        """By how far the last point is behind: 1 the first decimal, 2 the second."""
+        variant = self.variant
+        point = targets == INDEX["."]
+        digit = (targets >= 0) & (targets < 10)
+        places = torch.arange(targets.shape[1], device=targets.device).expand_as(targets)
+        latest = torch.where(point, places, -9).cummax(dim=1).values
+        behind = places - latest
+        weights = torch.full(targets.shape, variant.others, device=targets.device)
+        weights[digit] = variant.whole
+        weights[digit & (behind == 1)] = variant.first
+        weights[digit & (behind == 2)] = variant.second
+        return weights
+
+
+def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -> dict[str, Any]:
+    """One run; what it did."""
+    given = {
+        **RECIPE, "model": args.model, "max_flops": int(float(args.flops)), "validation": False,
+        "out": folder, "runs": args.work, "overwrite": True, "threads": args.threads,
+        **dict(variant.settings),
+    }  # fmt: skip
+    settings = checked(TrainSettings, given)
+    dataset = read(data)
+    scale_of, setup.of_dataset = setup.of_dataset, of_dataset
+    if not variant.point:
+        setup.of_dataset = lambda part: of_dataset(part).times(0.01)
+    try:
+        prepared = setup.prepare(settings, dataset)
+    finally:
+        setup.of_dataset = scale_of
+    if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
+        prepared.objective = Weighted(prepared.objective, variant)
+    run = begin(prepared, {}, Silent())
+    average = Average(prepared) if variant.average else None
+    result = run.train()
+    if average is not None:
+        average.put_in()
+        prepared.save_adapter(run.folder.adapter, {"run": run.folder.name})
+    return {"steps": result.steps, "flops": result.flops}
+
+
+class Average:
+    """The mean of the parameters after each step of a run's last quarter."""
+
+    def __init__(self, prepared: setup.Prepared) -> None:
+        self.parameters = list(prepared.parameters.values())
+        self.sums = [torch.zeros_like(p) for p in self.parameters]
+        self.first, self.steps, self.summed = prepared.n_steps * 3 // 4, 0, 0
+        prepared.optimizers[0].register_step_post_hook(self._add)
+
+    def _add(self, *_: Any) -> None:
+        self.steps += 1
+        if self.steps > self.first:
+            self.summed += 1
+            for total, parameter in zip(self.sums, self.parameters, strict=True):
+                total += parameter.detach()
+
+    def put_in(self) -> None:
+        """Make it the parameters."""
+        with torch.no_grad():
+            for total, parameter in zip(self.sums, self.parameters, strict=True):
+                parameter.copy_(total / self.summed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--flops", default="2e13", help="of each training")
+    parser.add_argument("--series", type=int, default=64, help="of the validation part")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--greedy", action="store_true", help="score greedy forecasts")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for key in args.only:
+        folder, variant = args.work / key, VARIANTS[key]
+        done = folder / "done.json"
+        if not done.is_file():
+            done.write_text(json.dumps(train(args.data, folder, variant, args)))
+        print(f"{json.loads(done.read_text())['steps']:6} steps  {variant.name}", flush=True)
+    command = [
+        sys.executable, "-m", "lvlora", "evaluate", args.data, "--model", args.model,
+        *(word for key in args.only for word in ("--adapter", args.work / key)),
+        "--limit", args.series, "--no-rivals", "--threads", args.threads, "--runs", args.work,
+        "--quiet", "--json",
+        *(["--greedy"] if args.greedy else []),
+    ]  # fmt: skip
+    answer = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True).stdout
+    for row in sorted(json.loads(answer)["forecasters"], key=lambda row: float(row["mae"])):
+        key = row["name"].rpartition(" + ")[2]
+        name = VARIANTS[key].name if key in VARIANTS else row["name"]
+        print(f"{name:45} MAE {row['mae']:.4f}  CRPS {row['crps']:.4f}")
+
+
+if __name__ == "__main__":
+    main()
