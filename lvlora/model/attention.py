@@ -1,7 +1,7 @@
 """Attention with grouped key/value heads that are never repeated.
 
-Knows: transformers' AttentionInterface. Does not know: any architecture; every supported family
-calls it through the interface, so none is copied.
+Knows: transformers' AttentionInterface, through which its families call it. Does not know: any
+architecture.
 
 Without a mask (training, prefill) a causal operator of our own does the work on a CPU, and on a GPU
 PyTorch's causal SDPA. With one (decoding against a cache) the query heads of a group are stacked as
@@ -31,7 +31,8 @@ def grouped_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """query (B, H, q, D), key and value (B, Hkv, k, D), mask (B, 1, q, k) or None.
+    """query (B, H, q, D), key and value (B, Hkv, k, D), mask (B, 1, q, k) or None:
+    True where a query may look, or to be added to the scores.
 
     Returns:
         (B, q, H, D), and no weights.

@@ -134,7 +134,9 @@ class Decoder(nn.Module):
         self.embed_tokens = Embedding(shape.vocab, shape.hidden)
         self.layers = nn.ModuleList(Layer(shape, i) for i in range(shape.layers))
         self.norm = RmsNorm(shape.hidden, shape.norm_eps)
-        self.head_dim, self.theta = shape.head_dim, shape.rope_theta
+        # (head dim / 2), float32 whatever the weights are; from the CPU, as transformers has them
+        exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float, device="cpu")
+        self.frequencies = 1.0 / shape.rope_theta ** (exponents / shape.head_dim)
 
     def forward(
         self,
@@ -148,7 +150,8 @@ class Decoder(nn.Module):
 
         Args:
             input_ids: (B, S).
-            attention_mask: (B, 1, S, keys), True where a token may look; None: causal, over S.
+            attention_mask: (B, 1, S, keys), True where a token may look, or to be added to the
+                scores; None: causal, over S.
             position_ids: (B, S); None: 0 to S - 1.
             use_cache: nothing; whether there is a ``cache`` says it.
         """
@@ -161,9 +164,9 @@ class Decoder(nn.Module):
         return Hidden(self.norm(x))
 
     def _rotation(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
-        exponents = torch.arange(0, self.head_dim, 2, dtype=torch.float) / self.head_dim
-        frequencies = (1.0 / self.theta**exponents).to(positions.device)
-        angles = positions[:, None, :, None].float() * frequencies
+        if self.frequencies.device != positions.device:
+            self.frequencies = self.frequencies.to(positions.device)
+        angles = positions[:, None, :, None].float() * self.frequencies
         angles = torch.cat((angles, angles), dim=-1)
         return Rotation(angles.cos().to(dtype), angles.sin().to(dtype))
 

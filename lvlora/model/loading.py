@@ -1,4 +1,4 @@
-"""Loading a base model through transformers: hub, folder, GGUF or bundled.
+"""Loading a base model, by our own modules or through transformers: hub, folder, GGUF or bundled.
 
 Knows: weights, tokenizers, dtypes, hashes. Does not know: training, forecasting.
 
@@ -23,7 +23,7 @@ from torch import nn
 
 from lvlora.errors import LvloraError, ModelError, SettingsError, reason
 from lvlora.flops.shape import ModelShape
-from lvlora.model import attention, elementwise, llama_files
+from lvlora.model import attention, elementwise, llama_files, tokenizer_files
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement, keep_freed_memory
 from lvlora.model.gguf_checks import check_gguf
@@ -114,7 +114,7 @@ def _load_own(
     folder = Path(_where(source))
     if config is None or not folder.is_dir() or not llama_files.is_plain(config):
         return None
-    alphabet = llama_files.read_alphabet(folder, source.name)
+    alphabet = tokenizer_files.read_alphabet(folder, source.name)
     if alphabet is None:
         return None
     shape = ModelShape.from_config(config, name=source.name)

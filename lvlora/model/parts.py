@@ -1,6 +1,6 @@
 """The named parts of a causal model, with types: decoder, embedding, head, config.
 
-Knows: transformers' accessors, which our own modules have, too. Does not know: any architecture.
+Knows: transformers' accessors, which our own modules have, too. Does not know: what is in a layer.
 """
 
 from __future__ import annotations

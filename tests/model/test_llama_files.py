@@ -14,8 +14,8 @@ from lvlora.errors import ModelError
 from lvlora.model import llama
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import Placement
-from lvlora.model.llama_files import is_plain, read_alphabet
-from lvlora.model.loading import load, load_tokenizer
+from lvlora.model.llama_files import is_plain
+from lvlora.model.loading import load
 
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 
@@ -62,6 +62,20 @@ def test_the_bundled_model_needs_none():
         {"architectures": ["Qwen2ForSequenceClassification"]},
         {"architectures": "gone"},
         {"model_type": "mistral"},
+        {"model_type": "qwen3", "architectures": [None]},
+        # a rope of its own beside the plain one: Qwen's way to longer texts
+        {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+        {"rope_scaling": {"rope_type": "default", "rope_theta": 100.0}},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": None}},
+        {"layer_types": 3},
+        {"layer_types": [[1]]},
+        {"layer_types": ["full_attention"]},
+        {"tie_word_embeddings": "false"},
+        {"tie_word_embeddings": None},
+        {"attention_dropout": "none"},
+        {"rms_norm_eps": 1},
+        {"head_dim": None},
+        {"per_layer_config": {"0": {"hidden_act": "gelu"}}},
         {"max_position_embeddings": "gone"},
     ],
 )
@@ -126,6 +140,40 @@ def test_broken_weights_are_told_as_transformers_tells_them(folder, fault):
         load(tiny_models.source(folder), CPU)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_tied_head_that_is_stored_nevertheless(folder, same):
+    """Another one is the model's own: transformers does not tie it."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    head = tensors["model.embed_tokens.weight"].clone()
+    save_file({**tensors, "lm_head.weight": head + (not same)}, file, {"format": "pt"})
+    assert is_own(folder) == same
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": 2**40, "intermediate_size": 2**40},
+        {"num_attention_heads": 2**40},
+        {"num_hidden_layers": 10**9},
+        {"head_dim": 7},
+        {"vocab_size": 2**31},
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_one_sentence(folder, changes):
+    edit(folder / "config.json", **changes)
+    with pytest.raises(ModelError):
+        load(tiny_models.source(folder), CPU)
+
+
+def test_a_tied_embedding_is_converted_once(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file({n: t.bfloat16() for n, t in tensors.items()}, folder / "model.safetensors")
+    module = load(tiny_models.source(folder), CPU).module
+    assert module.lm_head.weight is module.model.embed_tokens.weight
+    assert module.lm_head.weight.dtype == torch.float32
+
+
 def test_weights_keep_their_memory_map_in_their_own_dtype(folder):
     """What is never touched, such as most of a large embedding, costs no memory."""
     tensors = load_file(folder / "model.safetensors")
@@ -139,38 +187,3 @@ def test_weights_keep_their_memory_map_in_their_own_dtype(folder):
     last = max(p.data_ptr() + p.nbytes for p in parameters)
     # as near to one another as in the file
     assert last - first <= (folder / "model.safetensors").stat().st_size
-
-
-@pytest.mark.parametrize(
-    ("start", "expected"), [(None, None), ("<s>", 15), ({"content": "<s>", "special": True}, 15)]
-)
-def test_the_start_token(folder, start, expected):
-    edit(folder / "tokenizer_config.json", bos_token=start)
-    alphabet = read_alphabet(folder, "m")
-    assert alphabet is not None
-    assert alphabet.start == expected
-
-
-@pytest.mark.parametrize("start", ["gone", "<not a token>"])
-def test_a_start_token_that_is_not_told_is_left_to_transformers(folder, start):
-    edit(folder / "tokenizer_config.json", bos_token=start)
-    assert read_alphabet(folder, "m") is None
-    assert not is_own(folder)
-
-
-def test_a_broken_tokenizer_is_left_to_transformers(folder):
-    (folder / "tokenizer.json").write_text("{")
-    assert read_alphabet(folder, "m") is None
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        load(tiny_models.source(folder), CPU)
-
-
-def test_the_alphabet_is_what_transformers_tokenizer_says(tiny_folder):
-    folder = tiny_folder("llama")
-    tokenizer = load_tokenizer(tiny_models.source(folder))
-    alphabet = read_alphabet(folder, "m")
-    assert alphabet is not None
-    assert alphabet.encode("-10.5,?;").tolist() == tokenizer.encode(
-        "-10.5,?;", add_special_tokens=False
-    )
-    assert alphabet.start == tokenizer.bos_token_id
