@@ -16,14 +16,26 @@ from torch import Tensor
 BLOCK = 128
 
 
+class Places:
+    """Where the layers write, the same for all of them.
+
+    The layers know it and not their cache, which knows them: a circle of references would keep
+    gigabytes until Python looks for circles.
+    """
+
+    def __init__(self, capacity: int, device: torch.device) -> None:
+        self.capacity = capacity
+        self.write_at = self.row_index = torch.zeros(0, 0, dtype=torch.long, device=device)
+
+
 class RowLayer:
     """One layer's buffers, (rows, kv heads, capacity, head dim); none before its prefill."""
 
     keys: Tensor
     values: Tensor
 
-    def __init__(self, owner: RowCache) -> None:
-        self.owner = owner
+    def __init__(self, places: Places) -> None:
+        self.places = places
         self.is_filled = False
 
     def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,14 +46,14 @@ class RowLayer:
         """
         if not self.is_filled:
             rows, heads, width, dim = keys.shape
-            self.keys = keys.new_zeros(rows, heads, self.owner.capacity, dim)
+            self.keys = keys.new_zeros(rows, heads, self.places.capacity, dim)
             self.values = torch.zeros_like(self.keys)
             self.keys[:, :, :width] = keys
             self.values[:, :, :width] = values
             self.is_filled = True
             return keys, values  # a prefill attends to itself alone
         for buffer, new in ((self.keys, keys), (self.values, values)):
-            buffer[self.owner.row_index, :, self.owner.write_at] = new.transpose(1, 2)
+            buffer[self.places.row_index, :, self.places.write_at] = new.transpose(1, 2)
         return self.keys, self.values
 
 
@@ -51,15 +63,18 @@ class RowCache:
     Attributes:
         rows: the layers' buffers.
         lengths: (rows,) tokens that count in each row.
-        capacity: positions that the buffers hold.
     """
 
     def __init__(self, n_layers: int, capacity: int, device: torch.device) -> None:
-        self.capacity = in_blocks(capacity)
+        self.places = Places(in_blocks(capacity), device)
         self.device = device
         self.lengths = torch.zeros(0, dtype=torch.long, device=device)
-        self.write_at = self.row_index = torch.zeros(0, 0, dtype=torch.long, device=device)
-        self.rows = [RowLayer(self) for _ in range(n_layers)]
+        self.rows = [RowLayer(self.places) for _ in range(n_layers)]
+
+    @property
+    def capacity(self) -> int:
+        """Positions that the buffers hold."""
+        return self.places.capacity
 
     def began(self, lengths: Tensor) -> None:
         """After a prefill: how many tokens of each row are real."""
@@ -89,10 +104,11 @@ class RowCache:
         if needed > self.capacity:
             self._grow(in_blocks(needed))
         offsets = torch.arange(width, device=self.device)
-        self.write_at = self.lengths[:, None] + offsets
-        self.row_index = torch.arange(len(self.lengths), device=self.device)[:, None]
-        places = torch.arange(self.capacity, device=self.device)
-        return self.write_at, (places <= self.write_at[:, :, None])[:, None]
+        write_at = self.lengths[:, None] + offsets
+        self.places.write_at = write_at
+        self.places.row_index = torch.arange(len(self.lengths), device=self.device)[:, None]
+        keys_at = torch.arange(self.capacity, device=self.device)
+        return write_at, (keys_at <= write_at[:, :, None])[:, None]
 
     def keep(self, counts: Tensor) -> None:
         """After a call: how many of the new tokens of each row stay."""
@@ -103,7 +119,7 @@ class RowCache:
         for layer in self.rows:
             layer.keys = torch.nn.functional.pad(layer.keys, (0, 0, 0, more))
             layer.values = torch.nn.functional.pad(layer.values, (0, 0, 0, more))
-        self.capacity = capacity
+        self.places.capacity = capacity
 
 
 def in_blocks(n: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from lvlora.forecast import decoding
 from lvlora.forecast.decoding import Decoder, Trace
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose
+from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
@@ -325,3 +327,17 @@ def test_choices_have_the_probabilities_of_the_definition(temperature, top_p):
     )
     found = np.bincount(chosen, minlength=5) / n
     assert np.abs(found - kept).max() < 2e-4
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_a_cache_is_gone_with_its_decoding(tiny_base, family):
+    """Not when Python next looks for circles of references: many take gigabytes each."""
+    decoder = decoder_for(tiny_base(family))
+    gc.collect()
+    gc.disable()
+    try:
+        prompt = Prompt("x", "1.00;2.00;", Grammar.for_history(Codec(2, 1), "1.00;2.00;"))
+        decoder.decode([prompt], 3, Sampling(samples=2, seed=0))
+        assert not any(type(o) is RowCache for o in gc.get_objects())
+    finally:
+        gc.enable()
