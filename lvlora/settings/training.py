@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -13,6 +13,11 @@ from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
 Schedule = Literal["cosine", "one-cycle", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
 Compile = Literal["auto", "on", "off"]
+
+COURSEWORK: dict[str, Any] = {
+    "targets": ("q_proj", "v_proj"), "batch_size": 4, "seq_len": 512, "scale_jitter": 0.0,
+}  # fmt: skip
+"""What the coursework trains; `lvlora train` itself begins with what won (docs/results.md)."""
 
 
 class BudgetSettings(Settings):
@@ -39,7 +44,7 @@ class LoraSettings(Settings):
         "LoRA", gt=0,
     )  # fmt: skip
     targets: Names = option(
-        ("q_proj", "v_proj"),
+        ("all-linear",),
         "Linear layers that get an update, by name (comma-separated), or all-linear.",
         "LoRA",
         min_length=1,
@@ -71,11 +76,11 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     )
     weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", "Training", ge=0)
     clip_norm: float = option(1.0, "Largest gradient norm; 0: no clipping.", "Training", ge=0)
-    batch_size: int = option(4, "Sequences in a micro-batch.", "Training", ge=1)
+    batch_size: int = option(2, "Sequences in a micro-batch.", "Training", ge=1)
     accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)
-    seq_len: int = option(512, "Tokens in a sequence.", "Training", ge=8)
+    seq_len: int = option(1000, "Tokens in a sequence.", "Training", ge=8)
     scale_jitter: float = option(
-        0.0,
+        0.2,
         "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "
         "more scales than the data have; 0: none.",
         "Training",
@@ -207,3 +212,11 @@ class SweepSettings(LearningSettings):
     )
     workers: int = option(1, "Processes on this machine.", "Training", ge=1, le=256)
     status: bool = option(False, "Show the study as it is and stop.", "Output", flag="--status")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_coursework(cls, values: Any) -> Any:
+        """Its preset trains what it trained, unless something else is asked for."""
+        if not isinstance(values, dict) or values.get("preset") != "coursework":
+            return values
+        return values if values.get("space") else {**COURSEWORK, **values}

@@ -30,6 +30,17 @@ def plan_of(
     return make_plan(stages_of(chosen, own), chosen, BASE, limits or {}, cost)
 
 
+def test_the_coursework_trains_what_it_trained_unless_told_otherwise():
+    own, preset = SweepSettings(), SweepSettings(preset="coursework")
+    assert (preset.targets, preset.batch_size, preset.seq_len) == (("q_proj", "v_proj"), 4, 512)
+    assert preset.scale_jitter == 0.0
+    assert own.targets == ("all-linear",)
+    told = SweepSettings(preset="coursework", targets=("all-linear",), seq_len=256)
+    assert (told.targets, told.batch_size, told.seq_len) == (("all-linear",), 4, 256)
+    other = SweepSettings(preset="coursework", space="space.toml")
+    assert other.targets == own.targets
+
+
 def test_the_coursework_is_nine_then_three_then_one():
     plan = plan_of(preset="coursework")
     assert [(s.name, s.n_trials) for s in plan.stages] == [
