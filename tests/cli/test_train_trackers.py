@@ -171,7 +171,7 @@ def _check_tensorboard(run, said):
         metadata["_hparams_/session_start_info"].plugin_data.content
     )
     assert start.hparams["rank"].number_value == 2
-    assert start.hparams["targets"].string_value == "q_proj,v_proj"
+    assert start.hparams["targets"].string_value == "all-linear"
     assert start.hparams["steps"].number_value == 6
     assert "budget" not in start.hparams  # it is not set
 
