@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from decoding_oracle import oracle
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -285,6 +285,7 @@ finite_logits = hnp.arrays(np.float64, (4, 15), elements=st.floats(-50, 50))
 
 
 @given(finite_logits, st.integers(0, 2**32), st.floats(0.1, 5), st.floats(0.05, 1))
+@example(np.array([[43.0] + [-46.0] * 14] + [[-46.0] * 15] * 3), 0, 0.125, 1.0)
 def test_a_choice_is_legal_and_within_the_nucleus(logits, seed, temperature, top_p):
     rng = np.random.default_rng(seed)
     legal = rng.random((4, 15)) < 0.3
@@ -297,7 +298,8 @@ def test_a_choice_is_legal_and_within_the_nucleus(logits, seed, temperature, top
     greedy = choose(logits, legal, GREEDY, draws)
     assert (logits[np.arange(4), greedy] == np.where(legal, logits, -np.inf).max(1)).all()
     for row in range(4):
-        p = np.exp((logits[row] - logits[row][legal[row]].max()) / temperature) * legal[row]
+        of_legal = np.where(legal[row], logits[row], -np.inf)
+        p = np.exp((of_legal - of_legal.max()) / temperature)
         p /= p.sum()
         likelier = p[p > p[chosen[row]] * (1 + 1e-9)].sum()
         assert likelier < top_p + 1e-9
