@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from comparison import options, run_of, scores
 from torch import Tensor, nn
 
 from lvlora.api import read
@@ -82,11 +82,8 @@ class Weighted(Objective):
         self.variant = variant
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        if not torch.is_grad_enabled():
-            return super().loss_sum(batch)
-        targets = torch.from_numpy(self.alphabet.classes(batch.targets)).to(self.device)
-        wanted = torch.from_numpy(batch.targets != IGNORED).to(self.device)
-        targets = targets.masked_fill(~wanted, IGNORED)
+        targets = self.targets(batch)
+        wanted = targets != IGNORED
         weights = self._weights(targets) * wanted
         weights = weights * (wanted.sum() / weights.sum())
         logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
@@ -119,13 +116,9 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     }  # fmt: skip
     settings = checked(TrainSettings, given)
     dataset = read(data)
-    scale_of, setup.of_dataset = setup.of_dataset, of_dataset
-    if not variant.point:
-        setup.of_dataset = lambda part: of_dataset(part).times(0.01)
-    try:
+    factor = 1.0 if variant.point else 0.01
+    with mock.patch.object(setup, "of_dataset", lambda part: of_dataset(part).times(factor)):
         prepared = setup.prepare(settings, dataset)
-    finally:
-        setup.of_dataset = scale_of
     if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
         prepared.objective = Weighted(prepared.objective, variant)
     run = begin(prepared, {}, Silent())
@@ -161,15 +154,7 @@ class Average:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--model", default="bundled")
-    parser.add_argument("--flops", default="2e13", help="of each training")
-    parser.add_argument("--series", type=int, default=64, help="of the validation part")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = options(__doc__)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--greedy", action="store_true", help="score greedy forecasts")
     args = parser.parse_args()
@@ -180,16 +165,8 @@ def main() -> None:
         if not done.is_file():
             done.write_text(json.dumps(train(args.data, folder, variant, args)))
         print(f"{json.loads(done.read_text())['steps']:6} steps  {variant.name}", flush=True)
-    command = [
-        sys.executable, "-m", "lvlora", "evaluate", args.data, "--model", args.model,
-        *(word for key in args.only for word in ("--adapter", args.work / key)),
-        "--limit", args.series, "--no-rivals", "--threads", args.threads, "--runs", args.work,
-        "--quiet", "--json",
-        *(["--greedy"] if args.greedy else []),
-    ]  # fmt: skip
-    answer = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True).stdout
-    for row in sorted(json.loads(answer)["forecasters"], key=lambda row: float(row["mae"])):
-        key = row["name"].rpartition(" + ")[2]
+    for row in scores(args, args.only, *(["--greedy"] if args.greedy else [])):
+        key = run_of(row)
         name = VARIANTS[key].name if key in VARIANTS else row["name"]
         print(f"{name:45} MAE {row['mae']:.4f}  CRPS {row['crps']:.4f}")
 

@@ -9,12 +9,12 @@ series by series, with the 95 % interval.
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+
+from comparison import common, lvlora, options, run_of, scores
+
+FIRST = "--targets q_proj,v_proj --batch-size 4 --seq-len 512 --scale-jitter 0"
+"""What the first variant trains; the others say what they do otherwise."""
 
 WHOLE = "--batch-size 2 --seq-len 1000"
 ALL = f"--targets all-linear {WHOLE}"
@@ -45,26 +45,11 @@ VARIANTS = {
 }
 
 
-def lvlora(*arguments: object) -> Any:
-    """The answer of a command of this checkout."""
-    command = [sys.executable, "-m", "lvlora", *map(str, arguments), "--json"]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--model", default="bundled")
-    parser.add_argument("--flops", default="2e13", help="of each training")
-    parser.add_argument("--series", type=int, default=64, help="of the validation part")
-    parser.add_argument("--threads", type=int, default=1)
+    parser = options(__doc__)
     parser.add_argument("--only", nargs="+", help="numbers of variants (v07 v12); default: all")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    common = ["--model", args.model, "--threads", args.threads, "--runs", args.work, "--quiet"]
     chosen = {
         f"v{i:02}": (name, flags)
         for i, (name, flags) in enumerate(VARIANTS.items())
@@ -74,19 +59,13 @@ def main() -> None:
         done = args.work / run / "answer.json"
         if not done.is_file():
             answer = lvlora(
-                "train", args.data, *common, "--out", args.work / run, "--overwrite",
-                "--no-validation", "--max-flops", args.flops, *flags.split(),
+                "train", args.data, *common(args), "--out", args.work / run, "--overwrite",
+                "--no-validation", "--max-flops", args.flops, *FIRST.split(), *flags.split(),
             )  # fmt: skip
             done.write_text(json.dumps(answer))
         print(f"{run}  {json.loads(done.read_text())['steps']:6} steps  {name}", flush=True)
-    adapters = [word for run in chosen for word in ("--adapter", args.work / run)]
-    table = lvlora(
-        "evaluate", args.data, *common, *adapters, "--limit", args.series, "--no-rivals",
-        "--out", args.work / f"scores-{args.series}",
-    )  # fmt: skip
-    (args.work / f"scores-{args.series}.json").write_text(json.dumps(table, indent=2))
-    for row in sorted(table["forecasters"], key=lambda row: float(row["mae"])):
-        name = row["name"].rpartition(" + ")[2]
+    for row in scores(args, list(chosen)):
+        name = run_of(row)
         gap = next((d for who, d in row["mae_minus"].items() if who.endswith("zero-shot")), None)
         print(
             f"{chosen.get(name, (name,))[0]:40} MAE {row['mae']:.4f}  CRPS {row['crps']:.4f}  "

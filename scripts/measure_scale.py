@@ -23,6 +23,10 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parents[1] / "examples" / "simulated.h5"
+STEP = (
+    "--targets", "q_proj,v_proj", "--batch-size", 4, "--seq-len", 512, "--scale-jitter", 0,
+)  # fmt: skip
+"""What a step is, whatever the program's defaults are."""
 SHORT_LONG = (12, 32)
 """Steps of the two runs whose difference is measured."""
 TRIALS = {"file": 240, "database": 40}
@@ -70,7 +74,7 @@ def sweep(folder: Path) -> dict[str, Any]:
         ran = subprocess.run(
             lvlora(
                 "sweep", DATA, "--model", "bundled", "--dtype", "float32", "--threads", 1,
-                "--max-steps", 20, "--validate-every", 20, "--validation-series", 2,
+                *STEP, "--max-steps", 20, "--validate-every", 20, "--validation-series", 2,
                 "--workers", workers, "--runs", runs, "--json", "--quiet",
             ),
             env=environment(), capture_output=True, text=True, check=True,
@@ -113,7 +117,7 @@ def ranks(folder: Path) -> dict[str, Any]:
             shutil.rmtree(runs, ignore_errors=True)
             command = lvlora(
                 "train", DATA, "--model", "bundled", "--dtype", "float32", "--threads", 1,
-                "--batch-size", 4, "--seq-len", 512, "--max-steps", n_steps, "--no-validation",
+                *STEP, "--max-steps", n_steps, "--no-validation",
                 "--save-every", 0, "--out", runs / "run", "--runs", runs, "--json", "--quiet",
             )  # fmt: skip
             before, used = sent_by_loopback(), processor_seconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,12 @@ def write(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
     build(family, seed, **changes).save_pretrained(folder)
     tokenizer.save(folder)
     return folder
+
+
+def edit(file: Path, **changes: Any) -> None:
+    """Change a JSON file's keys; "gone" takes one away."""
+    old = json.loads(file.read_text()) if file.is_file() else {}
+    file.write_text(json.dumps({k: v for k, v in {**old, **changes}.items() if v != "gone"}))
 
 
 def source(folder: Path) -> ModelSource:

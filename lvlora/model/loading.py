@@ -84,47 +84,51 @@ def load(
             "Only safetensors are read; pickled weights (.bin, .pt) could run a program.",
         )
     keep_freed_memory()
-    config = read_config(source)
+    config, shape = read_config(source), None
     if config is not None:
-        ModelShape.from_config(config, name=source.name)  # refuses what is not supported
+        shape = ModelShape.from_config(config, name=source.name)  # refuses what is not supported
     if source.kind == "gguf":
         with _model_errors(source):
             check_gguf(Path(source.location))
-    found = None if through_transformers else _load_own(source, config, placement)
-    module, alphabet = found or _load_through_transformers(source, placement)
-    module.requires_grad_(False)
+    found = None
+    if config is not None and shape is not None and not through_transformers:
+        found = _load_own(source, config, shape, placement)
+    if found is None:
+        found = _load_through_transformers(source, placement)
+        shape = ModelShape.from_config(config_of(found[0]).to_dict(), name=source.name)
+    module, alphabet = found
+    assert shape is not None
     module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
-    described = vars(config_of(module)) if found else config_of(module).to_dict()
     return BaseModel(
         name=source.name,
         module=module,
         alphabet=alphabet,
-        shape=ModelShape.from_config(described, name=source.name),
+        shape=shape,
         sha256=weights_sha256(source),
         placement=placement,
     )
 
 
 def _load_own(
-    source: ModelSource, config: dict[str, Any] | None, placement: Placement
+    source: ModelSource, config: dict[str, Any], shape: ModelShape, placement: Placement
 ) -> tuple[nn.Module, TokenAlphabet] | None:
-    """Without transformers, where the model is one of the families that need none."""
+    """Without transformers, where the model is one of the families that need none; frozen."""
     folder = Path(_where(source))
-    if config is None or not folder.is_dir() or not llama_files.is_plain(config):
+    if not folder.is_dir() or not llama_files.is_plain(config):
         return None
     alphabet = tokenizer_files.read_alphabet(folder, source.name)
     if alphabet is None:
         return None
-    shape = ModelShape.from_config(config, name=source.name)
     module = llama_files.read_model(folder, config, shape, placement.dtype)
-    return None if module is None else (module, alphabet)
+    return None if module is None else (module.requires_grad_(False), alphabet)
 
 
 def _load_through_transformers(
     source: ModelSource, placement: Placement
 ) -> tuple[nn.Module, TokenAlphabet]:
+    """By transformers' own class; frozen."""
     from transformers import AutoModelForCausalLM
 
     alphabet = alphabet_of(load_tokenizer(source), source.name)

@@ -51,16 +51,20 @@ class Objective:
         logits = nn.functional.linear(hidden, head.weight.to(hidden.dtype), bias).float()
         return cap(logits, final_softcap_of(self.model))
 
-    def loss_sum(self, batch: Batch) -> Tensor:
-        """The summed cross-entropy in nats, a scalar on the model's device."""
+    def targets(self, batch: Batch) -> Tensor:
+        """(B, S) classes of the next tokens on the model's device, `IGNORED` where padded."""
         targets = batch.targets
         if self.head is not None:
             targets = self.alphabet.classes(batch.targets)
             targets[batch.targets == IGNORED] = IGNORED
+        return torch.from_numpy(targets).to(self.device)
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        """The summed cross-entropy in nats, a scalar on the model's device."""
         logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
         return nn.functional.cross_entropy(
             logits.flatten(0, 1),
-            torch.from_numpy(targets).to(self.device).flatten(),
+            self.targets(batch).flatten(),
             ignore_index=IGNORED,
             reduction="sum",
         )

@@ -65,8 +65,9 @@ def test_the_same_hidden_states_and_logits(folder, dtype):
     assert torch.equal(logits(own.module, ids[:1]), logits(other.module, ids[:1]))
 
 
+@pytest.mark.parametrize("added", [False, True], ids=["a bool mask", "a mask to be added"])
 @torch.no_grad()
-def test_the_same_with_a_cache_whose_rows_have_their_own_lengths(folder):
+def test_the_same_with_a_cache_whose_rows_have_their_own_lengths(folder, added):
     found = []
     for base in both(folder):
         decoder = decoder_of(base.module)
@@ -75,6 +76,8 @@ def test_the_same_with_a_cache_whose_rows_have_their_own_lengths(folder):
         cache.began(torch.tensor([40, 7, 25]))
         for width in (3, 1, 90):
             positions, mask = cache.prepare(width)
+            if added:
+                mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
             states.append(
                 decoder(
                     input_ids=some_ids(3, width),

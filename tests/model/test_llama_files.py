@@ -20,18 +20,6 @@ from lvlora.model.loading import load
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 
 
-@pytest.fixture
-def folder(tiny_folder, tmp_path):
-    """A copy of the tiny Qwen2 that may be changed."""
-    return shutil.copytree(tiny_folder("qwen2"), tmp_path / "model")
-
-
-def edit(file, **changes):
-    old = json.loads(file.read_text())
-    new = {k: v for k, v in {**old, **changes}.items() if v != "gone"}
-    file.write_text(json.dumps(new))
-
-
 def is_own(folder):
     return isinstance(load(tiny_models.source(folder), CPU).module, llama.Llama)
 
@@ -82,12 +70,12 @@ def test_the_bundled_model_needs_none():
 def test_a_speciality_is_left_to_transformers(folder, change):
     file = folder / "config.json"
     assert is_plain(json.loads(file.read_text()))
-    edit(file, **change)
+    tiny_models.edit(file, **change)
     assert not is_plain(json.loads(file.read_text()))
 
 
 def test_what_transformers_4_wrote_is_plain(folder):
-    edit(
+    tiny_models.edit(
         folder / "config.json", rope_parameters="gone", layer_types="gone",
         rope_theta=123.0, rope_scaling=None,
     )  # fmt: skip
@@ -161,7 +149,7 @@ def test_a_tied_head_that_is_stored_nevertheless(folder, same):
     ],
 )
 def test_sizes_that_the_weights_do_not_have_are_one_sentence(folder, changes):
-    edit(folder / "config.json", **changes)
+    tiny_models.edit(folder / "config.json", **changes)
     with pytest.raises(ModelError):
         load(tiny_models.source(folder), CPU)
 

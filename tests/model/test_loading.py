@@ -27,12 +27,6 @@ from lvlora.text.grammar import Grammar
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 
 
-@pytest.fixture
-def folder(tiny_folder, tmp_path) -> Path:
-    """A model folder of one's own, to break."""
-    return Path(shutil.copytree(tiny_folder("qwen2"), tmp_path / "model"))
-
-
 def refused(folder: Path, message: str | None = None) -> ModelError:
     with pytest.raises(ModelError, match=message) as caught:
         load(resolve(str(folder)), CPU)

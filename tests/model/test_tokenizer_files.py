@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import tiny_models
@@ -19,18 +18,6 @@ ADDED = {
     "rstrip": False, "single_word": False, "special": True,
 }  # fmt: skip
 CONFIG, FILE = "tokenizer_config.json", "tokenizer.json"
-
-
-@pytest.fixture
-def folder(tiny_folder, tmp_path):
-    """A copy of the tiny Qwen2 that may be changed."""
-    return shutil.copytree(tiny_folder("qwen2"), tmp_path / "model")
-
-
-def edit(file, **changes):
-    old = json.loads(file.read_text()) if file.is_file() else {}
-    new = {k: v for k, v in {**old, **changes}.items() if v != "gone"}
-    file.write_text(json.dumps(new))
 
 
 def theirs(folder):
@@ -52,7 +39,7 @@ def test_the_bundled_models():
     [(None, None), ("gone", None), ("<s>", 15), (ADDED, 15)],
 )
 def test_the_start_token(folder, start, expected):
-    edit(folder / CONFIG, bos_token=start)
+    tiny_models.edit(folder / CONFIG, bos_token=start)
     found = read_alphabet(folder, "m")
     assert found is not None
     assert found.start == expected
@@ -78,7 +65,7 @@ def test_the_start_token(folder, start, expected):
 )
 def test_what_is_left_to_transformers(folder, change):
     assert read_alphabet(folder, "m") is not None
-    edit(folder / CONFIG, **change)
+    tiny_models.edit(folder / CONFIG, **change)
     assert read_alphabet(folder, "m") is None
 
 
@@ -87,7 +74,7 @@ def test_what_is_left_to_transformers(folder, change):
     [("special_tokens_map.json", {"bos_token": "0"}), ("added_tokens.json", {"0.25": 99})],
 )
 def test_other_files_that_have_a_say(folder, name, content):
-    edit(folder / CONFIG, added_tokens_decoder="gone")
+    tiny_models.edit(folder / CONFIG, added_tokens_decoder="gone")
     (folder / name).write_text(json.dumps(content))
     assert read_alphabet(folder, "m") is None
 
@@ -112,7 +99,7 @@ def test_a_space_before_each_text_makes_other_tokens(folder):
 
 
 def test_a_rule_of_its_own_may_join_digits_that_the_vocabulary_has(folder):
-    edit(folder / CONFIG, tokenizer_class="Qwen2Tokenizer")
+    tiny_models.edit(folder / CONFIG, tokenizer_class="Qwen2Tokenizer")
     assert read_alphabet(folder, "m") is not None
     tokenizer = Tokenizer.from_file(str(folder / FILE))
     vocabulary = {**tokenizer.get_vocab(), "12": 50}
