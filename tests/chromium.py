@@ -22,6 +22,11 @@ FLAGS = (
     "--disable-dev-shm-usage", "--hide-scrollbars",
 )  # fmt: skip
 
+DRAWN = """
+const done = arguments[arguments.length - 1];
+requestAnimationFrame(() => requestAnimationFrame(() => done(null)));
+"""
+
 
 def missing() -> str:
     """What a browser test lacks here; empty if nothing."""
@@ -61,7 +66,10 @@ class Browser:
         return self.call("POST", "/goog/cdp/execute", cmd=command, params=parameters)
 
     def show(self, path: Path, *, width: int, height: int = 800, dark: bool = False) -> None:
-        """Open a file as a screen of this size and colour scheme shows it."""
+        """Open a file as a screen of this size and colour scheme shows it; until it is drawn.
+
+        A key that is pressed between loading and the first frame is lost on a busy machine.
+        """
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
@@ -69,6 +77,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", features=[scheme])
         self.call("POST", "/url", url=path.as_uri())
+        self.call("POST", "/execute/async", script=DRAWN, args=[])
 
     def run(self, script: str) -> Any:
         """The value that a piece of JavaScript returns."""

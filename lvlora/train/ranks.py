@@ -256,6 +256,11 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
                 "Start as many as there are GPUs (torchrun --nproc-per-node), or --device cpu.",
             )
         torch.cuda.set_device(place)
+    # Its functions take the group of that moment as a default and would hold it, and its threads,
+    # beyond the group's end: those abort the process while Python ends. PyTorch's compiler, say,
+    # imports it later.
+    from torch.distributed.nn import functional  # noqa: F401
+
     with ranks._noticing_loss():
         torch.distributed.init_process_group(
             _BACKENDS if on_gpus else "gloo",

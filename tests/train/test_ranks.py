@@ -1,8 +1,14 @@
-"""Which rows of a step are whose."""
+"""Which rows of a step are whose; what is left of a group after its end."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import ports
 import pytest
 
 from lvlora.errors import SettingsError
@@ -53,3 +59,34 @@ def test_alone_nothing_has_to_be_agreed_on(monkeypatch):
     assert ALONE.agreed(True, False) == (True, False)
     with pytest.raises(ZeroDivisionError), ALONE.together():
         _ = 1 / 0
+
+
+LEFT = """
+from pathlib import Path
+from lvlora.train.ranks import joined
+
+def threads():
+    return sorted({"gloo" in p.read_text() for p in Path("/proc/self/task").glob("*/comm")})
+
+with joined() as ranks:
+    # what a run imports on its way: PyTorch's compiler
+    import torch._dynamo
+    ranks.wait()
+    print(threads())
+print(threads())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
+def test_a_group_leaves_no_thread():
+    # one that still runs while Python ends aborts the process now and then
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports.free_port())}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", LEFT], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **told, "RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120)[0].split("\n")[:-1] for process in processes]
+    assert said == [["[False, True]", "[False]"]] * 2
