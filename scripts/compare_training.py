@@ -42,6 +42,10 @@ VARIANTS = {
     "the same, rate 3e-3": f"{ALL} --scale-jitter 0.2 --learning-rate 3e-3",
     "the same, rank 32, rate 1e-3": f"{ALL} --scale-jitter 0.2 --rank 32",
     "the same, rank 32, 8 a batch": f"{ALL} --scale-jitter 0.2 --rank 32 --batch-size 8",
+    "all-linear, windows of 1000, jitter, alpha 8": f"{ALL} --scale-jitter 0.2 --alpha 8",
+    "the same, 1 decimal": f"{ALL} --scale-jitter 0.2 --decimals 1",
+    "the same, 3 decimals": f"{ALL} --scale-jitter 0.2 --decimals 3",
+    "the same, alphabet's head trained": f"{ALL} --scale-jitter 0.2 --train-head numeric",
 }
 
 

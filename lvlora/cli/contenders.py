@@ -13,6 +13,7 @@ from lvlora.cli.output import Output
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.opening import Choice
     from lvlora.series.dataset import Dataset
@@ -36,6 +37,21 @@ class Contender:
         if self.choice.info is None or forecaster.name not in taken:
             return forecaster.name
         return f"{forecaster.base.name} + {self.choice.info.folder}"
+
+    @property
+    def training_price(self) -> Price | None:
+        """What the run that made its adapter spent until then; nothing if it has none.
+
+        None where the adapter does not say.
+        """
+        from lvlora.flops.budget import NOTHING, Price
+
+        if self.choice.info is None:
+            return NOTHING
+        said = self.choice.info.facts.get("flops")
+        counts = [said.get(name) for name in NOTHING.to_dict()] if isinstance(said, dict) else []
+        known = [n for n in counts if isinstance(n, int) and n >= 0]
+        return Price(*known) if counts and len(known) == len(counts) else None
 
     def identity(self, forecaster: Forecaster, sampling: object) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""

@@ -163,6 +163,7 @@ def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> E
         entry = score_model(
             forecaster, given, sampling, settings.quantiles, pieces, advance, name=name
         )
+        entry.training_price = contender.training_price
         work.spent[name] = forecaster.usage.price - before
         return entry
 

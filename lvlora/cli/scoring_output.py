@@ -134,7 +134,10 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
                 f"{numbers.plain(entry.nll.possible, 3)}"
             )
         if entry.price is not None:
-            output.line(f"{entry.name}: {numbers.flops(entry.price.executed)} FLOPs executed")
+            spent = f"{numbers.flops(entry.price.executed)} FLOPs executed"
+            if entry.training_price is not None and entry.training_price.executed:
+                spent += f", {numbers.flops(entry.training_price.executed)} by its training"
+            output.line(f"{entry.name}: {spent}")
 
 
 def _sketch(record: Mapping[str, Any], context: CommandContext) -> None:

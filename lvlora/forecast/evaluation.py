@@ -85,6 +85,8 @@ class Entry:
         seconds: all of its work, fitting included, added up over processes.
         price: FLOPs where they are defined.
         nll: of the truth, for a model.
+        training_price: of the run that made its adapter; nothing for a model without one; None
+            where nobody counted: a rival's, that of an adapter from elsewhere.
         calibrated_coverage: as ``scores.coverage``, of the calibrated intervals.
         per_cluster: name of a cluster of similar dynamics -> MAE of its series.
         against: name of a model -> this forecaster's MAE minus that model's, with its interval.
@@ -98,6 +100,7 @@ class Entry:
     seconds: float = 0.0
     price: Price | None = None
     nll: likelihood.Score | None = None
+    training_price: Price | None = None
     calibrated_coverage: dict[float, float] = field(default_factory=dict)
     per_cluster: dict[str, float] = field(default_factory=dict)
     against: dict[str, Difference] = field(default_factory=dict)
@@ -115,6 +118,9 @@ class Entry:
             "per_cluster": self.per_cluster,
             "seconds": self.seconds,
             "flops": None if self.price is None else self.price.to_dict(),
+            "training_flops": (
+                None if self.training_price is None else self.training_price.to_dict()
+            ),
             "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
         }
 

@@ -113,6 +113,7 @@ def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
     head += [f"mae_{v}" for v in variables]
     head += [f"mae_in_{c['name']}" for c in record["clusters"]]
     head += ["seconds", "flops_executed", "flops_coursework"]
+    head += ["training_flops_executed", "training_flops_coursework"]
     for model in models:
         head += [f"mae_minus_{model}", f"low_minus_{model}", f"high_minus_{model}"]
     rows = [head]
@@ -124,6 +125,8 @@ def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
         row += [f["per_cluster"].get(c["name"]) for c in record["clusters"]]
         flops = f["flops"] or {}
         row += [f["seconds"], flops.get("executed"), flops.get("coursework")]
+        training = f["training_flops"] or {}
+        row += [training.get("executed"), training.get("coursework")]
         for model in models:
             gap = f["mae_minus"].get(model, {})
             row += [gap.get("mean"), gap.get("low"), gap.get("high")]

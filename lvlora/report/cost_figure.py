@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Cost = Literal["flops", "seconds"]
+Cost = Literal["flops", "seconds", "training_flops"]
 
 _LINE = 0.042  # of the axes' height: a line of small text
 Side = Literal["left", "right"]
 _BESIDE: tuple[tuple[float, Side], ...] = ((8.0, "left"), (-8.0, "right"))
 _PLACES = tuple((x, y, side) for y in (0.0, 12.0, -12.0, 22.0, -22.0) for x, side in _BESIDE)
 """Where a point's name may stand: offsets in points, and the side that is next to the point."""
-_COST_NAMES = {"flops": "FLOPs of the forecasts", "seconds": "seconds of the forecasts"}
+_COST_NAMES = {
+    "flops": "FLOPs of the forecasts", "seconds": "seconds of the forecasts",
+    "training_flops": "FLOPs of the adapter's training",
+}  # fmt: skip
 
 
 def draw_cost(path: Path, forecasters: Rows, cost: Cost = "flops", metric: str = "mae") -> None:

@@ -55,9 +55,16 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
         "Models and the best rivals.",
         narrow=error_by_step_figure(steps, variables, models, narrow=True),
     )
+    trained = _executed(rows, "training_flops")
+    if any(f["training_flops"] for f in trained):
+        pictures["cost-training"] = Picture.of(
+            cost_figure(trained, "training_flops"),
+            "Error against the FLOPs of training",
+            "What each adapter's run had spent, validations included.",
+        )
     if sum(bool(f["flops"]) for f in rows) > 1:  # one point alone compares nothing
         pictures["cost-flops"] = Picture.of(
-            cost_figure([{**f, "flops": (f["flops"] or {}).get("executed")} for f in rows]),
+            cost_figure(_executed(rows, "flops")),
             "Error against FLOPs",
             "Only the language models' FLOPs are counted.",
         )
@@ -68,6 +75,11 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
             "The line joins those that no other beats in both.",
         )
     return pictures
+
+
+def _executed(rows: Sequence[Mapping[str, Any]], cost: str) -> list[dict[str, Any]]:
+    """The rows with one number for a cost that both conventions count."""
+    return [{**f, cost: (f.get(cost) or {}).get("executed")} for f in rows]
 
 
 def _forecast(series: Mapping[str, Any], record: Mapping[str, Any]) -> ForecastPicture:

@@ -106,7 +106,8 @@ def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) 
              *_clusters_table(rows, record["clusters"], marked)),
         ),
         Section("Cost", (_cost_table(rows, protocol["series"], marked),
-                         *of.get("cost-flops", ()), *of.get("cost-seconds", ()))),
+                         *of.get("cost-training", ()), *of.get("cost-flops", ()),
+                         *of.get("cost-seconds", ()))),
         Section("Data", (Facts(source),)),
         Section("Settings", (Facts(record["settings"]),)),
         Section("Limits", (Points(limits_of(record)),)),
@@ -260,11 +261,14 @@ def _clusters_table(
 def _cost_table(rows: Sequence[Mapping[str, Any]], n_series: int, marked: Sequence[int]) -> Table:
     cells: list[list[Cell]] = []
     for f in rows:
-        flops = f["flops"] or {}
+        flops, training = f["flops"] or {}, f.get("training_flops") or {}
         seconds = f["seconds"] if f["kind"] != "floor" else None
         cells.append(
             [f["name"], seconds, None if seconds is None else seconds / n_series,
-             flops.get("executed"), flops.get("coursework")]
+             flops.get("executed"), flops.get("coursework"), training.get("executed")]
         )  # fmt: skip
-    head = ["forecaster", "seconds", "seconds a series", "FLOPs executed", "FLOPs coursework"]
+    head = [
+        "forecaster", "seconds", "seconds a series", "FLOPs executed", "FLOPs coursework",
+        "FLOPs of its training, executed",
+    ]  # fmt: skip
     return Table("What the forecasts cost", head, cells, marked)

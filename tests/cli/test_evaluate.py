@@ -80,19 +80,44 @@ def test_rivals_alone_spend_nothing(run_lvlora, data) -> None:
 def test_evaluate_scores_the_newest_run(run_lvlora, data, tiny_folder) -> None:
     trained = run_lvlora(
         ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "2", "--seq-len", "64",
-         "--no-validation", "--threads", "1"]
+         "--no-validation", "--threads", "1", "--json"]
     )  # fmt: skip
     assert trained.exit_code == 0, trained.stderr
-    ran = run_lvlora(
-        ["evaluate", data, "--context", "15", "--horizon", "5", "--greedy", "--no-rivals",
-         "--no-zero-shot", "--json"]
-    )  # fmt: skip
+    args = ["evaluate", data, "--context", "15", "--horizon", "5", "--greedy", "--no-rivals"]
+    ran = run_lvlora([*args, "--no-zero-shot", "--json"])
     assert ran.exit_code == 0, ran.stderr
     (entry,) = ran.json["forecasters"]
     assert "zero-shot" not in entry["name"]
     table = run_lvlora(["flops", "--ledger", "--json"]).json
     assert [r["command"] for r in table["runs"]][-1] == "evaluate"
     assert table["runs"][-1]["executed"] == entry["flops"]["executed"]
+    # what the adapter cost stands beside what it is worth
+    assert entry["training_flops"] == trained.json["flops"]
+    both = run_lvlora([*args, "--output", "table.csv"])
+    with open("table.csv", encoding="utf-8") as file:
+        costs = [int(row["training_flops_executed"]) for row in csv.DictReader(file)]
+    assert costs == [trained.json["flops"]["executed"], 0]
+    assert both.stdout.count(" by its training") == 1
+    (figure,) = Path("runs").glob("evaluation-*/figures/cost-training.svg")
+    assert "FLOPs of the adapter" in figure.read_text(encoding="utf-8")
+
+
+def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, tiny_folder) -> None:
+    trained = run_lvlora(
+        ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "1", "--seq-len", "64",
+         "--no-validation", "--threads", "1", "--out", "run"]
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.stderr
+    Path("run/adapter/lvlora.json").unlink()  # as peft writes one
+    ran = run_lvlora(
+        ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "run/adapter",
+         "--context", "15", "--horizon", "5", "--greedy", "--no-rivals", "--decimals", "2",
+         "--json"]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    tuned, alone = ran.json["forecasters"]
+    assert tuned["training_flops"] is None
+    assert alone["training_flops"] == {"executed": 0, "coursework": 0}
 
 
 def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder) -> None:

@@ -59,6 +59,7 @@ def made(
         if k == 0:
             entry.nll = Score.of(np.full((n, horizon, len(variables)), -1.25))
             entry.calibrated_coverage = {0.8: 0.8125}
+            entry.training_price = Price(7 * 10**13, 10**14)
         entries.append(entry)
     for rival in (LastValue(), ContextMean()):
         entries.append(score_rival(rival, given, data, LEVELS))
@@ -109,12 +110,14 @@ def test_it_tells_what_was_found(record: dict[str, Any], page: Path) -> None:
     for word in (
         "10 steps from 40", "waves.csv", "Differences", "fast, damped oscillation, 3 series",
         "inside 80 %", "FLOPs executed", "Only 9 series were scored", "2026-01-02", "stratified",
-        "MAE, prey", "rounding floor is what", "What another training seed would do",
+        "MAE, prey", "7×10¹³", "rounding floor is what",
+        "What another training seed would do",
     ):  # fmt: skip
         assert word in text, word
     figures = {p.name for p in (page.parent / "figures").iterdir()}
     assert figures == {
-        "errors.svg", "forecasts.svg", "error-by-step.svg", "cost-flops.svg", "cost-seconds.svg",
+        "errors.svg", "forecasts.svg", "error-by-step.svg", "cost-training.svg", "cost-flops.svg",
+        "cost-seconds.svg",
     }  # fmt: skip
 
 
@@ -195,7 +198,7 @@ def test_a_browser_shows_it(window: chromium.Browser, page: Path, width: int, da
         "return Array.from(document.images, i => [i.complete && i.naturalWidth > 0, i.width, "
         "i.height, i.alt.length])"
     )
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     assert all(shown and w > 250 and h > 150 and alt for shown, w, h, alt in pictures)
     # a variable's name is text, in the tables as in the figures
     assert EVIL in window.run("return document.body.textContent")
