@@ -135,12 +135,14 @@ def show_sweep_plan(
     from lvlora.cli.sweep_report import plan_payload
     from lvlora.forecast.estimate import Estimate
     from lvlora.train.estimate import of_run
-    from lvlora.train.setup import prepare
+    from lvlora.train.sweep_space import with_params
+    from lvlora.train.sweep_trial import prepare_trial
 
     payload = plan_payload(plan, settings)
     begin = time.perf_counter()
-    steps = payload["stages"][0]["steps"][-1]
-    prepared = prepare(base.model_copy(update={"max_steps": steps}), dataset)
+    stage = plan.stages[0]
+    trial = with_params(base, (stage.points or stage.space.corners())[0])
+    prepared = prepare_trial(trial, dataset, plan.allotments[0])
     loading = time.perf_counter() - begin
     most = prepared.most(whole=True).executed
     found = of_run(prepared).whole

@@ -17,7 +17,8 @@ from lvlora.settings import SweepSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
-    from lvlora.train.sweep_plan import Plan, Stage
+    from lvlora.train.sweep_plan import Plan
+    from lvlora.train.sweep_stages import Stage
     from lvlora.train.sweep_study import Board
 
 EXAMPLES = examples(
@@ -54,12 +55,12 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     dataset = load_dataset(settings, output)
     facts = sweep_storage.facts_of(settings, stages, sampler, dataset.sha256())
     study = sweep_storage.find(settings)
-    base = _base(settings)
     if study is None:
-        plan = _plan(settings, base, stages, dataset, context)
+        plan = _plan(settings, stages, dataset, context)
     else:
         sweep_storage.check_same(study, facts)
         plan = sweep_storage.plan_in(study)
+    base = _base(settings, plan.validations.series)
     worker_of = parent_of_this_worker()
     if worker_of is None:
         show_plan(plan, settings, settings.max_flops, output)
@@ -86,7 +87,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
 def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Stage, ...], str]:
     """The stages and the search method; what contradicts itself is refused."""
     from lvlora.cli.space_file import read_space
-    from lvlora.train.sweep_plan import sampler_of, stages_of
+    from lvlora.train.sweep_stages import sampler_of, stages_of
 
     if not settings.validation:
         raise SettingsError(
@@ -110,12 +111,9 @@ def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Sta
     return stages, sampler_of(settings, stages[0].space)
 
 
-def _base(settings: SweepSettings) -> TrainSettings:
+def _base(settings: SweepSettings, series: int | None) -> TrainSettings:
     """What all trials share, the scored series among it; limits and steps are the plan's."""
-    from lvlora.train.step_plan import USUAL
-
     shared = settings.model_dump(include=set(TrainSettings.model_fields))
-    series = settings.validation_series or USUAL.series
     return TrainSettings(
         **{**shared, "max_flops": None, "max_steps": None, "validation_series": series}
     )
@@ -123,7 +121,6 @@ def _base(settings: SweepSettings) -> TrainSettings:
 
 def _plan(
     settings: SweepSettings,
-    base: TrainSettings,
     stages: tuple[Stage, ...],
     dataset: Dataset,
     context: CommandContext,
@@ -135,6 +132,7 @@ def _plan(
     note = resolve(settings.model, settings.revision).note
     if note:
         context.output.note(note)
+    base = _base(settings, settings.validation_series)
     return make_plan(stages, settings, base, _limits(settings), lambda s: cost_of(s, dataset))
 
 
@@ -245,7 +243,8 @@ def _report(settings: SweepSettings, board: Board, context: CommandContext, *, d
     rows = sweep_report.table_rows(board, folder, settings.convention)
     command = ""
     if best is not None:
-        command = sweep_report.command_of(with_params(_base(settings), best.params))
+        base = _base(settings, board.plan.validations.series)
+        command = sweep_report.command_of(with_params(base, best.params))
     written = sweep_report.draw(board, settings, rows, folder, command) if draw else []
     payload = sweep_report.payload_of(board, settings, rows, limit)
     payload |= {"command": command or None, "files": [str(path) for path in written]}

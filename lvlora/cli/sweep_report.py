@@ -56,6 +56,8 @@ def plan_payload(plan: Plan, settings: SweepSettings) -> dict[str, Any]:
     return {
         "stages": stages, "trials": plan.n_trials, "flops_at_most": plan.most.to_dict(),
         "convention": settings.convention,
+        "validation_series": plan.validations.series,
+        "validations": None if settings.validate_every else plan.validations.times,
     }  # fmt: skip
 
 
@@ -74,6 +76,12 @@ def show_plan(plan: Plan, settings: SweepSettings, limit: int | None, output: Ou
     of_limit = f" of {numbers.flops(limit)} ({numbers.share(most / limit)})" if limit else ""
     title = f"Plan: {numbers.flops(most)} FLOPs at most{of_limit}, {settings.convention}"
     output.table(head, cells, title=title, bold=[len(rows)] if len(rows) > 1 else [])
+    series, times = plan.validations.series, plan.validations.times
+    often = (
+        f"every {numbers.count(settings.validate_every)} steps" if settings.validate_every
+        else "at its end" if times == 1 else f"{times} times after that"
+    )  # fmt: skip
+    output.note(f"Each trial is validated before it begins and {often}, on up to {series} series.")
 
 
 def table_rows(board: Board, folder: Path, convention: str) -> list[dict[str, Any]]:

@@ -114,6 +114,10 @@ class Plan(Shape):
     trials: int
     flops_at_most: Flops
     convention: Literal["executed", "coursework"]
+    validation_series: int
+    """Scored in each validation of a trial."""
+    validations: int | None
+    """Of a trial, beside the one before its first step; null where --validate-every says."""
 
 
 class SweepPlan(Answer):

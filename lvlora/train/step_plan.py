@@ -37,6 +37,7 @@ _CHOICES = (
 )  # fmt: skip
 """From the most thorough to the least."""
 
+_ONCE, _OFTEN = (Validations(4, 1),), (Validations(4, 4),)
 _SHARE = 0.05
 _FREE_FLOPS = 2e12
 """Validation that costs less is never cut: the bundled model's takes seconds."""
@@ -83,6 +84,18 @@ def choose_validations(
     fitting = (c for c in _CHOICES if tokens(c) <= _SHARE * trained + free)
     found = next(fitting, _CHOICES[-1])
     return found if (found.horizon or 0) < horizon else replace(found, horizon=None)
+
+
+def validations_within(scored: float, *, often: bool) -> Validations:
+    """The most thorough whole validations that score so many series together, or the least.
+
+    Args:
+        often: whether somebody wants to know in between how a run does.
+    """
+    whole = [c for c in _CHOICES if c.horizon is None and not (often and c.times < USUAL.times)]
+    whole += _OFTEN if often else _ONCE
+    # the one before the first step counts, too
+    return next((c for c in whole if (1 + c.times) * c.series <= scored), whole[-1])
 
 
 def steps_between_validations(

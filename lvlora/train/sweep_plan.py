@@ -7,71 +7,47 @@ told what a step costs).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from lvlora.errors import BudgetError, SettingsError
+from lvlora.errors import BudgetError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.train.step_plan import DEFAULT_STEPS, steps_between_validations
-from lvlora.train.sweep_space import PRICED, Choice, Params, Space, merged, with_params
+from lvlora.train.step_plan import (
+    DEFAULT_STEPS,
+    USUAL,
+    Validations,
+    steps_between_validations,
+    validations_within,
+)
+from lvlora.train.sweep_space import PRICED, Params, merged, with_params
+from lvlora.train.sweep_stages import Stage
 
 SPARE_PERCENT = 5
 """Of a limit: what an interrupted trial repeats must come from somewhere."""
 
-SAMPLED_TRIALS = 12
-_FINAL_TIMES = 4
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Trials that are compared with each other.
-
-    Attributes:
-        space: what is searched here.
-        n_trials: how many trials; points: the settings of each, None where they are sampled.
-        percent: of the limit, for all its trials together.
-        times: its steps are this many times those of a search.
-        follows: it starts from the best of the stage before.
-    """
-
-    name: str
-    space: Space
-    n_trials: int
-    points: tuple[Params, ...] | None
-    percent: int
-    times: int = 1
-    follows: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        points = None if self.points is None else [dict(p) for p in self.points]
-        return {
-            "name": self.name, "space": self.space.to_dict(), "n_trials": self.n_trials,
-            "points": points, "percent": self.percent, "times": self.times,
-            "follows": self.follows,
-        }  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Stage:
-        """The inverse of `to_dict`."""
-        points = None if facts["points"] is None else tuple(facts["points"])
-        return cls(**{**facts, "space": Space.from_dict(facts["space"]), "points": points})
+_VALIDATED = 0.25
+"""Of what a trial of the first stage may cost: more than that is not spent on validating it, if
+validating less will do. A run alone gives a twentieth; trials are compared by nothing else."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The most that a step and a validation cost."""
+    """The most that a step and a validation cost.
+
+    Attributes:
+        times: validations of a trial whose settings do not say how often.
+    """
 
     per_step: Price
     per_validation: Price
+    times: int = USUAL.times
 
     def of_run(self, settings: TrainSettings, n_steps: int) -> Price:
         """The most that a run costs, the validation before its first step included."""
         # the last step is validated, too, wherever it falls
-        validations = 1 + -(-n_steps // steps_between_validations(settings, n_steps))
+        every = steps_between_validations(settings, n_steps, self.times)
+        validations = 1 + -(-n_steps // every)
         return n_steps * self.per_step + validations * self.per_validation
 
     def steps_within(self, settings: TrainSettings, cap: int, convention: str) -> int:
@@ -95,6 +71,7 @@ class Allotment:
         caps: convention → FLOPs that a trial may cost.
         most: the most that one trial costs; together: all of them.
         fewest, largest: steps of the dearest and the cheapest trial.
+        validations: of each trial, where the settings do not say.
     """
 
     steps: int | None
@@ -103,6 +80,7 @@ class Allotment:
     together: Price
     fewest: int
     largest: int
+    validations: Validations = USUAL
 
     def steps_of(self, settings: TrainSettings, cost: Cost) -> int:
         """Steps of a trial with these settings."""
@@ -119,6 +97,7 @@ class Allotment:
             "together": [str(self.together.executed), str(self.together.coursework)],
             "fewest": self.fewest,
             "largest": self.largest,
+            "validations": [self.validations.series, self.validations.times],
         }
 
     @classmethod
@@ -131,6 +110,7 @@ class Allotment:
             Price(*map(int, facts["together"])),
             facts["fewest"],
             facts["largest"],
+            Validations(*facts.get("validations", (USUAL.series, USUAL.times))),
         )
 
 
@@ -145,6 +125,11 @@ class Plan:
     def most(self) -> Price:
         """The most that the whole sweep costs, without repeats."""
         return sum((a.together for a in self.allotments), NOTHING)
+
+    @property
+    def validations(self) -> Validations:
+        """Those of every trial, so that trials can be compared."""
+        return self.allotments[0].validations
 
     @property
     def n_trials(self) -> int:
@@ -165,52 +150,6 @@ class Plan:
         return range(first, first + self.stages[index].n_trials)
 
 
-QUICK = Space({"learning_rate": Choice((3e-4, 1e-3, 3e-3)), "rank": Choice((2, 8))})
-COURSEWORK = Space({"learning_rate": Choice((1e-5, 5e-5, 1e-4)), "rank": Choice((2, 4, 8))})
-COURSEWORK_CONTEXT = Space({"seq_len": Choice((128, 512, 768))})
-
-
-def stages_of(settings: SweepSettings, own: Space | None) -> tuple[Stage, ...]:
-    """The stages that the settings ask for; ``own`` is the space of ``--space``.
-
-    Raises:
-        SettingsError: the sampler does not suit the space, or the pruner the objectives.
-    """
-    if settings.pareto and settings.pruner != "none":
-        raise SettingsError(
-            "--pruner and --pareto: a trial that ends early has no place on the front",
-            "Give one of them; the front already shows what little FLOPs buy.",
-        )
-    if own is None and settings.preset == "coursework":
-        if settings.sampler not in ("auto", "grid") or settings.trials is not None:
-            raise SettingsError(
-                "--preset coursework is a fixed grid: --sampler and --trials are not for it",
-                "Write its values to a file and give that with --space.",
-            )
-        grid, contexts = COURSEWORK.points(), COURSEWORK_CONTEXT.points()
-        return (
-            Stage("search", COURSEWORK, len(grid), tuple(grid), 50),
-            Stage("context", COURSEWORK_CONTEXT, len(contexts), tuple(contexts), 20, follows=True),
-            Stage("final", Space({}), 1, ({},), 30, _FINAL_TIMES, follows=True),
-        )
-    space = QUICK if own is None else own
-    if sampler_of(settings, space) != "grid":
-        n_trials = settings.trials or SAMPLED_TRIALS
-        return (Stage("search", space, n_trials, None, 100),)
-    points = space.points()
-    if settings.trials is not None and settings.trials < len(points):
-        order = np.random.default_rng(settings.seed).permutation(len(points))
-        points = [points[i] for i in sorted(order[: settings.trials])]
-    return (Stage("search", space, len(points), tuple(points), 100),)
-
-
-def sampler_of(settings: SweepSettings, space: Space) -> str:
-    """The search method: what was asked for, or what suits the space."""
-    if settings.sampler != "auto":
-        return settings.sampler
-    return "grid" if space.is_grid else "tpe"
-
-
 def make_plan(
     stages: Sequence[Stage],
     settings: SweepSettings,
@@ -223,7 +162,10 @@ def make_plan(
     Steps follow from the limits where the settings name a limit and no steps: every trial of a
     stage then gets the same FLOPs, so a shorter context means more steps.
 
+    How thoroughly trials are validated follows from them, too, unless the settings say so.
+
     Args:
+        base: what all trials share, without a number of series to validate unless one is given.
         limits: convention → FLOPs that may be spent.
         price: what a step and a validation cost with some settings.
 
@@ -236,25 +178,28 @@ def make_plan(
     def cost_of(trial: TrainSettings) -> Cost:
         key = tuple(getattr(trial, name) for name in PRICED)
         if key not in known:
-            known[key] = price(trial)
+            known[key] = replace(price(trial), times=validations.times)
         return known[key]
 
     derived = settings.max_steps is None and not (
         settings.max_flops is None and settings.budget is None
     )
+    validations = Validations(base.validation_series or USUAL.series, USUAL.times)
+    if derived and base.validation_series is None:
+        validations = _affordable(stages[0], settings, base, limits, price)
+    base = base.model_copy(update={"validation_series": validations.series})
     allotments = []
     for index, stage in enumerate(stages):
         caps: dict[str, int] = {}
         steps = None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS)
         if derived:
-            shared = {c: limit * (100 - SPARE_PERCENT) // 100 for c, limit in limits.items()}
-            caps = {c: s * stage.percent // (100 * stage.n_trials) for c, s in shared.items()}
+            caps = _caps(stage, limits)
         points, exact = _points_to_price(stages[: index + 1])
         for point in [*(stage.points or ()), *stage.space.corners()]:
             with_params(base, point)  # says what does not go together, of all points
-        allotments.append(
-            _allot(stage, base, [with_params(base, p) for p in points], exact, steps, caps, cost_of)
-        )
+        trials = [with_params(base, p) for p in points]
+        found = _allot(stage, trials, exact, steps, caps, cost_of)
+        allotments.append(replace(found, validations=validations))
     plan = Plan(tuple(stages), tuple(allotments))
     for convention, limit in limits.items():
         if plan.most.of(convention) > limit:
@@ -265,6 +210,29 @@ def make_plan(
                 "--max-flops; fewer --trials cost less, too.",
             )
     return plan
+
+
+def _caps(stage: Stage, limits: Mapping[str, int]) -> dict[str, int]:
+    """Convention → FLOPs that each trial of a stage may cost."""
+    shared = {c: limit * (100 - SPARE_PERCENT) // 100 for c, limit in limits.items()}
+    return {c: s * stage.percent // (100 * stage.n_trials) for c, s in shared.items()}
+
+
+def _affordable(
+    stage: Stage,
+    settings: SweepSettings,
+    base: TrainSettings,
+    limits: Mapping[str, int],
+    price: Callable[[TrainSettings], Cost],
+) -> Validations:
+    """The most thorough validations that leave most of a trial's FLOPs to its training."""
+    usual = base.model_copy(update={"validation_series": USUAL.series})
+    one = price(with_params(usual, _points_to_price([stage])[0][0])).per_validation
+    room = min(
+        _VALIDATED * cap * USUAL.series / max(1, one.of(c))
+        for c, cap in _caps(stage, limits).items()
+    )
+    return validations_within(room, often=settings.pruner != "none")
 
 
 def _points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
@@ -278,7 +246,6 @@ def _points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
 
 def _allot(
     stage: Stage,
-    base: TrainSettings,
     trials: Sequence[TrainSettings],
     exact: bool,
     steps: int | None,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings import SweepSettings
 from lvlora.train.sweep_attempts import attempt_of
-from lvlora.train.sweep_plan import Allotment, Plan, Stage
+from lvlora.train.sweep_plan import Allotment, Plan
+from lvlora.train.sweep_stages import Stage
 
 if TYPE_CHECKING:
     from optuna import Study

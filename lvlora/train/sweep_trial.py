@@ -61,7 +61,8 @@ def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
 def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Prepared:
     """A run with as many steps as the plan gives it."""
     prepared = prepare(_unlimited(settings, 1), dataset)
-    n_steps = allotment.steps_of(settings, _cost(prepared))
+    cost = replace(_cost(prepared), times=allotment.validations.times)
+    n_steps = allotment.steps_of(settings, cost)
     if n_steps < 1:
         raise SettingsError(
             "not one step of it fits into what the plan gives a trial",
@@ -71,7 +72,9 @@ def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotmen
     if settings.save_every:
         every = min(settings.save_every, max(1, n_steps // _SAVES))
         chosen = chosen.model_copy(update={"save_every": every})
-    n_steps, validate_at = plan_steps(chosen, prepared.per_step, prepared.per_validation)
+    n_steps, validate_at = plan_steps(
+        chosen, prepared.per_step, prepared.per_validation, allotment.validations.times
+    )
     return replace(prepared, settings=chosen, n_steps=n_steps, validate_at=validate_at)
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny_runs
 
 from lvlora.errors import NumericalError
 from lvlora.flops.budget import Price
@@ -244,6 +245,25 @@ def test_limits_are_planned_for(run_lvlora, args, tmp_path, plain):
     assert refused.exit_code == 3
     assert "the sweep may cost" in refused.stderr
     assert not (tmp_path / "runs" / "other").exists()
+
+
+def test_a_tight_limit_is_not_spent_on_validations(run_lvlora, args, tmp_path, plain):
+    loose = args
+    for option in ("--max-steps", "--validation-series", "--validate-every"):
+        loose = without(loose, option)
+    plans = {
+        limit: run_lvlora([*loose, "--max-flops", limit, "--dry-run", "--json"]).json["plan"]
+        for limit in ("1e9", "1e11")
+    }
+    tight, wide = plans["1e9"], plans["1e11"]
+    assert (wide["validation_series"], wide["validations"]) == (16, 4)
+    assert (tight["validation_series"], tight["validations"]) == (4, 1)
+    ran = run_lvlora([*loose, "--max-flops", "1e9"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "before it begins and at its end, on up to 4 series" in ran.stderr
+    for trial in range(4):
+        rows = tiny_runs.metrics(tmp_path / "runs" / "sweep" / f"trial-{trial:04d}")
+        assert sum("validation" in row for row in rows) == 2
 
 
 def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, interrupted):

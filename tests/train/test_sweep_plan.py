@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,16 +12,17 @@ from hypothesis import strategies as st
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.train.sweep_plan import Allotment, Cost, Plan, Stage, make_plan, stages_of
+from lvlora.train.sweep_plan import Allotment, Cost, Plan, make_plan
 from lvlora.train.sweep_space import Choice, Range, Space
+from lvlora.train.sweep_stages import Stage, stages_of
 
 BASE = TrainSettings()
 
 
 def cost(trial: TrainSettings) -> Cost:
-    """A step costs its rank and its context; a validation a hundred steps of rank 1."""
-    step = 1000 * trial.rank + trial.seq_len * 50
-    return Cost(Price(step, 2 * step), Price(100_000, 300_000))
+    """A step costs its rank and its context; a validation of sixteen a hundred steps of rank 1."""
+    step, series = 1000 * trial.rank + trial.seq_len * 50, trial.validation_series or 16
+    return Cost(Price(step, 2 * step), Price(6_250 * series, 18_750 * series))
 
 
 def plan_of(
@@ -90,12 +92,15 @@ def test_the_whole_fits_into_any_limit(limit, preset, every):
     assert plan.most.executed <= limit
     for allotment in plan.allotments:
         assert 1 <= allotment.fewest <= allotment.largest
+        how = allotment.validations
         for rank, seq_len in ((2, 128), (8, 768)):
-            trial = base.model_copy(update={"rank": rank, "seq_len": seq_len})
-            n_steps = allotment.steps_of(trial, cost(trial))
-            price = cost(trial).of_run(trial, n_steps).executed
-            assert price <= allotment.caps["executed"]
-            one_more = cost(trial).of_run(trial, n_steps + 4).executed
+            trial = base.model_copy(
+                update={"rank": rank, "seq_len": seq_len, "validation_series": how.series}
+            )
+            one = replace(cost(trial), times=how.times)
+            n_steps = allotment.steps_of(trial, one)
+            assert one.of_run(trial, n_steps).executed <= allotment.caps["executed"]
+            one_more = one.of_run(trial, n_steps + 4).executed
             assert one_more > allotment.caps["executed"]  # nothing much is left unused
 
 
@@ -110,6 +115,32 @@ def test_trials_of_a_stage_get_the_same_flops_and_short_contexts_more_steps():
     assert context.caps["executed"] == 10**12 * 95 // 100 * 20 // 300
 
 
+def test_a_tight_limit_buys_training_not_validations():
+    """Of what a trial of the search gets, a quarter at most, as long as less will do."""
+    found = {}
+    for limit in (10**10, 3 * 10**7, 10**7, 5 * 10**6):
+        plan = plan_of({"executed": limit}, preset="coursework", max_flops=limit)
+        assert all(a.validations == plan.validations for a in plan.allotments)
+        cap = plan.allotments[0].caps["executed"]
+        how = plan.validations
+        share = (1 + how.times) * 6_250 * how.series / cap
+        assert share <= 0.25 or (how.series, how.times) == (4, 1)
+        found[limit] = (how.series, how.times)
+    assert found == {10**10: (16, 4), 3 * 10**7: (8, 4), 10**7: (4, 2), 5 * 10**6: (4, 1)}
+
+
+def test_validations_are_as_told_or_as_the_pruner_needs_them():
+    limits = {"executed": 5 * 10**6}
+    told = SweepSettings(max_flops=5 * 10**6, validation_series=3)
+    base = BASE.model_copy(update={"validation_series": 3})
+    plan = make_plan(stages_of(told, None), told, base, limits, cost)
+    assert (plan.validations.series, plan.validations.times) == (3, 4)
+    pruned = plan_of(limits, max_flops=5 * 10**6, pruner="halving")
+    assert (pruned.validations.series, pruned.validations.times) == (4, 4)
+    without = plan_of(max_steps=3)
+    assert (without.validations.series, without.validations.times) == (16, 4)
+
+
 def test_both_limits_hold_at_once():
     limits = {"executed": 10**10, "coursework": 10**9}
     plan = plan_of(limits, max_flops=10**10)
@@ -121,7 +152,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
     with pytest.raises(BudgetError, match=r"the sweep may cost .* 1,000,000 may be spent"):
         plan_of({"executed": 10**6}, max_flops=10**6, max_steps=50)
     with pytest.raises(BudgetError, match=r"stage search: each of its trials gets .* FLOPs"):
-        plan_of({"executed": 10**6}, max_flops=10**6)
+        plan_of({"executed": 10**5}, max_flops=10**5)
 
 
 def test_a_recorded_budget_limits_but_gives_no_steps():

@@ -8,7 +8,8 @@ from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.train import sweep_storage as storage
-from lvlora.train.sweep_plan import Cost, make_plan, stages_of
+from lvlora.train.sweep_plan import Cost, make_plan
+from lvlora.train.sweep_stages import stages_of
 from lvlora.train.sweep_study import Board, pruner
 
 

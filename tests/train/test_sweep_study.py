@@ -13,8 +13,9 @@ from lvlora.flops import holder
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.train import sweep_attempts, sweep_study
-from lvlora.train.sweep_plan import Cost, make_plan, stages_of
+from lvlora.train.sweep_plan import Cost, make_plan
 from lvlora.train.sweep_space import Choice, Range, Space
+from lvlora.train.sweep_stages import stages_of
 from lvlora.train.sweep_study import Board, heartbeat, pruner
 
 STEP = Cost(Price(10, 20), Price(1, 2))
