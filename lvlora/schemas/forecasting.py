@@ -227,7 +227,7 @@ class ForecasterScores(Shape):
     flops: Flops | None
     """Null for rivals, which are not charged."""
     training_flops: Flops | None
-    """Of the run that made its adapter, until it was made; null for rivals, and where the adapter does not say."""
+    """Of the run that made its adapter, until then; null for rivals, and where it does not say."""
     mae_minus: dict[str, Difference]
     """Model → this forecaster's MAE minus the model's."""
 
