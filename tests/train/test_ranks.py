@@ -62,17 +62,25 @@ def test_alone_nothing_has_to_be_agreed_on(monkeypatch):
 
 
 LEFT = """
+import contextlib, time
 from pathlib import Path
 from lvlora.train.ranks import joined
 
 def threads():
-    return sorted({"gloo" in p.read_text() for p in Path("/proc/self/task").glob("*/comm")})
+    names = []
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it has just ended
+            names.append(file.read_text().strip())
+    return [name for name in names if "gloo" in name]
 
 with joined() as ranks:
     # what a run imports on its way: PyTorch's compiler
     import torch._dynamo
     ranks.wait()
-    print(threads())
+    print(len(threads()) > 0)
+end = time.monotonic() + 20  # the system lists an ended thread for a moment
+while threads() and time.monotonic() < end:
+    time.sleep(0.01)
 print(threads())
 """
 
@@ -89,4 +97,4 @@ def test_a_group_leaves_no_thread():
         for rank in range(2)
     ]  # fmt: skip
     said = [process.communicate(timeout=120)[0].split("\n")[:-1] for process in processes]
-    assert said == [["[False, True]", "[False]"]] * 2
+    assert said == [["True", "[]"]] * 2
