@@ -26,6 +26,8 @@ _SYNONYMS = {
     "prediction_length": "horizon",
     "base_model": "model",
     "output_dir": "out",
+    "out": "study",
+    "study_name": "study",
     "gradient_accumulation_steps": "accumulation",
     "per_device_train_batch_size": "batch_size",
     "max_seq_length": "seq_len",

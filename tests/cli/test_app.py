@@ -93,6 +93,7 @@ def test_a_file_name_cannot_write_to_the_terminal(run_lvlora):
         (["help"], "lvlora COMMAND --help"),
         (["simulate", "--nois", "1"], "Did you mean --noise?"),
         (["train", "--lr", "1"], "Did you mean --learning-rate?"),
+        (["sweep", "--out", "x"], "Did you mean --study?"),
         (["--rank", "4", "train"], "A command's options stand after its name."),
         (["simulate", "--overwrite=1"], "--overwrite takes no value."),
         (["simulate", "a.h5", "b.h5"], "unexpected extra argument"),
