@@ -18,6 +18,7 @@ FIRST = "--targets q_proj,v_proj --batch-size 4 --seq-len 512 --scale-jitter 0"
 
 WHOLE = "--batch-size 2 --seq-len 1000"
 ALL = f"--targets all-linear {WHOLE}"
+JITTER = f"{ALL} --scale-jitter 0.2"
 
 VARIANTS = {
     "q, v, rank 8, 4 x 512, rate 1e-3": "",
@@ -37,15 +38,15 @@ VARIANTS = {
     "all-linear, windows of 1000": ALL,
     "the same, rank 32": f"{ALL} --rank 32",
     "the same, rank 32, rsLoRA": f"{ALL} --rank 32 --rslora",
-    "all-linear, windows of 1000, jitter": f"{ALL} --scale-jitter 0.2",
-    "the same, rate 3e-4": f"{ALL} --scale-jitter 0.2 --learning-rate 3e-4",
-    "the same, rate 3e-3": f"{ALL} --scale-jitter 0.2 --learning-rate 3e-3",
-    "the same, rank 32, rate 1e-3": f"{ALL} --scale-jitter 0.2 --rank 32",
-    "the same, rank 32, 8 a batch": f"{ALL} --scale-jitter 0.2 --rank 32 --batch-size 8",
-    "all-linear, windows of 1000, jitter, alpha 8": f"{ALL} --scale-jitter 0.2 --alpha 8",
-    "the same, 1 decimal": f"{ALL} --scale-jitter 0.2 --decimals 1",
-    "the same, 3 decimals": f"{ALL} --scale-jitter 0.2 --decimals 3",
-    "the same, alphabet's head trained": f"{ALL} --scale-jitter 0.2 --train-head numeric",
+    "all-linear, windows of 1000, jitter": JITTER,
+    "the same, rate 3e-4": f"{JITTER} --learning-rate 3e-4",
+    "the same, rate 3e-3": f"{JITTER} --learning-rate 3e-3",
+    "the same, rank 32, rate 1e-3": f"{JITTER} --rank 32",
+    "the same, rank 32, 8 a batch": f"{JITTER} --rank 32 --batch-size 8",
+    "all-linear, windows of 1000, jitter, alpha 8": f"{JITTER} --alpha 8",
+    "all-linear, windows of 1000, jitter, 1 decimal": f"{JITTER} --decimals 1",
+    "all-linear, windows of 1000, jitter, 3 decimals": f"{JITTER} --decimals 3",
+    "all-linear, windows of 1000, jitter, head": f"{JITTER} --train-head numeric",
 }
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lvlora.text.scaling import Scale
 
 
+_ABSURD = 10**30
+"""FLOPs that no training has spent."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """A model to score; nothing is loaded yet.
@@ -50,7 +54,7 @@ class Contender:
             return NOTHING
         said = self.choice.info.facts.get("flops")
         counts = [said.get(name) for name in NOTHING.to_dict()] if isinstance(said, dict) else []
-        known = [n for n in counts if isinstance(n, int) and n >= 0]
+        known = [n for n in counts if type(n) is int and 0 <= n < _ABSURD]
         return Price(*known) if counts and len(known) == len(counts) else None
 
     def identity(self, forecaster: Forecaster, sampling: object) -> dict[str, Any]:

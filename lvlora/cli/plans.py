@@ -141,8 +141,12 @@ def show_sweep_plan(
     payload = plan_payload(plan, settings)
     begin = time.perf_counter()
     stage = plan.stages[0]
-    trial = with_params(base, (stage.points or stage.space.corners())[0])
-    prepared = prepare_trial(trial, dataset, plan.allotments[0])
+    points = stage.points or stage.space.corners()
+    largest = max(  # in memory
+        (with_params(base, point) for point in points),
+        key=lambda t: (t.batch_size * t.seq_len, t.rank),
+    )
+    prepared = prepare_trial(largest, dataset, plan.allotments[0])
     loading = time.perf_counter() - begin
     most = prepared.most(whole=True).executed
     found = of_run(prepared).whole

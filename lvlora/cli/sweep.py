@@ -60,17 +60,17 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     else:
         sweep_storage.check_same(study, facts)
         plan = sweep_storage.plan_in(study)
-    base = _base(settings, plan.validations.series)
     worker_of = parent_of_this_worker()
     if worker_of is None:
         show_plan(plan, settings, settings.max_flops, output)
     if context.dry_run:
-        show_sweep_plan(plan, settings, base, dataset, context)
+        show_sweep_plan(plan, settings, _base(settings, plan), dataset, context)
         return
     if study is None:
         study = sweep_storage.make(settings, plan, facts, pruner(settings.pruner))
     study.pruner = pruner(settings.pruner)
     board = Board(study, sweep_storage.plan_in(study), sampler, settings.seed)
+    base = _base(settings, board.plan)  # another process may have made the study just now
     refusal: BudgetError | None = None
     with sweep_storage.storage_errors(settings):
         if not board.unfinished():
@@ -111,9 +111,10 @@ def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Sta
     return stages, sampler_of(settings, stages[0].space)
 
 
-def _base(settings: SweepSettings, series: int | None) -> TrainSettings:
-    """What all trials share, the scored series among it; limits and steps are the plan's."""
+def _base(settings: SweepSettings, plan: Plan | None) -> TrainSettings:
+    """What all trials share, the plan's series to score among it; limits and steps are not."""
     shared = settings.model_dump(include=set(TrainSettings.model_fields))
+    series = settings.validation_series if plan is None else plan.validations.series
     return TrainSettings(
         **{**shared, "max_flops": None, "max_steps": None, "validation_series": series}
     )
@@ -132,7 +133,7 @@ def _plan(
     note = resolve(settings.model, settings.revision).note
     if note:
         context.output.note(note)
-    base = _base(settings, settings.validation_series)
+    base = _base(settings, None)
     return make_plan(stages, settings, base, _limits(settings), lambda s: cost_of(s, dataset))
 
 
@@ -243,8 +244,8 @@ def _report(settings: SweepSettings, board: Board, context: CommandContext, *, d
     rows = sweep_report.table_rows(board, folder, settings.convention)
     command = ""
     if best is not None:
-        base = _base(settings, board.plan.validations.series)
-        command = sweep_report.command_of(with_params(base, best.params))
+        # a longer run may well be validated more thoroughly than its trial was
+        command = sweep_report.command_of(with_params(_base(settings, None), best.params))
     written = sweep_report.draw(board, settings, rows, folder, command) if draw else []
     payload = sweep_report.payload_of(board, settings, rows, limit)
     payload |= {"command": command or None, "files": [str(path) for path in written]}

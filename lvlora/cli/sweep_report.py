@@ -79,8 +79,9 @@ def show_plan(plan: Plan, settings: SweepSettings, limit: int | None, output: Ou
     series, times = plan.validations.series, plan.validations.times
     often = (
         f"every {numbers.count(settings.validate_every)} steps" if settings.validate_every
-        else "at its end" if times == 1 else f"{times} times after that"
+        else "" if times == 1 else f"up to {times} times"
     )  # fmt: skip
+    often = f"{often}, the last time at its end" if often else "at its end"
     output.note(f"Each trial is validated before it begins and {often}, on up to {series} series.")
 
 

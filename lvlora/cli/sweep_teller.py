@@ -61,13 +61,15 @@ class Teller:
 
     def describe(self, folder: RunFolder, settings: TrainSettings, prepared: Prepared) -> None:
         """Where each value came from is said, too."""
-        planned = {*self._params, "max_steps", "max_flops", "save_every"}
         from lvlora.train.beginning import write_settings
         from lvlora.train.sweep_space import ALPHA_PER_RANK
 
+        given = self.context.sources
+        planned = {*self._params, "max_steps", "max_flops", "save_every"}
+        validations = ("validation_series", "validate_every")
+        planned |= {name for name in validations if given.get(name, "default") == "default"}
         if ALPHA_PER_RANK in planned:
             planned.add("alpha")
-        given = self.context.sources
         sources = {
             name: "sweep" if name in planned else given.get(name, "default")
             for name in TrainSettings.model_fields

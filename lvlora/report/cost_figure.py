@@ -89,7 +89,7 @@ def cost_figure(forecasters: Rows, cost: Cost = "flops", metric: str = "mae") ->
             )  # fmt: skip
         _label_lines(axes, sorted(others, key=lambda r: float(r[metric])), metric)
         _label_points(figure, axes, priced, cost, metric)
-        note = "Dotted lines: no such cost is counted for these." if others else ""
+        note = "Dotted lines: they have no such cost, or it is not counted." if others else ""
         style.legend_below(figure, key_of_kinds(usable), note=note)
     return figure
 

@@ -60,7 +60,7 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
         pictures["cost-training"] = Picture.of(
             cost_figure(trained, "training_flops"),
             "Error against the FLOPs of training",
-            "What each run had spent when this adapter was its best, validations included.",
+            "What each adapter's run had spent until then, validations included.",
         )
     if sum(bool(f["flops"]) for f in rows) > 1:  # one point alone compares nothing
         pictures["cost-flops"] = Picture.of(

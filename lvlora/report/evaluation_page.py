@@ -269,6 +269,6 @@ def _cost_table(rows: Sequence[Mapping[str, Any]], n_series: int, marked: Sequen
         )  # fmt: skip
     head = [
         "forecaster", "seconds", "seconds a series", "FLOPs executed", "FLOPs coursework",
-        "FLOPs of its training, executed",
+        "FLOPs of its adapter's training, executed",
     ]  # fmt: skip
     return Table("What the forecasts cost", head, cells, marked)

@@ -117,7 +117,7 @@ class Plan(Shape):
     validation_series: int
     """Scored in each validation of a trial."""
     validations: int | None
-    """Of a trial, beside the one before its first step; null where --validate-every says."""
+    """Of a trial at most, after the one before its first step; null: --validate-every says."""
 
 
 class SweepPlan(Answer):

@@ -183,6 +183,18 @@ class SweepSettings(LearningSettings):
         None, "Optimiser steps of each trial. Default: what the limit buys, else 200.",
         "Training", ge=1,
     )  # fmt: skip
+    validate_every: int | None = option(
+        None,
+        "Steps between validations. Default: a quarter of a trial; seldomer where validation would "
+        "take more than a quarter of its FLOPs.",
+        "Training", ge=1,
+    )  # fmt: skip
+    validation_series: int | None = option(
+        None,
+        "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
+        "4, where validation would take more than a quarter of a trial's FLOPs.",
+        "Training", ge=1,
+    )  # fmt: skip
     preset: Literal["quick", "coursework"] = option(
         "quick",
         "What is searched: quick (learning rate by rank), or coursework (the same, then the "

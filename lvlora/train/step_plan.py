@@ -37,7 +37,6 @@ _CHOICES = (
 )  # fmt: skip
 """From the most thorough to the least."""
 
-_ONCE, _OFTEN = (Validations(4, 1),), (Validations(4, 4),)
 _SHARE = 0.05
 _FREE_FLOPS = 2e12
 """Validation that costs less is never cut: the bundled model's takes seconds."""
@@ -86,16 +85,19 @@ def choose_validations(
     return found if (found.horizon or 0) < horizon else replace(found, horizon=None)
 
 
-def validations_within(scored: float, *, often: bool) -> Validations:
-    """The most thorough whole validations that score so many series together, or the least.
+def whole_validations(series: int | None, *, often: bool) -> list[Validations]:
+    """What may be chosen from where forecasts are never shortened; the most thorough first.
 
     Args:
+        series: the only number of them, if it was said.
         often: whether somebody wants to know in between how a run does.
     """
-    whole = [c for c in _CHOICES if c.horizon is None and not (often and c.times < USUAL.times)]
-    whole += _OFTEN if often else _ONCE
-    # the one before the first step counts, too
-    return next((c for c in whole if (1 + c.times) * c.series <= scored), whole[-1])
+    if series is not None:
+        found = [Validations(series, times) for times in (USUAL.times, 2, 1)]
+    else:
+        found = [c for c in _CHOICES if c.horizon is None]
+        found += [Validations(4, USUAL.times)] if often else []
+    return [c for c in found if c.times == USUAL.times] if often else found
 
 
 def steps_between_validations(

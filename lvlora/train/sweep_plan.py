@@ -18,7 +18,7 @@ from lvlora.train.step_plan import (
     USUAL,
     Validations,
     steps_between_validations,
-    validations_within,
+    whole_validations,
 )
 from lvlora.train.sweep_space import PRICED, Params, merged, with_params
 from lvlora.train.sweep_stages import Stage
@@ -37,11 +37,21 @@ class Cost:
 
     Attributes:
         times: validations of a trial whose settings do not say how often.
+        series: that a validation scores.
     """
 
     per_step: Price
     per_validation: Price
     times: int = USUAL.times
+    series: int = USUAL.series
+
+    def validated(self, how: Validations) -> Cost:
+        """The same, but for how thoroughly it is validated: no more series than there are."""
+        series = min(how.series, self.series)
+        share = Price(
+            *(-(-n * series // self.series) for n in self.per_validation.to_dict().values())
+        )
+        return Cost(self.per_step, share, how.times, series)
 
     def of_run(self, settings: TrainSettings, n_steps: int) -> Price:
         """The most that a run costs, the validation before its first step included."""
@@ -101,8 +111,19 @@ class Allotment:
         }
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Allotment:
-        """The inverse of `to_dict`."""
+    def from_dict(cls, facts: Mapping[str, Any], validations: Validations) -> Allotment:
+        """The inverse of `to_dict`.
+
+        Args:
+            validations: where it says none, as those of version 0.1.0's first studies.
+
+        Raises:
+            ValueError: it cannot be right.
+        """
+        if "validations" in facts:
+            validations = Validations(*facts["validations"])
+            if not all(type(n) is int and n > 0 for n in (validations.series, validations.times)):
+                raise ValueError(f"validations: {facts['validations']}")
         return cls(
             facts["steps"],
             {c: int(cap) for c, cap in facts["caps"].items()},
@@ -110,7 +131,7 @@ class Allotment:
             Price(*map(int, facts["together"])),
             facts["fewest"],
             facts["largest"],
-            Validations(*facts.get("validations", (USUAL.series, USUAL.times))),
+            validations,
         )
 
 
@@ -176,30 +197,32 @@ def make_plan(
     known: dict[tuple[object, ...], Cost] = {}
 
     def cost_of(trial: TrainSettings) -> Cost:
-        key = tuple(getattr(trial, name) for name in PRICED)
+        key = tuple(getattr(trial, name) for name in (*PRICED, "validation_series"))
         if key not in known:
-            known[key] = replace(price(trial), times=validations.times)
+            known[key] = price(trial)
         return known[key]
 
     derived = settings.max_steps is None and not (
         settings.max_flops is None and settings.budget is None
     )
-    validations = Validations(base.validation_series or USUAL.series, USUAL.times)
-    if derived and base.validation_series is None:
-        validations = _affordable(stages[0], settings, base, limits, price)
-    base = base.model_copy(update={"validation_series": validations.series})
+    how = Validations(base.validation_series or USUAL.series, USUAL.times)
+    if derived:
+        often = settings.pruner != "none" or settings.patience > 0
+        choices = whole_validations(base.validation_series, often=often)
+        usual = base.model_copy(update={"validation_series": choices[0].series})
+        trials = [with_params(usual, p) for p in _points_to_price(stages[:1])[0]]
+        how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)
+    base = base.model_copy(update={"validation_series": how.series})
     allotments = []
     for index, stage in enumerate(stages):
-        caps: dict[str, int] = {}
+        caps = _caps(stage, limits) if derived else {}
         steps = None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS)
-        if derived:
-            caps = _caps(stage, limits)
         points, exact = _points_to_price(stages[: index + 1])
         for point in [*(stage.points or ()), *stage.space.corners()]:
             with_params(base, point)  # says what does not go together, of all points
         trials = [with_params(base, p) for p in points]
-        found = _allot(stage, trials, exact, steps, caps, cost_of)
-        allotments.append(replace(found, validations=validations))
+        draft = Allotment(steps, caps, NOTHING, NOTHING, 0, 0, how)
+        allotments.append(_allot(stage, draft, trials, exact, cost_of))
     plan = Plan(tuple(stages), tuple(allotments))
     for convention, limit in limits.items():
         if plan.most.of(convention) > limit:
@@ -219,20 +242,25 @@ def _caps(stage: Stage, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def _affordable(
-    stage: Stage,
-    settings: SweepSettings,
-    base: TrainSettings,
-    limits: Mapping[str, int],
-    price: Callable[[TrainSettings], Cost],
+    choices: Sequence[Validations],
+    trials: Sequence[TrainSettings],
+    caps: Mapping[str, int],
+    cost_of: Callable[[TrainSettings], Cost],
 ) -> Validations:
-    """The most thorough validations that leave most of a trial's FLOPs to its training."""
-    usual = base.model_copy(update={"validation_series": USUAL.series})
-    one = price(with_params(usual, _points_to_price([stage])[0][0])).per_validation
-    room = min(
-        _VALIDATED * cap * USUAL.series / max(1, one.of(c))
-        for c, cap in _caps(stage, limits).items()
-    )
-    return validations_within(room, often=settings.pruner != "none")
+    """The first choice that leaves most of the FLOPs of every trial to its training, or the last.
+
+    Args:
+        trials: of the first stage, with the series of the first choice.
+    """
+
+    def affordable(how: Validations, trial: TrainSettings, convention: str) -> bool:
+        cost, cap = cost_of(trial).validated(how), caps[convention]
+        n_steps = cost.steps_within(trial, cap, convention)
+        validated = cost.of_run(trial, n_steps) - n_steps * cost.per_step
+        return n_steps > 0 and validated.of(convention) <= _VALIDATED * cap
+
+    fitting = (h for h in choices if all(affordable(h, t, c) for t in trials for c in caps))
+    return next(fitting, choices[-1])
 
 
 def _points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
@@ -246,19 +274,18 @@ def _points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
 
 def _allot(
     stage: Stage,
+    draft: Allotment,
     trials: Sequence[TrainSettings],
     exact: bool,
-    steps: int | None,
-    caps: dict[str, int],
     cost_of: Callable[[TrainSettings], Cost],
 ) -> Allotment:
+    """The draft with its prices."""
     counts, prices = [], []
-    draft = Allotment(steps, caps, NOTHING, NOTHING, 0, 0)
     for trial in trials:
-        cost = cost_of(trial)
+        cost = replace(cost_of(trial), times=draft.validations.times)
         n_steps = draft.steps_of(trial, cost)
         if n_steps < 1:
-            convention, cap = min(caps.items(), key=lambda item: item[1])
+            convention, cap = min(draft.caps.items(), key=lambda item: item[1])
             needed = cost.of_run(trial, 1).of(convention)
             raise BudgetError(
                 f"stage {stage.name}: each of its trials gets {cap:,} FLOPs ({convention}); one "
@@ -272,4 +299,4 @@ def _allot(
     for one in prices:
         most = most | one
     together = sum(prices, NOTHING) if exact else stage.n_trials * most
-    return Allotment(steps, caps, most, together, min(counts), max(counts))
+    return replace(draft, most=most, together=together, fewest=min(counts), largest=max(counts))

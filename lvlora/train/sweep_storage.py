@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings import SweepSettings
+from lvlora.train.step_plan import USUAL, Validations
 from lvlora.train.sweep_attempts import attempt_of
 from lvlora.train.sweep_plan import Allotment, Plan
 from lvlora.train.sweep_stages import Stage
@@ -75,7 +76,7 @@ def find(settings: SweepSettings) -> Study | None:
         except KeyError:
             return None
         if "lvlora" in study.user_attrs:  # all that is read later can be read
-            plan_in(study), settings_in(study, settings), limit_in(study)
+            _ = plan_in(study).validations, settings_in(study, settings), limit_in(study)
             for trial in study.get_trials(deepcopy=False):
                 attempt_of(trial, study.user_attrs.get(f"lost:{trial.number}"))
         return study
@@ -133,9 +134,10 @@ def facts_in(study: Study) -> dict[str, Any]:
 def plan_in(study: Study) -> Plan:
     """The plan that the study was made with."""
     facts = facts_in(study)
+    before = Validations(facts["settings"].get("validation_series") or USUAL.series, USUAL.times)
     return Plan(
         tuple(Stage.from_dict(s) for s in facts["stages"]),
-        tuple(Allotment.from_dict(a) for a in facts["allotments"]),
+        tuple(Allotment.from_dict(a, before) for a in facts["allotments"]),
     )
 
 

@@ -23,7 +23,7 @@ from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, Validat
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.setup import Prepared, prepare
-from lvlora.train.step_plan import plan_steps
+from lvlora.train.step_plan import USUAL, plan_steps, steps_between_validations
 from lvlora.train.sweep_plan import Allotment, Cost
 from lvlora.train.sweep_study import REACH
 
@@ -61,8 +61,8 @@ def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
 def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Prepared:
     """A run with as many steps as the plan gives it."""
     prepared = prepare(_unlimited(settings, 1), dataset)
-    cost = replace(_cost(prepared), times=allotment.validations.times)
-    n_steps = allotment.steps_of(settings, cost)
+    times = allotment.validations.times
+    n_steps = allotment.steps_of(settings, replace(_cost(prepared), times=times))
     if n_steps < 1:
         raise SettingsError(
             "not one step of it fits into what the plan gives a trial",
@@ -72,9 +72,11 @@ def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotmen
     if settings.save_every:
         every = min(settings.save_every, max(1, n_steps // _SAVES))
         chosen = chosen.model_copy(update={"save_every": every})
-    n_steps, validate_at = plan_steps(
-        chosen, prepared.per_step, prepared.per_validation, allotment.validations.times
-    )
+    if chosen.validate_every is None and times != USUAL.times:
+        # the run's own settings must say it: it can be repeated, and goes on, without its study
+        every = steps_between_validations(chosen, n_steps, times)
+        chosen = chosen.model_copy(update={"validate_every": every})
+    n_steps, validate_at = plan_steps(chosen, prepared.per_step, prepared.per_validation)
     return replace(prepared, settings=chosen, n_steps=n_steps, validate_at=validate_at)
 
 
@@ -206,7 +208,8 @@ def _cost(prepared: Prepared) -> Cost:
             "a sweep compares trials by their validation error, and there is no validation",
             "Leave out --no-validation; the data needs at least a few series.",
         )
-    return Cost(prepared.per_step, prepared.per_validation)
+    n_series = prepared.validator.n_series
+    return Cost(prepared.per_step, prepared.per_validation, series=n_series)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -94,6 +94,7 @@ class Validator:
         max_memory: int | None = None, horizon: int | None = None,
     ) -> None:  # fmt: skip
         chosen = part.select([s.id for s in part][:n_series])
+        self.n_series = len(chosen)
         self.base = base
         self.objective = objective
         self.scale = scale

@@ -1,10 +1,15 @@
 """`lvlora baseline` and `lvlora evaluate` through the real command."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from lvlora.cli.contenders import Contender
+from lvlora.flops.budget import Price
 
 RIVALS = (
     "last value", "context mean", "seasonal naive", "context parroting", "var", "ridge",
@@ -102,12 +107,23 @@ def test_evaluate_scores_the_newest_run(run_lvlora, data, tiny_folder) -> None:
     assert "FLOPs of the adapter" in figure.read_text(encoding="utf-8")
 
 
+def priced(facts):
+    """What an adapter that says this is taken to have cost."""
+    info = SimpleNamespace(facts=facts)
+    return Contender(SimpleNamespace(info=info), None).training_price
+
+
 def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, tiny_folder) -> None:
     trained = run_lvlora(
         ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "1", "--seq-len", "64",
          "--no-validation", "--threads", "1", "--out", "run"]
     )  # fmt: skip
     assert trained.exit_code == 0, trained.stderr
+    facts = json.loads(Path("run/adapter/lvlora.json").read_text(encoding="utf-8"))
+    assert priced(facts) == Price(**facts["flops"])
+    counts = (True, 10**400, -1, 1.5, "9", None)
+    for odd in (None, 3, {}, {"executed": 5}, *({"executed": n, "coursework": 1} for n in counts)):
+        assert priced({**facts, "flops": odd}) is None
     Path("run/adapter/lvlora.json").unlink()  # as peft writes one
     ran = run_lvlora(
         ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "run/adapter",

@@ -258,12 +258,24 @@ def test_a_tight_limit_is_not_spent_on_validations(run_lvlora, args, tmp_path, p
     tight, wide = plans["1e9"], plans["1e11"]
     assert (wide["validation_series"], wide["validations"]) == (16, 4)
     assert (tight["validation_series"], tight["validations"]) == (4, 1)
-    ran = run_lvlora([*loose, "--max-flops", "1e9"])
+    ran = run_lvlora([*loose, "--max-flops", "1e9", "--json"])
     assert ran.exit_code == 0, ran.stderr
     assert "before it begins and at its end, on up to 4 series" in ran.stderr
-    for trial in range(4):
-        rows = tiny_runs.metrics(tmp_path / "runs" / "sweep" / f"trial-{trial:04d}")
-        assert sum("validation" in row for row in rows) == 2
+    trials = [tmp_path / "runs" / "sweep" / f"trial-{number:04d}" for number in range(4)]
+    for trial in trials:
+        assert sum("validation" in row for row in tiny_runs.metrics(trial)) == 2
+    # its folder holds all that is needed to repeat it, and to go on
+    sources = json.loads((trials[0] / "sources.json").read_text())
+    assert (sources["validation_series"], sources["validate_every"]) == ("sweep", "sweep")
+    again = run_lvlora(
+        ["train", "--config", trials[0] / "config.toml", "--out", tmp_path / "again", "--json"]
+    )
+    assert again.exit_code == 0, again.stderr
+    first = ran.json["table"][0]
+    assert again.json["flops"]["executed"] == first["flops"]
+    assert again.json["validation"] == {"loss": first["loss"], "mae": first["mae"]}
+    ended = run_lvlora(["train", "--resume", trials[0]])
+    assert ended.exit_code == 0, ended.stderr
 
 
 def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, interrupted):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.train.step_plan import USUAL
 from lvlora.train.sweep_plan import Allotment, Cost, Plan, make_plan
 from lvlora.train.sweep_space import Choice, Range, Space
 from lvlora.train.sweep_stages import Stage, stages_of
@@ -20,9 +21,13 @@ BASE = TrainSettings()
 
 
 def cost(trial: TrainSettings) -> Cost:
-    """A step costs its rank and its context; a validation of sixteen a hundred steps of rank 1."""
+    """A step costs its rank and its context; a validation of sixteen a hundred steps of rank 1.
+
+    More decimals make validations dearer.
+    """
     step, series = 1000 * trial.rank + trial.seq_len * 50, trial.validation_series or 16
-    return Cost(Price(step, 2 * step), Price(6_250 * series, 18_750 * series))
+    each = 3_125 * trial.decimals
+    return Cost(Price(step, 2 * step), Price(each * series, 3 * each * series), series=series)
 
 
 def plan_of(
@@ -135,10 +140,47 @@ def test_validations_are_as_told_or_as_the_pruner_needs_them():
     base = BASE.model_copy(update={"validation_series": 3})
     plan = make_plan(stages_of(told, None), told, base, limits, cost)
     assert (plan.validations.series, plan.validations.times) == (3, 4)
-    pruned = plan_of(limits, max_flops=5 * 10**6, pruner="halving")
-    assert (pruned.validations.series, pruned.validations.times) == (4, 4)
+    tighter = make_plan(stages_of(told, None), told, base, {"executed": 2 * 10**6}, cost)
+    assert (tighter.validations.series, tighter.validations.times) == (3, 2)
+    # who looks at a trial in between wants something to see
+    for wish in ({"pruner": "halving"}, {"patience": 1}):
+        watched = plan_of(limits, max_flops=5 * 10**6, **wish)
+        assert (watched.validations.series, watched.validations.times) == (4, 4)
     without = plan_of(max_steps=3)
     assert (without.validations.series, without.validations.times) == (16, 4)
+
+
+@pytest.mark.parametrize(("every", "series"), [(1, 4), (10, 8), (1000, 16)])
+def test_how_often_may_be_told(every, series):
+    limit = 3 * 10**7
+    chosen = SweepSettings(preset="coursework", max_flops=limit, validate_every=every)
+    base = BASE.model_copy(update={"validate_every": every})
+    plan = make_plan(stages_of(chosen, None), chosen, base, {"executed": limit}, cost)
+    assert plan.validations.series == series
+
+
+def test_few_series_are_not_taken_for_sixteen():
+    """Where there are only four, validating eight costs what sixteen do."""
+
+    def few(trial: TrainSettings) -> Cost:
+        there = min(4, trial.validation_series or 16)
+        return replace(cost(trial.model_copy(update={"validation_series": there})), series=there)
+
+    limit = 5 * 10**6
+    chosen = SweepSettings(preset="coursework", max_flops=limit)
+    plan = make_plan(stages_of(chosen, None), chosen, BASE, {"executed": limit}, few)
+    cap = plan.allotments[0].caps["executed"]
+    assert (1 + plan.validations.times) * 4 * 6_250 <= 0.25 * cap
+    assert plan.validations.times == 1
+
+
+@pytest.mark.parametrize("decimals", [(1, 6), (6, 1)])
+def test_the_dearest_trial_decides(decimals):
+    own = Space({"decimals": Choice(decimals)})
+    plan = plan_of({"executed": 2 * 10**7}, own, max_flops=2 * 10**7)
+    assert (plan.validations.series, plan.validations.times) == (16, 4)
+    plan = plan_of({"executed": 2 * 10**6}, own, max_flops=2 * 10**6)
+    assert (plan.validations.series, plan.validations.times) == (4, 2)
 
 
 def test_both_limits_hold_at_once():
@@ -189,7 +231,7 @@ def test_a_plan_is_the_same_when_read_back():
     )
     again = Plan(
         tuple(Stage.from_dict(s) for s in facts[0]),
-        tuple(Allotment.from_dict(a) for a in facts[1]),
+        tuple(Allotment.from_dict(a, USUAL) for a in facts[1]),
     )
     assert again == plan
     assert again.most != NOTHING

@@ -37,6 +37,36 @@ def test_a_study_is_found_again_with_its_plan(settings):
     assert (again.rank, again.preset) == (3, "quick")
 
 
+def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
+    """Version 0.1.0's first studies: sixteen series, or as many as were told, four times."""
+    for name, told, series in (("a", None, 16), ("b", 2, 2)):
+        theirs = settings.model_copy(update={"study": name, "validation_series": told})
+        study, _, facts = made(theirs)
+        allotments = study.user_attrs["lvlora"]["allotments"]
+        for allotment in allotments:
+            del allotment["validations"]
+        study.set_user_attr("lvlora", {**facts, "allotments": allotments})
+        found = storage.plan_in(storage.find(theirs)).validations
+        assert (found.series, found.times) == (series, 4)
+
+
+@pytest.mark.parametrize("value", [["a", 4], [4, 0], [4, True], [4], 4, [4, 4, 4, 4], [1e9, 1]])
+def test_validations_that_cannot_be_are_damage(settings, value):
+    study, _, facts = made(settings)
+    allotments = study.user_attrs["lvlora"]["allotments"]
+    allotments[0]["validations"] = value
+    study.set_user_attr("lvlora", {**facts, "allotments": allotments})
+    with pytest.raises(DataError, match="damaged"):
+        storage.find(settings)
+
+
+def test_a_plan_without_a_stage_is_damage(settings):
+    study, _, facts = made(settings)
+    study.set_user_attr("lvlora", {**facts, "allotments": [], "stages": []})
+    with pytest.raises(DataError, match="damaged"):
+        storage.find(settings)
+
+
 def test_a_database_serves_as_well(settings, tmp_path):
     there = settings.model_copy(update={"storage": f"sqlite:///{tmp_path / 'studies.db'}"})
     assert storage.find(there) is None
