@@ -114,9 +114,11 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     n_given, n_asked = settings.steps
     given = evaluation.task(part, evaluation.Protocol(settings.split, n_given, n_asked))
     if given.left_out:
-        output.note(f"{given.left_out} series are too short for this protocol and are left out.")
-    if len(given.histories) < 20:
-        output.note(f"Only {len(given.histories)} series are scored: the figures are rough.")
+        are = "is" if given.left_out == 1 else "are"
+        output.note(f"{given.left_out} series {are} too short for this protocol and left out.")
+    if (n_scored := len(given.histories)) < 20:
+        are = "is" if n_scored == 1 else "are"
+        output.note(f"Only {n_scored} series {are} scored: the figures are rough.")
     if settings.split == "test":
         output.note("This is the test part: choose nothing by what you see.")
     found = cluster(dataset, measure(dataset), min(STRATA, len(dataset)), settings.split_seed)
