@@ -203,7 +203,8 @@ def storage(folder: Path, url: str) -> dict[str, Any]:
     from lvlora.flops.budget import Price
     from lvlora.settings import SweepSettings, TrainSettings
     from lvlora.train import sweep_storage
-    from lvlora.train.sweep_plan import Cost, make_plan
+    from lvlora.train.step_plan import Cost
+    from lvlora.train.sweep_plan import make_plan
     from lvlora.train.sweep_space import Range, Space
     from lvlora.train.sweep_stages import stages_of
     from lvlora.train.sweep_study import pruner

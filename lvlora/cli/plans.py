@@ -135,18 +135,21 @@ def show_sweep_plan(
     from lvlora.cli.sweep_report import plan_payload
     from lvlora.forecast.estimate import Estimate
     from lvlora.train.estimate import of_run
+    from lvlora.train.sweep_plan import points_to_price
     from lvlora.train.sweep_space import with_params
     from lvlora.train.sweep_trial import prepare_trial
 
     payload = plan_payload(plan, settings)
     begin = time.perf_counter()
-    stage = plan.stages[0]
-    points = stage.points or stage.space.corners()
-    largest = max(  # in memory
-        (with_params(base, point) for point in points),
-        key=lambda t: (t.batch_size * t.seq_len, t.rank),
+    planned = [
+        (with_params(base, point), plan.allotments[i])
+        for i in range(len(plan.stages))
+        for point in points_to_price(plan.stages[: i + 1])[0]
+    ]
+    largest, allotment = max(  # in memory
+        planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank)
     )
-    prepared = prepare_trial(largest, dataset, plan.allotments[0])
+    prepared = prepare_trial(largest, dataset, allotment)
     loading = time.perf_counter() - begin
     most = prepared.most(whole=True).executed
     found = of_run(prepared).whole

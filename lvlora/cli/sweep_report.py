@@ -77,11 +77,12 @@ def show_plan(plan: Plan, settings: SweepSettings, limit: int | None, output: Ou
     title = f"Plan: {numbers.flops(most)} FLOPs at most{of_limit}, {settings.convention}"
     output.table(head, cells, title=title, bold=[len(rows)] if len(rows) > 1 else [])
     series, times = plan.validations.series, plan.validations.times
-    often = (
-        f"every {numbers.count(settings.validate_every)} steps" if settings.validate_every
-        else "" if times == 1 else f"up to {times} times"
-    )  # fmt: skip
-    often = f"{often}, the last time at its end" if often else "at its end"
+    if settings.validate_every is None:
+        often = "at its end" if times == 1 else f"up to {times} times, the last at its end"
+    elif settings.validate_every == 1:
+        often = "after every step"
+    else:
+        often = f"every {numbers.count(settings.validate_every)} steps, and at its end"
     output.note(f"Each trial is validated before it begins and {often}, on up to {series} series.")
 
 

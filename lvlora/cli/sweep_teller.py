@@ -66,8 +66,9 @@ class Teller:
 
         given = self.context.sources
         planned = {*self._params, "max_steps", "max_flops", "save_every"}
-        validations = ("validation_series", "validate_every")
-        planned |= {name for name in validations if given.get(name, "default") == "default"}
+        for name in ("validation_series", "validate_every"):
+            if given.get(name, "default") == "default" and getattr(settings, name) is not None:
+                planned.add(name)
         if ALPHA_PER_RANK in planned:
             planned.add("alpha")
         sources = {

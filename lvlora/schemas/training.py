@@ -115,7 +115,7 @@ class Plan(Shape):
     flops_at_most: Flops
     convention: Literal["executed", "coursework"]
     validation_series: int
-    """Scored in each validation of a trial."""
+    """Scored in each validation of a trial, if there are as many."""
     validations: int | None
     """Of a trial at most, after the one before its first step; null: --validate-every says."""
 

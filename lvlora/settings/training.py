@@ -185,14 +185,15 @@ class SweepSettings(LearningSettings):
     )  # fmt: skip
     validate_every: int | None = option(
         None,
-        "Steps between validations. Default: a quarter of a trial; seldomer where validation would "
-        "take more than a quarter of its FLOPs.",
+        "Steps between validations. Default: a quarter of a trial; seldomer where its steps follow "
+        "from a limit and validation would take more than a quarter of its FLOPs.",
         "Training", ge=1,
     )  # fmt: skip
     validation_series: int | None = option(
         None,
         "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
-        "4, where validation would take more than a quarter of a trial's FLOPs.",
+        "4, where a trial's steps follow from a limit and validation would take more than a "
+        "quarter of its FLOPs.",
         "Training", ge=1,
     )  # fmt: skip
     preset: Literal["quick", "coursework"] = option(

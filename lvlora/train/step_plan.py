@@ -107,6 +107,47 @@ def steps_between_validations(
     return settings.validate_every or max(1, -(-n_steps // times))
 
 
+@dataclass(frozen=True)
+class Cost:
+    """The most that a step and a validation cost.
+
+    Attributes:
+        times: validations of a trial whose settings do not say how often.
+        series: that a validation scores.
+    """
+
+    per_step: Price
+    per_validation: Price
+    times: int = USUAL.times
+    series: int = USUAL.series
+
+    def validated(self, how: Validations) -> Cost:
+        """The same, but for how thoroughly it is validated: no more series than there are."""
+        series = min(how.series, self.series)
+        share = Price(
+            *(-(-n * series // self.series) for n in self.per_validation.to_dict().values())
+        )
+        return Cost(self.per_step, share, how.times, series)
+
+    def of_run(self, settings: LearningSettings, n_steps: int) -> Price:
+        """The most that a run costs, the validation before its first step included."""
+        # the last step is validated, too, wherever it falls
+        every = steps_between_validations(settings, n_steps, self.times)
+        validations = 1 + -(-n_steps // every)
+        return n_steps * self.per_step + validations * self.per_validation
+
+    def steps_within(self, settings: LearningSettings, cap: int, convention: str) -> int:
+        """The most steps whose run costs no more than ``cap``; 0 where not even one fits."""
+        low, high = 0, cap // self.per_step.of(convention)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.of_run(settings, middle).of(convention) <= cap:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
 def plan_steps(
     settings: LearningSettings,
     per_step: Price,

@@ -16,8 +16,8 @@ from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.train.step_plan import (
     DEFAULT_STEPS,
     USUAL,
+    Cost,
     Validations,
-    steps_between_validations,
     whole_validations,
 )
 from lvlora.train.sweep_space import PRICED, Params, merged, with_params
@@ -29,47 +29,6 @@ SPARE_PERCENT = 5
 _VALIDATED = 0.25
 """Of what a trial of the first stage may cost: more than that is not spent on validating it, if
 validating less will do. A run alone gives a twentieth; trials are compared by nothing else."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The most that a step and a validation cost.
-
-    Attributes:
-        times: validations of a trial whose settings do not say how often.
-        series: that a validation scores.
-    """
-
-    per_step: Price
-    per_validation: Price
-    times: int = USUAL.times
-    series: int = USUAL.series
-
-    def validated(self, how: Validations) -> Cost:
-        """The same, but for how thoroughly it is validated: no more series than there are."""
-        series = min(how.series, self.series)
-        share = Price(
-            *(-(-n * series // self.series) for n in self.per_validation.to_dict().values())
-        )
-        return Cost(self.per_step, share, how.times, series)
-
-    def of_run(self, settings: TrainSettings, n_steps: int) -> Price:
-        """The most that a run costs, the validation before its first step included."""
-        # the last step is validated, too, wherever it falls
-        every = steps_between_validations(settings, n_steps, self.times)
-        validations = 1 + -(-n_steps // every)
-        return n_steps * self.per_step + validations * self.per_validation
-
-    def steps_within(self, settings: TrainSettings, cap: int, convention: str) -> int:
-        """The most steps whose run costs no more than ``cap``; 0 where not even one fits."""
-        low, high = 0, cap // self.per_step.of(convention)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.of_run(settings, middle).of(convention) <= cap:
-                low = middle
-            else:
-                high = middle - 1
-        return low
 
 
 @dataclass(frozen=True)
@@ -121,9 +80,10 @@ class Allotment:
             ValueError: it cannot be right.
         """
         if "validations" in facts:
-            validations = Validations(*facts["validations"])
-            if not all(type(n) is int and n > 0 for n in (validations.series, validations.times)):
+            series, times = facts["validations"]
+            if not all(type(n) is int and n > 0 for n in (series, times)):
                 raise ValueError(f"validations: {facts['validations']}")
+            validations = Validations(series, times)
         return cls(
             facts["steps"],
             {c: int(cap) for c, cap in facts["caps"].items()},
@@ -210,14 +170,14 @@ def make_plan(
         often = settings.pruner != "none" or settings.patience > 0
         choices = whole_validations(base.validation_series, often=often)
         usual = base.model_copy(update={"validation_series": choices[0].series})
-        trials = [with_params(usual, p) for p in _points_to_price(stages[:1])[0]]
+        trials = [with_params(usual, p) for p in points_to_price(stages[:1])[0]]
         how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)
     base = base.model_copy(update={"validation_series": how.series})
     allotments = []
     for index, stage in enumerate(stages):
         caps = _caps(stage, limits) if derived else {}
         steps = None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS)
-        points, exact = _points_to_price(stages[: index + 1])
+        points, exact = points_to_price(stages[: index + 1])
         for point in [*(stage.points or ()), *stage.space.corners()]:
             with_params(base, point)  # says what does not go together, of all points
         trials = [with_params(base, p) for p in points]
@@ -230,7 +190,7 @@ def make_plan(
                 f"the sweep may cost {plan.most.of(convention):,} FLOPs ({convention}), "
                 f"{limit:,} may be spent",
                 "Leave out --max-steps to get as many steps as fit, or name that limit with "
-                "--max-flops; fewer --trials cost less, too.",
+                "--max-flops; fewer --trials and --validation-series cost less, too.",
             )
     return plan
 
@@ -263,7 +223,7 @@ def _affordable(
     return next(fitting, choices[-1])
 
 
-def _points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
+def points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
     """Settings among which the dearest trial of the last stage is; whether they are its trials."""
     last = stages[-1]
     if last.points is not None and not last.follows:
@@ -298,5 +258,7 @@ def _allot(
     most = NOTHING
     for one in prices:
         most = most | one
+    if not exact:  # what lies between the corners may fill its caps better than they do
+        most = most | Price(**draft.caps)
     together = sum(prices, NOTHING) if exact else stage.n_trials * most
     return replace(draft, most=most, together=together, fewest=min(counts), largest=max(counts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,19 +86,29 @@ def find(settings: SweepSettings) -> Study | None:
 def make(
     settings: SweepSettings, plan: Plan, facts: Mapping[str, Any], pruner: BasePruner
 ) -> Study:
-    """A new study with its plan in it; of two processes that make it at once, both get the same."""
+    """A new study with its plan in it; of two processes that make it at once, both get the same.
+
+    Raises `check_same`'s error if another process has just made it about something else.
+    """
     import optuna
 
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with storage_errors(settings):
-        study = optuna.create_study(
-            study_name=settings.study, storage=_open(settings, folder), pruner=pruner,
-            directions=["minimize"] * (2 if settings.pareto else 1), load_if_exists=True,
-        )  # fmt: skip
+        storage = _open(settings, folder)
+        try:
+            study = optuna.create_study(
+                study_name=settings.study, storage=storage, pruner=pruner,
+                directions=["minimize"] * (2 if settings.pareto else 1))  # fmt: skip
+        except optuna.exceptions.DuplicatedStudyError:
+            study = optuna.load_study(study_name=settings.study, storage=storage, pruner=pruner)
+            end = time.monotonic() + 5
+            while "lvlora" not in study.user_attrs and time.monotonic() < end:
+                time.sleep(0.05)  # who made it writes its plan right now, unless it was killed
         if "lvlora" not in study.user_attrs:
             allotted = [a.to_dict() for a in plan.allotments]
             study.set_user_attr("lvlora", {**facts, "allotments": allotted})
+    check_same(study, facts)
     return study
 
 

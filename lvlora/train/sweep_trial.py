@@ -23,8 +23,8 @@ from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, Validat
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.setup import Prepared, prepare
-from lvlora.train.step_plan import USUAL, plan_steps, steps_between_validations
-from lvlora.train.sweep_plan import Allotment, Cost
+from lvlora.train.step_plan import USUAL, Cost, plan_steps, steps_between_validations
+from lvlora.train.sweep_plan import Allotment
 from lvlora.train.sweep_study import REACH
 
 if TYPE_CHECKING:

@@ -278,6 +278,21 @@ def test_a_tight_limit_is_not_spent_on_validations(run_lvlora, args, tmp_path, p
     assert ended.exit_code == 0, ended.stderr
 
 
+def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monkeypatch):
+    measured = []
+
+    def prepare(settings, *rest):
+        measured.append((settings.seq_len, settings.rank))
+        return whole(settings, *rest)
+
+    whole = sweep_trial.prepare_trial
+    monkeypatch.setattr(sweep_trial, "prepare_trial", prepare)
+    course = without(without(without(args, "--space"), "--seq-len"), "--max-steps")
+    ran = run_lvlora([*course, "--preset", "coursework", "--max-flops", "1e10", "--dry-run"])
+    assert ran.exit_code == 0, ran.stderr
+    assert measured == [(768, 8)]
+
+
 def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, interrupted):
     made = run_lvlora([*args, "--dry-run", "--json"]).json
     most = made["plan"]["flops_at_most"]["executed"]

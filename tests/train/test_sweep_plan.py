@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.train.step_plan import USUAL
-from lvlora.train.sweep_plan import Allotment, Cost, Plan, make_plan
+from lvlora.train.step_plan import USUAL, Cost
+from lvlora.train.sweep_plan import Allotment, Plan, make_plan
 from lvlora.train.sweep_space import Choice, Range, Space
 from lvlora.train.sweep_stages import Stage, stages_of
 

@@ -8,7 +8,8 @@ from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.train import sweep_storage as storage
-from lvlora.train.sweep_plan import Cost, make_plan
+from lvlora.train.step_plan import Cost
+from lvlora.train.sweep_plan import make_plan
 from lvlora.train.sweep_stages import stages_of
 from lvlora.train.sweep_study import Board, pruner
 
@@ -50,7 +51,7 @@ def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
         assert (found.series, found.times) == (series, 4)
 
 
-@pytest.mark.parametrize("value", [["a", 4], [4, 0], [4, True], [4], 4, [4, 4, 4, 4], [1e9, 1]])
+@pytest.mark.parametrize("value", [["a", 4], [4, 0], [4, True], [4], 4, [4, 4, 4], [1e9, 1]])
 def test_validations_that_cannot_be_are_damage(settings, value):
     study, _, facts = made(settings)
     allotments = study.user_attrs["lvlora"]["allotments"]
@@ -58,6 +59,29 @@ def test_validations_that_cannot_be_are_damage(settings, value):
     study.set_user_attr("lvlora", {**facts, "allotments": allotments})
     with pytest.raises(DataError, match="damaged"):
         storage.find(settings)
+
+
+def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings, monkeypatch):
+    """The one that comes second waits for what the first has yet to write."""
+    import optuna
+
+    _, first, _ = made(settings.model_copy(update={"study": "other", "max_steps": 3}))
+    storage.folder_of(settings).mkdir(parents=True)
+    theirs = optuna.create_study(
+        study_name="sweep", storage=storage._open(settings, storage.folder_of(settings))
+    )
+    stages = stages_of(settings, None)
+    facts = storage.facts_of(settings, stages, "grid", "abc")
+    allotted = [a.to_dict() for a in first.allotments]
+
+    def meanwhile(seconds: float) -> None:
+        theirs.set_user_attr("lvlora", {**facts, "allotments": allotted})
+
+    monkeypatch.setattr("lvlora.train.sweep_storage.time.sleep", meanwhile)
+    study, mine, _ = made(settings)
+    assert storage.plan_in(study) == first != mine
+    with pytest.raises(SettingsError, match="the data"):
+        made(settings, data="other")
 
 
 def test_a_plan_without_a_stage_is_damage(settings):

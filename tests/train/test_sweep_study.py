@@ -13,7 +13,8 @@ from lvlora.flops import holder
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.train import sweep_attempts, sweep_study
-from lvlora.train.sweep_plan import Cost, make_plan
+from lvlora.train.step_plan import Cost
+from lvlora.train.sweep_plan import make_plan
 from lvlora.train.sweep_space import Choice, Range, Space
 from lvlora.train.sweep_stages import stages_of
 from lvlora.train.sweep_study import Board, heartbeat, pruner
