@@ -114,11 +114,9 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     n_given, n_asked = settings.steps
     given = evaluation.task(part, evaluation.Protocol(settings.split, n_given, n_asked))
     if given.left_out:
-        are = "is" if given.left_out == 1 else "are"
-        output.note(f"{given.left_out} series {are} too short for this protocol and left out.")
-    if (n_scored := len(given.histories)) < 20:
-        are = "is" if n_scored == 1 else "are"
-        output.note(f"Only {n_scored} series {are} scored: the figures are rough.")
+        output.note(f"{_series_are(given.left_out)} too short for this protocol and left out.")
+    if len(given.histories) < 20:
+        output.note(f"Only {_series_are(len(given.histories))} scored: the figures are rough.")
     if settings.split == "test":
         output.note("This is the test part: choose nothing by what you see.")
     found = cluster(dataset, measure(dataset), min(STRATA, len(dataset)), settings.split_seed)
@@ -134,6 +132,10 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
         settings, context, command, dataset, split, train, given, of_dataset(train), clusters,
         EvaluationFolder(folder, key, fresh=settings.fresh),
     )  # fmt: skip
+
+
+def _series_are(n: int) -> str:
+    return f"{n} series {'is' if n == 1 else 'are'}"
 
 
 def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> Entry:

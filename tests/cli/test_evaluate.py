@@ -82,12 +82,18 @@ def test_rivals_alone_spend_nothing(run_lvlora, data) -> None:
     assert not Path("runs").exists()
 
 
-def test_evaluate_scores_the_newest_run(run_lvlora, data, tiny_folder) -> None:
-    trained = run_lvlora(
-        ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "2", "--seq-len", "64",
-         "--no-validation", "--threads", "1", "--json"]
+def train(run_lvlora, data, tiny_folder, *flags):
+    """A short run of the tiny Qwen2, which must end well."""
+    ran = run_lvlora(
+        ["train", data, "--model", tiny_folder("qwen2"), "--seq-len", "64", "--no-validation",
+         "--threads", "1", *flags]
     )  # fmt: skip
-    assert trained.exit_code == 0, trained.stderr
+    assert ran.exit_code == 0, ran.stderr
+    return ran
+
+
+def test_evaluate_scores_the_newest_run(run_lvlora, data, tiny_folder) -> None:
+    trained = train(run_lvlora, data, tiny_folder, "--max-steps", "2", "--json")
     args = ["evaluate", data, "--context", "15", "--horizon", "5", "--greedy", "--no-rivals"]
     ran = run_lvlora([*args, "--no-zero-shot", "--json"])
     assert ran.exit_code == 0, ran.stderr
@@ -114,11 +120,7 @@ def priced(facts):
 
 
 def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, tiny_folder) -> None:
-    trained = run_lvlora(
-        ["train", data, "--model", tiny_folder("qwen2"), "--max-steps", "1", "--seq-len", "64",
-         "--no-validation", "--threads", "1", "--out", "run"]
-    )  # fmt: skip
-    assert trained.exit_code == 0, trained.stderr
+    train(run_lvlora, data, tiny_folder, "--max-steps", "1", "--out", "run")
     facts = json.loads(Path("run/adapter/lvlora.json").read_text(encoding="utf-8"))
     assert priced(facts) == Price(**facts["flops"])
     counts = (True, 10**400, -1, 1.5, "9", None)
