@@ -5,7 +5,8 @@
 - weights of the loss: every token alike (as `lvlora train` does), digits only, the first digits of
   a number more than the last, the last more than the first
 - averages of weights: the mean of the adapters of the last quarter of a run at a constant rate
-- the decimal point left out: `0.25` is `25`, fewer tokens and more steps for the same FLOPs
+- where windows begin: half series from any step on (as `lvlora train --seq-len 512` does), from
+  the first step only, and rows from any step of the first half to the end of their series
 
 Every variant is a training of --flops (executed) from the same base model; all are then scored by
 one `lvlora evaluate`, in original units.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from comparison import options, run_of, scores
 from torch import Tensor, nn
@@ -28,8 +30,7 @@ from lvlora.api import read
 from lvlora.settings import TrainSettings
 from lvlora.settings.checked import checked
 from lvlora.text.alphabet import INDEX
-from lvlora.text.scaling import of_dataset
-from lvlora.text.windows import IGNORED, Batch
+from lvlora.text.windows import IGNORED, Batch, TokenSeries, Windows
 from lvlora.train import setup
 from lvlora.train.beginning import begin
 from lvlora.train.objective import Objective
@@ -48,7 +49,7 @@ class Variant:
         whole, first, second: weights of the tokens of the whole part and of the two decimals.
         others: of point and separators.
         average: whether the adapters of the last quarter are averaged.
-        point: whether numbers have a decimal point.
+        starts: of windows: "random" where a whole one fits, "first" step, "late": of any length.
         settings: of the training.
     """
 
@@ -58,11 +59,12 @@ class Variant:
     second: float = 1.0
     others: float = 1.0
     average: bool = False
-    point: bool = True
+    starts: str = "random"
     settings: tuple[tuple[str, Any], ...] = ()
 
 
 CONSTANT = (("schedule", "constant"),)
+HALVES = (("seq_len", 512), ("batch_size", 4))
 VARIANTS = {
     "alike": Variant("every token alike"),
     "digits": Variant("digits only", others=0.0),
@@ -70,7 +72,9 @@ VARIANTS = {
     "last": Variant("whole part 0.5, tenths 1, hundredths 2", 0.5, 1.0, 2.0),
     "constant": Variant("constant rate", settings=CONSTANT),
     "average": Variant("constant rate, last quarter averaged", average=True, settings=CONSTANT),
-    "pointless": Variant("no decimal point", point=False, settings=(("decimals", 0),)),
+    "halves": Variant("windows of 512 from any step", settings=HALVES),
+    "beginnings": Variant("windows of 512 from the first step", starts="first", settings=HALVES),
+    "late": Variant("from any step of the first half to the end", starts="late"),
 }
 
 
@@ -116,8 +120,7 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     }  # fmt: skip
     settings = checked(TrainSettings, given)
     dataset = read(data)
-    factor = 1.0 if variant.point else 0.01
-    with mock.patch.object(setup, "of_dataset", lambda part: of_dataset(part).times(factor)):
+    with mock.patch.object(setup, "Windows", STARTS.get(variant.starts, Windows)):
         prepared = setup.prepare(settings, dataset)
     if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
         prepared.objective = Weighted(prepared.objective, variant)
@@ -128,6 +131,26 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
         average.put_in()
         prepared.save_adapter(run.folder.adapter, {"run": run.folder.name})
     return {"steps": result.steps, "flops": result.flops}
+
+
+class Beginnings(Windows):
+    """Windows from the first step of their series."""
+
+    def _place(self, sample: int) -> tuple[int, TokenSeries, int]:
+        chosen, series, _ = super()._place(sample)
+        return chosen, series, 0
+
+
+class Late(Windows):
+    """Rows from any step of the first half of their series on, shorter than a window."""
+
+    def _place(self, sample: int) -> tuple[int, TokenSeries, int]:
+        chosen, series, _ = super()._place(sample)
+        rng = np.random.default_rng((self.seed, 3, sample))
+        return chosen, series, int(rng.integers(len(series.starts) // 2))
+
+
+STARTS: dict[str, type[Windows]] = {"first": Beginnings, "late": Late}
 
 
 class Average:

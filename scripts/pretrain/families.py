@@ -181,6 +181,25 @@ MIXTURES = {
 }
 """Stage 2: half of the Rosenzweig-MacArthur systems are as `lvlora simulate` draws them."""
 
+MIXTURES["waves"] = {
+    name: (share, *MIXTURES["default"][name][1:])
+    for name, share in {
+        "default systems": 0.42,
+        "rosenzweig-macarthur": 0.18,
+        "self-limited": 0.07,
+        "lotka-volterra": 0.06,
+        "food chain": 0.04,
+        "van der pol": 0.04,
+        "oscillation 1": 0.03,
+        "oscillation 2": 0.05,
+        "oscillation 4": 0.06,
+        "logistic growth": 0.02,
+        "autoregression": 0.03,
+    }.items()
+}
+"""Stage 3: more of the systems of `lvlora simulate`, and of the sums of sinusoids with two and four
+variables, on which the second stage was still behind the seasonal naive forecast."""
+
 ECOLOGY = ("rosenzweig-macarthur", "default systems", "self-limited", "lotka-volterra")
 
 
