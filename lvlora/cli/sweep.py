@@ -87,7 +87,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
 def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Stage, ...], str]:
     """The stages and the search method; what contradicts itself is refused."""
     from lvlora.cli.space_file import read_space
-    from lvlora.train.sweep_stages import sampler_of, stages_of
+    from lvlora.train.sweep_stages import incomparable, sampler_of, stages_of
 
     if not settings.validation:
         raise SettingsError(
@@ -108,6 +108,12 @@ def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Sta
                 f"--{name.replace('_', '-')}: is searched, so one value means nothing",
                 "Leave it out, or give a --space without it.",
             )
+    doubtful = incomparable(stages) if settings.objective == "loss" else []
+    if doubtful:
+        context.output.warning(
+            f"losses of different {' and '.join(doubtful)} are means over different tokens; "
+            "--objective error compares what they forecast."
+        )
     return stages, sampler_of(settings, stages[0].space)
 
 

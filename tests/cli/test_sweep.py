@@ -293,6 +293,23 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
     assert measured == [(768, 8)]
 
 
+@pytest.mark.parametrize(
+    ("searched", "objective", "doubtful"),
+    [
+        ("seq_len = [32, 64]\ndecimals = [1, 2]", "loss", "seq_len and decimals"),
+        ("seq_len = [32, 64]", "error", None),
+        ("seq_len = [64]\nrank = [1, 2]", "loss", None),
+    ],
+)
+def test_losses_of_other_tokens_are_warned_of(run_lvlora, args, searched, objective, doubtful):
+    args[args.index("--space") + 1].write_text(searched)
+    given = [*without(args, "--seq-len"), "--objective", objective, "--dry-run"]
+    ran = run_lvlora([*given, "--quiet"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ("Warning: losses of different" in ran.stderr) == (doubtful is not None)
+    assert doubtful is None or f"different {doubtful} are means" in ran.stderr
+
+
 def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, interrupted):
     made = run_lvlora([*args, "--dry-run", "--json"]).json
     most = made["plan"]["flops_at_most"]["executed"]
