@@ -47,6 +47,8 @@ VARIANTS = {
     "all-linear, windows of 1000, jitter, 1 decimal": f"{JITTER} --decimals 1",
     "all-linear, windows of 1000, jitter, 3 decimals": f"{JITTER} --decimals 3",
     "all-linear, windows of 1000, jitter, head": f"{JITTER} --train-head numeric",
+    "all-linear, windows of 1000, jitter, lower half": f"{JITTER} --layers 0-3",
+    "all-linear, windows of 1000, jitter, upper half": f"{JITTER} --layers 4-7",
 }
 
 
