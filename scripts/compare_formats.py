@@ -25,6 +25,7 @@ import numpy as np
 from comparison import common, options
 
 from lvlora.__main__ import main as run_lvlora
+from lvlora.forecast import reading
 from lvlora.text import scaling
 from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import Codec
@@ -73,6 +74,8 @@ def exchange(write: Callable[[str], str], read: Callable[[str], str]) -> None:
     Grammar._table = property_  # type: ignore[assignment]
     for module in (scaling, setup):  # the second has it by name
         vars(module)["of_dataset"] = scale
+    low, high = reading._FITTING  # numbers that are hundreds now are as they should be
+    vars(reading)["_FITTING"] = (100 * low, 100 * high)
 
 
 def lvlora(form: str, *arguments: object) -> Any:
