@@ -2,7 +2,10 @@
 
     python scripts/pretrain/pretrain.py --out work/stage1 --export work/stage1/model
     python scripts/pretrain/pretrain.py --out work/stage2 --init work/stage1/model --layers 8 \\
-        --mixture default --short 0 --decay 0.5 --learning-rate 2e-3 --steps 3600 --seed 1 --export
+        --mixture default --short 0 --decay 0.5 --learning-rate 2e-3 --steps 3600 --seed 1 \\
+        --export work/stage2/model
+    python scripts/pretrain/pretrain.py --out work/stage3 --init work/stage2/model --layers 8 \\
+        --mixture waves --short 0 --decay 0.7 --learning-rate 2e-3 --steps 3700 --seed 2 --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the
 weights in the package.
