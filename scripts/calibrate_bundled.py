@@ -59,7 +59,8 @@ def main() -> None:
         "data": f"simulated, seed {SEED}", "series": args.series, "context": CONTEXT,
         "horizon": HORIZON, "variables": ["prey", "predator"], "samples": SAMPLING.samples,
         "temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "views": SAMPLING.views,
-        "decimals": forecaster.decimals, "scale": "history",
+        "decimals": forecaster.decimals, "number_format": forecaster.number_format,
+        "scale": "history",
         "flops": forecaster.usage.price.executed,
     }  # fmt: skip
     made = calibrate(truth, np.stack([f.samples for f in found]), units, QUANTILES, facts)

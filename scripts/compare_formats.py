@@ -3,13 +3,13 @@
     python scripts/compare_formats.py DATA --work FOLDER --model MODEL   # goes on where it stopped
 
 - point: `1.50`, as lvlora writes it
-- pointless: `150`, fewer tokens and more steps for the same FLOPs
+- digits: `150`, fewer tokens and more steps for the same FLOPs (`--number-format digits`)
 - padded: `0150`, always four digits, so that a place in a window is always the same digit's
 - reversed: `051`, the least significant digit first, the order in which one adds
 
 Every format is a training of --flops (executed) of the same base model by `lvlora train`, scored by
-`lvlora evaluate` in original units; both run in processes whose codec is exchanged. A model that
-was made with one format, as the bundled one, says nothing about the others.
+`lvlora evaluate` in original units; for the last two both run in processes whose codec is exchanged.
+A model that was made with one format, as the bundled one, says nothing about the others.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ RECIPE = "--targets all-linear --rank 32 --batch-size 1 --seq-len 1000 --scale-j
 DIGITS = [INDEX[digit] for digit in "0123456789"]
 FORMATS: dict[str, Callable[[str], str] | None] = {
     "point": None,
-    "pointless": lambda digits: digits,
+    "digits": None,
     "padded": lambda digits: digits.zfill(4),
     "reversed": lambda digits: digits[::-1],
 }
-"""How the digits of a number of hundredths are written; None leaves lvlora as it is."""
+"""How the digits of a number of hundredths are written; None: lvlora has the format itself."""
 
 
 def exchange(write: Callable[[str], str], read: Callable[[str], str]) -> None:
@@ -90,10 +90,11 @@ def main() -> None:
     args = parser.parse_args()
     rows = {}
     for form in args.only:
-        folder, decimals = args.work / form, 2 if FORMATS[form] is None else 0
+        folder, own = args.work / form, FORMATS[form] is None
+        written = ["--decimals", 2, "--number-format", form] if own else ["--decimals", 0]
         if not (folder / "result.json").is_file():
             lvlora(
-                form, "train", args.data, *common(args), *RECIPE, "--decimals", decimals,
+                form, "train", args.data, *common(args), *RECIPE, *written,
                 "--max-flops", args.flops, "--no-validation", "--out", folder, "--overwrite",
             )  # fmt: skip
         (rows[form],) = lvlora(

@@ -88,6 +88,7 @@ def calibrate(
         "top_p": settings.top_p,
         "views": settings.views,
         "decimals": forecaster.decimals,
+        "number_format": forecaster.number_format,
         "scale": "history" if forecaster.scale is None else "dataset",
         "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.opening import Choice
     from lvlora.series.dataset import Dataset
     from lvlora.series.splits import Split
+    from lvlora.settings.base import NumberFormat
     from lvlora.text.scaling import Scale
 
 
@@ -30,11 +31,12 @@ class Contender:
     """A model to score; nothing is loaded yet.
 
     Attributes:
-        decimals: None for the adapter's own.
+        decimals, number_format: None for the adapter's own.
     """
 
     choice: Choice
     decimals: int | None
+    number_format: NumberFormat | None = None
 
     def name(self, forecaster: Forecaster, taken: Iterable[str]) -> str:
         """What tables call it: with the adapter's whole path where its name is another's."""
@@ -70,6 +72,7 @@ class Contender:
             "adapter": {f.name: sha256_of(f) for f in files if f.is_file()},
             "device": [base.placement.device.type, str(base.placement.dtype)],
             "decimals": forecaster.decimals,
+            **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
             "sampling": dataclasses.asdict(sampling),  # type: ignore[call-overload]
         }
@@ -85,7 +88,7 @@ def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) ->
 
     if isinstance(settings, BaselineSettings):
         choice = choose(settings.with_adapter("none"), settings.runs, output.note)
-        return [Contender(choice, settings.decimals)]
+        return [Contender(choice, settings.decimals, settings.number_format)]
     named = settings.adapter or (None,)
     said: set[str] = set()
 
@@ -95,11 +98,11 @@ def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) ->
             output.note(message)
 
     chosen = [choose(settings.with_adapter(name), settings.runs, note) for name in named]
-    found = [Contender(choice, settings.decimals) for choice in chosen]
+    found = [Contender(choice, settings.decimals, settings.number_format) for choice in chosen]
     if settings.zero_shot:
         for choice in chosen:
             if choice.info is not None:
-                found.append(Contender(_without_adapter(choice), _decimals(settings, choice)))
+                found.append(Contender(_without_adapter(choice), *_written(settings, choice)))
     return list(_different(found))
 
 
@@ -114,8 +117,9 @@ def open_contender(
     from lvlora.forecast.opening import open_forecaster
 
     forecaster = open_forecaster(
-        contender.choice, settings, contender.decimals, max_memory=settings.max_memory
-    )
+        contender.choice, settings, contender.decimals, contender.number_format,
+        max_memory=settings.max_memory,
+    )  # fmt: skip
     if forecaster.scale is None and not (settings.calibrate or settings.calibrated):
         forecaster.scale = scale
     return forecaster
@@ -145,10 +149,15 @@ def _without_adapter(choice: Choice) -> Choice:
     return Choice(choice.source, None)
 
 
-def _decimals(settings: EvaluateSettings, choice: Choice) -> int | None:
-    """The adapter's, so that both are compared on the same text."""
-    stored = None if choice.info is None else choice.info.facts.get("decimals")
-    return stored if settings.decimals is None and isinstance(stored, int) else settings.decimals
+def _written(settings: EvaluateSettings, choice: Choice) -> tuple[int | None, NumberFormat | None]:
+    """Decimals and number format of the adapter, so that both are compared on the same text."""
+    facts = {} if choice.info is None else choice.info.facts
+    decimals, form = settings.decimals, settings.number_format
+    if decimals is None and isinstance(facts.get("decimals"), int):
+        decimals = facts["decimals"]
+    if form is None and facts.get("number_format") == "digits":
+        form = "digits"
+    return decimals, form
 
 
 def _different(found: Iterable[Contender]) -> Iterable[Contender]:

@@ -72,7 +72,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     begin = time.perf_counter()
     choice = choose(settings, settings.runs, output.note)
     forecaster = open_forecaster(
-        choice, settings, settings.decimals, max_memory=settings.max_memory,
+        choice, settings, settings.decimals, settings.number_format, max_memory=settings.max_memory,
         missing=settings.missing,
     )  # fmt: skip
     loaded = time.perf_counter() - begin
@@ -185,6 +185,7 @@ def _calibrated(
         samples=settings.samples, temperature=settings.temperature, top_p=settings.top_p,
         views=settings.views,
         decimals=forecaster.decimals,
+        number_format=forecaster.number_format,
         scale="history" if forecaster.scale is None else "dataset",
     )  # fmt: skip
     if other:

@@ -150,7 +150,7 @@ def _series(
     from lvlora.text.inspection import inspect
 
     scale = _scale(settings, dataset)
-    codec = Codec(settings.decimals, len(dataset.variables))
+    codec = Codec(settings.decimals, len(dataset.variables), settings.number_format)
     seen = [inspect(s, scale, codec, tokenizer.alphabet, settings.steps) for s in chosen]
     differences = [tokenizer.difference(one.text, one.ids) for one in seen]
     rule = _rule(scale)
@@ -159,6 +159,7 @@ def _series(
         **tokenizer.facts(),
         "variables": dataset.variables,
         "decimals": settings.decimals,
+        "number_format": settings.number_format,
         "scale": {**scale.to_dict(), "explanation": rule},
         "series": [
             {
@@ -184,7 +185,10 @@ def _series(
         divisors = ", ".join(numbers.plain(d, 6) for d in dict.fromkeys(scale.divisors))
         names = printable(", ".join(dataset.variables))
         output.line(f"{printable(dataset.source)}: {names}; {tokenizer.source.name}")
-        output.line(f"Numbers are values / {divisors} with {settings.decimals} decimals ({rule}).")
+        bare = "" if settings.number_format == "point" else ", their point left out"
+        output.line(
+            f"Numbers are values / {divisors} with {settings.decimals} decimals{bare} ({rule})."
+        )
         output.line()
         for one in seen:
             _shown(one, tokenizer, output)

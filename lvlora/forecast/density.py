@@ -153,7 +153,8 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
         missing = leaves.pop(MISSING, 0.0)
         texts = sorted(leaves, key=float)
         # "-0.00" is another path to what "0.00" says
-        numbers, places = np.unique([float(t) for t in texts], return_inverse=True)
+        values = [reading.codec.value(t) for t in texts]
+        numbers, places = np.unique(values, return_inverse=True)
         probabilities = np.zeros(len(numbers))
         np.add.at(probabilities, places, [leaves[t] for t in texts])
         divisor = reading.scale.divisors[variable]

@@ -126,7 +126,7 @@ class Draft:
 
     def _nearest(self, text: str) -> str:
         """The number nearest to ``text`` of those that begin as this one has."""
-        begun, decimals = self.begun, self.codec.decimals
+        begun, decimals = self.begun, self.codec.fraction_digits
         whole, _, fraction = begun.partition(POINT)
         if whole in ("", MINUS):
             whole += "0"

@@ -62,7 +62,7 @@ def of_forecasts(
     readings = forecaster.readings(histories, horizon, context)
     longest = max(readings, key=lambda r: len(r.codec.encode(r.numbers)))
     read = len(longest.codec.encode(longest.numbers))
-    a_step = longest.codec.n_variables * (forecaster.decimals + 3)
+    a_step = longest.codec.n_variables * longest.codec.usual_tokens
     piece = min(r.piece for r in readings)
     rows = forecaster.rows_at_a_time(read + min(horizon, piece) * a_step)
     n = min(len(histories), group or len(histories), max(1, rows // sampling.n_futures))

@@ -30,6 +30,8 @@ from lvlora.model.adapter_search import IN_RUN
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.settings.base import NumberFormat
+from lvlora.text.codec import checked_format
 from lvlora.text.scaling import Scale
 
 DEFAULT_DECIMALS = 2
@@ -48,7 +50,7 @@ class Forecaster:
 
     Attributes:
         name: of the model and its adapter, for tables.
-        decimals: of each number.
+        decimals, number_format: of each number.
         scale: a data set's scale (from the training split, or stored with the adapter); without
             one each history has its own.
         usage: what all calls so far have cost.
@@ -59,11 +61,11 @@ class Forecaster:
     def __init__(
         self, base: BaseModel, head: NumericHead | None = None, *, decimals: int = DEFAULT_DECIMALS,
         scale: Scale | None = None, adapter: str | None = None, max_memory: int | None = None,
-        max_rows: int | None = None, missing: bool = False,
+        max_rows: int | None = None, missing: bool = False, number_format: NumberFormat = "point",
     ) -> None:  # fmt: skip
         self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
-        self.decimals = decimals
+        self.decimals, self.number_format = decimals, number_format
         self.scale = scale
         self.adapter = adapter
         self.usage = Usage()
@@ -74,32 +76,31 @@ class Forecaster:
 
     @classmethod
     def with_adapter(
-        cls, base: BaseModel, info: adapter_files.AdapterInfo | None, *, decimals: int | None = None
-    ) -> Self:
+        cls, base: BaseModel, info: adapter_files.AdapterInfo | None, *,
+        decimals: int | None = None, number_format: NumberFormat | None = None,
+    ) -> Self:  # fmt: skip
         """Attach an adapter and take over its codec and scale; None is zero-shot."""
         if info is None:
-            return cls(base, decimals=DEFAULT_DECIMALS if decimals is None else decimals)
-        head = adapter_files.attach(base, info)
+            asked = DEFAULT_DECIMALS if decimals is None else decimals
+            return cls(base, decimals=asked, number_format=number_format or "point")
         stored = info.facts.get("scale")
         try:
             scale = None if stored is None else Scale.from_dict(stored)
             trained = int(info.facts.get("decimals", DEFAULT_DECIMALS))
+            written = checked_format(info.facts.get("number_format", "point"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{info.folder}: lvlora.json cannot be used: {error}",
                 "Take it from a copy, or train again.",
             ) from None
-        name = info.folder.resolve().name
+        run, name = info.folder.resolve().parts[-2:]
         if name.startswith(IN_RUN):  # of a run: its best or its last
-            run = info.folder.resolve().parent.name
             name = run if name == IN_RUN else f"{run}/{name}"
         return cls(
-            base,
-            head,
+            base, adapter_files.attach(base, info), scale=scale, adapter=name,
             decimals=trained if decimals is None else decimals,
-            scale=scale,
-            adapter=name,
-        )
+            number_format=number_format or written,
+        )  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -226,8 +227,9 @@ class Forecaster:
 
     def _read(self, history: Series, factor: float, horizon: int, context: int | None) -> Reading:
         return read(
-            history, horizon, decimals=self.decimals, max_positions=self.base.max_positions,
-            stored=self.scale, context=context, missing=self.missing, factor=factor,
+            history, horizon, decimals=self.decimals, number_format=self.number_format,
+            max_positions=self.base.max_positions, stored=self.scale, context=context,
+            missing=self.missing, factor=factor,
         )  # fmt: skip
 
     def _views(

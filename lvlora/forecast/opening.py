@@ -16,6 +16,7 @@ from lvlora.model.adapter_files import AdapterInfo
 from lvlora.model.adapter_search import find_adapter
 from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
+from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
 from lvlora.settings.forecasting import AdapterSettings
 
@@ -57,27 +58,30 @@ def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -
 
 def open_forecaster(
     choice: Choice, settings: ModelSettings, decimals: int | None,
-    *, max_memory: int | None = None, missing: bool = False,
+    number_format: NumberFormat | None = None, *, max_memory: int | None = None,
+    missing: bool = False,
 ) -> Forecaster:  # fmt: skip
     """Load the base model, attach the adapter.
 
     Args:
-        decimals: None for the adapter's own.
+        decimals, number_format: None for the adapter's own.
         max_memory, missing: as `Forecaster` has them.
 
     Raises:
         ModelError: they don't fit together or can't be read.
     """
     base = load(choice.source, devices.choose(settings.device, settings.dtype))
-    forecaster = Forecaster.with_adapter(base, choice.info, decimals=decimals)
+    forecaster = Forecaster.with_adapter(
+        base, choice.info, decimals=decimals, number_format=number_format
+    )
     forecaster.max_memory, forecaster.missing = max_memory, missing
     return forecaster
 
 
 def open_model(
     model: str = "auto", adapter: str | Path | None = "none", *, runs: str | Path = "runs",
-    decimals: int | None = None, max_memory: int | None = None, dtype: Dtype = "auto",
-    device: Device = "auto",
+    decimals: int | None = None, number_format: NumberFormat | None = None,
+    max_memory: int | None = None, dtype: Dtype = "auto", device: Device = "auto",
 ) -> Forecaster:  # fmt: skip
     """A forecaster by name, for programs: as ``--model`` and ``--adapter`` would choose it.
 
@@ -89,6 +93,7 @@ def open_model(
         adapter: a run, an adapter folder, ``latest``, or ``none``; None takes the newest run's.
         runs: where runs are looked for by name.
         decimals: of each number; None for the adapter's own, else 2.
+        number_format: "point" (1.50) or "digits" (150); None for the adapter's own, else "point".
         max_memory: bytes for the caches of futures that are decoded together.
         dtype, device: as ``--dtype`` and ``--device``.
 
@@ -98,7 +103,7 @@ def open_model(
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), lambda note: None)
-    return open_forecaster(choice, settings, decimals, max_memory=max_memory)
+    return open_forecaster(choice, settings, decimals, number_format, max_memory=max_memory)
 
 
 def _base_of(info: AdapterInfo) -> ModelSource:

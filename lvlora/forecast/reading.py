@@ -13,6 +13,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.settings.base import NumberFormat
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.scaling import Scale, of_history
@@ -50,6 +51,7 @@ def read(
     horizon: int,
     *,
     decimals: int,
+    number_format: NumberFormat = "point",
     max_positions: int,
     stored: Scale | None = None,
     context: int | None = None,
@@ -60,6 +62,7 @@ def read(
 
     Args:
         max_positions: tokens that the model can attend to.
+        number_format: of the text.
         stored: a data set's scale, used where it fits.
         context: use only this many last steps.
         missing: the future may have missing values.
@@ -70,7 +73,7 @@ def read(
     """
     if len(history) == 0:
         raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
-    codec = Codec(decimals, history.values.shape[1])
+    codec = Codec(decimals, history.values.shape[1], number_format)
     used = history.steps(max(0, len(history) - (context or len(history))), len(history))
     scale = scale_for(used, stored).times(factor)
     numbers = scale.apply(used.values)

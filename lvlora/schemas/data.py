@@ -230,5 +230,6 @@ class Tokenize(_Tokenized):
     source: str
     variables: list[str]
     decimals: int
+    number_format: str
     scale: ScaleUsed
     series: list[TokenizedSeries]

@@ -152,6 +152,9 @@ Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_comma_separated)
 ]
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+NumberFormat = Literal["point", "digits"]
+"""``1.50``, or ``150``: the number of units of the last decimal."""
+
 Trackers = Annotated[tuple[Tracker, ...], BeforeValidator(_comma_separated)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Split = Literal["train", "validation", "test", "all"]

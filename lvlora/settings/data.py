@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lvlora.settings.base import Bytes, Convention, Flops, Names, Seed, Settings, option
+from lvlora.settings.base import (
+    Bytes,
+    Convention,
+    Flops,
+    Names,
+    NumberFormat,
+    Seed,
+    Settings,
+    option,
+)
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -127,6 +136,9 @@ class TokenizeSettings(InputSettings):
     )
     steps: int = option(5, "Time steps to show of each series.", "Data", ge=1)
     decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
+    number_format: NumberFormat = option(
+        "point", "How numbers are written: 1.50 (point) or 150 (digits).", "Data"
+    )
     scale: float | None = option(
         None, "Divide values by this; default: the rule for a data set or a lone series.", "Data",
         gt=0,

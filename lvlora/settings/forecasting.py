@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from lvlora.settings.base import Fractions, Names, Seed, Split, Words, option
+from lvlora.settings.base import Fractions, Names, NumberFormat, Seed, Split, Words, option
 from lvlora.settings.data import InputSettings, MemorySettings, ModelSettings, SplitSettings
 from lvlora.settings.training import BudgetSettings
 
@@ -92,6 +92,10 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
     decimals: int | None = option(
         None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
     )
+    number_format: NumberFormat | None = option(
+        None, "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
+        "point.", "Forecast",
+    )  # fmt: skip
     output: Path | None = option(
         None, "Write the forecast as CSV (- writes to standard output).", "Output", short="-o"
     )
@@ -125,6 +129,10 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     decimals: int | None = option(
         None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
     )
+    number_format: NumberFormat | None = option(
+        None, "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
+        "point.", "Forecast",
+    )  # fmt: skip
     with_model: bool = option(
         True, "Leave the language model out.", "Model", flag="--model-too/--no-model"
     )

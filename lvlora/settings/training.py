@@ -7,7 +7,16 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from lvlora.settings.base import Convention, Flops, Names, Seed, Settings, Trackers, option
+from lvlora.settings.base import (
+    Convention,
+    Flops,
+    Names,
+    NumberFormat,
+    Seed,
+    Settings,
+    Trackers,
+    option,
+)
 from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
@@ -91,6 +100,10 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         None, "Optimiser steps. Default: what --max-flops buys, else 200.", "Training", ge=1
     )
     decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
+    number_format: NumberFormat = option(
+        "point", "How numbers are written: 1.50 (point) or 150 (digits), which takes fewer tokens; "
+        "the bundled model was made with a point.", "Data",
+    )  # fmt: skip
     loss: Literal["numeric", "full"] = option(
         "numeric",
         "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",

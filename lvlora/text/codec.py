@@ -4,7 +4,8 @@ Knows: decimals, separators, signs, missing values. Does not know: scales, token
 
 A time step is its variables joined by ",", every step ends with ";": ``0.25,1.50;0.27,1.47;``
 (Gruver et al. 2023, arXiv:2310.07820, section 3, with fixed decimals and a decimal point as the
-seed writes it). A missing value is ``?``: one character that every tokenizer has as one token.
+seed writes it; they leave the point out, which is the format "digits": ``25,150;27,147;``). A
+missing value is ``?``: one character that every tokenizer has as one token.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import FloatArray
+from lvlora.settings.base import NumberFormat
 
 VALUE_SEPARATOR = ","
 STEP_SEPARATOR = ";"
@@ -32,6 +34,13 @@ to a tie may round to the other neighbour, which is within half a unit up to tha
 _FORM = "A text of numbers looks like 0.25,1.50;0.27,1.47;"
 
 
+def checked_format(name: object) -> NumberFormat:
+    """A number format by its name; ValueError for what is none."""
+    if name == "point" or name == "digits":
+        return name
+    raise ValueError(f"{name!r} is no number format")
+
+
 @dataclass(frozen=True)
 class Codec:
     """How one number becomes text.
@@ -39,10 +48,12 @@ class Codec:
     Attributes:
         decimals: digits after the point; with 0 there is no point.
         n_variables: values in a time step.
+        number_format: with a point, or the same digits without.
     """
 
     decimals: int = 2
     n_variables: int = 2
+    number_format: NumberFormat = "point"
 
     def __post_init__(self) -> None:
         if self.decimals < 0 or self.n_variables < 1:
@@ -52,6 +63,16 @@ class Codec:
     def half_unit(self) -> float:
         """The largest error of rounding: half a unit of the last decimal."""
         return 0.5 * 10.0**-self.decimals
+
+    @property
+    def fraction_digits(self) -> int:
+        """Digits after a point in the text; 0: there is no point."""
+        return self.decimals if self.number_format == "point" else 0
+
+    @property
+    def usual_tokens(self) -> int:
+        """Of a number of text units from 1 to 9.99, with its separator, a token a symbol."""
+        return self.decimals + 3 - (self.number_format == "digits")
 
     def number(self, value: float) -> str:
         """One value as text: fixed decimals, "-" only for what rounds below zero, "?" for NaN."""
@@ -69,10 +90,22 @@ class Codec:
     def format_units(self, units: int) -> str:
         """An integer number of last-decimal units as text: 150 is "1.50" with two decimals."""
         sign = MINUS if units < 0 else ""
-        if self.decimals == 0:
+        if not self.fraction_digits:
             return f"{sign}{abs(units)}"
         digits = f"{abs(units):0{self.decimals + 1}d}"
         return f"{sign}{digits[: -self.decimals]}{POINT}{digits[-self.decimals :]}"
+
+    def value(self, text: str) -> float:
+        """The number that a text stands for; NaN for a missing one."""
+        if text == MISSING:
+            return math.nan
+        if self.number_format == "point":
+            return float(text)
+        try:  # integers are divided exactly, and rounded once
+            number: float = int(text) / 10**self.decimals
+            return number
+        except (OverflowError, ValueError):  # beyond float64, or more digits than int() reads
+            return math.inf
 
     def encode(self, values: FloatArray) -> str:
         """Text of a (T, V) array, already divided by its scale; every step ends with ";"."""
@@ -89,7 +122,7 @@ class Codec:
         """The complete steps of a text, (T, V); an unfinished last step is left out.
 
         A last step without its ";" counts as complete when nothing can be missing from it: all
-        variables there and the last one with all its decimals (with 0 decimals it can't be told).
+        variables there and the last one with all its decimals (without a point it can't be told).
 
         Raises:
             DataError: the text holds something that is no number, a number beyond float64, or a
@@ -106,7 +139,7 @@ class Codec:
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.n_variables)
 
     def _number_pattern(self) -> str:
-        fraction = rf"\.[0-9]{{{self.decimals}}}" if self.decimals else ""
+        fraction = rf"\.[0-9]{{{self.decimals}}}" if self.fraction_digits else ""
         return rf"(?:-?[0-9]+{fraction}|\?)"
 
     def _step(self, step: str, index: int) -> list[float]:
@@ -120,12 +153,13 @@ class Codec:
         pattern = re.compile(self._number_pattern())
         for text in fields:
             if not pattern.fullmatch(text):
+                kind = f"number with {self.decimals} decimals"
                 raise DataError(
-                    f"step {index + 1} of the text: {text[:40]!r} is not a number with "
-                    f"{self.decimals} decimals",
+                    f"step {index + 1} of the text: {text[:40]!r} is not a "
+                    + (kind if self.number_format == "point" else "whole number"),
                     _FORM,
                 )
-        values = [math.nan if f == MISSING else float(f) for f in fields]
+        values = [self.value(f) for f in fields]
         if any(math.isinf(v) for v in values):
             raise DataError(f"step {index + 1} of the text holds a number beyond float64", _FORM)
         return values
@@ -133,7 +167,7 @@ class Codec:
     def _is_complete(self, rest: str) -> bool:
         number = self._number_pattern()
         full = rf"(?:{number},){{{self.n_variables - 1}}}{number}"
-        open_ended = self.decimals == 0 and not rest.endswith(MISSING)
+        open_ended = self.fraction_digits == 0 and not rest.endswith(MISSING)
         return not open_ended and re.fullmatch(full, rest) is not None
 
     def _could_go_on(self, rest: str) -> bool:
@@ -142,6 +176,6 @@ class Codec:
         if len(whole) >= self.n_variables:
             return False
         number = re.compile(self._number_pattern())
-        fraction = rf"(?:(?<=[0-9])\.[0-9]{{0,{self.decimals}}})?" if self.decimals else ""
+        fraction = rf"(?:(?<=[0-9])\.[0-9]{{0,{self.decimals}}})?" if self.fraction_digits else ""
         beginning = rf"-?[0-9]*{fraction}|\?"
         return all(number.fullmatch(w) for w in whole) and bool(re.fullmatch(beginning, last))

@@ -45,13 +45,13 @@ class Grammar:
     @property
     def longest_number(self) -> int:
         """Symbols of the longest number, its separator included."""
-        decimals = self.codec.decimals
+        decimals = self.codec.fraction_digits
         return self.signed + self.max_integer_digits + (1 + decimals if decimals else 0) + 1
 
     @property
     def most_choices(self) -> int:
         """Choices of the longest number; its point is guessed or forced, its separator forced."""
-        return self.longest_number - 1 - (self.codec.decimals > 0)
+        return self.longest_number - 1 - (self.codec.fraction_digits > 0)
 
     @cached_property
     def transitions(self) -> NDArray[np.int64]:
@@ -88,7 +88,9 @@ class Grammar:
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        decimals, n_variables = self.codec.decimals, self.codec.n_variables
+        decimals, n_variables = self.codec.fraction_digits, self.codec.n_variables
+        # without a point few numbers end before as many digits as they have decimals, and one
+        usual = self.codec.decimals - decimals
         # places in a number: 0 begin, 1 after "-", 2 after a leading 0, 3… after 1, 2… integer
         # digits, then after the point and each decimal, last: the number is complete
         first_int = 3
@@ -119,7 +121,7 @@ class Grammar:
                 table[base + place, integer_end] = after_integer
                 if place < last_int:
                     table[base + place, digits] = base + place + 1
-                    guess[base + place] = integer_end
+                    guess[base + place] = integer_end if place >= first_int + usual else -1
             for place in range(first_fraction, complete):
                 table[base + place, digits] = base + place + 1
             table[base + complete, separator] = after_separator

@@ -131,20 +131,20 @@ class Prepared:
         """What of `identity` is not as it was, by name; settings one by one."""
         now = self.identity()
         changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
-        before, after = saved.get("settings", {}), now["settings"]
-        for name in after:
-            if before.get(name) != after[name]:
-                changed.append(f"{name} ({before.get(name)} then, {after[name]} now)")
+        before = saved.get("settings", {})
+        for name, value in now["settings"].items():
+            # a setting that a run did not have yet was what its default is
+            was = before.get(name, TrainSettings.model_fields[name].default)
+            if was != value:
+                changed.append(f"{name} ({was} then, {value} now)")
         return changed
 
     def adapter_facts(self) -> dict[str, Any]:
         """What lvlora.json says beside an adapter of this run."""
         source, alphabet = self.source, self.base.alphabet
-        model = {
-            "bundled": "bundled",
-            "hub": source.location,
-            # found again from any working directory
-        }.get(source.kind) or str(Path(source.location).resolve())
+        known = {"bundled": "bundled", "hub": source.location}
+        # a folder is found again from any working directory
+        model = known.get(source.kind) or str(Path(source.location).resolve())
         return {
             "lvlora_version": __version__,
             "model": model,
@@ -156,6 +156,7 @@ class Prepared:
             "split_sha256": self.split.sha256,
             "alphabet": [*alphabet.ids, alphabet.start],
             "decimals": self.settings.decimals,
+            "number_format": self.settings.number_format,
             "scale": self.scale.to_dict(),
             "variables": list(self.dataset.variables),
             "data": self.dataset.source,
@@ -205,7 +206,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     split = split_of(dataset, settings)
     train = dataset.select(split.train)
     scale = of_dataset(train)
-    codec = Codec(settings.decimals, len(dataset.variables))
+    codec = Codec(settings.decimals, len(dataset.variables), settings.number_format)
 
     base = load(source, devices.choose(settings.device, settings.dtype))
     plan = lora.LoraPlan(
@@ -247,7 +248,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         part = dataset.select(split.validation)
         how = how_thorough(settings, per_step, windows, part)
         validator = Validator(
-            base, objective, part, scale=scale, decimals=settings.decimals,
+            base, objective, part, scale=scale, codec=codec,
             seq_len=settings.seq_len, batch_size=settings.batch_size,
             n_series=how.series, horizon=how.horizon, lora=priced, head=head,
             max_memory=settings.max_memory,

@@ -29,14 +29,14 @@ ALPHA_PER_RANK = "alpha_per_rank"
 
 SEARCHABLE = (
     "learning_rate", "rank", "alpha", ALPHA_PER_RANK, "targets", "layers", "dropout", "rslora",
-    "train_head", "seq_len", "decimals", "batch_size", "accumulation", "loss", "schedule",
-    "warmup", "weight_decay", "clip_norm", "seed",
+    "train_head", "seq_len", "decimals", "number_format", "batch_size", "accumulation", "loss",
+    "schedule", "warmup", "weight_decay", "clip_norm", "seed",
 )  # fmt: skip
 """What a space may have as its keys."""
 
 PRICED = (
-    "rank", "targets", "layers", "train_head", "loss", "seq_len", "decimals", "batch_size",
-    "accumulation",
+    "rank", "targets", "layers", "train_head", "loss", "seq_len", "decimals", "number_format",
+    "batch_size", "accumulation",
 )  # fmt: skip
 """Settings on which the price of a step or of a validation depends."""
 

@@ -69,14 +69,16 @@ def how_thorough(
     """
     if settings.validation_series is not None:
         return Validations(settings.validation_series, USUAL.times)
-    n_steps, tokens_a_step = max(map(len, part)), len(part.variables) * (settings.decimals + 3)
+    codec = Codec(settings.decimals, len(part.variables), settings.number_format)
+    n_steps, tokens_a_step = max(map(len, part)), codec.n_variables * codec.usual_tokens
     horizon = min(n_steps, _MOST_STEPS) // 2
     return choose_validations(
         settings, per_step,
         tokens_per_step=settings.batch_size * settings.accumulation * windows.width,
         tokens_read=min(n_steps * tokens_a_step, windows.width),
         tokens_a_step=tokens_a_step,
-        calls_a_step=len(part.variables) * (settings.decimals + 1),
+        # a digit each, and where a number ends if no point says it
+        calls_a_step=codec.n_variables * (codec.decimals + 1 + (codec.number_format == "digits")),
         horizon=horizon,
     )  # fmt: skip
 
@@ -89,7 +91,7 @@ class Validator:
     """
 
     def __init__(
-        self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, decimals: int,
+        self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, codec: Codec,
         seq_len: int, batch_size: int, n_series: int, lora: Lora, head: Head,
         max_memory: int | None = None, horizon: int | None = None,
     ) -> None:  # fmt: skip
@@ -98,11 +100,10 @@ class Validator:
         self.base = base
         self.objective = objective
         self.scale = scale
-        self.decimals = decimals
+        self.codec = codec
         self.lora = lora
         self.head = head
         self.max_memory = max_memory
-        codec = Codec(decimals, len(part.variables))
         windows = Windows(
             chosen, scale, codec, base.alphabet, seq_len=seq_len,
             batch_size=min(batch_size, len(chosen)), seed=0,
@@ -192,8 +193,9 @@ class Validator:
         # a whole head that is trained moves on, so its rows are taken anew
         head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
         return Forecaster(
-            self.base, head, decimals=self.decimals, scale=self.scale, max_memory=self.max_memory
-        )
+            self.base, head, decimals=self.codec.decimals, scale=self.scale,
+            max_memory=self.max_memory, number_format=self.codec.number_format,
+        )  # fmt: skip
 
 
 def _has_values(series: Series) -> bool:

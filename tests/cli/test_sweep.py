@@ -297,6 +297,7 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
     ("searched", "objective", "doubtful"),
     [
         ("seq_len = [32, 64]\ndecimals = [1, 2]", "loss", "seq_len and decimals"),
+        ('number_format = ["point", "digits"]', "loss", "number_format"),
         ("seq_len = [32, 64]", "error", None),
         ("seq_len = [64]\nrank = [1, 2]", "loss", None),
     ],

@@ -81,6 +81,22 @@ def test_chosen_series_scale_and_decimals(run_lvlora, many, model):
     assert all(one["steps_shown"] == 40 for one in got["series"])
 
 
+def test_digits_are_the_numbers_without_their_points(run_lvlora, lone, model):
+    args = ["tokenize", lone, "--model", model, "--steps", "30"]
+    point, digits = (
+        run_lvlora([*args, "--number-format", form, "--json"]).json for form in ("point", "digits")
+    )
+    assert digits["number_format"] == "digits"
+    (one,), (other,) = point["series"], digits["series"]
+    numbers = [text.replace(".", "") for text in one["text"].replace(";", ",").split(",")]
+    bare = [text.lstrip("0") or text[-1:] for text in numbers]
+    assert bare == other["text"].replace(";", ",").split(",")
+    assert other["n_tokens"] <= one["n_tokens"] - 2 * 30  # no points: 30 steps of two variables
+    assert other["round_trip"] == one["round_trip"]
+    ran = run_lvlora([*args, "--number-format", "digits"])
+    assert "with 2 decimals, their point left out" in ran.stdout
+
+
 def test_tables_say_all_of_it(run_lvlora, lone, model):
     ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"])
     assert ran.exit_code == 0, ran.stderr

@@ -68,6 +68,52 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
     assert not Path("latest").exists()
 
 
+def test_numbers_without_a_point_from_training_to_forecast(run_lvlora, place, tiny_folder):
+    plain = run_lvlora(["train", "data.csv", *place, "--out", "plain", "--json"]).json
+    ran = run_lvlora(["train", "data.csv", *place, "--number-format", "digits", "--out", "bare",
+                      "--json"])  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    facts = json.loads(Path("bare/adapter/lvlora.json").read_text())
+    assert (facts["number_format"], facts["decimals"]) == ("digits", 1)
+    assert ran.json["zero_shot"]["loss"] != plain["zero_shot"]["loss"]  # the text is another
+    assert ran.json["validation"]["mae"] < 100  # and is read back in the data's units
+    told = ["--adapter", "bare", "--threads", "1", "--dtype", "float32", "--json"]
+    scored = run_lvlora(
+        ["evaluate", "data.csv", *told, "--context", "8", "--horizon", "4", "--greedy", "--limit",
+         "1", "--no-rivals"]
+    )  # fmt: skip
+    assert scored.exit_code == 0, scored.stderr
+    alone = scored.json["forecasters"][1]
+    # both are scored on the text of the adapter: that of the base model is what is asked for here
+    base = run_lvlora(
+        ["baseline", "data.csv", "--model", tiny_folder("qwen2"), "--threads", "1",
+         "--context", "8", "--horizon", "4", "--greedy", "--limit", "1", "--no-rivals",
+         "--decimals", "1", "--number-format", "digits", "--dtype", "float32", "--json"]
+    )  # fmt: skip
+    assert base.exit_code == 0, base.stderr
+    assert base.json["forecasters"][0]["mae"] == pytest.approx(alone["mae"], rel=1e-6)
+    drawn = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3", "--series", "s0"])
+    assert drawn.exit_code == 0, drawn.stderr
+    again = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3", "--series", "s0",
+                        "--number-format", "point"])  # fmt: skip
+    assert again.json["series"] != drawn.json["series"]
+    del facts["facts_sha256"]
+    Path("bare/adapter/lvlora.json").write_text(json.dumps({**facts, "number_format": "roman"}))
+    refused = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3"])
+    assert refused.exit_code == 4
+    assert "'roman' is no number format" in refused.stderr
+
+
+def test_a_run_from_before_a_setting_goes_on(tiny_folder):
+    """What a run did not say then was as its default is."""
+    prepared = tiny_runs.prepared(tiny_folder("qwen2"), Path("runs"))
+    then = prepared.identity()
+    then["settings"] = {k: v for k, v in then["settings"].items() if k != "number_format"}
+    assert prepared.changes_since(then) == []
+    other = tiny_runs.prepared(tiny_folder("qwen2"), Path("runs"), number_format="digits")
+    assert other.changes_since(then) == ["number_format (point then, digits now)"]
+
+
 def test_a_table_for_people_and_the_next_command(run_lvlora, place):
     ran = run_lvlora(["train", "data.csv", *place])
     assert ran.exit_code == 0

@@ -67,11 +67,16 @@ def test_equals_the_oracle(tiny_base, family, greedy):
         (3, 1, {"max_integer_digits": 1}),
         (1, 5, {"signed": True, "missing": True, "max_integer_digits": 4}),
         (2, 2, {"missing": True}),
+        (2, 2, {"number_format": "digits"}),
+        (1, 3, {"number_format": "digits", "signed": True, "missing": True}),
+        (3, 1, {"number_format": "digits", "max_integer_digits": 3}),
     ],
 )
 def test_equals_the_oracle_in_other_grammars(tiny_base, decimals, n_variables, options):
     base = tiny_base("qwen2")
-    prompts = prompts_of(Codec(decimals, n_variables), [2, 5], **options)
+    options = dict(options)
+    codec = Codec(decimals, n_variables, options.pop("number_format", "point"))
+    prompts = prompts_of(codec, [2, 5], **options)
     sampling = Sampling(samples=2, temperature=3.0, seed=1)
     for prompt, texts in zip(prompts, decoder_for(base).decode(prompts, 3, sampling), strict=True):
         for sample, text in enumerate(texts):

@@ -153,9 +153,12 @@ def test_the_split_by_memory_changes_nothing(tiny_base):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize(("threshold", "decimals"), [(1e-2, 2), (1e-3, 0), (1e-3, 1)])
-def test_the_price_is_counted_and_bounded(tiny_base, threshold, decimals, signed):
-    forecaster = Forecaster(tiny_base("gemma2"), decimals=decimals)
+@pytest.mark.parametrize(
+    ("threshold", "decimals", "number_format"),
+    [(1e-2, 2, "point"), (1e-3, 0, "point"), (1e-3, 1, "point"), (1e-2, 1, "digits")],
+)
+def test_the_price_is_counted_and_bounded(tiny_base, threshold, decimals, number_format, signed):
+    forecaster = Forecaster(tiny_base("gemma2"), decimals=decimals, number_format=number_format)
     history = _history(signed=signed)
     most = density.most(forecaster, [history], threshold=threshold)
     counted = count(lambda: density.next_step(forecaster, [history], threshold=threshold))

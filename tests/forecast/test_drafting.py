@@ -49,7 +49,7 @@ def drafts(draw):
     signed = draw(st.booleans())
     least = -(10**5) if signed else 0
     expected, other = (draw(st.integers(least, 10**5)) for _ in range(2))
-    codec = Codec(decimals, 1)
+    codec = Codec(decimals, 1, draw(st.sampled_from(["point", "digits"])))
     written = codec.format_units(other)
     begun = written[: draw(st.integers(0, len(written)))]
     return Grammar(codec, signed=signed, max_integer_digits=6), expected, begun
@@ -69,7 +69,7 @@ def test_the_draft_is_the_nearest_number_that_begins_so(given_):
         rest = whole[len(begun) :]
         assert ahead == (rest[:-1] if codec.decimals else rest + ";")
         return
-    assume(codec.decimals and "." in begun)
+    assume(codec.fraction_digits and "." in begun)
     missing = codec.decimals - len(begun.partition(".")[2])
     assume(missing > 0)
     candidates = [begun + f"{i:0{missing}d}" for i in range(10**missing)]

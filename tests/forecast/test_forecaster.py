@@ -188,11 +188,14 @@ def test_the_price_is_what_the_counter_finds(tiny_base, family, updated):
         assert spent.coursework <= most.coursework
 
 
-@pytest.mark.parametrize(("decimals", "max_rows"), [(0, None), (1, 2), (3, 3)])
-def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_rows):
+@pytest.mark.parametrize(
+    ("decimals", "max_rows", "number_format"),
+    [(0, None, "point"), (1, 2, "point"), (3, 3, "point"), (2, 3, "digits")],
+)
+def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_rows, number_format):
     """Random weights write numbers as long as the grammar allows."""
     base = _short_sighted(tiny_base())
-    forecaster = Forecaster(base, decimals=decimals, max_rows=max_rows)
+    forecaster = Forecaster(base, decimals=decimals, max_rows=max_rows, number_format=number_format)
     time = np.arange(20.0)
     signed = Series("signed", time, np.stack([np.sin(time), 30 * np.cos(time)], 1))
     for histories in (_histories(), [signed, *_histories(n_steps=9)], [signed]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,10 @@ from hypothesis.extra import numpy as hnp
 from lvlora.errors import DataError
 from lvlora.text.codec import Codec
 
-codecs = st.builds(Codec, decimals=st.integers(0, 8), n_variables=st.integers(1, 5))
+formats = st.sampled_from(["point", "digits"])
+codecs = st.builds(
+    Codec, decimals=st.integers(0, 8), n_variables=st.integers(1, 5), number_format=formats
+)
 ordinary = st.floats(-1000, 1000)
 values_of_any_kind = st.one_of(
     ordinary, st.just(math.nan), st.floats(allow_nan=False, allow_infinity=False), st.just(-0.0)
@@ -47,12 +51,26 @@ def test_round_trip_is_within_half_a_unit(case):
             assert error <= allowed
 
 
-@given(st.integers(0, 8), st.integers(-(10**12), 10**12))
-def test_numbers_with_that_many_decimals_come_back_the_same(decimals, units):
-    codec = Codec(decimals, 1)
+@given(st.integers(0, 8), st.integers(-(10**12), 10**12), formats)
+def test_numbers_with_that_many_decimals_come_back_the_same(decimals, units, number_format):
+    codec = Codec(decimals, 1, number_format)
     text = codec.format_units(units)
-    assert codec.number(float(text)) == text
-    assert float(text) == units / 10**decimals
+    assert codec.number(codec.value(text)) == text
+    assert codec.value(text) == units / 10**decimals
+
+
+@given(codec_and_values())
+def test_the_formats_differ_in_points_and_leading_zeros_only(case):
+    codec, values = case
+    point, digits = replace(codec, number_format="point"), replace(codec, number_format="digits")
+    pairs = zip(point.encode(values).split(";"), digits.encode(values).split(";"), strict=True)
+    for with_point, without in pairs:
+        for one, other in zip(with_point.split(","), without.split(","), strict=True):
+            sign, bare = one[: one.startswith("-")], one.lstrip("-").replace(".", "")
+            assert sign + (bare.lstrip("0") or bare[-1:]) == other
+    assert np.array_equal(
+        digits.decode(digits.encode(values)), point.decode(point.encode(values)), equal_nan=True
+    )
 
 
 @given(codec_and_values())
@@ -75,7 +93,7 @@ def test_cut_anywhere_it_decodes_to_its_complete_steps(case):
     for cut in range(len(text) + 1):
         finished = sum(end < cut for end in ends)
         # just before its ";" a last step lacks nothing, unless more digits could follow
-        lacks_nothing = cut in ends and (codec.decimals > 0 or text[cut - 1] == "?")
+        lacks_nothing = cut in ends and (codec.fraction_digits > 0 or text[cut - 1] == "?")
         back = codec.decode(text[:cut])
         assert np.array_equal(back, whole[: finished + lacks_nothing], equal_nan=True), text[:cut]
 
