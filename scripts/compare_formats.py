@@ -8,8 +8,8 @@
 - reversed: `051`, the least significant digit first, the order in which one adds
 
 Every format is a training of --flops (executed) of the same base model by `lvlora train`, scored by
-`lvlora evaluate` in original units; for the last two both run in processes whose codec is exchanged.
-A model that was made with one format, as the bundled one, says nothing about the others.
+`lvlora evaluate` in original units; for the last two in processes whose codec is exchanged. A model
+that was made with one format, as the bundled one, says nothing about the others.
 """
 
 from __future__ import annotations
