@@ -5,8 +5,9 @@
 - weights of the loss: every token alike (as `lvlora train` does), digits only, the first digits of
   a number more than the last, the last more than the first
 - averages of weights: the mean of the adapters of the last quarter of a run at a constant rate
-- where windows begin: half series from any step on (as `lvlora train --seq-len 512` does), from
-  the first step only, and rows from any step of the first half to the end of their series
+- where windows begin: half series from any step on (as `lvlora train --seq-len 512` does) and
+  from the first step (`--window-start first`), and rows from any step of the first half to the
+  end of their series
 
 Every variant is a training of --flops (executed) from the same base model; all are then scored by
 one `lvlora evaluate`, in original units.
@@ -49,7 +50,7 @@ class Variant:
         whole, first, second: weights of the tokens of the whole part and of the two decimals.
         others: of point and separators.
         average: whether the adapters of the last quarter are averaged.
-        starts: of windows: "random" where a whole one fits, "first" step, "late": of any length.
+        late: rows begin at any step of the first half of their series.
         settings: of the training.
     """
 
@@ -59,12 +60,13 @@ class Variant:
     second: float = 1.0
     others: float = 1.0
     average: bool = False
-    starts: str = "random"
+    late: bool = False
     settings: tuple[tuple[str, Any], ...] = ()
 
 
 CONSTANT = (("schedule", "constant"),)
 HALVES = (("seq_len", 512), ("batch_size", 4))
+FIRST_HALVES = (*HALVES, ("window_start", "first"))
 VARIANTS = {
     "alike": Variant("every token alike"),
     "digits": Variant("digits only", others=0.0),
@@ -73,8 +75,8 @@ VARIANTS = {
     "constant": Variant("constant rate", settings=CONSTANT),
     "average": Variant("constant rate, last quarter averaged", average=True, settings=CONSTANT),
     "halves": Variant("windows of 512 from any step", settings=HALVES),
-    "beginnings": Variant("windows of 512 from the first step", starts="first", settings=HALVES),
-    "late": Variant("from any step of the first half to the end", starts="late"),
+    "beginnings": Variant("windows of 512 from the first step", settings=FIRST_HALVES),
+    "late": Variant("from any step of the first half to the end", late=True),
 }
 
 
@@ -120,7 +122,7 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     }  # fmt: skip
     settings = checked(TrainSettings, given)
     dataset = read(data)
-    with mock.patch.object(setup, "Windows", STARTS.get(variant.starts, Windows)):
+    with mock.patch.object(setup, "Windows", Late if variant.late else Windows):
         prepared = setup.prepare(settings, dataset)
     if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
         prepared.objective = Weighted(prepared.objective, variant)
@@ -133,14 +135,6 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     return {"steps": result.steps, "flops": result.flops}
 
 
-class Beginnings(Windows):
-    """Windows from the first step of their series."""
-
-    def _place(self, sample: int) -> tuple[int, TokenSeries, int]:
-        chosen, series, _ = super()._place(sample)
-        return chosen, series, 0
-
-
 class Late(Windows):
     """Rows from any step of the first half of their series on, shorter than a window."""
 
@@ -148,9 +142,6 @@ class Late(Windows):
         chosen, series, _ = super()._place(sample)
         rng = np.random.default_rng((self.seed, 3, sample))
         return chosen, series, int(rng.integers(len(series.starts) // 2))
-
-
-STARTS: dict[str, type[Windows]] = {"first": Beginnings, "late": Late}
 
 
 class Average:

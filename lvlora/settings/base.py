@@ -155,6 +155,9 @@ Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 NumberFormat = Literal["point", "digits"]
 """``1.50``, or ``150``: the number of units of the last decimal."""
 
+WindowStart = Literal["random", "first"]
+"""Where windows that are shorter than their series begin: at any step, or at the first."""
+
 Trackers = Annotated[tuple[Tracker, ...], BeforeValidator(_comma_separated)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Split = Literal["train", "validation", "test", "all"]

@@ -15,6 +15,7 @@ from lvlora.settings.base import (
     Seed,
     Settings,
     Trackers,
+    WindowStart,
     option,
 )
 from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
@@ -88,6 +89,10 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     batch_size: int = option(2, "Sequences in a micro-batch.", "Training", ge=1)
     accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)
     seq_len: int = option(1000, "Tokens in a sequence.", "Training", ge=8)
+    window_start: WindowStart = option(
+        "random", "Where a sequence begins in a series that is longer: at a random step, or at the "
+        "first, which is better where forecasts are asked for from the beginning on.", "Training",
+    )  # fmt: skip
     scale_jitter: float = option(
         0.2,
         "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
+from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale
@@ -78,6 +79,7 @@ class Windows:
     whole window fits (at the beginning where the series is shorter than a window).
 
     Args:
+        window_start: "random", or "first": every window begins with its series.
         scale_jitter: the values of each row are multiplied by exp(jitter · z), z standard normal
             and drawn anew for each row; 0 leaves them as they are.
     """
@@ -85,6 +87,7 @@ class Windows:
     def __init__(
         self, dataset: Dataset, scale: Scale, codec: Codec, alphabet: TokenAlphabet, *,
         seq_len: int, batch_size: int, seed: int, scale_jitter: float = 0.0,
+        window_start: WindowStart = "random",
     ) -> None:  # fmt: skip
         tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
@@ -94,7 +97,7 @@ class Windows:
             raise DataError(
                 f"{dataset.source}: no series to train on", "Give a file with more series."
             )
-        self._jitter = scale_jitter
+        self._jitter, self._window_start = scale_jitter, window_start
         self._originals = [s for s, _ in tokenized]
         self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)
         self.start = alphabet.beginning
@@ -135,6 +138,8 @@ class Windows:
             self._order = (epoch, order)
         chosen = int(self._order[1][place])
         series = self._tokens(chosen, sample)
+        if self._window_start == "first":
+            return chosen, series, 0
         wanted = self.seq_len + 1 - len(self.start)
         fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))

@@ -228,8 +228,9 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         list(parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     windows = Windows(
-        train, scale, codec, base.alphabet, seq_len=settings.seq_len,
-        batch_size=settings.batch_size, seed=settings.seed, scale_jitter=settings.scale_jitter,
+        train, scale, codec, base.alphabet, seq_len=settings.seq_len, seed=settings.seed,
+        batch_size=settings.batch_size, scale_jitter=settings.scale_jitter,
+        window_start=settings.window_start,
     )  # fmt: skip
     if windows.width > base.max_positions:
         raise SettingsError(
@@ -248,8 +249,8 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         part = dataset.select(split.validation)
         how = how_thorough(settings, per_step, windows, part)
         validator = Validator(
-            base, objective, part, scale=scale, codec=codec,
-            seq_len=settings.seq_len, batch_size=settings.batch_size,
+            base, objective, part, scale=scale, codec=codec, seq_len=settings.seq_len,
+            window_start=settings.window_start, batch_size=settings.batch_size,
             n_series=how.series, horizon=how.horizon, lora=priced, head=head,
             max_memory=settings.max_memory,
         )  # fmt: skip
@@ -267,11 +268,9 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
 
 
 def _notes(
-    settings: TrainSettings,
-    split: Split,
-    parameters: dict[str, nn.Parameter],
+    settings: TrainSettings, split: Split, parameters: dict[str, nn.Parameter],
     shortened: Validator | None,
-) -> tuple[str, ...]:
+) -> tuple[str, ...]:  # fmt: skip
     notes = []
     if shortened is not None:
         notes.append(

@@ -29,8 +29,8 @@ ALPHA_PER_RANK = "alpha_per_rank"
 
 SEARCHABLE = (
     "learning_rate", "rank", "alpha", ALPHA_PER_RANK, "targets", "layers", "dropout", "rslora",
-    "train_head", "seq_len", "decimals", "number_format", "batch_size", "accumulation", "loss",
-    "schedule", "warmup", "weight_decay", "clip_norm", "seed",
+    "train_head", "seq_len", "window_start", "decimals", "number_format", "batch_size",
+    "accumulation", "loss", "schedule", "warmup", "weight_decay", "clip_norm", "seed",
 )  # fmt: skip
 """What a space may have as its keys."""
 

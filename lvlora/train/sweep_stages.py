@@ -102,7 +102,11 @@ def incomparable(stages: Sequence[Stage]) -> list[str]:
         for name, values in stage.space.dimensions.items()
         if len(values.ends()) > 1
     }
-    return [name for name in ("seq_len", "decimals", "number_format", "loss") if name in searched]
+    return [
+        name
+        for name in ("seq_len", "window_start", "decimals", "number_format", "loss")
+        if name in searched
+    ]
 
 
 def sampler_of(settings: SweepSettings, space: Space) -> str:

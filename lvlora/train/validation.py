@@ -22,6 +22,7 @@ from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.settings.base import WindowStart
 from lvlora.settings.training import LearningSettings
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale
@@ -94,6 +95,7 @@ class Validator:
         self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, codec: Codec,
         seq_len: int, batch_size: int, n_series: int, lora: Lora, head: Head,
         max_memory: int | None = None, horizon: int | None = None,
+        window_start: WindowStart = "random",
     ) -> None:  # fmt: skip
         chosen = part.select([s.id for s in part][:n_series])
         self.n_series = len(chosen)
@@ -106,7 +108,7 @@ class Validator:
         self.max_memory = max_memory
         windows = Windows(
             chosen, scale, codec, base.alphabet, seq_len=seq_len,
-            batch_size=min(batch_size, len(chosen)), seed=0,
+            batch_size=min(batch_size, len(chosen)), seed=0, window_start=window_start,
         )  # fmt: skip
         self.batches: list[Batch] = []
         for begin in range(0, len(windows.series), windows.batch_size):
