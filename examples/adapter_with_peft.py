@@ -34,9 +34,12 @@ def main(run: str, steps: int = 5) -> np.ndarray:
 
     (series,) = lvlora.read(FILE)
     decimals, divisors = adapter.facts["decimals"], np.array(adapter.facts["scale"]["divisors"])
+    # trained with --number-format digits it reads 150 for 1.50
+    digits = adapter.facts.get("number_format") == "digits"
+    unit, places = (10**-decimals, 0) if digits else (1, decimals)
     text = "".join(
-        ",".join(f"{number:.{decimals}f}" for number in row) + ";"
-        for row in series.values / divisors
+        ",".join(f"{number:.{places}f}" for number in row) + ";"
+        for row in series.values / divisors / unit
     )
     *_, start = adapter.facts["alphabet"]  # the token that every training text began with
     ids = torch.tensor([[start, *tokenizer(text, add_special_tokens=False).input_ids]])
@@ -48,8 +51,8 @@ def main(run: str, steps: int = 5) -> np.ndarray:
     print(f"…{text[-24:]} goes on: {written}")
     whole = written.split(";")[:-1][:steps]  # what follows the last ";" is no whole step
     numbers = np.array([[float(number) for number in step.split(",")] for step in whole])
-    print(numbers * divisors)
-    return numbers * divisors
+    print(numbers * unit * divisors)
+    return numbers * unit * divisors
 
 
 if __name__ == "__main__":

@@ -142,6 +142,8 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder):
 
 
 def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):
+    with pytest.raises(lvlora.SettingsError, match="neither point nor digits"):
+        lvlora.open_model(str(tiny_folder("qwen2")), number_format="Point")
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     history = tiny_runs.dataset().series[0]
     sampling = lvlora.Sampling(samples=2)

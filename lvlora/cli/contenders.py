@@ -39,9 +39,14 @@ class Contender:
     number_format: NumberFormat | None = None
 
     def name(self, forecaster: Forecaster, taken: Iterable[str]) -> str:
-        """What tables call it: with the adapter's whole path where its name is another's."""
-        if self.choice.info is None or forecaster.name not in taken:
+        """What tables call it: with what tells them apart where its name is another's."""
+        if forecaster.name not in taken:
             return forecaster.name
+        if self.choice.info is None:
+            from lvlora.text.codec import Codec
+
+            codec = Codec(forecaster.decimals, 1, forecaster.number_format)
+            return f"{forecaster.name}, 1.5 as {codec.number(1.5)}"
         return f"{forecaster.base.name} + {self.choice.info.folder}"
 
     @property
@@ -164,9 +169,10 @@ def _different(found: Iterable[Contender]) -> Iterable[Contender]:
     seen = set()
     for contender in found:
         info, source = contender.choice.info, contender.choice.source
+        written = (contender.decimals or 2, contender.number_format or "point")
         key = (
             (source.kind, source.location, source.revision),
-            None if info is None else info.folder.resolve(),
+            written if info is None else info.folder.resolve(),
         )
         if key not in seen:
             seen.add(key)

@@ -79,7 +79,12 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
             f"llama.cpp knows no head of its own for {merge.family}: it would lose the trained one."
         )
     if settings.merged is not None:
-        output.hint(f"Next: lvlora forecast FILE --model {settings.merged} --adapter none")
+        written = "".join(
+            f" --{name.replace('_', '-')} {info.facts[name]}"
+            for name, usual in (("decimals", 2), ("number_format", "point"))
+            if info.facts.get(name, usual) != usual
+        )
+        output.hint(f"Next: lvlora forecast FILE --model {settings.merged} --adapter none{written}")
     else:
         output.hint(f"Next: lvlora forecast FILE --model {source.name} --adapter {settings.peft}")
 

@@ -189,7 +189,7 @@ def _calibrated(
         scale="history" if forecaster.scale is None else "dataset",
     )  # fmt: skip
     if other:
-        was = ", ".join(f"{name} {calibration.facts[name]}" for name in other)
+        was = ", ".join(f"{name} {calibration.told[name]}" for name in other)
         context.output.note(
             f"The calibration was made with {was}: with others its intervals may cover less."
         )

@@ -119,7 +119,12 @@ class Calibration:
 
     def differences(self, **given: object) -> list[str]:
         """Names of facts that are not as they were when the offsets were made."""
-        return [name for name, value in given.items() if self.facts.get(name, value) != value]
+        return [name for name, value in given.items() if self.told.get(name, value) != value]
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """`facts`, with what was not said while there was no other way."""
+        return {"number_format": "point", **self.facts}
 
 
 def units_of(history: Series, forecast: Forecast) -> FloatArray:

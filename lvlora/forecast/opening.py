@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from lvlora.errors import ModelError
+from lvlora.errors import ModelError, SettingsError
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.model import adapter_files, devices
 from lvlora.model.adapter_files import AdapterInfo
@@ -99,7 +100,12 @@ def open_model(
 
     Raises:
         ModelError: what was named is not there, or does not go together.
+        SettingsError: there is no such number format.
     """
+    if number_format is not None and number_format not in get_args(NumberFormat):
+        raise SettingsError(
+            f"number_format {number_format!r}: is neither point nor digits", "Give one of the two."
+        )
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), lambda note: None)

@@ -31,7 +31,10 @@ _SAFE_PRODUCT = 2.0**36
 """Below it the product with a power of ten is off by less than 2^-17: only values nearer than that
 to a tie may round to the other neighbour, which is within half a unit up to that much as well."""
 
-_FORM = "A text of numbers looks like 0.25,1.50;0.27,1.47;"
+_FORMS = {
+    "point": "A text of numbers looks like 0.25,1.50;0.27,1.47;",
+    "digits": "A text of numbers without points looks like 25,150;27,147;",
+}
 
 
 def checked_format(name: object) -> NumberFormat:
@@ -58,6 +61,7 @@ class Codec:
     def __post_init__(self) -> None:
         if self.decimals < 0 or self.n_variables < 1:
             raise ValueError("decimals must be >= 0 and n_variables >= 1")
+        checked_format(self.number_format)
 
     @property
     def half_unit(self) -> float:
@@ -72,7 +76,7 @@ class Codec:
     @property
     def usual_tokens(self) -> int:
         """Of a number of text units from 1 to 9.99, with its separator, a token a symbol."""
-        return self.decimals + 3 - (self.number_format == "digits")
+        return self.decimals + 2 + (self.fraction_digits > 0)
 
     def number(self, value: float) -> str:
         """One value as text: fixed decimals, "-" only for what rounds below zero, "?" for NaN."""
@@ -148,7 +152,7 @@ class Codec:
             raise DataError(
                 f"step {index + 1} of the text has {len(fields)} values, not {self.n_variables}: "
                 f"{step[:60]!r}",
-                _FORM,
+                _FORMS[self.number_format],
             )
         pattern = re.compile(self._number_pattern())
         for text in fields:
@@ -157,11 +161,14 @@ class Codec:
                 raise DataError(
                     f"step {index + 1} of the text: {text[:40]!r} is not a "
                     + (kind if self.number_format == "point" else "whole number"),
-                    _FORM,
+                    _FORMS[self.number_format],
                 )
         values = [self.value(f) for f in fields]
         if any(math.isinf(v) for v in values):
-            raise DataError(f"step {index + 1} of the text holds a number beyond float64", _FORM)
+            raise DataError(
+                f"step {index + 1} of the text holds a number beyond float64",
+                _FORMS[self.number_format],
+            )
         return values
 
     def _is_complete(self, rest: str) -> bool:

@@ -139,6 +139,8 @@ class Grammar:
              for number in step.split(VALUE_SEPARATOR)),
             default=1,
         )  # fmt: skip
+        # without a point decimals are among them: "0" has as many then as "0.00"
+        longest = max(longest, 1 + codec.decimals - codec.fraction_digits)
         return cls(codec, signed=MINUS in text, missing=missing, max_integer_digits=longest + 2)
 
     def walk(self, text: str, state: int = START) -> int:

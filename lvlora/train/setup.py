@@ -131,12 +131,11 @@ class Prepared:
         """What of `identity` is not as it was, by name; settings one by one."""
         now = self.identity()
         changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
-        before = saved.get("settings", {})
+        # a setting that a run did not have yet was what its default is
+        before = deciding_settings(TrainSettings()) | saved.get("settings", {})
         for name, value in now["settings"].items():
-            # a setting that a run did not have yet was what its default is
-            was = before.get(name, TrainSettings.model_fields[name].default)
-            if was != value:
-                changed.append(f"{name} ({was} then, {value} now)")
+            if before[name] != value:
+                changed.append(f"{name} ({before[name]} then, {value} now)")
         return changed
 
     def adapter_facts(self) -> dict[str, Any]:

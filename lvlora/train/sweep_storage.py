@@ -174,15 +174,15 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
         SettingsError: naming what is not as it was.
     """
     was = facts_in(study)
+    # a setting that a study did not have yet was what its default is
+    before = SweepSettings().model_dump(mode="json") | was["settings"]
     changed = [
-        f"--{name.replace('_', '-')} (was {was['settings'].get(name)}, not {value})"
+        f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
         for name, value in facts["settings"].items()
-        if was["settings"].get(name) != value
+        if before[name] != value
     ]
-    if was["stages"] != facts["stages"]:
-        changed.append("what is searched")
-    if was["data_sha256"] != facts["data_sha256"]:
-        changed.append("the data")
+    changed += ["what is searched"] * (was["stages"] != facts["stages"])
+    changed += ["the data"] * (was["data_sha256"] != facts["data_sha256"])
     if changed:
         raise SettingsError(
             f"study {study.study_name} is about something else: {', '.join(changed)}",

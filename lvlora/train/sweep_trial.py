@@ -85,7 +85,7 @@ def steps_done(prepared: Prepared, folder: TrialFolder) -> int | None:
     state, _ = checkpoint.latest(folder.state)
     if state is None or not folder.config.is_file():
         return None
-    return state.step if state.facts.get("identity") == prepared.identity() else None
+    return None if prepared.changes_since(state.facts.get("identity", {})) else state.step
 
 
 def price_of(prepared: Prepared, done: int | None) -> Price:

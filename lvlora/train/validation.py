@@ -78,8 +78,7 @@ def how_thorough(
         tokens_per_step=settings.batch_size * settings.accumulation * windows.width,
         tokens_read=min(n_steps * tokens_a_step, windows.width),
         tokens_a_step=tokens_a_step,
-        # a digit each, and where a number ends if no point says it
-        calls_a_step=codec.n_variables * (codec.decimals + 1 + (codec.number_format == "digits")),
+        calls_a_step=codec.n_variables * (codec.decimals + 1),
         horizon=horizon,
     )  # fmt: skip
 

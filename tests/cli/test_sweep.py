@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import tiny_runs
 from lvlora.errors import NumericalError
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
-from lvlora.train import sweep_trial
+from lvlora.train import checkpoint, sweep_trial
 from lvlora.train.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -456,6 +457,36 @@ def test_a_study_goes_on_only_with_what_it_is_about(run_lvlora, args, tmp_path, 
     other = run_lvlora(args)
     assert other.exit_code == 2
     assert "what is searched" in other.stderr
+
+
+def test_a_study_from_before_a_setting_goes_on(run_lvlora, args, tmp_path, done):
+    """What a study did not say then was as its default is."""
+    journal = tmp_path / "runs" / "sweep" / "study.journal"
+    text = journal.read_text(encoding="utf-8")
+    older = re.sub(r'"(number_format|window_start)": ?"\w+", ?', "", text)
+    assert older != text
+    assert "number_format" not in older
+    journal.write_text(older, encoding="utf-8")
+    again = run_lvlora([*args, "--json"])
+    assert again.exit_code == 0, again.stderr
+    assert table(again.json) == table(done)
+    other = run_lvlora([*args, "--number-format", "digits"])
+    assert "--number-format (was point, not digits)" in other.stderr
+
+
+def test_a_trial_from_before_a_setting_goes_on(tmp_path, tiny_folder):
+    prepared = tiny_runs.prepared(tiny_folder("qwen2"), tmp_path)
+    place = tiny_runs.folder(tmp_path, "trial")
+    place.config.write_text("")
+    identity = prepared.identity()
+    for settings, step in (({"number_format": "digits"}, None), ({}, 2)):
+        facts = {**identity, "settings": {**identity["settings"], **settings}}
+        if not settings:
+            del facts["settings"]["number_format"]
+        checkpoint.save(
+            place.state, 2, prepared.parameters, prepared.optimizers, {"identity": facts}
+        )
+        assert sweep_trial.steps_done(prepared, place) == step
 
 
 def test_a_worker_without_its_parent_stops(monkeypatch):

@@ -97,6 +97,19 @@ def test_numbers_without_a_point_from_training_to_forecast(run_lvlora, place, ti
     again = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3", "--series", "s0",
                         "--number-format", "point"])  # fmt: skip
     assert again.json["series"] != drawn.json["series"]
+    exported = run_lvlora(["export", "bare", "--merged", "merged"])
+    assert "--adapter none --decimals 1 --number-format digits" in exported.stderr
+    both = ["--adapter", "plain", "--adapter", "bare", "--threads", "1", "--dtype", "float32"]
+    for words in (both, [*both[2:4], *both[:2], *both[4:]]):
+        ran = run_lvlora(
+            ["evaluate", "data.csv", *words, "--context", "8", "--horizon", "4", "--greedy",
+             "--limit", "1", "--no-rivals", "--json"]
+        )  # fmt: skip
+        found = {row["name"]: row["mae"] for row in ran.json["forecasters"]}
+        assert len(found) == 4
+        twins = [mae for name, mae in found.items() if "zero-shot" in name]
+        assert len(twins) == 2
+        assert any(mae == pytest.approx(alone["mae"], rel=1e-6) for mae in twins)
     del facts["facts_sha256"]
     Path("bare/adapter/lvlora.json").write_text(json.dumps({**facts, "number_format": "roman"}))
     refused = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3"])

@@ -184,6 +184,8 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path):
     assert found.facts == made.facts
     assert found.differences(samples=20, other=3) == []
     assert found.differences(samples=5) == ["samples"]
+    assert found.differences(number_format="point") == []
+    assert found.differences(number_format="digits") == ["number_format"]  # there was none then
 
     content = json.loads(path.read_text())
     for damaged in ("", "[]", "{}", path.read_text().replace("0.1", "0.2", 1), "\x00" * 50):

@@ -81,6 +81,29 @@ def test_equals_enumeration(forecaster, one_digit):
     assert (prey.given, predator.given) == ((), (prey.mode,))
 
 
+def test_digits_are_hundredths(tiny_base):
+    """Without a point the same values are on the grid, and sampling agrees with their shares."""
+    forecaster = Forecaster(tiny_base(), decimals=1, number_format="digits")
+    history = _history(1)
+    ((found,),) = density.next_step(forecaster, [history], threshold=1e-4)
+    divisor = forecaster.readings([history], 1)[0].scale.divisors[0]
+    units = found.values / divisor * 10
+    assert np.allclose(units, np.round(units))
+    assert found.width == pytest.approx(0.1 * divisor)
+    n = 400
+    (drawn,) = forecaster.predict([history], 1, Sampling(n, seed=4))
+    samples = drawn.samples[:, 0, 0]
+    best = found.probabilities.argmax()
+    share = np.isclose(samples, found.values[best]).mean()
+    spread = np.sqrt(found.probabilities[best] / n)
+    assert abs(share - found.probabilities[best]) < 5 * spread
+    nll = negative_log_likelihood(
+        forecaster, [history], [Series("s", np.array([99.0]), found.values[best : best + 1, None])]
+    )
+    expected = -np.log(found.probabilities[best] / found.width)
+    assert nll[0][0, 0] == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize("threshold", [0.3, 1e-2, 1e-4])
 @pytest.mark.parametrize(("n_variables", "signed"), [(1, False), (2, True)])
 def test_what_is_not_listed_is_stated(forecaster, threshold, n_variables, signed):

@@ -73,6 +73,14 @@ def test_the_formats_differ_in_points_and_leading_zeros_only(case):
     )
 
 
+def test_other_formats_are_unknown():
+    with pytest.raises(ValueError, match="'roman' is no number format"):
+        Codec(2, 1, "roman")
+    with pytest.raises(DataError, match="whole number") as caught:
+        Codec(2, 1, "digits").decode("1.50;")
+    assert "25,150;27,147;" in caught.value.hint
+
+
 @given(codec_and_values())
 def test_every_step_is_one_string_and_ends_with_a_semicolon(case):
     codec, values = case

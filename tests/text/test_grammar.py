@@ -185,7 +185,21 @@ def test_a_history_walks_through_its_own_grammar(case):
     assert own.walk(text) == START
     assert own.signed == ("-" in text)
     digits = [len(n.split(".")[0].lstrip("-")) for n in text.replace(";", ",").split(",") if n]
-    assert own.max_integer_digits == max(digits, default=0) + 2
+    point = grammar.codec.number_format == "point"
+    least = 1 if point else 1 + grammar.codec.decimals  # the decimals are among them then
+    assert own.max_integer_digits == max(least, *digits) + 2 if digits else True
+
+
+@given(st.integers(0, 4), st.lists(st.integers(0, 10**6), min_size=1, max_size=5))
+def test_both_formats_may_grow_as_far(decimals, history):
+    widest = []
+    for form in ("point", "digits"):
+        codec = Codec(decimals, 1, form)
+        text = codec.encode(np.array(history, float)[:, None] / 10**decimals)
+        grammar = Grammar.for_history(codec, text)
+        widest.append(codec.value("9" * grammar.max_integer_digits + ("." + "9" * decimals
+                      if codec.fraction_digits else "")))  # fmt: skip
+    assert widest[0] == pytest.approx(widest[1], rel=1e-9)
 
 
 def test_a_number_has_an_integer_part():
