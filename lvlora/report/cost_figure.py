@@ -103,7 +103,9 @@ def _label_lines(axes: Axes, rows: Rows, metric: str) -> None:
             style.plain(str(row["name"]), 26), (1.0, y), xytext=(1.03, place),
             xycoords="axes fraction", textcoords="axes fraction", va="center", fontsize=8.5,
             color=style.INK if is_model(row) else style.FAINT,
-            arrowprops={"arrowstyle": "-", "color": "#c3cad2", "shrinkA": 0, "shrinkB": 0},
+            # to the middle of its left edge: a line to its centre would cross the names below
+            arrowprops={"arrowstyle": "-", "color": "#c3cad2", "shrinkA": 2, "shrinkB": 0,
+                        "relpos": (0, 0.5)},
         )  # fmt: skip
 
 
