@@ -166,10 +166,13 @@ def _written(settings: EvaluateSettings, choice: Choice) -> tuple[int | None, Nu
 
 
 def _different(found: Iterable[Contender]) -> Iterable[Contender]:
+    from lvlora.forecast.forecaster import DEFAULT_DECIMALS
+
     seen = set()
     for contender in found:
         info, source = contender.choice.info, contender.choice.source
-        written = (contender.decimals or 2, contender.number_format or "point")
+        decimals = DEFAULT_DECIMALS if contender.decimals is None else contender.decimals
+        written = (decimals, contender.number_format or "point")
         key = (
             (source.kind, source.location, source.revision),
             written if info is None else info.folder.resolve(),

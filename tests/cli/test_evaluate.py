@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lvlora.cli.contenders import Contender
+from lvlora.cli.contenders import Contender, _different
 from lvlora.flops.budget import Price
 
 RIVALS = (
@@ -136,6 +136,16 @@ def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, tiny_fol
     tuned, alone = ran.json["forecasters"]
     assert tuned["training_flops"] is None
     assert alone["training_flops"] == {"executed": 0, "coursework": 0}
+
+
+def test_models_are_different_by_what_they_read() -> None:
+    choice = SimpleNamespace(
+        info=None, source=SimpleNamespace(kind="folder", location="x", revision=None)
+    )
+    usual, none = Contender(choice, None), Contender(choice, 0)
+    digits = Contender(choice, 2, "digits")
+    given = [usual, Contender(choice, 2, "point"), none, digits, none]
+    assert list(_different(given)) == [usual, none, digits]
 
 
 def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder) -> None:
