@@ -12,6 +12,8 @@ EXIT_DONE = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_BUDGET = 3
+EXIT_NUMBERS = 3
+"""The same as for a budget: the files are in order, and yet there is no result to be had."""
 EXIT_DATA = 4
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
@@ -57,7 +59,9 @@ class RunStopped(LvloraError):
 
 
 class NumericalError(LvloraError):
-    """A loss or gradient is not finite; no step was made with it."""
+    """What was computed is not finite (a loss, a gradient, a logit), and nothing was made of it."""
+
+    exit_code = EXIT_NUMBERS
 
 
 def closest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:

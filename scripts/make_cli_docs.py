@@ -37,8 +37,8 @@ or changes its meaning. In Python, `lvlora.schemas` has the same as pydantic mod
 standard output stays empty: the sentence and its hint are on standard error, and the exit code says
 what kind of error it is.
 
-Exit codes: 0 done, 1 failure, 2 wrong usage, 3 over the budget, 4 bad data or file, 75 stopped and
-resumable, 130 interrupted.
+Exit codes: 0 done, 1 failure, 2 wrong usage, 3 no result (over the budget, or numbers that are not
+finite), 4 bad data or file, 75 stopped and resumable, 130 interrupted.
 
 | command | what it does |
 |---|---|

@@ -16,12 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lvlora.errors import NumericalError
 from lvlora.forecast.rows import Prompt, Rows
-from lvlora.forecast.sampling import Floats, Ints, Sampling
+from lvlora.forecast.sampling import Floats, Ints, NotFinite, Sampling
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.parts import cache_argument, decoder_of, sliding_window_of
+from lvlora.model.soundness import largest_scaling, where_it_breaks
+
+STREAM_SEPARATOR = "\x1f"
+"""In the name of a random stream, behind the id of its series."""
 
 PREFILL_TOKENS = 2048
 """Positions of one prefill call: enough to fill the processor, small enough for its memory."""
@@ -81,10 +86,14 @@ class Decoder:
 
     Attributes:
         drafts: whether numbers are drafted where that is faster; it changes no choice.
+        name: of the model and its adapter, for messages.
     """
 
-    def __init__(self, base: BaseModel, head: NumericHead, *, drafts: bool = True) -> None:
+    def __init__(
+        self, base: BaseModel, head: NumericHead, *, drafts: bool = True, name: str = ""
+    ) -> None:
         self.drafts = drafts
+        self.name = name or base.name
         self.base = base
         self.head = head
         self.backbone = decoder_of(base.module)
@@ -109,6 +118,7 @@ class Decoder:
 
         Raises:
             ValueError: an empty history, for a model without a start token.
+            NumericalError: the model gives no finite numbers.
         """
         trace = Trace() if trace is None else trace
         every = tuple(range(sampling.n_futures))
@@ -137,17 +147,49 @@ class Decoder:
         logits = logits[index.cpu().numpy()]
 
         batch = Rows(prompts, rows, horizon, sampling, call_cost=self._call_cost(len(rows)))
-        chosen = batch.begin(logits)
         try:
+            chosen = batch.begin(logits)
             while chunks := batch.feed(chosen):
                 fed = {i: chunk.symbols for i, chunk in chunks.items()}
                 chosen, kept = batch.settle(chunks, self.step(cache, fed, len(rows), trace))
                 cache.keep(torch.from_numpy(kept))
+        except NotFinite as error:
+            series = prompts[rows[error.row][0]].series
+            raise self.broken(series, cache, error.row) from None
         finally:  # what an interrupted decoding wrote was spent, too
             read = dict(zip(used, trace.histories[-len(used) :], strict=True))
             trace.futures += [(read[p], len(o)) for (p, _), o in zip(rows, batch.out, strict=True)]
             trace.taken_back += batch.taken_back
         return batch.texts()
+
+    def broken(self, series: str, cache: RowCache | None = None, row: int = 0) -> NumericalError:
+        """What is to be raised where the logits after a series are not finite.
+
+        Args:
+            series: its id, or the name of its random stream (which begins with the id).
+            cache: of the call, and the row that it was found in.
+        """
+        where = where_it_breaks(self.base.module, self.head, cache, row)
+        scaling = largest_scaling(self.base.module)
+        times = f" (it multiplies its updates by up to {scaling:.3g})" if scaling else ""
+        return NumericalError(
+            f"{self.name}: its logits for series {series.partition(STREAM_SEPARATOR)[0]!r} are not "
+            f"finite numbers{': ' if where else ''}{where}",
+            f"Is its adapter broken{times}? --adapter none tries the base alone."
+            if scaling
+            else "The model is broken: take it from its source again. "
+            "A sound one may need --dtype float32.",
+        )
+
+    def logits(self, hidden: Tensor) -> Floats:
+        """(…, symbols) of hidden states (…, hidden), as float64 on the CPU.
+
+        NaN where a hidden state is all zeros: a norm makes that of numbers whose squares overflow,
+        and the logits would be those of a model that finds every digit as likely as any other.
+        """
+        found: Floats = self.head(hidden).double().cpu().numpy()
+        found[~hidden.any(-1).cpu().numpy()] = np.nan
+        return found
 
     def _call_cost(self, n_rows: int) -> float | None:
         drafts = self.drafts and n_rows <= MOST_DRAFTED_ROWS
@@ -170,7 +212,7 @@ class Decoder:
             row[: len(one)] = one
         at_a_time = max(1, PREFILL_TOKENS // width)
         whole: RowCache | None = None
-        logits: list[Tensor] = []
+        logits: list[Floats] = []
         for begin in range(0, len(ids), at_a_time):
             tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(self.device)
             lengths_now = lengths[begin : begin + at_a_time].to(self.device)
@@ -181,14 +223,14 @@ class Decoder:
                 input_ids=tokens, use_cache=True, **self.given(cache)
             ).last_hidden_state
             rows = torch.arange(len(tokens), device=self.device)
-            logits.append(self.head(hidden[rows, lengths_now - 1]))
+            logits.append(self.logits(hidden[rows, lengths_now - 1]))
             cache.began(lengths_now)
             if whole is None:
                 whole = cache
             else:
                 whole.append(cache)
         assert whole is not None  # there is at least one text
-        found = _as_numpy(torch.cat(logits))
+        found = np.concatenate(logits)
         trace.prefill_seconds += time.perf_counter() - begun
         return whole, found
 
@@ -212,14 +254,10 @@ class Decoder:
             input_ids=tokens, attention_mask=masks, position_ids=positions,
             use_cache=True, **self.given(cache),
         ).last_hidden_state  # fmt: skip
-        return _as_numpy(self.head(hidden))
+        return self.logits(hidden)
 
     def _added(self, mask: Tensor) -> Tensor:
         """A mask to be added to scores: once a call, where every layer would fill its own."""
         dtype = self.base.placement.dtype
         none = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
         return none.masked_fill_(~mask, torch.finfo(dtype).min)
-
-
-def _as_numpy(logits: Tensor) -> Floats:
-    return logits.double().cpu().numpy()

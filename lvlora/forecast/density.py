@@ -28,6 +28,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.reading import Reading
+from lvlora.forecast.sampling import NotFinite
 from lvlora.model.cache import RowCache, in_blocks
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.alphabet import INDEX, SYMBOLS
@@ -107,6 +108,7 @@ def next_step(
 
     Raises:
         DataError: a history cannot be read.
+        NumericalError: the model gives no finite numbers.
     """
     found = []
     for history, reading in zip(histories, forecaster.readings(histories, 1, context), strict=True):
@@ -180,6 +182,7 @@ class _Walk:
     ) -> None:
         self.decoder: Decoder = forecaster.decoder
         self.grammar: Grammar = reading.grammar
+        self.series = reading.name
         self.threshold = threshold
         self.trace = trace
         text = reading.codec.encode(reading.numbers)
@@ -202,7 +205,10 @@ class _Walk:
         while level:
             logits = self._logits([before + text for text, _, _ in level])
             states = np.array([s for _, s, _ in level])
-            shares = np.exp(log_probabilities(logits, self.grammar.legal[states]))
+            try:
+                shares = np.exp(log_probabilities(logits, self.grammar.legal[states]))
+            except NotFinite:
+                raise self.decoder.broken(self.series, self.cache) from None
             following: list[tuple[str, int, float]] = []
             for (text, at, mass), row in zip(level, shares, strict=True):
                 for symbol in np.flatnonzero(self.grammar.legal[at]):

@@ -17,7 +17,7 @@ import numpy as np
 from lvlora.errors import ModelError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing, views
-from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
 from lvlora.forecast.futures import Forecast as Forecast
 from lvlora.forecast.futures import continue_time
 from lvlora.forecast.futures import to_rows as to_rows
@@ -72,7 +72,7 @@ class Forecaster:
         self.max_memory = max_memory
         self.missing = missing
         self._max_rows = max_rows
-        self.decoder = Decoder(base, self.head)
+        self.decoder = Decoder(base, self.head, name=self.name)
 
     @classmethod
     def with_adapter(
@@ -140,6 +140,7 @@ class Forecaster:
 
         Raises:
             DataError: a history is empty, holds no value, or has steps too long for the model.
+            NumericalError: the model gives no finite numbers.
         """
         planned = self._views(histories, horizon, sampling, context)
         readings = [r for of_one in planned for r in of_one]
@@ -274,7 +275,7 @@ class Forecaster:
                 prompts.append(Prompt(reading.name, text, reading.grammar, reading.samples))
                 continue
             for s, numbers in zip(reading.samples, past, strict=True):
-                key = f"{reading.name}\x1f{begin}\x1f{s}"
+                key = STREAM_SEPARATOR.join((reading.name, str(begin), str(s)))
                 prompts.append(Prompt(key, reading.codec.encode(numbers), reading.grammar, (0,)))
         longest = steps * joint_grammar(readings).longest_number * readings[0].codec.n_variables
         trace = Trace()

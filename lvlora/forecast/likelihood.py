@@ -28,7 +28,7 @@ from lvlora.forecast import pricing
 from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import Reading, last_steps
-from lvlora.forecast.sampling import legal_logits
+from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
@@ -72,7 +72,8 @@ class _Passage:
     """A text to feed, and which of its symbols are scored.
 
     Attributes:
-        row: the series; history: the text before the truth; truth: the text that is scored.
+        row, series: the series and its id.
+        history: the text before the truth; truth: the text that is scored.
         places: positions in ``truth`` of the symbols that count; states: the grammar's there.
         values: (steps, V) sum of zeros to add to, in flat order of ``owners``.
         owners: index of the value that each counted symbol belongs to.
@@ -80,6 +81,7 @@ class _Passage:
     """
 
     row: int
+    series: str
     first_step: int
     history: str
     truth: str
@@ -112,6 +114,7 @@ def negative_log_likelihood(
 
     Raises:
         DataError: a history cannot be read.
+        NumericalError: the model gives no finite numbers.
     """
     readings = _readings(forecaster, histories, futures, context)
     found = [np.full(f.values.shape, np.nan) for f in futures]
@@ -197,7 +200,7 @@ def _passage(
         text += number + (STEP_SEPARATOR if last else VALUE_SEPARATOR)
     history = codec.encode(past)
     arrays = (np.array(x, dtype=np.int64) for x in (places, states, owners, impossible))
-    return _Passage(row, begin, history, text, grammar, *arrays)
+    return _Passage(row, reading.name, begin, history, text, grammar, *arrays)
 
 
 def _begins(grammar: Grammar) -> list[int]:
@@ -246,17 +249,22 @@ def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> lis
     for i, passage in enumerate(batch):
         # a symbol is predicted one position before its own
         at = len(start) + len(passage.history) + passage.places - 1
-        logits = decoder.head(hidden[i, torch.from_numpy(at).to(decoder.device)])
+        logits = decoder.logits(hidden[i, torch.from_numpy(at).to(decoder.device)])
         symbols = np.array([INDEX[passage.truth[p]] for p in passage.places], dtype=np.int64)
-        log_p = log_probabilities(
-            logits.double().cpu().numpy(), passage.grammar.legal[passage.states]
-        )
+        try:
+            log_p = log_probabilities(logits, passage.grammar.legal[passage.states])
+        except NotFinite:
+            raise decoder.broken(passage.series) from None
         found.append(log_p[np.arange(len(symbols)), symbols])
     return found
 
 
 def log_probabilities(logits: FloatArray, legal: NDArray[np.bool_]) -> FloatArray:
-    """(rows, symbols) log-probabilities, renormalised over the legal symbols; -inf for others."""
+    """(rows, symbols) log-probabilities, renormalised over the legal symbols; -inf for others.
+
+    Raises:
+        NotFinite: as `legal_logits`.
+    """
     masked = legal_logits(logits, legal)
     masked = masked - masked.max(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.forecast.drafting import Allowance, Balance, Chances, Draft
-from lvlora.forecast.sampling import Floats, Ints, Sampling, choose
+from lvlora.forecast.sampling import Floats, Ints, NotFinite, Sampling, choose
 from lvlora.forecast.streams import stream, uniforms
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import STEP_SEPARATOR, VALUE_SEPARATOR
@@ -148,6 +148,8 @@ class Rows:
     def settle(self, chunks: dict[int, Chunk], logits: Floats) -> tuple[dict[int, int], Ints]:
         """Choose after what was fed, and on through every guess that is confirmed.
 
+        Raises NotFinite with the row whose logits are not.
+
         Args:
             logits: (rows, width, symbols) after each symbol that was fed.
 
@@ -194,7 +196,10 @@ class Rows:
         self._settled[which] += 1
         for i in which:
             self._choices_left[i] -= 1
-        return choose(logits, self._auto.legal[self._state[which]], self._sampling, draws)
+        try:
+            return choose(logits, self._auto.legal[self._state[which]], self._sampling, draws)
+        except NotFinite as error:
+            raise NotFinite(int(which[error.row])) from None
 
     def _emit(self, i: int, symbol: int) -> bool:
         """Append a symbol to a row; whether the row goes on."""

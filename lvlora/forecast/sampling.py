@@ -42,10 +42,29 @@ class Sampling:
         return 1 if self.greedy else self.samples
 
 
+class NotFinite(ArithmeticError):
+    """A logit of a legal symbol is no finite number.
+
+    Attributes:
+        row: the first row of the logits with one.
+    """
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}: a logit of a legal symbol is not finite")
+        self.row = row
+
+
 def legal_logits(logits: Floats, legal: NDArray[np.bool_]) -> Floats:
-    """(rows, symbols) logits of the legal symbols, made finite; -inf for the others."""
-    finite = np.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30)
-    return np.where(legal, finite, -np.inf)
+    """(rows, symbols) logits of the legal symbols; -inf for the others, whatever theirs are.
+
+    Raises:
+        NotFinite: one of them is NaN or infinite: the model is broken, and whatever is made of it
+            would look like a forecast.
+    """
+    broken = (legal & ~np.isfinite(logits)).any(axis=1)
+    if broken.any():
+        raise NotFinite(int(broken.argmax()))
+    return np.where(legal, logits, -np.inf)
 
 
 def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: Floats) -> Ints:
@@ -53,6 +72,9 @@ def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: 
 
     Args:
         logits: (rows, symbols); legal: the same shape; draws: (rows,) in [0, 1).
+
+    Raises:
+        NotFinite: as `legal_logits`.
     """
     masked = legal_logits(logits, legal)
     if sampling.greedy:

@@ -20,13 +20,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lvlora import durable
-from lvlora.errors import LvloraError, ModelError
+from lvlora.errors import LvloraError, ModelError, NumericalError
 from lvlora.model import adapter_config, adapter_files, lora
 from lvlora.model.adapter_files import FACTS, HEAD, AdapterInfo
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, load, load_tokenizer, quiet
-from lvlora.model.parts import config_of, decoder_of, is_tied
+from lvlora.model.parts import config_of, decoder_of, head_of, is_tied
+from lvlora.model.soundness import where_it_breaks
 
 PROBE = (
     "0.25,1.50;0.27,1.47;0.31,1.43;0.38,1.36;0.49,1.27;0.66,1.14;0.90,1.01;1.21,0.90;"
@@ -86,10 +87,18 @@ def write_merged(
 
     Raises:
         LvloraError: the folder can't be written, or does not give the merged model's logits.
+        NumericalError: the model gives no finite logits.
     """
     module = base.module
     ids = probe_ids(base)
     before = logits(module, ids, head)
+    if not bool(torch.isfinite(before).all()):
+        where = where_it_breaks(module, head_of(module))
+        raise NumericalError(
+            f"{base.name}: the model with its adapter gives no finite logits"
+            f"{': ' if where else ''}{where}",
+            "Nothing was written: take model and adapter from their sources again.",
+        )
     layers = sum(1 for _ in lora.lora_layers(module))
     lora.merge(module)
     if head is not None:

@@ -193,8 +193,6 @@ class Stubborn(torch.nn.Module):
         shape = (*hidden.shape[:-1], len(SYMBOLS))
         if self.say == "random":
             return 5 * torch.randn(shape, generator=self.generator)
-        if self.say in ("nan", "inf", "-inf"):
-            return torch.full(shape, float(self.say))
         logits = torch.zeros(shape)
         for rank, symbol in enumerate(self.say):
             logits[..., INDEX[symbol]] = 1e9 * (1 + rank)
@@ -209,9 +207,7 @@ GRAMMARS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "say", ["9", "0", ".", ",", ";", "-", "?", "9-", "1.", "nan", "inf", "-inf", "random"]
-)
+@pytest.mark.parametrize("say", ["9", "0", ".", ",", ";", "-", "?", "9-", "1.", "random"])
 @pytest.mark.parametrize("greedy", [True, False])
 def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base, say, greedy):
     base = tiny_base("qwen2")

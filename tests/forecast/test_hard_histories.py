@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lvlora.errors import NumericalError
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.rows import Prompt
@@ -122,7 +123,11 @@ def test_no_logits_make_an_invalid_series(
     grammar = Grammar(codec, signed, missing, digits)
     prompt = Prompt("s", codec.encode(np.ones((2, n_variables))), grammar)
     decoder = Decoder(shared_base, Adversary(answers))
-    (texts,) = decoder.decode([prompt], 3, sampling)
+    try:
+        (texts,) = decoder.decode([prompt], 3, sampling)
+    except NumericalError:
+        assert not np.isfinite(answers).all()
+        return
     assert len(texts) == sampling.n_futures
     for text in texts:
         assert grammar.walk(text) == START
@@ -130,6 +135,20 @@ def test_no_logits_make_an_invalid_series(
         assert values.shape == (3, n_variables)
         assert missing or np.isfinite(values).all()
         assert signed or (np.nan_to_num(values) >= 0).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_only_legal_symbols_count(shared_base, value):
+    """What a model gives for a symbol that may not be written is nobody's business."""
+    logits = np.random.default_rng(0).normal(size=(1, len(SYMBOLS)))
+    grammar = Grammar(Codec(1, 1), max_integer_digits=2)
+    prompt = Prompt("s", "1.0;", grammar)
+    expected = Decoder(shared_base, Adversary(logits)).decode([prompt], 3, DRAWN)
+    logits[0, [SYMBOLS.index("-"), SYMBOLS.index("?")]] = value
+    assert Decoder(shared_base, Adversary(logits)).decode([prompt], 3, DRAWN) == expected
+    logits[0, SYMBOLS.index("7")] = value
+    with pytest.raises(NumericalError, match="series 's'"):
+        Decoder(shared_base, Adversary(logits)).decode([prompt], 3, DRAWN)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,49 @@
+"""Where a model that gives no finite numbers is broken: its weights, or the layer it begins in.
+
+Knows: parameters, the keys and values of a cache. Does not know: what was forecast; computes
+nothing with the model, so that a diagnosis costs no FLOPs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lvlora.model.cache import RowCache
+from lvlora.model.lora import lora_layers
+
+
+@torch.no_grad()
+def where_it_breaks(
+    module: nn.Module, head: nn.Module, cache: RowCache | None = None, row: int = 0
+) -> str:
+    """A clause that names the tensor or the layer, or nothing where neither can be told.
+
+    Args:
+        module: the base model, with its adapter attached; head: its restricted head.
+        cache: of the call that went wrong, and the row of it, if it had one.
+    """
+    for part, prefix in ((module, ""), (head, "numeric head, ")):
+        for name, tensor in part.state_dict(keep_vars=True).items():
+            if tensor.is_floating_point() and not _is_finite(tensor):
+                return f"{prefix}{name} holds values that are not finite"
+    layers = [] if cache is None else [layer for layer in cache.rows if layer.is_filled]
+    if cache is None or not layers:
+        return ""
+    length = int(cache.lengths[row])
+    for i, layer in enumerate(layers):
+        keys, values = layer.keys[row, :, :length], layer.values[row, :, :length]
+        # a norm makes zeros of what is too large to be squared: every token has the same values
+        alike = length > 1 and bool((values == values[:, :1]).all())
+        if alike or not (_is_finite(keys) and _is_finite(values)):
+            return f"layer {i} is the first whose keys and values are lost"
+    return f"they are lost behind the keys and values of layer {len(layers) - 1}, the last"
+
+
+def largest_scaling(module: nn.Module) -> float:
+    """The largest factor of an adapter's updates; 0 without any."""
+    return max((abs(layer.scaling) for _, layer in lora_layers(module)), default=0.0)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
