@@ -102,12 +102,10 @@ def fine_tune(
         BudgetError: the run would pass ``max_flops`` or ``budget``; nothing was spent.
         RunStopped: a signal came; the state is saved.
     """
-    from lvlora.report.run_page import draw_run
-    from lvlora.train.beginning import begin, run_payload
+    from lvlora.train.fine_tune import begin, carry_out
     from lvlora.train.observer import Silent
     from lvlora.train.setup import prepare
     from lvlora.train.trackers.tracked import check_installed
-    from lvlora.train.validation_file import add_rivals
 
     if settings.get("resume") is not None:
         raise SettingsError(
@@ -125,14 +123,7 @@ def fine_tune(
         name: "python" if name in settings else "default" for name in TrainSettings.model_fields
     }
     prepared = prepare(chosen, data)
-    run = begin(prepared, sources, observer or Silent())
-    result = run.train()
-    run.folder.make_latest(chosen.runs)
-    if prepared.validator is not None:
-        learning = data.select(prepared.split.train)
-        add_rivals(run.folder.validation, prepared.validator.scored, learning)
-    run.folder.write_result(run_payload(result, run.folder, draw_run(run.folder.path)))
-    return result
+    return carry_out(begin(prepared, sources, observer or Silent())).result
 
 
 def evaluate(

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +54,7 @@ def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
             _rename_to_new(temporary, path)
         sync_folder(path.parent)
     except Exception as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -73,48 +72,7 @@ def _rename_to_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-@contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` to fill; on success it takes the path's place, whole.
-
-    What was there before goes only when the new one is in its place.
-
-    Raises:
-        LvloraError: the disk is full or the folder can't be written; ``path`` is as it was.
-    """
-    temporary = old = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp's 0700 would hide it from a shared folder
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                file.chmod(0o666 & ~umask)  # so would safetensors' 0600
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        sync_folder(temporary)
-        if path.exists():
-            old = temporary.with_suffix(".old")
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if old is not None:
-                old.rename(path)
-            raise
-        sync_folder(path.parent)
-    except Exception as error:
-        raise _not_written(path, error) from error
-    finally:
-        for leftover in (temporary, old):
-            if leftover is not None:
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _not_written(path: Path, error: Exception) -> Exception:
+def not_written(path: Path, error: Exception) -> Exception:
     """An error of the system in words; any other as it is."""
     # the way in which libraries written in Rust (safetensors) tell of one
     number = re.search(r"\(os error (\d+)\)", str(error))

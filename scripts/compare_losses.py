@@ -33,7 +33,7 @@ from lvlora.settings.checked import checked
 from lvlora.text.alphabet import INDEX
 from lvlora.text.windows import IGNORED, Batch, TokenSeries, Windows
 from lvlora.train import setup
-from lvlora.train.beginning import begin
+from lvlora.train.fine_tune import begin
 from lvlora.train.objective import Objective
 from lvlora.train.observer import Silent
 

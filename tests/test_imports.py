@@ -12,12 +12,13 @@ from lvlora import errors
 
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYWHERE = {"settings", "errors", "durable", "lvlora"}
+EVERYWHERE = {"settings", "errors", "durable", "folders", "lvlora"}
 """Any room may import these; `lvlora` is the package itself (its version)."""
 
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "durable": {"errors"},
+    "folders": {"errors", "durable"},
     "settings": {"errors"},
     "schemas": set(),
     "series": set(),
@@ -25,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "text": {"series"},
     "model": {"series", "text", "flops"},
     "forecast": {"series", "text", "flops", "model"},
-    "train": {"series", "text", "flops", "model", "forecast"},
+    "train": {"series", "text", "flops", "model", "forecast", "report"},
     "report": {"series"},
     "api": {"series", "text", "flops", "model", "forecast", "train", "report"},
     "cli": {"series", "text", "flops", "model", "forecast", "train", "report"},

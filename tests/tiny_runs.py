@@ -59,7 +59,8 @@ def prepared(
 
 def folder(runs: Path, name: str = "") -> RunFolder:
     """A new run's folder."""
-    return create(runs, runs / name if name else None, "tiny", False)
+    out = runs / name if name else None
+    return create(TrainSettings(runs=runs, out=out), "tiny")[0]
 
 
 def flags(model: Path | str, runs: Path, **changes: Any) -> list[str]:

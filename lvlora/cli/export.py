@@ -29,9 +29,6 @@ EXAMPLES = examples(
 
 _TIED_IN_LLAMA_CPP = ("gemma", "gemma2")
 
-_MARKS = ("config.json", "adapter_config.json")
-"""What makes a folder an export, which --overwrite may replace."""
-
 
 @settings_command(app, ExportSettings, name="export", epilog=EXAMPLES)
 def export(settings: ExportSettings, context: CommandContext) -> None:
@@ -98,43 +95,46 @@ def _write(
 ) -> tuple[Merge | None, list[Path]]:
     import torch
 
-    from lvlora import durable
+    from lvlora import folders
     from lvlora.model import adapter_files, devices, merging
     from lvlora.model.loading import load
 
     base = load(source, devices.choose(settings.device, "float32"), through_transformers=True)
     head = adapter_files.attach(base, info)
     facts = merging.shareable(info)
-    folders, merge = [], None
+    written, merge = [], None
     if settings.peft is not None:
-        with durable.replacing_folder(settings.peft.absolute()) as folder:
+        with folders.replacing(settings.peft.absolute()) as folder:
             merging.write_peft(info, base, folder, facts)
-        folders.append(settings.peft)
+            folders.mark(folder, "export", folders.files_in(folder))
+        written.append(settings.peft)
     if settings.merged is not None:
         dtype = getattr(torch, _dtype(settings))
-        with durable.replacing_folder(settings.merged.absolute()) as folder:
+        with folders.replacing(settings.merged.absolute()) as folder:
             merge = merging.write_merged(source, base, head, folder, dtype, facts)
-        folders.append(settings.merged)
-    return merge, folders
+            folders.mark(folder, "export", folders.files_in(folder))
+        written.append(settings.merged)
+    return merge, written
 
 
 def _check_target(
     option: str, target: Path, settings: ExportSettings, info: AdapterInfo, source: ModelSource
 ) -> None:
     """Before the work: nothing is replaced that was not asked for, or that is needed."""
-    place = target.resolve()
+    from lvlora import folders
+
     if settings.merged is not None and settings.peft is not None:
         one, other = settings.merged.resolve(), settings.peft.resolve()
         if one == other or one in other.parents or other in one.parents:
             raise SettingsError(
                 f"--merged and --peft: {target} cannot be both", "Name two folders."
             )
-    for needed in (info.folder.resolve(), Path(source.location).resolve(), Path.cwd()):
-        if place == needed or place in needed.parents:
-            raise SettingsError(
-                f"{option} {target}: holds what is exported, or the working folder",
-                "Choose another folder.",
-            )
+    needed = {
+        "what is exported": info.folder,
+        "its base model": Path(source.location),
+        "the runs folder": settings.runs,
+    }
+    folders.check_spares(option, target, needed)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise SettingsError(f"{option} {target}: is there and is no folder", "Choose another name.")
     if target.is_dir() and any(target.iterdir()):
@@ -142,11 +142,7 @@ def _check_target(
             raise SettingsError(
                 f"{option} {target}: is there already", "Add --overwrite, or choose another folder."
             )
-        if not any((target / mark).is_file() for mark in _MARKS):
-            raise SettingsError(
-                f"{option} {target}: is no model or adapter, so it is not replaced",
-                "Choose another folder, or delete it yourself.",
-            )
+        folders.check_replaceable(option, target, "export", needed)
 
 
 def _size(folder: Path) -> int:

@@ -61,7 +61,7 @@ class Teller:
 
     def describe(self, folder: RunFolder, settings: TrainSettings, prepared: Prepared) -> None:
         """Where each value came from is said, too."""
-        from lvlora.train.beginning import write_settings
+        from lvlora.train.fine_tune import write_settings
         from lvlora.train.sweep_space import ALPHA_PER_RANK
 
         given = self.context.sources

@@ -66,14 +66,10 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
 def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> None:
     """All of a run; where several processes make it, this is the first of them."""
     from lvlora.cli.progress import observer
-    from lvlora.errors import BudgetError
-    from lvlora.report.run_page import draw_run
-    from lvlora.train.beginning import begin as begin_run
-    from lvlora.train.beginning import run_payload
+    from lvlora.train.fine_tune import begin, carry_out
     from lvlora.train.run import Run
     from lvlora.train.run_folder import RunFolder, check_out
     from lvlora.train.trackers.tracked import check_installed, tracked
-    from lvlora.train.validation_file import add_rivals
 
     output = context.output
     folder: RunFolder | None = None
@@ -83,8 +79,8 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             folder = RunFolder(_stopped_run(settings))
             settings = _stored_settings(folder, settings, context)
             limit = max(limit or 0, settings.max_flops or 0) or None
-        elif settings.out is not None:
-            check_out(settings.runs, settings.out, settings.overwrite)
+        else:
+            check_out(settings)
         check_installed(settings.tracker)
         said = said_settings(settings, ranks)
     ranks.say({"settings": said})
@@ -101,28 +97,17 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             watcher = tracked(observer(output), prepared, folder)
             run = Run(prepared, folder, watcher, resume=True, limit=limit, ranks=ranks)
         else:
-            run = begin_run(prepared, context.sources, observer(output), ranks)
-            folder = run.folder
-    try:
-        result = run.train()
-    except BudgetError:
-        if settings.resume is None:
-            folder.remove_if_nothing_was_done()
-        raise
-    folder.make_latest(settings.runs)
-    if prepared.validator is not None:
-        learning = prepared.dataset.select(prepared.split.train)
-        add_rivals(folder.validation, prepared.validator.scored, learning)
-    written = draw_run(folder.path)
-    payload = run_payload(result, folder, written)
+            run = begin(prepared, context.sources, observer(output), ranks)
+    finished = carry_out(run)
+    result, folder = finished.result, finished.folder
+    if finished.note:
+        output.warning(finished.note)
     if result.stopped_by_limit:
         output.note(
             f"--max-flops is reached after step {result.steps} of {result.planned_steps}; "
             f"lvlora train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
         )
-    else:
-        folder.write_result(payload)
-    output.report(payload, lambda: _show(result, prepared, folder, context))
+    output.report(finished.payload, lambda: _show(result, prepared, folder, context))
     before = (result.zero_shot or {}).get("mae")
     after = (result.validation or {}).get("mae")
     if before is not None and after is not None and after >= before:

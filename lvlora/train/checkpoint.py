@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lvlora import durable
+from lvlora import durable, folders
 from lvlora.errors import LvloraError
 from lvlora.model.loading import read_safetensors
 
@@ -61,7 +61,7 @@ def save(
     if _is_saved(target, facts):  # never replaced: until that is done there would be none
         return target
     try:
-        with durable.replacing_folder(target) as new:
+        with folders.replacing(target) as new:
             save_file(tensors, str(new / _TENSORS))
             manifest = {
                 "step": step,

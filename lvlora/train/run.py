@@ -36,8 +36,10 @@ class Run:
         resume: go on from the folder's newest valid checkpoint.
         limit: FLOPs that the run may spend, over all its processes; default: the settings'.
         ranks: the processes that make it together, of which this is the first.
+        held: the lock on the folder where it was taken already, and what else ends with the run.
 
     Attributes:
+        resumed: it goes on from a checkpoint, or was to.
         progress: how far the run is.
         at_start: how far it was when this process began to spend.
 
@@ -48,7 +50,7 @@ class Run:
 
     def __init__(
         self, prepared: Prepared, folder: RunFolder, observer: Observer, *, resume: bool = False,
-        limit: int | None = None, ranks: Ranks = ALONE,
+        limit: int | None = None, ranks: Ranks = ALONE, held: ExitStack | None = None,
     ) -> None:  # fmt: skip
         self.prepared = prepared
         self.folder = folder
@@ -58,12 +60,14 @@ class Run:
         self.progress = Progress()
         self._recorder = Recorder(folder, observer, prepared.settings.convention)
         self._in_flight: tuple[Phase, Price] | None = None
-        with ExitStack() as held:
-            held.enter_context(folder.held())
+        self.resumed = resume
+        with held or ExitStack() as own:
+            if held is None:
+                own.enter_context(folder.held())
             if resume:
                 self.progress = restore_state(prepared, folder, observer)
                 self._say_where_it_is()
-            self._held = held.pop_all()
+            self._held = own.pop_all()
         self.at_start = replace(self.progress)
 
     def train(self) -> Result:

@@ -1,7 +1,5 @@
-"""One run, one folder that holds all that is needed to repeat it.
-
-Knows: the names of its files, and how each is written. Does not know: what they mean.
-"""
+"""One run, one folder that holds all that is needed to repeat it: its files' names, how each is
+written, and where a new run's folder is made."""
 
 from __future__ import annotations
 
@@ -19,18 +17,32 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lvlora import __version__, durable
+from lvlora import __version__, durable, folders
 from lvlora.errors import LvloraError, SettingsError
 from lvlora.model.adapter_search import IN_RUN, LATEST, RUN_NAME
+from lvlora.settings import TrainSettings
 
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 
 _NAME = "name"
+_REPLACES = "replaces"
+"""Holds the name of the folder beside it whose place the run takes when it is complete."""
+_LOCK = ".lock"
+
+_ENTRIES = (
+    *(_NAME, _REPLACES, "config.toml", "sources.json", "data.json", "split.json"),
+    *("environment.json", "trackers.json", "metrics.jsonl", "validation.json", "failure.json"),
+    *("result.json", "report.html", "figures/training.png"),
+    *("adapter*/adapter_config.json", "adapter*/*.safetensors", "adapter*/lvlora.json"),
+    *("adapter*/calibration.json", "state/step-*/manifest.json", "state/step-*/state.safetensors"),
+    *("tensorboard/**", "wandb/**"),
+)
+"""All that a run may hold, for `folders.mark`; --overwrite spares a folder with anything else."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run."""
+    """The paths of a run; only a process that has it `held` writes there."""
 
     path: Path
 
@@ -41,14 +53,57 @@ class RunFolder:
             return (self.path / _NAME).read_text(encoding="utf-8").strip()
         return self.path.name
 
-    def take_name(self, taken: Collection[str]) -> None:
+    def take_name(self, wanted: str, taken: Collection[str]) -> None:
         """Be told apart from runs before: another folder of that name, or one that was replaced."""
-        name, number = self.path.name, 1
+        name, number = wanted, 1
         while name in taken:
             number += 1
-            name = f"{self.path.name}+{number}"
-        if number > 1:
+            name = f"{wanted}+{number}"
+        if name != self.path.name:
             durable.write_text(self.path / _NAME, name + "\n")
+
+    def mark(self) -> None:
+        """Say that this folder is a run, and what may lie in it."""
+        folders.mark(self.path, "run", _ENTRIES)
+
+    def shall_replace(self, other: Path) -> None:
+        """Take the place of a run beside this one as soon as this one is complete."""
+        durable.write_text(self.path / _REPLACES, other.name + "\n")
+
+    def target(self, settings: TrainSettings) -> tuple[RunFolder, str]:
+        """Where this run belongs when it is complete: its own folder, or that of the run that it
+        replaces; and, as a sentence, why it stays beside that one."""
+        try:
+            name = (self.path / _REPLACES).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return self, ""
+        path = settings.out
+        if path is None or path.resolve() != self.path.resolve().parent / name:
+            path = self.path.parent / Path(name).name
+        if not path.exists():
+            return RunFolder(path), ""
+        try:
+            folders.check_replaceable("--out", path, "run", _needed(settings))
+            with RunFolder(path).held():
+                return RunFolder(path), ""
+        except LvloraError as error:
+            return self, f"{error.message}; the new run stays in {self.path}."
+
+    def take_place_of(self, target: RunFolder) -> None:
+        """Become the folder of the run that this one replaces, which is deleted."""
+        (self.path / _REPLACES).unlink(missing_ok=True)
+        try:
+            folders.take_place(self.path, target.path.resolve())
+        except OSError as error:
+            raise LvloraError(
+                f"{target.path}: cannot be replaced ({error.strerror or error})",
+                f"The new run is whole, in {self.path}.",
+            ) from None
+
+    def check_unused(self) -> None:
+        """SettingsError where another process has begun a run here; asked while it is `held`."""
+        if _is_taken(self.path):
+            raise SettingsError(f"--out {self.path}: {_THERE}", _INSTEAD)
 
     @property
     def config(self) -> Path:
@@ -107,7 +162,16 @@ class RunFolder:
         Raises:
             LvloraError: another process does.
         """
-        with (self.path / ".lock").open("w") as stream:
+        busy = LvloraError(
+            f"run {self.name} is still being trained by another process",
+            "Wait for it, or stop it first.",
+        )
+        lock = self.path / _LOCK
+        try:
+            stream = lock.open("w")
+        except FileNotFoundError:  # taken back by a process whose run was refused
+            raise busy from None
+        with stream:
             try:
                 import fcntl
             except ImportError:  # Windows has no such lock
@@ -115,11 +179,11 @@ class RunFolder:
                 return
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LvloraError(
-                    f"run {self.name} is still being trained by another process",
-                    "Wait for it, or stop it first.",
-                ) from None
+                # the file that is there, not one that was deleted between opening and locking
+                if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                    raise busy
+            except (BlockingIOError, FileNotFoundError):
+                raise busy from None
             yield
 
     def remove_leftovers(self) -> None:
@@ -189,7 +253,8 @@ class RunFolder:
 
     def remove_if_nothing_was_done(self) -> None:
         """Take back a folder whose run was refused before its first step."""
-        if not self.metrics.exists() and not self.state.exists():
+        done = self.metrics.exists() or self.state.exists()
+        if not done and folders.stranger_in(self.path) is None:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def resume_name(self, runs: Path) -> str:
@@ -209,61 +274,88 @@ def newest_unfinished(runs: Path) -> Path | None:
     return max((p for p in found if not RunFolder(p).result.is_file()), default=None)
 
 
-def check_out(runs: Path, out: Path, overwrite: bool) -> None:
+_THERE = "is there already"
+_INSTEAD = "Go on with it by --resume, replace a run by --overwrite, or choose another folder."
+
+
+def check_out(settings: TrainSettings) -> bool:
     """Whether a new run may be written to ``out``.
 
+    Returns:
+        whether a run is there that is to be replaced.
+
     Raises:
-        SettingsError: something is there, or it lies among the runs under an impossible name.
+        SettingsError: something is there that may not be replaced, or ``out`` lies among the runs
+            under an impossible name.
     """
-    if out.resolve().parent == runs.resolve() and not RUN_NAME.fullmatch(out.name):
-        raise SettingsError(
-            f"--out {out}: a run's name is made of letters, digits and . _ + @ -",
-            "Choose another name.",
-        )
+    out, runs = settings.out, settings.runs
+    if out is None:
+        return False
     try:
-        taken = out.exists() and (
-            not out.is_dir() or any(not _is_leftover(p) for p in out.iterdir())
-        )
+        if out.resolve().parent == runs.resolve() and not RUN_NAME.fullmatch(out.name):
+            raise SettingsError(
+                f"--out {out}: a run's name is made of letters, digits and . _ + @ -",
+                "Choose another name.",
+            )
+        if not _is_taken(out):
+            return False
     except OSError as error:
         raise SettingsError(
             f"--out {out}: cannot be used ({error.strerror or error})",
             "Check its permissions, or choose another folder.",
         ) from None
-    if taken and not (overwrite and out.is_dir() and (out / "config.toml").is_file()):
-        raise SettingsError(
-            f"--out {out}: is there already",
-            "Go on with it by --resume, replace a run by --overwrite, or choose another folder.",
-        )
+    if not settings.overwrite or not out.is_dir():
+        raise SettingsError(f"--out {out}: {_THERE}", _INSTEAD)
+    folders.check_replaceable("--out", out, "run", _needed(settings))
+    return True
 
 
-def _is_leftover(path: Path) -> bool:
-    """Left by a process that was killed before the run had its settings, so was none yet."""
-    return path.name in (".lock", _NAME) or path.suffix == ".part"
+def _needed(settings: TrainSettings) -> dict[str, Path | None]:
+    """What a new run's folder can never take the place of."""
+    data = settings.data if settings.data != Path("-") else None
+    model = Path(settings.model)
+    return {
+        "the data": data,
+        "the runs folder": settings.runs,
+        "the ledger": settings.runs / "ledger.sqlite",
+        "the model": model if model.exists() else None,
+    }
 
 
-def create(runs: Path, out: Path | None, slug: str, overwrite: bool) -> RunFolder:
+def _is_taken(out: Path) -> bool:
+    """Something is there: more than a process left that was killed before it had a run."""
+    if not out.is_dir():
+        return out.exists()
+    return RunFolder(out).config.exists() or folders.stranger_in(out) is not None
+
+
+def create(settings: TrainSettings, slug: str) -> tuple[RunFolder, Path | None]:
     """A new run's folder: ``out`` itself, or runs/<UTC time>-<slug>.
+
+    Returns:
+        the folder, and the one that it replaces when it is complete: it is beside that then.
 
     Raises:
         SettingsError: ``out`` has something in it and may not be replaced.
-        LvloraError: it cannot be made.
+        LvloraError: it cannot be made, or the run that is there is being trained.
     """
+    out, runs = settings.out, settings.runs
     try:
         if out is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             slug = re.sub(r"[^A-Za-z0-9.]+", "-", slug).strip("-").lower()[:48]
-            return RunFolder(_made_anew(runs, f"{stamp}-{slug}"))
-        check_out(runs, out, overwrite)
-        if out.is_dir() and any(out.iterdir()):
-            with RunFolder(out).held():  # never under a process that works on it
-                shutil.rmtree(out)
+            return RunFolder(_made_anew(runs, f"{stamp}-{slug}")), None
+        if check_out(settings):
+            with RunFolder(out).held():  # nobody works on it
+                real = out.resolve()
+                return RunFolder(_made_anew(out.parent, f"{out.name}+new")), real
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(
             f"{out or runs}: a run's folder cannot be made ({error.strerror or error})",
             "Check the permissions, or choose another --out or --runs.",
         ) from None
-    return RunFolder(out)
+    return RunFolder(out), None
 
 
 def _made_anew(runs: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvlora import folders
 from lvlora.errors import LvloraError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.series.dataset import Dataset
@@ -111,8 +112,15 @@ def open_run(
     if resume:
         return Run(prepared, folder, observer, resume=True)
     if folder.path.exists():
+        stranger = folders.stranger_in(folder.path)
+        if stranger is not None:
+            raise SettingsError(
+                f"{folder.path}: lvlora did not write its {stranger}, so it is not replaced",
+                "Move it elsewhere and run again.",
+            )
         shutil.rmtree(folder.path)
     folder.path.mkdir(parents=True)
+    folder.mark()
     describe(folder, prepared.settings, prepared)
     return Run(prepared, folder, observer)
 

@@ -278,6 +278,7 @@ def test_llama_cpp_knows_every_tensor(run_lvlora, make_adapter, tmp_path, family
         (["export", "run", "--merged", "file"], 2, "is no folder"),
         (["export", "run", "--merged", "full"], 2, "is there already"),
         (["export", "run", "--merged", "full", "--overwrite"], 2, "is not replaced"),
+        (["export", "run", "--merged", "web", "--overwrite"], 2, "no export that lvlora made"),
         (["export", "run", "--merged", "m", "--dtype", "float16"], 2, "should be"),
     ],
 )  # fmt: skip
@@ -287,6 +288,8 @@ def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, 
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("mine")
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "config.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     ran = run_lvlora(args)
     assert ran.exit_code == code
@@ -309,11 +312,15 @@ def test_an_export_is_replaced_when_asked(run_lvlora, make_adapter, plain, tmp_p
     first, _ = make_adapter(name="first")
     second, expected = make_adapter(head="full", name="second")
     assert run_lvlora(["export", first, "--merged", folder]).exit_code == 0
-    (folder / "note.txt").write_text("of the first")
     assert run_lvlora(["export", second, "--merged", folder]).exit_code == 2
+    note = folder / "note.txt"
+    note.write_text("mine")
+    ran = run_lvlora(["export", second, "--merged", folder, "--overwrite"])
+    assert ran.exit_code == 2
+    assert "lvlora did not write its note.txt" in ran.stderr
+    note.unlink()
     assert run_lvlora(["export", second, "--merged", folder, "--overwrite"]).exit_code == 0
     assert close(plain(folder)[1], expected)
-    assert not (folder / "note.txt").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
     assert modes == {0o666 & ~_umask()}, "readable for those who may read other new files"

@@ -1,0 +1,214 @@
+"""Folders that this program made whole, and when a new one may take the place of an old one.
+
+A folder of ours carries a mark that lists what was written into it. Only a folder in which nothing
+else lies is ever replaced, and only when what takes its place is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from lvlora import durable
+from lvlora.errors import DataError, SettingsError
+
+MARK = ".lvlora.json"
+_LEFTOVERS = (".*.part", ".*.old", ".lock")
+"""What a killed process of ours may leave anywhere in a folder of ours."""
+
+_ALL = "**"
+
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_HERE = -100  # AT_FDCWD
+
+
+def mark(folder: Path, kind: str, entries: Iterable[str]) -> None:
+    """Say in a folder that this program made it.
+
+    Args:
+        kind: what it is, in a word: run, export.
+        entries: the files it may hold, relative, with ``*`` for parts of a name; ``NAME/**`` is a
+            folder and all that is in it.
+    """
+    content = {"schema_version": 1, "kind": kind, "entries": sorted({MARK, *entries})}
+    durable.write_text(folder / MARK, json.dumps(content, indent=1) + "\n")
+
+
+def files_in(folder: Path) -> list[str]:
+    """Every file below a folder, relative, as `mark` wants a folder's content that is complete."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+
+
+def check_replaceable(
+    option: str, folder: Path, kind: str, needed: Mapping[str, Path | None]
+) -> None:
+    """Refuse to replace what is not wholly ours, or is needed.
+
+    Args:
+        option: how the folder was named, for the message.
+        needed: what must stay, by a name for it: data, ledger, runs …; None asks for nothing.
+
+    Raises:
+        SettingsError: the folder is no ``kind`` of ours, holds a file that we did not write, is a
+            link, or is or holds one of ``needed`` or the working folder.
+    """
+    check_spares(option, folder, needed)
+    place = folder.resolve()
+    itself = "Choose another folder, or delete it yourself."
+    if kind_of(place) != kind:
+        raise SettingsError(
+            f"{option} {folder}: is no {kind} that lvlora made, so it is not replaced", itself
+        )
+    stranger = stranger_in(place)
+    if stranger is not None:
+        raise SettingsError(
+            f"{option} {folder}: lvlora did not write its {stranger}, so it is not replaced", itself
+        )
+
+
+def check_spares(option: str, folder: Path, needed: Mapping[str, Path | None]) -> None:
+    """SettingsError where a folder is or holds what must stay; arguments as `check_replaceable`."""
+    place = folder.resolve()
+    for what, path in {"the working folder": Path.cwd(), **needed}.items():
+        if path is not None and (place == path.resolve() or place in path.resolve().parents):
+            raise SettingsError(
+                f"{option} {folder}: is or holds {what}, so it is not replaced",
+                "Choose another folder.",
+            )
+
+
+def kind_of(folder: Path) -> str | None:
+    """What a folder of ours is, by its mark; None for any other."""
+    return _read_mark(folder)[0]
+
+
+def stranger_in(folder: Path) -> str | None:
+    """A file or folder in a folder of ours that is not ours, or a link; None: there is none.
+
+    Where there is no mark, everything but leftovers of a killed process is a stranger.
+    """
+    return next(_not_of(folder, _read_mark(folder)[1]), None)
+
+
+def _read_mark(folder: Path) -> tuple[str | None, list[str]]:
+    try:
+        content = durable.read_json_object(folder / MARK)
+    except DataError:
+        return None, []
+    kind, entries = content.get("kind"), content.get("entries")
+    if not isinstance(kind, str) or not isinstance(entries, list):
+        return None, []
+    return kind, [e for e in entries if isinstance(e, str)]
+
+
+def _not_of(folder: Path, entries: list[str]) -> Iterator[str]:
+    patterns = [PurePath(e).parts for e in entries]
+    files = [p for p in patterns if p[-1] != _ALL]
+    wholes = [p[:-1] for p in patterns if p[-1] == _ALL]
+    inner = {p[:n] for p in patterns for n in range(1, len(p))}
+    for root, names, leaves in os.walk(folder):
+        here = Path(root).relative_to(folder).parts
+        for name in list(names):
+            place = (*here, name)
+            if _is_leftover(name) or any(_matches(place, w) for w in wholes):
+                names.remove(name)
+            elif (Path(root) / name).is_symlink() or not any(_matches(place, i) for i in inner):
+                yield "/".join(place)
+        for name in leaves:
+            place = (*here, name)
+            if not _is_leftover(name) and (
+                (Path(root) / name).is_symlink() or not any(_matches(place, f) for f in files)
+            ):
+                yield "/".join(place)
+
+
+def _is_leftover(name: str) -> bool:
+    return any(fnmatchcase(name, leftover) for leftover in _LEFTOVERS)
+
+
+def _matches(place: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    return len(place) == len(pattern) and all(map(fnmatchcase, place, pattern))
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` to fill; on success it takes the path's place, whole.
+
+    What was there before goes only when the new one is in its place.
+
+    Raises:
+        LvloraError: the disk is full or the folder can't be written; ``path`` is as it was.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)  # mkdtemp's 0700 would hide it from a shared folder
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                file.chmod(0o666 & ~umask)  # so would safetensors' 0600
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        durable.sync_folder(temporary)
+        take_place(temporary, path)
+    except Exception as error:
+        raise durable.not_written(path, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def take_place(new: Path, path: Path) -> None:
+    """Let a whole folder take a path's place in one step; what stood there is deleted then.
+
+    At every moment, and after a kill at any, a whole folder has that name (where the system cannot
+    exchange two names at once: or the old one stands beside it, hidden, as ``.NAME.….old``).
+
+    Raises:
+        OSError: it cannot be renamed; both are where they were.
+    """
+    if not path.exists():
+        new.rename(path)
+        durable.sync_folder(path.parent)
+        return
+    old = path.parent / f".{path.name[:50]}.{secrets.token_hex(4)}.old"
+    try:
+        if _exchange(new, path):
+            new.rename(old)
+        else:
+            path.rename(old)
+            try:
+                new.rename(path)
+            except OSError:
+                old.rename(path)
+                raise
+        durable.sync_folder(path.parent)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at once; whether the system could."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # no Linux, or one before 2014
+        return False
+    done: int = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    if done == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ENOTSUP):
+        return False  # this file system has no such exchange
+    raise OSError(number, os.strerror(number), str(other))
