@@ -146,15 +146,16 @@ def _statistics(output: Output, result: Mapping[str, Any]) -> None:
 
 
 def _dynamics(output: Output, result: Mapping[str, Any]) -> None:
-    heads = ["variable", "period", "median", "in samples", "series", "amplitude", "grow", "shrink"]
+    heads = ["variable", "period", "samples", "sure", "series", "amplitude", "grow", "shrink"]
     rows = []
     for name, period in result["periods"].items():
         amplitude = result["amplitudes"][name]
-        times = [period["mean_time"], period["median_time"], period["mean_samples"]]
+        times = [period["mean_time"], period["mean_samples"]]
         rows.append(
             [
                 name,
                 *map(numbers.plain, times),
+                numbers.plain(period["confidence"], 2),
                 f"{period['n_series']:,}",
                 numbers.plain(amplitude["mean"]),
                 numbers.share(amplitude["growing"]),

@@ -74,6 +74,10 @@ class Period(Shape):
     median_time: Number
     mean_samples: Number
     n_series: int
+    """That have a period."""
+    confidence: Number
+    """Mean over all series, 0 to 1: how well each agrees with itself one period later, or, where
+    it has no period, after any lag."""
 
 
 class Amplitude(Shape):

@@ -28,6 +28,7 @@ class Dynamics:
     Attributes:
         periods: (n, V) mean distance between peaks, in time units.
         periods_samples: (n, V) the same in samples.
+        confidences: (n, V) how sure the period is, or that there is none: `Peaks.confidence`.
         growth: (n, V) log-slope of the peaks' heights per period.
         amplitudes: (n, V) largest minus smallest value.
         lags: n arrays, one lag for each pair of peaks of the first two variables (`phase_lags`).
@@ -37,6 +38,7 @@ class Dynamics:
 
     periods: FloatArray
     periods_samples: FloatArray
+    confidences: FloatArray
     growth: FloatArray
     amplitudes: FloatArray
     lags: tuple[FloatArray, ...]
@@ -89,6 +91,7 @@ class Analysis:
                     "median_time": _median(d.periods[:, v]),
                     "mean_samples": _mean(d.periods_samples[:, v]),
                     "n_series": int(np.isfinite(d.periods[:, v]).sum()),
+                    "confidence": _mean(d.confidences[:, v]),
                 }
                 for v, name in enumerate(self.variables)
             },
@@ -141,9 +144,10 @@ def measure(dataset: Dataset) -> Dynamics:
     return Dynamics(
         periods=np.array([m[0] for m in measured]),
         periods_samples=np.array([m[1] for m in measured]),
-        growth=np.array([m[2] for m in measured]),
-        amplitudes=np.array([m[3] for m in measured]),
-        lags=tuple(m[4] for m in measured),
+        confidences=np.array([m[2] for m in measured]),
+        growth=np.array([m[3] for m in measured]),
+        amplitudes=np.array([m[4] for m in measured]),
+        lags=tuple(m[5] for m in measured),
         correlations=np.array([_correlation(s.values) for s in dataset]),
         initial=np.array([[_first(c) for c in s.values.T] for s in dataset]),
         final=np.array([[_first(c[::-1]) for c in s.values.T] for s in dataset]),
@@ -153,13 +157,14 @@ def measure(dataset: Dataset) -> Dynamics:
 _Row = list[float]
 
 
-def _of_variables(series: Series) -> tuple[_Row, _Row, _Row, _Row, FloatArray]:
-    """Periods, periods in samples, growth, amplitudes of one series' variables; its lags."""
+def _of_variables(series: Series) -> tuple[_Row, _Row, _Row, _Row, _Row, FloatArray]:
+    """Periods, the same in samples, confidences, growth, amplitudes of the variables; the lags."""
     filled = interpolated(series.time, series.values)
     peaks = [find_peaks(series.time, column) for column in filled.T]
     return (
         [p.period for p in peaks],
         [p.period_samples for p in peaks],
+        [p.confidence for p in peaks],
         [p.growth for p in peaks],
         [float(np.ptp(column)) for column in filled.T],
         phase_lags(*peaks[:2]) if len(peaks) > 1 else np.empty(0),

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 CSV = "time,prey,predator\n" + "".join(
     f"{t},{2 + (t % 10) / 5:.2f},{1 + ((t - 2) % 10) / 10:.2f}\n" for t in range(60)
 )
@@ -78,6 +86,53 @@ def test_one_series_of_one_variable(run_lvlora, tmp_path):
     ran = run_lvlora(["analyze", file])
     assert ran.exit_code == 0, ran.stderr
     assert "follow" not in ran.stdout
+
+
+def noisy(noise: float, n: int = 200, cycle: bool = True) -> str:
+    """Twelve series of a period of 17 steps under noise, or of noise alone, as CSV."""
+    rng = np.random.default_rng(3)
+    rows = ["id,time,x"]
+    for i in range(12):
+        wave = 1.5 * np.sin(2 * np.pi * (np.arange(n) / 17 + rng.random())) if cycle else 0.0
+        values = 5 + wave + noise * rng.normal(size=n)
+        rows += [f"{i},{t},{v:.4f}" for t, v in enumerate(values)]
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.2, 0.3])
+def test_a_period_under_noise(run_lvlora, noise):
+    period = run_lvlora(["analyze", "-", "--json"], input=noisy(noise)).json["periods"]["x"]
+    assert period["mean_samples"] == pytest.approx(17, rel=0.03)
+    assert period["n_series"] == 12
+    assert period["confidence"] > 0.85
+
+
+def test_no_period_in_noise(run_lvlora):
+    ran = run_lvlora(["analyze", "-", "--json"], input=noisy(1.0, cycle=False))
+    period = ran.json["periods"]["x"]
+    assert period["n_series"] <= 1
+    assert period["confidence"] < 0.4
+    shown = run_lvlora(["analyze", "-"], input=noisy(1.0, cycle=False)).stdout
+    assert "no oscillation" in shown
+    assert "sure" in shown
+
+
+def test_a_hundred_thousand_noisy_steps_fit_into_a_gigabyte(tmp_path):
+    """Every peak against every other took 23 GB."""
+    file = tmp_path / "long.h5"
+    rng = np.random.default_rng(0)
+    with h5py.File(file, "w") as out:
+        out["trajectories"] = 5 + rng.normal(size=(1, 100_000, 2)).cumsum(axis=1) / 100
+        out["time"] = np.arange(100_000.0)
+    code = (
+        "import resource, sys; from lvlora.cli.app import main;"
+        f"main(['analyze', {str(file)!r}, '--json']);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    limited = f"ulimit -v 6000000; exec {sys.executable} -c {shlex.quote(code)}"
+    done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, env=ENVIRONMENT)
+    assert json.loads(done.stdout)["quality"]["longest"] == 100_000, done.stderr
+    assert int(done.stderr.split()[-1]) < 1_000_000
 
 
 def test_stratified_splits(run_lvlora, data):

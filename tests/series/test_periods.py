@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from time import perf_counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import signal
 
 from lvlora.series.gaps import interpolated
-from lvlora.series.periods import find_peaks, phase_lags
+from lvlora.series.periods import Peaks, _maxima, find_peaks, phase_lags
 
 TIME = np.linspace(0, 200, 101)
 
@@ -87,3 +91,62 @@ def test_gaps_are_filled_by_straight_lines_in_time():
     assert interpolated(time, values).tolist() == [[1, 1], [1, 1], [3, 1], [4, 1]]
     assert np.isnan(interpolated(time, np.full((4, 1), np.nan))).all()
     assert np.isnan(values[0, 0])
+
+
+def quadratic_phase_lags(first, second):
+    """The formula that compared every peak with every other."""
+    period = first.period if len(first) > 1 else second.period
+    distance = second.times[None, :] - first.times[:, None]
+    nearest = np.argmin(np.abs(distance), axis=1)
+    mutual = np.argmin(np.abs(distance), axis=0)[nearest] == np.arange(len(first))
+    lags = distance[np.arange(len(first)), nearest]
+    return lags[mutual & (np.abs(lags) <= period / 2)]
+
+
+def at_times(times) -> Peaks:
+    times = np.array(times, dtype=float)
+    step = (times[-1] - times[0]) / (len(times) - 1)
+    return Peaks(times, times, times, step, step, 1.0)
+
+
+SOME_TIMES = st.lists(st.integers(0, 60), min_size=2, max_size=12, unique=True).map(sorted)
+
+
+@given(SOME_TIMES, SOME_TIMES)
+def test_lags_are_those_of_the_quadratic_formula(first, second):
+    one, other = at_times(first), at_times(second)
+    assert np.array_equal(phase_lags(one, other), quadratic_phase_lags(one, other))
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=3, max_size=60),
+    st.floats(0.1, 8),
+    st.one_of(st.just(1.0), st.floats(1, 9)),
+)
+def test_maxima_are_scipys(values, prominence, apart):
+    curve = np.array(values, dtype=float)
+    expected, _ = signal.find_peaks(curve, prominence=prominence, distance=apart)
+    assert np.array_equal(_maxima(curve, prominence, apart), expected)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        lambda t, rng: rng.normal(size=len(t)),
+        lambda t, rng: rng.normal(size=len(t)).cumsum(),
+        lambda t, rng: 0.1 * t + np.sin(t / 3),
+        lambda t, rng: np.sin(t / 3) + 0.3 * rng.normal(size=len(t)),
+    ],
+)
+def test_a_long_series_takes_time_and_memory_in_proportion(curve):
+    time = np.arange(100_000.0)
+    values = curve(time, np.random.default_rng(0))
+    tracemalloc.start()
+    begin = perf_counter()
+    peaks = find_peaks(time, values)
+    lags = phase_lags(peaks, peaks)
+    took, (_, most) = perf_counter() - begin, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.all(lags == 0)
+    assert took < 20
+    assert most < 500 * len(time)

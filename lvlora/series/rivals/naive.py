@@ -39,7 +39,8 @@ class ContextMean(Untrained):
 class SeasonalNaive(Untrained):
     """The last cycle repeats.
 
-    The period, in samples, is the mean distance between the history's peaks over all variables;
+    The period, in samples, is the mean of those of the variables that have one (`find_peaks`,
+    which sees through mild noise and finds none where the history does not repeat itself);
     between samples values are interpolated. Without a period it is the last value.
     """
 
@@ -59,7 +60,7 @@ class SeasonalNaive(Untrained):
 
 
 def season(time: FloatArray, history: FloatArray) -> float:
-    """Period of a complete history (T, V) in samples, NaN if no variable has two peaks."""
+    """Period of a complete history (T, V) in samples, NaN if no variable has one."""
     periods = [find_peaks(time, column).period_samples for column in history.T]
     known = [p for p in periods if p >= 2]
     return float(np.mean(known)) if known else float("nan")

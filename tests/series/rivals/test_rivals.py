@@ -137,6 +137,15 @@ def test_seasonal_naive_without_a_season_is_the_last_value():
     assert SeasonalNaive().forecast(np.arange(12), history).tolist() == [[9], [9]]
 
 
+@pytest.mark.parametrize(("noise", "share"), [(0.05, 0.5), (0.1, 0.6), (0.2, 0.75)])
+def test_seasonal_naive_sees_the_season_through_noise(noise, share):
+    """With the peaks of the noise as its seasons it was no better than the last value."""
+    dataset = simulate(SimulateSettings(n_series=60, noise=noise, seed=5))
+    for context, horizon in ((50, 50), (80, 20)):
+        last = error(LastValue(), dataset, context, horizon)
+        assert error(SeasonalNaive(), dataset, context, horizon) < share * last
+
+
 def test_parroting_copies_what_came_next():
     pattern = np.array([1.0, 5, 2, 8, 3, 9, 4])
     history = np.concatenate([pattern, pattern, pattern[:3]])[:, None]
