@@ -69,7 +69,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     def human() -> None:
         _heading(output, dataset, payload)
-        _quality(output, result["quality"])
+        _quality(output, dataset, result["quality"])
         _statistics(output, result)
         _dynamics(output, result)
         _clusters(output, dataset, analysis, result)
@@ -95,7 +95,7 @@ def _heading(output: Output, dataset: Dataset, payload: Mapping[str, Any]) -> No
     )
 
 
-def _quality(output: Output, quality: Mapping[str, Any]) -> None:
+def _quality(output: Output, dataset: Dataset, quality: Mapping[str, Any]) -> None:
     """What is odd, a line each; one line where nothing is."""
     n_values = quality["n_values"]
 
@@ -114,11 +114,16 @@ def _quality(output: Output, quality: Mapping[str, Any]) -> None:
         odd.append(f"{count:,} series repeat an earlier one: {pairs('duplicates')}")
     if quality["n_constant"]:
         odd.append(f"{quality['n_constant']:,} never change: {pairs('constant')}")
-    if not quality["regular"]:
+    uneven = dataset.time_steps and dataset.time_steps.sentence(dataset.calendar, len(dataset))
+    if uneven:
+        odd.append(uneven)
+    elif not quality["regular"]:
         odd.append("the times are not evenly spaced, or not alike in all series")
     elif not quality["same_times"]:
         odd.append("the series start at different times or are of different length")
-    interval = f"one sample every {quality['interval']:.6g} time units"
+    calendar, every = dataset.calendar, quality["interval"]
+    length = f"{every:.6g} time units" if calendar is None else calendar.length(every)
+    interval = f"one sample every {length}"
     if not odd:
         output.line(f"Quality: nothing missing, negative, constant or repeated; {interval}")
     else:

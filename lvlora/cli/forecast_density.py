@@ -14,6 +14,7 @@ from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
 from lvlora.errors import SettingsError
+from lvlora.series.dates import text_of
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def show_density(
         written.append(settings.output)
     price = forecaster.usage.price
     payload = {
-        "series": [_as_json(one, dataset.variables, settings.quantiles) for one in found],
+        "series": [_as_json(one, dataset, settings.quantiles) for one in found],
         "model": forecaster.facts(),
         "density_floor": floor,
         "flops": price.to_dict(),
@@ -93,12 +94,11 @@ def show_density(
         context.output.note(f"Written: {path}")
 
 
-def _as_json(
-    found: Sequence[Density], variables: Sequence[str], levels: Sequence[float]
-) -> dict[str, Any]:
+def _as_json(found: Sequence[Density], dataset: Dataset, levels: Sequence[float]) -> dict[str, Any]:
+    variables, calendar = dataset.variables, dataset.calendar
     return {
         "id": found[0].series,
-        "time": found[0].time,
+        "time": found[0].time if calendar is None else calendar.text(found[0].time),
         "variables": {
             name: {
                 "given": dict(zip(variables, one.given, strict=False)),
@@ -120,9 +120,11 @@ def _as_json(
 def _table(dataset: Dataset, found: Sequence[Sequence[Density]]) -> str:
     """A row a series, variable and value that can be written."""
     head = ["id", dataset.time_name, "variable", "value", "width", "probability", "density"]
+    calendar = dataset.calendar
+    times = [d[0].time if calendar is None else calendar.text(d[0].time) for d in found]
     rows = [
-        [one.series, one.time, name, float(value), one.width, float(p), float(d)]
-        for densities in found
+        [one.series, time, name, float(value), one.width, float(p), float(d)]
+        for time, densities in zip(times, found, strict=True)
         for name, one in zip(dataset.variables, densities, strict=True)
         for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
     ]
@@ -139,7 +141,8 @@ def _show(
             pairs = zip(dataset.variables, one.given, strict=False)
             given = ", ".join(f"{other} = {numbers.plain(x)}" for other, x in pairs)
             of = f"{one.series}: {name}" if len(found) > 1 else name
-            output.line(f"{of} at {one.time:.10g}" + (f", given {given}" if given else ""))
+            at = text_of(dataset.calendar, one.time)
+            output.line(f"{of} at {at}" + (f", given {given}" if given else ""))
             for line in chart(one, output.ascii_only):
                 output.line(line)
             for line in _summary(one):

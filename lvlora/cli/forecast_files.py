@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
+from lvlora.series.dates import written
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def as_json(
     missing = forecast.missing_share
     return {
         "id": forecast.series,
-        "time": forecast.time.tolist(),
+        "time": written(forecast.calendar, forecast.time),
         "scale": forecast.scale.to_dict(),
         "context": forecast.context,
         "variables": {
@@ -58,6 +59,10 @@ def as_csv(
 
     known = () if truth is None else truth.columns
     rows = to_rows(forecasts, dataset.variables, levels, dataset.time_name, known=known)
+    if dataset.calendar is not None:  # as the file writes them, not as Python does
+        times = [t for f in forecasts for t in written(f.calendar, f.time)]
+        for i, row in enumerate(rows):
+            row[dataset.time_name] = times[i // len(dataset.variables)]
     return table_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
 
@@ -93,13 +98,13 @@ def write_files(
     """What --output, --samples-out and --plot ask for; the files that were written."""
     from lvlora import durable
 
-    written = []
+    paths = []
     if settings.output is not None and settings.output != Path("-"):
         durable.write_text(settings.output, as_csv(dataset, forecasts, settings.quantiles, truth))
-        written.append(settings.output)
+        paths.append(settings.output)
     if settings.samples_out is not None:
         write_samples(settings.samples_out, dataset, forecasts)
-        written.append(settings.samples_out)
+        paths.append(settings.samples_out)
     if settings.plot is not None:
         from lvlora.report.forecast_figure import ForecastPicture, draw_forecast
 
@@ -114,12 +119,13 @@ def write_files(
                 bands=bands_of(f, settings.quantiles),
                 truth=None if truth is None else truth.futures[i].values,
                 title=f.series if len(forecasts) > 1 else "",
+                calendar=dataset.calendar,
             )
             for i, (history, f) in enumerate(zip(dataset, forecasts, strict=True))
         ]
         draw_forecast(settings.plot, pictures)
-        written.append(settings.plot)
-    return written
+        paths.append(settings.plot)
+    return paths
 
 
 def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> None:
@@ -137,16 +143,21 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
     suffix = path.suffix.lower()
     if suffix == ".json":
         series = [
-            {"id": f.series, "time": f.time, "samples": f.samples.tolist()} for f in forecasts
+            {
+                "id": f.series,
+                "time": written(f.calendar, f.time),
+                "samples": f.samples.tolist(),
+            }
+            for f in forecasts
         ]
         whole = {"schema_version": 1, "variables": dataset.variables, "series": series}
         durable.write_text(path, json.dumps(jsonable(whole), allow_nan=False) + "\n")
     elif suffix == ".csv":
         rows = [
-            [f.series, s, float(t), *map(float, f.samples[s, h])]
+            [f.series, s, t, *map(float, f.samples[s, h])]
             for f in forecasts
             for s in range(len(f.samples))
-            for h, t in enumerate(f.time)
+            for h, t in enumerate(written(f.calendar, f.time))
         ]
         head = ["id", "sample", dataset.time_name, *dataset.variables]
         durable.write_text(path, table_text(head, rows))
@@ -158,10 +169,15 @@ def _write_hdf5(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> 
     import h5py
     import numpy as np
 
+    from lvlora.series.hdf5_dates import attributes
+
+    said, stored = attributes(dataset.calendar)
     with h5py.File(path, "w") as file:
         samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
         samples.attrs["variables"] = np.array([v.encode() for v in dataset.variables], dtype="S")
-        file.create_dataset("time", data=np.stack([f.time for f in forecasts]))
+        time = file.create_dataset("time", data=np.stack([stored(f.time) for f in forecasts]))
+        for name, text in said.items():
+            time.attrs[name] = np.bytes_(text)
         file.create_dataset("id", data=np.array([f.series.encode() for f in forecasts], dtype="S"))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import bands_of
+from lvlora.series.dates import text_of, written
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def show(
                     None if band is None else band[0][:, v],
                     None if band is None else band[1][:, v],
                     ascii_only=output.ascii_only, title=title, height=8,
-                    time=np.concatenate([history.time[recent], f.time]),
+                    time=written(
+                        dataset.calendar, np.concatenate([history.time[recent], f.time])
+                    ),
                 )
             )  # fmt: skip
             output.line()
@@ -62,7 +65,7 @@ def show(
     for i, f in enumerate(forecasts):
         quantiles = {q: f.quantile(q) for q in levels}
         for h, t in enumerate(f.time):
-            row = [*([f.series] if several else []), f"{t:.10g}"]
+            row = [*([f.series] if several else []), text_of(dataset.calendar, t)]
             for v in range(len(dataset.variables)):
                 row.append(numbers.plain(float(f.median[h, v])))
                 row += [numbers.plain(float(quantiles[q][h, v])) for q in levels if q != 0.5]

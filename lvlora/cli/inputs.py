@@ -39,6 +39,8 @@ def load_dataset(settings: InputSettings, output: Output) -> Dataset:
     dataset = read_dataset(settings.data, settings)
     for note in dataset.notes:
         output.note(note)
+    for warning in dataset.warnings:
+        output.warning(warning)
     return dataset
 
 

@@ -146,7 +146,7 @@ def most(
 
 
 def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
-    time = float(continue_time(history.time, 1)[0])
+    time = float(continue_time(history.time, 1, history.calendar)[0])
     densities: list[Density] = []
     before, state = "", START
     given: tuple[float, ...] = ()

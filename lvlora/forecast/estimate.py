@@ -103,5 +103,5 @@ def _longer(history: Series, n_steps: int) -> Series:
     n = len(history)
     again = np.arange(n_steps) % n
     values = np.concatenate([history.values, history.values[::-1][again]])
-    time = np.concatenate([history.time, continue_time(history.time, n_steps)])
-    return Series(history.id, time, values)
+    time = np.concatenate([history.time, continue_time(history.time, n_steps, history.calendar)])
+    return Series(history.id, time, values, history.calendar)

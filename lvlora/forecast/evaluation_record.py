@@ -57,7 +57,8 @@ def drawn(entries: Sequence[Entry], given: Task, quantiles: Sequence[float]) -> 
 
     Returns:
         ``forecaster`` and ``series``, a list of ``id``, ``why``, ``mae``, ``history_time``,
-        ``history``, ``time``, ``truth``, ``median`` and ``bands`` ([low, high, lower, upper]).
+        ``history``, ``time``, ``truth``, ``median`` and ``bands`` ([low, high, lower, upper]);
+        ``calendar`` where the times are dates.
     """
     about = reference(entries)
     errors = about.scores.series_mae
@@ -83,7 +84,9 @@ def drawn(entries: Sequence[Entry], given: Task, quantiles: Sequence[float]) -> 
                 "bands": bands,
             }
         )
-    return {"forecaster": about.name, "series": _without_nan(series)}
+    calendar = given.histories[0].calendar if given.histories else None
+    dated = {} if calendar is None else {"calendar": calendar.to_dict()}
+    return {"forecaster": about.name, "series": _without_nan(series), **dated}
 
 
 def _chosen(errors: Any) -> list[tuple[int, str]]:

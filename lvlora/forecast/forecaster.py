@@ -139,10 +139,12 @@ class Forecaster:
             one `Forecast` a history, in order; samples (S, H, V).
 
         Raises:
-            DataError: a history is empty, holds no value, or has steps too long for the model.
+            DataError: a history is empty, holds no value, or has steps too long for the model;
+                dates would go beyond the year 9999.
             NumericalError: the model gives no finite numbers.
         """
         planned = self._views(histories, horizon, sampling, context)
+        times = [continue_time(h.time, horizon, h.calendar) for h in histories]
         readings = [r for of_one in planned for r in of_one]
         futures: list[list[FloatArray]] = [[] for _ in readings]
         for piece in sorted({r.piece for r in readings}):
@@ -152,7 +154,7 @@ class Forecaster:
             for i, drawn in zip(members, found, strict=True):
                 futures[i] = drawn
         forecasts, at = [], 0
-        for history, of_one in zip(histories, planned, strict=True):
+        for history, time, of_one in zip(histories, times, planned, strict=True):
             samples = np.empty((sampling.n_futures, horizon, history.values.shape[1]))
             for reading in of_one:
                 samples[list(reading.samples)] = reading.scale.invert(np.stack(futures[at]))
@@ -160,10 +162,11 @@ class Forecaster:
             forecasts.append(
                 Forecast(
                     series=history.id,
-                    time=continue_time(history.time, horizon),
+                    time=time,
                     samples=samples,
                     scale=of_one[0].scale,
                     context=len(of_one[0].numbers),
+                    calendar=history.calendar,
                 )
             )
         return forecasts

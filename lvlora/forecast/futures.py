@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
+from lvlora.series.dates import Calendar
+from lvlora.series.time_steps import usual_step
 from lvlora.text.scaling import Scale
 
 _DIGITS = 12
@@ -30,6 +32,7 @@ class Forecast:
         samples: (S, H, V) in original units; NaN for a missing value, where those were asked for.
         scale: that was used; context: steps of history that the model saw.
         calibrated: level -> (H, V) quantiles that are taken in place of the samples' own.
+        calendar: what the times are where they are dates.
     """
 
     series: str
@@ -38,6 +41,7 @@ class Forecast:
     scale: Scale
     context: int
     calibrated: Mapping[float, FloatArray] = field(default_factory=dict)
+    calendar: Calendar | None = None
 
     @property
     def median(self) -> FloatArray:
@@ -72,12 +76,21 @@ class Forecast:
             return np.asarray(with_gaps(self.samples, axis=0), dtype=np.float64)
 
 
-def continue_time(time: FloatArray, horizon: int) -> FloatArray:
-    """(H,) the median interval of the history, repeated; without the noise of binary fractions."""
+def continue_time(time: FloatArray, horizon: int, calendar: Calendar | None = None) -> FloatArray:
+    """(H,) the median interval of the history, repeated; without the noise of binary fractions.
+
+    Raises:
+        DataError: dates beyond the year 9999.
+    """
+    if calendar is not None:  # a step that was really made: half a month is none
+        step = usual_step(time) if len(time) > 1 else 1.0
+        dated: FloatArray = time[-1] + step * np.arange(1, horizon + 1)
+        calendar.dates(dated)
+        return dated
     interval = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
     future: FloatArray = time[-1] + interval * np.arange(1, horizon + 1)
     size = float(np.abs(future).max(initial=0.0))
-    rounded: FloatArray = np.round(future, _DIGITS - math.ceil(math.log10(size or 1.0)))
+    rounded: FloatArray = np.round(future, max(0, _DIGITS - math.ceil(math.log10(size or 1.0))))
     # times that a rounding would make equal (seconds since an epoch, in tiny steps) stay
     return rounded if np.all(np.diff(rounded, prepend=time[-1]) > 0) else future
 
@@ -95,20 +108,21 @@ def to_rows(
         known: for each forecast, name of a further column -> (H, V), such as the truth.
 
     Returns:
-        dictionaries with the same keys: ``id``, the time's name, ``variable``, ``median``,
-        ``mean``, the quantiles, and what is ``known``.
+        dictionaries with the same keys: ``id``, the time's name (a number, or a datetime where
+        times are dates), ``variable``, ``median``, ``mean``, the quantiles, and what is ``known``.
     """
     rows: list[dict[str, Any]] = []
     for i, forecast in enumerate(forecasts):
         more = known[i] if known else {}
         quantiles = {level: forecast.quantile(level) for level in levels}
         median, mean = forecast.median, forecast.mean
-        for h, t in enumerate(forecast.time):
+        dates = forecast.calendar.datetimes(forecast.time) if forecast.calendar else None
+        for h, t in enumerate(dates or forecast.time.tolist()):
             for v, variable in enumerate(variables):
                 rows.append(
                     {
                         "id": forecast.series,
-                        time_name: float(t),
+                        time_name: t,
                         "variable": variable,
                         "median": float(median[h, v]),
                         "mean": float(mean[h, v]),

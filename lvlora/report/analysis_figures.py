@@ -62,7 +62,7 @@ def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         members = np.flatnonzero(analysis.clustering.labels == k)
         time, mean, _ = mean_trajectory(dataset, members.tolist())
         subtitle = f"{100 * cluster.share:.1f} % ({cluster.size:,} series)"
-        panels.append(Panel(cluster.name, time, mean, subtitle=subtitle))
+        panels.append(Panel(cluster.name, time, mean, subtitle=subtitle, calendar=dataset.calendar))
     rows, columns, panels = _arrange(panels, len(dataset.variables))
     lines = -(-len(panels) // columns)
     width = 10.5
@@ -94,7 +94,13 @@ def trajectories_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     for cluster in analysis.clustering.clusters[:MAX_CLUSTERS]:
         series = dataset.series[cluster.example]
         panels.append(
-            Panel(cluster.name, series.time, series.values, subtitle=f"series {series.id}")
+            Panel(
+                cluster.name,
+                series.time,
+                series.values,
+                subtitle=f"series {series.id}",
+                calendar=series.calendar,
+            )
         )
     rows, columns, panels = _arrange(panels, len(dataset.variables))
     lines = -(-len(panels) // columns)
@@ -163,8 +169,9 @@ def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 4: mean trajectories of the whole set, shaded by one standard deviation."""
     time, mean, deviation = mean_trajectory(dataset, range(len(dataset)))
     panel = Panel(
-        f"Mean of {len(dataset):,} series ± one standard deviation", time, mean, deviation
-    )
+        f"Mean of {len(dataset):,} series ± one standard deviation", time, mean, deviation,
+        calendar=dataset.calendar,
+    )  # fmt: skip
     rows = rows_needed([panel], len(dataset.variables))
     with style.look():
         figure = style.new_figure(height=4.2 if rows == 1 else 1.5 * rows + 1.0)
@@ -228,6 +235,8 @@ def _left_out(dataset: Dataset, analysis: Analysis, n_shown: int) -> str:
 
 
 def _unit(dataset: Dataset) -> str:
+    if dataset.calendar is not None:
+        return dataset.calendar.length(2).removeprefix("2 ")
     name = style.plain(dataset.time_name, 24)
     return "time units" if name == "time" else f"units of {name}"
 

@@ -20,6 +20,7 @@ from lvlora.report.table_figures import (
     metric_name,
     number,
 )
+from lvlora.series.dates import Calendar
 
 _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
 
@@ -100,6 +101,7 @@ def _forecast(series: Mapping[str, Any], record: Mapping[str, Any]) -> ForecastP
         },
         truth=array("truth"),
         title=f"{series['id']}{why}MAE {series['mae']:.3g}",
+        calendar=Calendar.from_dict(record["drawn"].get("calendar")),
     )
 
 

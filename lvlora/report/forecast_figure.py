@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lvlora.report import style
 from lvlora.report.trajectory_panels import TOGETHER, alike
+from lvlora.series.dates import Calendar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +44,7 @@ class ForecastPicture:
         truth: (H, V), NaN where missing; None where nothing is known.
         title: the series' id, or more.
         line_name: what the median is; band_name: what the bands are, if not quantiles.
+        calendar: what the times are where they are dates.
     """
 
     variables: tuple[str, ...]
@@ -56,6 +58,7 @@ class ForecastPicture:
     title: str = ""
     line_name: str = "forecast (median)"
     band_name: str = ""
+    calendar: Calendar | None = None
 
 
 def draw_forecast(path: Path, pictures: ForecastPicture | Sequence[ForecastPicture]) -> None:
@@ -152,14 +155,15 @@ def _core(picture: ForecastPicture, variable: int) -> FloatArray:
 
 def _draw_panel(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) -> None:
     start = len(picture.history_time) - _recent(picture)
-    time = picture.history_time[start:]
+    time = style.times(axes, picture.history_time[start:], picture.calendar)
+    future_time = style.times(axes, picture.future_time, picture.calendar)
     has_history = len(time) > 0
     for v in variables:
         colour = style.colour(v)
         history = picture.history[start:, v]
         # the forecast begins where the history ends, so that no gap looks like missing data
         joined = has_history and bool(np.isfinite(history[-1]))
-        future = np.r_[time[-1:], picture.future_time] if joined else picture.future_time
+        future = np.r_[time[-1:], future_time] if joined else future_time
         last = history[-1:] if joined else history[:0]
         widest_first = sorted(picture.bands, key=lambda q: q[0] - q[1])
         for low, high in widest_first:
@@ -179,7 +183,7 @@ def _draw_panel(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) 
         )
         if picture.truth is not None:
             axes.plot(
-                picture.future_time, picture.truth[:, v], "o", markersize=3.2,
+                future_time, picture.truth[:, v], "o", markersize=3.2,
                 markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.1, zorder=3,
             )  # fmt: skip
     if has_history:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lvlora.report.forecast_figure import FloatArray, ForecastPicture, forecast_figure
 from lvlora.report.page import Block, Picture, Table
+from lvlora.series.dates import Calendar
 
 _SHARE = 0.8
 _LEAST_OTHERS = 5
@@ -108,6 +109,7 @@ def _pictures(found: Mapping[str, Any]) -> tuple[list[ForecastPicture], bool]:
                 title=f"{series[at]['id']}: {why}MAE {float(kept['series_mae'][at]):.3g}",
                 line_name="forecast (greedy)",
                 band_name=_BAND,
+                calendar=Calendar.from_dict(found.get("calendar")),
             )
         )
     return pictures, with_bands

@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lvlora.durable import write_bytes
 from lvlora.errors import SettingsError
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+    from lvlora.series.dates import Calendar
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#6A3D9A", "#555555")
 """Prey blue, predator vermilion, then the others: Okabe & Ito (2008), told apart in every kind of
@@ -238,9 +243,29 @@ def legend_below(figure: Figure, handles: list[Any], *, columns: int = 4, note: 
         figure.supxlabel(plain(note, 160), fontsize=8.5, color=FAINT)
 
 
+def times(axes: Axes, positions: NDArray[np.float64], calendar: Calendar | None) -> Any:
+    """Places on the axis of time; dates have an axis of dates, with few and short labels."""
+    if calendar is None:
+        return positions
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+    )
+    numbers = date2num(calendar.dates(positions))  # type: ignore[no-untyped-call]
+    return np.asarray(numbers, dtype=np.float64)
+
+
 def lighten(axes: Axes) -> None:
     """Fewer ticks for a small panel."""
+    from matplotlib.dates import AutoDateLocator
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    dated = axes.xaxis.get_major_locator()
+    if isinstance(dated, AutoDateLocator):
+        dated.maxticks = dict.fromkeys(dated.maxticks, 5)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(4))

@@ -39,7 +39,7 @@ def terminal_plot(
         lower, upper: (H,) edges of the band; None for no band.
         width, height: in characters, all included but the title; at least 24 and 3 are taken.
         ascii_only: no character beyond ASCII (but those of the title).
-        time: (T + H,) labels the first and the last step.
+        time: (T + H,) numbers or texts, label the first and the last step.
 
     Returns:
         Lines joined by newlines, none longer than ``width`` (at least 24), without one at the end.
@@ -70,8 +70,11 @@ def terminal_plot(
         label = labels.get(row, "")
         lines.append(f"{label:>{gutter}} {tick if label else rule}{text}".rstrip())
     if time is not None:
-        stamps = _flat(time)
-        begin, end = (_label(float(stamp), float(np.ptp(stamps))) for stamp in stamps[[0, -1]])
+        stamps = np.asarray(time)
+        if stamps.dtype.kind == "U":
+            begin, end = str(stamps[0]), str(stamps[-1])
+        else:
+            begin, end = (_label(float(stamp), float(np.ptp(stamps))) for stamp in stamps[[0, -1]])
         space = max(1, columns - len(begin) - len(end))
         lines.append(" " * (gutter + 2) + begin + " " * space + end)
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import numpy as np
 
 from lvlora.report import style
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.dates import Calendar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ class Panel:
         title, subtitle: two lines over it; a long title is wrapped.
         time: (T,); values: (T, V), NaN where missing.
         spread: (T, V) half-height of a band around the values; None for no band.
+        calendar: what the times are where they are dates.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Panel:
     values: FloatArray
     spread: FloatArray | None = None
     subtitle: str = ""
+    calendar: Calendar | None = None
 
 
 def alike(ranges: Sequence[float]) -> bool:
@@ -169,15 +172,16 @@ def _range(values: FloatArray) -> float:
 
 def _draw(axes: Axes, panel: Panel, variable: int) -> None:
     values = panel.values[:, variable]
+    time = style.times(axes, panel.time, panel.calendar)
     if panel.spread is not None:
         spread = panel.spread[:, variable]
         axes.fill_between(
-            panel.time, values - spread, values + spread,
+            time, values - spread, values + spread,
             color=style.colour(variable), alpha=0.2, linewidth=0,
         )  # fmt: skip
     known = np.isfinite(values)
     # values between two gaps have no line of their own
     few = bool(known.sum() < 4 or (known[1:] & known[:-1]).sum() < known.sum() / 2)
     axes.plot(
-        panel.time, values, color=style.colour(variable), marker="." if few else None, linewidth=1.5
+        time, values, color=style.colour(variable), marker="." if few else None, linewidth=1.5
     )

@@ -41,6 +41,30 @@ class Summary(Shape):
     """Percent → value."""
 
 
+class AbsentStep(Shape):
+    """A time that has no row."""
+
+    series: str
+    time: float | str
+    """A number, or a date where the data have dates."""
+
+
+class TimeSteps(Shape):
+    """Time between neighbours in a series, in units of the calendar where times are dates."""
+
+    unit: str | None
+    """month, weekday, day, hour, minute, …; null where times are plain numbers."""
+    least: Number
+    most: Number
+    uneven: bool
+    """The times lie on no grid."""
+    absent: int
+    """Steps of the grid that are not there."""
+    inserted: bool
+    """Rows of missing values stand for them."""
+    first_absent: AbsentStep | None
+
+
 class Quality(Shape):
     """What would mislead a training. Lists hold the first 20."""
 
@@ -65,6 +89,7 @@ class Quality(Shape):
     interval: Number
     """Median time between samples."""
     same_times: bool
+    time_steps: TimeSteps
 
 
 class Period(Shape):

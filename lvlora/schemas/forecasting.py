@@ -57,7 +57,8 @@ class ForecastSeries(Shape):
     """The future of one series."""
 
     id: str
-    time: list[float]
+    time: list[float] | list[str]
+    """Numbers, or dates where the data have dates."""
     scale: Scale
     context: int
     """Steps of the history that were read."""
@@ -128,7 +129,8 @@ class DensitySeries(Shape):
     """The next step of one series."""
 
     id: str
-    time: float
+    time: float | str
+    """A number, or a date where the data have dates."""
     variables: dict[str, Distribution]
 
 

@@ -17,7 +17,8 @@ from typing import BinaryIO
 import numpy as np
 
 from lvlora.errors import DataError, reason
-from lvlora.series.dataset import Dataset
+from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.dates import DateReader, Moments, looks_like_date
 from lvlora.series.limits import (
     MAX_LINE_BYTES,
     MAX_MAGNITUDE,
@@ -35,6 +36,8 @@ from lvlora.series.tables import (
     check_magnitude,
     check_name,
     table_header,
+    time_hint,
+    unclear_column,
 )
 from lvlora.settings import InputSettings
 
@@ -90,9 +93,10 @@ def _separator(header: str) -> str:
 class _Numbers:
     """Reads the cells of one file; all its decimals have a point, or all a comma."""
 
-    def __init__(self, where: str, header: list[str], comma_allowed: bool) -> None:
+    def __init__(self, where: str, header: list[str], roles: Roles, comma_allowed: bool) -> None:
         self._where = where
         self._header = header
+        self._roles = roles
         self._comma_allowed = comma_allowed
         self._mark: str | None = None
 
@@ -120,7 +124,7 @@ class _Numbers:
         if value != value or "_" in text or not text.isascii():
             raise DataError(
                 f"{self.place(line, column)}: '{_shortened(text)}' is not a number",
-                self._hint(text),
+                self._hint(text, column),
             )
         if comma or "." in text:
             self._check_mark("," if comma else ".", text, line, column)
@@ -137,13 +141,46 @@ class _Numbers:
             )
         self._mark = mark
 
-    def _hint(self, text: str) -> str:
+    def _hint(self, text: str, column: int) -> str:
+        if column != self._roles.time and looks_like_date(text):
+            return time_hint(self._header[column], self._header, self._roles)
         if "," in text and not self._comma_allowed:
             return "A decimal comma needs semicolons or tabs between the columns."
         return (
             "Leave a missing value empty; choose numeric columns with --columns; "
             "name an id column with --id-column."
         )
+
+
+class _Times:
+    """Reads the cells of the time column: numbers, or dates if the first cell is one."""
+
+    def __init__(self, number: _Numbers, column: int) -> None:
+        self._number, self._column = number, column
+        self._numbers = array("d")
+        self._dates: DateReader | None = None
+
+    def add(self, cell: str, line: int) -> None:
+        """One more time.
+
+        Raises:
+            DataError: it is missing, or neither number nor date, or not what those before are.
+        """
+        text, place = cell.strip(), self._number.place(line, self._column)
+        if text.lower() in _MISSING:
+            raise DataError(f"{place}: the time is missing", "Every row needs its time.")
+        if self._dates is None and not self._numbers and looks_like_date(text):
+            self._dates = DateReader()
+        if self._dates is not None:
+            self._dates.add(text, place)
+        else:
+            self._numbers.append(self._number(cell, line, self._column))
+
+    def all(self) -> FloatArray | Moments:
+        """(N,) what was read."""
+        if self._dates is not None:
+            return self._dates.moments()
+        return np.array(self._numbers, dtype=np.float64)
 
 
 def _shortened(text: str) -> str:
@@ -214,11 +251,15 @@ def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
         raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
     header = _header(first[1], where)
     roles = assign_roles(header, settings, where)
-    rows = _read_rows(records, header, roles, _Numbers(where, header, separator != ","), where)
+    number = _Numbers(where, header, roles, separator != ",")
+    rows = _read_rows(records, header, roles, number, where)
     time_name = "time" if roles.time is None else header[roles.time]
     notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
     variables = [header[i] for i in roles.variables]
-    return assemble(rows, variables, where=where, time_name=time_name, notes=notes)
+    return assemble(
+        rows, variables, where=where, time_name=time_name, notes=notes,
+        ask_about=unclear_column(header, roles, settings),
+    )  # fmt: skip
 
 
 def _read_rows(
@@ -228,8 +269,8 @@ def _read_rows(
     number: _Numbers,
     where: str,
 ) -> Rows:
-    codes, lines = array("q"), array("q")
-    times, values = array("d"), array("d")
+    codes, lines, values = array("q"), array("q"), array("d")
+    times = None if roles.time is None else _Times(number, roles.time)
     code_of: dict[str, int] = {}
     for line, cells in records:
         at = f"{where}, row {line}"
@@ -243,14 +284,8 @@ def _read_rows(
             name = check_name(cells[roles.id].strip(), f"the id ('{header[roles.id]}')", at)
         codes.append(code_of.setdefault(name, len(code_of)))
         lines.append(line)
-        if roles.time is not None:
-            time = number(cells[roles.time], line, roles.time)
-            if time != time:
-                raise DataError(
-                    f"{number.place(line, roles.time)}: the time is missing",
-                    "Every row needs its time.",
-                )
-            times.append(time)
+        if times is not None and roles.time is not None:
+            times.add(cells[roles.time], line)
         for i in roles.variables:
             values.append(number(cells[i], line, i))
         if len(values) > MAX_VALUES:
@@ -262,7 +297,7 @@ def _read_rows(
     return Rows(
         list(code_of),
         np.array(codes, dtype=np.int64),
-        None if roles.time is None else np.array(times, dtype=np.float64),
+        None if times is None else times.all(),
         np.array(values, dtype=np.float64).reshape(len(codes), len(roles.variables)),
         np.array(lines, dtype=np.int64),
     )
@@ -282,8 +317,11 @@ def write_csv(dataset: Dataset, stream: BinaryIO) -> None:
     stream.write((_row(header) + "\n").encode())
     for series in dataset:
         prefix = "" if lone else _row([series.id]) + ","
-        for time, values in zip(series.time.tolist(), series.values.tolist(), strict=True):
-            cells = [_number(time), *("" if v != v else _number(v) for v in values)]
+        times = series.calendar.texts(series.time) if series.calendar else (
+            [_number(t) for t in series.time.tolist()]
+        )  # fmt: skip
+        for time, values in zip(times, series.values.tolist(), strict=True):
+            cells = [time, *("" if v != v else _number(v) for v in values)]
             stream.write((prefix + ",".join(cells) + "\n").encode())
 
 

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lvlora.series.dates import Calendar
+
+if TYPE_CHECKING:
+    from lvlora.series.time_steps import TimeSteps
 
 FloatArray = NDArray[np.float64]
 
@@ -23,18 +29,30 @@ class Series:
         id: its name, unique in a data set.
         time: (T,) strictly increasing, in the file's own units.
         values: (T, V) in original units; NaN marks a missing value.
+        calendar: what the times are where they are dates; the same in a whole data set.
+        absent: (T,) rows that were not there and have been put in; None where there are none.
     """
 
     id: str
     time: FloatArray
     values: FloatArray
+    calendar: Calendar | None = None
+    absent: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
 
     def steps(self, start: int, stop: int) -> Series:
         """The part [start, stop) of this trajectory."""
-        return Series(self.id, self.time[start:stop], self.values[start:stop])
+        return self._rows(slice(start, stop))
+
+    def given(self) -> Series:
+        """This trajectory without the rows that were put in."""
+        return self if self.absent is None else replace(self._rows(~self.absent), absent=None)
+
+    def _rows(self, which: slice | NDArray[np.bool_]) -> Series:
+        absent = None if self.absent is None else self.absent[which]
+        return replace(self, time=self.time[which], values=self.values[which], absent=absent)
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,15 @@ class Dataset:
     time_name: str = "time"
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What a reader had to say (rows sorted, ids made up…); shown on stderr."""
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """What may mislead (absent time steps, uneven ones); shown on stderr."""
+    time_steps: TimeSteps | None = field(default=None, compare=False)
+    """How it is sampled, where a reader looked; absent rows may have been put in."""
+
+    @property
+    def calendar(self) -> Calendar | None:
+        """What the times are where they are dates."""
+        return self.series[0].calendar if self.series else None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -65,12 +92,17 @@ class Dataset:
         """The series with these ids, in the order given; KeyError for an unknown one."""
         by_id = {s.id: s for s in self.series}
         chosen = tuple(by_id[i] for i in ids)
-        return Dataset(chosen, self.variables, self.source, self.time_name, self.notes)
+        return replace(self, series=chosen)
 
     def sha256(self) -> str:
-        """A hash of names, times and values: the same data give the same hash in any format."""
+        """A hash of names, times and values: the same data give the same hash in any format.
+
+        Rows that were put in are none of the data's.
+        """
         digest = hashlib.sha256("\x1f".join(self.variables).encode())
-        for s in self.series:
+        if self.calendar is not None:  # what the numbers count, not how dates are written
+            digest.update(f"\x1d{self.calendar.unit} {self.calendar.day}".encode())
+        for s in (series.given() for series in self.series):
             digest.update(s.id.encode() + b"\x1e")
             digest.update(np.ascontiguousarray(s.time, dtype="<f8").tobytes())
             # +0.0 makes the two zeros equal, one NaN stands for all

@@ -14,19 +14,23 @@ from numpy.typing import ArrayLike
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.dates import Moments, looks_like_date, moments_of
 from lvlora.series.limits import MAX_MAGNITUDE
 from lvlora.series.tables import (
+    ID_NAMES,
     LONE_ID,
     SHORT_OF_ROWS,
+    TIME_NAMES,
     Rows,
     assemble,
     assign_roles,
     check_magnitude,
     check_name,
+    numbered,
+    unclear_column,
 )
+from lvlora.series.time_steps import with_steps
 from lvlora.settings import InputSettings
-
-_DAY = np.timedelta64(1, "D")
 
 
 def from_arrays(
@@ -40,7 +44,7 @@ def from_arrays(
 
     Args:
         values: (T,), (T, V) or (n, T, V) numbers; NaN is a missing value.
-        time: (T,) strictly increasing; default: steps 0, 1, 2, …
+        time: (T,) strictly increasing numbers or dates; default: steps 0, 1, 2, …
         variables: V names; default: x1, x2, …
         ids: n names; default: 0, 1, 2, …
         source: where the data came from, for people.
@@ -58,9 +62,10 @@ def from_arrays(
     n, steps, width = cube.shape
     if n < 1 or steps < 2 or width < 1:
         raise DataError(f"{source}: {n} series of {steps} steps, {width} variables", SHORT_OF_ROWS)
-    moments = np.arange(steps, dtype=np.float64)
+    moments, calendar = np.arange(steps, dtype=np.float64), None
     if time is not None:
-        moments = _numbers(time, source, "time")
+        read = _times(time, source, "time")
+        moments, calendar = numbered(read, np.zeros(_n_times(read), dtype=np.int64))
     if moments.shape != (steps,) or np.isnan(moments).any() or (np.diff(moments) <= 0).any():
         raise DataError(
             f"{source}: the times should be {steps} increasing numbers",
@@ -76,8 +81,10 @@ def from_arrays(
             )
         for name in given:
             check_name(name, f"one of the {what}", source)
-    series = tuple(Series(label, moments, part) for label, part in zip(labels, cube, strict=True))
-    return Dataset(series, tuple(names), source)
+    series = tuple(
+        Series(label, moments, part, calendar) for label, part in zip(labels, cube, strict=True)
+    )
+    return with_steps(Dataset(series, tuple(names), source), insert=False)
 
 
 def from_frame(
@@ -90,10 +97,11 @@ def from_frame(
     'year'
 
     Args:
-        frame: a data frame of pandas or polars, a pyarrow table, or a dictionary of columns.
+        frame: a data frame of pandas or polars, a pyarrow table, or a dictionary of columns. Levels
+            of an index are columns, too, if they hold dates or have the name of ids or times.
         id_column: tells series apart; default: a column with one of the usual names, if any.
         time_column: default: a column with one of the usual names, else steps 0, 1, 2, …
-            Dates become days since the earliest of them.
+            Dates (datetime64, date, datetime, period or ISO text) stay dates: `Dataset.calendar`.
         columns: the variables, in this order; default: all others.
         source: where the data came from, for people.
 
@@ -103,24 +111,24 @@ def from_frame(
     names = getattr(frame, "column_names", None)  # pyarrow; its columns are something else
     if names is None:
         names = frame.columns if hasattr(frame, "columns") else frame
-    header = [str(name).strip() for name in names]
-    data = {title: frame[name] for title, name in zip(header, names, strict=True)}
+    indexed, dates = _index(frame, {id_column, time_column})
+    header = [*indexed, *(str(name).strip() for name in names)]
+    data = indexed | {str(name).strip(): frame[name] for name in names}
     settings = InputSettings(
-        id_column=id_column, time_column=time_column,
+        id_column=id_column, time_column=time_column or dates,
         columns=None if columns is None else tuple(columns),
     )  # fmt: skip
     roles = assign_roles(header, settings, source)
     variables = [header[i] for i in roles.variables]
     parts = [_numbers(data[name], source, name) for name in variables]
     n_rows = len(parts[0])
-    notes: list[str] = []
     time = None
     if roles.time is not None:
-        time = _times(data[header[roles.time]], source, header[roles.time], notes)
+        time = _times(data[header[roles.time]], source, header[roles.time])
     labels, codes = [LONE_ID], np.zeros(n_rows, dtype=np.int64)
     if roles.id is not None:
         labels, codes = _labels(data[header[roles.id]], source, header[roles.id])
-    lengths = {len(codes), *map(len, parts), n_rows if time is None else len(time)}
+    lengths = {len(codes), *map(len, parts), n_rows if time is None else _n_times(time)}
     if len(lengths) > 1:
         raise DataError(
             f"{source}: the columns have different lengths: {sorted(lengths)}",
@@ -128,7 +136,39 @@ def from_frame(
         )
     rows = Rows(labels, codes, time, np.column_stack(parts), np.arange(1, n_rows + 1))
     time_name = "time" if roles.time is None else header[roles.time]
-    return assemble(rows, variables, where=source, time_name=time_name, notes=notes)
+    return assemble(
+        rows, variables, where=source, time_name=time_name,
+        ask_about=unclear_column(header, roles, settings),
+    )  # fmt: skip
+
+
+def _index(frame: Any, asked: set[str | None]) -> tuple[dict[str, Any], str | None]:
+    """Levels of a pandas index that say when or whose a row is, by name; which of them is dates."""
+    index: Any = getattr(frame, "index", None)
+    if not hasattr(index, "get_level_values"):
+        return {}, None
+    columns = {str(name).strip() for name in frame.columns}
+    found: dict[str, Any] = {}
+    dates = None
+    for position, name in enumerate(index.names):
+        level = index.get_level_values(position)
+        is_date = _has_dates(level)
+        title = "time" if name is None else str(name).strip()
+        known = title in asked or title.lower() in (*TIME_NAMES, *ID_NAMES)
+        if title not in columns and (is_date or (name is not None and known)):
+            found[title] = level
+            dates = title if is_date and dates is None else dates
+    return found, dates
+
+
+def _has_dates(column: Any) -> bool:
+    array = _array(column)
+    if array.dtype.kind == "M":
+        return True
+    first = array[0] if array.dtype.kind in "OUT" and len(array) else None
+    if isinstance(first, str):
+        return looks_like_date(first)
+    return hasattr(first, "isoformat") or hasattr(first, "to_timestamp")
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:
@@ -140,11 +180,16 @@ def _array(column: Any) -> np.ndarray[Any, Any]:
 def _numbers(column: Any, source: str, name: str) -> FloatArray:
     """float64 of a column; None and NaN are missing values."""
     try:
-        numbers: FloatArray = np.array(_array(column), dtype=np.float64)
+        array = _array(column)
+        if array.dtype.kind == "M":  # which numpy would take for numbers
+            raise TypeError("dates")
+        numbers: FloatArray = np.array(array, dtype=np.float64)
     except (TypeError, ValueError):
+        hint = "Choose numeric columns, and name the columns of ids and times."
+        if _has_dates(column):
+            hint = f"Is it the time? time_column={name!r}"
         raise DataError(
-            f"{source}, column '{name}': it has something else than numbers",
-            "Choose numeric columns, and name the columns of ids and times.",
+            f"{source}, column '{name}': it has something else than numbers", hint
         ) from None
     bad = np.argwhere(np.abs(numbers) > MAX_MAGNITUDE)
     if len(bad):
@@ -152,17 +197,13 @@ def _numbers(column: Any, source: str, name: str) -> FloatArray:
     return numbers
 
 
-def _times(column: Any, source: str, name: str, notes: list[str]) -> FloatArray:
+def _times(column: Any, source: str, name: str) -> FloatArray | Moments:
+    """Times as numbers or dates, none missing."""
     array = _array(column)
-    if array.dtype.kind == "M":
-        missing = np.isnat(array)
-        moments = np.full(len(array), np.nan)
-        if not missing.all():
-            first = array[~missing].min()
-            moments[~missing] = (array[~missing] - first) / _DAY
-            notes.append(f"{source}: '{name}' became days since {first}")
-    else:
-        moments = _numbers(array, source, name)
+    dates = moments_of(array, source, name)
+    if dates is not None:
+        return dates
+    moments = _numbers(array, source, name)
     if np.isnan(moments).any():
         row = int(np.flatnonzero(np.isnan(moments))[0]) + 1
         raise DataError(
@@ -170,6 +211,10 @@ def _times(column: Any, source: str, name: str, notes: list[str]) -> FloatArray:
             "Every row needs its time.",
         )
     return moments
+
+
+def _n_times(time: FloatArray | Moments) -> int:
+    return len(time.microseconds if isinstance(time, Moments) else time)
 
 
 def _labels(column: Any, source: str, name: str) -> tuple[list[str], Any]:

@@ -3,8 +3,9 @@
 Knows: the layout. Does not know: what makes a file safe (`hdf5_checks`), other formats.
 
 Layout: `/trajectories` (n, T, V), float or integer, its attribute `variables` (V names) optional;
-`/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one; `/id`
-(n,) strings or integers optional (`/system_id` and the other `tables.ID_NAMES` too).
+`/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one, its
+attribute `units` ("days since 1970-01-01") where times are dates (`hdf5_dates`); `/id` (n,) strings
+or integers optional (`/system_id` and the other `tables.ID_NAMES` too).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.dates import Calendar
 from lvlora.series.hdf5_checks import (
     LAYOUT_HINT,
     check_storage,
@@ -27,6 +29,7 @@ from lvlora.series.hdf5_checks import (
     is_there,
     stored_dataset,
 )
+from lvlora.series.hdf5_dates import as_dates, attributes
 from lvlora.series.limits import MAX_MAGNITUDE, MAX_VARIABLES
 from lvlora.series.tables import (
     ID_NAMES,
@@ -35,6 +38,7 @@ from lvlora.series.tables import (
     check_name,
     find_column,
 )
+from lvlora.series.time_steps import with_steps
 from lvlora.settings import InputSettings
 
 TRAJECTORIES = "trajectories"
@@ -95,13 +99,16 @@ def _read(file: Any, file_bytes: int, settings: InputSettings, where: str) -> Da
     ids = _ids(file, settings.id_column, n_series, file_bytes, where)
     time_name = settings.time_column or TIME
     times = _times(file, settings.time_column, n_series, n_steps, file_bytes, where)
+    calendar = None
     if times is None:
         times = np.arange(n_steps, dtype=np.float64)[None]
         notes.append(f"{where}: no /{TIME}; time counts steps from 0")
+    else:
+        times, calendar = as_dates(file[time_name], file, times, where)
     values = _values(data, where)[:, :, chosen]
-    series = _series(ids, times, values, time_name, where, notes)
+    series = _series(ids, times, values, calendar, time_name, where, notes)
     names = tuple(variables[i] for i in chosen)
-    return Dataset(series, names, where, time_name, tuple(notes))
+    return with_steps(Dataset(series, names, where, time_name, tuple(notes)), insert=False)
 
 
 def _strings(raw: Any) -> list[str]:
@@ -213,6 +220,7 @@ def _series(
     ids: list[str],
     times: FloatArray,
     values: FloatArray,
+    calendar: Calendar | None,
     time_name: str,
     where: str,
     notes: list[str],
@@ -237,7 +245,7 @@ def _series(
             n_sorted += not in_order
             # what is in order is not copied: a file of many series lies in memory once, not twice
             prepared = (row, slice(length)) if in_order else (row[order], order)
-        series.append(Series(name, prepared[0], values[i][prepared[1]]))
+        series.append(Series(name, prepared[0], values[i][prepared[1]], calendar))
     if n_sorted:
         notes.append(f"{where}: samples were out of time order and have been sorted")
     return tuple(series)
@@ -258,12 +266,15 @@ def write_hdf5(
     n_steps = max(len(s) for s in dataset)
     values = np.full((n_series, n_steps, n_variables), np.nan, dtype=precision)
     times = np.full((n_series, n_steps), np.nan)
+    said, stored = attributes(dataset.calendar)
     for i, series in enumerate(dataset):
         values[i, : len(series)] = series.values
-        times[i, : len(series)] = series.time
+        times[i, : len(series)] = stored(series.time)
     same = all(np.array_equal(row, times[0]) for row in times[1:]) and not np.isnan(times).any()
     with h5py.File(path, "w") as file:
         data = file.create_dataset(TRAJECTORIES, data=values)
         data.attrs["variables"] = np.array([v.encode() for v in dataset.variables], dtype="S")
-        file.create_dataset(TIME, data=times[0] if same else times)
+        time = file.create_dataset(TIME, data=times[0] if same else times)
+        for name, text in said.items():
+            time.attrs[name] = np.bytes_(text)
         file.create_dataset("id", data=np.array([s.id.encode() for s in dataset], dtype="S"))

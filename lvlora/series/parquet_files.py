@@ -12,6 +12,7 @@ import numpy as np
 
 from lvlora.errors import DataError, SettingsError, reason
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.dates import Moments, moments_of
 from lvlora.series.limits import MAX_MAGNITUDE, MAX_VALUES
 from lvlora.series.tables import (
     LONE_ID,
@@ -22,6 +23,8 @@ from lvlora.series.tables import (
     check_magnitude,
     check_name,
     table_header,
+    time_hint,
+    unclear_column,
 )
 from lvlora.settings import InputSettings
 
@@ -73,21 +76,23 @@ def _read(file: Any, path: Path, settings: InputSettings, where: str) -> Dataset
         )
     if n_rows == 0:
         raise DataError(f"{where}: names of columns, but no row of values", SHORT_OF_ROWS)
-    values = np.column_stack([_numbers(file, i, header[i], where) for i in roles.variables])
-    time = None if roles.time is None else _numbers(file, roles.time, header[roles.time], where)
-    if time is not None and np.isnan(time).any():
-        row = int(np.flatnonzero(np.isnan(time))[0]) + 1
-        raise DataError(
-            f"{where}, row {row}, column '{header[roles.time or 0]}': the time is missing",
-            "Every row needs its time.",
-        )
+    values = np.column_stack(
+        [
+            _numbers(file, i, header[i], where, time_hint(header[i], header, roles))
+            for i in roles.variables
+        ]
+    )
+    time = None if roles.time is None else _times(file, roles.time, header[roles.time], where)
     ids, codes = [LONE_ID], np.zeros(n_rows, dtype=np.int64)
     if roles.id is not None:
         ids, codes = _ids(file, path, roles.id, header[roles.id], where)
     rows = Rows(ids, codes, time, values, np.arange(1, n_rows + 1))
     time_name = "time" if roles.time is None else header[roles.time]
     variables = [header[i] for i in roles.variables]
-    return assemble(rows, variables, where=where, time_name=time_name)
+    return assemble(
+        rows, variables, where=where, time_name=time_name,
+        ask_about=unclear_column(header, roles, settings),
+    )  # fmt: skip
 
 
 def _column(file: Any, position: int) -> Any:
@@ -100,15 +105,53 @@ def _column(file: Any, position: int) -> Any:
     return column
 
 
-def _numbers(file: Any, position: int, name: str, where: str) -> FloatArray:
-    """(N,) float64 of a numeric column, NaN for nulls."""
+def _times(file: Any, position: int, name: str, where: str) -> FloatArray | Moments:
+    """(N,) times, none missing: numbers, or dates from a date, a timestamp or ISO texts."""
+    pyarrow, _ = _pyarrow()
+    types, kind = pyarrow.types, file.schema_arrow.field(position).type
+    if types.is_date(kind) or types.is_timestamp(kind) or _is_text(kind):
+        column = _column(file, position)
+        if column.null_count:
+            row = column.to_pylist().index(None) + 1
+            raise DataError(
+                f"{where}, row {row}, column '{name}': the time is missing",
+                "Every row needs its time.",
+            )
+        zoned = types.is_timestamp(kind) and kind.tz is not None
+        # objects know their zone; without one numpy's dates are the same and many times as fast
+        items = column.to_pylist() if zoned or _is_text(kind) else column.to_numpy()
+        dates = moments_of(np.asarray(items, dtype=object if zoned else None), where, name)
+        if dates is not None:
+            return dates
+    numbers = _numbers(file, position, name, where)
+    if np.isnan(numbers).any():
+        row = int(np.flatnonzero(np.isnan(numbers))[0]) + 1
+        raise DataError(
+            f"{where}, row {row}, column '{name}': the time is missing", "Every row needs its time."
+        )
+    return numbers
+
+
+def _is_text(kind: Any) -> bool:
+    pyarrow, _ = _pyarrow()
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+
+
+def _numbers(file: Any, position: int, name: str, where: str, if_date: str = "") -> FloatArray:
+    """(N,) float64 of a numeric column, NaN for nulls.
+
+    Args:
+        if_date: what to do where it holds dates.
+    """
     pyarrow, _ = _pyarrow()
     kind = file.schema_arrow.field(position).type
     types = pyarrow.types
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        is_date = types.is_date(kind) or types.is_timestamp(kind)
         raise DataError(
             f"{where}, column '{name}': it has the type {str(kind)[:60]}, not numbers",
-            "Choose numeric columns with --columns; name an id column with --id-column.",
+            (is_date and if_date)
+            or "Choose numeric columns with --columns; name an id column with --id-column.",
         )
     column = _column(file, position).cast(pyarrow.float64(), safe=False)
     numbers: FloatArray = np.asarray(column.to_numpy(), dtype=np.float64)
@@ -164,8 +207,25 @@ def write_parquet(dataset: Dataset, path: Path) -> None:
     header = table_header(dataset, with_ids=True)
     columns: list[Any] = [
         pyarrow.array([s.id for s in dataset for _ in range(len(s))], type=pyarrow.string()),
-        pyarrow.array(np.concatenate([s.time for s in dataset])),
+        _stored_times(dataset),
     ]
     values = np.concatenate([s.values for s in dataset])
     columns += [pyarrow.array(column, from_pandas=True) for column in values.T]
     parquet.write_table(pyarrow.table(columns, names=header), path)
+
+
+def _stored_times(dataset: Dataset) -> Any:
+    """Times as doubles, dates as dates or timestamps."""
+    pyarrow, _ = _pyarrow()
+    times, calendar = np.concatenate([s.time for s in dataset]), dataset.calendar
+    if calendar is None:
+        return pyarrow.array(times)
+    dates = calendar.dates(times)
+    if calendar.precision in ("Q", "M", "D"):
+        return pyarrow.array(dates.astype("datetime64[D]"))
+    if calendar.offset is None:
+        return pyarrow.array(dates)
+    # a timestamp with a zone is stored as the moment it is in UTC
+    zone = calendar.texts(times[:1])[0][-6:] if calendar.offset else "UTC"
+    moments = dates - np.timedelta64(calendar.offset, "m")
+    return pyarrow.array(moments).cast(pyarrow.timestamp("us")).cast(pyarrow.timestamp("us", zone))

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.time_steps import EVEN, find_steps
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _SHOWN = 20
-
-_EVEN = 1e-3
-"""Of a step: how far a time may be off, since tables round times."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,10 @@ class Quality:
             (id, earlier id).
         n_constant: pairs of series and variable that never change, or have no value at all;
             ``constant`` are (id, variable).
-        regular: every series is sampled at even steps (to `_EVEN`), all at the same one.
+        regular: every series is sampled at even steps (to `EVEN`), all at the same one.
         interval: median time between samples.
         same_times: all series have the same times.
+        time_steps: shortest and longest step, how many are absent, the first of those.
     """
 
     n_series: int
@@ -52,6 +51,7 @@ class Quality:
     regular: bool
     interval: float
     same_times: bool
+    time_steps: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -65,8 +65,11 @@ def check_quality(dataset: Dataset) -> Quality:
     """Look for what would mislead an analysis or a training; nothing is changed.
 
     Args:
-        dataset: at least one series of at least two samples.
+        dataset: at least one series of at least two samples; rows that a reader put in don't count.
     """
+    found = dataset.time_steps or find_steps(dataset.series)
+    calendar = dataset.calendar
+    dataset = replace(dataset, series=tuple(s.given() for s in dataset))
     seen: dict[bytes, str] = {}
     duplicates, constant = [], []
     for series in dataset:
@@ -95,9 +98,10 @@ def check_quality(dataset: Dataset) -> Quality:
         duplicates=tuple(duplicates[:_SHOWN]),
         n_constant=len(constant),
         constant=tuple(constant[:_SHOWN]),
-        regular=all(bool(np.all(np.abs(d - interval) <= _EVEN * interval)) for d in steps),
+        regular=all(bool(np.all(np.abs(d - interval) <= EVEN * interval)) for d in steps),
         interval=interval,
         same_times=all(np.array_equal(s.time, first) for s in dataset),
+        time_steps=found.to_dict(calendar),
     )
 
 

@@ -6,6 +6,7 @@ Knows: column names, rows and their numbers for messages. Does not know: any fil
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.dates import Calendar, Moments, text_of
 from lvlora.series.limits import MAX_COLUMNS, MAX_MAGNITUDE, MAX_NAME_CHARACTERS, MAX_VARIABLES
+from lvlora.series.time_steps import with_steps
 from lvlora.settings import InputSettings
 
 TIME_NAMES = (
-    "time", "t", "year", "years", "month", "week", "day", "days", "hour", "date", "timestamp",
-    "ds", "step", "steps",
+    "time", "t", "year", "years", "month", "week", "day", "days", "hour", "date", "datetime",
+    "timestamp", "ds", "step", "steps",
 )  # fmt: skip
 """Names of a time column, the first that is there wins (any case)."""
 
@@ -34,6 +37,10 @@ LONE_ID = "0"
 """Id of the only trajectory of a table without ids."""
 
 SHORT_OF_ROWS = "A trajectory needs at least 2 rows."
+
+_YEARS = (1000, 2999)
+_LONGEST_STEP, _SHARE_OF_STEPS = 10, 0.8
+"""Whole numbers between these that rise by the same step, no longer, this often look like years."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +65,14 @@ class Rows:
     Attributes:
         ids: the distinct ids, in order of first appearance.
         codes: (N,) which id each row has.
-        time: (N,) finite, or None for steps.
+        time: (N,) finite, or dates, or None for steps.
         values: (N, V), finite or NaN.
         numbers: (N,) the row numbers that messages name.
     """
 
     ids: Sequence[str]
     codes: NDArray[np.int64]
-    time: FloatArray | None
+    time: FloatArray | Moments | None
     values: FloatArray
     numbers: NDArray[np.int64]
 
@@ -210,12 +217,17 @@ def check_magnitude(value: float, where: str) -> float:
 
 
 def assemble(
-    rows: Rows, variables: Sequence[str], *, where: str, time_name: str, notes: Sequence[str] = ()
-) -> Dataset:
-    """Trajectories from rows: grouped by id, sorted by time.
+    rows: Rows, variables: Sequence[str], *, where: str, time_name: str, notes: Sequence[str] = (),
+    ask_about: str | None = None,
+) -> Dataset:  # fmt: skip
+    """Trajectories from rows: grouped by id, sorted by time, absent steps put in as missing values.
+
+    Args:
+        ask_about: name of a first column that nobody called time or a variable (`unclear_column`).
 
     Raises:
-        DataError: a time that occurs twice in a series, or a series with fewer than 2 rows.
+        DataError: a time that occurs twice in a series, a series with fewer than 2 rows, or a
+            column to ask about that holds years.
     """
     n_rows = len(rows.codes)
     sizes = np.bincount(rows.codes, minlength=len(rows.ids))
@@ -226,32 +238,95 @@ def assemble(
     grouped = np.argsort(rows.codes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     said = list(notes)
+    calendar = None
     if rows.time is None:
         order = grouped
         time = np.arange(n_rows, dtype=np.float64) - np.repeat(starts, sizes)
+        if ask_about is not None:
+            _ask_about_years(ask_about, variables, rows, grouped, where)
         said.append(f"{where}: no time column; time counts steps from 0")
     else:
-        order = np.lexsort((rows.time, rows.codes))
-        time = rows.time[order]
+        as_read, calendar = numbered(rows.time, rows.codes)
+        order = np.lexsort((as_read, rows.codes))
+        time = as_read[order]
         codes = rows.codes[order]
         within = codes[1:] == codes[:-1]
         twice = np.flatnonzero(within & (time[1:] == time[:-1]))
         if len(twice):
             first, second = sorted(int(n) for n in rows.numbers[order][twice[0] : twice[0] + 2])
             of = f" of series '{rows.ids[codes[twice[0]]]}'" if len(rows.ids) > 1 else ""
+            shown = text_of(calendar, time[twice[0]]) if calendar else f"{time[twice[0]]:g}"
             raise DataError(
-                f"{where}, row {second}, column '{time_name}': time {time[twice[0]]:g}{of} is "
+                f"{where}, row {second}, column '{time_name}': time {shown}{of} is "
                 f"already in row {first}",
                 "Keep one row for each time; several trajectories need an id column (--id-column).",
             )
-        as_read = rows.time[grouped]
+        as_read = as_read[grouped]
         unsorted = np.unique(codes[1:][within & (as_read[1:] < as_read[:-1])])
         if len(unsorted):
             which = f" of {len(unsorted)} of {len(rows.ids)} series" if len(rows.ids) > 1 else ""
             said.append(f"{where}: rows{which} were out of time order and have been sorted")
     values = rows.values[order]
     series = tuple(
-        Series(name, time[start : start + size], values[start : start + size])
+        Series(name, time[start : start + size], values[start : start + size], calendar)
         for name, start, size in zip(rows.ids, starts.tolist(), sizes.tolist(), strict=True)
     )
-    return Dataset(series, tuple(variables), where, time_name, tuple(said))
+    dataset = Dataset(series, tuple(variables), where, time_name, tuple(said))
+    return with_steps(dataset, insert=True)
+
+
+def numbered(
+    time: FloatArray | Moments, codes: NDArray[np.int64]
+) -> tuple[FloatArray, Calendar | None]:
+    """(N,) times as numbers, and what they are if they were dates.
+
+    Args:
+        codes: (N,) which series each is of.
+    """
+    if not isinstance(time, Moments):
+        return time, None
+    order = np.lexsort((time.microseconds, codes))
+    clock, ordered = time.microseconds[order], codes[order]
+    neighbours = ordered[1:] == ordered[:-1]
+    calendar = time.calendar(clock[:-1][neighbours], clock[1:][neighbours])
+    return time.positions(calendar), calendar
+
+
+def unclear_column(header: Sequence[str], roles: Roles, settings: InputSettings) -> str | None:
+    """The first column, if it is one variable of several only because nobody said what it is."""
+    if roles.time is not None or settings.columns or len(roles.variables) < 2:
+        return None
+    first = roles.variables[0]
+    others = {i for i, name in enumerate(header[:first]) if name} - {roles.id}
+    return None if others else header[first]
+
+
+def time_hint(name: str, header: Sequence[str], roles: Roles) -> str:
+    """How to say that a column is the time, or that it is a variable."""
+    others = [header[i] for i in roles.variables if header[i] != name]
+    return (
+        f"Is it the time? --time-column {shlex.quote(name)}"
+        + (f"; or leave it out: --columns {shlex.quote(','.join(others))}" if others else "")
+    )  # fmt: skip
+
+
+def _ask_about_years(
+    name: str, variables: Sequence[str], rows: Rows, grouped: NDArray[np.int64], where: str
+) -> None:
+    """Refuse to forecast what looks like years: whole, rising in each series, in even steps."""
+    years = rows.values[grouped, list(variables).index(name)]
+    steps = np.diff(years)[np.diff(rows.codes[grouped]) == 0]
+    low, high = _YEARS
+    whole = np.all(np.isfinite(years)) and np.all(years == np.floor(years))
+    if not (whole and years.min() >= low and years.max() <= high and np.all(steps > 0)):
+        return
+    usual = np.median(steps) if len(steps) > 1 else _LONGEST_STEP + 1
+    if usual > _LONGEST_STEP or np.mean(steps == usual) < _SHARE_OF_STEPS:
+        return
+    chosen = shlex.quote(",".join(variables))
+    raise DataError(
+        f"{where}: the first column '{name}' looks like years ({years.min():g} to {years.max():g}),"
+        " but is not called so",
+        f"Take it as the time: --time-column {shlex.quote(name)}; or as a variable: "
+        f"--columns {chosen}.",
+    )

@@ -5,6 +5,7 @@ Knows: suffixes, what may be replaced. Does not know: how a format is written.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +50,8 @@ def write_dataset(
     """Write a data set in the format of the path's suffix (`readers.FORMATS`), atomically.
 
     `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
-    HDF5 is the layout of `hdf5_files`; CSV is wide for one series with the id "0", long for
-    others; Parquet is long.
+    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5_files`; CSV is wide
+    for one series with the id "0", long for others; Parquet is long.
 
     Args:
         precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
@@ -66,6 +67,7 @@ def write_dataset(
         raise DataError(
             f"{path}: no format has the suffix '{path.suffix}'", f"Use one of {', '.join(FORMATS)}."
         )
+    dataset = dataclasses.replace(dataset, series=tuple(s.given() for s in dataset))
     _check_names([s.id for s in dataset], "id", path)
     _check_names(list(dataset.variables), "variable", path)
     if kind == "csv" and path.suffix.lower() == ".tsv":

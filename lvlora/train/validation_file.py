@@ -51,17 +51,19 @@ class Scored:
 
     def facts(self) -> dict[str, Any]:
         """What is the same in every validation of a run, as JSON."""
+        calendar = self.histories[0].calendar if self.histories else None
         return {
             "schema_version": 1,
+            **({} if calendar is None else {"calendar": calendar.to_dict()}),
             "variables": list(self.variables),
             "time": self.time_name,
             "series_scored": len(self.histories),
             "series": [
                 {
                     "id": history.id,
-                    "history_time": _plain(history.time),
+                    "history_time": _times(history),
                     "history": _plain(history.values),
-                    "time": _plain(future.time),
+                    "time": _times(future),
                     "truth": _plain(future.values),
                 }
                 for history, future in islice(
@@ -138,6 +140,11 @@ def _said_of_the_same(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     durable.write_text(path, json.dumps(content) + "\n")
+
+
+def _times(series: Series) -> Any:
+    """Times as JSON; those of dates in full, for a minute has more digits than a plain number."""
+    return _plain(series.time) if series.calendar is None else series.time.tolist()
 
 
 def _plain(values: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -45,15 +47,53 @@ def test_a_frame_is_the_same_data_as_its_file(tmp_path, library):
     assert from_frame(frame, columns=["lynx"]).variables == ("lynx",)
 
 
-def test_dates_become_days():
-    dates = np.array(["2024-03-01", "2024-02-28", "2024-02-29T12"], dtype="datetime64[h]")
-    made = from_frame({"date": dates, "x": [3.0, 1.0, 2.0]})
-    assert made.series[0].time.tolist() == [0.0, 1.5, 2.0]
+@pytest.mark.parametrize("kind", ["datetime64[h]", "datetime64[ns]", "text", "object", "date"])
+def test_dates_stay_dates(kind):
+    texts = ["2024-03-01", "2024-02-28", "2024-02-29"]
+    dates = np.array(texts, dtype="datetime64[D]")
+    column = {"text": texts, "object": dates.tolist(), "date": np.array(dates.tolist())}.get(kind)
+    made = from_frame({"date": dates.astype(kind) if column is None else column, "x": [3, 1, 2]})
+    assert made.calendar is not None
+    assert made.calendar.texts(made.series[0].time) == sorted(texts)
     assert made.series[0].values.ravel().tolist() == [1.0, 2.0, 3.0]
-    assert any("days since 2024-02-28" in note for note in made.notes)
+    text = "date,x\n2024-03-01,3\n2024-02-28,1\n2024-02-29,2\n"
+    from_file = read_csv(io.BytesIO(text.encode()), InputSettings(), "F")
+    assert made.sha256() == from_file.sha256()
+
+
+def test_a_date_index_of_a_data_frame_is_its_time():
+    pandas = pytest.importorskip("pandas")
+    index = pandas.date_range("2020-01-31", periods=4, freq="ME")
+    plain = pandas.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]}, index=index)
+    for frame in (
+        plain, plain.rename_axis("when"), plain.to_period("M"), plain.tz_localize("Europe/Berlin"),
+    ):  # fmt: skip
+        made = from_frame(frame)
+        assert made.calendar is not None
+        assert made.calendar.unit == "month"
+        assert made.variables == ("x",)
+    assert from_frame(plain.rename_axis("when")).time_name == "when"
+    numbered = pandas.DataFrame({"x": [1.0, 2.0]}, index=[5, 6])
+    assert from_frame(numbered).series[0].time.tolist() == [0, 1]
+    assert from_frame(numbered.rename_axis("year")).series[0].time.tolist() == [5, 6]
+    both = plain.assign(item=list("aabb")).set_index("item", append=True)
+    assert [s.id for s in from_frame(both, id_column="item")] == ["a", "b"]
+
+
+def test_times_of_arrays_may_be_dates_and_none_may_be_missing():
+    made = from_arrays([1.0, 2.0, 3.0], time=["2020-01", "2020-02", "2020-03"])
+    assert made.calendar is not None
+    assert made.calendar.texts(made.series[0].time) == ["2020-01", "2020-02", "2020-03"]
     missing = np.array(["2024-03-01", "NaT"], dtype="datetime64[D]")
     with pytest.raises(DataError, match="row 2, column 'date': the time is missing"):
         from_frame({"date": missing, "x": [3.0, 1.0]})
+    with pytest.raises(DataError, match="row 2, column 'date': the time is missing"):
+        from_frame({"date": ["2024-03-01", None], "x": [3.0, 1.0]})
+    with pytest.raises(DataError, match="'01/02/2024' is not an ISO date"):
+        from_frame({"date": ["01/02/2024", "02/02/2024"], "x": [3.0, 1.0]})
+    with pytest.raises(DataError, match="column 'when'") as caught:
+        from_frame({"when": missing[:1].repeat(2), "x": [3.0, 1.0]})
+    assert "time_column='when'" in caught.value.hint
 
 
 def test_arrays_of_one_two_and_three_dimensions():

@@ -65,7 +65,8 @@ BAD = {
     "time twice": ({"time": [3, 3], "x": [1, 2]}, "row 2, column 'time': time 3"),
     "lists": ({"time": [0, 1], "x": [[1], [2]]}, "not numbers"),
     "float ids": ({"id": [1.0, 1.0], "time": [0, 1], "x": [1, 2]}, "not ids"),
-    "dates": ({"time": pa.array([0, 1], pa.timestamp("s")), "x": [1, 2]}, "timestamp"),
+    "dates": ({"time": [0, 1], "x": pa.array([0, 1], pa.timestamp("s"))}, "timestamp"),
+    "words": ({"time": ["a", "b"], "x": [1, 2]}, "not numbers"),
 }
 
 

@@ -1,0 +1,154 @@
+"""How a data set is sampled: even steps, steps that are absent, uneven ones.
+
+Knows: times. Does not know: values, files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.dates import Calendar, text_of, written
+
+EVEN = 1e-3
+"""Of a step: how far a time may be off, since tables round times."""
+
+_MOST_ABSENT = 0.5
+"""Of the steps that are there: where more are absent, the grid is not what the data lie on."""
+
+
+@dataclass(frozen=True)
+class TimeSteps:
+    """What was found.
+
+    Attributes:
+        usual, least, most: median, shortest and longest time between neighbours that were given.
+        n_steps: that were given; n_absent: that are not there, though the others lie on their grid.
+        first_absent: (series, time) of the first of them.
+        uneven: the times lie on no grid, so nobody can say what is absent.
+        inserted: rows of missing values stand for what is absent.
+    """
+
+    usual: float
+    least: float
+    most: float
+    n_steps: int
+    n_absent: int = 0
+    first_absent: tuple[str, float] | None = None
+    uneven: bool = False
+    inserted: bool = False
+
+    def to_dict(self, calendar: Calendar | None) -> dict[str, Any]:
+        """For JSON; times as files have them."""
+        first = None
+        if self.first_absent is not None:
+            name, time = self.first_absent
+            first = {"series": name, "time": written(calendar, np.array([time]))[0]}
+        return {
+            "unit": None if calendar is None else calendar.unit, "least": self.least,
+            "most": self.most, "uneven": self.uneven, "absent": self.n_absent,
+            "inserted": self.inserted, "first_absent": first,
+        }  # fmt: skip
+
+    def sentence(self, calendar: Calendar | None, n_series: int) -> str:
+        """What a person should know before they trust a model with it; empty where all is even."""
+        if self.first_absent is not None:
+            name, time = self.first_absent
+            of = f" of series '{name}'" if n_series > 1 else ""
+            what = "rows of missing values stand for them"
+            if not self.inserted:
+                what = "what is there is taken as consecutive"
+            are = "step is" if self.n_absent == 1 else "steps are"
+            return (
+                f"{self.n_absent:,} time {are} absent beside {self.n_steps:,} that are there (the "
+                f"first: {text_of(calendar, time)}{of}); {what}"
+            )
+        if self.uneven:
+            usual, least, most = (_length(calendar, x) for x in (self.usual, self.least, self.most))
+            return (
+                f"the time steps are uneven ({least} to {most}, median {usual}); they are taken as "
+                "consecutive"
+            )
+        return ""
+
+
+def _length(calendar: Calendar | None, step: float) -> str:
+    return f"{step:.6g}" if calendar is None else calendar.length(step)
+
+
+def usual_step(time: FloatArray) -> float:
+    """The median of a history's steps, the lower one of two: a step that was really made."""
+    return float(np.quantile(np.diff(time), 0.5, method="lower"))
+
+
+def find_steps(series: Sequence[Series]) -> TimeSteps:
+    """Look at the times of all series.
+
+    Each series has its own grid, of its usual step. Steps are absent where every series lies on
+    its grid and no more than half as many are absent as are there.
+
+    Args:
+        series: at least one, each of at least two strictly increasing times.
+    """
+    shared = all(s.time is series[0].time for s in series)
+    looked_at = series[:1] if shared else series
+    steps = [np.diff(s.time) for s in looked_at]
+    every = np.concatenate(steps)
+    found = TimeSteps(
+        float(np.median(every)), float(every.min()), float(every.max()), sum(map(len, series))
+    )
+    if np.all(np.abs(every - found.usual) <= EVEN * found.usual):
+        return found
+    n_absent, first = 0, None
+    for s, own in zip(looked_at, steps, strict=True):
+        step = usual_step(s.time)
+        with np.errstate(over="ignore", invalid="ignore"):  # steps of any size
+            missing = np.round(own / step) - 1
+            off = np.abs(own - (missing + 1) * step)
+        if not np.all((missing >= 0) & (missing <= len(s)) & (off <= EVEN * step)):
+            return replace(found, uneven=True)
+        n_absent += int(missing.sum())
+        if first is None and missing.any():
+            at = int(np.flatnonzero(missing)[0])
+            first = (s.id, float(s.time[at] + own[at] / (missing[at] + 1)))
+    n_absent *= len(series) if shared else 1
+    if n_absent > _MOST_ABSENT * found.n_steps:
+        return replace(found, uneven=True)
+    return replace(found, n_absent=n_absent, first_absent=first)
+
+
+def insert_absent(series: Series) -> Series:
+    """The series with a row of missing values for each step that its grid lacks."""
+    own = np.diff(series.time)
+    counts = np.round(own / usual_step(series.time)).astype(np.int64)
+    if np.all(counts == 1):
+        return series
+    # each step is cut into as many as it spans; the last time has none after it
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    time = np.repeat(series.time[:-1], counts) + within * np.repeat(own / counts, counts)
+    time = np.append(time, series.time[-1])
+    there = np.append(within == 0, True)
+    time[there] = series.time
+    values = np.full((len(time), series.values.shape[1]), np.nan)
+    values[there] = series.values
+    return replace(series, time=time, values=values, absent=~there)
+
+
+def with_steps(dataset: Dataset, *, insert: bool) -> Dataset:
+    """The data set that says how it is sampled, in `Dataset.time_steps` and its warnings.
+
+    Args:
+        insert: rows for absent steps, as a table may lack them; an array keeps its shape.
+    """
+    found = find_steps(dataset.series)
+    series = dataset.series
+    if insert and found.n_absent:
+        series = tuple(insert_absent(s) for s in series)
+        found = replace(found, inserted=True)
+    said = found.sentence(dataset.calendar, len(series))
+    warnings = (*dataset.warnings, *([f"{dataset.source}: {said}"] if said else []))
+    return replace(dataset, series=series, time_steps=found, warnings=warnings)
