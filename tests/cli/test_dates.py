@@ -1,0 +1,181 @@
+"""Dates through the commands: read, extended, written, drawn; absent steps are warned of."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+import h5py
+import numpy as np
+import pytest
+import tiny_runs
+
+MONTHS = [f"{2010 + i // 12}-{i % 12 + 1:02d}" for i in range(24)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Eight monthly series, one of which lacks two months."""
+    rows = ["id,month,x"]
+    for s in range(8):
+        rows += [
+            f"s{s},{month},{3 + np.sin(i / 2 + s):.2f}"
+            for i, month in enumerate(MONTHS)
+            if not (s == 3 and i in (5, 6))
+        ]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def forecast(run_lvlora, tiny_folder, tmp_path):
+    """The command with a tiny model."""
+    model = ["--model", tiny_folder("qwen2"), "--adapter", "none", "--dtype", "float32"]
+    small = ["--samples", "2", "--views", "1", "--runs", tmp_path / "runs"]
+
+    def run(*args):
+        return run_lvlora(["forecast", *args, *model, *small])
+
+    return run
+
+
+def test_a_forecast_goes_on_with_dates(forecast, data, tmp_path):
+    out = [tmp_path / name for name in ("out.csv", "samples.csv", "samples.json", "samples.h5")]
+    few = (data, "--series", "s1", "--horizon", "3")
+    for samples in out[1:]:
+        ran = forecast(*few, "--output", out[0], "--samples-out", samples)
+        assert ran.exit_code == 0, ran.stderr
+    assert "2012-03" in ran.stdout
+    table = [line.split(",") for line in out[0].read_text().splitlines()]
+    assert table[0][:2] == ["id", "month"]
+    assert [row[1] for row in table[1:]] == ["2012-01", "2012-02", "2012-03"]
+    samples = [line.split(",")[2] for line in out[1].read_text().splitlines()]
+    assert samples == ["month", *["2012-01", "2012-02", "2012-03"] * 2]
+    assert json.loads(out[2].read_text())["series"][0]["time"] == ["2012-01", "2012-02", "2012-03"]
+    with h5py.File(out[3]) as file:
+        days = file["time"][0].astype("int64").astype("datetime64[D]")
+        assert file["time"].attrs["units"] == b"days since 1970-01-01"
+    assert days.astype(str).tolist() == ["2012-01-01", "2012-02-01", "2012-03-01"]
+    answer = forecast(*few, "--json").json
+    assert answer["series"][0]["time"] == ["2012-01", "2012-02", "2012-03"]
+
+
+def test_the_steps_held_out_have_their_dates(forecast, data, tmp_path):
+    ran = forecast(data, "--series", "s1", "--holdout", "2", "--output", tmp_path / "out.csv")
+    assert ran.exit_code == 0, ran.stderr
+    times = [line.split(",")[1] for line in (tmp_path / "out.csv").read_text().splitlines()]
+    assert times == ["month", "2011-11", "2011-12"]
+
+
+def test_the_density_is_of_the_next_date(forecast, data):
+    ran = forecast(data, "--series", "s1", "--density", "--density-floor", "0.2")
+    assert ran.exit_code == 0, ran.stderr
+    assert "x at 2012-01" in ran.stdout
+    ran = forecast(data, "--series", "s1", "--density", "--density-floor", "0.2", "--json")
+    assert ran.json["series"][0]["time"] == "2012-01"
+
+
+def test_the_picture_has_an_axis_of_dates(forecast, data, tmp_path):
+    ran = forecast(data, "--series", "s1", "--horizon", "6", "--plot", tmp_path / "f.svg")
+    assert ran.exit_code == 0, ran.stderr
+    drawn = (tmp_path / "f.svg").read_text()
+    assert all(f">{year}<" in drawn for year in (2010, 2011, 2012))
+    assert ">480<" not in drawn
+
+
+def test_a_forecast_does_not_go_beyond_the_calendar(forecast, tmp_path):
+    (tmp_path / "far.csv").write_text("date,x\n9997-01-01,1\n9998-01-01,2\n9999-01-01,3\n")
+    ran = forecast(tmp_path / "far.csv", "--horizon", "3")
+    assert ran.exit_code == 4
+    assert "beyond the year 9999" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "forecast", "analyze", "evaluate"])
+def test_absent_steps_are_warned_of(run_lvlora, forecast, tiny_folder, data, tmp_path, command):
+    model = tiny_folder("qwen2")
+    if command == "forecast":
+        ran = forecast(data, "--series", "s3", "--horizon", "1")
+    elif command == "train":
+        flags = tiny_runs.flags(model, tmp_path / "runs", max_steps=1, validate_every=1)
+        ran = run_lvlora(["train", data, *flags])
+    elif command == "evaluate":
+        few = ["--adapter", "none", "--model", model, "--context", "10", "--horizon", "2"]
+        few += ["--limit", "1", "--samples", "1", "--views", "1", "--runs", tmp_path / "runs"]
+        ran = run_lvlora(["evaluate", data, *few])
+    else:
+        ran = run_lvlora([command, data])
+    assert ran.exit_code == 0, ran.stderr
+    assert (
+        "2 time steps are absent beside 190 that are there (the first: 2010-06 of series 's3')"
+    ) in ran.stderr
+    assert ran.stderr.count("are absent") == 1
+
+
+def test_an_analysis_names_the_steps_and_draws_dates(run_lvlora, data, tmp_path):
+    ran = run_lvlora(["analyze", data, "--out", tmp_path / "figures"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "one sample every month; but" in ran.stdout
+    assert "the first: 2010-06 of series 's3'" in ran.stdout
+    for figure in ("2-trajectories", "4-means"):
+        assert ">2011<" in (tmp_path / "figures" / f"figure-{figure}.svg").read_text()
+    assert "(months)" in (tmp_path / "figures" / "figure-3-distributions.svg").read_text()
+    found = run_lvlora(["analyze", data, "--json"]).json["quality"]["time_steps"]
+    assert found["unit"] == "month"
+    assert (found["absent"], found["inserted"], found["uneven"]) == (2, True, False)
+    assert found["first_absent"] == {"series": "s3", "time": "2010-06"}
+
+
+def test_uneven_steps_are_warned_of_with_figures(run_lvlora, forecast, tmp_path):
+    (tmp_path / "f.csv").write_text("t,x\n0,1\n1,2\n2.7,5\n4.5,3\n9,4\n")
+    for ran in (run_lvlora(["analyze", tmp_path / "f.csv"]), forecast(tmp_path / "f.csv")):
+        assert ran.exit_code == 0, ran.stderr
+        assert "the time steps are uneven (1 to 4.5, median 1.75)" in ran.stderr
+    even = run_lvlora(["analyze", "examples/hare_lynx.csv"])
+    assert "uneven" not in even.stderr + even.stdout
+    assert "absent" not in even.stderr + even.stdout
+
+
+def test_pages_of_runs_and_evaluations_have_axes_of_dates(
+    run_lvlora, tiny_folder, data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    flags = tiny_runs.flags(tiny_folder("qwen2"), tmp_path / "runs", max_steps=1, validate_every=1)
+    ran = run_lvlora(["train", data, *flags, "--out", "runs/r"])
+    assert ran.exit_code == 0, ran.stderr
+    kept = json.loads((tmp_path / "runs/r/validation.json").read_text())
+    assert kept["calendar"]["unit"] == "month"
+    assert kept["series"][0]["time"][-1] == 503
+    assert _drawn_in(tmp_path / "runs/r/report.html", ">2011<")
+    few = ["--no-model", "--context", "10", "--horizon", "4", "--limit", "2"]
+    ran = run_lvlora(["baseline", data, *few, "--out", tmp_path / "e"])
+    assert ran.exit_code == 0, ran.stderr
+    assert _drawn_in(tmp_path / "e/report.html", ">2010<")
+
+
+def _drawn_in(page, text):
+    """Whether a picture of the page has this text."""
+    pictures = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page.read_text())
+    return any(text in base64.b64decode(picture).decode() for picture in pictures)
+
+
+def test_a_column_that_may_be_the_time_is_asked_about(forecast, tmp_path):
+    (tmp_path / "f.csv").write_text("season,x\n1900,1\n1901,2\n1902,5\n")
+    ran = forecast(tmp_path / "f.csv")
+    assert ran.exit_code == 4
+    assert "--time-column season" in ran.stderr
+    assert forecast(tmp_path / "f.csv", "--time-column", "season").exit_code == 0
+
+
+def test_rows_of_python_have_datetimes(tiny_base):
+    from datetime import datetime
+
+    import lvlora
+    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.sampling import Sampling
+
+    data = lvlora.from_frame({"date": ["2020-01-31", "2020-02-29", "2020-03-31"], "x": [1, 2, 3]})
+    drawn = Forecaster(tiny_base()).predict(list(data), 2, Sampling(samples=1, greedy=True))
+    rows = lvlora.to_rows(drawn, data.variables, (), data.time_name)
+    assert [row["date"] for row in rows] == [datetime(2020, 4, 30), datetime(2020, 5, 31)]
