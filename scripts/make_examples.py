@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dates import Calendar
 from lvlora.series.simulate import simulate
 from lvlora.series.writers import write_dataset
 from lvlora.settings import SimulateSettings
@@ -28,7 +29,7 @@ LYNX = (
 
 
 def main(folder: Path) -> None:
-    """Write all three files, replacing what is there."""
+    """Write all four files, replacing what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     many = simulate(SimulateSettings(n_series=24, seed=2024))
     write_dataset(many, folder / "simulated.h5", overwrite=True, precision="float32")
@@ -41,6 +42,14 @@ def main(folder: Path) -> None:
     record = Series("0", np.array(YEARS, dtype=float), np.array([HARE, LYNX], dtype=float).T)
     furs = Dataset((record,), ("hare", "lynx"), time_name="year")
     write_dataset(furs, folder / "hare_lynx.csv", overwrite=True)
+
+    # made up: 2021 to 2024 without July 2022
+    months = np.delete(np.arange(48.0), 18)
+    visitors = 40 + 0.4 * months - 15 * np.cos(2 * np.pi * months / 12)
+    noisy = np.round(visitors * np.random.default_rng(7).normal(1, 0.04, len(months)), 1)
+    dated = Series("0", 612 + months, noisy[:, None], Calendar("month", precision="M"))
+    monthly = Dataset((dated,), ("visitors",), time_name="month")
+    write_dataset(monthly, folder / "monthly.csv", overwrite=True)
 
 
 if __name__ == "__main__":

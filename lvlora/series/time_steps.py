@@ -59,10 +59,12 @@ class TimeSteps:
         if self.first_absent is not None:
             name, time = self.first_absent
             of = f" of series '{name}'" if n_series > 1 else ""
-            what = "rows of missing values stand for them"
+            one = self.n_absent == 1
+            what = f"{'a row' if one else 'rows'} of missing values {'stands' if one else 'stand'}"
+            what += " for it" if one else " for them"
             if not self.inserted:
                 what = "what is there is taken as consecutive"
-            are = "step is" if self.n_absent == 1 else "steps are"
+            are = "step is" if one else "steps are"
             return (
                 f"{self.n_absent:,} time {are} absent beside {self.n_steps:,} that are there (the "
                 f"first: {text_of(calendar, time)}{of}); {what}"

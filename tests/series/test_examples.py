@@ -20,7 +20,7 @@ def fresh(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["trajectory.csv", "hare_lynx.csv"])
+@pytest.mark.parametrize("name", ["trajectory.csv", "hare_lynx.csv", "monthly.csv"])
 def test_tables_are_what_the_script_writes(fresh, name):
     assert (fresh / name).read_bytes() == (ROOT / "examples" / name).read_bytes()
 
