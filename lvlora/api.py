@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lvlora.errors import SettingsError
 from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
@@ -226,29 +226,38 @@ def spent(runs: str | Path = "runs") -> Price:
 
     if not (Path(runs) / FILE_NAME).is_file():
         return NOTHING
-    with Ledger.for_runs(Path(runs), create=False) as ledger:
+    with Ledger.for_runs(Path(runs), create=False, reading=True) as ledger:
         return ledger.charged()
 
 
 @contextlib.contextmanager
 def charged(
     forecaster: Forecaster, most: Price, *, runs: str | Path = "runs",
-    max_flops: int | None = None, budget: int | None = None, convention: Convention = "executed",
-    command: str = "python",
+    max_flops: int | None = None, budget: int | Literal["none"] | None = None,
+    convention: Convention = "executed", command: str = "python",
 ) -> Iterator[None]:  # fmt: skip
     """Charge what a forecaster does inside the block to the ledger among the runs.
 
     Args:
         most: the most that it can be; ``forecaster.most(…)`` of the same arguments says it. It is
-            reserved before, and what was really spent is settled after.
-        max_flops: of this block; budget: of all runs together.
+            reserved before, and what was really spent is settled after. A forecast inside the
+            block that would cost more than is left of it is refused.
+        max_flops: of this block; budget: of all runs together, "none" to lift it.
         command: what the ledger calls it.
+
+    Blocks of one forecaster may stand in one another; each is charged what was done in it, outside
+    of those inside it.
 
     Raises:
         BudgetError: a limit would be passed; nothing was spent.
     """
+    from lvlora.flops.budget import Price
     from lvlora.forecast import spending
 
+    if not isinstance(most, Price):
+        raise SettingsError(
+            f"most: should be a Price, got {most!r}", "forecaster.most(…) says how much it can be."
+        )
     limits = {"max_flops": max_flops, "budget": budget, "convention": convention, "runs": runs}
     with spending.charged(checked(BudgetSettings, limits), forecaster, most, command=command):
         yield

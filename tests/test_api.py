@@ -160,6 +160,68 @@ def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):
         raise AssertionError("it was let in")
 
 
+def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    histories = list(tiny_runs.dataset().series[:2])
+    sampling = lvlora.Sampling(samples=2)
+    one = forecaster.most(histories[:1], 2, sampling)
+
+    def predict(n=1):
+        return forecaster.predict(histories[:n], 2, sampling)
+
+    for most in (lvlora.Price(0, 0), one - lvlora.Price(1, 0), one - lvlora.Price(0, 1)):
+        with (
+            pytest.raises(lvlora.BudgetError, match="this may cost"),
+            lvlora.charged(forecaster, most, runs=tmp_path),
+        ):
+            predict()
+    assert lvlora.spent(tmp_path) == forecaster.usage.price == lvlora.Price(0, 0)
+    for most in (0, lvlora.Price(-1, 0), lvlora.Price(1e12, 1e12)):
+        with pytest.raises(lvlora.SettingsError), lvlora.charged(forecaster, most, runs=tmp_path):
+            raise AssertionError("it was let in")
+    # what is left after a forecast must pay for the next
+    with lvlora.charged(forecaster, one, runs=tmp_path):
+        predict()
+        spent = forecaster.usage.price
+        with pytest.raises(lvlora.BudgetError, match="this may cost"):
+            predict()
+        with pytest.raises(lvlora.BudgetError, match="this may cost"):
+            lvlora.negative_log_likelihood(forecaster, histories, histories)
+        with pytest.raises(lvlora.BudgetError, match="this may cost"):
+            lvlora.next_step(forecaster, histories)
+    assert lvlora.spent(tmp_path) == forecaster.usage.price == spent
+    # one in another: the inner pays for itself, and the outer only for what is outside of it
+    with lvlora.charged(forecaster, one, runs=tmp_path, command="outer"):
+        with lvlora.charged(forecaster, one, runs=tmp_path, command="inner"):
+            predict()
+        predict()
+        with pytest.raises(lvlora.BudgetError, match="this may cost"):
+            predict()
+    assert lvlora.spent(tmp_path) == forecaster.usage.price
+    assert forecaster.usage.price.executed == 3 * spent.executed
+
+
+def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    history = tiny_runs.dataset().series[0]
+    sampling = lvlora.Sampling(samples=2)
+    one = forecaster.most([history], 4, sampling)
+
+    def predict(_):
+        try:
+            return len(forecaster.predict([history], 4, sampling))
+        except lvlora.BudgetError:
+            return 0
+
+    with lvlora.charged(forecaster, one * 3, runs=tmp_path), ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(predict, range(8)))
+    assert lvlora.spent(tmp_path) == forecaster.usage.price
+    assert lvlora.spent(tmp_path) | one * 3 == one * 3
+    assert sum(done) >= 3
+
+
 def test_prices_are_the_command_s(run_lvlora):
     ran = run_lvlora(["flops", "--model", "qwen2.5-0.5b", "--rank", "4", "--json"])
     assert lvlora.count_flops("qwen2.5-0.5b", rank=4) == ran.json

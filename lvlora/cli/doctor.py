@@ -202,7 +202,7 @@ def _ledger(runs: Path) -> list[Check]:
     if not file.exists():
         return [Check("ledger", "ok", f"none in {runs} yet; nothing was spent there")]
     try:
-        with Ledger.for_runs(runs, create=False) as ledger:
+        with Ledger.for_runs(runs, create=False, reading=True) as ledger:
             table = ledger.table()
     except LvloraError as error:
         return [Check("ledger", "problem", error.message, error.hint)]

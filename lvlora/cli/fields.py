@@ -156,9 +156,17 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
         if len(parts) == 1:
-            return _bare_type(parts[0]), True
+            return _without_word(_bare_type(parts[0])), True
         raise TypeError(f"no option can be made from {annotation}")
     return annotation, False
+
+
+def _without_word(annotation: Any) -> Any:
+    """A count that may be a word instead (none) is read as a count; its validator knows both."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [part for part in get_args(annotation) if get_origin(part) is not Literal]
+        return _bare_type(parts[0]) if len(parts) == 1 else annotation
+    return annotation
 
 
 def _bare_type(annotation: Any) -> Any:

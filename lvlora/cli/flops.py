@@ -74,6 +74,8 @@ def _check(settings: FlopsSettings) -> None:
     ):  # fmt: skip
         if value is not None and not settings.ledger:
             raise SettingsError(f"{option} is about the ledger.", "Add --ledger.")
+    if settings.budget == "none" and not settings.ledger:
+        raise SettingsError("--budget none lifts the limit that the ledger keeps.", "Add --ledger.")
 
 
 def _shape(model: str, output: Output) -> ModelShape:
@@ -150,11 +152,11 @@ def _account(settings: FlopsSettings, shape: ModelShape, context: CommandContext
                 ],
             ],
         )
-        if settings.budget is not None:
+        if isinstance(settings.budget, int):
             output.line(_fits(settings, answer["fits"]))
 
     output.report(answer, human)
-    if settings.budget is None:
+    if not isinstance(settings.budget, int):
         output.hint("Next: --budget 1e17 shows what a budget buys, --vary rank=2,4,8 compares.")
     else:
         output.hint(f"Next: lvlora train --budget {numbers.flops(settings.budget)}")
@@ -204,7 +206,8 @@ def _comparison(settings: FlopsSettings, shape: ModelShape, context: CommandCont
     output = context.output
     rows = vary(settings, shape, shape_of=lambda model: _shape(model, output))
     heads = [rows[0]["setting"], "trainable", *(f"step, {c}" for c in SHOWN)]
-    heads += [f"steps in {numbers.flops(settings.budget)}"] if settings.budget is not None else []
+    if isinstance(settings.budget, int):
+        heads.append(f"steps in {numbers.flops(settings.budget)}")
 
     def cells(row: Mapping[str, Any]) -> list[object]:
         shown: list[object] = [row["value"], f"{row['trainable_parameters']:,}"]

@@ -18,13 +18,13 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from lvlora.cli.completion import BY_FIELD, Completer
-from lvlora.cli.configuration import as_toml, misspelt_variables, resolve
+from lvlora.cli.configuration import Resolved, as_toml, misspelt_variables, resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.fields import Field, read_fields
 from lvlora.cli.output import Output
 from lvlora.cli.parameters import OFF, ON, parameters_of
 from lvlora.cli.root import load_all, wants_debug
-from lvlora.errors import SettingsError
+from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -68,7 +68,7 @@ def settings_command(
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
             common = {key.removeprefix("common_"): given.pop(key) for key in _common(model)}
-            _call(function, name, model, _flags(fields, given), common)
+            _call(function, name, model, fields, _flags(fields, given), common)
 
         parameters = [
             parameter
@@ -100,6 +100,7 @@ def _call(
     function: Callable[[S, CommandContext], None],
     name: str,
     model: type[S],
+    fields: Sequence[Field],
     flags: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> None:
@@ -134,8 +135,23 @@ def _call(
     )
     try:
         function(resolved.settings, context)
+    except BudgetError as error:
+        raise BudgetError(error.message, error.hint + _whence(fields, resolved, config)) from error
     finally:
         output.close()
+
+
+def _whence(fields: Sequence[Field], resolved: Resolved[Any], config: str | None) -> str:
+    """Where a limit comes from that does not stand on the command line."""
+    said = ""
+    for field in fields:
+        if field.name in ("budget", "max_flops"):
+            source = resolved.sources[field.name]
+            if source == "environment":
+                said += f" {field.label} was given by {field.variable}."
+            elif source == "config":
+                said += f" {field.label} was given by {config}."
+    return said
 
 
 def _every_command() -> dict[str, type[Settings]]:

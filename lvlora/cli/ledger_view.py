@@ -23,7 +23,7 @@ SHOWN = ("coursework", "executed")
 
 
 def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
-    """What was spent; with the settings' --close, --measure, --figure and --output."""
+    """What was spent; with the settings' --close, --budget, --measure, --figure and --output."""
     from lvlora import durable
     from lvlora.flops.accounting import COLUMNS
     from lvlora.flops.ledger import Ledger
@@ -31,12 +31,21 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
     output = context.output
     check_file("--output", settings.output, json=context.json, dash=True)
     check_file("--figure", settings.figure)
-    with Ledger.for_runs(settings.runs, create=False) as ledger:
+    changing = settings.close is not None or settings.budget is not None or settings.measure
+    with Ledger.for_runs(settings.runs, create=False, reading=not changing) as ledger:
         if settings.close is not None:
             charged = ledger.close(settings.close)
             output.note(
                 f"{settings.close}: closed and charged {charged.executed:,} FLOPs executed, "
                 f"{charged.coursework:,} coursework"
+            )
+        if settings.budget is not None:
+            ledger.set_budget(settings.budget, settings.convention, by="flops")
+            output.note(
+                "There is no limit of this project any more."
+                if settings.budget == "none"
+                else f"From now on all runs together may spend {settings.budget:,} FLOPs "
+                f"({settings.convention})."
             )
         if settings.measure:
             _measure_peaks(ledger, output)
@@ -108,8 +117,10 @@ def _ledger_table(output: Output, table: Mapping[str, Any]) -> None:
         f"Exactly {total['executed']:,} FLOPs executed, {total['coursework']:,} coursework."
     )
     if table["budget"]:
+        by = f" by lvlora {table['budget_set_by']}" if table["budget_set_by"] else ""
         output.line(
-            f"Budget {table['budget']:,} ({table['convention']}); {table['left']:,} are left."
+            f"Budget {table['budget']:,} ({table['convention']}), set{by} on "
+            f"{table['budget_set_at'][:10]};\n{table['left']:,} are left."
         )
 
 

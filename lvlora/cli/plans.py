@@ -40,7 +40,7 @@ def show_run_plan(
     most = prepared.most(whole=prepared.validator is not None)
     tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
     trainable = sum(p.numel() for p in prepared.parameters.values())
-    limit = settings.max_flops or settings.budget
+    limit = settings.max_flops or settings.budget_flops
     payload: dict[str, Any] = {
         "model": prepared.base.name,
         "steps": prepared.n_steps,

@@ -146,7 +146,8 @@ def _plan(
 def _limits(settings: SweepSettings) -> dict[str, int]:
     """Convention → FLOPs that may be spent, by --max-flops and by what the project has left."""
     from lvlora.flops.budget import NOTHING
-    from lvlora.flops.ledger import FILE_NAME, Budget, Ledger
+    from lvlora.flops.ledger import FILE_NAME, Ledger
+    from lvlora.flops.limits import asked
 
     limits: dict[str, int] = {}
     if settings.max_flops is not None:
@@ -156,13 +157,15 @@ def _limits(settings: SweepSettings) -> dict[str, int]:
         with Ledger.for_runs(settings.runs) as ledger:
             budget, charged = ledger.budget(), ledger.charged()
     if settings.budget is not None:
-        budget = Budget(settings.budget, settings.convention)
+        budget = asked(settings.budget, settings.convention)
     if budget is not None:
         left = budget.flops - charged.of(budget.convention)
         if left <= 0:
             raise BudgetError(
-                f"the project's budget of {budget.flops:,} FLOPs ({budget.convention}) is spent",
-                "lvlora flops --ledger shows by what; --budget sets another.",
+                f"the project's budget of {budget.flops:,} FLOPs ({budget.convention}), "
+                f"{budget.origin}, is spent",
+                "lvlora flops --ledger shows by what; --budget sets another, --budget none lifts "
+                "it.",
             )
         limits[budget.convention] = min(left, limits.get(budget.convention, left))
     return limits

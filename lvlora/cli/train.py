@@ -162,6 +162,8 @@ def _stored_settings(
             )
     # the limit is no setting of a run that goes on: its steps were laid out for the first one
     update = {name: getattr(given, name) for name in said & _FREE_ON_RESUME - {"max_flops"}}
+    if "budget" not in said:  # what the project may spend has its place in the ledger
+        update["budget"] = None
     if "runs" not in said:
         # found from any working directory
         beside = folder.path.resolve().parent

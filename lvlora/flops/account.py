@@ -82,7 +82,7 @@ def account(
             },
         },
     }
-    if settings.budget is not None:
+    if isinstance(settings.budget, int):
         answer["fits"] = fits(
             settings.budget,
             settings.convention,

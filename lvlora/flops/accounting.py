@@ -5,11 +5,13 @@ Knows: arithmetic on rows. Does not know: SQLite, how a table is shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import Budget, Price
 
 COLUMNS = (
     "run", "command", "phase", "model", "executed", "coursework", "share_of_budget", "seconds",
@@ -24,10 +26,37 @@ STORED = (
 )  # fmt: skip
 """Columns of an entry as they are stored; counts of FLOPs are text."""
 
+STATUS = ("open", "settled", "closed")
+
 _NOT_TEXT: dict[str, type | tuple[type, ...]] = {
     "id": int, "seconds": (int, float), "tokens_useful": int, "tokens_padded": int,
     "unit_executed": (str, type(None)), "unit_coursework": (str, type(None)),
 }  # fmt: skip
+
+_COUNTS = ("executed", "coursework")
+_COUNT = re.compile(r"[0-9]{1,80}")
+"""A count of FLOPs as text: `settings.base.Flops` have 60 digits at most, sums a few more."""
+
+
+def whole_count(text: object) -> int:
+    """A count of FLOPs as it is stored; ValueError for anything else, a negative one too."""
+    if not isinstance(text, str) or _COUNT.fullmatch(text) is None:
+        raise ValueError(f"a count of {str(text)[:40]!r} FLOPs")
+    return int(text)
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    """Whether a column can hold this."""
+    known: Any = value
+    if not isinstance(value, _NOT_TEXT.get(name, str)):
+        return False
+    if name.endswith(_COUNTS):
+        return value is None or whole_count(value) >= 0
+    if name in ("seconds", "tokens_useful", "tokens_padded"):
+        return bool(0 <= known < float("inf"))
+    if name.endswith("_at"):
+        return datetime.fromisoformat(known).tzinfo is not None
+    return name != "status" or value in STATUS
 
 
 @dataclass(frozen=True)
@@ -65,13 +94,14 @@ class Row:
     def from_columns(cls, columns: tuple[Any, ...]) -> Row:
         """A row from the ledger's columns; ValueError if one is not what was written.
 
-        The tables are strict, but a damaged file is not bound by that.
+        The tables are strict, but a damaged file, or one that somebody has edited, is not bound by
+        that.
         """
         values = dict(zip(STORED, columns, strict=True))
         for name, value in values.items():
-            if not isinstance(value, _NOT_TEXT.get(name, str)):
-                raise ValueError(f"entry {values['id']}: {name} is {value!r}")
-        counts = {name: values.pop(name) for name in STORED if name.endswith(("executed", "work"))}
+            if not _is_possible(name, value):
+                raise ValueError(f"entry {values['id']}: {name} is {str(value)[:40]!r}")
+        counts = {name: values.pop(name) for name in STORED if name.endswith(_COUNTS)}
         units = counts["unit_executed"], counts["unit_coursework"]
         return cls(
             reserved=Price(int(counts["reserved_executed"]), int(counts["reserved_coursework"])),
@@ -94,23 +124,26 @@ class Row:
 
 def accounting_table(
     rows: Iterable[Row],
-    budget: tuple[int, str] | None,
+    budget: Budget | None,
     peaks: Mapping[tuple[str, str], float],
 ) -> dict[str, Any]:
     """What every run cost, and the sums.
 
     Args:
         rows: entries of the ledger.
-        budget: FLOPs and their convention.
+        budget: of all runs together.
         peaks: measured matrix-product peaks in FLOP/s by (device, dtype).
 
     Returns:
         schema_version; runs, one object with the keys of ``COLUMNS`` per entry; total; budget,
-        its convention, and what is left of it (None without a budget).
+        its convention, what is left of it, when and by which command it was set (None without a
+        budget).
     """
     rows = list(rows)
     total = sum((row.charged for row in rows), Price())
-    flops, convention = budget or (None, "executed")
+    flops, convention = None, "executed"
+    if budget is not None:
+        flops, convention = budget.flops, budget.convention
     return {
         "schema_version": 1,
         "runs": [
@@ -137,6 +170,8 @@ def accounting_table(
         "budget": flops,
         "convention": convention,
         "left": None if flops is None else flops - total.of(convention),
+        "budget_set_at": None if budget is None else budget.set_at,
+        "budget_set_by": None if budget is None else budget.set_by,
     }
 
 

@@ -5,7 +5,7 @@ Knows: exact integer arithmetic. Does not know: models, files, what was spent so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from lvlora.errors import BudgetError, SettingsError
@@ -53,6 +53,29 @@ class Price:
 
 
 NOTHING = Price()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """FLOPs that all runs of a project may spend together, and how they are counted.
+
+    Attributes:
+        set_at: when it was set, UTC in ISO 8601; set_by: the command. Empty where it has not been
+            recorded yet, or nobody wrote that down.
+    """
+
+    flops: int
+    convention: str
+    set_at: str = field(default="", compare=False)
+    set_by: str = field(default="", compare=False)
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, to go on after the number."""
+        if not self.set_at:
+            return "by --budget"
+        by = f" by lvlora {self.set_by}" if self.set_by else ""
+        return f"set{by} on {self.set_at[:16].replace('T', ' at ')} UTC"
 
 
 def parse_flops(text: str) -> int:

@@ -9,27 +9,37 @@ number of processes may do it at once and the budget is still never passed.
 
 from __future__ import annotations
 
+import operator
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
-from lvlora.flops import holder
+from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.flops import holder, limits
 from lvlora.flops.accounting import STORED, Row, accounting_table
 from lvlora.flops.budget import CONVENTIONS, NOTHING, Price
+from lvlora.flops.budget import Budget as Budget
 from lvlora.flops.ledger_file import LedgerFile
+from lvlora.flops.limits import BudgetAsked
 
 FILE_NAME = "ledger.sqlite"
 
 
 @dataclass(frozen=True)
-class Budget:
-    """FLOPs that all runs of a project may spend together, and how they are counted."""
+class Wanted:
+    """What a phase of a run wants to spend.
 
-    flops: int
-    convention: str
+    Attributes:
+        most: that it will spend.
+        unit: the most that is spent between two calls of `Ledger.update`. Known, a killed run is
+            charged its recorded progress and one unit; not known, in full.
+    """
+
+    most: Price
+    unit: Price | None = None
 
 
 @dataclass(frozen=True)
@@ -59,14 +69,19 @@ class Ledger(LedgerFile):
 
     Args:
         path: the file; made, with its folder, when it is missing.
+        reading: nothing will be written, so that a file that can't be written will do.
 
     Raises:
         DataError: the file is no ledger, is damaged, or was written by a newer lvlora.
     """
 
     @classmethod
-    def for_runs(cls, runs_dir: Path, *, create: bool = True) -> Ledger:
+    def for_runs(cls, runs_dir: Path, *, create: bool = True, reading: bool = False) -> Ledger:
         """The ledger of a folder of runs.
+
+        Args:
+            create: make one where there is none.
+            reading: nothing will be written, so that one that can't be written will do.
 
         Raises:
             DataError: there is none and ``create`` is false.
@@ -77,22 +92,22 @@ class Ledger(LedgerFile):
                 f"{path}: there is no ledger",
                 "It is made by the first command that spends FLOPs; --runs names another folder.",
             )
-        return cls(path)
+        return cls(path, reading=reading)
 
-    def set_budget(self, flops: int, convention: str) -> None:
-        """Record the project's budget in place of the one before."""
-        if flops <= 0 or convention not in CONVENTIONS:
-            raise SettingsError(
-                f"a budget of {flops} FLOPs ({convention}) is not possible",
-                "A budget is a whole number of FLOPs above 0.",
-            )
+    def set_budget(self, budget: int | Literal["none"], convention: str, *, by: str = "") -> None:
+        """Record the project's budget in place of the one before, or that there is none.
+
+        Args:
+            by: the command that does.
+        """
+        asked = limits.asked(budget, convention)
         with self.transaction() as db:
-            _write_budget(db, flops, convention)
+            limits.write_budget(db, asked, _now(), by)
 
     def budget(self) -> Budget | None:
-        """The project's budget, if one was ever set."""
+        """The project's budget, if there is one."""
         with self.errors():
-            return _read_budget(self.connection())
+            return limits.read_budget(self.connection())
 
     def reserve(
         self,
@@ -102,46 +117,72 @@ class Ledger(LedgerFile):
         executed: int,
         coursework: int,
         command: str,
+        unit_executed: int | None = None,
+        unit_coursework: int | None = None,
+        **facts: Any,
+    ) -> Reservation:
+        """Promise FLOPs to one phase of a run; `reserve_all` says how.
+
+        Args:
+            executed, coursework: the most that will be spent, in both conventions.
+            unit_executed, unit_coursework: of `Wanted`.
+            facts: of `reserve_all`.
+        """
+        unit = None
+        if unit_executed is not None and unit_coursework is not None:
+            unit = Price(unit_executed, unit_coursework)
+        wanted = {phase: Wanted(Price(executed, coursework), unit)}
+        return self.reserve_all(wanted, run=run, command=command, **facts)[phase]
+
+    def reserve_all(
+        self,
+        wanted: Mapping[str, Wanted],
+        *,
+        run: str,
+        command: str,
         settings_hash: str = "",
         model: str = "",
         model_hash: str = "",
         device: str = "",
         dtype: str = "",
-        unit_executed: int | None = None,
-        unit_coursework: int | None = None,
         max_flops: int | None = None,
-        budget: int | None = None,
+        budget: BudgetAsked = None,
         convention: str = "executed",
-    ) -> Reservation:
-        """Promise FLOPs to a run, or refuse, as one step that no other process can come between.
+    ) -> dict[str, Reservation]:
+        """Promise FLOPs to the phases of a run, or refuse: one step that none can come between.
 
         Args:
-            run, phase, command: who spends, on what.
-            executed, coursework: the most that will be spent, in both conventions.
-            unit_executed, unit_coursework: the most that is spent between two calls of `update`.
-                Given, a killed run is charged its recorded progress and one unit; not given, in
-                full.
+            wanted: by phase.
+            run, command: who spends.
             max_flops: limit of this run over all its phases, counted in ``convention``.
-            budget: limit of the project; recorded in ``convention`` before anything else. Left out,
-                the recorded one holds, in its own convention.
+            budget: limit of the project from now on, counted in ``convention``; "none" lifts it.
+                Left out, the recorded one holds, in its own convention. It is recorded only with
+                what it lets through: that of a refused run is not kept.
 
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
-        wanted = _checked(Price(executed, coursework))
-        unit = None
-        if unit_executed is not None and unit_coursework is not None:
-            unit = _checked(Price(unit_executed, unit_coursework))
+        mosts = {phase: _checked(one.most) for phase, one in wanted.items()}
+        units = {phase: one.unit and _checked(one.unit) for phase, one in wanted.items()}
         if convention not in CONVENTIONS:
             raise SettingsError(
                 f"no convention is called {convention!r}", "It is executed or coursework."
             )
+        asked = limits.asked(budget, convention)
         me, now = holder.this_process(), _now()
+        reservations = {}
         with self.transaction() as db:
+            limit = limits.read_budget(db) if budget is None else asked
+            refused = limits.refusal(
+                sum(mosts.values(), NOTHING), _read_rows(db), run=run, max_flops=max_flops,
+                convention=convention, budget=limit,
+            )  # fmt: skip
+            if refused is not None:
+                raise refused
             if budget is not None:
-                _write_budget(db, budget, convention)
-            refusal = self._refusal(db, run, wanted, max_flops, convention)
-            if refusal is None:
+                limits.write_budget(db, asked, now, command)
+            for phase, most in mosts.items():
+                unit = units[phase]
                 cursor = db.execute(
                     "INSERT INTO entry (run, phase, command, status, settings_hash, model, "
                     "model_hash, device, dtype, reserved_executed, reserved_coursework, "
@@ -149,15 +190,13 @@ class Ledger(LedgerFile):
                     "VALUES (?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         run, phase, command, settings_hash, model, model_hash, device, dtype,
-                        str(wanted.executed), str(wanted.coursework),
+                        str(most.executed), str(most.coursework),
                         None if unit is None else str(unit.executed),
                         None if unit is None else str(unit.coursework), me, now, now,
                     ),
                 )  # fmt: skip
-        # the transaction is committed first: a budget that refuses this run is still the budget
-        if refusal is not None:
-            raise refusal
-        return Reservation(int(cursor.lastrowid or 0), run, phase, wanted, me)
+                reservations[phase] = Reservation(int(cursor.lastrowid or 0), run, phase, most, me)
+        return reservations
 
     def extend(
         self,
@@ -179,15 +218,17 @@ class Ledger(LedgerFile):
         with self.transaction() as db:
             row = self._held(db, reservation)
             reserved = row.spent + more
-            refusal = self._refusal(db, row.run, reserved, max_flops, convention, instead_of=row)
-            if refusal is None:
-                db.execute(
-                    "UPDATE entry SET reserved_executed = ?, reserved_coursework = ?, "
-                    "updated_at = ? WHERE id = ?",
-                    (str(reserved.executed), str(reserved.coursework), _now(), row.id),
-                )
-        if refusal is not None:
-            raise refusal
+            refused = limits.refusal(
+                reserved, [other for other in _read_rows(db) if other.id != row.id], run=row.run,
+                max_flops=max_flops, convention=convention, budget=limits.read_budget(db),
+            )  # fmt: skip
+            if refused is not None:
+                raise refused
+            db.execute(
+                "UPDATE entry SET reserved_executed = ?, reserved_coursework = ?, "
+                "updated_at = ? WHERE id = ?",
+                (str(reserved.executed), str(reserved.coursework), _now(), row.id),
+            )
         return _reservation(row, reserved, reservation.holder)
 
     def update(
@@ -301,7 +342,7 @@ class Ledger(LedgerFile):
         with self.errors():
             found = self.connection().execute("SELECT device, dtype, flops_per_second FROM peak")
             peaks = {(device, dtype): peak for device, dtype, peak in found}
-            if not all(isinstance(peak, float) and peak > 0 for peak in peaks.values()):
+            if not all(isinstance(p, float) and 0 < p < float("inf") for p in peaks.values()):
                 raise ValueError(f"peaks of {list(peaks.values())}")
             return peaks
 
@@ -319,26 +360,7 @@ class Ledger(LedgerFile):
         # one transaction, so that rows, budget and peaks belong together
         with self.transaction("DEFERRED"):
             rows, budget, peaks = self.rows(), self.budget(), self.peaks()
-        limit = None if budget is None else (budget.flops, budget.convention)
-        return accounting_table(rows, limit, peaks)
-
-    def _refusal(
-        self,
-        db: sqlite3.Connection,
-        run: str,
-        wanted: Price,
-        max_flops: int | None,
-        convention: str,
-        instead_of: Row | None = None,
-    ) -> BudgetError | None:
-        rows = [row for row in _read_rows(db) if instead_of is None or row.id != instead_of.id]
-        budget = _read_budget(db)
-        if max_flops is not None:
-            own = [row for row in rows if row.run == run]
-            refusal = _over(f"run {run}", own, wanted, Budget(max_flops, convention), "--max-flops")
-            if refusal is not None:
-                return refusal
-        return None if budget is None else _over("project", rows, wanted, budget, "--budget")
+        return accounting_table(rows, budget, peaks)
 
     def _open_rows(self, db: sqlite3.Connection, run: str) -> list[Row]:
         return _read_rows(db, "WHERE run = ? AND status = 'open'", (run,))
@@ -362,7 +384,7 @@ class Ledger(LedgerFile):
         tokens_useful: int,
         tokens_padded: int,
     ) -> None:
-        _checked(spent)
+        spent = _checked(spent)
         lost: LvloraError | None = None
         with self.transaction() as db:
             try:
@@ -402,26 +424,6 @@ class Ledger(LedgerFile):
         )
 
 
-def _over(
-    whose: str, rows: list[Row], wanted: Price, limit: Budget, flag: str
-) -> BudgetError | None:
-    convention = limit.convention
-    spent = sum(row.charged.of(convention) for row in rows if row.status != "open")
-    promised = sum(row.charged.of(convention) for row in rows if row.status == "open")
-    want = wanted.of(convention)
-    if spent + promised + want <= limit.flops:
-        return None
-    left = max(0, limit.flops - spent - promised)
-    hint = f"Do less (about {left / want:.0%} of it fits), or raise {flag}."
-    if promised:
-        hint += " lvlora flops --ledger shows the open runs; --close RUN settles a killed one."
-    return BudgetError(
-        f"{whose}: {want:,} FLOPs wanted, {spent:,} spent, {promised:,} reserved, "
-        f"limit {limit.flops:,} ({convention})",
-        hint,
-    )
-
-
 def _refuse_if_alive(row: Row) -> None:
     if holder.is_another_living_process(row.holder):
         raise LvloraError(
@@ -444,26 +446,19 @@ def _read_rows(
     return [Row.from_columns(columns) for columns in found]
 
 
-def _read_budget(db: sqlite3.Connection) -> Budget | None:
-    found = db.execute("SELECT flops, convention FROM budget").fetchone()
-    if found is None:
-        return None
-    flops, convention = found
-    if not isinstance(flops, str) or convention not in CONVENTIONS:
-        raise ValueError(f"a budget of {flops!r} FLOPs ({convention!r})")
-    return Budget(int(flops), convention)
-
-
-def _write_budget(db: sqlite3.Connection, flops: int, convention: str) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO budget VALUES (1, ?, ?, ?)", (str(flops), convention, _now())
-    )
-
-
 def _checked(price: Price) -> Price:
-    if price.executed < 0 or price.coursework < 0:
-        raise ValueError(f"FLOPs cannot be negative: {price}")
-    return price
+    """The price with Python's own whole numbers (numpy's and floats would be written otherwise)."""
+    try:
+        whole = Price(operator.index(price.executed), operator.index(price.coursework))
+    except TypeError:
+        raise SettingsError(
+            f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
+        ) from None
+    if NOTHING | whole != whole:
+        raise SettingsError(
+            f"FLOPs cannot be negative: {whole}", "A price is 0 or more in both conventions."
+        )
+    return whole
 
 
 def _now() -> str:

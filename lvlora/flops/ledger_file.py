@@ -5,9 +5,11 @@ Knows: SQLite, processes. Does not know: what the tables mean.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +26,16 @@ class LedgerFile:
 
     Args:
         path: the file; made, with its folder, when it is missing.
+        reading: nothing will be written, so that a file that can't be written will do.
 
     Raises:
         DataError: the file is no ledger, is damaged, or was written by a newer lvlora.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = Path(path)
+        self.reading = reading
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._process = 0
         self._connection: sqlite3.Connection | None = None
         self._inherited: sqlite3.Connection | None = None
@@ -53,19 +58,38 @@ class LedgerFile:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            self._prepare(db)
-        except BaseException:
-            db.close()
-            raise
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            db = _connected(str(self.path), self._prepare)
+        except (sqlite3.OperationalError, OSError):
+            if not self.reading:
+                raise
+            db = self._open_to_read()
         self._connection, self._process = db, holder.process_id()
         return db
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
+    def _open_to_read(self) -> sqlite3.Connection:
+        """A file, or in a folder, that can't be written."""
+        address = self.path.resolve().as_uri()
+        try:
+            return _connected(f"{address}?mode=ro", self._check)
+        except sqlite3.OperationalError:
+            pass  # a write-ahead log needs a file beside it, and nobody has made one
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not log.is_file() or log.stat().st_size == 0:
+            return _connected(f"{address}?immutable=1", self._check)
+        # what stands in the log is part of the ledger, and is only put into it by who may write
+        self._copy = tempfile.TemporaryDirectory(prefix="lvlora-")
+        for file in (self.path, log):
+            shutil.copyfile(file, Path(self._copy.name) / file.name)
+        return _connected(str(Path(self._copy.name) / self.path.name), self._prepare)
+
+    def _check(self, db: sqlite3.Connection) -> None:
         if migrations.is_foreign(db) or migrations.applied(db) < 0:
             raise DataError(
                 f"{self.path}: a database, but not lvlora's ledger",
@@ -75,6 +99,9 @@ class LedgerFile:
             raise DataError(
                 f"{self.path}: written by a newer lvlora", "Upgrade lvlora to read this ledger."
             )
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        self._check(db)
         _use_write_ahead_log(db)
         # a commit must outlive a power failure, or the sum could be too small
         db.execute("PRAGMA synchronous = FULL")
@@ -135,6 +162,19 @@ class LedgerFile:
                 f"{self.path}: {error.strerror or error}",
                 "Check its permissions, or keep the runs elsewhere: --runs.",
             ) from None
+
+
+def _connected(address: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """A connection to a file, or to a file:// address, once it is prepared."""
+    db = sqlite3.connect(
+        address, timeout=_BUSY_SECONDS, isolation_level=None, uri=address.startswith("file://")
+    )
+    try:
+        prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:

@@ -10,6 +10,14 @@ import sqlite3
 
 APPLICATION_ID = 0x6C766C6F  # "lvlo": tells a ledger from any other SQLite file
 
+_COUNT = "length({0}) BETWEEN 1 AND 80 AND {0} NOT GLOB '*[^0-9]*'"
+
+
+def _count(column: str, default: str = "NOT NULL") -> str:
+    """A column that holds a count: digits alone, so no sign."""
+    return f"{column} TEXT {default} CHECK ({_COUNT.format(column)})"
+
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -56,6 +64,51 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (device, dtype)
         ) STRICT
         """,
+    ),
+    (  # what is impossible is refused by the tables themselves; who set the budget is kept
+        "DROP INDEX entry_run",
+        "ALTER TABLE entry RENAME TO entry_before",
+        f"""
+        CREATE TABLE entry (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run TEXT NOT NULL,
+            phase TEXT NOT NULL,
+            command TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('open', 'settled', 'closed')),
+            settings_hash TEXT NOT NULL DEFAULT '',
+            model TEXT NOT NULL DEFAULT '',
+            model_hash TEXT NOT NULL DEFAULT '',
+            device TEXT NOT NULL DEFAULT '',
+            dtype TEXT NOT NULL DEFAULT '',
+            {_count("reserved_executed")},
+            {_count("reserved_coursework")},
+            {_count("executed", "NOT NULL DEFAULT '0'")},
+            {_count("coursework", "NOT NULL DEFAULT '0'")},
+            {_count("unit_executed", "")},
+            {_count("unit_coursework", "")},
+            seconds REAL NOT NULL DEFAULT 0 CHECK (seconds >= 0 AND seconds < 9e999),
+            tokens_useful INTEGER NOT NULL DEFAULT 0 CHECK (tokens_useful >= 0),
+            tokens_padded INTEGER NOT NULL DEFAULT 0 CHECK (tokens_padded >= 0),
+            holder TEXT NOT NULL DEFAULT '',
+            created_at TEXT NOT NULL,
+            updated_at TEXT NOT NULL
+        ) STRICT
+        """,
+        "INSERT INTO entry SELECT * FROM entry_before ORDER BY id",
+        "DROP TABLE entry_before",
+        "CREATE INDEX entry_run ON entry (run, status)",
+        "ALTER TABLE budget RENAME TO budget_before",
+        f"""
+        CREATE TABLE budget (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            {_count("flops")} CHECK (flops GLOB '*[1-9]*'),
+            convention TEXT NOT NULL CHECK (convention IN ('executed', 'coursework')),
+            set_at TEXT NOT NULL,
+            set_by TEXT NOT NULL DEFAULT ''
+        ) STRICT
+        """,
+        "INSERT INTO budget (id, flops, convention, set_at) SELECT * FROM budget_before",
+        "DROP TABLE budget_before",
     ),
 )
 

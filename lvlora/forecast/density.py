@@ -109,16 +109,18 @@ def next_step(
     Raises:
         DataError: a history cannot be read.
         NumericalError: the model gives no finite numbers.
+        BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
     found = []
-    for history, reading in zip(histories, forecaster.readings(histories, 1, context), strict=True):
-        trace = Trace()
-        try:
-            walk = _Walk(forecaster, reading, threshold, trace)
-            found.append(_densities(walk, history, reading))
-        finally:  # what an interrupted walk did was spent, too
-            forecaster.usage.trace.add(trace)
-            forecaster.usage.price += pricing.price_of(forecaster.base, trace)
+    readings = forecaster.readings(histories, 1, context)
+    with forecaster.usage.work(lambda: _most(forecaster, readings, threshold)) as work:
+        for history, reading in zip(histories, readings, strict=True):
+            trace = Trace()
+            try:
+                walk = _Walk(forecaster, reading, threshold, trace)
+                found.append(_densities(walk, history, reading))
+            finally:  # what an interrupted walk did was spent, too
+                work.add(trace, pricing.price_of(forecaster.base, trace))
     return found
 
 
@@ -127,8 +129,12 @@ def most(
     context: int | None = None,
 ) -> Price:  # fmt: skip
     """The most that `next_step` with these arguments can cost."""
+    return _most(forecaster, forecaster.readings(histories, 1, context), threshold)
+
+
+def _most(forecaster: Forecaster, readings: Sequence[Reading], threshold: float) -> Price:
     price = NOTHING
-    for reading in forecaster.readings(histories, 1, context):
+    for reading in readings:
         history = len(reading.codec.encode(reading.numbers)) + 1
         trace = Trace(calls=[Call(1, history, history, 1)], histories=[history])
         longest = reading.grammar.longest_number

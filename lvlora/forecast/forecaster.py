@@ -8,7 +8,6 @@ The three verbs: `predict` (samples), `predict_quantiles`, `to_rows`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Self
 
@@ -25,6 +24,8 @@ from lvlora.forecast.memory import rows_at_a_time
 from lvlora.forecast.reading import Reading, joint_grammar, last_steps, read
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.usage import Usage as Usage
+from lvlora.forecast.usage import Work
 from lvlora.model import adapter_files
 from lvlora.model.adapter_search import IN_RUN
 from lvlora.model.head import NumericHead
@@ -35,14 +36,6 @@ from lvlora.text.codec import checked_format
 from lvlora.text.scaling import Scale
 
 DEFAULT_DECIMALS = 2
-
-
-@dataclass
-class Usage:
-    """What forecasting took."""
-
-    price: Price = NOTHING
-    trace: Trace = field(default_factory=Trace)
 
 
 class Forecaster:
@@ -142,17 +135,20 @@ class Forecaster:
             DataError: a history is empty, holds no value, or has steps too long for the model;
                 dates would go beyond the year 9999.
             NumericalError: the model gives no finite numbers.
+            BudgetError: inside `charged`, what was reserved there does not pay for it.
         """
         planned = self._views(histories, horizon, sampling, context)
         times = [continue_time(h.time, horizon, h.calendar) for h in histories]
         readings = [r for of_one in planned for r in of_one]
         futures: list[list[FloatArray]] = [[] for _ in readings]
-        for piece in sorted({r.piece for r in readings}):
-            # those that are read alike go together, so that no series changes how another is read
-            members = [i for i, r in enumerate(readings) if r.piece == piece]
-            found = self._roll([readings[i] for i in members], horizon, sampling, progress)
-            for i, drawn in zip(members, found, strict=True):
-                futures[i] = drawn
+        with self.usage.work(lambda: self._most(planned, horizon)) as work:
+            for piece in sorted({r.piece for r in readings}):
+                # those that are read alike go together: no series changes how another is read
+                members = [i for i, r in enumerate(readings) if r.piece == piece]
+                alike = [readings[i] for i in members]
+                found = self._roll(alike, horizon, sampling, work, progress)
+                for i, drawn in zip(members, found, strict=True):
+                    futures[i] = drawn
         forecasts, at = [], 0
         for history, time, of_one in zip(histories, times, planned, strict=True):
             samples = np.empty((sampling.n_futures, horizon, history.values.shape[1]))
@@ -196,7 +192,9 @@ class Forecaster:
         *, context: int | None = None,
     ) -> Price:  # fmt: skip
         """The most that `predict` with these arguments can cost."""
-        planned = self._views(histories, horizon, sampling, context)
+        return self._most(self._views(histories, horizon, sampling, context), horizon)
+
+    def _most(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
         readings = [r for of_one in planned for r in of_one]
         price = NOTHING
         for piece in {r.piece for r in readings}:
@@ -245,7 +243,7 @@ class Forecaster:
         )
 
     def _roll(
-        self, readings: Sequence[Reading], horizon: int, sampling: Sampling,
+        self, readings: Sequence[Reading], horizon: int, sampling: Sampling, work: Work,
         progress: Callable[[int], None] | None,
     ) -> list[list[FloatArray]]:  # fmt: skip
         """Numbers (H, V) of every sample of readings that have the same ``piece``."""
@@ -256,7 +254,7 @@ class Forecaster:
         for begin in range(0, horizon, piece):
             steps = min(piece, horizon - begin)
             drawn = self._draw(
-                readings, pasts, steps, sampling, begin,
+                readings, pasts, steps, sampling, begin, work,
                 progress if begin + steps == horizon else None,
             )  # fmt: skip
             for i, (reading, samples) in enumerate(zip(readings, drawn, strict=True)):
@@ -268,7 +266,7 @@ class Forecaster:
 
     def _draw(
         self, readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], steps: int,
-        sampling: Sampling, begin: int, progress: Callable[[int], None] | None,
+        sampling: Sampling, begin: int, work: Work, progress: Callable[[int], None] | None,
     ) -> list[list[FloatArray]]:  # fmt: skip
         """Numbers (steps, V) of the next piece, for each reading and each of its samples."""
         prompts: list[Prompt] = []
@@ -289,8 +287,7 @@ class Forecaster:
                 trace=trace, progress=progress,
             )  # fmt: skip
         finally:  # what an interrupted decoding did was spent, too
-            self.usage.trace.add(trace)
-            self.usage.price += pricing.price_of(self.base, trace)
+            work.add(trace, pricing.price_of(self.base, trace))
         flat = iter([text for group in texts for text in group])
         return [
             [reading.codec.decode(text) for text in islice(flat, len(reading.samples))]

@@ -16,7 +16,7 @@ than it grants) has the probability 0 and so an infinite negative log-likelihood
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,28 +115,30 @@ def negative_log_likelihood(
     Raises:
         DataError: a history cannot be read.
         NumericalError: the model gives no finite numbers.
+        BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
     readings = _readings(forecaster, histories, futures, context)
     found = [np.full(f.values.shape, np.nan) for f in futures]
-    for batch in _batches(_passages(readings, futures), forecaster):
-        trace = _trace(batch, forecaster)
-        try:
-            log_p = _log_probabilities(batch, forecaster)
-        finally:  # an interrupted call was spent, too
-            forecaster.usage.trace.add(trace)
-            forecaster.usage.price += pricing.price_of(forecaster.base, trace)
-        for passage, symbols in zip(batch, log_p, strict=True):
-            reading = readings[passage.row]
-            widths = 10.0**-reading.codec.decimals * np.asarray(reading.scale.divisors)
-            n_variables = reading.codec.n_variables
-            n_steps = passage.truth.count(STEP_SEPARATOR)
-            sums = np.zeros(n_steps * n_variables)
-            np.add.at(sums, passage.owners, -symbols)
-            sums[passage.impossible] = np.inf
-            end = passage.first_step + n_steps
-            known = ~np.isnan(futures[passage.row].values[passage.first_step : end])
-            nll = sums.reshape(n_steps, n_variables) + np.log(widths)
-            found[passage.row][passage.first_step : end] = np.where(known, nll, np.nan)
+    batches = list(_batches(_passages(readings, futures), forecaster))
+    with forecaster.usage.work(lambda: _price(batches, forecaster)) as work:
+        for batch in batches:
+            trace = _trace(batch, forecaster)
+            try:
+                log_p = _log_probabilities(batch, forecaster)
+            finally:  # an interrupted call was spent, too
+                work.add(trace, pricing.price_of(forecaster.base, trace))
+            for passage, symbols in zip(batch, log_p, strict=True):
+                reading = readings[passage.row]
+                widths = 10.0**-reading.codec.decimals * np.asarray(reading.scale.divisors)
+                n_variables = reading.codec.n_variables
+                n_steps = passage.truth.count(STEP_SEPARATOR)
+                sums = np.zeros(n_steps * n_variables)
+                np.add.at(sums, passage.owners, -symbols)
+                sums[passage.impossible] = np.inf
+                end = passage.first_step + n_steps
+                known = ~np.isnan(futures[passage.row].values[passage.first_step : end])
+                nll = sums.reshape(n_steps, n_variables) + np.log(widths)
+                found[passage.row][passage.first_step : end] = np.where(known, nll, np.nan)
     return found
 
 
@@ -146,8 +148,12 @@ def price(
 ) -> Price:  # fmt: skip
     """What `negative_log_likelihood` with these arguments costs, exactly."""
     readings = _readings(forecaster, histories, futures, context)
+    return _price(_batches(_passages(readings, futures), forecaster), forecaster)
+
+
+def _price(batches: Iterable[Sequence[_Passage]], forecaster: Forecaster) -> Price:
     trace = Trace()
-    for batch in _batches(_passages(readings, futures), forecaster):
+    for batch in batches:
         trace.add(_trace(batch, forecaster))
     return pricing.price_of(forecaster.base, trace)
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger, Reservation
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.usage import Bill
 from lvlora.settings.training import BudgetSettings
 
 
@@ -22,15 +23,16 @@ from lvlora.settings.training import BudgetSettings
 def charged(
     settings: BudgetSettings, forecaster: Forecaster, most: Price, *, command: str
 ) -> Iterator[Reservation]:
-    """Reserve ``most``, and settle what ``forecaster.usage`` has grown by.
+    """Reserve ``most`` for what a forecaster does inside the block, and settle what it spent.
+
+    Inside, work that would pass ``most`` is refused before it begins. Of blocks in one another
+    each is charged what was done in it alone.
 
     Raises:
         BudgetError: a limit would be passed; nothing was spent.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    base, before = forecaster.base, forecaster.usage.price
-    trace = forecaster.usage.trace
-    n_histories, n_futures, n_calls = len(trace.histories), len(trace.futures), len(trace.calls)
+    base, bill = forecaster.base, Bill(most)
     with Ledger.for_runs(settings.runs) as ledger:
         reservation = ledger.reserve(
             run=f"{stamp}-{command}-{uuid.uuid4().hex[:6]}", phase="forecast", command=command,
@@ -42,14 +44,14 @@ def charged(
         )  # fmt: skip
         begin = time.perf_counter()
         try:
-            yield reservation
+            with forecaster.usage.paid_by(bill):
+                yield reservation
         finally:
-            spent = forecaster.usage.price - before
-            useful = sum(trace.histories[n_histories:])
-            useful += sum(written for _, written in trace.futures[n_futures:])
-            computed = sum(call.rows * call.width for call in trace.calls[n_calls:])
+            trace = bill.trace
+            useful = sum(trace.histories) + sum(written for _, written in trace.futures)
+            computed = sum(call.rows * call.width for call in trace.calls)
             ledger.settle(
-                reservation, executed=spent.executed, coursework=spent.coursework,
+                reservation, executed=bill.spent.executed, coursework=bill.spent.coursework,
                 seconds=time.perf_counter() - begin, tokens_useful=useful,
                 tokens_padded=max(0, computed - useful),
             )  # fmt: skip

@@ -5,9 +5,9 @@ Knows: pydantic. Does not know: any answer.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 def _open(schema: dict[str, Any]) -> None:
@@ -36,12 +36,16 @@ class Answer(Shape):
     """Grows when a key changes its meaning or goes away; new keys may come without that."""
 
 
+Count = Annotated[int, Field(ge=0)]
+"""Of what cannot be fewer than none."""
+
+
 class Flops(Shape):
     """An exact count in both conventions."""
 
-    executed: int
+    executed: Count
     """What the program really runs, by its matrix products."""
-    coursework: int
+    coursework: Count
     """By the rules of the coursework, which price every elementary operation."""
 
 

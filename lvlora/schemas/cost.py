@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lvlora.schemas.base import Answer, Flops, Shape
+from pydantic import Field
+
+from lvlora.schemas.base import Answer, Count, Flops, Shape
 
 
 class Item(Shape):
@@ -140,13 +142,13 @@ class LedgerRow(Shape):
     command: str
     phase: str
     model: str
-    executed: int
+    executed: Count
     """Charged: all that is promised while it runs, then what was spent."""
-    coursework: int
+    coursework: Count
     share_of_budget: float | None
-    seconds: float
-    tokens_useful: int
-    tokens_padded: int
+    seconds: float = Field(ge=0)
+    tokens_useful: Count
+    tokens_padded: Count
     device: str
     dtype: str
     status: Literal["open", "settled", "closed"]
@@ -165,3 +167,8 @@ class FlopsLedger(Answer):
     convention: Literal["executed", "coursework"]
     """That the budget is counted in."""
     left: int | None
+    """Of the budget; negative where more was spent before it was set."""
+    budget_set_at: str | None = None
+    """UTC, ISO 8601."""
+    budget_set_by: str | None = None
+    """The command that set the budget."""

@@ -146,6 +146,22 @@ def _one_or_several(value: object) -> object:
 Flops = Annotated[int, BeforeValidator(_whole_number), Field(gt=0)]
 """An exact count; 1e17 is accepted and kept as an integer (it is beyond 2^53)."""
 
+
+def _flops_or_none(value: object) -> object:
+    """A count, or the word none; what is neither is refused here, in one sentence."""
+    if isinstance(value, str) and value.strip().lower() == "none":
+        return "none"
+    number = _whole_number(value)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError(f"should be a whole number of FLOPs, or none, got {value!r}")
+    if number <= 0:
+        raise ValueError(f"should be above 0, or none, got {value}")
+    return number
+
+
+FlopsOrNone = Annotated[int | Literal["none"], BeforeValidator(_flops_or_none)]
+"""An exact count as `Flops`, or the word that lifts a limit."""
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_several)]
 Fractions = Annotated[

@@ -8,7 +8,7 @@ from typing import Literal
 from lvlora.settings.base import (
     Bytes,
     Convention,
-    Flops,
+    FlopsOrNone,
     Names,
     NumberFormat,
     Seed,
@@ -171,7 +171,10 @@ class FlopsSettings(Settings):
         None, "Compare values of one setting: rank=2,4,8, seq-len=128,512, train-head=none,full.",
         "Output", metavar="NAME=V,V",
     )  # fmt: skip
-    budget: Flops | None = option(None, "Show what fits into this many FLOPs, e.g. 1e17.", "Budget")
+    budget: FlopsOrNone | None = option(
+        None, "Show what fits into this many FLOPs, e.g. 1e17. With --ledger: let all runs of this "
+        "project spend so many together; none: as many as they want.", "Budget",
+    )  # fmt: skip
     convention: Convention = option("executed", "Convention that a budget is counted in.", "Budget")
     measure: bool = option(
         False, "Run the real step on meta tensors under PyTorch's FLOP counter and compare; with "

@@ -10,6 +10,7 @@ from pydantic import model_validator
 from lvlora.settings.base import (
     Convention,
     Flops,
+    FlopsOrNone,
     Names,
     NumberFormat,
     Seed,
@@ -33,9 +34,10 @@ COURSEWORK: dict[str, Any] = {
 class BudgetSettings(Settings):
     """How many FLOPs may be spent, and how they are counted."""
 
-    budget: Flops | None = option(
+    budget: FlopsOrNone | None = option(
         None,
-        "FLOPs that all runs of this project may spend together (kept in the ledger), e.g. 1e17.",
+        "FLOPs that all runs of this project may spend together, e.g. 1e17; the ledger keeps it "
+        "once it has let a command through. none: no limit any more.",
         "Budget",
     )
     max_flops: Flops | None = option(None, "FLOPs that this run may spend.", "Budget")
@@ -43,6 +45,11 @@ class BudgetSettings(Settings):
         "executed", "Convention in which the limits hold (both are always recorded).", "Budget"
     )
     runs: Path = option(Path("runs"), "Folder of the runs and their ledger.", "Output")
+
+    @property
+    def budget_flops(self) -> int | None:
+        """The budget that is asked for; None where nothing is said of it, or it is lifted."""
+        return None if self.budget == "none" else self.budget
 
 
 class LoraSettings(Settings):

@@ -5,23 +5,14 @@ Knows: reservations and which progress belongs to which. Does not know: how work
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Ledger, Reservation
+from lvlora.flops.ledger import Ledger, Reservation, Wanted
 from lvlora.train.progress import Progress
 
 Phase = Literal["train", "validation"]
 PHASES: tuple[Phase, Phase] = ("train", "validation")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The most that one phase may spend, and the most between two records of progress."""
-
-    price: Price
-    unit: Price
 
 
 def take_over(ledger: Ledger, run: str) -> None:
@@ -71,19 +62,11 @@ class Account:
         Raises:
             BudgetError: together they would pass a limit.
         """
-        account = cls(ledger, {}, start)
-        try:
-            for phase, most in wanted.items():
-                if most.price != NOTHING:
-                    account.reservations[phase] = ledger.reserve(
-                        phase=phase, executed=most.price.executed,
-                        coursework=most.price.coursework, unit_executed=most.unit.executed,
-                        unit_coursework=most.unit.coursework, **facts,
-                    )  # fmt: skip
-        except BaseException:
-            account.settle(start)
-            raise
-        return account
+        priced: dict[str, Wanted] = {
+            phase: one for phase, one in wanted.items() if one.most != NOTHING
+        }
+        made = ledger.reserve_all(priced, **facts) if priced else {}
+        return cls(ledger, {phase: made[phase] for phase in PHASES if phase in made}, start)
 
     def update(self, progress: Progress) -> None:
         """Record progress; the reservations stay charged."""

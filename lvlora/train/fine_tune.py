@@ -58,6 +58,8 @@ def begin(
         LvloraError: it cannot be written, or another process works on it; nothing is left.
     """
     settings = prepared.settings
+    with Ledger.for_runs(settings.runs) as ledger:
+        taken = {row.run for row in ledger.rows()}
     folder, replaces = create(settings, f"{prepared.source.name}-r{settings.rank}")
     with ExitStack() as held:
         held.enter_context(folder.held())
@@ -66,9 +68,7 @@ def begin(
             folder.mark()
             if replaces is not None:
                 folder.shall_replace(replaces)
-            if settings.out is not None:
-                with Ledger.for_runs(settings.runs) as ledger:
-                    folder.take_name(settings.out.name, {row.run for row in ledger.rows()})
+            folder.take_name((settings.out or folder.path).name, taken)
             write_settings(folder, settings, sources, prepared)
             watcher = tracked(observer, prepared, folder)
             return Run(prepared, folder, watcher, ranks=ranks, held=held.pop_all())

@@ -14,9 +14,9 @@ import safetensors.torch
 
 from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
-from lvlora.flops.ledger import Ledger
+from lvlora.flops.ledger import Ledger, Wanted
 from lvlora.train import checkpoint, loop
-from lvlora.train.charging import Account, Phase, Wanted, charged, take_over
+from lvlora.train.charging import Account, Phase, charged, take_over
 from lvlora.train.observer import EndRun, Observer, RunPlan
 from lvlora.train.progress import Progress
 from lvlora.train.progress import Result as Result
@@ -64,6 +64,7 @@ class Run:
         with held or ExitStack() as own:
             if held is None:
                 own.enter_context(folder.held())
+            folder.keep_name()
             if resume:
                 self.progress = restore_state(prepared, folder, observer)
                 self._say_where_it_is()
@@ -129,10 +130,11 @@ class Run:
         if self.limit is None or self._is_over:
             return planned
         convention = self.prepared.settings.convention
-        spent = charged(ledger, self.folder.name).of(convention)
+        # a ledger that was lost or is another one does not make the run cheaper
+        spent = (charged(ledger, self.folder.name) | self.progress.spent).of(convention)
 
         def cost(last: int) -> int:
-            return sum(w.price.of(convention) for w in self._wanted(last).values())
+            return sum(w.most.of(convention) for w in self._wanted(last).values())
 
         steps = range(done, planned + 1)  # of which each costs more than the one before
         fitting = done + bisect.bisect_right(steps, self.limit - spent, key=cost) - 1

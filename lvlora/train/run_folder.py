@@ -48,10 +48,11 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The run's name, also in the ledger: the folder's, unless another run had it."""
+        """The run's name, also in the ledger: what its folder was called when it began."""
+        said = ""
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            return (self.path / _NAME).read_text(encoding="utf-8").strip()
-        return self.path.name
+            said = (self.path / _NAME).read_text(encoding="utf-8").strip()
+        return said or self.path.name
 
     def take_name(self, wanted: str, taken: Collection[str]) -> None:
         """Be told apart from runs before: another folder of that name, or one that was replaced."""
@@ -59,8 +60,12 @@ class RunFolder:
         while name in taken:
             number += 1
             name = f"{wanted}+{number}"
-        if name != self.path.name:
-            durable.write_text(self.path / _NAME, name + "\n")
+        durable.write_text(self.path / _NAME, name + "\n")
+
+    def keep_name(self) -> None:
+        """Write the name down, where it is not yet: the folder may be renamed, the account not."""
+        if not (self.path / _NAME).exists():
+            durable.write_text(self.path / _NAME, self.name + "\n")
 
     def mark(self) -> None:
         """Say that this folder is a run, and what may lie in it."""
@@ -269,9 +274,15 @@ class RunFolder:
 
 
 def newest_unfinished(runs: Path) -> Path | None:
-    """The newest run (by name: they begin with the time) that is not over yet."""
-    found = [p.parent for p in runs.glob("*/config.toml")]
-    return max((p for p in found if not RunFolder(p).result.is_file()), default=None)
+    """The run that is not over yet and was worked on last; --out gives any name, so by time."""
+    found = [RunFolder(p.parent) for p in runs.glob("*/config.toml")]
+    newest = max((f for f in found if not f.result.is_file()), key=_worked_on, default=None)
+    return None if newest is None else newest.path
+
+
+def _worked_on(folder: RunFolder) -> tuple[int, str]:
+    files = (folder.metrics, folder.config)
+    return max((f.stat().st_mtime_ns for f in files if f.is_file()), default=0), folder.path.name
 
 
 _THERE = "is there already"

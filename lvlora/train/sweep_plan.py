@@ -163,7 +163,7 @@ def make_plan(
         return known[key]
 
     derived = settings.max_steps is None and not (
-        settings.max_flops is None and settings.budget is None
+        settings.max_flops is None and settings.budget_flops is None
     )
     how = Validations(base.validation_series or USUAL.series, USUAL.times)
     if derived:

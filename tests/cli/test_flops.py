@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+import lvlora
 from lvlora.flops.ledger import Ledger
 
 
@@ -128,6 +133,70 @@ def test_the_ledger(run_lvlora, runs):
     assert "1,900,000,000,000,000 FLOPs executed" in table.stdout
     assert "--close killed" in table.stderr
     assert max(map(len, table.stdout.splitlines())) <= 80
+
+
+@contextlib.contextmanager
+def _unable_to_write(folder):
+    """Whoever runs the tests can't write to the folder and its files, root neither."""
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        if os.getuid() == 0:
+            for path in folder.parents:
+                if not path.stat().st_mode & 0o001:
+                    path.chmod(path.stat().st_mode | 0o055)
+            os.seteuid(65534)
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
+@pytest.mark.parametrize("log", ["empty", "full"])
+def test_a_ledger_is_read_without_write_access(run_lvlora, runs, log):
+    args = ["flops", "--ledger", "--runs", runs, "--json"]
+    before = run_lvlora(args).json
+    if log == "full":  # killed before what it wrote was moved into the file itself
+        code = (
+            "import os, sys; from pathlib import Path; from lvlora.flops.ledger import Ledger\n"
+            "ledger = Ledger.for_runs(Path(sys.argv[1]))\n"
+            "ledger.reserve(run='late', phase='train', executed=7, coursework=7, command='train')\n"
+            "os._exit(0)"
+        )
+        subprocess.run([sys.executable, "-c", code, runs], check=True, timeout=60)
+        assert (runs / "ledger.sqlite-wal").stat().st_size > 0
+        (runs / "ledger.sqlite-shm").unlink()
+    names = {p.name for p in runs.iterdir()}
+    with _unable_to_write(runs):
+        ran = run_lvlora(args)
+        refused = run_lvlora([*args, "--close", "killed"])
+        assert lvlora.spent(runs).executed == ran.json["total"]["executed"]
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["runs"][:2] == before["runs"]
+    assert [row["run"] for row in ran.json["runs"][2:]] == ["late"] * (log == "full")
+    assert {p.name for p in runs.iterdir()} == names
+    assert refused.exit_code == 4
+    assert "cannot be used: attempt to write a readonly database" in refused.stderr or (
+        "cannot be used: unable to open database file" in refused.stderr
+    )
+
+
+def test_the_budget_is_set_and_lifted_without_spending(run_lvlora, runs):
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", "2e17", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "may spend 200,000,000,000,000,000 FLOPs (executed)" in " ".join(ran.stderr.split())
+    assert (ran.json["budget"], ran.json["budget_set_by"]) == (2 * 10**17, "flops")
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", "none", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["budget"] is ran.json["left"] is ran.json["budget_set_at"] is None
+    assert run_lvlora(["flops", "--budget", "none"]).exit_code == 2
+    for wrong in ("0", "-1", "1.5", "much", "1e999"):
+        ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", wrong])
+        assert ran.exit_code == 2
+        assert ran.stderr.count("--budget") == 1, ran.stderr
 
 
 def test_a_killed_run_is_settled(run_lvlora, runs):

@@ -205,6 +205,43 @@ def test_a_budget_that_is_too_small_is_refused_with_the_numbers(run_lvlora, word
         assert not Path("o.csv").exists()
 
 
+def test_the_budget_of_a_refused_command_locks_nothing(run_lvlora, words):
+    words = [*words, "--horizon", "1", "--samples", "1"]
+    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "1000"])
+    assert ran.exit_code == 3
+    assert "limit 1,000 (executed), by --budget" in ran.stderr
+    assert "--budget none lifts it" in ran.stderr
+    assert run_lvlora(["forecast", "data.csv", *words]).exit_code == 0
+    # one that lets a command through is kept, and later ones are told where it is from
+    ran = run_lvlora(["forecast", "data.csv", *words, "--dry-run", "--json"])
+    most = ran.json["flops_at_most"]["executed"]
+    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", 2 * most])
+    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "data.csv", *words])
+    assert ran.exit_code == 3
+    assert f"limit {2 * most:,} (executed), set by lvlora forecast on 20" in ran.stderr
+    told = run_lvlora(["flops", "--ledger"]).stdout
+    assert f"Budget {2 * most:,} (executed), set by lvlora forecast on 20" in " ".join(told.split())
+    assert run_lvlora(["flops", "--ledger", "--json"]).json["budget_set_by"] == "forecast"
+    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "none"])
+    assert ran.exit_code == 0, ran.stderr
+    assert run_lvlora(["forecast", "data.csv", *words]).exit_code == 0
+    assert "Budget" not in run_lvlora(["flops", "--ledger"]).stdout
+
+
+@pytest.mark.parametrize("option", ["--budget", "--max-flops"])
+def test_a_limit_says_where_it_is_from(run_lvlora, words, option):
+    name = option.removeprefix("--").replace("-", "_")
+    variable = f"LVLORA_{name.upper()}"
+    ran = run_lvlora(["forecast", "data.csv", *words], env={variable: "1000"})
+    assert ran.exit_code == 3
+    assert f"{option} was given by {variable}." in " ".join(ran.stderr.split())
+    Path("my.toml").write_text(f"{name} = 1000\n")
+    ran = run_lvlora(["forecast", "data.csv", *words, "--config", "my.toml"])
+    assert ran.exit_code == 3
+    assert f"{option} was given by my.toml." in " ".join(ran.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [

@@ -44,7 +44,7 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
         "config.toml", "sources.json", "split.json", "environment.json", "metrics.jsonl",
         "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/lvlora.json",
         "adapter-last/adapter_model.safetensors", "figures/training.png", "report.html",
-        "result.json", "state/step-00000006/manifest.json", "validation.json",
+        "name", "result.json", "state/step-00000006/manifest.json", "validation.json",
     ):  # fmt: skip
         assert (run / name).is_file(), name
     forecast = json.loads((run / "validation.json").read_text())
@@ -338,6 +338,50 @@ def test_resume_alone_takes_the_newest_run_that_is_not_over(run_lvlora, place, s
     ran = run_lvlora(["train", "--resume", "nothing"])
     assert ran.exit_code == 2
     assert "no such run" in ran.stderr
+
+
+def test_resume_alone_goes_by_time_and_not_by_name(run_lvlora, stopped):
+    import shutil
+
+    # a copy whose name comes last, and that was left alone for longer
+    shutil.copytree(stopped, stopped.parent / "zzz")
+    for file in (stopped.parent / "zzz").iterdir():
+        os.utime(file, (1e9, 1e9))
+    ran = run_lvlora(["train", "--resume", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["folder"] == str(stopped)
+
+
+@pytest.mark.parametrize("ledger", ["kept", "lost"])
+def test_a_renamed_run_keeps_what_it_has_spent(run_lvlora, stopped, ledger):
+    """A limit that is enough for what is left, and not for what was done before."""
+    with Ledger.for_runs(Path("runs")) as book:
+        spent = book.charged().executed
+    renamed = stopped.rename(stopped.parent / "renamed")
+    if ledger == "lost":
+        for file in Path("runs").glob("ledger.sqlite*"):
+            file.unlink()
+    ran = run_lvlora(["train", "--resume", "renamed", "--max-flops", spent + 1])
+    assert ran.exit_code == 3, ran.stderr
+    said = re.search(r"run (\S+): ([\d,]+) FLOPs spent, the next step", ran.stderr)
+    assert said is not None, ran.stderr
+    assert (said[1], said[2]) == (stopped.name, f"{spent:,}")
+    ran = run_lvlora(["train", "--resume", "renamed", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert (ran.json["run"], ran.json["folder"]) == (stopped.name, str(renamed))
+    with Ledger.for_runs(Path("runs")) as book:
+        assert {row.run for row in book.rows()} == {stopped.name}
+        before = spent if ledger == "lost" else 0
+        assert book.charged().executed + before == ran.json["flops"]["executed"]
+
+
+def test_a_run_that_goes_on_does_not_bring_its_old_budget_back(run_lvlora, stopped):
+    config = stopped / "config.toml"
+    config.write_text(config.read_text().replace("# budget is not set", "budget = 1000"))
+    ran = run_lvlora(["train", "--resume"])
+    assert ran.exit_code == 0, ran.stderr
+    with Ledger.for_runs(Path("runs")) as book:
+        assert book.budget() is None
 
 
 def test_a_budget_that_is_too_small_leaves_nothing_behind(run_lvlora, place):

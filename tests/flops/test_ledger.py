@@ -14,7 +14,7 @@ from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
 from lvlora.flops import migrations
 from lvlora.flops.accounting import COLUMNS
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Budget, Ledger
+from lvlora.flops.ledger import Budget, Ledger, Wanted
 
 
 @pytest.fixture
@@ -67,11 +67,39 @@ def test_the_budget_holds_in_its_own_convention(ledger):
     reserve(ledger, 1, 5)
 
 
-def test_a_budget_that_refuses_is_still_the_budget(ledger):
-    with pytest.raises(BudgetError):
+def test_the_budget_of_a_refused_run_is_not_kept(ledger):
+    with pytest.raises(BudgetError, match=r"limit 10 \(executed\), by --budget"):
         reserve(ledger, 11, 1, budget=10)
-    assert ledger.budget() == Budget(10, "executed")
+    assert ledger.budget() is None
     assert ledger.rows() == []
+    reserve(ledger, 11, 1, budget=20)
+    with pytest.raises(BudgetError):
+        reserve(ledger, 1, 1, budget=5)
+    assert ledger.budget() == Budget(20, "executed")
+    with pytest.raises(BudgetError, match=r"\(executed\), set by lvlora train on 20.* UTC"):
+        reserve(ledger, 10, 1)
+    reserve(ledger, 10, 1, budget="none")
+    assert ledger.budget() is None
+
+
+def test_phases_are_promised_together_or_not_at_all(ledger):
+    wanted = {"train": Wanted(Price(60, 1)), "validation": Wanted(Price(50, 1), Price(5, 1))}
+    with pytest.raises(BudgetError, match=r"110 FLOPs wanted, 0 spent, 0 reserved, limit 100"):
+        ledger.reserve_all(wanted, run="a", command="train", budget=100)
+    assert (ledger.rows(), ledger.budget()) == ([], None)
+    made = ledger.reserve_all(wanted, run="a", command="train", budget=110)
+    assert [(r.phase, r.reserved.executed) for r in made.values()] == [
+        ("train", 60), ("validation", 50),
+    ]  # fmt: skip
+    assert [r.unit for r in ledger.rows()] == [None, Price(5, 1)]
+
+
+def test_nothing_may_always_be_reserved(ledger):
+    reserve(ledger, 10, 10)
+    ledger.set_budget(5, "executed")
+    reserve(ledger, 0, 0)
+    with pytest.raises(BudgetError, match="1 FLOPs wanted, 0 spent, 10 reserved"):
+        reserve(ledger, 1, 1)
 
 
 def test_a_runs_own_limit_counts_all_its_phases(ledger):
@@ -111,11 +139,70 @@ def test_a_settled_reservation_cannot_be_settled_again(ledger):
 
 @pytest.mark.parametrize("amount", [-1, -(10**20)])
 def test_negative_amounts_are_refused(ledger, amount):
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(SettingsError, match="negative"):
         reserve(ledger, amount, 1)
     held = reserve(ledger)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(SettingsError, match="negative"):
         settle(ledger, held, 1, amount)
+    assert ledger.charged() == Price(100, 300)
+
+
+def test_only_whole_numbers_are_counted(ledger):
+    import numpy as np
+
+    with pytest.raises(SettingsError, match="whole numbers"):
+        reserve(ledger, 1e12, 1)
+    held = reserve(ledger, np.int64(7), np.int64(8))
+    settle(ledger, held, np.int64(5), 6)
+    assert ledger.charged() == Price(5, 6)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *((name, value) for name in ("reserved_executed", "executed", "coursework",
+          "unit_coursework") for value in ("-1", "", "1.5", "1e9", "9" * 81)),
+        ("seconds", -1.0), ("seconds", float("inf")), ("tokens_useful", -1), ("status", "free"),
+    ],
+)  # fmt: skip
+def test_the_tables_themselves_refuse_what_is_impossible(ledger, column, value):
+    reserve(ledger)
+    other = sqlite3.connect(ledger.path)
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        other.execute(f"UPDATE entry SET {column} = ?", (value,))
+    # who gets round that is refused by name
+    other.execute("PRAGMA ignore_check_constraints = ON")
+    other.execute(f"UPDATE entry SET {column} = ?", (value,))
+    other.commit()
+    other.close()
+    with pytest.raises(DataError, match="not a ledger, or damaged"):
+        ledger.table()
+
+
+def test_a_ledger_of_the_first_version_is_taken_over(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    old = sqlite3.connect(path)
+    for statement in migrations.MIGRATIONS[0]:
+        old.execute(statement)
+    old.execute("PRAGMA user_version = 1")
+    old.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
+    for run in ("a", "b"):
+        old.execute(
+            "INSERT INTO entry (run, phase, command, status, reserved_executed, "
+            "reserved_coursework, executed, created_at, updated_at) "
+            "VALUES (?, 'train', 'train', 'settled', '9', '8', '7', ?, ?)",
+            (run, "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"),
+        )
+    old.execute("INSERT INTO budget VALUES (1, '1000', 'coursework', '2026-01-01T00:00:00+00:00')")
+    old.commit()
+    old.close()
+    with Ledger(path) as ledger:
+        assert [(r.id, r.run, r.spent) for r in ledger.rows()] == [
+            (1, "a", Price(7, 0)), (2, "b", Price(7, 0)),
+        ]  # fmt: skip
+        assert ledger.budget() == Budget(1000, "coursework")
+        assert ledger.budget().origin == "set on 2026-01-01 at 00:00 UTC"
+        assert reserve(ledger).id == 3
 
 
 def test_closing_charges_progress_and_one_unit(ledger):
@@ -377,6 +464,7 @@ def test_a_damaged_ledger_never_gives_a_traceback(tmp_path, position):
 def test_a_count_that_is_no_number_is_refused(ledger):
     reserve(ledger)
     other = sqlite3.connect(ledger.path)
+    other.execute("PRAGMA ignore_check_constraints = ON")
     other.execute("UPDATE entry SET reserved_executed = 'many'")
     other.commit()
     other.close()

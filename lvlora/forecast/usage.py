@@ -1,0 +1,124 @@
+"""What a forecaster has cost, and out of which reservation it is paid.
+
+Knows: prices, what was promised to whom. Does not know: models, the ledger.
+
+Everything that a forecaster computes is work of exactly one bill, the one that was opened last, so
+that no FLOP is charged twice; and work begins only if the most that it can cost fits into what is
+left of that bill, so that no bill is passed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from lvlora.errors import BudgetError
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.decoding import Trace
+
+
+@dataclass(eq=False)
+class Bill:
+    """What was reserved for some work, and what of it was spent.
+
+    Attributes:
+        most: what was reserved; spent, trace: by the work that was done so far.
+        running: work that has begun and may still spend.
+    """
+
+    most: Price
+    spent: Price = NOTHING
+    trace: Trace = field(default_factory=Trace)
+    running: list[Work] = field(default_factory=list)
+
+    @property
+    def left(self) -> Price:
+        """What no work has spent or may still spend."""
+        return self.most - sum((work.left for work in self.running), self.spent)
+
+
+@dataclass(eq=False)
+class Work:
+    """One call of a forecaster.
+
+    Attributes:
+        left: what it may still spend.
+    """
+
+    usage: Usage
+    bill: Bill | None
+    left: Price = NOTHING
+
+    def add(self, trace: Trace, price: Price) -> None:
+        """Record what was computed."""
+        with self.usage.lock:
+            self.usage.price += price
+            self.usage.trace.add(trace)
+            if self.bill is not None:
+                self.bill.spent += price
+                self.bill.trace.add(trace)
+            self.left = (self.left - price) | NOTHING
+
+
+@dataclass
+class Usage:
+    """What forecasting took.
+
+    Attributes:
+        price, trace: of all calls so far, whoever paid.
+        bills: that are open, the last one being the one that pays.
+    """
+
+    price: Price = NOTHING
+    trace: Trace = field(default_factory=Trace)
+    bills: list[Bill] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @contextlib.contextmanager
+    def paid_by(self, bill: Bill) -> Iterator[None]:
+        """Let a bill pay for all that begins inside the block."""
+        with self.lock:
+            self.bills.append(bill)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.bills.remove(bill)
+
+    @contextlib.contextmanager
+    def work(self, most: Callable[[], Price]) -> Iterator[Work]:
+        """One call that may cost so much; it is only asked for where somebody pays.
+
+        Raises:
+            BudgetError: more than is left of the bill; nothing was spent.
+        """
+        with self.lock:
+            bill = self.bills[-1] if self.bills else None
+        work = Work(self, bill)
+        if bill is None:
+            yield work
+            return
+        wanted = most()
+        with self.lock:
+            left = bill.left
+            if wanted | left != left:
+                raise _refusal(wanted, left, bill.most)
+            work.left = wanted
+            bill.running.append(work)
+        try:
+            yield work
+        finally:
+            with self.lock:
+                bill.running.remove(work)
+
+
+def _refusal(wanted: Price, left: Price, most: Price) -> BudgetError:
+    convention = "executed" if wanted.executed > left.executed else "coursework"
+    return BudgetError(
+        f"this may cost {wanted.of(convention):,} FLOPs ({convention}), and of the "
+        f"{most.of(convention):,} that were reserved for it {max(0, left.of(convention)):,} are "
+        "left",
+        "Reserve the sum of forecaster.most(…) of all that is done inside charged(…).",
+    )
