@@ -100,8 +100,13 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
     assert again.exit_code == 0, again.stderr
     assert tiny_runs.weights(runs / "again") == tiny_runs.weights(runs / "python")
 
-    with pytest.raises(lvlora.BudgetError):
-        lvlora.fine_tune(data, **{**settings, "max_flops": 10})
+    # what is refused leaves nothing behind, and can't be taken for a run that may go on
+    there = set(runs.iterdir())
+    for limits in ({"max_flops": 10}, {"budget": 10}):
+        with pytest.raises(lvlora.BudgetError):
+            lvlora.fine_tune(data, **{**settings, **limits})
+    assert set(runs.iterdir()) == there
+    assert run_lvlora(["train", "--resume", "--runs", runs]).exit_code == 2
 
 
 def test_what_is_wrong_with_settings_is_said_at_once():

@@ -150,7 +150,9 @@ def _compiler() -> list[Check]:
 
 
 def _memory() -> list[Check]:
-    limit = _memory_limit()
+    from lvlora.model.machine import memory_limit
+
+    limit = memory_limit()
     if limit is None:
         return [Check("memory", "ok", "not known on this system")]
     found = numbers.size(limit)
@@ -158,20 +160,6 @@ def _memory() -> list[Check]:
         advice = "Enough for --model bundled; larger models need more."
         return [Check("memory", "note", found, advice)]
     return [Check("memory", "ok", found)]
-
-
-def _memory_limit() -> int | None:
-    """Bytes that this process may use: the machine's, or a container's smaller limit."""
-    limits = []
-    try:
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        pass
-    try:
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # not in a container, or "max"
-        pass
-    return min(limits, default=None)
 
 
 def _disk(runs: Path) -> list[Check]:

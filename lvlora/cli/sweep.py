@@ -54,7 +54,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     stages, sampler = _search(settings, context)
     dataset = load_dataset(settings, output)
     facts = sweep_storage.facts_of(settings, stages, sampler, dataset.sha256())
-    study = sweep_storage.find(settings)
+    study = sweep_storage.find(settings, context.output.note)
     if study is None:
         plan = _plan(settings, stages, dataset, context)
     else:
@@ -67,7 +67,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
         show_sweep_plan(plan, settings, _base(settings, plan), dataset, context)
         return
     if study is None:
-        study = sweep_storage.make(settings, plan, facts, pruner(settings.pruner))
+        study = sweep_storage.make(settings, plan, facts, pruner(settings.pruner), output.note)
     study.pruner = pruner(settings.pruner)
     board = Board(study, sweep_storage.plan_in(study), sampler, settings.seed)
     base = _base(settings, board.plan)  # another process may have made the study just now
@@ -288,7 +288,7 @@ def _show_status(settings: SweepSettings, context: CommandContext) -> None:
     from lvlora.train import sweep_storage
     from lvlora.train.sweep_study import Board
 
-    study = sweep_storage.find(settings)
+    study = sweep_storage.find(settings, context.output.note)
     if study is None:
         raise SettingsError(
             f"--status: there is no study {settings.study} in {settings.runs}",

@@ -24,6 +24,7 @@ from lvlora.model import adapter_config, adapter_files, devices, lora
 from lvlora.model.catalogue import ModelSource, resolve
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
+from lvlora.model.machine import memory_limit
 from lvlora.model.parts import head_of
 from lvlora.series.analysis import cluster, measure
 from lvlora.series.dataset import Dataset
@@ -236,6 +237,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
             f"--seq-len {settings.seq_len}: {base.name} reads {base.max_positions} tokens at most",
             f"Use --seq-len {base.max_positions}.",
         )
+    _check_memory(settings, base, windows.width)
     priced = Lora.of(plan.rank, plan.targets, plan.layers)
     head = Head.of(
         base.shape, "full" if settings.full_loss else "numeric", settings.train_head, len(SYMBOLS)
@@ -286,6 +288,30 @@ def _notes(
             f"take {4 * whole / 1e6:,.1f} MB, each checkpoint three times that."
         )
     return tuple(notes)
+
+
+def _check_memory(settings: TrainSettings, base: BaseModel, width: int) -> None:
+    """Refuse a micro-batch that cannot fit, before anything of its size is made.
+
+    Counted is what every training keeps: the tokens, and what goes into each layer, for backward.
+    Several times as much is used, so that more than this limit may be too much as well.
+    """
+    device, n_processes = base.placement.device, 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        n_processes = torch.distributed.get_world_size()
+    limit = memory_limit()
+    if device.type == "cuda":
+        limit = torch.cuda.get_device_properties(device).total_memory
+    shape = base.shape
+    row = width * (shape.layers * shape.hidden * base.placement.dtype.itemsize + 16)
+    rows = -(-settings.batch_size // n_processes)
+    if limit is not None and rows * row > limit:
+        raise SettingsError(
+            f"--batch-size {settings.batch_size:,}: {rows:,} sequences of {width:,} tokens take "
+            f"more than {rows * row / 1e9:,.0f} GB of memory with {base.name}, of "
+            f"{limit / 1e9:,.1f} GB that are there",
+            "Smaller ones make the same step with --accumulation.",
+        )
 
 
 def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:

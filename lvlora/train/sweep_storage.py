@@ -11,7 +11,7 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ _PROXY = re.compile(r"grpc://(?P<host>[^/:@\[\]]+|\[[0-9a-fA-F:]+\])(:(?P<port>\
 _PROXY_SECONDS = 20.0
 _NAME = re.compile(r"[\w][\w.+@-]{0,99}")
 _RESERVED = ("latest", "ledger.sqlite")
+
+Note = Callable[[str], None] | None
+"""Whoever is told what a person should know."""
 
 _NOT_COMPARED = {
     "data", "runs", "study", "storage", "status", "workers", "threads", "budget", "max_flops",
@@ -63,15 +66,19 @@ def folder_of(settings: SweepSettings) -> Path:
     return folder
 
 
-def find(settings: SweepSettings) -> Study | None:
-    """The study, if there is one; none is made (an empty database gets Optuna's tables)."""
+def find(settings: SweepSettings, note: Note = None) -> Study | None:
+    """The study, if there is one; none is made (an empty database gets Optuna's tables).
+
+    Args:
+        note: told when another process has to be waited for.
+    """
     import optuna
 
     folder = folder_of(settings)
     if settings.storage is None and not (folder / JOURNAL).is_file():
         return None
     with storage_errors(settings), damage(settings):
-        storage = _open(settings, folder)
+        storage = _open(settings, folder, note)
         try:
             study = optuna.load_study(study_name=settings.study, storage=storage)
         except KeyError:
@@ -84,8 +91,9 @@ def find(settings: SweepSettings) -> Study | None:
 
 
 def make(
-    settings: SweepSettings, plan: Plan, facts: Mapping[str, Any], pruner: BasePruner
-) -> Study:
+    settings: SweepSettings, plan: Plan, facts: Mapping[str, Any], pruner: BasePruner,
+    note: Note = None,
+) -> Study:  # fmt: skip
     """A new study with its plan in it; of two processes that make it at once, both get the same.
 
     Raises `check_same`'s error if another process has just made it about something else.
@@ -95,7 +103,7 @@ def make(
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with storage_errors(settings):
-        storage = _open(settings, folder)
+        storage = _open(settings, folder, note)
         try:
             study = optuna.create_study(
                 study_name=settings.study, storage=storage, pruner=pruner,
@@ -243,10 +251,12 @@ def _unusable(place: str, error: BaseException) -> LvloraError:
     )
 
 
-def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
+def _open(settings: SweepSettings, folder: Path, note: Note) -> BaseStorage:
     import optuna
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna.storages.journal import JournalFileBackend
+
+    from lvlora.train.sweep_lock import JournalLock
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if settings.storage is not None:
@@ -255,7 +265,7 @@ def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
             return _proxy(proxy["host"], int(proxy["port"] or DEFAULT_PROXY_PORT))
         return RDBStorage(settings.storage)
     path = folder / JOURNAL
-    lock = JournalFileOpenLock(str(path))
+    lock = JournalLock(path, note)
     if path.is_file():
         lock.acquire()
         try:

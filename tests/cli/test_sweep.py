@@ -169,6 +169,22 @@ def interrupted():
     return interrupted
 
 
+def test_waiting_for_a_stale_lock_is_said(run_lvlora, tmp_path, done, monkeypatch):
+    import threading
+
+    monkeypatch.setattr("lvlora.train.sweep_lock._PATIENCE_SECONDS", 0.05)
+    lock = tmp_path / "runs/sweep/study.journal.lock"
+    lock.touch()
+    threading.Timer(1.0, lock.unlink).start()
+    ran = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs"])
+    assert ran.exit_code == 0, ran.stderr
+    said = " ".join(ran.stderr.split())
+    assert said.count("study.journal.lock: another process writes there, or was killed") == 1
+    assert "after 30 s without a change it is taken over" in said
+    again = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs"])
+    assert "Waiting" not in again.stderr
+
+
 def test_ctrl_c_and_the_same_command_again(run_lvlora, args, tmp_path, done, interrupted):
     whole, _ = charged(tmp_path / "runs")
     args = [*args, "--runs", tmp_path / "again"]

@@ -394,6 +394,17 @@ def test_a_budget_that_is_too_small_leaves_nothing_behind(run_lvlora, place):
     assert "--max-flops allows 1,000" in ran.stderr
 
 
+@pytest.mark.parametrize("size", [10**9, 10**7, 2**62])
+def test_a_batch_that_cannot_fit_is_refused_at_once(run_lvlora, place, size):
+    begun = time.perf_counter()
+    ran = run_lvlora(["train", "data.csv", *place, "--batch-size", size])
+    assert time.perf_counter() - begun < 10
+    assert ran.exit_code == 2, ran.stderr
+    assert f"--batch-size {size:,}: {size:,} sequences of 48 tokens" in " ".join(ran.stderr.split())
+    assert "GB of memory" in ran.stderr
+    assert not list(Path("runs").glob("*/config.toml"))
+
+
 @pytest.mark.parametrize("head", ["numeric", "full"])
 def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
     words = ["--train-head", head, "--learning-rate", "0.3", "--no-validation"]
