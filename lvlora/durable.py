@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from lvlora.errors import DataError, LvloraError
 ALREADY_THERE = "Use another name, or --overwrite."
 _MOST_DIGITS = 308
 """Of a whole number that a float64 can hold."""
+_AT_A_TIME = 2**20
 
 
 @contextlib.contextmanager
@@ -115,6 +118,48 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
 
 
+def open_regular(path: Path, *, pipes: bool = False) -> BufferedReader:
+    """A file to read, after links; never a device, and nothing that could keep whoever opens it.
+
+    Args:
+        pipes: one such as ``<(...)`` is read, too.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a device, a socket or a pipe.
+    """
+    waits = pipes and stat.S_ISFIFO(os.stat(path).st_mode)
+    # what is no file is opened without waiting for its other end, and closed again
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    handle = os.open(path, flags if waits else flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not (stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode))):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_bounded(path: Path, most: int, *, pipes: bool = False) -> bytes:
+    """The content of a file of at most so many bytes, whatever its size is said to be.
+
+    Raises:
+        OSError: as `open_regular`, or it is larger.
+    """
+    parts, left = [], most + 1
+    with open_regular(path, pipes=pipes) as stream:
+        # not at once, for which as much memory would be asked as may be read
+        while left and (part := stream.read(min(left, _AT_A_TIME))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
+        raise OSError(errno.EFBIG, f"it is larger than {most:,} B", str(path))
+    return b"".join(parts)
+
+
 def parse_json(text: str) -> Any:
     """What a JSON text says, as `json.loads`.
 
@@ -144,9 +189,7 @@ def read_json_object(
         DataError: there is no such file, it is too large, no JSON, or no object.
     """
     try:
-        if path.stat().st_size > largest:
-            raise wrong(f"{path}: cannot be read as JSON (it is larger than {largest:,} B)", hint)
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bounded(path, largest).decode())
     except OSError as error:
         raise wrong(f"{path}: cannot be read ({error.strerror or error})", hint) from None
     except (ValueError, RecursionError) as error:
@@ -157,8 +200,8 @@ def read_json_object(
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as hex."""
-    with path.open("rb") as stream:
+    """SHA-256 of a file, as hex; OSError where it is none."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -64,6 +64,15 @@ class NumericalError(LvloraError):
     exit_code = EXIT_NUMBERS
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Memory was short: Python's own error, or that of PyTorch's allocators."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)  # torch.OutOfMemoryError is one
+        and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
 def closest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The candidate that is spelled most like the word, whatever the case; None if none is near."""
     import difflib

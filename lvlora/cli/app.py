@@ -17,7 +17,14 @@ import typer
 from lvlora.cli.root import app, wants_debug
 from lvlora.cli.spelling import HANDLER
 from lvlora.cli.usage import refusal
-from lvlora.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, LvloraError, RunStopped
+from lvlora.errors import (
+    EXIT_DONE,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    LvloraError,
+    RunStopped,
+    is_out_of_memory,
+)
 
 
 def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
@@ -85,7 +92,7 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
             f"{' '.join(['lvlora', command]).strip()} was interrupted before it was done."
         )
         return EXIT_INTERRUPTED
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if is_out_of_memory(error):
         output.error(
             "there is not enough memory for this.",
             "A smaller --batch-size, --seq-len, --samples or --model needs less.",

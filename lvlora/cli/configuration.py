@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from lvlora import durable
 from lvlora.cli.complaints import complaints
 from lvlora.cli.context import Source
 from lvlora.cli.fields import Field, read_fields
@@ -23,6 +24,9 @@ from lvlora.cli.guesses import did_you_mean
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
 from lvlora.settings.toml_text import to_toml
+
+_LARGEST = 1_000_000
+"""Bytes of a configuration."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -189,7 +193,11 @@ def _from_config(
 
 def _load_toml(config: str, where: str) -> dict[str, Any]:
     try:
-        raw = sys.stdin.buffer.read() if config == "-" else Path(config).read_bytes()
+        raw = (
+            sys.stdin.buffer.read(_LARGEST)
+            if config == "-"
+            else durable.read_bounded(Path(config), _LARGEST, pipes=True)
+        )
         return tomllib.loads(raw.decode("utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(

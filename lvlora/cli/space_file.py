@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from lvlora import durable
 from lvlora.cli.complaints import complaints
 from lvlora.cli.fields import Field, read_fields
 from lvlora.cli.guesses import did_you_mean
@@ -24,6 +25,9 @@ _HINT = (
     "A setting is a list, rank = [2, 4, 8], or a range, "
     "learning_rate = {low = 1e-5, high = 1e-3, log = true}; docs/sweep.md has more."
 )
+_LARGEST = 1_000_000
+"""Bytes of such a file."""
+
 _RANGE_KEYS = {"low", "high", "log", "step"}
 
 
@@ -64,7 +68,7 @@ def read_space(path: Path) -> Space:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return tomllib.loads(durable.read_bounded(path, _LARGEST, pipes=True).decode("utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"--space {path}: there is no such file", _HINT) from None
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lvlora import durable
 from lvlora.errors import ModelError
+from lvlora.flops.model_config import ModelConfig
 
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3_text")
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -26,9 +27,6 @@ _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
-# a config.json is a few kB and its counts fit easily; anything else is not a config
-_MAX_COUNT = 2**40
-
 _CONFIG = "Take the model's own config.json, whole."
 
 
@@ -91,41 +89,46 @@ class ModelShape:
                 f"{name or 'config'}: model_type {family!r} is not supported",
                 f"Supported: {', '.join(FAMILIES)}.",
             )
-        reader = _ConfigReader(config, name or "config")
+        given = ModelConfig.read(config, name or "config")
         gemma = family.startswith("gemma")
-        hidden, heads = reader.count("hidden_size"), reader.count("num_attention_heads")
-        kv_heads = reader.count("num_key_value_heads", heads if family == "llama" else None)
+        hidden, heads = given.hidden_size, given.num_attention_heads
+        kv_heads = given.num_key_value_heads
+        if kv_heads is None and family != "llama":
+            raise ModelError(f"{name or 'config'}: num_key_value_heads is missing", _CONFIG)
+        kv_heads = kv_heads or heads
         if heads % kv_heads:
             raise ModelError(
-                f"{reader.name}: {heads} attention heads cannot share {kv_heads} key/value heads",
+                f"{name or 'config'}: {heads} attention heads cannot share {kv_heads} "
+                "key/value heads",
                 "num_attention_heads must be a multiple of num_key_value_heads.",
             )
-        attention_bias = bool(config.get("attention_bias", False))
+        attention_bias = bool(given.attention_bias)
         head_dim_default = {"qwen3": 128}.get(family, 256 if gemma else hidden // heads)
+        eps = given.rms_norm_eps
         return cls(
             model_type=family,
             hidden=hidden,
-            intermediate=reader.count("intermediate_size"),
-            layers=reader.count("num_hidden_layers"),
+            intermediate=given.intermediate_size,
+            layers=given.num_hidden_layers,
             heads=heads,
             kv_heads=kv_heads,
-            head_dim=reader.count("head_dim", head_dim_default),
-            vocab=reader.count("vocab_size"),
-            tied=bool(config.get("tie_word_embeddings", gemma)),
+            head_dim=given.head_dim or head_dim_default,
+            vocab=given.vocab_size,
+            tied=gemma if given.tie_word_embeddings is None else given.tie_word_embeddings,
             qkv_bias=family == "qwen2" or attention_bias,
             o_bias=family != "qwen2" and attention_bias,
-            mlp_bias=family == "llama" and bool(config.get("mlp_bias", False)),
+            mlp_bias=family == "llama" and bool(given.mlp_bias),
             qk_norm=family in ("qwen3", "gemma3_text"),
             sandwich_norms=family in ("gemma2", "gemma3_text"),
             unit_offset_norms=gemma,
-            activation=reader.activation("gelu_pytorch_tanh" if gemma else "silu"),
-            attention_softcap=reader.softcap("attn_logit_softcapping"),
-            final_softcap=reader.softcap("final_logit_softcapping"),
-            max_positions=reader.count("max_position_embeddings", 0),
-            rope_theta=reader.rope_theta(1e6 if family == "gemma3_text" else 1e4),
-            norm_eps=reader.number("rms_norm_eps", 1e-6),
-            bos_id=reader.token("bos_token_id"),
-            eos_id=reader.token("eos_token_id"),
+            activation=_activation(given, name or "config", gemma),
+            attention_softcap=_caps(config, "attn_logit_softcapping"),
+            final_softcap=_caps(config, "final_logit_softcapping"),
+            max_positions=given.max_position_embeddings or 0,
+            rope_theta=_rope_theta(given, name or "config"),
+            norm_eps=1e-6 if eps is None else eps,
+            bos_id=_token(given.bos_token_id),
+            eos_id=_token(given.eos_token_id),
             name=name or str(config.get("_name_or_path") or family),
         )
 
@@ -193,62 +196,36 @@ class ModelShape:
         return {**parts, "total": sum(parts.values())}
 
 
-@dataclass(frozen=True)
-class _ConfigReader:
-    """Typed reads from an untrusted configuration."""
+def _caps(config: Mapping[str, Any], key: str) -> bool:
+    """Whether a soft cap is on: by default in Gemma 2, where null says no."""
+    return config.get(key, config["model_type"] == "gemma2" or None) is not None
 
-    config: Mapping[str, Any]
-    name: str
 
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self.config.get(key)
-        value = default if value is None else value
-        if value is None:
-            raise ModelError(f"{self.name}: {key} is missing", _CONFIG)
-        least = 0 if default == 0 else 1
-        if (
-            not isinstance(value, int)
-            or isinstance(value, bool)
-            or not least <= value <= _MAX_COUNT
-        ):
-            raise ModelError(
-                f"{self.name}: {key} is {value!r}, not a positive whole number", _CONFIG
-            )
-        return value
+def _token(value: int | list[int] | None) -> int | None:
+    """The first of several."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return None if value is None or value < 0 else value
 
-    def number(self, key: str, default: float) -> float:
-        value = self.config.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ModelError(f"{self.name}: {key} is {value!r}, not a number", _CONFIG)
-        return float(value)
 
-    def token(self, key: str) -> int | None:
-        value = self.config.get(key)
-        if isinstance(value, list) and value:
-            value = value[0]
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _activation(given: ModelConfig, name: str, gemma: bool) -> str:
+    default = "gelu_pytorch_tanh" if gemma else "silu"
+    value = given.hidden_activation or given.hidden_act or default
+    if value not in _ACTIVATIONS:
+        raise ModelError(
+            f"{name}: activation {value!r} is not supported",
+            f"Supported: {', '.join(_ACTIVATIONS)}.",
+        )
+    return _ACTIVATIONS[value]
 
-    def softcap(self, key: str) -> bool:
-        family = self.config["model_type"]
-        default = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}[key]
-        return self.config.get(key, default if family == "gemma2" else None) is not None
 
-    def activation(self, default: str) -> str:
-        value = self.config.get("hidden_activation") or self.config.get("hidden_act") or default
-        if value not in _ACTIVATIONS:
-            raise ModelError(
-                f"{self.name}: activation {value!r} is not supported",
-                f"Supported: {', '.join(_ACTIVATIONS)}.",
-            )
-        return _ACTIVATIONS[value]
-
-    def rope_theta(self, default: float) -> float:
-        # transformers 5 nests it, and Gemma 3 once more by kind of layer
-        rope = self.config.get("rope_parameters")
-        if isinstance(rope, Mapping):
-            rope = rope.get("full_attention", rope)
-        theta = rope.get("rope_theta") if isinstance(rope, Mapping) else None
-        theta = self.config.get("rope_theta", default) if theta is None else theta
-        if isinstance(theta, bool) or not isinstance(theta, (int, float)):
-            raise ModelError(f"{self.name}: rope_theta is {theta!r}, not a number", _CONFIG)
-        return float(theta)
+def _rope_theta(given: ModelConfig, name: str) -> float:
+    # transformers 5 nests it, and Gemma 3 once more by kind of layer
+    rope = given.rope_parameters or {}
+    rope = rope.get("full_attention", rope)
+    theta = rope.get("rope_theta") if isinstance(rope, Mapping) else None
+    if theta is None:
+        theta = given.rope_theta or (1e6 if given.model_type == "gemma3_text" else 1e4)
+    if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta <= 1e12:
+        raise ModelError(f"{name}: rope_theta is {theta!r}, not a positive number", _CONFIG)
+    return float(theta)

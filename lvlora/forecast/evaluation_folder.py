@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import __version__, durable
-from lvlora.errors import SettingsError
+from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.evaluation import Task
 from lvlora.forecast.pieces import Pieces
 
@@ -20,6 +20,8 @@ RECORD = "evaluation.json"
 TABLE = "table.csv"
 SERIES = "series.csv"
 _FORECASTS = "forecasts"
+_LARGEST = 2**28
+"""Bytes of a record."""
 
 
 def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
@@ -95,8 +97,8 @@ def _check(path: Path, key: str) -> None:
     if path.is_dir() and (path / _FORECASTS).is_dir() and not (path / RECORD).exists():
         return  # one that was interrupted
     try:
-        found = durable.parse_json((path / RECORD).read_text(encoding="utf-8")).get("key")
-    except (OSError, ValueError, AttributeError):
+        found = durable.read_json_object(path / RECORD, _LARGEST).get("key")
+    except DataError:
         raise SettingsError(f"--out {path}: is there and holds no evaluation", other) from None
     if found != key:
         raise SettingsError(f"--out {path}: holds the evaluation of something else", other)

@@ -23,6 +23,9 @@ from lvlora.errors import LvloraError
 from lvlora.flops.budget import Price
 from lvlora.series.dataset import FloatArray
 
+_LARGEST = 2**32
+"""Bytes of a file of pieces, which is read whole."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -154,7 +157,7 @@ class Pieces:
 
 def _whole_lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = durable.read_bounded(path, _LARGEST).decode(errors="replace")
     except OSError as error:
         raise LvloraError(
             f"{path}: cannot be read: {error.strerror or error}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lvlora import durable
 from lvlora.errors import ModelError, meant
 
 CONFIG = "adapter_config.json"
@@ -81,8 +82,7 @@ def latest_run(runs: Path) -> str | None:
     """
     pointer = runs / LATEST
     try:
-        with pointer.open("rb") as stream:
-            content = stream.read(_LONGEST_POINTER)
+        content = durable.read_bounded(pointer, _LONGEST_POINTER)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -15,6 +15,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+from lvlora import durable
 from lvlora.errors import ModelError
 
 _INCOMPLETE = "Is the file complete? Llama, Qwen2, Qwen3 and Gemma files can be read."
@@ -32,7 +33,10 @@ def check_gguf(path: Path) -> None:
         ModelError: so, or it is no GGUF file of version 2 or 3.
     """
     try:
-        with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as raw:
+        with (
+            durable.open_regular(path) as stream,
+            mmap(stream.fileno(), 0, access=ACCESS_READ) as raw,
+        ):
             facts, shapes = _Header(raw).read()
     except (ValueError, struct.error):  # an empty file has no map either
         raise ModelError(f"{path}: is no whole GGUF file", _INCOMPLETE) from None

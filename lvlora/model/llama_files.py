@@ -14,14 +14,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lvlora import durable
 from lvlora.flops.shape import ModelShape
+from lvlora.model.folder_checks import weight_files
 from lvlora.model.llama import Llama
 
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _SPECIALITIES = ("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config")
 _SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
@@ -88,12 +87,10 @@ def _read_model(
     folder: Path, config: dict[str, Any], shape: ModelShape, dtype: torch.dtype
 ) -> nn.Module | None:
     tensors: dict[str, Tensor] = {}
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         with safe_open(file, framework="pt") as opened:
             tensors |= {name: opened.get_tensor(name) for name in opened.keys()}
-    # before as much is made as the configuration claims
-    norms = (f"model.layers.{i}.input_layernorm.weight" for i in range(shape.layers))
-    if shape.head_dim % 2 or not all(name in tensors for name in norms):
+    if shape.head_dim % 2:
         return None
     if shape.tied and not _is_tied(tensors):
         return None
@@ -117,16 +114,3 @@ def _read_model(
 def _is_tied(tensors: Mapping[str, Tensor]) -> bool:
     """Whether a head that is stored nevertheless is the embedding: transformers keeps another."""
     return _HEAD not in tensors or torch.equal(tensors[_HEAD], tensors[_EMBEDDING])
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """One file, or those that the index names."""
-    if (folder / _WEIGHTS).is_file() or not (folder / _INDEX).is_file():
-        return [folder / _WEIGHTS]
-    named = durable.read_json_object(folder / _INDEX).get("weight_map")
-    if not isinstance(named, dict) or not all(isinstance(n, str) for n in named.values()):
-        raise ValueError("the index names no files")
-    names = sorted(set(named.values()))
-    if any(Path(name).name != name for name in names):
-        raise ValueError("the index names files elsewhere")
-    return [folder / name for name in names]

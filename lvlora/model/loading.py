@@ -21,11 +21,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from lvlora import durable
 from lvlora.errors import LvloraError, ModelError, SettingsError, reason
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise, llama_files, tokenizer_files
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement, keep_freed_memory
+from lvlora.model.folder_checks import check_files, check_sizes
 from lvlora.model.gguf_checks import check_gguf
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
@@ -61,6 +63,9 @@ def load_tokenizer(source: ModelSource) -> Any:
     """Only the tokenizer; ModelError if it can't be had."""
     from transformers import AutoTokenizer
 
+    folder = Path(_where(source))
+    if source.kind != "gguf" and folder.is_dir():
+        check_files(folder, trusted=source.kind == "bundled")
     with quiet(), _model_errors(source):
         return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
@@ -90,6 +95,10 @@ def load(
     if source.kind == "gguf":
         with _model_errors(source):
             check_gguf(Path(source.location))
+    folder = Path(_where(source))
+    if source.kind != "gguf" and folder.is_dir() and shape is not None:
+        check_files(folder, trusted=source.kind == "bundled")
+        check_sizes(folder, shape)
     found = None
     if config is not None and shape is not None and not through_transformers:
         found = _load_own(source, config, shape, placement)
@@ -98,6 +107,15 @@ def load(
         shape = ModelShape.from_config(config_of(found[0]).to_dict(), name=source.name)
     module, alphabet = found
     assert shape is not None
+    if source.kind == "hub" and not folder.is_dir():  # it was downloaded only now
+        check_files(Path(_where(source)))
+        check_sizes(Path(_where(source)), shape)
+    if max(*alphabet.ids, *alphabet.beginning) >= shape.vocab:
+        raise ModelError(
+            f"{source.location}: its tokenizer has tokens beyond the model's vocabulary of "
+            f"{shape.vocab:,}",
+            "Tokenizer and weights are of two models: download the folder again, whole.",
+        )
     module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
@@ -175,7 +193,7 @@ def weights_sha256(source: ModelSource) -> str:
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
+        with durable.open_regular(file) as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
@@ -261,6 +279,7 @@ def read_safetensors(path: Path, device: torch.device | str = "cpu") -> dict[str
     from safetensors.torch import load_file
 
     try:
+        durable.open_regular(path).close()
         return load_file(str(path), device=str(device))
     except FileNotFoundError:
         raise ModelError(

@@ -228,7 +228,7 @@ def _save_tokenizer(source: ModelSource, folder: Path) -> None:
                 shutil.copyfile(place / name, folder / name)
     file = folder / "tokenizer_config.json"
     if file.is_file():
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = durable.read_json_object(file, wrong=ModelError)
         for name in ("is_local", "local_files_only"):  # how it was loaded here
             config.pop(name, None)
         if config.get("tokenizer_class") == "TokenizersBackend":

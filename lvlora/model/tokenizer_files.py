@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import durable
+from lvlora.model.tokenizer_checks import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 
-_CONFIG, _MAP, _ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 _AS_THEY_ARE = {"PreTrainedTokenizerFast", "TokenizersBackend"}
 """transformers' classes that take tokenizer.json as it is."""
 
@@ -34,9 +34,9 @@ def read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
 def _read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
     from tokenizers import Tokenizer
 
-    config = durable.read_json_object(folder / _CONFIG)
+    config = durable.read_json_object(folder / CONFIG)
     kind = str(config.get("tokenizer_class"))
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_str(durable.read_bounded(folder / TOKENIZER, LARGEST).decode())
     tokenizer.no_padding()
     tokenizer.no_truncation()
 
@@ -67,8 +67,8 @@ def _read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
 
 def _start(folder: Path, config: dict[str, Any], kind: str) -> str | None:
     """The start token, or None; an exception where it depends on more than is told."""
-    if (folder / _MAP).is_file() and "added_tokens_decoder" not in config:
-        raise ValueError(f"{_MAP} has a say, too")
+    if (folder / SPECIAL).is_file() and "added_tokens_decoder" not in config:
+        raise ValueError(f"{SPECIAL} has a say, too")
     if "bos_token" not in config and kind not in _GPT2:  # those have one of their own
         return None
     start = config["bos_token"]
@@ -85,6 +85,6 @@ def _added(folder: Path, config: dict[str, Any]) -> list[str]:
     for key in ("extra_special_tokens", "additional_special_tokens"):
         more = config.get(key) or []
         found += more.values() if isinstance(more, dict) else more
-    if (folder / _ADDED).is_file():
-        found += durable.read_json_object(folder / _ADDED)
+    if (folder / ADDED).is_file():
+        found += durable.read_json_object(folder / ADDED)
     return [one["content"] if isinstance(one, dict) else one for one in found]

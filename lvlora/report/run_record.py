@@ -176,8 +176,10 @@ def _parameters(folder: Path) -> int | None:
         total = 0
         for file in sorted((folder / adapter).glob("*.safetensors")):
             # an adapter that can't be read is for `lvlora forecast` to complain about
-            with contextlib.suppress(SafetensorError, OSError), safe_open(file, "numpy") as header:
-                shapes = [header.get_slice(name).get_shape() for name in header.keys()]
+            with contextlib.suppress(SafetensorError, OSError):
+                durable.open_regular(file).close()
+                with safe_open(file, "numpy") as header:
+                    shapes = [header.get_slice(name).get_shape() for name in header.keys()]
                 total += sum(math.prod(shape) for shape in shapes)
         if total:
             return total
@@ -189,9 +191,7 @@ _DAMAGED = "The file was changed or damaged; the run's other files may still be 
 
 def _text(file: Path) -> str:
     try:
-        if file.stat().st_size > _LARGEST:
-            raise DataError(f"{file}: is larger than a run's file can be", _DAMAGED)
-        return file.read_text(encoding="utf-8", errors="replace")
+        return durable.read_bounded(file, _LARGEST).decode(errors="replace")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error})", _DAMAGED) from None
 

@@ -25,6 +25,8 @@ from lvlora.model.loading import read_safetensors
 
 _TENSORS = "state.safetensors"
 _MANIFEST = "manifest.json"
+_LARGEST = 10_000_000
+"""Bytes of a manifest."""
 _UNREADABLE = (
     LvloraError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
@@ -164,7 +166,7 @@ def _candidates(folder: Path) -> list[Path]:
 def _read(folder: Path) -> State:
     if not (folder / _MANIFEST).is_file():
         raise ValueError("it has no manifest")
-    manifest = durable.parse_json((folder / _MANIFEST).read_text(encoding="utf-8"))
+    manifest = durable.parse_json(durable.read_bounded(folder / _MANIFEST, _LARGEST).decode())
     if manifest.pop("manifest_sha256") != durable.sha256_of_json(manifest):
         raise ValueError(f"{_MANIFEST} is damaged")
     if durable.sha256_of(folder / _TENSORS) != manifest["sha256"][_TENSORS]:

@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import __version__, durable, folders
-from lvlora.errors import LvloraError, SettingsError
+from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.model.adapter_search import IN_RUN, LATEST, RUN_NAME
 from lvlora.settings import TrainSettings
 
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 
 _NAME = "name"
+_LONGEST_NAME = 4096
+_LARGEST = 2**30
+"""Bytes of a file that is read whole."""
 _REPLACES = "replaces"
 """Holds the name of the folder beside it whose place the run takes when it is complete."""
 _LOCK = ".lock"
@@ -51,7 +54,7 @@ class RunFolder:
         """The run's name, also in the ledger: what its folder was called when it began."""
         said = ""
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            said = (self.path / _NAME).read_text(encoding="utf-8").strip()
+            said = durable.read_bounded(self.path / _NAME, _LONGEST_NAME).decode().strip()
         return said or self.path.name
 
     def take_name(self, wanted: str, taken: Collection[str]) -> None:
@@ -79,7 +82,7 @@ class RunFolder:
         """Where this run belongs when it is complete: its own folder, or that of the run that it
         replaces; and, as a sentence, why it stays beside that one."""
         try:
-            name = (self.path / _REPLACES).read_text(encoding="utf-8").strip()
+            name = durable.read_bounded(self.path / _REPLACES, _LONGEST_NAME).decode().strip()
         except (OSError, UnicodeDecodeError):
             return self, ""
         path = settings.out
@@ -221,7 +224,14 @@ class RunFolder:
         if not self.metrics.is_file():
             return []
         records = []
-        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            text = durable.read_bounded(self.metrics, _LARGEST).decode(errors="replace")
+        except OSError as error:
+            raise DataError(
+                f"{self.metrics}: cannot be read ({error.strerror or error})",
+                "It was replaced by something else; take it from a copy.",
+            ) from None
+        for line in text.splitlines():
             with contextlib.suppress(ValueError, RecursionError):
                 records.append(durable.parse_json(line))
         return [r for r in records if isinstance(r, dict) and type(_step_of(r)) is int]
@@ -247,9 +257,8 @@ class RunFolder:
 
     def read_environment(self) -> dict[str, Any]:
         """environment.json; empty where it cannot be read."""
-        with contextlib.suppress(OSError, ValueError):
-            facts = durable.parse_json((self.path / "environment.json").read_text(encoding="utf-8"))
-            return facts if isinstance(facts, dict) else {}
+        with contextlib.suppress(DataError):
+            return durable.read_json_object(self.path / "environment.json")
         return {}
 
     def write_result(self, facts: Mapping[str, Any]) -> None:

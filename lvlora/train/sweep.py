@@ -14,7 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lvlora.errors import BudgetError, LvloraError, NumericalError, RunStopped, SettingsError
+from lvlora.errors import (
+    BudgetError,
+    LvloraError,
+    NumericalError,
+    RunStopped,
+    SettingsError,
+    is_out_of_memory,
+)
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger
 from lvlora.series.dataset import Dataset
@@ -30,7 +37,6 @@ from lvlora.train.sweep_space import Params, with_params
 from lvlora.train.sweep_study import Board, Claim, heartbeat
 from lvlora.train.sweep_trial import (
     Watch,
-    is_out_of_memory,
     open_run,
     prepare_trial,
     price_of,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora import folders
-from lvlora.errors import LvloraError, SettingsError
+from lvlora.errors import LvloraError, SettingsError, is_out_of_memory
 from lvlora.flops.budget import Price
 from lvlora.series.dataset import Dataset
 from lvlora.settings import TrainSettings
@@ -218,15 +218,6 @@ def _cost(prepared: Prepared) -> Cost:
         )
     n_series = prepared.validator.n_series
     return Cost(prepared.per_step, prepared.per_validation, series=n_series)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """A trial was too large for this machine, which says nothing about the next."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in text or "can't allocate memory" in text)
-    )
 
 
 def reason_of(error: BaseException) -> str:

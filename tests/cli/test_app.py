@@ -58,6 +58,8 @@ def test_an_error_is_a_line_a_hint_and_a_code(run_lvlora, error, code, line):
     [
         (KeyboardInterrupt(), 130, "was interrupted before it was done."),
         (MemoryError(), 1, "not enough memory"),
+        (KeyError("out of memory"), 1, "an unforeseen KeyError"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "not enough memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, "not enough memory"),
         (OSError(errno.ENOSPC, "No space left", "runs/x"), 1, "no space left on the disk"),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 1, "runs/x: Permission"),

@@ -17,7 +17,7 @@ from lvlora.model import adapter_files, lora
 
 WEIGHTS = "model.safetensors"
 BREAKS = {
-    "NaN in the embedding": ("model.embed_tokens.weight", float("nan"), "embed_tokens.weight holds"),
+    "NaN in the embedding": ("model.embed_tokens.weight", float("nan"), "embed_tokens.weight"),
     "an infinite norm": (
         "model.layers.1.input_layernorm.weight", float("inf"), "model.layers.1.input_layernorm",
     ),

@@ -107,12 +107,12 @@ def test_an_index_that_names_no_files_of_the_folder(folder, weight_map):
     (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
     shutil.copy(folder.parent / "model.safetensors", folder / "other.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match=r"index\.json: (weight_map|names '\.\./model)"):
         load(tiny_models.source(folder), CPU)
 
 
 @pytest.mark.parametrize("fault", ["lacks one", "of another shape", "cut", "no numbers"])
-def test_broken_weights_are_told_as_transformers_tells_them(folder, fault):
+def test_broken_weights_are_told(folder, fault):
     file, name = folder / "model.safetensors", "model.layers.0.mlp.up_proj.weight"
     tensors = load_file(file)
     if fault == "cut":
@@ -124,7 +124,7 @@ def test_broken_weights_are_told_as_transformers_tells_them(folder, fault):
         if fault == "lacks one":
             del changed[name]
         save_file(changed, file, {"format": "pt"})
-    with pytest.raises(ModelError, match=r"up_proj|cannot be loaded"):
+    with pytest.raises(ModelError, match=r"up_proj|not a readable"):
         load(tiny_models.source(folder), CPU)
 
 
