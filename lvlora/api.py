@@ -141,7 +141,7 @@ def evaluate(
 
     Args:
         data: the whole data set; it is split by its series' names as in every command, and rivals
-            that learn do so from the training part.
+            that learn do so from the training part, of series that are scored from the histories.
         forecasters: what `open_model` gives.
         part: which part is scored. Look at ``test`` once, and choose nothing by it.
         context, horizon: steps given, steps asked for.
@@ -158,8 +158,6 @@ def evaluate(
     from lvlora.forecast import comparison, evaluation
     from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
     from lvlora.forecast.sampling import Sampling
-    from lvlora.series.rivals import default_rivals
-    from lvlora.text.scaling import of_dataset
     from lvlora.train.setup import split_of
 
     models = [forecasters] if isinstance(forecasters, Forecaster) else list(forecasters)
@@ -169,24 +167,17 @@ def evaluate(
         )
     split = split_of(data, SplitSettings(split_seed=split_seed, stratify=stratify))
     learning = data.select(split.train)
-    scale = of_dataset(learning)
     protocol = evaluation.Protocol(part, context, horizon)
     given = evaluation.task(data.select(split.part(part)[:limit]), protocol)
-    entries = []
-    for model in models:
-        own = model.scale
-        model.scale = own or scale  # as in every command: not each history by its own
-        try:
-            drawn = sampling or Sampling(views=4)
-            entries.append(evaluation.score_model(model, given, drawn, quantiles))
-        finally:
-            model.scale = own
+    drawn = sampling or Sampling(views=4)
+    entries = [evaluation.score_model(model, given, drawn, quantiles) for model in models]
     if rivals:
-        for rival in default_rivals():
-            if rival.applies(learning):
-                entries.append(evaluation.score_rival(rival, given, learning, quantiles))
-        decimals = models[0].decimals if models else DEFAULT_DECIMALS
-        entries.append(evaluation.score_floor(given, decimals, scale, quantiles))
+        for rival in evaluation.rivals_for(given, learning):
+            entries.append(evaluation.score_rival(rival, given, learning, quantiles))
+        decimals, scale = (
+            (models[0].decimals, models[0].scale) if models else (DEFAULT_DECIMALS, None)
+        )
+        entries.append(evaluation.score_floor(given, decimals, quantiles, scale))
     comparison.compare(entries, seed)
     return entries
 

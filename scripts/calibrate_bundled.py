@@ -14,6 +14,7 @@ import numpy as np
 
 from lvlora.forecast import calibration_files
 from lvlora.forecast.calibration import calibrate, units_of
+from lvlora.forecast.calibration_facts import describe
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import Forecast
 from lvlora.forecast.sampling import Sampling
@@ -55,14 +56,11 @@ def main() -> None:
     forecaster = Forecaster(base)
     histories, truth, found = forecasts_of(forecaster, args.series, SEED)
     units = np.array([units_of(h, f) for h, f in zip(histories, found, strict=True)])
-    facts = {
-        "data": f"simulated, seed {SEED}", "series": args.series, "context": CONTEXT,
-        "horizon": HORIZON, "variables": ["prey", "predator"], "samples": SAMPLING.samples,
-        "temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "views": SAMPLING.views,
-        "decimals": forecaster.decimals, "number_format": forecaster.number_format,
-        "scale": "history",
-        "flops": forecaster.usage.price.executed,
-    }  # fmt: skip
+    facts = describe(
+        forecaster, SAMPLING, source="simulated predator-prey systems", seed=SEED,
+        variables=["prey", "predator"], units=units, context=CONTEXT, horizon=HORIZON,
+        general=True, flops=forecaster.usage.price.executed,
+    )  # fmt: skip
     made = calibrate(truth, np.stack([f.samples for f in found]), units, QUANTILES, facts)
     calibration_files.save(args.out, made, base, None)
     print(f"written: {args.out}")

@@ -1,10 +1,12 @@
-"""What --calibrate and --calibrated do in baseline and evaluate.
+"""What --calibrate and --calibrated do in baseline, evaluate and forecast.
 
 Knows: settings, what to say. Does not know: offsets, files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli import numbers
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from lvlora.forecast.calibration import Calibration
     from lvlora.forecast.evaluation import Entry, Task
     from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.sampling import Sampling
+    from lvlora.model.adapter_files import AdapterInfo
+    from lvlora.series.dataset import Series
 
 ScoringSettings = EvaluateSettings | BaselineSettings
 
@@ -41,35 +46,62 @@ def check_part(settings: ScoringSettings) -> None:
 
 
 def calibration_for(
-    contender: Contender, forecaster: Forecaster, settings: ScoringSettings
-) -> Calibration | None:
+    contender: Contender, forecaster: Forecaster, given: Task, data_sha256: str,
+    settings: ScoringSettings, output: Output,
+) -> Calibration | None:  # fmt: skip
     """The calibration that --calibrated asks for, before anything is spent.
 
     Raises:
         ModelError: there is none for this model.
+        SettingsError, DataError: it is for other intervals, steps, formats or data.
     """
     if not settings.calibrated:
         return None
-    from lvlora.forecast import calibration_files
+    from lvlora.forecast.sampling import Sampling
 
-    found = calibration_files.load(forecaster.base, contender.choice.info, settings.runs)
-    found.check(settings.quantiles, settings.steps[1])
+    found = fitting_calibration(
+        forecaster, contender.choice.info, settings.runs, Sampling.of(settings),
+        settings.quantiles, given.protocol.horizon, given.variables, given.histories, output,
+    )  # fmt: skip
+    if found.facts.get("data_sha256") == data_sha256 and (
+        found.facts.get("split") == given.protocol.part
+    ):
+        output.note("It was made on the series that are scored: of others it may cover less.")
+    return found
+
+
+def fitting_calibration(
+    forecaster: Forecaster, info: AdapterInfo | None, runs: Path, sampling: Sampling,
+    quantiles: Sequence[float], horizon: int, variables: Sequence[str],
+    histories: Sequence[Series], output: Output,
+) -> Calibration:  # fmt: skip
+    """A model's calibration, if it serves these forecasts; where it is from is noted.
+
+    Raises:
+        ModelError: there is none for this model.
+        SettingsError, DataError: it is for other intervals, steps, formats or data.
+    """
+    from lvlora.forecast import calibration_facts, calibration_files
+
+    found = calibration_files.load(forecaster.base, info, runs, variables)
+    found.check(quantiles, horizon)
+    calibration_facts.check_form(found, forecaster)
+    calibration_facts.check_data(found, variables, histories)
+    output.note(calibration_facts.origin(found.facts))
+    other = calibration_facts.other_sampling(found, sampling)
+    if other:
+        output.note(other)
     return found
 
 
 def calibrate(
-    entry: Entry,
-    contender: Contender,
-    forecaster: Forecaster,
-    *,
-    given: Task,
-    settings: ScoringSettings,
-    calibration: Calibration | None,
-    output: Output,
-) -> None:
+    entry: Entry, contender: Contender, forecaster: Forecaster, *, given: Task, source: str,
+    data_sha256: str, settings: ScoringSettings, calibration: Calibration | None, output: Output,
+) -> None:  # fmt: skip
     """Set the coverage of calibrated intervals; make and keep a new calibration."""
     from lvlora.forecast import calibration_files
     from lvlora.forecast.covering import calibrate_entry, coverage
+    from lvlora.forecast.sampling import Sampling
 
     if calibration is not None:
         entry.calibrated_coverage = coverage(
@@ -77,24 +109,14 @@ def calibrate(
         )
     if not settings.calibrate:
         return
-    facts = {
-        "split": settings.split,
-        "series": len(given.ids),
-        "context": given.protocol.context,
-        "horizon": given.protocol.horizon,
-        "variables": list(given.variables),
-        "samples": settings.samples,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "views": settings.views,
-        "decimals": forecaster.decimals,
-        "number_format": forecaster.number_format,
-        "scale": "history" if forecaster.scale is None else "dataset",
-        "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},
-    }
-    made = calibrate_entry(entry, given, forecaster, settings.quantiles, facts)
-    path = calibration_files.place_of(forecaster.base, contender.choice.info, settings.runs)
-    calibration_files.save(path, made, forecaster.base, contender.choice.info)
+    made = calibrate_entry(
+        entry, given, forecaster, Sampling.of(settings), settings.quantiles, source=source,
+        data_sha256=data_sha256,
+        coverage_before={f"{x:g}": c for x, c in entry.scores.coverage.items()},
+    )  # fmt: skip
+    info = contender.choice.info
+    path = calibration_files.place_of(forecaster.base, info, settings.runs, given.variables)
+    calibration_files.save(path, made, forecaster.base, info)
     covered = ", ".join(
         f"{100 * level:g} % intervals covered {numbers.share(share)}"
         for level, share in entry.scores.coverage.items()

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.opening import Choice
-    from lvlora.series.dataset import Dataset
+    from lvlora.model.adapter_files import AdapterInfo
     from lvlora.series.splits import Split
     from lvlora.settings.base import NumberFormat
-    from lvlora.text.scaling import Scale
 
 
 _ABSURD = 10**30
@@ -112,12 +111,11 @@ def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) ->
 
 
 def open_contender(
-    contender: Contender, settings: EvaluateSettings | BaselineSettings, scale: Scale
+    contender: Contender, settings: EvaluateSettings | BaselineSettings, output: Output
 ) -> Forecaster:
-    """Load it; without a scale of its own it gets that of the training part.
+    """Load it, as ``lvlora forecast`` does: without a scale of its own it has that of each history.
 
-    But where intervals are calibrated it scales each history by itself, as ``lvlora forecast`` does
-    with it: offsets must not depend on which data set they were made of.
+    The same histories then have the same forecasts in both commands.
     """
     from lvlora.forecast.opening import open_forecaster
 
@@ -125,27 +123,44 @@ def open_contender(
         contender.choice, settings, contender.decimals, contender.number_format,
         max_memory=settings.max_memory,
     )  # fmt: skip
-    if forecaster.scale is None and not (settings.calibrate or settings.calibrated):
-        forecaster.scale = scale
+    warn_of_format(forecaster, output)
     return forecaster
 
 
+def warn_of_format(forecaster: Forecaster, output: Output) -> None:
+    """Say where numbers are written otherwise than the model was made for."""
+    said = forecaster.unlike_made
+    if said:
+        output.warning(said)
+
+
 def warn_of_seen(
-    chosen: Iterable[Contender], dataset: Dataset, split: Split, part: str, output: Output
-) -> None:
-    """Say which adapters may have been trained on what they are scored on."""
-    data = dataset.sha256()
-    for contender in chosen:
-        info = contender.choice.info
-        if info is None or info.facts.get("data_sha256") != data:
+    adapters: Iterable[AdapterInfo | None], data_sha256: str, split: Split, scored: Iterable[str],
+    output: Output,
+) -> None:  # fmt: skip
+    """Say which adapters were, or may have been, trained on what they are scored on.
+
+    Args:
+        data_sha256: of the whole data set; split: of it.
+        scored: ids of the series.
+    """
+    scored = tuple(scored)
+    n_seen = len(set(split.train).intersection(scored))
+    for info in adapters:
+        if info is None or info.facts.get("data_sha256") != data_sha256:
             continue
         if info.facts.get("split_sha256") != split.sha256:
             output.warning(
                 f"{info.folder} was trained on another split of this data (--split-seed, "
                 "--stratify): it has seen some of the series that are scored."
             )
-        elif part in ("train", "all"):
-            output.note(f"{info.folder} was trained on the train part of this data.")
+        elif n_seen:
+            which = "The series that is scored was" if len(scored) == 1 else (
+                f"{n_seen} of the {len(scored)} series that are scored were"
+            )  # fmt: skip
+            output.warning(
+                f"{which} in the training of {info.folder}: of others its error may be larger."
+            )
 
 
 def _without_adapter(choice: Choice) -> Choice:

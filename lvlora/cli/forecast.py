@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli import forecast_density
+from lvlora.cli.calibrating import fitting_calibration
+from lvlora.cli.contenders import warn_of_format, warn_of_seen
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import as_csv, as_json, check_samples, write_files
 from lvlora.cli.forecast_show import show
 from lvlora.cli.forecast_truth import Truth, hold_out
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset, select_series
+from lvlora.cli.losses import losses_of
 from lvlora.cli.root import app
 from lvlora.errors import SettingsError
-from lvlora.settings import ForecastSettings
+from lvlora.settings import ForecastSettings, SplitSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
-    from lvlora.forecast.calibration import Calibration
     from lvlora.forecast.forecaster import Forecast, Forecaster
     from lvlora.forecast.sampling import Sampling
     from lvlora.series.dataset import Dataset
@@ -58,11 +59,12 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.forecast.reading import cut_note
     from lvlora.forecast.sampling import Sampling
     from lvlora.model.devices import set_threads
+    from lvlora.train.setup import split_of
 
     output = context.output
     _check_options(settings)
     _check_files(settings, context)
-    dataset = load_dataset(settings, output)
+    whole = dataset = load_dataset(settings, output)
     if settings.series is not None:
         dataset = select_series(dataset, settings.series)
     truth = None
@@ -76,16 +78,24 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         missing=settings.missing,
     )  # fmt: skip
     loaded = time.perf_counter() - begin
+    warn_of_format(forecaster, output)
+    lost = losses_of(forecaster, list(dataset), dataset.variables, settings.context)
+    if lost:
+        output.warning(lost)
+    if truth is not None and choice.info is not None:
+        warn_of_seen(
+            [choice.info], whole.sha256(), split_of(whole, SplitSettings()),
+            [s.id for s in dataset], output,
+        )  # fmt: skip
     if settings.density and not context.dry_run:
         forecast_density.show_density(settings, context, dataset, forecaster, loaded)
         return
-    calibration = None
+    calibration, sampling = None, Sampling.of(settings)
     if settings.calibrated:
-        from lvlora.forecast import calibration_files
-
-        calibration = calibration_files.load(forecaster.base, choice.info, settings.runs)
-        calibration.check(settings.quantiles, settings.n_steps)
-    sampling = Sampling.of(settings)
+        calibration = fitting_calibration(
+            forecaster, choice.info, settings.runs, sampling, settings.quantiles,
+            settings.n_steps, dataset.variables, list(dataset), output,
+        )  # fmt: skip
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
         _show_price(most, forecaster, dataset, settings, sampling, context)
@@ -98,7 +108,10 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     if note:
         output.note(note)
     if calibration is not None:
-        forecasts = _calibrated(forecasts, dataset, settings, calibration, forecaster, context)
+        forecasts = [
+            calibration.apply(f, h, settings.quantiles)
+            for f, h in zip(forecasts, dataset, strict=True)
+        ]
     if truth is not None:
         truth.score(dataset, forecasts, settings.quantiles)
     price = forecaster.usage.price
@@ -175,27 +188,6 @@ def _predict(
             forecaster, histories, truth.futures, context=settings.context
         )
     return [replace(f, time=t.time) for f, t in zip(forecasts, truth.futures, strict=True)]
-
-
-def _calibrated(
-    forecasts: Sequence[Forecast], dataset: Dataset, settings: ForecastSettings,
-    calibration: Calibration, forecaster: Forecaster, context: CommandContext,
-) -> list[Forecast]:  # fmt: skip
-    other = calibration.differences(
-        samples=settings.samples, temperature=settings.temperature, top_p=settings.top_p,
-        views=settings.views,
-        decimals=forecaster.decimals,
-        number_format=forecaster.number_format,
-        scale="history" if forecaster.scale is None else "dataset",
-    )  # fmt: skip
-    if other:
-        was = ", ".join(f"{name} {calibration.told[name]}" for name in other)
-        context.output.note(
-            f"The calibration was made with {was}: with others its intervals may cover less."
-        )
-    return [
-        calibration.apply(f, h, settings.quantiles) for f, h in zip(forecasts, dataset, strict=True)
-    ]
 
 
 def _check_options(settings: ForecastSettings) -> None:

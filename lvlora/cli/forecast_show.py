@@ -77,6 +77,9 @@ def show(
         output.line(f"… {len(rows) - _TABLE_ROWS} more rows: add --output FILE.csv")
     if truth is not None:
         output.line(truth.sentence())
+        output.line()
+        head, rows = truth.table(forecaster.name)
+        output.table(head, rows, bold=[0], title="Beside plain forecasters of the same steps")
     rules = " or ".join(sorted({f.scale.rule for f in forecasts}))
     how = "calibrated intervals; " if forecasts[0].calibrated else ""
     output.line(

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from lvlora.forecast.futures import Forecast
     from lvlora.series.dataset import Dataset, FloatArray, Series
 
+_METRICS = {
+    "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "smape": "sMAPE", "mase": "MASE", "crps": "CRPS",
+}  # fmt: skip
+
 
 @dataclass
 class Truth:
@@ -45,30 +49,67 @@ class Truth:
     def score(
         self, dataset: Dataset, forecasts: Sequence[Forecast], quantiles: Sequence[float]
     ) -> None:
-        """Set the scores; `nll` must be there."""
+        """Set the scores, and those of rivals that cost nothing; `nll` must be there."""
         import numpy as np
 
         from lvlora.forecast.covering import share_inside
         from lvlora.forecast.likelihood import Score
-        from lvlora.series.metrics import score
+        from lvlora.series.rivals import naive_rivals
 
-        values = np.stack([f.values for f in self.futures])
         samples = np.stack([f.samples for f in forecasts])
-        found = score(
-            values, np.stack([f.median for f in forecasts]),
-            history=[s.values for s in dataset], quantiles=quantiles,
-            samples=samples if samples.shape[1] > 1 else None,
-        ).to_dict()  # fmt: skip
+        found = self._scores(
+            dataset, np.stack([f.median for f in forecasts]),
+            samples=samples if samples.shape[1] > 1 else None, quantiles=quantiles,
+        )  # fmt: skip
         pairs = _pairs(quantiles) if samples.shape[1] > 1 else {}
         likelihood = Score.of(self.nll)
+        values = np.stack([f.values for f in self.futures])
+        rivals = [
+            (
+                rival.name,
+                np.stack(
+                    [
+                        rival.forecast(np.concatenate([h.time, f.time]), h.values)
+                        for h, f in zip(dataset, self.futures, strict=True)
+                    ]
+                ),
+            )
+            for rival in naive_rivals()
+        ]
         self.scores = {
-            **{name: found[name] for name in ("mae", "mse", "rmse", "smape", "mase", "crps")},
+            **found,
             "coverage": {f"{x:g}": share_inside(values, forecasts, e) for x, e in pairs.items()},
             "nll": likelihood.per_dimension,
             "nll_possible": likelihood.possible,
             "nll_impossible": likelihood.n_impossible,
             "n_values": likelihood.n_values,
+            "rivals": [{"name": name, **self._scores(dataset, point)} for name, point in rivals],
         }
+
+    def _scores(
+        self, dataset: Dataset, point: FloatArray, *, samples: FloatArray | None = None,
+        quantiles: Sequence[float] = (),
+    ) -> dict[str, Any]:  # fmt: skip
+        """What a forecaster is measured by beside the truth."""
+        import numpy as np
+
+        from lvlora.series.metrics import score
+
+        found = score(
+            np.stack([f.values for f in self.futures]), point,
+            history=[s.values for s in dataset], quantiles=quantiles, samples=samples,
+        ).to_dict()  # fmt: skip
+        return {name: found[name] for name in _METRICS}
+
+    def table(self, name: str) -> tuple[list[str], list[list[str]]]:
+        """Head and rows: the model beside the rivals.
+
+        Args:
+            name: of the model.
+        """
+        entries = [{"name": name, **self.scores}, *self.scores["rivals"]]
+        rows = [[e["name"], *(numbers.plain(e[m], 3) for m in _METRICS)] for e in entries]
+        return ["forecaster", *_METRICS.values()], rows
 
     def sentence(self) -> str:
         """The scores for people."""
@@ -100,6 +141,8 @@ def hold_out(dataset: Dataset, n_held: int, n_steps: int) -> tuple[Dataset, Trut
 
     import numpy as np
 
+    from lvlora.series.histories import cut
+
     for series in dataset:
         if len(series) <= n_held:
             raise DataError(
@@ -107,14 +150,13 @@ def hold_out(dataset: Dataset, n_held: int, n_steps: int) -> tuple[Dataset, Trut
                 "no history",
                 "Hold fewer steps out; --series names the series to take.",
             )
-    cuts = [len(s) - n_held for s in dataset]
-    futures = [s.steps(c, c + n_steps) for s, c in zip(dataset, cuts, strict=True)]
+    cuts = [cut(s, len(s) - n_held, n_steps) for s in dataset]
+    futures = [c.future for c in cuts]
     if not any(np.isfinite(f.values).any() for f in futures):
         raise DataError(
             f"--holdout {n_held}: every value held out is missing", "Hold other steps out."
         )
-    histories = tuple(s.steps(0, c) for s, c in zip(dataset, cuts, strict=True))
-    return replace(dataset, series=histories), Truth(futures)
+    return replace(dataset, series=tuple(c.history for c in cuts)), Truth(futures)
 
 
 def _pairs(quantiles: Sequence[float]) -> dict[float, tuple[float, float]]:

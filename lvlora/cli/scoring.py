@@ -16,6 +16,7 @@ from lvlora.cli.calibrating import calibrate, calibration_for, check_part
 from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
 from lvlora.cli.context import CommandContext
 from lvlora.cli.inputs import load_dataset
+from lvlora.cli.losses import losses_of
 from lvlora.cli.places import check_file
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.series.dataset import Dataset
     from lvlora.series.splits import Split
-    from lvlora.text.scaling import Scale
 
 ScoringSettings = EvaluateSettings | BaselineSettings
 
@@ -48,7 +48,6 @@ class _Work:
     split: Split
     train: Dataset
     given: Task
-    scale: Scale
     clusters: dict[str, str]
     folder: EvaluationFolder
     spent: dict[str, Price] = field(default_factory=dict)
@@ -70,27 +69,39 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     check_file("--output", settings.output, json=context.json, dash=True)
     chosen = contenders(settings, context.output) if settings.with_model else []
     work = _prepare(settings, context, command)
-    warn_of_seen(chosen, work.dataset, work.split, settings.split, context.output)
+    data_sha256 = work.dataset.sha256()
+    warn_of_seen(
+        [c.choice.info for c in chosen], data_sha256, work.split, work.given.ids,
+        context.output,
+    )  # fmt: skip
     set_threads(settings.threads)
     if context.dry_run:
         _show_price(work, chosen, time.perf_counter() - context.began)
         return
     entries: list[Entry] = []
-    decimals = 2 if settings.decimals is None else settings.decimals
+    said: set[str] = set()
+    decimals, scale = 2 if settings.decimals is None else settings.decimals, None
     with _interruptible(work):
         for i, contender in enumerate(chosen):
-            forecaster = open_contender(contender, settings, work.scale)
+            forecaster = open_contender(contender, settings, context.output)
+            lost = losses_of(forecaster, work.given.histories, work.given.variables)
+            if lost and lost not in said:  # models with one scale lose the same
+                said.add(lost)
+                context.output.warning(lost)
             if i == 0:
-                decimals = forecaster.decimals
-            calibration = calibration_for(contender, forecaster, settings)
+                decimals, scale = forecaster.decimals, forecaster.scale
+            calibration = calibration_for(
+                contender, forecaster, work.given, data_sha256, settings, context.output
+            )
             entries.append(_score_model(work, contender, forecaster))
-            calibrate(entries[-1], contender, forecaster, given=work.given, settings=settings,
-                      calibration=calibration, output=context.output)  # fmt: skip
+            calibrate(
+                entries[-1], contender, forecaster, given=work.given, source=work.dataset.source,
+                data_sha256=data_sha256, settings=settings, calibration=calibration,
+                output=context.output,
+            )  # fmt: skip
         if settings.rivals:
             entries += _score_rivals(work)
-            entries.append(
-                evaluation.score_floor(work.given, decimals, work.scale, settings.quantiles)
-            )
+            entries.append(evaluation.score_floor(work.given, decimals, settings.quantiles, scale))
     comparison.compare(entries, settings.seed)
     names = comparison.by_cluster(entries, work.given, work.clusters)
     sizes = [sum(work.clusters[i] == name for i in work.given.ids) for name in names]
@@ -104,7 +115,6 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     from lvlora.forecast import evaluation
     from lvlora.forecast.evaluation_folder import EvaluationFolder, key_of
     from lvlora.series.analysis import cluster, measure
-    from lvlora.text.scaling import of_dataset
     from lvlora.train.setup import STRATA, split_of
 
     output = context.output
@@ -119,6 +129,12 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
         output.note(f"Only {_series_are(len(given.histories))} scored: the figures are rough.")
     if settings.split == "test":
         output.note("This is the test part: choose nothing by what you see.")
+    n_learnt = len(set(split.train).intersection(given.ids))
+    if n_learnt and settings.rivals:
+        output.note(
+            f"{_series_are(n_learnt)} scored that rivals learn from: of those they see the "
+            "histories alone."
+        )
     found = cluster(dataset, measure(dataset), min(STRATA, len(dataset)), settings.split_seed)
     clusters = {
         s.id: found.clusters[label].name for s, label in zip(dataset, found.labels, strict=True)
@@ -129,7 +145,7 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     if folder is None and command == "evaluate" and not context.dry_run:
         folder = settings.runs / (f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}")
     return _Work(
-        settings, context, command, dataset, split, train, given, of_dataset(train), clusters,
+        settings, context, command, dataset, split, train, given, clusters,
         EvaluationFolder(folder, key, fresh=settings.fresh),
     )  # fmt: skip
 
@@ -175,12 +191,11 @@ def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> E
 def _score_rivals(work: _Work) -> list[Entry]:
     from lvlora.cli.progress import counted
     from lvlora.cli.sweep_workers import cores
-    from lvlora.forecast.evaluation import score_rival
-    from lvlora.series.rivals import default_rivals
+    from lvlora.forecast.evaluation import rivals_for, score_rival
     from lvlora.series.rivals.processes import RivalProcesses
 
     settings, given = work.settings, work.given
-    rivals = [r for r in default_rivals() if r.applies(work.train)]
+    rivals = rivals_for(given, work.train)
     pieces = [work.folder.pieces(r.name, {"rival": r.name}) for r in rivals]
     left = sum(not p.has([name]) for p in pieces for name in given.ids)
     entries = []
@@ -220,7 +235,7 @@ def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
     estimates: list[Estimate] = []
     for contender in chosen:
         begin = time.perf_counter()
-        forecaster = open_contender(contender, settings, work.scale)
+        forecaster = open_contender(contender, settings, work.context.output)
         started += time.perf_counter() - begin
         name, sampling = contender.name(forecaster, prices), Sampling.of(settings)
         prices[name] = most(forecaster, work.given, Pieces(), sampling)

@@ -13,6 +13,7 @@ from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset, select_series
+from lvlora.cli.losses import losses
 from lvlora.cli.output import Output, printable
 from lvlora.cli.root import app
 from lvlora.errors import SettingsError
@@ -32,10 +33,10 @@ EXAMPLES = examples(
 )
 
 _RULES = {
-    "dataset": "one scale for the data set: the {percentile:g}th percentile of the training part "
-    "becomes {dataset:g}",
-    "history": "one scale for a lone series: its largest value becomes {history:g}",
-    "variable": "a scale for each variable, whose sizes differ more than {apart:g} times: the "
+    "dataset": "of the data set: the {percentile:g}th percentile of the training part becomes "
+    "{dataset:g}",
+    "history": "of a lone series: its largest value becomes {history:g}",
+    "variable": "of a lone series, a scale for each variable that another's would erase: the "
     "largest value becomes {history:g}",
     "given": "as given by --scale",
 }
@@ -146,6 +147,7 @@ def _series(
     output: Output,
 ) -> None:
     """Text, ids, tokens and round-trip error of the chosen series."""
+    from lvlora.text import scaling
     from lvlora.text.codec import Codec
     from lvlora.text.inspection import inspect
 
@@ -154,13 +156,15 @@ def _series(
     seen = [inspect(s, scale, codec, tokenizer.alphabet, settings.steps) for s in chosen]
     differences = [tokenizer.difference(one.text, one.ids) for one in seen]
     rule = _rule(scale)
+    values = [s.values for s in chosen]
+    lost = scaling.lost(values, [scale] * len(values), settings.decimals).tolist()
     payload = {
         "source": dataset.source,
         **tokenizer.facts(),
         "variables": dataset.variables,
         "decimals": settings.decimals,
         "number_format": settings.number_format,
-        "scale": {**scale.to_dict(), "explanation": rule},
+        "scale": {**scale.to_dict(), "explanation": rule, "lost": lost},
         "series": [
             {
                 "id": one.series,
@@ -182,12 +186,12 @@ def _series(
     }
 
     def human() -> None:
-        divisors = ", ".join(numbers.plain(d, 6) for d in dict.fromkeys(scale.divisors))
         names = printable(", ".join(dataset.variables))
         output.line(f"{printable(dataset.source)}: {names}; {tokenizer.source.name}")
         bare = "" if settings.number_format == "point" else ", their point left out"
         output.line(
-            f"Numbers are values / {divisors} with {settings.decimals} decimals{bare} ({rule})."
+            f"Numbers are {_said(scale, dataset.variables)} with {settings.decimals} "
+            f"decimals{bare} ({rule})."
         )
         output.line()
         for one in seen:
@@ -212,6 +216,9 @@ def _series(
         )
 
     output.report(payload, human)
+    said = losses(chosen.series, [scale] * len(chosen), settings.decimals, dataset.variables)
+    if said:
+        output.warning(said)
     _say_difference(next((d for d in differences if d is not None), None), output)
     data = settings.data if settings.data not in (None, Path("-")) else "DATA"
     output.hint(f"Next: lvlora flops says what a step costs; lvlora train {data} trains.")
@@ -250,8 +257,20 @@ def _rule(scale: Scale) -> str:
         percentile=scaling.DATASET_PERCENTILE,
         dataset=scaling.DATASET_TARGET,
         history=scaling.HISTORY_TARGET,
-        apart=scaling.MAGNITUDES_APART,
     )
+
+
+def _said(scale: Scale, variables: Sequence[str]) -> str:
+    """What is done to the values of each variable."""
+    if len(set(scale.pairs)) == 1 and not scale.offsets[0]:
+        return f"values / {numbers.plain(scale.divisors[0], 6)}"
+    of_each = [
+        f"({printable(name)} - {numbers.plain(offset, 6)}) / {numbers.plain(divisor, 6)}"
+        if offset
+        else f"{printable(name)} / {numbers.plain(divisor, 6)}"
+        for name, (divisor, offset) in zip(variables, scale.pairs, strict=True)
+    ]
+    return ", ".join(of_each)
 
 
 def _half_units(scale: Scale, half_unit: float) -> list[str]:

@@ -11,6 +11,7 @@ from lvlora.cli.configuration import resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.loss_chart import show_losses
+from lvlora.cli.losses import losses
 from lvlora.cli.output import Output
 from lvlora.cli.root import app
 from lvlora.cli.runs import NEWEST, find_run
@@ -88,6 +89,12 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
     for note in (prepared.source.note, *prepared.notes):
         if note:
             output.note(note)
+    learning = prepared.dataset.select(prepared.split.train)
+    lost = losses(
+        learning.series, [prepared.scale] * len(learning), settings.decimals, learning.variables
+    )
+    if lost:
+        output.warning(lost)
     output.detail(f"{prepared.base.name}: {prepared.base.placement.reason}")
     if context.dry_run:
         _show_plan(prepared, ranks, time.perf_counter() - context.began, context)

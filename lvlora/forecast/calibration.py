@@ -28,6 +28,7 @@ import numpy as np
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.futures import Forecast
+from lvlora.forecast.reading import least_values
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics import central_levels
 
@@ -96,7 +97,8 @@ class Calibration:
     def apply(self, forecast: Forecast, history: Series, levels: Sequence[float]) -> Forecast:
         """The forecast with calibrated quantiles; samples, median and mean stay as they are.
 
-        No quantile is below 0 where the history never is: truths that aren't stay covered.
+        No quantile of a variable is below 0 if its history never is: truths that aren't stay
+        covered.
 
         Args:
             history: that was forecast from.
@@ -108,7 +110,7 @@ class Calibration:
         self.check(levels, len(forecast.time))
         wanted = _central(levels)
         units = units_of(history, forecast)
-        least = 0.0 if float(np.nanmin(history.values)) >= 0 else -np.inf
+        least = least_values(history)
         ends = [self.intervals(forecast.samples, units, level) for level in wanted]
         found: dict[float, FloatArray] = {}
         for level, (low, high) in zip(wanted, nested(ends, forecast.median), strict=True):
@@ -116,15 +118,6 @@ class Calibration:
                 if round(abs(1 - 2 * q), 10) == level:
                     found[q] = np.maximum(low if q < 0.5 else high, least)
         return replace(forecast, calibrated=found)
-
-    def differences(self, **given: object) -> list[str]:
-        """Names of facts that are not as they were when the offsets were made."""
-        return [name for name, value in given.items() if self.told.get(name, value) != value]
-
-    @property
-    def told(self) -> Mapping[str, Any]:
-        """`facts`, with what was not said while there was no other way."""
-        return {"number_format": "point", **self.facts}
 
 
 def units_of(history: Series, forecast: Forecast) -> FloatArray:

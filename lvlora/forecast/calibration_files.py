@@ -3,9 +3,10 @@
 Knows: places, hashes, the JSON. Does not know: how offsets are made.
 
 - An adapter's is ``calibration.json`` in the adapter's folder.
-- A base model's without an adapter is ``calibrations/HASH.json`` among the runs, HASH being the
-  beginning of its weights' SHA-256; the bundled model brings one of its own, which is taken where
-  the runs have none.
+- A base model's without an adapter is ``calibrations/HASH-VARIABLES.json`` among the runs: the
+  beginnings of SHA-256 hashes of its weights and of the variables' names, so that data with other
+  variables have theirs. The bundled model brings one of its own, which is taken where the runs have
+  none.
 
 The file names the weights that it is for and holds a hash of its own content: other weights, or a
 changed file, are refused.
@@ -14,6 +15,7 @@ changed file, are refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,14 @@ _MAX_BYTES = 50_000_000
 _OTHERWISE = "lvlora evaluate DATA --calibrate makes one; without --calibrated none is needed."
 
 
-def place_of(base: BaseModel, info: AdapterInfo | None, runs: Path) -> Path:
-    """Where the calibration of a model is written."""
+def place_of(
+    base: BaseModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
+) -> Path:
+    """Where the calibration of a model for data with these variables is written."""
     if info is not None:
         return info.folder / NAME
-    return runs / FOLDER / f"{base.sha256[:16]}.json"
+    names = durable.sha256_of_json(list(variables))
+    return runs / FOLDER / f"{base.sha256[:16]}-{names[:8]}.json"
 
 
 def save(path: Path, calibration: Calibration, base: BaseModel, info: AdapterInfo | None) -> None:
@@ -57,17 +62,22 @@ def save(path: Path, calibration: Calibration, base: BaseModel, info: AdapterInf
     )
 
 
-def load(base: BaseModel, info: AdapterInfo | None, runs: Path) -> Calibration:
-    """The calibration of a model.
+def load(
+    base: BaseModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
+) -> Calibration:
+    """The calibration of a model for data with these variables.
 
     Raises:
         ModelError: there is none, it is damaged, or it was made for other weights.
     """
-    path = place_of(base, info, runs)
+    path = place_of(base, info, runs, variables)
     if info is None and not path.is_file():
         bundled = BUNDLED / NAME
         if not bundled.is_file() or _read(bundled)["weights"] != _weights(base, None):
-            raise ModelError(f"--calibrated: {base.name} has no calibration ({path})", _OTHERWISE)
+            raise ModelError(
+                f"--calibrated: {base.name} has no calibration for {', '.join(variables)} ({path})",
+                _OTHERWISE,
+            )
         path = bundled
     if not path.is_file():
         raise ModelError(f"--calibrated: the adapter has no calibration ({path})", _OTHERWISE)

@@ -5,25 +5,30 @@ Knows: tasks, entries, scales. Does not know: files, terminals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lvlora.errors import SettingsError
 from lvlora.forecast.calibration import Calibration, calibrate, units_of
+from lvlora.forecast.calibration_facts import describe
 from lvlora.forecast.evaluation import Entry, Task
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import Forecast
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics import central_levels
 
 
 def calibrate_entry(
-    entry: Entry, given: Task, forecaster: Forecaster, quantiles: Sequence[float],
-    facts: Mapping[str, Any],
+    entry: Entry, given: Task, forecaster: Forecaster, sampling: Sampling,
+    quantiles: Sequence[float], *, source: str, **facts: Any,
 ) -> Calibration:  # fmt: skip
     """Offsets from a model's forecasts of the task.
+
+    Args:
+        source: of the data; facts: to keep beside those of `calibration_facts.describe`.
 
     Raises:
         SettingsError, DataError: there are no samples, no interval, or too few truths.
@@ -33,8 +38,13 @@ def calibrate_entry(
             "--calibrate: greedy forecasts have no intervals", "Leave --greedy out."
         )
     forecasts = _forecasts(entry, given, forecaster)
-    units = [units_of(h, f) for h, f in zip(given.histories, forecasts, strict=True)]
-    return calibrate(given.truth, entry.samples, np.array(units), quantiles, facts)
+    units = np.array([units_of(h, f) for h, f in zip(given.histories, forecasts, strict=True)])
+    told = describe(
+        forecaster, sampling, source=source, variables=given.variables, units=units,
+        context=given.protocol.context, horizon=given.protocol.horizon,
+        split=given.protocol.part, **facts,
+    )  # fmt: skip
+    return calibrate(given.truth, entry.samples, units, quantiles, told)
 
 
 def coverage(

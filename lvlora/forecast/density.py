@@ -165,10 +165,16 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
         numbers, places = np.unique(values, return_inverse=True)
         probabilities = np.zeros(len(numbers))
         np.add.at(probabilities, places, [leaves[t] for t in texts])
-        divisor = reading.scale.divisors[variable]
+        divisor, offset = reading.scale.pairs[variable]
+        width, least = 10.0**-reading.codec.decimals * divisor, reading.least[variable]
+        centres = numbers * divisor + offset
+        # below an offset a text has a sign, but no future is below the least
+        possible = centres + 0.5 * width >= least
+        remainder += float(probabilities[~possible].sum())
+        numbers, probabilities = numbers[possible], probabilities[possible]
         density = Density(
-            history.id, time, variable, given, numbers * divisor, probabilities,
-            10.0**-reading.codec.decimals * divisor, missing, remainder,
+            history.id, time, variable, given, np.maximum(centres[possible], least), probabilities,
+            width, missing, remainder,
         )  # fmt: skip
         densities.append(density)
         if variable < reading.codec.n_variables - 1:

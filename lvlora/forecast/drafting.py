@@ -84,7 +84,7 @@ class Draft:
 
     def __init__(self, grammar: Grammar, text: str = "") -> None:
         self.codec: Codec = grammar.codec
-        self.signed = grammar.signed
+        self.signs = grammar.signs
         self.courses = [Course() for _ in range(self.codec.n_variables)]
         self.begun = ""
         """Symbols of the number that is being written."""
@@ -117,7 +117,7 @@ class Draft:
         expected = self.courses[self._variable].expected()
         if expected is None or self.begun == MISSING:
             return ""
-        text = self.codec.format_units(expected if self.signed else max(0, expected))
+        text = self.codec.format_units(expected if self.signs[self._variable] else max(0, expected))
         if not text.startswith(self.begun):
             text = self._nearest(text)
         last = self._variable == self.codec.n_variables - 1

@@ -20,10 +20,12 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.pieces import Piece, Pieces
+from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
+from lvlora.series import histories
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics import Scores, score
-from lvlora.series.rivals import Rival, RoundingFloor
+from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.text.scaling import Scale
 
@@ -162,11 +164,12 @@ def task(part: Dataset, protocol: Protocol) -> Task:
             f"--context {protocol.context} and --horizon {protocol.horizon} need",
             f"The longest has {longest}.",
         )
+    cuts = [histories.cut(s, protocol.context, protocol.horizon) for s in long_enough]
     return Task(
         protocol,
         part.variables,
-        [s.steps(0, protocol.context) for s in long_enough],
-        [s.steps(protocol.context, needed) for s in long_enough],
+        [c.history for c in cuts],
+        [c.future for c in cuts],
         len(part) - len(long_enough),
     )
 
@@ -227,13 +230,19 @@ def score_model(
 def most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
     """The most that `score_model` can cost."""
     groups = unfinished(given, pieces, sampling.n_futures)
-    histories = [given.histories[i] for group in groups for i in group]
-    price = forecaster.most(histories, given.protocol.horizon, sampling)
+    asked = [given.histories[i] for group in groups for i in group]
+    price = forecaster.most(asked, given.protocol.horizon, sampling)
     for group in groups:
         price += likelihood.price(
             forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
         )
     return price
+
+
+def rivals_for(given: Task, train: Dataset) -> list[Rival]:
+    """New rivals that can forecast such data, judged by what they may learn from."""
+    seen = histories.learnable(train, given.histories)
+    return [rival for rival in default_rivals() if rival.applies(seen)]
 
 
 def score_rival(
@@ -242,6 +251,8 @@ def score_rival(
     processes: RivalProcesses | None = None,
 ) -> Entry:  # fmt: skip
     """A rival: fitted on the training part where it learns from one, then series by series.
+
+    Of series of the training part that are scored it learns from the histories alone.
 
     Args:
         pieces: what is finished already, and where to keep what will be.
@@ -252,7 +263,10 @@ def score_rival(
     left = [i for i, name in enumerate(given.ids) if not pieces.has([name])]
     if left:
         begin = time.perf_counter()
-        rival.fit(train, given.protocol.context, given.protocol.horizon)
+        rival.fit(
+            histories.learnable(train, given.histories),
+            given.protocol.context, given.protocol.horizon,
+        )  # fmt: skip
         pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
         moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
         work = [(t, given.histories[i].values) for t, i in zip(moments, left, strict=True)]
@@ -263,9 +277,20 @@ def score_rival(
     return _entry(rival.name, rival.kind, given, pieces, levels)
 
 
-def score_floor(given: Task, decimals: int, scale: Scale, levels: Sequence[float]) -> Entry:
-    """What writing the truth with so many decimals would cost."""
-    point = RoundingFloor(decimals, np.asarray(scale.divisors)).of(given.truth)
+def score_floor(
+    given: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
+) -> Entry:
+    """What writing the truth with so many decimals would cost.
+
+    Args:
+        stored: a model's scale; each history is read at it where it fits, else at its own.
+    """
+    point = given.truth.copy()
+    for truth, history in zip(point, given.histories, strict=True):
+        if np.isfinite(history.values).any():
+            scale = scale_for(history, stored)
+            floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
+            truth[:] = floor.of(truth)
     return Entry("rounding floor", "floor", _score(given, point, None, levels), point)
 
 

@@ -13,12 +13,12 @@ import torch
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast import likelihood
 from lvlora.forecast.estimate import Estimate, of_forecasts
-from lvlora.forecast.evaluation import Task, group_size
+from lvlora.forecast.evaluation import Task, group_size, rivals_for
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Dataset
-from lvlora.series.rivals import default_rivals
+from lvlora.series.histories import learnable
 from lvlora.series.rivals.processes import WORTH_SECONDS
 
 _SERIES = 4
@@ -45,11 +45,10 @@ def of_rivals(given: Task, train: Dataset, workers: int) -> Estimate:
     n = len(given.histories)
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
-    for rival in default_rivals():
-        if not rival.applies(train):
-            continue
+    seen = learnable(train, given.histories)
+    for rival in rivals_for(given, train):
         begin = time.perf_counter()
-        rival.fit(train, given.protocol.context, given.protocol.horizon)
+        rival.fit(seen, given.protocol.context, given.protocol.horizon)
         seconds += time.perf_counter() - begin
         begin = time.perf_counter()
         for i in chosen:

@@ -32,7 +32,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
-from lvlora.text.codec import checked_format
+from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
 
 DEFAULT_DECIMALS = 2
@@ -44,6 +44,7 @@ class Forecaster:
     Attributes:
         name: of the model and its adapter, for tables.
         decimals, number_format: of each number.
+        made_for: decimals and number format that the model was made for, where that is known.
         scale: a data set's scale (from the training split, or stored with the adapter); without
             one each history has its own.
         usage: what all calls so far have cost.
@@ -64,6 +65,7 @@ class Forecaster:
         self.usage = Usage()
         self.max_memory = max_memory
         self.missing = missing
+        self.made_for: tuple[int, NumberFormat] | None = None
         self._max_rows = max_rows
         self.decoder = Decoder(base, self.head, name=self.name)
 
@@ -89,17 +91,35 @@ class Forecaster:
         run, name = info.folder.resolve().parts[-2:]
         if name.startswith(IN_RUN):  # of a run: its best or its last
             name = run if name == IN_RUN else f"{run}/{name}"
-        return cls(
+        forecaster = cls(
             base, adapter_files.attach(base, info), scale=scale, adapter=name,
             decimals=trained if decimals is None else decimals,
             number_format=number_format or written,
         )  # fmt: skip
+        forecaster.made_for = trained, written
+        return forecaster
 
     @property
     def name(self) -> str:
         """For tables: the model, and its adapter."""
         return (
             f"{self.base.name} + {self.adapter}" if self.adapter else f"{self.base.name} zero-shot"
+        )
+
+    @property
+    def unlike_made(self) -> str:
+        """A sentence where numbers are written otherwise than the model was made for, or none."""
+        if self.made_for in (None, (self.decimals, self.number_format)):
+            return ""
+        decimals, form = self.made_for
+        made, asked = (
+            Codec(d, 1, f).number(1.5)
+            for d, f in ((decimals, form), (self.decimals, self.number_format))
+        )
+        return (
+            f"{self.name} was made for {decimals} decimals (1.5 is {made}), and is read and asked "
+            f"for {self.decimals} (1.5 is {asked}): expect larger errors. Leave --decimals and "
+            "--number-format out to write as it does."
         )
 
     def facts(self) -> dict[str, str | None]:
@@ -153,7 +173,7 @@ class Forecaster:
         for history, time, of_one in zip(histories, times, planned, strict=True):
             samples = np.empty((sampling.n_futures, horizon, history.values.shape[1]))
             for reading in of_one:
-                samples[list(reading.samples)] = reading.scale.invert(np.stack(futures[at]))
+                samples[list(reading.samples)] = reading.original(np.stack(futures[at]))
                 at += 1
             forecasts.append(
                 Forecast(

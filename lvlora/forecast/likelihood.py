@@ -136,8 +136,10 @@ def negative_log_likelihood(
                 np.add.at(sums, passage.owners, -symbols)
                 sums[passage.impossible] = np.inf
                 end = passage.first_step + n_steps
-                known = ~np.isnan(futures[passage.row].values[passage.first_step : end])
+                truth = futures[passage.row].values[passage.first_step : end]
+                known = ~np.isnan(truth)
                 nll = sums.reshape(n_steps, n_variables) + np.log(widths)
+                nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
                 found[passage.row][passage.first_step : end] = np.where(known, nll, np.nan)
     return found
 

@@ -15,7 +15,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.model import adapter_files, devices
 from lvlora.model.adapter_files import AdapterInfo
 from lvlora.model.adapter_search import find_adapter
-from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
+from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
@@ -76,6 +76,8 @@ def open_forecaster(
         base, choice.info, decimals=decimals, number_format=number_format
     )
     forecaster.max_memory, forecaster.missing = max_memory, missing
+    if choice.source.kind == "bundled" and choice.info is None:
+        forecaster.made_for = BUNDLED_FORM
     return forecaster
 
 

@@ -16,10 +16,12 @@ from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
-from lvlora.text.scaling import Scale, of_history
+from lvlora.text.scaling import Scale, of_history, with_own
 
 _FITTING = (0.3, 40.0)
 """A stored scale serves a history whose largest number in the text is in this range."""
+_MOST_LOST = 0.1
+"""And of which the text loses no more than this share of any variable's spread."""
 _LEAST_CONTEXT = 0.5
 """A long horizon is forecast in pieces that leave at least this share of the window to history."""
 
@@ -31,6 +33,7 @@ class Reading:
     Attributes:
         numbers: (T, V) its last steps, in text units.
         grammar: of its future, however far that is rolled.
+        least: (V,) what no value of the future is below, in original units; -inf where it may be.
         piece: steps that are forecast before the history is read again with them.
         history_tokens: the longest text that is read then.
         name: of the series; samples: those of its samples that are drawn from this reading.
@@ -40,10 +43,16 @@ class Reading:
     scale: Scale
     numbers: FloatArray
     grammar: Grammar
+    least: FloatArray
     piece: int
     history_tokens: int
     name: str
     samples: tuple[int, ...] = (0,)
+
+    def original(self, numbers: FloatArray) -> FloatArray:
+        """Numbers of the future, (..., V) in text units, to original units."""
+        values: FloatArray = np.maximum(self.scale.invert(numbers), self.least)
+        return values
 
 
 def read(
@@ -80,7 +89,8 @@ def read(
     room = max_positions - 1  # the start token
     # a future step is taken to be as long as the average past one; rotary positions a little
     # beyond the model's range do no harm
-    per_step = len(codec.encode(numbers)) / len(numbers)
+    text = codec.encode(numbers)
+    per_step = len(text) / len(numbers)
     readable = int(room / per_step)
     if readable < 2:
         raise DataError(
@@ -93,8 +103,18 @@ def read(
     history_tokens = room - int(piece * per_step)
     if not fits:
         numbers = last_steps(codec, numbers, history_tokens)
-    grammar = Grammar.for_history(codec, codec.encode(numbers), missing=missing)
-    return Reading(codec, scale, numbers, grammar, piece, history_tokens, history.id)
+    # below an offset a text has a sign, and what it says is seldom negative
+    moved = [offset != 0.0 for offset in scale.offsets]
+    grammar = Grammar.for_history(codec, text, missing=missing, signed=moved)
+    return Reading(
+        codec, scale, numbers, grammar, least_values(used), piece, history_tokens, history.id
+    )
+
+
+def least_values(history: Series) -> FloatArray:
+    """(V,) 0 of the variables that were never negative, -inf of the others."""
+    negative = (history.values < 0).any(axis=0)
+    return np.where(negative, -np.inf, 0.0)
 
 
 def last_steps(codec: Codec, numbers: FloatArray, tokens: int) -> FloatArray:
@@ -107,21 +127,23 @@ def last_steps(codec: Codec, numbers: FloatArray, tokens: int) -> FloatArray:
 def joint_grammar(readings: Sequence[Reading]) -> Grammar:
     """One that allows every number that the grammars of these readings allow."""
     digits = max(r.grammar.max_integer_digits for r in readings)
-    signed = any(r.grammar.signed for r in readings)
+    signed = tuple(any(signs) for signs in zip(*(r.grammar.signs for r in readings), strict=True))
     return replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
 
 
 def scale_for(history: Series, stored: Scale | None) -> Scale:
-    """The stored scale where it fits the history, else the history's own."""
+    """The stored scale where it fits the history, else the history's own.
+
+    A variable that the stored one would erase has a scale of its own beside it.
+    """
+    stored = None if stored is None else stored.of_variables(history.values.shape[1])
     if stored is None:
         return of_history(history)
-    if len(stored.divisors) != history.values.shape[1]:
-        if len(set(stored.divisors)) > 1:
-            return of_history(history)
-        stored = Scale(stored.divisors[:1] * history.values.shape[1], stored.rule)
     numbers = np.abs(stored.apply(history.values))
     top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
-    return stored if _FITTING[0] <= top <= _FITTING[1] else of_history(history)
+    if not _FITTING[0] <= top <= _FITTING[1]:
+        return of_history(history)
+    return with_own(stored, history, _MOST_LOST)
 
 
 def cut_note(

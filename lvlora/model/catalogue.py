@@ -16,6 +16,7 @@ from typing import Any, Literal
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.model.adapter_search import CONFIG as ADAPTER_CONFIG
+from lvlora.settings.base import NumberFormat
 
 SHORT_NAMES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -31,6 +32,8 @@ SHORT_NAMES = {
 
 DEFAULT_HUB_MODEL = SHORT_NAMES["qwen2.5-0.5b"]
 BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED_FORM: tuple[int, NumberFormat] = (2, "point")
+"""Decimals and number format that the bundled model was made for."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

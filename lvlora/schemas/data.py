@@ -219,11 +219,15 @@ class TokenizeText(_Tokenized):
 
 
 class ScaleUsed(Shape):
-    """What values are divided by."""
+    """Numbers of the text are (value - offset) / divisor."""
 
     divisors: list[float]
     """One for each variable."""
     rule: str
+    offsets: list[float]
+    """One for each variable; 0 but where a level is far from its spread."""
+    lost: list[float]
+    """Share of each variable's spread that the text of the series shown loses."""
     explanation: str
 
 

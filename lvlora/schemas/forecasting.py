@@ -36,10 +36,11 @@ class ForecastTiming(Timing):
 
 
 class Scale(Shape):
-    """What values are divided by before they are written as text."""
+    """Numbers of the text are (value - offset) / divisor; a number for each variable."""
 
     divisors: list[float]
     rule: str
+    offsets: list[float]
 
 
 class Future(Shape):
@@ -69,7 +70,7 @@ class ForecastSeries(Shape):
     """Negative log-likelihood of each true value in nats; with --holdout only."""
 
 
-class HoldoutScores(Shape):
+class PointScores(Shape):
     """How near a forecast came to the steps that were held out."""
 
     mae: Number
@@ -79,6 +80,18 @@ class HoldoutScores(Shape):
     """In percent, 0 to 200."""
     mase: Number
     crps: Number
+    """The absolute error of a forecaster without samples."""
+
+
+class RivalScores(PointScores):
+    """Of a plain forecaster of the same steps."""
+
+    name: str
+
+
+class HoldoutScores(PointScores):
+    """How near a forecast came to the steps that were held out, and how near others do."""
+
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     nll: Number
@@ -87,6 +100,7 @@ class HoldoutScores(Shape):
     """The same without those."""
     nll_impossible: int
     n_values: int
+    rivals: list[RivalScores]
 
 
 class Forecast(Answer):

@@ -4,11 +4,13 @@ Knows: states, legal symbols, transitions, forced runs. Does not know: probabili
 
 A state is (variable, place in the number). Numbers have no leading zeros, exactly the codec's
 decimals, and integer parts of up to ``max_integer_digits`` digits, so that every walk of the
-automaton ends: any sequence of legal symbols is a valid series, whatever the model says.
+automaton ends: any sequence of legal symbols is a valid series, whatever the model says. Signs are
+legal variable by variable: one that was never negative stays so, whatever the others are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,25 +30,34 @@ class Grammar:
 
     Attributes:
         codec: decimals and number of variables.
-        signed: a number may begin with "-".
+        signed: a number may begin with "-"; of all variables, or of each.
         missing: a number may be "?".
         max_integer_digits: longest integer part.
     """
 
     codec: Codec
-    signed: bool = False
+    signed: bool | tuple[bool, ...] = False
     missing: bool = False
     max_integer_digits: int = 3
 
     def __post_init__(self) -> None:
         if self.max_integer_digits < 1:
             raise ValueError("a number has at least one integer digit")
+        if isinstance(self.signed, tuple) and len(self.signed) != self.codec.n_variables:
+            raise ValueError("one sign for each variable")
+
+    @property
+    def signs(self) -> tuple[bool, ...]:
+        """Of each variable: whether its numbers may begin with "-"."""
+        return self.signed if isinstance(self.signed, tuple) else (
+            (self.signed,) * self.codec.n_variables
+        )  # fmt: skip
 
     @property
     def longest_number(self) -> int:
         """Symbols of the longest number, its separator included."""
         decimals = self.codec.fraction_digits
-        return self.signed + self.max_integer_digits + (1 + decimals if decimals else 0) + 1
+        return any(self.signs) + self.max_integer_digits + (1 + decimals if decimals else 0) + 1
 
     @property
     def most_choices(self) -> int:
@@ -112,7 +123,7 @@ class Grammar:
             for place in (0, 1):
                 table[base + place, digits[0]] = base + 2
                 table[base + place, digits[1:]] = base + first_int
-            if self.signed:
+            if self.signs[variable]:
                 table[base, INDEX[MINUS]] = base + 1
             if self.missing:
                 table[base, INDEX[MISSING]] = base + complete
@@ -128,20 +139,27 @@ class Grammar:
         return table, guess
 
     @classmethod
-    def for_history(cls, codec: Codec, text: str, *, missing: bool = False) -> Grammar:
+    def for_history(
+        cls, codec: Codec, text: str, *, missing: bool = False, signed: Sequence[bool] = ()
+    ) -> Grammar:
         """The grammar for continuing a history's text.
 
-        Signs where the history has one; integer parts may grow two digits beyond the history's
-        longest, which bounds a runaway future at a hundred times the past.
+        Signs of the variables that have one in it, and of those that are ``signed``; integer parts
+        may grow two digits beyond the history's longest, which bounds a runaway future at a hundred
+        times the past.
         """
+        steps = [step.split(VALUE_SEPARATOR) for step in text.split(STEP_SEPARATOR)]
         longest = max(
-            (len(number.split(POINT)[0].lstrip(MINUS)) for step in text.split(STEP_SEPARATOR)
-             for number in step.split(VALUE_SEPARATOR)),
+            (len(number.split(POINT)[0].lstrip(MINUS)) for step in steps for number in step),
             default=1,
-        )  # fmt: skip
+        )
         # without a point decimals are among them: "0" has as many then as "0.00"
         longest = max(longest, 1 + codec.decimals - codec.fraction_digits)
-        return cls(codec, signed=MINUS in text, missing=missing, max_integer_digits=longest + 2)
+        signs = list(signed) or [False] * codec.n_variables
+        for step in steps:
+            for variable, number in enumerate(step):
+                signs[variable] |= number.startswith(MINUS)
+        return cls(codec, tuple(signs), missing=missing, max_integer_digits=longest + 2)
 
     def walk(self, text: str, state: int = START) -> int:
         """The state after a text; ValueError with the position of the first illegal symbol."""

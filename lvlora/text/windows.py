@@ -80,7 +80,7 @@ class Windows:
 
     Args:
         window_start: "random", or "first": every window begins with its series.
-        scale_jitter: the values of each row are multiplied by exp(jitter · z), z standard normal
+        scale_jitter: the numbers of each row are multiplied by exp(jitter · z), z standard normal
             and drawn anew for each row; 0 leaves them as they are.
     """
 
@@ -97,7 +97,7 @@ class Windows:
             raise DataError(
                 f"{dataset.source}: no series to train on", "Give a file with more series."
             )
-        self._jitter, self._window_start = scale_jitter, window_start
+        self._jitter, self._window_start, self._scale = scale_jitter, window_start, scale
         self._originals = [s for s, _ in tokenized]
         self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)
         self.start = alphabet.beginning
@@ -152,4 +152,6 @@ class Windows:
             self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
         )
         original = self._originals[chosen]
-        return self._tokenize(replace(original, values=original.values * factor))
+        # (factor · value - factor · offset) / divisor
+        moved = replace(self._scale, offsets=tuple(factor * o for o in self._scale.offsets))
+        return self._tokenize(replace(original, values=original.values * factor), scale=moved)

@@ -21,7 +21,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.trainable import Lora
 from lvlora.model import adapter_config, adapter_files, devices, lora
-from lvlora.model.catalogue import ModelSource, resolve
+from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.machine import memory_limit
@@ -260,7 +260,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     compiled = is_wanted(settings.compile, n_steps * settings.accumulation, base.placement.device)
     if compiled:
         compile_layers(base.module)
-    notes = _notes(settings, split, parameters, validator if how.horizon else None)
+    notes = _notes(settings, source, split, parameters, validator if how.horizon else None)
     return Prepared(
         settings, source, base, plan, objective, parameters, [optimizer], windows, validator,
         scale, split, dataset, priced, head, per_step, per_validation, n_steps, validate_at,
@@ -269,10 +269,17 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
 
 
 def _notes(
-    settings: TrainSettings, split: Split, parameters: dict[str, nn.Parameter],
-    shortened: Validator | None,
+    settings: TrainSettings, source: ModelSource, split: Split,
+    parameters: dict[str, nn.Parameter], shortened: Validator | None,
 ) -> tuple[str, ...]:  # fmt: skip
     notes = []
+    written = settings.decimals, settings.number_format
+    if source.kind == "bundled" and written != BUNDLED_FORM:
+        made, asked = (Codec(d, 1, f).number(1.5) for d, f in (BUNDLED_FORM, written))
+        notes.append(
+            f"The bundled model was made to write 1.5 as {made}, and must learn to write {asked}: "
+            "that takes a long run."
+        )
     if shortened is not None:
         notes.append(
             f"A short run of a large model: it is validated on {len(shortened.histories)} series, "

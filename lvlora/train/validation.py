@@ -22,6 +22,7 @@ from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.histories import cut
 from lvlora.settings.base import WindowStart
 from lvlora.settings.training import LearningSettings
 from lvlora.text.codec import Codec
@@ -118,17 +119,10 @@ class Validator:
         tails = [s for s in tails if len(s) >= _LEAST_STEPS]
         half = min((len(s) // 2 for s in tails), default=0)
         self.horizon = min(half, horizon or half)
-        pairs = [
-            (s.steps(0, len(s) - half), s.steps(len(s) - half, len(s) - half + self.horizon))
-            for s in tails
-        ]
-        pairs = [
-            (history, future)
-            for history, future in pairs
-            if _has_values(history) and _has_values(future)
-        ]
-        self.histories: list[Series] = [history for history, _ in pairs]
-        futures = [future for _, future in pairs]
+        cuts = [cut(s, len(s) - half, self.horizon) for s in tails]
+        cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
+        self.histories: list[Series] = [c.history for c in cuts]
+        futures = [c.future for c in cuts]
         self.scored = Scored(self.histories, futures, part.variables, part.time_name)
 
     def loss_price(self) -> Price:

@@ -101,7 +101,7 @@ def test_tables_say_all_of_it(run_lvlora, lone, model):
     ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"])
     assert ran.exit_code == 0, ran.stderr
     for part in (
-        "2 decimals", "one scale for a lone series", "the first 2 of 30 steps", "tokens a step",
+        "2 decimals", "of a lone series", "the first 2 of 30 steps", "tokens a step",
         "in half units", "half a unit of the last decimal",
     ):  # fmt: skip
         assert part in ran.stdout, part

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
-from lvlora.forecast import calibration_files
+from lvlora.forecast import calibration_facts, calibration_files
 from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset, units_of
 from lvlora.forecast.covering import share_inside
+from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import Forecast
+from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
 
@@ -174,35 +176,94 @@ def test_what_was_not_calibrated_is_refused():
         calibrate(np.zeros((9, 2, 1)), np.zeros((9, 1, 2, 1)), np.ones((9, 1)), (0.1, 0.9))
 
 
+NAMES = ("prey", "predator")
+
+
+def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
+    forecaster, sampling = Forecaster(tiny_base(), decimals=1), Sampling(samples=9, views=2)
+    units = np.array([[1.0, 20.0], [2.0, 50.0], [1.5, 30.0]])
+    facts = calibration_facts.describe(
+        forecaster, sampling, source="past.csv", variables=NAMES, units=units, context=8, horizon=3
+    )
+    made = Calibration({0.8: np.zeros((3, 3))}, json.loads(json.dumps(facts)))
+    assert calibration_facts.origin(made.facts) == (
+        "Intervals calibrated by 3 series of past.csv (3 steps from 8), 9 samples each."
+    )
+    assert facts["spread"] == [[1.0, 2.0], [20.0, 50.0]]
+    wave = np.sin(np.arange(20.0))[:, None] * np.sqrt(2)
+
+    def like(*spreads):
+        return [Series("s", np.arange(20.0), wave * spreads)]
+
+    calibration_facts.check_form(made, forecaster)
+    calibration_facts.check_data(made, NAMES, like(0.15, 400.0))
+    for spreads in ((0.05, 30.0), (1.0, 900.0)):
+        with pytest.raises(DataError, match=r"varies by .* here .* past\.csv"):
+            calibration_facts.check_data(made, NAMES, like(*spreads))
+    with pytest.raises(DataError, match=r"prey, predator \(3 series of past\.csv\), not on hare"):
+        calibration_facts.check_data(made, ["hare", "lynx"], like(1.0, 30.0))
+    assert calibration_facts.other_sampling(made, sampling) == ""
+    assert "samples 9" in calibration_facts.other_sampling(made, Sampling(samples=5, views=2))
+    general = Calibration(made.offsets, {**made.facts, "general": True})
+    calibration_facts.check_data(general, ["hare", "lynx"], like(1e6, 1e6))
+    assert "of other kinds may be covered less" in calibration_facts.origin(general.facts)
+
+    for other, said in (
+        (Forecaster(forecaster.base, forecaster.head, decimals=2), "decimals 1, and this is 2"),
+        (
+            Forecaster(forecaster.base, forecaster.head, decimals=1, number_format="digits"),
+            "number format point, and this is digits",
+        ),
+        (
+            Forecaster(forecaster.base, forecaster.head, decimals=1, scale=Scale((1.0,), "given")),
+            "scale history 2, and this is dataset 2",
+        ),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            calibration_facts.check_form(made, other)
+    with pytest.raises(SettingsError, match="of an earlier version"):
+        calibration_facts.check_form(Calibration(made.offsets, {"decimals": 1}), forecaster)
+
+
+def test_of_a_variable_that_was_never_negative_no_quantile_is():
+    signed = np.column_stack([1 + np.sin(np.arange(10.0)), np.sin(np.arange(10.0))])
+    history = Series("s", np.arange(10.0), signed)
+    samples = np.linspace(0, 1, 9)[:, None, None] * np.ones((9, 2, 2))
+    made = Calibration({0.8: np.full((3, 2), 5.0)})
+    low = made.apply(_forecast(samples), history, (0.1, 0.9)).quantile(0.1)
+    assert (low[:, 0] == 0).all()
+    assert (low[:, 1] < 0).all()
+
+
 def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path):
     base = tiny_base()
     made = Calibration({0.8: np.array([[0.1, -2.5e-7]] * 3)}, {"samples": 20})
-    path = calibration_files.place_of(base, None, tmp_path)
+    path = calibration_files.place_of(base, None, tmp_path, NAMES)
     calibration_files.save(path, made, base, None)
-    found = calibration_files.load(base, None, tmp_path)
+    found = calibration_files.load(base, None, tmp_path, NAMES)
     assert np.array_equal(found.offsets[0.8], made.offsets[0.8])
     assert found.facts == made.facts
-    assert found.differences(samples=20, other=3) == []
-    assert found.differences(samples=5) == ["samples"]
-    assert found.differences(number_format="point") == []
-    assert found.differences(number_format="digits") == ["number_format"]  # there was none then
+    others = calibration_files.place_of(base, None, tmp_path, ["hare"])
+    assert others != path  # of other variables there may be another
+    with pytest.raises(ModelError, match="has no calibration for hare"):
+        calibration_files.load(base, None, tmp_path, ["hare"])
 
     content = json.loads(path.read_text())
     for damaged in ("", "[]", "{}", path.read_text().replace("0.1", "0.2", 1), "\x00" * 50):
         path.write_text(damaged)
         with pytest.raises(ModelError, match=r"as JSON|a JSON object|no whole calibration"):
-            calibration_files.load(base, None, tmp_path)
+            calibration_files.load(base, None, tmp_path, NAMES)
     for odd in ({}, {"0.8": 3}, {"0.8": {"variables": [[1]], "together": [1, 2]}}):
         body = {**content, "offsets": odd}
         body.pop("sha256")
         path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))
         with pytest.raises(ModelError, match="is no calibration"):
-            calibration_files.load(base, None, tmp_path)
+            calibration_files.load(base, None, tmp_path, NAMES)
     path.write_text(json.dumps(content))
-    calibration_files.load(base, None, tmp_path)
+    calibration_files.load(base, None, tmp_path, NAMES)
     base.sha256 = base.sha256[:16] + "0" * 48
     with pytest.raises(ModelError, match="other weights"):
-        calibration_files.load(base, None, tmp_path)
+        calibration_files.load(base, None, tmp_path, NAMES)
     base.sha256 = "f" * 64
-    with pytest.raises(ModelError, match="qwen2 has no calibration"):
-        calibration_files.load(base, None, tmp_path)
+    with pytest.raises(ModelError, match="qwen2 has no calibration for prey, predator"):
+        calibration_files.load(base, None, tmp_path, NAMES)

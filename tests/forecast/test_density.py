@@ -30,8 +30,8 @@ def one_digit(monkeypatch):
     """A grammar so small that every number can be listed: one integer digit."""
     plain = Grammar.for_history
 
-    def short(codec, text, *, missing=False):
-        long = plain(codec, text, missing=missing)
+    def short(codec, text, *, missing, signed):
+        long = plain(codec, text, missing=missing, signed=signed)
         return Grammar(codec, long.signed, missing, max_integer_digits=1)
 
     monkeypatch.setattr(reading.Grammar, "for_history", short)

@@ -68,7 +68,7 @@ def test_a_rival_sees_the_history_and_nothing_of_the_future() -> None:
 
 def test_the_floor_is_the_rounding_of_the_text() -> None:
     given = task(waves(), Protocol("all", 8, 3))
-    entry = score_floor(given, 1, Scale((0.5, 0.5), "dataset"), LEVELS)
+    entry = score_floor(given, 1, LEVELS, Scale((0.5, 0.5), "dataset"))
     assert 0 < entry.scores.mae <= 0.5 * 0.1 * 0.5
     assert np.abs(entry.point / 0.5 * 10 - np.round(entry.point / 0.5 * 10)).max() < 1e-9
 
@@ -146,7 +146,7 @@ def test_a_rival_s_series_are_not_done_again(tmp_path) -> None:
 def test_the_paired_interval_holds_the_difference() -> None:
     data = waves(30)
     given = task(data, Protocol("all", 8, 3))
-    floor = score_floor(given, 2, Scale((1.0, 1.0), "dataset"), LEVELS)
+    floor = score_floor(given, 2, LEVELS)
     floor.kind = "model"
     last = score_rival(LastValue(), given, data, LEVELS)
     compare([floor, last])

@@ -24,7 +24,6 @@ from lvlora.report.evaluation_page import draw_evaluation
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.metrics import score
 from lvlora.series.rivals import ContextMean, LastValue
-from lvlora.text.scaling import Scale
 
 LEVELS = (0.1, 0.5, 0.9)
 EVIL = "<script>document.title = 'broken'</script>"
@@ -63,7 +62,7 @@ def made(
         entries.append(entry)
     for rival in (LastValue(), ContextMean()):
         entries.append(score_rival(rival, given, data, LEVELS))
-    floor = score_floor(given, 2, Scale((1.0,) * len(variables), "dataset"), LEVELS)
+    floor = score_floor(given, 2, LEVELS)
     entries.append(floor)
     compare(entries)
     clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}

@@ -49,19 +49,96 @@ def test_of_a_history_the_largest_becomes_five():
     assert np.nanmax(np.abs(scale.apply(np.array([[1.0, 4.0], [-8.0, 2.0]])))) == 5
 
 
-def test_magnitudes_far_apart_are_scaled_one_by_one():
+def test_what_a_shared_divisor_would_erase_has_its_own():
     wolves_and_moose = [[20.0, 1000.0], [25.0, 700.0]]
     scale = scaling.of_history(series(wolves_and_moose))
     assert scale == Scale((5.0, 200.0), "variable")
-    assert scaling.of_history(series([[50.0, 1000.0]])).rule == "history"  # 20 times: not yet
-    assert scaling.of_history(series([[49.9, 1000.0]])).rule == "variable"
+    # a step of the text is 2: its rounding has 0.577, of a spread of 19 is 3.04 %, of 20 2.89 %
+    for spread, rule in ((19.0, "variable"), (20.0, "history")):
+        alike = [[400.0 - spread, 1000.0], [400.0 + spread, 700.0]]
+        assert scaling.of_history(series(alike)).rule == rule
 
 
-def test_zeros_and_missing_variables_keep_their_unit():
+def test_small_variables_share_a_divisor_among_themselves():
+    time = np.arange(30.0)
+    prey, predator = 4 + 3 * np.sin(time), 2 + np.cos(time)
+    values = np.column_stack([prey, 2.5e5 + 1e5 * np.sin(time / 3), predator])
+    scale = scaling.of_history(series(values))
+    assert scale.rule == "variable"
+    assert scale.divisors[0] == scale.divisors[2] == prey.max() / 5
+    assert scale.divisors[1] == values[:, 1].max() / 5
+    assert scale.offsets == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("make", ["history", "dataset"])
+def test_a_level_far_from_its_spread_is_taken_off(sign, make):
+    time = np.arange(60.0)
+    temperature = sign * (37 + 0.3 * np.sin(time))
+    one = series(np.column_stack([2.5e5 + 1e5 * np.sin(time / 3), temperature]))
+    many = dataset(one.values)
+    scale = scaling.of_history(one) if make == "history" else scaling.of_dataset(many)
+    numbers = scale.apply(one.values)[:, 1]
+    target = 5 if make == "history" else 10
+    assert target / 3 - 0.05 < numbers.min() < numbers.max() < target + 0.05
+    assert scaling.lost([one.values], [scale], 2).max() < 0.01
+    assert np.allclose(scale.invert(scale.apply(one.values)), one.values, rtol=1e-12)
+    # without its level it is like any other, and needs no offset
+    free = series(np.column_stack([temperature - sign * 36.5, temperature - sign * 36.5]))
+    assert scaling.of_history(free).offsets == (0.0, 0.0)
+
+
+def test_rounding_in_the_data_is_no_course():
+    values = 37 + 1e-14 * np.random.default_rng(0).standard_normal((20, 1))
+    assert scaling.of_history(series(values)) == Scale((values.max() / 5,), "history")
+    # a constant keeps its size beside a large one
+    both = np.column_stack([np.full(20, 37.0), 1e5 * (2 + np.sin(np.arange(20.0)))])
+    scale = scaling.of_history(series(both))
+    assert scale.apply(both)[:, 0] == pytest.approx(5)
+    assert scaling.lost([both], [scale], 2)[0] < 0.01
+
+
+def test_what_the_text_loses_is_the_rounding_beside_the_spread():
+    rng = np.random.default_rng(1)
+    arrays = [level + rng.standard_normal((5000, 2)) * [1.0, 20.0] for level in (50.0, 90.0)]
+    scale = Scale((7.0, 30.0), "given")
+    for decimals in (0, 1, 2):
+        found = scaling.lost(arrays, [scale, scale], decimals)
+        errors = [scale.invert(np.round(scale.apply(a), decimals)) - a for a in arrays]
+        spread = np.sqrt(np.mean([a.var(axis=0) for a in arrays], axis=0))
+        measured = np.sqrt(np.mean([(e**2).mean(axis=0) for e in errors], axis=0)) / spread
+        assert found == pytest.approx(measured, rel=0.5 if decimals == 0 else 0.05)
+    holed = [np.where(rng.random(a.shape) < 0.3, np.nan, a) for a in arrays]
+    assert scaling.lost(holed, [scale, scale], 1) == pytest.approx(
+        scaling.lost(arrays, [scale, scale], 1), rel=0.05
+    )
+    assert scaling.lost([np.zeros((4, 1))], [Scale((1.0,), "given")], 2) == 0
+    assert scaling.lost([np.full((4, 1), np.nan)], [Scale((1.0,), "given")], 2) == 0
+
+
+sizes = st.floats(-6, 9).map(lambda k: 10.0**k)
+
+
+@given(st.lists(st.tuples(sizes, st.floats(0, 1e4)), min_size=1, max_size=5), st.data())
+def test_no_course_is_erased_whatever_stands_beside_it(variables, data):
+    """Of smooth courses, at any level and beside any other, nearly all is written."""
+    time = np.arange(40.0)
+    columns = [
+        size * (level + np.sin(time / data.draw(st.floats(0.5, 8)) + i))
+        for i, (size, level) in enumerate(variables)
+    ]
+    values = np.column_stack(columns)
+    for scale in (scaling.of_history(series(values)), scaling.of_dataset(dataset(values))):
+        assert scaling.lost([values], [scale], 2).max() < 0.0301
+        errors = scale.invert(np.round(scale.apply(values), 2)) - values
+        assert (errors.std(axis=0) < 0.05 * values.std(axis=0)).all()
+
+
+def test_zeros_and_missing_variables_have_the_unit_of_the_others():
     assert scaling.of_history(series([[0.0, 0.0]])) == Scale((1.0, 1.0), "history")
     assert scaling.of_dataset(dataset([[0.0, 0.0]])) == Scale((1.0, 1.0), "dataset")
     far_apart = scaling.of_history(series([[np.nan, 0.0, 1.0, 1000.0]]))
-    assert far_apart == Scale((1.0, 1.0, 0.2, 200.0), "variable")
+    assert far_apart == Scale((200.0, 200.0, 0.2, 200.0), "variable")
 
 
 def test_mostly_zeros_are_scaled_by_the_others():
@@ -76,6 +153,17 @@ def test_nothing_known_is_an_error(values):
         scaling.of_history(series(values))
     with pytest.raises(DataError, match="every value is missing"):
         scaling.of_dataset(dataset(values))
+
+
+def test_a_stored_scale_gives_way_for_a_variable_that_it_would_erase():
+    time = np.arange(40.0)
+    values = np.column_stack([5e4 * (2 + np.sin(time)), 3 + np.cos(time)])
+    stored = Scale((5e4, 5e4), "dataset")
+    found = scaling.with_own(stored, series(values), 0.1)
+    assert found.divisors == (5e4, 0.8)
+    assert found.rule == "variable"
+    fits = series(values * [1, 1e4])
+    assert scaling.with_own(stored, fits, 0.1) is stored
 
 
 def test_a_data_set_without_series_is_an_error():
@@ -116,6 +204,27 @@ def test_the_future_changes_nothing():
 
 def test_given():
     assert scaling.given(2.5, 3) == Scale((2.5, 2.5, 2.5), "given")
+
+
+def test_of_other_numbers_of_variables():
+    assert Scale((2.0, 2.0), "dataset").of_variables(3) == Scale((2.0,) * 3, "dataset")
+    assert Scale((2.0, 2.0), "dataset", (0.0, 1.0)).of_variables(3) is None
+    assert Scale((2.0, 3.0), "dataset").of_variables(1) is None
+
+
+def test_scales_without_offsets_mean_what_they_meant():
+    """lvlora.json of adapters that were made before there were offsets."""
+    old = Scale.from_dict({"divisors": [0.5, 4.0], "rule": "dataset"})
+    values = np.random.default_rng(0).normal(size=(9, 2))
+    assert np.array_equal(old.apply(values), values / np.array([0.5, 4.0]))
+    assert np.array_equal(old.invert(values), values * np.array([0.5, 4.0]))
+    assert old.to_dict()["offsets"] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("offsets", [[1.0], [math.nan, 0.0], [0.0, math.inf]])
+def test_unusable_offsets_are_refused(offsets):
+    with pytest.raises(ValueError, match="offset"):
+        Scale.from_dict({"divisors": [1.0, 1.0], "rule": "dataset", "offsets": offsets})
 
 
 @pytest.mark.parametrize("divisors", [[], [0], [-1.0], [float("nan")], [float("inf")], ["x"]])

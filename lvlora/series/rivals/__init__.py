@@ -35,6 +35,11 @@ def default_rivals() -> list[Rival]:
     ]
 
 
+def naive_rivals() -> list[Rival]:
+    """Those that learn nothing, fit nothing and take no time: they stand beside any forecast."""
+    return [LastValue(), ContextMean(), SeasonalNaive()]
+
+
 __all__ = [
     "ContextMean",
     "ContextParroting",
@@ -47,6 +52,7 @@ __all__ = [
     "VectorAutoregression",
     "default_rivals",
     "lotka_volterra",
+    "naive_rivals",
     "rosenzweig_macarthur",
     "self_limited",
 ]

@@ -16,15 +16,20 @@ class RoundingFloor:
     name = "rounding floor"
     kind = "floor"
 
-    def __init__(self, decimals: int, scale: float | FloatArray) -> None:
+    def __init__(
+        self, decimals: int, scale: float | FloatArray, offset: float | FloatArray = 0.0
+    ) -> None:
         """Args:
         decimals: digits after the point in the text.
         scale: values are divided by it before they are written; one number or (V,).
+        offset: and are less by so much before that.
         """
         self._decimals = decimals
         self._scale = np.asarray(scale, dtype=np.float64)
+        self._offset = np.asarray(offset, dtype=np.float64)
 
     def of(self, truth: FloatArray) -> FloatArray:
         """(…, V) the truth as it reads after writing; NaN stays NaN."""
-        rounded: FloatArray = np.round(truth / self._scale, self._decimals) * self._scale
+        numbers = (truth - self._offset) / self._scale
+        rounded: FloatArray = np.round(numbers, self._decimals) * self._scale + self._offset
         return rounded

@@ -1,0 +1,192 @@
+"""Small variables, levels far from their spread, signs, decimals: through the real commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_runs
+
+import lvlora
+from lvlora.series.dataset import Dataset, Series
+
+NAMES = ("platelets", "temperature", "change")
+
+
+@pytest.fixture
+def patients(tmp_path, monkeypatch):
+    """A large variable, one near 37 all the time, and a signed one."""
+    monkeypatch.chdir(tmp_path)
+    rng, series = np.random.default_rng(0), []
+    for i in range(8):
+        time = np.arange(14.0)
+        waves = np.sin(time[:, None] / rng.uniform(1, 3) + rng.uniform(0, 6, 3))
+        values = np.array([2.5e5, 37.0, 0.0]) + waves * np.array([8e4, 0.3, 2.0])
+        series.append(Series(f"p{i}", time, values))
+    return tiny_runs.write_csv(Path("patients.csv"), Dataset(tuple(series), NAMES, "patients"))
+
+
+def words(folder):
+    return ["--model", str(folder), "--dtype", "float32", "--threads", "1", "--samples", "6"]
+
+
+def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
+    model = tiny_folder("qwen2")
+    shown = run_lvlora(["tokenize", patients, "--model", str(model), "--json"])
+    assert shown.exit_code == 0, shown.stderr
+    scale = shown.json["scale"]
+    assert len(set(scale["divisors"])) == 3
+    assert scale["offsets"][0] == scale["offsets"][2] == 0
+    assert 35 < scale["offsets"][1] < 37
+    assert max(scale["lost"]) < 0.01
+    assert "loses" not in shown.stderr
+    steps = shown.json["series"][0]["text"].split(";")[:-1]
+    assert len({step.split(",")[1] for step in steps}) == len(steps)  # the temperature moves
+
+    flags = tiny_runs.flags(model, Path("runs"), decimals=2, seq_len=64, max_steps=2)
+    ran = run_lvlora(["train", patients, *flags])
+    assert ran.exit_code == 0, ran.stderr
+    assert "loses" not in ran.stderr
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
+    for adapter in ("latest", "none"):
+        ran = run_lvlora(
+            ["forecast", patients, *words(model), "--adapter", adapter, "--horizon", "4", "--json"]
+        )
+        assert ran.exit_code == 0, ran.stderr
+        for one in ran.json["series"]:
+            found = {name: np.array(v["quantiles"]["0.5"]) for name, v in one["variables"].items()}
+            # random weights write any digits, but around the level and not around 0
+            assert (found["temperature"] > 30).all()
+            assert (found["platelets"] >= 0).all()
+            if adapter == "latest":
+                assert one["scale"] == stored
+    signs = np.array([one["variables"]["change"]["quantiles"]["0.1"] for one in ran.json["series"]])
+    assert (signs < 0).any()
+
+
+def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_folder):
+    model = tiny_folder("qwen2")
+    said = "With 0 decimals the text loses"
+    for command in (
+        ["tokenize", patients, "--model", str(model), "--decimals", "0"],
+        ["forecast", patients, *words(model), "--adapter", "none", "--decimals", "0"],
+        ["evaluate", patients, *words(model), "--adapter", "none", "--decimals", "0", "--context",
+         "8", "--horizon", "3", "--no-rivals"],
+        ["train", patients, *tiny_runs.flags(model, Path("runs"), decimals=0, max_steps=1)],
+    ):  # fmt: skip
+        ran = run_lvlora(command)
+        assert ran.exit_code == 0, ran.stderr
+        heard = " ".join(ran.stderr.split())
+        assert heard.count(f"Warning: {said}") == 1, command[0]
+        assert "% of the spread of temperature" in heard
+
+
+def test_old_adapters_scales_mean_what_they_meant(run_lvlora, tmp_path, monkeypatch, tiny_folder):
+    monkeypatch.chdir(tmp_path)
+    data = tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
+    model = tiny_folder("qwen2")
+    assert run_lvlora(["train", data, *tiny_runs.flags(model, Path("runs"))]).exit_code == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    file = run / "adapter/lvlora.json"
+    facts = json.loads(file.read_text())
+    del facts["scale"]["offsets"], facts["facts_sha256"]
+    file.write_text(json.dumps(facts))
+    asked = ["forecast", data, *words(model), "--horizon", "3", "--json"]
+    ran = run_lvlora(asked)
+    assert ran.exit_code == 0, ran.stderr
+    for one in ran.json["series"]:
+        assert one["scale"] == {**facts["scale"], "offsets": [0.0, 0.0]}
+
+
+def test_other_decimals_than_the_model_was_made_for_are_warned_of(
+    run_lvlora, tmp_path, monkeypatch, tiny_folder
+):
+    monkeypatch.chdir(tmp_path)
+    data = tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
+    short = ["--threads", "1", "--dtype", "float32", "--samples", "2"]
+    bundled = ["forecast", data, "--model", "bundled", "--adapter", "none", "--horizon", "1"]
+    ran = run_lvlora([*bundled, *short, "--series", "s0", "--decimals", "4"])
+    assert ran.exit_code == 0, ran.stderr
+    heard = " ".join(ran.stderr.split())
+    assert "Warning: lvlora-bundled zero-shot was made for 2 decimals (1.5 is 1.50)" in heard
+    assert "asked for 4 (1.5 is 1.5000)" in heard
+    ran = run_lvlora([*bundled, *short, "--series", "s0"])
+    assert "was made for" not in ran.stderr
+
+    model = tiny_folder("qwen2")
+    assert run_lvlora(["train", data, *tiny_runs.flags(model, Path("runs"))]).exit_code == 0
+    asked = ["evaluate", data, *words(model), "--context", "8", "--horizon", "3", "--no-rivals"]
+    ran = run_lvlora([*asked, "--no-zero-shot", "--decimals", "4"])
+    assert "was made for 1 decimals (1.5 is 1.5)" in " ".join(ran.stderr.split())
+    ran = run_lvlora([*asked, "--no-zero-shot"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "was made for" not in ran.stderr
+    ran = run_lvlora(
+        ["train", data, "--model", "bundled", "--decimals", "4", "--max-steps", "1", "--dry-run",
+         "--threads", "1"]
+    )  # fmt: skip
+    assert "must learn to write 1.5000" in " ".join(ran.stderr.split())
+
+
+def test_only_the_last_value_differs_and_no_forecast_does(
+    run_lvlora, tmp_path, monkeypatch, tiny_folder
+):
+    """The command of the report: all series scored, one held-out value changed."""
+    monkeypatch.chdir(tmp_path)
+    whole = tiny_runs.dataset(6, n_steps=12)
+    tiny_runs.write_csv(Path("a.csv"), whole)
+    whole.series[3].values[-1, 0] = 1e4
+    tiny_runs.write_csv(Path("b.csv"), whole)
+    found = []
+    for name in ("a", "b"):
+        ran = run_lvlora(
+            ["evaluate", f"{name}.csv", *words(tiny_folder("qwen2")), "--decimals", "1",
+             "--split", "all", "--adapter", "none", "--context", "8", "--horizon", "4",
+             "--out", name]
+        )  # fmt: skip
+        assert ran.exit_code == 0, ran.stderr
+        assert "of those they see the histories alone" in " ".join(ran.stderr.split())
+        pieces: dict[str, object] = {}
+        for file in sorted(Path(name, "forecasts").glob("*.jsonl")):
+            for line in file.read_text().splitlines():
+                piece = json.loads(line)
+                for at, series in enumerate(piece.get("series", ())):
+                    pieces[f"{file.stem.rsplit('-', 1)[0]} {series}"] = [
+                        None if piece.get(key) is None else piece[key][at]
+                        for key in ("point", "samples")
+                    ]
+        found.append(pieces)
+    assert len(found[0]) == 6 * 10
+    assert found[0] == found[1]
+
+
+def test_evaluate_forecast_and_python_forecast_the_same(
+    run_lvlora, tmp_path, monkeypatch, tiny_folder
+):
+    """Without an adapter and with one: the same series, steps, seed."""
+    monkeypatch.chdir(tmp_path)
+    data = tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(8, n_steps=12))
+    model = tiny_folder("qwen2")
+    assert run_lvlora(["train", data, *tiny_runs.flags(model, Path("runs"))]).exit_code == 0
+    asked = [*words(model), "--decimals", "1", "--seed", "3"]
+    for adapter in ("latest", "none"):
+        ran = run_lvlora(
+            ["evaluate", data, *asked, "--adapter", adapter, "--no-zero-shot", "--no-rivals",
+             "--split", "all", "--context", "9", "--horizon", "3", "--out", adapter, "--json"]
+        )  # fmt: skip
+        assert ran.exit_code == 0, ran.stderr
+        mae = ran.json["forecasters"][0]["mae"]
+        ran = run_lvlora(
+            ["forecast", data, *asked, "--adapter", adapter, "--holdout", "3", "--json"]
+        )
+        assert ran.exit_code == 0, ran.stderr
+        assert ran.json["scores"]["mae"] == pytest.approx(mae, rel=1e-12)
+        forecaster = lvlora.open_model(str(model), adapter, decimals=1, dtype="float32")
+        (entry,) = lvlora.evaluate(
+            lvlora.read(data), forecaster, part="all", context=9, horizon=3, rivals=False,
+            sampling=lvlora.Sampling(6, seed=3, views=4),
+        )  # fmt: skip
+        assert entry.scores.mae == pytest.approx(mae, rel=1e-12)

@@ -1,0 +1,139 @@
+"""Nothing that is to be forecast reaches a forecaster: other futures, the same forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_runs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lvlora.cli.forecast_truth import hold_out
+from lvlora.forecast.evaluation import Protocol, rivals_for, score_model, score_rival, task
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
+from lvlora.series.histories import cut, learnable
+from lvlora.series.rivals import EquationFit
+from lvlora.text.codec import Codec
+from lvlora.text.scaling import of_dataset
+from lvlora.train.objective import Objective
+from lvlora.train.validation import Validator
+
+CONTEXT, HORIZON = 12, 4
+DATA = tiny_runs.dataset(4, n_steps=CONTEXT + HORIZON)
+ASKED = Protocol("all", CONTEXT, HORIZON)
+DRAWN = Sampling(3, seed=1, views=2)
+
+
+def with_futures(values):
+    """The same data with other values after the context."""
+    series = tuple(
+        replace(s, values=np.concatenate([s.values[:CONTEXT], new]))
+        for s, new in zip(DATA, values, strict=True)
+    )
+    return replace(DATA, series=series)
+
+
+futures = st.lists(
+    st.lists(
+        st.lists(st.floats(-1e6, 1e6) | st.just(0.0), min_size=2, max_size=2),
+        min_size=HORIZON, max_size=HORIZON,
+    ),
+    min_size=len(DATA), max_size=len(DATA),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def forecasters(tiny_folder):
+    """A model without a scale of its own, and one with a stored one."""
+    import tiny_models
+
+    base = tiny_models.load_tiny(tiny_folder("qwen2"))
+    return Forecaster(base, decimals=1), Forecaster(base, decimals=1, scale=of_dataset(DATA))
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(futures=futures)
+def test_the_model_forecasts_the_same_whatever_comes(forecasters, futures):
+    """As evaluations and --holdout cut the series."""
+    other = with_futures(np.array(futures))
+    for forecaster in forecasters:
+        seen = score_model(forecaster, task(DATA, ASKED), DRAWN, (0.1, 0.5, 0.9))
+        again = score_model(forecaster, task(other, ASKED), DRAWN, (0.1, 0.5, 0.9))
+        assert np.array_equal(seen.samples, again.samples)
+        held, _ = hold_out(other, HORIZON, HORIZON)
+        for history, first in zip(held, task(DATA, ASKED).histories, strict=True):
+            assert np.array_equal(history.values, first.values)
+            assert history.values.base is None  # no way to what comes next
+
+
+@settings(max_examples=8)
+@given(futures=futures)
+def test_rivals_forecast_the_same_whatever_comes(futures):
+    """Of data whose training part is scored, too: who learns from series learns from histories."""
+    other = with_futures(np.array(futures))
+    names = [r.name for r in rivals_for(task(DATA, ASKED), DATA)]
+    assert [r.name for r in rivals_for(task(other, ASKED), other)] == names
+    assert "global ridge on logs" in names
+    for ours, theirs in zip(
+        rivals_for(task(DATA, ASKED), DATA), rivals_for(task(other, ASKED), other), strict=True
+    ):
+        if isinstance(ours, EquationFit):
+            continue  # below: it takes its time
+        seen = score_rival(ours, task(DATA, ASKED), DATA, ())
+        assert np.array_equal(seen.point, score_rival(theirs, task(other, ASKED), other, ()).point)
+
+
+def test_equations_are_fitted_to_the_history_alone():
+    other = with_futures(np.random.default_rng(0).normal(size=(4, HORIZON, 2)) * 1e3)
+    few = Protocol("all", CONTEXT, 2)
+    points = []
+    for data in (DATA, other):
+        (one,) = (task(data.select(["s1"]), few).histories,)
+        fits = [r for r in rivals_for(task(data, few), data) if isinstance(r, EquationFit)]
+        points.append([r.forecast(np.arange(CONTEXT + 2.0), one[0].values) for r in fits])
+    assert len(points[0]) == 3
+    assert np.array_equal(points[0], points[1])
+
+
+def test_a_rival_that_learns_does_so_from_series_that_are_not_scored():
+    """Half of the training part is scored: the ridge learns from the other half, whole."""
+    scored = DATA.select(["s0", "s1"])
+    given_task = task(scored, ASKED)
+    seen = learnable(DATA, given_task.histories)
+    assert [len(s) for s in seen] == [CONTEXT, CONTEXT, CONTEXT + HORIZON, CONTEXT + HORIZON]
+    (ridge,) = [r for r in rivals_for(given_task, DATA) if "ridge" in r.name]
+    learnt = score_rival(ridge, given_task, DATA, ()).point
+    last = np.stack([np.repeat(h.values[-1:], HORIZON, 0) for h in given_task.histories])
+    assert not np.array_equal(learnt, last)
+
+
+def test_validation_during_training_sees_histories(tiny_base):
+    base = tiny_base()
+    half = (CONTEXT + HORIZON) // 2
+
+    def forecast(data):
+        validator = Validator(
+            base, Objective(base.module, base.alphabet, None), data, scale=of_dataset(DATA),
+            codec=Codec(1, 2), seq_len=64, batch_size=2, n_series=4, lora=None, head=None,
+        )  # fmt: skip
+        forecaster = Forecaster(base, decimals=1, scale=validator.scale)
+        found = forecaster.predict(validator.histories, validator.horizon, Sampling(greedy=True))
+        return np.stack([f.samples for f in found])
+
+    rng = np.random.default_rng(3)
+    series = tuple(
+        replace(s, values=np.concatenate([s.values[:half], rng.normal(size=(half, 2)) * 50]))
+        for s in DATA
+    )
+    assert np.array_equal(forecast(DATA), forecast(replace(DATA, series=series)))
+
+
+def test_a_cut_shares_nothing_with_what_comes_next():
+    series = DATA.series[0]
+    one = cut(series, 5, 100)
+    assert (len(one.history), len(one.future)) == (5, len(series) - 5)
+    assert not np.shares_memory(one.history.values, series.values)
+    assert one.history.values.base is None
