@@ -17,6 +17,7 @@ from lvlora.series.metrics import central_levels
 
 METRICS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps", "nll")
 _DRAWN_OF_EACH = 2
+_DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
 
 def record_of(
@@ -76,8 +77,8 @@ def drawn(entries: Sequence[Entry], given: Task, quantiles: Sequence[float]) -> 
                 "id": history.id,
                 "why": why,
                 "mae": float(errors[at]),
-                "history_time": history.time.tolist(),
-                "history": history.values.tolist(),
+                "history_time": history.time[-_DRAWN_STEPS:].tolist(),
+                "history": history.values[-_DRAWN_STEPS:].tolist(),
                 "time": future.time.tolist(),
                 "truth": future.values.tolist(),
                 "median": about.point[at].tolist(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lvlora.report import style
+from lvlora.report.thinning import kept
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import Calendar
 
@@ -171,10 +172,11 @@ def _range(values: FloatArray) -> float:
 
 
 def _draw(axes: Axes, panel: Panel, variable: int) -> None:
-    values = panel.values[:, variable]
-    time = style.times(axes, panel.time, panel.calendar)
+    shown = kept(panel.values[:, variable])
+    time = style.times(axes, panel.time[shown], panel.calendar)
+    values = panel.values[shown, variable]
     if panel.spread is not None:
-        spread = panel.spread[:, variable]
+        spread = panel.spread[shown, variable]
         axes.fill_between(
             time, values - spread, values + spread,
             color=style.colour(variable), alpha=0.2, linewidth=0,
