@@ -112,10 +112,15 @@ class ModelConfig(BaseModel):
             raise ModelError(f"{name}: {complaint(error)}", _CONFIG) from None
 
 
+def _is_kind(part: str) -> bool:
+    """What pydantic adds to a place where one of several types could be."""
+    return "[" in part or part in ("int", "float", "str", "bool")
+
+
 def complaint(error: ValidationError) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part)[:80] for part in first["loc"] if not str(part).startswith("literal["))
+    key = ".".join(str(part)[:80] for part in first["loc"] if not _is_kind(str(part)))
     if first["type"] == "missing":
         return f"{key} is missing"
     if first["type"] == "value_error" and not key:

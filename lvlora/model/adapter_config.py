@@ -5,14 +5,15 @@ Knows: keys, defaults, patterns. Does not know: files of weights, models.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lvlora.errors import ModelError, reason
-from lvlora.model import lora
+from lvlora.flops.model_config import Word, complaint
+from lvlora.model import lora, patterns
 from lvlora.model.adapter_search import CONFIG
 
 REFUSED = {
@@ -59,10 +60,15 @@ _PLAIN_INITIAL_WEIGHTS = (True, False, None, "gaussian", "eva", "orthogonal", "m
 """After these A and B are a plain LoRA on the base as it was; others (PiSSA, OLoRA, CorDA, LoftQ,
 LoRA-GA) put a changed base under it."""
 
-_LONGEST_PATTERN = 2000
-_MOST_REPEATS = 5
-
 _PLAIN = "Convert it to a plain LoRA with peft first."
+_AGAIN = "Take it from a copy, or save the adapter again with peft."
+
+_MOST_NAMES = 10_000
+Rank = Annotated[int, Field(ge=1, le=2**20)]
+Alpha = Annotated[float, Field(allow_inf_nan=False, ge=-1e38, le=1e38)]
+"""What float32 can hold."""
+Layer = Annotated[int, Field(ge=0, le=2**20)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 def config_for(plan: lora.LoraPlan, base_name: str, full_head: bool) -> dict[str, Any]:
@@ -129,53 +135,53 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
     if saved not in ([], ["lm_head"]):
         raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded", _PLAIN)
     try:
-        plan = _plan(config)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelError(
-            f"{folder / CONFIG}: cannot be used ({reason(error)})",
-            "Take it from a copy, or save the adapter again with peft.",
-        ) from None
+        plan = _plan(AdapterConfig.model_validate(dict(config)))
+    except ValidationError as error:
+        raise ModelError(f"{folder / CONFIG}: {complaint(error)}", _AGAIN) from None
+    except ValueError as error:
+        raise ModelError(f"{folder / CONFIG}: cannot be used ({reason(error)})", _AGAIN) from None
     return plan, bool(saved)
 
 
-def _plan(config: Mapping[str, Any]) -> lora.LoraPlan:
-    targets = config.get("target_modules")
-    if not targets or not isinstance(targets, (str, list)):
-        raise ValueError(f"target_modules is {targets!r}")
-    everything = isinstance(targets, str) and targets.lower() == "all-linear"
-    regex = _pattern(targets) if isinstance(targets, str) and not everything else None
-    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(map(str, targets)))
-    layers = config.get("layers_to_transform")
+class AdapterConfig(BaseModel):
+    """What is read of adapter_config.json: types and ranges."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    base_model_name_or_path: Word | None = None
+    revision: Word | None = None
+    r: Rank = 8
+    lora_alpha: Alpha = 8
+    lora_dropout: Annotated[float, Field(ge=0, le=1)] | None = None
+    target_modules: Text | Annotated[list[Text], Field(min_length=1, max_length=_MOST_NAMES)]
+    use_rslora: bool | None = None
+    rank_pattern: Annotated[dict[str, Rank], Field(max_length=patterns.MOST)] | None = None
+    alpha_pattern: Annotated[dict[str, Alpha], Field(max_length=patterns.MOST)] | None = None
+    layers_to_transform: Layer | Annotated[list[Layer], Field(max_length=_MOST_NAMES)] | None = None
+
+
+def _plan(config: AdapterConfig) -> lora.LoraPlan:
+    targets, layers = config.target_modules, config.layers_to_transform
     if isinstance(layers, int):
         layers = [layers]
-    plan = lora.LoraPlan(
-        rank=int(config.get("r", 8)),
-        alpha=float(config.get("lora_alpha", 8)),
+    everything = isinstance(targets, str) and targets.lower() == "all-linear"
+    regex = patterns.check(targets) if isinstance(targets, str) and not everything else None
+    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(targets))
+    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
+    length = sum(len(pattern) for pattern in (*ranks, *alphas))
+    if length > patterns.LONGEST_TOGETHER:
+        raise ValueError(
+            f"its patterns have {length:,} characters, at most {patterns.LONGEST_TOGETHER:,} are "
+            "read"
+        )
+    return lora.LoraPlan(
+        rank=config.r,
+        alpha=float(config.lora_alpha),
         targets=names,
-        layers=tuple(int(i) for i in layers) if layers else None,
+        layers=tuple(layers) if layers else None,
         dropout=0.0,  # inference
-        rslora=bool(config.get("use_rslora", False)),
-        rank_pattern={_pattern(k): int(v) for k, v in (config.get("rank_pattern") or {}).items()},
-        alpha_pattern={
-            _pattern(k): float(v) for k, v in (config.get("alpha_pattern") or {}).items()
-        },
+        rslora=bool(config.use_rslora),
+        rank_pattern={patterns.check(p, suffix=True): rank for p, rank in ranks.items()},
+        alpha_pattern={patterns.check(p, suffix=True): float(a) for p, a in alphas.items()},
         target_regex=regex,
     )
-    ranks = [plan.rank, *plan.rank_pattern.values()]
-    alphas = [plan.alpha, *plan.alpha_pattern.values()]
-    if min(ranks) < 1 or not all(math.isfinite(alpha) for alpha in alphas):
-        raise ValueError(f"ranks {ranks}, alphas {alphas}")
-    return plan
-
-
-def _pattern(text: str) -> str:
-    """A regular expression from a file, unless it could keep the search for hours."""
-    repeats = re.findall(r"[*+{]", re.sub(r"\\.|\[[^\]]*\]", "x", text))
-    nested = re.search(r"\)[*+{]", re.sub(r"\\.", "x", text))
-    if len(text) > _LONGEST_PATTERN or len(repeats) > _MOST_REPEATS or nested:
-        raise ValueError(f"the pattern {text[:80]!r} is too intricate")
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"the pattern {text[:80]!r} is not valid: {error}") from None
-    return text

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lvlora.errors import SettingsError, meant
 from lvlora.model.parts import head_of
+from lvlora.model.patterns import Matcher
 
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 
@@ -79,6 +80,7 @@ class LoraPlan:
         layers: only these transformer layers; None is all.
         rank_pattern, alpha_pattern: other ranks and alphas by module-name suffix or regex (PEFT's).
         target_regex: PEFT's single-string targets: a full match of the module name.
+        matcher: of the patterns, all of which together have one time limit.
     """
 
     rank: int = 8
@@ -90,20 +92,19 @@ class LoraPlan:
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
     target_regex: str | None = None
+    matcher: Matcher = field(default_factory=Matcher, compare=False, repr=False)
 
     def rank_of(self, name: str) -> int:
         """The rank at a module name, PEFT's pattern rule."""
-        return next((r for p, r in self.rank_pattern.items() if _matches(p, name)), self.rank)
+        patterns = self.rank_pattern.items()
+        return next((r for p, r in patterns if self.matcher.suffix(p, name)), self.rank)
 
     def scaling_of(self, name: str) -> float:
         """alpha/r (or alpha/sqrt r) at a module name."""
-        alpha = next((a for p, a in self.alpha_pattern.items() if _matches(p, name)), self.alpha)
+        patterns = self.alpha_pattern.items()
+        alpha = next((a for p, a in patterns if self.matcher.suffix(p, name)), self.alpha)
         rank = self.rank_of(name)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return re.match(rf"(.*\.)?({pattern})$", name) is not None
 
 
 def parse_layers(text: str | None, n_layers: int) -> tuple[int, ...] | None:
@@ -132,6 +133,7 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
 
     Raises:
         SettingsError: a target matches no linear layer.
+        ModelError: the patterns of a file take too long.
     """
     # a plain module (a test's, a layer alone) has no head to leave out
     head = head_of(model) if hasattr(model, "get_output_embeddings") else None
@@ -143,7 +145,7 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
 
     linears = [n for n in linears if in_layers(n)]
     if plan.target_regex is not None:
-        found = [n for n in linears if re.fullmatch(plan.target_regex, n)]
+        found = [n for n in linears if plan.matcher.full(plan.target_regex, n)]
         if not found:
             raise SettingsError(
                 f"targets {plan.target_regex!r} match no linear layer of the model",

@@ -216,7 +216,7 @@ def adapter_configs() -> Iterator[Case]:
         {"target_modules": []}, {"target_modules": 3}, {"target_modules": ["nothing"]},
         {"target_modules": "(a+)+$"}, {"target_modules": "(a|a)*b"}, {"target_modules": "("},
         {"target_modules": ".*" * 30}, {"target_modules": "x" * 10_000},
-        {"target_modules": {"a": 1}}, {"rank_pattern": {"(a+)+$": 2}}, {"rank_pattern": [1]},
+        {"target_modules": {"a": 1}}, {"rank_pattern": {"(?:.|.)*[0-9]": 2}}, {"rank_pattern": [1]},
         {"rank_pattern": {"q_proj": 0}}, {"alpha_pattern": {"v_proj": "x"}},
         {"layers_to_transform": [7]}, {"layers_to_transform": ["x"]}, {"layers_pattern": "h"},
         {"use_dora": True}, {"lora_bias": True}, {"bias": "all"}, {"fan_in_fan_out": True},

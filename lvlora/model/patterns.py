@@ -1,0 +1,108 @@
+"""Regular expressions from an adapter's file, which may not keep a search for long.
+
+Knows: patterns, names of modules, a clock. Does not know: adapters, models.
+
+peft evaluates them with `re`, whose search can take longer than anybody lives. The same is done
+here by the `regex` package, which stops when its time is over; what the two understand differently
+is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from lvlora.errors import ModelError, reason
+
+MOST = 1000
+"""Patterns of one adapter; peft writes one a module at most (560 for 80 layers of seven)."""
+LONGEST, LONGEST_TOGETHER = 2000, 100_000
+"""Characters of one, and of all."""
+SECONDS = 1.0
+"""Of computing, for all patterns and all names together."""
+
+_LITERAL = re.compile(r"(?:[\w.-]|\\[.\w-])*")
+_BRACES = re.compile(r"(?<!\\)\{(?!\d+(,\d*)?\}|,\d+\})")
+"""What opens no count of repeats: `regex` reads more in braces than `re` does."""
+
+
+_ANY_PARENT = r"(.*\.)?"
+
+
+def check(pattern: str, *, suffix: bool = False) -> str:
+    """The pattern itself.
+
+    Args:
+        suffix: it is for `Matcher.suffix`.
+
+    Raises:
+        ValueError: it is too long, no regular expression, or one that is understood in two ways.
+    """
+    if len(pattern) > LONGEST:
+        raise ValueError(f"a pattern has {len(pattern):,} characters, at most {LONGEST:,} are read")
+    if _LITERAL.fullmatch(pattern):
+        return pattern
+    shown = repr(pattern[:80])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of what re will understand otherwise one day
+            re.compile(f"{_ANY_PARENT}({pattern})" if suffix else pattern)
+            _compiled(pattern)
+    except Exception as error:  # regex has an error of its own beside re's
+        raise ValueError(f"the pattern {shown} is not valid: {reason(error)}") from None
+    if _BRACES.search(pattern):
+        raise ValueError(f"the pattern {shown} has braces that are no count of repeats")
+    return pattern
+
+
+@dataclass
+class Matcher:
+    """Matches patterns that were checked, as long as there is time."""
+
+    seconds_left: float = SECONDS
+    _literals: dict[str, re.Pattern[str]] = field(default_factory=dict)
+
+    def full(self, pattern: str, name: str) -> bool:
+        """Whether it matches the whole name, as ``re.fullmatch`` would say.
+
+        Raises:
+            ModelError: the time of all matches together is over.
+        """
+        return self._match(pattern, pattern, name)
+
+    def suffix(self, pattern: str, name: str) -> bool:
+        """Whether it matches the name, or what follows one of its dots: peft's rule.
+
+        Raises:
+            ModelError: as `full`.
+        """
+        return self._match(pattern, f"{_ANY_PARENT}({pattern})", name)
+
+    def _match(self, pattern: str, whole: str, name: str) -> bool:
+        if whole in self._literals:
+            return self._literals[whole].fullmatch(name) is not None
+        if _LITERAL.fullmatch(pattern):  # what peft writes itself, and nothing to search in
+            self._literals[whole] = re.compile(whole)
+            return self._literals[whole].fullmatch(name) is not None
+        begun = time.process_time()
+        try:
+            found = _compiled(whole).fullmatch(name, timeout=max(1e-3, self.seconds_left))
+        except TimeoutError:
+            found, self.seconds_left = None, 0.0
+        self.seconds_left -= time.process_time() - begun
+        if self.seconds_left <= 0:
+            raise ModelError(
+                f"the adapter's patterns take more than {SECONDS:g} s to match "
+                f"({pattern[:80]!r} among them)",
+                "Name the layers in adapter_config.json instead: target_modules may be a list.",
+            )
+        return found is not None
+
+
+def _compiled(pattern: str) -> Any:
+    import regex
+
+    return regex.compile(pattern)  # which keeps what it has compiled
