@@ -156,7 +156,11 @@ def _most(
     histories = list(dataset)
     if settings.density:
         return density.most(
-            forecaster, histories, threshold=settings.density_floor, context=settings.context
+            forecaster,
+            histories,
+            threshold=settings.density_floor,
+            calls=settings.density_calls,
+            context=settings.context,
         )
     most = forecaster.most(histories, settings.n_steps, sampling, context=settings.context)
     if truth is not None:

@@ -59,7 +59,15 @@ def show_density(
     from lvlora.forecast.spending import charged
 
     histories, floor = list(dataset), settings.density_floor
-    most = density.most(forecaster, histories, threshold=floor, context=settings.context)
+    calls = settings.density_calls
+    most = density.most(
+        forecaster, histories, threshold=floor, calls=calls, context=settings.context
+    )
+    n_values = len(histories) * len(dataset.variables)
+    context.output.note(
+        f"At most {calls:,} calls of the model for each of {n_values:,} values, "
+        f"{numbers.flops(most.executed)} FLOPs in all."
+    )
     begin = time.perf_counter()
     found = []
     with (
@@ -68,7 +76,7 @@ def show_density(
     ):
         for history in histories:
             found += density.next_step(
-                forecaster, [history], threshold=floor, context=settings.context
+                forecaster, [history], threshold=floor, calls=calls, context=settings.context
             )
             advance(1)
     seconds = time.perf_counter() - begin
@@ -82,6 +90,7 @@ def show_density(
         "series": [_as_json(one, dataset, settings.quantiles) for one in found],
         "model": forecaster.facts(),
         "density_floor": floor,
+        "density_calls": calls,
         "flops": price.to_dict(),
         "timing": {"load_seconds": load_seconds, "decode_seconds": seconds},
         "files": [str(p) for p in written],
@@ -90,6 +99,14 @@ def show_density(
         context.output.write(table)
     else:
         context.output.report(payload, lambda: _show(found, dataset, forecaster, context))
+    cut = [one for densities in found for one in densities if one.cut > 0]
+    if cut:
+        worst = max(cut, key=lambda one: one.cut)
+        context.output.warning(
+            f"{len(cut)} of {n_values} distributions were not walked to their end: of "
+            f"{worst.series}, {dataset.variables[worst.variable]}, {numbers.share(worst.cut)} of "
+            f"the mass lies behind what {calls:,} calls reached (--density-calls)."
+        )
     for path in written:
         context.output.note(f"Written: {path}")
 
@@ -111,6 +128,7 @@ def _as_json(found: Sequence[Density], dataset: Dataset, levels: Sequence[float]
                 "densities": one.densities,
                 "missing": one.missing,
                 "remainder": one.remainder,
+                "cut": one.cut,
             }
             for name, one in zip(variables, found, strict=True)
         },

@@ -4,9 +4,11 @@ Knows: the grammar, the model's calls, the cache. Does not know: samples, files,
 
 A number is a path through the grammar, and its probability the product of its symbols', each
 renormalised over what is legal there: what sampling at temperature 1 draws from, without its noise.
-Branches are followed while they hold at least ``threshold`` of the mass; the mass of those that are
-not is the stated remainder, so that listed probabilities and remainder sum to 1. Every level of the
-tree holds at most 1 / threshold branches, which bounds the cost.
+Branches are followed while they hold at least ``threshold`` of the mass, the most probable first,
+in at most so many calls of the model; the mass of those that are not is the stated remainder, so
+that listed probabilities and remainder sum to 1. Every level of the tree holds at most
+1 / threshold branches: where digits are nearly uniform these are many, and the calls bound the
+cost.
 
 A step's first variable is given the history. Each further one is given the history and the most
 probable value of each variable before it: its distribution is conditional, not marginal.
@@ -15,6 +17,7 @@ probable value of each variable before it: its distribution is conditional, not 
 from __future__ import annotations
 
 import copy
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +41,11 @@ from lvlora.text.grammar import START, Grammar
 THRESHOLD = 1e-4
 """Branches with less of the mass are not followed."""
 
+CALLS = 40
+"""Of the model, for each value of each series."""
+BRANCHES = 128
+"""Of a call, at most."""
+
 _SEPARATORS = VALUE_SEPARATOR + STEP_SEPARATOR
 
 
@@ -53,6 +61,7 @@ class Density:
         width: of each bin.
         missing: probability of a missing value.
         remainder: probability of all that is not listed.
+        cut: the part of it that more calls would have followed.
     """
 
     series: str
@@ -64,6 +73,7 @@ class Density:
     width: float
     missing: float
     remainder: float
+    cut: float = 0.0
 
     @property
     def densities(self) -> FloatArray:
@@ -95,12 +105,13 @@ class Density:
 @torch.no_grad()
 def next_step(
     forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,
-    context: int | None = None,
+    calls: int = CALLS, context: int | None = None,
 ) -> list[list[Density]]:  # fmt: skip
     """The distribution of every variable's next value, for each history.
 
     Args:
         threshold: follow branches with at least this probability.
+        calls: of the model, of `BRANCHES` branches each, for each value.
         context: use only this many last steps of a history.
 
     Returns:
@@ -113,11 +124,11 @@ def next_step(
     """
     found = []
     readings = forecaster.readings(histories, 1, context)
-    with forecaster.usage.work(lambda: _most(forecaster, readings, threshold)) as work:
+    with forecaster.usage.work(lambda: _most(forecaster, readings, threshold, calls)) as work:
         for history, reading in zip(histories, readings, strict=True):
             trace = Trace()
             try:
-                walk = _Walk(forecaster, reading, threshold, trace)
+                walk = _Walk(forecaster, reading, threshold, calls, trace)
                 found.append(_densities(walk, history, reading))
             finally:  # what an interrupted walk did was spent, too
                 work.add(trace, pricing.price_of(forecaster.base, trace))
@@ -126,28 +137,31 @@ def next_step(
 
 def most(
     forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,
-    context: int | None = None,
+    calls: int = CALLS, context: int | None = None,
 ) -> Price:  # fmt: skip
     """The most that `next_step` with these arguments can cost."""
-    return _most(forecaster, forecaster.readings(histories, 1, context), threshold)
+    return _most(forecaster, forecaster.readings(histories, 1, context), threshold, calls)
 
 
-def _most(forecaster: Forecaster, readings: Sequence[Reading], threshold: float) -> Price:
-    price = NOTHING
+def _most(
+    forecaster: Forecaster, readings: Sequence[Reading], threshold: float, calls: int
+) -> Price:
+    base, price = forecaster.base, NOTHING
     for reading in readings:
         history = len(reading.codec.encode(reading.numbers)) + 1
-        trace = Trace(calls=[Call(1, history, history, 1)], histories=[history])
+        price += pricing.price_of(base, Trace([Call(1, history, history, 1)], [history]))
         longest = reading.grammar.longest_number
         branches = int(1 / threshold) + 1
         for variable in range(reading.codec.n_variables):
-            given = variable * longest
             levels = range(0 if variable else 1, longest - 1)
-            for level in levels:
-                rows, width = min(branches, len(SYMBOLS) ** level), given + level + 1
-                capacity = in_blocks(history + width + 1)
-                trace.calls.append(Call(rows, width, capacity, rows * width))
-                trace.futures += [(history, width)] * rows
-        price += pricing.price_of(forecaster.base, trace)
+            rows = sum(min(branches, len(SYMBOLS) ** level) for level in levels)
+            rows = min(rows, calls * BRANCHES)
+            width = (variable + 1) * longest - 1
+            capacity = in_blocks(history + width + 1)
+            # one after another or together, a branch costs the same
+            price += rows * pricing.price_of(
+                base, Trace([Call(1, width, capacity, width)], futures=[(history, width)])
+            )
     return price
 
 
@@ -157,7 +171,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
     before, state = "", START
     given: tuple[float, ...] = ()
     for variable in range(reading.codec.n_variables):
-        leaves, remainder = walk.numbers(before, state)
+        leaves, remainder, cut = walk.numbers(before, state)
         missing = leaves.pop(MISSING, 0.0)
         texts = sorted(leaves, key=float)
         # "-0.00" is another path to what "0.00" says
@@ -174,7 +188,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
         numbers, probabilities = numbers[possible], probabilities[possible]
         density = Density(
             history.id, time, variable, given, np.maximum(centres[possible], least), probabilities,
-            width, missing, remainder,
+            width, missing, remainder, cut,
         )  # fmt: skip
         densities.append(density)
         if variable < reading.codec.n_variables - 1:
@@ -190,50 +204,54 @@ class _Walk:
     """The digit tree after one history."""
 
     def __init__(
-        self, forecaster: Forecaster, reading: Reading, threshold: float, trace: Trace
+        self, forecaster: Forecaster, reading: Reading, threshold: float, calls: int, trace: Trace
     ) -> None:
         self.decoder: Decoder = forecaster.decoder
         self.grammar: Grammar = reading.grammar
         self.series = reading.name
-        self.threshold = threshold
+        self.threshold, self.calls = threshold, calls
         self.trace = trace
         text = reading.codec.encode(reading.numbers)
         self.cache, logits = self.decoder.prefill([text], trace)
         self.first: FloatArray = logits[0]
         self.history_tokens = trace.histories[-1]
         width = reading.grammar.longest_number * reading.codec.n_variables
-        self.max_rows = forecaster.rows_at_a_time(len(text) + width)
+        self.max_rows = min(BRANCHES, forecaster.rows_at_a_time(len(text) + width))
 
-    def numbers(self, before: str, state: int) -> tuple[dict[str, float], float]:
-        """The next number's texts with their probabilities, and the mass that is not listed.
+    def numbers(self, before: str, state: int) -> tuple[dict[str, float], float, float]:
+        """The next number's texts with their probabilities, the mass that is not listed, and the
+        part of that which more calls would have followed.
 
         Args:
             before: what follows the history already; state: the grammar's after it.
         """
         leaves: dict[str, float] = {}
         remainder = 0.0
-        # (text of the number so far, state, probability)
-        level = [("", state, 1.0)]
-        while level:
-            logits = self._logits([before + text for text, _, _ in level])
-            states = np.array([s for _, s, _ in level])
+        # (-probability, text of the number so far, state), the most probable first
+        open_ = [(-1.0, "", state)]
+        left = self.calls * BRANCHES
+        while open_ and left > 0:
+            n = min(len(open_), self.max_rows, left)
+            level = [heapq.heappop(open_) for _ in range(n)]
+            left -= n
+            logits = self._logits([before + text for _, text, _ in level])
+            states = np.array([at for _, _, at in level])
             try:
                 shares = np.exp(log_probabilities(logits, self.grammar.legal[states]))
             except NotFinite:
                 raise self.decoder.broken(self.series, self.cache) from None
-            following: list[tuple[str, int, float]] = []
-            for (text, at, mass), row in zip(level, shares, strict=True):
+            for (mass, text, at), row in zip(level, shares, strict=True):
                 for symbol in np.flatnonzero(self.grammar.legal[at]):
                     child, end, whole = self._forced(text, at, int(symbol))
-                    part = mass * float(row[symbol])
+                    part = -mass * float(row[symbol])
                     if whole:
                         leaves[child] = part
                     elif part < self.threshold:
                         remainder += part
                     else:
-                        following.append((child, end, part))
-            level = following
-        return leaves, remainder
+                        heapq.heappush(open_, (-part, child, end))
+        cut = -sum(mass for mass, _, _ in open_)
+        return leaves, remainder + cut, cut
 
     def _forced(self, text: str, state: int, symbol: int) -> tuple[str, int, bool]:
         """Append a symbol and all that must follow it; whether the number is whole then."""
@@ -246,18 +264,14 @@ class _Walk:
         return text, state, True
 
     def _logits(self, texts: Sequence[str]) -> FloatArray:
-        """(rows, symbols) after the history and each of the texts, which are all as long."""
-        if texts == [""]:
+        """(rows, symbols) after the history and each of the texts."""
+        if list(texts) == [""]:
             return self.first[None]
-        found = []
-        for begin in range(0, len(texts), self.max_rows):
-            part = texts[begin : begin + self.max_rows]
-            # the history's cache is copied, and never written to
-            cache: RowCache = copy.deepcopy(self.cache)
-            cache.repeat(torch.zeros(len(part), dtype=torch.long, device=self.decoder.device))
-            chunks = {i: [INDEX[c] for c in text] for i, text in enumerate(part)}
-            logits = self.decoder.step(cache, chunks, len(part), self.trace)
-            self.trace.futures += [(self.history_tokens, len(text)) for text in part]
-            ends = np.array([len(text) - 1 for text in part])
-            found.append(logits[np.arange(len(part)), ends])
-        return np.concatenate(found)
+        # the history's cache is copied, and never written to
+        cache: RowCache = copy.deepcopy(self.cache)
+        cache.repeat(torch.zeros(len(texts), dtype=torch.long, device=self.decoder.device))
+        chunks = {i: [INDEX[c] for c in text] for i, text in enumerate(texts)}
+        logits = self.decoder.step(cache, chunks, len(texts), self.trace)
+        self.trace.futures += [(self.history_tokens, len(text)) for text in texts]
+        ends = np.array([len(text) - 1 for text in texts])
+        return logits[np.arange(len(texts)), ends]

@@ -137,6 +137,8 @@ class Distribution(Shape):
     """Probability of a missing value."""
     remainder: float
     """Probability of all that is not listed."""
+    cut: float
+    """The part of it that more calls of the model would have followed."""
 
 
 class DensitySeries(Shape):
@@ -154,6 +156,8 @@ class ForecastDensity(Answer):
     series: list[DensitySeries]
     model: ModelFacts
     density_floor: float
+    density_calls: int
+    """Of the model, at most, for each value."""
     flops: Flops
     timing: Timing
     files: list[str]

@@ -78,6 +78,10 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         1e-4, "With --density: leave out what has less probability than this; its sum is stated.",
         "Forecast", ge=1e-6, le=0.5,
     )  # fmt: skip
+    density_calls: int = option(
+        40, "With --density: call the model at most so often for each value (128 branches a call), "
+        "the most probable branches first.", "Forecast", ge=1, le=100_000,
+    )  # fmt: skip
     missing: bool = option(
         False, "Futures may have missing values, as a history with gaps has.", "Forecast",
         flag="--missing",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_runs
+from safetensors.torch import load_file, save_file
 
 from lvlora.cli.forecast_density import chart
 from lvlora.flops.ledger import Ledger
@@ -105,3 +108,28 @@ def test_it_draws_no_futures(run_lvlora, words, given, option):
     assert ran.exit_code == 2
     assert f"--density and {option}" in ran.stderr
     assert not Path("runs").exists()
+
+
+def test_nearly_uniform_digits_end_after_the_calls_that_were_told(
+    run_lvlora, words, tiny_folder, tmp_path
+):
+    """Ten thousand branches hold the floor, and none is better than another."""
+    model = shutil.copytree(tiny_folder("llama"), tmp_path / "uniform")
+    tensors = load_file(model / "model.safetensors")
+    tensors["lm_head.weight"] = 1e-3 * tensors["lm_head.weight"]
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    words = [*words, "--model", model, "--decimals", "3", "--series", "s0"]
+    begun = time.monotonic()
+    ran = run_lvlora([*words, "--json", "--density-calls", "5"])
+    assert ran.exit_code == 0, ran.stderr
+    assert time.monotonic() - begun < 30  # a busy machine; all branches take minutes
+    assert "At most 5 calls of the model for each of 2 values" in ran.stderr
+    assert "2 of 2 distributions were not walked to their end" in ran.stderr
+    for one in ran.json["series"][0]["variables"].values():
+        total = sum(one["probabilities"]) + one["missing"] + one["remainder"]
+        assert total == pytest.approx(1, abs=1e-9)
+        assert 0.5 < one["cut"] <= one["remainder"]
+    assert ran.json["density_calls"] == 5
+    ran = run_lvlora([*words, "--density-calls", "1"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "not listed" in ran.stdout

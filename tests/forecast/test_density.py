@@ -63,7 +63,7 @@ def test_equals_enumeration(forecaster, one_digit):
     history = _history()
     (plan,) = forecaster.readings([history], 1)
     text = plan.codec.encode(plan.numbers)
-    prey, predator = density.next_step(forecaster, [history], threshold=1e-12)[0]
+    prey, predator = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)[0]
     state = START
     for found, divisor in zip((prey, predator), plan.scale.divisors, strict=True):
         assert len(found.values) == 100
@@ -85,7 +85,7 @@ def test_digits_are_hundredths(tiny_base):
     """Without a point the same values are on the grid, and sampling agrees with their shares."""
     forecaster = Forecaster(tiny_base(), decimals=1, number_format="digits")
     history = _history(1)
-    ((found,),) = density.next_step(forecaster, [history], threshold=1e-4)
+    ((found,),) = density.next_step(forecaster, [history], threshold=1e-4, calls=10**6)
     divisor = forecaster.readings([history], 1)[0].scale.divisors[0]
     units = found.values / divisor * 10
     assert np.allclose(units, np.round(units))
@@ -108,9 +108,11 @@ def test_digits_are_hundredths(tiny_base):
 @pytest.mark.parametrize(("n_variables", "signed"), [(1, False), (2, True)])
 def test_what_is_not_listed_is_stated(forecaster, threshold, n_variables, signed):
     history = _history(n_variables, signed=signed)
-    exact = density.next_step(forecaster, [history], threshold=1e-12)[0]
+    exact = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)[0]
     for found, full in zip(
-        density.next_step(forecaster, [history], threshold=threshold)[0], exact, strict=True
+        density.next_step(forecaster, [history], threshold=threshold, calls=10**6)[0],
+        exact,
+        strict=True,
     ):
         assert found.probabilities.sum() + found.remainder == pytest.approx(1, abs=1e-9)
         assert full.remainder < 1e-6
@@ -126,7 +128,7 @@ def test_what_is_not_listed_is_stated(forecaster, threshold, n_variables, signed
 def test_agrees_with_sampling(forecaster):
     """Of 3,000 drawn steps; the second variable among the steps with the likeliest first."""
     history = _history()
-    prey, predator = density.next_step(forecaster, [history], threshold=1e-6)[0]
+    prey, predator = density.next_step(forecaster, [history], threshold=1e-6, calls=10**6)[0]
     n = 3000
     (drawn,) = forecaster.predict([history], 1, Sampling(n, seed=4))
     samples = drawn.samples[:, 0]
@@ -148,7 +150,7 @@ def test_agrees_with_sampling(forecaster):
 def test_agrees_with_the_likelihood(forecaster):
     """exp(-NLL) of a truth is its density."""
     history = _history(n_variables=1)
-    (found,) = density.next_step(forecaster, [history], threshold=1e-8)[0]
+    (found,) = density.next_step(forecaster, [history], threshold=1e-8, calls=10**6)[0]
     for place in (0, len(found.values) // 2, int(found.probabilities.argmax())):
         truth = Series(history.id, np.array([99.0]), found.values[[place]][None])
         (nll,) = negative_log_likelihood(forecaster, [history], [truth])
@@ -157,7 +159,7 @@ def test_agrees_with_the_likelihood(forecaster):
 
 def test_a_missing_value_has_its_probability(tiny_base):
     asked = Forecaster(tiny_base(), decimals=1, missing=True)
-    found = density.next_step(asked, [_history()], threshold=1e-9)[0]
+    found = density.next_step(asked, [_history()], threshold=1e-9, calls=10**6)[0]
     for one in found:
         assert 0 < one.missing < 1
         assert one.missing + one.probabilities.sum() + one.remainder == pytest.approx(1)
@@ -199,3 +201,29 @@ def test_statistics_of_a_density():
     assert found.mean == pytest.approx(2)
     assert [found.quantile(q) for q in (0.05, 0.5, 0.99)] == [1, 2, 3]
     assert found.densities.tolist() == pytest.approx([2, 5, 2])
+
+
+def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base):
+    """Fewer calls list a part of what more list, and say what is left."""
+    history = _history(n_variables=1)
+    exact, before = None, 2.0
+    for calls in (10**6, 64, 8, 1):
+        forecaster = Forecaster(tiny_base(), decimals=1)
+        most = density.most(forecaster, [history], threshold=1e-9, calls=calls)
+        (found,) = density.next_step(forecaster, [history], threshold=1e-9, calls=calls)[0]
+        rows = sum(call.rows for call in forecaster.usage.trace.calls[1:])
+        assert rows <= calls * density.BRANCHES
+        assert forecaster.usage.price.executed <= most.executed
+        assert forecaster.usage.price.coursework <= most.coursework
+        assert found.probabilities.sum() + found.remainder == pytest.approx(1, abs=1e-9)
+        assert found.cut <= found.remainder + 1e-12
+        if exact is None:
+            assert found.cut == 0
+            exact = dict(zip(found.values.tolist(), found.probabilities.tolist(), strict=True))
+        else:
+            for value, probability in zip(found.values, found.probabilities, strict=True):
+                assert exact[float(value)] == pytest.approx(float(probability), abs=1e-6)
+        listed = float(found.probabilities.sum())
+        assert listed <= before + 1e-9
+        before = listed
+    assert found.cut > 0
