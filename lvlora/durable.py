@@ -48,9 +48,7 @@ def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from a shared folder
+        _be_as_open_as(path, temporary)
         if over:
             temporary.replace(path)
         else:
@@ -61,6 +59,22 @@ def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _be_as_open_as(old: Path, new: Path) -> None:
+    """Give a new file the mode and owner of the one whose place it takes, or of any new file."""
+    try:
+        before = old.lstat()
+    except FileNotFoundError:
+        before = None
+    if before is None or not stat.S_ISREG(before.st_mode):
+        umask = os.umask(0)
+        os.umask(umask)
+        new.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from a shared folder
+        return
+    with contextlib.suppress(OSError, AttributeError):  # who is not root gives nothing away
+        os.chown(new, before.st_uid, before.st_gid)
+    new.chmod(stat.S_IMODE(before.st_mode) & 0o777)
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:

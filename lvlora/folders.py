@@ -91,6 +91,16 @@ def kind_of(folder: Path) -> str | None:
     return _read_mark(folder)[0]
 
 
+def is_entry(folder: Path, file: Path) -> bool:
+    """A file is of what a folder of ours may hold."""
+    place = file.relative_to(folder).parts
+    patterns = [PurePath(e).parts for e in _read_mark(folder)[1]]
+    return any(
+        _matches(place, p) or (p[-1] == _ALL and _matches(place[: len(p) - 1], p[:-1]))
+        for p in patterns
+    )
+
+
 def stranger_in(folder: Path) -> str | None:
     """A file or folder in a folder of ours that is not ours, or a link; None: there is none.
 
