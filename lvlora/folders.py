@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
@@ -46,6 +46,25 @@ def mark(folder: Path, kind: str, entries: Iterable[str]) -> None:
 def files_in(folder: Path) -> list[str]:
     """Every file below a folder, relative, as `mark` wants a folder's content that is complete."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+
+
+def claim(option: str, folder: Path, kind: str, entries: Sequence[str]) -> None:
+    """Mark a folder, new or not, whose files may be written again, file by file.
+
+    Raises:
+        SettingsError: it is no folder, or one of those files is there and the mark is not.
+        LvloraError: it cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{option} {folder}: is there and is no folder", "Choose another name.")
+    if kind_of(folder) != kind:
+        taken = next((name for name in entries if (folder / name).exists()), None)
+        if taken is not None:
+            raise SettingsError(
+                f"{option} {folder}: lvlora did not write its {taken}, so it is not replaced",
+                "Choose another folder.",
+            )
+        mark(folder, kind, entries)
 
 
 def check_replaceable(

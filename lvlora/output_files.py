@@ -1,7 +1,7 @@
 """Files that a user named for results: looked at before the work, written whole after it.
 
-What stands under such a name is replaced only if it is the same kind of result, or if that was asked
-for; and never where it is something that the command, or another one, still needs.
+What stands under such a name is replaced only if it is the same kind of result, or if that was
+asked for; and never where it is something that the command, or another one, still needs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlora import durable, folders
-from lvlora.errors import LvloraError, SettingsError
+from lvlora.errors import SettingsError
 
 STANDARD_OUTPUT = Path("-")
 _HEAD = 4096
@@ -53,6 +53,8 @@ def table(name: str, columns: str) -> Kind:
     return Kind(name, re.compile(columns.encode()))
 
 
+ANYTHING = Kind("a file", re.compile(b""))
+"""For a command that replaces a file only where that was asked for."""
 JSON = Kind("a JSON file of ours", re.compile(rb'\{"schema_version": '))
 _FIGURES = {
     "png": Kind("a PNG picture", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -60,17 +62,15 @@ _FIGURES = {
     "pdf": Kind("a PDF file", re.compile(rb"%PDF-")),
 }
 _KEPT = {
-    "a database": re.compile(rb"SQLite format 3\0"),
+    "a database": re.compile(rb"SQLite format 3\0|\x37\x7f\x06[\x82\x83]"),  # and its log
     "a model": re.compile(rb'GGUF|.{8}\{"', re.DOTALL),  # safetensors: a length, then JSON
 }
 """What no result ever replaces."""
 
 
 def figure(path: Path) -> Kind:
-    """The kind of picture that a file's suffix asks for; SettingsError where it asks for none."""
-    from lvlora.report.style import check_suffix
-
-    return _FIGURES[check_suffix(path)]
+    """The kind of picture that a file's suffix (.png, .svg, .pdf) asks for."""
+    return _FIGURES[path.suffix.lower()[1:]]
 
 
 def check(
@@ -106,17 +106,18 @@ def check(
             )
         return
     elsewhere = "Choose another name."
-    if path == STANDARD_OUTPUT or path.is_dir():
-        raise SettingsError(f"{option} {path}: is no file to write to", elsewhere)
     try:
+        if path == STANDARD_OUTPUT or path.is_dir():
+            raise SettingsError(f"{option} {path}: is no file to write to", elsewhere)
         place, there = _place_of(path)
         for what, needed in (spared or {}).items():
             if needed is not None and _is_or_is_in(place, needed):
                 raise SettingsError(f"{option} {path}: is {what}", elsewhere)
         if there is None:
             if not place.parent.is_dir():
+                folder = place.parent if path.is_symlink() else path.parent
                 raise SettingsError(
-                    f"{option} {path}: the folder {place.parent if path.is_symlink() else path.parent} is not there", "Make it first."
+                    f"{option} {path}: the folder {folder} is not there", "Make it first."
                 )
             return
         if not stat.S_ISREG(there.st_mode):
@@ -130,7 +131,9 @@ def check(
         for folder in place.parents:
             whose = folders.kind_of(folder)
             if whose is not None and folders.is_entry(folder, place):
-                raise SettingsError(f"{option} {path}: is a part of the {whose} {folder}", elsewhere)
+                raise SettingsError(
+                    f"{option} {path}: is a part of the {whose} {folder}", elsewhere
+                )
         if not overwrite and not kind.is_at(place):
             raise SettingsError(
                 f"{option} {path}: is there and is not {kind.name}",

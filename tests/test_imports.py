@@ -12,13 +12,14 @@ from lvlora import errors
 
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYWHERE = {"settings", "errors", "durable", "folders", "lvlora"}
+EVERYWHERE = {"settings", "errors", "durable", "folders", "output_files", "lvlora"}
 """Any room may import these; `lvlora` is the package itself (its version)."""
 
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "durable": {"errors"},
     "folders": {"errors", "durable"},
+    "output_files": {"errors", "durable", "folders"},
     "settings": {"errors"},
     "schemas": set(),
     "series": set(),

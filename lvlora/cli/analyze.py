@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import folders
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
@@ -60,8 +61,9 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     }
     if settings.out is not None:
         from lvlora import durable
-        from lvlora.report.analysis_figures import draw_analysis
+        from lvlora.report.analysis_figures import draw_analysis, figure_files
 
+        folders.claim("--out", settings.out, "analysis", [*figure_files(), "split.json"])
         files = draw_analysis(settings.out, dataset, analysis)
         payload["figures"] = files
         durable.write_text(settings.out / "split.json", split.to_json())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from lvlora.cli.output import Output
@@ -26,6 +27,7 @@ class CommandContext:
         sources: where each setting's value came from.
         output: the one sink.
         began: when the command did, by `time.perf_counter`.
+        config: the configuration file that was read.
     """
 
     json: bool
@@ -35,3 +37,4 @@ class CommandContext:
     output: Output
     sources: dict[str, Source] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    config: Path | None = None

@@ -11,12 +11,13 @@ from lvlora.cli import forecast_density
 from lvlora.cli.calibrating import fitting_calibration
 from lvlora.cli.contenders import warn_of_format, warn_of_seen
 from lvlora.cli.context import CommandContext
-from lvlora.cli.forecast_files import as_csv, as_json, check_samples, write_files
+from lvlora.cli.forecast_files import as_csv, as_json, check_samples, samples_kind, write_files
 from lvlora.cli.forecast_show import show
 from lvlora.cli.forecast_truth import Truth, hold_out
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset, select_series
 from lvlora.cli.losses import losses_of
+from lvlora.cli.results import DENSITY, FORECAST, check_results
 from lvlora.cli.root import app
 from lvlora.errors import SettingsError
 from lvlora.settings import ForecastSettings, SplitSettings
@@ -215,34 +216,17 @@ def _check_options(settings: ForecastSettings) -> None:
 
 def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
     """Before the work, not after it."""
-    asked = {
-        "--output": settings.output,
-        "--samples-out": settings.samples_out,
-        "--plot": settings.plot,
-    }
-    if settings.output == Path("-"):
-        del asked["--output"]
-        if context.json:
-            raise SettingsError(
-                "--output - and --json both write to standard output.", "Leave one of them out."
-            )
-    places: dict[Path, str] = {settings.data.resolve(): "the input"}
-    for option, path in asked.items():
-        if path is None:
-            continue
-        if not path.absolute().parent.is_dir():
-            raise SettingsError(
-                f"{option} {path}: the folder {path.parent} is not there", "Make it first."
-            )
-        taken = places.setdefault(path.resolve(), option)
-        if taken != option or path.is_dir() or path == Path("-"):
-            what = f"is {taken}" if taken != option else "is no file to write to"
-            raise SettingsError(f"{option} {path}: {what}", "Choose another name.")
     check_samples(settings.samples_out)
-    if settings.plot is not None:
-        from lvlora.report.style import check_suffix
-
-        check_suffix(settings.plot)
+    table = DENSITY if settings.density else FORECAST
+    check_results(
+        settings,
+        context,
+        [
+            ("--output", settings.output, table),
+            ("--samples-out", settings.samples_out, samples_kind(settings.samples_out)),
+            ("--plot", settings.plot, None),
+        ],
+    )
 
 
 def _show_price(

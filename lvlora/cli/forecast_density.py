@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import output_files
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
@@ -53,7 +54,6 @@ def show_density(
     load_seconds: float,
 ) -> None:  # fmt: skip
     """Walk the digits, write, show."""
-    from lvlora import durable
     from lvlora.cli.progress import counted
     from lvlora.forecast import density
     from lvlora.forecast.spending import charged
@@ -83,7 +83,7 @@ def show_density(
     table = _table(dataset, found)
     written = []
     if settings.output is not None and settings.output != Path("-"):
-        durable.write_text(settings.output, table)
+        output_files.write_text(settings.output, table)
         written.append(settings.output)
     price = forecaster.usage.price
     payload = {

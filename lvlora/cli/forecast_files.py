@@ -9,11 +9,15 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import output_files
+from lvlora.cli.results import SAMPLES as SAMPLES_TABLE
 from lvlora.errors import SettingsError
+from lvlora.output_files import Kind
 from lvlora.series.dates import written
 from lvlora.settings import ForecastSettings
 
@@ -91,16 +95,39 @@ def check_samples(path: Path | None) -> None:
         )
 
 
+def samples_kind(path: Path | None) -> Kind:
+    """What a file of drawn futures must be to be replaced."""
+    suffix = "" if path is None else path.suffix.lower()
+    if suffix == ".json":
+        return output_files.JSON
+    return SAMPLES_TABLE if suffix in ("", ".csv") else SAMPLES_HDF5
+
+
+def _has_samples(path: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            return {"samples", "time", "id"} <= set(file)
+    except OSError:
+        return False
+
+
+SAMPLES_HDF5 = Kind(
+    "an HDF5 file of drawn futures", re.compile(rb"\x89HDF\r\n\x1a\n"), _has_samples
+)
+
+
 def write_files(
     settings: ForecastSettings, dataset: Dataset, forecasts: Sequence[Forecast],
     truth: Truth | None = None,
 ) -> list[Path]:  # fmt: skip
     """What --output, --samples-out and --plot ask for; the files that were written."""
-    from lvlora import durable
-
     paths = []
     if settings.output is not None and settings.output != Path("-"):
-        durable.write_text(settings.output, as_csv(dataset, forecasts, settings.quantiles, truth))
+        output_files.write_text(
+            settings.output, as_csv(dataset, forecasts, settings.quantiles, truth)
+        )
         paths.append(settings.output)
     if settings.samples_out is not None:
         write_samples(settings.samples_out, dataset, forecasts)
@@ -123,7 +150,8 @@ def write_files(
             )
             for i, (history, f) in enumerate(zip(dataset, forecasts, strict=True))
         ]
-        draw_forecast(settings.plot, pictures)
+        with output_files.writing(settings.plot) as part:
+            draw_forecast(part, pictures)
         paths.append(settings.plot)
     return paths
 
@@ -137,7 +165,6 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
     - JSON: ``series``, a list of ``id``, ``time`` and ``samples``: a list of steps, a list of
       variables each, for every sample; null for a missing value.
     """
-    from lvlora import durable
     from lvlora.cli.output import jsonable
 
     suffix = path.suffix.lower()
@@ -151,7 +178,7 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
             for f in forecasts
         ]
         whole = {"schema_version": 1, "variables": dataset.variables, "series": series}
-        durable.write_text(path, json.dumps(jsonable(whole), allow_nan=False) + "\n")
+        output_files.write_text(path, json.dumps(jsonable(whole), allow_nan=False) + "\n")
     elif suffix == ".csv":
         rows = [
             [f.series, s, t, *map(float, f.samples[s, h])]
@@ -160,9 +187,10 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
             for h, t in enumerate(written(f.calendar, f.time))
         ]
         head = ["id", "sample", dataset.time_name, *dataset.variables]
-        durable.write_text(path, table_text(head, rows))
+        output_files.write_text(path, table_text(head, rows))
     else:
-        durable.write_with(path, lambda part: _write_hdf5(part, dataset, forecasts))
+        with output_files.writing(path) as part:
+            _write_hdf5(part, dataset, forecasts)
 
 
 def _write_hdf5(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> None:

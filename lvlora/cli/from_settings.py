@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -126,6 +127,7 @@ def _call(
         output.write(as_toml(name, resolved))
         return
     context = CommandContext(
+        config=None if config is None else Path(config),
         json=output.json_mode,
         dry_run=bool(common.get("dry_run")),
         verbosity=verbosity,

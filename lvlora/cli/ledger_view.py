@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lvlora import output_files
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
 from lvlora.cli.output import Output
-from lvlora.cli.places import STANDARD_OUTPUT, check_file
+from lvlora.cli.results import LEDGER, check_results
+from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import FlopsSettings
 
 if TYPE_CHECKING:
@@ -24,13 +26,15 @@ SHOWN = ("coursework", "executed")
 
 def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
     """What was spent; with the settings' --close, --budget, --measure, --figure and --output."""
-    from lvlora import durable
     from lvlora.flops.accounting import COLUMNS
     from lvlora.flops.ledger import Ledger
 
     output = context.output
-    check_file("--output", settings.output, json=context.json, dash=True)
-    check_file("--figure", settings.figure)
+    check_results(
+        settings,
+        context,
+        [("--output", settings.output, LEDGER), ("--figure", settings.figure, None)],
+    )
     changing = settings.close is not None or settings.budget is not None or settings.measure
     with Ledger.for_runs(settings.runs, create=False, reading=not changing) as ledger:
         if settings.close is not None:
@@ -53,14 +57,15 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
     if settings.figure is not None:
         from lvlora.report.spending import draw_spending
 
-        draw_spending(table, settings.figure)
+        with output_files.writing(settings.figure) as part:
+            draw_spending(table, part)
         output.note(f"Drawn into {settings.figure}")
     as_csv = table_text(COLUMNS, [[row[name] for name in COLUMNS] for row in table["runs"]])
     if settings.output == STANDARD_OUTPUT:
         output.write(as_csv)
     else:
         if settings.output is not None:
-            durable.write_text(settings.output, as_csv)
+            output_files.write_text(settings.output, as_csv)
             output.note(f"Written: {settings.output}")
         output.report(table, lambda: _ledger_table(output, table))
     opened = [run["run"] for run in table["runs"] if run["status"] == "open"]

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import output_files
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
-from lvlora.cli.places import STANDARD_OUTPUT
+from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ def finish(
         split: the text of split.json.
         facts: see `record_of`.
     """
-    from lvlora import durable
     from lvlora.forecast.evaluation_folder import SERIES, TABLE
     from lvlora.forecast.evaluation_record import record_of, series_rows, table_rows
     from lvlora.report.evaluation_page import draw_evaluation
@@ -64,7 +64,7 @@ def finish(
         files += draw_evaluation(folder.path)
     to_stdout = settings.output == STANDARD_OUTPUT
     if settings.output is not None and not to_stdout:
-        durable.write_text(settings.output, table)
+        output_files.write_text(settings.output, table)
         files.append(settings.output)
     payload = {
         **{key: value for key, value in record.items() if key not in ("drawn", "schema_version")},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from lvlora import output_files
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.places import STANDARD_OUTPUT, check_file
 from lvlora.cli.root import app
+from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import SimulateSettings
 
 EXAMPLES = examples(
@@ -42,15 +43,16 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     output = context.output
     # before the work, not after it
     to_stdout = settings.output == STANDARD_OUTPUT
-    if to_stdout:
-        check_file("FILE", settings.output, json=context.json, dash=True)
-    elif settings.output.suffix.lower() not in FORMATS:
+    if not to_stdout and settings.output.suffix.lower() not in FORMATS:
         raise DataError(
             f"{settings.output}: no format is called {settings.output.suffix!r}",
             f"Use one of {', '.join(FORMATS)}.",
         )
     if settings.output.exists() and not settings.overwrite:
         raise DataError(f"{settings.output}: already there", "Use another name, or --overwrite.")
+    if to_stdout or settings.output.exists():
+        kind = output_files.ANYTHING
+        output_files.check("FILE", settings.output, kind, dash=True, json=context.json)
     with counted(output, "Simulating", settings.n_series) as advance:
         dataset = make(settings, lambda made: advance(1))
     if to_stdout:

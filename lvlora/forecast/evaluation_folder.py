@@ -46,8 +46,8 @@ class EvaluationFolder:
         self.path = path
         self.key = key
         self._fresh = fresh
-        if path is not None and not fresh:
-            _check(path, key)
+        if path is not None:
+            _check(path, key, fresh)
 
     def pieces(self, name: str, identity: Mapping[str, Any]) -> Pieces:
         """What one forecaster has finished.
@@ -83,8 +83,8 @@ class EvaluationFolder:
         return [self.path / RECORD, *written]
 
 
-def _check(path: Path, key: str) -> None:
-    other = "Choose another folder, or add --fresh to replace it."
+def _check(path: Path, key: str, fresh: bool) -> None:
+    other = "Choose another folder."
     try:
         there = path.exists() and (not path.is_dir() or any(path.iterdir()))
     except OSError as error:
@@ -100,5 +100,8 @@ def _check(path: Path, key: str) -> None:
         found = durable.read_json_object(path / RECORD, _LARGEST).get("key")
     except DataError:
         raise SettingsError(f"--out {path}: is there and holds no evaluation", other) from None
-    if found != key:
-        raise SettingsError(f"--out {path}: holds the evaluation of something else", other)
+    if found != key and not fresh:
+        raise SettingsError(
+            f"--out {path}: holds the evaluation of something else",
+            "Choose another folder, or add --fresh to replace it.",
+        )

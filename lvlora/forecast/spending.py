@@ -59,6 +59,7 @@ def charged(
 
 def _settings_hash(settings: BudgetSettings) -> str:
     """A hash of what was asked for; where it is written and what it may take are left out."""
-    written = {"runs", "output", "samples_out", "plot", "out", "max_memory", "workers", "fresh"}
+    written = {"runs", "output", "samples_out", "plot", "out", "overwrite"}
+    written |= {"max_memory", "workers", "fresh"}
     chosen = settings.model_dump_json(exclude=written | set(BudgetSettings.model_fields))
     return hashlib.sha256(chosen.encode()).hexdigest()

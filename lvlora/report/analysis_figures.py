@@ -48,11 +48,21 @@ def draw_analysis(folder: Path, dataset: Dataset, analysis: Analysis) -> list[Pa
     files = []
     for number, (name, draw) in enumerate(FIGURES.items(), start=1):
         figure = draw(dataset, analysis)
-        for suffix in ("png", "svg"):
-            path = folder / f"figure-{number}-{name}.{suffix}"
-            style.save(figure, path)
-            files.append(path)
+        for file in _files_of(number, name):
+            style.save(figure, folder / file)
+            files.append(folder / file)
     return files
+
+
+def figure_files() -> list[str]:
+    """The names of all files that `draw_analysis` may write."""
+    return [
+        file for number, name in enumerate(FIGURES, start=1) for file in _files_of(number, name)
+    ]
+
+
+def _files_of(number: int, name: str) -> list[str]:
+    return [f"figure-{number}-{name}.{suffix}" for suffix in ("png", "svg")]
 
 
 def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:

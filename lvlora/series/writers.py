@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from lvlora import durable
+from lvlora import durable, output_files
 from lvlora.errors import DataError
 from lvlora.series.csv_files import write_csv
 from lvlora.series.dataset import Dataset
@@ -24,7 +24,7 @@ from lvlora.series.tables import check_name
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """`durable.replacing` for a file that a user named: only over another if that was asked for.
+    """`output_files.writing` for a file that a user named: only over another if that was asked for.
 
     Raises:
         DataError: ``path`` exists (without ``overwrite``), is a folder, or its folder is missing.
@@ -36,7 +36,7 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise DataError(f"{path}: already there", durable.ALREADY_THERE)
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}", "Make the folder first.")
-    with durable.replacing(path, over=overwrite) as temporary:
+    with output_files.writing(path, over=overwrite) as temporary:
         yield temporary
 
 

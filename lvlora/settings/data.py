@@ -196,3 +196,7 @@ class FlopsSettings(Settings):
         None, "With --ledger: write the table as CSV (- writes to standard output).", "Output",
         short="-o",
     )  # fmt: skip
+    overwrite: bool = option(
+        False, "Replace files of another kind, too, where results are written.", "Output",
+        flag="--overwrite",
+    )  # fmt: skip

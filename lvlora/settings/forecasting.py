@@ -107,6 +107,10 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         None, "Write every drawn future into a .csv, .h5 or .json file.", "Output"
     )
     plot: Path | None = option(None, "Draw history and forecast into a PNG or SVG.", "Output")
+    overwrite: bool = option(
+        False, "Replace files of another kind, too, where results are written.", "Output",
+        flag="--overwrite",
+    )  # fmt: skip
 
     @property
     def n_steps(self) -> int:
@@ -152,6 +156,10 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     output: Path | None = option(
         None, "Write the table as CSV (- writes to standard output).", "Output", short="-o"
     )
+    overwrite: bool = option(
+        False, "Replace files of another kind, too, where results are written.", "Output",
+        flag="--overwrite",
+    )  # fmt: skip
     fresh: bool = option(
         False, "Score everything again, whatever the folder holds.", "Output", flag="--fresh"
     )

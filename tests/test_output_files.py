@@ -1,0 +1,181 @@
+"""Files that a user named: what is written through, followed, kept and refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from lvlora import folders, output_files
+from lvlora.errors import DataError, LvloraError, SettingsError
+
+TABLE = output_files.table("a table of ours", "a,b,")
+OURS = "a,b,c\n1,2,3\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_file_keeps_its_mode_and_leaves_nothing_beside_it():
+    path = Path("t.csv")
+    path.write_text(OURS)
+    path.chmod(0o600)
+    output_files.write_text(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir() == ["t.csv"]
+
+
+def test_a_new_file_has_the_usual_mode():
+    mask = os.umask(0o027)
+    try:
+        output_files.write_text(Path("t.csv"), "new")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(Path("t.csv").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(there):
+    Path("deep").mkdir()
+    if there:
+        Path("deep/t.csv").write_text(OURS)
+    Path("link.csv").symlink_to("deep/t.csv")
+    output_files.check("-o", Path("link.csv"), TABLE)
+    output_files.write_text(Path("link.csv"), "new")
+    assert Path("link.csv").is_symlink()
+    assert Path("deep/t.csv").read_text() == "new"
+
+
+def test_a_pipe_is_written_through():
+    os.mkfifo("pipe")
+    output_files.check("-o", Path("pipe"), TABLE)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_text()))
+    reader.start()
+    output_files.write_text(Path("pipe"), "new")
+    reader.join(10)
+    assert read == ["new"]
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+
+
+def test_what_fails_leaves_the_file_as_it_was():
+    Path("t.csv").write_text(OURS)
+
+    def fail():
+        with output_files.writing(Path("t.csv")) as part:
+            part.write_text("half")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    assert Path("t.csv").read_text() == OURS
+    assert os.listdir() == ["t.csv"]
+
+
+def test_not_over_a_file_that_appears_meanwhile():
+    def write():
+        with output_files.writing(Path("t.csv"), over=False) as part:
+            part.write_text("new")
+            Path("t.csv").write_text("theirs")
+
+    with pytest.raises(DataError):
+        write()
+    assert Path("t.csv").read_text() == "theirs"
+
+
+SQLITE, LOG = b"SQLite format 3\0rest", b"\x37\x7f\x06\x82rest"
+SAFETENSORS = (64).to_bytes(8, "little") + b'{"w":{}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "with_overwrite"),
+    [
+        (b"", None, None),
+        (OURS.encode(), None, None),
+        (b"time,prey\n0,1\n", "is there and is not a table of ours", None),
+        (b"\\documentclass{thesis}", "is there and is not a table of ours", None),
+        (SQLITE, "is a database, and is not replaced", "is a database"),
+        (LOG, "is a database, and is not replaced", "is a database"),
+        (b"GGUF\3\0\0\0", "is a model, and is not replaced", "is a model"),
+        (SAFETENSORS, "is a model, and is not replaced", "is a model"),
+    ],
+)
+def test_what_may_be_replaced(content, said, with_overwrite):
+    path = Path("t.csv")
+    path.write_bytes(content)
+    for overwrite, expected in ((False, said), (True, with_overwrite)):
+        if expected is None:
+            output_files.check("-o", path, TABLE, overwrite=overwrite)
+        else:
+            with pytest.raises(SettingsError, match=expected):
+                output_files.check("-o", path, TABLE, overwrite=overwrite)
+    assert path.read_bytes() == content
+
+
+def test_what_the_command_needs_is_never_replaced():
+    Path("in.csv").write_text(OURS)
+    Path("model").mkdir()
+    Path("model/x.csv").write_text(OURS)
+    Path("link.csv").symlink_to("in.csv")
+    Path("hard.csv").hardlink_to("in.csv")
+    spared = {"the input": Path("in.csv"), "the model": Path("model"), "ledger": Path("l.sqlite")}
+    for name in ("in.csv", "link.csv", "hard.csv", "model/../in.csv"):
+        with pytest.raises(SettingsError, match="is the input"):
+            output_files.check("-o", Path(name), TABLE, overwrite=True, spared=spared)
+    with pytest.raises(SettingsError, match="is the model"):
+        output_files.check("-o", Path("model/x.csv"), TABLE, overwrite=True, spared=spared)
+    with pytest.raises(SettingsError, match="is ledger"):
+        output_files.check("-o", Path("l.sqlite"), TABLE, overwrite=True, spared=spared)
+    output_files.check("-o", Path("model/new.csv"), TABLE, spared=spared)
+
+
+def test_a_part_of_a_run_is_never_replaced():
+    Path("run/adapter").mkdir(parents=True)
+    folders.mark(Path("run"), "run", ["metrics.jsonl", "adapter/*.json"])
+    Path("run/adapter/x.json").write_text("{}")
+    Path("run/mine.csv").write_text(OURS)
+    with pytest.raises(SettingsError, match="is a part of the run"):
+        output_files.check("-o", Path("run/adapter/x.json"), TABLE, overwrite=True)
+    output_files.check("-o", Path("run/mine.csv"), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", "is no file to write to"),
+        ("socket", "is no file to write to"),
+        ("loop", "cannot be written to"),
+        ("no/t.csv", "the folder no is not there"),
+        ("lost", "the folder .*gone is not there"),
+        ("x" * 300, "cannot be written to"),
+        ("-", "is no file to write to"),
+    ],
+)
+def test_what_cannot_be_written_to(name, said):
+    import socket
+
+    Path("folder").mkdir()
+    Path("loop").symlink_to("loop")
+    Path("lost").symlink_to("gone/t.csv")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("socket")
+        with pytest.raises(SettingsError, match=said) as caught:
+            output_files.check("-o", Path(name), TABLE)
+    assert caught.value.hint
+
+
+def test_a_full_device_is_said(tmp_path):
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    Path("full.csv").symlink_to("/dev/full")
+    output_files.check("-o", Path("full.csv"), TABLE)
+    with pytest.raises(LvloraError, match=re.escape("full.csv: cannot be written")):
+        output_files.write_text(Path("full.csv"), "x" * 100_000)
+    assert Path("full.csv").is_symlink()
