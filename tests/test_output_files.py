@@ -71,9 +71,9 @@ def test_what_fails_leaves_the_file_as_it_was():
     def fail():
         with output_files.writing(Path("t.csv")) as part:
             part.write_text("half")
-            raise ValueError
+            raise ValueError("half-way")
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="half-way"):
         fail()
     assert Path("t.csv").read_text() == OURS
     assert os.listdir() == ["t.csv"]
