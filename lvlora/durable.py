@@ -13,12 +13,8 @@ import os
 import re
 import stat
 import tempfile
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator
-from io import BufferedReader
-=======
 from collections.abc import Iterator
->>>>>>> 15ef956 (Results are not written over what is needed or of another kind, go through devices, pipes and links, and keep modes)
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +126,6 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-<<<<<<< HEAD
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill the temporary file, for libraries that take a path."""
-    with replacing(path) as temporary:
-        write(temporary)
-
-
 def open_regular(path: Path, *, pipes: bool = False) -> BufferedReader:
     """A file to read, after links; never a device, and nothing that could keep whoever opens it.
 
@@ -179,8 +168,6 @@ def read_bounded(path: Path, most: int, *, pipes: bool = False) -> bytes:
     return b"".join(parts)
 
 
-=======
->>>>>>> 15ef956 (Results are not written over what is needed or of another kind, go through devices, pipes and links, and keep modes)
 def parse_json(text: str) -> Any:
     """What a JSON text says, as `json.loads`.
 

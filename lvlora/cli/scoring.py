@@ -16,12 +16,8 @@ from lvlora.cli.calibrating import calibrate, calibration_for, check_part
 from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
 from lvlora.cli.context import CommandContext
 from lvlora.cli.inputs import load_dataset
-<<<<<<< HEAD
 from lvlora.cli.losses import losses_of
-from lvlora.cli.places import check_file
-=======
 from lvlora.cli.results import SCORES, check_results
->>>>>>> 15ef956 (Results are not written over what is needed or of another kind, go through devices, pipes and links, and keep modes)
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
