@@ -122,6 +122,31 @@ class Train(Work):
         ]  # fmt: skip
 
 
+class Replace(Work):
+    """A run in the place of an older one: at every moment one of the two is there, whole."""
+
+    def prepare(self) -> None:
+        assert run("train", "data.csv", *TRAIN, *RUN, "--out", "runs/r") == 0
+
+    def do(self) -> None:
+        args = [*TRAIN, *RUN, "--seed", "3", "--out", "runs/r", "--overwrite"]
+        assert run("train", "data.csv", *args) == 0
+
+    def killed(self) -> None:
+        tiny_runs.weights(Path("runs/r"))
+        result = json.loads(Path("runs/r/result.json").read_text())
+        assert result["folder"] == "runs/r"
+        assert result["steps"] == len(tiny_runs.steps_of(Path("runs/r")))
+
+    def facts(self) -> Any:
+        self.killed()
+        no_parts("runs/r")
+        return [
+            tiny_runs.weights(Path("runs/r")), tiny_runs.steps_of(Path("runs/r")),
+            Path("runs/latest").read_text(),
+        ]  # fmt: skip
+
+
 class Sweep(Work):
     """A study of two trials; the same command goes on."""
 
@@ -199,6 +224,7 @@ class Forecast(Output):
     args = (
         "forecast", "data.csv", *MODEL, "--adapter", "none", "--decimals", "1", "-n", "2",
         "--samples", "2", "--series", "s0", "--output", "f.csv", "--samples-out", "s.csv",
+        "--overwrite",
     )  # fmt: skip
     files = ("f.csv", "s.csv")
 
@@ -219,6 +245,7 @@ class Evaluate(Scores):
     args = (
         "evaluate", "data.csv", *MODEL, "--adapter", "none", "--decimals", "1", "--context", "6",
         "--horizon", "2", "--samples", "2", "--limit", "1", "--no-rivals", "--output", "e.csv",
+        "--overwrite",
     )  # fmt: skip
     files = ("e.csv",)
 
@@ -226,7 +253,7 @@ class Evaluate(Scores):
 class Baseline(Scores):
     args = (
         "baseline", "data.csv", "--no-model", "--context", "6", "--horizon", "2", "--limit", "1",
-        "--output", "b.csv",
+        "--output", "b.csv", "--overwrite",
     )  # fmt: skip
     files = ("b.csv",)
 
@@ -311,7 +338,7 @@ class LedgerWork(Work):
 WORKS: dict[str, type[Work]] = {
     "ledger": LedgerWork, "simulate": Simulate, "simulate-csv": SimulateCsv,
     "baseline": Baseline, "forecast": Forecast, "evaluate": Evaluate, "export": Export,
-    "train": Train, "sweep": Sweep,
+    "train": Train, "replace": Replace, "sweep": Sweep,
 }  # fmt: skip
 
 

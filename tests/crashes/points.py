@@ -44,8 +44,11 @@ class Points:
         import optuna.storages.journal._file as journal
         import safetensors.torch
 
+        from lvlora import folders
+
         for name in _BEFORE:
             setattr(os, name, self._before(name, getattr(os, name)))
+        folders._exchange = self._before("exchange", folders._exchange)
         Path.write_bytes = self._in_the_middle(  # type: ignore[method-assign]
             "write", Path.write_bytes, lambda path, content: path.open("wb").write(
                 content[: len(content) // 2])
