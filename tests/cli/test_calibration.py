@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny_runs
+
+from lvlora.series.dataset import Dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -74,6 +77,58 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     ran = run_lvlora([*plain, "--calibrated", "--horizon", "5"])
     assert ran.exit_code == 2
     assert "5 steps, and the calibration is for 4" in ran.stderr
+
+
+def test_a_calibration_of_other_data_is_refused(run_lvlora, words):
+    """Offsets of platelets are not put around hares; each kind of data has its own."""
+    waves = tiny_runs.dataset(6, n_steps=14)
+    blood = Dataset(
+        tuple(replace(s, values=s.values * [5e4, 2.0]) for s in waves),
+        ("platelets", "temperature"), "blood",
+    )  # fmt: skip
+    tiny_runs.write_csv(Path("blood.csv"), blood)
+    tiny_runs.write_csv(Path("animals.csv"), replace(waves, variables=("hare", "lynx")))
+    asked = ["evaluate", "blood.csv", *words, *ASKED, "--calibrate"]
+    assert run_lvlora(asked).exit_code == 0
+    ahead = [*words, "--adapter", "none", "--calibrated", "--horizon", "3"]
+    ran = run_lvlora(["forecast", "animals.csv", *ahead])
+    assert ran.exit_code == 4
+    heard = " ".join(ran.stderr.split())
+    assert "qwen2 has no calibration for hare, lynx" in heard
+    assert "lvlora evaluate DATA --calibrate makes one" in heard
+    # what serves is named with its source, series, steps and samples
+    ran = run_lvlora(["forecast", "blood.csv", *ahead])
+    assert ran.exit_code == 0, ran.stderr
+    assert (
+        "Intervals calibrated by 6 series of blood.csv (4 steps from 10), 10 samples each."
+        in " ".join(ran.stderr.split())
+    )
+    ran = run_lvlora(["evaluate", "blood.csv", *words, *ASKED, "--calibrated"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "made on the series that are scored" in " ".join(ran.stderr.split())
+    # the same names in other units, or written otherwise
+    small = replace(blood, series=tuple(replace(s, values=s.values / 1e4) for s in blood))
+    tiny_runs.write_csv(Path("small.csv"), small)
+    ran = run_lvlora(["forecast", "small.csv", *ahead])
+    assert ran.exit_code == 4
+    assert "platelets varies by" in " ".join(ran.stderr.split())
+    ran = run_lvlora(["forecast", "blood.csv", *ahead, "--decimals", "2"])
+    assert ran.exit_code == 2
+    assert "for decimals 1, and this is 2" in " ".join(ran.stderr.split())
+
+
+def test_the_bundled_model_s_calibration_says_that_it_is_for_any_data(run_lvlora, words):
+    tiny_runs.write_csv(
+        Path("hares.csv"), replace(tiny_runs.dataset(1, n_steps=14), variables=("hare", "lynx"))
+    )
+    ran = run_lvlora(
+        ["forecast", "hares.csv", "--model", "bundled", "--adapter", "none", "--calibrated",
+         "--horizon", "1", "--threads", "1"]
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.stderr
+    heard = " ".join(ran.stderr.split())
+    assert "40 series of simulated predator-prey systems" in heard
+    assert "of other kinds may be covered less" in heard
 
 
 def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):

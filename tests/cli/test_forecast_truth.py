@@ -78,6 +78,45 @@ def test_the_truth_is_in_the_table_and_the_picture(run_lvlora, words):
     assert Path("p.svg").read_text().startswith("<?xml")
 
 
+def test_plain_forecasters_stand_beside_the_model(run_lvlora, words):
+    ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json"])
+    rivals = {r["name"]: r for r in ran.json["scores"]["rivals"]}
+    assert list(rivals) == ["last value", "context mean", "seasonal naive"]
+    values = np.stack([s.values for s in tiny_runs.dataset(2, n_steps=12)])
+    last = np.abs(values[:, 8:9] - values[:, 9:]).mean()
+    mean = np.abs(values[:, :9].mean(axis=1, keepdims=True) - values[:, 9:]).mean()
+    assert rivals["last value"]["mae"] == pytest.approx(last)
+    assert rivals["last value"]["crps"] == pytest.approx(last)
+    assert rivals["context mean"]["mae"] == pytest.approx(mean)
+    shown = run_lvlora(["forecast", *words, "--holdout", "3"]).stdout
+    table = [" ".join(line.split()) for line in shown.splitlines()]
+    assert any(line.startswith(f"last value {last:#.3g}") for line in table), shown
+    assert any(line.startswith("qwen2 zero-shot") for line in table)
+
+
+def test_series_that_the_adapter_was_trained_on_are_told_of(run_lvlora, words, tiny_folder):
+    tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset(8))
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
+    assert run_lvlora(["train", "train.csv", *flags]).exit_code == 0
+    run = Path("runs") / Path("runs/latest").read_text().strip()
+    split = json.loads((run / "split.json").read_text())
+    held = ["forecast", "train.csv", *words[1:], "--holdout", "3"]
+
+    def heard(*more):
+        ran = run_lvlora([*held, *more])
+        assert ran.exit_code == 0, ran.stderr
+        return " ".join(ran.stderr.split())
+
+    said = "in the training of runs/"
+    n = len(split["train"])
+    assert f"Warning: {n} of the 8 series that are scored were {said}" in heard()
+    assert f"The series that is scored was {said}" in heard("--series", split["train"][0])
+    assert said not in heard("--series", split["validation"][0])
+    assert said not in heard("--adapter", "none")
+    assert run_lvlora(["train", "train.csv", *flags, "--split-seed", "5"]).exit_code == 0
+    assert "was trained on another split of this data" in heard()
+
+
 def test_an_impossible_truth_is_said(run_lvlora, words):
     values = [[3.0 + t % 2] for t in range(8)] + [[-2.0], [4.0]]
     lines = [f"{t},{v[0]}" for t, v in enumerate(values)]

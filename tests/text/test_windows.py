@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -209,3 +211,23 @@ def test_no_jittered_row_is_wider_than_planned(jitter, seed, seq_len):
         batch = source.batch(index)
         assert batch.inputs.shape[1] <= source.width
         assert np.array_equal(batch.inputs, again.batch(index).inputs)
+
+
+def test_jitter_multiplies_the_numbers_of_the_text_whatever_is_taken_off():
+    """An offset is in the data's units: a jittered level must not leave the text."""
+    data = dataset((12,))
+    made = {}
+    for offset in (0.0, 30.0):
+        moved = replace(
+            data, series=tuple(replace(s, values=s.values + offset) for s in data)
+        )  # fmt: skip
+        scale = Scale((2.0, 2.0), "given", (offset, offset))
+        source = Windows(
+            moved, scale, CODEC, ALPHABET, seq_len=40, batch_size=2, seed=3, scale_jitter=0.5
+        )
+        made[offset] = [ALPHABET.decode(row.tolist()[1:]) for i in range(4)
+                        for row in source.batch(i).inputs]  # fmt: skip
+    for plain, moved in zip(made[0.0], made[30.0], strict=True):
+        ours, theirs = CODEC.decode(plain[: plain.rindex(";") + 1]), CODEC.decode(
+            moved[: moved.rindex(";") + 1])  # fmt: skip
+        assert np.abs(ours[: len(theirs)] - theirs[: len(ours)]).max() <= 0.011
