@@ -239,5 +239,8 @@ class ExportSettings(AdapterSettings):
     )  # fmt: skip
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output")
     overwrite: bool = option(
-        False, "Replace an export that is there.", "Output", flag="--overwrite"
+        False,
+        "Replace an export that is there, once the new one is whole.",
+        "Output",
+        flag="--overwrite",
     )

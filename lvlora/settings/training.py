@@ -191,7 +191,12 @@ class TrainSettings(LearningSettings):
         None, "Go on with a stopped run (a name or folder; alone: the newest), with its own "
         "settings.", "Training", bare="latest", metavar="RUN",
     )  # fmt: skip
-    overwrite: bool = option(False, "Replace a run that is there.", "Output", flag="--overwrite")
+    overwrite: bool = option(
+        False,
+        "Replace a run that is there, as soon as this one is complete.",
+        "Output",
+        flag="--overwrite",
+    )
 
 
 class SweepSettings(LearningSettings):
