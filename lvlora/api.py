@@ -11,12 +11,12 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, meant
 from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
 from lvlora.settings.base import Convention, Split
-from lvlora.settings.checked import checked
+from lvlora.settings.checked import check_count, check_levels, checked
 from lvlora.settings.data import SplitSettings
 from lvlora.settings.training import BudgetSettings
 
@@ -90,7 +90,9 @@ def fine_tune(
 
     The run is charged to the ledger among the runs, and its adapter opens by
     ``open_model(adapter=result.adapter)``. A stopped run goes on by ``lvlora train --resume``; with
-    data that are in no file it cannot, so write them first.
+    data that are in no file it cannot, so write them first. Random states and the number of threads
+    of the program are afterwards what they were, and runs in several threads give what each would
+    give alone.
 
     Args:
         data: the trajectories, or their file.
@@ -106,6 +108,7 @@ def fine_tune(
     from lvlora.train.observer import Silent
     from lvlora.train.setup import prepare
     from lvlora.train.trackers.tracked import check_installed
+    from lvlora.train.undisturbed import undisturbed
 
     if settings.get("resume") is not None:
         raise SettingsError(
@@ -122,8 +125,9 @@ def fine_tune(
     sources = {
         name: "python" if name in settings else "default" for name in TrainSettings.model_fields
     }
-    prepared = prepare(chosen, data)
-    return carry_out(begin(prepared, sources, observer or Silent())).result
+    with undisturbed():
+        prepared = prepare(chosen, data)
+        return carry_out(begin(prepared, sources, observer or Silent())).result
 
 
 def evaluate(
@@ -164,6 +168,15 @@ def evaluate(
     if not models and not rivals:
         raise SettingsError(
             "without models and rivals there is nothing to score.", "Leave one of them in."
+        )
+    check_count("context", context)
+    check_count("horizon", horizon)
+    check_count("limit", limit, optional=True)
+    check_levels(quantiles)
+    if part not in get_args(Split):
+        raise SettingsError(
+            f"part: should be one of {', '.join(get_args(Split))}, got {part!r}",
+            meant(str(part), get_args(Split)).strip() or "validation is the usual one.",
         )
     split = split_of(data, SplitSettings(split_seed=split_seed, stratify=stratify))
     learning = data.select(split.train)

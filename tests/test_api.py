@@ -227,6 +227,100 @@ def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):
     assert sum(done) >= 3
 
 
+def _random_state():
+    import random
+
+    import numpy as np
+    import torch
+
+    return (
+        torch.get_num_threads(), torch.get_rng_state().tolist(), str(np.random.get_state()),
+        random.getstate(),
+    )  # fmt: skip
+
+
+def test_training_disturbs_nobody_and_nobody_disturbs_it(tmp_path, tiny_folder):
+    """Alone, or two at a time in threads: the same weights, and the program's state as it was."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    data = tiny_runs.dataset()
+    model = str(tiny_folder("qwen2"))
+
+    def train(name, seed):
+        settings = tiny_runs.settings(
+            model, tmp_path, dropout=0.4, seed=seed, validation=False, max_steps=4
+        )
+        chosen = settings.model_dump(exclude_defaults=True)
+        lvlora.fine_tune(data, out=tmp_path / name, **chosen)
+        return tiny_runs.weights(tmp_path / name)
+
+    before_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.manual_seed(123)
+    before = _random_state()
+    alone = [train(f"alone{seed}", seed) for seed in (1, 2)]
+    assert _random_state() == before
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, ("both1", "both2"), (1, 2)))
+    assert together == alone
+    assert len(set(alone)) == 2
+    assert torch.get_rng_state().tolist() == before[1]
+    torch.set_num_threads(before_threads)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"samples": 0}, {"samples": 1.5}, {"temperature": 0}, {"temperature": float("nan")},
+        {"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"views": 0}, {"seed": -1},
+        {"greedy": "perhaps"},
+    ],
+)  # fmt: skip
+def test_draws_that_are_impossible_are_refused_by_name(wrong):
+    (name,) = wrong
+    with pytest.raises(lvlora.SettingsError, match=f"^{name}: "):
+        lvlora.Sampling(**wrong)
+
+
+def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
+    import numpy as np
+
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    data = tiny_runs.dataset(n_series=12)
+    (history, *_) = data
+    sampling = lvlora.Sampling(samples=np.int64(2))
+    for horizon in (0, -1, 1.5, True, None):
+        for call in (forecaster.predict, forecaster.most, forecaster.predict_quantiles):
+            with pytest.raises(lvlora.SettingsError, match="horizon: should be a whole number"):
+                call([history], horizon, sampling)
+    with pytest.raises(lvlora.SettingsError, match="context: should be a whole number"):
+        forecaster.predict([history], 2, sampling, context=0)
+    assert forecaster.predict([], 2, sampling) == []
+    with pytest.raises(lvlora.DataError, match="no histories"):
+        forecaster.predict_quantiles([], 2, sampling)
+    for level in (0, 1, 1.5, float("nan")):
+        with pytest.raises(lvlora.SettingsError, match="quantiles: each should be between"):
+            forecaster.predict_quantiles([history], 2, sampling, [level])
+        with pytest.raises(lvlora.SettingsError, match="quantiles: each should be between"):
+            lvlora.evaluate(data, forecaster, quantiles=[level])
+    with pytest.raises(lvlora.SettingsError, match="part: should be one of train, validation"):
+        lvlora.evaluate(data, forecaster, part="tset")
+    for name in ("context", "horizon", "limit"):
+        with pytest.raises(lvlora.SettingsError, match=f"{name}: should be a whole number"):
+            lvlora.evaluate(data, forecaster, **{name: 0})
+    for empty in ([], [[]], np.empty((0, 5, 2)), np.empty((2, 0, 1)), np.empty((2, 5, 0))):
+        with pytest.raises(lvlora.DataError):
+            lvlora.from_arrays(empty)
+    for empty in ({}, {"x": []}, {"time": [], "x": []}):
+        with pytest.raises(lvlora.DataError):
+            lvlora.from_frame(empty)
+    nothing = lvlora.Series("s", np.empty(0), np.empty((0, 2)))
+    with pytest.raises(lvlora.DataError, match="the history is empty"):
+        forecaster.predict([nothing], 2, sampling)
+
+
 def test_prices_are_the_command_s(run_lvlora):
     ran = run_lvlora(["flops", "--model", "qwen2.5-0.5b", "--rank", "4", "--json"])
     assert lvlora.count_flops("qwen2.5-0.5b", rank=4) == ran.json

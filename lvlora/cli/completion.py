@@ -18,7 +18,7 @@ _MOST_RUNS = 50
 
 def runs_folder(given: object = None) -> Path:
     """Where runs lie: as the command line says so far, else as the environment does."""
-    return Path(str(given or os.environ.get("LVLORA_RUNS") or "runs")).expanduser()
+    return Path(os.path.expanduser(str(given or os.environ.get("LVLORA_RUNS") or "runs")))
 
 
 def models(incomplete: str) -> list[str]:

@@ -6,6 +6,7 @@ Does not know: typer, what any setting means.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tomllib
@@ -105,6 +106,8 @@ def resolve(
         problems += complaints(
             error, fields, lambda f: given[f.name].label if f.name in given else f.label
         )
+    if settings is not None:
+        problems += _impossible_names(fields, given, settings)
     if settings is None or problems:
         raise _settings_error(command, problems)
     sources: dict[str, Source] = {
@@ -238,6 +241,29 @@ def _wrong_bools(
             problems.append(
                 f"{given[field.name].label}: should be a number, got {str(value).lower()}"
             )
+    return problems
+
+
+def _impossible_names(
+    fields: Sequence[Field], given: Mapping[str, _Given], settings: Settings
+) -> list[str]:
+    """Names at which nothing can be read or written, whatever the command does."""
+    problems = []
+    for field in fields:
+        value = getattr(settings, field.name)
+        names_file = field.kind == "path" or (field.kind == "text" and field.panel == "Model")
+        if field.name not in given or value is None or not names_file:
+            continue
+        label, shown = given[field.name].label, str(value)
+        try:
+            os.stat(value)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                problems.append(f"{label}: {shown} is a link that leads back to itself")
+            elif error.errno == errno.ENAMETOOLONG:
+                problems.append(f"{label}: {shown[:40]}… is too long for a name")
+        except ValueError:
+            problems.append(f"{label}: {shown!r} holds a NUL, which no name can")
     return problems
 
 

@@ -5,6 +5,7 @@ Knows: where runs lie. Does not know: what is in them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lvlora.cli.guesses import did_you_mean
@@ -52,7 +53,7 @@ def _find(name: str | None, runs: Path, what: str, marks: tuple[str, ...]) -> Pa
                 "lvlora train makes a run; --runs looks elsewhere.",
             )
         return max(found, key=_last_sign_of_life)
-    for path in (Path(name).expanduser(), runs / name):
+    for path in (Path(os.path.expanduser(name)), runs / name):
         if _holds(path, marks):
             return path
     names = [folder.name for folder in found]

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from lvlora.errors import ModelError
+from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing, views
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
@@ -32,6 +32,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
+from lvlora.settings.checked import check_count, check_levels
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
 
@@ -203,7 +204,10 @@ class Forecaster:
         Raises:
             DataError: as `predict`.
         """
+        check_levels(levels)
         forecasts = self.predict(histories, horizon, sampling)
+        if not forecasts:
+            raise DataError("there are no histories to forecast", "Give one series at least.")
         quantiles = np.stack([np.stack([f.quantile(q) for q in levels], -1) for f in forecasts])
         return quantiles, np.stack([f.mean for f in forecasts])
 
@@ -245,9 +249,11 @@ class Forecaster:
         self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[Reading]:
         """How each history is read; DataError where one can't be."""
+        check_count("horizon", horizon)
         return [self._read(h, 1.0, horizon, context) for h in histories]
 
     def _read(self, history: Series, factor: float, horizon: int, context: int | None) -> Reading:
+        check_count("context", context, optional=True)
         return read(
             history, horizon, decimals=self.decimals, number_format=self.number_format,
             max_positions=self.base.max_positions, stored=self.scale, context=context,
@@ -258,6 +264,7 @@ class Forecaster:
         self, histories: Sequence[Series], horizon: int, sampling: Sampling, context: int | None
     ) -> list[list[Reading]]:
         """The readings of each history, its samples shared among them."""
+        check_count("horizon", horizon)
         return views.read_all(
             lambda h, factor: self._read(h, factor, horizon, context), histories, sampling
         )

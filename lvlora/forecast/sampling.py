@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.settings.checked import checked
 from lvlora.settings.forecasting import SamplingSettings
 
 Floats = NDArray[np.float64]
@@ -27,6 +28,13 @@ class Sampling:
     seed: int = 0
     views: int = 1
     """Scales at which a history is read; its samples are shared among them (`views`)."""
+
+    def __post_init__(self) -> None:
+        """SettingsError for what the command would refuse, too."""
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        allowed = checked(SamplingSettings, given)
+        for name in given:  # numpy's numbers become Python's
+            object.__setattr__(self, name, getattr(allowed, name))
 
     @classmethod
     def of(cls, settings: SamplingSettings) -> Sampling:

@@ -6,12 +6,12 @@ Knows: the ledger and what a forecaster used. Does not know: what was forecast.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from lvlora import durable
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger, Reservation
 from lvlora.forecast.forecaster import Forecaster
@@ -61,5 +61,5 @@ def _settings_hash(settings: BudgetSettings) -> str:
     """A hash of what was asked for; where it is written and what it may take are left out."""
     written = {"runs", "output", "samples_out", "plot", "out", "overwrite"}
     written |= {"max_memory", "workers", "fresh"}
-    chosen = settings.model_dump_json(exclude=written | set(BudgetSettings.model_fields))
-    return hashlib.sha256(chosen.encode()).hexdigest()
+    left_out = written | set(BudgetSettings.model_fields)
+    return durable.sha256_of_json(settings.model_dump(mode="json", exclude=left_out))

@@ -6,6 +6,7 @@ can say that there is none before it loads anything.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def find_adapter(spec: str | None, runs: Path) -> Path | None:
         if newest is None:
             raise ModelError(f"--adapter {LATEST}: there is no run in {runs} yet", _OTHERWISE)
         return _of_latest(newest, runs)
-    folder = Path(spec).expanduser()
+    folder = Path(os.path.expanduser(spec))
     # "" would be the working directory
     found = _adapter_in(folder) if spec else None
     if found is not None:

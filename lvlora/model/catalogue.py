@@ -79,7 +79,7 @@ def _resolve(model: str, revision: str | None) -> ModelSource:
     if model.lower() in SHORT_NAMES:
         hub_id = SHORT_NAMES[model.lower()]
         return ModelSource("hub", hub_id, hub_id, revision)
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     if path.is_dir():
         if (path / ADAPTER_CONFIG).is_file():
             # transformers would load the base that the adapter names, wherever that is
@@ -141,9 +141,10 @@ def hub_cache() -> Path:
     from huggingface_hub import constants
 
     home = os.environ.get("HF_HOME")
+    cache = os.environ.get("HF_HUB_CACHE")
     return Path(
-        os.environ.get("HF_HUB_CACHE") or (Path(home) / "hub" if home else constants.HF_HUB_CACHE)
-    ).expanduser()
+        os.path.expanduser(cache or (Path(home) / "hub" if home else constants.HF_HUB_CACHE))
+    )
 
 
 def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:

@@ -58,7 +58,7 @@ def from_arrays(
             f"{source}: the values have the shape {cube.shape}",
             "Give (steps,), (steps, variables) or (series, steps, variables).",
         )
-    cube = cube.reshape((1, -1, 1) if cube.ndim == 1 else (-1, *cube.shape[-2:]))
+    cube = {1: cube[None, ..., None], 2: cube[None], 3: cube}[cube.ndim]
     n, steps, width = cube.shape
     if n < 1 or steps < 2 or width < 1:
         raise DataError(f"{source}: {n} series of {steps} steps, {width} variables", SHORT_OF_ROWS)

@@ -20,6 +20,9 @@ PANELS: tuple[str, ...] = get_args(Panel)
 
 _MOST_DIGITS = 60
 
+LARGEST = 2**63
+"""Beyond every number that an option means; numpy, torch and TOML have no larger whole ones."""
+
 
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused.
@@ -63,8 +66,11 @@ def option(
         metavar: what stands for the value in the help.
         bare: the value that is meant when the option stands without one (``--resume``).
         repeat: it may be given several times, for a field of type `Words`.
-        constraints: pydantic's own (ge, gt, le, lt, min_length…).
+        constraints: pydantic's own (ge, gt, le, lt, min_length…). A number that is only bounded
+            from below is below `LARGEST`, too.
     """
+    if {"ge", "gt"} & constraints.keys() and not {"le", "lt"} & constraints.keys():
+        constraints["lt"] = LARGEST
     extra: dict[str, Any] = {"panel": panel, "argument": argument, "repeat": repeat}
     for key, value in (("flag", flag), ("short", short), ("metavar", metavar), ("bare", bare)):
         if value is not None:

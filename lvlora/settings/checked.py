@@ -6,7 +6,8 @@ its own words for the same, which name the option (`cli/complaints.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -35,3 +36,26 @@ def checked(model: type[S], values: Mapping[str, Any]) -> S:
         raise SettingsError(
             "; ".join(wrong), f"The fields of {model.__name__} say what each may be."
         ) from None
+
+
+def check_count(name: str, value: object, *, optional: bool = False) -> None:
+    """SettingsError unless an argument is a whole number above 0."""
+    if value is None and optional:
+        return
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if isinstance(value, bool) or count < 1:
+        raise SettingsError(
+            f"{name}: should be a whole number above 0, got {value!r}", "It counts time steps."
+        )
+
+
+def check_levels(levels: Sequence[float]) -> None:
+    """SettingsError unless all are probabilities of quantiles."""
+    for level in levels:
+        if not 0 < level < 1:
+            raise SettingsError(
+                f"quantiles: each should be between 0 and 1, got {level!r}", "For example 0.9."
+            )

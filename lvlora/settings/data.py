@@ -141,7 +141,7 @@ class TokenizeSettings(InputSettings):
     )
     scale: float | None = option(
         None, "Divide values by this; default: the rule for a data set or a lone series.", "Data",
-        gt=0,
+        gt=0, le=1e308,
     )  # fmt: skip
     text: str | None = option(
         None, "Tokenize this text instead of a file's series, for example 1.23.", "Data"

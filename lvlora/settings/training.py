@@ -58,7 +58,7 @@ class LoraSettings(Settings):
     rank: int = option(8, "Rank r of the update.", "LoRA", ge=1, le=4096)
     alpha: float | None = option(
         None, "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
-        "LoRA", gt=0,
+        "LoRA", gt=0, le=1e6,
     )  # fmt: skip
     targets: Names = option(
         ("all-linear",),
@@ -91,7 +91,7 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     warmup: float = option(
         0.05, "Share of the steps in which the learning rate rises.", "Training", ge=0, le=1
     )
-    weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", "Training", ge=0)
+    weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", "Training", ge=0, le=1000)
     clip_norm: float = option(1.0, "Largest gradient norm; 0: no clipping.", "Training", ge=0)
     batch_size: int = option(2, "Sequences in a micro-batch.", "Training", ge=1)
     accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)

@@ -58,7 +58,8 @@ def _steps(prepared: Prepared) -> tuple[list[float], Price]:
     for step in loop.steps(
         list(prepared.parameters.values()), prepared.optimizers, prepared.objective.loss_sum,
         prepared.windows, prepared.learning_rate, first=0, last=min(prepared.n_steps, _MOST_STEPS),
-        accumulation=settings.accumulation, clip_norm=settings.clip_norm, seed=settings.seed,
+        accumulation=settings.accumulation, clip_norm=settings.clip_norm,
+        seed=prepared.dropout_seed,
     ):  # fmt: skip
         seconds.append(step.seconds)
         spent += prepared.step_price(step.shapes)

@@ -30,7 +30,7 @@ def follow(prepared: Prepared, ranks: Ranks) -> None:
         list(prepared.parameters.values()), prepared.optimizers, prepared.objective.loss_sum,
         prepared.windows, prepared.learning_rate, first=told["step"], last=told["last"],
         accumulation=prepared.settings.accumulation, clip_norm=prepared.settings.clip_norm,
-        seed=prepared.settings.seed, ranks=ranks,
+        seed=prepared.dropout_seed, ranks=ranks,
     )  # fmt: skip
     with StopRequest() as stop:
         while True:

@@ -6,6 +6,7 @@ by no longer asking for the next step.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from lvlora.errors import NumericalError
 from lvlora.text.windows import Batch
 from lvlora.train.ranks import ALONE, Ranks
+from lvlora.train.undisturbed import seeded
 
 
 class BatchSource(Protocol):
@@ -60,15 +62,15 @@ def steps(
     last: int,
     accumulation: int = 1,
     clip_norm: float = 1.0,
-    seed: int = 0,
+    seed: int | None = 0,
     ranks: Ranks = ALONE,
 ) -> Iterator[Step]:
     """Do the steps first … last-1, yielding after each.
 
     A parameter group's rate is ``learning_rate(step)`` times its own ``rate_factor`` (default 1).
     Dropout is drawn from (seed, step, rank) alone, so a resumed run draws what the unbroken one
-    would. Several processes make one step: each its share of the rows, and what is yielded is of
-    the whole.
+    would; without a seed nothing is drawn. Several processes make one step: each its share of the
+    rows, and what is yielded is of the whole.
 
     Raises:
         NumericalError: a loss or gradient is not finite; the parameters are as before the step.
@@ -78,12 +80,18 @@ def steps(
         begin = time.perf_counter()
         micro = [batches.batch(step * accumulation + i) for i in range(accumulation)]
         n_targets = sum(b.n_targets for b in micro)
-        torch.manual_seed((seed * 1_000_003 + step + (ranks.rank << 48)) % 2**63)
         total = torch.zeros((), dtype=torch.float64)
-        for batch in ranks.share_of(micro):
-            loss = loss_sum(batch)
-            (loss / n_targets).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach().double().cpu()
+        with (
+            contextlib.nullcontext()
+            if seed is None
+            else seeded(
+                (seed * 1_000_003 + step + (ranks.rank << 48)) % 2**63, parameters[0].device
+            )
+        ):
+            for batch in ranks.share_of(micro):
+                loss = loss_sum(batch)
+                (loss / n_targets).backward()  # type: ignore[no-untyped-call]
+                total += loss.detach().double().cpu()
         total = ranks.add_up(parameters, total)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else float("inf"))
         mean = float(total) / n_targets

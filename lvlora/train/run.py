@@ -197,7 +197,7 @@ class Run:
         done = loop.steps(
             list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
             p.learning_rate, first=progress.step, last=last,
-            accumulation=settings.accumulation, clip_norm=settings.clip_norm, seed=settings.seed,
+            accumulation=settings.accumulation, clip_norm=settings.clip_norm, seed=p.dropout_seed,
             ranks=self.ranks,
         )  # fmt: skip
         while True:

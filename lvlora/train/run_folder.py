@@ -319,9 +319,9 @@ def check_out(settings: TrainSettings) -> bool:
             )
         if not _is_taken(out):
             return False
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # of a loop of links, before Python 3.13
         raise SettingsError(
-            f"--out {out}: cannot be used ({error.strerror or error})",
+            f"--out {out}: cannot be used ({getattr(error, 'strerror', None) or error})",
             "Check its permissions, or choose another folder.",
         ) from None
     if not settings.overwrite or not out.is_dir():

@@ -24,7 +24,6 @@ from lvlora.model import adapter_config, adapter_files, devices, lora
 from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
-from lvlora.model.machine import memory_limit
 from lvlora.model.parts import head_of
 from lvlora.series.analysis import cluster, measure
 from lvlora.series.dataset import Dataset
@@ -37,6 +36,7 @@ from lvlora.text.windows import Windows
 from lvlora.train import schedule
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
+from lvlora.train.refusals import check_memory, check_names
 from lvlora.train.step_plan import DEFAULT_STEPS as DEFAULT_STEPS
 from lvlora.train.step_plan import USUAL
 from lvlora.train.step_plan import plan_steps as plan_steps
@@ -105,6 +105,11 @@ class Prepared:
              for b, s in shapes),
             NOTHING,
         )  # fmt: skip
+
+    @property
+    def dropout_seed(self) -> int | None:
+        """What dropout is drawn from; None where nothing is drawn."""
+        return self.settings.seed if self.settings.dropout else None
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""
@@ -201,6 +206,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         BudgetError: the run would pass ``max_flops``, or not even a step fits.
         DataError, ModelError, SettingsError: as the parts do.
     """
+    check_names(settings)
     devices.set_threads(settings.threads)
     source = resolve(settings.model, settings.revision)
     split = split_of(dataset, settings)
@@ -237,7 +243,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
             f"--seq-len {settings.seq_len}: {base.name} reads {base.max_positions} tokens at most",
             f"Use --seq-len {base.max_positions}.",
         )
-    _check_memory(settings, base, windows.width)
+    check_memory(settings, base, windows.width)
     priced = Lora.of(plan.rank, plan.targets, plan.layers)
     head = Head.of(
         base.shape, "full" if settings.full_loss else "numeric", settings.train_head, len(SYMBOLS)
@@ -295,30 +301,6 @@ def _notes(
             f"take {4 * whole / 1e6:,.1f} MB, each checkpoint three times that."
         )
     return tuple(notes)
-
-
-def _check_memory(settings: TrainSettings, base: BaseModel, width: int) -> None:
-    """Refuse a micro-batch that cannot fit, before anything of its size is made.
-
-    Counted is what every training keeps: the tokens, and what goes into each layer, for backward.
-    Several times as much is used, so that more than this limit may be too much as well.
-    """
-    device, n_processes = base.placement.device, 1
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        n_processes = torch.distributed.get_world_size()
-    limit = memory_limit()
-    if device.type == "cuda":
-        limit = torch.cuda.get_device_properties(device).total_memory
-    shape = base.shape
-    row = width * (shape.layers * shape.hidden * base.placement.dtype.itemsize + 16)
-    rows = -(-settings.batch_size // n_processes)
-    if limit is not None and rows * row > limit:
-        raise SettingsError(
-            f"--batch-size {settings.batch_size:,}: {rows:,} sequences of {width:,} tokens take "
-            f"more than {rows * row / 1e9:,.0f} GB of memory with {base.name}, of "
-            f"{limit / 1e9:,.1f} GB that are there",
-            "Smaller ones make the same step with --accumulation.",
-        )
 
 
 def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, replace
 
-from lvlora.errors import BudgetError
+from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.settings.training import LearningSettings
 
 DEFAULT_STEPS = 200
+_MOST_STEPS = 10**9
+_MOST_VALIDATIONS = 10**5
+"""More than any machine makes; a plan of more could not even be written down."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +166,21 @@ def plan_steps(
 
     Raises:
         BudgetError: not one step fits into ``max_flops``, or not as many as ``max_steps``.
+        SettingsError: there are more of them than any run can make.
     """
     convention, limit = settings.convention, settings.max_flops
     step, validation = per_step.of(convention), per_validation.of(convention)
 
     def validated(n: int) -> frozenset[int]:
         every = steps_between_validations(settings, n, times)
+        if n > _MOST_STEPS or (validation and n // every > _MOST_VALIDATIONS):
+            what = f"{n:,} steps" if n > _MOST_STEPS else f"{n // every:,} validations"
+            bought = "" if settings.max_steps else f" that --max-flops {limit:,} buys"
+            raise SettingsError(
+                f"the {what}{bought} are more than a run can have "
+                f"({_MOST_STEPS:,} steps, {_MOST_VALIDATIONS:,} validations)",
+                "Name fewer --max-steps, or a larger --validate-every.",
+            )
         return frozenset({*range(every, n + 1, every), n}) if validation else frozenset()
 
     def most(n: int) -> int:
@@ -189,7 +201,8 @@ def plan_steps(
                 "Leave out --max-steps to get as many steps as fit, or --no-validation.",
             )
         return n_steps, at
-    n_steps = bisect.bisect_right(range(1, limit // step + 1), limit, key=most)
+    steps = range(1, min(limit // step, _MOST_STEPS + 1) + 1)
+    n_steps = bisect.bisect_right(steps, limit, key=most)
     if n_steps < 1:
         validations = f", two validations {2 * validation:,}" if validation else ""
         raise BudgetError(
