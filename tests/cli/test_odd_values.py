@@ -46,8 +46,9 @@ CASES = [
 TRIED = [case for case in CASES if case[:2] not in {
     # as many threads or processes as asked for, which is no question of odd values
     ("train", "--threads"), ("sweep", "--threads"), ("sweep", "--workers"),
-    # tried with train
+    # tried with a command that is over sooner
     *(("sweep", field.label) for field in read_fields(COMMANDS["train"])),
+    *(("evaluate", field.label) for field in read_fields(COMMANDS["baseline"])),
 }]  # fmt: skip
 
 
