@@ -243,4 +243,5 @@ def _show_price(
         estimate = of_forecasts(
             forecaster, histories, settings.n_steps, sampling, context=settings.context
         )
-    show_prices({forecaster.name: most}, len(histories), estimate, started, context)
+    drawn = settings.plot is not None
+    show_prices({forecaster.name: most}, len(histories), estimate, started, context, page=drawn)

@@ -121,6 +121,13 @@ def _ledger_table(output: Output, table: Mapping[str, Any]) -> None:
     output.line(
         f"Exactly {total['executed']:,} FLOPs executed, {total['coursework']:,} coursework."
     )
+    planned, settled = (table[name]["executed"] for name in ("planned", "settled"))
+    unsettled = table["open"]["executed"]
+    still = f" and {numbers.flops(unsettled)} still open" if unsettled else ""
+    output.line(
+        f"At most {numbers.flops(planned)} were planned; {numbers.flops(settled)} settled{still} "
+        f"are charged, {numbers.flops(planned - settled - unsettled)} were not needed (executed)."
+    )
     if table["budget"]:
         by = f" by lvlora {table['budget_set_by']}" if table["budget_set_by"] else ""
         output.line(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
@@ -18,13 +20,18 @@ if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
     from lvlora.settings import SweepSettings, TrainSettings
     from lvlora.train.estimate import RunEstimate
+    from lvlora.train.progress import Result
     from lvlora.train.setup import Prepared
     from lvlora.train.sweep_plan import Plan
 
 AROUND_SECONDS = 0.8
 """Python's own beginning and end, which no command sees."""
+PICTURES_BYTES = 45_000_000
+"""The libraries that draw, and a page's pictures, where no probe has drawn any."""
+MARGIN = 1.05
+"""On memory: two runs of the same command differ by a few per cent."""
 REPORT_SECONDS = 2.0
-"""Figures and report of a run, after its last step; they hardly depend on the run."""
+"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
 
 
 def show_run_plan(
@@ -44,7 +51,7 @@ def show_run_plan(
     payload: dict[str, Any] = {
         "model": prepared.base.name,
         "steps": prepared.n_steps,
-        "validations": len(prepared.validate_at),
+        "validations": prepared.n_validations,
         "tokens": tokens,
         "trainable_parameters": trainable,
         "flops_at_most": most.to_dict(),
@@ -54,7 +61,7 @@ def show_run_plan(
     rows = [
         ("model", prepared.base.name),
         ("steps", numbers.count(prepared.n_steps)),
-        ("validations", numbers.count(len(prepared.validate_at))),
+        ("validations", numbers.count(prepared.n_validations)),
         ("tokens", numbers.count(tokens)),
         ("trainable parameters", numbers.count(trainable)),
         ("FLOPs at most, executed", numbers.flops(most.executed)),
@@ -63,9 +70,10 @@ def show_run_plan(
     if limit:
         rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
     if estimate is not None:
-        whole = started + estimate.whole.seconds + REPORT_SECONDS + AROUND_SECONDS
+        whole = started + estimate.whole.seconds + AROUND_SECONDS
+        memory = _with_room(estimate.whole)
         payload["estimate"] = {
-            **estimate.whole.to_dict(),
+            **memory.to_dict(),
             "seconds": whole,
             "first_step_seconds": estimate.first_seconds,
             "step_seconds": estimate.step_seconds,
@@ -75,7 +83,7 @@ def show_run_plan(
             ("time on this machine", f"about {numbers.duration(whole)}"),
             ("of it a step", numbers.duration(estimate.step_seconds)),
             ("of it a validation", numbers.duration(estimate.validation_seconds)),
-            _memory(estimate.whole),
+            _memory(memory),
         ]
 
     def human() -> None:
@@ -83,6 +91,28 @@ def show_run_plan(
         _nothing_spent(None if estimate is None else estimate.whole, context)
 
     context.output.report(payload, human)
+
+
+def reconciled(result: Result, runs: Path) -> str:
+    """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
+    from lvlora.flops.ledger import Ledger
+    from lvlora.train.charging import charged
+
+    planned, spent = result.flops_at_most["executed"], result.flops["executed"]
+    validating = result.validation_flops["executed"]
+    with Ledger.for_runs(runs) as ledger:
+        total = charged(ledger, result.run).executed
+    said = (
+        f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
+        f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
+        "validations)"
+    )
+    if total == spent:
+        return f"{said}, and that is what the ledger charges."
+    return (
+        f"{said}; the ledger charges {numbers.flops(total)}, as "
+        f"{numbers.flops(total - spent)} more went into what interrupted processes had begun."
+    )
 
 
 def show_prices(
@@ -93,7 +123,7 @@ def show_prices(
 
     Args:
         estimate: of all of the command's work.
-        page: a report is written.
+        page: a report is written, or a picture.
     """
     from lvlora.flops.budget import NOTHING
 
@@ -106,6 +136,7 @@ def show_prices(
     if estimate is not None:
         # an evaluation writes a page with figures, a forecast a table
         whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
+        estimate = _with_room(estimate, PICTURES_BYTES if page else 0)
         payload["estimate"] = {**estimate.to_dict(), "seconds": whole}
         rows = [("time on this machine", f"about {numbers.duration(whole)}"), _memory(estimate)]
 
@@ -154,7 +185,7 @@ def show_sweep_plan(
     most = prepared.most(whole=True).executed
     found = of_run(prepared).whole
     trials = found.seconds * plan.most.executed / most + loading * plan.n_trials
-    estimate = Estimate(trials + REPORT_SECONDS, found.peak_bytes, found.probe)
+    estimate = _with_room(Estimate(trials + REPORT_SECONDS, found.peak_bytes, found.probe))
 
     def human() -> None:
         workers = " with one worker" if settings.workers > 1 else ""
@@ -181,6 +212,11 @@ def together(estimates: Sequence[Estimate]) -> Estimate | None:
         max(e.peak_bytes for e in estimates),
         sum((e.probe for e in estimates), NOTHING),
     )
+
+
+def _with_room(estimate: Estimate, more_bytes: int = 0) -> Estimate:
+    """The same with memory that a real run stays below."""
+    return replace(estimate, peak_bytes=int(MARGIN * estimate.peak_bytes) + more_bytes)
 
 
 def _memory(estimate: Estimate) -> tuple[str, str]:

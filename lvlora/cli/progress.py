@@ -70,8 +70,8 @@ class _PlainCount:
         # short work says nothing: its result is there at once
         if self._pace.due() and self._done:
             rate = (time.monotonic() - self._started) / self._done
-            left = numbers.duration(rate * max(0, self._total - self._done))
-            self._output.note(f"{self._description}: {self._done} of {self._total}, {left} left")
+            left = _left(rate * max(0, self._total - self._done))
+            self._output.note(f"{self._description}: {self._done} of {self._total}{left}")
 
 
 class _Pace:
@@ -88,12 +88,28 @@ class _Pace:
         return True
 
 
+def _left(seconds: float) -> str:
+    """How long it still takes; nothing at the end."""
+    return f", {numbers.duration(max(0.1, seconds))} left" if seconds > 0 else ""
+
+
 class _Speed:
-    """Tokens a second and seconds a step, over the last steps."""
+    """Tokens a second and seconds a step, over the last steps; how long the rest will take."""
 
     def __init__(self) -> None:
         self.seconds_per_step = 0.0
         self.tokens_per_second = 0.0
+        self._per_validation = 0.0
+        self._validated = 0
+
+    def validated(self, record: ValidationRecord) -> None:
+        self._per_validation = record.seconds
+        self._validated += 1
+
+    def left(self, plan: RunPlan, step: int) -> float:
+        """Seconds of the steps and validations still to come."""
+        validations = max(0, plan.validations - self._validated)
+        return self.seconds_per_step * (plan.steps - step) + self._per_validation * validations
 
     def saw(self, record: StepRecord) -> None:
         # the first steps are slower than the rest: an average that forgets
@@ -126,15 +142,16 @@ class PlainRun:
         self._speed.saw(record)
         edge = record.step in (plan.first_step + 1, plan.steps)
         if self._pace.due() or edge:
-            left = self._speed.seconds_per_step * (plan.steps - record.step)
+            left = _left(self._speed.left(plan, record.step)).replace(", ", "  ", 1)
             self._output.note(
                 f"step {record.step}/{plan.steps}  loss {record.loss:.4f}  "
                 f"{numbers.si(self._speed.tokens_per_second)} tokens/s  "
-                f"{_spent(record.total_flops, plan.max_flops)}  {numbers.duration(left)} left"
+                f"{_spent(record.total_flops, plan.max_flops)}{left}"
             )
 
     def validated(self, record: ValidationRecord) -> None:
         """A line."""
+        self._speed.validated(record)
         self._output.note(_validation(record))
 
     def note(self, message: str) -> None:
@@ -160,10 +177,13 @@ class LiveRun:
         self._plan = plan
         self._output.note(_opening(plan))
         self._progress = _progress(
-            self._output.messages, TextColumn("{task.fields[facts]}", markup=False)
+            self._output.messages,
+            TextColumn("{task.fields[facts]}", markup=False),
+            # rich's own time knows of no validations
+            left=TextColumn("{task.fields[left]}", markup=False),
         )
         self._task = self._progress.add_task(
-            printable(plan.run), total=plan.steps, completed=plan.first_step, facts=""
+            printable(plan.run), total=plan.steps, completed=plan.first_step, facts="", left=""
         )
         self._progress.start()
         self._output.on_close(self.finished)
@@ -177,10 +197,12 @@ class LiveRun:
             f"loss {record.loss:.4f}  {numbers.si(self._speed.tokens_per_second)} tok/s  "
             f"{_spent(record.total_flops, self._plan.max_flops)}"
         )
-        self._progress.update(self._task, completed=record.step, facts=facts)
+        left = self._speed.left(self._plan, record.step)
+        self._progress.update(self._task, completed=record.step, facts=facts, left=_left(left)[2:])
 
     def validated(self, record: ValidationRecord) -> None:
         """A line above the live one."""
+        self._speed.validated(record)
         self._output.note(_validation(record))
 
     def note(self, message: str) -> None:
@@ -204,7 +226,7 @@ class _StepTimeRemaining(TimeRemainingColumn):
         return text
 
 
-def _progress(console: Console, *facts: TextColumn) -> Progress:
+def _progress(console: Console, *facts: TextColumn, left: TextColumn | None = None) -> Progress:
     narrow = console.width < 100
     return Progress(
         SpinnerColumn(),
@@ -212,7 +234,7 @@ def _progress(console: Console, *facts: TextColumn) -> Progress:
         *([] if narrow and facts else [BarColumn(bar_width=20)]),
         MofNCompleteColumn(),
         *facts,
-        _StepTimeRemaining(compact=True),
+        left or _StepTimeRemaining(compact=True),
         console=console,
         transient=False,
     )
@@ -220,7 +242,10 @@ def _progress(console: Console, *facts: TextColumn) -> Progress:
 
 def _opening(plan: RunPlan) -> str:
     steps = plan.steps - plan.first_step
-    whole = f"{numbers.flops(steps * plan.flops_per_step)} FLOPs"
+    whole = f"at most {numbers.flops(plan.flops_at_most)} FLOPs"
+    if plan.validations:
+        one = plan.validations == 1
+        whole = f"{plan.validations} {'validation' if one else 'validations'}, {whole}"
     of_budget = f" of {numbers.flops(plan.max_flops)} allowed" if plan.max_flops is not None else ""
     goes_on = f" (after {plan.first_step} done)" if plan.first_step else ""
     return (
@@ -237,4 +262,6 @@ def _spent(total: int, limit: int | None) -> str:
 def _validation(record: ValidationRecord) -> str:
     mae = "" if record.mae is None else f"  forecast MAE {numbers.plain(record.mae)}"
     best = "  (best so far)" if record.best else ""
+    if record.kept and not record.best:
+        best = "  (best adapter so far; the model without it was better)"
     return f"validation at step {record.step}: loss {record.loss:.4f}{mae}{best}"

@@ -13,6 +13,7 @@ from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.loss_chart import show_losses
 from lvlora.cli.losses import losses
 from lvlora.cli.output import Output
+from lvlora.cli.plans import reconciled
 from lvlora.cli.root import app
 from lvlora.cli.runs import NEWEST, find_run
 from lvlora.cli.train_ranks import prepare_together, said_settings
@@ -218,4 +219,5 @@ def _show(result: Result, prepared: Prepared, folder: RunFolder, context: Comman
     rows.append(("adapter", str(folder.adapter)))
     rows.append(("report", str(folder.path / "report.html")))
     context.output.table([f"Run {result.run}", ""], rows)
+    context.output.line(reconciled(result, prepared.settings.runs))
     show_losses(folder.read_metrics(), context.output)

@@ -135,12 +135,15 @@ def accounting_table(
         peaks: measured matrix-product peaks in FLOP/s by (device, dtype).
 
     Returns:
-        schema_version; runs, one object with the keys of ``COLUMNS`` per entry; total; budget,
-        its convention, what is left of it, when and by which command it was set (None without a
-        budget).
+        schema_version; runs, one object with the keys of ``COLUMNS`` per entry; total, what is
+        charged; settled and open, its parts; planned, the most that all of it could have been;
+        budget, its convention, what is left of it, when and by which command it was set (None
+        without a budget).
     """
     rows = list(rows)
     total = sum((row.charged for row in rows), Price())
+    planned = sum((row.reserved | row.spent for row in rows), Price())
+    unsettled = sum((row.charged for row in rows if row.status == "open"), Price())
     flops, convention = None, "executed"
     if budget is not None:
         flops, convention = budget.flops, budget.convention
@@ -167,6 +170,9 @@ def accounting_table(
             for row in rows
         ],
         "total": {"coursework": total.coursework, "executed": total.executed},
+        "settled": (total - unsettled).to_dict(),
+        "open": unsettled.to_dict(),
+        "planned": planned.to_dict(),
         "budget": flops,
         "convention": convention,
         "left": None if flops is None else flops - total.of(convention),

@@ -35,6 +35,7 @@ class Course:
         flops: (n,) FLOPs spent when the step was done; empty where rows have none.
         validation_steps, validation_losses: (m,)
         mae_steps, maes: (k,) forecast error on the validation part, in the data's units.
+        kept: after which step the adapter was that is kept; None where rows do not say.
     """
 
     steps: FloatArray
@@ -44,6 +45,7 @@ class Course:
     validation_losses: FloatArray
     mae_steps: FloatArray
     maes: FloatArray
+    kept: int | None = None
 
 
 def read_course(rows: Sequence[Mapping[str, Any]]) -> Course:
@@ -67,7 +69,10 @@ def read_course(rows: Sequence[Mapping[str, Any]]) -> Course:
         total_steps, totals = _column(training, "flops")
         totals = np.cumsum(totals)
     flops = np.interp(steps, total_steps, totals) if len(totals) else np.empty(0)
-    return Course(steps, losses, flops, *_column(validation, "loss"), *_column(validation, "mae"))
+    kept = max((step for step, row in validation.items() if row.get("best") is True), default=None)
+    return Course(
+        steps, losses, flops, *_column(validation, "loss"), *_column(validation, "mae"), kept
+    )
 
 
 def draw_training(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -97,7 +102,7 @@ def training_figure(rows: Sequence[Mapping[str, Any]], *, narrow: bool = False) 
         )[:, 0]  # fmt: skip
         _draw_losses(panels[0], course)
         if has_mae:
-            _draw_points(panels[1], course.mae_steps, course.maes, style.PALETTE[1])
+            _draw_points(panels[1], course.mae_steps, course.maes, style.PALETTE[1], course.kept)
             panels[1].set_ylabel("forecast error (MAE)")
         panels[-1].set_xlabel("step")
         _count_in_integers(panels[-1])
@@ -140,8 +145,9 @@ def _draw_losses(axes: Axes, course: Course) -> None:
             axes.plot(course.steps, mean, color=style.ACCENT, label="training, smoothed")
     if len(course.validation_losses):
         _draw_points(
-            axes, course.validation_steps, course.validation_losses, style.PALETTE[1], "validation"
-        )
+            axes, course.validation_steps, course.validation_losses, style.PALETTE[1], course.kept,
+            "validation",
+        )  # fmt: skip
     every = np.concatenate([course.losses, course.validation_losses])
     if every.size == 0:
         axes.text(
@@ -155,18 +161,21 @@ def _draw_losses(axes: Axes, course: Course) -> None:
 
 
 def _draw_points(
-    axes: Axes, steps: FloatArray, values: FloatArray, colour: str, label: str = ""
-) -> None:
-    """Validations, the lowest of them ringed and told."""
+    axes: Axes, steps: FloatArray, values: FloatArray, colour: str, kept: int | None,
+    label: str = "",
+) -> None:  # fmt: skip
+    """Validations; the one whose adapter is kept is ringed and told, else the lowest."""
     axes.plot(steps, values, "o-", color=colour, markersize=4.5, linewidth=1.2, label=label or None)
-    best = int(np.argmin(values))
+    of_kept = np.flatnonzero(steps == kept)
+    best = int(of_kept[0]) if len(of_kept) else int(np.argmin(values))
     axes.plot(
         steps[best], values[best], "o", markersize=10, markerfacecolor="none",
         markeredgecolor=colour, markeredgewidth=1.3,
     )  # fmt: skip
     late = len(steps) > 1 and steps[best] > (steps[0] + steps[-1]) / 2
     axes.annotate(
-        f"best {style.short(values[best])}", (steps[best], values[best]),
+        f"{'kept' if len(of_kept) else 'best'} {style.short(values[best])}",
+        (steps[best], values[best]),
         # under the lowest point this curve has nothing to cross; another is made to stand back
         xytext=(-8 if late else 8, -8), textcoords="offset points",
         ha="right" if late else "left", va="top", fontsize=9, color=colour,

@@ -163,6 +163,13 @@ class FlopsLedger(Answer):
 
     runs: list[LedgerRow]
     total: Flops
+    """Charged: ``settled`` and ``open`` together."""
+    settled: Flops
+    """Spent by what is done."""
+    open: Flops
+    """Promised to what runs or was killed, charged in full until it is settled."""
+    planned: Flops
+    """The most that all of it could have been."""
     budget: int | None
     convention: Literal["executed", "coursework"]
     """That the budget is counted in."""

@@ -47,6 +47,12 @@ class Train(_Run):
     """By --patience."""
     stopped_by_limit: bool
     """By --max-flops; --resume with a larger one goes on."""
+    flops_at_most: Flops
+    """What the whole run was planned to cost."""
+    validation_flops: Flops
+    """What of ``flops`` went into validations."""
+    validations: int
+    """Planned, the one before the first step included."""
     trainable_parameters: int
     adapter: str
 
@@ -65,6 +71,7 @@ class TrainPlan(Answer):
     model: str
     steps: int
     validations: int
+    """The one before the first step included."""
     tokens: int
     trainable_parameters: int
     flops_at_most: Flops

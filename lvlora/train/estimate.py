@@ -7,13 +7,18 @@ with the real optimiser; the adapter that they begin is thrown away with the pro
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+
+from lvlora import durable
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.estimate import Estimate
 from lvlora.model.devices import peak_bytes
-from lvlora.train import loop
+from lvlora.train import loop, validation_file
 from lvlora.train.setup import Prepared
 
 _LEAST_STEPS, _MOST_STEPS, _SECONDS = 2, 20, 2.0
@@ -27,12 +32,14 @@ class RunEstimate:
     Attributes:
         first_seconds: of the first step, in which memory is had and layers are compiled.
         step_seconds: of each further one; validation_seconds: of each validation.
-        whole: steps and validations together; what comes before and after is not in it.
+        ending_seconds: of rivals, figures and the page, after the last step.
+        whole: steps, validations and ending together; what comes before is not in it.
     """
 
     first_seconds: float
     step_seconds: float
     validation_seconds: float
+    ending_seconds: float
     whole: Estimate
 
 
@@ -40,16 +47,44 @@ def of_run(prepared: Prepared) -> RunEstimate:
     """A fresh run from its first step to its last; the prepared model is used up by it."""
     seconds, spent = _steps(prepared)
     first, each = seconds[0], statistics.median(seconds[1:] or seconds)
-    validation, n_validations = 0.0, 0
+    validation = 0.0
     if prepared.validator is not None:
-        n_validations = 1 + len(prepared.validate_at)
         found = prepared.validator.estimate()
         validation, spent = found.seconds, spent + found.probe
-    whole = first + (prepared.n_steps - 1) * each + n_validations * validation
+    ending = _ending(prepared)
+    whole = ending + first + (prepared.n_steps - 1) * each + prepared.n_validations * validation
     peak = peak_bytes(prepared.base.placement.device)
     if prepared.validator is not None:
         peak = max(peak, found.peak_bytes)
-    return RunEstimate(first, each, validation, Estimate(whole, peak, spent))
+    # saving holds the adapter's tensors twice beside those of the model
+    peak += 2 * sum(q.numel() * q.element_size() for q in prepared.parameters.values())
+    return RunEstimate(first, each, validation, ending, Estimate(whole, peak, spent))
+
+
+def _ending(prepared: Prepared) -> float:
+    """Seconds of the comparison and the pictures of a run like this; their memory is had after it.
+
+    Libraries that draw and fit are loaded by then, which is more than all the pictures take.
+    """
+    from lvlora.report import style
+    from lvlora.report.run_forecasts import forecasts_of
+    from lvlora.report.training_figure import training_figure
+
+    begin, validator = time.perf_counter(), prepared.validator
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "validation.json"
+        if validator is not None and validator.histories:
+            # the last value of each history: the pictures don't ask whose forecast it is
+            last = [np.nan_to_num(h.values[-1:]) for h in validator.histories]
+            point = np.stack([np.repeat(value, validator.horizon, axis=0) for value in last])
+            validation_file.keep(file, validator.scored, point, "kept", 1)
+            learning = prepared.dataset.select(prepared.split.train)
+            validation_file.add_rivals(file, validator.scored, learning)
+            forecasts_of(durable.read_json_object(file, 2**28), 1)
+    rows = [{"step": n, "loss": 1.0 / n, "flops": 1} for n in range(1, prepared.n_steps + 1)]
+    for kind in ("png", "svg"):
+        style.render(training_figure(rows), kind)
+    return time.perf_counter() - begin
 
 
 def _steps(prepared: Prepared) -> tuple[list[float], Price]:

@@ -18,17 +18,20 @@ class RunPlan:
         run: name of the run, for people.
         steps: optimiser steps of the whole run, counted from 0 (not only those still to do).
         tokens_per_step: tokens in one optimiser step, all micro-batches together.
-        flops_per_step: FLOPs of one optimiser step, in the convention that the limit is in.
+        flops_at_most: all that is still to do can cost, validations included, in the convention
+            that the limit is in.
         max_flops: FLOPs that this run may spend; None is no limit.
         first_step: steps that were done before (a resumed run); 0 is a fresh one.
+        validations: that are still to be made, the one before the first step included.
     """
 
     run: str
     steps: int
     tokens_per_step: int
-    flops_per_step: int
+    flops_at_most: int
     max_flops: int | None
     first_step: int
+    validations: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class ValidationRecord:
         mae: mean absolute error of the forecast, in the data's units; None where it was not made.
         seconds: wall-clock time it took.
         flops: FLOPs it took.
-        best: it is the best so far.
+        best: it is the best so far, the one before the first step included.
+        kept: the adapter of this step is the best adapter so far, and the one that is kept.
     """
 
     step: int
@@ -75,6 +79,7 @@ class ValidationRecord:
     seconds: float
     flops: int
     best: bool
+    kept: bool = False
 
 
 class EndRun(Exception):

@@ -76,7 +76,9 @@ class Result:
         stopped_early: by patience (or by a sweep).
         stopped_by_limit: before the last step, because ``max_flops`` was reached; it can go on with
             a larger one.
-        flops: of the whole run, in both conventions.
+        flops: of the whole run, in both conventions; validation_flops: of its validations;
+            flops_at_most: what all of it was planned to cost.
+        validations: that were planned, the one before the first step included.
         seconds, tokens: of training steps.
     """
 
@@ -90,6 +92,9 @@ class Result:
     stopped_early: bool
     stopped_by_limit: bool
     flops: dict[str, int]
+    validation_flops: dict[str, int]
+    flops_at_most: dict[str, int]
+    validations: int
     seconds: float
     tokens: int
     trainable_parameters: int

@@ -54,8 +54,12 @@ class Recorder:
             )
         )
 
-    def validation(self, found: Validation, best: bool, progress: Progress) -> None:
+    def validation(self, found: Validation, kept: bool, best: bool, progress: Progress) -> None:
         """A validation that was made; ``progress`` has it.
+
+        Args:
+            kept: its adapter is the best so far; best: no validation was better, not even the one
+                before the first step.
 
         Raises:
             EndRun: the observer wants the run to end.
@@ -65,20 +69,20 @@ class Recorder:
                 "validation": {
                     "step": progress.step, "loss": found.loss, "mae": found.mae,
                     "seconds": round(found.seconds, 6), "flops": found.price.executed,
-                    "flops_coursework": found.price.coursework, "best": best,
+                    "flops_coursework": found.price.coursework, "best": kept,
                 },
                 "total_flops": progress.spent.executed,
             }
         )  # fmt: skip
-        told = best or progress.step == 0
+        told = kept or progress.step == 0
         if told and found.scored is not None and found.point is not None:
-            name = "kept" if best else "before"
+            name = "kept" if kept else "before"
             file = self.folder.validation
             validation_file.keep(file, found.scored, found.point, name, progress.step)
         self.observer.validated(
             ValidationRecord(
                 progress.step, found.loss, found.mae, found.seconds,
-                found.price.of(self.convention), best,
+                found.price.of(self.convention), best, kept,
             )
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ from lvlora.train.run_folder import RunFolder
 from lvlora.train.run_state import restore_state, save_state
 from lvlora.train.setup import Prepared, settings_hash
 from lvlora.train.stopping import StopRequest
-from lvlora.train.validation import Validation
+from lvlora.train.validation import Validation, score_of
 
 
 class Run:
@@ -93,7 +93,7 @@ class Run:
             try:
                 self._tell_the_others(last)
                 if not self._is_over:
-                    self.observer.started(self._plan())
+                    self.observer.started(self._plan(last))
                 self._steps(account, stop, last)
                 return self._finish()
             except NumericalError:
@@ -110,13 +110,17 @@ class Run:
 
     def _wanted(self, last: int) -> dict[Phase, Wanted]:
         """The most that this process may spend on each phase, up to the step ``last``."""
-        p, progress = self.prepared, self.progress
-        validations = sum(progress.step < s <= last for s in p.validate_at)
-        validations += p.validator is not None and progress.zero_shot is None
+        p, validations = self.prepared, self._validations_left(last)
         return {
-            "train": Wanted((last - progress.step) * p.per_step, p.per_step),
+            "train": Wanted((last - self.progress.step) * p.per_step, p.per_step),
             "validation": Wanted(validations * p.per_validation, p.per_validation),
         }
+
+    def _validations_left(self, last: int) -> int:
+        """How many are made up to the step ``last``, the one before the first step included."""
+        p, progress = self.prepared, self.progress
+        left = sum(progress.step < s <= last for s in p.validate_at)
+        return left + (p.validator is not None and progress.zero_shot is None)
 
     def _last_step(self, ledger: Ledger) -> int:
         """The last step that fits into the limit beside what killed processes spent.
@@ -160,15 +164,18 @@ class Run:
     def _is_over(self) -> bool:
         return self.progress.ended or self.progress.step >= self.prepared.n_steps
 
-    def _plan(self) -> RunPlan:
+    def _plan(self, last: int) -> RunPlan:
         p = self.prepared
+        convention = p.settings.convention
+        most = sum(wanted.most.of(convention) for wanted in self._wanted(last).values())
         return RunPlan(
             run=self.folder.name,
             steps=p.n_steps,
             tokens_per_step=p.settings.batch_size * p.settings.accumulation * p.windows.width,
-            flops_per_step=p.per_step.of(p.settings.convention),
+            flops_at_most=most,
             max_flops=self.limit,
             first_step=self.progress.step,
+            validations=self._validations_left(last),
         )
 
     def _say_where_it_is(self) -> None:
@@ -192,7 +199,7 @@ class Run:
         if p.validator and progress.zero_shot is None:
             found = self._measure()
             progress.zero_shot = {"loss": found.loss, "mae": found.mae}
-            self._recorder.validation(found, False, progress)
+            self._recorder.validation(found, False, True, progress)
             account.update(progress)
         done = loop.steps(
             list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
@@ -259,15 +266,17 @@ class Run:
         p, progress = self.prepared, self.progress
         found = self._measure()
         score = found.score(p.settings.objective)
-        best = progress.best is None or score < progress.best
-        if best:
+        kept = progress.best is None or score < progress.best
+        before = score_of(progress.zero_shot, p.settings.objective)
+        best = kept and (before is None or score < before)
+        if kept:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
             progress.validation = {"loss": found.loss, "mae": found.mae}
             p.save_adapter(self.folder.adapter, self._facts())
         else:
             progress.stale += 1
         try:
-            self._recorder.validation(found, best, progress)
+            self._recorder.validation(found, kept, best, progress)
         except EndRun:
             return True
         return progress.step < p.n_steps and 0 < p.settings.patience <= progress.stale
@@ -297,6 +306,9 @@ class Run:
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,
             flops=progress.spent.to_dict(),
+            validation_flops=progress.validation_spent.to_dict(),
+            flops_at_most=p.most(whole=p.validator is not None).to_dict(),
+            validations=p.n_validations,
             seconds=progress.seconds,
             tokens=progress.tokens,
             trainable_parameters=sum(q.numel() for q in p.parameters.values()),

@@ -89,6 +89,11 @@ class Prepared:
     compiled: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def n_validations(self) -> int:
+        """In the whole run, the one before the first step included."""
+        return 0 if self.validator is None else 1 + len(self.validate_at)
+
     def most(self, first: int = 0, *, whole: bool = False) -> Price:
         """The most that the steps from ``first`` on can cost.
 

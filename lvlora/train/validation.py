@@ -6,6 +6,7 @@ Knows: which series, which windows, what it costs at most. Does not know: when, 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,17 @@ class Validation:
 
     def score(self, objective: str) -> float:
         """What is to be small: ``error`` (the loss where no forecast can be scored) or ``loss``."""
-        return self.loss if objective == "loss" or self.mae is None else self.mae
+        score = score_of({"loss": self.loss, "mae": self.mae}, objective)
+        assert score is not None  # there is a loss
+        return score
+
+
+def score_of(found: Mapping[str, float | None] | None, objective: str) -> float | None:
+    """`Validation.score` of one that is known by its ``loss`` and ``mae``; None of none."""
+    if found is None:
+        return None
+    loss, mae = found.get("loss"), found.get("mae")
+    return loss if objective == "loss" or mae is None else mae
 
 
 def how_thorough(

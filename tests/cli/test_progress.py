@@ -20,7 +20,7 @@ class _Terminal(io.StringIO):
 
 
 def _run(watcher, steps: int = 5) -> None:
-    watcher.started(RunPlan("run-x", steps, 2048, 10**13, 10**15, 0))
+    watcher.started(RunPlan("run-x", steps, 2048, 5 * 10**15, 10**15, 0, 1))
     for step in range(1, steps + 1):
         watcher.step(StepRecord(step, 2.5, 1e-3, 1.0, 0.5, 2048, 10**13, step * 10**13))
     watcher.validated(ValidationRecord(steps, 2.25, 0.125, 1.0, 10**12, True))
@@ -44,7 +44,9 @@ def test_a_pipe_gets_a_few_plain_lines(stderr):
     err = stderr(io.StringIO())
     _run(progress.observer(Output()), steps=500)
     lines = err.getvalue().splitlines()
-    assert lines[0] == "run-x: 500 steps of 2,048 tokens, 5e15 FLOPs of 1e15 allowed"
+    assert lines[0] == (
+        "run-x: 500 steps of 2,048 tokens, 1 validation, at most 5e15 FLOPs of 1e15 allowed"
+    )
     assert lines[1].startswith("step 1/500  loss 2.5000  4.1 k tokens/s  1e13 FLOPs (1.0 %)")
     assert lines[2].startswith("step 500/500")
     assert lines[3] == "validation at step 500: loss 2.2500  forecast MAE 0.1250  (best so far)"

@@ -72,6 +72,20 @@ def test_panels_and_axes() -> None:
     assert "validation" in svg
 
 
+def test_the_adapter_that_is_kept_is_ringed() -> None:
+    told = [
+        {"validation": {"step": step, "loss": loss, "mae": mae, "best": kept}}
+        for step, loss, mae, kept in [
+            (0, 1.0, 0.5, False), (5, 2.0, 0.7, True), (10, 1.5, 0.6, True), (15, 1.2, 0.8, False),
+        ]
+    ]  # fmt: skip
+    assert read_course(told).kept == 10
+    for axes, told_there in zip(training_figure(told).axes, (1.5, 0.6), strict=True):
+        rings = [line for line in axes.lines if line.get_markersize() == 10]
+        assert [tuple(ring.get_xydata()[0]) for ring in rings] == [(10, told_there)]
+        assert [text.get_text() for text in axes.texts] == [f"kept {told_there}"]
+
+
 def test_without_forecast_errors_there_is_one_panel() -> None:
     assert len(training_figure(rows(20, mae=False)).axes) == 1
 

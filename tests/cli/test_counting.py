@@ -1,0 +1,114 @@
+"""What is said before a run, while it goes and after it is the same account."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import tiny_runs
+
+from lvlora.cli import numbers, progress
+
+
+@pytest.fixture
+def trained(run_lvlora, tiny_folder, tmp_path, monkeypatch):
+    """`lvlora train` of six steps with two validations in between, and its flags."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    data = tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
+    flags = tiny_runs.flags(tiny_folder("qwen2"), tmp_path / "runs")
+
+    def run(*more):
+        ran = run_lvlora(["train", data, *flags, *more])
+        assert ran.exit_code == 0, ran.stderr
+        return ran
+
+    return run
+
+
+def test_the_first_line_prices_all_of_it(trained, run_lvlora, tmp_path):
+    planned = trained("--dry-run", "--json").json
+    run = trained("--json", "--out", tmp_path / "runs/r")
+    done = run.json
+    first = next(line for line in run.stderr.splitlines() if " steps of " in line)
+    at_most = planned["flops_at_most"]
+    assert f"at most {numbers.flops(at_most['executed'])} FLOPs" in first
+    assert done["flops_at_most"] == at_most
+    assert done["flops"]["executed"] <= at_most["executed"]
+    # 3 of them: before the first step, after the third and after the sixth
+    made = [row for row in tiny_runs.metrics(tmp_path / "runs/r") if "validation" in row]
+    assert len(made) == planned["validations"] == done["validations"] == 3
+    assert "3 validations" in first
+    spent = sum(row["validation"]["flops"] for row in made)
+    assert done["validation_flops"]["executed"] == spent
+    ledger = run_lvlora(["flops", "--ledger", "--json", "--runs", tmp_path / "runs"]).json
+    assert ledger["planned"] == at_most
+    assert ledger["settled"] == ledger["total"] == done["flops"]
+    assert ledger["open"] == {"executed": 0, "coursework": 0}
+
+
+def test_time_left_is_said_until_nothing_is_left(trained):
+    lines = [line for line in trained().stderr.splitlines() if line.startswith("step ")]
+    assert len(lines) == 6
+    assert "0.0 s left" not in "".join(lines)
+    # the last step is followed by a validation
+    assert all(line.endswith(" left") for line in lines)
+    without = trained("--no-validation").stderr.splitlines()
+    assert [line.endswith(" left") for line in without if line.startswith("step ")][-2:] == [
+        True, False,
+    ]  # fmt: skip
+
+
+def test_planned_spent_and_charged_are_one_sentence(trained, run_lvlora, tmp_path):
+    said = trained().stdout
+    found = re.search(
+        r"at most (\S+) were planned, (\S+) were spent \((\S+) in steps, (\S+) in validations\), "
+        r"and that is what the ledger charges",
+        said,
+    )
+    assert found, said
+    planned, spent, steps, validations = map(float, found.groups())
+    assert spent <= planned
+    assert steps + validations == pytest.approx(spent, rel=0.01)
+    ledger = run_lvlora(["flops", "--ledger", "--runs", tmp_path / "runs"]).stdout
+    assert f"At most {found[1]} were planned; {found[2]} settled are charged" in ledger
+
+
+def test_what_runs_is_charged_in_full(run_lvlora, tmp_path):
+    from lvlora.flops.ledger import Ledger
+
+    with Ledger.for_runs(tmp_path / "runs") as ledger:
+        ledger.reserve(run="r", phase="train", command="t", executed=5 * 10**6, coursework=10**6)
+        said = run_lvlora(["flops", "--ledger", "--runs", tmp_path / "runs"]).stdout
+    assert "At most 5e6 were planned; 0 settled and 5e6 still open are charged, 0 were not" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts kilobytes as Linux does")
+def test_no_run_takes_more_memory_than_was_said(tiny_folder, tmp_path):
+    import json
+
+    data = tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(n_steps=40))
+    program = (
+        "import resource, subprocess, sys; "
+        "done = subprocess.run([sys.executable, '-m', 'lvlora', *sys.argv[1:]], "
+        "capture_output=True, text=True, check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024); print(done.stdout)"
+    )
+
+    def measured(*words):
+        ran = subprocess.run(
+            [sys.executable, "-c", program, *map(str, words), "--json"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        peak, _, answer = ran.stdout.partition("\n")
+        return int(peak), json.loads(answer)
+
+    model = tiny_folder("qwen2")
+    train = ["train", data, *tiny_runs.flags(model, tmp_path / "runs")]
+    draw = ["forecast", data, "--model", model, "--adapter", "none", "--samples", "3"]
+    draw += ["--runs", tmp_path / "runs", "--plot", tmp_path / "f.png"]
+    for command in (train, draw):
+        said = measured(*command, "--dry-run")[1]["estimate"]["peak_bytes"]
+        assert measured(*command)[0] <= said
