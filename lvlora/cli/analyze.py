@@ -6,17 +6,17 @@ Knows: how an analysis looks as tables. Does not know: how anything is measured 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import folders
 from lvlora.cli import numbers
+from lvlora.cli.advice import next_command
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.output import Output
 from lvlora.cli.root import app
-from lvlora.settings import AnalyzeSettings
+from lvlora.settings import AnalyzeSettings, BaselineSettings
 
 if TYPE_CHECKING:
     from lvlora.series.analysis import Analysis
@@ -77,9 +77,10 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
         _clusters(output, dataset, analysis, result)
 
     output.report(payload, human)
-    data = settings.data if settings.data not in (None, Path("-")) else "DATA"
-    figures = "" if settings.out else f"lvlora analyze {data} --out figures draws it; "
-    output.hint(f"Next: {figures}lvlora baseline {data} shows how well simple forecasters do.")
+    drawn = next_command("analyze", AnalyzeSettings, settings, "--out", "figures")
+    figures = "" if settings.out else f"{drawn} draws it; "
+    scored = next_command("baseline", BaselineSettings, settings)
+    output.hint(f"Next: {figures}{scored} shows how well simple forecasters do.")
 
 
 def _heading(output: Output, dataset: Dataset, payload: Mapping[str, Any]) -> None:

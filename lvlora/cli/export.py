@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,15 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
             for name, usual in (("decimals", 2), ("number_format", "point"))
             if info.facts.get(name, usual) != usual
         )
-        output.hint(f"Next: lvlora forecast FILE --model {settings.merged} --adapter none{written}")
+        merged = shlex.quote(str(settings.merged))
+        output.hint(f"Next: lvlora forecast FILE --model {merged} --adapter none{written}")
     else:
-        output.hint(f"Next: lvlora forecast FILE --model {source.name} --adapter {settings.peft}")
+        # the adapter names a hub's or the bundled model itself
+        known = source.kind in ("hub", "bundled")
+        of = "" if known else f" --model {shlex.quote(source.location)}"
+        adapter = shlex.quote(str(settings.peft))
+        output.hint(f"Next: lvlora forecast FILE{of} --adapter {adapter}")
+        output.hint(f"Its base model for peft: {source.location}")
 
 
 def _dtype(settings: ExportSettings) -> str:

@@ -6,6 +6,7 @@ Knows: which account was asked for, and how it looks. Does not know: any formula
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,11 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
         show_ledger(settings, context)
         return
     shape = _shape(settings.model, context.output)
+    if context.sources.get("model") == "default":
+        context.output.note(
+            f"Priced for {_MODEL}, the coursework's model, which needs no weights for it; "
+            "--model auto: for the model that lvlora train would take."
+        )
     if settings.architecture:
         _architecture(shape, context)
     elif settings.vary is not None:
@@ -56,6 +62,9 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
         _measured(settings, shape, context)
     else:
         _account(settings, shape, context)
+
+
+_MODEL = FlopsSettings.model_fields["model"].default
 
 
 def _check(settings: FlopsSettings) -> None:
@@ -156,10 +165,14 @@ def _account(settings: FlopsSettings, shape: ModelShape, context: CommandContext
             output.line(_fits(settings, answer["fits"]))
 
     output.report(answer, human)
+    of = "" if settings.model == _MODEL else f" --model {shlex.quote(settings.model)}"
     if not isinstance(settings.budget, int):
-        output.hint("Next: --budget 1e17 shows what a budget buys, --vary rank=2,4,8 compares.")
+        output.hint(
+            f"Next: lvlora flops{of} --budget 1e17 shows what a budget buys, "
+            f"lvlora flops{of} --vary rank=2,4,8 compares."
+        )
     else:
-        output.hint(f"Next: lvlora train --budget {numbers.flops(settings.budget)}")
+        output.hint(f"Next: lvlora train{of} --budget {numbers.flops(settings.budget)}")
 
 
 def _by_component(answer: Mapping[str, Any]) -> list[list[object]]:

@@ -5,6 +5,7 @@ Knows: what to show of a ledger. Does not know: prices, how a ledger is kept.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +71,11 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
         output.report(table, lambda: _ledger_table(output, table))
     opened = [run["run"] for run in table["runs"] if run["status"] == "open"]
     if opened:
+        usual = str(settings.runs) == "runs"
+        runs = "" if usual else f" --runs {shlex.quote(str(settings.runs))}"
         output.hint(
             f"{opened[0]} is open: it runs, or it was killed and "
-            f"lvlora flops --ledger --close {opened[0]} settles it."
+            f"lvlora flops --ledger{runs} --close {shlex.quote(opened[0])} settles it."
         )
 
 
@@ -126,7 +129,7 @@ def _ledger_table(output: Output, table: Mapping[str, Any]) -> None:
     still = f" and {numbers.flops(unsettled)} still open" if unsettled else ""
     output.line(
         f"At most {numbers.flops(planned)} were planned; {numbers.flops(settled)} settled{still} "
-        f"are charged, {numbers.flops(planned - settled - unsettled)} were not needed (executed)."
+        f"are charged,\n{numbers.flops(planned - settled - unsettled)} were not needed (executed)."
     )
     if table["budget"]:
         by = f" by lvlora {table['budget_set_by']}" if table["budget_set_by"] else ""

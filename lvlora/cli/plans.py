@@ -93,6 +93,37 @@ def show_run_plan(
     context.output.report(payload, human)
 
 
+def judged(result: Result, validation: Path) -> tuple[bool, str]:
+    """Whether the adapter is worth using, and what to say if it is not, or nobody can tell.
+
+    Args:
+        validation: the run's validation.json, with the errors of each series.
+    """
+    from lvlora.train.validation_file import gain_of
+
+    before = (result.zero_shot or {}).get("mae")
+    after = (result.validation or {}).get("mae")
+    if before is None or after is None:
+        return True, ""
+    if after >= before:
+        return False, (
+            "On the validation part the adapter is no better than the model without it "
+            f"({after:.4g} against {before:.4g}): train longer, or use --adapter none."
+        )
+    gain = gain_of(validation)
+    if gain is None:
+        return True, ""
+    n, mean, low, high = gain
+    if n == 1:
+        return True, f"One validation series tells little of a gain of {mean:.3g} in MAE."
+    if low > 0:
+        return True, ""
+    return True, (
+        f"The gain of {mean:.3g} in MAE is within the noise of {n} validation series (95 % "
+        f"interval {low:.3g} to {high:.3g}): more of them would tell (--validation-series)."
+    )
+
+
 def reconciled(result: Result, runs: Path) -> str:
     """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
     from lvlora.flops.ledger import Ledger

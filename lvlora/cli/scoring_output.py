@@ -5,16 +5,18 @@ Knows: how each looks. Does not know: how anything was scored.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import output_files
 from lvlora.cli import numbers
+from lvlora.cli.advice import next_command
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings import BaselineSettings, EvaluateSettings
+from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.forecast.evaluation import Entry, Task
@@ -81,9 +83,13 @@ def finish(
     if settings.output is not None and not to_stdout:
         context.output.note(f"Written: {settings.output}")
     if facts["command"] == "baseline":
-        context.output.hint("Next: lvlora train DATA, then lvlora evaluate DATA")
+        asked = ("protocol", "context", "horizon")
+        trained = next_command("train", TrainSettings, settings)
+        scored = next_command("evaluate", EvaluateSettings, settings, also=asked)
+        context.output.hint(f"Next: {trained}, then {scored}")
     elif folder.path is not None:
-        context.output.hint(f"Next: lvlora report {folder.path} --open shows it in the browser")
+        page = shlex.quote(str(folder.path))
+        context.output.hint(f"Next: lvlora report {page} --open shows it in the browser")
 
 
 def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandContext) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from lvlora import output_files
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
@@ -81,4 +83,5 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
         ),
     )
     output.detail(SYSTEMS[settings.system].equations)
-    output.hint(f"Next: lvlora analyze {settings.output}, or lvlora train {settings.output}")
+    file = shlex.quote(str(settings.output))
+    output.hint(f"Next: lvlora analyze {file}, or lvlora train {file}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli import numbers
+from lvlora.cli.advice import next_command
 from lvlora.cli.completion import studies
 from lvlora.cli.configuration import Resolved, as_toml
 from lvlora.cli.context import CommandContext
@@ -13,7 +14,7 @@ from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.root import app
 from lvlora.errors import BudgetError, LvloraError, RunStopped, SettingsError, meant
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings import EvaluateSettings, SweepSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
@@ -254,7 +255,8 @@ def _report(settings: SweepSettings, board: Board, context: CommandContext, *, d
     command = ""
     if best is not None:
         # a longer run may well be validated more thoroughly than its trial was
-        command = sweep_report.command_of(with_params(_base(settings, None), best.params))
+        best_settings = with_params(_base(settings, None), best.params)
+        command = sweep_report.command_of(best_settings)
     written = sweep_report.draw(board, settings, rows, folder, command) if draw else []
     payload = sweep_report.payload_of(board, settings, rows, limit)
     payload |= {"command": command or None, "files": [str(path) for path in written]}
@@ -279,8 +281,11 @@ def _report(settings: SweepSettings, board: Board, context: CommandContext, *, d
     output.report(payload, human)
     if best is not None:
         output.hint(f"Train with the best settings: {command}")
-        output.hint(f"Forecast with trial {best.slot}: lvlora forecast FILE --adapter "
-                    f"{folder / f'trial-{best.slot:04d}'}")  # fmt: skip
+        trial = str(folder / f"trial-{best.slot:04d}")
+        scored = next_command(
+            "evaluate", EvaluateSettings, best_settings, "--adapter", trial, without=("model",)
+        )
+        output.hint(f"Score trial {best.slot} beside its rivals: {scored}")
 
 
 def _show_status(settings: SweepSettings, context: CommandContext) -> None:

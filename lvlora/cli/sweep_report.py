@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
+from lvlora.cli.advice import words_of
 from lvlora.cli.fields import read_fields
 from lvlora.cli.output import Output
 from lvlora.settings import SweepSettings, TrainSettings
@@ -185,11 +186,7 @@ def command_of(settings: TrainSettings) -> str:
             continue
         if value == getattr(defaults, field.name) or value is None:
             continue
-        if field.kind == "flag":
-            words.append(field.declarations[0])
-        else:
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
-            words += [field.declarations[0], text]
+        words += words_of(field, value)
     return shlex.join(words)
 
 

@@ -6,10 +6,10 @@ Knows: which series, model and scale were asked for, and how it looks. Does not 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.cli import numbers
+from lvlora.cli.advice import next_command
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.inputs import load_dataset, select_series
@@ -17,7 +17,7 @@ from lvlora.cli.losses import losses
 from lvlora.cli.output import Output, printable
 from lvlora.cli.root import app
 from lvlora.errors import SettingsError
-from lvlora.settings import TokenizeSettings
+from lvlora.settings import TokenizeSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.model.catalogue import ModelSource
@@ -220,8 +220,8 @@ def _series(
     if said:
         output.warning(said)
     _say_difference(next((d for d in differences if d is not None), None), output)
-    data = settings.data if settings.data not in (None, Path("-")) else "DATA"
-    output.hint(f"Next: lvlora flops says what a step costs; lvlora train {data} trains.")
+    trained = next_command("train", TrainSettings, settings, also=("decimals", "number_format"))
+    output.hint(f"Next: lvlora flops says what a step costs; {trained} trains.")
 
 
 def _shown(one: Inspection, tokenizer: _Tokenizer, output: Output) -> None:

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli import numbers
+from lvlora.cli.advice import next_command
 from lvlora.cli.configuration import resolve
 from lvlora.cli.context import CommandContext
 from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.loss_chart import show_losses
 from lvlora.cli.losses import losses
 from lvlora.cli.output import Output
-from lvlora.cli.plans import reconciled
+from lvlora.cli.plans import judged, reconciled
 from lvlora.cli.root import app
 from lvlora.cli.runs import NEWEST, find_run
 from lvlora.cli.train_ranks import prepare_together, said_settings
 from lvlora.errors import DataError, SettingsError
-from lvlora.settings import TrainSettings
+from lvlora.settings import EvaluateSettings, ForecastSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.train.ranks import Ranks
@@ -116,14 +117,29 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             f"lvlora train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
         )
     output.report(finished.payload, lambda: _show(result, prepared, folder, context))
-    before = (result.zero_shot or {}).get("mae")
-    after = (result.validation or {}).get("mae")
-    if before is not None and after is not None and after >= before:
-        output.note(
-            "On the validation part the adapter is no better than the model without it "
-            f"({after:.4g} against {before:.4g}): train longer, or use --adapter none."
-        )
-    output.hint(f"Next: lvlora forecast FILE --adapter {folder.path}")
+    helped, judgement = judged(result, folder.validation)
+    if judgement:
+        output.note(judgement)
+    output.hint(f"Next: {_next(prepared, folder if helped else None)}")
+
+
+def _next(prepared: Prepared, folder: RunFolder | None) -> str:
+    """The command that forecasts a series that was not trained on, with the adapter or without."""
+    settings, split = prepared.settings, prepared.split
+    adapter = "none" if folder is None else str(folder.path)
+    # an adapter knows its model; without one it must be named
+    without = () if folder is None else ("model", "revision")
+    if settings.data is None:
+        return next_command(
+            "evaluate", EvaluateSettings, settings, "--limit", "4", "--adapter", adapter,
+            without=without,
+        )  # fmt: skip
+    series = [*split.test, *split.validation, *split.train][0]
+    which = ["--series", series] if len(prepared.dataset) > 1 else []
+    return next_command(
+        "forecast", ForecastSettings, settings, *which, "--adapter", adapter, without=without,
+        also=() if folder else ("decimals", "number_format"),
+    )  # fmt: skip
 
 
 def _help_to_train(context: CommandContext, ranks: Ranks) -> None:

@@ -151,7 +151,12 @@ class TokenizeSettings(InputSettings):
 class FlopsSettings(Settings):
     """`lvlora flops`: what a step costs, what a budget buys, what was spent."""
 
-    model: str = option("qwen2.5-0.5b", "Base model, or a folder with a config.json.", "Model")
+    model: str = option(
+        "qwen2.5-0.5b",
+        "Base model, or a folder with a config.json. The default is the coursework's model, whose "
+        "shape is known without its weights; auto: the model that train would take.",
+        "Model",
+    )
     architecture: bool = option(
         False, "Show the architecture and vocabulary tables instead.", "Model",
         flag="--architecture",

@@ -20,6 +20,7 @@ import numpy as np
 
 from lvlora import durable
 from lvlora.errors import DataError
+from lvlora.forecast.comparison import difference
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.rivals import EquationFit, default_rivals
 
@@ -92,6 +93,25 @@ def keep(path: Path, scored: Scored, point: FloatArray, name: str, step: int) ->
         "forecasts": _plain(point[:_MOST_SERIES]),
     }
     _write(path, {**facts, **_said_of_the_same(path, facts), name: said})
+
+
+def gain_of(path: Path) -> tuple[int, float, float, float] | None:
+    """(series, mean, low, high): how much smaller the MAE of the kept adapter is than that before.
+
+    The ends are of the paired 95 % interval over the series. None where the file does not say.
+    """
+    try:
+        found = durable.read_json_object(path, 2**28)
+        errors = [np.array(found[name]["series_mae"], dtype=float) for name in ("before", "kept")]
+    except (DataError, KeyError, TypeError, ValueError):
+        return None
+    if errors[0].shape != errors[1].shape or errors[0].ndim != 1:
+        return None
+    found_gain = difference(errors[0], errors[1])
+    if math.isnan(found_gain.mean):
+        return None
+    n = int(np.isfinite(errors[0] - errors[1]).sum())
+    return n, found_gain.mean, found_gain.low, found_gain.high
 
 
 def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:

@@ -212,7 +212,7 @@ def validation_values(record: ValidationRecord) -> dict[str, float]:
     values = {
         "validation/loss": record.loss,
         "validation/seconds": record.seconds,
-        "validation/best": float(record.best),
+        "validation/best": float(record.kept),
         "flops/validation": float(record.flops),
     }
     if record.mae is not None:
