@@ -17,7 +17,7 @@ _CONFIG = "Take the model's own config.json, whole."
 Count = Annotated[int, Field(ge=1, le=2**40)]
 """Of rows, columns, layers: the weights must have as many (`model.weight_files`)."""
 Places = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Size = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Token = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 """-1 is transformers' way to say none."""

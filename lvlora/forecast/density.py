@@ -274,4 +274,5 @@ class _Walk:
         logits = self.decoder.step(cache, chunks, len(texts), self.trace)
         self.trace.futures += [(self.history_tokens, len(text)) for text in texts]
         ends = np.array([len(text) - 1 for text in texts])
-        return logits[np.arange(len(texts)), ends]
+        after: FloatArray = logits[np.arange(len(texts)), ends]
+        return after

@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lvlora import durable
 from lvlora.errors import ModelError, SettingsError
+from lvlora.flops.model_config import complaint
 from lvlora.model import adapter_config, lora
 from lvlora.model.adapter_config import config_for as config_for
+from lvlora.model.adapter_facts import AdapterFacts
 from lvlora.model.adapter_search import CONFIG
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, read_safetensors
@@ -140,6 +143,10 @@ def read_info(folder: Path) -> AdapterInfo:
     facts = {}
     if (folder / FACTS).is_file():
         facts = durable.read_json_object(folder / FACTS, wrong=ModelError)
+        try:
+            AdapterFacts.model_validate(facts)
+        except ValidationError as error:
+            raise ModelError(f"{folder / FACTS}: {complaint(error)}", _SAVED_AGAIN) from None
     plan, full_head = adapter_config.plan_from(config, folder)
     _check_files(folder, facts)
     return AdapterInfo(folder, config, facts, plan, full_head)
