@@ -19,6 +19,7 @@ from lvlora.cli.results import SAMPLES as SAMPLES_TABLE
 from lvlora.errors import SettingsError
 from lvlora.output_files import Kind
 from lvlora.series.dates import written
+from lvlora.series.formulas import disarmed
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _harmless(cell: Any) -> Any:
     """Text from a file must not be a formula when a spreadsheet opens the result."""
     if isinstance(cell, float):
         return "" if math.isnan(cell) else f"{cell:.12g}"
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell
+    return disarmed(cell) if isinstance(cell, str) else cell
 
 
 def check_samples(path: Path | None) -> None:

@@ -51,12 +51,28 @@ def plain(number: float | None, digits: int = 4) -> str:
     return f"{number:,.{max(0, digits - 1 - leading)}f}"
 
 
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Both ends of an interval of differences, signed, in one form: +0.050 … +0.267.
+
+    The larger end has so many significant digits, the other as many decimals; "–" where there is
+    no interval.
+    """
+    ends = [end for end in (low, high) if end is not None and math.isfinite(end)]
+    if len(ends) < 2:
+        return "–"
+    size = max(map(abs, ends))
+    if size != 0 and (size < 1e-4 or size >= 1e7):
+        return " … ".join(f"{end:+.{digits - 1}e}" for end in ends)
+    leading = math.floor(math.log10(size)) if size else 0
+    return " … ".join(f"{end:+,.{max(0, digits - 1 - leading)}f}" for end in ends)
+
+
 def share(fraction: float) -> str:
     """A part of the whole in percent: 27.6 %."""
     percent = 100 * fraction
     if percent != 0 and abs(percent) < 0.1:
         return f"{percent:.2g} %"
-    return f"{percent:.1f} %"
+    return f"{percent:,.1f} %" if abs(percent) < 1e7 else f"{percent:.2e} %"
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ from lvlora.cli.context import CommandContext
 from lvlora.cli.inputs import load_dataset
 from lvlora.cli.losses import losses_of
 from lvlora.cli.results import SCORES, check_results
+from lvlora.cli.scoring_steps import fitted
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     check_results(settings, context, [("--output", settings.output, SCORES)])
     chosen = contenders(settings, context.output) if settings.with_model else []
     work = _prepare(settings, context, command)
+    settings = work.settings
     data_sha256 = work.dataset.sha256()
     warn_of_seen(
         [c.choice.info for c in chosen], data_sha256, work.split, work.given.ids,
@@ -120,6 +122,7 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     output = context.output
     dataset = load_dataset(settings, output)
     split = split_of(dataset, settings)
+    settings = fitted(settings, context, dataset, split)
     part = dataset.select(split.part(settings.split)[: settings.limit])
     n_given, n_asked = settings.steps
     given = evaluation.task(part, evaluation.Protocol(settings.split, n_given, n_asked))

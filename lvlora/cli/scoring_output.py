@@ -5,6 +5,7 @@ Knows: how each looks. Does not know: how anything was scored.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,10 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     models = [e.name for e in entries if e.kind == "model"]
     covered_head = [f"in {100 * float(x):g} %" for x in levels]
     head = ["forecaster", *_COLUMNS.values(), *covered_head, "seconds"]
-    if models and len(entries) > 1:
+    compared = bool(models) and any(
+        math.isfinite(e.against[models[0]].low) for e in entries if models[0] in e.against
+    )
+    if compared:
         head.append("MAE - first model's, 95 %" if len(models) > 1 else "MAE - model's, 95 %")
     ordered = sorted(entries, key=lambda e: e.scores.mae)
     rows = []
@@ -109,9 +113,9 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
         covered = [facts["coverage"].get(level) for level in levels]
         row += ["–" if c is None else numbers.share(c) for c in covered]
         row.append(numbers.plain(entry.seconds, 2) if entry.kind != "floor" else "–")
-        if models and len(entries) > 1:
+        if compared:
             gap = entry.against.get(models[0])
-            row.append("" if gap is None else f"{gap.low:+.3f} … {gap.high:+.3f}")
+            row.append("" if gap is None else numbers.interval(gap.low, gap.high))
         rows.append(row)
     protocol = record["protocol"]
     name = "" if protocol["name"] == "own" else f"protocol {protocol['name']}, "

@@ -158,12 +158,7 @@ def task(part: Dataset, protocol: Protocol) -> Task:
     needed = protocol.context + protocol.horizon
     long_enough = [s for s in part if len(s) >= needed]
     if not long_enough:
-        longest = max((len(s) for s in part), default=0)
-        raise DataError(
-            f"{part.source}: no series of the {protocol.part} part has the {needed} steps that "
-            f"--context {protocol.context} and --horizon {protocol.horizon} need",
-            f"The longest has {longest}.",
-        )
+        raise _too_short(part, protocol)
     cuts = [histories.cut(s, protocol.context, protocol.horizon) for s in long_enough]
     return Task(
         protocol,
@@ -172,6 +167,37 @@ def task(part: Dataset, protocol: Protocol) -> Task:
         [c.future for c in cuts],
         len(part) - len(long_enough),
     )
+
+
+def _too_short(part: Dataset, protocol: Protocol) -> DataError:
+    longest = max((len(s) for s in part), default=0)
+    if not longest:
+        return DataError(
+            f"{part.source}: there are too few series for a {protocol.part} part",
+            "Of one series all is in the train part, of two none is in the test part: "
+            "--split train scores what there is.",
+        )
+    given, asked = steps_that_fit(longest)
+    return DataError(
+        f"{part.source}: no series of the {protocol.part} part has the "
+        f"{protocol.context + protocol.horizon} steps that --context {protocol.context} and "
+        f"--horizon {protocol.horizon} need",
+        f"The longest has {longest}: --context {given} --horizon {asked} fit.",
+    )
+
+
+def steps_that_fit(
+    length: int, context: int | None = None, horizon: int | None = None
+) -> tuple[int, int]:
+    """Context and horizon for a series of so many steps: halves, or what one leaves the other.
+
+    Either is below one where nothing fits.
+    """
+    if context is not None:
+        return context, length - context if horizon is None else horizon
+    if horizon is not None:
+        return length - horizon, horizon
+    return length - length // 2, length // 2
 
 
 def group_size(n_futures: int) -> int:

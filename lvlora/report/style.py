@@ -219,7 +219,7 @@ def plain_log_ticks(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    decades = math.log10(high / low) if low > 0 and high > low else 1.0
+    decades = math.log10(high) - math.log10(low) if low > 0 and high > low else 1.0
     subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 3.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))

@@ -19,6 +19,7 @@ import numpy as np
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import DateReader, Moments, looks_like_date
+from lvlora.series.formulas import armed, disarmed
 from lvlora.series.limits import (
     MAX_LINE_BYTES,
     MAX_MAGNITUDE,
@@ -205,7 +206,7 @@ def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, lis
 
 
 def _header(cells: list[str], where: str) -> list[str]:
-    names = [cell.strip() for cell in cells]
+    names = [armed(cell.strip()) for cell in cells]
     names[0] = names[0].lstrip("#").lstrip()  # as numpy.savetxt writes it
     try:
         numbers = [float(name.replace(",", ".")) for name in names if name]
@@ -281,7 +282,7 @@ def _read_rows(
             )
         name = LONE_ID
         if roles.id is not None:
-            name = check_name(cells[roles.id].strip(), f"the id ('{header[roles.id]}')", at)
+            name = check_name(armed(cells[roles.id].strip()), f"the id ('{header[roles.id]}')", at)
         codes.append(code_of.setdefault(name, len(code_of)))
         lines.append(line)
         if times is not None and roles.time is not None:
@@ -307,7 +308,8 @@ def write_csv(dataset: Dataset, stream: BinaryIO) -> None:
     """The data set as UTF-8 text that `read_csv` reads back unchanged.
 
     One series with the id "0" is a wide table without ids, anything else a long one. Numbers are
-    the shortest that give the same float64; a missing value is an empty cell.
+    the shortest that give the same float64; a missing value is an empty cell; names that a
+    spreadsheet would run are `disarmed`.
 
     Raises:
         DataError: the names of the variables would be read back as something else.
@@ -332,5 +334,5 @@ def _number(value: float) -> str:
 def _row(cells: list[str]) -> str:
     return ",".join(
         '"' + cell.replace('"', '""') + '"' if re.search(r'[",;\s]', cell) else cell
-        for cell in cells
+        for cell in map(disarmed, cells)
     )

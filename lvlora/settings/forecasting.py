@@ -127,7 +127,8 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         "A", "Steps given and asked for. A: 50 from 50; B: 20 from 80.", "Forecast"
     )
     context: int | None = option(
-        None, "Steps of history given to each forecaster. Default: the protocol's.", "Forecast",
+        None, "Steps of history given to each forecaster. Default: the protocol's; half of the "
+        "series where all are too short for it.", "Forecast",
         ge=1,
     )  # fmt: skip
     horizon: int | None = option(

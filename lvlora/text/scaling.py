@@ -189,10 +189,11 @@ def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -
     sizes = _sizes(values, 100.0)
     if sizes is None:
         return np.zeros(len(scales[0].divisors))
-    squares = [
-        np.isfinite(v).sum(axis=0) * np.minimum(np.asarray(s.divisors) / sizes.unit, 1e150) ** 2
-        for v, s in zip(values, scales, strict=True)
-    ]
+    with np.errstate(over="ignore"):  # what is infinite is bounded
+        squares = [
+            np.isfinite(v).sum(axis=0) * np.minimum(np.asarray(s.divisors) / sizes.unit, 1e150) ** 2
+            for v, s in zip(values, scales, strict=True)
+        ]
     known = np.maximum(sum(np.isfinite(v).sum(axis=0) for v in values), 1)
     typical = np.sqrt(np.sum(squares, axis=0) / known)
     return _lost(typical, sizes.spread / sizes.unit, decimals)

@@ -299,3 +299,17 @@ def test_a_damaged_adapter_is_refused(run_lvlora, words, trained):
     ran = run_lvlora(["forecast", "data.csv", *words[2:]])
     assert ran.exit_code == 4
     assert "is gone" in ran.stderr
+
+
+def test_an_id_that_is_a_formula_is_harmless_and_reads_back(run_lvlora, tmp_path, tiny_folder):
+    name = "=cmd|' /C calc'!A0"
+    rows = [f"{name},{t},{2 + t % 5}" for t in range(20)]
+    (tmp_path / "in.csv").write_text("id,time,x\n" + "\n".join(rows) + "\n")
+    out = tmp_path / "out.csv"
+    model = ["--model", tiny_folder("qwen2"), "--runs", tmp_path / "runs", "--samples", "2"]
+    ran = run_lvlora(["forecast", tmp_path / "in.csv", *model, "--horizon", "3", "-o", out])
+    assert ran.exit_code == 0, ran.stderr
+    assert all(line.startswith(f"'{name},") for line in out.read_text().splitlines()[1:])
+    back = run_lvlora(["analyze", out, "--columns", "median", "--json"])
+    assert back.exit_code == 0, back.stderr
+    assert back.json["clusters"][0]["example"] == name

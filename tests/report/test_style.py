@@ -109,3 +109,11 @@ def test_the_room_is_imported_without_matplotlib() -> None:
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+def test_log_ticks_over_the_whole_range_of_floats():
+    with style.look():
+        axes = style.new_figure().subplots()
+        axes.set_yscale("log")
+        axes.set_ylim(1e-300, 1e100)
+        style.plain_log_ticks(axes.yaxis)

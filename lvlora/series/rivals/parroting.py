@@ -46,6 +46,7 @@ class ContextParroting(Untrained):
             distance = np.sqrt(np.sum((stretches - query) ** 2, axis=(1, 2)))
             nearest = np.argsort(distance, kind="stable")[: length + 1]
             unit = max(float(distance[nearest[0]]), np.finfo(float).tiny)
-            weights = np.exp(-np.minimum(distance[nearest] / unit, 700.0))
+            with np.errstate(over="ignore"):  # what is infinitely further weighs nothing
+                weights = np.exp(-np.minimum(distance[nearest] / unit, 700.0))
             path[now] = weights @ followers[nearest] / weights.sum()
         return guarded(from_logs(path[n_known:] * spread, were_logs), filled)
