@@ -33,13 +33,14 @@ def main(run: str, steps: int = 5) -> np.ndarray:
     tokenizer = AutoTokenizer.from_pretrained(base)
 
     (series,) = lvlora.read(FILE)
-    decimals, divisors = adapter.facts["decimals"], np.array(adapter.facts["scale"]["divisors"])
+    decimals, scale = adapter.facts["decimals"], adapter.facts["scale"]
+    divisors, offsets = np.array(scale["divisors"]), np.array(scale["offsets"])  # mostly zeros
     # trained with --number-format digits it reads 150 for 1.50
     digits = adapter.facts.get("number_format") == "digits"
     unit, places = (10**-decimals, 0) if digits else (1, decimals)
     text = "".join(
         ",".join(f"{number:.{places}f}" for number in row) + ";"
-        for row in series.values / divisors / unit
+        for row in (series.values - offsets) / divisors / unit
     )
     *_, start = adapter.facts["alphabet"]  # the token that every training text began with
     ids = torch.tensor([[start, *tokenizer(text, add_special_tokens=False).input_ids]])
@@ -51,8 +52,9 @@ def main(run: str, steps: int = 5) -> np.ndarray:
     print(f"…{text[-24:]} goes on: {written}")
     whole = written.split(";")[:-1][:steps]  # what follows the last ";" is no whole step
     numbers = np.array([[float(number) for number in step.split(",")] for step in whole])
-    print(numbers * unit * divisors)
-    return numbers * unit * divisors
+    values = numbers * unit * divisors + offsets
+    print(values)
+    return values
 
 
 if __name__ == "__main__":
