@@ -150,8 +150,9 @@ def evaluate(
         part: which part is scored. Look at ``test`` once, and choose nothing by it.
         context, horizon: steps given, steps asked for.
         limit: series at most.
-        sampling: of the models; default: 20 samples in 4 views, as in the command.
-        rivals: score the nine rivals and the rounding floor, too.
+        sampling: of the models, rivals give as many futures; default: 20 samples in 4 views, as in
+            the command.
+        rivals: score the rivals and the rounding floor, too.
         split_seed, stratify: of the split.
         quantiles: levels, of which pairs give coverage.
         seed: of the bootstrap.
@@ -186,7 +187,9 @@ def evaluate(
     entries = [evaluation.score_model(model, given, drawn, quantiles) for model in models]
     if rivals:
         for rival in evaluation.rivals_for(given, learning):
-            entries.append(evaluation.score_rival(rival, given, learning, quantiles))
+            n_samples = 0 if drawn.greedy else drawn.samples
+            entry = evaluation.score_rival(rival, given, learning, quantiles, n_samples=n_samples)
+            entries.append(entry)
         decimals, scale = (
             (models[0].decimals, models[0].scale) if models else (DEFAULT_DECIMALS, None)
         )

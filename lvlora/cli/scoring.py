@@ -199,7 +199,8 @@ def _score_rivals(work: _Work) -> list[Entry]:
 
     settings, given = work.settings, work.given
     rivals = rivals_for(given, work.train)
-    pieces = [work.folder.pieces(r.name, {"rival": r.name}) for r in rivals]
+    n_samples = _rival_samples(settings)
+    pieces = [work.folder.pieces(r.name, {"rival": r.name, "samples": n_samples}) for r in rivals]
     left = sum(not p.has([name]) for p in pieces for name in given.ids)
     entries = []
     with (
@@ -207,10 +208,16 @@ def _score_rivals(work: _Work) -> list[Entry]:
         counted(work.context.output, "Rivals", left) as advance,
     ):
         for rival, kept in zip(rivals, pieces, strict=True):
-            entries.append(
-                score_rival(rival, given, work.train, settings.quantiles, kept, advance, processes)
+            entry = score_rival(
+                rival, given, work.train, settings.quantiles, kept, advance, processes, n_samples
             )
+            entries.append(entry)
     return entries
+
+
+def _rival_samples(settings: ScoringSettings) -> int:
+    """As many futures as a model's; a single greedy forecast has no rival with a distribution."""
+    return 0 if settings.greedy else settings.samples
 
 
 @contextlib.contextmanager
@@ -244,7 +251,8 @@ def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
         prices[name] = most(forecaster, work.given, Pieces(), sampling)
         estimates.append(of_model(forecaster, work.given, sampling))
     if settings.rivals:
-        estimates.append(of_rivals(work.given, work.train, settings.workers or cores()))
+        n_workers, n_samples = settings.workers or cores(), _rival_samples(settings)
+        estimates.append(of_rivals(work.given, work.train, n_workers, n_samples))
     show_prices(
         prices,
         len(work.given.histories),

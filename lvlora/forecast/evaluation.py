@@ -85,7 +85,7 @@ class Entry:
         kind: model, rival, or floor (what rounding alone costs).
         point: (n, H, V); samples: (n, S, H, V) or None.
         seconds: all of its work, fitting included, added up over processes.
-        price: FLOPs where they are defined.
+        price: FLOPs where they are counted: of a rival, those of its linear algebra.
         nll: of the truth, for a model.
         training_price: of the run that made its adapter; nothing for a model without one; None
             where nobody counted: a rival's, that of an adapter from elsewhere.
@@ -274,13 +274,15 @@ def rivals_for(given: Task, train: Dataset) -> list[Rival]:
 def score_rival(
     rival: Rival, given: Task, train: Dataset, levels: Sequence[float],
     pieces: Pieces | None = None, progress: Progress | None = None,
-    processes: RivalProcesses | None = None,
+    processes: RivalProcesses | None = None, n_samples: int = 0,
 ) -> Entry:  # fmt: skip
     """A rival: fitted on the training part where it learns from one, then series by series.
 
+    Its point forecast is its own, not the median of its samples.
     Of series of the training part that are scored it learns from the histories alone.
 
     Args:
+        n_samples: futures of each series, for CRPS and coverage; 0 for none.
         pieces: what is finished already, and where to keep what will be.
         progress: told how many series were finished.
         processes: who shares the work where it is slow; None does it all here.
@@ -295,9 +297,20 @@ def score_rival(
         )  # fmt: skip
         pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
         moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
-        work = [(t, given.histories[i].values) for t, i in zip(moments, left, strict=True)]
-        for at, point, seconds in (processes or RivalProcesses(1)).forecasts(rival, work):
-            pieces.add(Piece((given.ids[left[at]],), point[None], None, seconds))
+        work = [
+            (t, given.histories[i].values, n_samples, given.ids[i])
+            for t, i in zip(moments, left, strict=True)
+        ]
+        for at, found, seconds in (processes or RivalProcesses(1)).predictions(rival, work):
+            pieces.add(
+                Piece(
+                    series=(given.ids[left[at]],),
+                    point=found.point[None],
+                    samples=None if found.samples is None else found.samples[None],
+                    seconds=seconds,
+                    price=None if found.flops is None else Price(*found.flops),
+                )
+            )
             if progress is not None:
                 progress(1)
     return _entry(rival.name, rival.kind, given, pieces, levels)

@@ -23,6 +23,8 @@ from lvlora.series.rivals.processes import WORTH_SECONDS
 
 _SERIES = 4
 """Of which a rival's time is taken; a slow one's differs from series to series."""
+_ENOUGH_SECONDS = 1.0
+"""After which no more of a slow rival's are timed."""
 
 
 def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimate:
@@ -40,8 +42,8 @@ def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimat
     )
 
 
-def of_rivals(given: Task, train: Dataset, workers: int) -> Estimate:
-    """All rivals that apply, shared by so many processes."""
+def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> Estimate:
+    """All rivals that apply, with so many futures each, shared by so many processes."""
     n = len(given.histories)
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
@@ -51,9 +53,13 @@ def of_rivals(given: Task, train: Dataset, workers: int) -> Estimate:
         rival.fit(seen, given.protocol.context, given.protocol.horizon)
         seconds += time.perf_counter() - begin
         begin = time.perf_counter()
+        n_timed, spent = 0, 0.0
         for i in chosen:
             times = np.concatenate([given.histories[i].time, given.futures[i].time])
-            rival.forecast(times, given.histories[i].values)
-        forecasts = (time.perf_counter() - begin) * n / len(chosen)
+            rival.predict(times, given.histories[i].values, n_samples, given.ids[i])
+            n_timed, spent = n_timed + 1, time.perf_counter() - begin
+            if spent > _ENOUGH_SECONDS:
+                break
+        forecasts = spent * n / n_timed
         seconds += forecasts / (workers if forecasts > WORTH_SECONDS else 1)
     return Estimate(seconds, peak_bytes(torch.device("cpu")), NOTHING)

@@ -245,7 +245,7 @@ class ForecasterScores(Shape):
     """Cluster → MAE of its series."""
     seconds: Number
     flops: Flops | None
-    """Null for rivals, which are not charged."""
+    """Of a rival, of its linear algebra, where that is counted; only models are charged."""
     training_flops: Flops | None
     """Of the run that made its adapter, until then; null for rivals, and where it does not say."""
     mae_minus: dict[str, Difference]

@@ -22,7 +22,7 @@ from lvlora import durable
 from lvlora.errors import DataError
 from lvlora.forecast.comparison import difference
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.rivals import EquationFit, default_rivals
+from lvlora.series.rivals import quick_rivals
 
 _MOST_SERIES = 32
 """Forecasts of the first ones are kept; errors of all."""
@@ -133,8 +133,8 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
     horizon = len(scored.futures[0])
     context = min(map(len, scored.histories))
     rows = []
-    for rival in default_rivals():
-        if isinstance(rival, EquationFit) or not rival.applies(some):  # a fit takes seconds
+    for rival in quick_rivals():
+        if not rival.applies(some):
             continue
         try:
             rival.fit(some, context, horizon)

@@ -5,6 +5,7 @@ Knows: histories and horizons as arrays. Does not know: any method of forecastin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,25 @@ from lvlora.series.gaps import interpolated
 KIND = "rival"
 GUARD_RANGES = 1.0
 """A forecast may leave the range of its history by this many widths of that range."""
+_ORIGINS = (0.5, 0.625, 0.75, 0.875)
+"""Shares of a history after which the rest is forecast from it, to see how good that is."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a rival says of one series.
+
+    Attributes:
+        point: (H, V) its forecast, the one that point errors are taken of.
+        samples: (S, H, V) futures that it holds for equally probable; None where none were asked
+            for.
+        flops: of its linear algebra, futures included, in the conventions executed and
+            coursework; None where they are not counted (see `linear`).
+    """
+
+    point: FloatArray
+    samples: FloatArray | None = None
+    flops: tuple[int, int] | None = None
 
 
 class Rival(Protocol):
@@ -48,9 +68,20 @@ class Rival(Protocol):
         """
         ...
 
+    def predict(
+        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+    ) -> Prediction:
+        """The same forecast, futures drawn around it, and what it cost.
+
+        Args:
+            n_samples: futures; 0 for none.
+            name: of the series; the draws depend on it and on nothing else.
+        """
+        ...
+
 
 class Untrained:
-    """The part of a rival that needs no training and forecasts any data."""
+    """The part of a rival that needs no training, forecasts any data and says how sure it is."""
 
     kind = KIND
 
@@ -60,6 +91,42 @@ class Untrained:
 
     def fit(self, train: Dataset, context: int, horizon: int) -> None:
         """There is nothing to learn."""
+
+    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
+        """See `Rival.forecast`."""
+        raise NotImplementedError
+
+    def with_hindcasts(
+        self, time: FloatArray, history: FloatArray
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """The forecast, and what the same method makes of the history's own later parts.
+
+        Returns:
+            (H, V), and (T - origin, V) for each of some origins.
+        """
+        n_known = len(history)
+        past = [self.forecast(time[:n_known], history[:n]) for n in origins(n_known)]
+        return self.forecast(time, history), past
+
+    def predict(
+        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+    ) -> Prediction:
+        """See `Rival.predict`; futures by `bootstrap.futures` of the errors of the hindcasts."""
+        from lvlora.series.rivals.bootstrap import futures
+        from lvlora.series.rivals.linear import counting
+
+        with counting() as tally:
+            if n_samples < 1:
+                return Prediction(self.forecast(time, history), None, tally.total)
+            point, past = self.with_hindcasts(time, history)
+        filled = complete(time, history)
+        drawn = futures(point, past, filled, history, n_samples, name)
+        return Prediction(point, drawn, tally.total)
+
+
+def origins(n_known: int) -> list[int]:
+    """Numbers of steps of a history of ``n_known`` from which its rest is forecast."""
+    return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
 
 
 def complete(time: FloatArray, history: FloatArray) -> FloatArray:
@@ -74,6 +141,9 @@ def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:
     Each variable stays within the range of its complete history, widened by `GUARD_RANGES` times
     its width on both sides, and does not become negative if the history is not. What is not
     finite becomes the last value.
+
+    Args:
+        forecast: (..., H, V).
     """
     low, high = history.min(axis=0), history.max(axis=0)
     margin = GUARD_RANGES * (high - low)

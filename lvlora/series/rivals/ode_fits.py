@@ -14,7 +14,7 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.periods import find_peaks
-from lvlora.series.rivals.contract import KIND, complete, guarded
+from lvlora.series.rivals.contract import Untrained, complete, guarded, origins
 
 Derivative = Callable[[FloatArray, float], tuple[float, float]]
 
@@ -37,7 +37,7 @@ class _Fit:
     error: float
 
 
-class EquationFit:
+class EquationFit(Untrained):
     """Least squares on the logarithms of both populations, then integration over the horizon.
 
     Times and populations are first scaled to the period and the means of the history, so units
@@ -50,8 +50,6 @@ class EquationFit:
     Data must be two variables, prey first, all positive.
     """
 
-    kind = KIND
-
     def __init__(self, name: str, n_parameters: int) -> None:
         """``n_parameters`` 4: Lotka-Volterra; 5: with prey self-limitation 1/K; 6: with a
         saturating predator h as well (Rosenzweig-MacArthur)."""
@@ -62,35 +60,52 @@ class EquationFit:
         """Two variables, no value that is not positive."""
         return len(dataset.variables) == 2 and all(not np.any(s.values <= 0) for s in dataset)
 
-    def fit(self, train: Dataset, context: int, horizon: int) -> None:
-        """Each series is fitted by itself, in `forecast`."""
-
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`. A history that cannot be fitted goes on as its mean.
 
         Of a long history the last 300 samples are used.
         """
+        return self._run(time, history, hindcasts=False)[0]
+
+    def with_hindcasts(
+        self, time: FloatArray, history: FloatArray
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """See `Untrained.with_hindcasts`; each refit begins at the fit of the whole history."""
+        return self._run(time, history, hindcasts=True)
+
+    def _run(
+        self, time: FloatArray, history: FloatArray, *, hindcasts: bool
+    ) -> tuple[FloatArray, list[FloatArray]]:
         n_left_out = max(0, len(history) - _MAX_SAMPLES)
         time, history = time[n_left_out:], history[n_left_out:]
         n_known = len(history)
         filled = complete(time, history)
         mean = np.repeat(filled.mean(axis=0)[None], len(time) - n_known, axis=0)
         if history.shape[1] != 2 or np.any(filled <= 0) or n_known < 4:
-            return mean
-        level = np.exp(np.log(filled).mean(axis=0))
+            return mean, []
+        level = np.log(filled).mean(axis=0)
         scaled_time = (time - time[0]) / _time_unit(time[:n_known], filled)
-        logs = np.log(history / level)
+        logs = np.log(history) - level
         best = _Fit(np.empty(0), math.inf)
-        for start in self._starts(scaled_time[:n_known], np.log(filled / level)):
+        for start in self._starts(scaled_time[:n_known], np.log(filled) - level):
             fit = self._fitted(start, scaled_time[:n_known], logs)
             agreed = abs(fit.error - best.error) < _AGREEMENT * best.error < math.inf
             best = min(best, fit, key=lambda each: each.error)
             if agreed or best.error < _GOOD_FIT:
                 break
         if not math.isfinite(best.error):
-            return mean
-        path = self._path(best.parameters, scaled_time)
-        return guarded(np.exp(np.minimum(path[n_known:], _FAR)) * level, filled)
+            return mean, []
+
+        def ahead(parameters: FloatArray, first: int, last: int) -> FloatArray:
+            path = self._path(parameters, scaled_time[:last])[first:]
+            with np.errstate(over="ignore"):
+                return guarded(np.exp(np.minimum(path, _FAR) + level), filled[:first])
+
+        past = []
+        for n in origins(n_known) if hindcasts else []:
+            refit = self._refined(best.parameters, scaled_time[:n], logs[:n])
+            past.append(ahead(refit, n, n_known))
+        return ahead(best.parameters, n_known, len(time)), past
 
     def _starts(self, time: FloatArray, logs: FloatArray) -> Iterator[FloatArray]:
         """Logarithms of alpha, beta, delta, gamma[, 1/K[, h]], then the two initial logs."""
@@ -108,7 +123,7 @@ class EquationFit:
         """alpha, beta, delta, gamma by non-negative regression of the log slopes on the levels."""
         from scipy.optimize import nnls
 
-        x, y = np.exp(logs).T
+        x, y = np.exp(np.clip(logs, -_FAR, _FAR)).T
         if self._n < 6:
             saturation = 0.0
         if self._n < 5:
@@ -122,32 +137,41 @@ class EquationFit:
 
     def _fitted(self, start: FloatArray, time: FloatArray, logs: FloatArray) -> _Fit:
         """One start carried to the whole history."""
-        from scipy.optimize import least_squares
-
-        def refined(
-            parameters: FloatArray, n: int, weights: FloatArray, n_evaluations: int
-        ) -> FloatArray:
-            known = ~np.isnan(logs[:n])
-
-            def residuals(p: FloatArray) -> FloatArray:
-                gap: FloatArray = (weights * (self._path(p, time[:n]) - logs[:n]))[known]
-                return gap
-
-            if known.sum() < 4:
-                return parameters
-            found: FloatArray = least_squares(
-                residuals, parameters, bounds=(_LOWEST, _HIGHEST), max_nfev=n_evaluations
-            ).x
-            return found
-
         parameters = start
         for n in _stretches(len(logs)):
-            parameters = refined(parameters, n, np.ones((n, 1)), _MAX_EVALUATIONS_ON_THE_WAY)
-        recent = np.exp(-(time[-1] - time) / (2 * np.pi))[:, None]
-        parameters = refined(parameters, len(logs), recent, _MAX_EVALUATIONS)
+            weights = np.ones((n, 1))
+            parameters = self._least(
+                parameters, time[:n], logs[:n], weights, _MAX_EVALUATIONS_ON_THE_WAY
+            )
+        parameters = self._refined(parameters, time, logs)
+        recent = _recency(time)
         gap = (self._path(parameters, time) - logs) ** 2 * recent**2
         total = np.sum(recent**2 * ~np.isnan(logs))
         return _Fit(parameters, float(np.sqrt(np.nansum(gap) / total)))
+
+    def _refined(self, parameters: FloatArray, time: FloatArray, logs: FloatArray) -> FloatArray:
+        """The fit nearby that follows the recent cycle."""
+        return self._least(parameters, time, logs, _recency(time), _MAX_EVALUATIONS)
+
+    def _least(
+        self, parameters: FloatArray, time: FloatArray, logs: FloatArray, weights: FloatArray,
+        n_evaluations: int,
+    ) -> FloatArray:  # fmt: skip
+        """Weighted least squares from one start, with so many evaluations at most."""
+        from scipy.optimize import least_squares
+
+        known = ~np.isnan(logs)
+
+        def residuals(p: FloatArray) -> FloatArray:
+            gap: FloatArray = (weights * (self._path(p, time) - logs))[known]
+            return gap
+
+        if known.sum() < 4:
+            return parameters
+        found: FloatArray = least_squares(
+            residuals, parameters, bounds=(_LOWEST, _HIGHEST), max_nfev=n_evaluations
+        ).x
+        return found
 
     def _path(self, parameters: FloatArray, time: FloatArray) -> FloatArray:
         """(T, 2) log populations from the first sample on; far away where they are lost."""
@@ -184,6 +208,11 @@ def _time_unit(time: FloatArray, history: FloatArray) -> float:
     periods = [find_peaks(time, column).period for column in history.T]
     known = [p for p in periods if p > 0]
     return float(np.mean(known) / (2 * np.pi)) if known else float(time[-1] - time[0]) / 4
+
+
+def _recency(time: FloatArray) -> FloatArray:
+    """(T, 1) weights that fall by e in a period of 2 pi."""
+    return np.asarray(np.exp(-(time[-1] - time) / (2 * np.pi))[:, None])
 
 
 def _stretches(n: int) -> list[int]:

@@ -20,13 +20,13 @@ from types import TracebackType
 from typing import Self
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.contract import Rival
+from lvlora.series.rivals.contract import Prediction, Rival
 
 WORTH_SECONDS = 4.0
 """Expected work from which processes are started; each takes one to two seconds to begin."""
 
-Work = tuple[FloatArray, FloatArray]
-"""Times of history and horizon (T + H,), and the history (T, V): see `Rival.forecast`."""
+Work = tuple[FloatArray, FloatArray, int, str]
+"""Times, history, number of samples and name of a series: the arguments of `Rival.predict`."""
 
 
 class RivalProcesses:
@@ -49,33 +49,33 @@ class RivalProcesses:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def forecasts(
+    def predictions(
         self, rival: Rival, work: Sequence[Work]
-    ) -> Iterator[tuple[int, FloatArray, float]]:
+    ) -> Iterator[tuple[int, Prediction, float]]:
         """Forecast all of it with a fitted rival.
 
         Yields:
-            position in ``work``, forecast (H, V), and the seconds it took, as they are finished.
+            position in ``work``, prediction, and the seconds it took, as they are finished.
         """
         begin = time.perf_counter()
-        for at, (moments, history) in enumerate(work):
+        for at, given in enumerate(work):
             spent = time.perf_counter() - begin
             if self._n > 1 and at and spent / at * (len(work) - at) > self._worth:
                 yield from self._shared(rival, work, at)
                 return
-            yield (at, *_timed(rival, moments, history))
+            yield (at, *_timed(rival, given))
 
     def _shared(
         self, rival: Rival, work: Sequence[Work], first: int
-    ) -> Iterator[tuple[int, FloatArray, float]]:
+    ) -> Iterator[tuple[int, Prediction, float]]:
         if self._pool is None:
             # a fork would copy the threads' locks of numerical libraries, held or not
             self._pool = ProcessPoolExecutor(
                 self._n, multiprocessing.get_context("spawn"), initializer=_start
             )
         with _unheard():
-            futures: dict[Future[tuple[FloatArray, float]], int] = {
-                self._pool.submit(_timed, rival, *work[at]): at for at in range(first, len(work))
+            futures: dict[Future[tuple[Prediction, float]], int] = {
+                self._pool.submit(_timed, rival, work[at]): at for at in range(first, len(work))
             }
         try:
             while futures:
@@ -99,10 +99,10 @@ def _unheard() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _timed(rival: Rival, moments: FloatArray, history: FloatArray) -> tuple[FloatArray, float]:
+def _timed(rival: Rival, work: Work) -> tuple[Prediction, float]:
     begin = time.perf_counter()
-    forecast = rival.forecast(moments, history)
-    return forecast, time.perf_counter() - begin
+    prediction = rival.predict(*work)
+    return prediction, time.perf_counter() - begin
 
 
 def _start() -> None:

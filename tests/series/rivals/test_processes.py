@@ -15,14 +15,14 @@ from lvlora.settings import SimulateSettings
 
 def work(n: int):
     data = simulate(SimulateSettings(system="lotka-volterra", n_series=n, n_steps=30, duration=60))
-    return [(s.time, s.values[:25]) for s in data]
+    return [(s.time, s.values[:25], 3, s.id) for s in data]
 
 
 def gathered(processes: RivalProcesses, rival, given):
-    found = {at: (forecast, seconds) for at, forecast, seconds in processes.forecasts(rival, given)}
+    found = {at: (made, seconds) for at, made, seconds in processes.predictions(rival, given)}
     assert sorted(found) == list(range(len(given)))
     assert all(seconds >= 0 for _, seconds in found.values())
-    return np.stack([found[at][0] for at in range(len(given))])
+    return np.stack([[found[at][0].point, *found[at][0].samples] for at in range(len(given))])
 
 
 def test_processes_forecast_what_one_does() -> None:

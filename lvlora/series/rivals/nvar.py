@@ -1,0 +1,58 @@
+"""Nonlinear vector autoregression: polynomials of the last few steps.
+
+Knows: one history, ridge regression. Does not know: other series, equations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.delay_maps import DelayMap, Step
+from lvlora.series.rivals.linear import product, ridge
+from lvlora.series.rivals.polynomials import evaluated, monomials, n_monomials
+
+_RIDGES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
+
+
+class Nvar(DelayMap):
+    """Gauthier, Bollt, Griffith & Barbosa (2021), "Next generation reservoir computing".
+
+    doi:10.1038/s41467-021-25801-2. The change of all variables is a polynomial of degree 2 or 3 of
+    their last one to three steps, by ridge regression (arXiv:2505.00846 on why it is needed).
+    Lags, degree, penalty and whether the history is smoothed first are chosen on the history; on
+    logarithms of what is positive.
+    """
+
+    name = "nvar"
+    degrees: tuple[int, ...] = (2, 3)
+    ridges: tuple[float, ...] = _RIDGES
+
+    def own_settings(self, n_lags: int, n_known: int, n_variables: int) -> list[tuple[int, float]]:
+        """Degree and penalty; as many products as steps and half of that again at most."""
+        return [
+            (degree, penalty)
+            for degree in self.degrees
+            if n_monomials(n_lags * n_variables, degree) <= 1.5 * n_known + 10
+            for penalty in self.ridges
+        ]
+
+    def learnt(
+        self, states: FloatArray, changes: FloatArray, own: Sequence[tuple[int, float]]
+    ) -> Step:
+        """See `DelayMap.learnt`."""
+        products = monomials(states.shape[1], max(degree for degree, _ in own))
+        weights = np.zeros((len(own), len(products), changes.shape[1]))
+        features = evaluated(states, products)
+        for degree in {degree for degree, _ in own}:
+            which = [i for i, (d, _) in enumerate(own) if d == degree]
+            used = n_monomials(states.shape[1], degree)
+            penalties = np.array([own[i][1] for i in which])
+            weights[which, :used] = ridge(features[:, :used], changes, penalties)
+
+        def step(state: FloatArray) -> FloatArray:
+            return product(evaluated(state, products)[:, None, :], weights)[:, 0]
+
+        return step

@@ -1,0 +1,139 @@
+"""A history of order one, and the way back: for methods that compare variables with each other.
+
+Knows: histories with gaps, uneven times. Does not know: any method of forecasting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.contract import complete
+
+_EVEN = 1e-2
+"""Steps that differ from their mean by no more than this share of it are even."""
+_FLAT = 1e-12
+"""A spread that is less than this share of the values is rounding."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be continued.
+
+    Attributes:
+        time: (T + H,) times of history and horizon, from 0 on; a step of the history is 1 in the
+            mean.
+        values: (T, V) the history, complete.
+        known: (T, V) False where it was missing.
+    """
+
+    time: FloatArray
+    values: FloatArray
+    known: NDArray[np.bool_]
+
+    @property
+    def n_known(self) -> int:
+        """T."""
+        return len(self.values)
+
+    @property
+    def n_ahead(self) -> int:
+        """H."""
+        return len(self.time) - len(self.values)
+
+    def cut(self, n_known: int) -> Problem:
+        """The same history, of which the first ``n_known`` steps are known and the rest asked."""
+        return Problem(self.time[: self.n_known], self.values[:n_known], self.known[:n_known])
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """A history as a `Problem`, and how to come back from it.
+
+    Attributes:
+        problem: each variable of mean 0 and variance 1, or of mean 0 alone.
+        asked: (H,) the times that were asked for, in the problem's units; the problem's own are
+            others where its steps were made even.
+    """
+
+    problem: Problem
+    asked: FloatArray
+    _centre: FloatArray
+    _spread: FloatArray
+    _logs: NDArray[np.bool_]
+    _unit: FloatArray
+
+    def back(self, ahead: FloatArray) -> FloatArray:
+        """(..., H, V) in original units, at the times asked for; not guarded."""
+        problem = self.problem
+        times = problem.time[problem.n_known :]
+        if len(times) != len(self.asked) or not np.array_equal(times, self.asked):
+            start = np.broadcast_to(problem.values[-1], (*ahead.shape[:-2], 1, ahead.shape[-1]))
+            ahead = _at(
+                problem.time[problem.n_known - 1 :],
+                np.concatenate([start, ahead], axis=-2),
+                self.asked,
+            )
+        with np.errstate(all="ignore"):
+            levels = ahead * self._spread + self._centre
+            restored: FloatArray = np.where(self._logs, np.exp(levels), levels * self._unit)
+        return restored
+
+
+def standardised(
+    time: FloatArray, history: FloatArray, *, logs: bool = True, unit: bool = True,
+    even: bool = True,
+) -> Standardised:  # fmt: skip
+    """A history of mean 0.
+
+    Args:
+        time: (T + H,), history: (T, V): see `Rival.forecast`.
+        logs: take the logarithms of each variable that is positive throughout.
+        unit: give each variable variance 1.
+        even: interpolate to even steps, where they are not.
+    """
+    n_known = len(history)
+    filled = complete(time, history)
+    positive = np.all(filled > 0, axis=0) & logs
+    size = np.abs(filled).max(axis=0)  # first, or squares overflow
+    size = np.where(size > 0, size, 1.0)
+    values = np.where(positive, np.log(np.where(positive, filled, 1.0)), filled / size)
+    centre, spread = values.mean(axis=0), values.std(axis=0)
+    flat = spread <= _FLAT * np.maximum(np.abs(centre), 1.0)
+    spread = np.where(flat | (not unit), 1.0, spread)
+    values = np.where(flat, 0.0, (values - centre) / spread)
+    step = (time[n_known - 1] - time[0]) / max(n_known - 1, 1)
+    step = step if step > 0 else 1.0
+    scaled = (time - time[0]) / step
+    problem = Problem(scaled, values, ~np.isnan(history))
+    if even:
+        problem = _evened(problem)
+    return Standardised(problem, scaled[n_known:], centre, spread, positive, size)
+
+
+def _evened(problem: Problem) -> Problem:
+    """The same problem at times 0, 1, 2, … as far as its horizon goes."""
+    n_known, n_ahead = problem.n_known, problem.n_ahead
+    if n_known < 3 or np.all(np.abs(np.diff(problem.time) - 1) <= _EVEN):
+        return Problem(_whole(len(problem.time)), problem.values, problem.known)
+    steps = _whole(n_known)
+    n_steps = int(np.ceil(min(problem.time[-1] - steps[-1], 4.0 * n_ahead + 1)))
+    values = _at(problem.time[:n_known], problem.values, steps)
+    known = _at(problem.time[:n_known], problem.known.astype(np.float64), steps) > 0.5
+    return Problem(_whole(n_known + max(n_steps, 1)), values, known)
+
+
+def _whole(n: int) -> FloatArray:
+    """0, 1, … n - 1."""
+    return np.arange(n, dtype=np.float64)
+
+
+def _at(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
+    """(..., T, V) at other times, (..., A, V), by monotone cubics; held beyond the ends."""
+    from scipy.interpolate import PchipInterpolator
+
+    inside = np.clip(asked, time[0], time[-1])
+    return np.asarray(PchipInterpolator(time, values, axis=-2)(inside))
