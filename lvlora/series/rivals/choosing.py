@@ -5,7 +5,7 @@ Knows: one history, standardised. Does not know: any method of forecasting, othe
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +22,7 @@ _LOST = 4.0
 _N_BEST = 5
 
 
-class ChosenOnHistory(Untrained, ABC):
+class ChosenOnHistory(Untrained):
     """A method with settings, which are chosen for each series by forecasting its own past.
 
     The history is standardised (`standardised`). Each setting forecasts the last quarter of the

@@ -5,6 +5,7 @@ Knows: histories and horizons as arrays. Does not know: any method of forecastin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,7 +81,7 @@ class Rival(Protocol):
         ...
 
 
-class Untrained:
+class Untrained(ABC):
     """The part of a rival that needs no training, forecasts any data and says how sure it is."""
 
     kind = KIND
@@ -89,12 +90,12 @@ class Untrained:
         """Always."""
         return True
 
-    def fit(self, train: Dataset, context: int, horizon: int) -> None:
+    def fit(self, train: Dataset, context: int, horizon: int) -> None:  # noqa: B027
         """There is nothing to learn."""
 
+    @abstractmethod
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
-        raise NotImplementedError
 
     def with_hindcasts(
         self, time: FloatArray, history: FloatArray

@@ -68,7 +68,7 @@ class GlobalRidge(Untrained):
         if len(logs) < 2:
             return
         self._model = model.fit(x, y)
-        gaps = (y - model.predict(x)) / (1 - _leverages(model, x))[:, None]
+        gaps = (y - model.predict(x).reshape(y.shape)) / (1 - _leverages(model, x))[:, None]
         some = np.linspace(0, len(gaps) - 1, min(len(gaps), _MAX_RESIDUALS)).astype(int)
         self._residuals = gaps[some].reshape(len(some), horizon, -1)
 

@@ -13,7 +13,7 @@ from lvlora.series.dataset import FloatArray
 from lvlora.series.rivals.delay_maps import DelayMap, Step
 from lvlora.series.rivals.linear import count_product, product, solved
 
-_THETAS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+_THETAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
 _NEAR = 1e-12
 
@@ -22,10 +22,10 @@ class SMap(DelayMap):
     """Sugihara (1994), "Nonlinear forecasting for the classification of natural time series".
 
     doi:10.1098/rsta.1994.0106. The change of all variables is linear in their last E steps, by
-    least squares with weights exp(-theta d / mean d), where d is the distance of a state from the
-    present one. theta 0 is an autoregression, a large one sees neighbours only. theta, E, a small
-    ridge and whether the history is smoothed first are chosen on the history; on logarithms of
-    what is positive.
+    least squares whose rows have weights exp(-theta d / mean d), where d is the distance of a
+    state from the present one. theta 0 is an autoregression, a large one sees neighbours only.
+    theta, E, a small ridge and whether the history is smoothed first are chosen on the history; on
+    logarithms of what is positive.
     """
 
     name = "s-map"
@@ -56,7 +56,8 @@ class SMap(DelayMap):
             distance = np.sqrt(np.sum((state[:, None] - states) ** 2, axis=2))
             count_product(len(state) * n, states.shape[1], 1)
             mean = np.maximum(distance.mean(axis=1, keepdims=True), _NEAR)
-            weights = np.exp(-theta[:, None] * distance / mean)
+            # each row of the regression gets the weight, so its square enters with the weight's
+            weights = np.exp(-2 * theta[:, None] * distance / mean)
             weights /= weights.sum(axis=1, keepdims=True)
             normal = product(weights, shares).reshape(-1, n_terms, n_terms + n_variables)
             coefficients = solved(normal[..., :n_terms] + ridges, normal[..., n_terms:])

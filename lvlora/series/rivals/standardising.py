@@ -71,12 +71,15 @@ class Standardised:
         problem = self.problem
         times = problem.time[problem.n_known :]
         if len(times) != len(self.asked) or not np.array_equal(times, self.asked):
+            whole = np.isfinite(ahead).all(axis=(-2, -1), keepdims=True)
+            ahead = np.where(whole, ahead, 0.0)
             start = np.broadcast_to(problem.values[-1], (*ahead.shape[:-2], 1, ahead.shape[-1]))
             ahead = _at(
                 problem.time[problem.n_known - 1 :],
                 np.concatenate([start, ahead], axis=-2),
                 self.asked,
             )
+            ahead = np.where(whole, ahead, np.nan)
         with np.errstate(all="ignore"):
             levels = ahead * self._spread + self._centre
             restored: FloatArray = np.where(self._logs, np.exp(levels), levels * self._unit)

@@ -242,7 +242,10 @@ def test_equations_apply_to_two_positive_variables_only():
     assert not rival.applies(Dataset((Series("a", time, two - 1),), ("x", "y")))
     assert not rival.applies(Dataset((Series("a", time, two[:, :1]),), ("x",)))
     everything = Dataset((Series("a", time, -two),), ("x", "y"))
-    assert all(r.applies(everything) for r in default_rivals() if "fit" not in r.name)
+    choosy = {r.name for r in default_rivals() if not r.applies(everything)}
+    extras = {"autoarima", "fracast-0"}
+    fits = {n for n in NAMES if "fit" in n}
+    assert choosy - extras == {"sindy on rates", *fits}
 
 
 def test_rounding_floor_rounds_in_the_texts_units():
