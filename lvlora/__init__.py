@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lvlora.flops.budget import Price as Price
     from lvlora.forecast.density import next_step as next_step
     from lvlora.forecast.evaluation import Entry as Entry
+    from lvlora.forecast.evaluation import Evaluation as Evaluation
     from lvlora.forecast.forecaster import Forecaster as Forecaster
     from lvlora.forecast.futures import Forecast as Forecast
     from lvlora.forecast.futures import to_rows as to_rows
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
     from lvlora.series.dataset import Series as Series
     from lvlora.series.frames import from_arrays as from_arrays
     from lvlora.series.frames import from_frame as from_frame
+    from lvlora.settings import FlopsSettings as FlopsSettings
+    from lvlora.settings import SimulateSettings as SimulateSettings
+    from lvlora.settings import TrainSettings as TrainSettings
+    from lvlora.settings.keywords import FlopsKeywords as FlopsKeywords
+    from lvlora.settings.keywords import SimulateKeywords as SimulateKeywords
+    from lvlora.settings.keywords import TrainKeywords as TrainKeywords
     from lvlora.train.observer import Observer as Observer
     from lvlora.train.observer import RunPlan as RunPlan
     from lvlora.train.observer import Silent as Silent
@@ -59,7 +66,7 @@ _HOMES = {
     "lvlora.flops.budget": ("Price",),
     "lvlora.forecast.sampling": ("Sampling",),
     "lvlora.forecast.density": ("next_step",),
-    "lvlora.forecast.evaluation": ("Entry",),
+    "lvlora.forecast.evaluation": ("Entry", "Evaluation"),
     "lvlora.forecast.forecaster": ("Forecaster",),
     "lvlora.forecast.futures": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
@@ -67,6 +74,8 @@ _HOMES = {
     "lvlora.model.adapter_files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
+    "lvlora.settings": ("FlopsSettings", "SimulateSettings", "TrainSettings"),
+    "lvlora.settings.keywords": ("FlopsKeywords", "SimulateKeywords", "TrainKeywords"),
     "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
     "lvlora.train.progress": ("Result",),
 }  # fmt: skip

@@ -11,27 +11,30 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 from lvlora.errors import SettingsError, meant
 from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
 from lvlora.settings.base import Convention, Split
 from lvlora.settings.checked import check_count, check_levels, checked
 from lvlora.settings.data import SplitSettings
+from lvlora.settings.spoken import for_programs
 from lvlora.settings.training import BudgetSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
-    from lvlora.forecast.evaluation import Entry
+    from lvlora.forecast.evaluation import Evaluation
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.sampling import Sampling
     from lvlora.model.adapter_files import AdapterInfo
     from lvlora.series.dataset import Dataset
+    from lvlora.settings.keywords import FlopsKeywords, SimulateKeywords, TrainKeywords
     from lvlora.train.observer import Observer
     from lvlora.train.progress import Result
 
 
-def simulate(**settings: Any) -> Dataset:
+@for_programs()
+def simulate(**settings: Unpack[SimulateKeywords]) -> Dataset:
     """A data set of predator-prey trajectories, as ``lvlora simulate`` writes one.
 
     >>> len(simulate(n_series=2, n_steps=10, duration=20))
@@ -49,6 +52,7 @@ def simulate(**settings: Any) -> Dataset:
     return make(checked(SimulateSettings, settings))
 
 
+@for_programs()
 def read(
     file: str | Path, *, format: str = "auto", id_column: str | None = None,
     time_column: str | None = None, columns: Sequence[str] | None = None,
@@ -72,6 +76,7 @@ def read(
     return read_dataset(path, checked(InputSettings, {"data": path, "columns": chosen, **given}))
 
 
+@for_programs()
 def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> None:
     """Write trajectories as .csv (a long table), .h5 or .parquet.
 
@@ -83,9 +88,11 @@ def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> Non
     write_dataset(dataset, Path(file), overwrite)
 
 
+@for_programs()
 def fine_tune(
-    data: Dataset | str | Path, *, observer: Observer | None = None, **settings: Any
-) -> Result:
+    data: Dataset | str | Path, *, observer: Observer | None = None,
+    **settings: Unpack[TrainKeywords],
+) -> Result:  # fmt: skip
     """Fine-tune a base model with LoRA, as ``lvlora train`` does: one run in a folder of its own.
 
     The run is charged to the ledger among the runs, and its adapter opens by
@@ -110,32 +117,34 @@ def fine_tune(
     from lvlora.train.trackers.tracked import check_installed
     from lvlora.train.undisturbed import undisturbed
 
-    if settings.get("resume") is not None:
+    given: dict[str, Any] = dict(settings)
+    if given.get("resume") is not None:
         raise SettingsError(
             "resume: a program can't go on with a run.", "lvlora train --resume RUN"
         )
     if isinstance(data, str | Path):
-        settings["data"] = data
-    chosen = checked(TrainSettings, settings)
+        given["data"] = data
+    chosen = checked(TrainSettings, given)
     check_installed(chosen.tracker)
     if isinstance(data, str | Path):
         from lvlora.series.readers import read_dataset
 
         data = read_dataset(chosen.data, chosen)
     sources = {
-        name: "python" if name in settings else "default" for name in TrainSettings.model_fields
+        name: "python" if name in given else "default" for name in TrainSettings.model_fields
     }
     with undisturbed():
         prepared = prepare(chosen, data)
         return carry_out(begin(prepared, sources, observer or Silent())).result
 
 
+@for_programs()
 def evaluate(
     data: Dataset, forecasters: Sequence[Forecaster] | Forecaster = (), *,
     part: Split = "validation", context: int = 50, horizon: int = 50, limit: int | None = None,
     sampling: Sampling | None = None, rivals: bool = True, split_seed: int = 0,
     stratify: bool = False, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seed: int = 0,
-) -> list[Entry]:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """Forecasters side by side: the same histories, the same truth, the same metrics.
 
     Each entry has ``name``, ``kind`` (model, rival or floor), ``scores`` (mae, rmse, crps,
@@ -195,10 +204,13 @@ def evaluate(
         )
         entries.append(evaluation.score_floor(given, decimals, quantiles, scale))
     comparison.compare(entries, seed)
-    return entries
+    return evaluation.Evaluation(entries)
 
 
-def count_flops(model: str = "bundled", **settings: Any) -> dict[str, Any]:
+@for_programs()
+def count_flops(
+    model: str = "bundled", **settings: Unpack[FlopsKeywords]
+) -> dict[str, Any]:  # fmt: skip
     """What a training step and a forecast of a model cost, itemised in both conventions.
 
     >>> count_flops("qwen2.5-0.5b", rank=4)["trainable_parameters"]
@@ -226,6 +238,7 @@ def count_flops(model: str = "bundled", **settings: Any) -> dict[str, Any]:
     return account(chosen, dataclasses.replace(shape, name=source.name))
 
 
+@for_programs()
 def spent(runs: str | Path = "runs") -> Price:
     """The FLOPs that the ledger among the runs has charged so far, in both conventions."""
     from lvlora.flops.budget import NOTHING
@@ -266,10 +279,14 @@ def charged(
             f"most: should be a Price, got {most!r}", "forecaster.most(…) says how much it can be."
         )
     limits = {"max_flops": max_flops, "budget": budget, "convention": convention, "runs": runs}
-    with spending.charged(checked(BudgetSettings, limits), forecaster, most, command=command):
+    with (
+        for_programs(),
+        spending.charged(checked(BudgetSettings, limits), forecaster, most, command=command),
+    ):
         yield
 
 
+@for_programs()
 def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
     """What an adapter's files say: PEFT's configuration and lvlora's own facts; no weights.
 

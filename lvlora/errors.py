@@ -19,6 +19,10 @@ EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
 
+commands_running = 0
+"""How many commands run in this process; in none, it is a program that asks (`settings.spoken`)."""
+
+
 class LvloraError(Exception):
     """A failure with one line that says what is wrong and one that says what to do."""
 

@@ -321,6 +321,141 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
         forecaster.predict([nothing], 2, sampling)
 
 
+def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
+    """As they stand there, but for their size: a tiny model, few steps, few samples."""
+    monkeypatch.chdir(tmp_path)
+    lvlora.write(tiny_runs.dataset(n_series=24), Path("mine.csv"))
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.S | re.M)
+    assert len(blocks) >= 5
+    small = {
+        "max_steps=200": f"max_steps=1, model={str(tiny_folder('qwen2'))!r}, validation=False, "
+        "decimals=1, threads=1",
+        "samples=50": "samples=2",
+        "context=50, horizon=50, limit=4": "context=8, horizon=4, limit=1, rivals=False",
+    }
+    names: dict[str, object] = {}
+    for block in blocks:
+        for whole, part in small.items():
+            block = block.replace(whole, part)
+        exec(compile(block, "docs/python.md", "exec"), names)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "mine.csv", "runs", "forecast.png", "errors.png",
+    }  # fmt: skip
+    assert len(names["table"]) == 24 * 10 * 2
+
+
+def test_a_dataset_is_looked_into_by_place_slice_and_name():
+    data = tiny_runs.dataset(n_series=4)
+    assert data[0] is data.series[0]
+    assert data[-1] is data["s3"] is data.series[3]
+    assert [s.id for s in data[1:3]] == ["s1", "s2"]
+    assert data[1:3].variables == data.variables
+    with pytest.raises(lvlora.DataError, match="no series is called 's9'") as caught:
+        data["s9"]
+    assert "s0, s1, s2, s3" in caught.value.hint
+    with pytest.raises(IndexError):
+        data[4]
+    assert repr(data) == "Dataset(4 series of 14 steps: prey, predator; waves)"
+    assert repr(data[0]) == "Series('s0': 14 steps, 0 to 13, 2 variables)"
+    assert repr(data[:0]).startswith("Dataset(0 series")
+
+
+def test_notebooks_show_forecasts_and_evaluations(tiny_folder):
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    assert "zero-shot" in repr(forecaster)
+    data = tiny_runs.dataset(n_series=12)
+    cut = [s.steps(0, 10) for s in data[:1]]
+    (forecast,) = forecaster.predict(cut, 4, lvlora.Sampling(samples=3))
+    assert repr(forecast) == "Forecast('s0': 4 steps of 2 variables, 3 samples, after 10 steps)"
+    figure = forecast.plot(variables=data.variables, truth=data[0].steps(10, 14))
+    names = {text.get_text() for axes in figure.axes for text in axes.texts}
+    names |= {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert {"prey", "predator"} <= names
+    html = forecast._repr_html_()
+    assert html.startswith("<img ")
+    assert "data:image/png;base64," in html
+    with pytest.raises(lvlora.SettingsError, match="quantiles"):
+        forecast.plot(levels=(0, 1))
+    found = lvlora.evaluate(
+        data, forecaster, part="validation", context=8, horizon=4,
+        sampling=lvlora.Sampling(samples=2),
+    )  # fmt: skip
+    assert isinstance(found, list)
+    assert [type(entry) for entry in found] == [lvlora.Entry] * len(found)
+    assert len(repr(found[0])) < 100
+    assert found.plot().axes
+    with pytest.raises(lvlora.SettingsError, match="metric: 'rmsee' is none") as caught:
+        found.plot("rmsee")
+    assert "rmse" in caught.value.hint
+    table = found._repr_html_()
+    assert table.count("<tr>") == len(found) + 1
+    assert all(entry.name in table for entry in found)
+
+
+def test_keyword_types_are_those_of_the_settings():
+    import typing
+
+    import programs
+
+    made = programs.load("scripts/make_keywords.py")
+    assert made.PLACE.read_text(encoding="utf-8") == made.formatted(), (
+        "python scripts/make_keywords.py writes it again"
+    )
+    for name, (model, verb, left_out) in made.KEYWORDS.items():
+        keywords = typing.get_type_hints(getattr(lvlora, name))
+        assert set(keywords) == set(model.model_fields) - left_out
+        (unpacked,) = [
+            p for p in inspect.signature(getattr(lvlora, verb)).parameters.values()
+            if p.kind is p.VAR_KEYWORD
+        ]  # fmt: skip
+        assert unpacked.annotation == f"Unpack[{name}]"
+
+
+@pytest.mark.parametrize(
+    ("said", "spoken"),
+    [
+        ("--max-flops 1,000: one step costs 5", "max_flops=1_000: one step costs 5"),
+        ("Leave out --max-steps to get as many.", "Leave out max_steps to get as many."),
+        ("use --no-validation, or --greedy.", "use validation=False, or greedy=True."),
+        ("--train-head full: the head", 'train_head="full": the head'),
+        ("try --dtype float32.", 'try dtype="float32".'),
+        ("--out runs/x: is there", 'out="runs/x": is there'),
+        ("--validation-series N: on N", "validation_series=N: on N"),
+        ("lvlora train --resume RUN goes on", "lvlora train --resume RUN goes on"),
+        ("--nosuch 5 and a -- b", "--nosuch 5 and a -- b"),
+    ],
+)
+def test_options_are_keywords_where_a_program_asks(said, spoken):
+    from lvlora.settings.spoken import in_python
+
+    assert in_python(said) == spoken
+    assert in_python(spoken) == spoken
+
+
+def test_messages_speak_python_to_programs_and_options_to_people(
+    run_lvlora, tmp_path, tiny_folder, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    lvlora.write(tiny_runs.dataset(), tmp_path / "data.csv")
+    model = str(tiny_folder("qwen2"))
+    chosen = tiny_runs.settings(model, tmp_path / "runs").model_dump(exclude_defaults=True)
+    with pytest.raises(lvlora.BudgetError) as caught:
+        lvlora.fine_tune("data.csv", **{**chosen, "max_flops": 10})
+    told = f"{caught.value} {caught.value.hint}"
+    assert "max_flops allows 10" in told
+    assert "Leave out max_steps" in told
+    assert "--" not in told
+    ran = run_lvlora(
+        ["train", "data.csv", *tiny_runs.flags(model, tmp_path / "runs"), "--max-flops", "10"]
+    )
+    assert "--max-flops allows 10" in ran.stderr
+    assert "Leave out --max-steps" in ran.stderr
+    with pytest.raises(lvlora.ModelError) as caught:
+        lvlora.open_model(model, adapter="nosuch", runs=tmp_path)
+    assert "--adapter" not in f"{caught.value} {caught.value.hint}"
+
+
 def test_prices_are_the_command_s(run_lvlora):
     ran = run_lvlora(["flops", "--model", "qwen2.5-0.5b", "--rank", "4", "--json"])
     assert lvlora.count_flops("qwen2.5-0.5b", rank=4) == ran.json

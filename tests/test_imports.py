@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "flops": set(),
     "text": {"series"},
     "model": {"series", "text", "flops"},
-    "forecast": {"series", "text", "flops", "model"},
+    "forecast": {"series", "text", "flops", "model", "report"},
     "train": {"series", "text", "flops", "model", "forecast", "report"},
     "report": {"series"},
     "api": {"series", "text", "flops", "model", "forecast", "train", "report"},

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
+from lvlora import errors
 from lvlora.cli.root import app, wants_debug
 from lvlora.cli.spelling import HANDLER
 from lvlora.cli.usage import refusal
@@ -43,6 +44,7 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
     debug = wants_debug("--debug" in arguments)
+    errors.commands_running += 1
     try:
         code = _run(program, arguments, debug)
         sys.stdout.flush()
@@ -51,6 +53,8 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
 
         silence(sys.stdout)
         code = EXIT_FAILURE
+    finally:
+        errors.commands_running -= 1
     return code
 
 

@@ -34,6 +34,7 @@ from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
 from lvlora.model.cache import RowCache, in_blocks
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.settings.spoken import for_programs
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import START, Grammar
@@ -102,6 +103,7 @@ class Density:
         return float(self.values[min(place, len(self.values) - 1)])
 
 
+@for_programs()
 @torch.no_grad()
 def next_step(
     forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,

@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlora.errors import DataError
+from lvlora.errors import DataError, SettingsError, meant
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.forecaster import Forecaster
@@ -28,6 +28,9 @@ from lvlora.series.metrics import Scores, score
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.text.scaling import Scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Progress = Callable[[int], None]
 
@@ -107,6 +110,9 @@ class Entry:
     per_cluster: dict[str, float] = field(default_factory=dict)
     against: dict[str, Difference] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.mae:.4g})"
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -125,6 +131,36 @@ class Entry:
             ),
             "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
         }
+
+
+class Evaluation(list[Entry]):
+    """Forecasters that were scored side by side: a list of entries that can be looked at."""
+
+    def plot(self, metric: str = "mae") -> Figure:
+        """A matplotlib figure: a bar for each forecaster, the best on top.
+
+        Args:
+            metric: mae, rmse, crps, … of `Entry.to_dict`.
+
+        Raises:
+            SettingsError: there is none of that name.
+        """
+        from lvlora.forecast.pictures import errors_picture
+
+        rows = [entry.to_dict() for entry in self]
+        known = [name for name, value in rows[0].items() if isinstance(value, float)]
+        if metric not in known:
+            raise SettingsError(
+                f"metric: {metric!r} is none of these scores",
+                f"{meant(metric, known)}There are {', '.join(known)}.",
+            )
+        return errors_picture(rows, metric)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from lvlora.forecast.pictures import as_html_table
+
+        return as_html_table(entry.to_dict() for entry in self)
 
 
 @dataclass(frozen=True)

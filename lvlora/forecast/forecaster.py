@@ -33,6 +33,7 @@ from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.checked import check_count, check_levels
+from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
 
@@ -100,6 +101,9 @@ class Forecaster:
         forecaster.made_for = trained, written
         return forecaster
 
+    def __repr__(self) -> str:
+        return f"Forecaster({self.name!r}, decimals={self.decimals})"
+
     @property
     def name(self) -> str:
         """For tables: the model, and its adapter."""
@@ -134,6 +138,7 @@ class Forecaster:
             "device": str(placement.device),
         }
 
+    @for_programs()
     def predict(
         self, histories: Sequence[Series], horizon: int, sampling: Sampling,
         *, context: int | None = None, progress: Callable[[int], None] | None = None,
@@ -184,10 +189,12 @@ class Forecaster:
                     scale=of_one[0].scale,
                     context=len(of_one[0].numbers),
                     calendar=history.calendar,
+                    history=history,
                 )
             )
         return forecasts
 
+    @for_programs()
     def predict_quantiles(
         self, histories: Sequence[Series], horizon: int, sampling: Sampling,
         levels: Sequence[float] = (0.1, 0.5, 0.9),
@@ -211,6 +218,7 @@ class Forecaster:
         quantiles = np.stack([np.stack([f.quantile(q) for q in levels], -1) for f in forecasts])
         return quantiles, np.stack([f.mean for f in forecasts])
 
+    @for_programs()
     def most(
         self, histories: Sequence[Series], horizon: int, sampling: Sampling,
         *, context: int | None = None,

@@ -9,14 +9,17 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlora.series.dataset import FloatArray
+from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.dates import Calendar
 from lvlora.series.time_steps import usual_step
 from lvlora.text.scaling import Scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DIGITS = 12
 """Significant digits of a time."""
@@ -33,6 +36,7 @@ class Forecast:
         scale: that was used; context: steps of history that the model saw.
         calibrated: level -> (H, V) quantiles that are taken in place of the samples' own.
         calendar: what the times are where they are dates.
+        history: what it was forecast from.
     """
 
     series: str
@@ -42,6 +46,38 @@ class Forecast:
     context: int
     calibrated: Mapping[float, FloatArray] = field(default_factory=dict)
     calendar: Calendar | None = None
+    history: Series | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        n, horizon, width = self.samples.shape
+        return (
+            f"Forecast({self.series!r}: {horizon} steps of {width} variables, {n} samples, after "
+            f"{self.context} steps)"
+        )
+
+    def plot(
+        self, *, history: Series | None = None, truth: Series | None = None,
+        variables: Sequence[str] = (), levels: Sequence[float] = (0.1, 0.9),
+    ) -> Figure:  # fmt: skip
+        """A matplotlib figure: history, median, and the band between each pair of levels.
+
+        Args:
+            history: what came before; default: what was forecast from.
+            truth: what came next, where it is known.
+            variables: V names; default: x1, x2, …
+            levels: quantiles, of which the first and the last are the widest band, and so on.
+        """
+        from lvlora.forecast.pictures import forecast_picture
+
+        return forecast_picture(
+            self, history=history or self.history, truth=truth, variables=variables, levels=levels
+        )
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from lvlora.forecast.pictures import as_html
+
+        return as_html(self.plot(), repr(self))
 
     @property
     def median(self) -> FloatArray:

@@ -30,6 +30,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.settings.spoken import for_programs
 from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import ILLEGAL, START, Grammar
@@ -97,6 +98,7 @@ class _Passage:
         return len(self.history) + len(self.truth) - 1
 
 
+@for_programs()
 @torch.no_grad()
 def negative_log_likelihood(
     forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],

@@ -20,6 +20,7 @@ from lvlora.model.loading import load, weights_sha256
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
 from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.spoken import for_programs
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def open_forecaster(
     return forecaster
 
 
+@for_programs()
 def open_model(
     model: str = "auto", adapter: str | Path | None = "none", *, runs: str | Path = "runs",
     decimals: int | None = None, number_format: NumberFormat | None = None,

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.errors import DataError, meant
 from lvlora.series.dates import Calendar
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class Series:
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
+
+    def __repr__(self) -> str:
+        steps, width = self.values.shape
+        span = f", {self.time[0]:g} to {self.time[-1]:g}" if steps else ""
+        return f"Series({self.id!r}: {steps} steps{span}, {width} variables)"
 
     def steps(self, start: int, stop: int) -> Series:
         """The part [start, stop) of this trajectory."""
@@ -87,6 +93,40 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Series]:
         return iter(self.series)
+
+    @overload
+    def __getitem__(self, which: int | str) -> Series: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> Dataset: ...
+
+    def __getitem__(self, which: int | str | slice) -> Series | Dataset:
+        """A series by its place or its id, or the data set of a slice of them.
+
+        Raises:
+            IndexError: there is none at that place.
+            DataError: none is called that.
+        """
+        if isinstance(which, slice):
+            return replace(self, series=self.series[which])
+        if not isinstance(which, str):
+            return self.series[which]
+        for series in self.series:
+            if series.id == which:
+                return series
+        ids = [series.id for series in self.series]
+        raise DataError(
+            f"no series is called {which!r}",
+            meant(which, ids) + f"The first ones are {', '.join(ids[:5])}.",
+        )
+
+    def __repr__(self) -> str:
+        lengths = sorted({len(series) for series in self.series})
+        steps = f" of {lengths[0]}" if lengths else ""
+        steps += f" to {lengths[-1]}" if len(lengths) > 1 else ""
+        names = ", ".join(self.variables[:4]) + ("…" if len(self.variables) > 4 else "")
+        source = f"; {self.source}" if self.source else ""
+        return f"Dataset({len(self)} series{steps} steps: {names}{source})"
 
     def select(self, ids: Iterable[str]) -> Dataset:
         """The series with these ids, in the order given; KeyError for an unknown one."""

@@ -31,8 +31,10 @@ from lvlora.series.tables import (
 )
 from lvlora.series.time_steps import with_steps
 from lvlora.settings import InputSettings
+from lvlora.settings.spoken import for_programs
 
 
+@for_programs()
 def from_arrays(
     values: ArrayLike, time: ArrayLike | None = None, *, variables: Sequence[str] | None = None,
     ids: Sequence[str] | None = None, source: str = "arrays",
@@ -87,6 +89,7 @@ def from_arrays(
     return with_steps(Dataset(series, tuple(names), source), insert=False)
 
 
+@for_programs()
 def from_frame(
     frame: Any, *, id_column: str | None = None, time_column: str | None = None,
     columns: Sequence[str] | None = None, source: str = "data frame",

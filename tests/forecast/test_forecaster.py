@@ -263,9 +263,9 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
 
 def test_a_limit_below_one_row_is_refused_before_anything_is_spent(tiny_base):
     small = Forecaster(tiny_base(), max_memory=1000)
-    with pytest.raises(SettingsError, match=r"--max-memory 1,000: .* takes [0-9,]+ bytes"):
+    with pytest.raises(SettingsError, match=r"max_memory=1_000: .* takes [0-9,]+ bytes"):
         small.most(_histories(), 4, DRAWN)
-    with pytest.raises(SettingsError, match="--max-memory"):
+    with pytest.raises(SettingsError, match="max_memory"):
         small.predict(_histories(), 4, DRAWN)
     assert small.usage.price == NOTHING
 

@@ -1,0 +1,91 @@
+"""The keyword arguments of `fine_tune`, `simulate` and `count_flops`, to be completed.
+
+Written by scripts/make_keywords.py from the settings; nothing else reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+
+class TrainKeywords(TypedDict, total=False):
+    """What `fine_tune` may be told, as the fields of `TrainSettings`."""
+
+    format: Literal["auto", "hdf5", "csv", "parquet"]
+    id_column: str | None
+    time_column: str | None
+    columns: str | Sequence[str] | None
+    split_seed: int
+    stratify: bool
+    decimals: int
+    number_format: Literal["point", "digits"]
+    model: str
+    revision: str | None
+    dtype: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    max_memory: int | str | None
+    compile: Literal["auto", "on", "off"]
+    threads: int | None
+    rank: int
+    alpha: float | None
+    targets: str | Sequence[str]
+    layers: str | None
+    dropout: float
+    rslora: bool
+    train_head: Literal["none", "numeric", "full"]
+    learning_rate: float
+    schedule: Literal["cosine", "one-cycle", "constant"]
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    batch_size: int
+    accumulation: int
+    seq_len: int
+    window_start: Literal["random", "first"]
+    scale_jitter: float
+    max_steps: int | None
+    loss: Literal["numeric", "full"]
+    validation: bool
+    validate_every: int | None
+    validation_series: int | None
+    objective: Literal["error", "loss"]
+    patience: int
+    save_every: int
+    seed: int
+    budget: int | Literal["none"] | float | str | None
+    max_flops: int | float | str | None
+    convention: Literal["executed", "coursework"]
+    runs: str | Path
+    tracker: str | Sequence[Literal["tensorboard", "trackio", "wandb", "mlflow"]]
+    out: str | Path | None
+    overwrite: bool
+
+
+class SimulateKeywords(TypedDict, total=False):
+    """What `simulate` may be told, as the fields of `SimulateSettings`."""
+
+    output: str | Path
+    system: Literal["rosenzweig-macarthur", "lotka-volterra", "self-limited"]
+    n_series: int
+    n_steps: int
+    duration: float
+    noise: float
+    gaps: float
+    seed: int
+
+
+class FlopsKeywords(TypedDict, total=False):
+    """What `count_flops` may be told, as the fields of `FlopsSettings`."""
+
+    rank: int
+    targets: str | Sequence[str]
+    train_head: Literal["none", "numeric", "full"]
+    batch_size: int
+    seq_len: int
+    loss: Literal["numeric", "full"]
+    context: int
+    new_tokens: int
+    budget: int | Literal["none"] | float | str | None
+    convention: Literal["executed", "coursework"]
