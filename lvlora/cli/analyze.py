@@ -67,7 +67,8 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
         files = draw_analysis(settings.out, dataset, analysis)
         payload["figures"] = files
         durable.write_text(settings.out / "split.json", split.to_json())
-        output.note(f"{len(files)} figures drawn into {settings.out}")
+        n_figures = len({file.stem for file in files})
+        output.note(f"{n_figures} figures drawn into {settings.out}, each as PNG and SVG")
 
     def human() -> None:
         _heading(output, dataset, payload)
@@ -173,10 +174,12 @@ def _dynamics(output: Output, result: Mapping[str, Any]) -> None:
     output.table(heads, rows)
     lag = result["phase_lag"]
     if lag["n_pairs"]:
-        later, earlier = lag["of"]
+        (later, earlier), behind = lag["of"], lag["mean_time"]
+        if behind < 0:
+            later, earlier = earlier, later
         output.line(
-            f"Peaks of {later} follow those of {earlier} by {numbers.plain(lag['mean_time'])} "
-            f"time units, {numbers.share(lag['fraction_of_period'])} of a period "
+            f"Peaks of {later} follow those of {earlier} by {numbers.plain(abs(behind))} time "
+            f"units, {numbers.share(abs(lag['fraction_of_period']))} of a period "
             f"({lag['n_pairs']:,} pairs)"
         )
         output.line()

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
@@ -30,6 +31,7 @@ SCHEMA_VERSION = 1
 
 _GAP = 3  # between two columns of a table
 _FOLDED_WIDTH = 24  # a column of words may be folded down to this
+_FOLDED_HEAD = 12  # the head of a column of numbers may be folded down to this
 
 _PIPE_WIDTH = 100_000
 """No line of a table breaks where no terminal shows it."""
@@ -146,7 +148,7 @@ class Output:
             return
         # spelled before the layout: what replaces a sign may be longer
         cells = [[self._spelled("–" if c is None else c) for c in row] for row in rows]
-        heads = [self._spelled(head) for head in columns]
+        heads = self._folded([self._spelled(head) for head in columns], cells)
         if title:
             self._print(Text(self._spelled(title), style="bold"))
         for chosen in self._fitting(heads, cells):
@@ -227,13 +229,26 @@ class Output:
         except BrokenPipeError:
             silence(self._stdout)
 
+    def _folded(self, heads: list[str], cells: list[list[str]]) -> list[str]:
+        """The heads; where room is scarce, those wider than their column's cells on more lines."""
+        widest = [max([0, *(cell_len(row[i]) for row in cells)]) for i in range(len(heads))]
+        whole = [max(cell_len(h), w) + _GAP for h, w in zip(heads, widest, strict=True)]
+        if sum(whole) - _GAP <= self.console.width:
+            return heads
+
+        def folded(head: str, width: int) -> str:
+            lines = textwrap.wrap(head, max(width, _FOLDED_HEAD), break_long_words=False)
+            return "\n".join(lines)
+
+        return heads[:1] + [folded(*of) for of in zip(heads[1:], widest[1:], strict=True)]
+
     def _fitting(self, heads: list[str], cells: list[list[str]]) -> list[list[int]]:
         """Which columns go into which piece of a table: numbers need their width, words fold."""
         room = self.console.width
         widths = []
         for index, head in enumerate(heads):
             column = [row[index] for row in cells]
-            width = max(cell_len(text) for text in (head, *column))
+            width = max(cell_len(text) for text in (*head.split("\n"), *column))
             fold = room // 2 if index == 0 else _FOLDED_WIDTH
             widths.append(width if index and _all_numbers(column) else min(width, fold))
         pieces, used = [[0]], widths[0]

@@ -32,6 +32,9 @@ from lvlora.model.gguf_checks import check_gguf
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 
+_HUB_SECONDS = 10.0
+"""How long the hub may take to say whether it has a model."""
+
 
 @dataclass
 class BaseModel:
@@ -67,6 +70,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     if source.kind != "gguf" and folder.is_dir():
         check_files(folder, trusted=source.kind == "bundled")
     with quiet(), _model_errors(source):
+        _ask_hub(source)
         return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
 
@@ -215,6 +219,18 @@ def _keywords(source: ModelSource) -> dict[str, Any]:
     if source.kind == "hub" and cached_snapshot(source.location, source.revision) is None:
         return {**keywords, "revision": source.revision or "main", "cache_dir": str(hub_cache())}
     return {**keywords, "local_files_only": True}
+
+
+def _ask_hub(source: ModelSource) -> None:
+    """Ask once whether the hub has what is not in the cache.
+
+    What is downloaded is tried again and again, for a minute where there is no network.
+    """
+    if source.kind != "hub" or cached_snapshot(source.location, source.revision) is not None:
+        return
+    from huggingface_hub import model_info
+
+    model_info(source.location, revision=source.revision, timeout=_HUB_SECONDS)
 
 
 @contextlib.contextmanager

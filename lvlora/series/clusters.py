@@ -110,10 +110,10 @@ def find_clusters(
         members = np.flatnonzero(labels == position)
         gap = np.sum((scaled[members] - model.cluster_centers_[label]) ** 2, axis=1)
         name = _name(members, period, amplitude, growth)
-        taken = sum(c.name == name or c.name.startswith(f"{name} (") for c in clusters)
+        taken = sum(c.name == name or c.name.startswith(f"{name} ") for c in clusters)
         clusters.append(
             Cluster(
-                name=f"{name} ({taken + 1})" if taken else name,
+                name=f"{name} {taken + 1}" if taken else name,
                 size=len(members),
                 share=len(members) / n,
                 features={

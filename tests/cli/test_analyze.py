@@ -135,6 +135,27 @@ def test_a_hundred_thousand_noisy_steps_fit_into_a_gigabyte(tmp_path):
     assert int(done.stderr.split()[-1]) < 1_000_000
 
 
+def test_who_follows_whom_is_never_negative(run_lvlora):
+    """The predator's peaks come first here."""
+    swapped = CSV.replace("time,prey,predator", "time,predator,prey")
+    ran = run_lvlora(["analyze", "-"], input=swapped)
+    assert "Peaks of prey follow those of predator by 2.000 time units, 20.0 % of" in ran.stdout
+    early = "time,a,b\n" + "".join(
+        f"{t},{2 + np.sin(t / 3):.4f},{2 + np.sin(t / 3 + 1):.4f}\n" for t in range(80)
+    )
+    ran = run_lvlora(["analyze", "-"], input=early)
+    assert "Peaks of a follow those of b by 3." in ran.stdout
+    assert "by -" not in ran.stdout
+
+
+def test_clusters_of_one_name_are_numbered_without_brackets(run_lvlora):
+    ran = run_lvlora(["analyze", "--clusters", "8", "--json"])
+    names = [cluster["name"] for cluster in ran.json["clusters"]]
+    assert len(set(names)) == 8
+    assert any(name.endswith("oscillation 2") for name in names)
+    assert not any("(" in name for name in names)
+
+
 def test_stratified_splits(run_lvlora, data):
     plain = run_lvlora(["analyze", data, "--json"]).json["split"]
     stratified = run_lvlora(["analyze", data, "--json", "--stratify"]).json["split"]
@@ -199,4 +220,5 @@ def test_figures(run_lvlora, data, tmp_path):
     figures = [file for file in out.iterdir() if file.name != "split.json"]
     assert {file.suffix for file in figures} == {".png", ".svg"}
     assert sorted(ran.json["figures"]) == sorted(str(file) for file in figures)
-    assert "figures drawn into" in ran.stderr
+    assert "5 figures drawn into" in ran.stderr
+    assert "each as PNG and SVG" in ran.stderr

@@ -251,3 +251,15 @@ def test_printable_text_has_no_control_characters(text):
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P", "Zs"))))
 def test_printable_text_stays_as_it_is(text):
     assert printable(text) == text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_long_heads_fold_so_that_no_table_is_wider_than_the_terminal(streams, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out, _ = streams()
+    heads = ["MAE by cluster", "small, damped oscillation (200)", "no oscillation (1)"]
+    Output().table(heads, [["rosenzweig-macarthur fit", "0.123", None], ["v" * 70, "0.2", "10.5"]])
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for word in ("damped", "oscillation", "(200)", "0.123", "10.5"):
+        assert word in out.getvalue()

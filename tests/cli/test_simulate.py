@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lvlora.series.readers import read_dataset
@@ -71,3 +73,19 @@ def test_a_dash_is_standard_output(run_lvlora, tmp_path, monkeypatch):
     assert ran.stdout == (tmp_path / "x.csv").read_text()
     again = run_lvlora(["analyze", "-", "--json"], input=ran.stdout)
     assert again.json["quality"]["n_series"] == 2
+
+
+def test_the_tutorial_shows_the_rows_of_its_file(run_lvlora, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("$ lvlora simulate"))
+    words = command.split()[2:]
+    file = tmp_path / words[1]
+    assert run_lvlora([words[0], file, *words[2:]]).exit_code == 0
+    shown = page.split("```text\n")[1].split("```")[0].splitlines()
+    made = file.read_text().splitlines()
+    assert made[0] == shown[0]
+    for row, expected in zip(made[1:], shown[1:], strict=False):
+        # integrators differ in the last digits from machine to machine
+        assert [float(x) for x in row.split(",")] == pytest.approx(
+            [float(x) for x in expected.split(",")], rel=1e-6
+        )

@@ -6,6 +6,7 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -68,6 +69,25 @@ def test_loading_needs_no_network_and_uses_no_hub(tiny_folder, monkeypatch):
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     load(resolve(str(tiny_folder("llama"))), CPU)
+
+
+def test_without_a_network_the_hub_is_asked_once_and_soon(monkeypatch, tmp_path):
+    """Downloads are tried again for a minute where nothing answers."""
+    asked = []
+
+    def nobody(*args, **kwargs):
+        asked.append(args)
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", nobody)
+    monkeypatch.setattr("socket.getaddrinfo", nobody)
+    begin = perf_counter()
+    with pytest.raises(ModelError, match="nobody/nothing") as caught:
+        load(resolve("nobody/nothing"), CPU)
+    assert "Check the name and the network" in caught.value.hint
+    assert perf_counter() - begin < 10
+    assert len(asked) <= 2
 
 
 def test_the_hash_is_of_the_weights_alone(folder, tiny_folder):
