@@ -25,7 +25,9 @@ def cut(series: Series, at: int, horizon: int) -> Cut:
 
     The history's arrays are its own: views would lead to what comes next.
     """
-    history = Series(series.id, series.time[:at].copy(), series.values[:at].copy())
+    past = series.steps(0, at)
+    absent = None if past.absent is None else past.absent.copy()
+    history = replace(past, time=past.time.copy(), values=past.values.copy(), absent=absent)
     return Cut(history, series.steps(at, at + horizon))
 
 
