@@ -23,7 +23,31 @@ Token = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 """-1 is transformers' way to say none."""
 Word = Annotated[str, Field(max_length=1000)]
 Words = Annotated[list[Word], Field(max_length=1000)]
-Rope = Annotated[dict[Word, Any], Field(max_length=100)]
+Factor = Annotated[float, Field(ge=1e-3, le=1e6)]
+Factors = Annotated[list[Factor], Field(max_length=10_000)]
+
+
+class Rope(BaseModel):
+    """Rotary positions, also once more by kind of layer (Gemma 3)."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    rope_type: Word | None = None
+    rope_theta: Size | None = None
+    factor: Factor | None = None
+    low_freq_factor: Factor | None = None
+    high_freq_factor: Factor | None = None
+    attention_factor: Factor | None = None
+    beta_fast: Factor | None = None
+    beta_slow: Factor | None = None
+    mscale: Factor | None = None
+    mscale_all_dim: Factor | None = None
+    short_factor: Factors | None = None
+    long_factor: Factors | None = None
+    partial_rotary_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+    original_max_position_embeddings: Places | None = None
+    full_attention: Rope | None = None
+    sliding_attention: Rope | None = None
 
 
 class ModelConfig(BaseModel):
@@ -68,7 +92,7 @@ class ModelConfig(BaseModel):
     ] | None = None  # fmt: skip
     attention_dropout: Share | None = None
     initializer_range: Annotated[float, Field(ge=0, le=1e3)] | None = None
-    pretraining_tp: Literal[1] | None = None
+    pretraining_tp: Places | None = None
     bos_token_id: Token | Annotated[list[Token], Field(max_length=1000)] | None = None
     eos_token_id: Token | Annotated[list[Token], Field(max_length=1000)] | None = None
     pad_token_id: Token | None = None

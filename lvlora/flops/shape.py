@@ -125,7 +125,7 @@ class ModelShape:
             attention_softcap=_caps(config, "attn_logit_softcapping"),
             final_softcap=_caps(config, "final_logit_softcapping"),
             max_positions=given.max_position_embeddings or 0,
-            rope_theta=_rope_theta(given, name or "config"),
+            rope_theta=_rope_theta(given),
             norm_eps=1e-6 if eps is None else eps,
             bos_id=_token(given.bos_token_id),
             eos_id=_token(given.eos_token_id),
@@ -219,13 +219,9 @@ def _activation(given: ModelConfig, name: str, gemma: bool) -> str:
     return _ACTIVATIONS[value]
 
 
-def _rope_theta(given: ModelConfig, name: str) -> float:
+def _rope_theta(given: ModelConfig) -> float:
     # transformers 5 nests it, and Gemma 3 once more by kind of layer
-    rope = given.rope_parameters or {}
-    rope = rope.get("full_attention", rope)
-    theta = rope.get("rope_theta") if isinstance(rope, Mapping) else None
-    if theta is None:
-        theta = given.rope_theta or (1e6 if given.model_type == "gemma3_text" else 1e4)
-    if isinstance(theta, bool) or not isinstance(theta, (int, float)) or not 0 < theta <= 1e12:
-        raise ModelError(f"{name}: rope_theta is {theta!r}, not a positive number", _CONFIG)
-    return float(theta)
+    rope = given.rope_parameters
+    rope = rope.full_attention or rope if rope is not None else None
+    theta = given.rope_theta if rope is None or rope.rope_theta is None else rope.rope_theta
+    return theta or (1e6 if given.model_type == "gemma3_text" else 1e4)
