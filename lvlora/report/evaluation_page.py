@@ -226,9 +226,14 @@ def _differences(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
 def _interval(gap: Mapping[str, float | None] | None) -> str | None:
     if gap is None or gap["mean"] is None:
         return None
-    if gap["low"] is None:
-        return f"{gap['mean']:+.4f}"
-    return f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+    ends = [gap["mean"], gap["low"], gap["high"]]
+    known = [end for end in ends if end is not None]
+    size = max(map(abs, known))
+    # all in one form: the largest with four digits or more, as a table's other numbers
+    decimals = min(max(3 - math.floor(math.log10(size)), 0), 4) if size else 4
+    form = "+.3e" if size and not 1e-4 <= size < 1e7 else f"+,.{decimals}f"
+    mean, *interval = (format(end, form) for end in known)
+    return f"{mean} ({' to '.join(interval)})" if len(interval) == 2 else mean
 
 
 def _variables_table(

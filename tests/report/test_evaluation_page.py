@@ -20,7 +20,7 @@ from lvlora.forecast.evaluation import Entry, Protocol, score_floor, score_rival
 from lvlora.forecast.evaluation_folder import EvaluationFolder
 from lvlora.forecast.evaluation_record import record_of
 from lvlora.forecast.likelihood import Score
-from lvlora.report.evaluation_page import draw_evaluation
+from lvlora.report.evaluation_page import _interval, draw_evaluation
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.metrics import score
 from lvlora.series.rivals import ContextMean, LastValue
@@ -215,3 +215,18 @@ def test_it_is_reached_by_keyboard_and_printed(window: chromium.Browser, page: P
     assert reached == ["skip", *[""] * links, *["scroll"] * boxes]
     pdf = base64.b64decode(window.devtools("Page.printToPDF")["data"])
     assert 1 <= pdf.count(b"/Type /Page\n") <= 9
+
+
+@pytest.mark.parametrize(
+    ("gap", "shown"),
+    [
+        ((0.2, 0.15, 0.267), "+0.2000 (+0.1500 to +0.2670)"),
+        ((12345.6, -9.25, 98765.4), "+12,346 (-9 to +98,765)"),
+        ((1e-300, -1e-300, 2e-300), "+1.000e-300 (-1.000e-300 to +2.000e-300)"),
+        ((0.0, 0.0, 0.0), "+0.0000 (+0.0000 to +0.0000)"),
+        ((0.2, None, None), "+0.2000"),
+        ((None, None, None), None),
+    ],
+)
+def test_an_interval_is_written_in_one_form(gap, shown):
+    assert _interval(dict(zip(("mean", "low", "high"), gap, strict=True))) == shown
