@@ -153,3 +153,31 @@ def test_a_hundred_thousand_special_tokens(refused, model, tiny_folder, family, 
     else:
         tiny_models.edit(model / file, extra_special_tokens=many)
     assert file in refused()
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "changes", "key"),
+    [
+        ("qwen2", "config.json", {"hidden_act": [1]}, "hidden_act"),
+        ("gemma2", "config.json", {"final_logit_softcapping": "x"}, "final_logit_softcapping"),
+        ("gemma2", "config.json", {"sliding_window": None}, "sliding_window"),
+        ("qwen2", "config.json", {"eos_token_id": 16}, "eos_token_id"),
+        ("qwen2", "config.json", {"rope_scaling": {"type": "linear", "factor": 0}}, "factor"),
+        ("qwen2", "tokenizer_config.json", {"bos_token": 3}, "bos_token"),
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_named(refused, model, tiny_folder, family, file, changes, key):
+    shutil.rmtree(model)
+    shutil.copytree(tiny_folder(family), model)
+    tiny_models.edit(model / file, **changes)
+    assert key in refused()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
+def test_tokens_beyond_the_vocabulary(refused, model, tiny_folder, family):
+    shutil.rmtree(model)
+    shutil.copytree(tiny_folder(family), model)
+    vocabulary = json.loads((model / "tokenizer.json").read_text())
+    vocabulary["model"]["vocab"]["7"] = 1000
+    (model / "tokenizer.json").write_text(json.dumps(vocabulary))
+    assert "beyond the model's vocabulary of 16" in refused()
