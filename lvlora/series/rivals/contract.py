@@ -17,7 +17,7 @@ from lvlora.series.gaps import interpolated
 KIND = "rival"
 GUARD_RANGES = 1.0
 """A forecast may leave the range of its history by this many widths of that range."""
-_ORIGINS = (0.5, 0.625, 0.75, 0.875)
+_ORIGINS = (0.625, 0.75, 0.875)
 """Shares of a history after which the rest is forecast from it, to see how good that is."""
 
 
