@@ -148,7 +148,8 @@ def evaluate(
     """Forecasters side by side: the same histories, the same truth, the same metrics.
 
     Each entry has ``name``, ``kind`` (model, rival or floor), ``scores`` (mae, rmse, crps,
-    coverage, …), ``point`` (n, H, V) and ``against`` (differences with their 95 % intervals);
+    coverage, dynamics, …), ``point`` (n, H, V), ``against`` (differences with their 95 %
+    intervals), ``skill`` against seasonal naive and ``win_rate``;
     ``to_dict()`` is its row in ``lvlora evaluate --json``. What models spend is in their ``usage``
     and, inside `charged`, in the ledger.
 

@@ -28,6 +28,11 @@ _COLUMNS = {
     "mae": "MAE", "rmse": "RMSE", "smape": "sMAPE", "mase": "MASE",
     "median_series_mae": "median MAE", "crps": "CRPS", "nll": "NLL/D",
 }  # fmt: skip
+_MORE_COLUMNS = {
+    "skill": "skill", "win_rate": "win rate", "valid_steps": "valid steps",
+    "valid_periods": "in periods", "amplitude_error": "amplitude", "phase_error": "phase",
+    "spectrum_distance": "spectrum", "state_divergence": "D_stsp",
+}  # fmt: skip
 
 
 def finish(
@@ -99,17 +104,20 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     levels = sorted({level for f in forecasters.values() for level in f["coverage"]}, key=float)
     models = [e.name for e in entries if e.kind == "model"]
     covered_head = [f"in {100 * float(x):g} %" for x in levels]
-    head = ["forecaster", *_COLUMNS.values(), *covered_head, "seconds"]
+    led_by = record["led_by"]
+    columns = sorted(_COLUMNS, key=lambda name: name != led_by)
+    head = ["forecaster", *(_COLUMNS[c] for c in columns), *covered_head, "seconds"]
     compared = bool(models) and any(
         math.isfinite(e.against[models[0]].low) for e in entries if models[0] in e.against
     )
     if compared:
         head.append("MAE - first model's, 95 %" if len(models) > 1 else "MAE - model's, 95 %")
-    ordered = sorted(entries, key=lambda e: e.scores.mae)
+    ordered = sorted(entries, key=lambda e: float(getattr(e.scores, led_by)))
+    bold = [i for i, e in enumerate(ordered) if e.kind == "model"]
     rows = []
     for entry in ordered:
         facts = forecasters[entry.name]
-        row = [entry.name, *(numbers.plain(facts[c], 3) for c in _COLUMNS)]
+        row = [entry.name, *(numbers.plain(facts[c], 3) for c in columns)]
         covered = [facts["coverage"].get(level) for level in levels]
         row += ["–" if c is None else numbers.share(c) for c in covered]
         row.append(numbers.plain(entry.seconds, 2) if entry.kind != "floor" else "–")
@@ -120,10 +128,17 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     protocol = record["protocol"]
     name = "" if protocol["name"] == "own" else f"protocol {protocol['name']}, "
     output.table(
-        head, rows, bold=[i for i, e in enumerate(ordered) if e.kind == "model"],
+        head, rows, bold=bold,
         title=f"{name}{protocol['split']} part, {protocol['series']} series: "
         f"{protocol['horizon']} steps from {protocol['context']}, original units",
     )  # fmt: skip
+    if led_by != "mae":
+        output.line(
+            f"Scales of series and variables differ {numbers.plain(record['scale_spread'], 2)} "
+            "times: the table is led by scaled errors (MASE), in which all count alike."
+        )
+        output.line()
+    _show_more([forecasters[e.name] for e in ordered], bold, context)
     if len(record["clusters"]) > 1:
         names = [c["name"] for c in record["clusters"]]
         output.table(
@@ -148,6 +163,30 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
             if entry.training_price is not None and entry.training_price.executed:
                 spent += f", {numbers.flops(entry.training_price.executed)} by its training"
             output.line(f"{entry.name}: {spent}")
+
+
+def _show_more(
+    forecasters: Sequence[Mapping[str, Any]], bold: Sequence[int], context: CommandContext
+) -> None:
+    """Skill, win rate and dynamics: a table of its own, of what is defined for anybody."""
+    columns = {name: head for name, head in _MORE_COLUMNS.items()
+               if any(f[name] is not None for f in forecasters)}  # fmt: skip
+    if not columns:
+        return
+    rows = []
+    for f in forecasters:
+        cells = []
+        for name in columns:
+            value = f[name]
+            if not isinstance(value, Mapping):
+                cells.append(numbers.plain(value, 3))
+            elif value["low"] is None:
+                cells.append(numbers.plain(value["value"], 3))
+            else:
+                cells.append(f"{value['value']:.2f} ({value['low']:.2f} … {value['high']:.2f})")
+        rows.append([f["name"], *cells])
+    title = "Against seasonal naive, and dynamics" if "skill" in columns else "Dynamics"
+    context.output.table(["forecaster", *columns.values()], rows, bold=bold, title=title)
 
 
 def _sketch(record: Mapping[str, Any], context: CommandContext) -> None:

@@ -1,4 +1,4 @@
-"""Forecasters compared: by kind of dynamics, and pair by pair on the same series.
+"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series.
 
 Knows: entries of a table. Does not know: how they forecast, terminals, figures.
 """
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from lvlora.forecast.evaluation import Difference, Entry, Task
 from lvlora.series.dataset import FloatArray
-from lvlora.series.metrics import absolute_errors, mean_known
+from lvlora.series.gaps import mean_known
+from lvlora.series.metrics import absolute_errors
+from lvlora.series.rivals import SeasonalNaive
+from lvlora.series.skill import relative_errors, skills, win_rates
 
 _RESAMPLES = 2000
 
 
 def compare(entries: Sequence[Entry], seed: int = 0) -> None:
-    """Set each entry's MAE minus each model's, with the paired 95 % interval of a bootstrap.
+    """Set each entry's MAE minus each model's, its skill and win rate, with their 95 % intervals.
 
     Series are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), the same ones for
     both of a pair. The interval tells how much the choice of series matters; it does not tell
@@ -34,6 +37,29 @@ def compare(entries: Sequence[Entry], seed: int = 0) -> None:
                 entry.against[model.name] = difference(
                     entry.scores.series_mae, model.scores.series_mae, seed
                 )
+    _rank(entries, seed)
+
+
+def _rank(entries: Sequence[Entry], seed: int) -> None:
+    """Set skill against seasonal naive and win rate, by the scaled error of each series.
+
+    The rounding floor knows the truth, and takes no part; nor do series without a scale.
+    """
+    ranked = [e for e in entries if e.kind != "floor"]
+    if not ranked:
+        return
+    errors = np.stack([e.scores.series_mase for e in ranked], axis=1)
+    errors = errors[np.isfinite(errors).all(axis=1)]
+    if not len(errors):
+        return
+    names = [e.name for e in ranked]
+    if SeasonalNaive.name in names:
+        errors = relative_errors(errors, names.index(SeasonalNaive.name))
+        for entry, skill in zip(ranked, skills(errors, seed), strict=True):
+            entry.skill = skill
+    if len(ranked) > 1:
+        for entry, rate in zip(ranked, win_rates(errors, seed), strict=True):
+            entry.win_rate = rate
 
 
 def difference(ours: FloatArray, theirs: FloatArray, seed: int = 0) -> Difference:

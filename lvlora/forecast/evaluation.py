@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,10 @@ from lvlora.series import histories
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics import Scores, score
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
+from lvlora.series.rivals.contract import complete
+from lvlora.series.rivals.naive import season
 from lvlora.series.rivals.processes import RivalProcesses
+from lvlora.series.skill import Interval
 from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:
@@ -79,6 +83,11 @@ class Task:
         """(n, H, V) in original units."""
         return np.stack([f.values for f in self.futures])
 
+    @cached_property
+    def periods(self) -> FloatArray:
+        """(n,) periods of the histories in steps, those of seasonal naive; NaN without one."""
+        return np.array([season(h.time, complete(h.time, h.values)) for h in self.histories])
+
 
 @dataclass
 class Entry:
@@ -95,6 +104,8 @@ class Entry:
         calibrated_coverage: as ``scores.coverage``, of the calibrated intervals.
         per_cluster: name of a cluster of similar dynamics -> MAE of its series.
         against: name of a model -> this forecaster's MAE minus that model's, with its interval.
+        skill: by how much its scaled errors are below seasonal naive's; win_rate: against all
+            others; None where there is nothing to compare with.
     """
 
     name: str
@@ -109,6 +120,8 @@ class Entry:
     calibrated_coverage: dict[float, float] = field(default_factory=dict)
     per_cluster: dict[str, float] = field(default_factory=dict)
     against: dict[str, Difference] = field(default_factory=dict)
+    skill: Interval | None = None
+    win_rate: Interval | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.mae:.4g})"
@@ -130,6 +143,8 @@ class Entry:
                 None if self.training_price is None else self.training_price.to_dict()
             ),
             "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
+            "skill": None if self.skill is None else self.skill.to_dict(),
+            "win_rate": None if self.win_rate is None else self.win_rate.to_dict(),
         }
 
 
@@ -385,5 +400,5 @@ def _score(
 ) -> Scores:
     return score(
         given.truth, point, history=[h.values for h in given.histories], samples=samples,
-        quantiles=levels,
+        quantiles=levels, periods=given.periods,
     )  # fmt: skip

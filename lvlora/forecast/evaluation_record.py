@@ -13,9 +13,14 @@ import numpy as np
 
 from lvlora import __version__
 from lvlora.forecast.evaluation import Entry, Task
-from lvlora.series.metrics import central_levels
+from lvlora.series.dynamics_metrics import DYNAMICS
+from lvlora.series.metrics import central_levels, scale_spread
 
+SCALES_APART = 100.0
+"""Where scales of series and variables differ by more, a mean in original units is that of the
+largest alone, and scaled errors lead the table."""
 METRICS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps", "nll")
+_RANKED = ("skill", "win_rate")
 _DRAWN_OF_EACH = 2
 _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
@@ -34,26 +39,32 @@ def record_of(
         clusters: ``name`` and ``series`` of each cluster of dynamics.
         facts: what else it says: ``command``, ``protocol``, ``data``, ``settings``, ``created``.
     """
+    spread = scale_spread([h.values for h in given.histories])
+    led_by = "mase" if spread > SCALES_APART else "mae"
     return {
         "schema_version": 1,
         "lvlora_version": __version__,
         **facts,
+        "scale_spread": spread if math.isfinite(spread) else None,
+        "led_by": led_by,
         "variables": list(given.variables),
         "clusters": [dict(c) for c in clusters],
         "forecasters": [_without_nan(e.to_dict()) for e in entries],
-        "drawn": drawn(entries, given, quantiles),
+        "drawn": drawn(entries, given, quantiles, led_by),
     }
 
 
-def reference(entries: Sequence[Entry]) -> Entry:
-    """What an evaluation is about: its first model, else the best rival."""
+def reference(entries: Sequence[Entry], led_by: str = "mae") -> Entry:
+    """What an evaluation is about: its first model, else the best rival by that metric."""
     models = [e for e in entries if e.kind == "model"]
     # the floor knows the truth
     rivals = [e for e in entries if e.kind != "floor"]
-    return models[0] if models else min(rivals, key=lambda e: e.scores.mae)
+    return models[0] if models else min(rivals, key=lambda e: float(getattr(e.scores, led_by)))
 
 
-def drawn(entries: Sequence[Entry], given: Task, quantiles: Sequence[float]) -> dict[str, Any]:
+def drawn(
+    entries: Sequence[Entry], given: Task, quantiles: Sequence[float], led_by: str = "mae"
+) -> dict[str, Any]:
     """Forecasts of the reference to look at: of its best, middle and worst series.
 
     Returns:
@@ -61,7 +72,7 @@ def drawn(entries: Sequence[Entry], given: Task, quantiles: Sequence[float]) -> 
         ``history``, ``time``, ``truth``, ``median`` and ``bands`` ([low, high, lower, upper]);
         ``calendar`` where the times are dates.
     """
-    about = reference(entries)
+    about = reference(entries, led_by)
     errors = about.scores.series_mae
     series = []
     for at, why in _chosen(np.asarray(errors)):
@@ -114,6 +125,9 @@ def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
     head = ["name", "kind", *METRICS, *(f"coverage_{level}" for level in levels)]
     calibrated = sorted({level for f in forecasters for level in f["calibrated_coverage"]})
     head += [f"calibrated_coverage_{level}" for level in calibrated]
+    head += DYNAMICS
+    for ranked in _RANKED:
+        head += [ranked, f"{ranked}_low", f"{ranked}_high"]
     head += [f"mae_{v}" for v in variables]
     head += [f"mae_in_{c['name']}" for c in record["clusters"]]
     head += ["seconds", "flops_executed", "flops_coursework"]
@@ -125,6 +139,10 @@ def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
         row = [f["name"], f["kind"], *(f[m] for m in METRICS)]
         row += [f["coverage"].get(level) for level in levels]
         row += [f["calibrated_coverage"].get(level) for level in calibrated]
+        row += [f[name] for name in DYNAMICS]
+        for ranked in _RANKED:
+            interval = f[ranked] or {}
+            row += [interval.get(end) for end in ("value", "low", "high")]
         row += f["per_variable"]["mae"]
         row += [f["per_cluster"].get(c["name"]) for c in record["clusters"]]
         flops = f["flops"] or {}

@@ -20,9 +20,15 @@ from lvlora.report.table_figures import (
     metric_name,
     number,
 )
+from lvlora.report.valid_time_figure import valid_time_figure
 from lvlora.series.dates import Calendar
 
 _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
+
+
+def leads(record: Mapping[str, Any]) -> str:
+    """The metric that an evaluation's table is ordered by: mae, or mase where scales differ."""
+    return str(record.get("led_by", "mae"))
 
 
 def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
@@ -31,11 +37,12 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
     Raises:
         KeyError, TypeError, ValueError: the record lacks something.
     """
-    rows = record["forecasters"]
+    rows, metric = record["forecasters"], leads(record)
+    named = metric_name(metric)
     pictures = {
         "errors": Picture.of(
-            errors_figure(rows), "Mean absolute error of each forecaster",
-            narrow=errors_figure(rows, narrow=True),
+            errors_figure(rows, metric), f"{named[:1].upper()}{named[1:]} of each forecaster",
+            narrow=errors_figure(rows, metric, narrow=True),
         ),
     }  # fmt: skip
     drawn = [_forecast(s, record) for s in record["drawn"]["series"]]
@@ -48,7 +55,8 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
             "interval; circles, truth.",
             narrow=forecast_figure(drawn, narrow=True),
         )
-    steps, models = _by_step(rows)
+    shown, models = _shown(rows, metric)
+    steps = {f["name"]: np.array(f["mae_by_step"], dtype=np.float64) for f in shown}
     variables = record["variables"]
     pictures["error-by-step"] = Picture.of(
         error_by_step_figure(steps, variables, models),
@@ -56,22 +64,34 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
         "Models and the best rivals.",
         narrow=error_by_step_figure(steps, variables, models, narrow=True),
     )
+    shares = {
+        f["name"]: np.array(f["valid_by_step"], dtype=np.float64)
+        for f in shown
+        if (f.get("valid_by_step") or [None])[0] is not None
+    }
+    if shares:
+        pictures["valid-time"] = Picture.of(
+            valid_time_figure(shares, models),
+            "Series whose forecast is still valid",
+            "Until sMAPE (0 to 100) first exceeds 30. Models and the best rivals.",
+            narrow=valid_time_figure(shares, models, narrow=True),
+        )
     trained = _executed(rows, "training_flops")
     if any(f["training_flops"] for f in trained):
         pictures["cost-training"] = Picture.of(
-            cost_figure(trained, "training_flops"),
+            cost_figure(trained, "training_flops", metric),
             "Error against the FLOPs of training",
             "What each adapter's run had spent until then, validations included.",
         )
     if sum(bool(f["flops"]) for f in rows) > 1:  # one point alone compares nothing
         pictures["cost-flops"] = Picture.of(
-            cost_figure(_executed(rows, "flops")),
+            cost_figure(_executed(rows, "flops"), metric=metric),
             "Error against FLOPs",
             "Only the language models' FLOPs are counted.",
         )
     if any(f["seconds"] > 0 for f in rows):
         pictures["cost-seconds"] = Picture.of(
-            cost_figure([{**f, "seconds": f["seconds"] or None} for f in rows], "seconds"),
+            cost_figure([{**f, "seconds": f["seconds"] or None} for f in rows], "seconds", metric),
             "Error against seconds",
             "The line joins those that no other beats in both.",
         )
@@ -105,15 +125,13 @@ def _forecast(series: Mapping[str, Any], record: Mapping[str, Any]) -> ForecastP
     )
 
 
-def _by_step(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Errors (H, V) of the models and of the best others; names of the models."""
+def _shown(
+    rows: Sequence[Mapping[str, Any]], metric: str
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Rows of the models and of the best others; names of the models."""
     models = [f for f in rows if is_model(f)]
     others = sorted(
-        (f for f in rows if not is_model(f) and number(f, "mae") is not None),
-        key=lambda f: float(f["mae"]),
+        (f for f in rows if not is_model(f) and number(f, metric) is not None),
+        key=lambda f: float(f[metric]),
     )
-    shown = [*models, *others[:_RIVALS_BY_STEP]]
-    return (
-        {f["name"]: np.array(f["mae_by_step"], dtype=np.float64) for f in shown},
-        [f["name"] for f in models],
-    )
+    return [*models, *others[:_RIVALS_BY_STEP]], [f["name"] for f in models]

@@ -12,7 +12,8 @@ from typing import Any
 
 from lvlora import durable
 from lvlora.errors import DataError
-from lvlora.report.evaluation_figures import pictures_of
+from lvlora.report.evaluation_dynamics import dynamics_of, ranking_of
+from lvlora.report.evaluation_figures import leads, pictures_of
 from lvlora.report.evaluation_limits import limits_of
 from lvlora.report.page import (
     PAGE,
@@ -82,7 +83,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) -> PageContent:
     """The content of the page."""
     protocol, data = record["protocol"], record["data"]
-    rows = sorted(record["forecasters"], key=lambda f: _order(f["mae"]))
+    rows = sorted(record["forecasters"], key=lambda f: _order(f[leads(record)]))
     marked = [i for i, f in enumerate(rows) if is_model(f)]
     of = {name: (picture,) for name, picture in pictures.items()}
     source: list[tuple[str, Cell]] = [
@@ -96,10 +97,11 @@ def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) 
     ]
     sections = (
         Section("Outcome", _outcome(record)),
-        Section("Forecasters", (_metrics_table(rows, marked), *of.get("errors", ()),
+        Section("Forecasters", (*_metrics_table(record, rows, marked), *of.get("errors", ()),
                                 *_uncertainty_table(rows, marked))),
-        Section("Differences", _differences(rows)),
+        Section("Differences", (*_differences(rows), *ranking_of(rows, marked))),
         Section("Forecasts", of.get("forecasts", ())),
+        Section("Dynamics", (*of.get("valid-time", ()), *dynamics_of(rows, marked))),
         Section(
             "Where the errors are",
             (*of.get("error-by-step", ()), _variables_table(rows, record["variables"], marked),
@@ -131,26 +133,27 @@ def _models(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _lead(record: Mapping[str, Any]) -> str:
-    models, protocol = _models(record), record["protocol"]
-    rivals = [f for f in record["forecasters"] if f["kind"] == "rival" and f["mae"] is not None]
-    best = min(rivals, key=lambda f: f["mae"], default=None)
+    models, protocol, metric = _models(record), record["protocol"], leads(record)
+    rivals = [f for f in record["forecasters"] if f["kind"] == "rival" and f[metric] is not None]
+    best = min(rivals, key=lambda f: f[metric], default=None)
     parts = []
-    if models and models[0]["mae"] is not None:
-        parts.append(f"{models[0]['name']}: MAE {models[0]['mae']:.4g}")
+    if models and models[0][metric] is not None:
+        parts.append(f"{models[0]['name']}: {_HEADS[metric]} {models[0][metric]:.4g}")
     if best is not None:
-        parts.append(f"the best rival, {best['name']}: {best['mae']:.4g}")
+        parts.append(f"the best rival, {best['name']}: {best[metric]:.4g}")
     which = f"{protocol['series']} series of the {protocol['split']} part"
-    return f"{'; '.join(parts)} (original units, {which})." if parts else which
+    units = "original units" if metric == "mae" else "in mean steps of each history"
+    return f"{'; '.join(parts)} ({units}, {which})." if parts else which
 
 
 def _outcome(record: Mapping[str, Any]) -> list[Block]:
-    models = _models(record)
+    models, metric = _models(record), leads(record)
     pairs: list[tuple[str, Cell]] = []
     for model in models:
         better = [f for f in record["forecasters"] if f["kind"] == "rival"]
-        known = [f for f in better if f["mae"] is not None and model["mae"] is not None]
-        beaten = sum(f["mae"] > model["mae"] for f in known)
-        pairs.append((f"MAE of {model['name']}", model["mae"]))
+        known = [f for f in better if f[metric] is not None and model[metric] is not None]
+        beaten = sum(f[metric] > model[metric] for f in known)
+        pairs.append((f"{_HEADS[metric]} of {model['name']}", model[metric]))
         if known:
             pairs.append((f"rivals that {model['name']} beats", f"{beaten} of {len(known)}"))
         if model["crps"] is not None and model["coverage"]:
@@ -169,10 +172,22 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.3g} %"
 
 
-def _metrics_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> Table:
-    cells: list[list[Cell]] = [[f["name"], _kind(f), *(f[m] for m in _POINT)] for f in rows]
-    head = ["forecaster", "kind", *(_HEADS[m] for m in _POINT)]
-    return Table("Errors in original units, the best first; models are marked", head, cells, marked)
+def _metrics_table(
+    record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], marked: Sequence[int]
+) -> list[Block]:
+    metric = leads(record)
+    shown = sorted(_POINT, key=lambda name: name != metric)
+    cells: list[list[Cell]] = [[f["name"], _kind(f), *(f[m] for m in shown)] for f in rows]
+    head = ["forecaster", "kind", *(_HEADS[m] for m in shown)]
+    title = "Errors in original units, the best first; models are marked"
+    if metric == "mae":
+        return [Table(title, head, cells, marked)]
+    return [
+        Table(f"Errors, the best {_HEADS[metric]} first; models are marked", head, cells, marked),
+        f"Scales of series and variables differ {record['scale_spread']:.2g} times: scaled errors "
+        "(MASE) lead, in which all count alike. All others but sMAPE are in original units, and "
+        "mostly those of the largest.",
+    ]
 
 
 def _uncertainty_table(rows: Sequence[Mapping[str, Any]], marked: Sequence[int]) -> list[Block]:

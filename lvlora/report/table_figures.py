@@ -26,6 +26,7 @@ Rows = Sequence[Mapping[str, Any]]
 MAX_FORECASTERS = 24
 _MAX_PANELS = 6
 _WIDE = 20.0  # largest over smallest, from which an axis is logarithmic
+_MORE_IS_BETTER = {"valid_steps", "valid_periods"}
 _OTHER_KINDS = ("", "rival", "floor", "baseline")
 
 
@@ -58,8 +59,11 @@ def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = Fals
         forecasters: rows with ``name``, ``kind`` and ``metric`` (None where it is not defined).
         narrow: for a phone.
     """
+    more = metric in _MORE_IS_BETTER
     rows = sorted(
-        (r for r in forecasters if number(r, metric) is not None), key=lambda r: r[metric]
+        (r for r in forecasters if number(r, metric) is not None),
+        key=lambda r: r[metric],
+        reverse=more,
     )
     left_out = max(0, len(rows) - MAX_FORECASTERS)
     rows = rows[:MAX_FORECASTERS]
@@ -97,7 +101,8 @@ def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = Fals
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-        scale = " (logarithmic; less is better)" if logarithmic else " (less is better)"
+        better = f"{'more' if more else 'less'} is better"
+        scale = f" (logarithmic; {better})" if logarithmic else f" ({better})"
         scale = "" if narrow else scale  # no room beside the names
         axes.set_xlabel(metric_name(metric) + scale)
         style.legend_below(
@@ -193,7 +198,11 @@ def metric_name(metric: str) -> str:
     """A metric as an axis calls it."""
     names = {"mae": "mean absolute error", "mse": "mean squared error", "crps": "CRPS",
              "rmse": "root mean squared error", "smape": "sMAPE (%)", "mase": "MASE",
-             "median_series_mae": "mean absolute error of the median series"}  # fmt: skip
+             "median_series_mae": "mean absolute error of the median series",
+             "valid_steps": "valid steps", "valid_periods": "valid periods",
+             "amplitude_error": "amplitude error", "phase_error": "phase error (periods)",
+             "spectrum_distance": "Hellinger distance of spectra",
+             "state_divergence": "D_stsp (nats)"}  # fmt: skip
     return names.get(metric, style.plain(metric))
 
 

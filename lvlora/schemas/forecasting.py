@@ -213,8 +213,19 @@ class Difference(Shape):
     high: Number
 
 
+class Interval(Shape):
+    """A number, and its 95 % interval by a bootstrap over series; null with too few series."""
+
+    value: Number
+    low: Number
+    high: Number
+
+
 class ForecasterScores(Shape):
-    """One row of the table. In original units but smape and mase."""
+    """One row of the table. In original units but where it says otherwise.
+
+    Measures of dynamics are null where nothing is defined: docs/evaluation.md says when.
+    """
 
     name: str
     kind: str
@@ -227,6 +238,24 @@ class ForecasterScores(Shape):
     median_series_mae: Number
     crps: Number
     """The absolute error of a forecaster without samples."""
+    valid_steps: Number
+    """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
+    valid_periods: Number
+    """The same in periods of each series' history, over those that have one."""
+    valid_by_step: list[Number]
+    """Share of series whose forecast is valid up to and with that step; a number a step."""
+    amplitude_error: Number
+    """Median of |ratio of standard deviations - 1|."""
+    phase_error: Number
+    """In periods, 0 to 0.5."""
+    spectrum_distance: Number
+    """Hellinger distance of power spectra, 0 to 1."""
+    state_divergence: Number
+    """D_stsp, in nats."""
+    skill: Interval | None
+    """1 - geometric mean of scaled errors over seasonal naive's; null without that rival."""
+    win_rate: Interval | None
+    """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     per_variable: dict[str, list[Number]]
@@ -263,6 +292,10 @@ class Evaluation(Answer):
     data: EvaluatedData
     settings: dict[str, Any]
     """What else decides the result: setting → value."""
+    scale_spread: Number
+    """How many times larger the 95th than the 5th percentile of the scales is that scale mase."""
+    led_by: Literal["mae", "mase"]
+    """What the table is ordered by: mase where scale_spread exceeds 100."""
     variables: list[str]
     clusters: list[ClusterSize]
     forecasters: list[ForecasterScores]

@@ -1,4 +1,4 @@
-"""Missing values filled by straight lines.
+"""Missing values: filled by straight lines, or left out of a mean.
 
 Knows: NaN. Does not know: why something is missing.
 """
@@ -22,3 +22,12 @@ def interpolated(time: FloatArray, values: FloatArray) -> FloatArray:
         if known.any() and not known.all():
             column[~known] = np.interp(time[~known], time[known], column[known])
     return filled
+
+
+def mean_known(values: FloatArray, axes: tuple[int, ...] | None = None) -> FloatArray:
+    """Mean over axes (all by default) of what is not NaN; NaN where nothing is left."""
+    present = ~np.isnan(values)
+    count = present.sum(axis=axes)
+    total = np.where(present, values, 0.0).sum(axis=axes)
+    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean

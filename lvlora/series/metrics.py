@@ -9,6 +9,7 @@ every mean; a forecast must be finite wherever the truth is.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.series.dataset import FloatArray
+from lvlora.series.dynamics_metrics import Dynamics
+from lvlora.series.gaps import mean_known
 
 Axes = tuple[int, ...]
 
@@ -48,6 +51,20 @@ def naive_scale(history: FloatArray) -> FloatArray:
     steps = np.abs(np.diff(history, axis=0))
     scale = mean_known(steps, (0,))
     return np.where(scale > 0, scale, np.nan)
+
+
+def scale_spread(history: Sequence[FloatArray]) -> float:
+    """How many times larger some `naive_scale`s of series and variables are than others.
+
+    The 95th over the 5th percentile, so that the few that hardly move do not decide; NaN where no
+    history has a scale.
+    """
+    scales = np.concatenate([naive_scale(h) for h in history])
+    known = scales[~np.isnan(scales)]
+    if not len(known):
+        return math.nan
+    low, high = np.quantile(known, [0.05, 0.95]).tolist()
+    return float(min(high / low, sys.float_info.max)) if low > 0 else math.nan
 
 
 def scaled_errors(
@@ -112,15 +129,6 @@ def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
     )
 
 
-def mean_known(values: FloatArray, axes: Axes | None = None) -> FloatArray:
-    """Mean over axes (all by default) of what is not NaN; NaN where nothing is left."""
-    present = ~np.isnan(values)
-    count = present.sum(axis=axes)
-    total = np.where(present, values, 0.0).sum(axis=axes)
-    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return mean
-
-
 @dataclass(frozen=True)
 class Scores:
     """How good a forecaster is on a set of series. All in original units but smape and mase.
@@ -137,7 +145,8 @@ class Scores:
         per_variable: metric -> (V,); per_step: metric -> (H,). Metrics: mae, mse, rmse, smape,
             mase, crps.
         mae_by_step: (H, V) MAE of each step and variable.
-        series_mae: (n,) MAE of each series.
+        series_mae, series_mase: (n,) of each series.
+        dynamics: whether it moves as the truth does.
         n_values: truths that were scored.
     """
 
@@ -153,6 +162,8 @@ class Scores:
     per_step: Mapping[str, FloatArray]
     mae_by_step: FloatArray
     series_mae: FloatArray
+    series_mase: FloatArray
+    dynamics: Dynamics
     n_values: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,6 +171,7 @@ class Scores:
         totals = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps")
         return {
             **{name: _plain(getattr(self, name)) for name in totals},
+            **self.dynamics.to_dict(),
             "coverage": {f"{level:g}": _plain(c) for level, c in self.coverage.items()},
             "per_variable": {k: [_plain(x) for x in v] for k, v in self.per_variable.items()},
             "per_step": {k: [_plain(x) for x in v] for k, v in self.per_step.items()},
@@ -179,6 +191,7 @@ def score(
     history: Sequence[FloatArray],
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    periods: FloatArray | None = None,
 ) -> Scores:
     """All metrics of one forecaster on n series.
 
@@ -188,6 +201,7 @@ def score(
         history: n arrays (T, V), what the forecaster was given; scales the MASE.
         samples: (n, S, H, V) drawn futures.
         quantiles: levels; each central pair among them gives one interval's coverage.
+        periods: (n,) of the histories in steps, as `history_periods` finds them.
 
     Raises:
         ValueError: shapes that do not fit, or a forecast that is not finite where the truth is
@@ -230,6 +244,8 @@ def score(
         per_step=_means(values, (0, 2), np.asarray),
         mae_by_step=mean_known(errors, (0,)),
         series_mae=series_mae,
+        series_mase=mean_known(values["mase"], (1, 2)),
+        dynamics=Dynamics.of(truth, point, periods),
         n_values=int(known.sum()),
     )
 

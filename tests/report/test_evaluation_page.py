@@ -22,23 +22,29 @@ from lvlora.forecast.evaluation_record import record_of
 from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation_page import _interval, draw_evaluation
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dynamics_metrics import DYNAMICS
 from lvlora.series.metrics import score
-from lvlora.series.rivals import ContextMean, LastValue
+from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 
 LEVELS = (0.1, 0.5, 0.9)
 EVIL = "<script>document.title = 'broken'</script>"
 
 
 def made(
-    n: int = 9, horizon: int = 10, variables: tuple[str, ...] = ("prey", EVIL), gap: bool = False
-) -> dict[str, Any]:
-    """A record of two models, two rivals and the floor on waves."""
+    n: int = 9, horizon: int = 10, variables: tuple[str, ...] = ("prey", EVIL), gap: bool = False,
+    growth: float = 1.0,
+) -> dict[str, Any]:  # fmt: skip
+    """A record of two models, three rivals and the floor on waves.
+
+    Args:
+        growth: how many times larger each series is than the one before.
+    """
     rng = np.random.default_rng(0)
     time = np.arange(40.0 + horizon)
     phases = np.arange(len(variables)) * 0.7
     series = []
     for i in range(n):
-        values = 3 + 2 * np.sin(time[:, None] / (2 + 0.3 * i) + phases)
+        values = (3 + 2 * np.sin(time[:, None] / (2 + 0.3 * i) + phases)) * growth**i
         if gap:
             values[-1, 0] = np.nan
         series.append(Series(f"s{i}", time, values))
@@ -60,7 +66,7 @@ def made(
             entry.calibrated_coverage = {0.8: 0.8125}
             entry.training_price = Price(7 * 10**13, 10**14)
         entries.append(entry)
-    for rival in (LastValue(), ContextMean()):
+    for rival in (LastValue(), ContextMean(), SeasonalNaive()):
         entries.append(score_rival(rival, given, data, LEVELS))
     floor = score_floor(given, 2, LEVELS)
     entries.append(floor)
@@ -116,7 +122,7 @@ def test_it_tells_what_was_found(record: dict[str, Any], page: Path) -> None:
     figures = {p.name for p in (page.parent / "figures").iterdir()}
     assert figures == {
         "errors.svg", "forecasts.svg", "error-by-step.svg", "cost-training.svg", "cost-flops.svg",
-        "cost-seconds.svg",
+        "cost-seconds.svg", "valid-time.svg",
     }  # fmt: skip
 
 
@@ -125,11 +131,7 @@ def test_it_tells_of_likelihood_and_of_calibrated_intervals(page: Path) -> None:
     assert "NLL/D of base + tuned, nats -1.25" in text
     assert "NLL/D of base zero-shot" not in text, "nobody computed it"
     assert "truths inside its calibrated 80 % interval 81.2 %" in text
-    table = page.read_text().split("What each claims to know")[1].split("</table>")[0]
-    head, *rows = [
-        [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
-        for row in table.split("</tr>")[:-1]
-    ]
+    head, *rows = page_rows(page, "What each claims to know")
     tuned, plain = (
         dict(zip(head, next(r for r in rows if r[0] == name), strict=True))
         for name in ("base + tuned", "base zero-shot")
@@ -137,6 +139,62 @@ def test_it_tells_of_likelihood_and_of_calibrated_intervals(page: Path) -> None:
     assert (tuned["NLL/D"], tuned["inside calibrated 80 %"]) == ("-1.25", "81.2 %")
     assert (plain["NLL/D"], plain["inside calibrated 80 %"]) == ("–", "–")
     assert plain["inside 80 %"].endswith(" %")
+
+
+def test_it_tells_of_skill_and_dynamics(record: dict[str, Any], page: Path) -> None:
+    text = words(page)
+    for word in ("All with all", "skill", "win rate", "valid steps", "D_stsp"):
+        assert word in text, word
+    assert "Series whose forecast is still valid" in page.read_text()
+    by_name = {f["name"]: f for f in record["forecasters"]}
+    assert by_name["seasonal naive"]["skill"] == {"value": 0, "low": 0, "high": 0}
+    assert by_name["rounding floor"]["skill"] is None
+    tuned = by_name["base + tuned"]
+    interval = f"{tuned['skill']['value']:.3f} ({tuned['skill']['low']:.3f} to"
+    assert interval in text
+    assert tuned["valid_steps"] > by_name["context mean"]["valid_steps"]
+
+
+def test_scaled_errors_lead_where_scales_are_far_apart(
+    record: dict[str, Any], page: Path, tmp_path: Path
+) -> None:
+    assert record["led_by"] == "mae"
+    assert record["scale_spread"] < 100
+    assert "MASE) lead" not in words(page)
+    mixed = made(growth=100.0)
+    assert mixed["led_by"] == "mase"
+    assert mixed["scale_spread"] > 1e10
+    text = words(written(tmp_path / "e", mixed))
+    assert "MASE) lead, in which all count alike" in text
+    by_name = {f["name"]: f for f in mixed["forecasters"]}
+    assert f"base + tuned: MASE {by_name['base + tuned']['mase']:.4g}" in text
+    table = page_rows(tmp_path / "e" / "report.html", "Errors, the best MASE first")
+    errors = [by_name[row[0]]["mase"] for row in table[1:]]
+    assert table[0][2] == "MASE"
+    assert errors == sorted(errors)
+    maes = [by_name[row[0]]["mae"] for row in table[1:]]
+    assert maes != sorted(maes), "the other order would have passed"
+
+
+def test_a_record_of_before_has_a_page(tmp_path: Path) -> None:
+    old = made()
+    for key in ("led_by", "scale_spread"):
+        del old[key]
+    for row in old["forecasters"]:
+        for key in ("skill", "win_rate", "valid_by_step", *DYNAMICS):
+            del row[key]
+    text = words(written(tmp_path / "e", old))
+    assert "win rate" not in text
+    assert "base + tuned: MAE" in text
+
+
+def page_rows(page: Path, caption: str) -> list[list[str]]:
+    """The texts of a table's cells."""
+    table = page.read_text().split(caption)[1].split("</table>")[0]
+    return [
+        [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in table.split("</tr>")[:-1]
+    ]
 
 
 def test_the_same_record_gives_the_same_page(
@@ -197,7 +255,7 @@ def test_a_browser_shows_it(window: chromium.Browser, page: Path, width: int, da
         "return Array.from(document.images, i => [i.complete && i.naturalWidth > 0, i.width, "
         "i.height, i.alt.length])"
     )
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     assert all(shown and w > 250 and h > 150 and alt for shown, w, h, alt in pictures)
     # a variable's name is text, in the tables as in the figures
     assert EVIL in window.run("return document.body.textContent")

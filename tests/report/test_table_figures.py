@@ -48,6 +48,15 @@ def test_the_best_is_on_top_and_the_model_stands_out() -> None:
     assert [t.get_fontweight() for t in axes.get_yticklabels()] == ["bold"] + ["normal"] * 3
 
 
+def test_of_valid_steps_more_is_better() -> None:
+    rows = [
+        {"name": name, "kind": "rival", "valid_steps": n} for name, n in (("a", 3.0), ("b", 9.0))
+    ]
+    (axes,) = errors_figure(rows, "valid_steps").axes
+    assert labels(axes) == ["b", "a"]
+    assert axes.get_xlabel() == "valid steps (more is better)"
+
+
 def test_names_are_wrapped_for_a_phone() -> None:
     figure = errors_figure([row("a name of many words in one line", 0.2)], narrow=True)
     (axes,) = figure.axes

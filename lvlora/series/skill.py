@@ -1,0 +1,96 @@
+"""How much better than a baseline, and how often better than others: skill and win rate.
+
+Knows: errors of forecasters on the same series. Does not know: who they are, what an error is.
+
+As the package fev computes them for its leaderboards (Shchur et al. 2025, fev-bench,
+arXiv:2509.26468), where a series takes the place of a task.
+
+Shapes: n series, M forecasters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvlora.series.dataset import FloatArray
+
+LEAST_RATIO, MOST_RATIO = 1e-2, 100.0
+"""Errors relative to the baseline's are clipped to these: no single series decides."""
+
+_RESAMPLES = 1000
+_AT_A_TIME = 2_000_000  # counts of series in resamples
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number, and its 95 % interval by a bootstrap over series; NaN with too few of them."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        """For JSON."""
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: x if math.isfinite(x) else None for name, x in ends.items()}
+
+
+def relative_errors(errors: FloatArray, baseline: int) -> FloatArray:
+    """(n, M) errors over those of one forecaster, clipped; 1 where both are zero.
+
+    Args:
+        errors: (n, M), not negative, finite.
+        baseline: the column to divide by.
+    """
+    below = errors[:, [baseline]]
+    zero = below == 0
+    with np.errstate(over="ignore"):  # it is clipped
+        ratios = errors / np.where(zero, 1.0, below)
+    ratios = np.where(zero, np.where(errors == 0, 1.0, np.inf), ratios)
+    return np.clip(ratios, LEAST_RATIO, MOST_RATIO)
+
+
+def skills(ratios: FloatArray, seed: int = 0) -> list[Interval]:
+    """M skills: 1 - the geometric mean over series of `relative_errors`; 0 for the baseline."""
+    return _intervals(np.log(ratios), lambda means: 1.0 - np.exp(means), seed)
+
+
+def win_rates(errors: FloatArray, seed: int = 0) -> list[Interval]:
+    """M shares of all pairs, one of the others on one series, of which it has the smaller error.
+
+    A tie counts half. NaN for a forecaster that has no others.
+    """
+    n_others = errors.shape[1] - 1
+    if not n_others:
+        return [Interval(math.nan, math.nan, math.nan)]
+    won = np.empty_like(errors)
+    for m, ours in enumerate(errors.T):
+        smaller, tied = ours[:, None] < errors, ours[:, None] == errors
+        # it ties with itself
+        won[:, m] = (smaller.sum(axis=1) + 0.5 * (tied.sum(axis=1) - 1)) / n_others
+    return _intervals(won, lambda means: means, seed)
+
+
+def _intervals(
+    values: FloatArray, finish: Callable[[FloatArray], FloatArray], seed: int
+) -> list[Interval]:
+    """Of a function of the means over series of (n, M) values; percentiles of resamples."""
+    n, n_columns = values.shape
+    found = finish(values.mean(axis=0))
+    if n < 2:
+        return [Interval(float(x), math.nan, math.nan) for x in found]
+    rng = np.random.default_rng(seed)
+    resampled = np.empty((_RESAMPLES, n_columns))
+    step = max(1, _AT_A_TIME // n)
+    for start in range(0, _RESAMPLES, step):
+        part = resampled[start : start + step]
+        picks = rng.integers(0, n, (len(part), n)) + n * np.arange(len(part))[:, None]
+        counts = np.bincount(picks.ravel(), minlength=len(part) * n).reshape(len(part), n)
+        part[:] = finish(counts @ values / n)
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    ends = zip(found.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Interval(*numbers) for numbers in ends]

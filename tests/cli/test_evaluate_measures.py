@@ -1,0 +1,87 @@
+"""Skill, win rates and dynamics through the real commands."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_runs
+
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dynamics_metrics import DYNAMICS, Dynamics
+from lvlora.series.splits import split_ids
+
+STEPS = ["--no-model", "--context", "30", "--horizon", "12", "--workers", "1", "--split", "train"]
+
+
+def waves(growth: float) -> Dataset:
+    """Signed waves (no equations are fitted), each so many times larger than the one before."""
+    time, rng = np.arange(42.0), np.random.default_rng(0)
+    series = []
+    for i in range(8):
+        angle = 2 * np.pi * time[:, None] / (7 + i) + rng.uniform(0, 6, 2)
+        values = (np.sin(angle) + rng.normal(0, 0.05, (42, 2))) * growth**i
+        values[30 + i, 0] = np.nan if i % 2 else 0.0  # gaps in some truths
+        series.append(Series(f"w{i}", time, values))
+    return Dataset(tuple(series), ("a", "b"), "waves")
+
+
+def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
+    data = tiny_runs.write_csv(tmp_path / "alike.csv", waves(1.1))
+    table = tmp_path / "table.csv"
+    ran = run_lvlora(["baseline", data, *STEPS, "--json", "--output", table])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["led_by"] == "mae"
+    assert 1 < ran.json["scale_spread"] < 100
+    found = {f["name"]: f for f in ran.json["forecasters"]}
+    for name, facts in found.items():
+        assert all(facts[measure] is not None for measure in DYNAMICS), name
+        assert len(facts["valid_by_step"]) == 12
+        assert sum(facts["valid_by_step"]) == pytest.approx(facts["valid_steps"])
+        assert (facts["skill"] is None) == (facts["win_rate"] is None) == (name == "rounding floor")
+    assert found["seasonal naive"]["skill"] == {"value": 0, "low": 0, "high": 0}
+    ranked = [f for f in found.values() if f["win_rate"] is not None]
+    assert np.mean([f["win_rate"]["value"] for f in ranked]) == pytest.approx(0.5)
+    for f in ranked:
+        for key in ("skill", "win_rate"):
+            assert f[key]["low"] <= f[key]["value"] <= f[key]["high"]
+    assert found["seasonal naive"]["phase_error"] < found["last value"]["phase_error"] == 0.25
+    with table.open() as stream:
+        rows = {row["name"]: row for row in csv.DictReader(stream)}
+    for name, facts in found.items():
+        for measure in DYNAMICS:
+            assert float(rows[name][measure]) == pytest.approx(facts[measure], rel=1e-9)
+    last = found["last value"]
+    assert float(rows["last value"]["skill"]) == pytest.approx(last["skill"]["value"], rel=1e-9)
+    assert float(rows["last value"]["win_rate_high"]) == pytest.approx(last["win_rate"]["high"])
+    assert rows["rounding floor"]["skill"] == ""
+    # the last value's, computed here
+    scored = waves(1.1).select(split_ids(waves(1.1), 0).train)
+    values = np.stack([s.values for s in scored])
+    expected = Dynamics.of(values[:, 30:], np.repeat(values[:, 29:30], 12, axis=1), None)
+    for measure in ("valid_steps", "amplitude_error", "spectrum_distance", "state_divergence"):
+        assert last[measure] == pytest.approx(getattr(expected, measure), rel=1e-6), measure
+
+
+def test_scaled_errors_lead_where_scales_differ(run_lvlora, tmp_path: Path) -> None:
+    data = tiny_runs.write_csv(tmp_path / "mixed.csv", waves(1000.0))
+    table = tmp_path / "table.csv"
+    ran = run_lvlora(["baseline", data, *STEPS, "--output", table])
+    assert ran.exit_code == 0, ran.stderr
+    assert "the table is led by scaled errors (MASE), in which all count alike" in ran.stdout
+    first, second = ran.stdout.split("Against seasonal naive, and dynamics")
+    head = next(line for line in first.splitlines() if line.startswith("forecaster"))
+    assert head.split()[1:3] == ["MASE", "MAE"]
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    names = [row["name"] for row in sorted(rows, key=lambda row: float(row["mase"]))]
+    assert names != [row["name"] for row in sorted(rows, key=lambda row: float(row["mae"]))]
+    for part in (first, second):
+        places = [part.index(f"\n{name} ") for name in names]
+        assert places == sorted(places)
+    for column in ("skill", "win rate", "valid steps", "in periods", "spectrum", "D_stsp"):
+        assert column in second, column
+    row = next(line for line in second.splitlines() if line.startswith("seasonal naive"))
+    assert "0.00 (0.00 … 0.00)" in row
