@@ -48,7 +48,7 @@ def valid_time_figure(
             )  # fmt: skip
         axes.set_ylim(0, 1.03)
         axes.set_xlim(left=0)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.set_xlabel("steps ahead")
         axes.set_ylabel("series still valid")

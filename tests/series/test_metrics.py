@@ -19,6 +19,7 @@ from lvlora.series.metrics import (
     crps_from_samples,
     inside_interval,
     naive_scale,
+    scale_spread,
     score,
     symmetric_percentage_errors,
 )
@@ -210,3 +211,13 @@ def test_mase_and_smape_agree_with_sums_written_out():
     assert scores.mase == pytest.approx(sum(scaled) / len(scaled))
     assert scores.smape == pytest.approx(sum(symmetric) / len(symmetric))
     assert scores.mae_by_step == pytest.approx(np.abs(TRUTH - POINT).mean(axis=0))
+
+
+def test_the_spread_of_scales_leaves_out_the_few_that_hardly_move():
+    rising = [np.arange(5.0)[:, None] * np.array([1.0, 10.0]) for _ in range(50)]
+    assert scale_spread(rising) == pytest.approx(10)
+    rising[7] = rising[7] * 1e-9
+    assert scale_spread(rising) == pytest.approx(10)
+    assert math.isnan(scale_spread([np.ones((5, 2))]))
+    far = [np.arange(5.0)[:, None] * s for s in (1e99, 5e-324)]
+    assert math.isfinite(scale_spread(far))
