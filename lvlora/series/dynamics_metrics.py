@@ -130,7 +130,8 @@ def amplitude_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
     The variability ratio of Gupta et al. (2009), doi:10.1016/j.jhydrol.2009.08.003.
     """
     known = ~np.isnan(truth)
-    swing = np.where(_still(truth, known), np.nan, _deviations(truth, known))
+    swing = _deviations(truth, known)
+    swing = np.where(_still(truth, known) | (swing == 0), np.nan, swing)  # 0 of smallest values
     errors: FloatArray = np.abs(_deviations(point, known) / swing - 1.0)
     return errors
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -203,6 +204,18 @@ def test_the_truth_itself_is_perfect() -> None:
     found = Dynamics.of(truth, truth.copy(), np.full(6, 10.0))
     assert [getattr(found, name) for name in DYNAMICS] == pytest.approx([50, 5, 0, 0, 0, 0])
     assert found.valid_by_step.tolist() == [1.0] * 50
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e99])
+def test_extreme_numbers_are_numbers(scale: float) -> None:
+    """The same at any scale that numbers have room for; without a warning at any."""
+    truth, point = waves(seed=1), waves(seed=2)
+    plain = Dynamics.of(truth, point, np.full(6, 12.0)).to_dict()
+    found = Dynamics.of(truth * scale, point * scale, np.full(6, 12.0)).to_dict()
+    json.dumps(found, allow_nan=False)
+    if scale > 1e-307:
+        assert found.pop("valid_by_step") == plain.pop("valid_by_step")
+        assert found == pytest.approx(plain, rel=1e-6)
 
 
 def test_nothing_known_is_nothing_defined() -> None:
