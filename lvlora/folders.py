@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -22,8 +23,9 @@ from lvlora import durable
 from lvlora.errors import DataError, SettingsError
 
 MARK = ".lvlora.json"
-_LEFTOVERS = (".*.part", ".*.old", ".lock")
-"""What a killed process of ours may leave anywhere in a folder of ours."""
+LEFTOVER = re.compile(r"\..*\.[a-z0-9_]{8}\.(part|old)", re.DOTALL)
+"""What a killed process of ours may leave anywhere: named by `tempfile`, or by `take_place`."""
+LOCK = ".lock"
 
 _ALL = "**"
 
@@ -161,7 +163,7 @@ def _not_of(folder: Path, entries: list[str]) -> Iterator[str]:
 
 
 def _is_leftover(name: str) -> bool:
-    return any(fnmatchcase(name, leftover) for leftover in _LEFTOVERS)
+    return name == LOCK or LEFTOVER.fullmatch(name) is not None
 
 
 def _matches(place: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

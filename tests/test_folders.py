@@ -71,7 +71,9 @@ ENTRIES = ("a.txt", "adapter*/*.json", "board/**")
     [
         ((), None),
         (("a.txt", "adapter/x.json", "adapter-last/y.json"), None),
-        (("board/deep/down/z", ".b.1.part/half", ".lock", "adapter/.c.2.old"), None),
+        (("board/deep/z", ".b.12ab_cd9.part/half", ".lock", "adapter/.c.0123abcd.old"), None),
+        ((".vimrc.old",), ".vimrc.old"),
+        (("adapter/.mine.part/notes",), "adapter/.mine.part"),
         (("b.txt",), "b.txt"),
         (("adapter/x.txt",), "adapter/x.txt"),
         (("adapter/deep/x.json",), "adapter/deep"),

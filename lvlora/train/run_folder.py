@@ -29,7 +29,8 @@ _LONGEST_NAME = 4096
 _LARGEST = 2**30
 """Bytes of a file that is read whole."""
 _REPLACES = "replaces"
-"""Holds the name of the folder beside it whose place the run takes when it is complete."""
+"""Holds the name of the folder beside it whose place the run takes when it is complete, and which
+run that was."""
 _LOCK = ".lock"
 
 _ENTRIES = (
@@ -76,15 +77,16 @@ class RunFolder:
 
     def shall_replace(self, other: Path) -> None:
         """Take the place of a run beside this one as soon as this one is complete."""
-        durable.write_text(self.path / _REPLACES, other.name + "\n")
+        durable.write_text(self.path / _REPLACES, f"{other.name}\n{_which(RunFolder(other))}\n")
 
     def target(self, settings: TrainSettings) -> tuple[RunFolder, str]:
         """Where this run belongs when it is complete: its own folder, or that of the run that it
         replaces; and, as a sentence, why it stays beside that one."""
         try:
-            name = durable.read_bounded(self.path / _REPLACES, _LONGEST_NAME).decode().strip()
+            said = durable.read_bounded(self.path / _REPLACES, 2 * _LONGEST_NAME).decode()
         except (OSError, UnicodeDecodeError):
             return self, ""
+        name, _, which = said.strip().partition("\n")
         path = settings.out
         if path is None or path.resolve() != self.path.resolve().parent / name:
             path = self.path.parent / Path(name).name
@@ -93,7 +95,9 @@ class RunFolder:
         try:
             folders.check_replaceable("--out", path, "run", _needed(settings))
             with RunFolder(path).held():
-                return RunFolder(path), ""
+                if _which(RunFolder(path)) == which:
+                    return RunFolder(path), ""
+            return self, f"{path}: is another run by now; the new run stays in {self.path}."
         except LvloraError as error:
             return self, f"{error.message}; the new run stays in {self.path}."
 
@@ -196,7 +200,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Delete the unfinished files of a killed process; only while the run is `held`."""
-        for part in [*self.path.rglob(".*.part"), *self.path.rglob(".*.old")]:
+        for part in [p for p in self.path.rglob(".*") if folders.LEFTOVER.fullmatch(p.name)]:
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)
             else:
@@ -342,6 +346,13 @@ def _needed(settings: TrainSettings) -> dict[str, Path | None]:
     }
 
 
+def _which(folder: RunFolder) -> str:
+    """Tells the run in a folder from one that stood or will stand there, under any ledger."""
+    with contextlib.suppress(OSError):
+        return f"{folder.name} {folder.config.stat().st_mtime_ns}"
+    return folder.name
+
+
 def _is_taken(out: Path) -> bool:
     """Something is there: more than a process left that was killed before it had a run."""
     if not out.is_dir():
@@ -367,8 +378,9 @@ def create(settings: TrainSettings, slug: str) -> tuple[RunFolder, Path | None]:
             return RunFolder(_made_anew(runs, f"{stamp}-{slug}")), None
         if check_out(settings):
             with RunFolder(out).held():  # nobody works on it
-                real = out.resolve()
-                return RunFolder(_made_anew(out.parent, f"{out.name}+new")), real
+                real = out.resolve()  # beside a link there may be another run of that name
+                parent = real.parent if out.is_symlink() else out.parent
+                return RunFolder(_made_anew(parent, f"{real.name}+new")), real
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(

@@ -33,6 +33,10 @@ def _names(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
 
 
+def _below(folder: Path) -> list[str]:
+    return [f"/{name}" for name in _names(folder)]
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [
@@ -139,6 +143,36 @@ def test_a_run_that_holds_the_runs_or_the_data_is_not_replaced(run_lvlora, place
     assert ran.exit_code == 2
     assert "is or holds the data" in ran.stderr
     assert Path("proj/result.json").is_file()
+
+
+def test_through_a_link_the_run_that_it_leads_to_is_replaced_and_no_namesake(run_lvlora, place):
+    words = ["train", "data.csv", *place, "--no-validation", "--max-steps", 1]
+    for out in ("runs/same", "other/same"):
+        assert run_lvlora([*words, "--out", out]).exit_code == 0
+    Path("runs/link").symlink_to("../other/same")
+    before = _content(Path("runs/same"))
+    ran = run_lvlora([*words, "--out", "runs/link", "--overwrite", "--seed", 7])
+    assert ran.exit_code == 0, ran.stderr
+    assert _content(Path("runs/same")) == before
+    assert "seed = 7" in Path("other/same/config.toml").read_text()
+    assert _names(Path("other")) == sorted(f"same{n}" for n in ["", *_below(Path("other/same"))])
+
+
+def test_a_run_that_came_later_is_not_the_one_to_be_replaced(run_lvlora, place, monkeypatch):
+    """One that was stopped goes on when another has taken the place that it was to take."""
+    words = ["train", "data.csv", *place, "--no-validation", "--max-steps", 1, "--out", "keep"]
+    assert run_lvlora(words).exit_code == 0
+    real = Objective.loss_sum
+    with monkeypatch.context() as patched:
+        patched.setattr(Objective, "loss_sum", lambda self, batch: math.nan * real(self, batch))
+        assert run_lvlora([*words, "--overwrite"]).exit_code == NumericalError.exit_code
+    assert run_lvlora([*words, "--overwrite", "--seed", 7]).exit_code == 0
+    before = _content(Path("keep"))
+    ran = run_lvlora(["train", "--resume", "keep+new", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "keep: is another run by now; the new run stays in keep+new" in ran.stderr
+    assert ran.json["folder"] == "keep+new"
+    assert _content(Path("keep")) == before
 
 
 def test_two_at_once_make_one_run(run_lvlora, place, monkeypatch):
