@@ -54,12 +54,19 @@ def claim(option: str, folder: Path, kind: str, entries: Sequence[str]) -> None:
     """Mark a folder, new or not, whose files may be written again, file by file.
 
     Raises:
-        SettingsError: it is no folder, or one of those files is there and the mark is not.
+        SettingsError: it is no folder, something else of ours, or one of those files is there and
+            the mark is not.
         LvloraError: it cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{option} {folder}: is there and is no folder", "Choose another name.")
-    if kind_of(folder) != kind:
+    there = kind_of(folder)
+    if there is not None and there != kind:
+        raise SettingsError(
+            f"{option} {folder}: is the folder of an earlier {there}",
+            "Choose another folder.",
+        )
+    if there is None:
         taken = next((name for name in entries if (folder / name).exists()), None)
         if taken is not None:
             raise SettingsError(
@@ -113,8 +120,10 @@ def kind_of(folder: Path) -> str | None:
 
 
 def is_entry(folder: Path, file: Path) -> bool:
-    """A file is of what a folder of ours may hold."""
+    """A file is of what a folder of ours may hold, the lock of who works on it included."""
     place = file.relative_to(folder).parts
+    if place == (LOCK,):
+        return True
     patterns = [PurePath(e).parts for e in _read_mark(folder)[1]]
     return any(
         _matches(place, p) or (p[-1] == _ALL and _matches(place[: len(p) - 1], p[:-1]))

@@ -9,6 +9,7 @@ from typing import Any
 from lvlora import output_files
 from lvlora.cli.context import CommandContext
 from lvlora.errors import SettingsError
+from lvlora.flops.ledger import FILE_NAME
 from lvlora.output_files import STANDARD_OUTPUT, Kind
 
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
@@ -57,10 +58,13 @@ def _needed_by(settings: Any, context: CommandContext) -> dict[str, Path | None]
     adapters = getattr(settings, "adapter", None) or ()
     needed: dict[str, Path | None] = {
         "the input": None if data == Path("-") else data,
-        "the ledger": settings.runs / "ledger.sqlite",
+        "the ledger": settings.runs / FILE_NAME,
         "the configuration": context.config,
         "the model": None if model is None else Path(model),
     }
+    # what SQLite keeps beside it while somebody spends
+    for end in ("wal", "shm", "journal"):
+        needed[f"the ledger's {end}"] = settings.runs / f"{FILE_NAME}-{end}"
     for adapter in (adapters,) if isinstance(adapters, str) else adapters:
         for place in (Path(adapter), settings.runs / adapter):
             needed[f"of the adapter {adapter}" if place.is_dir() else f"adapter {place}"] = place

@@ -31,7 +31,6 @@ _LARGEST = 2**30
 _REPLACES = "replaces"
 """Holds the name of the folder beside it whose place the run takes when it is complete, and which
 run that was."""
-_LOCK = ".lock"
 
 _ENTRIES = (
     *(_NAME, _REPLACES, "config.toml", "sources.json", "data.json", "split.json"),
@@ -178,7 +177,7 @@ class RunFolder:
             f"run {self.name} is still being trained by another process",
             "Wait for it, or stop it first.",
         )
-        lock = self.path / _LOCK
+        lock = self.path / folders.LOCK
         try:
             stream = lock.open("w")
         except FileNotFoundError:  # taken back by a process whose run was refused

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
+from lvlora import folders
 from lvlora.flops.ledger import Ledger
 
 
@@ -80,6 +81,19 @@ def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, sa
     assert Path(name).read_bytes() == before
 
 
+def test_what_others_hold_is_not_written_over_while_it_is_nothing_yet(run_lvlora, words):
+    """The log of a ledger that nobody has open is not there; the lock of a run is empty."""
+    folders.mark(Path("mine"), "run", ["name"])
+    Path("mine/.lock").touch()
+    for name, said in [
+        ("runs/ledger.sqlite-wal", "is the ledger's wal"),
+        ("mine/.lock", "is a part of the run"),
+    ]:
+        ran = run_lvlora([*words, "-o", name, "--overwrite"])
+        assert ran.exit_code == 2
+        assert said in ran.stderr
+
+
 def test_another_kind_is_replaced_when_asked(run_lvlora, words):
     Path("old.txt").write_text("old")
     ran = run_lvlora([*words, "-o", "old.txt"])
@@ -119,6 +133,14 @@ def test_an_evaluation_takes_no_folder_of_others(run_lvlora, words):
         assert "holds no evaluation" in ran.stderr
     assert os.listdir("mine") == ["report.html"]
     assert Path("mine/report.html").read_text() == "mine"
+
+
+def test_an_analysis_is_not_put_into_an_export(run_lvlora, words):
+    folders.mark(Path("mine"), "export", ["config.json"])
+    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"])
+    assert ran.exit_code == 2
+    assert "is the folder of an earlier export" in ran.stderr
+    assert folders.kind_of(Path("mine")) == "export"
 
 
 def test_an_analysis_replaces_its_own_figures_alone(run_lvlora, words):
