@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lvlora.model.adapter_files import AdapterInfo as AdapterInfo
     from lvlora.series.dataset import Dataset as Dataset
     from lvlora.series.dataset import Series as Series
+    from lvlora.series.disturbance import Disturbance as Disturbance
     from lvlora.series.frames import from_arrays as from_arrays
     from lvlora.series.frames import from_frame as from_frame
     from lvlora.settings import FlopsSettings as FlopsSettings
@@ -73,6 +74,7 @@ _HOMES = {
     "lvlora.forecast.opening": ("open_model",),
     "lvlora.model.adapter_files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
+    "lvlora.series.disturbance": ("Disturbance",),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
     "lvlora.settings": ("FlopsSettings", "SimulateSettings", "TrainSettings"),
     "lvlora.settings.keywords": ("FlopsKeywords", "SimulateKeywords", "TrainKeywords"),

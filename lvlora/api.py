@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.sampling import Sampling
     from lvlora.model.adapter_files import AdapterInfo
     from lvlora.series.dataset import Dataset
+    from lvlora.series.disturbance import Disturbance
     from lvlora.settings.keywords import FlopsKeywords, SimulateKeywords, TrainKeywords
     from lvlora.train.observer import Observer
     from lvlora.train.progress import Result
@@ -144,6 +145,7 @@ def evaluate(
     part: Split = "validation", context: int = 50, horizon: int = 50, limit: int | None = None,
     sampling: Sampling | None = None, rivals: bool = True, split_seed: int = 0,
     stratify: bool = False, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seed: int = 0,
+    disturbance: Disturbance | None = None,
 ) -> Evaluation:  # fmt: skip
     """Forecasters side by side: the same histories, the same truth, the same metrics.
 
@@ -166,6 +168,8 @@ def evaluate(
         split_seed, stratify: of the split.
         quantiles: levels, of which pairs give coverage.
         seed: of the bootstrap.
+        disturbance: what forecasters see is noisier, shorter or less complete by so much; what is
+            scored is not.
 
     Raises:
         DataError: no series is long enough.
@@ -173,6 +177,7 @@ def evaluate(
     from lvlora.forecast import comparison, evaluation
     from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
     from lvlora.forecast.sampling import Sampling
+    from lvlora.series.disturbance import NO_DISTURBANCE
     from lvlora.train.setup import split_of
 
     models = [forecasters] if isinstance(forecasters, Forecaster) else list(forecasters)
@@ -192,7 +197,9 @@ def evaluate(
     split = split_of(data, SplitSettings(split_seed=split_seed, stratify=stratify))
     learning = data.select(split.train)
     protocol = evaluation.Protocol(part, context, horizon)
-    given = evaluation.task(data.select(split.part(part)[:limit]), protocol)
+    given = evaluation.task(
+        data.select(split.part(part)[:limit]), protocol, disturbance or NO_DISTURBANCE
+    )
     drawn = sampling or Sampling(views=4)
     entries = [evaluation.score_model(model, given, drawn, quantiles) for model in models]
     if rivals:

@@ -28,6 +28,8 @@ ScoringSettings = EvaluateSettings | BaselineSettings
 
 def check_part(settings: ScoringSettings) -> None:
     """Refuse, before any work, what cannot or must not be calibrated."""
+    from lvlora.series.disturbance import Disturbance
+
     for option, wanted in (
         ("--calibrate", settings.calibrate), ("--calibrated", settings.calibrated),
     ):  # fmt: skip
@@ -37,6 +39,11 @@ def check_part(settings: ScoringSettings) -> None:
             )
         if wanted and (settings.greedy or settings.samples < 2):
             raise SettingsError(f"{option}: one future has no intervals.", "Draw some --samples.")
+    if settings.calibrate and Disturbance.asked(settings):
+        raise SettingsError(
+            "--calibrate: intervals are calibrated on histories as they are.",
+            "Leave out --history-noise, --history-gaps, --history-steps and --hide.",
+        )
     if settings.calibrate and settings.split in ("train", "test"):
         why = "the model has seen" if settings.split == "train" else "is for the final table"
         raise SettingsError(

@@ -117,6 +117,7 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     from lvlora.forecast import evaluation
     from lvlora.forecast.evaluation_folder import EvaluationFolder, key_of
     from lvlora.series.analysis import cluster, measure
+    from lvlora.series.disturbance import Disturbance
     from lvlora.train.setup import STRATA, split_of
 
     output = context.output
@@ -125,7 +126,10 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     settings = fitted(settings, context, dataset, split)
     part = dataset.select(split.part(settings.split)[: settings.limit])
     n_given, n_asked = settings.steps
-    given = evaluation.task(part, evaluation.Protocol(settings.split, n_given, n_asked))
+    protocol = evaluation.Protocol(settings.split, n_given, n_asked)
+    given = evaluation.task(part, protocol, Disturbance.asked(settings))
+    if given.disturbance:
+        output.note(f"Forecasters see: {given.disturbance}; what is scored is as the data have it.")
     if given.left_out:
         output.note(f"{_series_are(given.left_out)} too short for this protocol and left out.")
     if len(given.histories) < 20:
@@ -276,6 +280,8 @@ def _facts(work: _Work) -> dict[str, Any]:
             "horizon": given.protocol.horizon,
             "series": len(given.histories),
             "left_out": given.left_out,
+            "disturbance": given.disturbance.to_dict() if given.disturbance else None,
+            "seen": str(given.disturbance) or None,
         },
         "data": {
             "source": work.dataset.source,

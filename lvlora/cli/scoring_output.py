@@ -130,7 +130,8 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     output.table(
         head, rows, bold=bold,
         title=f"{name}{protocol['split']} part, {protocol['series']} series: "
-        f"{protocol['horizon']} steps from {protocol['context']}, original units",
+        f"{protocol['horizon']} steps from {protocol['context']}, original units"
+        + (f"; seen: {protocol['seen']}" if protocol["seen"] else ""),
     )  # fmt: skip
     if led_by != "mae":
         output.line(

@@ -25,6 +25,7 @@ from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
 from lvlora.series import histories
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
 from lvlora.series.metrics import Scores, score
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
 from lvlora.series.rivals.contract import complete
@@ -62,9 +63,11 @@ class Task:
     """The histories and futures of one part.
 
     Attributes:
-        histories: n series of ``context`` steps.
+        histories: n series of ``context`` steps, as forecasters see them.
         futures: n series of ``horizon`` steps; truth (n, H, V).
         left_out: series that are too short.
+        disturbance: what was done to the histories.
+        undisturbed: the histories before that, by which errors are scaled.
     """
 
     protocol: Protocol
@@ -72,6 +75,26 @@ class Task:
     histories: list[Series]
     futures: list[Series]
     left_out: int
+    disturbance: Disturbance = NO_DISTURBANCE
+    undisturbed: list[Series] | None = None
+
+    @property
+    def clean(self) -> list[Series]:
+        """The histories as the data have them."""
+        return self.histories if self.undisturbed is None else self.undisturbed
+
+    @property
+    def context(self) -> int:
+        """Steps that forecasters see."""
+        steps = self.disturbance.steps
+        return self.protocol.context if steps is None else min(steps, self.protocol.context)
+
+    def learnable(self, train: Dataset) -> Dataset:
+        """What forecasters may learn from: as disturbed, and no future of what is scored."""
+        seen = without(train, self.disturbance.hidden)
+        if self.disturbance:
+            seen = self.disturbance.of_training(seen)
+        return histories.learnable(seen, self.histories)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -86,7 +109,7 @@ class Task:
     @cached_property
     def periods(self) -> FloatArray:
         """(n,) periods of the histories in steps, those of seasonal naive; NaN without one."""
-        return np.array([season(h.time, complete(h.time, h.values)) for h in self.histories])
+        return np.array([season(h.time, complete(h.time, h.values)) for h in self.clean])
 
 
 @dataclass
@@ -200,23 +223,27 @@ def finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def task(part: Dataset, protocol: Protocol) -> Task:
+def task(part: Dataset, protocol: Protocol, disturbance: Disturbance = NO_DISTURBANCE) -> Task:
     """Cut histories and futures from the beginning of every series of the part.
 
     Raises:
-        DataError: no series is long enough.
+        DataError: no series is long enough, or a hidden variable is none of its.
     """
+    part = without(part, disturbance.hidden)
     needed = protocol.context + protocol.horizon
     long_enough = [s for s in part if len(s) >= needed]
     if not long_enough:
         raise _too_short(part, protocol)
     cuts = [histories.cut(s, protocol.context, protocol.horizon) for s in long_enough]
+    clean = [c.history for c in cuts]
     return Task(
         protocol,
         part.variables,
-        [c.history for c in cuts],
+        [disturbance.of(h) for h in clean] if disturbance else clean,
         [c.future for c in cuts],
         len(part) - len(long_enough),
+        disturbance,
+        clean if disturbance else None,
     )
 
 
@@ -318,7 +345,7 @@ def most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling
 
 def rivals_for(given: Task, train: Dataset) -> list[Rival]:
     """New rivals that can forecast such data, judged by what they may learn from."""
-    seen = histories.learnable(train, given.histories)
+    seen = given.learnable(train)
     return [rival for rival in default_rivals() if rival.applies(seen)]
 
 
@@ -343,8 +370,7 @@ def score_rival(
     if left:
         begin = time.perf_counter()
         rival.fit(
-            histories.learnable(train, given.histories),
-            given.protocol.context, given.protocol.horizon,
+            given.learnable(train), given.context, given.protocol.horizon,
         )  # fmt: skip
         pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
         moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
@@ -399,6 +425,6 @@ def _score(
     given: Task, point: FloatArray, samples: FloatArray | None, levels: Sequence[float]
 ) -> Scores:
     return score(
-        given.truth, point, history=[h.values for h in given.histories], samples=samples,
+        given.truth, point, history=[h.values for h in given.clean], samples=samples,
         quantiles=levels, periods=given.periods,
     )  # fmt: skip

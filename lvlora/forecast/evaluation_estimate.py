@@ -18,7 +18,6 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Dataset
-from lvlora.series.histories import learnable
 from lvlora.series.rivals.processes import WORTH_SECONDS
 
 _SERIES = 4
@@ -47,10 +46,10 @@ def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> 
     n = len(given.histories)
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
-    seen = learnable(train, given.histories)
+    seen = given.learnable(train)
     for rival in rivals_for(given, train):
         begin = time.perf_counter()
-        rival.fit(seen, given.protocol.context, given.protocol.horizon)
+        rival.fit(seen, given.context, given.protocol.horizon)
         seconds += time.perf_counter() - begin
         begin = time.perf_counter()
         n_timed, spent = 0, 0.0

@@ -28,6 +28,8 @@ def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
     """A hash of what is forecast from what: the same for every forecaster of an evaluation."""
     protocol = given.protocol
     facts = [data_sha256, split_sha256, given.ids, protocol.context, protocol.horizon]
+    if given.disturbance:
+        facts.append(given.disturbance.to_dict())
     return durable.sha256_of_json(facts)
 
 

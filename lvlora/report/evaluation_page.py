@@ -91,6 +91,7 @@ def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) 
         ("part", protocol["split"]),
         ("series scored", protocol["series"]),
         ("series too short for the protocol", protocol["left_out"]),
+        *([("what forecasters see", protocol["seen"])] if protocol.get("seen") else []),
         ("split", f"seed {data['split_seed']}" + (", stratified" if data["stratified"] else "")),
         ("hash of the split", data["split_sha256"][:16]),
         ("hash of the data", data["sha256"][:16]),

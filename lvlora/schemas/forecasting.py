@@ -173,6 +173,20 @@ class ForecastPrice(Answer):
     """Null where it cannot be known."""
 
 
+class Disturbance(Shape):
+    """Poorer histories than the data have; the truth is untouched."""
+
+    noise: float
+    """Standard deviation of the log of a multiplicative factor."""
+    gaps: float
+    """Share of values taken away."""
+    steps: int | None
+    """Last steps that are seen."""
+    hidden: list[str]
+    """Variables that nobody sees."""
+    seed: int
+
+
 class Protocol(Shape):
     """What was asked of every forecaster."""
 
@@ -185,6 +199,10 @@ class Protocol(Shape):
     series: int
     left_out: int
     """Series that are too short."""
+    disturbance: Disturbance | None
+    """What was done to the histories that forecasters see."""
+    seen: str | None
+    """The same in words."""
 
 
 class EvaluatedData(Shape):

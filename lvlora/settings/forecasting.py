@@ -135,6 +135,20 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         None, "Steps to forecast. Default: the protocol's.", "Forecast", ge=1
     )
     limit: int | None = option(None, "Score only the first series of the part.", "Data", ge=1)
+    history_noise: float = option(
+        0.0, "What if the data were noisier? Multiply what forecasters see by log-normal noise of "
+        "this size (0.05: 5 %); what is scored stays as it is.", "Data", ge=0, le=10,
+    )  # fmt: skip
+    history_gaps: float = option(
+        0.0, "Take this share of the values that forecasters see away.", "Data", ge=0, lt=1
+    )
+    history_steps: int | None = option(
+        None, "Let forecasters see only so many last steps of each history.", "Data", ge=1
+    )
+    hide: Names | None = option(
+        None, "Variables that no forecaster sees; they are not scored either (comma-separated).",
+        "Data",
+    )  # fmt: skip
     decimals: int | None = option(
         None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
     )

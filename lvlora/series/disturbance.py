@@ -1,0 +1,117 @@
+"""Poorer histories: what a forecaster would have seen of noisier, shorter or less complete data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lvlora.errors import DataError, meant
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.simulate import observe
+from lvlora.settings.forecasting import ScoringSettings
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What is done to histories; what is to be forecast stays as it is.
+
+    Attributes:
+        noise: standard deviation of the log of a multiplicative log-normal factor (median 1).
+        gaps: probability with which each value is missing.
+        steps: only so many last steps are seen; None for all.
+        hidden: variables that nobody sees; they are not forecast.
+        seed: of noise and gaps, which each series has of its own, by its name.
+    """
+
+    noise: float = 0.0
+    gaps: float = 0.0
+    steps: int | None = None
+    hidden: tuple[str, ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def asked(cls, settings: ScoringSettings) -> Disturbance:
+        """What the options of an evaluation ask for."""
+        return cls(
+            settings.history_noise,
+            settings.history_gaps,
+            settings.history_steps,
+            tuple(settings.hide or ()),
+            settings.seed,
+        )
+
+    def __bool__(self) -> bool:
+        return self != Disturbance(seed=self.seed)
+
+    def of(self, history: Series) -> Series:
+        """A history as it is seen; a variable that would lose all its values keeps the last."""
+        noisy, gappy = self._observed(history)
+        if self.steps is not None:
+            start = max(0, len(history) - self.steps)
+            noisy, gappy = (s.steps(start, len(history)) for s in (noisy, gappy))
+        values = gappy.values.copy()
+        for seen, before in zip(values.T, noisy.values.T, strict=True):
+            known = np.flatnonzero(np.isfinite(before))
+            if len(known) and np.isnan(seen).all():
+                seen[known[-1]] = before[known[-1]]
+        return replace(gappy, values=values)
+
+    def of_training(self, train: Dataset) -> Dataset:
+        """Series to learn from: as noisy and incomplete, but whole."""
+        return replace(train, series=tuple(self._observed(s)[1] for s in train))
+
+    def _observed(self, series: Series) -> tuple[Series, Series]:
+        """With noise; with noise and gaps."""
+        name = hashlib.sha256(series.id.encode()).digest()[:8]
+        rng = np.random.default_rng((self.seed, int.from_bytes(name, "big")))
+        noisy = observe(series.values, rng, noise=self.noise)
+        gappy = observe(noisy, rng, gaps=self.gaps)
+        return replace(series, values=noisy), replace(series, values=gappy)
+
+    def __str__(self) -> str:
+        """In words, for a table: ``5 % noise, the last 20 steps``."""
+        words = []
+        if self.noise:
+            words.append(f"{100 * self.noise:g} % noise")
+        if self.gaps:
+            words.append(f"{100 * self.gaps:g} % of the values missing")
+        if self.steps is not None:
+            words.append(f"the last {self.steps} steps")
+        if self.hidden:
+            words.append(f"without {', '.join(self.hidden)}")
+        return ", ".join(words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "hidden": list(self.hidden)}
+
+
+NO_DISTURBANCE = Disturbance()
+
+
+def without(dataset: Dataset, hidden: Sequence[str]) -> Dataset:
+    """A data set without some of its variables.
+
+    Raises:
+        DataError: it has no such variable, or would have none left.
+    """
+    for name in hidden:
+        if name not in dataset.variables:
+            raise DataError(
+                f"--hide {name}: {dataset.source} has no such variable",
+                f"{meant(name, dataset.variables)}It has {', '.join(dataset.variables)}.",
+            )
+    kept = [v for v, name in enumerate(dataset.variables) if name not in hidden]
+    if not kept:
+        raise DataError("--hide: leaves no variable to forecast", "Hide fewer of them.")
+    if len(kept) == len(dataset.variables):
+        return dataset
+    return replace(
+        dataset,
+        variables=tuple(dataset.variables[v] for v in kept),
+        series=tuple(replace(s, values=s.values[:, kept].copy()) for s in dataset),
+    )
