@@ -14,7 +14,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,21 @@ def open_regular(path: Path, *, pipes: bool = False) -> BufferedReader:
     except BaseException:
         os.close(handle)
         raise
+
+
+def open_lock(path: Path) -> FileIO:
+    """A file to lock, made where there is none; what is in it stays.
+
+    Raises:
+        OSError: it cannot be opened, or is no file: a link, which could lead to anything, too.
+    """
+    wanted = ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")  # not to wait for a pipe's other end
+    flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in wanted)
+    handle = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return FileIO(handle, "r+")
 
 
 def read_bounded(path: Path, most: int, *, pipes: bool = False) -> bytes:

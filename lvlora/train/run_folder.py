@@ -172,6 +172,7 @@ class RunFolder:
 
         Raises:
             LvloraError: another process does.
+            DataError: the lock is no file, or cannot be opened.
         """
         busy = LvloraError(
             f"run {self.name} is still being trained by another process",
@@ -179,9 +180,14 @@ class RunFolder:
         )
         lock = self.path / folders.LOCK
         try:
-            stream = lock.open("w")
+            stream = durable.open_lock(lock)
         except FileNotFoundError:  # taken back by a process whose run was refused
             raise busy from None
+        except OSError as error:
+            raise DataError(
+                f"{lock}: cannot be used ({error.strerror or error})",
+                "It is an empty file of one process at a time: check permissions, or delete it.",
+            ) from None
         with stream:
             try:
                 import fcntl

@@ -132,6 +132,23 @@ def test_in_a_run(run_lvlora, here, finished, file, kind):
     assert ran["forecast"].exit_code == (4 if file.startswith("adapter/") else 0)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_in_place_of_a_runs_lock(run_lvlora, here, finished, kind):
+    """A lock is never emptied, least of all what a link of a stranger's run leads to."""
+    runs = shutil.copytree(finished, here / "runs")
+    Path("thesis.tex").write_text("years of work")
+    lock = runs / "mine" / ".lock"
+    lock.unlink()
+    if kind == "link":
+        lock.symlink_to(here / "thesis.tex")
+    else:
+        a_pipe(lock)
+    ran = run_lvlora(["train", "--resume", "mine", "--runs", runs])
+    assert ran.exit_code == 4, ran.stderr
+    assert f"{lock}: cannot be used" in ran.stderr
+    assert Path("thesis.tex").read_text() == "years of work"
+
+
 @pytest.mark.parametrize("kind", ["device", "loop"])
 def test_in_place_of_settings(run_lvlora, here, kind):
     KINDS[kind](here / "mine.toml")
