@@ -9,6 +9,7 @@ is refused.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import warnings
@@ -25,8 +26,11 @@ SECONDS = 1.0
 """Of computing, for all patterns and all names together."""
 
 _LITERAL = re.compile(r"(?:[\w.-]|\\[.\w-])*")
-_BRACES = re.compile(r"(?<!\\)\{(?!\d+(,\d*)?\}|,\d+\})")
+_BRACES = re.compile(r"(?<!\\)(?:\\\\)*\{(?!\d+(,\d*)?\}|,\d+\})")
 """What opens no count of repeats: `regex` reads more in braces than `re` does."""
+_COUNT = re.compile(r"\{(\d+)(?:,\d*)?\}")
+_MOST_REPEATS = 1000
+"""Of what must be there, one within another; `regex` writes every one of them down."""
 
 
 _ANY_PARENT = r"(.*\.)?"
@@ -46,6 +50,11 @@ def check(pattern: str, *, suffix: bool = False) -> str:
     if _LITERAL.fullmatch(pattern):
         return pattern
     shown = repr(pattern[:80])
+    if _BRACES.search(pattern):
+        raise ValueError(f"the pattern {shown} has braces that are no count of repeats")
+    # at least as many as are within each other, and a name has not nearly as many parts
+    if math.prod(max(1, int(count)) for count in _COUNT.findall(pattern)) > _MOST_REPEATS:
+        raise ValueError(f"the pattern {shown} asks for more than {_MOST_REPEATS:,} repeats")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of what re will understand otherwise one day
@@ -53,8 +62,6 @@ def check(pattern: str, *, suffix: bool = False) -> str:
             _compiled(pattern)
     except Exception as error:  # regex has an error of its own beside re's
         raise ValueError(f"the pattern {shown} is not valid: {reason(error)}") from None
-    if _BRACES.search(pattern):
-        raise ValueError(f"the pattern {shown} has braces that are no count of repeats")
     return pattern
 
 

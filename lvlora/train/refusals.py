@@ -42,16 +42,16 @@ def check_memory(settings: TrainSettings, base: BaseModel, width: int) -> None:
     micro_batches = settings.accumulation * settings.batch_size * width * 16
     row = width * (shape.layers * shape.hidden * base.placement.dtype.itemsize + 16)
     rows = -(-settings.batch_size // n_processes)
-    if limit is not None and micro_batches > limit:
-        raise SettingsError(
-            f"--accumulation {settings.accumulation:,}: the tokens of a step alone take "
-            f"{micro_batches / 1e9:,.0f} GB of memory, of {limit / 1e9:,.1f} GB that are there",
-            "A step of fewer micro-batches is large enough.",
-        )
     if limit is not None and rows * row > limit:
         raise SettingsError(
             f"--batch-size {settings.batch_size:,}: {rows:,} sequences of {width:,} tokens take "
             f"more than {rows * row / 1e9:,.0f} GB of memory with {base.name}, of "
             f"{limit / 1e9:,.1f} GB that are there",
             "Smaller ones make the same step with --accumulation.",
+        )
+    if limit is not None and micro_batches > limit:
+        raise SettingsError(
+            f"--accumulation {settings.accumulation:,}: the tokens of a step alone take "
+            f"{micro_batches / 1e9:,.0f} GB of memory, of {limit / 1e9:,.1f} GB that are there",
+            "A step of fewer micro-batches is large enough.",
         )

@@ -35,10 +35,17 @@ def test_as_re_does(pattern):
 @pytest.mark.parametrize(
     "pattern",
     ["(", "*", "a" * 2001, "(?e)x", "x{e<=1}", r"\p{L}", "[[:alpha:]]", "[a||b]", "(" * 1000,
-     "(?R)", r"\L<x>", "(?|a|b)", "a)(b"],
+     "(?R)", r"\L<x>", "(?|a|b)", "a)(b", r"\\{e<=1}"],
 )  # fmt: skip
 def test_what_is_understood_in_two_ways_is_refused(pattern):
     with pytest.raises(ValueError, match=r"pattern"):
+        check(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["x{99999999}", "((x{99}){99}){99}", r"(\\{1001,})*", "x{1001}"])
+def test_repeats_that_would_be_written_down_are_bounded(pattern):
+    """`regex` takes 270 B for each before it has matched anything."""
+    with pytest.raises(ValueError, match="more than 1,000 repeats"):
         check(pattern)
 
 
