@@ -42,7 +42,9 @@ def test_what_is_understood_in_two_ways_is_refused(pattern):
         check(pattern)
 
 
-@pytest.mark.parametrize("pattern", ["x{99999999}", "((x{99}){99}){99}", r"(\\{1001,})*", "x{1001}"])
+@pytest.mark.parametrize(
+    "pattern", ["x{99999999}", "((x{99}){99}){99}", r"(\\{1001,})*", "x{1001}"]
+)
 def test_repeats_that_would_be_written_down_are_bounded(pattern):
     """`regex` takes 270 B for each before it has matched anything."""
     with pytest.raises(ValueError, match="more than 1,000 repeats"):
