@@ -184,8 +184,8 @@ def _numbers(column: Any, source: str, name: str) -> FloatArray:
     """float64 of a column; None and NaN are missing values."""
     try:
         array = _array(column)
-        if array.dtype.kind == "M":  # which numpy would take for numbers
-            raise TypeError("dates")
+        if array.dtype.kind in "Mc":  # which numpy would take for numbers, or for halves of them
+            raise TypeError("dates or complex numbers")
         numbers: FloatArray = np.array(array, dtype=np.float64)
     except (TypeError, ValueError):
         hint = "Choose numeric columns, and name the columns of ids and times."

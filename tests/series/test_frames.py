@@ -121,6 +121,7 @@ def test_arrays_of_one_two_and_three_dimensions():
         (lambda: from_arrays([1.0, 2.0], variables=("a", "b")), "variables should be 1 different"),
         (lambda: from_arrays([[1.0, 2.0]] * 2, variables=("a", "a")), "2 different names"),
         (lambda: from_arrays(["a", "b"]), "something else than numbers"),
+        (lambda: from_arrays([1 + 2j, 3]), "something else than numbers"),
         (lambda: from_frame({"t": [0, 1], "x": ["a", "b"]}), "column 'x': it has something else"),
         (lambda: from_frame({"t": [0, 1], "x": [1.0, 2.0, 3.0]}), "different lengths"),
         (lambda: from_frame({"id": ["a", None], "x": [1.0, 2.0]}), "row 2, column 'id': an id is"),
