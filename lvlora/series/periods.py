@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,8 @@ _APART = 0.6
 _NOISES = 3.0
 """Peaks of a noisy variable stand out by so many deviations of the noise that smoothing left."""
 _UNLIKE = 0.2
-"""Where peaks' mean distance is off by more than this share of the period, some were missed."""
+"""Periods that differ by more than this share are two: a variable whose peaks lie so far from its
+repetition has lost some, and two variables swing each for itself."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,15 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
     least = max(least, _NOISES * noise * left)
     at = _maxima(smooth, least, apart=_APART * cycle.period)
     found = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
-    if abs(found.period_samples / cycle.period - 1) <= _UNLIKE:
+    if alike(found.period_samples, cycle.period):
         return found
     interval = float(time[-1] - time[0]) / (n - 1)
     return replace(found, period=cycle.period * interval, period_samples=cycle.period)
+
+
+def alike(periods: Any, period: float) -> Any:
+    """Whether periods are one and the same but for the error of measuring them; elementwise."""
+    return abs(periods / period - 1) <= _UNLIKE
 
 
 def _none(confidence: float) -> Peaks:
@@ -222,8 +229,11 @@ def phase_lags(first: Peaks, second: Peaks) -> FloatArray:
     they are at most half a period apart. Time and memory are linear in the peaks.
 
     Returns:
-        (m,) one lag for each pair, in order of time; empty if there is no period.
+        (m,) one lag for each pair, in order of time; empty if there is no period, or if the
+        variables have two that differ: neither then follows the other.
     """
+    if first.period > 0 and second.period > 0 and not alike(first.period, second.period):
+        return np.empty(0)
     period = first.period if first.period > 0 else second.period
     if not len(first) or not len(second) or not period > 0:
         return np.empty(0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from lvlora.series.gaps import interpolated
-from lvlora.series.periods import Peaks, _maxima, find_peaks, phase_lags
+from lvlora.series.periods import Peaks, _maxima, alike, find_peaks, phase_lags
 
 TIME = np.linspace(0, 200, 101)
 
@@ -38,6 +38,10 @@ def test_lag_of_a_shifted_cosine_is_signed(period, fraction):
     lags = phase_lags(first, second)
     assert len(lags)
     assert np.allclose(lags, fraction * period, atol=0.2)
+
+
+def test_variables_of_different_periods_have_no_lag():
+    assert len(phase_lags(find_peaks(TIME, wave(24)), find_peaks(TIME, wave(36)))) == 0
 
 
 def test_growth_is_the_log_slope_per_period():
@@ -95,6 +99,8 @@ def test_gaps_are_filled_by_straight_lines_in_time():
 
 def quadratic_phase_lags(first, second):
     """The formula that compared every peak with every other."""
+    if len(first) > 1 and len(second) > 1 and not alike(first.period, second.period):
+        return np.empty(0)
     period = first.period if len(first) > 1 else second.period
     distance = second.times[None, :] - first.times[:, None]
     nearest = np.argmin(np.abs(distance), axis=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.periods import find_peaks
+from lvlora.series.periods import alike, find_peaks
 from lvlora.series.rivals.contract import Untrained, complete
 
 
@@ -39,9 +39,8 @@ class ContextMean(Untrained):
 class SeasonalNaive(Untrained):
     """The last cycle repeats.
 
-    The period, in samples, is the mean of those of the variables that have one (`find_peaks`,
-    which sees through mild noise and finds none where the history does not repeat itself);
-    between samples values are interpolated. Without a period it is the last value.
+    Each variable has its own period, in samples (`seasons`); between samples values are
+    interpolated. Without a period it is the last value.
     """
 
     name = "seasonal naive"
@@ -50,17 +49,35 @@ class SeasonalNaive(Untrained):
         """See `Rival.forecast`."""
         n_steps = len(time) - len(history)
         filled = complete(time, history)
-        period = season(time[: len(history)], filled)
-        if not period < len(history):
-            return np.repeat(filled[-1:], n_steps, axis=0)
-        ahead = np.arange(1, n_steps + 1)
-        at = len(history) - 1 + ahead - np.ceil(ahead / period) * period
-        steps = np.arange(len(history))
-        return np.column_stack([np.interp(at, steps, column) for column in filled.T])
+        ahead, steps = np.arange(1, n_steps + 1), np.arange(len(history))
+        columns = []
+        for column, period in zip(filled.T, seasons(time[: len(history)], filled), strict=True):
+            back = np.ceil(ahead / period) * period if period < len(history) else ahead
+            columns.append(np.interp(len(history) - 1 + ahead - back, steps, column))
+        return np.column_stack(columns)
+
+
+def seasons(time: FloatArray, history: FloatArray) -> FloatArray:
+    """(V,) period of each variable of a complete history (T, V) in samples, NaN if it has none.
+
+    From `find_peaks`, which sees through mild noise and finds none where a variable does not
+    repeat itself. Periods that are nearly equal are of one cycle, and their mean is nearer to it
+    than each; so is that of all for a variable without one, if they are nearly equal.
+    """
+    found = np.array([find_peaks(time, column).period_samples for column in history.T])
+    known = found[found >= 2]
+    periods = np.full(len(found), np.nan)
+    for v, own in enumerate(found.tolist()):
+        same = known[alike(known, own)] if own >= 2 else known
+        if len(same) and alike(same.max(), same.min()):
+            periods[v] = same.mean()
+        elif own >= 2:
+            periods[v] = own
+    return periods
 
 
 def season(time: FloatArray, history: FloatArray) -> float:
-    """Period of a complete history (T, V) in samples, NaN if no variable has one."""
-    periods = [find_peaks(time, column).period_samples for column in history.T]
-    known = [p for p in periods if p >= 2]
-    return float(np.mean(known)) if known else float("nan")
+    """The mean of the `seasons` of a history's variables, NaN if none has one."""
+    periods = seasons(time, history)
+    known = periods[~np.isnan(periods)]
+    return float(known.mean()) if len(known) else float("nan")

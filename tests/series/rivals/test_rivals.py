@@ -160,6 +160,13 @@ def test_a_cycle_goes_on(rival):
     assert np.abs(future - truth[40:]).max() < 0.1
 
 
+def test_seasonal_naive_repeats_each_variable_after_its_own_season():
+    """With the mean of both periods, 10, neither was repeated."""
+    truth = np.column_stack([wave(96, 12), wave(96, 8, 3), np.full(96, 2.0)])
+    future = SeasonalNaive().forecast(np.arange(96), truth[:36])
+    assert np.abs(future - truth[36:]).max() < 0.1
+
+
 def test_seasonal_naive_without_a_season_is_the_last_value():
     history = np.arange(10.0)[:, None]
     assert SeasonalNaive().forecast(np.arange(12), history).tolist() == [[9], [9]]
