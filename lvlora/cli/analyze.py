@@ -109,15 +109,16 @@ def _quality(output: Output, dataset: Dataset, quality: Mapping[str, Any]) -> No
         return f"{shown} and {more:,} more" if more > 0 else shown
 
     odd = [
-        f"{quality[name]:,} values ({numbers.share(quality[name] / n_values)}) are {word}"
-        for name, word in (("missing", "missing"), ("negative", "negative"), ("zero", "zero"))
+        f"{name}: {quality[name]:,} of {n_values:,} values "
+        f"({numbers.share(quality[name] / n_values)})"
+        for name in ("missing", "negative", "zero")
         if quality[name]
     ]
     if quality["n_duplicates"]:
         count = quality["n_duplicates"]
         odd.append(f"{count:,} series repeat an earlier one: {pairs('duplicates')}")
     if quality["n_constant"]:
-        odd.append(f"{quality['n_constant']:,} never change: {pairs('constant')}")
+        odd.append(f"constant: {pairs('constant')}")
     uneven = dataset.time_steps and dataset.time_steps.sentence(dataset.calendar, len(dataset))
     if uneven:
         odd.append(uneven)

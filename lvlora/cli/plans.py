@@ -108,19 +108,24 @@ def judged(result: Result, validation: Path) -> tuple[bool, str]:
     if after >= before:
         return False, (
             "On the validation part the adapter is no better than the model without it "
-            f"({after:.4g} against {before:.4g}): train longer, or use --adapter none."
+            f"({numbers.plain(after)} against {numbers.plain(before)}): train longer, or use "
+            "--adapter none."
         )
     gain = gain_of(validation)
     if gain is None:
         return True, ""
     n, mean, low, high = gain
     if n == 1:
-        return True, f"One validation series tells little of a gain of {mean:.3g} in MAE."
+        return (
+            True,
+            f"One validation series tells little of a gain of {numbers.plain(mean, 3)} in MAE.",
+        )
     if low > 0:
         return True, ""
     return True, (
-        f"The gain of {mean:.3g} in MAE is within the noise of {n} validation series (95 % "
-        f"interval {low:.3g} to {high:.3g}): more of them would tell (--validation-series)."
+        f"The gain of {numbers.plain(mean, 3)} in MAE is within the noise of {n} validation series "
+        f"(95 % interval {numbers.interval(low, high)}): more of them would tell "
+        "(--validation-series)."
     )
 
 

@@ -249,7 +249,7 @@ def _opening(plan: RunPlan) -> str:
     of_budget = f" of {numbers.flops(plan.max_flops)} allowed" if plan.max_flops is not None else ""
     goes_on = f" (after {plan.first_step} done)" if plan.first_step else ""
     return (
-        f"{plan.run}: {numbers.count(steps)} steps{goes_on} of "
+        f"{plan.run}: {numbers.count(steps)} {'step' if steps == 1 else 'steps'}{goes_on} of "
         f"{numbers.count(plan.tokens_per_step)} tokens, {whole}{of_budget}"
     )
 

@@ -143,7 +143,7 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     if len(record["clusters"]) > 1:
         names = [c["name"] for c in record["clusters"]]
         output.table(
-            ["MAE by cluster", *(f"{c['name']} ({c['series']})" for c in record["clusters"])],
+            ["MAE by cluster", *(f"{c['name']}, {c['series']} series" for c in record["clusters"])],
             [[e.name, *(numbers.plain(e.per_cluster[n], 3) for n in names)] for e in ordered],
         )
     if context.verbosity > 0:

@@ -230,7 +230,11 @@ def _show(result: Result, prepared: Prepared, folder: RunFolder, context: Comman
         for key, name in (("loss", "validation loss"), ("mae", "validation MAE")):
             if before.get(key) is not None and after.get(key) is not None:
                 rows.append(
-                    (name, f"{before[key]:.4g} before, {after[key]:.4g} at step {result.best_step}")
+                    (
+                        name,
+                        f"{numbers.plain(before[key])} before, {numbers.plain(after[key])} "
+                        f"at step {result.best_step}",
+                    )
                 )
     rows.append(("adapter", str(folder.adapter)))
     rows.append(("report", str(folder.path / "report.html")))

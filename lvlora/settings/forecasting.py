@@ -79,7 +79,7 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         "Forecast", ge=1e-6, le=0.5,
     )  # fmt: skip
     density_calls: int = option(
-        40, "With --density: call the model at most so often for each value (128 branches a call), "
+        40, "With --density: calls of the model for each value, at most (128 branches a call), "
         "the most probable branches first.", "Forecast", ge=1, le=100_000,
     )  # fmt: skip
     missing: bool = option(

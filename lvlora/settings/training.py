@@ -37,7 +37,7 @@ class BudgetSettings(Settings):
     budget: FlopsOrNone | None = option(
         None,
         "FLOPs that all runs of this project may spend together, e.g. 1e17; the ledger keeps it "
-        "once it has let a command through. none: no limit any more.",
+        "once it has let a command through. none: lift the limit.",
         "Budget",
     )
     max_flops: Flops | None = option(None, "FLOPs that this run may spend.", "Budget")
@@ -126,8 +126,8 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     )
     validate_every: int | None = option(
         None,
-        "Steps between validations. Default: a quarter of the run; seldomer where validation would "
-        "take more than a twentieth of it.",
+        "Steps between validations. Default: a quarter of the run; less often where validation "
+        "would take more than a twentieth of it.",
         "Training",
         ge=1,
     )
@@ -215,8 +215,8 @@ class SweepSettings(LearningSettings):
     )  # fmt: skip
     validate_every: int | None = option(
         None,
-        "Steps between validations. Default: a quarter of a trial; seldomer where its steps follow "
-        "from a limit and validation would take more than a quarter of its FLOPs.",
+        "Steps between validations. Default: a quarter of a trial; less often where its steps "
+        "follow from a limit and validation would take more than a quarter of its FLOPs.",
         "Training", ge=1,
     )  # fmt: skip
     validation_series: int | None = option(

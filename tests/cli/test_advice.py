@@ -161,7 +161,13 @@ def test_a_training_that_did_not_help_is_not(project, monkeypatch):
 
 def test_a_gain_within_the_noise_is_told(project, monkeypatch):
     ran = _trained(project, monkeypatch, (1.0, 2.0), (0.2, 2.1))
-    assert "The gain of 0.35 in MAE is within the noise of 2 validation series" in ran.stderr
+    assert "The gain of 0.350 in MAE is within the noise of 2 validation series" in ran.stderr
+
+
+def test_large_errors_are_written_with_thousands(project, monkeypatch):
+    """The same error was 11,257 in the course and 1.126e+04 in the table below it."""
+    ran = _trained(project, monkeypatch, (11_256.6, 20_000.0), (10_000.0, 19_500.0))
+    assert "e+0" not in ran.stdout + ran.stderr
 
 
 def test_exports_are_used_as_is_said(project, tmp_path):

@@ -74,10 +74,10 @@ def test_what_is_odd_is_said(run_lvlora, tmp_path):
     rows += [f"c,{t},{'' if t == 4 else 7}" for t in range(20)]
     file.write_text("\n".join(rows))
     out = run_lvlora(["analyze", file]).stdout
-    assert "1 values (1.7 %) are missing" in out
-    assert "2 values (3.3 %) are negative" in out
+    assert "missing: 1 of 60 values (1.7 %)" in out
+    assert "negative: 2 of 60 values (3.3 %)" in out
     assert "1 series repeat an earlier one: b a" in out
-    assert "1 never change: c x" in out
+    assert "constant: c x" in out
 
 
 def test_one_series_of_one_variable(run_lvlora, tmp_path):
