@@ -22,6 +22,17 @@ SIMULATED = ["-n", "14", "--n-steps", "30", "--duration", "60"]
 
 
 @pytest.fixture
+def every_rival() -> None:
+    """For a test that is about the rivals; all others have the quick ones, and are quick."""
+
+
+@pytest.fixture(autouse=True)
+def _few_rivals(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "every_rival" not in request.fixturenames:
+        monkeypatch.setattr(evaluation, "default_rivals", naive_rivals)
+
+
+@pytest.fixture
 def data(run_lvlora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data.h5"
@@ -30,7 +41,9 @@ def data(run_lvlora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_baseline_has_every_rival_and_the_untrained_model(run_lvlora, data, tiny_folder) -> None:
+def test_baseline_has_every_rival_and_the_untrained_model(
+    run_lvlora, data, tiny_folder, every_rival
+) -> None:
     ran = run_lvlora(
         ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
          "--samples", "3", "--json", "--output", "table.csv"]
@@ -44,7 +57,7 @@ def test_baseline_has_every_rival_and_the_untrained_model(run_lvlora, data, tiny
     assert "zero-shot" in names[0]
     assert found["protocol"] == {
         "name": "own", "split": "validation", "context": 15, "horizon": 5, "series": 2,
-        "left_out": 0,
+        "left_out": 0, "disturbance": None, "seen": None,
     }  # fmt: skip
     floor = next(f for f in found["forecasters"] if f["kind"] == "floor")
     assert all(floor["mae"] <= f["mae"] for f in found["forecasters"] if f["kind"] == "model")
@@ -150,7 +163,7 @@ def test_models_are_different_by_what_they_read() -> None:
     assert list(_different(given)) == [usual, none, digits]
 
 
-def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder) -> None:
+def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, every_rival) -> None:
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none",
             "--context", "15", "--horizon", "5", "--samples", "3", "--json"]  # fmt: skip
     planned = run_lvlora([*args, "--dry-run"])
@@ -448,7 +461,6 @@ def _record(run_lvlora, *more):
 
 def test_poorer_histories_are_seen_and_the_truth_is_scored(run_lvlora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluation, "default_rivals", naive_rivals)  # the others take their time
     assert run_lvlora(["simulate", "data.csv", "-n", "3", "--n-steps", "16"]).exit_code == 0
     _, clean, clean_row = _record(run_lvlora)
     assert clean["protocol"]["disturbance"] is None
