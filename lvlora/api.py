@@ -18,6 +18,7 @@ from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, Trai
 from lvlora.settings.base import Convention, Split
 from lvlora.settings.checked import check_count, check_levels, checked
 from lvlora.settings.data import SplitSettings
+from lvlora.settings.forecasting import LONGEST_HORIZON
 from lvlora.settings.spoken import for_programs
 from lvlora.settings.training import BudgetSettings
 
@@ -186,7 +187,7 @@ def evaluate(
             "without models and rivals there is nothing to score.", "Leave one of them in."
         )
     check_count("context", context)
-    check_count("horizon", horizon)
+    check_count("horizon", horizon, most=LONGEST_HORIZON)
     check_count("limit", limit, optional=True)
     check_levels(quantiles)
     if part not in get_args(Split):

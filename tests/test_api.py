@@ -295,6 +295,8 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
         for call in (forecaster.predict, forecaster.most, forecaster.predict_quantiles):
             with pytest.raises(lvlora.SettingsError, match="horizon: should be a whole number"):
                 call([history], horizon, sampling)
+    with pytest.raises(lvlora.SettingsError, match="horizon: should be at most 100,000"):
+        forecaster.predict([history], 10**9, sampling)
     with pytest.raises(lvlora.SettingsError, match="context: should be a whole number"):
         forecaster.predict([history], 2, sampling, context=0)
     assert forecaster.predict([], 2, sampling) == []

@@ -33,6 +33,7 @@ from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.checked import check_count, check_levels
+from lvlora.settings.forecasting import LONGEST_HORIZON
 from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
@@ -257,7 +258,7 @@ class Forecaster:
         self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[Reading]:
         """How each history is read; DataError where one can't be."""
-        check_count("horizon", horizon)
+        check_count("horizon", horizon, most=LONGEST_HORIZON)
         return [self._read(h, 1.0, horizon, context) for h in histories]
 
     def _read(self, history: Series, factor: float, horizon: int, context: int | None) -> Reading:
@@ -272,7 +273,7 @@ class Forecaster:
         self, histories: Sequence[Series], horizon: int, sampling: Sampling, context: int | None
     ) -> list[list[Reading]]:
         """The readings of each history, its samples shared among them."""
-        check_count("horizon", horizon)
+        check_count("horizon", horizon, most=LONGEST_HORIZON)
         return views.read_all(
             lambda h, factor: self._read(h, factor, horizon, context), histories, sampling
         )

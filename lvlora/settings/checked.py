@@ -38,8 +38,10 @@ def checked(model: type[S], values: Mapping[str, Any]) -> S:
         ) from None
 
 
-def check_count(name: str, value: object, *, optional: bool = False) -> None:
-    """SettingsError unless an argument is a whole number above 0."""
+def check_count(
+    name: str, value: object, *, optional: bool = False, most: int | None = None
+) -> None:
+    """SettingsError unless an argument is a whole number above 0, and no more than ``most``."""
     if value is None and optional:
         return
     try:
@@ -49,6 +51,10 @@ def check_count(name: str, value: object, *, optional: bool = False) -> None:
     if isinstance(value, bool) or count < 1:
         raise SettingsError(
             f"{name}: should be a whole number above 0, got {value!r}", "It counts time steps."
+        )
+    if most is not None and count > most:
+        raise SettingsError(
+            f"{name}: should be at most {most:,}, got {value!r}", "It counts time steps."
         )
 
 

@@ -9,6 +9,9 @@ from lvlora.settings.base import Fractions, Names, NumberFormat, Seed, Split, Wo
 from lvlora.settings.data import InputSettings, MemorySettings, ModelSettings, SplitSettings
 from lvlora.settings.training import BudgetSettings
 
+LONGEST_HORIZON = 100_000
+"""Time steps of a forecast: each is reckoned with before the first is drawn."""
+
 PROTOCOLS = {"A": (50, 50), "B": (80, 20)}
 """Steps of history and steps to forecast."""
 
@@ -63,11 +66,11 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
     )  # fmt: skip
     horizon: int | None = option(
         None, "Time steps to forecast. Default: 20, or those of --holdout.", "Forecast", short="-n",
-        ge=1, le=100_000,
+        ge=1, le=LONGEST_HORIZON,
     )  # fmt: skip
     holdout: int | None = option(
         None, "Set the last N steps of each series aside, forecast them, and say how near that "
-        "came to the truth.", "Forecast", ge=1, le=100_000, metavar="N",
+        "came to the truth.", "Forecast", ge=1, le=LONGEST_HORIZON, metavar="N",
     )  # fmt: skip
     density: bool = option(
         False, "Show the exact distribution of the next step's values instead of drawing futures; "
