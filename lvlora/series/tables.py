@@ -39,8 +39,9 @@ LONE_ID = "0"
 SHORT_OF_ROWS = "A trajectory needs at least 2 rows."
 
 _YEARS = (1000, 2999)
-_LONGEST_STEP, _SHARE_OF_STEPS = 10, 0.8
-"""Whole numbers between these that rise by the same step, no longer, this often look like years."""
+_LONGEST_STEP, _FEWEST_STEPS, _SHARE_OF_STEPS = 10, (2, 10), 0.8
+"""What rises, this often by the same step, looks like time; whole numbers between these, by no more
+than the longest step, like years. So many steps it takes at least: for years, for others."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def assemble(
 
     Raises:
         DataError: a time that occurs twice in a series, a series with fewer than 2 rows, or a
-            column to ask about that holds years.
+            column to ask about that looks like time.
     """
     n_rows = len(rows.codes)
     sizes = np.bincount(rows.codes, minlength=len(rows.ids))
@@ -243,7 +244,7 @@ def assemble(
         order = grouped
         time = np.arange(n_rows, dtype=np.float64) - np.repeat(starts, sizes)
         if ask_about is not None:
-            _ask_about_years(ask_about, variables, rows, grouped, where)
+            _ask_about_time(ask_about, variables, rows, grouped, where)
         said.append(f"{where}: no time column; time counts steps from 0")
     else:
         as_read, calendar = numbered(rows.time, rows.codes)
@@ -310,23 +311,29 @@ def time_hint(name: str, header: Sequence[str], roles: Roles) -> str:
     )  # fmt: skip
 
 
-def _ask_about_years(
+def _ask_about_time(
     name: str, variables: Sequence[str], rows: Rows, grouped: NDArray[np.int64], where: str
 ) -> None:
-    """Refuse to forecast what looks like years: whole, rising in each series, in even steps."""
-    years = rows.values[grouped, list(variables).index(name)]
-    steps = np.diff(years)[np.diff(rows.codes[grouped]) == 0]
-    low, high = _YEARS
-    whole = np.all(np.isfinite(years)) and np.all(years == np.floor(years))
-    if not (whole and years.min() >= low and years.max() <= high and np.all(steps > 0)):
+    """Refuse to forecast what looks like time: rising in each series, nearly always by one step.
+
+    Between `_YEARS` whole numbers look like years, in steps no longer than `_LONGEST_STEP`.
+    """
+    values = rows.values[grouped, list(variables).index(name)]
+    steps = np.diff(values)[np.diff(rows.codes[grouped]) == 0]
+    if not np.all(np.isfinite(values)) or len(steps) < _FEWEST_STEPS[0] or not np.all(steps > 0):
         return
-    usual = np.median(steps) if len(steps) > 1 else _LONGEST_STEP + 1
-    if usual > _LONGEST_STEP or np.mean(steps == usual) < _SHARE_OF_STEPS:
+    usual = np.median(steps)
+    if np.mean(np.abs(steps - usual) <= 1e-6 * usual) < _SHARE_OF_STEPS:
+        return
+    (low, high), (first, last) = _YEARS, (values.min(), values.max())
+    whole = np.all(values == np.floor(values))
+    years = whole and first >= low and last <= high and usual <= _LONGEST_STEP
+    if not years and len(steps) < _FEWEST_STEPS[1]:
         return
     chosen = shlex.quote(",".join(variables))
     raise DataError(
-        f"{where}: the first column '{name}' looks like years ({years.min():g} to {years.max():g}),"
-        " but is not called so",
+        f"{where}: the first column '{name}' looks like {'years' if years else 'time'} "
+        f"({first:g} to {last:g}), but is not called so",
         f"Take it as the time: --time-column {shlex.quote(name)}; or as a variable: "
         f"--columns {chosen}.",
     )
