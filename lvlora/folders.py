@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
+from typing import Any
 
 from lvlora import durable
 from lvlora.errors import DataError, SettingsError
@@ -41,13 +42,20 @@ def mark(folder: Path, kind: str, entries: Iterable[str]) -> None:
         entries: the files it may hold, relative, with ``*`` for parts of a name; ``NAME/**`` is a
             folder and all that is in it.
     """
-    content = {"schema_version": 1, "kind": kind, "entries": sorted({MARK, *entries})}
-    durable.write_text(folder / MARK, json.dumps(content, indent=1) + "\n")
+    _write_mark(folder, {"kind": kind, "entries": sorted({MARK, *entries})})
 
 
-def files_in(folder: Path) -> list[str]:
-    """Every file below a folder, relative, as `mark` wants a folder's content that is complete."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+def mark_complete(folder: Path, kind: str) -> None:
+    """Say in a folder that this program made it, and all that is in it, which nobody changes."""
+    files = [p for p in folder.rglob("*") if not p.is_dir()]
+    hashes = {p.relative_to(folder).as_posix(): durable.sha256_of(p) for p in files}
+    entries = sorted({MARK, *hashes})
+    _write_mark(folder, {"kind": kind, "entries": entries, "sha256": dict(sorted(hashes.items()))})
+
+
+def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps({"schema_version": 1, **content}, indent=1)
+    durable.write_text(folder / MARK, text + "\n")
 
 
 def claim(option: str, folder: Path, kind: str, entries: Sequence[str]) -> None:
@@ -101,6 +109,11 @@ def check_replaceable(
         raise SettingsError(
             f"{option} {folder}: lvlora did not write its {stranger}, so it is not replaced", itself
         )
+    changed = _changed_in(place)
+    if changed is not None:
+        raise SettingsError(
+            f"{option} {folder}: its {changed} was changed since, so it is not replaced", itself
+        )
 
 
 def check_spares(option: str, folder: Path, needed: Mapping[str, Path | None]) -> None:
@@ -139,11 +152,25 @@ def stranger_in(folder: Path) -> str | None:
     return next(_not_of(folder, _read_mark(folder)[1]), None)
 
 
-def _read_mark(folder: Path) -> tuple[str | None, list[str]]:
+def _changed_in(folder: Path) -> str | None:
+    """A file that is not as it was when the folder was marked as complete."""
+    hashes = _content_of_mark(folder).get("sha256")
+    for name, digest in (hashes if isinstance(hashes, dict) else {}).items():
+        file = folder / name
+        if file.is_file() and durable.sha256_of(file) != digest:
+            return str(name)
+    return None
+
+
+def _content_of_mark(folder: Path) -> dict[str, Any]:
     try:
-        content = durable.read_json_object(folder / MARK)
+        return durable.read_json_object(folder / MARK)
     except DataError:
-        return None, []
+        return {}
+
+
+def _read_mark(folder: Path) -> tuple[str | None, list[str]]:
+    content = _content_of_mark(folder)
     kind, entries = content.get("kind"), content.get("entries")
     if not isinstance(kind, str) or not isinstance(entries, list):
         return None, []

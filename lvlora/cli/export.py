@@ -113,13 +113,13 @@ def _write(
     if settings.peft is not None:
         with folders.replacing(settings.peft.absolute()) as folder:
             merging.write_peft(info, base, folder, facts)
-            folders.mark(folder, "export", folders.files_in(folder))
+            folders.mark_complete(folder, "export")
         written.append(settings.peft)
     if settings.merged is not None:
         dtype = getattr(torch, _dtype(settings))
         with folders.replacing(settings.merged.absolute()) as folder:
             merge = merging.write_merged(source, base, head, folder, dtype, facts)
-            folders.mark(folder, "export", folders.files_in(folder))
+            folders.mark_complete(folder, "export")
         written.append(settings.merged)
     return merge, written
 
