@@ -42,6 +42,10 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     output = context.output
     dataset = load_dataset(settings, output)
+    if settings.out is not None:  # before the work, not after it
+        from lvlora.report.analysis_figures import figure_files
+
+        folders.claim("--out", settings.out, "analysis", [*figure_files(), "split.json"])
     analysis = measure(dataset, settings)
     strata = analysis.clustering.labels.tolist() if settings.stratify else None
     split = split_ids(dataset, settings.split_seed, strata)
@@ -61,9 +65,8 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     }
     if settings.out is not None:
         from lvlora import durable
-        from lvlora.report.analysis_figures import draw_analysis, figure_files
+        from lvlora.report.analysis_figures import draw_analysis
 
-        folders.claim("--out", settings.out, "analysis", [*figure_files(), "split.json"])
         files = draw_analysis(settings.out, dataset, analysis)
         payload["figures"] = files
         durable.write_text(settings.out / "split.json", split.to_json())
