@@ -15,7 +15,6 @@ from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
 from lvlora.errors import SettingsError
-from lvlora.series.dates import text_of
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -153,6 +152,8 @@ def _show(
     found: Sequence[Sequence[Density]], dataset: Dataset, forecaster: Forecaster,
     context: CommandContext,
 ) -> None:  # fmt: skip
+    from lvlora.series.dates import text_of
+
     output = context.output
     for densities in found[:_SERIES]:
         for name, one in zip(dataset.variables, densities, strict=True):

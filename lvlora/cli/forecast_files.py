@@ -18,7 +18,6 @@ from lvlora import output_files
 from lvlora.cli.results import SAMPLES as SAMPLES_TABLE
 from lvlora.errors import SettingsError
 from lvlora.output_files import Kind
-from lvlora.series.dates import written
 from lvlora.series.formulas import disarmed
 from lvlora.settings import ForecastSettings
 
@@ -35,6 +34,8 @@ def as_json(
     forecast: Forecast, variables: Sequence[str], levels: Sequence[float]
 ) -> dict[str, Any]:
     """One series of the command's JSON."""
+    from lvlora.series.dates import written
+
     median, mean = forecast.median, forecast.mean
     quantiles = {f"{q:g}": forecast.quantile(q) for q in levels}
     missing = forecast.missing_share
@@ -61,6 +62,7 @@ def as_csv(
 ) -> str:  # fmt: skip
     """The long table: a row a series, time and variable."""
     from lvlora.forecast.forecaster import to_rows
+    from lvlora.series.dates import written
 
     known = () if truth is None else truth.columns
     rows = to_rows(forecasts, dataset.variables, levels, dataset.time_name, known=known)
@@ -167,6 +169,7 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
       variables each, for every sample; null for a missing value.
     """
     from lvlora.cli.output import jsonable
+    from lvlora.series.dates import written
 
     suffix = path.suffix.lower()
     if suffix == ".json":

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from lvlora.cli import numbers
 from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import bands_of
-from lvlora.series.dates import text_of, written
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ def show(
     import numpy as np
 
     from lvlora.report.terminal import terminal_plot
+    from lvlora.series.dates import text_of, written
 
     output = context.output
     for history, f in list(zip(dataset, forecasts, strict=True))[:_CHARTS]:

@@ -18,6 +18,7 @@ PACKAGES = (
 EXTRAS = {
     "parquet": ("pyarrow", "Parquet files"),
     "gguf": ("gguf", ".gguf models"),
+    "rivals": ("statsforecast", "the rivals AutoARIMA and Fracast-0"),
     "postgres": ("psycopg", "a study in PostgreSQL"),
     "grpc": ("grpcio", "a study behind Optuna's gRPC proxy"),
     "tensorboard": ("tensorboard", "--tracker tensorboard"),

@@ -9,7 +9,6 @@ from typing import Any
 from lvlora import output_files
 from lvlora.cli.context import CommandContext
 from lvlora.errors import SettingsError
-from lvlora.flops.ledger import FILE_NAME
 from lvlora.output_files import STANDARD_OUTPUT, Kind
 
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
@@ -54,6 +53,8 @@ def check_results(
 
 def _needed_by(settings: Any, context: CommandContext) -> dict[str, Path | None]:
     """What must stay as it is, by a name for it."""
+    from lvlora.flops.ledger import FILE_NAME
+
     data, model = getattr(settings, "data", None), getattr(settings, "model", None)
     adapters = getattr(settings, "adapter", None) or ()
     needed: dict[str, Path | None] = {

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlora import durable
 from lvlora.errors import ModelError
-from lvlora.flops.model_config import ModelConfig
+
+if TYPE_CHECKING:
+    from lvlora.flops.model_config import ModelConfig
 
 FAMILIES = ("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3_text")
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -89,6 +91,8 @@ class ModelShape:
                 f"{name or 'config'}: model_type {family!r} is not supported",
                 f"Supported: {', '.join(FAMILIES)}.",
             )
+        from lvlora.flops.model_config import ModelConfig  # pydantic
+
         given = ModelConfig.read(config, name or "config")
         gemma = family.startswith("gemma")
         hidden, heads = given.hidden_size, given.num_attention_heads

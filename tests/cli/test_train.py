@@ -114,7 +114,7 @@ def test_numbers_without_a_point_from_training_to_forecast(run_lvlora, place, ti
     Path("bare/adapter/lvlora.json").write_text(json.dumps({**facts, "number_format": "roman"}))
     refused = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3"])
     assert refused.exit_code == 4
-    assert "'roman' is no number format" in refused.stderr
+    assert "number_format is 'roman': it should be" in refused.stderr
 
 
 def test_a_run_from_before_a_setting_goes_on(tiny_folder):

@@ -16,6 +16,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.histories import cut, learnable
 from lvlora.series.rivals import EquationFit
+from lvlora.series.rivals.best_equations import BestEquations
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
 from lvlora.train.objective import Objective
@@ -69,7 +70,7 @@ def test_the_model_forecasts_the_same_whatever_comes(forecasters, futures):
             assert history.values.base is None  # no way to what comes next
 
 
-@settings(max_examples=8)
+@settings(max_examples=2)
 @given(futures=futures)
 def test_rivals_forecast_the_same_whatever_comes(futures):
     """Of data whose training part is scored, too: who learns from series learns from histories."""
@@ -80,7 +81,7 @@ def test_rivals_forecast_the_same_whatever_comes(futures):
     for ours, theirs in zip(
         rivals_for(task(DATA, ASKED), DATA), rivals_for(task(other, ASKED), other), strict=True
     ):
-        if isinstance(ours, EquationFit):
+        if isinstance(ours, EquationFit | BestEquations):
             continue  # below: it takes its time
         seen = score_rival(ours, task(DATA, ASKED), DATA, ())
         assert np.array_equal(seen.point, score_rival(theirs, task(other, ASKED), other, ()).point)

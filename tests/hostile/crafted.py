@@ -144,7 +144,7 @@ def parquet_files() -> Iterator[Case]:
     yield "no time", table(time=[0, None], x=[1, 2])
     yield "no id", table(id=["a", None], time=[0, 1], x=[1, 2])
     yield "lists", table(time=[0, 1], x=[[1], [2]])
-    yield "dates", table(time=pa.array([0, 1], pa.timestamp("s")), x=[1, 2])
+    yield "durations", table(time=pa.array([0, 1], pa.duration("s")), x=[1, 2])
     yield "time twice", table(time=[0, 0], x=[1, 2])
     yield "structs", table(time=[0, 1], x=[{"a": 1}, {"a": 2}])
     yield "bytes as ids", table(id=[b"a", b"a"], time=[0, 1], x=[1, 2])

@@ -196,9 +196,10 @@ def test_saving_twice_gives_the_same_bytes(tiny_base, tmp_path):
 
 def test_facts_come_back(tiny_base, tmp_path):
     base = tiny_base("qwen2")
-    save_ours(base, tmp_path, LoraPlan(), base_sha256=base.sha256, scale={"divisors": [0.5]})
+    scale = {"divisors": [0.5], "rule": "dataset"}
+    save_ours(base, tmp_path, LoraPlan(), base_sha256=base.sha256, scale=scale)
     info = adapter_files.read_info(tmp_path)
-    assert info.facts["scale"] == {"divisors": [0.5]}
+    assert info.facts["scale"] == scale
     assert info.base_name == "qwen2"
     with_adapter(tiny_base("qwen2"), tmp_path)
 

@@ -13,6 +13,7 @@ import pytest
 import tiny_runs
 
 from lvlora.errors import LvloraError, RunStopped
+from lvlora.settings import TrainSettings
 from lvlora.train import run_folder
 from lvlora.train.observer import Silent
 from lvlora.train.run import Run
@@ -147,7 +148,8 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
 
     # the ledger stands elsewhere: it has to record what was spent
     prepared = tiny_runs.prepared(model, tmp_path / "r")
-    folder = run_folder.create(tmp_path / "r", small_disk / "run", "", False)
+    elsewhere = TrainSettings(runs=tmp_path / "r", out=small_disk / "run")
+    folder, _ = run_folder.create(elsewhere, "")
     with pytest.raises(LvloraError) as caught:
         Run(prepared, folder, Filler()).train()
     assert caught.value.exit_code == 1

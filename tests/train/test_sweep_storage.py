@@ -68,7 +68,7 @@ def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings, monkeypatc
     _, first, _ = made(settings.model_copy(update={"study": "other", "max_steps": 3}))
     storage.folder_of(settings).mkdir(parents=True)
     theirs = optuna.create_study(
-        study_name="sweep", storage=storage._open(settings, storage.folder_of(settings))
+        study_name="sweep", storage=storage._open(settings, storage.folder_of(settings), print)
     )
     stages = stages_of(settings, None)
     facts = storage.facts_of(settings, stages, "grid", "abc")
