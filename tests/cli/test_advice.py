@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,3 +265,41 @@ def test_every_command_in_a_text_has_the_options_that_are_said():
                     n_checked += 1
                     assert word in _options(command), f"{place}: lvlora {command} has no {word}"
     assert n_checked > 20
+
+
+def _hinted(ran, pattern):
+    """The command in a hint, as the words of a shell."""
+    (line,) = re.findall(pattern, ran.stderr)
+    return shlex.split(line)[1:]
+
+
+def test_a_killed_run_is_settled_as_its_hint_says(project):
+    reserve = (
+        "from pathlib import Path\nfrom lvlora.flops.ledger import Ledger\n"
+        "with Ledger.for_runs(Path('my runs')) as ledger:\n"
+        "    ledger.reserve(run='a run', phase='train', command='train', executed=9, coursework=9)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", reserve], check=True, env=env)
+    ran = project.run("flops", "--ledger", "--runs", "my runs")
+    project.run(*_hinted(ran, r"(lvlora flops --ledger.*) settles it"))
+    ran = project.run("flops", "--ledger", "--runs", "my runs")
+    assert "settles it" not in ran.stderr
+
+
+def test_refusals_say_commands_that_work(project):
+    data = ["my data.csv", *project.reading]
+    short = {"LVLORA_MAX_STEPS": "4", "LVLORA_VALIDATION": "false"}
+    plan = project.run("train", *data, "--dry-run", "--json", env=short).json
+    most = plan["flops_at_most"]["executed"]
+    # the limit is reached when half is done, in a second go
+    project.run("train", *data, "--out", "one", "--json", "--max-flops", str(most), env=short)
+    ran = project.run("forecast", *data[:5], "--adapter", "one", "--calibrated", fails=True)
+    assert "lvlora evaluate DATA --calibrate" in ran.stderr
+    project.run(
+        "evaluate", *data, "--adapter", "one", "--calibrate", "--split", "all",
+        env={"LVLORA_LIMIT": "6", "LVLORA_HORIZON": "2", "LVLORA_CONTEXT": "20"},
+    )  # fmt: skip
+    there = project.run("train", *data, "--out", "one", env=short, fails=True)
+    assert "by --resume" in there.stderr
+    project.run("train", "--resume", "one", env=short)
