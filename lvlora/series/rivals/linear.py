@@ -95,6 +95,13 @@ def solved(systems: FloatArray, right: FloatArray) -> FloatArray:
         return np.stack([solved(a, b) for a, b in zip(systems, right, strict=True)])
 
 
+def column_sizes(x: FloatArray) -> FloatArray:
+    """(p,) root mean square of each column of (n, p); 1 for a column of zeros."""
+    size = np.sqrt(np.mean(x**2, axis=0))
+    sizes: FloatArray = np.where(size > 0, size, 1.0)
+    return sizes
+
+
 def ridge(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
     """Coefficients of ridge regressions of the same data, one a penalty.
 
@@ -109,8 +116,7 @@ def ridge(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
     Returns:
         (C, p, v).
     """
-    size = np.sqrt(np.mean(x**2, axis=0))
-    size = np.where(size > 0, size, 1.0)
+    size = column_sizes(x)
     scaled = x / size
     gram, right = product(scaled.T, scaled), product(scaled.T, y)
     shrunk = np.ones(x.shape[1])

@@ -12,7 +12,7 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.rivals.choosing import ChosenOnHistory, positive
-from lvlora.series.rivals.linear import product, solved
+from lvlora.series.rivals.linear import column_sizes, product, solved
 from lvlora.series.rivals.polynomials import Monomials, evaluated, monomials, n_monomials
 from lvlora.series.rivals.smoothing import smoothed
 from lvlora.series.rivals.standardising import Problem
@@ -155,8 +155,7 @@ def sparse(
     Returns:
         (C, P, V).
     """
-    size = np.sqrt(np.mean(x**2, axis=0))
-    size = np.where(size > 0, size, 1.0)
+    size = column_sizes(x)
     x = x / size
     gram, right = product(x.T, x), product(x.T, y)
     penalty = (len(x) * penalties)[:, None, None] * np.eye(x.shape[1])
