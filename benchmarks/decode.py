@@ -65,8 +65,10 @@ def in_a_process(name: str, arguments: list[str]) -> dict[str, Any]:
     """One contender's figures, from a fresh process."""
     done = subprocess.run(
         [sys.executable, __file__, *arguments, "--contender", name],
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     print(f"{name}: {json.dumps(figures)}", file=sys.stderr)
     return figures
@@ -131,12 +133,19 @@ def generate(name: str, options: argparse.Namespace) -> dict[str, Any]:
     inputs = torch.tensor([i[:length] for i in ids])
     begin = time.perf_counter()
     out = model.generate(
-        inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=options.tokens,
-        min_new_tokens=options.tokens, do_sample=options.samples > 0, pad_token_id=0,
-        temperature=1.0 if options.samples else None, top_k=None, top_p=None,
-        repetition_penalty=1.0, num_return_sequences=max(1, options.samples),
+        inputs,
+        attention_mask=torch.ones_like(inputs),
+        max_new_tokens=options.tokens,
+        min_new_tokens=options.tokens,
+        do_sample=options.samples > 0,
+        pad_token_id=0,
+        temperature=1.0 if options.samples else None,
+        top_k=None,
+        top_p=None,
+        repetition_penalty=1.0,
+        num_return_sequences=max(1, options.samples),
         **({"cache_implementation": "static"} if name.endswith("static") else {}),
-    )  # fmt: skip
+    )
     seconds = time.perf_counter() - begin
     assert out.shape[1] == length + options.tokens
     return {"seconds": seconds, "dtype": str(dtype)}

@@ -66,9 +66,11 @@ def run(
     futures = forecaster.predict(given, horizon, sampling)
     seconds = time.perf_counter() - begin - (trace.prefill_seconds - reading)
     return (
-        len(trace.calls) - calls, seconds, forecaster.usage.price.executed - spent,
+        len(trace.calls) - calls,
+        seconds,
+        forecaster.usage.price.executed - spent,
         np.stack([f.samples for f in futures]),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

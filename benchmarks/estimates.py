@@ -69,9 +69,11 @@ def main() -> None:
             told = run([*words, "--dry-run"], folder)[0]["estimate"]
             _, seconds, peak = run(words, folder)
         rows[name] = {
-            "told_seconds": told["seconds"], "seconds": seconds,
-            "told_bytes": told["peak_bytes"], "bytes": peak,
-        }  # fmt: skip
+            "told_seconds": told["seconds"],
+            "seconds": seconds,
+            "told_bytes": told["peak_bytes"],
+            "bytes": peak,
+        }
         print(
             f"{name:20} {told['seconds']:8.1f} {seconds:8.1f} {told['seconds'] / seconds:6.2f} "
             f"{told['peak_bytes'] / 1e6:8.0f} {peak / 1e6:8.0f} {told['peak_bytes'] / peak:6.2f}",

@@ -126,9 +126,11 @@ def _peft(path: Path, dtype: torch.dtype, initial: Tensors) -> tuple[Tensors, Lo
         targets = alphabet.classes(batch.targets)
         targets[batch.targets == IGNORED] = IGNORED
         return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), torch.from_numpy(targets).flatten(), reduction="sum",
+            logits.flatten(0, 1),
+            torch.from_numpy(targets).flatten(),
+            reduction="sum",
             ignore_index=IGNORED,
-        )  # fmt: skip
+        )
 
     return parameters, loss
 

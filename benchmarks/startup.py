@@ -97,9 +97,13 @@ def _timed(command: list[str], folder: str) -> float:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LVLORA_")}
     begin = time.perf_counter()
     done = subprocess.run(
-        command, cwd=folder, env={**environment, "PYTHONPATH": root},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env={**environment, "PYTHONPATH": root},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
     seconds = time.perf_counter() - begin
     if done.returncode not in (0, 2):  # 2: a mistyped word
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")

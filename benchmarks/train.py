@@ -60,13 +60,25 @@ def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One contender's figures, from a fresh process."""
     done = subprocess.run(
         [
-            sys.executable, __file__, str(options.model), "--contender", name,
-            "--batch", str(options.batch), "--seq-len", str(options.seq_len),
-            "--steps", str(options.steps), "--device", options.device,
+            sys.executable,
+            __file__,
+            str(options.model),
+            "--contender",
+            name,
+            "--batch",
+            str(options.batch),
+            "--seq-len",
+            str(options.seq_len),
+            "--steps",
+            str(options.steps),
+            "--device",
+            options.device,
         ],
-        stdout=subprocess.PIPE, text=True, check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
         env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    )
     figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
 
@@ -113,10 +125,14 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
-        "seconds": statistics.median(seconds[1:]), "all_seconds": seconds, "first": seconds[0],
-        "peak_bytes": peak, "tokens": options.batch * options.seq_len, "losses": losses,
+        "seconds": statistics.median(seconds[1:]),
+        "all_seconds": seconds,
+        "first": seconds[0],
+        "peak_bytes": peak,
+        "tokens": options.batch * options.seq_len,
+        "losses": losses,
         **facts(),
-    }  # fmt: skip
+    }
 
 
 def token_windows(options: argparse.Namespace) -> list[Any]:
@@ -139,9 +155,14 @@ def token_windows(options: argparse.Namespace) -> list[Any]:
     dataset = Dataset(tuple(series), ("prey", "predator"), "benchmark")
     alphabet = alphabet_of(AutoTokenizer.from_pretrained(options.model), "model")
     windows = Windows(
-        dataset, of_dataset(dataset), Codec(2, 2), alphabet,
-        seq_len=options.seq_len, batch_size=options.batch, seed=0,
-    )  # fmt: skip
+        dataset,
+        of_dataset(dataset),
+        Codec(2, 2),
+        alphabet,
+        seq_len=options.seq_len,
+        batch_size=options.batch,
+        seed=0,
+    )
     return [windows.batch(i) for i in range(options.steps + 1)]
 
 
@@ -182,10 +203,17 @@ def lvlora_step(
             return self.one
 
     def step(batch: Any) -> float:
-        done = next(steps(
-            parameters, [optimizer], objective.loss_sum, One(batch), lambda _: LEARNING_RATE,
-            first=0, last=1,
-        ))  # fmt: skip
+        done = next(
+            steps(
+                parameters,
+                [optimizer],
+                objective.loss_sum,
+                One(batch),
+                lambda _: LEARNING_RATE,
+                first=0,
+                last=1,
+            )
+        )
         return done.loss
 
     def facts() -> dict[str, Any]:

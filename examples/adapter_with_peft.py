@@ -45,9 +45,12 @@ def main(run: str, steps: int = 5) -> np.ndarray:
     *_, start = adapter.facts["alphabet"]  # the token that every training text began with
     ids = torch.tensor([[start, *tokenizer(text, add_special_tokens=False).input_ids]])
     out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=12 * steps, do_sample=False,
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=12 * steps,
+        do_sample=False,
         pad_token_id=start,
-    )  # fmt: skip
+    )
     written = "".join(tokenizer.decode(token) for token in out[0, ids.shape[1] :])
     print(f"…{text[-24:]} goes on: {written}")
     whole = written.split(";")[:-1][:steps]  # what follows the last ";" is no whole step

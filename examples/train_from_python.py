@@ -25,17 +25,28 @@ def main(steps: int = 50, runs: str = "runs", series: int = 6) -> list[lvlora.En
     data = lvlora.simulate(n_series=40, n_steps=60, duration=120, noise=0.05, seed=1)
     # any option of `lvlora train`, with underscores; a misspelt one is an error
     result = lvlora.fine_tune(
-        data, model="bundled", rank=4, max_steps=steps, validation_series=series, runs=runs,
-        max_flops=10**13, observer=Tell(),
-    )  # fmt: skip
+        data,
+        model="bundled",
+        rank=4,
+        max_steps=steps,
+        validation_series=series,
+        runs=runs,
+        max_flops=10**13,
+        observer=Tell(),
+    )
     print(f"{result.steps} steps, loss {result.loss:.3f}, adapter in {result.adapter}")
 
     forecaster = lvlora.open_model(adapter=result.adapter)
     base = lvlora.open_model("bundled")
     entries = lvlora.evaluate(
-        data, [forecaster, base], part="validation", context=40, horizon=20, limit=series,
+        data,
+        [forecaster, base],
+        part="validation",
+        context=40,
+        horizon=20,
+        limit=series,
         sampling=lvlora.Sampling(samples=10, seed=0),
-    )  # fmt: skip
+    )
     for entry in sorted(entries, key=lambda entry: entry.scores.mae):
         print(f"{entry.name:50} MAE {entry.scores.mae:.3f}")
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from lvlora.errors import ModelError as ModelError
     from lvlora.errors import RunStopped as RunStopped
     from lvlora.errors import SettingsError as SettingsError
+    from lvlora.evaluation.scoring import Entry as Entry
+    from lvlora.evaluation.scoring import Evaluation as Evaluation
     from lvlora.flops.budget import Price as Price
     from lvlora.forecast.density import next_step as next_step
-    from lvlora.forecast.evaluation import Entry as Entry
-    from lvlora.forecast.evaluation import Evaluation as Evaluation
     from lvlora.forecast.forecaster import Forecaster as Forecaster
     from lvlora.forecast.futures import Forecast as Forecast
     from lvlora.forecast.futures import to_rows as to_rows
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.likelihood import negative_log_likelihood as negative_log_likelihood
     from lvlora.forecast.opening import open_model as open_model
     from lvlora.forecast.sampling import Sampling as Sampling
-    from lvlora.model.adapter_files import AdapterInfo as AdapterInfo
+    from lvlora.model.adapters.files import AdapterInfo as AdapterInfo
     from lvlora.series.dataset import Dataset as Dataset
     from lvlora.series.dataset import Series as Series
     from lvlora.series.disturbance import Disturbance as Disturbance
@@ -58,21 +58,33 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "lvlora.api": (
-        "charged", "count_flops", "evaluate", "fine_tune", "read", "read_adapter", "simulate",
-        "spent", "write",
+        "charged",
+        "count_flops",
+        "evaluate",
+        "fine_tune",
+        "read",
+        "read_adapter",
+        "simulate",
+        "spent",
+        "write",
     ),
     "lvlora.errors": (
-        "BudgetError", "DataError", "LvloraError", "ModelError", "RunStopped", "SettingsError",
+        "BudgetError",
+        "DataError",
+        "LvloraError",
+        "ModelError",
+        "RunStopped",
+        "SettingsError",
     ),
     "lvlora.flops.budget": ("Price",),
     "lvlora.forecast.sampling": ("Sampling",),
     "lvlora.forecast.density": ("next_step",),
-    "lvlora.forecast.evaluation": ("Entry", "Evaluation"),
+    "lvlora.evaluation.scoring": ("Entry", "Evaluation"),
     "lvlora.forecast.forecaster": ("Forecaster",),
     "lvlora.forecast.futures": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
     "lvlora.forecast.opening": ("open_model",),
-    "lvlora.model.adapter_files": ("AdapterInfo",),
+    "lvlora.model.adapters.files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
@@ -80,7 +92,7 @@ _HOMES = {
     "lvlora.settings.keywords": ("FlopsKeywords", "SimulateKeywords", "TrainKeywords"),
     "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
     "lvlora.train.progress": ("Result",),
-}  # fmt: skip
+}
 """Module → the public names that are at home there."""
 
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -16,7 +16,7 @@ def main() -> int:
     # leaves large things in circles, so that looking seldomer costs no memory afterwards either.
     gc.set_threshold(50_000, 20, 50)
     try:
-        from lvlora.cli.app import main as run
+        from lvlora.cli.program.app import main as run
 
         return run()
     except KeyboardInterrupt:  # while modules are imported, or after the last word

@@ -23,11 +23,11 @@ from lvlora.settings.spoken import for_programs
 from lvlora.settings.training import BudgetSettings
 
 if TYPE_CHECKING:
+    from lvlora.evaluation.scoring import Evaluation
     from lvlora.flops.budget import Price
-    from lvlora.forecast.evaluation import Evaluation
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.sampling import Sampling
-    from lvlora.model.adapter_files import AdapterInfo
+    from lvlora.model.adapters.files import AdapterInfo
     from lvlora.series.dataset import Dataset
     from lvlora.series.disturbance import Disturbance
     from lvlora.settings.keywords import FlopsKeywords, SimulateKeywords, TrainKeywords
@@ -56,9 +56,13 @@ def simulate(**settings: Unpack[SimulateKeywords]) -> Dataset:
 
 @for_programs()
 def read(
-    file: str | Path, *, format: str = "auto", id_column: str | None = None,
-    time_column: str | None = None, columns: Sequence[str] | None = None,
-) -> Dataset:  # fmt: skip
+    file: str | Path,
+    *,
+    format: str = "auto",
+    id_column: str | None = None,
+    time_column: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Dataset:
     """The trajectories of a CSV, HDF5 or Parquet file; ``notes`` of it says what was done to them.
 
     Args:
@@ -70,7 +74,7 @@ def read(
     Raises:
         DataError: the file cannot be used; the message names row and column.
     """
-    from lvlora.series.readers import read_dataset
+    from lvlora.series.files.readers import read_dataset
 
     given = {"format": format, "id_column": id_column, "time_column": time_column}
     chosen = None if columns is None else tuple(columns)
@@ -85,16 +89,18 @@ def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> Non
     Raises:
         DataError: the file is there, or its suffix names no format.
     """
-    from lvlora.series.writers import write_dataset
+    from lvlora.series.files.writers import write_dataset
 
     write_dataset(dataset, Path(file), overwrite)
 
 
 @for_programs()
 def fine_tune(
-    data: Dataset | str | Path, *, observer: Observer | None = None,
+    data: Dataset | str | Path,
+    *,
+    observer: Observer | None = None,
     **settings: Unpack[TrainKeywords],
-) -> Result:  # fmt: skip
+) -> Result:
     """Fine-tune a base model with LoRA, as ``lvlora train`` does: one run in a folder of its own.
 
     The run is charged to the ledger among the runs, and its adapter opens by
@@ -129,7 +135,7 @@ def fine_tune(
     chosen = checked(TrainSettings, given)
     check_installed(chosen.tracker)
     if isinstance(data, str | Path):
-        from lvlora.series.readers import read_dataset
+        from lvlora.series.files.readers import read_dataset
 
         data = read_dataset(chosen.data, chosen)
     sources = {
@@ -142,12 +148,21 @@ def fine_tune(
 
 @for_programs()
 def evaluate(
-    data: Dataset, forecasters: Sequence[Forecaster] | Forecaster = (), *,
-    part: Split = "validation", context: int = 50, horizon: int = 50, limit: int | None = None,
-    sampling: Sampling | None = None, rivals: bool = True, split_seed: int = 0,
-    stratify: bool = False, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seed: int = 0,
+    data: Dataset,
+    forecasters: Sequence[Forecaster] | Forecaster = (),
+    *,
+    part: Split = "validation",
+    context: int = 50,
+    horizon: int = 50,
+    limit: int | None = None,
+    sampling: Sampling | None = None,
+    rivals: bool = True,
+    split_seed: int = 0,
+    stratify: bool = False,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    seed: int = 0,
     disturbance: Disturbance | None = None,
-) -> Evaluation:  # fmt: skip
+) -> Evaluation:
     """Forecasters side by side: the same histories, the same truth, the same metrics.
 
     Each entry has ``name``, ``kind`` (model, rival or floor), ``scores`` (mae, rmse, crps,
@@ -175,11 +190,12 @@ def evaluate(
     Raises:
         DataError: no series is long enough.
     """
-    from lvlora.forecast import comparison, evaluation
+    from lvlora.evaluation import comparison
+    from lvlora.evaluation import scoring as evaluation
     from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
     from lvlora.forecast.sampling import Sampling
     from lvlora.series.disturbance import NO_DISTURBANCE
-    from lvlora.train.setup import split_of
+    from lvlora.series.splits import split_of
 
     models = [forecasters] if isinstance(forecasters, Forecaster) else list(forecasters)
     if not models and not rivals:
@@ -217,9 +233,7 @@ def evaluate(
 
 
 @for_programs()
-def count_flops(
-    model: str = "bundled", **settings: Unpack[FlopsKeywords]
-) -> dict[str, Any]:  # fmt: skip
+def count_flops(model: str = "bundled", **settings: Unpack[FlopsKeywords]) -> dict[str, Any]:
     """What a training step and a forecast of a model cost, itemised in both conventions.
 
     >>> count_flops("qwen2.5-0.5b", rank=4)["trainable_parameters"]
@@ -261,10 +275,15 @@ def spent(runs: str | Path = "runs") -> Price:
 
 @contextlib.contextmanager
 def charged(
-    forecaster: Forecaster, most: Price, *, runs: str | Path = "runs",
-    max_flops: int | None = None, budget: int | Literal["none"] | None = None,
-    convention: Convention = "executed", command: str = "python",
-) -> Iterator[None]:  # fmt: skip
+    forecaster: Forecaster,
+    most: Price,
+    *,
+    runs: str | Path = "runs",
+    max_flops: int | None = None,
+    budget: int | Literal["none"] | None = None,
+    convention: Convention = "executed",
+    command: str = "python",
+) -> Iterator[None]:
     """Charge what a forecaster does inside the block to the ledger among the runs.
 
     Args:
@@ -306,8 +325,8 @@ def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
     Raises:
         ModelError: there is none, or lvlora cannot honour what it says.
     """
-    from lvlora.model.adapter_files import read_info
-    from lvlora.model.adapter_search import find_adapter
+    from lvlora.model.adapters.files import read_info
+    from lvlora.model.adapters.search import find_adapter
 
     folder = find_adapter(str(name), Path(runs))
     if folder is None:

@@ -57,10 +57,17 @@ def main() -> None:
     histories, truth, found = forecasts_of(forecaster, args.series, SEED)
     units = np.array([units_of(h, f) for h, f in zip(histories, found, strict=True)])
     facts = describe(
-        forecaster, SAMPLING, source="simulated predator-prey systems", seed=SEED,
-        variables=["prey", "predator"], units=units, context=CONTEXT, horizon=HORIZON,
-        general=True, flops=forecaster.usage.price.executed,
-    )  # fmt: skip
+        forecaster,
+        SAMPLING,
+        source="simulated predator-prey systems",
+        seed=SEED,
+        variables=["prey", "predator"],
+        units=units,
+        context=CONTEXT,
+        horizon=HORIZON,
+        general=True,
+        flops=forecaster.usage.price.executed,
+    )
     made = calibrate(truth, np.stack([f.samples for f in found]), units, QUANTILES, facts)
     calibration_files.save(args.out, made, base, None)
     print(f"written: {args.out}")

@@ -53,8 +53,10 @@ def exchange(write: Callable[[str], str], read: Callable[[str], str]) -> None:
 
     def read_step(self: Codec, step: str, index: int) -> list[float]:
         found = [field.strip() for field in step.split(",")]
-        return [np.nan if f == "?" else float(read(f.lstrip("-"))) * (-1) ** f.startswith("-")
-                for f in found]  # fmt: skip
+        return [
+            np.nan if f == "?" else float(read(f.lstrip("-"))) * (-1) ** f.startswith("-")
+            for f in found
+        ]
 
     def with_leading_zeros(self: Grammar) -> Any:
         transitions, guess = table(self)
@@ -94,14 +96,34 @@ def main() -> None:
         written = ["--decimals", 2, "--number-format", form] if own else ["--decimals", 0]
         if not (folder / "result.json").is_file():
             lvlora(
-                form, "train", args.data, *common(args), *RECIPE, *written,
-                "--max-flops", args.flops, "--no-validation", "--out", folder, "--overwrite",
-            )  # fmt: skip
+                form,
+                "train",
+                args.data,
+                *common(args),
+                *RECIPE,
+                *written,
+                "--max-flops",
+                args.flops,
+                "--no-validation",
+                "--out",
+                folder,
+                "--overwrite",
+            )
         (rows[form],) = lvlora(
-            form, "evaluate", args.data, *common(args), "--adapter", folder, "--no-zero-shot",
-            "--no-rivals", "--greedy", "--limit", args.series,
-            "--out", args.work / f"{form}-scores",
-        )["forecasters"]  # fmt: skip
+            form,
+            "evaluate",
+            args.data,
+            *common(args),
+            "--adapter",
+            folder,
+            "--no-zero-shot",
+            "--no-rivals",
+            "--greedy",
+            "--limit",
+            args.series,
+            "--out",
+            args.work / f"{form}-scores",
+        )["forecasters"]
         print(f"{form:10} MAE {rows[form]['mae']:.4f}  NLL/D {rows[form]['nll']}", flush=True)
 
 

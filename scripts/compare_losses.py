@@ -38,8 +38,12 @@ from lvlora.train.objective import Objective
 from lvlora.train.observer import Silent
 
 RECIPE: dict[str, Any] = {
-    "targets": ("all-linear",), "rank": 32, "batch_size": 2, "seq_len": 1000, "scale_jitter": 0.2,
-}  # fmt: skip
+    "targets": ("all-linear",),
+    "rank": 32,
+    "batch_size": 2,
+    "seq_len": 1000,
+    "scale_jitter": 0.2,
+}
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,16 @@ class Weighted(Objective):
 def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -> dict[str, Any]:
     """One run; what it did."""
     given = {
-        **RECIPE, "model": args.model, "max_flops": int(float(args.flops)), "validation": False,
-        "out": folder, "runs": args.work, "overwrite": True, "threads": args.threads,
+        **RECIPE,
+        "model": args.model,
+        "max_flops": int(float(args.flops)),
+        "validation": False,
+        "out": folder,
+        "runs": args.work,
+        "overwrite": True,
+        "threads": args.threads,
         **dict(variant.settings),
-    }  # fmt: skip
+    }
     settings = checked(TrainSettings, given)
     dataset = read(data)
     with mock.patch.object(setup, "Windows", Late if variant.late else Windows):

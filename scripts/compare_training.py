@@ -66,9 +66,18 @@ def main() -> None:
         done = args.work / run / "answer.json"
         if not done.is_file():
             answer = lvlora(
-                "train", args.data, *common(args), "--out", args.work / run, "--overwrite",
-                "--no-validation", "--max-flops", args.flops, *FIRST.split(), *flags.split(),
-            )  # fmt: skip
+                "train",
+                args.data,
+                *common(args),
+                "--out",
+                args.work / run,
+                "--overwrite",
+                "--no-validation",
+                "--max-flops",
+                args.flops,
+                *FIRST.split(),
+                *flags.split(),
+            )
             done.write_text(json.dumps(answer))
         print(f"{run}  {json.loads(done.read_text())['steps']:6} steps  {name}", flush=True)
     for row in scores(args, list(chosen)):

@@ -44,9 +44,17 @@ def scores(args: argparse.Namespace, runs: Sequence[str], *flags: str) -> list[d
     adapters = [word for run in runs for word in ("--adapter", args.work / run)]
     name = ["scores", str(args.series), *(flag.strip("-") for flag in flags), *runs]
     table = lvlora(
-        "evaluate", args.data, *common(args), *adapters, "--limit", args.series, "--no-rivals",
-        *flags, "--out", args.work / "-".join(name),
-    )  # fmt: skip
+        "evaluate",
+        args.data,
+        *common(args),
+        *adapters,
+        "--limit",
+        args.series,
+        "--no-rivals",
+        *flags,
+        "--out",
+        args.work / "-".join(name),
+    )
     found: list[dict[str, Any]] = table["forecasters"]
     return sorted(found, key=lambda row: float(row["mae"]))
 

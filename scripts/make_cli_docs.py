@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlora.cli import from_settings
-from lvlora.cli.fields import Field, read_fields
-from lvlora.cli.root import COMMANDS, load
+from lvlora.cli.program import from_settings
+from lvlora.cli.program.fields import Field, read_fields
+from lvlora.cli.program.root import COMMANDS, load
 from lvlora.schemas import ANSWERS
 
 FILE = Path(__file__).parents[1] / "docs" / "cli.md"

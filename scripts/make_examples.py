@@ -12,20 +12,58 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.dates import Calendar
+from lvlora.series.files.writers import write_dataset
 from lvlora.series.simulate import simulate
-from lvlora.series.writers import write_dataset
 from lvlora.settings import SimulateSettings
 
 # Furs of the Hudson's Bay Company, in thousands; see examples/README.md
 YEARS = range(1900, 1921)
 HARE = (
-    30, 47.2, 70.2, 77.4, 36.3, 20.6, 18.1, 21.4, 22, 25.4, 27.1, 40.3, 57, 76.6, 52.3, 19.5, 11.2,
-    7.6, 14.6, 16.2, 24.7,
-)  # fmt: skip
+    30,
+    47.2,
+    70.2,
+    77.4,
+    36.3,
+    20.6,
+    18.1,
+    21.4,
+    22,
+    25.4,
+    27.1,
+    40.3,
+    57,
+    76.6,
+    52.3,
+    19.5,
+    11.2,
+    7.6,
+    14.6,
+    16.2,
+    24.7,
+)
 LYNX = (
-    4, 6.1, 9.8, 35.2, 59.4, 41.7, 19, 13, 8.3, 9.1, 7.4, 8, 12.3, 19.5, 45.7, 51.1, 29.7, 15.8,
-    9.7, 10.1, 8.6,
-)  # fmt: skip
+    4,
+    6.1,
+    9.8,
+    35.2,
+    59.4,
+    41.7,
+    19,
+    13,
+    8.3,
+    9.1,
+    7.4,
+    8,
+    12.3,
+    19.5,
+    45.7,
+    51.1,
+    29.7,
+    15.8,
+    9.7,
+    10.1,
+    8.6,
+)
 
 
 def main(folder: Path) -> None:

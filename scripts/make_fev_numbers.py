@@ -37,14 +37,19 @@ def main() -> None:
         for name, error in zip(MODELS, row, strict=True)
     ]
     facts = {
-        "fev_version": fev.__version__, "training_time_s": 0.0, "inference_time_s": 0.0,
-        "trained_on_this_dataset": False, "horizon": 1, "quantile_levels": "[]",
-    }  # fmt: skip
+        "fev_version": fev.__version__,
+        "training_time_s": 0.0,
+        "inference_time_s": 0.0,
+        "trained_on_this_dataset": False,
+        "horizon": 1,
+        "quantile_levels": "[]",
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         board = fev.leaderboard(pd.DataFrame(rows).assign(**facts), n_resamples=1000, seed=123)
-    columns = [f"{name}{end}" for name in ("skill_score", "win_rate")
-               for end in ("", "_lower", "_upper")]  # fmt: skip
+    columns = [
+        f"{name}{end}" for name in ("skill_score", "win_rate") for end in ("", "_lower", "_upper")
+    ]
     numbers = {
         "fev_version": fev.__version__,
         "seed": 123,

@@ -32,16 +32,29 @@ KEYWORDS: dict[str, tuple[type[Settings], str, set[str]]] = {
     "TrainKeywords": (TrainSettings, "fine_tune", {"data", "resume"}),
     "SimulateKeywords": (SimulateSettings, "simulate", {"out", "overwrite"}),
     "FlopsKeywords": (
-        FlopsSettings, "count_flops",
-        {"model", "architecture", "vary", "measure", "ledger", "runs", "close", "figure", "output",
-         "overwrite"},
+        FlopsSettings,
+        "count_flops",
+        {
+            "model",
+            "architecture",
+            "vary",
+            "measure",
+            "ledger",
+            "runs",
+            "close",
+            "figure",
+            "output",
+            "overwrite",
+        },
     ),
-}  # fmt: skip
+}
 """Class -> the settings, the function, and the fields that it does not take as keywords."""
 
 ALSO: dict[Any, str] = {
-    base._whole_number: "float | str", base._flops_or_none: "float | str", base._bytes: "str",
-}  # fmt: skip
+    base._whole_number: "float | str",
+    base._flops_or_none: "float | str",
+    base._bytes: "str",
+}
 """What a validator takes besides the type that it gives: 1e17, "2GiB"."""
 
 

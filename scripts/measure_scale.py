@@ -24,8 +24,15 @@ from typing import Any
 
 DATA = Path(__file__).parents[1] / "examples" / "simulated.h5"
 STEP = (
-    "--targets", "q_proj,v_proj", "--batch-size", 4, "--seq-len", 512, "--scale-jitter", 0,
-)  # fmt: skip
+    "--targets",
+    "q_proj,v_proj",
+    "--batch-size",
+    4,
+    "--seq-len",
+    512,
+    "--scale-jitter",
+    0,
+)
 """What a step is, whatever the program's defaults are."""
 SHORT_LONG = (12, 32)
 """Steps of the two runs whose difference is measured."""
@@ -38,7 +45,7 @@ from pathlib import Path
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings
 from lvlora.train import sweep_storage as storage
-from lvlora.train.sweep_study import Board
+from lvlora.sweep.study import Board
 
 url = None if sys.argv[2] == "file" else sys.argv[2]
 study = storage.find(SweepSettings(runs=Path(sys.argv[1]), storage=url))
@@ -73,12 +80,33 @@ def sweep(folder: Path) -> dict[str, Any]:
         # one worker as a process of its own, too: what starting costs is in both
         ran = subprocess.run(
             lvlora(
-                "sweep", DATA, "--model", "bundled", "--dtype", "float32", "--threads", 1,
-                *STEP, "--max-steps", 20, "--validate-every", 20, "--validation-series", 2,
-                "--workers", workers, "--runs", runs, "--json", "--quiet",
+                "sweep",
+                DATA,
+                "--model",
+                "bundled",
+                "--dtype",
+                "float32",
+                "--threads",
+                1,
+                *STEP,
+                "--max-steps",
+                20,
+                "--validate-every",
+                20,
+                "--validation-series",
+                2,
+                "--workers",
+                workers,
+                "--runs",
+                runs,
+                "--json",
+                "--quiet",
             ),
-            env=environment(), capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         seconds = time.perf_counter() - begin
         rows = json.loads(ran.stdout)["table"]
         found[workers] = {
@@ -116,10 +144,27 @@ def ranks(folder: Path) -> dict[str, Any]:
             runs = folder / f"ranks-{size}-{n_steps}"
             shutil.rmtree(runs, ignore_errors=True)
             command = lvlora(
-                "train", DATA, "--model", "bundled", "--dtype", "float32", "--threads", 1,
-                *STEP, "--max-steps", n_steps, "--no-validation",
-                "--save-every", 0, "--out", runs / "run", "--runs", runs, "--json", "--quiet",
-            )  # fmt: skip
+                "train",
+                DATA,
+                "--model",
+                "bundled",
+                "--dtype",
+                "float32",
+                "--threads",
+                1,
+                *STEP,
+                "--max-steps",
+                n_steps,
+                "--no-validation",
+                "--save-every",
+                0,
+                "--out",
+                runs / "run",
+                "--runs",
+                runs,
+                "--json",
+                "--quiet",
+            )
             before, used = sent_by_loopback(), processor_seconds()
             out = together(command, size)
             found[size, n_steps] = {
@@ -181,11 +226,13 @@ def together(command: Sequence[str], size: int) -> str:
     told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     started = [
         subprocess.Popen(
-            command, env=environment(**told, RANK=str(r), LOCAL_RANK=str(r)), text=True,
+            command,
+            env=environment(**told, RANK=str(r), LOCAL_RANK=str(r)),
+            text=True,
             stdout=subprocess.PIPE,
         )
         for r in range(size)
-    ]  # fmt: skip
+    ]
     said = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         raise RuntimeError(" ".join(command))
@@ -202,12 +249,12 @@ def storage(folder: Path, url: str) -> dict[str, Any]:
     """Seconds that a trial costs which does nothing, by the number of processes."""
     from lvlora.flops.budget import Price
     from lvlora.settings import SweepSettings, TrainSettings
-    from lvlora.train import sweep_storage
+    from lvlora.sweep import storage as sweep_storage
+    from lvlora.sweep.plan import make_plan
+    from lvlora.sweep.space import Range, Space
+    from lvlora.sweep.stages import stages_of
+    from lvlora.sweep.study import pruner
     from lvlora.train.step_plan import Cost
-    from lvlora.train.sweep_plan import make_plan
-    from lvlora.train.sweep_space import Range, Space
-    from lvlora.train.sweep_stages import stages_of
-    from lvlora.train.sweep_study import pruner
 
     found = {}
     n_trials = TRIALS["file" if url == "file" else "database"]
@@ -215,9 +262,12 @@ def storage(folder: Path, url: str) -> dict[str, Any]:
         runs = folder / f"storage-{size}"
         shutil.rmtree(runs, ignore_errors=True)
         settings = SweepSettings(
-            runs=runs, storage=None if url == "file" else url, study="sweep", sampler="random",
+            runs=runs,
+            storage=None if url == "file" else url,
+            study="sweep",
+            sampler="random",
             trials=n_trials,
-        )  # fmt: skip
+        )
         space = Space({"learning_rate": Range(1e-5, 1e-2, log=True)})
         stages = stages_of(settings, space)
         plan = make_plan(

@@ -15,8 +15,13 @@ from lvlora.settings import SimulateSettings
 
 CONTEXT, HORIZON = 50, 50
 NAMES = (
-    "sindy on rates", "sindy on levels", "nvar", "s-map", "var on logs", "context parroting",
-)  # fmt: skip
+    "sindy on rates",
+    "sindy on levels",
+    "nvar",
+    "s-map",
+    "var on logs",
+    "context parroting",
+)
 
 
 def main() -> None:

@@ -23,8 +23,16 @@ for theta in (0.0, 2.0):
     frame = pandas.DataFrame(henon(60), columns=["x", "y"])
     frame.insert(0, "time", range(1, 61))
     found = pyEDM.SMap(
-        frame, columns="x y", target="x", embedded=True, E=2, Tp=1, theta=theta, lib="1 40",
-        pred="41 45", knn=39,
-    )  # fmt: skip
+        frame,
+        columns="x y",
+        target="x",
+        embedded=True,
+        E=2,
+        Tp=1,
+        theta=theta,
+        lib="1 40",
+        pred="41 45",
+        knn=39,
+    )
     predictions = found["predictions"]["Predictions"].dropna().to_numpy()
     print(f"    {theta}: {[round(float(p), 10) for p in predictions]},")

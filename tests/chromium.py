@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--hide-scrollbars",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
 
 DRAWN = """
 const done = arguments[arguments.length - 1];
@@ -72,8 +79,11 @@ class Browser:
         """
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
-        )  # fmt: skip
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", features=[scheme])
         self.call("POST", "/url", url=path.as_uri())
@@ -131,11 +141,15 @@ def browser() -> Iterator[Browser]:
             window = Browser(f"http://127.0.0.1:{port}")
             options = {"args": [*FLAGS, f"--user-data-dir={profile}"]}
             session = window.call(
-                "POST", "/session",
-                capabilities={"alwaysMatch": {
-                    "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"},
-                }},
-            )  # fmt: skip
+                "POST",
+                "/session",
+                capabilities={
+                    "alwaysMatch": {
+                        "goog:chromeOptions": options,
+                        "goog:loggingPrefs": {"browser": "ALL"},
+                    }
+                },
+            )
             window.address += f"/session/{session['sessionId']}"
             try:
                 yield window

@@ -20,8 +20,13 @@ ROOT = Path(__file__).parents[1]
 for variable in list(os.environ):
     # what the caller's shell or a CI service sets must not decide how output looks
     if variable.startswith("LVLORA_") or variable in (
-        "GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "COLUMNS", "NO_COLOR", "TERMINAL_WIDTH",
-    ):  # fmt: skip
+        "GITHUB_ACTIONS",
+        "FORCE_COLOR",
+        "PY_COLORS",
+        "COLUMNS",
+        "NO_COLOR",
+        "TERMINAL_WIDTH",
+    ):
         del os.environ[variable]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -78,7 +83,7 @@ def run_lvlora() -> Run:
     """The real command line in this process, through the error mapping of ``main``."""
     from typer.testing import CliRunner
 
-    from lvlora.cli.app import app, main
+    from lvlora.cli.program.app import app, main
 
     def run(
         args: Sequence[str | Path],

@@ -60,9 +60,13 @@ def server() -> Iterator[str]:
 
     def run(*command: str) -> None:
         done = subprocess.run(
-            [*prefix, *command], cwd=folder, capture_output=True, text=True, timeout=120,
+            [*prefix, *command],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     data, log = str(folder / "data"), str(folder / "log")

@@ -128,10 +128,25 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder):
     lvlora.write(data, tmp_path / "data.csv")
     words = ["--context", "8", "--horizon", "4", "--samples", "3", "--dtype", "float32"]
     ran = run_lvlora(
-        ["evaluate", tmp_path / "data.csv", "--model", tiny_folder("qwen2"), "--adapter", "none",
-         "--runs", tmp_path / "runs", "--threads", "1", "--split", "validation", "--workers", "1",
-         "--json", *words]
-    )  # fmt: skip
+        [
+            "evaluate",
+            tmp_path / "data.csv",
+            "--model",
+            tiny_folder("qwen2"),
+            "--adapter",
+            "none",
+            "--runs",
+            tmp_path / "runs",
+            "--threads",
+            "1",
+            "--split",
+            "validation",
+            "--workers",
+            "1",
+            "--json",
+            *words,
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), dtype="float32")
     entries = lvlora.evaluate(
@@ -234,9 +249,11 @@ def _random_state():
     import torch
 
     return (
-        torch.get_num_threads(), torch.get_rng_state().tolist(), str(np.random.get_state()),
+        torch.get_num_threads(),
+        torch.get_rng_state().tolist(),
+        str(np.random.get_state()),
         random.getstate(),
-    )  # fmt: skip
+    )
 
 
 def test_training_disturbs_nobody_and_nobody_disturbs_it(tmp_path, tiny_folder):
@@ -273,11 +290,18 @@ def test_training_disturbs_nobody_and_nobody_disturbs_it(tmp_path, tiny_folder):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"samples": 0}, {"samples": 1.5}, {"temperature": 0}, {"temperature": float("nan")},
-        {"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"views": 0}, {"seed": -1},
+        {"samples": 0},
+        {"samples": 1.5},
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"temperature": -1},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"views": 0},
+        {"seed": -1},
         {"greedy": "perhaps"},
     ],
-)  # fmt: skip
+)
 def test_draws_that_are_impossible_are_refused_by_name(wrong):
     (name,) = wrong
     with pytest.raises(lvlora.SettingsError, match=f"^{name}: "):
@@ -342,8 +366,11 @@ def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
             block = block.replace(whole, part)
         exec(compile(block, "docs/python.md", "exec"), names)
     assert {p.name for p in tmp_path.iterdir()} == {
-        "mine.csv", "runs", "forecast.png", "errors.png",
-    }  # fmt: skip
+        "mine.csv",
+        "runs",
+        "forecast.png",
+        "errors.png",
+    }
     assert len(names["table"]) == 24 * 10 * 2
 
 
@@ -380,9 +407,13 @@ def test_notebooks_show_forecasts_and_evaluations(tiny_folder):
     with pytest.raises(lvlora.SettingsError, match="quantiles"):
         forecast.plot(levels=(0, 1))
     found = lvlora.evaluate(
-        data, forecaster, part="validation", context=8, horizon=4,
+        data,
+        forecaster,
+        part="validation",
+        context=8,
+        horizon=4,
         sampling=lvlora.Sampling(samples=2),
-    )  # fmt: skip
+    )
     assert isinstance(found, list)
     assert [type(entry) for entry in found] == [lvlora.Entry] * len(found)
     assert len(repr(found[0])) < 100
@@ -408,9 +439,10 @@ def test_keyword_types_are_those_of_the_settings():
         keywords = typing.get_type_hints(getattr(lvlora, name))
         assert set(keywords) == set(model.model_fields) - left_out
         (unpacked,) = [
-            p for p in inspect.signature(getattr(lvlora, verb)).parameters.values()
+            p
+            for p in inspect.signature(getattr(lvlora, verb)).parameters.values()
             if p.kind is p.VAR_KEYWORD
-        ]  # fmt: skip
+        ]
         assert unpacked.annotation == f"Unpack[{name}]"
 
 

@@ -35,20 +35,34 @@ STORIES = {ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "howto").glob("*.md"
 """Pages that are one story, whose every command needs those before it: run whole, with -m slow."""
 
 SETUP = (
-    "git clone", "cd ", "python -m venv", "python3 -m venv", "python -m pip", "pip install",
-    ". .venv/bin/activate", "source .venv/bin/activate", "python -m pytest", "pytest", "ruff",
-    "mypy", "python -m build",
-)  # fmt: skip
+    "git clone",
+    "cd ",
+    "python -m venv",
+    "python3 -m venv",
+    "python -m pip",
+    "pip install",
+    ". .venv/bin/activate",
+    "source .venv/bin/activate",
+    "python -m pytest",
+    "pytest",
+    "ruff",
+    "mypy",
+    "python -m build",
+)
 """Beginnings of the commands that prepare a machine; they are shown and not run."""
 
 SLOW = (
-    "lvlora train", "lvlora sweep", "lvlora baseline", "lvlora evaluate", "lvlora export",
+    "lvlora train",
+    "lvlora sweep",
+    "lvlora baseline",
+    "lvlora evaluate",
+    "lvlora export",
     "lvlora report",
     "lvlora forecast examples/trajectory.csv --horizon 5 --model merged",
     "lvlora forecast examples/trajectory.csv --horizon 10 --samples 10 --adapter none --calibrated",
     "lvlora forecast examples/trajectory.csv --samples 50",
     "lvlora forecast examples/hare_lynx.csv --density",
-)  # fmt: skip
+)
 """Beginnings of the commands that train or score, and of those that need a trained run: these are
 run with -m slow, as are some that only take their time, together with all others of their page."""
 
@@ -144,16 +158,24 @@ def shell(tmp_path):
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lvlora "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     environment = {
-        **os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / ".cache"), "HF_HUB_OFFLINE": "1",
-        "HOME": str(tmp_path), "COLUMNS": "80",
-    }  # fmt: skip
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HF_HOME": str(tmp_path / ".cache"),
+        "HF_HUB_OFFLINE": "1",
+        "HOME": str(tmp_path),
+        "COLUMNS": "80",
+    }
 
     def run(line: Line) -> None:
         done = subprocess.run(
             ["bash", "-c", f"set -euo pipefail; {line.command}"],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
         assert done.returncode == 0, f"{line.where}\n{done.stdout}\n{done.stderr}"
 
     return run
@@ -243,7 +265,7 @@ def test_the_rooms_are_as_contributing_draws_them():
 
 def test_the_changelog_knows_every_command():
     from lvlora import __version__
-    from lvlora.cli.root import COMMANDS
+    from lvlora.cli.program.root import COMMANDS
 
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## [{__version__}]" in text

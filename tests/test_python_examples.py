@@ -34,8 +34,11 @@ def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     )
     rows = rows if isinstance(rows, list) else rows.to_dict("records")
     assert [(row["year"], row["variable"]) for row in rows] == [
-        (1921, "hare"), (1921, "lynx"), (1922, "hare"), (1922, "lynx"),
-    ]  # fmt: skip
+        (1921, "hare"),
+        (1921, "lynx"),
+        (1922, "hare"),
+        (1922, "lynx"),
+    ]
     assert all(0 <= row["0.1"] <= row["median"] <= row["0.9"] for row in rows)
 
     pytest.importorskip("peft")

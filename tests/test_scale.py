@@ -39,8 +39,18 @@ def test_what_costs_nothing_is_perfect(script):
 
 def test_the_step_is_priced_as_the_command_prices_it(script, run_lvlora):
     found = run_lvlora(
-        ["flops", "--model", "qwen2.5-0.5b", "--batch-size", "4", "--seq-len", "512", "--rank",
-         "8", "--json"]
-    ).json  # fmt: skip
+        [
+            "flops",
+            "--model",
+            "qwen2.5-0.5b",
+            "--batch-size",
+            "4",
+            "--seq-len",
+            "512",
+            "--rank",
+            "8",
+            "--json",
+        ]
+    ).json
     assert found["executed"]["training_step"] == script.STEP_FLOPS
     assert found["trainable_parameters"] == script.TRAINED

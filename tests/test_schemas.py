@@ -13,7 +13,7 @@ from pathlib import Path
 import programs
 import pytest
 
-from lvlora.cli.root import COMMANDS
+from lvlora.cli.program.root import COMMANDS
 from lvlora.schemas import ANSWERS, answer_name
 
 ROOT = Path(__file__).parents[1]

@@ -45,10 +45,15 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gemma3": (
         "gemma3_text",
-        {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16, "num_hidden_layers": 3,
-         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+        {
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "sliding_window": 16,
+            "num_hidden_layers": 3,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
     ),
-}  # fmt: skip
+}
 """Name to (transformers' model type, what differs from `SIZES`)."""
 
 

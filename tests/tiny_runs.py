@@ -44,10 +44,20 @@ def write_csv(path: Path, data: Dataset) -> Path:
 def settings(model: Path | str, runs: Path, **changes: Any) -> TrainSettings:
     """Six steps of two short windows, validated twice."""
     whole: dict[str, Any] = {
-        "model": str(model), "runs": runs, "rank": 2, "batch_size": 2, "seq_len": 48,
-        "max_steps": 6, "validate_every": 3, "save_every": 2, "threads": 1, "decimals": 1,
-        "dtype": "float32", "learning_rate": 1e-2, **changes,
-    }  # fmt: skip
+        "model": str(model),
+        "runs": runs,
+        "rank": 2,
+        "batch_size": 2,
+        "seq_len": 48,
+        "max_steps": 6,
+        "validate_every": 3,
+        "save_every": 2,
+        "threads": 1,
+        "decimals": 1,
+        "dtype": "float32",
+        "learning_rate": 1e-2,
+        **changes,
+    }
     return TrainSettings(**whole)
 
 

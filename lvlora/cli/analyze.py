@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lvlora import folders
-from lvlora.cli import numbers
-from lvlora.cli.advice import next_command
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset
-from lvlora.cli.output import Output
-from lvlora.cli.root import app
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.inputs import load_dataset
+from lvlora.cli.program.root import app
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.output import Output
 from lvlora.settings import AnalyzeSettings, BaselineSettings
 
 if TYPE_CHECKING:

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.cli import numbers
-from lvlora.cli.output import Output
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.output import Output
 from lvlora.errors import SettingsError
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
     from lvlora.cli.contenders import Contender
+    from lvlora.evaluation.scoring import Entry, Task
     from lvlora.forecast.calibration import Calibration
-    from lvlora.forecast.evaluation import Entry, Task
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.sampling import Sampling
-    from lvlora.model.adapter_files import AdapterInfo
+    from lvlora.model.adapters.files import AdapterInfo
     from lvlora.series.dataset import Series
 
 ScoringSettings = EvaluateSettings | BaselineSettings
@@ -31,8 +31,9 @@ def check_part(settings: ScoringSettings) -> None:
     from lvlora.series.disturbance import Disturbance
 
     for option, wanted in (
-        ("--calibrate", settings.calibrate), ("--calibrated", settings.calibrated),
-    ):  # fmt: skip
+        ("--calibrate", settings.calibrate),
+        ("--calibrated", settings.calibrated),
+    ):
         if wanted and not settings.with_model:
             raise SettingsError(
                 f"{option}: there is no model with --no-model.", "Leave one of the two out."
@@ -53,9 +54,13 @@ def check_part(settings: ScoringSettings) -> None:
 
 
 def calibration_for(
-    contender: Contender, forecaster: Forecaster, given: Task, data_sha256: str,
-    settings: ScoringSettings, output: Output,
-) -> Calibration | None:  # fmt: skip
+    contender: Contender,
+    forecaster: Forecaster,
+    given: Task,
+    data_sha256: str,
+    settings: ScoringSettings,
+    output: Output,
+) -> Calibration | None:
     """The calibration that --calibrated asks for, before anything is spent.
 
     Raises:
@@ -67,9 +72,16 @@ def calibration_for(
     from lvlora.forecast.sampling import Sampling
 
     found = fitting_calibration(
-        forecaster, contender.choice.info, settings.runs, Sampling.of(settings),
-        settings.quantiles, given.protocol.horizon, given.variables, given.histories, output,
-    )  # fmt: skip
+        forecaster,
+        contender.choice.info,
+        settings.runs,
+        Sampling.of(settings),
+        settings.quantiles,
+        given.protocol.horizon,
+        given.variables,
+        given.histories,
+        output,
+    )
     if found.facts.get("data_sha256") == data_sha256 and (
         found.facts.get("split") == given.protocol.part
     ):
@@ -78,10 +90,16 @@ def calibration_for(
 
 
 def fitting_calibration(
-    forecaster: Forecaster, info: AdapterInfo | None, runs: Path, sampling: Sampling,
-    quantiles: Sequence[float], horizon: int, variables: Sequence[str],
-    histories: Sequence[Series], output: Output,
-) -> Calibration:  # fmt: skip
+    forecaster: Forecaster,
+    info: AdapterInfo | None,
+    runs: Path,
+    sampling: Sampling,
+    quantiles: Sequence[float],
+    horizon: int,
+    variables: Sequence[str],
+    histories: Sequence[Series],
+    output: Output,
+) -> Calibration:
     """A model's calibration, if it serves these forecasts; where it is from is noted.
 
     Raises:
@@ -102,9 +120,17 @@ def fitting_calibration(
 
 
 def calibrate(
-    entry: Entry, contender: Contender, forecaster: Forecaster, *, given: Task, source: str,
-    data_sha256: str, settings: ScoringSettings, calibration: Calibration | None, output: Output,
-) -> None:  # fmt: skip
+    entry: Entry,
+    contender: Contender,
+    forecaster: Forecaster,
+    *,
+    given: Task,
+    source: str,
+    data_sha256: str,
+    settings: ScoringSettings,
+    calibration: Calibration | None,
+    output: Output,
+) -> None:
     """Set the coverage of calibrated intervals; make and keep a new calibration."""
     from lvlora.forecast import calibration_files
     from lvlora.forecast.covering import calibrate_entry, coverage
@@ -117,10 +143,15 @@ def calibrate(
     if not settings.calibrate:
         return
     made = calibrate_entry(
-        entry, given, forecaster, Sampling.of(settings), settings.quantiles, source=source,
+        entry,
+        given,
+        forecaster,
+        Sampling.of(settings),
+        settings.quantiles,
+        source=source,
         data_sha256=data_sha256,
         coverage_before={f"{x:g}": c for x, c in entry.scores.coverage.items()},
-    )  # fmt: skip
+    )
     info = contender.choice.info
     path = calibration_files.place_of(forecaster.base, info, settings.runs, given.variables)
     calibration_files.save(path, made, forecaster.base, info)

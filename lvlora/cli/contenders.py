@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli.output import Output
+from lvlora.cli.terminal.output import Output
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.opening import Choice
-    from lvlora.model.adapter_files import AdapterInfo
+    from lvlora.model.adapters.files import AdapterInfo
     from lvlora.series.splits import Split
     from lvlora.settings.base import NumberFormat
 
@@ -120,9 +120,12 @@ def open_contender(
     from lvlora.forecast.opening import open_forecaster
 
     forecaster = open_forecaster(
-        contender.choice, settings, contender.decimals, contender.number_format,
+        contender.choice,
+        settings,
+        contender.decimals,
+        contender.number_format,
         max_memory=settings.max_memory,
-    )  # fmt: skip
+    )
     warn_of_format(forecaster, output)
     return forecaster
 
@@ -135,9 +138,12 @@ def warn_of_format(forecaster: Forecaster, output: Output) -> None:
 
 
 def warn_of_seen(
-    adapters: Iterable[AdapterInfo | None], data_sha256: str, split: Split, scored: Iterable[str],
+    adapters: Iterable[AdapterInfo | None],
+    data_sha256: str,
+    split: Split,
+    scored: Iterable[str],
     output: Output,
-) -> None:  # fmt: skip
+) -> None:
     """Say which adapters were, or may have been, trained on what they are scored on.
 
     Args:
@@ -155,9 +161,11 @@ def warn_of_seen(
                 "--stratify): it has seen some of the series that are scored."
             )
         elif n_seen:
-            which = "The series that is scored was" if len(scored) == 1 else (
-                f"{n_seen} of the {len(scored)} series that are scored were"
-            )  # fmt: skip
+            which = (
+                "The series that is scored was"
+                if len(scored) == 1
+                else (f"{n_seen} of the {len(scored)} series that are scored were")
+            )
             output.warning(
                 f"{which} in the training of {info.folder}: of others its error may be larger."
             )

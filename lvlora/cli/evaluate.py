@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.root import app
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.root import app
 from lvlora.cli.scoring import score_all
 from lvlora.settings import EvaluateSettings
 

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.root import app
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.root import app
+from lvlora.cli.terminal import numbers
 from lvlora.errors import SettingsError
 from lvlora.settings import ExportSettings
 
 if TYPE_CHECKING:
-    from lvlora.model.adapter_files import AdapterInfo
+    from lvlora.model.adapters.files import AdapterInfo
     from lvlora.model.catalogue import ModelSource
     from lvlora.model.merging import Merge
 
@@ -103,7 +103,8 @@ def _write(
     import torch
 
     from lvlora import folders
-    from lvlora.model import adapter_files, devices, merging
+    from lvlora.model import devices, merging
+    from lvlora.model.adapters import files as adapter_files
     from lvlora.model.loading import load
 
     base = load(source, devices.choose(settings.device, "float32"), through_transformers=True)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lvlora.cli import numbers
-from lvlora.cli.completion import priced_models, varied_settings
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
 from lvlora.cli.ledger_view import SHOWN, show_ledger
-from lvlora.cli.output import Output
-from lvlora.cli.root import app
+from lvlora.cli.program.completion import priced_models, varied_settings
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.root import app
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.output import Output
 from lvlora.errors import EXIT_FAILURE, ModelError, SettingsError
 from lvlora.settings import FlopsSettings
 
@@ -35,9 +35,12 @@ EXAMPLES = examples(
 
 
 @settings_command(
-    app, FlopsSettings, name="flops", epilog=EXAMPLES,
+    app,
+    FlopsSettings,
+    name="flops",
+    epilog=EXAMPLES,
     completers={"model": priced_models, "vary": varied_settings},
-)  # fmt: skip
+)
 def flops(settings: FlopsSettings, context: CommandContext) -> None:
     """Say what a step costs, what a budget buys, and what was spent.
 
@@ -79,8 +82,10 @@ def _check(settings: FlopsSettings) -> None:
     if len(views) > 1:
         raise SettingsError(f"{' and '.join(views)} are different accounts.", "Ask for one.")
     for option, value in (
-        ("--close", settings.close), ("--figure", settings.figure), ("--output", settings.output),
-    ):  # fmt: skip
+        ("--close", settings.close),
+        ("--figure", settings.figure),
+        ("--output", settings.output),
+    ):
         if value is not None and not settings.ledger:
             raise SettingsError(f"{option} is about the ledger.", "Add --ledger.")
     if settings.budget == "none" and not settings.ledger:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from lvlora.cli import forecast_density
 from lvlora.cli.calibrating import fitting_calibration
 from lvlora.cli.contenders import warn_of_format, warn_of_seen
-from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import as_csv, as_json, check_samples, samples_kind, write_files
 from lvlora.cli.forecast_show import show
 from lvlora.cli.forecast_truth import Truth, hold_out
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset, select_series
 from lvlora.cli.losses import losses_of
-from lvlora.cli.results import DENSITY, FORECAST, check_results
-from lvlora.cli.root import app
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.inputs import load_dataset, select_series
+from lvlora.cli.program.results import DENSITY, FORECAST, check_results
+from lvlora.cli.program.root import app
 from lvlora.errors import SettingsError
 from lvlora.settings import ForecastSettings, SplitSettings
 
@@ -60,7 +60,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.forecast.reading import cut_note
     from lvlora.forecast.sampling import Sampling
     from lvlora.model.devices import set_threads
-    from lvlora.train.setup import split_of
+    from lvlora.series.splits import split_of
 
     output = context.output
     _check_options(settings)
@@ -75,9 +75,13 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     begin = time.perf_counter()
     choice = choose(settings, settings.runs, output.note)
     forecaster = open_forecaster(
-        choice, settings, settings.decimals, settings.number_format, max_memory=settings.max_memory,
+        choice,
+        settings,
+        settings.decimals,
+        settings.number_format,
+        max_memory=settings.max_memory,
         missing=settings.missing,
-    )  # fmt: skip
+    )
     loaded = time.perf_counter() - begin
     warn_of_format(forecaster, output)
     lost = losses_of(forecaster, list(dataset), dataset.variables, settings.context)
@@ -85,18 +89,28 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         output.warning(lost)
     if truth is not None and choice.info is not None:
         warn_of_seen(
-            [choice.info], whole.sha256(), split_of(whole, SplitSettings()),
-            [s.id for s in dataset], output,
-        )  # fmt: skip
+            [choice.info],
+            whole.sha256(),
+            split_of(whole, SplitSettings()),
+            [s.id for s in dataset],
+            output,
+        )
     if settings.density and not context.dry_run:
         forecast_density.show_density(settings, context, dataset, forecaster, loaded)
         return
     calibration, sampling = None, Sampling.of(settings)
     if settings.calibrated:
         calibration = fitting_calibration(
-            forecaster, choice.info, settings.runs, sampling, settings.quantiles,
-            settings.n_steps, dataset.variables, list(dataset), output,
-        )  # fmt: skip
+            forecaster,
+            choice.info,
+            settings.runs,
+            sampling,
+            settings.quantiles,
+            settings.n_steps,
+            dataset.variables,
+            list(dataset),
+            output,
+        )
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:
         _show_price(most, forecaster, dataset, settings, sampling, context)
@@ -148,9 +162,12 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
 
 def _most(
-    forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings, sampling: Sampling,
+    forecaster: Forecaster,
+    dataset: Dataset,
+    settings: ForecastSettings,
+    sampling: Sampling,
     truth: Truth | None,
-) -> Price:  # fmt: skip
+) -> Price:
     """The most that it can cost; nothing is spent."""
     from lvlora.forecast import density, likelihood
 
@@ -170,11 +187,16 @@ def _most(
 
 
 def _predict(
-    forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings, sampling: Sampling,
-    truth: Truth | None, most: Price, context: CommandContext,
-) -> list[Forecast]:  # fmt: skip
+    forecaster: Forecaster,
+    dataset: Dataset,
+    settings: ForecastSettings,
+    sampling: Sampling,
+    truth: Truth | None,
+    most: Price,
+    context: CommandContext,
+) -> list[Forecast]:
     """Draw the futures; where the truth is known, ask how probable it was."""
-    from lvlora.cli.progress import counted
+    from lvlora.cli.terminal.progress import counted
     from lvlora.forecast.likelihood import negative_log_likelihood
     from lvlora.forecast.spending import charged
 
@@ -184,9 +206,12 @@ def _predict(
         counted(context.output, "Forecasting", len(histories) * sampling.n_futures) as advance,
     ):
         forecasts = forecaster.predict(
-            histories, settings.n_steps, sampling, context=settings.context,
+            histories,
+            settings.n_steps,
+            sampling,
+            context=settings.context,
             progress=lambda n: advance(n),
-        )  # fmt: skip
+        )
         if truth is None:
             return forecasts
         truth.nll = negative_log_likelihood(
@@ -230,11 +255,15 @@ def _check_files(settings: ForecastSettings, context: CommandContext) -> None:
 
 
 def _show_price(
-    most: Price, forecaster: Forecaster, dataset: Dataset, settings: ForecastSettings,
-    sampling: Sampling, context: CommandContext,
-) -> None:  # fmt: skip
+    most: Price,
+    forecaster: Forecaster,
+    dataset: Dataset,
+    settings: ForecastSettings,
+    sampling: Sampling,
+    context: CommandContext,
+) -> None:
     """Price, time and memory; it takes the first steps of a few forecasts to know."""
-    from lvlora.cli.plans import show_prices
+    from lvlora.cli.terminal.plans import show_prices
     from lvlora.forecast.estimate import of_forecasts
 
     histories, estimate = list(dataset), None

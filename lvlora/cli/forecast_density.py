@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import output_files
-from lvlora.cli import numbers
-from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.terminal import numbers
 from lvlora.errors import SettingsError
 from lvlora.settings import ForecastSettings
 
@@ -49,11 +49,14 @@ def check(settings: ForecastSettings) -> None:
 
 
 def show_density(
-    settings: ForecastSettings, context: CommandContext, dataset: Dataset, forecaster: Forecaster,
+    settings: ForecastSettings,
+    context: CommandContext,
+    dataset: Dataset,
+    forecaster: Forecaster,
     load_seconds: float,
-) -> None:  # fmt: skip
+) -> None:
     """Walk the digits, write, show."""
-    from lvlora.cli.progress import counted
+    from lvlora.cli.terminal.progress import counted
     from lvlora.forecast import density
     from lvlora.forecast.spending import charged
 
@@ -149,9 +152,11 @@ def _table(dataset: Dataset, found: Sequence[Sequence[Density]]) -> str:
 
 
 def _show(
-    found: Sequence[Sequence[Density]], dataset: Dataset, forecaster: Forecaster,
+    found: Sequence[Sequence[Density]],
+    dataset: Dataset,
+    forecaster: Forecaster,
     context: CommandContext,
-) -> None:  # fmt: skip
+) -> None:
     from lvlora.series.dates import text_of
 
     output = context.output

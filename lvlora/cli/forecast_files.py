@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import output_files
-from lvlora.cli.results import SAMPLES as SAMPLES_TABLE
+from lvlora.cli.program.results import SAMPLES as SAMPLES_TABLE
 from lvlora.errors import SettingsError
 from lvlora.output_files import Kind
-from lvlora.series.formulas import disarmed
+from lvlora.series.files.formulas import disarmed
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -57,9 +57,11 @@ def as_json(
 
 
 def as_csv(
-    dataset: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float],
+    dataset: Dataset,
+    forecasts: Sequence[Forecast],
+    levels: Sequence[float],
     truth: Truth | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """The long table: a row a series, time and variable."""
     from lvlora.forecast.forecaster import to_rows
     from lvlora.series.dates import written
@@ -122,9 +124,11 @@ SAMPLES_HDF5 = Kind(
 
 
 def write_files(
-    settings: ForecastSettings, dataset: Dataset, forecasts: Sequence[Forecast],
+    settings: ForecastSettings,
+    dataset: Dataset,
+    forecasts: Sequence[Forecast],
     truth: Truth | None = None,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """What --output, --samples-out and --plot ask for; the files that were written."""
     paths = []
     if settings.output is not None and settings.output != Path("-"):
@@ -168,7 +172,7 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
     - JSON: ``series``, a list of ``id``, ``time`` and ``samples``: a list of steps, a list of
       variables each, for every sample; null for a missing value.
     """
-    from lvlora.cli.output import jsonable
+    from lvlora.cli.terminal.output import jsonable
     from lvlora.series.dates import written
 
     suffix = path.suffix.lower()
@@ -201,7 +205,7 @@ def _write_hdf5(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> 
     import h5py
     import numpy as np
 
-    from lvlora.series.hdf5_dates import attributes
+    from lvlora.series.files.hdf5_dates import attributes
 
     said, stored = attributes(dataset.calendar)
     with h5py.File(path, "w") as file:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lvlora.cli import numbers
-from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import bands_of
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.terminal import numbers
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -45,15 +45,16 @@ def show(
             recent = slice(-4 * settings.n_steps, None)
             output.line(
                 terminal_plot(
-                    history.values[recent, v], f.median[:, v],
+                    history.values[recent, v],
+                    f.median[:, v],
                     None if band is None else band[0][:, v],
                     None if band is None else band[1][:, v],
-                    ascii_only=output.ascii_only, title=title, height=8,
-                    time=written(
-                        dataset.calendar, np.concatenate([history.time[recent], f.time])
-                    ),
+                    ascii_only=output.ascii_only,
+                    title=title,
+                    height=8,
+                    time=written(dataset.calendar, np.concatenate([history.time[recent], f.time])),
                 )
-            )  # fmt: skip
+            )
             output.line()
     levels = settings.quantiles if len(forecasts[0].samples) > 1 else ()
     several = len(forecasts) > 1

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
+from lvlora.cli.terminal import numbers
 from lvlora.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset, FloatArray, Series
 
 _METRICS = {
-    "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "smape": "sMAPE", "mase": "MASE", "crps": "CRPS",
-}  # fmt: skip
+    "mae": "MAE",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "smape": "sMAPE",
+    "mase": "MASE",
+    "crps": "CRPS",
+}
 
 
 @dataclass
@@ -58,9 +63,11 @@ class Truth:
 
         samples = np.stack([f.samples for f in forecasts])
         found = self._scores(
-            dataset, np.stack([f.median for f in forecasts]),
-            samples=samples if samples.shape[1] > 1 else None, quantiles=quantiles,
-        )  # fmt: skip
+            dataset,
+            np.stack([f.median for f in forecasts]),
+            samples=samples if samples.shape[1] > 1 else None,
+            quantiles=quantiles,
+        )
         pairs = _pairs(quantiles) if samples.shape[1] > 1 else {}
         likelihood = Score.of(self.nll)
         values = np.stack([f.values for f in self.futures])
@@ -87,18 +94,25 @@ class Truth:
         }
 
     def _scores(
-        self, dataset: Dataset, point: FloatArray, *, samples: FloatArray | None = None,
+        self,
+        dataset: Dataset,
+        point: FloatArray,
+        *,
+        samples: FloatArray | None = None,
         quantiles: Sequence[float] = (),
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """What a forecaster is measured by beside the truth."""
         import numpy as np
 
         from lvlora.series.metrics import score
 
         found = score(
-            np.stack([f.values for f in self.futures]), point,
-            history=[s.values for s in dataset], quantiles=quantiles, samples=samples,
-        ).to_dict()  # fmt: skip
+            np.stack([f.values for f in self.futures]),
+            point,
+            history=[s.values for s in dataset],
+            quantiles=quantiles,
+            samples=samples,
+        ).to_dict()
         return {name: found[name] for name in _METRICS}
 
     def table(self, name: str) -> tuple[list[str], list[list[str]]]:
@@ -115,9 +129,10 @@ class Truth:
         """The scores for people."""
         found = self.scores
         words = [
-            f"MAE {numbers.plain(found['mae'], 3)}", f"CRPS {numbers.plain(found['crps'], 3)}",
+            f"MAE {numbers.plain(found['mae'], 3)}",
+            f"CRPS {numbers.plain(found['crps'], 3)}",
             f"NLL/D {numbers.plain(found['nll'], 3)} nats",
-        ]  # fmt: skip
+        ]
         words += [
             f"{100 * float(level):g} % intervals cover {numbers.share(share)}"
             for level, share in found["coverage"].items()

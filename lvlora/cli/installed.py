@@ -12,9 +12,22 @@ from typing import Literal
 Status = Literal["ok", "note", "problem"]
 
 PACKAGES = (
-    "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "numpy", "scipy",
-    "scikit-learn", "h5py", "pydantic", "typer", "rich", "matplotlib", "optuna", "tomli-w",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface-hub",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "pydantic",
+    "typer",
+    "rich",
+    "matplotlib",
+    "optuna",
+    "tomli-w",
+)
 EXTRAS = {
     "parquet": ("pyarrow", "Parquet files"),
     "gguf": ("gguf", ".gguf models"),

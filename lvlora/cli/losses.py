@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lvlora.cli import numbers
+from lvlora.cli.terminal import numbers
 
 if TYPE_CHECKING:
     from lvlora.forecast.forecaster import Forecaster
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def losses_of(
-    forecaster: Forecaster, histories: Sequence[Series], variables: Sequence[str],
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    variables: Sequence[str],
     context: int | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """A sentence where a forecaster's text loses much of the histories' variables, else empty.
 
     Args:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.loss_chart import show_losses
-from lvlora.cli.root import app
-from lvlora.cli.runs import find_run_or_evaluation, is_evaluation
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.root import app
+from lvlora.cli.program.runs import find_run_or_evaluation, is_evaluation
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.loss_chart import show_losses
 from lvlora.settings.report import ReportSettings
 
 if TYPE_CHECKING:
-    from lvlora.report.run_record import RunRecord
+    from lvlora.report.run.record import RunRecord
 
 EXAMPLES = examples(
     ("lvlora report", "the page of the newest run or evaluation again, from its folder"),
@@ -45,8 +45,8 @@ def report(settings: ReportSettings, context: CommandContext) -> None:
 
 
 def _run(folder: Path, context: CommandContext) -> tuple[dict[str, Any], Callable[[], None]]:
-    from lvlora.report.run_page import draw_run
-    from lvlora.report.run_record import read_run
+    from lvlora.report.run.page import draw_run
+    from lvlora.report.run.record import read_run
 
     record = read_run(folder)
     written = draw_run(folder)
@@ -68,7 +68,7 @@ def _run(folder: Path, context: CommandContext) -> tuple[dict[str, Any], Callabl
 
 
 def _evaluation(folder: Path, context: CommandContext) -> tuple[dict[str, Any], Callable[[], None]]:
-    from lvlora.report.evaluation_page import draw_evaluation, read_evaluation
+    from lvlora.report.evaluation.page import draw_evaluation, read_evaluation
 
     record = read_evaluation(folder)
     written = draw_evaluation(folder)

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora.cli.calibrating import calibrate, calibration_for, check_part
 from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
-from lvlora.cli.context import CommandContext
-from lvlora.cli.inputs import load_dataset
 from lvlora.cli.losses import losses_of
-from lvlora.cli.results import SCORES, check_results
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.inputs import load_dataset
+from lvlora.cli.program.results import SCORES, check_results
 from lvlora.cli.scoring_steps import fitted
 from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
+    from lvlora.evaluation.folder import EvaluationFolder
+    from lvlora.evaluation.scoring import Entry, Task
     from lvlora.flops.budget import Price
     from lvlora.forecast.estimate import Estimate
-    from lvlora.forecast.evaluation import Entry, Task
-    from lvlora.forecast.evaluation_folder import EvaluationFolder
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.series.dataset import Dataset
     from lvlora.series.splits import Split
@@ -58,7 +58,8 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     """Run one of the two commands."""
     from lvlora.cli.scoring_output import finish
     from lvlora.errors import SettingsError
-    from lvlora.forecast import comparison, evaluation
+    from lvlora.evaluation import comparison
+    from lvlora.evaluation import scoring as evaluation
     from lvlora.model.devices import set_threads
 
     if not settings.with_model and not settings.rivals:
@@ -73,9 +74,12 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     settings = work.settings
     data_sha256 = work.dataset.sha256()
     warn_of_seen(
-        [c.choice.info for c in chosen], data_sha256, work.split, work.given.ids,
+        [c.choice.info for c in chosen],
+        data_sha256,
+        work.split,
+        work.given.ids,
         context.output,
-    )  # fmt: skip
+    )
     set_threads(settings.threads)
     if context.dry_run:
         _show_price(work, chosen, time.perf_counter() - context.began)
@@ -97,10 +101,16 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
             )
             entries.append(_score_model(work, contender, forecaster))
             calibrate(
-                entries[-1], contender, forecaster, given=work.given, source=work.dataset.source,
-                data_sha256=data_sha256, settings=settings, calibration=calibration,
+                entries[-1],
+                contender,
+                forecaster,
+                given=work.given,
+                source=work.dataset.source,
+                data_sha256=data_sha256,
+                settings=settings,
+                calibration=calibration,
                 output=context.output,
-            )  # fmt: skip
+            )
         if settings.rivals:
             entries += _score_rivals(work)
             entries.append(evaluation.score_floor(work.given, decimals, settings.quantiles, scale))
@@ -108,17 +118,24 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     names = comparison.by_cluster(entries, work.given, work.clusters)
     sizes = [sum(work.clusters[i] == name for i in work.given.ids) for name in names]
     finish(
-        entries, work.given, work.folder, settings, context, clusters=work.clusters,
-        sizes=dict(zip(names, sizes, strict=True)), split=work.split.to_json(), facts=_facts(work),
-    )  # fmt: skip
+        entries,
+        work.given,
+        work.folder,
+        settings,
+        context,
+        clusters=work.clusters,
+        sizes=dict(zip(names, sizes, strict=True)),
+        split=work.split.to_json(),
+        facts=_facts(work),
+    )
 
 
 def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -> _Work:
-    from lvlora.forecast import evaluation
-    from lvlora.forecast.evaluation_folder import EvaluationFolder, key_of
+    from lvlora.evaluation import scoring as evaluation
+    from lvlora.evaluation.folder import EvaluationFolder, key_of
     from lvlora.series.analysis import cluster, measure
     from lvlora.series.disturbance import Disturbance
-    from lvlora.train.setup import STRATA, split_of
+    from lvlora.series.splits import STRATA, split_of
 
     output = context.output
     dataset = load_dataset(settings, output)
@@ -152,9 +169,16 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     if folder is None and command == "evaluate" and not context.dry_run:
         folder = settings.runs / (f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}")
     return _Work(
-        settings, context, command, dataset, split, train, given, clusters,
+        settings,
+        context,
+        command,
+        dataset,
+        split,
+        train,
+        given,
+        clusters,
         EvaluationFolder(folder, key, fresh=settings.fresh),
-    )  # fmt: skip
+    )
 
 
 def _series_are(n: int) -> str:
@@ -162,9 +186,9 @@ def _series_are(n: int) -> str:
 
 
 def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> Entry:
-    from lvlora.cli.progress import counted
+    from lvlora.cli.terminal.progress import counted
+    from lvlora.evaluation.scoring import most, score_model, unfinished
     from lvlora.flops.budget import NOTHING
-    from lvlora.forecast.evaluation import most, score_model, unfinished
     from lvlora.forecast.sampling import Sampling
     from lvlora.forecast.spending import charged
 
@@ -196,9 +220,9 @@ def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> E
 
 
 def _score_rivals(work: _Work) -> list[Entry]:
-    from lvlora.cli.progress import counted
     from lvlora.cli.sweep_workers import cores
-    from lvlora.forecast.evaluation import rivals_for, score_rival
+    from lvlora.cli.terminal.progress import counted
+    from lvlora.evaluation.scoring import rivals_for, score_rival
     from lvlora.series.rivals.processes import RivalProcesses
 
     settings, given = work.settings, work.given
@@ -237,11 +261,11 @@ def _interruptible(work: _Work) -> Iterator[None]:
 
 def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
     """Prices of the models, and how long they and the rivals would take."""
-    from lvlora.cli.plans import show_prices, together
     from lvlora.cli.sweep_workers import cores
-    from lvlora.forecast.evaluation import most
-    from lvlora.forecast.evaluation_estimate import of_model, of_rivals
-    from lvlora.forecast.pieces import Pieces
+    from lvlora.cli.terminal.plans import show_prices, together
+    from lvlora.evaluation.estimate import of_model, of_rivals
+    from lvlora.evaluation.pieces import Pieces
+    from lvlora.evaluation.scoring import most
     from lvlora.forecast.sampling import Sampling
 
     settings = work.settings

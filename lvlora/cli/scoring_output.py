@@ -12,27 +12,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import output_files
-from lvlora.cli import numbers
-from lvlora.cli.advice import next_command
-from lvlora.cli.context import CommandContext
 from lvlora.cli.forecast_files import table_text
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.terminal import numbers
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.forecast.evaluation import Entry, Task
-    from lvlora.forecast.evaluation_folder import EvaluationFolder
+    from lvlora.evaluation.folder import EvaluationFolder
+    from lvlora.evaluation.scoring import Entry, Task
 
 _SKETCHED = 4  # variables
 _COLUMNS = {
-    "mae": "MAE", "rmse": "RMSE", "smape": "sMAPE", "mase": "MASE",
-    "median_series_mae": "median MAE", "crps": "CRPS", "nll": "NLL/D",
-}  # fmt: skip
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "smape": "sMAPE",
+    "mase": "MASE",
+    "median_series_mae": "median MAE",
+    "crps": "CRPS",
+    "nll": "NLL/D",
+}
 _MORE_COLUMNS = {
-    "skill": "skill", "win_rate": "win rate", "valid_steps": "valid steps",
-    "valid_periods": "in periods", "amplitude_error": "amplitude", "phase_error": "phase",
-    "spectrum_distance": "spectrum", "state_divergence": "D_stsp",
-}  # fmt: skip
+    "skill": "skill",
+    "win_rate": "win rate",
+    "valid_steps": "valid steps",
+    "valid_periods": "in periods",
+    "amplitude_error": "amplitude",
+    "phase_error": "phase",
+    "spectrum_distance": "spectrum",
+    "state_divergence": "D_stsp",
+}
 
 
 def finish(
@@ -54,14 +64,17 @@ def finish(
         split: the text of split.json.
         facts: see `record_of`.
     """
-    from lvlora.forecast.evaluation_folder import SERIES, TABLE
-    from lvlora.forecast.evaluation_record import record_of, series_rows, table_rows
-    from lvlora.report.evaluation_page import draw_evaluation
+    from lvlora.evaluation.folder import SERIES, TABLE
+    from lvlora.evaluation.record import record_of, series_rows, table_rows
+    from lvlora.report.evaluation.page import draw_evaluation
 
     record = record_of(
-        entries, given, quantiles=settings.quantiles, facts=facts,
+        entries,
+        given,
+        quantiles=settings.quantiles,
+        facts=facts,
         clusters=[{"name": name, "series": n} for name, n in sizes.items()],
-    )  # fmt: skip
+    )
     rows = table_rows(record)
     table = table_text(rows[0], rows[1:])
     files: list[Path] = []
@@ -128,11 +141,13 @@ def _show(entries: Sequence[Entry], record: Mapping[str, Any], context: CommandC
     protocol = record["protocol"]
     name = "" if protocol["name"] == "own" else f"protocol {protocol['name']}, "
     output.table(
-        head, rows, bold=bold,
+        head,
+        rows,
+        bold=bold,
         title=f"{name}{protocol['split']} part, {protocol['series']} series: "
         f"{protocol['horizon']} steps from {protocol['context']}, original units"
         + (f"; seen: {protocol['seen']}" if protocol["seen"] else ""),
-    )  # fmt: skip
+    )
     if led_by != "mae":
         output.line(
             f"Scales of series and variables differ {numbers.plain(record['scale_spread'], 2)} "
@@ -170,8 +185,11 @@ def _show_more(
     forecasters: Sequence[Mapping[str, Any]], bold: Sequence[int], context: CommandContext
 ) -> None:
     """Skill, win rate and dynamics: a table of its own, of what is defined for anybody."""
-    columns = {name: head for name, head in _MORE_COLUMNS.items()
-               if any(f[name] is not None for f in forecasters)}  # fmt: skip
+    columns = {
+        name: head
+        for name, head in _MORE_COLUMNS.items()
+        if any(f[name] is not None for f in forecasters)
+    }
     if not columns:
         return
     rows = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 
 from lvlora import output_files
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.root import app
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.root import app
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import SimulateSettings
 
@@ -34,13 +34,13 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     """
     import io
 
-    from lvlora.cli.progress import counted
+    from lvlora.cli.terminal.progress import counted
     from lvlora.errors import DataError
-    from lvlora.series.csv_files import write_csv
-    from lvlora.series.readers import FORMATS
+    from lvlora.series.files.csv import write_csv
+    from lvlora.series.files.readers import FORMATS
+    from lvlora.series.files.writers import write_dataset
     from lvlora.series.simulate import SYSTEMS
     from lvlora.series.simulate import simulate as make
-    from lvlora.series.writers import write_dataset
 
     output = context.output
     # before the work, not after it

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lvlora import durable
-from lvlora.cli.complaints import complaints
-from lvlora.cli.fields import Field, read_fields
-from lvlora.cli.guesses import did_you_mean
+from lvlora.cli.program.complaints import complaints
+from lvlora.cli.program.fields import Field, read_fields
+from lvlora.cli.program.guesses import did_you_mean
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.train.sweep_space import Dimension, Scalar, Space
+    from lvlora.sweep.space import Dimension, Scalar, Space
 
 _HINT = (
     "A setting is a list, rank = [2, 4, 8], or a range, "
@@ -38,7 +38,7 @@ def read_space(path: Path) -> Space:
         DataError: the file cannot be read.
         SettingsError: it is no space; every wrong key and value is named.
     """
-    from lvlora.train.sweep_space import ALPHA_PER_RANK, SEARCHABLE, Space
+    from lvlora.sweep.space import ALPHA_PER_RANK, SEARCHABLE, Space
 
     document = _load(path)
     fields = {field.name: field for field in read_fields(TrainSettings)}
@@ -84,7 +84,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _dimension(key: str, value: Any, field: Field | None) -> tuple[Dimension | None, list[str]]:
     """One setting's values, or what is wrong with them; ``field`` None is alpha_per_rank."""
-    from lvlora.train.sweep_space import Choice
+    from lvlora.sweep.space import Choice
 
     if isinstance(value, dict):
         return _range(key, value, field)
@@ -103,7 +103,7 @@ def _dimension(key: str, value: Any, field: Field | None) -> tuple[Dimension | N
 def _range(
     key: str, table: dict[str, Any], field: Field | None
 ) -> tuple[Dimension | None, list[str]]:
-    from lvlora.train.sweep_space import Range
+    from lvlora.sweep.space import Range
 
     problems = [
         f"{key}: a range has no {name}{did_you_mean(name, _RANGE_KEYS)}"

@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.cli import numbers
-from lvlora.cli.advice import next_command
-from lvlora.cli.completion import studies
-from lvlora.cli.configuration import Resolved, as_toml
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset
-from lvlora.cli.root import app
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.completion import studies
+from lvlora.cli.program.configuration import Resolved, as_toml
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.inputs import load_dataset
+from lvlora.cli.program.root import app
+from lvlora.cli.terminal import numbers
 from lvlora.errors import BudgetError, LvloraError, RunStopped, SettingsError, meant
 from lvlora.settings import EvaluateSettings, SweepSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
-    from lvlora.train.sweep_plan import Plan
-    from lvlora.train.sweep_stages import Stage
-    from lvlora.train.sweep_study import Board
+    from lvlora.sweep.plan import Plan
+    from lvlora.sweep.stages import Stage
+    from lvlora.sweep.study import Board
 
 EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),
@@ -40,11 +40,11 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     Each trial is a run in a folder of its own; all are charged to one ledger. The same command
     started again goes on where it was stopped, and several processes may share a study.
     """
-    from lvlora.cli.plans import show_sweep_plan
     from lvlora.cli.sweep_report import show_plan
     from lvlora.cli.sweep_workers import parent_of_this_worker
-    from lvlora.train import sweep_storage
-    from lvlora.train.sweep_study import Board, pruner
+    from lvlora.cli.terminal.plans import show_sweep_plan
+    from lvlora.sweep import storage as sweep_storage
+    from lvlora.sweep.study import Board, pruner
     from lvlora.train.trackers.tracked import check_installed
 
     if settings.status:
@@ -88,7 +88,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
 def _search(settings: SweepSettings, context: CommandContext) -> tuple[tuple[Stage, ...], str]:
     """The stages and the search method; what contradicts itself is refused."""
     from lvlora.cli.space_file import read_space
-    from lvlora.train.sweep_stages import incomparable, sampler_of, stages_of
+    from lvlora.sweep.stages import incomparable, sampler_of, stages_of
 
     if not settings.validation:
         raise SettingsError(
@@ -134,8 +134,8 @@ def _plan(
     context: CommandContext,
 ) -> Plan:
     from lvlora.model.catalogue import resolve
-    from lvlora.train.sweep_plan import make_plan
-    from lvlora.train.sweep_trial import cost_of
+    from lvlora.sweep.plan import make_plan
+    from lvlora.sweep.trial import cost_of
 
     note = resolve(settings.model, settings.revision).note
     if note:
@@ -182,14 +182,21 @@ def _work(
 ) -> BudgetError | None:
     """Make trials in this process; returns the refusal of a limit, if one ended it."""
     from lvlora.cli.sweep_teller import Teller
-    from lvlora.train.sweep import Sweep
-    from lvlora.train.sweep_storage import folder_of, limit_in
+    from lvlora.sweep.search import Sweep
+    from lvlora.sweep.storage import folder_of, limit_in
 
     limit = limit_in(board.study) if settings.max_flops is None else settings.max_flops
     work = Sweep(
-        settings, base, board.plan, board, dataset, folder_of(settings), limit,
-        Teller(context, board), parent,
-    )  # fmt: skip
+        settings,
+        base,
+        board.plan,
+        board,
+        dataset,
+        folder_of(settings),
+        limit,
+        Teller(context, board),
+        parent,
+    )
     return work.refusal if work.run() == "limit" else None
 
 
@@ -199,8 +206,8 @@ def _share(settings: SweepSettings, board: Board, context: CommandContext) -> Bu
     from lvlora.cli.sweep_teller import sentence
     from lvlora.cli.sweep_workers import EXPECTED, cores, run_workers
     from lvlora.errors import EXIT_BUDGET, EXIT_STOPPED
+    from lvlora.sweep.storage import folder_of
     from lvlora.train.stopping import StopRequest
-    from lvlora.train.sweep_storage import folder_of
 
     output, folder = context.output, folder_of(settings)
     threads = settings.threads or max(1, cores() // settings.workers)
@@ -219,9 +226,14 @@ def _share(settings: SweepSettings, board: Board, context: CommandContext) -> Bu
 
     with StopRequest() as stop:
         ended = run_workers(
-            config, settings.workers, threads, settings.storage, folder, look,
+            config,
+            settings.workers,
+            threads,
+            settings.storage,
+            folder,
+            look,
             lambda: stop.requested,
-        )  # fmt: skip
+        )
     codes = [code for code, _ in ended]
     if board.unfinished() and EXIT_STOPPED in codes:
         raise RunStopped(
@@ -246,8 +258,8 @@ def _share(settings: SweepSettings, board: Board, context: CommandContext) -> Bu
 
 def _report(settings: SweepSettings, board: Board, context: CommandContext, *, draw: bool) -> None:
     from lvlora.cli import sweep_report
-    from lvlora.train.sweep_space import with_params
-    from lvlora.train.sweep_storage import folder_of, limit_in
+    from lvlora.sweep.space import with_params
+    from lvlora.sweep.storage import folder_of, limit_in
 
     output, folder, best = context.output, folder_of(settings), board.best()
     limit = limit_in(board.study) if settings.max_flops is None else settings.max_flops
@@ -290,8 +302,8 @@ def _report(settings: SweepSettings, board: Board, context: CommandContext, *, d
 
 def _show_status(settings: SweepSettings, context: CommandContext) -> None:
     """The study as it is; nothing is made or spent, no model is loaded."""
-    from lvlora.train import sweep_storage
-    from lvlora.train.sweep_study import Board
+    from lvlora.sweep import storage as sweep_storage
+    from lvlora.sweep.study import Board
 
     study = sweep_storage.find(settings, context.output.note)
     if study is None:

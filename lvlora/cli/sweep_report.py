@@ -9,16 +9,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
-from lvlora.cli.advice import words_of
-from lvlora.cli.fields import read_fields
-from lvlora.cli.output import Output
+from lvlora.cli.program.advice import words_of
+from lvlora.cli.program.fields import read_fields
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.output import Output
 from lvlora.settings import SweepSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.train.sweep_attempts import Attempt
-    from lvlora.train.sweep_plan import Plan
-    from lvlora.train.sweep_study import Board
+    from lvlora.sweep.attempts import Attempt
+    from lvlora.sweep.plan import Plan
+    from lvlora.sweep.study import Board
 
 _NOT_IN_COMMAND = ("max_steps", "max_flops", "data", "save_every", "threads")
 
@@ -55,21 +55,29 @@ def plan_payload(plan: Plan, settings: SweepSettings) -> dict[str, Any]:
         for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
     ]
     return {
-        "stages": stages, "trials": plan.n_trials, "flops_at_most": plan.most.to_dict(),
+        "stages": stages,
+        "trials": plan.n_trials,
+        "flops_at_most": plan.most.to_dict(),
         "convention": settings.convention,
         "validation_series": plan.validations.series,
         "validations": None if settings.validate_every else plan.validations.times,
-    }  # fmt: skip
+    }
 
 
 def show_plan(plan: Plan, settings: SweepSettings, limit: int | None, output: Output) -> None:
     """The plan as a table."""
     rows = plan_rows(plan, settings.convention)
     cells = [
-        [r["stage"], numbers.count(r["trials"]), r["searched"], r["steps"],
-         numbers.flops(r["flops_each"]), numbers.flops(r["flops_at_most"])]
+        [
+            r["stage"],
+            numbers.count(r["trials"]),
+            r["searched"],
+            r["steps"],
+            numbers.flops(r["flops_each"]),
+            numbers.flops(r["flops_at_most"]),
+        ]
         for r in rows
-    ]  # fmt: skip
+    ]
     most = plan.most.of(settings.convention)
     if len(rows) > 1:
         cells.append(["together", numbers.count(plan.n_trials), "", "", "", numbers.flops(most)])
@@ -88,7 +96,7 @@ def show_plan(plan: Plan, settings: SweepSettings, limit: int | None, output: Ou
 
 
 def table_rows(board: Board, folder: Path, convention: str) -> list[dict[str, Any]]:
-    """A trial each, as `lvlora.report.sweep_figures.Rows` has it, and more."""
+    """A trial each, as `lvlora.report.sweep.figures.Rows` has it, and more."""
     rows = []
     front = {attempt.slot for attempt in board.front(convention)}
     for attempt in board.records():
@@ -124,19 +132,29 @@ def show_table(
     """
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
     staged = len({row["stage"] for row in rows}) > 1
-    head = ["trial", *(["stage"] if staged else []), *(n.replace("_", " ") for n in names),
-            "MAE", "loss", "steps", "FLOPs", "state"]  # fmt: skip
+    head = [
+        "trial",
+        *(["stage"] if staged else []),
+        *(n.replace("_", " ") for n in names),
+        "MAE",
+        "loss",
+        "steps",
+        "FLOPs",
+        "state",
+    ]
     cells = [
         [
-            row["trial"], *([row["stage"]] if staged else []),
+            row["trial"],
+            *([row["stage"]] if staged else []),
             *(_shown(row["params"].get(n)) for n in names),
-            numbers.plain(row["mae"]), numbers.plain(row["loss"]),
+            numbers.plain(row["mae"]),
+            numbers.plain(row["loss"]),
             None if row["steps"] is None else numbers.count(row["steps"]),
             None if row["flops"] is None else numbers.flops(row["flops"]),
             row["state"] + (", front" if front and row["front"] else ""),
         ]
         for row in rows
-    ]  # fmt: skip
+    ]
     bold = [i for i, row in enumerate(rows) if best is not None and row["trial"] == best.slot]
     output.table(head, cells, bold=bold)
     for row in rows:
@@ -161,9 +179,8 @@ def payload_of(
             **{s: states.count(s) for s in ("complete", "pruned", "failed", "running")},
             "waiting": left + states.count("waiting"),
         },
-        "best": chosen and {
-            **{k: chosen[k] for k in ("params", "value", "trial", "mae", "loss", "folder")}
-        },
+        "best": chosen
+        and {**{k: chosen[k] for k in ("params", "value", "trial", "mae", "loss", "folder")}},
         "front": [attempt.slot for attempt in board.front(settings.convention)],
         "importances": board.importances(),
         "flops": spent.to_dict(),
@@ -171,7 +188,7 @@ def payload_of(
         "convention": settings.convention,
         "plan": plan_payload(board.plan, settings),
         "table": rows,
-    }  # fmt: skip
+    }
 
 
 def command_of(settings: TrainSettings) -> str:
@@ -206,8 +223,8 @@ def draw(
     board: Board, settings: SweepSettings, rows: list[dict[str, Any]], folder: Path, command: str
 ) -> list[Path]:
     """The figures and the page; returns the files."""
-    from lvlora.report.sweep_figures import draw_sweep
-    from lvlora.report.sweep_page import write_sweep_page
+    from lvlora.report.sweep.figures import draw_sweep
+    from lvlora.report.sweep.page import write_sweep_page
 
     metric, before = _metric(board, settings.objective)
     importances = board.importances()
@@ -225,10 +242,16 @@ def draw(
     }
     page = folder / "report.html"
     write_sweep_page(
-        page, study=settings.study, command=command, metric=metric, rows=rows,
-        plan=plan_rows(board.plan, settings.convention), facts=facts, before=before,
+        page,
+        study=settings.study,
+        command=command,
+        metric=metric,
+        rows=rows,
+        plan=plan_rows(board.plan, settings.convention),
+        facts=facts,
+        before=before,
         importances=importances,
-    )  # fmt: skip
+    )
     return [*written, page]
 
 

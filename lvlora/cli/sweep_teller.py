@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lvlora.cli import numbers
-from lvlora.cli.context import CommandContext
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.terminal import numbers
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.sweep.attempts import Attempt
+    from lvlora.sweep.space import Params
+    from lvlora.sweep.study import Board
     from lvlora.train.observer import Observer
     from lvlora.train.run import Result
     from lvlora.train.run_folder import RunFolder
     from lvlora.train.setup import Prepared
-    from lvlora.train.sweep_attempts import Attempt
-    from lvlora.train.sweep_space import Params
-    from lvlora.train.sweep_study import Board
 
 
 class Teller:
@@ -32,13 +32,13 @@ class Teller:
 
     def observer(self) -> Observer:
         """As `lvlora train` is watched."""
-        from lvlora.cli.progress import observer
+        from lvlora.cli.terminal.progress import observer
 
         return observer(self.context.output)
 
     def began(self, slot: int, stage: str, params: Params) -> None:
         """A line."""
-        from lvlora.train.sweep_space import show
+        from lvlora.sweep.space import show
 
         self._waited, self._params = False, params
         chosen = ", ".join(f"{name.replace('_', ' ')} {show(v)}" for name, v in params.items())
@@ -61,8 +61,8 @@ class Teller:
 
     def describe(self, folder: RunFolder, settings: TrainSettings, prepared: Prepared) -> None:
         """Where each value came from is said, too."""
+        from lvlora.sweep.space import ALPHA_PER_RANK
         from lvlora.train.fine_tune import write_settings
-        from lvlora.train.sweep_space import ALPHA_PER_RANK
 
         given = self.context.sources
         planned = {*self._params, "max_steps", "max_flops", "save_every"}
@@ -79,7 +79,7 @@ class Teller:
 
     def draw(self, folder: RunFolder, prepared: Prepared, result: Result) -> None:
         """The trial's own figure and page."""
-        from lvlora.report.run_page import draw_run
+        from lvlora.report.run.page import draw_run
 
         draw_run(folder.path)
 

@@ -82,9 +82,13 @@ def run_workers(
             stream = log.open("wb")
             # a session of its own: Ctrl-C reaches it once, through this process
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                env=environment, start_new_session=True,
-            )  # fmt: skip
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
             workers.append(Worker(process, log, stream))
         told = False
         while any(worker.process.poll() is None for worker in workers):

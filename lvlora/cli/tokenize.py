@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli import numbers
-from lvlora.cli.advice import next_command
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.inputs import load_dataset, select_series
 from lvlora.cli.losses import losses
-from lvlora.cli.output import Output, printable
-from lvlora.cli.root import app
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.inputs import load_dataset, select_series
+from lvlora.cli.program.root import app
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.output import Output, printable
 from lvlora.errors import SettingsError
 from lvlora.settings import TokenizeSettings, TrainSettings
 

@@ -6,17 +6,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.cli import numbers
-from lvlora.cli.advice import next_command
-from lvlora.cli.configuration import resolve
-from lvlora.cli.context import CommandContext
-from lvlora.cli.from_settings import examples, settings_command
-from lvlora.cli.loss_chart import show_losses
 from lvlora.cli.losses import losses
-from lvlora.cli.output import Output
-from lvlora.cli.plans import judged, reconciled
-from lvlora.cli.root import app
-from lvlora.cli.runs import NEWEST, find_run
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.configuration import resolve
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.root import app
+from lvlora.cli.program.runs import NEWEST, find_run
+from lvlora.cli.terminal import numbers
+from lvlora.cli.terminal.loss_chart import show_losses
+from lvlora.cli.terminal.output import Output
+from lvlora.cli.terminal.plans import judged, reconciled
 from lvlora.cli.train_ranks import prepare_together, said_settings
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import EvaluateSettings, ForecastSettings, TrainSettings
@@ -68,7 +68,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
 
 def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> None:
     """All of a run; where several processes make it, this is the first of them."""
-    from lvlora.cli.progress import observer
+    from lvlora.cli.terminal.progress import observer
     from lvlora.train.fine_tune import begin, carry_out
     from lvlora.train.run import Run
     from lvlora.train.run_folder import RunFolder, check_out
@@ -131,15 +131,27 @@ def _next(prepared: Prepared, folder: RunFolder | None) -> str:
     without = () if folder is None else ("model", "revision")
     if settings.data is None:
         return next_command(
-            "evaluate", EvaluateSettings, settings, "--limit", "4", "--adapter", adapter,
+            "evaluate",
+            EvaluateSettings,
+            settings,
+            "--limit",
+            "4",
+            "--adapter",
+            adapter,
             without=without,
-        )  # fmt: skip
+        )
     series = [*split.test, *split.validation, *split.train][0]
     which = ["--series", series] if len(prepared.dataset) > 1 else []
     return next_command(
-        "forecast", ForecastSettings, settings, *which, "--adapter", adapter, without=without,
+        "forecast",
+        ForecastSettings,
+        settings,
+        *which,
+        "--adapter",
+        adapter,
+        without=without,
         also=() if folder else ("decimals", "number_format"),
-    )  # fmt: skip
+    )
 
 
 def _help_to_train(context: CommandContext, ranks: Ranks) -> None:
@@ -205,7 +217,7 @@ def _stored_settings(
 
 def _show_plan(prepared: Prepared, ranks: Ranks, started: float, context: CommandContext) -> None:
     """Price, time and memory of the run; with one process it takes a few steps to know."""
-    from lvlora.cli.plans import show_run_plan
+    from lvlora.cli.terminal.plans import show_run_plan
     from lvlora.train.estimate import of_run
 
     context.output.detail("Measuring a few steps and forecasts …")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import durable
-from lvlora.cli.inputs import load_dataset
-from lvlora.cli.output import Output
+from lvlora.cli.program.inputs import load_dataset
+from lvlora.cli.terminal.output import Output
 from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 

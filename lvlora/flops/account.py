@@ -24,9 +24,16 @@ ALPHABET_ROWS = 15
 """Symbols of the numeric alphabet: ten digits and ``.,;-?``."""
 
 VARIABLE = (
-    "rank", "targets", "batch-size", "seq-len", "loss", "train-head", "context", "new-tokens",
+    "rank",
+    "targets",
+    "batch-size",
+    "seq-len",
+    "loss",
+    "train-head",
+    "context",
+    "new-tokens",
     "model",
-)  # fmt: skip
+)
 """Settings that `vary` can compare values of."""
 
 
@@ -109,9 +116,12 @@ def fits(
 
 
 def vary(
-    settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS,
-    *, shape_of: Callable[[str], ModelShape] = find_shape,
-) -> list[dict[str, Any]]:  # fmt: skip
+    settings: FlopsSettings,
+    shape: ModelShape,
+    alphabet_rows: int = ALPHABET_ROWS,
+    *,
+    shape_of: Callable[[str], ModelShape] = find_shape,
+) -> list[dict[str, Any]]:
     """The same account for several values of one setting: rows to compare.
 
     Several targets of one value are joined by +: ``targets=q_proj+v_proj,all-linear``.

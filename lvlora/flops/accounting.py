@@ -14,24 +14,59 @@ from typing import Any
 from lvlora.flops.budget import Budget, Price
 
 COLUMNS = (
-    "run", "command", "phase", "model", "executed", "coursework", "share_of_budget", "seconds",
-    "tokens_useful", "tokens_padded", "device", "dtype", "status", "utilisation", "recorded_at",
-)  # fmt: skip
+    "run",
+    "command",
+    "phase",
+    "model",
+    "executed",
+    "coursework",
+    "share_of_budget",
+    "seconds",
+    "tokens_useful",
+    "tokens_padded",
+    "device",
+    "dtype",
+    "status",
+    "utilisation",
+    "recorded_at",
+)
 
 STORED = (
-    "id", "run", "phase", "command", "status", "settings_hash", "model", "model_hash", "device",
-    "dtype", "reserved_executed", "reserved_coursework", "executed", "coursework",
-    "unit_executed", "unit_coursework", "seconds", "tokens_useful", "tokens_padded", "holder",
-    "created_at", "updated_at",
-)  # fmt: skip
+    "id",
+    "run",
+    "phase",
+    "command",
+    "status",
+    "settings_hash",
+    "model",
+    "model_hash",
+    "device",
+    "dtype",
+    "reserved_executed",
+    "reserved_coursework",
+    "executed",
+    "coursework",
+    "unit_executed",
+    "unit_coursework",
+    "seconds",
+    "tokens_useful",
+    "tokens_padded",
+    "holder",
+    "created_at",
+    "updated_at",
+)
 """Columns of an entry as they are stored; counts of FLOPs are text."""
 
 STATUS = ("open", "settled", "closed")
 
 _NOT_TEXT: dict[str, type | tuple[type, ...]] = {
-    "id": int, "seconds": (int, float), "tokens_useful": int, "tokens_padded": int,
-    "unit_executed": (str, type(None)), "unit_coursework": (str, type(None)),
-}  # fmt: skip
+    "id": int,
+    "seconds": (int, float),
+    "tokens_useful": int,
+    "tokens_padded": int,
+    "unit_executed": (str, type(None)),
+    "unit_coursework": (str, type(None)),
+}
 
 _COUNTS = ("executed", "coursework")
 _COUNT = re.compile(r"[0-9]{1,80}")

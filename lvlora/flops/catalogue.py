@@ -15,19 +15,43 @@ from lvlora.flops.shape import ModelShape
 def _qwen2(name: str, sizes: tuple[int, ...], tied: bool = True) -> ModelShape:
     hidden, intermediate, layers, heads, kv_heads, vocab = sizes
     return ModelShape(
-        model_type="qwen2", hidden=hidden, intermediate=intermediate, layers=layers, heads=heads,
-        kv_heads=kv_heads, head_dim=hidden // heads, vocab=vocab, tied=tied, qkv_bias=True,
-        max_positions=32_768, rope_theta=1e6, bos_id=151_643, eos_id=151_645, name=name,
-    )  # fmt: skip
+        model_type="qwen2",
+        hidden=hidden,
+        intermediate=intermediate,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=hidden // heads,
+        vocab=vocab,
+        tied=tied,
+        qkv_bias=True,
+        max_positions=32_768,
+        rope_theta=1e6,
+        bos_id=151_643,
+        eos_id=151_645,
+        name=name,
+    )
 
 
 def _qwen3(name: str, sizes: tuple[int, ...]) -> ModelShape:
     hidden, intermediate, layers, heads, kv_heads = sizes
     return ModelShape(
-        model_type="qwen3", hidden=hidden, intermediate=intermediate, layers=layers, heads=heads,
-        kv_heads=kv_heads, head_dim=128, vocab=151_936, tied=True, qk_norm=True,
-        max_positions=40_960, rope_theta=1e6, bos_id=151_643, eos_id=151_645, name=name,
-    )  # fmt: skip
+        model_type="qwen3",
+        hidden=hidden,
+        intermediate=intermediate,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=128,
+        vocab=151_936,
+        tied=True,
+        qk_norm=True,
+        max_positions=40_960,
+        rope_theta=1e6,
+        bos_id=151_643,
+        eos_id=151_645,
+        name=name,
+    )
 
 
 def _llama(
@@ -41,11 +65,22 @@ def _llama(
 ) -> ModelShape:
     hidden, intermediate, layers, heads, kv_heads, vocab = sizes
     return ModelShape(
-        model_type="llama", hidden=hidden, intermediate=intermediate, layers=layers, heads=heads,
-        kv_heads=kv_heads, head_dim=hidden // heads, vocab=vocab, tied=tied, norm_eps=1e-5,
-        max_positions=max_positions, rope_theta=rope_theta, bos_id=bos_eos[0], eos_id=bos_eos[1],
+        model_type="llama",
+        hidden=hidden,
+        intermediate=intermediate,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=hidden // heads,
+        vocab=vocab,
+        tied=tied,
+        norm_eps=1e-5,
+        max_positions=max_positions,
+        rope_theta=rope_theta,
+        bos_id=bos_eos[0],
+        eos_id=bos_eos[1],
         name=name,
-    )  # fmt: skip
+    )
 
 
 def _gemma(
@@ -59,12 +94,27 @@ def _gemma(
 ) -> ModelShape:
     hidden, intermediate, layers, heads, kv_heads = sizes
     return ModelShape(
-        model_type=family, hidden=hidden, intermediate=intermediate, layers=layers, heads=heads,
-        kv_heads=kv_heads, head_dim=256, vocab=vocab, tied=True, qk_norm=family == "gemma3_text",
-        sandwich_norms=family != "gemma", unit_offset_norms=True, activation="gelu_tanh",
-        attention_softcap=family == "gemma2", final_softcap=family == "gemma2",
-        max_positions=max_positions, rope_theta=rope_theta, bos_id=2, eos_id=1, name=name,
-    )  # fmt: skip
+        model_type=family,
+        hidden=hidden,
+        intermediate=intermediate,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=256,
+        vocab=vocab,
+        tied=True,
+        qk_norm=family == "gemma3_text",
+        sandwich_norms=family != "gemma",
+        unit_offset_norms=True,
+        activation="gelu_tanh",
+        attention_softcap=family == "gemma2",
+        final_softcap=family == "gemma2",
+        max_positions=max_positions,
+        rope_theta=rope_theta,
+        bos_id=2,
+        eos_id=1,
+        name=name,
+    )
 
 
 _SHAPES = (
@@ -75,25 +125,79 @@ _SHAPES = (
     _qwen3("qwen3-0.6b", (1024, 3072, 28, 16, 8)),
     _qwen3("qwen3-1.7b", (2048, 6144, 28, 16, 8)),
     _qwen3("qwen3-4b", (2560, 9728, 36, 32, 8)),
-    _llama("smollm2-135m", (576, 1536, 30, 9, 3, 49_152), tied=True, max_positions=8192,
-           rope_theta=1e5, bos_eos=(1, 2)),
-    _llama("smollm2-360m", (960, 2560, 32, 15, 5, 49_152), tied=True, max_positions=8192,
-           rope_theta=1e5, bos_eos=(1, 2)),
-    _llama("smollm2-1.7b", (2048, 8192, 24, 32, 32, 49_152), tied=True, max_positions=8192,
-           rope_theta=1.3e5, bos_eos=(1, 2)),
-    _llama("tinyllama-1.1b", (2048, 5632, 22, 32, 4, 32_000), tied=False, max_positions=2048,
-           rope_theta=1e4, bos_eos=(1, 2)),
-    _llama("llama-3.2-1b", (2048, 8192, 16, 32, 8, 128_256), tied=True, max_positions=131_072,
-           rope_theta=5e5, bos_eos=(128_000, 128_001)),
-    _gemma("gemma-2b", "gemma", (2048, 16_384, 18, 8, 1), vocab=256_000, max_positions=8192,
-           rope_theta=1e4),
-    _gemma("gemma-2-2b", "gemma2", (2304, 9216, 26, 8, 4), vocab=256_000, max_positions=8192,
-           rope_theta=1e4),
-    _gemma("gemma-3-270m", "gemma3_text", (640, 2048, 18, 4, 1), vocab=262_144,
-           max_positions=32_768, rope_theta=1e6),
-    _gemma("gemma-3-1b", "gemma3_text", (1152, 6912, 26, 4, 1), vocab=262_144,
-           max_positions=32_768, rope_theta=1e6),
-)  # fmt: skip
+    _llama(
+        "smollm2-135m",
+        (576, 1536, 30, 9, 3, 49_152),
+        tied=True,
+        max_positions=8192,
+        rope_theta=1e5,
+        bos_eos=(1, 2),
+    ),
+    _llama(
+        "smollm2-360m",
+        (960, 2560, 32, 15, 5, 49_152),
+        tied=True,
+        max_positions=8192,
+        rope_theta=1e5,
+        bos_eos=(1, 2),
+    ),
+    _llama(
+        "smollm2-1.7b",
+        (2048, 8192, 24, 32, 32, 49_152),
+        tied=True,
+        max_positions=8192,
+        rope_theta=1.3e5,
+        bos_eos=(1, 2),
+    ),
+    _llama(
+        "tinyllama-1.1b",
+        (2048, 5632, 22, 32, 4, 32_000),
+        tied=False,
+        max_positions=2048,
+        rope_theta=1e4,
+        bos_eos=(1, 2),
+    ),
+    _llama(
+        "llama-3.2-1b",
+        (2048, 8192, 16, 32, 8, 128_256),
+        tied=True,
+        max_positions=131_072,
+        rope_theta=5e5,
+        bos_eos=(128_000, 128_001),
+    ),
+    _gemma(
+        "gemma-2b",
+        "gemma",
+        (2048, 16_384, 18, 8, 1),
+        vocab=256_000,
+        max_positions=8192,
+        rope_theta=1e4,
+    ),
+    _gemma(
+        "gemma-2-2b",
+        "gemma2",
+        (2304, 9216, 26, 8, 4),
+        vocab=256_000,
+        max_positions=8192,
+        rope_theta=1e4,
+    ),
+    _gemma(
+        "gemma-3-270m",
+        "gemma3_text",
+        (640, 2048, 18, 4, 1),
+        vocab=262_144,
+        max_positions=32_768,
+        rope_theta=1e6,
+    ),
+    _gemma(
+        "gemma-3-1b",
+        "gemma3_text",
+        (1152, 6912, 26, 4, 1),
+        vocab=262_144,
+        max_positions=32_768,
+        rope_theta=1e6,
+    ),
+)
 
 KNOWN_SHAPES: dict[str, ModelShape] = {shape.name: shape for shape in _SHAPES}
 """Short name to shape; an instruct model has its base model's."""

@@ -152,9 +152,14 @@ def prefill(
 ) -> list[Item]:
     """Reading B histories of n tokens (the longest; padding is paid) with one logit row each."""
     return forward_call(
-        shape, batch, n_tokens, head_positions=batch, head_rows=head_rows, lora=lora,
+        shape,
+        batch,
+        n_tokens,
+        head_positions=batch,
+        head_rows=head_rows,
+        lora=lora,
         phase="prefill",
-    )  # fmt: skip
+    )
 
 
 def decode(
@@ -178,9 +183,15 @@ def decode(
 
     def call(attended: int) -> dict[str, int]:
         items = forward_call(
-            shape, batch, 1, head_positions=batch, head_rows=head_rows, attended=attended,
-            lora=lora, phase="decode",
-        )  # fmt: skip
+            shape,
+            batch,
+            1,
+            head_positions=batch,
+            head_rows=head_rows,
+            attended=attended,
+            lora=lora,
+            phase="decode",
+        )
         return {item.name: item.flops for item in items}
 
     # linear in the positions attended to, so the sum needs two points only

@@ -174,9 +174,13 @@ class Ledger(LedgerFile):
         with self.transaction() as db:
             limit = limits.read_budget(db) if budget is None else asked
             refused = limits.refusal(
-                sum(mosts.values(), NOTHING), _read_rows(db), run=run, max_flops=max_flops,
-                convention=convention, budget=limit,
-            )  # fmt: skip
+                sum(mosts.values(), NOTHING),
+                _read_rows(db),
+                run=run,
+                max_flops=max_flops,
+                convention=convention,
+                budget=limit,
+            )
             if refused is not None:
                 raise refused
             if budget is not None:
@@ -189,12 +193,23 @@ class Ledger(LedgerFile):
                     "unit_executed, unit_coursework, holder, created_at, updated_at) "
                     "VALUES (?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        run, phase, command, settings_hash, model, model_hash, device, dtype,
-                        str(most.executed), str(most.coursework),
+                        run,
+                        phase,
+                        command,
+                        settings_hash,
+                        model,
+                        model_hash,
+                        device,
+                        dtype,
+                        str(most.executed),
+                        str(most.coursework),
                         None if unit is None else str(unit.executed),
-                        None if unit is None else str(unit.coursework), me, now, now,
+                        None if unit is None else str(unit.coursework),
+                        me,
+                        now,
+                        now,
                     ),
-                )  # fmt: skip
+                )
                 reservations[phase] = Reservation(int(cursor.lastrowid or 0), run, phase, most, me)
         return reservations
 
@@ -219,9 +234,13 @@ class Ledger(LedgerFile):
             row = self._held(db, reservation)
             reserved = row.spent + more
             refused = limits.refusal(
-                reserved, [other for other in _read_rows(db) if other.id != row.id], run=row.run,
-                max_flops=max_flops, convention=convention, budget=limits.read_budget(db),
-            )  # fmt: skip
+                reserved,
+                [other for other in _read_rows(db) if other.id != row.id],
+                run=row.run,
+                max_flops=max_flops,
+                convention=convention,
+                budget=limits.read_budget(db),
+            )
             if refused is not None:
                 raise refused
             db.execute(
@@ -293,9 +312,16 @@ class Ledger(LedgerFile):
                 (str(spent.executed), str(spent.coursework), me, _now(), row.id),
             )
         return Reservation(
-            row.id, row.run, row.phase, row.reserved, me, spent,
-            row.seconds, row.tokens_useful, row.tokens_padded,
-        )  # fmt: skip
+            row.id,
+            row.run,
+            row.phase,
+            row.reserved,
+            me,
+            spent,
+            row.seconds,
+            row.tokens_useful,
+            row.tokens_padded,
+        )
 
     def close(self, run: str) -> Price:
         """Settle every open reservation of a killed run; returns what it was charged.
@@ -317,10 +343,12 @@ class Ledger(LedgerFile):
                     "UPDATE entry SET status = 'closed', executed = ?, coursework = ?, "
                     "updated_at = ? WHERE id = ?",
                     (
-                        str(row.spent_if_killed.executed), str(row.spent_if_killed.coursework),
-                        _now(), row.id,
+                        str(row.spent_if_killed.executed),
+                        str(row.spent_if_killed.coursework),
+                        _now(),
+                        row.id,
                     ),
-                )  # fmt: skip
+                )
             opened = sorted({r.run for r in _read_rows(db) if r.status == "open"})
         if not rows:
             listed = f"Open: {', '.join(opened)}." if opened else "No run has one."
@@ -398,11 +426,16 @@ class Ledger(LedgerFile):
                     "UPDATE entry SET status = ?, executed = ?, coursework = ?, seconds = ?, "
                     "tokens_useful = ?, tokens_padded = ?, updated_at = ? WHERE id = ?",
                     (
-                        status, str(spent.executed), str(spent.coursework),
-                        max(float(seconds), row.seconds), max(tokens_useful, row.tokens_useful),
-                        max(tokens_padded, row.tokens_padded), _now(), reservation.id,
+                        status,
+                        str(spent.executed),
+                        str(spent.coursework),
+                        max(float(seconds), row.seconds),
+                        max(tokens_useful, row.tokens_useful),
+                        max(tokens_padded, row.tokens_padded),
+                        _now(),
+                        reservation.id,
                     ),
-                )  # fmt: skip
+                )
         if lost is not None:
             raise lost
 
@@ -434,9 +467,16 @@ def _refuse_if_alive(row: Row) -> None:
 
 def _reservation(row: Row, reserved: Price, held_by: str) -> Reservation:
     return Reservation(
-        row.id, row.run, row.phase, reserved, held_by, row.spent,
-        row.seconds, row.tokens_useful, row.tokens_padded,
-    )  # fmt: skip
+        row.id,
+        row.run,
+        row.phase,
+        reserved,
+        held_by,
+        row.spent,
+        row.seconds,
+        row.tokens_useful,
+        row.tokens_padded,
+    )
 
 
 def _read_rows(

@@ -83,16 +83,26 @@ def refusal(
         )
     if refused is None and budget is not None:
         refused = _over(
-            "project", rows, wanted, budget.flops, budget.convention, budget.origin,
+            "project",
+            rows,
+            wanted,
+            budget.flops,
+            budget.convention,
+            budget.origin,
             "give a larger --budget; --budget none lifts it",
-        )  # fmt: skip
+        )
     return refused
 
 
 def _over(
-    whose: str, rows: Sequence[Row], wanted: Price, limit: int, convention: str, origin: str,
+    whose: str,
+    rows: Sequence[Row],
+    wanted: Price,
+    limit: int,
+    convention: str,
+    origin: str,
     or_else: str,
-) -> BudgetError | None:  # fmt: skip
+) -> BudgetError | None:
     spent = sum(row.charged.of(convention) for row in rows if row.status != "open")
     promised = sum(row.charged.of(convention) for row in rows if row.status == "open")
     want = wanted.of(convention)

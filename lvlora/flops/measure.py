@@ -81,10 +81,15 @@ def _fused_backward(
 
 
 def _own_backward(
-    grad_out: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...],
-    value: tuple[int, ...], weights: tuple[int, ...], scale: float, needs: list[bool],
+    grad_out: tuple[int, ...],
+    query: tuple[int, ...],
+    key: tuple[int, ...],
+    value: tuple[int, ...],
+    weights: tuple[int, ...],
+    scale: float,
+    needs: list[bool],
     **_: Any,
-) -> int:  # fmt: skip
+) -> int:
     # the weights are kept; those of the scores are differentiated for queries and keys only
     q, k, v = needs
     return (q + k + (q or k) + v) * _attention_product(query, key)

@@ -87,9 +87,10 @@ class ModelConfig(BaseModel):
     sliding_window: Places | None = None
     sliding_window_pattern: Places | None = None
     max_window_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    layer_types: Annotated[
-        list[Literal["full_attention", "sliding_attention"]], Field(max_length=100_000)
-    ] | None = None  # fmt: skip
+    layer_types: (
+        Annotated[list[Literal["full_attention", "sliding_attention"]], Field(max_length=100_000)]
+        | None
+    ) = None
     attention_dropout: Share | None = None
     initializer_range: Annotated[float, Field(ge=0, le=1e3)] | None = None
     pretraining_tp: Places | None = None

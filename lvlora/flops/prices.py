@@ -37,14 +37,19 @@ def training_step(
     return Price(
         executed=total(
             executed.training_step(
-                shape, batch, seq_len, lora=lora, head=head, attention=attention,
+                shape,
+                batch,
+                seq_len,
+                lora=lora,
+                head=head,
+                attention=attention,
                 accumulation=accumulation,
             )
         ),
         coursework=total(
             coursework.training_step(shape, batch, seq_len, lora, accumulation=accumulation)
         ),
-    )  # fmt: skip
+    )
 
 
 def validation_batch(

@@ -28,9 +28,17 @@ _AGAIN = "For data like these: lvlora evaluate DATA --calibrate; or leave --cali
 
 
 def describe(
-    forecaster: Forecaster, sampling: Sampling, *, source: str, variables: Sequence[str],
-    units: FloatArray, context: int, horizon: int, general: bool = False, **more: Any,
-) -> dict[str, Any]:  # fmt: skip
+    forecaster: Forecaster,
+    sampling: Sampling,
+    *,
+    source: str,
+    variables: Sequence[str],
+    units: FloatArray,
+    context: int,
+    horizon: int,
+    general: bool = False,
+    **more: Any,
+) -> dict[str, Any]:
     """The facts of a calibration, as JSON.
 
     Args:
@@ -99,8 +107,9 @@ def check_data(
             f"({where}), not on {', '.join(variables)}",
             _AGAIN,
         )
-    spreads = np.array([np.ma.std(np.ma.masked_invalid(h.values), axis=0).filled(0.0)
-                        for h in histories])  # fmt: skip
+    spreads = np.array(
+        [np.ma.std(np.ma.masked_invalid(h.values), axis=0).filled(0.0) for h in histories]
+    )
     for name, spread, (low, high) in zip(
         variables, np.median(spreads, axis=0).tolist(), facts["spread"], strict=True
     ):
@@ -134,9 +143,11 @@ def _is_general(facts: Mapping[str, Any]) -> bool:
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:
     return {
-        "samples": sampling.samples, "temperature": sampling.temperature,
-        "top_p": sampling.top_p, "views": sampling.views,
-    }  # fmt: skip
+        "samples": sampling.samples,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "views": sampling.views,
+    }
 
 
 def _form(forecaster: Forecaster) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import numpy as np
 from lvlora import __version__, durable
 from lvlora.errors import ModelError
 from lvlora.forecast.calibration import Calibration
-from lvlora.model.adapter_files import HEAD, WEIGHTS, AdapterInfo
+from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
 from lvlora.model.catalogue import BUNDLED
 from lvlora.model.loading import BaseModel
 

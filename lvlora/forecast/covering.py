@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import SettingsError
+from lvlora.evaluation.scoring import Entry, Task
 from lvlora.forecast.calibration import Calibration, calibrate, units_of
 from lvlora.forecast.calibration_facts import describe
-from lvlora.forecast.evaluation import Entry, Task
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.futures import Forecast
 from lvlora.forecast.sampling import Sampling
@@ -22,9 +22,15 @@ from lvlora.series.metrics import central_levels
 
 
 def calibrate_entry(
-    entry: Entry, given: Task, forecaster: Forecaster, sampling: Sampling,
-    quantiles: Sequence[float], *, source: str, **facts: Any,
-) -> Calibration:  # fmt: skip
+    entry: Entry,
+    given: Task,
+    forecaster: Forecaster,
+    sampling: Sampling,
+    quantiles: Sequence[float],
+    *,
+    source: str,
+    **facts: Any,
+) -> Calibration:
     """Offsets from a model's forecasts of the task.
 
     Args:
@@ -40,17 +46,26 @@ def calibrate_entry(
     forecasts = _forecasts(entry, given, forecaster)
     units = np.array([units_of(h, f) for h, f in zip(given.histories, forecasts, strict=True)])
     told = describe(
-        forecaster, sampling, source=source, variables=given.variables, units=units,
-        context=given.protocol.context, horizon=given.protocol.horizon,
-        split=given.protocol.part, **facts,
-    )  # fmt: skip
+        forecaster,
+        sampling,
+        source=source,
+        variables=given.variables,
+        units=units,
+        context=given.protocol.context,
+        horizon=given.protocol.horizon,
+        split=given.protocol.part,
+        **facts,
+    )
     return calibrate(given.truth, entry.samples, units, quantiles, told)
 
 
 def coverage(
-    entry: Entry, given: Task, forecaster: Forecaster, calibration: Calibration,
+    entry: Entry,
+    given: Task,
+    forecaster: Forecaster,
+    calibration: Calibration,
     quantiles: Sequence[float],
-) -> dict[float, float]:  # fmt: skip
+) -> dict[float, float]:
     """Probability of each calibrated central interval -> share of known truths inside."""
     found = [
         calibration.apply(f, h, quantiles)

@@ -104,10 +104,15 @@ class Decoder:
 
     @torch.no_grad()
     def decode(
-        self, prompts: Sequence[Prompt], horizon: int, sampling: Sampling,
-        *, max_rows: int = 256, trace: Trace | None = None,
+        self,
+        prompts: Sequence[Prompt],
+        horizon: int,
+        sampling: Sampling,
+        *,
+        max_rows: int = 256,
+        trace: Trace | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> list[list[str]]:  # fmt: skip
+    ) -> list[list[str]]:
         """Futures of every prompt, as texts of exactly ``horizon`` steps.
 
         Rows are decoded ``max_rows`` at a time. The split changes no draw; it changes the logits
@@ -137,9 +142,13 @@ class Decoder:
         return futures
 
     def _decode_rows(
-        self, prompts: Sequence[Prompt], rows: Sequence[tuple[int, int]], horizon: int,
-        sampling: Sampling, trace: Trace,
-    ) -> list[str]:  # fmt: skip
+        self,
+        prompts: Sequence[Prompt],
+        rows: Sequence[tuple[int, int]],
+        horizon: int,
+        sampling: Sampling,
+        trace: Trace,
+    ) -> list[str]:
         used = list(dict.fromkeys(p for p, _ in rows))
         cache, logits = self.prefill([prompts[p].text for p in used], trace)
         index = torch.tensor([used.index(p) for p, _ in rows], device=self.device)
@@ -251,9 +260,12 @@ class Decoder:
             masks = {"full_attention": everywhere, "sliding_attention": self._added(mask & near)}
         trace.calls.append(Call(n, width, cache.capacity, n * width))
         hidden = self.backbone(
-            input_ids=tokens, attention_mask=masks, position_ids=positions,
-            use_cache=True, **self.given(cache),
-        ).last_hidden_state  # fmt: skip
+            input_ids=tokens,
+            attention_mask=masks,
+            position_ids=positions,
+            use_cache=True,
+            **self.given(cache),
+        ).last_hidden_state
         return self.logits(hidden)
 
     def _added(self, mask: Tensor) -> Tensor:

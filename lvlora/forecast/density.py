@@ -106,9 +106,13 @@ class Density:
 @for_programs()
 @torch.no_grad()
 def next_step(
-    forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,
-    calls: int = CALLS, context: int | None = None,
-) -> list[list[Density]]:  # fmt: skip
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    *,
+    threshold: float = THRESHOLD,
+    calls: int = CALLS,
+    context: int | None = None,
+) -> list[list[Density]]:
     """The distribution of every variable's next value, for each history.
 
     Args:
@@ -138,9 +142,13 @@ def next_step(
 
 
 def most(
-    forecaster: Forecaster, histories: Sequence[Series], *, threshold: float = THRESHOLD,
-    calls: int = CALLS, context: int | None = None,
-) -> Price:  # fmt: skip
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    *,
+    threshold: float = THRESHOLD,
+    calls: int = CALLS,
+    context: int | None = None,
+) -> Price:
     """The most that `next_step` with these arguments can cost."""
     return _most(forecaster, forecaster.readings(histories, 1, context), threshold, calls)
 
@@ -189,9 +197,17 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
         remainder += float(probabilities[~possible].sum())
         numbers, probabilities = numbers[possible], probabilities[possible]
         density = Density(
-            history.id, time, variable, given, np.maximum(centres[possible], least), probabilities,
-            width, missing, remainder, cut,
-        )  # fmt: skip
+            history.id,
+            time,
+            variable,
+            given,
+            np.maximum(centres[possible], least),
+            probabilities,
+            width,
+            missing,
+            remainder,
+            cut,
+        )
         densities.append(density)
         if variable < reading.codec.n_variables - 1:
             gap = np.isnan(density.mode)

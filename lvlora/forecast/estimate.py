@@ -50,9 +50,14 @@ class Estimate:
 
 
 def of_forecasts(
-    forecaster: Forecaster, histories: Sequence[Series], horizon: int, sampling: Sampling,
-    *, context: int | None = None, group: int | None = None,
-) -> Estimate:  # fmt: skip
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    horizon: int,
+    sampling: Sampling,
+    *,
+    context: int | None = None,
+    group: int | None = None,
+) -> Estimate:
     """`Forecaster.predict` with these arguments.
 
     Args:

@@ -26,8 +26,8 @@ from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.usage import Usage as Usage
 from lvlora.forecast.usage import Work
-from lvlora.model import adapter_files
-from lvlora.model.adapter_search import IN_RUN
+from lvlora.model.adapters import files as adapter_files
+from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
@@ -56,10 +56,18 @@ class Forecaster:
     """
 
     def __init__(
-        self, base: BaseModel, head: NumericHead | None = None, *, decimals: int = DEFAULT_DECIMALS,
-        scale: Scale | None = None, adapter: str | None = None, max_memory: int | None = None,
-        max_rows: int | None = None, missing: bool = False, number_format: NumberFormat = "point",
-    ) -> None:  # fmt: skip
+        self,
+        base: BaseModel,
+        head: NumericHead | None = None,
+        *,
+        decimals: int = DEFAULT_DECIMALS,
+        scale: Scale | None = None,
+        adapter: str | None = None,
+        max_memory: int | None = None,
+        max_rows: int | None = None,
+        missing: bool = False,
+        number_format: NumberFormat = "point",
+    ) -> None:
         self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
         self.decimals, self.number_format = decimals, number_format
@@ -74,9 +82,13 @@ class Forecaster:
 
     @classmethod
     def with_adapter(
-        cls, base: BaseModel, info: adapter_files.AdapterInfo | None, *,
-        decimals: int | None = None, number_format: NumberFormat | None = None,
-    ) -> Self:  # fmt: skip
+        cls,
+        base: BaseModel,
+        info: adapter_files.AdapterInfo | None,
+        *,
+        decimals: int | None = None,
+        number_format: NumberFormat | None = None,
+    ) -> Self:
         """Attach an adapter and take over its codec and scale; None is zero-shot."""
         if info is None:
             asked = DEFAULT_DECIMALS if decimals is None else decimals
@@ -95,10 +107,13 @@ class Forecaster:
         if name.startswith(IN_RUN):  # of a run: its best or its last
             name = run if name == IN_RUN else f"{run}/{name}"
         forecaster = cls(
-            base, adapter_files.attach(base, info), scale=scale, adapter=name,
+            base,
+            adapter_files.attach(base, info),
+            scale=scale,
+            adapter=name,
             decimals=trained if decimals is None else decimals,
             number_format=number_format or written,
-        )  # fmt: skip
+        )
         forecaster.made_for = trained, written
         return forecaster
 
@@ -141,9 +156,14 @@ class Forecaster:
 
     @for_programs()
     def predict(
-        self, histories: Sequence[Series], horizon: int, sampling: Sampling,
-        *, context: int | None = None, progress: Callable[[int], None] | None = None,
-    ) -> list[Forecast]:  # fmt: skip
+        self,
+        histories: Sequence[Series],
+        horizon: int,
+        sampling: Sampling,
+        *,
+        context: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Forecast]:
         """Samples of each history's future.
 
         Args:
@@ -197,9 +217,12 @@ class Forecaster:
 
     @for_programs()
     def predict_quantiles(
-        self, histories: Sequence[Series], horizon: int, sampling: Sampling,
+        self,
+        histories: Sequence[Series],
+        horizon: int,
+        sampling: Sampling,
         levels: Sequence[float] = (0.1, 0.5, 0.9),
-    ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    ) -> tuple[FloatArray, FloatArray]:
         """Quantiles and means of each history's future, as arrays in original units.
 
         Args:
@@ -221,9 +244,13 @@ class Forecaster:
 
     @for_programs()
     def most(
-        self, histories: Sequence[Series], horizon: int, sampling: Sampling,
-        *, context: int | None = None,
-    ) -> Price:  # fmt: skip
+        self,
+        histories: Sequence[Series],
+        horizon: int,
+        sampling: Sampling,
+        *,
+        context: int | None = None,
+    ) -> Price:
         """The most that `predict` with these arguments can cost."""
         return self._most(self._views(histories, horizon, sampling, context), horizon)
 
@@ -264,10 +291,16 @@ class Forecaster:
     def _read(self, history: Series, factor: float, horizon: int, context: int | None) -> Reading:
         check_count("context", context, optional=True)
         return read(
-            history, horizon, decimals=self.decimals, number_format=self.number_format,
-            max_positions=self.base.max_positions, stored=self.scale, context=context,
-            missing=self.missing, factor=factor,
-        )  # fmt: skip
+            history,
+            horizon,
+            decimals=self.decimals,
+            number_format=self.number_format,
+            max_positions=self.base.max_positions,
+            stored=self.scale,
+            context=context,
+            missing=self.missing,
+            factor=factor,
+        )
 
     def _views(
         self, histories: Sequence[Series], horizon: int, sampling: Sampling, context: int | None
@@ -279,9 +312,13 @@ class Forecaster:
         )
 
     def _roll(
-        self, readings: Sequence[Reading], horizon: int, sampling: Sampling, work: Work,
+        self,
+        readings: Sequence[Reading],
+        horizon: int,
+        sampling: Sampling,
+        work: Work,
         progress: Callable[[int], None] | None,
-    ) -> list[list[FloatArray]]:  # fmt: skip
+    ) -> list[list[FloatArray]]:
         """Numbers (H, V) of every sample of readings that have the same ``piece``."""
         piece = readings[0].piece
         # every sample has a history of its own as soon as the first piece is appended to it
@@ -290,9 +327,14 @@ class Forecaster:
         for begin in range(0, horizon, piece):
             steps = min(piece, horizon - begin)
             drawn = self._draw(
-                readings, pasts, steps, sampling, begin, work,
+                readings,
+                pasts,
+                steps,
+                sampling,
+                begin,
+                work,
                 progress if begin + steps == horizon else None,
-            )  # fmt: skip
+            )
             for i, (reading, samples) in enumerate(zip(readings, drawn, strict=True)):
                 for s, numbers in enumerate(samples):
                     futures[i][s] = np.concatenate([futures[i][s], numbers])
@@ -301,9 +343,15 @@ class Forecaster:
         return futures
 
     def _draw(
-        self, readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], steps: int,
-        sampling: Sampling, begin: int, work: Work, progress: Callable[[int], None] | None,
-    ) -> list[list[FloatArray]]:  # fmt: skip
+        self,
+        readings: Sequence[Reading],
+        pasts: Sequence[Sequence[FloatArray]],
+        steps: int,
+        sampling: Sampling,
+        begin: int,
+        work: Work,
+        progress: Callable[[int], None] | None,
+    ) -> list[list[FloatArray]]:
         """Numbers (steps, V) of the next piece, for each reading and each of its samples."""
         prompts: list[Prompt] = []
         for reading, past in zip(readings, pasts, strict=True):
@@ -318,10 +366,13 @@ class Forecaster:
         trace = Trace()
         try:
             texts = self.decoder.decode(
-                prompts, steps, sampling,
+                prompts,
+                steps,
+                sampling,
                 max_rows=self.rows_at_a_time(max(len(p.text) for p in prompts) + longest),
-                trace=trace, progress=progress,
-            )  # fmt: skip
+                trace=trace,
+                progress=progress,
+            )
         finally:  # what an interrupted decoding did was spent, too
             work.add(trace, pricing.price_of(self.base, trace))
         flat = iter([text for group in texts for text in group])

@@ -56,9 +56,13 @@ class Forecast:
         )
 
     def plot(
-        self, *, history: Series | None = None, truth: Series | None = None,
-        variables: Sequence[str] = (), levels: Sequence[float] = (0.1, 0.9),
-    ) -> Figure:  # fmt: skip
+        self,
+        *,
+        history: Series | None = None,
+        truth: Series | None = None,
+        variables: Sequence[str] = (),
+        levels: Sequence[float] = (0.1, 0.9),
+    ) -> Figure:
         """A matplotlib figure: history, median, and the band between each pair of levels.
 
         Args:
@@ -132,9 +136,13 @@ def continue_time(time: FloatArray, horizon: int, calendar: Calendar | None = No
 
 
 def to_rows(
-    forecasts: Sequence[Forecast], variables: Sequence[str], levels: Sequence[float],
-    time_name: str = "time", *, known: Sequence[Mapping[str, FloatArray]] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
+    forecasts: Sequence[Forecast],
+    variables: Sequence[str],
+    levels: Sequence[float],
+    time_name: str = "time",
+    *,
+    known: Sequence[Mapping[str, FloatArray]] = (),
+) -> list[dict[str, Any]]:
     """A long table: one row a series, time and variable, with median, mean and quantiles.
 
     Args:

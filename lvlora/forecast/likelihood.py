@@ -101,9 +101,12 @@ class _Passage:
 @for_programs()
 @torch.no_grad()
 def negative_log_likelihood(
-    forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],
-    *, context: int | None = None,
-) -> list[FloatArray]:  # fmt: skip
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    futures: Sequence[Series],
+    *,
+    context: int | None = None,
+) -> list[FloatArray]:
     """-log density of each true value under the model, given the true values before it.
 
     Args:
@@ -147,9 +150,12 @@ def negative_log_likelihood(
 
 
 def price(
-    forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],
-    *, context: int | None = None,
-) -> Price:  # fmt: skip
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    futures: Sequence[Series],
+    *,
+    context: int | None = None,
+) -> Price:
     """What `negative_log_likelihood` with these arguments costs, exactly."""
     readings = _readings(forecaster, histories, futures, context)
     return _price(_batches(_passages(readings, futures), forecaster), forecaster)
@@ -163,9 +169,11 @@ def _price(batches: Iterable[Sequence[_Passage]], forecaster: Forecaster) -> Pri
 
 
 def _readings(
-    forecaster: Forecaster, histories: Sequence[Series], futures: Sequence[Series],
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    futures: Sequence[Series],
     context: int | None,
-) -> list[Reading]:  # fmt: skip
+) -> list[Reading]:
     return [
         forecaster.readings([h], len(f), context)[0]
         for h, f in zip(histories, futures, strict=True)

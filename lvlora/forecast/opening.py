@@ -12,9 +12,10 @@ from typing import get_args
 
 from lvlora.errors import ModelError, SettingsError
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.model import adapter_files, devices
-from lvlora.model.adapter_files import AdapterInfo
-from lvlora.model.adapter_search import find_adapter
+from lvlora.model import devices
+from lvlora.model.adapters import files as adapter_files
+from lvlora.model.adapters.files import AdapterInfo
+from lvlora.model.adapters.search import find_adapter
 from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
 from lvlora.settings.base import NumberFormat
@@ -59,10 +60,14 @@ def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -
 
 
 def open_forecaster(
-    choice: Choice, settings: ModelSettings, decimals: int | None,
-    number_format: NumberFormat | None = None, *, max_memory: int | None = None,
+    choice: Choice,
+    settings: ModelSettings,
+    decimals: int | None,
+    number_format: NumberFormat | None = None,
+    *,
+    max_memory: int | None = None,
     missing: bool = False,
-) -> Forecaster:  # fmt: skip
+) -> Forecaster:
     """Load the base model, attach the adapter.
 
     Args:
@@ -84,10 +89,16 @@ def open_forecaster(
 
 @for_programs()
 def open_model(
-    model: str = "auto", adapter: str | Path | None = "none", *, runs: str | Path = "runs",
-    decimals: int | None = None, number_format: NumberFormat | None = None,
-    max_memory: int | None = None, dtype: Dtype = "auto", device: Device = "auto",
-) -> Forecaster:  # fmt: skip
+    model: str = "auto",
+    adapter: str | Path | None = "none",
+    *,
+    runs: str | Path = "runs",
+    decimals: int | None = None,
+    number_format: NumberFormat | None = None,
+    max_memory: int | None = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+) -> Forecaster:
     """A forecaster by name, for programs: as ``--model`` and ``--adapter`` would choose it.
 
     >>> open_model("bundled").name

@@ -25,9 +25,13 @@ COLUMNS = ("name", "kind", "mae", "rmse", "crps", "nll")
 
 
 def forecast_picture(
-    forecast: Forecast, *, history: Series | None, truth: Series | None,
-    variables: Sequence[str], levels: Sequence[float],
-) -> Figure:  # fmt: skip
+    forecast: Forecast,
+    *,
+    history: Series | None,
+    truth: Series | None,
+    variables: Sequence[str],
+    levels: Sequence[float],
+) -> Figure:
     """The figure of `Forecast.plot`, whose arguments these are."""
     from lvlora.report.forecast_figure import ForecastPicture, forecast_figure
 

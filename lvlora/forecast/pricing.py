@@ -82,9 +82,15 @@ def price_of(base: BaseModel, trace: Trace) -> Price:
 
 
 def most(
-    base: BaseModel, *, n_prompts: int, n_futures: int, history_tokens: int, n_calls: int,
-    n_tokens: int, max_rows: int,
-) -> Price:  # fmt: skip
+    base: BaseModel,
+    *,
+    n_prompts: int,
+    n_futures: int,
+    history_tokens: int,
+    n_calls: int,
+    n_tokens: int,
+    max_rows: int,
+) -> Price:
     """The most that a decoding can cost: every number as long as the grammar allows.
 
     Args:

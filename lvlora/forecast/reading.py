@@ -147,9 +147,11 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
 
 
 def cut_note(
-    histories: Sequence[Series], used: Sequence[int], max_positions: int,
+    histories: Sequence[Series],
+    used: Sequence[int],
+    max_positions: int,
     context: int | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """A sentence when histories were cut from the left further than asked, else empty.
 
     Args:

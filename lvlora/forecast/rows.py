@@ -79,9 +79,14 @@ class Rows:
     """
 
     def __init__(
-        self, prompts: Sequence[Prompt], rows: Sequence[tuple[int, int]], horizon: int,
-        sampling: Sampling, *, call_cost: float | None,
-    ) -> None:  # fmt: skip
+        self,
+        prompts: Sequence[Prompt],
+        rows: Sequence[tuple[int, int]],
+        horizon: int,
+        sampling: Sampling,
+        *,
+        call_cost: float | None,
+    ) -> None:
         """Rows that have written nothing.
 
         Args:

@@ -40,9 +40,13 @@ class Sampling:
     def of(cls, settings: SamplingSettings) -> Sampling:
         """As a command's settings say."""
         return cls(
-            settings.samples, settings.greedy, settings.temperature, settings.top_p,
-            settings.seed, settings.views,
-        )  # fmt: skip
+            settings.samples,
+            settings.greedy,
+            settings.temperature,
+            settings.top_p,
+            settings.seed,
+            settings.views,
+        )
 
     @property
     def n_futures(self) -> int:

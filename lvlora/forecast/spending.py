@@ -35,13 +35,20 @@ def charged(
     base, bill = forecaster.base, Bill(most)
     with Ledger.for_runs(settings.runs) as ledger:
         reservation = ledger.reserve(
-            run=f"{stamp}-{command}-{uuid.uuid4().hex[:6]}", phase="forecast", command=command,
-            executed=most.executed, coursework=most.coursework,
-            settings_hash=_settings_hash(settings), model=base.name, model_hash=base.sha256,
+            run=f"{stamp}-{command}-{uuid.uuid4().hex[:6]}",
+            phase="forecast",
+            command=command,
+            executed=most.executed,
+            coursework=most.coursework,
+            settings_hash=_settings_hash(settings),
+            model=base.name,
+            model_hash=base.sha256,
             device=base.placement.device.type,
             dtype=str(base.placement.dtype).removeprefix("torch."),
-            max_flops=settings.max_flops, budget=settings.budget, convention=settings.convention,
-        )  # fmt: skip
+            max_flops=settings.max_flops,
+            budget=settings.budget,
+            convention=settings.convention,
+        )
         begin = time.perf_counter()
         try:
             with forecaster.usage.paid_by(bill):
@@ -51,10 +58,13 @@ def charged(
             useful = sum(trace.histories) + sum(written for _, written in trace.futures)
             computed = sum(call.rows * call.width for call in trace.calls)
             ledger.settle(
-                reservation, executed=bill.spent.executed, coursework=bill.spent.coursework,
-                seconds=time.perf_counter() - begin, tokens_useful=useful,
+                reservation,
+                executed=bill.spent.executed,
+                coursework=bill.spent.coursework,
+                seconds=time.perf_counter() - begin,
+                tokens_useful=useful,
                 tokens_padded=max(0, computed - useful),
-            )  # fmt: skip
+            )
 
 
 def _settings_hash(settings: BudgetSettings) -> str:

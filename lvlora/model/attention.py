@@ -45,9 +45,14 @@ def grouped_attention(
         if whole and query.device.type in ("cpu", "meta"):
             return causal_attention(query, key, value, scale), None
         out = nn.functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, scale=scale, is_causal=n_query > 1,
+            query,
+            key,
+            value,
+            dropout_p=dropout,
+            scale=scale,
+            is_causal=n_query > 1,
             enable_gqa=heads != kv_heads,
-        )  # fmt: skip
+        )
         return out.transpose(1, 2).contiguous(), None
     group = heads // kv_heads
     stacked = query.reshape(batch, kv_heads, group * n_query, dim)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
-from lvlora.model.adapter_search import CONFIG as ADAPTER_CONFIG
+from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
 from lvlora.settings.base import NumberFormat
 
 SHORT_NAMES = {

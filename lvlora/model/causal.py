@@ -70,9 +70,14 @@ def _forward_fake(
 
 
 def _backward(
-    d_out: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, scale: float,
+    d_out: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weights: Tensor,
+    scale: float,
     needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value; empty where not needed."""
     batch, heads, length, dim = query.shape
     kv_heads = key.shape[1]
@@ -109,9 +114,14 @@ def _backward(
 
 
 def _backward_fake(
-    d_out: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor, scale: float,
+    d_out: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weights: Tensor,
+    scale: float,
     needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     batch, heads, length, dim = query.shape
     d_q = query.new_empty(batch, length, heads, dim).transpose(1, 2)
     like = (d_q, key.new_empty(key.shape), value.new_empty(value.shape))

@@ -24,11 +24,13 @@ from torch import nn
 from lvlora import durable
 from lvlora.errors import LvloraError, ModelError, SettingsError, reason
 from lvlora.flops.shape import ModelShape
-from lvlora.model import attention, elementwise, llama_files, tokenizer_files
+from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement, keep_freed_memory
-from lvlora.model.folder_checks import check_files, check_sizes
-from lvlora.model.gguf_checks import check_gguf
+from lvlora.model.files import llama as llama_files
+from lvlora.model.files import tokenizer as tokenizer_files
+from lvlora.model.files.folder_checks import check_files, check_sizes
+from lvlora.model.files.gguf_checks import check_gguf
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 

@@ -44,9 +44,13 @@ class LoraLinear(nn.Module):
 
     @classmethod
     def from_base(
-        cls, base: nn.Linear, rank: int, scaling: float, dropout: float = 0.0,
+        cls,
+        base: nn.Linear,
+        rank: int,
+        scaling: float,
+        dropout: float = 0.0,
         generator: torch.Generator | None = None,
-    ) -> LoraLinear:  # fmt: skip
+    ) -> LoraLinear:
         """Wrap a linear layer; A is drawn from ``generator`` on the CPU, the same on any device."""
         layer = cls(base, rank, scaling, dropout)
         a = torch.empty(rank, base.in_features)

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from lvlora import durable
 from lvlora.errors import LvloraError, ModelError, NumericalError
-from lvlora.model import adapter_config, adapter_files, lora
-from lvlora.model.adapter_files import FACTS, HEAD, AdapterInfo
+from lvlora.model import lora
+from lvlora.model.adapters import config as adapter_config
+from lvlora.model.adapters import files as adapter_files
+from lvlora.model.adapters.files import FACTS, HEAD, AdapterInfo
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, load, load_tokenizer, quiet
@@ -36,9 +38,15 @@ PROBE = (
 """The text on which logits are compared: a prey that rises, a predator that follows."""
 
 _TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
 
 _SAME = 1e-4
 """Logits read back may differ from those in memory by this share of the largest."""
@@ -68,9 +76,13 @@ class Merge:
 
 
 def write_merged(
-    source: ModelSource, base: BaseModel, head: NumericHead | None, folder: Path,
-    dtype: torch.dtype, facts: Mapping[str, Any],
-) -> Merge:  # fmt: skip
+    source: ModelSource,
+    base: BaseModel,
+    head: NumericHead | None,
+    folder: Path,
+    dtype: torch.dtype,
+    facts: Mapping[str, Any],
+) -> Merge:
     """Merge, and fill a folder that plain transformers loads.
 
     The weights of ``base`` are given up when they are written, so that there is room to read them
@@ -118,9 +130,10 @@ def write_merged(
     difference = float((found - before).abs().max())
     merge = Merge(base.shape.model_type, layers, untied, difference, largest, ids.shape[1])
     whole = {
-        "schema_version": 1, **facts,
+        "schema_version": 1,
+        **facts,
         "merged": {"dtype": str(dtype).removeprefix("torch."), **vars(merge)},
-    }  # fmt: skip
+    }
     durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
     return merge
 
@@ -154,8 +167,13 @@ def refuse_what_peft_lacks(info: AdapterInfo) -> None:
 def shareable(info: AdapterInfo) -> dict[str, Any]:
     """lvlora's facts about an adapter, without paths of this machine and hashes of its files."""
     private = {
-        "data", "sha256", "sha256_before", "config_sha256", "facts_sha256", "schema_version",
-    }  # fmt: skip
+        "data",
+        "sha256",
+        "sha256_before",
+        "config_sha256",
+        "facts_sha256",
+        "schema_version",
+    }
     if info.facts.get("model_kind") not in ("hub", "bundled"):
         private |= {"model", "model_kind"}
     return {key: value for key, value in info.facts.items() if key not in private}

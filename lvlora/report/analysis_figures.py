@@ -179,9 +179,12 @@ def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 4: mean trajectories of the whole set, shaded by one standard deviation."""
     time, mean, deviation = mean_trajectory(dataset, range(len(dataset)))
     panel = Panel(
-        f"Mean of {len(dataset):,} series ± one standard deviation", time, mean, deviation,
+        f"Mean of {len(dataset):,} series ± one standard deviation",
+        time,
+        mean,
+        deviation,
         calendar=dataset.calendar,
-    )  # fmt: skip
+    )
     rows = rows_needed([panel], len(dataset.variables))
     with style.look():
         figure = style.new_figure(height=4.2 if rows == 1 else 1.5 * rows + 1.0)
@@ -198,9 +201,11 @@ def states_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         if len(names) == 2:
             figure = style.new_figure(height=4.6)
             for axes, states, title in zip(
-                figure.subplots(1, 2), (dynamics.initial, dynamics.final),
-                ("First states", "Last states"), strict=True,
-            ):  # fmt: skip
+                figure.subplots(1, 2),
+                (dynamics.initial, dynamics.final),
+                ("First states", "Last states"),
+                strict=True,
+            ):
                 _scatter(axes, states[:, 0], states[:, 1], analysis)
                 axes.set_title(title)
                 axes.set_xlabel(style.plain(names[0]))
@@ -264,11 +269,16 @@ def _cluster_key(analysis: Analysis) -> list[Any]:
 
     return [
         Line2D(
-            [], [], linestyle="none", markersize=6, color=_colour_of(k), marker=_MARKS[k],
+            [],
+            [],
+            linestyle="none",
+            markersize=6,
+            color=_colour_of(k),
+            marker=_MARKS[k],
             label=style.plain(f"{c.name}, {100 * c.share:.1f} %", 60),
         )
         for k, c in enumerate(analysis.clustering.clusters[:MAX_CLUSTERS])
-    ]  # fmt: skip
+    ]
 
 
 def _scatter(axes: Axes, x: FloatArray, y: FloatArray, analysis: Analysis) -> None:
@@ -277,9 +287,15 @@ def _scatter(axes: Axes, x: FloatArray, y: FloatArray, analysis: Analysis) -> No
     for k in range(min(MAX_CLUSTERS, len(analysis.clustering.clusters))):
         members = analysis.clustering.labels == k
         axes.scatter(
-            x[members], y[members], s=size, alpha=0.65, linewidths=0,
-            rasterized=len(x) > _MANY_POINTS, color=_colour_of(k), marker=_MARKS[k],
-        )  # fmt: skip
+            x[members],
+            y[members],
+            s=size,
+            alpha=0.65,
+            linewidths=0,
+            rasterized=len(x) > _MANY_POINTS,
+            color=_colour_of(k),
+            marker=_MARKS[k],
+        )
 
 
 def _draw_period_amplitude(axes: Axes, dataset: Dataset, analysis: Analysis) -> None:

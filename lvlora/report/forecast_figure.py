@@ -114,8 +114,9 @@ def forecast_figure(
                 names = [picture.variables[v] for v in chosen]
                 axes.set_ylabel(
                     ", ".join(style.plain(name, letters // len(names)) for name in names)
-                    if len(names) > 1 else style.lines(names[0], letters)
-                )  # fmt: skip
+                    if len(names) > 1
+                    else style.lines(names[0], letters)
+                )
                 if len(shown) > 1 or rows > 2 or narrow:
                     style.lighten(axes)
                 if first is None:
@@ -169,9 +170,13 @@ def _draw_panel(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) 
         for low, high in widest_first:
             lower, upper = picture.bands[low, high]
             axes.fill_between(
-                future, np.r_[last, lower[:, v]], np.r_[last, upper[:, v]],
-                color=colour, alpha=_opacity(len(widest_first)), linewidth=0,
-            )  # fmt: skip
+                future,
+                np.r_[last, lower[:, v]],
+                np.r_[last, upper[:, v]],
+                color=colour,
+                alpha=_opacity(len(widest_first)),
+                linewidth=0,
+            )
         _line(axes, time, history, color=colour, linewidth=1.7)
         _line(
             axes,
@@ -183,9 +188,15 @@ def _draw_panel(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) 
         )
         if picture.truth is not None:
             axes.plot(
-                future_time, picture.truth[:, v], "o", markersize=3.2,
-                markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.1, zorder=3,
-            )  # fmt: skip
+                future_time,
+                picture.truth[:, v],
+                "o",
+                markersize=3.2,
+                markerfacecolor="white",
+                markeredgecolor=colour,
+                markeredgewidth=1.1,
+                zorder=3,
+            )
     if has_history:
         axes.axvline(float(time[-1]), color=style.FAINT, linewidth=1.0, linestyle=":", zorder=1)
     _limit(axes, picture, variables)
@@ -225,9 +236,14 @@ def _limit(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) -> No
         top = min(max(top, high), high + _BEYOND * span / 2)
         axes.set_ylim(bottom - 0.05 * span, top + 0.05 * span)
         axes.text(
-            0.01, 0.97, "band goes beyond the axis", transform=axes.transAxes, va="top",
-            fontsize=8, color=style.FAINT,
-        )  # fmt: skip
+            0.01,
+            0.97,
+            "band goes beyond the axis",
+            transform=axes.transAxes,
+            va="top",
+            fontsize=8,
+            color=style.FAINT,
+        )
 
 
 def _key(pictures: Sequence[ForecastPicture]) -> list[Any]:
@@ -260,9 +276,17 @@ def _legend(pictures: Sequence[ForecastPicture]) -> list[Any]:
         )
     if any(p.truth is not None for p in pictures):
         handles.append(
-            Line2D([], [], color=style.INK, marker="o", markersize=4, markerfacecolor="white",
-                   linestyle="none", label="truth")
-        )  # fmt: skip
+            Line2D(
+                [],
+                [],
+                color=style.INK,
+                marker="o",
+                markersize=4,
+                markerfacecolor="white",
+                linestyle="none",
+                label="truth",
+            )
+        )
     return handles
 
 

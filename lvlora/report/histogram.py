@@ -36,9 +36,13 @@ def draw_histogram(
     every = np.concatenate(known)
     if every.size == 0:
         axes.text(
-            0.5, 0.5, "no series has two peaks", transform=axes.transAxes, ha="center",
+            0.5,
+            0.5,
+            "no series has two peaks",
+            transform=axes.transAxes,
+            ha="center",
             color=style.FAINT,
-        )  # fmt: skip
+        )
         return
     # a few odd series must not squeeze the others; where all are few, none is odd
     low, high = np.percentile(every, [0.5, 99.5] if every.size >= _MANY else [0, 100])
@@ -54,9 +58,13 @@ def draw_histogram(
         inside = values[(values >= low) & (values <= high)]
         axes.hist(inside, bins=edges.tolist(), color=colour, alpha=0.25)
         axes.hist(
-            inside, bins=edges.tolist(), histtype="step", color=colour, linewidth=1.4,
+            inside,
+            bins=edges.tolist(),
+            histtype="step",
+            color=colour,
+            linewidth=1.4,
             label=f"{name}: median {style.short(median)}" if name else None,
-        )  # fmt: skip
+        )
         axes.axvline(median, color=colour, linewidth=1.3, linestyle="--")
         if not name:
             axes.set_title(f"median {style.short(median)}", fontsize=9.5)

@@ -48,9 +48,14 @@ def spending_figure(table: Mapping[str, Any]) -> Figure:
         for index, convention in enumerate(("executed", "coursework")):
             spent = list(accumulate(float(run[convention]) for run in runs))
             axes.step(
-                times, spent, where="post", marker="o", markersize=3.5,
-                color=style.colour(index), label=f"{convention}: {style.short(spent[-1])}",
-            )  # fmt: skip
+                times,
+                spent,
+                where="post",
+                marker="o",
+                markersize=3.5,
+                color=style.colour(index),
+                label=f"{convention}: {style.short(spent[-1])}",
+            )
         if table["budget"]:
             label = f"budget ({table['convention']}): {style.short(float(table['budget']))}"
             axes.axhline(float(table["budget"]), color=style.FAINT, linestyle="--", label=label)

@@ -89,9 +89,14 @@ def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = Fals
             axes.set_xlim(0, max(values, default=1.0) * (1.3 if narrow else 1.14) or 1.0)
         for place, value, row in zip(places, values, rows, strict=True):
             axes.annotate(
-                style.short(value), (value, place), xytext=(7, 0), textcoords="offset points",
-                va="center", fontsize=9, fontweight="bold" if is_model(row) else "normal",
-            )  # fmt: skip
+                style.short(value),
+                (value, place),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                fontweight="bold" if is_model(row) else "normal",
+            )
         names = [style.plain(str(r["name"]), 44) for r in rows]
         if narrow:
             names = ["\n".join(textwrap.wrap(name, 20)) for name in names]
@@ -152,11 +157,15 @@ def error_by_step_figure(
                 values = shaped[name][:, min(i, shaped[name].shape[1] - 1)]
                 bold = name in models
                 (line,) = axes.plot(
-                    np.arange(1, len(values) + 1), values, color=style.colour(k),
+                    np.arange(1, len(values) + 1),
+                    values,
+                    color=style.colour(k),
                     linestyle="-" if bold else ("--", "-.", ":")[k % 3],
-                    linewidth=2.4 if bold else 1.2, zorder=3 if bold else 2,
-                    marker="." if len(values) == 1 else None, label=style.plain(name, 32),
-                )  # fmt: skip
+                    linewidth=2.4 if bold else 1.2,
+                    zorder=3 if bold else 2,
+                    marker="." if len(values) == 1 else None,
+                    label=style.plain(name, 32),
+                )
                 if i == 0:
                     handles.append(line)
                 positive = values[np.isfinite(values) & (values > 0)]
@@ -196,13 +205,21 @@ def _needs_log(values: Sequence[float]) -> bool:
 
 def metric_name(metric: str) -> str:
     """A metric as an axis calls it."""
-    names = {"mae": "mean absolute error", "mse": "mean squared error", "crps": "CRPS",
-             "rmse": "root mean squared error", "smape": "sMAPE (%)", "mase": "MASE",
-             "median_series_mae": "mean absolute error of the median series",
-             "valid_steps": "valid steps", "valid_periods": "valid periods",
-             "amplitude_error": "amplitude error", "phase_error": "phase error (periods)",
-             "spectrum_distance": "Hellinger distance of spectra",
-             "state_divergence": "D_stsp (nats)"}  # fmt: skip
+    names = {
+        "mae": "mean absolute error",
+        "mse": "mean squared error",
+        "crps": "CRPS",
+        "rmse": "root mean squared error",
+        "smape": "sMAPE (%)",
+        "mase": "MASE",
+        "median_series_mae": "mean absolute error of the median series",
+        "valid_steps": "valid steps",
+        "valid_periods": "valid periods",
+        "amplitude_error": "amplitude error",
+        "phase_error": "phase error (periods)",
+        "spectrum_distance": "Hellinger distance of spectra",
+        "state_divergence": "D_stsp (nats)",
+    }
     return names.get(metric, style.plain(metric))
 
 

@@ -103,8 +103,9 @@ def draw_panels(
                 names = [variables[v] for v in chosen]
                 axes.set_ylabel(
                     ", ".join(style.plain(name, 26 // len(names)) for name in names)
-                    if len(names) > 1 else style.lines(names[0], 26 if rows == 1 else 14)
-                )  # fmt: skip
+                    if len(names) > 1
+                    else style.lines(names[0], 26 if rows == 1 else 14)
+                )
             style.lighten(axes)
             if top is None:
                 # equally many lines over each panel, so that panels beside each other align
@@ -178,9 +179,13 @@ def _draw(axes: Axes, panel: Panel, variable: int) -> None:
     if panel.spread is not None:
         spread = panel.spread[shown, variable]
         axes.fill_between(
-            time, values - spread, values + spread,
-            color=style.colour(variable), alpha=0.2, linewidth=0,
-        )  # fmt: skip
+            time,
+            values - spread,
+            values + spread,
+            color=style.colour(variable),
+            alpha=0.2,
+            linewidth=0,
+        )
     known = np.isfinite(values)
     # values between two gaps have no line of their own
     few = bool(known.sum() < 4 or (known[1:] & known[:-1]).sum() < known.sum() / 2)

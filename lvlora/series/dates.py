@@ -22,16 +22,18 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 DateArray = NDArray[np.datetime64]
 
-Unit = Literal[
-    "month", "weekday", "day", "hour", "minute", "second", "millisecond", "microsecond"
-]  # fmt: skip
+Unit = Literal["month", "weekday", "day", "hour", "minute", "second", "millisecond", "microsecond"]
 Precision = Literal["M", "Q", "D", "h", "m", "s", "ms", "us"]
 """How far a date is written out, in numpy's letters; Q is a quarter."""
 
 MICROSECONDS: dict[Unit, int] = {
-    "day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000,
-    "millisecond": 1_000, "microsecond": 1,
-}  # fmt: skip
+    "day": 86_400_000_000,
+    "hour": 3_600_000_000,
+    "minute": 60_000_000,
+    "second": 1_000_000,
+    "millisecond": 1_000,
+    "microsecond": 1,
+}
 """Of the units that are always equally long, the longest first."""
 
 _DAY = MICROSECONDS["day"]
@@ -184,8 +186,11 @@ class Moments:
     def of(cls, microseconds: IntArray, offset: int | None = None) -> Self:
         """Dates that nobody wrote: as far as they go."""
         letters: dict[Unit, Precision] = {
-            "day": "D", "minute": "m", "second": "s", "millisecond": "ms",
-        }  # fmt: skip
+            "day": "D",
+            "minute": "m",
+            "second": "s",
+            "millisecond": "ms",
+        }
         for unit, letter in letters.items():
             if not (microseconds % MICROSECONDS[unit]).any():
                 return cls(microseconds, letter, "T", offset)
@@ -304,9 +309,11 @@ def _parsed(text: str) -> _Written | None:
         precision = "ms" if len(part) <= 3 else "us"
     day = datetime.fromisoformat(found["date"])
     clock = timedelta(
-        hours=_below(found["hour"], 24), minutes=_below((found["minute"] or ":0")[1:3], 60),
-        seconds=_below((found["second"] or ":0")[1:3], 60), microseconds=int(part.ljust(6, "0")),
-    )  # fmt: skip
+        hours=_below(found["hour"], 24),
+        minutes=_below((found["minute"] or ":0")[1:3], 60),
+        seconds=_below((found["second"] or ":0")[1:3], 60),
+        microseconds=int(part.ljust(6, "0")),
+    )
     zone, offset = found["zone"], None
     if zone:
         digits = zone[1:].replace(":", "").ljust(4, "0")

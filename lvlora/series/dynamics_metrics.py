@@ -94,9 +94,13 @@ class Dynamics:
 
 
 DYNAMICS = (
-    "valid_steps", "valid_periods", "amplitude_error", "phase_error", "spectrum_distance",
+    "valid_steps",
+    "valid_periods",
+    "amplitude_error",
+    "phase_error",
+    "spectrum_distance",
     "state_divergence",
-)  # fmt: skip
+)
 """Names of the measures that are one number."""
 
 

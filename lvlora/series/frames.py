@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Moments, looks_like_date, moments_of
-from lvlora.series.limits import MAX_MAGNITUDE
-from lvlora.series.tables import (
+from lvlora.series.files.limits import MAX_MAGNITUDE
+from lvlora.series.files.tables import (
     ID_NAMES,
     LONE_ID,
     SHORT_OF_ROWS,
@@ -36,9 +36,13 @@ from lvlora.settings.spoken import for_programs
 
 @for_programs()
 def from_arrays(
-    values: ArrayLike, time: ArrayLike | None = None, *, variables: Sequence[str] | None = None,
-    ids: Sequence[str] | None = None, source: str = "arrays",
-) -> Dataset:  # fmt: skip
+    values: ArrayLike,
+    time: ArrayLike | None = None,
+    *,
+    variables: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    source: str = "arrays",
+) -> Dataset:
     """Trajectories of equal length from one array.
 
     >>> from_arrays([[1.0, 5.0], [2.0, 4.0], [3.0, 3.0]], variables=("hare", "lynx")).variables
@@ -91,9 +95,13 @@ def from_arrays(
 
 @for_programs()
 def from_frame(
-    frame: Any, *, id_column: str | None = None, time_column: str | None = None,
-    columns: Sequence[str] | None = None, source: str = "data frame",
-) -> Dataset:  # fmt: skip
+    frame: Any,
+    *,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    columns: Sequence[str] | None = None,
+    source: str = "data frame",
+) -> Dataset:
     """Trajectories from a table in memory: a row a time, or a row a series and time.
 
     >>> from_frame({"year": [1900, 1901], "hare": [30.0, 47.2], "lynx": [4.0, 6.1]}).time_name
@@ -118,9 +126,10 @@ def from_frame(
     header = [*indexed, *(str(name).strip() for name in names)]
     data = indexed | {str(name).strip(): frame[name] for name in names}
     settings = InputSettings(
-        id_column=id_column, time_column=time_column or dates,
+        id_column=id_column,
+        time_column=time_column or dates,
         columns=None if columns is None else tuple(columns),
-    )  # fmt: skip
+    )
     roles = assign_roles(header, settings, source)
     variables = [header[i] for i in roles.variables]
     parts = [_numbers(data[name], source, name) for name in variables]
@@ -140,9 +149,12 @@ def from_frame(
     rows = Rows(labels, codes, time, np.column_stack(parts), np.arange(1, n_rows + 1))
     time_name = "time" if roles.time is None else header[roles.time]
     return assemble(
-        rows, variables, where=source, time_name=time_name,
+        rows,
+        variables,
+        where=source,
+        time_name=time_name,
         ask_about=unclear_column(header, roles, settings),
-    )  # fmt: skip
+    )
 
 
 def _index(frame: Any, asked: set[str | None]) -> tuple[dict[str, Any], str | None]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lvlora.errors import NumericalError, SettingsError
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.limits import MAX_VALUES
+from lvlora.series.files.limits import MAX_VALUES
 from lvlora.settings import SimulateSettings
 
 VARIABLES = ("prey", "predator")

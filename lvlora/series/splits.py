@@ -10,11 +10,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lvlora.series.analysis import cluster, measure
 from lvlora.series.dataset import Dataset
 from lvlora.settings.base import Split as Part
+from lvlora.settings.data import SplitSettings
 
 SHARES = (0.70, 0.15, 0.15)
 """Of train, validation, test."""
+STRATA = 4
+"""Clusters of similar dynamics that a stratified split holds apart, and a table tells apart."""
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,13 @@ def _sizes(n: int, before: Sequence[int]) -> list[int]:
                 sizes[sizes.index(max(sizes))] -= 1
                 sizes[i] += 1
     return sizes
+
+
+def split_of(dataset: Dataset, settings: SplitSettings) -> Split:
+    """The split that the settings ask for."""
+    strata = None
+    if settings.stratify:
+        n_clusters = min(STRATA, len(dataset))
+        found = cluster(dataset, measure(dataset), n_clusters, settings.split_seed)
+        strata = [int(label) for label in found.labels]
+    return split_ids(dataset, settings.split_seed, strata)

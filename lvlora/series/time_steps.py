@@ -49,10 +49,14 @@ class TimeSteps:
             name, time = self.first_absent
             first = {"series": name, "time": written(calendar, np.array([time]))[0]}
         return {
-            "unit": None if calendar is None else calendar.unit, "least": self.least,
-            "most": self.most, "uneven": self.uneven, "absent": self.n_absent,
-            "inserted": self.inserted, "first_absent": first,
-        }  # fmt: skip
+            "unit": None if calendar is None else calendar.unit,
+            "least": self.least,
+            "most": self.most,
+            "uneven": self.uneven,
+            "absent": self.n_absent,
+            "inserted": self.inserted,
+            "first_absent": first,
+        }
 
     def sentence(self, calendar: Calendar | None, n_series: int) -> str:
         """What a person should know before they trust a model with it; empty where all is even."""

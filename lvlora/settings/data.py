@@ -90,9 +90,11 @@ class SimulateSettings(Settings):
 
     output: Path = option(
         Path("simulated.h5"),
-        "File to write: .h5, .csv (long) or .parquet; - writes CSV to standard output.", "Output",
-        argument=True, metavar="[FILE]",
-    )  # fmt: skip
+        "File to write: .h5, .csv (long) or .parquet; - writes CSV to standard output.",
+        "Output",
+        argument=True,
+        metavar="[FILE]",
+    )
     system: System = option("rosenzweig-macarthur", "Equations to integrate.", "Simulation")
     n_series: int = option(200, "Number of trajectories.", "Simulation", short="-n", ge=1, le=10**6)
     n_steps: int = option(100, "Samples in each trajectory.", "Simulation", ge=2, le=10**6)
@@ -140,9 +142,12 @@ class TokenizeSettings(InputSettings):
         "point", "How numbers are written: 1.50 (point) or 150 (digits).", "Data"
     )
     scale: float | None = option(
-        None, "Divide values by this; default: the rule for a data set or a lone series.", "Data",
-        gt=0, le=1e308,
-    )  # fmt: skip
+        None,
+        "Divide values by this; default: the rule for a data set or a lone series.",
+        "Data",
+        gt=0,
+        le=1e308,
+    )
     text: str | None = option(
         None, "Tokenize this text instead of a file's series, for example 1.23.", "Data"
     )
@@ -158,50 +163,65 @@ class FlopsSettings(Settings):
         "Model",
     )
     architecture: bool = option(
-        False, "Show the architecture and vocabulary tables instead.", "Model",
+        False,
+        "Show the architecture and vocabulary tables instead.",
+        "Model",
         flag="--architecture",
-    )  # fmt: skip
+    )
     batch_size: int = option(4, "Sequences in a step.", "Training", ge=1)
     seq_len: int = option(512, "Tokens in a sequence.", "Training", ge=1)
     rank: int = option(8, "LoRA rank; 0 is the plain model.", "LoRA", ge=0)
     targets: Names = option(("q_proj", "v_proj"), "Linear layers with LoRA.", "LoRA")
     loss: Literal["numeric", "full"] = option(
-        "numeric", "Head of the executed step: alphabet rows only, or the whole vocabulary.",
+        "numeric",
+        "Head of the executed step: alphabet rows only, or the whole vocabulary.",
         "Training",
-    )  # fmt: skip
+    )
     train_head: Literal["none", "numeric", "full"] = option("none", "Train the head too.", "LoRA")
     context: int = option(500, "Tokens of history for the forecast's price.", "Forecast", ge=1)
     new_tokens: int = option(500, "Tokens generated for the forecast's price.", "Forecast", ge=0)
     vary: str | None = option(
-        None, "Compare values of one setting: rank=2,4,8, seq-len=128,512, train-head=none,full.",
-        "Output", metavar="NAME=V,V",
-    )  # fmt: skip
+        None,
+        "Compare values of one setting: rank=2,4,8, seq-len=128,512, train-head=none,full.",
+        "Output",
+        metavar="NAME=V,V",
+    )
     budget: FlopsOrNone | None = option(
-        None, "Show what fits into this many FLOPs, e.g. 1e17. With --ledger: let all runs of this "
-        "project spend so many together; none: as many as they want.", "Budget",
-    )  # fmt: skip
+        None,
+        "Show what fits into this many FLOPs, e.g. 1e17. With --ledger: let all runs of this "
+        "project spend so many together; none: as many as they want.",
+        "Budget",
+    )
     convention: Convention = option("executed", "Convention that a budget is counted in.", "Budget")
     measure: bool = option(
-        False, "Run the real step on meta tensors under PyTorch's FLOP counter and compare; with "
+        False,
+        "Run the real step on meta tensors under PyTorch's FLOP counter and compare; with "
         "--ledger: measure this machine's peak, for the utilisation.",
-        "Budget", flag="--measure",
-    )  # fmt: skip
+        "Budget",
+        flag="--measure",
+    )
     ledger: bool = option(
         False, "Show the accounting table of all runs instead.", "Budget", flag="--ledger"
     )
     runs: Path = option(Path("runs"), "Folder of the runs and their ledger.", "Budget")
     close: str | None = option(
-        None, "With --ledger: settle the open reservation of this killed run.", "Budget",
+        None,
+        "With --ledger: settle the open reservation of this killed run.",
+        "Budget",
         metavar="RUN",
-    )  # fmt: skip
+    )
     figure: Path | None = option(
         None, "With --ledger: draw the spending over time into this PNG or SVG.", "Output"
     )
     output: Path | None = option(
-        None, "With --ledger: write the table as CSV (- writes to standard output).", "Output",
+        None,
+        "With --ledger: write the table as CSV (- writes to standard output).",
+        "Output",
         short="-o",
-    )  # fmt: skip
+    )
     overwrite: bool = option(
-        False, "Replace files of another kind, too, where results are written.", "Output",
+        False,
+        "Replace files of another kind, too, where results are written.",
+        "Output",
         flag="--overwrite",
-    )  # fmt: skip
+    )

@@ -21,9 +21,11 @@ class SamplingSettings(MemorySettings):
 
     samples: int = option(20, "Futures drawn for each series.", "Forecast", ge=1, le=10_000)
     greedy: bool = option(
-        False, "Take the likeliest token each time: one future, no intervals.", "Forecast",
+        False,
+        "Take the likeliest token each time: one future, no intervals.",
+        "Forecast",
         flag="--greedy",
-    )  # fmt: skip
+    )
     temperature: float = option(1.0, "Sampling temperature.", "Forecast", gt=0, le=10)
     top_p: float = option(
         1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1
@@ -38,9 +40,12 @@ class SamplingSettings(MemorySettings):
     )
     quantiles: Fractions = option((0.1, 0.5, 0.9), "Quantiles to report.", "Forecast")
     calibrated: bool = option(
-        False, "Widen (or narrow) intervals so that they cover what they say; needs the offsets "
-        "that lvlora evaluate --calibrate makes.", "Forecast", flag="--calibrated",
-    )  # fmt: skip
+        False,
+        "Widen (or narrow) intervals so that they cover what they say; needs the offsets "
+        "that lvlora evaluate --calibrate makes.",
+        "Forecast",
+        flag="--calibrated",
+    )
     seed: Seed = option(0, "Seed of the draws.", "Forecast")
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
 
@@ -61,48 +66,75 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
     supports_dry_run: ClassVar[bool] = True
 
     data: Path = option(
-        ..., "CSV, HDF5 or Parquet file; - reads CSV from standard input.", "Data",
-        argument=True, metavar="FILE",
-    )  # fmt: skip
+        ...,
+        "CSV, HDF5 or Parquet file; - reads CSV from standard input.",
+        "Data",
+        argument=True,
+        metavar="FILE",
+    )
     horizon: int | None = option(
-        None, "Time steps to forecast. Default: 20, or those of --holdout.", "Forecast", short="-n",
-        ge=1, le=LONGEST_HORIZON,
-    )  # fmt: skip
+        None,
+        "Time steps to forecast. Default: 20, or those of --holdout.",
+        "Forecast",
+        short="-n",
+        ge=1,
+        le=LONGEST_HORIZON,
+    )
     holdout: int | None = option(
-        None, "Set the last N steps of each series aside, forecast them, and say how near that "
-        "came to the truth.", "Forecast", ge=1, le=LONGEST_HORIZON, metavar="N",
-    )  # fmt: skip
+        None,
+        "Set the last N steps of each series aside, forecast them, and say how near that "
+        "came to the truth.",
+        "Forecast",
+        ge=1,
+        le=LONGEST_HORIZON,
+        metavar="N",
+    )
     density: bool = option(
-        False, "Show the exact distribution of the next step's values instead of drawing futures; "
-        "each variable given the likeliest value of those before it.", "Forecast",
+        False,
+        "Show the exact distribution of the next step's values instead of drawing futures; "
+        "each variable given the likeliest value of those before it.",
+        "Forecast",
         flag="--density",
-    )  # fmt: skip
+    )
     density_floor: float = option(
-        1e-4, "With --density: leave out what has less probability than this; its sum is stated.",
-        "Forecast", ge=1e-6, le=0.5,
-    )  # fmt: skip
+        1e-4,
+        "With --density: leave out what has less probability than this; its sum is stated.",
+        "Forecast",
+        ge=1e-6,
+        le=0.5,
+    )
     density_calls: int = option(
-        40, "With --density: calls of the model for each value, at most (128 branches a call), "
-        "the most probable branches first.", "Forecast", ge=1, le=100_000,
-    )  # fmt: skip
+        40,
+        "With --density: calls of the model for each value, at most (128 branches a call), "
+        "the most probable branches first.",
+        "Forecast",
+        ge=1,
+        le=100_000,
+    )
     missing: bool = option(
-        False, "Futures may have missing values, as a history with gaps has.", "Forecast",
+        False,
+        "Futures may have missing values, as a history with gaps has.",
+        "Forecast",
         flag="--missing",
-    )  # fmt: skip
+    )
     series: Names | None = option(
         None, "Ids of the series to forecast (comma-separated); default: all.", "Data"
     )
     context: int | None = option(
-        None, "Use only this many last steps of the history. Default: what the model can read.",
-        "Forecast", ge=1,
-    )  # fmt: skip
+        None,
+        "Use only this many last steps of the history. Default: what the model can read.",
+        "Forecast",
+        ge=1,
+    )
     decimals: int | None = option(
         None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
     )
     number_format: NumberFormat | None = option(
-        None, "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
-        "point.", "Forecast",
-    )  # fmt: skip
+        None,
+        "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
+        "point.",
+        "Forecast",
+    )
     output: Path | None = option(
         None, "Write the forecast as CSV (- writes to standard output).", "Output", short="-o"
     )
@@ -111,9 +143,11 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
     )
     plot: Path | None = option(None, "Draw history and forecast into a PNG or SVG.", "Output")
     overwrite: bool = option(
-        False, "Replace files of another kind, too, where results are written.", "Output",
+        False,
+        "Replace files of another kind, too, where results are written.",
+        "Output",
         flag="--overwrite",
-    )  # fmt: skip
+    )
 
     @property
     def n_steps(self) -> int:
@@ -130,18 +164,24 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         "A", "Steps given and asked for. A: 50 from 50; B: 20 from 80.", "Forecast"
     )
     context: int | None = option(
-        None, "Steps of history given to each forecaster. Default: the protocol's; half of the "
-        "series where all are too short for it.", "Forecast",
+        None,
+        "Steps of history given to each forecaster. Default: the protocol's; half of the "
+        "series where all are too short for it.",
+        "Forecast",
         ge=1,
-    )  # fmt: skip
+    )
     horizon: int | None = option(
         None, "Steps to forecast. Default: the protocol's.", "Forecast", ge=1
     )
     limit: int | None = option(None, "Score only the first series of the part.", "Data", ge=1)
     history_noise: float = option(
-        0.0, "What if the data were noisier? Multiply what forecasters see by log-normal noise of "
-        "this size (0.05: 5 %); what is scored stays as it is.", "Data", ge=0, le=10,
-    )  # fmt: skip
+        0.0,
+        "What if the data were noisier? Multiply what forecasters see by log-normal noise of "
+        "this size (0.05: 5 %); what is scored stays as it is.",
+        "Data",
+        ge=0,
+        le=10,
+    )
     history_gaps: float = option(
         0.0, "Take this share of the values that forecasters see away.", "Data", ge=0, lt=1
     )
@@ -149,35 +189,46 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         None, "Let forecasters see only so many last steps of each history.", "Data", ge=1
     )
     hide: Names | None = option(
-        None, "Variables that no forecaster sees; they are not scored either (comma-separated).",
+        None,
+        "Variables that no forecaster sees; they are not scored either (comma-separated).",
         "Data",
-    )  # fmt: skip
+    )
     decimals: int | None = option(
         None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
     )
     number_format: NumberFormat | None = option(
-        None, "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
-        "point.", "Forecast",
-    )  # fmt: skip
+        None,
+        "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
+        "point.",
+        "Forecast",
+    )
     with_model: bool = option(
         True, "Leave the language model out.", "Model", flag="--model-too/--no-model"
     )
     rivals: bool = option(True, "Leave the rivals out.", "Forecast", flag="--rivals/--no-rivals")
     workers: int | None = option(
-        None, "Processes that fit the slow rivals. Default: the cores of this machine.",
-        "Forecast", ge=1, le=1024,
-    )  # fmt: skip
+        None,
+        "Processes that fit the slow rivals. Default: the cores of this machine.",
+        "Forecast",
+        ge=1,
+        le=1024,
+    )
     calibrate: bool = option(
-        False, "Keep with each model what makes its intervals cover what they say, for "
-        "--calibrated; not on the train or test part.", "Forecast", flag="--calibrate",
-    )  # fmt: skip
+        False,
+        "Keep with each model what makes its intervals cover what they say, for "
+        "--calibrated; not on the train or test part.",
+        "Forecast",
+        flag="--calibrate",
+    )
     output: Path | None = option(
         None, "Write the table as CSV (- writes to standard output).", "Output", short="-o"
     )
     overwrite: bool = option(
-        False, "Replace files of another kind, too, where results are written.", "Output",
+        False,
+        "Replace files of another kind, too, where results are written.",
+        "Output",
         flag="--overwrite",
-    )  # fmt: skip
+    )
     fresh: bool = option(
         False, "Score everything again, whatever the folder holds.", "Output", flag="--fresh"
     )
@@ -212,25 +263,32 @@ class EvaluateSettings(ScoringSettings):
         None,
         "Run or adapter folder; give it again to score several. Default: the newest run's, if it "
         "fits --model; none: zero-shot.",
-        "Model", repeat=True, metavar="RUN",
-    )  # fmt: skip
+        "Model",
+        repeat=True,
+        metavar="RUN",
+    )
     zero_shot: bool = option(
-        True, "Leave out the base model without an adapter.", "Model",
+        True,
+        "Leave out the base model without an adapter.",
+        "Model",
         flag="--zero-shot/--no-zero-shot",
-    )  # fmt: skip
+    )
     out: Path | None = option(
-        None, "Folder for the report, the table and what was forecast. Default: one in --runs "
-        "named by what is scored.", "Output",
-    )  # fmt: skip
+        None,
+        "Folder for the report, the table and what was forecast. Default: one in --runs "
+        "named by what is scored.",
+        "Output",
+    )
 
 
 class BaselineSettings(ScoringSettings):
     """`lvlora baseline`: the zero-shot model and all rivals, one table."""
 
     split: Literal["train", "validation"] = option(
-        "validation", "Part of the data to score; lvlora evaluate alone scores the test part.",
+        "validation",
+        "Part of the data to score; lvlora evaluate alone scores the test part.",
         "Data",
-    )  # fmt: skip
+    )
     out: Path | None = option(
         None, "Folder for a report, the table and what was forecast; left out: none.", "Output"
     )
@@ -240,9 +298,13 @@ class ExportSettings(AdapterSettings):
     """`lvlora export ADAPTER`: merge into the base model, or rewrite as a PEFT folder."""
 
     adapter: str = option(
-        ..., "Run or adapter folder, the name of a run, or latest.", "Model",
-        argument=True, metavar="ADAPTER", min_length=1,
-    )  # fmt: skip
+        ...,
+        "Run or adapter folder, the name of a run, or latest.",
+        "Model",
+        argument=True,
+        metavar="ADAPTER",
+        min_length=1,
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto",
         "Precision of the written weights; auto: float32. Merging itself is in float32.",
@@ -252,9 +314,11 @@ class ExportSettings(AdapterSettings):
         None, "Write base and adapter as one plain transformers folder.", "Output", metavar="DIR"
     )
     peft: Path | None = option(
-        None, "Write the adapter as a plain PEFT folder, without paths of this machine.", "Output",
+        None,
+        "Write the adapter as a plain PEFT folder, without paths of this machine.",
+        "Output",
         metavar="DIR",
-    )  # fmt: skip
+    )
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output")
     overwrite: bool = option(
         False,

@@ -11,8 +11,12 @@ class ReportSettings(Settings):
     """`lvlora report RUN`: the page of a run or an evaluation again, from its folder."""
 
     run: str | None = option(
-        None, "Folder or name of a run or an evaluation. Left out: the newest.", "Data",
-        argument=True, metavar="[RUN]", min_length=1,
-    )  # fmt: skip
+        None,
+        "Folder or name of a run or an evaluation. Left out: the newest.",
+        "Data",
+        argument=True,
+        metavar="[RUN]",
+        min_length=1,
+    )
     open: bool = option(False, "Open the page in the browser.", "Output", flag="--open")
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output")

@@ -26,8 +26,11 @@ TrainHead = Literal["none", "numeric", "full"]
 Compile = Literal["auto", "on", "off"]
 
 COURSEWORK: dict[str, Any] = {
-    "targets": ("q_proj", "v_proj"), "batch_size": 4, "seq_len": 512, "scale_jitter": 0.0,
-}  # fmt: skip
+    "targets": ("q_proj", "v_proj"),
+    "batch_size": 4,
+    "seq_len": 512,
+    "scale_jitter": 0.0,
+}
 """What the coursework trains; `lvlora train` itself begins with what won (docs/results.md)."""
 
 
@@ -57,9 +60,12 @@ class LoraSettings(Settings):
 
     rank: int = option(8, "Rank r of the update.", "LoRA", ge=1, le=4096)
     alpha: float | None = option(
-        None, "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
-        "LoRA", gt=0, le=1e6,
-    )  # fmt: skip
+        None,
+        "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
+        "LoRA",
+        gt=0,
+        le=1e6,
+    )
     targets: Names = option(
         ("all-linear",),
         "Linear layers that get an update, by name (comma-separated), or all-linear.",
@@ -97,9 +103,11 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)
     seq_len: int = option(1000, "Tokens in a sequence.", "Training", ge=8)
     window_start: WindowStart = option(
-        "random", "Where a sequence begins in a series that is longer: at a random step, or at the "
-        "first, which is better where forecasts are asked for from the beginning on.", "Training",
-    )  # fmt: skip
+        "random",
+        "Where a sequence begins in a series that is longer: at a random step, or at the "
+        "first, which is better where forecasts are asked for from the beginning on.",
+        "Training",
+    )
     scale_jitter: float = option(
         0.2,
         "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "
@@ -113,9 +121,11 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     )
     decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
     number_format: NumberFormat = option(
-        "point", "How numbers are written: 1.50 (point) or 150 (digits), which takes fewer tokens; "
-        "the bundled model was made with a point.", "Data",
-    )  # fmt: skip
+        "point",
+        "How numbers are written: 1.50 (point) or 150 (digits), which takes fewer tokens; "
+        "the bundled model was made with a point.",
+        "Data",
+    )
     loss: Literal["numeric", "full"] = option(
         "numeric",
         "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",
@@ -160,9 +170,11 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     )
     threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
     tracker: Trackers = option(
-        (), "Also tell these trackers (comma-separated), each an extra of its own; "
-        "see docs/trackers.md.", "Output",
-    )  # fmt: skip
+        (),
+        "Also tell these trackers (comma-separated), each an extra of its own; "
+        "see docs/trackers.md.",
+        "Output",
+    )
 
     @model_validator(mode="after")
     def _head_and_loss(self) -> Self:
@@ -188,9 +200,12 @@ class TrainSettings(LearningSettings):
         None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output"
     )
     resume: str | None = option(
-        None, "Go on with a stopped run (a name or folder; alone: the newest), with its own "
-        "settings.", "Training", bare="latest", metavar="RUN",
-    )  # fmt: skip
+        None,
+        "Go on with a stopped run (a name or folder; alone: the newest), with its own settings.",
+        "Training",
+        bare="latest",
+        metavar="RUN",
+    )
     overwrite: bool = option(
         False,
         "Replace a run that is there, as soon as this one is complete.",
@@ -206,26 +221,31 @@ class SweepSettings(LearningSettings):
     """
 
     max_flops: Flops | None = option(
-        None, "FLOPs that the whole sweep may spend; the steps of each trial follow from it.",
+        None,
+        "FLOPs that the whole sweep may spend; the steps of each trial follow from it.",
         "Budget",
-    )  # fmt: skip
+    )
     max_steps: int | None = option(
-        None, "Optimiser steps of each trial. Default: what the limit buys, else 200.",
-        "Training", ge=1,
-    )  # fmt: skip
+        None,
+        "Optimiser steps of each trial. Default: what the limit buys, else 200.",
+        "Training",
+        ge=1,
+    )
     validate_every: int | None = option(
         None,
         "Steps between validations. Default: a quarter of a trial; less often where its steps "
         "follow from a limit and validation would take more than a quarter of its FLOPs.",
-        "Training", ge=1,
-    )  # fmt: skip
+        "Training",
+        ge=1,
+    )
     validation_series: int | None = option(
         None,
         "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
         "4, where a trial's steps follow from a limit and validation would take more than a "
         "quarter of its FLOPs.",
-        "Training", ge=1,
-    )  # fmt: skip
+        "Training",
+        ge=1,
+    )
     preset: Literal["quick", "coursework"] = option(
         "quick",
         "What is searched: quick (learning rate by rank), or coursework (the same, then the "
@@ -239,16 +259,22 @@ class SweepSettings(LearningSettings):
         "auto", "Search method; auto: grid where all is listed, else tpe.", "Training"
     )
     trials: int | None = option(
-        None, "Trials of the search. Default: the whole grid; 12 of random and tpe.",
-        "Training", ge=1, le=10_000,
-    )  # fmt: skip
+        None,
+        "Trials of the search. Default: the whole grid; 12 of random and tpe.",
+        "Training",
+        ge=1,
+        le=10_000,
+    )
     pruner: Literal["none", "halving", "hyperband"] = option(
         "none", "End bad trials early, by what they reached for the FLOPs they spent.", "Training"
     )
     pareto: bool = option(
-        False, "Two objectives, the first being --objective and the second the FLOPs of a trial: "
-        "search the front of trials that no other beats in both.", "Training", flag="--pareto",
-    )  # fmt: skip
+        False,
+        "Two objectives, the first being --objective and the second the FLOPs of a trial: "
+        "search the front of trials that no other beats in both.",
+        "Training",
+        flag="--pareto",
+    )
     study: str = option("sweep", "Name of the study; the same name goes on.", "Output")
     storage: str | None = option(
         None, "Optuna storage URL. Default: a journal file in the study's folder.", "Output"

@@ -49,9 +49,11 @@ class Grammar:
     @property
     def signs(self) -> tuple[bool, ...]:
         """Of each variable: whether its numbers may begin with "-"."""
-        return self.signed if isinstance(self.signed, tuple) else (
-            (self.signed,) * self.codec.n_variables
-        )  # fmt: skip
+        return (
+            self.signed
+            if isinstance(self.signed, tuple)
+            else ((self.signed,) * self.codec.n_variables)
+        )
 
     @property
     def longest_number(self) -> int:

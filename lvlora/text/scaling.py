@@ -91,9 +91,11 @@ class Scale:
 
     def times(self, factor: float) -> Scale:
         """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
-        return self if factor == 1.0 else replace(
-            self, divisors=tuple(factor * d for d in self.divisors)
-        )  # fmt: skip
+        return (
+            self
+            if factor == 1.0
+            else replace(self, divisors=tuple(factor * d for d in self.divisors))
+        )
 
     def of_variables(self, n_variables: int) -> Scale | None:
         """The same for so many variables; None where it has several divisors for others."""
@@ -105,9 +107,7 @@ class Scale:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: {"divisors": […], "rule": …, "offsets": […]}."""
-        return {
-            **asdict(self), "divisors": list(self.divisors), "offsets": list(self.offsets)
-        }  # fmt: skip
+        return {**asdict(self), "divisors": list(self.divisors), "offsets": list(self.offsets)}
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Scale:

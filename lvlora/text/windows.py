@@ -85,10 +85,18 @@ class Windows:
     """
 
     def __init__(
-        self, dataset: Dataset, scale: Scale, codec: Codec, alphabet: TokenAlphabet, *,
-        seq_len: int, batch_size: int, seed: int, scale_jitter: float = 0.0,
+        self,
+        dataset: Dataset,
+        scale: Scale,
+        codec: Codec,
+        alphabet: TokenAlphabet,
+        *,
+        seq_len: int,
+        batch_size: int,
+        seed: int,
+        scale_jitter: float = 0.0,
         window_start: WindowStart = "random",
-    ) -> None:  # fmt: skip
+    ) -> None:
         tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
         self.names = [s.id for s, _ in tokenized]

@@ -24,10 +24,13 @@ def take_over(ledger: Ledger, run: str) -> None:
     for phase in PHASES:
         while (opened := ledger.resume(run, phase)) is not None:
             ledger.settle(
-                opened, executed=opened.spent.executed, coursework=opened.spent.coursework,
-                seconds=opened.seconds, tokens_useful=opened.tokens_useful,
+                opened,
+                executed=opened.spent.executed,
+                coursework=opened.spent.coursework,
+                seconds=opened.seconds,
+                tokens_useful=opened.tokens_useful,
                 tokens_padded=opened.tokens_padded,
-            )  # fmt: skip
+            )
 
 
 def charged(ledger: Ledger, run: str) -> Price:
@@ -90,6 +93,9 @@ class Account:
             seconds = now.validation_seconds - before.validation_seconds
             useful, padded = now.validation_tokens - before.validation_tokens, 0
         return {
-            "executed": spent.executed, "coursework": spent.coursework, "seconds": seconds,
-            "tokens_useful": useful, "tokens_padded": padded,
-        }  # fmt: skip
+            "executed": spent.executed,
+            "coursework": spent.coursework,
+            "seconds": seconds,
+            "tokens_useful": useful,
+            "tokens_padded": padded,
+        }

@@ -28,8 +28,14 @@ _MANIFEST = "manifest.json"
 _LARGEST = 10_000_000
 """Bytes of a manifest."""
 _UNREADABLE = (
-    LvloraError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
-)  # fmt: skip
+    LvloraError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 """What reading a damaged state may raise."""
 
 

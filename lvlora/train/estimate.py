@@ -67,8 +67,8 @@ def _ending(prepared: Prepared) -> float:
     Libraries that draw and fit are loaded by then, which is more than all the pictures take.
     """
     from lvlora.report import style
-    from lvlora.report.run_forecasts import forecasts_of
-    from lvlora.report.training_figure import training_figure
+    from lvlora.report.run.forecasts import forecasts_of
+    from lvlora.report.run.training_figure import training_figure
 
     begin, validator = time.perf_counter(), prepared.validator
     with tempfile.TemporaryDirectory() as folder:
@@ -91,11 +91,17 @@ def _steps(prepared: Prepared) -> tuple[list[float], Price]:
     settings = prepared.settings
     begin, seconds, spent = time.perf_counter(), [], NOTHING
     for step in loop.steps(
-        list(prepared.parameters.values()), prepared.optimizers, prepared.objective.loss_sum,
-        prepared.windows, prepared.learning_rate, first=0, last=min(prepared.n_steps, _MOST_STEPS),
-        accumulation=settings.accumulation, clip_norm=settings.clip_norm,
+        list(prepared.parameters.values()),
+        prepared.optimizers,
+        prepared.objective.loss_sum,
+        prepared.windows,
+        prepared.learning_rate,
+        first=0,
+        last=min(prepared.n_steps, _MOST_STEPS),
+        accumulation=settings.accumulation,
+        clip_norm=settings.clip_norm,
         seed=prepared.dropout_seed,
-    ):  # fmt: skip
+    ):
         seconds.append(step.seconds)
         spent += prepared.step_price(step.shapes)
         enough = time.perf_counter() - begin - seconds[0] > _SECONDS

@@ -13,7 +13,7 @@ from lvlora import durable
 from lvlora.errors import BudgetError
 from lvlora.flops.ledger import Ledger
 from lvlora.model.devices import set_threads
-from lvlora.report.run_page import draw_run
+from lvlora.report.run.page import draw_run
 from lvlora.settings import TrainSettings
 from lvlora.settings.toml_text import to_toml
 from lvlora.train.observer import Observer

@@ -25,13 +25,20 @@ def follow(prepared: Prepared, ranks: Ranks) -> None:
     told, content = ranks.hear()
     checkpoint.put_back(
         load(content), "the first process", prepared.parameters, prepared.optimizers
-    )  # fmt: skip
+    )
     done = loop.steps(
-        list(prepared.parameters.values()), prepared.optimizers, prepared.objective.loss_sum,
-        prepared.windows, prepared.learning_rate, first=told["step"], last=told["last"],
-        accumulation=prepared.settings.accumulation, clip_norm=prepared.settings.clip_norm,
-        seed=prepared.dropout_seed, ranks=ranks,
-    )  # fmt: skip
+        list(prepared.parameters.values()),
+        prepared.optimizers,
+        prepared.objective.loss_sum,
+        prepared.windows,
+        prepared.learning_rate,
+        first=told["step"],
+        last=told["last"],
+        accumulation=prepared.settings.accumulation,
+        clip_norm=prepared.settings.clip_norm,
+        seed=prepared.dropout_seed,
+        ranks=ranks,
+    )
     with StopRequest() as stop:
         while True:
             over, stopped = ranks.agreed(False, stop.requested)

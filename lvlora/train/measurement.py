@@ -133,9 +133,11 @@ def generation(
         masks = dict.fromkeys(kinds, mask.to(meta)) if _has_windows(model) else mask.to(meta)
         hidden = decoder(
             input_ids=torch.zeros(batch, width, dtype=torch.long, device=meta),
-            attention_mask=masks, position_ids=positions.to(meta), use_cache=True,
+            attention_mask=masks,
+            position_ids=positions.to(meta),
+            use_cache=True,
             **given(cache),
-        ).last_hidden_state  # fmt: skip
+        ).last_hidden_state
         head(hidden)
         cache.keep(torch.full((batch,), width))
 

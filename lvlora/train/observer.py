@@ -1,7 +1,7 @@
 """What a training loop tells whoever watches it.
 
 Knows: the moments of a run and the numbers that belong to each. Does not know: terminals, files;
-the loop calls an observer, and `cli/progress.py` draws.
+the loop calls an observer, and `cli/terminal/progress.py` draws.
 """
 
 from __future__ import annotations

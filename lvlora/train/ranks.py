@@ -264,8 +264,10 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
     with ranks._noticing_loss():
         torch.distributed.init_process_group(
             _BACKENDS if on_gpus else "gloo",
-            rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE,
-        )  # fmt: skip
+            rank=ranks.rank,
+            world_size=ranks.size,
+            timeout=PATIENCE,
+        )
     try:
         yield ranks
     except BaseException:

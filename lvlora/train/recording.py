@@ -34,13 +34,18 @@ class Recorder:
         """A step that was made; ``progress`` has it."""
         self.folder.append(
             {
-                "step": progress.step, "loss": step.loss, "learning_rate": step.learning_rate,
-                "grad_norm": step.grad_norm, "seconds": round(step.seconds, 6),
-                "tokens": step.n_targets, "tokens_padded": step.n_tokens - step.n_targets,
-                "flops": price.executed, "flops_coursework": price.coursework,
+                "step": progress.step,
+                "loss": step.loss,
+                "learning_rate": step.learning_rate,
+                "grad_norm": step.grad_norm,
+                "seconds": round(step.seconds, 6),
+                "tokens": step.n_targets,
+                "tokens_padded": step.n_tokens - step.n_targets,
+                "flops": price.executed,
+                "flops_coursework": price.coursework,
                 "total_flops": progress.spent.executed,
             }
-        )  # fmt: skip
+        )
         self.observer.step(
             StepRecord(
                 step=progress.step,
@@ -67,13 +72,17 @@ class Recorder:
         self.folder.append(
             {
                 "validation": {
-                    "step": progress.step, "loss": found.loss, "mae": found.mae,
-                    "seconds": round(found.seconds, 6), "flops": found.price.executed,
-                    "flops_coursework": found.price.coursework, "best": kept,
+                    "step": progress.step,
+                    "loss": found.loss,
+                    "mae": found.mae,
+                    "seconds": round(found.seconds, 6),
+                    "flops": found.price.executed,
+                    "flops_coursework": found.price.coursework,
+                    "best": kept,
                 },
                 "total_flops": progress.spent.executed,
             }
-        )  # fmt: skip
+        )
         told = kept or progress.step == 0
         if told and found.scored is not None and found.point is not None:
             name = "kept" if kept else "before"
@@ -81,10 +90,15 @@ class Recorder:
             validation_file.keep(file, found.scored, found.point, name, progress.step)
         self.observer.validated(
             ValidationRecord(
-                progress.step, found.loss, found.mae, found.seconds,
-                found.price.of(self.convention), best, kept,
+                progress.step,
+                found.loss,
+                found.mae,
+                found.seconds,
+                found.price.of(self.convention),
+                best,
+                kept,
             )
-        )  # fmt: skip
+        )
 
     def failure(self, windows: Windows, step: int, accumulation: int) -> None:
         """Which series a step was made of that failed, for whoever looks for the cause.

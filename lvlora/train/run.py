@@ -49,9 +49,16 @@ class Run:
     """
 
     def __init__(
-        self, prepared: Prepared, folder: RunFolder, observer: Observer, *, resume: bool = False,
-        limit: int | None = None, ranks: Ranks = ALONE, held: ExitStack | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        prepared: Prepared,
+        folder: RunFolder,
+        observer: Observer,
+        *,
+        resume: bool = False,
+        limit: int | None = None,
+        ranks: Ranks = ALONE,
+        held: ExitStack | None = None,
+    ) -> None:
         self.prepared = prepared
         self.folder = folder
         self.observer = observer
@@ -153,12 +160,20 @@ class Run:
     def _reserve(self, ledger: Ledger, last: int) -> Account:
         p, settings = self.prepared, self.prepared.settings
         return Account.open(
-            ledger, {} if self._is_over else self._wanted(last), replace(self.progress),
-            run=self.folder.name, command="train", settings_hash=settings_hash(settings),
-            model=p.base.name, model_hash=p.base.sha256, device=p.base.placement.device.type,
-            dtype=str(p.base.placement.dtype).removeprefix("torch."), max_flops=self.limit,
-            budget=settings.budget, convention=settings.convention,
-        )  # fmt: skip
+            ledger,
+            {} if self._is_over else self._wanted(last),
+            replace(self.progress),
+            run=self.folder.name,
+            command="train",
+            settings_hash=settings_hash(settings),
+            model=p.base.name,
+            model_hash=p.base.sha256,
+            device=p.base.placement.device.type,
+            dtype=str(p.base.placement.dtype).removeprefix("torch."),
+            max_flops=self.limit,
+            budget=settings.budget,
+            convention=settings.convention,
+        )
 
     @property
     def _is_over(self) -> bool:
@@ -202,11 +217,18 @@ class Run:
             self._recorder.validation(found, False, True, progress)
             account.update(progress)
         done = loop.steps(
-            list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
-            p.learning_rate, first=progress.step, last=last,
-            accumulation=settings.accumulation, clip_norm=settings.clip_norm, seed=p.dropout_seed,
+            list(p.parameters.values()),
+            p.optimizers,
+            p.objective.loss_sum,
+            p.windows,
+            p.learning_rate,
+            first=progress.step,
+            last=last,
+            accumulation=settings.accumulation,
+            clip_norm=settings.clip_norm,
+            seed=p.dropout_seed,
             ranks=self.ranks,
-        )  # fmt: skip
+        )
         while True:
             over = progress.step >= last or progress.ended
             over, stopped = self.ranks.agreed(over, stop.requested)
@@ -284,9 +306,11 @@ class Run:
     def _facts(self) -> dict[str, Any]:
         spent = self.progress.spent
         return {
-            "run": self.folder.name, "step": self.progress.step, "steps": self.prepared.n_steps,
+            "run": self.folder.name,
+            "step": self.progress.step,
+            "steps": self.prepared.n_steps,
             "flops": spent.to_dict(),
-        }  # fmt: skip
+        }
 
     def _finish(self) -> Result:
         p, progress = self.prepared, self.progress

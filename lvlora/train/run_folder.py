@@ -19,7 +19,7 @@ from typing import Any
 
 from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.model.adapter_search import IN_RUN, LATEST, RUN_NAME
+from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
 from lvlora.settings import TrainSettings
 
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")

@@ -7,7 +7,7 @@ ledger.
 from __future__ import annotations
 
 from lvlora.errors import DataError
-from lvlora.model.adapter_files import is_whole
+from lvlora.model.adapters.files import is_whole
 from lvlora.train import checkpoint
 from lvlora.train.observer import Observer
 from lvlora.train.progress import Progress
@@ -26,9 +26,7 @@ def save_state(prepared: Prepared, folder: RunFolder, progress: Progress) -> Non
         "progress": progress.to_facts(),
         "metrics_sha256": folder.sync_metrics(),
     }
-    checkpoint.save(
-        folder.state, progress.step, prepared.parameters, prepared.optimizers, facts
-    )  # fmt: skip
+    checkpoint.save(folder.state, progress.step, prepared.parameters, prepared.optimizers, facts)
 
 
 def restore_state(prepared: Prepared, folder: RunFolder, observer: Observer) -> Progress:

@@ -20,15 +20,16 @@ from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.trainable import Lora
-from lvlora.model import adapter_config, adapter_files, devices, lora
+from lvlora.model import devices, lora
+from lvlora.model.adapters import config as adapter_config
+from lvlora.model.adapters import files as adapter_files
 from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
-from lvlora.series.analysis import cluster, measure
 from lvlora.series.dataset import Dataset
-from lvlora.series.splits import Split, split_ids
-from lvlora.settings import SplitSettings, TrainSettings
+from lvlora.series.splits import Split, split_of
+from lvlora.settings import TrainSettings
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale, of_dataset
@@ -41,18 +42,6 @@ from lvlora.train.step_plan import DEFAULT_STEPS as DEFAULT_STEPS
 from lvlora.train.step_plan import USUAL
 from lvlora.train.step_plan import plan_steps as plan_steps
 from lvlora.train.validation import Validator, how_thorough
-
-STRATA = 4
-
-
-def split_of(dataset: Dataset, settings: SplitSettings) -> Split:
-    """The split that the settings ask for."""
-    strata = None
-    if settings.stratify:
-        n_clusters = min(STRATA, len(dataset))
-        found = cluster(dataset, measure(dataset), n_clusters, settings.split_seed)
-        strata = [int(label) for label in found.labels]
-    return split_ids(dataset, settings.split_seed, strata)
 
 
 @dataclass
@@ -106,10 +95,12 @@ class Prepared:
     def step_price(self, shapes: Sequence[tuple[int, int]]) -> Price:
         """What a step of micro-batches of these shapes cost."""
         return sum(
-            (prices.training_step(self.base.shape, b, s, lora=self.lora, head=self.head)
-             for b, s in shapes),
+            (
+                prices.training_step(self.base.shape, b, s, lora=self.lora, head=self.head)
+                for b, s in shapes
+            ),
             NOTHING,
-        )  # fmt: skip
+        )
 
     @property
     def dropout_seed(self) -> int | None:
@@ -239,10 +230,16 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         list(parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     windows = Windows(
-        train, scale, codec, base.alphabet, seq_len=settings.seq_len, seed=settings.seed,
-        batch_size=settings.batch_size, scale_jitter=settings.scale_jitter,
+        train,
+        scale,
+        codec,
+        base.alphabet,
+        seq_len=settings.seq_len,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        scale_jitter=settings.scale_jitter,
         window_start=settings.window_start,
-    )  # fmt: skip
+    )
     if windows.width > base.max_positions:
         raise SettingsError(
             f"--seq-len {settings.seq_len}: {base.name} reads {base.max_positions} tokens at most",
@@ -261,11 +258,20 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         part = dataset.select(split.validation)
         how = how_thorough(settings, per_step, windows, part)
         validator = Validator(
-            base, objective, part, scale=scale, codec=codec, seq_len=settings.seq_len,
-            window_start=settings.window_start, batch_size=settings.batch_size,
-            n_series=how.series, horizon=how.horizon, lora=priced, head=head,
+            base,
+            objective,
+            part,
+            scale=scale,
+            codec=codec,
+            seq_len=settings.seq_len,
+            window_start=settings.window_start,
+            batch_size=settings.batch_size,
+            n_series=how.series,
+            horizon=how.horizon,
+            lora=priced,
+            head=head,
             max_memory=settings.max_memory,
-        )  # fmt: skip
+        )
     per_validation = validator.most() if validator else NOTHING
     n_steps, validate_at = plan_steps(settings, per_step, per_validation, how.times)
     compiled = is_wanted(settings.compile, n_steps * settings.accumulation, base.placement.device)
@@ -273,16 +279,36 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
         compile_layers(base.module)
     notes = _notes(settings, source, split, parameters, validator if how.horizon else None)
     return Prepared(
-        settings, source, base, plan, objective, parameters, [optimizer], windows, validator,
-        scale, split, dataset, priced, head, per_step, per_validation, n_steps, validate_at,
-        compiled, notes,
-    )  # fmt: skip
+        settings,
+        source,
+        base,
+        plan,
+        objective,
+        parameters,
+        [optimizer],
+        windows,
+        validator,
+        scale,
+        split,
+        dataset,
+        priced,
+        head,
+        per_step,
+        per_validation,
+        n_steps,
+        validate_at,
+        compiled,
+        notes,
+    )
 
 
 def _notes(
-    settings: TrainSettings, source: ModelSource, split: Split,
-    parameters: dict[str, nn.Parameter], shortened: Validator | None,
-) -> tuple[str, ...]:  # fmt: skip
+    settings: TrainSettings,
+    source: ModelSource,
+    split: Split,
+    parameters: dict[str, nn.Parameter],
+    shortened: Validator | None,
+) -> tuple[str, ...]:
     notes = []
     written = settings.decimals, settings.number_format
     if source.kind == "bundled" and written != BUNDLED_FORM:

@@ -35,9 +35,13 @@ class Validations:
 
 USUAL = Validations(series=16, times=4)
 _CHOICES = (
-    USUAL, Validations(8, 4), Validations(8, 2), Validations(4, 2), Validations(4, 1),
+    USUAL,
+    Validations(8, 4),
+    Validations(8, 2),
+    Validations(4, 2),
+    Validations(4, 1),
     Validations(4, 1, horizon=20),
-)  # fmt: skip
+)
 """From the most thorough to the least."""
 
 _SHARE = 0.05
@@ -79,8 +83,11 @@ def choose_validations(
         n_steps = min(horizon, choice.horizon or horizon)
         one = choice.series * (tokens_read + n_steps * tokens_a_step) * _FORWARD
         one += n_steps * calls_a_step * (_CALL + _CALL_OF_A_SERIES * choice.series)
-        times = trained // (tokens_per_step * settings.validate_every) if (
-            settings.validate_every) else choice.times  # fmt: skip
+        times = (
+            trained // (tokens_per_step * settings.validate_every)
+            if (settings.validate_every)
+            else choice.times
+        )
         return (1 + times) * one
 
     fitting = (c for c in _CHOICES if tokens(c) <= _SHARE * trained + free)

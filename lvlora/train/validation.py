@@ -86,13 +86,14 @@ def how_thorough(
     n_steps, tokens_a_step = max(map(len, part)), codec.n_variables * codec.usual_tokens
     horizon = min(n_steps, _MOST_STEPS) // 2
     return choose_validations(
-        settings, per_step,
+        settings,
+        per_step,
         tokens_per_step=settings.batch_size * settings.accumulation * windows.width,
         tokens_read=min(n_steps * tokens_a_step, windows.width),
         tokens_a_step=tokens_a_step,
         calls_a_step=codec.n_variables * (codec.decimals + 1),
         horizon=horizon,
-    )  # fmt: skip
+    )
 
 
 class Validator:
@@ -103,11 +104,22 @@ class Validator:
     """
 
     def __init__(
-        self, base: BaseModel, objective: Objective, part: Dataset, *, scale: Scale, codec: Codec,
-        seq_len: int, batch_size: int, n_series: int, lora: Lora, head: Head,
-        max_memory: int | None = None, horizon: int | None = None,
+        self,
+        base: BaseModel,
+        objective: Objective,
+        part: Dataset,
+        *,
+        scale: Scale,
+        codec: Codec,
+        seq_len: int,
+        batch_size: int,
+        n_series: int,
+        lora: Lora,
+        head: Head,
+        max_memory: int | None = None,
+        horizon: int | None = None,
         window_start: WindowStart = "random",
-    ) -> None:  # fmt: skip
+    ) -> None:
         chosen = part.select([s.id for s in part][:n_series])
         self.n_series = len(chosen)
         self.base = base
@@ -118,9 +130,15 @@ class Validator:
         self.head = head
         self.max_memory = max_memory
         windows = Windows(
-            chosen, scale, codec, base.alphabet, seq_len=seq_len,
-            batch_size=min(batch_size, len(chosen)), seed=0, window_start=window_start,
-        )  # fmt: skip
+            chosen,
+            scale,
+            codec,
+            base.alphabet,
+            seq_len=seq_len,
+            batch_size=min(batch_size, len(chosen)),
+            seed=0,
+            window_start=window_start,
+        )
         self.batches: list[Batch] = []
         for begin in range(0, len(windows.series), windows.batch_size):
             batch = windows.batch(len(self.batches))
@@ -140,10 +158,12 @@ class Validator:
         """Exact: the forward passes of the loss."""
         shapes = [b.inputs.shape for b in self.batches]
         return sum(
-            (prices.validation_batch(self.base.shape, b, s, lora=self.lora, head=self.head)
-             for b, s in shapes),
+            (
+                prices.validation_batch(self.base.shape, b, s, lora=self.lora, head=self.head)
+                for b, s in shapes
+            ),
             NOTHING,
-        )  # fmt: skip
+        )
 
     def most(self) -> Price:
         """The most that one validation can cost."""
@@ -199,9 +219,13 @@ class Validator:
         # a whole head that is trained moves on, so its rows are taken anew
         head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
         return Forecaster(
-            self.base, head, decimals=self.codec.decimals, scale=self.scale,
-            max_memory=self.max_memory, number_format=self.codec.number_format,
-        )  # fmt: skip
+            self.base,
+            head,
+            decimals=self.codec.decimals,
+            scale=self.scale,
+            max_memory=self.max_memory,
+            number_format=self.codec.number_format,
+        )
 
 
 def _has_values(series: Series) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 
 from lvlora import durable
 from lvlora.errors import DataError
-from lvlora.forecast.comparison import difference
+from lvlora.evaluation.comparison import difference
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.rivals import quick_rivals
 

@@ -175,10 +175,12 @@ def price_of(shape: ModelShape, batch_size: int, seq_len: int, steps: int) -> Pr
 def remaining(shape: ModelShape, args: argparse.Namespace, first: int) -> Price:
     """The price of the steps from ``first`` on."""
     return sum(
-        (price_of(shape, b, s, max(0, stop - max(first, start)))
-         for start, stop, b, s in phases(args)),
+        (
+            price_of(shape, b, s, max(0, stop - max(first, start)))
+            for start, stop, b, s in phases(args)
+        ),
         Price(),
-    )  # fmt: skip
+    )
 
 
 def reserve(ledger: Ledger, shape: ModelShape, args: argparse.Namespace, first: int) -> Reservation:
@@ -189,10 +191,15 @@ def reserve(ledger: Ledger, shape: ModelShape, args: argparse.Namespace, first: 
         return ledger.extend(held, executed=price.executed, coursework=price.coursework)
     unit = price_of(shape, args.batch_size * 2, args.seq_len, 1)
     return ledger.reserve(
-        run="pretrain", phase="pretraining", command="scripts/pretrain/pretrain.py",
-        executed=price.executed, coursework=price.coursework, model="lvlora-bundled",
-        unit_executed=unit.executed, unit_coursework=unit.coursework,
-    )  # fmt: skip
+        run="pretrain",
+        phase="pretraining",
+        command="scripts/pretrain/pretrain.py",
+        executed=price.executed,
+        coursework=price.coursework,
+        model="lvlora-bundled",
+        unit_executed=unit.executed,
+        unit_coursework=unit.coursework,
+    )
 
 
 def main() -> None:
@@ -227,9 +234,12 @@ def main() -> None:
     model = build(args).to(device)
     parameters = dict(model.named_parameters())
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98),
-        weight_decay=args.weight_decay, fused=True,
-    )  # fmt: skip
+        model.parameters(),
+        lr=args.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=args.weight_decay,
+        fused=True,
+    )
     facts = {k: v for k, v in vars(args).items() if k not in ("out", "export", "stop_at", "init")}
     state, warnings = checkpoint.latest(args.out)
     for warning in warnings:
@@ -255,9 +265,11 @@ def main() -> None:
         ).last_hidden_state
         logits = torch.nn.functional.linear(hidden, working.model.get_input_embeddings().weight)
         return torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), torch.from_numpy(batch.targets).to(device).flatten(),
-            reduction="sum", ignore_index=-100,
-        )  # fmt: skip
+            logits.float().flatten(0, 1),
+            torch.from_numpy(batch.targets).to(device).flatten(),
+            reduction="sum",
+            ignore_index=-100,
+        )
 
     begin, losses = time.time(), []
     shape = ModelShape.from_config(model.config.to_dict(), name="lvlora-bundled")
@@ -269,9 +281,15 @@ def main() -> None:
             continue
         source = SimulatedBatches(args.seed + seq_len, batch_size, seq_len, args.mixture)
         done = loop.steps(
-            list(parameters.values()), [optimizer], loss_sum, source,
-            lambda s: learning_rate(s, args), first=max(first, start), last=stop, clip_norm=1.0,
-        )  # fmt: skip
+            list(parameters.values()),
+            [optimizer],
+            loss_sum,
+            source,
+            lambda s: learning_rate(s, args),
+            first=max(first, start),
+            last=stop,
+            clip_norm=1.0,
+        )
         for record in done:
             working.refresh()
             losses.append(record.loss)
@@ -289,18 +307,24 @@ def main() -> None:
                 checkpoint.save(args.out, step, parameters, [optimizer], facts)
             if step % 20 == 0 or step == args.stop_at:
                 charge = {
-                    "executed": spent.executed, "coursework": spent.coursework,
-                    "seconds": held.seconds + time.time() - begin, "tokens_useful": tokens,
+                    "executed": spent.executed,
+                    "coursework": spent.coursework,
+                    "seconds": held.seconds + time.time() - begin,
+                    "tokens_useful": tokens,
                     "tokens_padded": 0,
-                }  # fmt: skip
+                }
                 ledger.update(held, **charge)
             if step == args.stop_at and step < args.steps:
                 ledger.settle(held, **charge)
                 return
     ledger.settle(
-        held, executed=spent.executed, coursework=spent.coursework,
-        seconds=held.seconds + time.time() - begin, tokens_useful=tokens, tokens_padded=0,
-    )  # fmt: skip
+        held,
+        executed=spent.executed,
+        coursework=spent.coursework,
+        seconds=held.seconds + time.time() - begin,
+        tokens_useful=tokens,
+        tokens_padded=0,
+    )
     print(f"{spent.executed:,} FLOPs executed, {spent.coursework:,} coursework", flush=True)
     if args.export:
         export(model, args.export)

@@ -127,7 +127,7 @@ def test_a_hundred_thousand_noisy_steps_fit_into_a_gigabyte(tmp_path):
         out["time"] = np.arange(100_000.0)
     # ru_maxrss would begin with the memory of the process that tests
     code = (
-        "import re, sys; from lvlora.cli.app import main;"
+        "import re, sys; from lvlora.cli.program.app import main;"
         f"main(['analyze', {str(file)!r}, '--json']);"
         "found = re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read());"
         "print(found[1], file=sys.stderr)"
@@ -197,14 +197,14 @@ def test_bad_files_exit_4_with_a_hint(run_lvlora, tmp_path, content, said):
 
 
 def test_a_terminal_as_standard_input_is_no_file(run_lvlora, monkeypatch):
-    import lvlora.cli.inputs as inputs
+    import lvlora.cli.program.inputs as inputs
 
     class Terminal:
         def isatty(self) -> bool:
             return True
 
     monkeypatch.setattr(inputs.sys, "stdin", Terminal())
-    from lvlora.cli.output import Output
+    from lvlora.cli.terminal.output import Output
     from lvlora.errors import SettingsError
     from lvlora.settings import InputSettings
 

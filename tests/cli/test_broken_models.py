@@ -13,30 +13,49 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lvlora.flops.ledger import Ledger
-from lvlora.model import adapter_files, lora
+from lvlora.model import lora
+from lvlora.model.adapters import files as adapter_files
 
 WEIGHTS = "model.safetensors"
 BREAKS = {
     "NaN in the embedding": ("model.embed_tokens.weight", float("nan"), "embed_tokens.weight"),
     "an infinite norm": (
-        "model.layers.1.input_layernorm.weight", float("inf"), "model.layers.1.input_layernorm",
+        "model.layers.1.input_layernorm.weight",
+        float("inf"),
+        "model.layers.1.input_layernorm",
     ),
     "a layer that overflows": ("model.layers.0.mlp.down_proj.weight", 1e30, "layer 1"),
     "the last layer": ("model.layers.1.mlp.down_proj.weight", 1e30, "layer 1, the last"),
-}  # fmt: skip
+}
 COMMANDS = {
     "forecast": ["forecast", "data.csv", "--horizon", "3", "--samples", "2"],
     "greedy": ["forecast", "data.csv", "--horizon", "3", "--greedy"],
     "density": ["forecast", "data.csv", "--density", "--density-floor", "0.1"],
     "evaluate": [
-        "evaluate", "data.csv", "--split", "all", "--context", "20", "--horizon", "5",
-        "--samples", "2", "--no-rivals",
-    ],
-    "baseline": [
-        "baseline", "data.csv", "--context", "20", "--horizon", "5", "--samples", "2",
+        "evaluate",
+        "data.csv",
+        "--split",
+        "all",
+        "--context",
+        "20",
+        "--horizon",
+        "5",
+        "--samples",
+        "2",
         "--no-rivals",
     ],
-}  # fmt: skip
+    "baseline": [
+        "baseline",
+        "data.csv",
+        "--context",
+        "20",
+        "--horizon",
+        "5",
+        "--samples",
+        "2",
+        "--no-rivals",
+    ],
+}
 PLAIN = ["--decimals", "1", "--dtype", "float32", "--threads", "1", "--quiet"]
 
 

@@ -21,14 +21,32 @@ def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
     for name, seed in (("past.h5", 1), ("new.h5", 2)):
         made = run_lvlora(
-            ["simulate", name, "-n", "60", "--n-steps", "14", "--duration", "28", "--seed",
-             str(seed)]
-        )  # fmt: skip
+            [
+                "simulate",
+                name,
+                "-n",
+                "60",
+                "--n-steps",
+                "14",
+                "--duration",
+                "28",
+                "--seed",
+                str(seed),
+            ]
+        )
         assert made.exit_code == 0, made.stderr
     return [
-        "--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1",
-        "--decimals", "1", "--samples", "10",
-    ]  # fmt: skip
+        "--model",
+        str(tiny_folder("qwen2")),
+        "--dtype",
+        "float32",
+        "--threads",
+        "1",
+        "--decimals",
+        "1",
+        "--samples",
+        "10",
+    ]
 
 
 ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", "4", "--no-rivals")
@@ -84,8 +102,9 @@ def test_a_calibration_of_other_data_is_refused(run_lvlora, words):
     waves = tiny_runs.dataset(6, n_steps=14)
     blood = Dataset(
         tuple(replace(s, values=s.values * [5e4, 2.0]) for s in waves),
-        ("platelets", "temperature"), "blood",
-    )  # fmt: skip
+        ("platelets", "temperature"),
+        "blood",
+    )
     tiny_runs.write_csv(Path("blood.csv"), blood)
     tiny_runs.write_csv(Path("animals.csv"), replace(waves, variables=("hare", "lynx")))
     asked = ["evaluate", "blood.csv", *words, *ASKED, "--calibrate"]
@@ -122,9 +141,20 @@ def test_the_bundled_model_s_calibration_says_that_it_is_for_any_data(run_lvlora
         Path("hares.csv"), replace(tiny_runs.dataset(1, n_steps=14), variables=("hare", "lynx"))
     )
     ran = run_lvlora(
-        ["forecast", "hares.csv", "--model", "bundled", "--adapter", "none", "--calibrated",
-         "--horizon", "1", "--threads", "1"]
-    )  # fmt: skip
+        [
+            "forecast",
+            "hares.csv",
+            "--model",
+            "bundled",
+            "--adapter",
+            "none",
+            "--calibrated",
+            "--horizon",
+            "1",
+            "--threads",
+            "1",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     heard = " ".join(ran.stderr.split())
     assert "40 series of simulated predator-prey systems" in heard
@@ -187,9 +217,23 @@ def test_the_bundled_models_intervals_cover_new_systems(run_lvlora, tmp_path, mo
     )
     assert made.exit_code == 0, made.stderr
     ran = run_lvlora(
-        ["forecast", "new.h5", "--model", "bundled", "--adapter", "none", "--dtype", "float32",
-         "--holdout", "20", "--calibrated", "--quantiles", "0.1,0.25,0.5,0.75,0.9", "--json"]
-    )  # fmt: skip
+        [
+            "forecast",
+            "new.h5",
+            "--model",
+            "bundled",
+            "--adapter",
+            "none",
+            "--dtype",
+            "float32",
+            "--holdout",
+            "20",
+            "--calibrated",
+            "--quantiles",
+            "0.1,0.25,0.5,0.75,0.9",
+            "--json",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     assert ran.stderr.count("The calibration was made with") == 0
     covered = ran.json["scores"]["coverage"]

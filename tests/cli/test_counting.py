@@ -9,7 +9,7 @@ import sys
 import pytest
 import tiny_runs
 
-from lvlora.cli import numbers, progress
+from lvlora.cli.terminal import numbers, progress
 
 
 @pytest.fixture
@@ -56,8 +56,9 @@ def test_time_left_is_said_until_nothing_is_left(trained):
     assert all(line.endswith(" left") for line in lines)
     without = trained("--no-validation").stderr.splitlines()
     assert [line.endswith(" left") for line in without if line.startswith("step ")][-2:] == [
-        True, False,
-    ]  # fmt: skip
+        True,
+        False,
+    ]
 
 
 def test_planned_spent_and_charged_are_one_sentence(trained, run_lvlora, tmp_path):
@@ -100,8 +101,10 @@ def test_no_run_takes_more_memory_than_was_said(tiny_folder, tmp_path):
     def measured(*words):
         ran = subprocess.run(
             [sys.executable, "-c", program, *map(str, words), "--json"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         peak, _, answer = ran.stdout.partition("\n")
         return int(peak), json.loads(answer)
 

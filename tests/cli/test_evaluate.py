@@ -9,14 +9,21 @@ from types import SimpleNamespace
 import pytest
 
 from lvlora.cli.contenders import Contender, _different
+from lvlora.evaluation import scoring as evaluation
 from lvlora.flops.budget import Price
-from lvlora.forecast import evaluation
 from lvlora.series.rivals import naive_rivals
 
 RIVALS = (
-    "last value", "context mean", "seasonal naive", "context parroting", "var", "ridge",
-    "lotka-volterra", "rosenzweig-macarthur", "rounding floor",
-)  # fmt: skip
+    "last value",
+    "context mean",
+    "seasonal naive",
+    "context parroting",
+    "var",
+    "ridge",
+    "lotka-volterra",
+    "rosenzweig-macarthur",
+    "rounding floor",
+)
 
 SIMULATED = ["-n", "14", "--n-steps", "30", "--duration", "60"]
 
@@ -45,9 +52,22 @@ def test_baseline_has_every_rival_and_the_untrained_model(
     run_lvlora, data, tiny_folder, every_rival
 ) -> None:
     ran = run_lvlora(
-        ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
-         "--samples", "3", "--json", "--output", "table.csv"]
-    )  # fmt: skip
+        [
+            "baseline",
+            data,
+            "--model",
+            tiny_folder("qwen2"),
+            "--context",
+            "15",
+            "--horizon",
+            "5",
+            "--samples",
+            "3",
+            "--json",
+            "--output",
+            "table.csv",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     found = ran.json
     names = [f["name"].lower() for f in found["forecasters"]]
@@ -56,9 +76,15 @@ def test_baseline_has_every_rival_and_the_untrained_model(
     assert sum(f["kind"] == "model" for f in found["forecasters"]) == 1
     assert "zero-shot" in names[0]
     assert found["protocol"] == {
-        "name": "own", "split": "validation", "context": 15, "horizon": 5, "series": 2,
-        "left_out": 0, "disturbance": None, "seen": None,
-    }  # fmt: skip
+        "name": "own",
+        "split": "validation",
+        "context": 15,
+        "horizon": 5,
+        "series": 2,
+        "left_out": 0,
+        "disturbance": None,
+        "seen": None,
+    }
     floor = next(f for f in found["forecasters"] if f["kind"] == "floor")
     assert all(floor["mae"] <= f["mae"] for f in found["forecasters"] if f["kind"] == "model")
     with Path("table.csv").open() as stream:
@@ -67,9 +93,20 @@ def test_baseline_has_every_rival_and_the_untrained_model(
 
 def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
     ran = run_lvlora(
-        ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
-         "--greedy", "--no-rivals", "-v"]
-    )  # fmt: skip
+        [
+            "baseline",
+            data,
+            "--model",
+            tiny_folder("qwen2"),
+            "--context",
+            "15",
+            "--horizon",
+            "5",
+            "--greedy",
+            "--no-rivals",
+            "-v",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     assert "5 steps from 15" in ran.stdout
     for sketch in ("best", "worst"):
@@ -79,9 +116,20 @@ def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
 
 def test_the_table_goes_to_standard_output(run_lvlora, data) -> None:
     ran = run_lvlora(
-        ["baseline", data, "--no-model", "--context", "15", "--horizon", "5", "--limit", "1",
-         "--output", "-"]
-    )  # fmt: skip
+        [
+            "baseline",
+            data,
+            "--no-model",
+            "--context",
+            "15",
+            "--horizon",
+            "5",
+            "--limit",
+            "1",
+            "--output",
+            "-",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     rows = list(csv.DictReader(ran.stdout.splitlines()))
     assert {"rounding floor", "last value"} <= {row["name"] for row in rows}
@@ -100,9 +148,19 @@ def test_rivals_alone_spend_nothing(run_lvlora, data) -> None:
 def train(run_lvlora, data, tiny_folder, *flags):
     """A short run of the tiny Qwen2, which must end well."""
     ran = run_lvlora(
-        ["train", data, "--model", tiny_folder("qwen2"), "--seq-len", "64", "--no-validation",
-         "--threads", "1", *flags]
-    )  # fmt: skip
+        [
+            "train",
+            data,
+            "--model",
+            tiny_folder("qwen2"),
+            "--seq-len",
+            "64",
+            "--no-validation",
+            "--threads",
+            "1",
+            *flags,
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     return ran
 
@@ -143,10 +201,24 @@ def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, tiny_fol
         assert priced({**facts, "flops": odd}) is None
     Path("run/adapter/lvlora.json").unlink()  # as peft writes one
     ran = run_lvlora(
-        ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "run/adapter",
-         "--context", "15", "--horizon", "5", "--greedy", "--no-rivals", "--decimals", "2",
-         "--json"]
-    )  # fmt: skip
+        [
+            "evaluate",
+            data,
+            "--model",
+            tiny_folder("qwen2"),
+            "--adapter",
+            "run/adapter",
+            "--context",
+            "15",
+            "--horizon",
+            "5",
+            "--greedy",
+            "--no-rivals",
+            "--decimals",
+            "2",
+            "--json",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     tuned, alone = ran.json["forecasters"]
     assert tuned["training_flops"] is None
@@ -164,8 +236,21 @@ def test_models_are_different_by_what_they_read() -> None:
 
 
 def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, every_rival) -> None:
-    args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none",
-            "--context", "15", "--horizon", "5", "--samples", "3", "--json"]  # fmt: skip
+    args = [
+        "evaluate",
+        data,
+        "--model",
+        tiny_folder("qwen2"),
+        "--adapter",
+        "none",
+        "--context",
+        "15",
+        "--horizon",
+        "5",
+        "--samples",
+        "3",
+        "--json",
+    ]
     planned = run_lvlora([*args, "--dry-run"])
     assert planned.exit_code == 0, planned.stderr
     assert not Path("runs").exists()
@@ -197,9 +282,19 @@ def test_what_cannot_be_scored_is_said(run_lvlora, data, args, code, words) -> N
 
 def test_a_budget_is_kept(run_lvlora, data, tiny_folder) -> None:
     ran = run_lvlora(
-        ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
-         "--max-flops", "1000"]
-    )  # fmt: skip
+        [
+            "baseline",
+            data,
+            "--model",
+            tiny_folder("qwen2"),
+            "--context",
+            "15",
+            "--horizon",
+            "5",
+            "--max-flops",
+            "1000",
+        ]
+    )
     assert ran.exit_code == 3
     assert "1,000" in ran.stderr
 
@@ -207,8 +302,17 @@ def test_a_budget_is_kept(run_lvlora, data, tiny_folder) -> None:
 def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
     from lvlora.flops.ledger import Ledger
 
-    args = ["baseline", data, "--model", tiny_folder("qwen2"), "--context", "15", "--horizon", "5",
-            "--no-rivals"]  # fmt: skip
+    args = [
+        "baseline",
+        data,
+        "--model",
+        tiny_folder("qwen2"),
+        "--context",
+        "15",
+        "--horizon",
+        "5",
+        "--no-rivals",
+    ]
     for more in (["--greedy"], ["--greedy", "--output", "t.csv"], ["--samples", "2"]):
         assert run_lvlora([*args, *more]).exit_code == 0
     with Ledger.for_runs(Path("runs")) as ledger:
@@ -224,16 +328,31 @@ def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_folder) -> Path:
     """The folder of two runs on the same data as `data`'s."""
-    from lvlora.cli.app import main
+    from lvlora.cli.program.app import main
 
     place = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         assert main(["simulate", "data.h5", *SIMULATED, "--quiet"]) == 0
         for rank in ("1", "2"):
-            args = ["train", "data.h5", "--model", str(tiny_folder("qwen2")), "--max-steps", "1",
-                    "--seq-len", "64", "--no-validation", "--threads", "1", "--rank", rank,
-                    "--out", f"runs/rank-{rank}", "--json"]  # fmt: skip
+            args = [
+                "train",
+                "data.h5",
+                "--model",
+                str(tiny_folder("qwen2")),
+                "--max-steps",
+                "1",
+                "--seq-len",
+                "64",
+                "--no-validation",
+                "--threads",
+                "1",
+                "--rank",
+                rank,
+                "--out",
+                f"runs/rank-{rank}",
+                "--json",
+            ]
             assert main(args) == 0
     return place / "runs"
 
@@ -288,10 +407,13 @@ def test_the_folder_of_an_evaluation(run_lvlora, data, runs) -> None:
     ran = run_lvlora(args)
     assert ran.exit_code == 0, ran.stderr
     assert set(ran.json["files"]) >= {
-        "here/evaluation.json", "here/table.csv", "here/series.csv", "here/report.html",
+        "here/evaluation.json",
+        "here/table.csv",
+        "here/series.csv",
+        "here/report.html",
         "here/split.json",
         "here/figures/forecasts.svg",
-    }  # fmt: skip
+    }
     with Path("here/table.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     facts = {f["name"]: f for f in ran.json["forecasters"]}
@@ -400,9 +522,22 @@ def test_two_adapters_of_the_same_name_are_told_apart(run_lvlora, data, runs, tm
     shutil.copytree("runs/rank-1/adapter", tmp_path / "a" / "best")
     shutil.copytree("runs/rank-2/adapter", tmp_path / "b" / "best")
     ran = run_lvlora(
-        ["evaluate", data, *SHORT, "--greedy", "--no-rivals", "--no-zero-shot", "--json",
-         "--adapter", "a/best", "--adapter", "b/best", "--adapter", "a/best"]
-    )  # fmt: skip
+        [
+            "evaluate",
+            data,
+            *SHORT,
+            "--greedy",
+            "--no-rivals",
+            "--no-zero-shot",
+            "--json",
+            "--adapter",
+            "a/best",
+            "--adapter",
+            "b/best",
+            "--adapter",
+            "a/best",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     names = [f["name"].rpartition(" ")[2] for f in ran.json["forecasters"]]
     assert names == ["best", "b/best"]
@@ -417,15 +552,30 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path) -> None
     import sys
     import time
 
-    args = ["evaluate", "data.h5", "--no-model", "--split", "all", "--context", "20", "--horizon",
-            "5", "--workers", "1", "--json", "--out"]  # fmt: skip
+    args = [
+        "evaluate",
+        "data.h5",
+        "--no-model",
+        "--split",
+        "all",
+        "--context",
+        "20",
+        "--horizon",
+        "5",
+        "--workers",
+        "1",
+        "--json",
+        "--out",
+    ]
     whole = run_lvlora([*args, "whole"])
     assert whole.exit_code == 0, whole.stderr
     process = subprocess.Popen(
-        [sys.executable, "-m", "lvlora", *args, "killed"], cwd=tmp_path,
+        [sys.executable, "-m", "lvlora", *args, "killed"],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     pattern = "killed/forecasts/lotka-volterra-fit-*.jsonl"
     for _ in range(600):
         file = next(tmp_path.glob(pattern), None)
@@ -450,8 +600,23 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path) -> None
 def _record(run_lvlora, *more):
     """What an evaluation of one short series says, and its record."""
     out = "e" + "".join(more)[:12]
-    words = ["evaluate", "data.csv", "--no-model", "--split", "all", "--context", "12", "--horizon",
-             "4", "--limit", "1", "--workers", "1", "--out", out]  # fmt: skip
+    words = [
+        "evaluate",
+        "data.csv",
+        "--no-model",
+        "--split",
+        "all",
+        "--context",
+        "12",
+        "--horizon",
+        "4",
+        "--limit",
+        "1",
+        "--workers",
+        "1",
+        "--out",
+        out,
+    ]
     ran = run_lvlora([*words, *more])
     assert ran.exit_code == 0, ran.stderr
     record = json.loads(Path(out, "evaluation.json").read_text())
@@ -473,8 +638,10 @@ def test_poorer_histories_are_seen_and_the_truth_is_scored(run_lvlora, tmp_path,
     assert noisy_row["mae"] != clean_row["mae"]
     # errors are scaled by the history as it is
     for v in range(2):
-        scales = [r["per_variable"]["mae"][v] / r["per_variable"]["mase"][v]
-                  for r in (clean_row, noisy_row)]  # fmt: skip
+        scales = [
+            r["per_variable"]["mae"][v] / r["per_variable"]["mase"][v]
+            for r in (clean_row, noisy_row)
+        ]
         assert scales[0] == pytest.approx(scales[1])
     _, shorter, row = _record(run_lvlora, "--history-steps", "3", "--hide", "predator")
     assert shorter["protocol"]["seen"] == "the last 3 steps, without predator"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lvlora.cli.root import COMMANDS, load
+from lvlora.cli.program.root import COMMANDS, load
 
 ROOT = Path(__file__).parents[2]
 LIGHT = ("simulate", "analyze", "tokenize", "flops", "doctor")
@@ -44,8 +44,8 @@ def _examples(name: str) -> list[str]:
 def project(tmp_path_factory):
     """Data, the examples, a ledger."""
     from lvlora.flops.ledger import Ledger
+    from lvlora.series.files.writers import write_dataset
     from lvlora.series.simulate import simulate
-    from lvlora.series.writers import write_dataset
     from lvlora.settings import SimulateSettings
 
     folder = tmp_path_factory.mktemp("project")

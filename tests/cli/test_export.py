@@ -16,8 +16,9 @@ import tiny_models
 import torch
 from safetensors import safe_open
 
-from lvlora.cli.root import load as load_command
-from lvlora.model import adapter_files, lora, merging
+from lvlora.cli.program.root import load as load_command
+from lvlora.model import lora, merging
+from lvlora.model.adapters import files as adapter_files
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
 from lvlora.model.parts import head_of, is_tied
@@ -59,10 +60,13 @@ def make_adapter(tiny_folder, tmp_path):
                 rows.weight += 0.3 * torch.randn(rows.weight.shape, generator=generator)
         run = tmp_path / "runs" / name
         facts = {
-            "model": str(tiny_folder(family)), "model_kind": "folder", "data": str(tmp_path / "x"),
-            "base_sha256": base.sha256, "decimals": 2,
+            "model": str(tiny_folder(family)),
+            "model_kind": "folder",
+            "data": str(tmp_path / "x"),
+            "base_sha256": base.sha256,
+            "decimals": 2,
             "scale": {"divisors": [0.5, 0.5], "rule": "dataset"},
-        }  # fmt: skip
+        }
         adapter_files.save(
             run / "adapter",
             adapter_files.config_for(plan, base.name, head == "full"),
@@ -161,8 +165,11 @@ def test_a_process_that_knows_no_lvlora_reads_it(run_lvlora, make_adapter, tmp_p
     )
     done = subprocess.run(
         [sys.executable, "-c", code, folder, json.dumps(IDS.tolist())],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
     assert close(torch.tensor(json.loads(done.stdout)), expected), done.stderr
 
 
@@ -207,9 +214,14 @@ def test_an_adapter_of_peft_is_merged(run_lvlora, plain, tiny_folder, tmp_path):
     from transformers import AutoModelForCausalLM
 
     config = peft.LoraConfig(
-        r=3, lora_alpha=5, target_modules=["q_proj", "up_proj"], modules_to_save=["lm_head"],
-        task_type="CAUSAL_LM", lora_dropout=0.1, init_lora_weights="gaussian",
-    )  # fmt: skip
+        r=3,
+        lora_alpha=5,
+        target_modules=["q_proj", "up_proj"],
+        modules_to_save=["lm_head"],
+        task_type="CAUSAL_LM",
+        lora_dropout=0.1,
+        init_lora_weights="gaussian",
+    )
     base = AutoModelForCausalLM.from_pretrained(tiny_folder("qwen2"))
     model = peft.get_peft_model(base, config).eval()
     with torch.no_grad():
@@ -281,7 +293,7 @@ def test_llama_cpp_knows_every_tensor(run_lvlora, make_adapter, tmp_path, family
         (["export", "run", "--merged", "web", "--overwrite"], 2, "no export that lvlora made"),
         (["export", "run", "--merged", "m", "--dtype", "float16"], 2, "should be"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, code, said):
     monkeypatch.chdir(tmp_path)
     make_adapter()
@@ -348,15 +360,17 @@ def test_killed_before_the_end_it_leaves_no_folder(run_lvlora, make_adapter, tmp
         assert run_lvlora(["export", run, "--merged", folder]).exit_code == 0
         before = {f.name: f.read_bytes() for f in folder.iterdir()}
     code = (
-        "import os, signal, sys\nfrom lvlora.cli.app import main\n"
+        "import os, signal, sys\nfrom lvlora.cli.program.app import main\n"
         "from lvlora.model import merging\n"
         "merging._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "main(sys.argv[1:])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "export", run, "--merged", folder, "--overwrite"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, capture_output=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+        capture_output=True,
+    )
     assert done.returncode == -signal.SIGKILL
     assert folder.exists() == there
     if there:

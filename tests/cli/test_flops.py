@@ -63,9 +63,14 @@ def test_architecture(run_lvlora):
 
 def test_a_folder_with_a_configuration(run_lvlora, tmp_path):
     config = {
-        "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
-    }  # fmt: skip
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 100,
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     ran = run_lvlora(["flops", "--model", tmp_path, "--json"])
     assert ran.exit_code == 0, ran.stderr
@@ -111,9 +116,13 @@ def runs(tmp_path):
             run="first", phase="train", executed=10**15, coursework=2 * 10**15, command="train"
         )
         ledger.settle(
-            done, executed=9 * 10**14, coursework=2 * 10**15, seconds=75.0,
-            tokens_useful=10_000, tokens_padded=12_000,
-        )  # fmt: skip
+            done,
+            executed=9 * 10**14,
+            coursework=2 * 10**15,
+            seconds=75.0,
+            tokens_useful=10_000,
+            tokens_padded=12_000,
+        )
         ledger.reserve(
             run="killed", phase="train", executed=10**15, coursework=10**15, command="train"
         )
@@ -218,9 +227,14 @@ def test_spending_is_drawn(run_lvlora, runs, tmp_path):
 
 def test_formulas_are_compared_with_a_count(run_lvlora, tmp_path):
     config = {
-        "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
-    }  # fmt: skip
+        "model_type": "llama",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 100,
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     ran = run_lvlora(["flops", "--model", tmp_path, "--measure", "--seq-len", "16", "--json"])
     assert ran.exit_code == 0, ran.stderr
@@ -235,9 +249,14 @@ def test_a_measured_peak_gives_the_utilisation(
     monkeypatch.setattr("lvlora.model.devices.matrix_peak", lambda device, dtype: 4e9)
     with Ledger.for_runs(tmp_path) as ledger:
         held = ledger.reserve(
-            run="a", phase="train", command="train", executed=10**9, coursework=1, device="cpu",
+            run="a",
+            phase="train",
+            command="train",
+            executed=10**9,
+            coursework=1,
+            device="cpu",
             dtype="float32",
-        )  # fmt: skip
+        )
         ledger.settle(
             held, executed=10**9, coursework=1, seconds=1.0, tokens_useful=1, tokens_padded=0
         )
@@ -271,9 +290,13 @@ def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
 def test_no_name_in_the_ledger_is_a_formula(run_lvlora, tmp_path):
     with Ledger.for_runs(tmp_path) as ledger:
         ledger.reserve(
-            run="=cmd|' /C calc'!A0", phase="train", executed=5, coursework=5, command="train",
+            run="=cmd|' /C calc'!A0",
+            phase="train",
+            executed=5,
+            coursework=5,
+            command="train",
             model="@SUM(1)",
-        )  # fmt: skip
+        )
     ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", "-"])
     assert ran.exit_code == 0, ran.stderr
     (row,) = csv.DictReader(ran.stdout.splitlines())

@@ -22,9 +22,19 @@ def words(tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
     return [
-        "--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1",
-        "--samples", "3", "--horizon", "4", "--decimals", "1",
-    ]  # fmt: skip
+        "--model",
+        str(tiny_folder("qwen2")),
+        "--dtype",
+        "float32",
+        "--threads",
+        "1",
+        "--samples",
+        "3",
+        "--horizon",
+        "4",
+        "--decimals",
+        "1",
+    ]
 
 
 @pytest.fixture

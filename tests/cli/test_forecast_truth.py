@@ -18,9 +18,18 @@ def words(tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=12))
     return [
-        "data.csv", "--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1",
-        "--samples", "4", "--decimals", "1",
-    ]  # fmt: skip
+        "data.csv",
+        "--model",
+        str(tiny_folder("qwen2")),
+        "--dtype",
+        "float32",
+        "--threads",
+        "1",
+        "--samples",
+        "4",
+        "--decimals",
+        "1",
+    ]
 
 
 def _rows(path):
@@ -207,10 +216,15 @@ def test_memory_bounds_groups_and_changes_no_number(run_lvlora, words):
 @pytest.mark.parametrize(
     ("text", "n"),
     [
-        ("2GiB", 2 * 2**30), ("2 gib", 2 * 2**30), ("500MB", 500_000_000), ("1.5K", 1500),
-        ("4096", 4096), ("3B", 3), ("1TiB", 2**40),
+        ("2GiB", 2 * 2**30),
+        ("2 gib", 2 * 2**30),
+        ("500MB", 500_000_000),
+        ("1.5K", 1500),
+        ("4096", 4096),
+        ("3B", 3),
+        ("1TiB", 2**40),
     ],
-)  # fmt: skip
+)
 def test_sizes(text, n):
     from lvlora.settings import ForecastSettings
 

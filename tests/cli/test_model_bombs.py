@@ -119,10 +119,14 @@ BOMBS = {
     ),
     "searching": (
         "pre_tokenizer",
-        {"type": "Split", "pattern": {"Regex": "^(?:(?:1|1)+)+(?=x)(?:1+)+$"},
-         "behavior": "Isolated", "invert": False},
+        {
+            "type": "Split",
+            "pattern": {"Regex": "^(?:(?:1|1)+)+(?=x)(?:1+)+$"},
+            "behavior": "Isolated",
+            "invert": False,
+        },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -165,7 +169,7 @@ def test_a_hundred_thousand_special_tokens(refused, model, tiny_folder, family, 
         ("qwen2", "config.json", {"rope_scaling": {"type": "linear", "factor": 0}}, "factor"),
         ("qwen2", "tokenizer_config.json", {"bos_token": 3}, "bos_token"),
     ],
-)  # fmt: skip
+)
 def test_values_of_another_type_are_named(refused, model, tiny_folder, family, file, changes, key):
     shutil.rmtree(model)
     shutil.copytree(tiny_folder(family), model)

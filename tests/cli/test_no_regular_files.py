@@ -57,10 +57,17 @@ def here(tmp_path, monkeypatch):
 
 
 FILES = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", "model.safetensors", "other.safetensors",
-    "vocab.json", "chat_template.jinja",
-)  # fmt: skip
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "model.safetensors",
+    "other.safetensors",
+    "vocab.json",
+    "chat_template.jinja",
+)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_in_a_model_folder(run_lvlora, here, tiny_folder, file, kind):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tiny_folder):
     """A run that was stopped in the middle."""
-    from lvlora.cli.app import main
+    from lvlora.cli.program.app import main
 
     root = tmp_path_factory.mktemp("run")
     data = tiny_runs.write_csv(root / "data.csv", tiny_runs.dataset())
@@ -98,9 +105,16 @@ def finished(tmp_path_factory, tiny_folder):
 
 
 RUN_FILES = (
-    "name", "metrics.jsonl", "environment.json", "validation.json", "data.json", "config.toml",
-    "adapter/adapter_config.json", "adapter/lvlora.json", "adapter/adapter_model.safetensors",
-)  # fmt: skip
+    "name",
+    "metrics.jsonl",
+    "environment.json",
+    "validation.json",
+    "data.json",
+    "config.toml",
+    "adapter/adapter_config.json",
+    "adapter/lvlora.json",
+    "adapter/adapter_model.safetensors",
+)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +183,27 @@ def test_settings_and_data_may_come_from_a_command(run_lvlora_process, here, tin
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "lvlora", "forecast", "data.csv", "--config", f"/dev/fd/{read}",
-         "--adapter", "none", "--horizon", "2", "--samples", "1", "--json"],
-        pass_fds=[read], capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "lvlora",
+            "forecast",
+            "data.csv",
+            "--config",
+            f"/dev/fd/{read}",
+            "--adapter",
+            "none",
+            "--horizon",
+            "2",
+            "--samples",
+            "1",
+            "--json",
+        ],
+        pass_fds=[read],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
     os.close(read)
     assert done.returncode == 0, done.stderr
     assert '"name": "qwen2"' in done.stdout
@@ -185,7 +216,17 @@ def test_links_to_files_are_files(run_lvlora, here, tiny_folder):
     for file in tiny_folder("qwen2").iterdir():
         (model / file.name).symlink_to(file)
     ran = run_lvlora(
-        ["forecast", "data.csv", "--model", model, "--adapter", "none", "--horizon", "2",
-         "--samples", "1"]
-    )  # fmt: skip
+        [
+            "forecast",
+            "data.csv",
+            "--model",
+            model,
+            "--adapter",
+            "none",
+            "--horizon",
+            "2",
+            "--samples",
+            "1",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from lvlora.cli.configuration import resolve
-from lvlora.cli.fields import read_fields
-from lvlora.cli.from_settings import COMMANDS
-from lvlora.cli.root import load_all
+from lvlora.cli.program.configuration import resolve
+from lvlora.cli.program.fields import read_fields
+from lvlora.cli.program.from_settings import COMMANDS
+from lvlora.cli.program.root import load_all
 from lvlora.errors import SettingsError
 from lvlora.flops.accounting import STORED
 from lvlora.flops.ledger import Ledger
@@ -30,9 +30,14 @@ def _accepted(command):
         for value in VALUES:
             try:
                 resolve(
-                    command, COMMANDS[command], flags={field.name: value}, environment={},
-                    config=None, commands={}, allow_missing=True,
-                )  # fmt: skip
+                    command,
+                    COMMANDS[command],
+                    flags={field.name: value},
+                    environment={},
+                    config=None,
+                    commands={},
+                    allow_missing=True,
+                )
             except SettingsError as error:
                 assert field.label in error.message  # noqa: PT017
             else:
@@ -43,20 +48,27 @@ def _accepted(command):
 CASES = [
     (command, *case) for command in COMMANDS for case in _accepted(command) if case[1]
 ]  # a value that is taken back is that of no option at all
-TRIED = [case for case in CASES if case[:2] not in {
-    # as many threads or processes as asked for, which is no question of odd values
-    ("train", "--threads"), ("sweep", "--threads"), ("sweep", "--workers"),
-    # tried with a command that is over sooner
-    *(("sweep", field.label) for field in read_fields(COMMANDS["train"])),
-    *(("evaluate", field.label) for field in read_fields(COMMANDS["baseline"])),
-}]  # fmt: skip
+TRIED = [
+    case
+    for case in CASES
+    if case[:2]
+    not in {
+        # as many threads or processes as asked for, which is no question of odd values
+        ("train", "--threads"),
+        ("sweep", "--threads"),
+        ("sweep", "--workers"),
+        # tried with a command that is over sooner
+        *(("sweep", field.label) for field in read_fields(COMMANDS["train"])),
+        *(("evaluate", field.label) for field in read_fields(COMMANDS["baseline"])),
+    }
+]
 
 
 @pytest.fixture
 def words(tmp_path, monkeypatch, tiny_folder):
     """Of each command, a call that is over at once."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lvlora.report.run_page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
     monkeypatch.setattr("lvlora.train.fine_tune.draw_run", lambda folder: [])
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
     model = tiny_folder("qwen2")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lvlora.cli.from_settings import COMMANDS
-from lvlora.cli.root import load_all
+from lvlora.cli.program.from_settings import COMMANDS
+from lvlora.cli.program.root import load_all
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PRESETS = sorted(path for path in EXAMPLES.glob("*.toml") if path.name != "space.toml")
@@ -54,9 +54,19 @@ def test_presets_say_why_and_are_listed(preset):
 @pytest.mark.slow
 def test_the_courseworks_search_can_be_planned(run_lvlora, tmp_path):
     ran = run_lvlora(
-        ["sweep", EXAMPLES / "simulated.h5", "--config", EXAMPLES / "coursework.toml",
-         "--model", "bundled", "--runs", tmp_path / "runs", "--dry-run", "--json"]
-    )  # fmt: skip
+        [
+            "sweep",
+            EXAMPLES / "simulated.h5",
+            "--config",
+            EXAMPLES / "coursework.toml",
+            "--model",
+            "bundled",
+            "--runs",
+            tmp_path / "runs",
+            "--dry-run",
+            "--json",
+        ]
+    )
     assert ran.exit_code == 0, ran.stderr
     plan = ran.json["plan"]
     assert [stage["trials"] for stage in plan["stages"]] == [9, 3, 1]

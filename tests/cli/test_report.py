@@ -9,7 +9,7 @@ import webbrowser
 
 import pytest
 
-from lvlora.cli.root import load as load_command
+from lvlora.cli.program.root import load as load_command
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,36 @@ def trained(tmp_path_factory, tiny_folder):
 
     place = tmp_path_factory.mktemp("trained")
     done = subprocess.run(
-        [sys.executable, "-m", "lvlora", "train", "--model", tiny_folder("qwen2"),
-         "--max-steps", "4", "--validate-every", "2", "--validation-series", "1", "--batch-size",
-         "2", "--seq-len", "48", "--rank", "2", "--dtype", "float32", "--out", "runs/first",
-         "--json"],
-        cwd=place, capture_output=True, timeout=120,
+        [
+            sys.executable,
+            "-m",
+            "lvlora",
+            "train",
+            "--model",
+            tiny_folder("qwen2"),
+            "--max-steps",
+            "4",
+            "--validate-every",
+            "2",
+            "--validation-series",
+            "1",
+            "--batch-size",
+            "2",
+            "--seq-len",
+            "48",
+            "--rank",
+            "2",
+            "--dtype",
+            "float32",
+            "--out",
+            "runs/first",
+            "--json",
+        ],
+        cwd=place,
+        capture_output=True,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr.decode()
     return place, json.loads(done.stdout)
 
@@ -63,8 +86,17 @@ def test_it_draws_the_losses(run_lvlora, here):
 
 def test_it_tells_what_training_told(run_lvlora, here, trained):
     told, ran = trained[1], run_lvlora(["report", "first", "--json"])
-    for key in ("run", "steps", "loss", "tokens", "flops", "trainable_parameters", "zero_shot",
-                "validation", "best_step"):  # fmt: skip
+    for key in (
+        "run",
+        "steps",
+        "loss",
+        "tokens",
+        "flops",
+        "trainable_parameters",
+        "zero_shot",
+        "validation",
+        "best_step",
+    ):
         assert ran.json[key] == told[key], key
     assert ran.json["seconds"] == pytest.approx(told["seconds"], abs=1e-4)
     assert ran.json["files"] == told["files"]

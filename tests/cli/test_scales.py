@@ -73,10 +73,22 @@ def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_fol
     for command in (
         ["tokenize", patients, "--model", str(model), "--decimals", "0"],
         ["forecast", patients, *words(model), "--adapter", "none", "--decimals", "0"],
-        ["evaluate", patients, *words(model), "--adapter", "none", "--decimals", "0", "--context",
-         "8", "--horizon", "3", "--no-rivals"],
+        [
+            "evaluate",
+            patients,
+            *words(model),
+            "--adapter",
+            "none",
+            "--decimals",
+            "0",
+            "--context",
+            "8",
+            "--horizon",
+            "3",
+            "--no-rivals",
+        ],
         ["train", patients, *tiny_runs.flags(model, Path("runs"), decimals=0, max_steps=1)],
-    ):  # fmt: skip
+    ):
         ran = run_lvlora(command)
         assert ran.exit_code == 0, ran.stderr
         heard = " ".join(ran.stderr.split())
@@ -125,9 +137,20 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     assert ran.exit_code == 0, ran.stderr
     assert "was made for" not in ran.stderr
     ran = run_lvlora(
-        ["train", data, "--model", "bundled", "--decimals", "4", "--max-steps", "1", "--dry-run",
-         "--threads", "1"]
-    )  # fmt: skip
+        [
+            "train",
+            data,
+            "--model",
+            "bundled",
+            "--decimals",
+            "4",
+            "--max-steps",
+            "1",
+            "--dry-run",
+            "--threads",
+            "1",
+        ]
+    )
     assert "must learn to write 1.5000" in " ".join(ran.stderr.split())
 
 
@@ -143,10 +166,24 @@ def test_only_the_last_value_differs_and_no_forecast_does(
     found = []
     for name in ("a", "b"):
         ran = run_lvlora(
-            ["evaluate", f"{name}.csv", *words(tiny_folder("qwen2")), "--decimals", "1",
-             "--split", "all", "--adapter", "none", "--context", "8", "--horizon", "4",
-             "--out", name]
-        )  # fmt: skip
+            [
+                "evaluate",
+                f"{name}.csv",
+                *words(tiny_folder("qwen2")),
+                "--decimals",
+                "1",
+                "--split",
+                "all",
+                "--adapter",
+                "none",
+                "--context",
+                "8",
+                "--horizon",
+                "4",
+                "--out",
+                name,
+            ]
+        )
         assert ran.exit_code == 0, ran.stderr
         assert "of those they see the histories alone" in " ".join(ran.stderr.split())
         pieces: dict[str, object] = {}
@@ -176,9 +213,25 @@ def test_evaluate_forecast_and_python_forecast_the_same(
     asked = [*words(model), "--decimals", "1", "--seed", "3"]
     for adapter in ("latest", "none"):
         ran = run_lvlora(
-            ["evaluate", data, *asked, "--adapter", adapter, "--no-zero-shot", "--no-rivals",
-             "--split", "all", "--context", "9", "--horizon", "3", "--out", adapter, "--json"]
-        )  # fmt: skip
+            [
+                "evaluate",
+                data,
+                *asked,
+                "--adapter",
+                adapter,
+                "--no-zero-shot",
+                "--no-rivals",
+                "--split",
+                "all",
+                "--context",
+                "9",
+                "--horizon",
+                "3",
+                "--out",
+                adapter,
+                "--json",
+            ]
+        )
         assert ran.exit_code == 0, ran.stderr
         mae = ran.json["forecasters"][0]["mae"]
         ran = run_lvlora(
@@ -188,7 +241,12 @@ def test_evaluate_forecast_and_python_forecast_the_same(
         assert ran.json["scores"]["mae"] == pytest.approx(mae, rel=1e-12)
         forecaster = lvlora.open_model(str(model), adapter, decimals=1, dtype="float32")
         (entry,) = lvlora.evaluate(
-            lvlora.read(data), forecaster, part="all", context=9, horizon=3, rivals=False,
+            lvlora.read(data),
+            forecaster,
+            part="all",
+            context=9,
+            horizon=3,
+            rivals=False,
             sampling=lvlora.Sampling(6, seed=3, views=4),
-        )  # fmt: skip
+        )
         assert entry.scores.mae == pytest.approx(mae, rel=1e-12)

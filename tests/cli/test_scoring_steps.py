@@ -66,13 +66,19 @@ def test_short_series_are_halved(run_lvlora, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said", "hint"),
     [
-        (["baseline", "-", "--context", "40"], "--context 40 and --horizon 50",
-         "The longest has 30: --context 15 --horizon 15 fit."),
-        (["baseline", "-", "--protocol", "B"], "--context 80 and --horizon 20",
-         "--context 15 --horizon 15 fit."),
+        (
+            ["baseline", "-", "--context", "40"],
+            "--context 40 and --horizon 50",
+            "The longest has 30: --context 15 --horizon 15 fit.",
+        ),
+        (
+            ["baseline", "-", "--protocol", "B"],
+            "--context 80 and --horizon 20",
+            "--context 15 --horizon 15 fit.",
+        ),
         (["evaluate", "-", "--split", "test"], "too few series for a test part", "--split train"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_with_numbers(run_lvlora, words, said, hint):
     ran = run_lvlora([*words, "--no-model"], input=csv(30))
     assert ran.exit_code == 4

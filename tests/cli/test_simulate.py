@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvlora.series.readers import read_dataset
+from lvlora.series.files.readers import read_dataset
 from lvlora.settings import InputSettings
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lvlora.cli.space_file import read_space
 from lvlora.errors import DataError, SettingsError
-from lvlora.train.sweep_space import Choice, Range
+from lvlora.sweep.space import Choice, Range
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ import tiny_runs
 from lvlora.errors import NumericalError
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
-from lvlora.train import checkpoint, sweep_trial
+from lvlora.sweep import trial as sweep_trial
+from lvlora.train import checkpoint
 from lvlora.train.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +30,8 @@ TABLE = ("trial", "stage", "params", "value", "mae", "loss", "steps", "flops", "
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    from lvlora.series.files.writers import write_dataset
     from lvlora.series.simulate import simulate
-    from lvlora.series.writers import write_dataset
     from lvlora.settings import SimulateSettings
 
     path = tmp_path_factory.mktemp("data") / "d.h5"
@@ -43,11 +44,31 @@ def args(tmp_path, tiny_folder, data):
     """The command line of a sweep of four trials in ``tmp_path``."""
     (tmp_path / "space.toml").write_text(SPACE)
     return [
-        "sweep", data, "--model", tiny_folder("qwen2"), "--runs", tmp_path / "runs", "--seq-len",
-        "64", "--batch-size", "2", "--validation-series", "2", "--dtype", "float32", "--threads",
-        "1", "--save-every", "1", "--validate-every", "2", "--max-steps", "4",
-        "--space", tmp_path / "space.toml",
-    ]  # fmt: skip
+        "sweep",
+        data,
+        "--model",
+        tiny_folder("qwen2"),
+        "--runs",
+        tmp_path / "runs",
+        "--seq-len",
+        "64",
+        "--batch-size",
+        "2",
+        "--validation-series",
+        "2",
+        "--dtype",
+        "float32",
+        "--threads",
+        "1",
+        "--save-every",
+        "1",
+        "--validate-every",
+        "2",
+        "--max-steps",
+        "4",
+        "--space",
+        tmp_path / "space.toml",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +91,7 @@ def done(finished, run_lvlora, args, tmp_path, plain):
 @pytest.fixture
 def plain(monkeypatch):
     """Trials without pictures of their own, which take longer than the trials."""
-    monkeypatch.setattr("lvlora.report.run_page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
     monkeypatch.setattr("lvlora.cli.sweep_report.draw", lambda *args: [])
 
 
@@ -93,8 +114,13 @@ def test_a_whole_sweep(run_lvlora, args, tmp_path):
     assert ran.exit_code == 0, ran.stderr
     found = ran.json
     assert found["trials"] == {
-        "planned": 4, "complete": 4, "pruned": 0, "failed": 0, "running": 0, "waiting": 0
-    }  # fmt: skip
+        "planned": 4,
+        "complete": 4,
+        "pruned": 0,
+        "failed": 0,
+        "running": 0,
+        "waiting": 0,
+    }
     values = [row["mae"] for row in found["table"]]
     assert found["best"]["value"] == min(values)
     assert found["best"]["params"] == found["table"][values.index(min(values))]["params"]
@@ -111,8 +137,12 @@ def test_a_whole_sweep(run_lvlora, args, tmp_path):
     assert total.executed <= found["plan"]["flops_at_most"]["executed"]
 
     assert [Path(file).name for file in found["files"]] == [
-        "error-by-flops.png", "map.png", "parallel.png", "importances.png", "report.html"
-    ]  # fmt: skip
+        "error-by-flops.png",
+        "map.png",
+        "parallel.png",
+        "importances.png",
+        "report.html",
+    ]
     assert all(Path(file).is_file() for file in found["files"])
     assert set(found["importances"]) == {"learning_rate", "rank"}
     assert sum(found["importances"].values()) == pytest.approx(1)
@@ -172,7 +202,7 @@ def interrupted():
 def test_waiting_for_a_stale_lock_is_said(run_lvlora, tmp_path, done, monkeypatch):
     import threading
 
-    monkeypatch.setattr("lvlora.train.sweep_lock._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("lvlora.sweep.lock._PATIENCE_SECONDS", 0.05)
     lock = tmp_path / "runs/sweep/study.journal.lock"
     lock.touch()
     threading.Timer(1.0, lock.unlink).start()
@@ -333,7 +363,7 @@ def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, i
     most = made["plan"]["flops_at_most"]["executed"]
     limited = [*args, "--max-flops", str(most)]
     with interrupted() as patch:  # the trial is lost, with all that two trials may cost
-        patch.setattr("lvlora.train.sweep.Sweep._charge", lambda *_: Price(most // 2, most // 2))
+        patch.setattr("lvlora.sweep.search.Sweep._charge", lambda *_: Price(most // 2, most // 2))
         assert run_lvlora([*limited, "--quiet"]).exit_code == 75
     ran = run_lvlora([*limited, "--json"])
     assert ran.exit_code == 3
@@ -389,13 +419,15 @@ def test_pruned_trials_are_whole_runs(run_lvlora, args, tmp_path, plain):
 def front_of(rows):
     """The trials that no other beats in both error and FLOPs."""
     return {
-        row["trial"] for row in rows
+        row["trial"]
+        for row in rows
         if not any(
             (other["value"], other["flops"]) != (row["value"], row["flops"])
-            and other["value"] <= row["value"] and other["flops"] <= row["flops"]
+            and other["value"] <= row["value"]
+            and other["flops"] <= row["flops"]
             for other in rows
         )
-    }  # fmt: skip
+    }
 
 
 def test_two_objectives_have_a_front(run_lvlora, args, plain):
@@ -534,15 +566,20 @@ def test_two_stops_around_one_another():
 
 
 def test_the_plan_and_the_run_have_one_price(args, data, tiny_folder):
-    from lvlora.series.readers import read_dataset
+    from lvlora.series.files.readers import read_dataset
     from lvlora.settings import InputSettings, TrainSettings
 
     dataset = read_dataset(data, InputSettings())
     for every in (None, 2, 3):
         settings = TrainSettings(
-            data=data, model=str(tiny_folder("qwen2")), seq_len=64, batch_size=2,
-            validation_series=2, dtype="float32", validate_every=every,
-        )  # fmt: skip
+            data=data,
+            model=str(tiny_folder("qwen2")),
+            seq_len=64,
+            batch_size=2,
+            validation_series=2,
+            dtype="float32",
+            validate_every=every,
+        )
         cost = sweep_trial.cost_of(settings, dataset)
         for n_steps in (1, 5, 7):
             allotment = sweep_trial.Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
@@ -556,9 +593,12 @@ def test_the_plan_and_the_run_have_one_price(args, data, tiny_folder):
 
 def process(args, **more):
     return subprocess.Popen(
-        [sys.executable, "-m", "lvlora", *map(str, args)], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, **more,
-    )  # fmt: skip
+        [sys.executable, "-m", "lvlora", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **more,
+    )
 
 
 def wait_for(condition, seconds=60):
@@ -579,8 +619,11 @@ def test_killed_and_continued_gives_the_same_table(run_lvlora, args, tmp_path, p
     whole = run_lvlora([*args, "--runs", tmp_path / "whole"]).json
     for slot, rows in ((1, 4), (4, 12)):
         killed = process([*args, "--quiet"])
-        wait_for(lambda s=slot, r=rows: lines(
-            tmp_path / "runs" / "sweep" / f"trial-{s:04d}" / "metrics.jsonl") >= r)  # fmt: skip
+        wait_for(
+            lambda s=slot, r=rows: (
+                lines(tmp_path / "runs" / "sweep" / f"trial-{s:04d}" / "metrics.jsonl") >= r
+            )
+        )
         killed.kill()
         killed.communicate()
     status = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"]).json

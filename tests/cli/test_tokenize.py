@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.series.readers import read_dataset
+from lvlora.series.files.readers import read_dataset
 from lvlora.series.splits import split_ids
 from lvlora.settings import InputSettings
 from lvlora.text import scaling
@@ -101,9 +101,13 @@ def test_tables_say_all_of_it(run_lvlora, lone, model):
     ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"])
     assert ran.exit_code == 0, ran.stderr
     for part in (
-        "2 decimals", "of a lone series", "the first 2 of 30 steps", "tokens a step",
-        "in half units", "half a unit of the last decimal",
-    ):  # fmt: skip
+        "2 decimals",
+        "of a lone series",
+        "the first 2 of 30 steps",
+        "tokens a step",
+        "in half units",
+        "half a unit of the last decimal",
+    ):
         assert part in ran.stdout, part
     assert f"lvlora train {lone}" in ran.stderr
 

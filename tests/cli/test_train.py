@@ -41,11 +41,22 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
     assert result["steps"] == 6
     assert result["flops"]["executed"] > 0
     for name in (
-        "config.toml", "sources.json", "split.json", "environment.json", "metrics.jsonl",
-        "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/lvlora.json",
-        "adapter-last/adapter_model.safetensors", "figures/training.png", "report.html",
-        "name", "result.json", "state/step-00000006/manifest.json", "validation.json",
-    ):  # fmt: skip
+        "config.toml",
+        "sources.json",
+        "split.json",
+        "environment.json",
+        "metrics.jsonl",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/lvlora.json",
+        "adapter-last/adapter_model.safetensors",
+        "figures/training.png",
+        "report.html",
+        "name",
+        "result.json",
+        "state/step-00000006/manifest.json",
+        "validation.json",
+    ):
         assert (run / name).is_file(), name
     forecast = json.loads((run / "validation.json").read_text())
     assert forecast["before"]["mae"] == pytest.approx(result["zero_shot"]["mae"], rel=1e-6)
@@ -70,8 +81,9 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
 
 def test_numbers_without_a_point_from_training_to_forecast(run_lvlora, place, tiny_folder):
     plain = run_lvlora(["train", "data.csv", *place, "--out", "plain", "--json"]).json
-    ran = run_lvlora(["train", "data.csv", *place, "--number-format", "digits", "--out", "bare",
-                      "--json"])  # fmt: skip
+    ran = run_lvlora(
+        ["train", "data.csv", *place, "--number-format", "digits", "--out", "bare", "--json"]
+    )
     assert ran.exit_code == 0, ran.stderr
     facts = json.loads(Path("bare/adapter/lvlora.json").read_text())
     assert (facts["number_format"], facts["decimals"]) == ("digits", 1)
@@ -79,32 +91,86 @@ def test_numbers_without_a_point_from_training_to_forecast(run_lvlora, place, ti
     assert ran.json["validation"]["mae"] < 100  # and is read back in the data's units
     told = ["--adapter", "bare", "--threads", "1", "--dtype", "float32", "--json"]
     scored = run_lvlora(
-        ["evaluate", "data.csv", *told, "--context", "8", "--horizon", "4", "--greedy", "--limit",
-         "1", "--no-rivals"]
-    )  # fmt: skip
+        [
+            "evaluate",
+            "data.csv",
+            *told,
+            "--context",
+            "8",
+            "--horizon",
+            "4",
+            "--greedy",
+            "--limit",
+            "1",
+            "--no-rivals",
+        ]
+    )
     assert scored.exit_code == 0, scored.stderr
     alone = scored.json["forecasters"][1]
     # both are scored on the text of the adapter: that of the base model is what is asked for here
     base = run_lvlora(
-        ["baseline", "data.csv", "--model", tiny_folder("qwen2"), "--threads", "1",
-         "--context", "8", "--horizon", "4", "--greedy", "--limit", "1", "--no-rivals",
-         "--decimals", "1", "--number-format", "digits", "--dtype", "float32", "--json"]
-    )  # fmt: skip
+        [
+            "baseline",
+            "data.csv",
+            "--model",
+            tiny_folder("qwen2"),
+            "--threads",
+            "1",
+            "--context",
+            "8",
+            "--horizon",
+            "4",
+            "--greedy",
+            "--limit",
+            "1",
+            "--no-rivals",
+            "--decimals",
+            "1",
+            "--number-format",
+            "digits",
+            "--dtype",
+            "float32",
+            "--json",
+        ]
+    )
     assert base.exit_code == 0, base.stderr
     assert base.json["forecasters"][0]["mae"] == pytest.approx(alone["mae"], rel=1e-6)
     drawn = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3", "--series", "s0"])
     assert drawn.exit_code == 0, drawn.stderr
-    again = run_lvlora(["forecast", "data.csv", *told, "--horizon", "3", "--series", "s0",
-                        "--number-format", "point"])  # fmt: skip
+    again = run_lvlora(
+        [
+            "forecast",
+            "data.csv",
+            *told,
+            "--horizon",
+            "3",
+            "--series",
+            "s0",
+            "--number-format",
+            "point",
+        ]
+    )
     assert again.json["series"] != drawn.json["series"]
     exported = run_lvlora(["export", "bare", "--merged", "merged"])
     assert "--adapter none --decimals 1 --number-format digits" in exported.stderr
     both = ["--adapter", "plain", "--adapter", "bare", "--threads", "1", "--dtype", "float32"]
     for words in (both, [*both[2:4], *both[:2], *both[4:]]):
         ran = run_lvlora(
-            ["evaluate", "data.csv", *words, "--context", "8", "--horizon", "4", "--greedy",
-             "--limit", "1", "--no-rivals", "--json"]
-        )  # fmt: skip
+            [
+                "evaluate",
+                "data.csv",
+                *words,
+                "--context",
+                "8",
+                "--horizon",
+                "4",
+                "--greedy",
+                "--limit",
+                "1",
+                "--no-rivals",
+                "--json",
+            ]
+        )
         found = {row["name"]: row["mae"] for row in ran.json["forecasters"]}
         assert len(found) == 4
         twins = [mae for name, mae in found.items() if "zero-shot" in name]
@@ -167,15 +233,17 @@ class _Process:
         "import sys, time; from lvlora.train import loop; old = loop.nn.utils.clip_grad_norm_\n"
         "def slow(*a):\n    time.sleep(0.15); return old(*a)\n"
         "loop.nn.utils.clip_grad_norm_ = slow\n"
-        "from lvlora.cli.app import main; sys.exit(main())"
+        "from lvlora.cli.program.app import main; sys.exit(main())"
     )
 
     def __init__(self, args):
         self.process = subprocess.Popen(
             [sys.executable, "-c", self._SLOW, *map(str, args)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
 
     def until_step(self, step, runs=Path("runs")):
         for _ in range(1200):

@@ -115,12 +115,13 @@ def test_the_old_run_is_whole_until_the_new_one_is(run_lvlora, place, monkeypatc
         (lambda: Path("web/config.toml").write_text(""), "web", "no run that lvlora made"),
         (lambda: Path("mine/notes.txt").write_text("years"), "mine", "did not write its notes.txt"),
         (
-            lambda: Path("mine/adapter/README.md").write_text("years"), "mine",
+            lambda: Path("mine/adapter/README.md").write_text("years"),
+            "mine",
             "did not write its adapter/README.md",
         ),
         (lambda: Path("mine/figures/a.png").symlink_to("b"), "mine", "its figures/a.png"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_wholly_a_run_is_never_replaced(run_lvlora, place, make, out, said):
     Path("web").mkdir()
     assert run_lvlora(["train", "data.csv", *place, "--out", "mine"]).exit_code == 0

@@ -46,12 +46,15 @@ def start(args, size=2, folders=None):
     told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "lvlora", *map(str, args)], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, cwd=folders[rank] if folders else None,
+            [sys.executable, "-m", "lvlora", *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folders[rank] if folders else None,
             env={**ENVIRONMENT, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(size)
-    ]  # fmt: skip
+    ]
 
 
 def ended(processes):
@@ -190,8 +193,11 @@ def test_torchrun_starts_them(place):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     ran = subprocess.run(
         [*torchrun, "--nproc-per-node", "2", "-m", "lvlora", *map(str, place), "--json"],
-        capture_output=True, text=True, env=ENVIRONMENT, timeout=SECONDS,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=SECONDS,
+    )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["steps"] == 6
     assert len(charges(Path("runs"))) == 2  # one training, one validation
@@ -203,8 +209,11 @@ def test_torchrun_and_a_killed_process(place):
     args = [*place, "--max-steps", "4000", "--no-validation", "--out", "runs/broken"]
     parent = subprocess.Popen(
         [*torchrun, "--nproc-per-node", "2", "-m", "lvlora", *map(str, args)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
     wait_for_steps(Path("runs/broken"), 5)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     ranks = {

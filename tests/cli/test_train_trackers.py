@@ -23,9 +23,12 @@ from lvlora.train.trackers import tracked
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = (
-    "WANDB_MODE", "WANDB_PROJECT", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
+    "WANDB_MODE",
+    "WANDB_PROJECT",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
     "TRACKIO_PROJECT",
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -85,9 +88,11 @@ class Fakes:
                 raise RuntimeError("the disk of the tracker is full")
 
         return types.SimpleNamespace(
-            id="id1", url="https://example.org/run", log=log,
+            id="id1",
+            url="https://example.org/run",
+            log=log,
             finish=lambda exit_code: calls.append(exit_code),
-        )  # fmt: skip
+        )
 
     def _mlflow(self, tracking_uri):
         calls = self.calls["mlflow"]
@@ -253,8 +258,8 @@ def test_a_name_that_is_none(run_lvlora, place):
 
 
 def test_tab_completes_the_last_of_a_list():
-    from lvlora.cli.fields import read_fields
-    from lvlora.cli.parameters import _choices_of
+    from lvlora.cli.program.fields import read_fields
+    from lvlora.cli.program.parameters import _choices_of
     from lvlora.settings import TrainSettings
 
     (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]

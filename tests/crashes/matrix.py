@@ -30,15 +30,26 @@ import tiny_models
 import tiny_runs
 from crashes.points import Points
 
-from lvlora.cli.app import main as lvlora
+from lvlora.cli.program.app import main as lvlora
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 
 MODEL = ["--model", "model", "--dtype", "float32", "--threads", "1"]
 TRAIN = [
-    *MODEL, "--rank", "2", "--batch-size", "2", "--seq-len", "48", "--decimals", "1",
-    "--learning-rate", "1e-2", "--validation-series", "1",
-]  # fmt: skip
+    *MODEL,
+    "--rank",
+    "2",
+    "--batch-size",
+    "2",
+    "--seq-len",
+    "48",
+    "--decimals",
+    "1",
+    "--learning-rate",
+    "1e-2",
+    "--validation-series",
+    "1",
+]
 RUN = ["--max-steps", "4", "--save-every", "2", "--validate-every", "2"]
 
 
@@ -116,10 +127,13 @@ class Train(Work):
         result = json.loads(Path("runs/r/result.json").read_text())
         assert charged().executed >= result["flops"]["executed"], "not all was charged"
         return [
-            tiny_runs.weights(Path("runs/r")), tiny_runs.weights(Path("runs/r"), "adapter-last"),
-            tiny_runs.steps_of(Path("runs/r")), result["validation"], result["best_step"],
+            tiny_runs.weights(Path("runs/r")),
+            tiny_runs.weights(Path("runs/r"), "adapter-last"),
+            tiny_runs.steps_of(Path("runs/r")),
+            result["validation"],
+            result["best_step"],
             Path("runs/latest").read_text(),
-        ]  # fmt: skip
+        ]
 
 
 class Replace(Work):
@@ -142,9 +156,10 @@ class Replace(Work):
         self.killed()
         no_parts("runs/r")
         return [
-            tiny_runs.weights(Path("runs/r")), tiny_runs.steps_of(Path("runs/r")),
+            tiny_runs.weights(Path("runs/r")),
+            tiny_runs.steps_of(Path("runs/r")),
             Path("runs/latest").read_text(),
-        ]  # fmt: skip
+        ]
 
 
 class Sweep(Work):
@@ -165,14 +180,18 @@ class Sweep(Work):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
             assert lvlora(["sweep", "--status", "--json"]) == 0
         table = json.loads(out.getvalue())["table"]
-        spent = [json.loads(p.read_text())["flops"]["executed"]
-                 for p in Path("runs/sweep").glob("trial-*/result.json")]  # fmt: skip
+        spent = [
+            json.loads(p.read_text())["flops"]["executed"]
+            for p in Path("runs/sweep").glob("trial-*/result.json")
+        ]
         assert charged().executed >= sum(spent), "not all was charged"
         return [
-            [[row[k] for k in ("trial", "params", "mae", "loss", "steps", "state")]
-             for row in table],
+            [
+                [row[k] for k in ("trial", "params", "mae", "loss", "steps", "state")]
+                for row in table
+            ],
             sorted(tiny_runs.weights(p) for p in Path("runs/sweep").glob("trial-*")),
-        ]  # fmt: skip
+        ]
 
 
 class Output(Work):
@@ -209,7 +228,7 @@ class Simulate(Output):
     files = ("new.h5",)
 
     def is_whole(self, content: bytes) -> bool:
-        from lvlora.series.readers import read_dataset
+        from lvlora.series.files.readers import read_dataset
         from lvlora.settings import InputSettings
 
         return len(read_dataset(Path("new.h5"), InputSettings())) == 3
@@ -222,10 +241,25 @@ class SimulateCsv(Output):
 
 class Forecast(Output):
     args = (
-        "forecast", "data.csv", *MODEL, "--adapter", "none", "--decimals", "1", "-n", "2",
-        "--samples", "2", "--series", "s0", "--output", "f.csv", "--samples-out", "s.csv",
+        "forecast",
+        "data.csv",
+        *MODEL,
+        "--adapter",
+        "none",
+        "--decimals",
+        "1",
+        "-n",
+        "2",
+        "--samples",
+        "2",
+        "--series",
+        "s0",
+        "--output",
+        "f.csv",
+        "--samples-out",
+        "s.csv",
         "--overwrite",
-    )  # fmt: skip
+    )
     files = ("f.csv", "s.csv")
 
 
@@ -243,18 +277,44 @@ class Scores(Output):
 
 class Evaluate(Scores):
     args = (
-        "evaluate", "data.csv", *MODEL, "--adapter", "none", "--decimals", "1", "--context", "6",
-        "--horizon", "2", "--samples", "2", "--limit", "1", "--no-rivals", "--output", "e.csv",
+        "evaluate",
+        "data.csv",
+        *MODEL,
+        "--adapter",
+        "none",
+        "--decimals",
+        "1",
+        "--context",
+        "6",
+        "--horizon",
+        "2",
+        "--samples",
+        "2",
+        "--limit",
+        "1",
+        "--no-rivals",
+        "--output",
+        "e.csv",
         "--overwrite",
-    )  # fmt: skip
+    )
     files = ("e.csv",)
 
 
 class Baseline(Scores):
     args = (
-        "baseline", "data.csv", "--no-model", "--context", "6", "--horizon", "2", "--limit", "1",
-        "--output", "b.csv", "--overwrite",
-    )  # fmt: skip
+        "baseline",
+        "data.csv",
+        "--no-model",
+        "--context",
+        "6",
+        "--horizon",
+        "2",
+        "--limit",
+        "1",
+        "--output",
+        "b.csv",
+        "--overwrite",
+    )
     files = ("b.csv",)
 
 
@@ -295,9 +355,14 @@ class LedgerWork(Work):
             ledger.set_budget(self.BUDGET, "executed")
             for i in range(6):
                 held = ledger.reserve(
-                    run=f"r{i}", phase="p", executed=12, coursework=12, command="c",
-                    unit_executed=4, unit_coursework=4,
-                )  # fmt: skip
+                    run=f"r{i}",
+                    phase="p",
+                    executed=12,
+                    coursework=12,
+                    command="c",
+                    unit_executed=4,
+                    unit_coursework=4,
+                )
                 for spent in (4, 8):
                     ledger.update(held, executed=spent, coursework=spent)
                     self._say(i * 10 + spent)
@@ -336,10 +401,17 @@ class LedgerWork(Work):
 
 
 WORKS: dict[str, type[Work]] = {
-    "ledger": LedgerWork, "simulate": Simulate, "simulate-csv": SimulateCsv,
-    "baseline": Baseline, "forecast": Forecast, "evaluate": Evaluate, "export": Export,
-    "train": Train, "replace": Replace, "sweep": Sweep,
-}  # fmt: skip
+    "ledger": LedgerWork,
+    "simulate": Simulate,
+    "simulate-csv": SimulateCsv,
+    "baseline": Baseline,
+    "forecast": Forecast,
+    "evaluate": Evaluate,
+    "export": Export,
+    "train": Train,
+    "replace": Replace,
+    "sweep": Sweep,
+}
 
 
 def in_child(do: Callable[[], Any]) -> tuple[int, str]:
@@ -413,9 +485,11 @@ def matrix(work: Work, template: Path, root: Path, every: int, phase: int) -> di
         else:
             shutil.rmtree(here)
     return {
-        "points": len(points), "kills": kills, "losses": losses,
+        "points": len(points),
+        "kills": kills,
+        "losses": losses,
         "seconds": round(time.monotonic() - began, 1),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -452,8 +526,8 @@ def warm_up() -> None:
     from optuna.storages.journal import JournalFileOpenLock
 
     import lvlora.cli.sweep_report as sweep_report
-    import lvlora.report.evaluation_page as evaluation_page
-    import lvlora.report.run_page as run_page
+    import lvlora.report.evaluation.page as evaluation_page
+    import lvlora.report.run.page as run_page
 
     # Optuna takes a dead process's lock away after 30 s; the same happens here after one
     JournalFileOpenLock.__init__.__defaults__ = (1,)

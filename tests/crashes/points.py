@@ -50,9 +50,10 @@ class Points:
             setattr(os, name, self._before(name, getattr(os, name)))
         folders._exchange = self._before("exchange", folders._exchange)
         Path.write_bytes = self._in_the_middle(  # type: ignore[method-assign]
-            "write", Path.write_bytes, lambda path, content: path.open("wb").write(
-                content[: len(content) // 2])
-        )  # fmt: skip
+            "write",
+            Path.write_bytes,
+            lambda path, content: path.open("wb").write(content[: len(content) // 2]),
+        )
         safetensors.torch.serialize_file = self._cut_short(safetensors.torch.serialize_file)
         Path.open = self._appending(Path.open)  # type: ignore[method-assign]
         journal.open = self._appending(open)  # type: ignore[attr-defined]

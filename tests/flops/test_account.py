@@ -24,9 +24,13 @@ def test_the_account_of_the_defaults():
     answer = account(FlopsSettings(), QWEN)
     json.dumps(answer)
     assert set(answer) == {
-        "schema_version", "model", "trainable_parameters", "coursework", "executed",
+        "schema_version",
+        "model",
+        "trainable_parameters",
+        "coursework",
+        "executed",
         "full_fine_tuning",
-    }  # fmt: skip
+    }
     assert answer["model"] == "qwen2.5-0.5b"
     assert answer["trainable_parameters"] == 540_672
     assert answer["coursework"]["forward"] == 2_259_351_757_040

@@ -47,9 +47,13 @@ def test_the_seeds_budget_in_steps():
 
 @pytest.mark.parametrize(
     ("text", "flops"),
-    [("1e17", 10**17), (" 100_000 ", 100_000), ("2.5e15", 25 * 10**14),
-     ("123456789012345678901", 123456789012345678901)],
-)  # fmt: skip
+    [
+        ("1e17", 10**17),
+        (" 100_000 ", 100_000),
+        ("2.5e15", 25 * 10**14),
+        ("123456789012345678901", 123456789012345678901),
+    ],
+)
 def test_counts_are_read_exactly(text, flops):
     assert parse_flops(text) == flops
 

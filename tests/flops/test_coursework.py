@@ -121,9 +121,16 @@ def small_shapes():
         lambda heads, group, d, h, i, layers, vocab, bias, norm: ModelShape(
             "qwen2", h, i, layers, heads * group, heads, d, vocab, True, qkv_bias=bias, qk_norm=norm
         ),
-        st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 20),
-        st.integers(1, 20), st.integers(1, 4), st.integers(1, 40), st.booleans(), st.booleans(),
-    )  # fmt: skip
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(1, 9),
+        st.integers(1, 20),
+        st.integers(1, 20),
+        st.integers(1, 4),
+        st.integers(1, 40),
+        st.booleans(),
+        st.booleans(),
+    )
 
 
 def loras():

@@ -38,9 +38,12 @@ SHAPES = {
     "gemma-3-270m": cut("gemma-3-270m"),
 }
 HEADS = [
-    ("numeric", "none"), ("full", "none"), ("numeric", "numeric"), ("full", "full"),
+    ("numeric", "none"),
+    ("full", "none"),
+    ("numeric", "numeric"),
+    ("full", "full"),
     ("numeric", "full"),
-]  # fmt: skip
+]
 
 
 def price(shape, batch, seq, lora, loss="numeric", train_head="none", **more):
@@ -138,9 +141,10 @@ def test_the_fused_kernel_on_real_tensors():
 
     def forward():
         out.append(
-            torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True,
-                                                             enable_gqa=True)
-        )  # fmt: skip
+            torch.nn.functional.scaled_dot_product_attention(
+                q, k, v, is_causal=True, enable_gqa=True
+            )
+        )
 
     one = 2 * 2 * 4 * 16 * 16 * 8
     assert count(forward) == 2 * one
@@ -150,8 +154,12 @@ def test_the_fused_kernel_on_real_tensors():
 def test_measure_compares_everything_and_finds_no_difference():
     found = measure(TINY, 2, 16, Lora.of(4, QV), context=20)
     assert [m.name for m in found] == [
-        "forward", "backward", "prefill", "decoding step", "jump-forward step",
-    ]  # fmt: skip
+        "forward",
+        "backward",
+        "prefill",
+        "decoding step",
+        "jump-forward step",
+    ]
     assert all(m.difference == 0 and m.measured > 0 for m in found)
     assert Measurement("x", 5, 7).as_dict()["difference"] == 2
 
@@ -170,15 +178,22 @@ def small_shapes():
         lambda kv, group, d, h, i, layers, vocab: ModelShape(
             "qwen2", h, i, layers, kv * group, kv, d, vocab, True
         ),
-        st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 20),
-        st.integers(1, 20), st.integers(1, 4), st.integers(ROWS, 40),
-    )  # fmt: skip
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(1, 9),
+        st.integers(1, 20),
+        st.integers(1, 20),
+        st.integers(1, 4),
+        st.integers(ROWS, 40),
+    )
 
 
 loras = st.builds(
-    Lora.of, st.integers(0, 4), st.sets(st.sampled_from(LINEARS), min_size=1),
+    Lora.of,
+    st.integers(0, 4),
+    st.sets(st.sampled_from(LINEARS), min_size=1),
     st.none() | st.sets(st.integers(0, 3), min_size=1),
-)  # fmt: skip
+)
 
 
 @given(small_shapes(), st.integers(1, 5), st.integers(1, 9), st.integers(1, 6), loras)

@@ -30,9 +30,13 @@ def reserve(ledger, executed=100, coursework=300, run="a", **more):
 
 def settle(ledger, reservation, executed, coursework, seconds=1.0):
     ledger.settle(
-        reservation, executed=executed, coursework=coursework, seconds=seconds,
-        tokens_useful=10, tokens_padded=12,
-    )  # fmt: skip
+        reservation,
+        executed=executed,
+        coursework=coursework,
+        seconds=seconds,
+        tokens_useful=10,
+        tokens_padded=12,
+    )
 
 
 def test_a_reservation_is_charged_in_full_until_it_is_settled(ledger):
@@ -89,8 +93,9 @@ def test_phases_are_promised_together_or_not_at_all(ledger):
     assert (ledger.rows(), ledger.budget()) == ([], None)
     made = ledger.reserve_all(wanted, run="a", command="train", budget=110)
     assert [(r.phase, r.reserved.executed) for r in made.values()] == [
-        ("train", 60), ("validation", 50),
-    ]  # fmt: skip
+        ("train", 60),
+        ("validation", 50),
+    ]
     assert [r.unit for r in ledger.rows()] == [None, Price(5, 1)]
 
 
@@ -160,11 +165,17 @@ def test_only_whole_numbers_are_counted(ledger):
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        *((name, value) for name in ("reserved_executed", "executed", "coursework",
-          "unit_coursework") for value in ("-1", "", "1.5", "1e9", "9" * 81)),
-        ("seconds", -1.0), ("seconds", float("inf")), ("tokens_useful", -1), ("status", "free"),
+        *(
+            (name, value)
+            for name in ("reserved_executed", "executed", "coursework", "unit_coursework")
+            for value in ("-1", "", "1.5", "1e9", "9" * 81)
+        ),
+        ("seconds", -1.0),
+        ("seconds", float("inf")),
+        ("tokens_useful", -1),
+        ("status", "free"),
     ],
-)  # fmt: skip
+)
 def test_the_tables_themselves_refuse_what_is_impossible(ledger, column, value):
     reserve(ledger)
     other = sqlite3.connect(ledger.path)
@@ -198,8 +209,9 @@ def test_a_ledger_of_the_first_version_is_taken_over(tmp_path):
     old.close()
     with Ledger(path) as ledger:
         assert [(r.id, r.run, r.spent) for r in ledger.rows()] == [
-            (1, "a", Price(7, 0)), (2, "b", Price(7, 0)),
-        ]  # fmt: skip
+            (1, "a", Price(7, 0)),
+            (2, "b", Price(7, 0)),
+        ]
         assert ledger.budget() == Budget(1000, "coursework")
         assert ledger.budget().origin == "set on 2026-01-01 at 00:00 UTC"
         assert reserve(ledger).id == 3
@@ -281,9 +293,10 @@ def test_who_lost_a_reservation_is_told_and_its_spending_is_still_counted(ledger
 def run_python(code, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    )
 
 
 HOLD = """
@@ -355,13 +368,21 @@ def test_eight_processes_reserve_at_once_and_half_are_killed(tmp_path, limit):
     os.unlink(path)  # the workers race to make the file, too
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WORKER), str(path), f"w{i}",
-             "dies" if i % 2 else "lives"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                "-c",
+                textwrap.dedent(WORKER),
+                str(path),
+                f"w{i}",
+                "dies" if i % 2 else "lives",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         for i in range(8)
-    ]  # fmt: skip
+    ]
     with Ledger(path) as ledger:
         ledger.set_budget(budget, "executed")
     for worker in workers:
@@ -593,13 +614,16 @@ def test_names_are_only_ever_data(ledger):
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from("abc"), st.integers(0, 2**70), st.integers(0, 2**70),
-            st.sampled_from(["settle", "kill", "close"]), st.floats(0, 1.5),
+            st.sampled_from("abc"),
+            st.integers(0, 2**70),
+            st.integers(0, 2**70),
+            st.sampled_from(["settle", "kill", "close"]),
+            st.floats(0, 1.5),
         ),
         max_size=12,
     ),
     st.integers(1, 2**72),
-)  # fmt: skip
+)
 def test_whatever_happens_the_sum_is_exact_and_promises_stay_in_the_budget(
     tmp_path_factory, events, budget
 ):

@@ -22,18 +22,33 @@ CONFIG_CLASSES = {
     "gemma3_text": transformers.Gemma3TextConfig,
 }
 SMALL = {
-    "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 101,
-}  # fmt: skip
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 101,
+}
 
 PUBLISHED_PARAMETERS = {
-    "qwen2.5-0.5b": 494_032_768, "qwen2.5-1.5b": 1_543_714_304, "qwen2.5-3b": 3_085_938_688,
-    "qwen2.5-7b": 7_615_616_512, "qwen3-0.6b": 596_049_920, "qwen3-1.7b": 1_720_574_976,
-    "qwen3-4b": 4_022_468_096, "smollm2-135m": 134_515_008, "smollm2-360m": 361_821_120,
-    "smollm2-1.7b": 1_711_376_384, "tinyllama-1.1b": 1_100_048_384,
-    "llama-3.2-1b": 1_235_814_400, "gemma-2b": 2_506_172_416, "gemma-2-2b": 2_614_341_888,
-    "gemma-3-270m": 268_098_176, "gemma-3-1b": 999_885_952,
-}  # fmt: skip
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "qwen2.5-3b": 3_085_938_688,
+    "qwen2.5-7b": 7_615_616_512,
+    "qwen3-0.6b": 596_049_920,
+    "qwen3-1.7b": 1_720_574_976,
+    "qwen3-4b": 4_022_468_096,
+    "smollm2-135m": 134_515_008,
+    "smollm2-360m": 361_821_120,
+    "smollm2-1.7b": 1_711_376_384,
+    "tinyllama-1.1b": 1_100_048_384,
+    "llama-3.2-1b": 1_235_814_400,
+    "gemma-2b": 2_506_172_416,
+    "gemma-2-2b": 2_614_341_888,
+    "gemma-3-270m": 268_098_176,
+    "gemma-3-1b": 999_885_952,
+}
 
 
 @pytest.mark.parametrize("name", KNOWN_SHAPES)
@@ -55,9 +70,13 @@ def test_parameters_equal_those_of_the_real_model(family, tied, bias, tmp_path):
         model = transformers.AutoModelForCausalLM.from_config(config)
     real = {"embeddings": 0, "attention": 0, "mlp": 0, "norms": 0, "head": 0}
     for name, parameter in model.named_parameters():
-        part = "norms" if "norm" in name else "attention" if "self_attn" in name else (
-            "mlp" if ".mlp." in name else "head" if "lm_head" in name else "embeddings"
-        )  # fmt: skip
+        part = (
+            "norms"
+            if "norm" in name
+            else "attention"
+            if "self_attn" in name
+            else ("mlp" if ".mlp." in name else "head" if "lm_head" in name else "embeddings")
+        )
         real[part] += parameter.numel()
     assert shape.parameter_count() == {**real, "total": sum(real.values())}
     for name, (n_in, n_out) in shape.linear_layers().items():
@@ -69,8 +88,9 @@ def test_parameters_equal_those_of_the_real_model(family, tied, bias, tmp_path):
 
 @pytest.mark.parametrize("family", CONFIG_CLASSES)
 def test_facts_are_read_as_transformers_reads_them(family, tmp_path):
-    config = CONFIG_CLASSES[family](**SMALL, max_position_embeddings=123, rms_norm_eps=1e-4,
-                                    bos_token_id=5, eos_token_id=[6, 7])  # fmt: skip
+    config = CONFIG_CLASSES[family](
+        **SMALL, max_position_embeddings=123, rms_norm_eps=1e-4, bos_token_id=5, eos_token_id=[6, 7]
+    )
     config.save_pretrained(tmp_path)
     shape = ModelShape.from_file(tmp_path)
     rope = config.rope_parameters.get("full_attention", config.rope_parameters)

@@ -140,8 +140,9 @@ def test_missing_truths_are_left_out_and_other_numbers_of_variables_served():
     truth, samples = rng.normal(size=(60, 3, 2)), rng.normal(size=(60, 9, 3, 2))
     gaps = truth.copy()
     gaps[::3] = np.nan
-    some = calibrate(truth[np.arange(60) % 3 > 0], samples[np.arange(60) % 3 > 0],
-                     np.ones((40, 2)), (0.1, 0.9))  # fmt: skip
+    some = calibrate(
+        truth[np.arange(60) % 3 > 0], samples[np.arange(60) % 3 > 0], np.ones((40, 2)), (0.1, 0.9)
+    )
     assert np.array_equal(
         calibrate(gaps, samples, np.ones((60, 2)), (0.1, 0.9)).offsets[0.8], some.offsets[0.8]
     )

@@ -112,10 +112,14 @@ anything = st.one_of(
     missing=st.booleans(),
     digits=st.integers(1, 4),
     sampling=st.builds(
-        Sampling, st.just(2), st.booleans(), st.floats(0.01, 10), st.floats(0.01, 1),
+        Sampling,
+        st.just(2),
+        st.booleans(),
+        st.floats(0.01, 10),
+        st.floats(0.01, 1),
         st.integers(0, 2**32),
     ),
-)  # fmt: skip
+)
 def test_no_logits_make_an_invalid_series(
     shared_base, answers, decimals, n_variables, signed, missing, digits, sampling
 ):

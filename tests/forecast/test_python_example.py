@@ -18,9 +18,12 @@ ROOT = Path(__file__).parents[2]
 def test_the_example_runs(tmp_path):
     ran = subprocess.run(
         [sys.executable, ROOT / "examples" / "forecast_from_python.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=250,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=250,
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    )
     assert ran.returncode == 0, ran.stderr
     assert "samples: (20, 10, 2)" in ran.stdout
     error = re.search(r"mean absolute error ([0-9.]+)", ran.stdout)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lvlora.cli.forecast_truth import hold_out
-from lvlora.forecast.evaluation import Protocol, rivals_for, score_model, score_rival, task
+from lvlora.evaluation.scoring import Protocol, rivals_for, score_model, score_rival, task
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.histories import cut, learnable
@@ -40,10 +40,12 @@ def with_futures(values):
 futures = st.lists(
     st.lists(
         st.lists(st.floats(-1e6, 1e6) | st.just(0.0), min_size=2, max_size=2),
-        min_size=HORIZON, max_size=HORIZON,
+        min_size=HORIZON,
+        max_size=HORIZON,
     ),
-    min_size=len(DATA), max_size=len(DATA),
-)  # fmt: skip
+    min_size=len(DATA),
+    max_size=len(DATA),
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +119,17 @@ def test_validation_during_training_sees_histories(tiny_base):
 
     def forecast(data):
         validator = Validator(
-            base, Objective(base.module, base.alphabet, None), data, scale=of_dataset(DATA),
-            codec=Codec(1, 2), seq_len=64, batch_size=2, n_series=4, lora=None, head=None,
-        )  # fmt: skip
+            base,
+            Objective(base.module, base.alphabet, None),
+            data,
+            scale=of_dataset(DATA),
+            codec=Codec(1, 2),
+            seq_len=64,
+            batch_size=2,
+            n_series=4,
+            lora=None,
+            head=None,
+        )
         forecaster = Forecaster(base, decimals=1, scale=validator.scale)
         found = forecaster.predict(validator.histories, validator.horizon, Sampling(greedy=True))
         return np.stack([f.samples for f in found])

@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 
 for name, value in {
-    "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "HF_HUB_OFFLINE": "1",
-}.items():  # fmt: skip
+    "OMP_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "HF_HUB_OFFLINE": "1",
+}.items():
     os.environ.setdefault(name, value)
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -25,8 +27,25 @@ from hostile.readers import READERS, Reader  # noqa: E402
 
 _CASES_A_CHILD = 200
 _LONGEST = 1_000_000
-_WHOLE = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**53,
-          2**62, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
+_WHOLE = (
+    0,
+    1,
+    2,
+    7,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**53,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
 
 
 def mutated(reader: Reader, seeds: list[bytes], seed: int, case: int) -> bytes:

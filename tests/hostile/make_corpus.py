@@ -94,11 +94,16 @@ def _gguf() -> None:
     tensor("token_embd", len(tokens), width)
     tensor("output_norm", width)
     for name, shape in {
-        "attn_norm": (width,), "ffn_norm": (width,), "attn_q": (width, width),
-        "attn_k": (width // 2, width), "attn_v": (width // 2, width),
-        "attn_output": (width, width), "ffn_gate": (inner, width), "ffn_up": (inner, width),
+        "attn_norm": (width,),
+        "ffn_norm": (width,),
+        "attn_q": (width, width),
+        "attn_k": (width // 2, width),
+        "attn_v": (width // 2, width),
+        "attn_output": (width, width),
+        "ffn_gate": (inner, width),
+        "ffn_up": (inner, width),
         "ffn_down": (width, inner),
-    }.items():  # fmt: skip
+    }.items():
         tensor(f"blk.0.{name}", *shape)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -111,7 +116,8 @@ def _adapters() -> None:
     from hostile.readers import _tiny_base
     from safetensors.torch import save_file
 
-    from lvlora.model import adapter_files, lora
+    from lvlora.model import lora
+    from lvlora.model.adapters import files as adapter_files
 
     base = _tiny_base()
     plan = lora.LoraPlan(rank=2)
@@ -129,9 +135,13 @@ def _adapters() -> None:
     plain = adapter_files.config_for(plan, "tiny", False)
     (configs / "plain.json").write_text(json.dumps(plain, indent=2))
     other = {
-        **plain, "target_modules": r".*\.(q|v)_proj", "rank_pattern": {"v_proj": 2},
-        "alpha_pattern": {r"layers\.0": 8.0}, "layers_to_transform": [0], "use_rslora": True,
-    }  # fmt: skip
+        **plain,
+        "target_modules": r".*\.(q|v)_proj",
+        "rank_pattern": {"v_proj": 2},
+        "alpha_pattern": {r"layers\.0": 8.0},
+        "layers_to_transform": [0],
+        "use_rslora": True,
+    }
     (configs / "patterns.json").write_text(json.dumps(other))
 
 
@@ -161,9 +171,14 @@ def _ledger() -> None:
             held, executed=80, coursework=70, seconds=1.5, tokens_useful=9, tokens_padded=1
         )
         ledger.reserve(
-            run="b", phase="train", executed=50, coursework=40, command="train",
-            unit_executed=5, unit_coursework=4,
-        )  # fmt: skip
+            run="b",
+            phase="train",
+            executed=50,
+            coursework=40,
+            command="train",
+            unit_executed=5,
+            unit_coursework=4,
+        )
         with ledger.transaction() as db:  # no machine's name
             db.execute("UPDATE entry SET holder = 'host:1:1:00000000'")
         db = ledger.connection()
@@ -190,8 +205,22 @@ def _run_and_study() -> None:
         tiny_runs.write_csv(place / "data.csv", tiny_runs.dataset())
         os.chdir(place)
         (place / "space.toml").write_text("rank = [1, 2]\n")
-        flags = ["--model", "model", "--batch-size", "2", "--seq-len", "48", "--max-steps", "2",
-                 "--decimals", "1", "--dtype", "float32", "--threads", "1"]  # fmt: skip
+        flags = [
+            "--model",
+            "model",
+            "--batch-size",
+            "2",
+            "--seq-len",
+            "48",
+            "--max-steps",
+            "2",
+            "--decimals",
+            "1",
+            "--dtype",
+            "float32",
+            "--threads",
+            "1",
+        ]
         command(["train", "data.csv", *flags, "--out", "runs/r", "--validate-every", "1"])
         for file in ("metrics.jsonl", "config.toml", "data.json"):
             shutil.copyfile(place / "runs/r" / file, run / file)

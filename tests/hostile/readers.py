@@ -59,7 +59,7 @@ def _data(suffix: str) -> Callable[[Path], tuple[Path, Read]]:
         import h5py  # noqa: F401
         import pyarrow.parquet  # noqa: F401
 
-        from lvlora.series.readers import read_dataset
+        from lvlora.series.files.readers import read_dataset
         from lvlora.settings import InputSettings
 
         target = folder / f"f{suffix}"
@@ -93,7 +93,7 @@ def _tiny_base() -> object:
 
 def _adapter(file: str) -> Callable[[Path], tuple[Path, Read]]:
     def prepare(folder: Path) -> tuple[Path, Read]:
-        from lvlora.model import adapter_files
+        from lvlora.model.adapters import files as adapter_files
 
         base = _tiny_base()
         for name in ("adapter_config", "safetensors"):
@@ -121,7 +121,7 @@ def _gguf(folder: Path) -> tuple[Path, Read]:
 
 
 def _toml(folder: Path) -> tuple[Path, Read]:
-    from lvlora.cli.configuration import resolve
+    from lvlora.cli.program.configuration import resolve
     from lvlora.cli.space_file import read_space
     from lvlora.errors import SettingsError
     from lvlora.settings import SweepSettings, TrainSettings
@@ -171,7 +171,7 @@ def _run(file: str) -> Callable[[Path], tuple[Path, Read]]:
     """A run's own files, which `report` and `train --resume` read."""
 
     def prepare(folder: Path) -> tuple[Path, Read]:
-        from lvlora.report.run_record import read_run
+        from lvlora.report.run.record import read_run
 
         shutil.copytree(CORPUS.parent / "run", folder / "run")
 
@@ -204,7 +204,7 @@ def command(args: list[str]) -> str:
         Refused: it ended with an error of its own.
         AssertionError: it ended with one that nobody foresaw.
     """
-    from lvlora.cli.app import main
+    from lvlora.cli.program.app import main
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -282,10 +282,28 @@ READERS: dict[str, Reader] = {
         Reader("safetensors", _adapter("adapter_model.safetensors"), _JSON),
         Reader("gguf", _gguf, (b"general.architecture", b"llama.block_count", b"tokenizer.ggml")),
         Reader("adapter_config", _adapter("adapter_config.json"), _JSON),
-        Reader("toml", _toml, (*_NUMBERS, *_TEXT, b"[", b"]", b"=", b"{", b"}", b"[[train]]\n",
-                               b"rank = ", b"low", b"1979-05-27", b'"""', b"true", b"x = 1\n")),
+        Reader(
+            "toml",
+            _toml,
+            (
+                *_NUMBERS,
+                *_TEXT,
+                b"[",
+                b"]",
+                b"=",
+                b"{",
+                b"}",
+                b"[[train]]\n",
+                b"rank = ",
+                b"low",
+                b"1979-05-27",
+                b'"""',
+                b"true",
+                b"x = 1\n",
+            ),
+        ),
         Reader("ledger", _ledger, (b"SQLite format 3", b"open", b"settled", b"CREATE TABLE")),
         Reader("study", _study, (*_JSON, *_TEXT)),
         Reader("metrics", _run("metrics.jsonl"), (*_JSON, *_TEXT)),
     )
-}  # fmt: skip
+}

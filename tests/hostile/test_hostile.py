@@ -97,8 +97,9 @@ def test_mutated_files_break_nothing(name):
     fuzz = Path(__file__).with_name("fuzz.py")
     done = subprocess.run(
         [sys.executable, fuzz, "--reader", name, "--minutes", "0.1", "--seed", "7"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
 
 
@@ -142,10 +143,28 @@ def _new(path):
 
 
 NAMES = (
-    "../outside", "..", ".", "a/../../outside", "/tmp/outside", "runs/../../outside", "x\0y",
-    "x" * 300, "-rf", "\x1b[31mred", "a\nb", "con:x", "~root", "$HOME", "`id`", "%2e%2e", "‮x",
-    "..\\outside", " ", "latest/../../x", "ledger.sqlite",
-)  # fmt: skip
+    "../outside",
+    "..",
+    ".",
+    "a/../../outside",
+    "/tmp/outside",
+    "runs/../../outside",
+    "x\0y",
+    "x" * 300,
+    "-rf",
+    "\x1b[31mred",
+    "a\nb",
+    "con:x",
+    "~root",
+    "$HOME",
+    "`id`",
+    "%2e%2e",
+    "‮x",
+    "..\\outside",
+    " ",
+    "latest/../../x",
+    "ledger.sqlite",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,8 +186,9 @@ def test_a_name_leads_nowhere(name, words, tmp_path, monkeypatch):
     (inside / "runs").mkdir()
     Path("d.csv").write_text("time,x\n" + "".join(f"{i},{i % 3 + 1}\n" for i in range(30)))
     before = sorted(tmp_path.rglob("*"))
-    arguments = [*words[:-1], f"{words[-1]}={name}"] if words[-1].startswith("--") else [
-        *words, "--", name]  # fmt: skip
+    arguments = (
+        [*words[:-1], f"{words[-1]}={name}"] if words[-1].startswith("--") else [*words, "--", name]
+    )
     with pytest.raises(LvloraError) as caught:  # the runs hold nothing to be named
         command(arguments)
     assert "\x1b" not in caught.value.message

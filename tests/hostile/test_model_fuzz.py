@@ -14,36 +14,129 @@ import tiny_runs
 
 NAN, INFINITY = math.nan, math.inf
 VALUES = (
-    None, True, False, 0, 1, -1, 2, 3, 16, 2**31, 2**63, -(2**63), 10**30, 10**300, 0.0, 0.5, 1.5,
-    -0.5, 1e-300, 1e308, NAN, INFINITY, "", "x", "1", "silu", "x" * 10_000, "\x1b[31mred", "../x",
-    "nan", [], [1], ["x"], [None], [[[]]], [1] * 1000, {}, {"a": 1}, {"a": {"b": []}},
-    {"__type": "AddedToken", "content": "x"}, {"rope_type": "linear", "factor": 0},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    3,
+    16,
+    2**31,
+    2**63,
+    -(2**63),
+    10**30,
+    10**300,
+    0.0,
+    0.5,
+    1.5,
+    -0.5,
+    1e-300,
+    1e308,
+    NAN,
+    INFINITY,
+    "",
+    "x",
+    "1",
+    "silu",
+    "x" * 10_000,
+    "\x1b[31mred",
+    "../x",
+    "nan",
+    [],
+    [1],
+    ["x"],
+    [None],
+    [[[]]],
+    [1] * 1000,
+    {},
+    {"a": 1},
+    {"a": {"b": []}},
+    {"__type": "AddedToken", "content": "x"},
+    {"rope_type": "linear", "factor": 0},
+)
 QUICK = 1
 """Values a key in the quick version, which differ from key to key."""
 
 BESIDE = {
     "config.json": (
-        "hidden_act", "hidden_activation", "final_logit_softcapping", "attn_logit_softcapping",
-        "sliding_window", "layer_types", "head_dim", "rope_scaling", "rope_parameters",
+        "hidden_act",
+        "hidden_activation",
+        "final_logit_softcapping",
+        "attn_logit_softcapping",
+        "sliding_window",
+        "layer_types",
+        "head_dim",
+        "rope_scaling",
+        "rope_parameters",
         "rope_theta",
-        "attention_bias", "mlp_bias", "quantization_config", "torch_dtype", "dtype", "num_labels",
-        "id2label", "transformers_weights", "auto_map", "use_bidirectional_attention",
-        "pruned_heads", "partial_rotary_factor", "query_pre_attn_scalar", "attention_dropout",
+        "attention_bias",
+        "mlp_bias",
+        "quantization_config",
+        "torch_dtype",
+        "dtype",
+        "num_labels",
+        "id2label",
+        "transformers_weights",
+        "auto_map",
+        "use_bidirectional_attention",
+        "pruned_heads",
+        "partial_rotary_factor",
+        "query_pre_attn_scalar",
+        "attention_dropout",
     ),
     "generation_config.json": ("eos_token_id", "pad_token_id", "temperature", "top_k"),
     "tokenizer_config.json": (
-        "tokenizer_class", "bos_token", "eos_token", "pad_token", "additional_special_tokens",
-        "extra_special_tokens", "added_tokens_decoder", "add_bos_token", "model_max_length",
-        "padding_side", "chat_template", "fast_tokenizer_files", "auto_map", "add_prefix_space",
+        "tokenizer_class",
+        "bos_token",
+        "eos_token",
+        "pad_token",
+        "additional_special_tokens",
+        "extra_special_tokens",
+        "added_tokens_decoder",
+        "add_bos_token",
+        "model_max_length",
+        "padding_side",
+        "chat_template",
+        "fast_tokenizer_files",
+        "auto_map",
+        "add_prefix_space",
     ),
-    "tokenizer.json": ("normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens",
-                       "padding", "truncation", "model", "version"),
-    "adapter_config.json": ("target_modules", "rank_pattern", "alpha_pattern", "exclude_modules",
-                            "layers_to_transform", "layers_pattern", "modules_to_save"),
-    "lvlora.json": ("scale", "decimals", "number_format", "model", "revision", "base_sha256",
-                    "sha256", "sha256_before", "flops", "data_sha256", "split_sha256"),
-}  # fmt: skip
+    "tokenizer.json": (
+        "normalizer",
+        "pre_tokenizer",
+        "post_processor",
+        "decoder",
+        "added_tokens",
+        "padding",
+        "truncation",
+        "model",
+        "version",
+    ),
+    "adapter_config.json": (
+        "target_modules",
+        "rank_pattern",
+        "alpha_pattern",
+        "exclude_modules",
+        "layers_to_transform",
+        "layers_pattern",
+        "modules_to_save",
+    ),
+    "lvlora.json": (
+        "scale",
+        "decimals",
+        "number_format",
+        "model",
+        "revision",
+        "base_sha256",
+        "sha256",
+        "sha256_before",
+        "flops",
+        "data_sha256",
+        "split_sha256",
+    ),
+}
 
 
 def cases(folder: Path, file: str, quick: bool) -> Iterator[dict[str, object]]:
@@ -63,14 +156,17 @@ def cases(folder: Path, file: str, quick: bool) -> Iterator[dict[str, object]]:
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory, tiny_folder):
     """An adapter as a training leaves it."""
-    from lvlora.cli.app import main
+    from lvlora.cli.program.app import main
 
     root = tmp_path_factory.mktemp("adapter")
     data = tiny_runs.write_csv(root / "data.csv", tiny_runs.dataset())
     words = tiny_runs.flags(
-        tiny_folder("qwen2"), root / "runs", out=root / "runs" / "mine", max_steps=2,
+        tiny_folder("qwen2"),
+        root / "runs",
+        out=root / "runs" / "mine",
+        max_steps=2,
         validation=False,
-    )  # fmt: skip
+    )
     assert main(["train", str(data), *words, "--quiet"]) == 0
     return root / "runs" / "mine" / "adapter"
 
@@ -97,9 +193,12 @@ def _shown(content: dict[str, object]) -> str:
 
 SPEED = [pytest.param(True, id="quick"), pytest.param(False, id="all", marks=pytest.mark.slow)]
 MODEL_FILES = [
-    "config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
     "special_tokens_map.json",
-]  # fmt: skip
+]
 BESIDE["special_tokens_map.json"] = BESIDE["tokenizer_config.json"][1:6]
 
 

@@ -21,9 +21,12 @@ def step(base, cache, tokens):
         near = (torch.arange(cache.capacity) > positions[:, :, None] - window)[:, None]
         mask = {"full_attention": mask, "sliding_attention": mask & near}
     return decoder_of(base.module)(
-        input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True,
+        input_ids=tokens,
+        attention_mask=mask,
+        position_ids=positions,
+        use_cache=True,
         **cache_argument(decoder_of(base.module))(cache),
-    ).last_hidden_state  # fmt: skip
+    ).last_hidden_state
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3"])

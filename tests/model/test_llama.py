@@ -24,11 +24,14 @@ KINDS = {
     "llama, biases, wide heads, other angles": (
         "llama",
         {
-            "attention_bias": True, "mlp_bias": True, "head_dim": 24, "rms_norm_eps": 1e-3,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "head_dim": 24,
+            "rms_norm_eps": 1e-3,
             "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
         },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=KINDS, scope="module")

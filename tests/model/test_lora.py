@@ -195,9 +195,11 @@ def test_a_regular_expression_must_match_the_whole_name(tiny_base):
 
 def test_patterns_of_rank_and_alpha():
     plan = LoraPlan(
-        rank=8, alpha=16.0, rank_pattern={"v_proj": 2, r"layers\.0\.self_attn\.q_proj": 4},
+        rank=8,
+        alpha=16.0,
+        rank_pattern={"v_proj": 2, r"layers\.0\.self_attn\.q_proj": 4},
         alpha_pattern={"v_proj": 32.0},
-    )  # fmt: skip
+    )
     assert plan.rank_of("model.layers.0.self_attn.q_proj") == 4
     assert plan.rank_of("model.layers.1.self_attn.q_proj") == 8
     assert plan.scaling_of("model.layers.0.self_attn.q_proj") == 16 / 4
@@ -248,9 +250,14 @@ def test_counts_of_qwen2_5_0_5b(targets, rank, trainable):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
-        num_key_value_heads=2, vocab_size=151_936, tie_word_embeddings=True,
-    )  # fmt: skip
+        hidden_size=896,
+        intermediate_size=4864,
+        num_hidden_layers=24,
+        num_attention_heads=14,
+        num_key_value_heads=2,
+        vocab_size=151_936,
+        tie_word_embeddings=True,
+    )
     with torch.device("meta"):
         model = Qwen2ForCausalLM(config)
     assert lora.count_parameters(model)[1] == 494_032_768

@@ -16,11 +16,26 @@ NAMES = [
     for part in ("self_attn.q_proj", "self_attn.k_proj", "mlp.down_proj", "mlp.gate_up_proj")
 ]
 PATTERNS = [
-    "q_proj", "model.layers.1.self_attn.q_proj", r"layers\.1\.self_attn\.q_proj", r".*\.0\..*",
-    r"(q|k)_proj", r".*layers\.(1|10)\.mlp\.(down|gate_up)_proj", "[a-z_.0-9]+", r"layers\.\d{2}.*",
-    "(?i:Q_PROJ)", r"(?!.*mlp).*", r".*(?<=q_)proj", "q", "", r"(.)\1?.*", "q_proj|k_proj", "q_",
-    r"model.layers.\d+.mlp.(?:down|up)_proj", r"layers\.1.self_attn\.(?P<x>q)_proj$", "(a+)+$",
-]  # fmt: skip
+    "q_proj",
+    "model.layers.1.self_attn.q_proj",
+    r"layers\.1\.self_attn\.q_proj",
+    r".*\.0\..*",
+    r"(q|k)_proj",
+    r".*layers\.(1|10)\.mlp\.(down|gate_up)_proj",
+    "[a-z_.0-9]+",
+    r"layers\.\d{2}.*",
+    "(?i:Q_PROJ)",
+    r"(?!.*mlp).*",
+    r".*(?<=q_)proj",
+    "q",
+    "",
+    r"(.)\1?.*",
+    "q_proj|k_proj",
+    "q_",
+    r"model.layers.\d+.mlp.(?:down|up)_proj",
+    r"layers\.1.self_attn\.(?P<x>q)_proj$",
+    "(a+)+$",
+]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -34,9 +49,23 @@ def test_as_re_does(pattern):
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(", "*", "a" * 2001, "(?e)x", "x{e<=1}", r"\p{L}", "[[:alpha:]]", "[a||b]", "(" * 1000,
-     "(?R)", r"\L<x>", "(?|a|b)", "a)(b", r"\\{e<=1}"],
-)  # fmt: skip
+    [
+        "(",
+        "*",
+        "a" * 2001,
+        "(?e)x",
+        "x{e<=1}",
+        r"\p{L}",
+        "[[:alpha:]]",
+        "[a||b]",
+        "(" * 1000,
+        "(?R)",
+        r"\L<x>",
+        "(?|a|b)",
+        "a)(b",
+        r"\\{e<=1}",
+    ],
+)
 def test_what_is_understood_in_two_ways_is_refused(pattern):
     with pytest.raises(ValueError, match=r"pattern"):
         check(pattern)

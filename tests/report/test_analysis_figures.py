@@ -171,19 +171,24 @@ def test_long_names_stay_in_their_own_place() -> None:
     time = np.arange(60.0)
     waves = (4e4 + 3e4 * np.sin(time / p) for p in rng.uniform(1, 3, 24))
     series = [
-        Series(f"a very long name of the series {i}", time,
-               np.stack([w, w / 1e3, rng.normal(0, (i % 4) / 9, 60)], axis=1))
+        Series(
+            f"a very long name of the series {i}",
+            time,
+            np.stack([w, w / 1e3, rng.normal(0, (i % 4) / 9, 60)], axis=1),
+        )
         for i, w in enumerate(waves)
-    ]  # fmt: skip
+    ]
     names = ("hare population", "lynx", "temperature in degrees")
     given = analysed(Dataset(tuple(series), names))
     for name in ("trajectories", "states"):
         figure = FIGURES[name](*given)
         figure.draw_without_rendering()
         titles = [
-            artist for axes in figure.axes for artist in axes.get_children()
+            artist
+            for axes in figure.axes
+            for artist in axes.get_children()
             if isinstance(artist, Text) and artist.get_text()
-        ]  # fmt: skip
+        ]
         assert titles
         boxes = [title.get_window_extent() for title in titles]
         assert all(b.x0 >= 0 and b.x1 <= figure.bbox.x1 and b.y1 <= figure.bbox.y1 for b in boxes)

@@ -24,7 +24,7 @@ from lvlora.report.page import (
     show,
     write_page,
 )
-from lvlora.report.training_figure import training_figure
+from lvlora.report.run.training_figure import training_figure
 
 EVIL = "<script>alert(1)</script> \"'&amp; $x$ </style><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "source"}
@@ -159,8 +159,14 @@ def test_sections_without_content_are_left_out() -> None:
 
 def test_cells_are_numbers_as_people_read_them() -> None:
     assert [show(x) for x in (1234567, 10**17, 0.0, -0.25, float("inf"), "", False)] == [
-        "1,234,567", "10¹⁷", "0", "-0.25", "–", "", "no",
-    ]  # fmt: skip
+        "1,234,567",
+        "10¹⁷",
+        "0",
+        "-0.25",
+        "–",
+        "",
+        "no",
+    ]
     facts = Facts({"targets": ("q", "v"), "none": [], "path": Path("a/b")})
     words = Reader(page(PageContent("t", [Section("s", [facts])]))).text
     assert "targetsq, vnone–patha/b" in words

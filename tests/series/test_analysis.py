@@ -11,8 +11,8 @@ from scipy.integrate import odeint
 
 from lvlora.series.analysis import analyze, measure
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.files.readers import read_dataset
 from lvlora.series.quality import check_quality
-from lvlora.series.readers import read_dataset
 from lvlora.series.simulate import simulate
 from lvlora.settings import AnalyzeSettings, InputSettings, SimulateSettings
 

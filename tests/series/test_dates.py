@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from lvlora.errors import DataError
 from lvlora.forecast.futures import continue_time
-from lvlora.series.csv_files import read_csv, write_csv
 from lvlora.series.dataset import Dataset
 from lvlora.series.dates import Calendar, Moments, looks_like_date
-from lvlora.series.readers import read_dataset
-from lvlora.series.writers import write_dataset
+from lvlora.series.files.csv import read_csv, write_csv
+from lvlora.series.files.readers import read_dataset
+from lvlora.series.files.writers import write_dataset
 from lvlora.settings import InputSettings
 
 
@@ -29,12 +29,15 @@ STEPS = {
     "day": (["2020-02-27", "2020-02-28"], "day", ["2020-02-29", "2020-03-01"]),
     "week": (["2020-12-18", "2020-12-25"], "day", ["2021-01-01", "2021-01-08"]),
     "working day": (
-        ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"], "weekday",
+        ["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"],
+        "weekday",
         ["2020-01-08", "2020-01-09", "2020-01-10", "2020-01-13"],
     ),
     "month": (["2020-01-15", "2020-02-15"], "month", ["2020-03-15", "2020-04-15"]),
     "month's end": (
-        ["2020-11-30", "2020-12-31", "2021-01-31"], "month", ["2021-02-28", "2021-03-31"],
+        ["2020-11-30", "2020-12-31", "2021-01-31"],
+        "month",
+        ["2021-02-28", "2021-03-31"],
     ),
     "the 30th": (["2020-12-30", "2021-01-30"], "month", ["2021-02-28", "2021-03-30"]),
     "quarter": (["2020-04-01", "2020-07-01"], "month", ["2020-10-01", "2021-01-01"]),
@@ -42,22 +45,27 @@ STEPS = {
     "year-month": (["2020-10", "2020-11"], "month", ["2020-12", "2021-01"]),
     "written quarter": (["2020-Q2", "2020-Q3"], "month", ["2020-Q4", "2021-Q1"]),
     "hour": (
-        ["2020-12-31T21:00", "2020-12-31T22:00"], "hour", ["2020-12-31T23:00", "2021-01-01T00:00"],
+        ["2020-12-31T21:00", "2020-12-31T22:00"],
+        "hour",
+        ["2020-12-31T23:00", "2021-01-01T00:00"],
     ),
     "minutes": (
-        ["2020-12-31 23:30:00Z", "2020-12-31 23:45:00Z"], "minute",
+        ["2020-12-31 23:30:00Z", "2020-12-31 23:45:00Z"],
+        "minute",
         ["2021-01-01 00:00:00Z", "2021-01-01 00:15:00Z"],
     ),
     "offset": (
-        ["2020-01-01T00:30+05:30", "2020-01-01T01:30+05:30"], "minute",
+        ["2020-01-01T00:30+05:30", "2020-01-01T01:30+05:30"],
+        "minute",
         ["2020-01-01T02:30+05:30", "2020-01-01T03:30+05:30"],
     ),
     "milliseconds": (
-        ["2020-01-01T00:00:00.250", "2020-01-01T00:00:00.500"], "millisecond",
+        ["2020-01-01T00:00:00.250", "2020-01-01T00:00:00.500"],
+        "millisecond",
         ["2020-01-01T00:00:00.750", "2020-01-01T00:00:01.000"],
     ),
     "before 1970": (["1969-11-01", "1969-12-01"], "month", ["1970-01-01", "1970-02-01"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", STEPS)
@@ -129,8 +137,9 @@ def test_offsets_that_differ_are_told_in_utc_or_are_whole_days():
     clock = table("2020-03-28T12:00+01:00", "2020-03-29T12:00+02:00")
     assert clock.calendar is not None
     assert clock.calendar.texts(clock.series[0].time) == [
-        "2020-03-28T11:00Z", "2020-03-29T10:00Z",
-    ]  # fmt: skip
+        "2020-03-28T11:00Z",
+        "2020-03-29T10:00Z",
+    ]
     days = table("2020-03-28T00:00+01:00", "2020-03-30T00:00+02:00")
     assert days.calendar is not None
     assert days.calendar.texts(days.series[0].time) == ["2020-03-28", "2020-03-30"]

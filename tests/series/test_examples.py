@@ -7,7 +7,7 @@ from pathlib import Path
 import programs
 import pytest
 
-from lvlora.series.readers import read_dataset
+from lvlora.series.files.readers import read_dataset
 from lvlora.settings import InputSettings
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lvlora.errors import DataError
-from lvlora.series.csv_files import read_csv
+from lvlora.series.files.csv import read_csv
 from lvlora.series.frames import from_arrays, from_frame
 from lvlora.settings import InputSettings
 
@@ -66,8 +66,11 @@ def test_a_date_index_of_a_data_frame_is_its_time():
     index = pandas.date_range("2020-01-31", periods=4, freq="ME")
     plain = pandas.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]}, index=index)
     for frame in (
-        plain, plain.rename_axis("when"), plain.to_period("M"), plain.tz_localize("Europe/Berlin"),
-    ):  # fmt: skip
+        plain,
+        plain.rename_axis("when"),
+        plain.to_period("M"),
+        plain.tz_localize("Europe/Berlin"),
+    ):
         made = from_frame(frame)
         assert made.calendar is not None
         assert made.calendar.unit == "month"
@@ -128,7 +131,7 @@ def test_arrays_of_one_two_and_three_dimensions():
         (lambda: from_frame({"t": [0, 0], "x": [1.0, 2.0]}), "is already in row 1"),
         (lambda: from_frame({"t": [0, 1], "x": [1, 2]}, columns=["y"]), "no column 'y'"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_used_is_said(make, says):
     with pytest.raises(DataError, match=says):
         make()

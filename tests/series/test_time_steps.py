@@ -7,12 +7,12 @@ import io
 import numpy as np
 import pytest
 
-from lvlora.series.csv_files import read_csv
 from lvlora.series.dataset import Series
+from lvlora.series.files.csv import read_csv
+from lvlora.series.files.readers import read_dataset
+from lvlora.series.files.writers import write_dataset
 from lvlora.series.frames import from_arrays
-from lvlora.series.readers import read_dataset
 from lvlora.series.time_steps import find_steps, insert_absent, usual_step
-from lvlora.series.writers import write_dataset
 from lvlora.settings import InputSettings
 
 

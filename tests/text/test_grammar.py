@@ -190,8 +190,12 @@ def test_both_formats_may_grow_as_far(decimals, history):
         codec = Codec(decimals, 1, form)
         text = codec.encode(np.array(history, float)[:, None] / 10**decimals)
         grammar = Grammar.for_history(codec, text)
-        widest.append(codec.value("9" * grammar.max_integer_digits + ("." + "9" * decimals
-                      if codec.fraction_digits else "")))  # fmt: skip
+        widest.append(
+            codec.value(
+                "9" * grammar.max_integer_digits
+                + ("." + "9" * decimals if codec.fraction_digits else "")
+            )
+        )
     assert widest[0] == pytest.approx(widest[1], rel=1e-9)
 
 

@@ -218,16 +218,17 @@ def test_jitter_multiplies_the_numbers_of_the_text_whatever_is_taken_off():
     data = dataset((12,))
     made = {}
     for offset in (0.0, 30.0):
-        moved = replace(
-            data, series=tuple(replace(s, values=s.values + offset) for s in data)
-        )  # fmt: skip
+        moved = replace(data, series=tuple(replace(s, values=s.values + offset) for s in data))
         scale = Scale((2.0, 2.0), "given", (offset, offset))
         source = Windows(
             moved, scale, CODEC, ALPHABET, seq_len=40, batch_size=2, seed=3, scale_jitter=0.5
         )
-        made[offset] = [ALPHABET.decode(row.tolist()[1:]) for i in range(4)
-                        for row in source.batch(i).inputs]  # fmt: skip
+        made[offset] = [
+            ALPHABET.decode(row.tolist()[1:]) for i in range(4) for row in source.batch(i).inputs
+        ]
     for plain, moved in zip(made[0.0], made[30.0], strict=True):
-        ours, theirs = CODEC.decode(plain[: plain.rindex(";") + 1]), CODEC.decode(
-            moved[: moved.rindex(";") + 1])  # fmt: skip
+        ours, theirs = (
+            CODEC.decode(plain[: plain.rindex(";") + 1]),
+            CODEC.decode(moved[: moved.rindex(";") + 1]),
+        )
         assert np.abs(ours[: len(theirs)] - theirs[: len(ours)]).max() <= 0.011

@@ -201,7 +201,9 @@ print(at)
 def test_killed_before_any_write_or_rename_there_is_a_state(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, str(tmp_path)],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 15

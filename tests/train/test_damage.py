@@ -64,7 +64,7 @@ def test_damage_to_any_file_of_a_run_is_noticed_or_harmless(
 ):
     """A run that goes on either ends byte-equal or says which file kept it from that."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lvlora.report.run_page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
     assert run_lvlora(["train", "data.csv", *flags, "--out", "whole"]).exit_code == 0
@@ -105,8 +105,21 @@ def test_damage_to_any_file_of_a_run_is_noticed_or_harmless(
             shutil.rmtree("run")
             shutil.copytree("whole", "run")
             damage(victim)
-            ran = run_lvlora(["forecast", "data.csv", "--model", tiny_folder("qwen2"), "--adapter",
-                              "run", "--greedy", "-n", 1, "--dtype", "float32"])  # fmt: skip
+            ran = run_lvlora(
+                [
+                    "forecast",
+                    "data.csv",
+                    "--model",
+                    tiny_folder("qwen2"),
+                    "--adapter",
+                    "run",
+                    "--greedy",
+                    "-n",
+                    1,
+                    "--dtype",
+                    "float32",
+                ]
+            )
             # without lvlora.json it is an adapter from elsewhere
             assert ran.exit_code == 4 or victim.name == "lvlora.json", ran.stderr
 

@@ -76,10 +76,17 @@ def _one_step(base, batches, accumulation, clip_norm=0.0):
     before = [p.detach().clone() for p in parameters]
     step = next(
         loop.steps(
-            parameters, [optimizer], objective.loss_sum, _Source(batches), lambda _: 1.0,
-            first=0, last=1, accumulation=accumulation, clip_norm=clip_norm,
+            parameters,
+            [optimizer],
+            objective.loss_sum,
+            _Source(batches),
+            lambda _: 1.0,
+            first=0,
+            last=1,
+            accumulation=accumulation,
+            clip_norm=clip_norm,
         )
-    )  # fmt: skip
+    )
     return step, [b - p.detach() for b, p in zip(before, parameters, strict=True)]
 
 

@@ -27,9 +27,15 @@ from lvlora.train import loop
 def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, family, changes):
     p = tiny_runs.prepared(tiny_folder(family), tmp_path, **changes)
     steps = loop.steps(
-        list(p.parameters.values()), p.optimizers, p.objective.loss_sum, p.windows,
-        p.learning_rate, first=0, last=1, accumulation=p.settings.accumulation,
-    )  # fmt: skip
+        list(p.parameters.values()),
+        p.optimizers,
+        p.objective.loss_sum,
+        p.windows,
+        p.learning_rate,
+        first=0,
+        last=1,
+        accumulation=p.settings.accumulation,
+    )
     done = []
     # the definition of attention is priced, not what a fused kernel computes twice
     with sdpa_kernel(SDPBackend.MATH):

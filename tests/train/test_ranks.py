@@ -91,10 +91,12 @@ def test_a_group_leaves_no_thread():
     told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports.free_port())}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", LEFT], stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", LEFT],
+            stdout=subprocess.PIPE,
+            text=True,
             env={**os.environ, **told, "RANK": str(rank)},
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     said = [process.communicate(timeout=120)[0].split("\n")[:-1] for process in processes]
     assert said == [["True", "[]"]] * 2

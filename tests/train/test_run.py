@@ -74,8 +74,10 @@ def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(mode
     assert result.steps == result.planned_steps == 6
     assert result.zero_shot["mae"] > 0
     assert [r["validation"]["step"] for r in tiny_runs.metrics(first) if "validation" in r] == [
-        0, 3, 6,
-    ]  # fmt: skip
+        0,
+        3,
+        6,
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -225,9 +227,14 @@ def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, valida
     price = 4 * unit.per_step.of(convention) + 5 * unit.per_validation.of(convention)
     limit = price + unit.per_step.of(convention) // 2
     _, result = _train(
-        model, runs, max_steps=None, max_flops=limit, convention=convention,
-        validation=validation, validate_every=None,
-    )  # fmt: skip
+        model,
+        runs,
+        max_steps=None,
+        max_flops=limit,
+        convention=convention,
+        validation=validation,
+        validate_every=None,
+    )
     spent = sum(r.charged.of(convention) for r in _ledger(runs))
     assert spent == result.flops[convention] <= limit
     assert result.steps == 4
@@ -251,8 +258,15 @@ def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
     assert sum(r.charged.executed for r in _ledger(runs)) == limit
 
     with pytest.raises(ZeroDivisionError):
-        _train(model, runs, "s", observer=Stopper(5, ZeroDivisionError()), save_every=4,
-               validation=False, max_flops=6 * prepared.per_step.executed)  # fmt: skip
+        _train(
+            model,
+            runs,
+            "s",
+            observer=Stopper(5, ZeroDivisionError()),
+            save_every=4,
+            validation=False,
+            max_flops=6 * prepared.per_step.executed,
+        )
     changes = {"validation": False, "max_flops": 6 * prepared.per_step.executed}
     result = _resume(model, runs, runs / "s", **changes)
     assert result.steps == 5
@@ -295,18 +309,31 @@ def test_the_ledger_tells_training_and_validation_apart(model, runs):
 
 def test_patience_ends_a_run_that_gets_worse_and_keeps_the_best(model, runs):
     path, result = _train(
-        model, runs, learning_rate=1.0, clip_norm=0.0, schedule="constant", validate_every=1,
-        max_steps=40, patience=2,
-    )  # fmt: skip
+        model,
+        runs,
+        learning_rate=1.0,
+        clip_norm=0.0,
+        schedule="constant",
+        validate_every=1,
+        max_steps=40,
+        patience=2,
+    )
     assert result.stopped_early
     assert result.best_step + 2 == result.steps < 40
     assert tiny_runs.weights(path) != tiny_runs.weights(path, "adapter-last")
     facts = json.loads((path / "adapter/lvlora.json").read_text())
     assert facts["step"] == result.best_step
     again = _resume(
-        model, runs, path, learning_rate=1.0, clip_norm=0.0, schedule="constant",
-        validate_every=1, max_steps=40, patience=2,
-    )  # fmt: skip
+        model,
+        runs,
+        path,
+        learning_rate=1.0,
+        clip_norm=0.0,
+        schedule="constant",
+        validate_every=1,
+        max_steps=40,
+        patience=2,
+    )
     assert again == result
 
 

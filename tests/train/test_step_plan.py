@@ -77,9 +77,14 @@ def test_a_limit_below_one_step_is_refused_with_the_price():
 
 def _thoroughness(executed, horizon=50, **changes):
     return choose_validations(
-        TrainSettings(**changes), Price(executed, executed),
-        tokens_per_step=2048, tokens_read=500, tokens_a_step=10, calls_a_step=6, horizon=horizon,
-    )  # fmt: skip
+        TrainSettings(**changes),
+        Price(executed, executed),
+        tokens_per_step=2048,
+        tokens_read=500,
+        tokens_a_step=10,
+        calls_a_step=6,
+        horizon=horizon,
+    )
 
 
 def test_a_small_model_is_validated_thoroughly_however_short_the_run():

@@ -16,11 +16,11 @@ import pytest
 from lvlora.errors import LvloraError
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.train import sweep_storage as storage
+from lvlora.sweep import storage
+from lvlora.sweep.plan import make_plan
+from lvlora.sweep.stages import stages_of
+from lvlora.sweep.study import Board, pruner
 from lvlora.train.step_plan import Cost
-from lvlora.train.sweep_plan import make_plan
-from lvlora.train.sweep_stages import stages_of
-from lvlora.train.sweep_study import Board, pruner
 
 WORKER = """
 import sys
@@ -28,7 +28,7 @@ from pathlib import Path
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings
 from lvlora.train import sweep_storage as storage
-from lvlora.train.sweep_study import Board
+from lvlora.sweep.study import Board
 
 settings = SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1])
 study = storage.find(settings)
@@ -90,8 +90,10 @@ def made(url, runs, study="sweep"):
 def worker(url, runs, *dies_with):
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, url, str(runs), *map(str, dies_with)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tmp_path):

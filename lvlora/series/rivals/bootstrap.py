@@ -22,9 +22,13 @@ def stream(name: str) -> np.random.Generator:
 
 
 def futures(
-    point: FloatArray, past: list[FloatArray], filled: FloatArray, history: FloatArray,
-    n_samples: int, name: str,
-) -> FloatArray:  # fmt: skip
+    point: FloatArray,
+    past: list[FloatArray],
+    filled: FloatArray,
+    history: FloatArray,
+    n_samples: int,
+    name: str,
+) -> FloatArray:
     """Futures that differ from a forecast as earlier forecasts did from what came.
 
     A residual bootstrap (Efron & Tibshirani 1993, chapter 9) in blocks: the residuals of the

@@ -74,9 +74,12 @@ class ChosenOnHistory(Untrained):
             past = []
             for n in origins(len(history)) if hindcasts else []:
                 part = standardised(
-                    time[: len(history)], history[:n],
-                    logs=self.on_logs, unit=self.unit, even=self.even,
-                )  # fmt: skip
+                    time[: len(history)],
+                    history[:n],
+                    logs=self.on_logs,
+                    unit=self.unit,
+                    even=self.even,
+                )
                 past.append(self._ahead(part, chosen, time[: len(history)], history[:n]))
         return ahead, past
 

@@ -154,9 +154,13 @@ class EquationFit(Untrained):
         return self._least(parameters, time, logs, _recency(time), _MAX_EVALUATIONS)
 
     def _least(
-        self, parameters: FloatArray, time: FloatArray, logs: FloatArray, weights: FloatArray,
+        self,
+        parameters: FloatArray,
+        time: FloatArray,
+        logs: FloatArray,
+        weights: FloatArray,
         n_evaluations: int,
-    ) -> FloatArray:  # fmt: skip
+    ) -> FloatArray:
         """Weighted least squares from one start, with so many evaluations at most."""
         from scipy.optimize import least_squares
 

@@ -100,10 +100,11 @@ class Sindy(ChosenOnHistory):
                 ]
                 used = n_monomials(n_variables, degree)
                 weights[which, :used] = sparse(
-                    terms[:, :used], np.diff(values, axis=0),
+                    terms[:, :used],
+                    np.diff(values, axis=0),
                     np.array([settings[i].ridge for i in which]),
                     np.array([settings[i].threshold for i in which]),
-                )  # fmt: skip
+                )
         return self._integrated(weights, products, start, problem.time[n_known - 1 :])
 
     def _terms(self, values: FloatArray, products: Monomials) -> FloatArray:

@@ -87,9 +87,13 @@ class Standardised:
 
 
 def standardised(
-    time: FloatArray, history: FloatArray, *, logs: bool = True, unit: bool = True,
+    time: FloatArray,
+    history: FloatArray,
+    *,
+    logs: bool = True,
+    unit: bool = True,
     even: bool = True,
-) -> Standardised:  # fmt: skip
+) -> Standardised:
     """A history of mean 0.
 
     Args:

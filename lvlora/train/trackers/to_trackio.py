@@ -26,11 +26,15 @@ class Trackio:
         project = os.environ.get("TRACKIO_PROJECT") or PROJECT
         again = run.first_step > 0 or run.remembered("trackio") is not None
         self._trackio.init(
-            project=project, name=run.name, config=dict(run.facts),
+            project=project,
+            name=run.name,
+            config=dict(run.facts),
             resume="allow" if again else "never",
             # no notebook to embed it in, and no samples of a machine that others may share
-            embed=False, auto_log_gpu=False, auto_log_cpu=False,
-        )  # fmt: skip
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
         run.remember("trackio", run.name)
         return f"Trackio: trackio show --project {project}"
 

@@ -29,12 +29,16 @@ class WeightsAndBiases:
         # nothing leaves the machine, and no login is asked for, unless a person says so
         mode = os.environ.get("WANDB_MODE") or "offline"
         self._run = wandb.init(
-            project=project, name=run.name, config=dict(run.facts), dir=str(run.folder),
-            id=run.remembered("wandb"), resume="allow",
+            project=project,
+            name=run.name,
+            config=dict(run.facts),
+            dir=str(run.folder),
+            id=run.remembered("wandb"),
+            resume="allow",
             mode=mode,
             # the terminal is the program's; the environment's settings still count
             settings=wandb.Settings(console="off", silent=True),
-        )  # fmt: skip
+        )
         run.remember("wandb", str(self._run.id))
         if mode == "online":
             return f"Weights & Biases: {self._run.url}"

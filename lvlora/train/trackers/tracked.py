@@ -127,9 +127,14 @@ class Tracked:
     """
 
     def __init__(
-        self, inner: Observer, names: Iterable[str], folder: RunFolder, runs: Path,
-        facts: Mapping[str, Scalar], make: Callable[[str], Tracker] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        inner: Observer,
+        names: Iterable[str],
+        folder: RunFolder,
+        runs: Path,
+        facts: Mapping[str, Scalar],
+        make: Callable[[str], Tracker] | None = None,
+    ) -> None:
         self.inner = inner
         self.folder = folder
         self.runs = runs

@@ -47,9 +47,11 @@ def test_any_history(name) -> None:
         pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
 
     @settings(
-        max_examples=4 if any(part in name for part in _SLOW) else 30, deadline=None,
-        derandomize=True, suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+        max_examples=4 if any(part in name for part in _SLOW) else 30,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(series())
     def holds(case):
         time, history = case

@@ -21,9 +21,13 @@ def lotka_volterra(n=120, step=0.1):
 
     time = np.arange(n) * step
     path = solve_ivp(
-        lambda _, z: [z[0] - z[0] * z[1], z[0] * z[1] - z[1]], (0, time[-1]), [1.5, 0.7],
-        t_eval=time, rtol=1e-10, atol=1e-12,
-    )  # fmt: skip
+        lambda _, z: [z[0] - z[0] * z[1], z[0] * z[1] - z[1]],
+        (0, time[-1]),
+        [1.5, 0.7],
+        t_eval=time,
+        rtol=1e-10,
+        atol=1e-12,
+    )
     return time, path.y.T
 
 
@@ -33,7 +37,7 @@ def test_sindy_finds_the_equations_that_pysindy_finds() -> None:
     model = pysindy.SINDy(
         optimizer=pysindy.STLSQ(threshold=0.1, alpha=1e-8),
         feature_library=pysindy.PolynomialLibrary(degree=2),
-    )  # fmt: skip
+    )
     model.fit(values, t=time)
     theirs = model.coefficients()  # (V, P) of 1, x, y, x^2, x y, y^2
     rival = Sindy(on_rates=False)

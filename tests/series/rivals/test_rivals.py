@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.files.readers import read_dataset
 from lvlora.series.metrics import score
-from lvlora.series.readers import read_dataset
 from lvlora.series.rivals import (
     ContextMean,
     ContextParroting,
@@ -54,9 +54,15 @@ def error(rival, dataset, context, horizon) -> float:
 
 def test_names_are_those_of_the_table():
     for part in (
-        "last value", "context mean", "seasonal naive", "context parroting", "var", "ridge",
-        "lotka-volterra", "rosenzweig-macarthur",
-    ):  # fmt: skip
+        "last value",
+        "context mean",
+        "seasonal naive",
+        "context parroting",
+        "var",
+        "ridge",
+        "lotka-volterra",
+        "rosenzweig-macarthur",
+    ):
         assert any(part in name for name in NAMES)
     assert len(set(NAMES)) == len(NAMES)
     assert all(rival.kind == "rival" for rival in default_rivals())
@@ -286,16 +292,46 @@ def test_long_histories_cost_no_more():
 @pytest.mark.parametrize(
     ("context", "horizon", "limits"),
     [
-        (50, 50, {"seasonal": 0.28, "parroting": 0.20, "var on": 0.16, "ridge": 0.31,
-                  "self-limited": 0.14, "rosenzweig": 0.006, "best": 0.006, "s-map": 0.11,
-                  "echo": 0.11, "gaussian": 0.05, "nvar": 0.05, "on levels": 0.030,
-                  "on rates": 0.0137}),
-        (80, 20, {"seasonal": 0.16, "parroting": 0.09, "var on": 0.08, "ridge": 0.24,
-                  "self-limited": 0.10, "rosenzweig": 0.004, "best": 0.004, "s-map": 0.03,
-                  "echo": 0.03, "gaussian": 0.02, "nvar": 0.0071, "on levels": 0.011,
-                  "on rates": 0.0048}),
+        (
+            50,
+            50,
+            {
+                "seasonal": 0.28,
+                "parroting": 0.20,
+                "var on": 0.16,
+                "ridge": 0.31,
+                "self-limited": 0.14,
+                "rosenzweig": 0.006,
+                "best": 0.006,
+                "s-map": 0.11,
+                "echo": 0.11,
+                "gaussian": 0.05,
+                "nvar": 0.05,
+                "on levels": 0.030,
+                "on rates": 0.0137,
+            },
+        ),
+        (
+            80,
+            20,
+            {
+                "seasonal": 0.16,
+                "parroting": 0.09,
+                "var on": 0.08,
+                "ridge": 0.24,
+                "self-limited": 0.10,
+                "rosenzweig": 0.004,
+                "best": 0.004,
+                "s-map": 0.03,
+                "echo": 0.03,
+                "gaussian": 0.02,
+                "nvar": 0.0071,
+                "on levels": 0.011,
+                "on rates": 0.0048,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_figures_on_the_coursework_data(context, horizon, limits):
     dataset = read_dataset(SHARED, InputSettings())
     split = split_ids(dataset, 0)

@@ -1,0 +1,60 @@
+"""Commands that are printed as advice: they work as they are printed.
+
+Knows: which options of one command another one needs as well. Does not know: what was found.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lvlora.cli.program.fields import Field, read_fields
+from lvlora.settings.base import Settings
+
+CARRIED = (
+    # how the data are read and split
+    *("format", "id_column", "time_column", "columns", "split_seed", "stratify"),
+    *("model", "revision", "runs"),
+)
+"""Options that a next command must be given again, if it has them."""
+
+STANDARD_INPUT = Path("-")
+
+
+def words_of(field: Field, value: Any) -> list[str]:
+    """An option and its value as words of a command line."""
+    if field.kind == "flag":
+        return [field.declarations[0]]
+    return [field.declarations[0], ",".join(value) if isinstance(value, tuple) else str(value)]
+
+
+def next_command(
+    verb: str,
+    target: type[Settings],
+    given: Settings,
+    *words: str,
+    also: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> str:
+    """A command on the same data, for a shell.
+
+    Args:
+        target: the settings of ``verb``; given: those of the command that was run.
+        words: further ones, behind the data and the options that are carried on.
+        also: further options to carry on; without: of those not to.
+    """
+    line = ["lvlora", verb]
+    data = getattr(given, "data", None)
+    if data is not None:
+        line.append(str(data))
+    for field in read_fields(target):
+        if field.argument or field.name in without or field.name not in (*CARRIED, *also):
+            continue
+        value = getattr(given, field.name, None)
+        if value is not None and value != target.model_fields[field.name].get_default():
+            line += words_of(field, value)
+    text = shlex.join([*line, *words])
+    # what came by standard input must come so again
+    return f"{text} < FILE" if data == STANDARD_INPUT else text

@@ -1,0 +1,135 @@
+"""The program as a function, and the one place where errors become sentences.
+
+Knows: exit codes and how a failure is told. Does not know: what any command does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from lvlora import errors
+from lvlora.cli.program.root import app, wants_debug
+from lvlora.cli.program.spelling import HANDLER
+from lvlora.cli.program.usage import refusal
+from lvlora.errors import (
+    EXIT_DONE,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    LvloraError,
+    RunStopped,
+    is_out_of_memory,
+)
+
+
+def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
+    """Run the program and return its exit code.
+
+    Args:
+        args: the command line without the program's name; default: this process's.
+        program: what to run; another one than lvlora's own shares only the errors' mapping.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    if sys.stdout is None:  # closed by the caller (>&-)
+        sys.stdout = open(os.devnull, "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
+    debug = wants_debug("--debug" in arguments)
+    errors.commands_running += 1
+    try:
+        code = _run(program, arguments, debug)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from lvlora.cli.terminal.output import silence
+
+        silence(sys.stdout)
+        code = EXIT_FAILURE
+    finally:
+        errors.commands_running -= 1
+    return code
+
+
+def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
+    try:
+        # not "standalone": typer would draw its refusals as boxes
+        code = program(args=arguments, prog_name="lvlora", standalone_mode=False)
+    except SystemExit as stop:
+        return _exit_code(stop)
+    except BrokenPipeError:
+        raise
+    except BaseException as error:
+        refused = refusal(error)
+        if debug and refused is None:
+            traceback.print_exc()
+        return _tell(refused or error, arguments)
+    # typer makes this of a KeyboardInterrupt, without a word
+    if code == EXIT_INTERRUPTED:
+        return _tell(KeyboardInterrupt(), arguments)
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+def _tell(error: BaseException, arguments: list[str]) -> int:
+    """Say on stderr what went wrong; returns the exit code."""
+    from lvlora.cli.terminal.output import Output
+
+    output = Output()
+    command = next((a for a in arguments if not a.startswith("-")), "")
+    if isinstance(error, LvloraError):
+        if isinstance(error, RunStopped):
+            output.warning(error.message)
+            if error.hint:
+                output.hint(error.hint)
+        else:
+            output.error(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        output.warning(
+            f"{' '.join(['lvlora', command]).strip()} was interrupted before it was done."
+        )
+        return EXIT_INTERRUPTED
+    if is_out_of_memory(error):
+        output.error(
+            "there is not enough memory for this.",
+            "A smaller --batch-size, --seq-len, --samples or --model needs less.",
+        )
+    elif isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        getattr(errno, "EDQUOT", None),
+    ):
+        where = f" to write {error.filename}" if error.filename else ""
+        output.error(
+            f"there is no space left on the disk{where}.",
+            "Free some, or write elsewhere (--out, --output, --runs).",
+        )
+    elif isinstance(error, OSError) and error.filename is not None:
+        output.error(f"{error.filename}: {error.strerror}.", "Run again with --debug to see where.")
+    else:
+        output.error(
+            f"an unforeseen {type(error).__name__}: {_first_line(error)}",
+            "This is a fault of lvlora; run again with --debug to see where.",
+        )
+    return EXIT_FAILURE
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "(no message)"
+
+
+def _exit_code(stop: SystemExit) -> int:
+    if stop.code is None:
+        return EXIT_DONE
+    return stop.code if isinstance(stop.code, int) else EXIT_FAILURE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

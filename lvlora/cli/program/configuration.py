@@ -1,0 +1,274 @@
+"""Where settings come from: flag > environment > configuration file > default.
+
+Knows: TOML, environment variables, precedence.
+Does not know: typer, what any setting means.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from lvlora import durable
+from lvlora.cli.program.complaints import complaints
+from lvlora.cli.program.context import Source
+from lvlora.cli.program.fields import Field, read_fields
+from lvlora.cli.program.guesses import did_you_mean
+from lvlora.errors import SettingsError
+from lvlora.settings.base import Settings
+from lvlora.settings.toml_text import to_toml
+
+_LARGEST = 1_000_000
+"""Bytes of a configuration."""
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Resolved(Generic[S]):
+    """Settings, and where each came from.
+
+    Attributes:
+        settings: the validated model.
+        sources: field name → source.
+        missing: required fields that nobody gave (only where that was allowed); their values
+            in ``settings`` mean nothing.
+    """
+
+    settings: S
+    sources: dict[str, Source]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Given:
+    value: Any
+    source: Source
+    label: str
+
+
+def resolve(
+    command: str,
+    model: type[S],
+    *,
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: str | None,
+    commands: Mapping[str, type[Settings]],
+    allow_missing: bool = False,
+) -> Resolved[S]:
+    """The settings of one call of a command.
+
+    Args:
+        command: its name, the table it may have in the file.
+        flags: field name → text or bool from the command line; None where it was not given.
+        environment: the variables; ``LVLORA_<FIELD>`` counts where it is not empty.
+        config: a TOML file, "-" for standard input, or None.
+        commands: every command's settings, for files that serve several.
+        allow_missing: don't complain about required values that nobody gave.
+
+    Raises:
+        SettingsError: with everything that is wrong, one line each.
+    """
+    fields = read_fields(model)
+    given: dict[str, _Given] = {}
+    problems: list[str] = []
+    if config is not None:
+        problems += _from_config(command, config, {**commands, command: model}, given)
+    for field in fields:
+        if environment.get(field.variable):
+            given[field.name] = _Given(environment[field.variable], "environment", field.variable)
+        flag = flags.get(field.name)
+        if flag is not None:
+            # an empty text on the command line takes a value of the file back
+            value = None if flag == "" and field.optional else flag
+            given[field.name] = _Given(value, "flag", field.label)
+
+    values = {
+        field.name: _tidied(field, given[field.name]) for field in fields if field.name in given
+    }
+    missing = tuple(field.name for field in fields if field.required and field.name not in given)
+    if allow_missing:
+        values |= dict.fromkeys(missing, "missing")
+    problems += _wrong_bools(fields, given, values)
+    settings: S | None = None
+    try:
+        settings = model(**values)
+    except ValidationError as error:
+        problems += complaints(
+            error, fields, lambda f: given[f.name].label if f.name in given else f.label
+        )
+    if settings is not None:
+        problems += _impossible_names(fields, given, settings)
+    if settings is None or problems:
+        raise _settings_error(command, problems)
+    sources: dict[str, Source] = {
+        field.name: given[field.name].source if field.name in given else "default"
+        for field in fields
+    }
+    return Resolved(settings, sources, missing if allow_missing else ())
+
+
+def misspelt_variables(environment: Mapping[str, str], known: Sequence[str]) -> list[str]:
+    """A sentence for each LVLORA_ variable that is none of ours.
+
+    No error: a variable may be meant for another version, or for every command of a script.
+    """
+    prefix = "LVLORA_"
+    sentences = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(prefix).lower()
+        if variable.startswith(prefix) and name not in known:
+            meant = did_you_mean(name, known, lambda word: f"{prefix}{word.upper()}")
+            sentences.append(f"{variable} is not a setting and is ignored{meant or '.'}")
+    return sentences
+
+
+def as_toml(command: str, resolved: Resolved[Any]) -> str:
+    """The settings as a TOML file that gives the same settings again; see `to_toml`."""
+    return to_toml(command, resolved.settings, resolved.missing)
+
+
+def _from_config(
+    command: str,
+    config: str,
+    commands: Mapping[str, type[Settings]],
+    given: dict[str, _Given],
+) -> list[str]:
+    """Fill ``given`` from the file; returns what is wrong with its keys.
+
+    A file without tables is for one command. One with a table for a command ([train]) may serve
+    several: its keys outside the tables are shared, and each command takes those it has.
+    """
+    where = "standard input" if config == "-" else config
+    document = _load_toml(config, where)
+    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
+    shared = {key: value for key, value in document.items() if key not in tables}
+    names = {name: set(model.model_fields) for name, model in commands.items()}
+    anywhere = set().union(*names.values())
+    problems: list[str] = []
+
+    def take(key: str, value: Any, label: str, into: dict[str, _Given]) -> None:
+        field = key.replace("-", "_")
+        if field in into:
+            problems.append(f"{label}: is given twice")
+        into[field] = _Given(value, "config", label)
+
+    outer: dict[str, _Given] = {}
+    for key, value in shared.items():
+        field = key.replace("-", "_")
+        label = f"{key} in {where}"
+        if field in names[command]:
+            take(key, value, label, outer)
+        elif field not in anywhere:
+            problems.append(f"{label}: is not a setting{did_you_mean(field, names[command])}")
+        elif not tables:
+            owners = sorted(name for name in names if field in names[name])
+            problems.append(
+                f"{label}: is not a setting of {command}, but of {', '.join(owners)}; "
+                f"a file for several commands has tables, like [{owners[0]}]"
+            )
+    inner: dict[str, _Given] = {}
+    for table, content in tables.items():
+        if table not in names:
+            problems.append(f"[{table}] in {where}: is not a command{did_you_mean(table, names)}")
+            continue
+        for key, value in content.items():
+            field = key.replace("-", "_")
+            label = f"{key} in [{table}] of {where}"
+            if field not in names[table]:
+                problems.append(
+                    f"{label}: is not a setting of {table}{did_you_mean(field, names[table])}"
+                )
+            elif table == command:
+                take(key, value, label, inner)
+    given.update(outer | inner)
+    return problems
+
+
+def _load_toml(config: str, where: str) -> dict[str, Any]:
+    try:
+        raw = (
+            sys.stdin.buffer.read(_LARGEST)
+            if config == "-"
+            else durable.read_bounded(Path(config), _LARGEST, pipes=True)
+        )
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"--config: there is no file {where}.",
+            "lvlora COMMAND --print-config writes one to start from.",
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"--config: {where} cannot be read: {error.strerror}.",
+            "Check its permissions, or give another file.",
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(
+            f"--config: {where} is not UTF-8 text.", "A configuration file is TOML."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(
+            f"--config: {where} is not valid TOML: {error}.",
+            'Text stands in quotes, lists in brackets: model = "bundled", quantiles = [0.1, 0.9].',
+        ) from None
+
+
+def _tidied(field: Field, given: _Given) -> Any:
+    """What a shell would have done to a path, the file and the environment get too."""
+    if field.kind == "path" and given.source != "flag" and isinstance(given.value, str):
+        return os.path.expanduser(given.value)
+    return given.value
+
+
+def _wrong_bools(
+    fields: Sequence[Field], given: Mapping[str, _Given], values: dict[str, Any]
+) -> list[str]:
+    """``rank = true`` would be read as 1: take such values out and complain about them."""
+    problems = []
+    for field in fields:
+        if field.kind in ("whole", "number") and isinstance(values.get(field.name), bool):
+            value = values.pop(field.name)
+            problems.append(
+                f"{given[field.name].label}: should be a number, got {str(value).lower()}"
+            )
+    return problems
+
+
+def _impossible_names(
+    fields: Sequence[Field], given: Mapping[str, _Given], settings: Settings
+) -> list[str]:
+    """Names at which nothing can be read or written, whatever the command does."""
+    problems = []
+    for field in fields:
+        value = getattr(settings, field.name)
+        names_file = field.kind == "path" or (field.kind == "text" and field.panel == "Model")
+        if field.name not in given or value is None or not names_file:
+            continue
+        label, shown = given[field.name].label, str(value)
+        try:
+            os.stat(value)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                problems.append(f"{label}: {shown} is a link that leads back to itself")
+            elif error.errno == errno.ENAMETOOLONG:
+                problems.append(f"{label}: {shown[:40]}… is too long for a name")
+        except ValueError:
+            problems.append(f"{label}: {shown!r} holds a NUL, which no name can")
+    return problems
+
+
+def _settings_error(command: str, problems: Sequence[str]) -> SettingsError:
+    hint = f"lvlora {command} --help explains every option."
+    if len(problems) == 1:
+        return SettingsError(problems[0], hint)
+    return SettingsError("\n  ".join([f"{len(problems)} settings are wrong:", *problems]), hint)

@@ -1,0 +1,279 @@
+"""Makes a command from a settings model: an option exists and is explained in one place.
+
+Knows: how a field becomes an option, and the options every command has. Does not know: any command.
+
+Every option reaches typer as text, and pydantic alone checks it: so all that is wrong is said at
+once, in the same words for the command line, the environment and the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from lvlora.cli.program.completion import BY_FIELD, Completer
+from lvlora.cli.program.configuration import Resolved, as_toml, misspelt_variables, resolve
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.fields import Field, read_fields
+from lvlora.cli.program.parameters import OFF, ON, parameters_of
+from lvlora.cli.program.root import load_all, wants_debug
+from lvlora.cli.terminal.output import Output
+from lvlora.errors import BudgetError, SettingsError
+from lvlora.settings.base import Settings
+
+S = TypeVar("S", bound=Settings)
+
+COMMANDS: dict[str, type[Settings]] = {}
+"""The settings of each command that was loaded, by name."""
+
+GENERAL = "General"
+_OTHER_VARIABLES = ("config", "debug")
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """An epilog: (command line, what it does) pairs."""
+    shown = "\n".join(
+        f"  [bold]{escape(command)}[/bold]\n      {escape(meaning)}" for command, meaning in lines
+    )
+    return f"[bold]Examples[/bold]\n{shown}"
+
+
+def settings_command(
+    app: typer.Typer,
+    model: type[S],
+    *,
+    name: str,
+    epilog: str,
+    completers: Mapping[str, Completer] | None = None,
+) -> Callable[[Callable[[S, CommandContext], None]], Callable[..., None]]:
+    """Register a function as a command whose options are a model's fields.
+
+    Args:
+        app: the program.
+        model: its fields are the options; see `lvlora.settings.base.option`.
+        name: the command's name, and its table's in a configuration file.
+        epilog: examples, made by `examples`.
+        completers: field name → what a shell may complete, besides `completion.BY_FIELD`.
+    """
+    fields = read_fields(model)
+    chosen = {**BY_FIELD, **(completers or {})}
+    COMMANDS[name] = model
+
+    def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            common = {key.removeprefix("common_"): given.pop(key) for key in _common(model)}
+            _call(function, name, model, fields, _flags(fields, given), common)
+
+        parameters = [
+            parameter
+            for field in fields
+            for parameter in parameters_of(field, chosen.get(field.name))
+        ]
+        parameters += [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+            )
+            for key, (annotation, default) in _common(model).items()
+        ]
+        command.__name__ = name
+        command.__doc__ = _unwrapped(function.__doc__ or "")
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(
+            name,
+            cls=_command_class(fields),
+            epilog=f"{epilog}\n\n[dim]Options can also be given as environment variables "
+            f"({_variable_example(fields)}) and in a --config file.[/dim]",
+        )(command)
+        return command
+
+    return decorate
+
+
+def _call(
+    function: Callable[[S, CommandContext], None],
+    name: str,
+    model: type[S],
+    fields: Sequence[Field],
+    flags: Mapping[str, Any],
+    common: Mapping[str, Any],
+) -> None:
+    verbosity = -1 if common["quiet"] else int(common["verbose"])
+    output = Output(bool(common["json"]), verbosity)
+    print_config = bool(common["print_config"])
+    config = common["config"] or os.environ.get("LVLORA_CONFIG") or None
+    resolved = resolve(
+        name,
+        model,
+        flags=flags,
+        environment=os.environ,
+        config=config,
+        # only a file needs to know the others
+        commands=COMMANDS if config is None else _every_command(),
+        allow_missing=print_config,
+    )
+    if any(variable.startswith("LVLORA_") for variable in os.environ):
+        known = {field for other in _every_command().values() for field in other.model_fields}
+        for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
+            output.warning(sentence)
+    if print_config:
+        output.write(as_toml(name, resolved))
+        return
+    context = CommandContext(
+        config=None if config is None else Path(config),
+        json=output.json_mode,
+        dry_run=bool(common.get("dry_run")),
+        verbosity=verbosity,
+        debug=wants_debug(bool(common["debug"])),
+        output=output,
+        sources=resolved.sources,
+    )
+    try:
+        function(resolved.settings, context)
+    except BudgetError as error:
+        raise BudgetError(error.message, error.hint + _whence(fields, resolved, config)) from error
+    finally:
+        output.close()
+
+
+def _whence(fields: Sequence[Field], resolved: Resolved[Any], config: str | None) -> str:
+    """Where a limit comes from that does not stand on the command line."""
+    said = ""
+    for field in fields:
+        if field.name in ("budget", "max_flops"):
+            source = resolved.sources[field.name]
+            if source == "environment":
+                said += f" {field.label} was given by {field.variable}."
+            elif source == "config":
+                said += f" {field.label} was given by {config}."
+    return said
+
+
+def _every_command() -> dict[str, type[Settings]]:
+    """All commands' settings: one file, or one set of variables, may serve several commands."""
+    load_all()
+    return COMMANDS
+
+
+def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Field name → what the command line says about it, None where it says nothing."""
+    flags: dict[str, Any] = {}
+    for field in fields:
+        if field.kind == "flag":
+            on, off = given[f"{ON}{field.name}"], given[f"{OFF}{field.name}"]
+            if on and off:
+                both = " or ".join((field.label, field.opposite))
+                raise SettingsError(f"Give either {both}, not both.", "Leave one of the two out.")
+            flags[field.name] = True if on else False if off else None
+        elif field.repeat:
+            # "" takes a value of the file back, as for other options
+            flags[field.name] = "" if given[field.name] == [""] else given[field.name] or None
+        else:
+            flags[field.name] = given[field.name]
+    return flags
+
+
+def _common(model: type[Settings]) -> dict[str, tuple[Any, Any]]:
+    """The options every command has: parameter name → (annotation, default)."""
+
+    def option(annotation: Any, *declarations: str, text: str, **kwargs: Any) -> Any:
+        info = typer.Option(*declarations, help=text, rich_help_panel=GENERAL, **kwargs)
+        return Annotated[annotation, info]
+
+    def flag(*declarations: str, text: str) -> tuple[Any, Any]:
+        return option(bool, *declarations, text=text, show_default=False, metavar=""), False
+
+    options = {
+        "common_json": flag("--json", text="Print one JSON object instead of tables."),
+        "common_config": (
+            option(
+                str | None,
+                "--config",
+                "-c",
+                metavar="FILE",
+                text="TOML file with settings; options and environment variables override it.",
+            ),
+            None,
+        ),
+        "common_print_config": flag(
+            "--print-config", text="Print the settings as TOML for --config, and stop."
+        ),
+        "common_quiet": flag("--quiet", "-q", text="No notes, hints and progress."),
+        "common_verbose": (
+            option(
+                int,
+                "--verbose",
+                "-v",
+                count=True,
+                metavar="",
+                show_default=False,
+                text="Say more.",
+            ),
+            0,
+        ),
+        "common_debug": flag("--debug", text="Show the traceback of an error."),
+    }
+    if model.supports_dry_run:
+        text = "Say what it would cost (FLOPs, memory, time) and stop."
+        return {"common_dry_run": flag("--dry-run", text=text), **options}
+    return options
+
+
+def _unwrapped(docstring: str) -> str:
+    """The text with one line a paragraph: the terminal's width decides where lines break."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+
+
+def _variable_example(fields: Sequence[Field]) -> str:
+    spoken = [field for field in fields if field.default_text() and not field.argument]
+    liked = (field for field in spoken if field.kind == "whole" and field.panel != "Data")
+    shown = next(liked, spoken[0])
+    return f"{shown.variable}={shown.default_text()}"
+
+
+def _command_class(fields: Sequence[Field]) -> type[TyperCommand]:
+    """A typer command that knows bare options and required arguments.
+
+    Typer itself must not require an argument: the environment or a file may give it.
+    """
+    bare = {
+        declaration: field.bare
+        for field in fields
+        if field.bare is not None
+        for declaration in field.declarations
+    }
+    required = {f"[{field.metavar}]": field.metavar for field in fields if field.required}
+
+    class SettingsCommand(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            return super().parse_args(ctx, _with_bare_values(args, bare))
+
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:
+            return [required.get(piece, piece) for piece in super().collect_usage_pieces(ctx)]
+
+        def get_help_option(self, ctx: Any) -> Any:
+            option = super().get_help_option(ctx)
+            if option is not None:
+                option.rich_help_panel, option.metavar = GENERAL, ""
+            return option
+
+    return SettingsCommand
+
+
+def _with_bare_values(args: Sequence[str], bare: Mapping[str, str | None]) -> list[str]:
+    """``--resume --rank 4`` → ``--resume=latest --rank 4``."""
+    whole: list[str] = []
+    for index, arg in enumerate(args):
+        if arg == "--":
+            return whole + list(args[index:])
+        follows = args[index + 1] if index + 1 < len(args) else "-"
+        whole.append(f"{arg}={bare[arg]}" if arg in bare and follows.startswith("-") else arg)
+    return whole

@@ -1,0 +1,77 @@
+"""What a command's results must not be written over, and the kinds of results that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lvlora import output_files
+from lvlora.cli.program.context import CommandContext
+from lvlora.errors import SettingsError
+from lvlora.output_files import STANDARD_OUTPUT, Kind
+
+FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
+DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")
+SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
+SCORES = output_files.table("a table of scores", r"name,kind,mae,")
+LEDGER = output_files.table("a table of what was spent", r"run,command,phase,")
+
+
+def check_results(
+    settings: Any, context: CommandContext, asked: Sequence[tuple[str, Path | None, Kind | None]]
+) -> None:
+    """Look at every file that a command is to write, before its work.
+
+    Args:
+        settings: of the command; what they name as input is spared, and the ledger.
+        asked: option, path and kind of each; no kind: a picture.
+
+    Raises:
+        SettingsError: one can't be written, or two are the same.
+    """
+    spared = _needed_by(settings, context)
+    for option, path, kind in asked:
+        if kind is None:
+            if path is None:
+                continue
+            from lvlora.report.style import check_suffix
+
+            check_suffix(path)
+            kind = output_files.figure(path)
+        output_files.check(
+            option,
+            path,
+            kind,
+            overwrite=settings.overwrite,
+            spared=spared,
+            dash=option == "--output",
+            json=context.json,
+        )
+    named: dict[Path, str] = {}
+    for option, path, _ in asked:
+        if path is not None and path != STANDARD_OUTPUT:
+            first = named.setdefault(path.resolve(), option)
+            if first != option:
+                raise SettingsError(f"{option} {path}: is {first}", "Choose another name.")
+
+
+def _needed_by(settings: Any, context: CommandContext) -> dict[str, Path | None]:
+    """What must stay as it is, by a name for it."""
+    from lvlora.flops.ledger import FILE_NAME
+
+    data, model = getattr(settings, "data", None), getattr(settings, "model", None)
+    adapters = getattr(settings, "adapter", None) or ()
+    needed: dict[str, Path | None] = {
+        "the input": None if data == Path("-") else data,
+        "the ledger": settings.runs / FILE_NAME,
+        "the configuration": context.config,
+        "the model": None if model is None else Path(model),
+    }
+    # what SQLite keeps beside it while somebody spends
+    for end in ("wal", "shm", "journal"):
+        needed[f"the ledger's {end}"] = settings.runs / f"{FILE_NAME}-{end}"
+    for adapter in (adapters,) if isinstance(adapters, str) else adapters:
+        for place in (Path(adapter), settings.runs / adapter):
+            needed[f"of the adapter {adapter}" if place.is_dir() else f"adapter {place}"] = place
+    return needed

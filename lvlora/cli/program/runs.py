@@ -1,0 +1,76 @@
+"""Which run or evaluation is meant: a folder, a name, or the newest.
+
+Knows: where runs lie. Does not know: what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lvlora.cli.program.guesses import did_you_mean
+from lvlora.errors import SettingsError
+
+CONFIG = "config.toml"
+"""The file that makes a folder a run: it is the first that a run writes."""
+
+EVALUATION = "evaluation.json"
+"""The file that makes a folder an evaluation: it is the last that one writes."""
+
+NEWEST = "latest"
+
+
+def find_run(name: str | None, runs: Path, what: str) -> Path:
+    """The folder of a run.
+
+    Args:
+        name: a folder, the name of a run in ``runs``, or ``latest``; None is the newest as well.
+        what: how to name the option in a complaint.
+
+    Raises:
+        SettingsError: there is no such run.
+    """
+    return _find(name, runs, what, (CONFIG,))
+
+
+def find_run_or_evaluation(name: str | None, runs: Path, what: str) -> Path:
+    """The folder of a run or of an evaluation; see `find_run`."""
+    return _find(name, runs, what, (CONFIG, EVALUATION))
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether a folder holds an evaluation and no run."""
+    return not _holds(folder, (CONFIG,)) and _holds(folder, (EVALUATION,))
+
+
+def _find(name: str | None, runs: Path, what: str, marks: tuple[str, ...]) -> Path:
+    found = sorted({file.parent for mark in marks for file in runs.glob(f"*/{mark}")})
+    kind = "run or evaluation" if EVALUATION in marks else "run"
+    if name is None or name == NEWEST:
+        if not found:
+            raise SettingsError(
+                f"{what}: there is no {kind} in {runs}",
+                "lvlora train makes a run; --runs looks elsewhere.",
+            )
+        return max(found, key=_last_sign_of_life)
+    for path in (Path(os.path.expanduser(name)), runs / name):
+        if _holds(path, marks):
+            return path
+    names = [folder.name for folder in found]
+    raise SettingsError(
+        f"{what} {name}: no such {kind} in {runs}{did_you_mean(name, names)}",
+        "Give its name or folder; without one, the newest is taken.",
+    )
+
+
+def _holds(path: Path, marks: tuple[str, ...]) -> bool:
+    try:
+        return any((path / mark).is_file() for mark in marks)
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False
+
+
+def _last_sign_of_life(folder: Path) -> tuple[int, str]:
+    """Names need not begin with the time: --out gives any."""
+    files = (folder / "metrics.jsonl", folder / CONFIG, folder / EVALUATION)
+    return next(file.stat().st_mtime_ns for file in files if file.is_file()), folder.name

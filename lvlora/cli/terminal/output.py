@@ -1,0 +1,307 @@
+"""The one sink: results go to stdout, everything said about them goes to stderr.
+
+Knows: streams, terminals, JSON, tables. Does not know: what is being said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import re
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+from typing import IO, Any, TextIO
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lvlora.cli.program.spelling import spelled
+from lvlora.cli.terminal.numbers import sparkline
+
+SCHEMA_VERSION = 1
+
+_GAP = 3  # between two columns of a table
+_FOLDED_WIDTH = 24  # a column of words may be folded down to this
+_FOLDED_HEAD = 12  # the head of a column of numbers may be folded down to this
+
+_PIPE_WIDTH = 100_000
+"""No line of a table breaks where no terminal shows it."""
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-_])")
+
+
+def printable(text: object, keep_lines: bool = False) -> str:
+    """The text without escape sequences, control and direction characters.
+
+    A name from a file must not be able to move the cursor or to recolour a terminal.
+    """
+    plain = _ESCAPES.sub("", str(text))
+    kept = ("\n",) if keep_lines else ()
+    spaced = "".join(" " if c in "\t\r\n" and c not in kept else c for c in plain)
+    return "".join(
+        c for c in spaced if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
+    )
+
+
+def jsonable(value: object) -> Any:
+    """The value in JSON's types: NaN and infinities are null, paths are text, arrays are lists."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [
+            jsonable(item)
+            for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)
+        ]
+    for method in ("tolist", "model_dump"):  # numpy's and torch's arrays and scalars; pydantic
+        if hasattr(value, method):
+            return jsonable(getattr(value, method)())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class Output:
+    """Where a command speaks.
+
+    Args:
+        json_mode: stdout gets exactly one JSON object, and no tables.
+        verbosity: -1 silences notes and hints, 1 shows details.
+    """
+
+    def __init__(self, json_mode: bool = False, verbosity: int = 0) -> None:
+        self.json_mode = json_mode
+        self.verbosity = verbosity
+        self._stdout = sys.stdout
+        self._stderr = sys.stderr
+        self._closers: list[Callable[[], None]] = []
+        self._reported = False
+        self.console = console_for(self._stdout)
+        self.messages = console_for(self._stderr)
+
+    @property
+    def ascii_only(self) -> bool:
+        """Stdout cannot show blocks and curves."""
+        blocks = "▁█⡇┊"
+        return spelled(blocks, self._stdout.encoding) != blocks
+
+    def report(self, payload: Mapping[str, object], human: Callable[[], None]) -> None:
+        """The result of a command: the payload as JSON, or what ``human`` prints.
+
+        ``schema_version`` is added. A command reports once.
+        """
+        if self._reported:
+            raise RuntimeError("a command reports once")
+        self._reported = True
+        if not self.json_mode:
+            human()
+            return
+        whole = {"schema_version": SCHEMA_VERSION, **payload}
+        self.write(json.dumps(jsonable(whole), indent=2, allow_nan=False) + "\n")
+
+    def write(self, text: str) -> None:
+        """Text for stdout, exactly as it is (CSV, JSON)."""
+        with self._unbroken():
+            self._stdout.write(text)
+            self._stdout.flush()
+
+    def line(self, text: str = "") -> None:
+        """One line of a human report; nothing in JSON mode."""
+        if not self.json_mode:
+            self.write(f"{printable(text, keep_lines=True)}\n")
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        title: str = "",
+        bold: Sequence[int] = (),
+    ) -> None:
+        """A table for people; nothing in JSON mode.
+
+        A column whose cells are all numbers is set to the right. In a narrow terminal words fold;
+        where that is not enough, the table is cut between columns into several, each with the
+        first column, so that no number breaks.
+
+        Args:
+            columns: the heads.
+            rows: the cells; None is shown as a dash.
+            title: a line above.
+            bold: indexes of rows to set off.
+        """
+        if self.json_mode:
+            return
+        # spelled before the layout: what replaces a sign may be longer
+        cells = [[self._spelled("–" if c is None else c) for c in row] for row in rows]
+        heads = self._folded([self._spelled(head) for head in columns], cells)
+        if title:
+            self._print(Text(self._spelled(title), style="bold"))
+        for chosen in self._fitting(heads, cells):
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+            for index in chosen:
+                numeric = index > 0 and _all_numbers([row[index] for row in cells])
+                table.add_column(
+                    Text(heads[index]),
+                    justify="right" if numeric else "left",
+                    no_wrap=numeric,
+                    overflow="fold",
+                )
+            for number, row in enumerate(cells):
+                table.add_row(
+                    *(Text(row[index]) for index in chosen),
+                    style="bold" if number in bold else None,
+                )
+            self._print(table)
+            self.line()
+
+    def curve(self, values: Sequence[float], width: int = 40) -> str:
+        """A sparkline in characters that stdout can show."""
+        return sparkline(values, width, self.ascii_only)
+
+    def note(self, message: str) -> None:
+        """Something worth knowing."""
+        if self.verbosity >= 0:
+            self._say(message)
+
+    def detail(self, message: str) -> None:
+        """Something worth knowing for those who asked (-v)."""
+        if self.verbosity >= 1:
+            self._say(message, "dim")
+
+    def warning(self, message: str) -> None:
+        """Something that may be wrong; --quiet does not hide it."""
+        self._say(f"Warning: {message}", "yellow")
+
+    def hint(self, message: str) -> None:
+        """What to do next."""
+        if self.verbosity >= 0:
+            self._say(message, "cyan")
+
+    def error(self, message: str, hint: str = "") -> None:
+        """What went wrong, and what to do."""
+        self._say(f"Error: {message}", "red")
+        if hint:
+            self._say(f"Hint: {hint}", "cyan")
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Call this when the command ends, however it ends (live displays)."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        """End what is still drawn."""
+        while self._closers:
+            self._closers.pop()()
+
+    def _spelled(self, value: object) -> str:
+        return spelled(printable(value), self._stdout.encoding)
+
+    def _say(self, message: str, style: str = "") -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.messages.print(
+                Text(printable(message, keep_lines=True), style=style), soft_wrap=True
+            )
+
+    def _print(self, renderable: Table | Text) -> None:
+        with self._unbroken():
+            self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
+            self._stdout.flush()
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Any:
+        """A reader that goes away (``| head``) ends the printing, not the work."""
+        try:
+            yield
+        except BrokenPipeError:
+            silence(self._stdout)
+
+    def _folded(self, heads: list[str], cells: list[list[str]]) -> list[str]:
+        """The heads; where room is scarce, those wider than their column's cells on more lines."""
+        widest = [max([0, *(cell_len(row[i]) for row in cells)]) for i in range(len(heads))]
+        whole = [max(cell_len(h), w) + _GAP for h, w in zip(heads, widest, strict=True)]
+        if sum(whole) - _GAP <= self.console.width:
+            return heads
+
+        def folded(head: str, width: int) -> str:
+            lines = textwrap.wrap(head, max(width, _FOLDED_HEAD), break_long_words=False)
+            return "\n".join(lines)
+
+        return heads[:1] + [folded(*of) for of in zip(heads[1:], widest[1:], strict=True)]
+
+    def _fitting(self, heads: list[str], cells: list[list[str]]) -> list[list[int]]:
+        """Which columns go into which piece of a table: numbers need their width, words fold."""
+        room = self.console.width
+        widths = []
+        for index, head in enumerate(heads):
+            column = [row[index] for row in cells]
+            width = max(cell_len(text) for text in (*head.split("\n"), *column))
+            fold = room // 2 if index == 0 else _FOLDED_WIDTH
+            widths.append(width if index and _all_numbers(column) else min(width, fold))
+        pieces, used = [[0]], widths[0]
+        for index in range(1, len(heads)):
+            width = widths[index] + _GAP
+            if used + width > room and len(pieces[-1]) > 1:
+                pieces.append([0])
+                used = widths[0]
+            pieces[-1].append(index)
+            used += width
+        return pieces
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would end the program here, in the middle of its work
+        self.quiet = True
+        silence(self.file)
+
+
+def console_for(stream: TextIO) -> Console:
+    """A rich console that does what a pipe, NO_COLOR and TERM=dumb ask for."""
+    terminal = is_terminal(stream)
+    return _Console(
+        file=stream,
+        force_terminal=None if terminal or os.environ.get("FORCE_COLOR") else False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if terminal or os.environ.get("COLUMNS") else _PIPE_WIDTH,
+    )
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """The stream is shown on a terminal that understands at least colours and cursor moves."""
+    try:
+        return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    except ValueError:  # closed
+        return False
+
+
+def silence(stream: IO[str]) -> None:
+    """Let everything still to be written to a broken pipe go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
+
+
+_NUMBER = re.compile(r"[-+<]?\d[\d.,]*(e[-+]?\d+)?( [%a-zA-Zµ/]{1,8})?|[-+]?inf|nan|[-–]|")
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    return any(cell[:1].isdigit() or cell[1:2].isdigit() for cell in cells) and all(
+        _NUMBER.fullmatch(cell) for cell in cells
+    )

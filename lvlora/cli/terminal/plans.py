@@ -1,0 +1,276 @@
+"""`--dry-run`: what a command would cost, how long it would take here, and how much memory.
+
+Knows: how prices and estimates are said. Does not know: how they are found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.terminal import numbers
+
+if TYPE_CHECKING:
+    from lvlora.flops.budget import Price
+    from lvlora.forecast.estimate import Estimate
+    from lvlora.series.dataset import Dataset
+    from lvlora.settings import SweepSettings, TrainSettings
+    from lvlora.sweep.plan import Plan
+    from lvlora.train.estimate import RunEstimate
+    from lvlora.train.progress import Result
+    from lvlora.train.setup import Prepared
+
+AROUND_SECONDS = 0.8
+"""Python's own beginning and end, which no command sees."""
+PICTURES_BYTES = 45_000_000
+"""The libraries that draw, and a page's pictures, where no probe has drawn any."""
+MARGIN = 1.15
+"""On memory: two runs of the same command differ by a few per cent."""
+REPORT_SECONDS = 2.0
+"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
+
+
+def show_run_plan(
+    prepared: Prepared, estimate: RunEstimate | None, started: float, context: CommandContext
+) -> None:
+    """A training run.
+
+    Args:
+        estimate: None where several processes would make it.
+        started: seconds until the run was prepared; the real one takes them too.
+    """
+    settings = prepared.settings
+    most = prepared.most(whole=prepared.validator is not None)
+    tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
+    trainable = sum(p.numel() for p in prepared.parameters.values())
+    limit = settings.max_flops or settings.budget_flops
+    payload: dict[str, Any] = {
+        "model": prepared.base.name,
+        "steps": prepared.n_steps,
+        "validations": prepared.n_validations,
+        "tokens": tokens,
+        "trainable_parameters": trainable,
+        "flops_at_most": most.to_dict(),
+        "share_of_limit": most.of(settings.convention) / limit if limit else None,
+        "estimate": None,
+    }
+    rows = [
+        ("model", prepared.base.name),
+        ("steps", numbers.count(prepared.n_steps)),
+        ("validations", numbers.count(prepared.n_validations)),
+        ("tokens", numbers.count(tokens)),
+        ("trainable parameters", numbers.count(trainable)),
+        ("FLOPs at most, executed", numbers.flops(most.executed)),
+        ("FLOPs at most, coursework", numbers.flops(most.coursework)),
+    ]
+    if limit:
+        rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
+    if estimate is not None:
+        whole = started + estimate.whole.seconds + AROUND_SECONDS
+        memory = _with_room(estimate.whole)
+        payload["estimate"] = {
+            **memory.to_dict(),
+            "seconds": whole,
+            "first_step_seconds": estimate.first_seconds,
+            "step_seconds": estimate.step_seconds,
+            "validation_seconds": estimate.validation_seconds,
+        }
+        rows += [
+            ("time on this machine", f"about {numbers.duration(whole)}"),
+            ("of it a step", numbers.duration(estimate.step_seconds)),
+            ("of it a validation", numbers.duration(estimate.validation_seconds)),
+            _memory(memory),
+        ]
+
+    def human() -> None:
+        context.output.table(["This run", ""], rows)
+        _nothing_spent(None if estimate is None else estimate.whole, context)
+
+    context.output.report(payload, human)
+
+
+def judged(result: Result, validation: Path) -> tuple[bool, str]:
+    """Whether the adapter is worth using, and what to say if it is not, or nobody can tell.
+
+    Args:
+        validation: the run's validation.json, with the errors of each series.
+    """
+    from lvlora.train.validation_file import gain_of
+
+    before = (result.zero_shot or {}).get("mae")
+    after = (result.validation or {}).get("mae")
+    if before is None or after is None:
+        return True, ""
+    if after >= before:
+        return False, (
+            "On the validation part the adapter is no better than the model without it "
+            f"({numbers.plain(after)} against {numbers.plain(before)}): train longer, or use "
+            "--adapter none."
+        )
+    gain = gain_of(validation)
+    if gain is None:
+        return True, ""
+    n, mean, low, high = gain
+    if n == 1:
+        return (
+            True,
+            f"One validation series tells little of a gain of {numbers.plain(mean, 3)} in MAE.",
+        )
+    if low > 0:
+        return True, ""
+    return True, (
+        f"The gain of {numbers.plain(mean, 3)} in MAE is within the noise of {n} validation series "
+        f"(95 % interval {numbers.interval(low, high)}): more of them would tell "
+        "(--validation-series)."
+    )
+
+
+def reconciled(result: Result, runs: Path) -> str:
+    """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
+    from lvlora.flops.ledger import Ledger
+    from lvlora.train.charging import charged
+
+    planned, spent = result.flops_at_most["executed"], result.flops["executed"]
+    validating = result.validation_flops["executed"]
+    with Ledger.for_runs(runs) as ledger:
+        total = charged(ledger, result.run).executed
+    said = (
+        f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
+        f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
+        "validations)"
+    )
+    if total == spent:
+        return f"{said}, and that is what the ledger charges."
+    return (
+        f"{said}; the ledger charges {numbers.flops(total)}, as "
+        f"{numbers.flops(total - spent)} more went into what interrupted processes had begun."
+    )
+
+
+def show_prices(
+    prices: Mapping[str, Price],
+    n_series: int,
+    estimate: Estimate | None,
+    started: float,
+    context: CommandContext,
+    *,
+    page: bool = False,
+) -> None:
+    """Models that would forecast so many series; without a model nothing costs FLOPs.
+
+    Args:
+        estimate: of all of the command's work.
+        page: a report is written, or a picture.
+    """
+    from lvlora.flops.budget import NOTHING
+
+    total = sum(prices.values(), NOTHING).to_dict()
+    each = {name: price.to_dict() for name, price in prices.items()}
+    payload: dict[str, Any] = {
+        "flops_at_most": total if prices else None,
+        "forecasters": each,
+        "estimate": None,
+    }
+    rows: list[tuple[str, str]] = []
+    if estimate is not None:
+        # an evaluation writes a page with figures, a forecast a table
+        whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
+        estimate = _with_room(estimate, PICTURES_BYTES if page else 0)
+        payload["estimate"] = {**estimate.to_dict(), "seconds": whole}
+        rows = [("time on this machine", f"about {numbers.duration(whole)}"), _memory(estimate)]
+
+    def human() -> None:
+        if not prices:
+            context.output.line("No model: no FLOPs.")
+        for name, price in prices.items():
+            context.output.line(
+                f"{name}, {n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+                f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
+            )
+        for name, said in rows:
+            context.output.line(f"{name[:1].upper()}{name[1:]}: {said}.")
+        _nothing_spent(estimate, context)
+
+    context.output.report(payload, human)
+
+
+def show_sweep_plan(
+    plan: Plan,
+    settings: SweepSettings,
+    base: TrainSettings,
+    dataset: Dataset,
+    context: CommandContext,
+) -> None:
+    """A sweep whose price was told already: how long its trials take, one after the other.
+
+    One trial is measured; the others take as much time a FLOP.
+    """
+    from lvlora.cli.sweep_report import plan_payload
+    from lvlora.forecast.estimate import Estimate
+    from lvlora.sweep.plan import points_to_price
+    from lvlora.sweep.space import with_params
+    from lvlora.sweep.trial import prepare_trial
+    from lvlora.train.estimate import of_run
+
+    payload = plan_payload(plan, settings)
+    begin = time.perf_counter()
+    planned = [
+        (with_params(base, point), plan.allotments[i])
+        for i in range(len(plan.stages))
+        for point in points_to_price(plan.stages[: i + 1])[0]
+    ]
+    largest, allotment = max(  # in memory
+        planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank)
+    )
+    prepared = prepare_trial(largest, dataset, allotment)
+    loading = time.perf_counter() - begin
+    most = prepared.most(whole=True).executed
+    found = of_run(prepared).whole
+    trials = found.seconds * plan.most.executed / most + loading * plan.n_trials
+    estimate = _with_room(Estimate(trials + REPORT_SECONDS, found.peak_bytes, found.probe))
+
+    def human() -> None:
+        workers = " with one worker" if settings.workers > 1 else ""
+        context.output.line(
+            f"Time on this machine: about {numbers.duration(estimate.seconds)}{workers}, "
+            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker."
+        )
+        _nothing_spent(estimate, context)
+
+    context.output.report(
+        {"study": settings.study, "plan": payload, "estimate": estimate.to_dict()}, human
+    )
+
+
+def together(estimates: Sequence[Estimate]) -> Estimate | None:
+    """One piece of work after the other."""
+    from lvlora.flops.budget import NOTHING
+    from lvlora.forecast.estimate import Estimate
+
+    if not estimates:
+        return None
+    return Estimate(
+        sum(e.seconds for e in estimates),
+        max(e.peak_bytes for e in estimates),
+        sum((e.probe for e in estimates), NOTHING),
+    )
+
+
+def _with_room(estimate: Estimate, more_bytes: int = 0) -> Estimate:
+    """The same with memory that a real run stays below."""
+    return replace(estimate, peak_bytes=int(MARGIN * estimate.peak_bytes) + more_bytes)
+
+
+def _memory(estimate: Estimate) -> tuple[str, str]:
+    return "memory at most", f"about {numbers.size(estimate.peak_bytes)}"
+
+
+def _nothing_spent(estimate: Estimate | None, context: CommandContext) -> None:
+    probe = ""
+    if estimate is not None and estimate.probe.executed:
+        probe = f" The probe's {numbers.flops(estimate.probe.executed)} FLOPs belong to no run."
+    context.output.line(f"Nothing was charged.{probe}")

@@ -1,0 +1,96 @@
+"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series.
+
+Knows: entries of a table. Does not know: how they forecast, terminals, figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.evaluation.scoring import Difference, Entry, Task
+from lvlora.series.dataset import FloatArray
+from lvlora.series.gaps import mean_known
+from lvlora.series.metrics import absolute_errors
+from lvlora.series.rivals import SeasonalNaive
+from lvlora.series.skill import relative_errors, skills, win_rates
+
+_RESAMPLES = 2000
+
+
+def compare(entries: Sequence[Entry], seed: int = 0) -> None:
+    """Set each entry's MAE minus each model's, its skill and win rate, with their 95 % intervals.
+
+    Series are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), the same ones for
+    both of a pair. The interval tells how much the choice of series matters; it does not tell
+    what another training seed would do.
+
+    Args:
+        seed: of the draws.
+    """
+    for model in [e for e in entries if e.kind == "model"]:
+        for entry in entries:
+            if entry is not model:
+                entry.against[model.name] = difference(
+                    entry.scores.series_mae, model.scores.series_mae, seed
+                )
+    _rank(entries, seed)
+
+
+def _rank(entries: Sequence[Entry], seed: int) -> None:
+    """Set skill against seasonal naive and win rate, by the scaled error of each series.
+
+    The rounding floor knows the truth, and takes no part; nor do series without a scale.
+    """
+    ranked = [e for e in entries if e.kind != "floor"]
+    if not ranked:
+        return
+    errors = np.stack([e.scores.series_mase for e in ranked], axis=1)
+    errors = errors[np.isfinite(errors).all(axis=1)]
+    if not len(errors):
+        return
+    names = [e.name for e in ranked]
+    if SeasonalNaive.name in names:
+        errors = relative_errors(errors, names.index(SeasonalNaive.name))
+        for entry, skill in zip(ranked, skills(errors, seed), strict=True):
+            entry.skill = skill
+    if len(ranked) > 1:
+        for entry, rate in zip(ranked, win_rates(errors, seed), strict=True):
+            entry.win_rate = rate
+
+
+def difference(ours: FloatArray, theirs: FloatArray, seed: int = 0) -> Difference:
+    """Mean of ``ours - theirs`` over series, (n,) each; series that either lacks are left out."""
+    gaps = ours - theirs
+    gaps = gaps[~np.isnan(gaps)]
+    if not len(gaps):
+        return Difference(math.nan, math.nan, math.nan)
+    mean = float(gaps.mean())
+    if len(gaps) < 2:
+        return Difference(mean, math.nan, math.nan)
+    rng = np.random.default_rng(seed)
+    picks: NDArray[np.int64] = rng.integers(0, len(gaps), (_RESAMPLES, len(gaps)))
+    low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
+    return Difference(mean, float(low), float(high))
+
+
+def by_cluster(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str]) -> list[str]:
+    """Set each entry's MAE within each cluster of similar dynamics.
+
+    Args:
+        clusters: id of a series -> name of its cluster.
+
+    Returns:
+        names of the clusters that have a series here, the largest first.
+    """
+    labels = np.array([clusters[name] for name in given.ids])
+    names, sizes = np.unique(labels, return_counts=True)
+    order = [str(names[i]) for i in np.argsort(-sizes, kind="stable")]
+    for entry in entries:
+        errors = absolute_errors(given.truth, entry.point)
+        for name in order:
+            entry.per_cluster[name] = float(mean_known(errors[labels == name]))
+    return order

@@ -1,0 +1,452 @@
+"""Forecasters side by side on one part of a data set: same histories, same truth, same metrics.
+
+Knows: protocols, rivals, language models, what each took. Does not know: terminals, figures.
+
+Protocol A gives 50 steps of history and asks for 50, B 80 and 20; every series of the part that is
+long enough counts, and a forecast that is not finite is an error, never dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lvlora.errors import DataError, SettingsError, meant
+from lvlora.evaluation.pieces import Piece, Pieces
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast import likelihood
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.reading import scale_for
+from lvlora.forecast.sampling import Sampling
+from lvlora.series import histories
+from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
+from lvlora.series.metrics import Scores, score
+from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
+from lvlora.series.rivals.contract import complete
+from lvlora.series.rivals.naive import season
+from lvlora.series.rivals.processes import RivalProcesses
+from lvlora.series.skill import Interval
+from lvlora.text.scaling import Scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Progress = Callable[[int], None]
+
+_FUTURES_AT_A_TIME = 160
+_SERIES_AT_A_TIME = 32
+"""A killed evaluation repeats at most so much of a model's work; less would decode slower."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What every forecaster is given and asked for.
+
+    Attributes:
+        part: train, validation, test or all.
+        context, horizon: steps of history, steps to forecast.
+    """
+
+    part: str
+    context: int
+    horizon: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """The histories and futures of one part.
+
+    Attributes:
+        histories: n series of ``context`` steps, as forecasters see them.
+        futures: n series of ``horizon`` steps; truth (n, H, V).
+        left_out: series that are too short.
+        disturbance: what was done to the histories.
+        undisturbed: the histories before that, by which errors are scaled.
+    """
+
+    protocol: Protocol
+    variables: tuple[str, ...]
+    histories: list[Series]
+    futures: list[Series]
+    left_out: int
+    disturbance: Disturbance = NO_DISTURBANCE
+    undisturbed: list[Series] | None = None
+
+    @property
+    def clean(self) -> list[Series]:
+        """The histories as the data have them."""
+        return self.histories if self.undisturbed is None else self.undisturbed
+
+    @property
+    def context(self) -> int:
+        """Steps that forecasters see."""
+        steps = self.disturbance.steps
+        return self.protocol.context if steps is None else min(steps, self.protocol.context)
+
+    def learnable(self, train: Dataset) -> Dataset:
+        """What forecasters may learn from: as disturbed, and no future of what is scored."""
+        seen = without(train, self.disturbance.hidden)
+        if self.disturbance:
+            seen = self.disturbance.of_training(seen)
+        return histories.learnable(seen, self.histories)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """n names of series."""
+        return tuple(h.id for h in self.histories)
+
+    @property
+    def truth(self) -> FloatArray:
+        """(n, H, V) in original units."""
+        return np.stack([f.values for f in self.futures])
+
+    @cached_property
+    def periods(self) -> FloatArray:
+        """(n,) periods of the histories in steps, those of seasonal naive; NaN without one."""
+        return np.array([season(h.time, complete(h.time, h.values)) for h in self.clean])
+
+
+@dataclass
+class Entry:
+    """One forecaster's row in the table.
+
+    Attributes:
+        kind: model, rival, or floor (what rounding alone costs).
+        point: (n, H, V); samples: (n, S, H, V) or None.
+        seconds: all of its work, fitting included, added up over processes.
+        price: FLOPs where they are counted: of a rival, those of its linear algebra.
+        nll: of the truth, for a model.
+        training_price: of the run that made its adapter; nothing for a model without one; None
+            where nobody counted: a rival's, that of an adapter from elsewhere.
+        calibrated_coverage: as ``scores.coverage``, of the calibrated intervals.
+        per_cluster: name of a cluster of similar dynamics -> MAE of its series.
+        against: name of a model -> this forecaster's MAE minus that model's, with its interval.
+        skill: by how much its scaled errors are below seasonal naive's; win_rate: against all
+            others; None where there is nothing to compare with.
+    """
+
+    name: str
+    kind: str
+    scores: Scores
+    point: FloatArray
+    samples: FloatArray | None = None
+    seconds: float = 0.0
+    price: Price | None = None
+    nll: likelihood.Score | None = None
+    training_price: Price | None = None
+    calibrated_coverage: dict[float, float] = field(default_factory=dict)
+    per_cluster: dict[str, float] = field(default_factory=dict)
+    against: dict[str, Difference] = field(default_factory=dict)
+    skill: Interval | None = None
+    win_rate: Interval | None = None
+
+    def __repr__(self) -> str:
+        return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.mae:.4g})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            **self.scores.to_dict(),
+            "nll": None if self.nll is None else finite(self.nll.per_dimension),
+            "nll_possible": None if self.nll is None else finite(self.nll.possible),
+            "nll_impossible": None if self.nll is None else self.nll.n_impossible,
+            "calibrated_coverage": {f"{q:g}": c for q, c in self.calibrated_coverage.items()},
+            "per_cluster": self.per_cluster,
+            "seconds": self.seconds,
+            "flops": None if self.price is None else self.price.to_dict(),
+            "training_flops": (
+                None if self.training_price is None else self.training_price.to_dict()
+            ),
+            "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
+            "skill": None if self.skill is None else self.skill.to_dict(),
+            "win_rate": None if self.win_rate is None else self.win_rate.to_dict(),
+        }
+
+
+class Evaluation(list[Entry]):
+    """Forecasters that were scored side by side: a list of entries that can be looked at."""
+
+    def plot(self, metric: str = "mae") -> Figure:
+        """A matplotlib figure: a bar for each forecaster, the best on top.
+
+        Args:
+            metric: mae, rmse, crps, … of `Entry.to_dict`.
+
+        Raises:
+            SettingsError: there is none of that name.
+        """
+        from lvlora.forecast.pictures import errors_picture
+
+        rows = [entry.to_dict() for entry in self]
+        known = [name for name, value in rows[0].items() if isinstance(value, float)]
+        if metric not in known:
+            raise SettingsError(
+                f"metric: {metric!r} is none of these scores",
+                f"{meant(metric, known)}There are {', '.join(known)}.",
+            )
+        return errors_picture(rows, metric)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from lvlora.forecast.pictures import as_html_table
+
+        return as_html_table(entry.to_dict() for entry in self)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean over series, and its 95 % interval.
+
+    Attributes:
+        low, high: NaN where there are too few series for an interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinities."""
+    return float(value) if np.isfinite(value) else None
+
+
+def task(part: Dataset, protocol: Protocol, disturbance: Disturbance = NO_DISTURBANCE) -> Task:
+    """Cut histories and futures from the beginning of every series of the part.
+
+    Raises:
+        DataError: no series is long enough, or a hidden variable is none of its.
+    """
+    part = without(part, disturbance.hidden)
+    needed = protocol.context + protocol.horizon
+    long_enough = [s for s in part if len(s) >= needed]
+    if not long_enough:
+        raise _too_short(part, protocol)
+    cuts = [histories.cut(s, protocol.context, protocol.horizon) for s in long_enough]
+    clean = [c.history for c in cuts]
+    return Task(
+        protocol,
+        part.variables,
+        [disturbance.of(h) for h in clean] if disturbance else clean,
+        [c.future for c in cuts],
+        len(part) - len(long_enough),
+        disturbance,
+        clean if disturbance else None,
+    )
+
+
+def _too_short(part: Dataset, protocol: Protocol) -> DataError:
+    longest = max((len(s) for s in part), default=0)
+    if not longest:
+        return DataError(
+            f"{part.source}: there are too few series for a {protocol.part} part",
+            "Of one series all is in the train part, of two none is in the test part: "
+            "--split train scores what there is.",
+        )
+    given, asked = steps_that_fit(longest)
+    return DataError(
+        f"{part.source}: no series of the {protocol.part} part has the "
+        f"{protocol.context + protocol.horizon} steps that --context {protocol.context} and "
+        f"--horizon {protocol.horizon} need",
+        f"The longest has {longest}: --context {given} --horizon {asked} fit.",
+    )
+
+
+def steps_that_fit(
+    length: int, context: int | None = None, horizon: int | None = None
+) -> tuple[int, int]:
+    """Context and horizon for a series of so many steps: halves, or what one leaves the other.
+
+    Either is below one where nothing fits.
+    """
+    if context is not None:
+        return context, length - context if horizon is None else horizon
+    if horizon is not None:
+        return length - horizon, horizon
+    return length - length // 2, length // 2
+
+
+def group_size(n_futures: int) -> int:
+    """Series that are forecast together, with so many futures each."""
+    return max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // n_futures))
+
+
+def unfinished(given: Task, pieces: Pieces, n_futures: int) -> list[list[int]]:
+    """Positions of the series that a model has yet to forecast, in the groups it does them in.
+
+    The groups do not depend on what is finished, so that an interrupted evaluation ends with the
+    very numbers of one that was not: sums in a larger batch are rounded otherwise.
+
+    Args:
+        n_futures: of each series.
+    """
+    n = len(given.histories)
+    size = group_size(n_futures)
+    groups = [list(range(n))[i : i + size] for i in range(0, n, size)]
+    return [g for g in groups if not pieces.has([given.ids[i] for i in g])]
+
+
+def score_model(
+    forecaster: Forecaster,
+    given: Task,
+    sampling: Sampling,
+    levels: Sequence[float],
+    pieces: Pieces | None = None,
+    progress: Progress | None = None,
+    *,
+    name: str = "",
+) -> Entry:
+    """The language model: point forecast is the median of its samples.
+
+    Args:
+        pieces: what is finished already, and where to keep what will be.
+        progress: told how many futures were finished.
+        name: for the table, if not the forecaster's own.
+    """
+    pieces = Pieces() if pieces is None else pieces
+    for group in unfinished(given, pieces, sampling.n_futures):
+        begin, before = time.perf_counter(), forecaster.usage.price
+        forecasts = forecaster.predict(
+            [given.histories[i] for i in group], given.protocol.horizon, sampling, progress=progress
+        )
+        nll = likelihood.negative_log_likelihood(
+            forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
+        )
+        pieces.add(
+            Piece(
+                series=tuple(given.ids[i] for i in group),
+                point=np.stack([f.median for f in forecasts]),
+                samples=None if sampling.greedy else np.stack([f.samples for f in forecasts]),
+                seconds=time.perf_counter() - begin,
+                price=forecaster.usage.price - before,
+                nll=np.stack(nll),
+            )
+        )
+    return _entry(name or forecaster.name, "model", given, pieces, levels)
+
+
+def most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
+    """The most that `score_model` can cost."""
+    groups = unfinished(given, pieces, sampling.n_futures)
+    asked = [given.histories[i] for group in groups for i in group]
+    price = forecaster.most(asked, given.protocol.horizon, sampling)
+    for group in groups:
+        price += likelihood.price(
+            forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
+        )
+    return price
+
+
+def rivals_for(given: Task, train: Dataset) -> list[Rival]:
+    """New rivals that can forecast such data, judged by what they may learn from."""
+    seen = given.learnable(train)
+    return [rival for rival in default_rivals() if rival.applies(seen)]
+
+
+def score_rival(
+    rival: Rival,
+    given: Task,
+    train: Dataset,
+    levels: Sequence[float],
+    pieces: Pieces | None = None,
+    progress: Progress | None = None,
+    processes: RivalProcesses | None = None,
+    n_samples: int = 0,
+) -> Entry:
+    """A rival: fitted on the training part where it learns from one, then series by series.
+
+    Its point forecast is its own, not the median of its samples.
+    Of series of the training part that are scored it learns from the histories alone.
+
+    Args:
+        n_samples: futures of each series, for CRPS and coverage; 0 for none.
+        pieces: what is finished already, and where to keep what will be.
+        progress: told how many series were finished.
+        processes: who shares the work where it is slow; None does it all here.
+    """
+    pieces = Pieces() if pieces is None else pieces
+    left = [i for i, name in enumerate(given.ids) if not pieces.has([name])]
+    if left:
+        begin = time.perf_counter()
+        rival.fit(
+            given.learnable(train),
+            given.context,
+            given.protocol.horizon,
+        )
+        pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
+        moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
+        work = [
+            (t, given.histories[i].values, n_samples, given.ids[i])
+            for t, i in zip(moments, left, strict=True)
+        ]
+        for at, found, seconds in (processes or RivalProcesses(1)).predictions(rival, work):
+            pieces.add(
+                Piece(
+                    series=(given.ids[left[at]],),
+                    point=found.point[None],
+                    samples=None if found.samples is None else found.samples[None],
+                    seconds=seconds,
+                    price=None if found.flops is None else Price(*found.flops),
+                )
+            )
+            if progress is not None:
+                progress(1)
+    return _entry(rival.name, rival.kind, given, pieces, levels)
+
+
+def score_floor(
+    given: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
+) -> Entry:
+    """What writing the truth with so many decimals would cost.
+
+    Args:
+        stored: a model's scale; each history is read at it where it fits, else at its own.
+    """
+    point = given.truth.copy()
+    for truth, history in zip(point, given.histories, strict=True):
+        if np.isfinite(history.values).any():
+            scale = scale_for(history, stored)
+            floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
+            truth[:] = floor.of(truth)
+    return Entry("rounding floor", "floor", _score(given, point, None, levels), point)
+
+
+def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
+    point, samples = pieces.in_order(given.ids)
+    prices = [p.price for p in pieces.finished if p.price is not None]
+    nll = pieces.nll(given.ids)
+    return Entry(
+        name,
+        kind,
+        _score(given, point, samples, levels),
+        point,
+        samples,
+        pieces.seconds,
+        sum(prices, NOTHING) if prices else None,
+        None if nll is None else likelihood.Score.of(nll),
+    )
+
+
+def _score(
+    given: Task, point: FloatArray, samples: FloatArray | None, levels: Sequence[float]
+) -> Scores:
+    return score(
+        given.truth,
+        point,
+        history=[h.values for h in given.clean],
+        samples=samples,
+        quantiles=levels,
+        periods=given.periods,
+    )

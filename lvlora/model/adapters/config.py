@@ -1,0 +1,187 @@
+"""PEFT's adapter_config.json: what it means for lvlora, and what cannot be honoured.
+
+Knows: keys, defaults, patterns. Does not know: files of weights, models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lvlora.errors import ModelError, reason
+from lvlora.flops.model_config import Word, complaint
+from lvlora.model import lora, patterns
+from lvlora.model.adapters.search import CONFIG
+
+REFUSED = {
+    "use_dora": "DoRA",
+    "lora_bias": "a bias on lora_B",
+    "fan_in_fan_out": "transposed weights",
+    "layer_replication": "layer replication",
+    "megatron_config": "Megatron layers",
+    "trainable_token_indices": "trainable token embeddings",
+    "target_parameters": "adapters on raw parameters",
+    "alora_invocation_tokens": "activated LoRA",
+    "exclude_modules": "excluded modules",
+    "use_qalora": "QA-LoRA",
+    "use_bdlora": "block-diagonal LoRA",
+    "arrow_config": "Arrow routing",
+    "velora_config": "VeLoRA",
+    "monteclora_config": "MonteCLoRA",
+    "kasa_config": "KaSA",
+    "ensure_weight_tying": "one update for head and embedding",
+    "enable_lora": "parts of one joint projection",  # peft before 0.3
+}
+"""What changes the arithmetic or the choice of layers, and its name; off when empty or false."""
+
+HONOURED = frozenset(
+    {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern"}
+    | {"alpha_pattern", "layers_to_transform", "layers_pattern", "modules_to_save", "bias"}
+    | {"init_lora_weights"}
+)
+"""What `plan_from` reads: done as peft does it, or refused by its value."""
+
+HARMLESS = frozenset(
+    # who made it, and what for: the base is compared by its own hash and shapes
+    {"task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
+    # of training alone
+    | {"inference_mode", "lora_dropout", "runtime_config", "merge_weights"}
+    # how A and B began; init_lora_weights tells whether the base was changed with them
+    | {"loftq_config", "eva_config", "corda_config", "lora_ga_config"}
+    # means nothing without megatron_config, use_qalora
+    | {"megatron_core", "qalora_group_size"}
+)
+"""What does not change what a trained adapter computes, whatever it says."""
+
+_PLAIN_INITIAL_WEIGHTS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
+"""After these A and B are a plain LoRA on the base as it was; others (PiSSA, OLoRA, CorDA, LoftQ,
+LoRA-GA) put a changed base under it."""
+
+_PLAIN = "Convert it to a plain LoRA with peft first."
+_AGAIN = "Take it from a copy, or save the adapter again with peft."
+
+_MOST_NAMES = 10_000
+Rank = Annotated[int, Field(ge=1, le=2**20)]
+Alpha = Annotated[float, Field(allow_inf_nan=False, ge=-1e38, le=1e38)]
+"""What float32 can hold."""
+Layer = Annotated[int, Field(ge=0, le=2**20)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def config_for(plan: lora.LoraPlan, base_name: str, full_head: bool) -> dict[str, Any]:
+    """PEFT's adapter_config.json; everything that has a treacherous default is written."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_name,
+        "revision": None,
+        "r": plan.rank,
+        "lora_alpha": int(plan.alpha) if plan.alpha == int(plan.alpha) else plan.alpha,
+        "lora_dropout": plan.dropout,
+        "target_modules": plan.target_regex
+        or ("all-linear" if plan.targets == ("all-linear",) else list(plan.targets)),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "modules_to_save": ["lm_head"] if full_head else None,
+        "use_rslora": plan.rslora,
+        "use_dora": False,
+        "init_lora_weights": True,
+        "inference_mode": True,
+        "layers_to_transform": None if plan.layers is None else list(plan.layers),
+        "layers_pattern": None,
+        "rank_pattern": dict(plan.rank_pattern),
+        "alpha_pattern": dict(plan.alpha_pattern),
+    }
+
+
+def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, bool]:
+    """The plan that a config describes, and whether a whole output head comes with it.
+
+    Raises:
+        ModelError: it uses what lvlora cannot honour, by name, or makes no sense.
+    """
+    if config.get("peft_type") != "LORA":
+        raise ModelError(
+            f"{folder}: peft_type is {config.get('peft_type')!r}, not LORA",
+            "Only LoRA adapters are loaded.",
+        )
+    for key, meaning in REFUSED.items():
+        if config.get(key):
+            raise ModelError(
+                f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not", _PLAIN
+            )
+    for key in sorted(config.keys() - REFUSED.keys() - HONOURED - HARMLESS):
+        if config[key]:  # what it changes nobody here can know
+            raise ModelError(
+                f"{folder / CONFIG}: {key[:80]!r} is a setting that lvlora does not know",
+                "If it does not change what the adapter computes, delete it from the file.",
+            )
+    if config.get("bias", "none") != "none":
+        raise ModelError(f"{folder}: the adapter trained biases (bias={config['bias']!r})", _PLAIN)
+    began = config.get("init_lora_weights", True)
+    if (began.lower() if isinstance(began, str) else began) not in _PLAIN_INITIAL_WEIGHTS:
+        raise ModelError(
+            f"{folder}: the adapter changed its base (init_lora_weights={str(began)[:80]!r})",
+            "Convert it to a plain LoRA with peft first.",
+        )
+    if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
+        raise ModelError(
+            f"{folder}: layers_pattern {config['layers_pattern']!r} is not honoured", _PLAIN
+        )
+    saved = config.get("modules_to_save") or []
+    if saved not in ([], ["lm_head"]):
+        raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded", _PLAIN)
+    try:
+        plan = _plan(AdapterConfig.model_validate(dict(config)))
+    except ValidationError as error:
+        raise ModelError(f"{folder / CONFIG}: {complaint(error)}", _AGAIN) from None
+    except ValueError as error:
+        raise ModelError(f"{folder / CONFIG}: cannot be used ({reason(error)})", _AGAIN) from None
+    return plan, bool(saved)
+
+
+class AdapterConfig(BaseModel):
+    """What is read of adapter_config.json: types and ranges."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    base_model_name_or_path: Word | None = None
+    revision: Word | None = None
+    r: Rank = 8
+    lora_alpha: Alpha = 8
+    lora_dropout: Annotated[float, Field(ge=0, le=1)] | None = None
+    target_modules: Text | Annotated[list[Text], Field(min_length=1, max_length=_MOST_NAMES)]
+    use_rslora: bool | None = None
+    rank_pattern: Annotated[dict[str, Rank], Field(max_length=patterns.MOST)] | None = None
+    alpha_pattern: Annotated[dict[str, Alpha], Field(max_length=patterns.MOST)] | None = None
+    layers_to_transform: Layer | Annotated[list[Layer], Field(max_length=_MOST_NAMES)] | None = None
+
+
+def _plan(config: AdapterConfig) -> lora.LoraPlan:
+    targets, layers = config.target_modules, config.layers_to_transform
+    if isinstance(layers, int):
+        layers = [layers]
+    everything = isinstance(targets, str) and targets.lower() == "all-linear"
+    regex = patterns.check(targets) if isinstance(targets, str) and not everything else None
+    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(targets))
+    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
+    length = sum(len(pattern) for pattern in (*ranks, *alphas))
+    if length > patterns.LONGEST_TOGETHER:
+        raise ValueError(
+            f"its patterns have {length:,} characters, at most {patterns.LONGEST_TOGETHER:,} are "
+            "read"
+        )
+    return lora.LoraPlan(
+        rank=config.r,
+        alpha=float(config.lora_alpha),
+        targets=names,
+        layers=tuple(layers) if layers else None,
+        dropout=0.0,  # inference
+        rslora=bool(config.use_rslora),
+        rank_pattern={patterns.check(p, suffix=True): rank for p, rank in ranks.items()},
+        alpha_pattern={patterns.check(p, suffix=True): float(a) for p, a in alphas.items()},
+        target_regex=regex,
+    )

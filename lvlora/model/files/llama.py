@@ -1,0 +1,116 @@
+"""A folder with a Llama or Qwen2 model to our own modules, if it holds just that.
+
+Knows: config.json, safetensors. Does not know: tokenizers; why a folder does not fit: None sends
+the caller to transformers, which reads more kinds of folder and says what is wrong with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from lvlora.flops.shape import ModelShape
+from lvlora.model.files.folder_checks import weight_files
+from lvlora.model.llama import Llama
+
+_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+_SPECIALITIES = ("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config")
+_SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+_HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+def is_plain(config: Mapping[str, Any]) -> bool:
+    """Whether ``config.json`` describes one of the two families without any speciality.
+
+    A value of another type than transformers would write is one, too: it has a meaning of its own
+    there, or is refused.
+    """
+    architecture = _ARCHITECTURES.get(str(config.get("model_type")))
+    kinds = config.get("layer_types")
+    return (
+        architecture is not None
+        and config.get("architectures") == [architecture]
+        and config.get("hidden_act", "silu") == "silu"
+        and not any(config.get(name) for name in _SPECIALITIES)
+        and all(isinstance(config.get(name, False), bool) for name in _SWITCHES)
+        and not config.get("use_sliding_window")
+        and _is_plain_rope(config)
+        and (kinds is None or kinds == ["full_attention"] * _count(config, "num_hidden_layers"))
+        and isinstance(config.get("rms_norm_eps", 1e-6), float)
+        and isinstance(config.get("attention_dropout", 0.0), int | float)
+        and _count(config, "max_position_embeddings") > 0
+        and ("head_dim" not in config or _count(config, "head_dim") > 0)
+    )
+
+
+def _is_plain_rope(config: Mapping[str, Any]) -> bool:
+    rope = config.get("rope_parameters")
+    if rope is None:
+        theta = config.get("rope_theta", 1e4)
+    elif isinstance(rope, dict) and rope.keys() <= {"rope_type", "rope_theta"}:
+        if rope.get("rope_type", "default") != "default":
+            return False
+        theta = rope.get("rope_theta")
+    else:
+        return False
+    return isinstance(theta, int | float) and not isinstance(theta, bool)
+
+
+def _count(config: Mapping[str, Any], key: str) -> int:
+    """0 where there is none, or what is there is none."""
+    value = config.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value < 2**31 else 0
+
+
+def read_model(
+    folder: Path, config: dict[str, Any], shape: ModelShape, dtype: torch.dtype
+) -> nn.Module | None:
+    """The folder's model on the CPU, its weights mapped from their files where the dtype is theirs.
+
+    Args:
+        config: the folder's, `is_plain`.
+    """
+    try:
+        return _read_model(folder, config, shape, dtype)
+    except MemoryError:
+        raise
+    except Exception:  # whatever a damaged or dishonest folder leads to
+        return None
+
+
+def _read_model(
+    folder: Path, config: dict[str, Any], shape: ModelShape, dtype: torch.dtype
+) -> nn.Module | None:
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            tensors |= {name: opened.get_tensor(name) for name in opened.keys()}
+    if shape.head_dim % 2:
+        return None
+    if shape.tied and not _is_tied(tensors):
+        return None
+    with torch.device("meta"):
+        model = Llama(shape, config)
+    if shape.tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    # of two names of one parameter this gives the first
+    expected = {name: parameter.shape for name, parameter in model.named_parameters()}
+    if any(tensors[name].shape != size for name, size in expected.items()):
+        return None
+    if not all(tensors[name].is_floating_point() for name in expected):
+        return None
+    found = {name: tensors[name].to(dtype) for name in expected}
+    model.load_state_dict(found, strict=not shape.tied, assign=True)
+    if shape.tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    return model
+
+
+def _is_tied(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a head that is stored nevertheless is the embedding: transformers keeps another."""
+    return _HEAD not in tensors or torch.equal(tensors[_HEAD], tensors[_EMBEDDING])

@@ -1,0 +1,90 @@
+"""A folder's tokenizer.json to the numeric alphabet, without transformers, where that is the same.
+
+Knows: the `tokenizers` library, what transformers adds to its file. Does not know: models; why a
+tokenizer does not fit: None sends the caller to transformers, which knows more kinds of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lvlora import durable
+from lvlora.model.files.tokenizer_checks import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
+from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+
+_AS_THEY_ARE = {"PreTrainedTokenizerFast", "TokenizersBackend"}
+"""transformers' classes that take tokenizer.json as it is."""
+
+_QWEN = {"Qwen2Tokenizer", "Qwen2TokenizerFast"}
+_GPT2 = {"GPT2Tokenizer", "GPT2TokenizerFast"}
+"""Those that take its vocabulary, and split text by a rule of their own."""
+
+
+def read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
+    """The alphabet in the folder's tokenizer; None where transformers has to say what it is."""
+    try:
+        return _read_alphabet(folder, name)
+    except MemoryError:
+        raise
+    except Exception:  # the library raises bare ones; a tokenizer that does not fit is a ModelError
+        return None
+
+
+def _read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
+    from tokenizers import Tokenizer
+
+    config = durable.read_json_object(folder / CONFIG)
+    kind = str(config.get("tokenizer_class"))
+    tokenizer = Tokenizer.from_str(durable.read_bounded(folder / TOKENIZER, LARGEST).decode())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    def id_of(token: str) -> int | None:
+        found: int | None = tokenizer.token_to_id(token)
+        return found
+
+    if kind in _QWEN | _GPT2:
+        if any(id_of(f"{number:02}") is not None for number in range(100)):
+            return None  # whether digits are merged is the rule's to say
+    elif kind not in _AS_THEY_ARE:
+        return None
+    if not all(id_of(token) is not None for token in _added(folder, config)):
+        return None
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    start = _start(folder, config, kind)
+    alphabet = TokenAlphabet.from_tokenizer(encode, None if start is None else id_of(start), name)
+    if start is not None and alphabet.start is None:
+        return None
+    # a space before each text would make other tokens of them
+    same = all(id_of(s) == i for s, i in zip(SYMBOLS, alphabet.ids, strict=True))
+    return alphabet if same else None
+
+
+def _start(folder: Path, config: dict[str, Any], kind: str) -> str | None:
+    """The start token, or None; an exception where it depends on more than is told."""
+    if (folder / SPECIAL).is_file() and "added_tokens_decoder" not in config:
+        raise ValueError(f"{SPECIAL} has a say, too")
+    if "bos_token" not in config and kind not in _GPT2:  # those have one of their own
+        return None
+    start = config["bos_token"]
+    if isinstance(start, dict) and start["__type"] == "AddedToken":
+        start = start["content"]
+    if start is not None and not isinstance(start, str):
+        raise TypeError("bos_token is no text")
+    return start
+
+
+def _added(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Tokens that other files than tokenizer.json tell."""
+    found = [one["content"] for one in config.get("added_tokens_decoder", {}).values()]
+    for key in ("extra_special_tokens", "additional_special_tokens"):
+        more = config.get(key) or []
+        found += more.values() if isinstance(more, dict) else more
+    if (folder / ADDED).is_file():
+        found += durable.read_json_object(folder / ADDED)
+    return [one["content"] if isinstance(one, dict) else one for one in found]

@@ -1,0 +1,202 @@
+"""What a forecaster costs against how good it is.
+
+Knows: rows of a result table. Does not know: how they were scored or priced.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lvlora.report import style
+from lvlora.report.table_figures import (
+    MAX_FORECASTERS,
+    FloatArray,
+    Rows,
+    is_model,
+    key_of_kinds,
+    metric_name,
+    number,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Cost = Literal["flops", "seconds", "training_flops"]
+
+_LINE = 0.042  # of the axes' height: a line of small text
+Side = Literal["left", "right"]
+_BESIDE: tuple[tuple[float, Side], ...] = ((8.0, "left"), (-8.0, "right"))
+_PLACES = tuple((x, y, side) for y in (0.0, 12.0, -12.0, 22.0, -22.0) for x, side in _BESIDE)
+"""Where a point's name may stand: offsets in points, and the side that is next to the point."""
+_COST_NAMES = {
+    "flops": "FLOPs of the forecasts",
+    "seconds": "seconds of the forecasts",
+    "training_flops": "FLOPs of the adapter's training",
+}
+
+
+def draw_cost(path: Path, forecasters: Rows, cost: Cost = "flops", metric: str = "mae") -> None:
+    """`cost_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
+    style.check_suffix(path)
+    style.save(cost_figure(forecasters, cost, metric), path)
+
+
+def cost_figure(forecasters: Rows, cost: Cost = "flops", metric: str = "mae") -> Figure:
+    """Cost and error of each forecaster; a line joins those that nothing beats in both.
+
+    Forecasters whose cost is not known, or nothing, are lines across at the height of their error.
+
+    Args:
+        forecasters: rows with ``name``, ``kind``, ``metric`` and ``cost``.
+    """
+    usable = [r for r in forecasters if (number(r, metric) or 0) > 0][:MAX_FORECASTERS]
+    priced = [r for r in usable if (number(r, cost) or 0) > 0]
+    others = [r for r in usable if (number(r, cost) or 0) <= 0]
+    with style.look():
+        figure = style.new_figure(height=5.0)
+        axes = figure.add_subplot()
+        axes.set_xlabel(f"{_COST_NAMES[cost]} (logarithmic)")
+        axes.set_ylabel(f"{metric_name(metric)} (logarithmic; less is better)")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        if not usable:
+            axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center")
+            return figure
+        costs = [float(r[cost]) for r in priced] or [1.0]
+        heights = [float(r[metric]) for r in usable]
+        axes.set_xlim(min(costs) / 4, max(costs) * 6)
+        axes.set_ylim(min(heights) / 1.5, max(heights) * 1.6)
+        style.plain_log_ticks(axes.xaxis)
+        style.plain_log_ticks(axes.yaxis)
+        front = _front(priced, cost, metric)
+        if len(front) > 1:
+            axes.plot(
+                [r[cost] for r in front],
+                [r[metric] for r in front],
+                color="#c3cad2",
+                linewidth=1.2,
+                drawstyle="steps-post",
+                zorder=1,
+            )
+        for row in others:
+            axes.axhline(float(row[metric]), color="#c3cad2", linewidth=1, linestyle=":", zorder=1)
+        for row in priced:
+            axes.scatter(
+                float(row[cost]),
+                float(row[metric]),
+                s=56 if is_model(row) else 36,
+                zorder=3,
+                color=style.ACCENT if is_model(row) else style.REST,
+                marker="o" if is_model(row) else "s",
+            )
+        _label_lines(axes, sorted(others, key=lambda r: float(r[metric])), metric)
+        _label_points(figure, axes, priced, cost, metric)
+        note = "Dotted lines: they have no such cost, or it is not counted." if others else ""
+        style.legend_below(figure, key_of_kinds(usable), note=note)
+    return figure
+
+
+def _label_lines(axes: Axes, rows: Rows, metric: str) -> None:
+    """Names at the lines' right ends, moved apart where they would cover each other."""
+    low, high = np.log(axes.get_ylim())
+    at = (np.log([float(r[metric]) for r in rows]) - low) / (high - low)
+    for row, y, place in zip(rows, at, _apart(at), strict=True):
+        axes.annotate(
+            style.plain(str(row["name"]), 26),
+            (1.0, y),
+            xytext=(1.03, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8.5,
+            color=style.INK if is_model(row) else style.FAINT,
+            # to the middle of its left edge: a line to its centre would cross the names below
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "#c3cad2",
+                "shrinkA": 2,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def _apart(places: FloatArray) -> FloatArray:
+    """Rising places in 0 … 1, moved up, or down from 1, until each has a line for itself."""
+    spread = np.array(places, dtype=np.float64)
+    for i in range(1, len(spread)):
+        spread[i] = max(spread[i], spread[i - 1] + _LINE)
+    ceiling = 1.0
+    for i in reversed(range(len(spread))):
+        spread[i] = min(spread[i], ceiling)
+        ceiling = spread[i] - _LINE
+    return spread
+
+
+def _label_points(figure: Figure, axes: Axes, rows: Rows, cost: str, metric: str) -> None:
+    """Put each name beside its point, where it covers no other name or point."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.transforms import Bbox
+
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    figure.draw_without_rendering()  # the layout must be known before names can be fitted into it
+    points = [(float(r[cost]), float(r[metric])) for r in rows]
+    marks = axes.transData.transform(points) if points else np.empty((0, 2))
+    taken = [Bbox([(x - 5, y - 5), (x + 5, y + 5)]) for x, y in marks]
+    frame = axes.get_window_extent(renderer)
+    for row, point in zip(rows, points, strict=True):
+        text = axes.annotate(
+            style.plain(str(row["name"]), 34),
+            point,
+            xytext=(0, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            fontweight="bold" if is_model(row) else "normal",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+        )
+        best = (math.inf, _PLACES[0])
+        for place in _PLACES:
+            text.xyann = place[:2]
+            text.set_horizontalalignment(place[2])
+            box = text.get_window_extent(renderer)
+            outside = box.width * box.height - _overlap(box, frame)
+            # a little cover is better than a name that could be anyone's
+            badness = sum(_overlap(box, other) for other in taken) + 3 * outside + 6 * abs(place[1])
+            if badness < best[0]:
+                best = (badness, place)
+        across, up, side = best[1]
+        text.xyann = (across, up)
+        text.set_horizontalalignment(side)
+        taken.append(text.get_window_extent(renderer))
+        if up:
+            axes.annotate(
+                "",
+                point,
+                xytext=(across, up),
+                textcoords="offset points",
+                zorder=2,
+                arrowprops={"arrowstyle": "-", "color": style.REST, "shrinkA": 0, "shrinkB": 2},
+            )
+
+
+def _overlap(a: Any, b: Any) -> float:
+    """Area that two boxes share."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return float(max(0.0, width) * max(0.0, height))
+
+
+def _front(rows: Rows, cost: str, metric: str) -> list[Mapping[str, Any]]:
+    """Those that no other beats in cost and error at once, from cheap to dear."""
+    front: list[Mapping[str, Any]] = []
+    for row in sorted(rows, key=lambda r: (r[cost], r[metric])):
+        if not front or row[metric] < front[-1][metric]:
+            front.append(row)
+    return front

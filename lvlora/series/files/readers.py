@@ -1,0 +1,143 @@
+"""One way in: a path or standard input becomes a data set, or a `DataError` says why not.
+
+Knows: which format a file has. Does not know: how a format is read (`csv_files`, `hdf5_files`,
+`parquet_files`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import stat
+import sys
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from lvlora.errors import DataError, SettingsError
+from lvlora.series.dataset import Dataset
+from lvlora.series.files.csv import read_csv
+from lvlora.series.files.hdf5 import read_hdf5
+from lvlora.series.files.parquet import read_parquet
+from lvlora.settings import InputSettings
+
+Format = Literal["csv", "hdf5", "parquet"]
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".hdf": "hdf5",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""The format that a suffix stands for."""
+
+STANDARD_INPUT = Path("-")
+_FORMATS_HINT = "lvlora reads CSV (UTF-8), HDF5 (.h5) and Parquet files."
+_HDF5_MAGIC, _PARQUET_MAGIC = b"\x89HDF\r\n\x1a\n", b"PAR1"
+
+
+def read_dataset(
+    path: Path | None, settings: InputSettings, stdin: BinaryIO | None = None
+) -> Dataset:
+    """The trajectories of a file, or of standard input (CSV).
+
+    Args:
+        path: the file; None or ``-`` is standard input.
+        settings: ``format``, ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
+        stdin: what to read instead of this process's standard input.
+
+    Returns:
+        at least one series of at least two samples; what was guessed or sorted is in ``notes``.
+
+    Raises:
+        DataError: it cannot be read, or is not what it should be.
+        SettingsError: the format needs a package that is not installed, or standard input is to
+            be anything but CSV.
+    """
+    if path is None or path == STANDARD_INPUT:
+        if settings.format not in ("auto", "csv"):
+            raise SettingsError(
+                f"standard input is CSV, not {settings.format}", "Give a file instead of -."
+            )
+        stream = sys.stdin.buffer if stdin is None else stdin
+        return read_csv(stream, settings, "standard input")
+    where = str(path)
+    is_stream = _check_readable(path)
+    try:
+        if is_stream:  # a pipe such as <(…): its first bytes can be read only once
+            with path.open("rb") as stream:
+                return read_csv(stream, settings, where)
+        kind = _format(path) if settings.format == "auto" else settings.format
+        if kind == "hdf5":
+            return read_hdf5(path, settings, where)
+        if kind == "parquet":
+            return read_parquet(path, settings, where)
+        with path.open("rb") as stream:
+            return read_csv(stream, settings, where)
+    except OSError as error:
+        raise DataError(
+            f"{where}: cannot be read ({error.strerror or error})", "Check the file and the disk."
+        ) from None
+
+
+def _check_readable(path: Path) -> bool:
+    """Whether it is a pipe rather than a file; DataError if it is neither."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: no such file", _near(path)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{str(path)!r}: cannot be read ({reason})", "Check the path.") from None
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path}: a folder, not a file", _FORMATS_HINT)
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise DataError(f"{path}: neither a file nor a pipe", "Use - for standard input.")
+    try:
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it", "Check its owner and mode.") from None
+    return stat.S_ISFIFO(mode)
+
+
+def _near(path: Path) -> str:
+    """A hint with files of a similar name in the same folder."""
+    try:
+        names = [p.name for _, p in zip(range(1000), path.parent.iterdir(), strict=False)]
+    except OSError:
+        return f"There is no folder {path.parent} either."
+    near = difflib.get_close_matches(path.name, names, n=3)
+    if near:
+        return f"Did you mean {' or '.join(str(path.parent / name) for name in near)}?"
+    return "Check the path; lvlora simulate FILE.h5 writes a data set."
+
+
+def _format(path: Path) -> Format:
+    """The format by the first bytes, then by the suffix."""
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+    if start.startswith(_HDF5_MAGIC):
+        return "hdf5"
+    if start.startswith(_PARQUET_MAGIC):
+        return "parquet"
+    by_suffix = FORMATS.get(path.suffix.lower())
+    if by_suffix in ("hdf5", "parquet"):
+        if by_suffix == "hdf5" and _has_user_block(path):
+            return "hdf5"
+        size = "empty" if not start else f"not {by_suffix.upper().replace('PARQUET', 'Parquet')}"
+        raise DataError(
+            f"{path}: named {path.suffix}, but its content is {size}",
+            "Write it again, or say what it is with --format.",
+        )
+    if b"\0" in start and by_suffix is None:
+        raise DataError(f"{path}: unknown format", _FORMATS_HINT)
+    return "csv"
+
+
+def _has_user_block(path: Path) -> bool:
+    """Whether it is HDF5 that begins after a block of other bytes (512, 1024, …)."""
+    import h5py
+
+    return bool(h5py.is_hdf5(path))

@@ -1,0 +1,92 @@
+"""One way out: a data set becomes a file, whole or not at all.
+
+Knows: suffixes, what may be replaced. Does not know: how a format is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from lvlora import durable, output_files
+from lvlora.errors import DataError
+from lvlora.series.dataset import Dataset
+from lvlora.series.files.csv import write_csv
+from lvlora.series.files.hdf5 import write_hdf5
+from lvlora.series.files.parquet import write_parquet
+from lvlora.series.files.readers import FORMATS
+from lvlora.series.files.tables import check_name
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """`output_files.writing` for a file that a user named: only over another if that was asked for.
+
+    Raises:
+        DataError: ``path`` exists (without ``overwrite``), is a folder, or its folder is missing.
+        LvloraError: writing failed, for example because the disk is full.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a file", "Give the name of a file.")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: already there", durable.ALREADY_THERE)
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}", "Make the folder first.")
+    with output_files.writing(path, over=overwrite) as temporary:
+        yield temporary
+
+
+def write_dataset(
+    dataset: Dataset,
+    path: Path,
+    overwrite: bool = False,
+    *,
+    precision: Literal["float32", "float64"] = "float64",
+) -> None:
+    """Write a data set in the format of the path's suffix (`readers.FORMATS`), atomically.
+
+    `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
+    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5_files`; CSV is wide
+    for one series with the id "0", long for others; Parquet is long.
+
+    Args:
+        precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
+
+    Raises:
+        DataError: an unknown suffix, an existing file without ``overwrite``, no such folder,
+            names that cannot be stored, or an empty data set.
+        SettingsError: Parquet without pyarrow.
+        LvloraError: the disk is full.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(
+            f"{path}: no format has the suffix '{path.suffix}'", f"Use one of {', '.join(FORMATS)}."
+        )
+    dataset = dataclasses.replace(dataset, series=tuple(s.given() for s in dataset))
+    _check_names([s.id for s in dataset], "id", path)
+    _check_names(list(dataset.variables), "variable", path)
+    if kind == "csv" and path.suffix.lower() == ".tsv":
+        raise DataError(f"{path}: tables are written with commas", "Use the suffix .csv.")
+    with replacing(path, overwrite=overwrite) as temporary:
+        if kind == "hdf5":
+            write_hdf5(dataset, temporary, precision)
+        elif kind == "parquet":
+            write_parquet(dataset, temporary)
+        else:
+            with temporary.open("wb") as stream:
+                write_csv(dataset, stream)
+
+
+def _check_names(names: list[str], what: str, path: Path) -> None:
+    """Refuse what could not be read back."""
+    if not names:
+        raise DataError(f"{path}: the data set has no {what}", "There is nothing to write.")
+    for name, count in Counter(names).items():
+        check_name(name, f"a name ({what})", str(path))
+        if count > 1 or name != name.strip():
+            raise DataError(f"{path}: the {what} '{name}' is not unique", "Rename it.")

@@ -1,0 +1,264 @@
+"""What a sweep will do and what it will cost at most, before anything is spent.
+
+Knows: stages, shares of a limit, whole-number arithmetic. Does not know: studies, models (it is
+told what a step costs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lvlora.errors import BudgetError
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.sweep.space import PRICED, Params, merged, with_params
+from lvlora.sweep.stages import Stage
+from lvlora.train.step_plan import (
+    DEFAULT_STEPS,
+    USUAL,
+    Cost,
+    Validations,
+    whole_validations,
+)
+
+SPARE_PERCENT = 5
+"""Of a limit: what an interrupted trial repeats must come from somewhere."""
+
+_VALIDATED = 0.25
+"""Of what a trial of the first stage may cost: more than that is not spent on validating it, if
+validating less will do. A run alone gives a twentieth; trials are compared by nothing else."""
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What each trial of a stage gets.
+
+    Attributes:
+        steps: its optimiser steps; None: as many as ``caps`` buy.
+        caps: convention → FLOPs that a trial may cost.
+        most: the most that one trial costs; together: all of them.
+        fewest, largest: steps of the dearest and the cheapest trial.
+        validations: of each trial, where the settings do not say.
+    """
+
+    steps: int | None
+    caps: dict[str, int]
+    most: Price
+    together: Price
+    fewest: int
+    largest: int
+    validations: Validations = USUAL
+
+    def steps_of(self, settings: TrainSettings, cost: Cost) -> int:
+        """Steps of a trial with these settings."""
+        if self.steps is not None:
+            return self.steps
+        return min(cost.steps_within(settings, cap, c) for c, cap in self.caps.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; FLOPs as text, they pass 2^53."""
+        return {
+            "steps": self.steps,
+            "caps": {c: str(cap) for c, cap in self.caps.items()},
+            "most": [str(self.most.executed), str(self.most.coursework)],
+            "together": [str(self.together.executed), str(self.together.coursework)],
+            "fewest": self.fewest,
+            "largest": self.largest,
+            "validations": [self.validations.series, self.validations.times],
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any], validations: Validations) -> Allotment:
+        """The inverse of `to_dict`.
+
+        Args:
+            validations: where it says none, as those of version 0.1.0's first studies.
+
+        Raises:
+            ValueError: it cannot be right.
+        """
+        if "validations" in facts:
+            series, times = facts["validations"]
+            if not all(type(n) is int and n > 0 for n in (series, times)):
+                raise ValueError(f"validations: {facts['validations']}")
+            validations = Validations(series, times)
+        return cls(
+            facts["steps"],
+            {c: int(cap) for c, cap in facts["caps"].items()},
+            Price(*map(int, facts["most"])),
+            Price(*map(int, facts["together"])),
+            facts["fewest"],
+            facts["largest"],
+            validations,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in their order, and what each gets."""
+
+    stages: tuple[Stage, ...]
+    allotments: tuple[Allotment, ...]
+
+    @property
+    def most(self) -> Price:
+        """The most that the whole sweep costs, without repeats."""
+        return sum((a.together for a in self.allotments), NOTHING)
+
+    @property
+    def validations(self) -> Validations:
+        """Those of every trial, so that trials can be compared."""
+        return self.allotments[0].validations
+
+    @property
+    def n_trials(self) -> int:
+        """Trials of all stages."""
+        return sum(stage.n_trials for stage in self.stages)
+
+    def stage_of(self, slot: int) -> int:
+        """The stage of the ``slot``-th trial of the whole sweep."""
+        for index, stage in enumerate(self.stages):
+            if slot < stage.n_trials:
+                return index
+            slot -= stage.n_trials
+        raise IndexError(slot)
+
+    def slots(self, index: int) -> range:
+        """The trials of a stage."""
+        first = sum(stage.n_trials for stage in self.stages[:index])
+        return range(first, first + self.stages[index].n_trials)
+
+
+def make_plan(
+    stages: Sequence[Stage],
+    settings: SweepSettings,
+    base: TrainSettings,
+    limits: Mapping[str, int],
+    price: Callable[[TrainSettings], Cost],
+) -> Plan:
+    """Give every stage its share, or refuse.
+
+    Steps follow from the limits where the settings name a limit and no steps: every trial of a
+    stage then gets the same FLOPs, so a shorter context means more steps.
+
+    How thoroughly trials are validated follows from them, too, unless the settings say so.
+
+    Args:
+        base: what all trials share, without a number of series to validate unless one is given.
+        limits: convention → FLOPs that may be spent.
+        price: what a step and a validation cost with some settings.
+
+    Raises:
+        BudgetError: the whole does not fit, or a trial would not get a single step.
+        SettingsError: values of the space do not go together.
+    """
+    known: dict[tuple[object, ...], Cost] = {}
+
+    def cost_of(trial: TrainSettings) -> Cost:
+        key = tuple(getattr(trial, name) for name in (*PRICED, "validation_series"))
+        if key not in known:
+            known[key] = price(trial)
+        return known[key]
+
+    derived = settings.max_steps is None and not (
+        settings.max_flops is None and settings.budget_flops is None
+    )
+    how = Validations(base.validation_series or USUAL.series, USUAL.times)
+    if derived:
+        often = settings.pruner != "none" or settings.patience > 0
+        choices = whole_validations(base.validation_series, often=often)
+        usual = base.model_copy(update={"validation_series": choices[0].series})
+        trials = [with_params(usual, p) for p in points_to_price(stages[:1])[0]]
+        how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)
+    base = base.model_copy(update={"validation_series": how.series})
+    allotments = []
+    for index, stage in enumerate(stages):
+        caps = _caps(stage, limits) if derived else {}
+        steps = None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS)
+        points, exact = points_to_price(stages[: index + 1])
+        for point in [*(stage.points or ()), *stage.space.corners()]:
+            with_params(base, point)  # says what does not go together, of all points
+        trials = [with_params(base, p) for p in points]
+        draft = Allotment(steps, caps, NOTHING, NOTHING, 0, 0, how)
+        allotments.append(_allot(stage, draft, trials, exact, cost_of))
+    plan = Plan(tuple(stages), tuple(allotments))
+    for convention, limit in limits.items():
+        if plan.most.of(convention) > limit:
+            raise BudgetError(
+                f"the sweep may cost {plan.most.of(convention):,} FLOPs ({convention}), "
+                f"{limit:,} may be spent",
+                "Leave out --max-steps to get as many steps as fit, or name that limit with "
+                "--max-flops; fewer --trials and --validation-series cost less, too.",
+            )
+    return plan
+
+
+def _caps(stage: Stage, limits: Mapping[str, int]) -> dict[str, int]:
+    """Convention → FLOPs that each trial of a stage may cost."""
+    shared = {c: limit * (100 - SPARE_PERCENT) // 100 for c, limit in limits.items()}
+    return {c: s * stage.percent // (100 * stage.n_trials) for c, s in shared.items()}
+
+
+def _affordable(
+    choices: Sequence[Validations],
+    trials: Sequence[TrainSettings],
+    caps: Mapping[str, int],
+    cost_of: Callable[[TrainSettings], Cost],
+) -> Validations:
+    """The first choice that leaves most of the FLOPs of every trial to its training, or the last.
+
+    Args:
+        trials: of the first stage, with the series of the first choice.
+    """
+
+    def affordable(how: Validations, trial: TrainSettings, convention: str) -> bool:
+        cost, cap = cost_of(trial).validated(how), caps[convention]
+        n_steps = cost.steps_within(trial, cap, convention)
+        validated = cost.of_run(trial, n_steps) - n_steps * cost.per_step
+        return n_steps > 0 and validated.of(convention) <= _VALIDATED * cap
+
+    fitting = (h for h in choices if all(affordable(h, t, c) for t in trials for c in caps))
+    return next(fitting, choices[-1])
+
+
+def points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
+    """Settings among which the dearest trial of the last stage is; whether they are its trials."""
+    last = stages[-1]
+    if last.points is not None and not last.follows:
+        return list(last.points), True
+    before = [stage.space for stage in stages] if last.follows else [last.space]
+    return merged(before).corners(), False
+
+
+def _allot(
+    stage: Stage,
+    draft: Allotment,
+    trials: Sequence[TrainSettings],
+    exact: bool,
+    cost_of: Callable[[TrainSettings], Cost],
+) -> Allotment:
+    """The draft with its prices."""
+    counts, prices = [], []
+    for trial in trials:
+        cost = replace(cost_of(trial), times=draft.validations.times)
+        n_steps = draft.steps_of(trial, cost)
+        if n_steps < 1:
+            convention, cap = min(draft.caps.items(), key=lambda item: item[1])
+            needed = cost.of_run(trial, 1).of(convention)
+            raise BudgetError(
+                f"stage {stage.name}: each of its trials gets {cap:,} FLOPs ({convention}); one "
+                f"step with its validations costs {needed:,}",
+                "Raise the limit, validate fewer series (--validation-series), or use fewer "
+                "--trials, a smaller --batch-size or --seq-len.",
+            )
+        counts.append(n_steps)
+        prices.append(cost.of_run(trial, n_steps))
+    most = NOTHING
+    for one in prices:
+        most = most | one
+    if not exact:  # what lies between the corners may fill its caps better than they do
+        most = most | Price(**draft.caps)
+    together = sum(prices, NOTHING) if exact else stage.n_trials * most
+    return replace(draft, most=most, together=together, fewest=min(counts), largest=max(counts))

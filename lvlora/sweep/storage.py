@@ -1,0 +1,339 @@
+"""Where a study is kept: a journal file in its folder, or any Optuna storage by its URL.
+
+Knows: files, locks, databases, and whether a study is the one that is asked for. Does not know:
+what its trials are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlora.errors import DataError, LvloraError, SettingsError, reason
+from lvlora.settings import SweepSettings
+from lvlora.sweep.attempts import attempt_of
+from lvlora.sweep.plan import Allotment, Plan
+from lvlora.sweep.stages import Stage
+from lvlora.train.step_plan import USUAL, Validations
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.pruners import BasePruner
+    from optuna.storages import BaseStorage
+
+JOURNAL = "study.journal"
+DEFAULT_PROXY_PORT = 13000
+"""Optuna's own default."""
+_PROXY = re.compile(r"grpc://(?P<host>[^/:@\[\]]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?/?")
+_PROXY_SECONDS = 20.0
+_NAME = re.compile(r"[\w][\w.+@-]{0,99}")
+_RESERVED = ("latest", "ledger.sqlite")
+
+Note = Callable[[str], None] | None
+"""Whoever is told what a person should know."""
+
+_NOT_COMPARED = {
+    "data",
+    "runs",
+    "study",
+    "storage",
+    "status",
+    "workers",
+    "threads",
+    "budget",
+    "max_flops",
+    "save_every",
+    "preset",
+    "space",
+    "tracker",
+}
+"""Settings that may change between two calls: the data, the space and the plan are compared
+themselves."""
+
+
+def folder_of(settings: SweepSettings) -> Path:
+    """The study's folder.
+
+    Raises:
+        SettingsError: the name cannot be a folder's, or belongs to a run.
+    """
+    name = settings.study
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise SettingsError(
+            f"--study {name}: is no name for a study",
+            "Letters, digits, - and _ will do; it becomes a folder beside the runs.",
+        )
+    folder = settings.runs / name
+    if (folder / "metrics.jsonl").exists():
+        raise SettingsError(
+            f"--study {name}: {folder} is a run of lvlora train", "Choose another --study."
+        )
+    return folder
+
+
+def find(settings: SweepSettings, note: Note = None) -> Study | None:
+    """The study, if there is one; none is made (an empty database gets Optuna's tables).
+
+    Args:
+        note: told when another process has to be waited for.
+    """
+    import optuna
+
+    folder = folder_of(settings)
+    if settings.storage is None and not (folder / JOURNAL).is_file():
+        return None
+    with storage_errors(settings), damage(settings):
+        storage = _open(settings, folder, note)
+        try:
+            study = optuna.load_study(study_name=settings.study, storage=storage)
+        except KeyError:
+            return None
+        if "lvlora" in study.user_attrs:  # all that is read later can be read
+            _ = plan_in(study).validations, settings_in(study, settings), limit_in(study)
+            for trial in study.get_trials(deepcopy=False):
+                attempt_of(trial, study.user_attrs.get(f"lost:{trial.number}"))
+        return study
+
+
+def make(
+    settings: SweepSettings,
+    plan: Plan,
+    facts: Mapping[str, Any],
+    pruner: BasePruner,
+    note: Note = None,
+) -> Study:
+    """A new study with its plan in it; of two processes that make it at once, both get the same.
+
+    Raises `check_same`'s error if another process has just made it about something else.
+    """
+    import optuna
+
+    folder = folder_of(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(settings):
+        storage = _open(settings, folder, note)
+        try:
+            study = optuna.create_study(
+                study_name=settings.study,
+                storage=storage,
+                pruner=pruner,
+                directions=["minimize"] * (2 if settings.pareto else 1),
+            )
+        except optuna.exceptions.DuplicatedStudyError:
+            study = optuna.load_study(study_name=settings.study, storage=storage, pruner=pruner)
+            end = time.monotonic() + 5
+            while "lvlora" not in study.user_attrs and time.monotonic() < end:
+                time.sleep(0.05)  # who made it writes its plan right now, unless it was killed
+        if "lvlora" not in study.user_attrs:
+            allotted = [a.to_dict() for a in plan.allotments]
+            study.set_user_attr("lvlora", {**facts, "allotments": allotted})
+    check_same(study, facts)
+    return study
+
+
+def facts_of(
+    settings: SweepSettings, stages: tuple[Stage, ...], sampler: str, data_sha256: str
+) -> dict[str, Any]:
+    """What a study is about, to be kept in it."""
+    facts: dict[str, Any] = {
+        "settings": settings.model_dump(mode="json", exclude=_NOT_COMPARED),
+        "data": None if settings.data is None else str(settings.data),
+        "data_sha256": data_sha256,
+        "stages": [stage.to_dict() for stage in stages],
+        "sampler": sampler,
+        "max_flops": None if settings.max_flops is None else str(settings.max_flops),
+    }
+    as_read: dict[str, Any] = json.loads(json.dumps(facts))
+    return as_read
+
+
+def facts_in(study: Study) -> dict[str, Any]:
+    """What a study is about.
+
+    Raises:
+        SettingsError: it was made by something else.
+    """
+    facts: dict[str, Any] | None = study.user_attrs.get("lvlora")
+    if facts is None:
+        raise SettingsError(
+            f"--study {study.study_name}: was not made by lvlora sweep", "Choose another --study."
+        )
+    return facts
+
+
+def plan_in(study: Study) -> Plan:
+    """The plan that the study was made with."""
+    facts = facts_in(study)
+    before = Validations(facts["settings"].get("validation_series") or USUAL.series, USUAL.times)
+    return Plan(
+        tuple(Stage.from_dict(s) for s in facts["stages"]),
+        tuple(Allotment.from_dict(a, before) for a in facts["allotments"]),
+    )
+
+
+def limit_in(study: Study) -> int | None:
+    """FLOPs that the study was to spend, in its convention."""
+    limit = facts_in(study)["max_flops"]
+    return None if limit is None else int(limit)
+
+
+def settings_in(study: Study, given: SweepSettings) -> SweepSettings:
+    """The settings that the study was made with, found where ``given`` says it is."""
+    facts = facts_in(study)
+    return SweepSettings(
+        **facts["settings"],
+        data=facts["data"],
+        max_flops=facts["max_flops"],
+        runs=given.runs,
+        study=given.study,
+        storage=given.storage,
+    )
+
+
+def check_same(study: Study, facts: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study of something else.
+
+    Raises:
+        SettingsError: naming what is not as it was.
+    """
+    was = facts_in(study)
+    # a setting that a study did not have yet was what its default is
+    before = SweepSettings().model_dump(mode="json") | was["settings"]
+    changed = [
+        f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
+        for name, value in facts["settings"].items()
+        if before[name] != value
+    ]
+    changed += ["what is searched"] * (was["stages"] != facts["stages"])
+    changed += ["the data"] * (was["data_sha256"] != facts["data_sha256"])
+    if changed:
+        raise SettingsError(
+            f"study {study.study_name} is about something else: {', '.join(changed)}",
+            "Start another one with --study NAME, or go on with the same settings.",
+        )
+
+
+@contextlib.contextmanager
+def damage(settings: SweepSettings) -> Iterator[None]:
+    """What Optuna and we stumble over in a study that was not written by us, as a sentence."""
+    try:
+        yield
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        AssertionError,
+        OverflowError,
+        RecursionError,
+        ValueError,
+    ) as error:
+        raise DataError(
+            f"study {settings.study}: its {JOURNAL if settings.storage is None else 'storage'} is "
+            f"damaged ({type(error).__name__}: {reason(error)})",
+            "Is it lvlora's? Move it away, or choose another --study.",
+        ) from None
+
+
+@contextlib.contextmanager
+def storage_errors(settings: SweepSettings) -> Iterator[None]:
+    """What Optuna and SQLAlchemy say of a storage, as a sentence without its password."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    place = "the journal" if settings.storage is None else f"--storage {_shown(settings.storage)}"
+    try:
+        yield
+    except ImportError as error:
+        raise SettingsError(
+            f"{place}: its driver is not installed ({error})",
+            "For PostgreSQL: pip install 'lvlora[postgres]', and postgresql+psycopg://… as URL; "
+            "for grpc://…: pip install 'lvlora[grpc]'.",
+        ) from None
+    except (
+        SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        ConnectionError,
+    ) as error:
+        raise _unusable(place, error.__cause__ or error) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] == "grpc":
+            raise _unusable(place, error) from None
+        if not isinstance(error, ValueError):
+            raise
+        raise DataError(
+            f"study {settings.study}: {place} cannot be read ({error})",
+            "Is it Optuna's? Move it away, or choose another --study.",
+        ) from None
+
+
+def _unusable(place: str, error: BaseException) -> LvloraError:
+    return LvloraError(
+        f"{place}: cannot be used ({type(error).__name__})",
+        "Is the URL right and the server running? sqlite:///FILE needs neither.",
+    )
+
+
+def _open(settings: SweepSettings, folder: Path, note: Note) -> BaseStorage:
+    import optuna
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    from lvlora.sweep.lock import JournalLock
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if settings.storage is not None:
+        proxy = _PROXY.fullmatch(settings.storage)
+        if proxy is not None:
+            return _proxy(proxy["host"], int(proxy["port"] or DEFAULT_PROXY_PORT))
+        return RDBStorage(settings.storage)
+    path = folder / JOURNAL
+    lock = JournalLock(path, note)
+    if path.is_file():
+        lock.acquire()
+        try:
+            _mend(path)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _proxy(host: str, port: int) -> BaseStorage:
+    """A storage that another process keeps (Optuna's gRPC proxy): one connection to the database
+    for many workers.
+
+    Raises:
+        ConnectionError: nobody answers there.
+    """
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import GrpcStorageProxy
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        proxy = GrpcStorageProxy(host=host, port=port)
+    proxy.wait_server_ready(_PROXY_SECONDS)
+    return proxy
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that was never finished: what is appended to it could not be read."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as stream:
+            stream.truncate(content.rfind(b"\n") + 1)
+
+
+def _shown(url: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(no URL)"

@@ -1,0 +1,231 @@
+"""One trial of a sweep: a training run in a folder of its own, watched for its study.
+
+Knows: runs, prices, when a trial is pruned. Does not know: which trial is next, the whole limit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lvlora import folders
+from lvlora.errors import LvloraError, SettingsError, is_out_of_memory
+from lvlora.flops.budget import Price
+from lvlora.series.dataset import Dataset
+from lvlora.settings import TrainSettings
+from lvlora.sweep.plan import Allotment
+from lvlora.sweep.study import REACH
+from lvlora.train import checkpoint
+from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.run import Run
+from lvlora.train.run_folder import RunFolder
+from lvlora.train.setup import Prepared, prepare
+from lvlora.train.step_plan import USUAL, Cost, plan_steps, steps_between_validations
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+_SAVES = 10
+"""Checkpoints of a trial at least: what a killed one repeats is a tenth of it."""
+
+
+@dataclass(frozen=True)
+class TrialFolder(RunFolder):
+    """A run's folder inside a study's; the ledger knows it by both names."""
+
+    @property
+    def name(self) -> str:
+        """STUDY/trial-0003."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def trial_folder(study_folder: Path, slot: int) -> TrialFolder:
+    """Where the ``slot``-th trial is."""
+    return TrialFolder(study_folder / f"trial-{slot:04d}")
+
+
+def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
+    """What a step and a validation cost with these settings; loads the model.
+
+    Raises:
+        SettingsError: there would be no validation to compare trials by.
+    """
+    return _cost(prepare(_unlimited(settings, 1), dataset))
+
+
+def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Prepared:
+    """A run with as many steps as the plan gives it."""
+    prepared = prepare(_unlimited(settings, 1), dataset)
+    times = allotment.validations.times
+    n_steps = allotment.steps_of(settings, replace(_cost(prepared), times=times))
+    if n_steps < 1:
+        raise SettingsError(
+            "not one step of it fits into what the plan gives a trial",
+            "A larger --max-flops, fewer --trials or smaller settings help.",
+        )
+    chosen = _unlimited(settings, n_steps)
+    if settings.save_every:
+        every = min(settings.save_every, max(1, n_steps // _SAVES))
+        chosen = chosen.model_copy(update={"save_every": every})
+    if chosen.validate_every is None and times != USUAL.times:
+        # the run's own settings must say it: it can be repeated, and goes on, without its study
+        every = steps_between_validations(chosen, n_steps, times)
+        chosen = chosen.model_copy(update={"validate_every": every})
+    n_steps, validate_at = plan_steps(chosen, prepared.per_step, prepared.per_validation)
+    return replace(prepared, settings=chosen, n_steps=n_steps, validate_at=validate_at)
+
+
+def steps_done(prepared: Prepared, folder: TrialFolder) -> int | None:
+    """The step of the checkpoint from which this very run can go on; None without one."""
+    state, _ = checkpoint.latest(folder.state)
+    if state is None or not folder.config.is_file():
+        return None
+    return None if prepared.changes_since(state.facts.get("identity", {})) else state.step
+
+
+def price_of(prepared: Prepared, done: int | None) -> Price:
+    """The most that the rest of a run costs; ``done`` steps are behind it (None: nothing is)."""
+    first = 0 if done is None else done
+    validations = sum(s > first for s in prepared.validate_at) + (done is None)
+    return (prepared.n_steps - first) * prepared.per_step + validations * prepared.per_validation
+
+
+def open_run(
+    prepared: Prepared,
+    folder: TrialFolder,
+    observer: Observer,
+    describe: Callable[[RunFolder, TrainSettings, Prepared], None],
+    *,
+    resume: bool,
+) -> Run:
+    """The trial's run: going on from its last checkpoint, or in an empty folder.
+
+    Args:
+        describe: writes the settings into a new folder.
+    """
+    if resume:
+        return Run(prepared, folder, observer, resume=True)
+    if folder.path.exists():
+        stranger = folders.stranger_in(folder.path)
+        if stranger is not None:
+            raise SettingsError(
+                f"{folder.path}: lvlora did not write its {stranger}, so it is not replaced",
+                "Move it elsewhere and run again.",
+            )
+        shutil.rmtree(folder.path)
+    folder.path.mkdir(parents=True)
+    folder.mark()
+    describe(folder, prepared.settings, prepared)
+    return Run(prepared, folder, observer)
+
+
+class Watch:
+    """An observer that tells the study how a trial does, and ends it when the study says so.
+
+    Args:
+        inner: who draws.
+        trial: Optuna's; None: nothing is reported and nothing pruned.
+        most: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
+        parent: the process that started this one; when it is gone, the run stops, saved.
+        objective: what is reported: the error (the loss where there is none), or the loss.
+    """
+
+    def __init__(
+        self,
+        inner: Observer,
+        trial: Trial | None,
+        most: int,
+        parent: int | None = None,
+        objective: str = "error",
+    ) -> None:
+        self.inner = inner
+        self.trial = trial
+        self.most = most
+        self.parent = parent
+        self.objective = objective
+        self.pruned = False
+        self._spent = 0
+        self._steps = 0
+        self._reported: set[int] = set()
+
+    def replay(self, rows: list[dict[str, object]], convention: str) -> None:
+        """Report what a run that goes on had already found."""
+        key = "flops" if convention == "executed" else "flops_coursework"
+        for row in rows:
+            found = row.get("validation")
+            price = found.get(key) if isinstance(found, dict) else row.get(key)
+            self._spent += price if isinstance(price, int) else 0
+            if isinstance(found, dict) and found["step"]:
+                self._report(found["mae"], found["loss"])
+
+    def started(self, plan: RunPlan) -> None:
+        """Pass it on."""
+        self._steps = plan.steps
+        self.inner.started(plan)
+
+    def step(self, record: StepRecord) -> None:
+        """Pass it on; stop where nobody waits for the result."""
+        self._spent = record.total_flops
+        self.inner.step(record)
+        if self.parent is not None and os.getppid() != self.parent:
+            os.kill(os.getpid(), signal.SIGTERM)  # as if asked to stop: the run saves itself
+            self.parent = None
+
+    def validated(self, record: ValidationRecord) -> None:
+        """Pass it on; end a trial that is worse than its rivals were for the same FLOPs."""
+        self._spent += record.flops
+        self.inner.validated(record)
+        if 0 < record.step < self._steps:
+            self._report(record.mae, record.loss)
+            if self.pruned:
+                raise EndRun
+
+    def note(self, message: str) -> None:
+        """Pass it on."""
+        self.inner.note(message)
+
+    def finished(self) -> None:
+        """Pass it on."""
+        self.inner.finished()
+
+    def _report(self, mae: float | None, loss: float) -> None:
+        score = loss if mae is None or self.objective == "loss" else mae
+        reached = REACH * self._spent // self.most
+        if self.trial is None or not math.isfinite(score) or reached in self._reported:
+            return
+        self._reported.add(reached)
+        self.trial.report(score, reached)
+        self.pruned = self.trial.should_prune()
+
+
+def spent_by(run: Run) -> Price:
+    """What this process has spent on a run."""
+    return run.progress.spent - run.at_start.spent
+
+
+def _unlimited(settings: TrainSettings, n_steps: int) -> TrainSettings:
+    """The sweep keeps the limits; the project's budget is kept by the ledger all the same."""
+    return settings.model_copy(update={"max_steps": n_steps, "max_flops": None})
+
+
+def _cost(prepared: Prepared) -> Cost:
+    if prepared.validator is None:
+        raise SettingsError(
+            "a sweep compares trials by their validation error, and there is no validation",
+            "Leave out --no-validation; the data needs at least a few series.",
+        )
+    n_series = prepared.validator.n_series
+    return Cost(prepared.per_step, prepared.per_validation, series=n_series)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a trial failed, in one line."""
+    if isinstance(error, LvloraError):
+        return error.message
+    return "there was not enough memory" if is_out_of_memory(error) else str(error)

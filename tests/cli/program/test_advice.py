@@ -1,0 +1,325 @@
+"""Commands that are printed as advice work as they are printed."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.fields import read_fields
+from lvlora.cli.program.root import COMMANDS
+from lvlora.settings import AnalyzeSettings, BaselineSettings, TrainSettings
+from lvlora.settings.base import Settings
+
+PACKAGE = Path(__file__).parents[3] / "lvlora"
+CHEAP = {
+    "LVLORA_MAX_STEPS": "2",
+    "LVLORA_SEQ_LEN": "48",
+    "LVLORA_BATCH_SIZE": "1",
+    "LVLORA_SAMPLES": "2",
+    "LVLORA_VIEWS": "1",
+    "LVLORA_HORIZON": "4",
+    "LVLORA_CONTEXT": "10",
+    "LVLORA_LIMIT": "1",
+    "LVLORA_WORKERS": "1",
+    "LVLORA_THREADS": "1",
+    "LVLORA_DTYPE": "float32",
+    "LVLORA_COMPILE": "off",
+    "LVLORA_VALIDATION_SERIES": "2",
+    "LVLORA_TRIALS": "2",
+    "LVLORA_RIVALS": "false",
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, run_lvlora, tiny_folder):
+    """A table whose columns need to be named, and who runs commands and what they advise."""
+    monkeypatch.chdir(tmp_path)
+    time = np.arange(24)
+    rows = ["the patient,moment,b,a"]
+    for i in range(6):
+        values = 3 + np.sin(time / (2 + i / 5))[:, None] + np.array([0, 1])
+        rows += [f"p {i},{t},{x:.2f},{y:.2f}" for t, (x, y) in zip(time, values, strict=True)]
+    Path("my data.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("LVLORA_MODEL", str(tiny_folder("qwen2")))
+
+    class Project:
+        reading = ("--id-column", "the patient", "--time-column", "moment", "--columns", "a,b")
+
+        def run(self, *words, env=None, fails=False):
+            ran = run_lvlora(words, env={**CHEAP, **(env or {})})
+            assert (ran.exit_code != 0) == fails, f"{shlex.join(map(str, words))}\n{ran.stderr}"
+            return ran
+
+        def advised(self, ran, at_least=1):
+            """The commands of its "Next:" lines."""
+            lines = [
+                line for line in ran.stderr.splitlines() if re.match(r"(Next|Train|Score)", line)
+            ]
+            found = [c for line in lines for c in commands(line)]
+            assert len(found) >= at_least, ran.stderr
+            return found
+
+        def follow(self, ran, at_least=1, env=None):
+            found = self.advised(ran, at_least)
+            for line in found:
+                words = ["my data.csv" if w == "FILE" else w for w in shlex.split(line)[1:]]
+                if "my data.csv" in words and "--id-column" not in words:
+                    words += [*self.reading[:4]]  # a placeholder's file has its own columns
+                self.run(*[w for w in words if w != "--open"], env=env)
+            return found
+
+    return Project()
+
+
+def commands(text: str) -> list[str]:
+    """The commands of lvlora in a sentence: up to the words that are no part of one."""
+    parts = re.split(r"(?=\blvlora [a-z]+\b)", text)
+    ends = r"[;,] |,? (?=(?:draws|shows|says|compares|trains|or|then)\b)|,?$"
+    return [re.split(ends, part)[0] for part in parts if part.startswith("lvlora ")]
+
+
+def test_the_data_are_read_the_same_way_again(project):
+    data = ("my data.csv", *project.reading)
+    for name in ("analyze", "tokenize"):
+        found = project.advised(project.run(name, *data))
+        for line in found:
+            if not line.startswith("lvlora flops"):
+                assert shlex.split(line)[2 : 3 + len(project.reading)] == list(data)
+        project.follow(project.run(name, *data), 2)
+
+
+def test_what_simulate_and_flops_advise_works(project):
+    project.follow(project.run("simulate", "made here.csv", "-n", "6", "--n-steps", "24"), 2)
+    said = project.run("flops", env={"LVLORA_MODEL": None})
+    for line in project.advised(said, 2):
+        project.run(*shlex.split(line)[1:])
+    assert "the coursework's model" in said.stderr
+    assert "coursework" not in project.run("flops", "--model", "bundled").stderr
+
+
+def test_from_the_baseline_to_the_report(project):
+    data = ("my data.csv", *project.reading)
+    found = project.follow(project.run("baseline", *data), 2)
+    assert [line.split()[1] for line in found] == ["train", "evaluate"]
+    project.follow(project.run("evaluate", *data, "--adapter", "none", "--out", "an evaluation"))
+
+
+def _trained(project, monkeypatch, before, after):
+    """A run whose validations found these errors of two series."""
+    from lvlora.train import validation
+
+    told = iter([before, after, after])
+
+    def errors(self, point):
+        return np.array(next(told, after))[:, None, None] * np.ones_like(point)
+
+    monkeypatch.setattr(validation.Scored, "errors", errors)
+    monkeypatch.setattr("lvlora.train.validation_file.keep", _keep(before, after))
+    return project.run(
+        "train",
+        "my data.csv",
+        *project.reading,
+        "--out",
+        "runs/one-run",
+        env={"LVLORA_VALIDATE_EVERY": "2"},
+    )
+
+
+def _keep(before, after):
+    import json
+
+    def keep(path, scored, point, name, step):
+        found = json.loads(path.read_text()) if path.is_file() else {}
+        errors = before if name == "before" else after
+        found[name] = {"step": step, "mae": float(np.mean(errors)), "series_mae": list(errors)}
+        path.write_text(json.dumps(found))
+
+    return keep
+
+
+def test_a_training_that_helped_is_used_next(project, monkeypatch):
+    ran = _trained(project, monkeypatch, (1.0, 2.0), (0.5, 1.4))
+    assert "noise" not in ran.stderr
+    assert "no better" not in ran.stderr
+    monkeypatch.undo()
+    assert "--adapter runs/one-run" in ran.stderr.splitlines()[-1]
+
+
+def test_a_next_forecast_works(project):
+    ran = project.run("train", "my data.csv", *project.reading, "--out", "runs/one-run")
+    (line,) = project.follow(ran)
+    words = shlex.split(line)
+    assert words[1:3] == ["forecast", "my data.csv"]
+    assert "--series" in words
+    used = words[words.index("--adapter") + 1]
+    assert used == ("none" if "no better" in ran.stderr else "runs/one-run")
+
+
+def test_a_training_that_did_not_help_is_not(project, monkeypatch):
+    ran = _trained(project, monkeypatch, (0.5, 1.4), (1.0, 2.0))
+    assert "the adapter is no better than the model without it" in ran.stderr
+    assert "--adapter none" in ran.stderr.splitlines()[-1]
+    assert "--model" in ran.stderr.splitlines()[-1]
+    assert "(best adapter so far; the model without it was better)" in ran.stderr
+    at_start = next(line for line in ran.stderr.splitlines() if "validation at step 0" in line)
+    assert at_start.endswith("(best so far)")
+
+
+def test_a_gain_within_the_noise_is_told(project, monkeypatch):
+    ran = _trained(project, monkeypatch, (1.0, 2.0), (0.2, 2.1))
+    assert "The gain of 0.350 in MAE is within the noise of 2 validation series" in ran.stderr
+
+
+def test_large_errors_are_written_with_thousands(project, monkeypatch):
+    """The same error was 11,257 in the course and 1.126e+04 in the table below it."""
+    ran = _trained(project, monkeypatch, (11_256.6, 20_000.0), (10_000.0, 19_500.0))
+    assert "e+0" not in ran.stdout + ran.stderr
+
+
+def test_exports_are_used_as_is_said(project, tmp_path):
+    project.run("train", "my data.csv", *project.reading, "--out", "runs/r")
+    for option in ("--merged", "--peft"):
+        ran = project.run("export", "runs/r", option, f"my {option[2:]}")
+        project.follow(ran)
+    base = re.search(r"base model for peft: (.+)", ran.stderr)
+    assert base is not None
+    assert (Path(base[1]) / "config.json").is_file()
+    from transformers import AutoModelForCausalLM
+
+    peft = pytest.importorskip("peft")
+    model = AutoModelForCausalLM.from_pretrained(base[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of peft about transformers
+        peft.PeftModel.from_pretrained(model, str(tmp_path / "my peft"))
+
+
+def test_the_best_trial_of_a_sweep_is_trained_and_scored(project):
+    ran = project.run("sweep", "my data.csv", *project.reading, "--max-steps", "2")
+    found = project.follow(ran, 2)
+    assert [line.split()[1] for line in found] == ["train", "evaluate"]
+
+
+def test_standard_input_is_given_again():
+    given = AnalyzeSettings(data=Path("-"), id_column="who")
+    assert next_command("baseline", BaselineSettings, given) == (
+        "lvlora baseline - --id-column who < FILE"
+    )
+    assert next_command("train", TrainSettings, AnalyzeSettings()) == "lvlora train"
+
+
+def _texts():
+    """(place, text) of every string in the package that may be shown; "{…}" is X."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(file.read_text())
+        documented = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        inner = {
+            id(part)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.JoinedStr)
+            for part in ast.walk(node)
+            if part is not node
+        }
+        for node in ast.walk(tree):
+            place = f"{file.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.JoinedStr):
+                parts = (p.value if isinstance(p, ast.Constant) else " X " for p in node.values)
+                yield place, re.sub(" +", " ", "".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if id(node) not in documented and id(node) not in inner:
+                    yield place, node.value
+
+
+def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _kinds(below)
+
+
+def _options(command: str) -> set[str]:
+    name = f"{command.capitalize()}Settings"
+    settings = next(kind for kind in _kinds(Settings) if kind.__name__ == name)
+    found = {"--help", "--json", "--dry-run", "--config", "--quiet", "--print-config"}
+    for field in read_fields(settings):
+        found.update(field.declarations)
+        found.update(f"--no-{d[2:]}" for d in field.declarations)
+    return found
+
+
+def test_every_command_in_a_text_has_the_options_that_are_said():
+    import lvlora.settings.doctor
+    import lvlora.settings.report  # noqa: F401
+
+    n_checked = 0
+    for place, text in _texts():
+        for found in re.finditer(
+            r"\blvlora ([a-z]+)((?: (?:--?[a-z][\w-]*|[A-Z][\w.-]*|X|-))*)", text
+        ):
+            command, words = found[1], found[2].split()
+            if command not in COMMANDS:
+                continue  # a sentence about lvlora
+            for word in words:
+                if word.startswith("--"):
+                    n_checked += 1
+                    assert word in _options(command), f"{place}: lvlora {command} has no {word}"
+    assert n_checked > 20
+
+
+def _hinted(ran, pattern):
+    """The command in a hint, as the words of a shell."""
+    (line,) = re.findall(pattern, ran.stderr)
+    return shlex.split(line)[1:]
+
+
+def test_a_killed_run_is_settled_as_its_hint_says(project):
+    reserve = (
+        "from pathlib import Path\nfrom lvlora.flops.ledger import Ledger\n"
+        "with Ledger.for_runs(Path('my runs')) as ledger:\n"
+        "    ledger.reserve(run='a run', phase='train', command='train', executed=9, coursework=9)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", reserve], check=True, env=env)
+    ran = project.run("flops", "--ledger", "--runs", "my runs")
+    project.run(*_hinted(ran, r"(lvlora flops --ledger.*) settles it"))
+    ran = project.run("flops", "--ledger", "--runs", "my runs")
+    assert "settles it" not in ran.stderr
+
+
+def test_refusals_say_commands_that_work(project):
+    data = ["my data.csv", *project.reading]
+    short = {"LVLORA_MAX_STEPS": "4", "LVLORA_VALIDATION": "false"}
+    plan = project.run("train", *data, "--dry-run", "--json", env=short).json
+    most = plan["flops_at_most"]["executed"]
+    # the limit is reached when half is done, in a second go
+    project.run("train", *data, "--out", "one", "--json", "--max-flops", str(most), env=short)
+    ran = project.run("forecast", *data[:5], "--adapter", "one", "--calibrated", fails=True)
+    assert "lvlora evaluate DATA --calibrate" in ran.stderr
+    project.run(
+        "evaluate",
+        *data,
+        "--adapter",
+        "one",
+        "--calibrate",
+        "--split",
+        "all",
+        env={"LVLORA_LIMIT": "6", "LVLORA_HORIZON": "2", "LVLORA_CONTEXT": "20"},
+    )
+    there = project.run("train", *data, "--out", "one", env=short, fails=True)
+    assert "by --resume" in there.stderr
+    project.run("train", "--resume", "one", env=short)

@@ -1,0 +1,351 @@
+"""Exit codes, errors as sentences, light start-up, help, completion, signals and pipes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import typer
+
+from lvlora.cli.program import from_settings
+from lvlora.cli.program.root import COMMANDS, app, load, load_all
+from lvlora.errors import BudgetError, DataError, LvloraError, RunStopped, SettingsError
+
+ROOT = Path(__file__).parents[3]
+HEAVY = ("torch", "transformers", "scipy", "sklearn", "matplotlib", "optuna", "h5py", "pyarrow")
+REGISTERED = list(COMMANDS)
+
+
+def _raising(error: BaseException) -> typer.Typer:
+    program = typer.Typer(pretty_exceptions_enable=False)
+
+    @program.command()
+    def fail(debug: bool = False) -> None:
+        raise error
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (LvloraError("It broke.", "Mend it."), 1, "Error: It broke."),
+        (SettingsError("No such thing.", "Mend it."), 2, "Error: No such thing."),
+        (BudgetError("Too dear.", "Mend it."), 3, "Error: Too dear."),
+        (DataError("x.csv, row 3: no number.", "Mend it."), 4, "Error: x.csv, row 3: no number."),
+        (RunStopped("Stopped at step 3.", "Mend it."), 75, "Warning: Stopped at step 3."),
+    ],
+)
+def test_an_error_is_a_line_a_hint_and_a_code(run_lvlora, error, code, line):
+    ran = run_lvlora([], program=_raising(error))
+    assert ran.exit_code == code
+    assert ran.stdout == ""
+    first, second = ran.stderr.splitlines()
+    assert first == line
+    assert second.endswith("Mend it.")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (KeyboardInterrupt(), 130, "was interrupted before it was done."),
+        (MemoryError(), 1, "not enough memory"),
+        (KeyError("out of memory"), 1, "an unforeseen KeyError"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, "not enough memory"),
+        (OSError(errno.ENOSPC, "No space left", "runs/x"), 1, "no space left on the disk"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 1, "runs/x: Permission"),
+        (ValueError("a secret\nof many lines"), 1, "an unforeseen ValueError: a secret"),
+    ],
+)
+def test_what_nobody_foresaw_is_a_sentence_too(run_lvlora, error, code, sentence):
+    ran = run_lvlora([], program=_raising(error))
+    assert ran.exit_code == code
+    assert sentence in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(("args", "env"), [(["--debug"], {}), ([], {"LVLORA_DEBUG": "1"})])
+def test_a_traceback_is_for_those_who_ask(run_lvlora, args, env):
+    ran = run_lvlora(args, env=env, program=_raising(ValueError("why")))
+    assert ran.exit_code == 1
+    assert "Traceback" in ran.stderr
+    assert "Error: an unforeseen ValueError: why" in ran.stderr
+
+
+def test_a_file_name_cannot_write_to_the_terminal(run_lvlora):
+    ran = run_lvlora([], program=_raising(DataError("a\x1b[31mb\x07\x1b]0;owned\x07c\rd\u202e")))
+    assert ran.stderr == "Error: abc d\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["simulat"], "Did you mean simulate?"),
+        (["fit"], "Did you mean train?"),
+        (["help"], "lvlora COMMAND --help"),
+        (["simulate", "--nois", "1"], "Did you mean --noise?"),
+        (["train", "--lr", "1"], "Did you mean --learning-rate?"),
+        (["sweep", "--out", "x"], "Did you mean --study?"),
+        (["--rank", "4", "train"], "A command's options stand after its name."),
+        (["simulate", "--overwrite=1"], "--overwrite takes no value."),
+        (["simulate", "a.h5", "b.h5"], "unexpected extra argument"),
+        (["simulate", "--noise"], "needs a value"),
+    ],
+)
+def test_usage_errors_exit_2_and_suggest(run_lvlora, args, said):
+    ran = run_lvlora(args)
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    first, hint = ran.stderr.splitlines()
+    assert first.startswith("Error: ")
+    assert hint.startswith("Hint: ")
+    assert said in ran.stderr
+
+
+@pytest.mark.parametrize("args", [[], ["-v"]])
+def test_without_a_command_there_is_help(run_lvlora, args):
+    ran = run_lvlora(args)
+    assert ran.exit_code == 2
+    assert "simulate" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_version(run_lvlora):
+    assert re.fullmatch(r"lvlora \d+\.\d+\.\d+\S*\n", run_lvlora(["--version"]).stdout)
+
+
+@pytest.mark.slow
+def test_version_with_torch(run_lvlora):
+    ran = run_lvlora(["--version", "-v"])
+    assert "torch " in ran.stdout
+    assert re.search(r"^device .+, \d+ threads$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^dtype b?float(16|32) ", ran.stdout, re.MULTILINE)
+
+
+def test_ctrl_c_before_the_program_is_there(monkeypatch, capsys):
+    from lvlora import __main__
+    from lvlora.cli.program import app as program
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "main", interrupted)
+    monkeypatch.setattr(__main__, "gc", SimpleNamespace(set_threshold=lambda *_: None, freeze=int))
+    assert __main__.main() == 130
+    assert capsys.readouterr().err == "Warning: lvlora was interrupted before it was done.\n"
+
+
+def _modules_after(args: list[str]) -> set[str]:
+    code = (
+        "import sys\nfrom lvlora.cli.program.app import main\n"
+        "main(sys.argv[1:])\nprint('\\nMODULES', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    return set(done.stdout.rpartition("\nMODULES ")[2].split())
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["--version"],
+        ["simulat"],
+        ["simulate", "--nois"],
+        ["simulate", "--noise", "-1"],
+        ["simulate", "--print-config"],
+        ["flops", "--budget", "1e17"],
+        ["flops", "--vary", "rank=2,4"],
+        ["flops", "--architecture"],
+        *([name, "--help"] for name in REGISTERED),
+    ],
+    ids=" ".join,
+)
+def test_help_and_usage_errors_are_light(args):
+    loaded = _modules_after(args)
+    assert "lvlora.cli.program.app" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_every_command_is_listed_with_the_first_line_of_its_help():
+    load_all()
+    assert {command.name for command in app.registered_commands} == set(COMMANDS)
+    assert set(from_settings.COMMANDS) >= set(COMMANDS)
+    for command in app.registered_commands:
+        assert command.callback.__doc__.partition("\n")[0] == COMMANDS[command.name]
+
+
+def test_only_the_command_that_is_called_is_loaded():
+    loaded = _modules_after(["simulate", "--help"])
+    assert "lvlora.cli.simulate" in loaded
+    assert "lvlora.cli.doctor" not in loaded
+    assert "pydantic" not in _modules_after(["--help"])
+
+
+def test_a_forecast_of_the_bundled_model_needs_neither_transformers_nor_the_compiler():
+    """Either takes longer to import than the forecast takes (docs/speed.md)."""
+    file = str(ROOT / "examples" / "trajectory.csv")
+    loaded = _modules_after(["forecast", file, "--model", "bundled", "--adapter", "none"])
+    assert {"torch", "lvlora.model.llama"} <= loaded
+    assert loaded.isdisjoint({"transformers", "torch._dynamo", "scipy", "matplotlib", "optuna"})
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_every_command_has_help_and_examples(run_lvlora, name):
+    command = load(name)
+    assert (command.help or "").strip()
+    commands = re.findall(r"\[bold\](lvlora [^[]*)\[/bold\]", command.epilog or "")
+    assert len(commands) >= 2
+    for line in commands:
+        assert line.split()[1] == name
+        assert len(line) <= 76, "an example must not wrap at 80 columns"
+    ran = run_lvlora([name, "-h"])
+    assert ran.exit_code == 0
+    assert ran.stderr == ""
+    assert "Examples" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    assert "…" not in ran.stdout
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_every_option_has_help(name):
+    options = [p for p in load(name).params if not p.hidden]
+    assert options
+    for option in options:
+        assert (option.help or "").strip(), f"{name} {option.opts} has no help"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(run_lvlora_process, shell):
+    ran = run_lvlora_process([], env={"_LVLORA_COMPLETE": f"source_{shell}"})
+    assert ran.exit_code == 0, ran.stderr
+    assert "_LVLORA_COMPLETE" in ran.stdout
+    assert f"complete_{shell}" in ran.stdout
+
+
+def _completions(run, line: str) -> list[str]:
+    words = line.split(" ")
+    env = {
+        "_LVLORA_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    return run([], env=env).stdout.split()
+
+
+def test_completion_of_commands_options_and_words(run_lvlora_process):
+    assert "simulate" in _completions(run_lvlora_process, "lvlora sim")
+    assert "--noise" in _completions(run_lvlora_process, "lvlora simulate --no")
+    assert _completions(run_lvlora_process, "lvlora simulate --system lot") == ["lotka-volterra"]
+    found = _completions(run_lvlora_process, "lvlora flops --model smol")
+    assert "smollm2-135m" in found
+    assert "--no-overwrite" not in _completions(run_lvlora_process, "lvlora simulate --no")
+
+
+def test_install_completion_installs_it(run_lvlora_process, tmp_path):
+    # as the mission spells it; the shell is this process's parent's, if there is one
+    script = f"{sys.executable} -m lvlora --install-completion; echo code $?"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    assert "code 0" in done.stdout, done.stderr
+    assert list(tmp_path.rglob("*lvlora*"))
+
+
+def test_ctrl_c_leaves_a_sentence(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lvlora", "simulate", "x.h5", "-n", "100000", "--n-steps", "50"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # a background job's children inherit that Ctrl-C is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip() == "Warning: lvlora simulate was interrupted before it was done."
+    assert list(tmp_path.iterdir()) == []
+
+
+def _shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", f'set -o pipefail; lvlora() {{ {sys.executable} -m lvlora "$@"; }}; {line}'],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    done = _shell("lvlora flops -q | head -1", tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert _shell("lvlora simulate -h | head -1", tmp_path).stderr == ""
+
+
+def test_closed_streams_and_full_disks(tmp_path):
+    assert _shell("lvlora flops >&-", tmp_path).returncode == 0
+    assert _shell("lvlora flops 2>&-", tmp_path).returncode == 0
+    full = _shell("lvlora flops > /dev/full", tmp_path)
+    assert full.returncode == 1
+    assert "no space left" in full.stderr
+    assert "Traceback" not in full.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["simulate", "-h"],
+        ["analyze", "data.csv"],
+        ["flops", "--vary", "rank=2,4,8", "--budget", "1e17"],
+    ],
+    ids=" ".join,
+)
+def test_an_ascii_terminal_gets_ascii(run_lvlora_process, tmp_path, monkeypatch, args):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text(
+        "time,prey,predator\n" + "".join(f"{i},{1 + i % 5},{2 + i % 7}\n" for i in range(40))
+    )
+    env = {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "80"}
+    ran = run_lvlora_process(args, env=env)
+    assert ran.exit_code == 0
+    assert (ran.stdout + ran.stderr).isascii()
+    assert "?" not in ran.stdout
+    tables = [line for line in ran.stdout.splitlines() if "|" in line]
+    assert max(map(len, tables)) <= 80
+
+
+def test_no_colour_where_none_is_wanted(run_lvlora_process, tmp_path):
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        ran = run_lvlora_process(["simulate", tmp_path / "x.foo"], env=env)
+        assert ran.exit_code == 4
+        assert "\x1b" not in ran.stderr

@@ -1,0 +1,396 @@
+"""Precedence, configuration files, environment variables, and every complaint at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import typer
+
+from lvlora.cli.program.configuration import as_toml, resolve
+from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
+from lvlora.errors import SettingsError
+from lvlora.settings import (
+    AnalyzeSettings,
+    BaselineSettings,
+    EvaluateSettings,
+    ExportSettings,
+    FlopsSettings,
+    ForecastSettings,
+    SimulateSettings,
+    SweepSettings,
+    TokenizeSettings,
+    TrainSettings,
+)
+from lvlora.settings.base import Settings, option
+from lvlora.settings.doctor import DoctorSettings
+from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.report import ReportSettings
+
+MODELS: dict[str, type[Settings]] = {
+    "analyze": AnalyzeSettings,
+    "baseline": BaselineSettings,
+    "doctor": DoctorSettings,
+    "evaluate": EvaluateSettings,
+    "export": ExportSettings,
+    "flops": FlopsSettings,
+    "forecast": ForecastSettings,
+    "report": ReportSettings,
+    "simulate": SimulateSettings,
+    "sweep": SweepSettings,
+    "tokenize": TokenizeSettings,
+    "train": TrainSettings,
+}
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """A program with every settings model; each command prints what it was given."""
+    monkeypatch.setattr("lvlora.cli.program.from_settings.COMMANDS", dict(COMMANDS))
+    app = typer.Typer(
+        pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    for name, model in MODELS.items():
+
+        @settings_command(app, model, name=name, epilog=examples((f"lvlora {name}", "it")))
+        def command(settings, context):
+            """Say it."""
+            payload = {
+                "settings": json.loads(settings.model_dump_json()),
+                "sources": context.sources,
+                "dry_run": context.dry_run,
+                "verbosity": context.verbosity,
+            }
+            context.output.report(payload, lambda: context.output.line("done"))
+
+    return app
+
+
+def _given(run, program, *args, **kwargs):
+    ran = run([*args, "--json"], program=program, **kwargs)
+    assert ran.exit_code == 0, ran.stderr
+    return ran.json
+
+
+def test_every_command_is_here():
+    from lvlora.cli.program.root import COMMANDS as LISTED
+
+    assert set(MODELS) == set(LISTED)
+
+
+def test_flag_beats_environment_beats_file_beats_default(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text("rank = 2\nalpha = 3\ndropout = 0.1\n")
+    env = {"LVLORA_ALPHA": "5", "LVLORA_RANK": "3"}
+
+    got = _given(run_lvlora, program, "train", "--rank", "4", "-c", config, env=env)
+
+    settings, sources = got["settings"], got["sources"]
+    assert (settings["rank"], sources["rank"]) == (4, "flag")
+    assert (settings["alpha"], sources["alpha"]) == (5, "environment")
+    assert (settings["dropout"], sources["dropout"]) == (0.1, "config")
+    assert (settings["seed"], sources["seed"]) == (0, "default")
+    assert set(sources) == set(TrainSettings.model_fields)
+
+
+def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text("overwrite = true\nvalidation = false\n")
+
+    def settings(*args, **kwargs):
+        return _given(run_lvlora, program, "train", *args, **kwargs)["settings"]
+
+    assert settings()["validation"] is True
+    assert settings("--no-validation")["validation"] is False
+    assert settings("-c", config)["validation"] is False
+    assert settings("-c", config, "--validation")["validation"] is True
+    assert settings("-c", config, "--no-overwrite")["overwrite"] is False
+    assert settings(env={"LVLORA_OVERWRITE": "1"})["overwrite"] is True
+
+    both = run_lvlora(["train", "--validation", "--no-validation"], program=program)
+    assert both.exit_code == 2
+    assert "--no-validation" in both.stderr
+
+
+def test_a_default_overridden_in_a_subclass_is_the_default(run_lvlora, program):
+    assert _given(run_lvlora, program, "forecast", "x.csv")["settings"]["dtype"] == "auto"
+
+    class Precise(AdapterSettings):
+        """Another default."""
+
+        dtype: Literal["auto", "float32"] = option("float32", "Precision.", "Model")
+
+    @settings_command(program, Precise, name="precise", epilog=examples(("lvlora precise", "it")))
+    def precise(settings, context):
+        """Say it."""
+        context.output.report({"dtype": settings.dtype}, lambda: None)
+
+    ran = run_lvlora(["precise", "--json"], program=program)
+    assert ran.json["dtype"] == "float32"
+
+
+def test_an_option_that_may_be_repeated(run_lvlora, program, tmp_path):
+    def adapters(*args, **kwargs):
+        return _given(run_lvlora, program, "evaluate", *args, **kwargs)["settings"]["adapter"]
+
+    config = tmp_path / "several.toml"
+    config.write_text('adapter = ["one", "two"]\n')
+    assert adapters() is None
+    assert adapters("--adapter", "a") == ["a"]
+    # a comma is part of a folder's name
+    assert adapters("--adapter", "a,b", "--adapter=c") == ["a,b", "c"]
+    assert adapters(env={"LVLORA_ADAPTER": "a,b"}) == ["a,b"]
+    assert adapters("-c", config) == ["one", "two"]
+    assert adapters("-c", config, "--adapter", "") is None
+    printed = run_lvlora(
+        ["evaluate", "--adapter", "a", "--adapter", "b", "--print-config"], program=program
+    )
+    assert 'adapter = ["a", "b"]' in printed.stdout
+
+
+def test_flops_are_exact_whole_numbers(run_lvlora, program):
+    for text in ("1e17", "100000000000000000", "100_000_000_000_000_000", "1.0e17"):
+        got = _given(run_lvlora, program, "train", "--budget", text)
+        assert got["settings"]["budget"] == 10**17
+    exact = 2**53 + 1
+    got = _given(run_lvlora, program, "train", "--budget", str(exact))
+    assert got["settings"]["budget"] == exact
+
+
+def test_lists_are_comma_separated(run_lvlora, program):
+    got = _given(run_lvlora, program, "forecast", "-", "--quantiles", "0.05, 0.95", "--series", "a")
+    assert got["settings"]["quantiles"] == [0.05, 0.95]
+    assert got["settings"]["series"] == ["a"]
+    assert got["settings"]["data"] == "-"
+
+
+def test_an_empty_value_takes_back_what_the_file_says(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text("max_steps = 10\n")
+    got = _given(run_lvlora, program, "train", "-c", config, "--max-steps", "")
+    assert got["settings"]["max_steps"] is None
+
+
+def test_an_empty_variable_is_not_set(run_lvlora, program):
+    got = _given(run_lvlora, program, "train", env={"LVLORA_RANK": ""})
+    assert got["sources"]["rank"] == "default"
+
+
+def test_the_environment_can_name_the_file_and_required_arguments(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text("horizon = 7\n")
+    env = {"LVLORA_CONFIG": str(config), "LVLORA_DATA": "x.csv"}
+    got = _given(run_lvlora, program, "forecast", env=env)
+    assert got["settings"]["horizon"] == 7
+    assert got["sources"]["data"] == "environment"
+
+
+def test_everything_wrong_is_said_at_once(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('rnk = 3\nseq_len = "long"\ntargets = []\nmodel = 7\nlayers = true\n')
+    ran = run_lvlora(
+        ["train", "-c", config, "--rank", "0", "--dtype", "float16", "--budget", "1.5"],
+        env={"LVLORA_BATCH_SIZE": "many", "LVLORA_LEARNING_RATE": "nan"},
+        program=program,
+    )
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    error = ran.stderr
+    assert error.startswith("Error: 10 settings are wrong:")
+    assert f"rnk in {config}: is not a setting; did you mean rank?" in error
+    assert "--rank: should be at least 1, got 0" in error
+    assert "--dtype: should be auto, float32 or bfloat16, got 'float16'; did you mean" in error
+    assert "--budget: '1.5' is not a whole number" in error
+    assert "LVLORA_BATCH_SIZE: should be a whole number, got 'many'" in error
+    assert "LVLORA_LEARNING_RATE: should be a" in error
+    assert f"seq_len in {config}: should be a whole number, got 'long'" in error
+    assert f"targets in {config}: should not be empty" in error
+    assert f"model in {config}: should be text (in quotes), got 7" in error
+    assert error.rstrip().splitlines()[-1] == "Hint: lvlora train --help explains every option."
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["train", "--rank", "0"], "Error: --rank: should be at least 1, got 0"),
+        (["train", "--rank=-3"], "Error: --rank: should be at least 1, got -3"),
+        (["train", "--rank", "4097"], "Error: --rank: should be at most 4096, got 4097"),
+        (["train", "--dropout", "1"], "Error: --dropout: should be below 1, got 1"),
+        (["train", "--alpha", "0"], "Error: --alpha: should be above 0, got 0"),
+        (["train", "--learning-rate", "inf"], "Error: --learning-rate: should be"),
+        (["simulate", "--duration", "inf"], "Error: --duration: should be a finite number"),
+        (["train", "--rank", "x"], "Error: --rank: should be a whole number, got 'x'"),
+        (["train", "--rank", "1.5"], "Error: --rank: should be a whole number, got '1.5'"),
+        (["forecast", "x", "--quantiles", "0.1,2"], "Error: --quantiles: item 2 should be below 1"),
+        (["forecast"], "Error: FILE is missing"),
+        (["export"], "Error: ADAPTER is missing"),
+        (["forecast", "x", "--horizon", "0"], "Error: --horizon: should be at least 1, got 0"),
+        (["train", "--model", ""], "Error: --model: should not be empty"),
+    ],
+)
+def test_one_wrong_value_is_one_line_and_a_hint(run_lvlora, program, args, sentence):
+    ran = run_lvlora(args, program=program)
+    assert ran.exit_code == 2
+    lines = ran.stderr.strip().splitlines()
+    assert lines[0].startswith(sentence)
+    assert lines[1].startswith("Hint: ")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
+    given = {
+        "forecast": ["a b.csv", "--quantiles", "0.25,0.75", "--samples-out", 'we"ird\\name.csv'],
+        "export": ["runs/latest", "--merged", "merged"],
+        "train": ["--budget", "1e17", "--learning-rate", "1e-5", "--targets", "q_proj,o_proj"],
+        "sweep": ["--max-flops", str(10**19 + 1), "--no-validation", "--layers", "0-3,7"],
+        "tokenize": ["--text", "1.23\n[x] ünï", "--scale", "0.125"],
+    }.get(name, [])
+    printed = run_lvlora([name, *given, "--print-config"], program=program)
+    assert printed.exit_code == 0
+    config = tmp_path / "again.toml"
+    config.write_text(printed.stdout)
+
+    first = _given(run_lvlora, program, name, *given)["settings"]
+    again = _given(run_lvlora, program, name, "--config", config)
+    assert again["settings"] == first
+    reprinted = run_lvlora([name, "--config", config, "--print-config"], program=program)
+    assert reprinted.stdout == printed.stdout
+
+
+def test_settings_can_be_printed_before_required_ones_are_known(run_lvlora, program):
+    printed = run_lvlora(["forecast", "--print-config"], program=program)
+    assert printed.exit_code == 0
+    assert "# data is required" in printed.stdout
+    assert "samples = 20" in printed.stdout
+    assert "# horizon is not set" in printed.stdout
+
+
+def test_a_file_comes_from_standard_input(run_lvlora, program):
+    got = _given(run_lvlora, program, "train", "-c", "-", input="rank = 3\n")
+    assert got["settings"]["rank"] == 3
+
+
+def test_one_file_serves_several_commands(run_lvlora, program, tmp_path):
+    config = tmp_path / "project.toml"
+    config.write_text(
+        'model = "bundled"\nhorizon = 9\n[train]\nrank = 3\nmax-steps = 5\n'
+        "[forecast]\nsamples = 2\nhorizon = 11\n"
+    )
+    train = _given(run_lvlora, program, "train", "-c", config)["settings"]
+    assert (train["model"], train["rank"], train["max_steps"]) == ("bundled", 3, 5)
+    forecast = _given(run_lvlora, program, "forecast", "x.csv", "-c", config)["settings"]
+    assert (forecast["model"], forecast["samples"], forecast["horizon"]) == ("bundled", 2, 11)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("horizon = 3", "is not a setting of train, but of baseline, evaluate, forecast"),
+        ("lora_alpha = 3", "lora_alpha in FILE: is not a setting; did you mean alpha?"),
+        ("[trian]\nrank = 3", "[trian] in FILE: is not a command; did you mean train?"),
+        ("[forecast]\nhorizn = 3", "is not a setting of forecast; did you mean horizon?"),
+        ("max-steps = 3\nmax_steps = 4", "is given twice"),
+        ("rank = true", "rank in FILE: should be a number, got true"),
+        ("[train]\nrank = 0", "rank in [train] of FILE: should be at least 1, got 0"),
+        ("rank = ", "FILE is not valid TOML"),
+        ("rank = 3\nrank = 4", "FILE is not valid TOML"),
+    ],
+)
+def test_wrong_files_are_refused_with_a_reason(run_lvlora, program, tmp_path, text, sentence):
+    config = tmp_path / "run.toml"
+    config.write_text(text)
+    ran = run_lvlora(["train", "-c", config], program=program)
+    assert ran.exit_code == 2
+    assert sentence.replace("FILE", str(config)) in ran.stderr
+    assert "Hint: " in ran.stderr
+
+
+def test_missing_and_unreadable_files(run_lvlora, program, tmp_path):
+    for path in (tmp_path / "none.toml", tmp_path):
+        ran = run_lvlora(["train", "-c", path], program=program)
+        assert ran.exit_code == 2
+        assert str(path) in ran.stderr
+    binary = tmp_path / "x.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in run_lvlora(["train", "-c", binary], program=program).stderr
+
+
+def test_a_byte_order_mark_is_no_error(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_bytes(b"\xef\xbb\xbfrank = 3\r\n")
+    assert _given(run_lvlora, program, "train", "-c", config)["settings"]["rank"] == 3
+
+
+def test_a_home_folder_in_a_file_is_expanded(run_lvlora, program, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('out = "~/run"\n')
+    got = _given(run_lvlora, program, "train", "-c", config, env={"HOME": "/home/somebody"})
+    assert got["settings"]["out"] == "/home/somebody/run"
+
+
+def test_a_misspelt_variable_is_noticed(run_lvlora, program):
+    env = {"LVLORA_RNK": "3", "LVLORA_HORIZON": "2", "LVLORA_XYZXYZ": "1"}
+    ran = run_lvlora(["train", "--quiet"], env=env, program=program)
+    assert ran.exit_code == 0
+    assert "LVLORA_RNK is not a setting and is ignored; did you mean LVLORA_RANK?" in ran.stderr
+    assert "LVLORA_XYZXYZ is not a setting and is ignored." in ran.stderr
+    assert "HORIZON" not in ran.stderr
+
+
+def test_dry_run_exists_where_it_can(run_lvlora, program):
+    assert _given(run_lvlora, program, "train", "--dry-run")["dry_run"] is True
+    ran = run_lvlora(["simulate", "--dry-run"], program=program)
+    assert ran.exit_code == 2
+    assert "has no option --dry-run" in ran.stderr
+
+
+def test_an_option_may_stand_without_its_value(run_lvlora):
+    class Bare(Settings):
+        resume: str | None = option(None, "Go on.", "Training", bare="latest", metavar="RUN")
+        rank: int = option(8, "Rank.", "LoRA")
+
+    app = typer.Typer()
+
+    @settings_command(app, Bare, name="bare", epilog=examples(("lvlora bare", "it")))
+    def command(settings, context):
+        """Say it."""
+        context.output.report(settings.model_dump(), lambda: None)
+
+    try:
+        for args, resume in (
+            ([], None),
+            (["--resume"], "latest"),
+            (["--resume", "--rank", "4"], "latest"),
+            (["--resume", "runs/x"], "runs/x"),
+            (["--resume=runs/x"], "runs/x"),
+        ):
+            ran = run_lvlora([*args, "--json"], program=app)
+            assert ran.json["resume"] == resume, args
+    finally:
+        COMMANDS.pop("bare")
+
+
+def test_resolving_needs_no_terminal():
+    resolved = resolve(
+        "train",
+        TrainSettings,
+        flags={"rank": "4"},
+        environment={"LVLORA_DATA": "x.h5"},
+        config=None,
+        commands={},
+    )
+    assert resolved.settings.rank == 4
+    assert resolved.settings.data == Path("x.h5")
+    assert "rank = 4" in as_toml("train", resolved)
+    with pytest.raises(SettingsError, match="--rank"):
+        resolve(
+            "train",
+            TrainSettings,
+            flags={"rank": "0"},
+            environment={},
+            config=None,
+            commands={},
+        )

@@ -1,0 +1,166 @@
+"""Where results may be written: through the real commands, in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+from lvlora import folders
+from lvlora.flops.ledger import Ledger
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch, tiny_folder):
+    """A working directory with data; a quick forecast."""
+    monkeypatch.chdir(tmp_path)
+    tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
+    return [
+        "forecast",
+        "data.csv",
+        "--model",
+        str(tiny_folder("qwen2")),
+        "--dtype",
+        "float32",
+        "--threads",
+        "1",
+        "--samples",
+        "2",
+        "--horizon",
+        "2",
+        "--decimals",
+        "1",
+    ]
+
+
+def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, words):
+    os.mkfifo("pipe")
+    Path("kept").mkdir()
+    Path("link.png").symlink_to("kept/picture.png")
+    got = []
+    reader = threading.Thread(target=lambda: got.append(Path("pipe").read_text()))
+    reader.start()
+    more = ["-o", "pipe", "--samples-out", "drawn.h5", "--plot", "link.png"]
+    ran = run_lvlora([*words, *more])
+    reader.join(20)
+    assert ran.exit_code == 0, ran.stderr
+    assert got[0].startswith("id,time,variable,median,mean,")
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    assert Path("link.png").is_symlink()
+    assert Path("kept/picture.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("drawn.h5", "kept/picture.png"):
+        Path(name).chmod(0o600)
+    # the same again replaces its own results, and nobody may read them who could not before
+    ran = run_lvlora([*words, "-o", "table.csv", *more[2:]])
+    assert ran.exit_code == 0, ran.stderr
+    for name in ("drawn.h5", "kept/picture.png"):
+        assert stat.S_IMODE(Path(name).stat().st_mode) == 0o600
+    assert not list(Path().rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "said"),
+    [
+        ("-o", "data.csv", "is the input"),
+        ("--plot", "same.png", "is not a PNG picture"),
+        ("-o", "thesis.tex", "is not a table of forecasts"),
+        ("--samples-out", "mine.h5", "is not an HDF5 file of drawn futures"),
+        ("-o", "runs/ledger.sqlite", "is the ledger"),
+        ("-o", "m.gguf", "is a model"),
+        ("-o", "settings.toml", "is the configuration"),
+    ],
+)
+def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, said):
+    import h5py
+
+    with Ledger.for_runs(Path("runs")):
+        pass
+    Path("same.png").write_text("no picture")
+    Path("thesis.tex").write_text("years of work")
+    Path("m.gguf").write_bytes(b"GGUF\3\0\0\0")
+    Path("settings.toml").write_text("[forecast]\nsamples = 2\n")
+    with h5py.File("mine.h5", "w") as file:
+        file["trajectories"] = [1.0]
+    before = Path(name).read_bytes()
+    ran = run_lvlora([*words, "--config", "settings.toml", option, name])
+    assert ran.exit_code == 2
+    assert said in ran.stderr
+    assert ran.stdout == ""
+    assert Path(name).read_bytes() == before
+
+
+def test_what_others_hold_is_not_written_over_while_it_is_nothing_yet(run_lvlora, words):
+    """The log of a ledger that nobody has open is not there; the lock of a run is empty."""
+    folders.mark(Path("mine"), "run", ["name"])
+    Path("mine/.lock").touch()
+    for name, said in [
+        ("runs/ledger.sqlite-wal", "is the ledger's wal"),
+        ("mine/.lock", "is a part of the run"),
+    ]:
+        ran = run_lvlora([*words, "-o", name, "--overwrite"])
+        assert ran.exit_code == 2
+        assert said in ran.stderr
+
+
+def test_another_kind_is_replaced_when_asked(run_lvlora, words):
+    Path("old.txt").write_text("old")
+    ran = run_lvlora([*words, "-o", "old.txt"])
+    assert ran.exit_code == 2
+    assert "--overwrite" in ran.stderr
+    assert run_lvlora([*words, "-o", "old.txt", "--overwrite"]).exit_code == 0
+    assert Path("old.txt").read_text().startswith("id,time,variable,")
+    # but never what the command reads
+    ran = run_lvlora([*words, "-o", "data.csv", "--overwrite"])
+    assert ran.exit_code == 2
+    assert "is the input" in ran.stderr
+
+
+@pytest.mark.parametrize(("option", "name"), [("-o", "r.csv"), ("--figure", "r.svg")])
+def test_the_ledgers_table_and_figure(run_lvlora, words, option, name):
+    assert run_lvlora(words).exit_code == 0
+    told = ["flops", "--ledger", option, name]
+    assert run_lvlora(told).exit_code == 0
+    assert run_lvlora(told).exit_code == 0, "its own are replaced"
+    Path(name).write_text("mine")
+    ran = run_lvlora(told)
+    assert ran.exit_code == 2
+    assert "is there and is not" in ran.stderr
+    ran = run_lvlora(["flops", "--ledger", option, "runs/ledger.sqlite", "--overwrite"])
+    assert ran.exit_code == 2
+    with Ledger.for_runs(Path("runs"), create=False) as ledger:
+        assert ledger.rows()
+
+
+def test_an_evaluation_takes_no_folder_of_others(run_lvlora, words):
+    Path("mine").mkdir()
+    Path("mine/report.html").write_text("mine")
+    data = ["baseline", "data.csv", "--no-model", "--context", "4", "--horizon", "2"]
+    for more in ([], ["--fresh"]):
+        ran = run_lvlora([*data, "--out", "mine", *more])
+        assert ran.exit_code == 2
+        assert "holds no evaluation" in ran.stderr
+    assert os.listdir("mine") == ["report.html"]
+    assert Path("mine/report.html").read_text() == "mine"
+
+
+def test_an_analysis_is_not_put_into_an_export(run_lvlora, words):
+    folders.mark(Path("mine"), "export", ["config.json"])
+    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"])
+    assert ran.exit_code == 2
+    assert "is the folder of an earlier export" in ran.stderr
+    assert folders.kind_of(Path("mine")) == "export"
+
+
+def test_an_analysis_replaces_its_own_figures_alone(run_lvlora, words):
+    Path("mine").mkdir()
+    Path("mine/split.json").write_text("mine")
+    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"])
+    assert ran.exit_code == 2
+    assert "lvlora did not write its split.json" in ran.stderr
+    assert os.listdir("mine") == ["split.json"]
+    for _ in range(2):
+        assert run_lvlora(["analyze", "data.csv", "--out", "figures"]).exit_code == 0

@@ -1,0 +1,265 @@
+"""The one sink: JSON that is JSON, tables that fit, terminals that stay as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.cli.program.spelling import HANDLER, spelled
+from lvlora.cli.terminal import output as output_module
+from lvlora.cli.terminal.output import Output, jsonable, printable
+
+
+class _Stream(io.StringIO):
+    def __init__(self, terminal: bool = False, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._terminal, self._encoding = terminal, encoding
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    @property
+    def encoding(self) -> str:
+        return self._encoding
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Replace stdout and stderr; returns them."""
+
+    def replace(**kwargs):
+        out, err = _Stream(**kwargs), _Stream(**kwargs)
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        return out, err
+
+    return replace
+
+
+@dataclasses.dataclass
+class _Point:
+    x: float
+    path: Path
+
+
+def test_json_has_only_json(streams):
+    out, _ = streams()
+    payload = {
+        "nan": math.nan,
+        "inf": -math.inf,
+        "scalar": np.float64(1.5),
+        "whole": np.int64(3),
+        "flag": np.bool_(True),
+        "array": np.array([[1.0, np.nan]]),
+        "budget": 10**17 + 1,
+        "point": _Point(1.0, Path("a/b")),
+        "pair": ("a", None),
+        "names": {"b", "a"},
+        3: "key",
+        "text": "\ud800ü",
+    }
+    Output(json_mode=True).report(payload, lambda: pytest.fail("a table in JSON mode"))
+    got = json.loads(out.getvalue(), parse_constant=lambda name: pytest.fail(name))
+    assert next(iter(got)) == "schema_version"
+    assert got["nan"] is None
+    assert got["inf"] is None
+    assert got["scalar"] == 1.5
+    assert got["whole"] == 3
+    assert got["flag"] is True
+    assert got["array"] == [[1.0, None]]
+    assert got["budget"] == 10**17 + 1
+    assert got["point"] == {"x": 1.0, "path": "a/b"}
+    assert got["pair"] == ["a", None]
+    assert got["names"] == ["a", "b"]
+    assert got["3"] == "key"
+    assert out.getvalue().isascii()
+
+
+def test_what_has_no_json_form_is_refused():
+    with pytest.raises(TypeError, match="object"):
+        jsonable({"x": object()})
+
+
+def test_tables_and_lines_stay_out_of_json(streams):
+    out, err = streams()
+    output = Output(json_mode=True)
+    output.line("text")
+    output.table(["a"], [["b"]])
+    output.note("a note")
+    output.report({}, lambda: None)
+    assert json.loads(out.getvalue()) == {"schema_version": 1}
+    assert err.getvalue() == "a note\n"
+    with pytest.raises(RuntimeError):
+        output.report({}, lambda: None)
+
+
+def test_quiet_keeps_warnings_and_results(streams):
+    out, err = streams()
+    output = Output(verbosity=-1)
+    output.note("a note")
+    output.hint("a hint")
+    output.detail("a detail")
+    output.warning("a warning")
+    output.line("a result")
+    assert out.getvalue() == "a result\n"
+    assert err.getvalue() == "Warning: a warning\n"
+
+
+def test_details_are_for_those_who_ask(streams):
+    _, err = streams()
+    Output().detail("a detail")
+    assert err.getvalue() == ""
+    Output(verbosity=1).detail("a detail")
+    assert err.getvalue() == "a detail\n"
+
+
+def test_long_messages_are_not_broken_in_a_pipe(streams):
+    out, err = streams()
+    output = Output()
+    output.note("word " * 100)
+    output.line("word " * 100)
+    assert len(err.getvalue().splitlines()) == len(out.getvalue().splitlines()) == 1
+
+
+def test_lines_cannot_move_the_cursor(streams):
+    out, _ = streams()
+    Output().line("a\x1b[2Jb\nc\rd")
+    assert out.getvalue() == "ab\nc d\n"
+
+
+def test_markup_in_names_is_text(streams):
+    out, err = streams()
+    output = Output()
+    output.note("[red]x[/] :smile:")
+    output.table(["[a]"], [["[/b]"]])
+    assert err.getvalue() == "[red]x[/] :smile:\n"
+    assert "[a]" in out.getvalue()
+    assert "[/b]" in out.getvalue()
+
+
+ROWS = [["a forecaster with a long name", *["1.234e17"] * 12] for _ in range(3)]
+HEADS = ["forecaster", *[f"median_{i}" for i in range(12)]]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_number_breaks_however_narrow_the_terminal(streams, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out, _ = streams()
+    Output().table(HEADS, ROWS)
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("1.234e17") == 36
+    for head in HEADS[1:]:
+        assert head in text
+    assert "…" not in text
+
+
+def test_a_pipe_gets_one_table_however_wide(streams):
+    out, _ = streams()
+    Output().table(HEADS, ROWS)
+    assert len(out.getvalue().strip().splitlines()) == 2 + len(ROWS)
+
+
+def test_numbers_stand_to_the_right_and_nothing_is_a_dash(streams):
+    out, _ = streams()
+    Output().table(["name", "mae", "word"], [["x", "1.5", "q"], ["y", None, "longer"]])
+    head, _, first, second = out.getvalue().strip("\n").splitlines()
+    assert first.index("1.5") + 3 == head.index("mae") + 3
+    assert "–" in second
+    assert first.index("q") == second.index("longer")
+
+
+def test_an_ascii_terminal_gets_ascii(streams):
+    out, _ = streams(encoding="ascii")
+    output = Output()
+    rows = [["x … y", None], ["café", "±1"], ["long name", "–"]]
+    output.table(["name", "mae"], rows, title="Title – of a table")
+    output.line(output.curve([1, 2, 3, math.nan]))
+    assert out.getvalue().isascii()
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "Title - of a table"
+    # what was spelled out is laid out as it is
+    assert {line.index("|") for line in lines[1:] if "|" in line} == {len("long name ")}
+    assert [line.partition("|")[0].strip() for line in lines[3:5]] == ["x ... y", "cafe"]
+
+
+def test_what_a_stream_lacks_is_spelled_and_the_rest_stays():
+    assert spelled("10 µm – 3 × 2 …", "ascii") == "10 um - 3 x 2 ..."
+    assert spelled("10 µm – 3 × 2", "latin-1") == "10 µm - 3 × 2"
+    assert spelled("10 µm –", "utf-8") == "10 µm –"
+    assert spelled("é漢", "no-such-encoding") == "e?"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=HANDLER)
+    stream.write("a → b, é, 漢")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"a -> b, e, ?"
+
+
+def test_no_colour_and_no_escapes_where_none_are_wanted(streams, monkeypatch):
+    for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as patch:
+            patch.setenv("TERM", "xterm-256color")
+            patch.setenv(variable, value)
+            out, err = streams(terminal=True)
+            output = Output()
+            output.warning("careful")
+            output.table(["a"], [["b"]], title="t")
+            colours = [c for c in ("\x1b[31m", "\x1b[33m", "\x1b[36m") if c in err.getvalue()]
+            assert colours == []
+            if variable == "TERM":
+                assert "\x1b" not in out.getvalue() + err.getvalue()
+
+
+def test_a_terminal_gets_colour(streams, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    _, err = streams(terminal=True)
+    Output().warning("careful")
+    assert "\x1b[" in err.getvalue()
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_work(streams, monkeypatch):
+    out, _ = streams()
+
+    def broken(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(out, "write", broken)
+    silenced = []
+    monkeypatch.setattr(output_module, "silence", silenced.append)
+    output = Output()
+    output.line("x")
+    output.table(["a"], [["b"]])
+    assert silenced
+
+
+@given(st.text())
+def test_printable_text_has_no_control_characters(text):
+    shown = printable(text)
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in shown)
+    assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\u200f")
+    assert printable(shown) == shown
+
+
+@given(st.text(alphabet=st.characters(categories=("L", "N", "P", "Zs"))))
+def test_printable_text_stays_as_it_is(text):
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_long_heads_fold_so_that_no_table_is_wider_than_the_terminal(streams, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out, _ = streams()
+    heads = ["MAE by cluster", "small, damped oscillation (200)", "no oscillation (1)"]
+    Output().table(heads, [["rosenzweig-macarthur fit", "0.123", None], ["v" * 70, "0.2", "10.5"]])
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for word in ("damped", "oscillation", "(200)", "0.123", "10.5"):
+        assert word in out.getvalue()

@@ -1,0 +1,127 @@
+"""Progress: live on a terminal, plain lines elsewhere, nothing under --quiet."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from lvlora.cli.terminal import progress
+from lvlora.cli.terminal.output import Output
+from lvlora.train.observer import RunPlan, Silent, StepRecord, ValidationRecord
+
+
+class _Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _run(watcher, steps: int = 5) -> None:
+    watcher.started(RunPlan("run-x", steps, 2048, 5 * 10**15, 10**15, 0, 1))
+    for step in range(1, steps + 1):
+        watcher.step(StepRecord(step, 2.5, 1e-3, 1.0, 0.5, 2048, 10**13, step * 10**13))
+    watcher.validated(ValidationRecord(steps, 2.25, 0.125, 1.0, 10**12, True))
+    watcher.note("something")
+    watcher.finished()
+
+
+@pytest.fixture
+def stderr(monkeypatch):
+    def replace(stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(sys, "stdout", io.StringIO())
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("COLUMNS", "80")
+        return stream
+
+    return replace
+
+
+def test_a_pipe_gets_a_few_plain_lines(stderr):
+    err = stderr(io.StringIO())
+    _run(progress.observer(Output()), steps=500)
+    lines = err.getvalue().splitlines()
+    assert lines[0] == (
+        "run-x: 500 steps of 2,048 tokens, 1 validation, at most 5e15 FLOPs of 1e15 allowed"
+    )
+    assert lines[1].startswith("step 1/500  loss 2.5000  4.1 k tokens/s  1e13 FLOPs (1.0 %)")
+    assert lines[2].startswith("step 500/500")
+    assert lines[3] == "validation at step 500: loss 2.2500  forecast MAE 0.1250  (best so far)"
+    assert lines[4] == "something"
+    assert len(lines) == 5
+    assert "\x1b" not in err.getvalue()
+    assert sys.stdout.getvalue() == ""
+
+
+def test_a_pipe_gets_a_line_every_so_often(stderr, monkeypatch):
+    err = stderr(io.StringIO())
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    _run(progress.observer(Output()), steps=7)
+    assert sum(line.startswith("step ") for line in err.getvalue().splitlines()) == 7
+
+
+def test_a_terminal_gets_a_live_line_that_ends(stderr):
+    err = stderr(_Terminal())
+    output = Output()
+    _run(progress.observer(output))
+    text = err.getvalue()
+    assert "5/5" in text
+    assert "loss 2.5000" in text
+    assert "5e13 FLOPs (5.0 %)" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor must be back"
+
+
+def test_an_interrupted_run_gives_the_cursor_back(stderr):
+    err = stderr(_Terminal())
+    output = Output()
+    watcher = progress.observer(output)
+    watcher.started(RunPlan("x", 5, 10, 10, None, 0))
+    output.close()
+    assert err.getvalue().endswith("\x1b[?25h")
+
+
+def test_quiet_is_silent(stderr):
+    err = stderr(_Terminal())
+    output = Output(verbosity=-1)
+    watcher = progress.observer(output)
+    assert isinstance(watcher, Silent)
+    _run(watcher)
+    with progress.counted(output, "Counting", 3) as advance:
+        advance(3)
+    assert err.getvalue() == ""
+
+
+def test_counted_work(stderr, monkeypatch):
+    err = stderr(io.StringIO())
+    with progress.counted(Output(), "Counting", 3) as advance:
+        advance(1)
+    assert err.getvalue() == "", "short work needs no line"
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with progress.counted(Output(), "Counting", 3) as advance:
+        advance(1)
+        advance(2)
+    assert "Counting: 1 of 3" in err.getvalue()
+    assert "Counting: 3 of 3" in err.getvalue()
+
+
+def test_counted_work_on_a_terminal(stderr):
+    err = stderr(_Terminal())
+
+    def stopped() -> None:
+        with progress.counted(Output(), "Counting [x]", 3) as advance:
+            advance(1)
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        stopped()
+    assert "Counting [x]" in err.getvalue()
+    assert err.getvalue().rindex("\x1b[?25h") > err.getvalue().rindex("\x1b[?25l")
+
+
+def test_one_step_is_not_steps(stderr):
+    err = stderr(io.StringIO())
+    _run(progress.observer(Output()), steps=1)
+    assert err.getvalue().startswith("run-x: 1 step of 2,048 tokens")

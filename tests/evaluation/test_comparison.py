@@ -1,0 +1,73 @@
+"""Skill and win rates of a table: who takes part, and what is left where nothing can be told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lvlora.evaluation.comparison import compare
+from lvlora.evaluation.scoring import Entry, Protocol, Task, score_floor, score_rival, task
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.rivals import ContextMean, LastValue, Rival, SeasonalNaive
+
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def given(still: int = 0) -> tuple[Task, Dataset]:
+    """Six waves of different scales, of which the first so many stand still in the history."""
+    time, rng, series = np.arange(44.0), np.random.default_rng(0), []
+    for i in range(6):
+        values = np.sin(2 * np.pi * time[:, None] / (7 + i) + np.arange(2))
+        values += rng.normal(0, 0.05, values.shape)
+        values[:30] *= i >= still
+        series.append(Series(f"s{i}", time, values * 10 ** (i / 2)))
+    data = Dataset(tuple(series), ("a", "b"), "waves")
+    return task(data, Protocol("all", 30, 14)), data
+
+
+def table(of: tuple[Task, Dataset], *rivals: Rival) -> list[Entry]:
+    entries = [score_rival(rival, *of, LEVELS) for rival in rivals]
+    entries.append(score_floor(of[0], 2, LEVELS))
+    compare(entries, 3)
+    return entries
+
+
+def test_skill_is_of_the_scaled_error_of_each_series() -> None:
+    seasonal, last, floor = table(given(), SeasonalNaive(), LastValue())
+    ratios = last.scores.series_mase / seasonal.scores.series_mase
+    assert last.skill is not None
+    assert last.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
+    assert last.skill.low < last.skill.value < last.skill.high < 0
+    assert last.win_rate is not None
+    assert last.win_rate.value == pytest.approx((ratios < 1).mean())
+    assert floor.skill is floor.win_rate is None
+
+
+def test_series_without_a_scale_take_no_part() -> None:
+    seasonal, last, _ = table(given(still=2), SeasonalNaive(), LastValue())
+    ratios = (last.scores.series_mase / seasonal.scores.series_mase)[2:]
+    assert last.skill is not None
+    assert last.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
+    nobody = table(given(still=6), SeasonalNaive(), LastValue())
+    assert all(entry.skill is entry.win_rate is None for entry in nobody)
+
+
+def test_without_seasonal_naive_there_is_a_win_rate_alone() -> None:
+    last, mean, _ = table(given(), LastValue(), ContextMean())
+    assert last.skill is None
+    assert last.win_rate is not None
+    assert mean.win_rate is not None
+    assert last.win_rate.value + mean.win_rate.value == pytest.approx(1)
+    alone, _ = table(given(), SeasonalNaive())
+    assert alone.skill is not None
+    assert alone.skill.to_dict() == {"value": 0, "low": 0, "high": 0}
+    assert alone.win_rate is None
+
+
+def test_periods_are_those_of_the_histories() -> None:
+    found, _ = given(still=1)
+    assert np.isnan(found.periods[0])
+    np.testing.assert_allclose(found.periods[1:], np.arange(8, 13), rtol=0.05)
+    (last, _) = table((found, given()[1]), LastValue())
+    steps = last.scores.dynamics.valid_steps
+    assert 0 <= steps < 14

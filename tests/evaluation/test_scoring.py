@@ -1,0 +1,221 @@
+"""The table of forecasters: what is cut, what is scored, what is never dropped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lvlora.errors import DataError
+from lvlora.evaluation.comparison import by_cluster, compare, difference
+from lvlora.evaluation.pieces import Pieces
+from lvlora.evaluation.scoring import (
+    Protocol,
+    most,
+    score_floor,
+    score_model,
+    score_rival,
+    task,
+    unfinished,
+)
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.sampling import Sampling
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.rivals import LastValue
+from lvlora.text.scaling import Scale
+
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def waves(n: int = 4, steps: int = 12) -> Dataset:
+    t = np.arange(float(steps))
+    series = tuple(
+        Series(f"s{i}", t, np.stack([2 + np.sin(t + i), 3 + np.cos(t + i)], 1)) for i in range(n)
+    )
+    return Dataset(series, ("prey", "predator"), "waves")
+
+
+def test_a_task_is_the_beginning_of_every_long_enough_series() -> None:
+    data = waves()
+    short = Series("short", np.arange(5.0), np.ones((5, 2)))
+    given = task(Dataset((*data.series, short), data.variables), Protocol("all", 8, 3))
+    assert [h.id for h in given.histories] == ["s0", "s1", "s2", "s3"]
+    assert given.left_out == 1
+    assert given.truth.shape == (4, 3, 2)
+    np.testing.assert_array_equal(given.truth[1], data.series[1].values[8:11])
+    np.testing.assert_array_equal(given.futures[0].time, [8, 9, 10])
+
+
+def test_no_series_is_long_enough() -> None:
+    with pytest.raises(DataError, match="the 22 steps") as caught:
+        task(waves(), Protocol("validation", 20, 2))
+    assert "12" in caught.value.hint
+
+
+def test_a_rival_sees_the_history_and_nothing_of_the_future() -> None:
+    data = waves()
+    given = task(data, Protocol("all", 8, 3))
+    steps = []
+    entry = score_rival(LastValue(), given, data, LEVELS, progress=steps.append)
+    expected = np.stack([np.repeat(s.values[7:8], 3, axis=0) for s in data])
+    np.testing.assert_allclose(entry.point, expected)
+    assert entry.scores.mae == pytest.approx(np.abs(expected - given.truth).mean())
+    assert sum(steps) == 4
+    assert entry.price is None
+    assert entry.to_dict()["flops"] is None
+
+
+def test_the_floor_is_the_rounding_of_the_text() -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    entry = score_floor(given, 1, LEVELS, Scale((0.5, 0.5), "dataset"))
+    assert 0 < entry.scores.mae <= 0.5 * 0.1 * 0.5
+    assert np.abs(entry.point / 0.5 * 10 - np.round(entry.point / 0.5 * 10)).max() < 1e-9
+
+
+def test_a_model_has_samples_quantiles_and_a_price(tiny_base) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    forecaster = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    entry = score_model(forecaster, given, Sampling(samples=5, seed=1), LEVELS)
+    assert entry.samples is not None
+    assert entry.samples.shape == (4, 5, 3, 2)
+    np.testing.assert_allclose(entry.point, np.median(entry.samples, axis=1))
+    facts = entry.to_dict()
+    assert facts["kind"] == "model"
+    assert facts["flops"]["executed"] == forecaster.usage.price.executed > 0
+    assert set(facts["coverage"]) == {"0.8"}
+
+
+def test_a_model_s_pieces_are_not_done_again(tiny_base, tmp_path) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    forecaster = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    sampling = Sampling(samples=100, seed=1)  # one series at a time
+    assert [len(g) for g in unfinished(given, Pieces(), 100)] == [1, 1, 1, 1]
+    whole = score_model(forecaster, given, sampling, LEVELS)
+    file, told = tmp_path / "pieces.jsonl", []
+    pieces = Pieces(file, {"by": "me"})
+
+    def stop(n: int) -> None:
+        told.append(n)
+        if sum(told) >= 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_model(forecaster, given, sampling, LEVELS, pieces, stop)
+    before = forecaster.usage.price
+    again = Pieces(file, {"by": "me"})
+    assert again.has(["s0"])
+    assert not again.has(["s3"])
+    entry = score_model(forecaster, given, sampling, LEVELS, again)
+    np.testing.assert_array_equal(entry.samples, whole.samples)
+    # the price is that of all pieces, whoever made them
+    assert entry.price == whole.price
+    assert 0 < (forecaster.usage.price - before).executed < whole.price.executed
+    spent = forecaster.usage.price
+    assert score_model(forecaster, given, sampling, LEVELS, Pieces(file, {"by": "me"})).seconds > 0
+    assert forecaster.usage.price == spent
+
+
+class Counting(LastValue):
+    """The last value; tells which histories it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def forecast(self, time, history):
+        self.asked.append(len(history))
+        return super().forecast(time, history)
+
+
+def test_a_rival_s_series_are_not_done_again(tmp_path) -> None:
+    data = waves()
+    given = task(data, Protocol("all", 8, 3))
+    file = tmp_path / "pieces.jsonl"
+    first = Pieces(file, {})
+    whole = score_rival(Counting(), given, data, LEVELS, first)
+    lines = file.read_text().splitlines(keepends=True)
+    # after head, fitting and two series; killed in the middle of a line
+    file.write_text("".join(lines[:4]) + lines[4][:20])
+    rival = Counting()
+    entry = score_rival(rival, given, data, LEVELS, Pieces(file, {}))
+    assert len(rival.asked) == 2
+    np.testing.assert_array_equal(entry.point, whole.point)
+    assert sum(len(p.series) for p in Pieces(file, {}).finished) == 4
+
+
+def test_the_paired_interval_holds_the_difference() -> None:
+    data = waves(30)
+    given = task(data, Protocol("all", 8, 3))
+    floor = score_floor(given, 2, LEVELS)
+    floor.kind = "model"
+    last = score_rival(LastValue(), given, data, LEVELS)
+    compare([floor, last])
+    assert floor.against == {}
+    gap = last.against[floor.name]
+    assert gap.mean == pytest.approx(last.scores.mae - floor.scores.mae)
+    assert 0 < gap.low < gap.mean < gap.high
+    compare([floor, last])
+    assert last.against[floor.name] == gap
+
+
+def test_the_interval_is_the_one_that_scipy_finds() -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(1.0, 0.5, 60), rng.normal(0.8, 0.5, 60)
+    found = difference(ours, theirs)
+    expected = stats.bootstrap(
+        (ours - theirs,), np.mean, method="percentile", n_resamples=20_000, rng=1
+    ).confidence_interval
+    assert found.low == pytest.approx(expected.low, abs=0.01)
+    assert found.high == pytest.approx(expected.high, abs=0.01)
+
+
+def test_series_that_one_of_a_pair_lacks_are_left_out_of_their_difference() -> None:
+    gap = difference(np.array([1.0, np.nan, 3.0]), np.array([0.0, 1.0, 1.0]))
+    assert gap.mean == pytest.approx(1.5)
+    alone = difference(np.array([1.0, np.nan]), np.array([0.0, 1.0]))
+    assert alone.mean == 1.0
+    assert np.isnan(alone.low)
+    assert np.isnan(difference(np.array([np.nan]), np.array([1.0])).mean)
+
+
+def test_errors_by_cluster() -> None:
+    data = waves()
+    given = task(data, Protocol("all", 8, 3))
+    entry = score_rival(LastValue(), given, data, LEVELS)
+    names = by_cluster([entry], given, {"s0": "b", "s1": "a", "s2": "a", "s3": "a"})
+    assert names == ["a", "b"]
+    errors = np.abs(entry.point - given.truth)
+    assert entry.per_cluster["b"] == pytest.approx(errors[0].mean())
+    assert entry.per_cluster["a"] == pytest.approx(errors[1:].mean())
+
+
+def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    made = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    said = most(made, given, Pieces(), Sampling(samples=2))
+    entry = score_model(made, given, Sampling(samples=2), LEVELS)
+    arrays = negative_log_likelihood(made, given.histories, given.futures)
+    assert entry.nll is not None
+    assert entry.nll.per_dimension == pytest.approx(np.mean(arrays), abs=1e-5)
+    assert (entry.nll.n_values, entry.nll.n_impossible) == (4 * 3 * 2, 0)
+    assert entry.price is not None
+    assert entry.price.executed <= said.executed
+    assert entry.price.coursework <= said.coursework
+    facts = entry.to_dict()
+    assert facts["nll"] == entry.nll.per_dimension
+    rival = score_rival(LastValue(), given, waves(), LEVELS).to_dict()
+    assert rival["nll"] is None
+    # an impossible truth: no number in JSON, and how many
+    futures = [Series(f.id, f.time, -f.values) for f in given.futures]
+    odd = replace(given, futures=futures)
+    facts = score_model(made, odd, Sampling(samples=2), LEVELS).to_dict()
+    assert (facts["nll"], facts["nll_possible"], facts["nll_impossible"]) == (None, None, 24)
+
+
+def test_likelihoods_are_kept_with_the_pieces(tiny_base, tmp_path) -> None:
+    given = task(waves(), Protocol("all", 8, 3))
+    made = Forecaster(tiny_base("qwen2"))
+    first = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
+    again = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
+    assert first.nll == again.nll
+    assert first.nll is not None

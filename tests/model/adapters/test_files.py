@@ -1,0 +1,486 @@
+"""Adapters on disk: PEFT reads ours, we read PEFT's, and what is wrong is refused by name."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lvlora.errors import ModelError
+from lvlora.model import lora
+from lvlora.model.adapters import files as adapter_files
+from lvlora.model.adapters.files import CONFIG, FACTS, HEAD, WEIGHTS
+from lvlora.model.head import NumericHead, untie_head
+from lvlora.model.lora import LoraPlan
+from lvlora.model.parts import head_of, is_tied
+
+pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
+    "ignore:.*is_gradient_checkpointing:FutureWarning",
+    "ignore:Model has `tie_word_embeddings=True`:UserWarning",
+)
+
+IDS = torch.randint(0, 15, (2, 20), generator=torch.Generator().manual_seed(0))
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(IDS).logits
+
+
+def randomise(module):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+
+
+def save_ours(base, folder, plan, *, full_head=False, head=None, **facts):
+    """Inject, give the updates values, save; returns the logits of the whole."""
+    lora.inject(base.module, plan)
+    randomise(base.module)
+    if full_head:
+        untie_head(base.module)
+        with torch.no_grad():
+            head_of(base.module).weight += 0.1 * torch.randn(head_of(base.module).weight.shape)
+    config = adapter_files.config_for(plan, base.name, full_head)
+    tensors = adapter_files.adapter_tensors(base.module, head, full_head)
+    adapter_files.save(folder, config, tensors, facts)
+    return logits(base.module)
+
+
+def with_adapter(base, folder):
+    adapter_files.attach(base, adapter_files.read_info(folder))
+    return logits(base.module)
+
+
+def close(a, b):
+    # float32 products in another order: some units in the last place of the largest
+    return torch.allclose(a, b, atol=3e-5 * b.std().item(), rtol=1e-5)
+
+
+PLANS = {
+    "default": LoraPlan(),
+    "r4": LoraPlan(rank=4, alpha=3.5),
+    "all-linear": LoraPlan(rank=3, targets=("all-linear",)),
+    "rslora": LoraPlan(rank=4, rslora=True),
+    "layers": LoraPlan(layers=(1,)),
+    "all-linear-layers": LoraPlan(targets=("all-linear",), layers=(0,)),
+    "patterns": LoraPlan(
+        targets=("q_proj", "k_proj", "down_proj"),
+        rank_pattern={"k_proj": 2, r"layers\.1\.self_attn\.q_proj": 5},
+        alpha_pattern={"down_proj": 40.0},
+    ),
+    "rslora-patterns": LoraPlan(
+        rslora=True, rank_pattern={"v_proj": 2}, alpha_pattern={"q_proj": 1}
+    ),
+    "regex": LoraPlan(target_regex=r".*\.0\.self_attn\.(q|o)_proj|.*up_proj"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("family", ["qwen2", "llama", "gemma2"])
+def test_ours_is_the_same_in_peft_and_here(tiny_base, tiny_folder, tmp_path, name, family):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    expected = save_ours(tiny_base(family), tmp_path, PLANS[name])
+    assert not close(expected, logits(tiny_base(family).module))
+    assert close(with_adapter(tiny_base(family), tmp_path), expected)
+
+    plain = AutoModelForCausalLM.from_pretrained(tiny_folder(family))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # peft only warns of keys it misses
+        model = peft.PeftModel.from_pretrained(plain, str(tmp_path))
+    assert close(logits(model), expected)
+    # and peft finds exactly these tensors
+    theirs = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    assert theirs.keys() == load_file(tmp_path / WEIGHTS).keys()
+    assert close(logits(model.merge_and_unload()), expected)
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+def test_pefts_is_the_same_here(tiny_base, tiny_folder, tmp_path, name, family):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    plan = PLANS[name]
+    targets = plan.target_regex or (
+        "all-linear" if plan.targets == ("all-linear",) else list(plan.targets)
+    )
+    if plan.layers is not None and targets == "all-linear":
+        pytest.skip("peft does not take layers with all-linear")
+    config = peft.LoraConfig(
+        r=plan.rank,
+        lora_alpha=plan.alpha,
+        target_modules=targets,
+        use_rslora=plan.rslora,
+        layers_to_transform=None if plan.layers is None else list(plan.layers),
+        rank_pattern=plan.rank_pattern,
+        alpha_pattern=plan.alpha_pattern,
+        task_type="CAUSAL_LM",
+        lora_dropout=0.1,
+    )
+    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_folder(family)), config)
+    randomise(model)
+    model.eval().save_pretrained(tmp_path)
+    assert close(with_adapter(tiny_base(family), tmp_path), logits(model))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])  # tied and untied
+def test_a_whole_head_goes_both_ways(tiny_base, tiny_folder, tmp_path, family):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    ours = tmp_path / "ours"
+    expected = save_ours(tiny_base(family), ours, LoraPlan(), full_head=True)
+    base = tiny_base(family)
+    embedding = base.module.get_input_embeddings().weight.clone()
+    assert close(with_adapter(base, ours), expected)
+    assert not is_tied(base.module)
+    assert torch.equal(base.module.get_input_embeddings().weight, embedding)
+    assert not any(p.requires_grad for p in base.module.parameters())
+    plain = AutoModelForCausalLM.from_pretrained(tiny_folder(family))
+    assert close(logits(peft.PeftModel.from_pretrained(plain, str(ours))), expected)
+
+    theirs = tmp_path / "theirs"
+    config = peft.LoraConfig(
+        r=2, target_modules=["q_proj"], modules_to_save=["lm_head"], task_type="CAUSAL_LM"
+    )
+    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_folder(family)), config)
+    randomise(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lm_head" in name and "modules_to_save" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    model.eval().save_pretrained(theirs)
+    assert close(with_adapter(tiny_base(family), theirs), logits(model))
+
+
+def test_it_survives_the_models_own_saving(tiny_base, tmp_path):
+    """A merged model with an untied head, loaded by plain transformers."""
+    from transformers import AutoModelForCausalLM
+
+    base = tiny_base("qwen2", through_transformers=True)
+    save_ours(base, tmp_path / "a", LoraPlan(), full_head=True)
+    lora.merge(base.module)
+    expected = logits(base.module)
+    base.module.save_pretrained(tmp_path / "merged")
+    assert close(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged")), expected)
+
+
+def test_keys_and_config_are_pefts(tiny_base, tmp_path):
+    save_ours(tiny_base("qwen2"), tmp_path, LoraPlan(rank=4, alpha=8))
+    tensors = load_file(tmp_path / WEIGHTS)
+    assert {n: tuple(t.shape) for n, t in tensors.items() if ".0." in n} == {
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": (4, 32),
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight": (32, 4),
+        "base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight": (4, 32),
+        "base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight": (16, 4),
+    }
+    assert {t.dtype for t in tensors.values()} == {torch.float32}
+    config = json.loads((tmp_path / CONFIG).read_text())
+    expected = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": "qwen2",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj", "v_proj"],
+        "bias": "none",
+        "use_rslora": False,
+        "modules_to_save": None,
+    }
+    assert {k: config[k] for k in expected} == expected
+
+
+def test_saving_twice_gives_the_same_bytes(tiny_base, tmp_path):
+    for name in ("a", "b"):
+        save_ours(tiny_base("qwen2"), tmp_path / name, LoraPlan(), decimals=2)
+    for file in (WEIGHTS, CONFIG, FACTS):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_facts_come_back(tiny_base, tmp_path):
+    base = tiny_base("qwen2")
+    scale = {"divisors": [0.5], "rule": "dataset"}
+    save_ours(base, tmp_path, LoraPlan(), base_sha256=base.sha256, scale=scale)
+    info = adapter_files.read_info(tmp_path)
+    assert info.facts["scale"] == scale
+    assert info.base_name == "qwen2"
+    with_adapter(tiny_base("qwen2"), tmp_path)
+
+
+def test_a_trained_numeric_head_comes_back(tiny_base, tmp_path):
+    base = tiny_base("qwen2")
+    head = NumericHead(base.module, base.alphabet, trainable=True)
+    with torch.no_grad():
+        head.weight.normal_()
+    save_ours(base, tmp_path, LoraPlan(), head=head)
+    assert HEAD not in str(load_file(tmp_path / WEIGHTS).keys())  # peft would not know it
+    fresh = tiny_base("qwen2")
+    back = adapter_files.attach(fresh, adapter_files.read_info(tmp_path))
+    hidden = torch.randn(3, 32)
+    assert torch.equal(back(hidden), head(hidden))
+    assert not any(p.requires_grad for p in back.parameters())
+    # written into the model's own head it says the same
+    back.write_back(fresh.module)
+    with torch.no_grad():
+        whole = head_of(fresh.module)(hidden)
+    assert torch.allclose(whole[:, list(fresh.alphabet.ids)], head(hidden), atol=1e-5)
+    assert not is_tied(fresh.module)
+
+
+def test_saving_without_a_head_forgets_an_earlier_one(tiny_base, tmp_path):
+    base = tiny_base("qwen2")
+    head = NumericHead(base.module, base.alphabet, trainable=True)
+    save_ours(base, tmp_path, LoraPlan(), head=head)
+    save_ours(tiny_base("qwen2"), tmp_path, LoraPlan())
+    assert adapter_files.attach(tiny_base("qwen2"), adapter_files.read_info(tmp_path)) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_half_precision_load(tiny_base, tmp_path, dtype):
+    expected = save_ours(tiny_base(), tmp_path, LoraPlan())
+    (tmp_path / FACTS).unlink()
+    tensors = load_file(tmp_path / WEIGHTS)
+    save_file({n: t.to(dtype) for n, t in tensors.items()}, tmp_path / WEIGHTS)
+    base = tiny_base()
+    found = with_adapter(base, tmp_path)
+    assert (found - expected).abs().max() < 0.1 * expected.std()
+    assert {m.lora_a.dtype for _, m in lora.lora_layers(base.module)} == {torch.float32}
+
+
+# what is refused
+
+
+@pytest.fixture
+def saved(tiny_base, tmp_path) -> Path:
+    """An adapter as another tool would leave it: without lvlora.json."""
+    save_ours(tiny_base(), tmp_path, LoraPlan(rank=4))
+    (tmp_path / FACTS).unlink()
+    return tmp_path
+
+
+def change_config(folder, **changes):
+    config = json.loads((folder / CONFIG).read_text()) | changes
+    (folder / CONFIG).write_text(json.dumps(config))
+
+
+def change_weights(folder, change):
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS)
+
+
+def refused(tiny_base, folder, message):
+    """It is refused, in one line, and the base is as it was."""
+    base = tiny_base()
+    before = {n: p.clone() for n, p in base.module.named_parameters()}
+    with pytest.raises(ModelError, match=message) as caught:
+        adapter_files.attach(base, adapter_files.read_info(folder))
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_code == 4
+    after = dict(base.module.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[n], p) for n, p in before.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
+        ({"target_parameters": ["x"]}, "target_parameters"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"layer_replication": [[0, 1]]}, "layer_replication"),
+        ({"exclude_modules": ["q_proj"]}, "exclude_modules"),
+        ({"bias": "all"}, "bias"),
+        ({"init_lora_weights": "pissa"}, "pissa"),
+        ({"init_lora_weights": "olora"}, "olora"),
+        ({"init_lora_weights": "lora_ga"}, "lora_ga"),
+        ({"modules_to_save": ["embed_tokens"]}, "embed_tokens"),
+        ({"modules_to_save": ["lm_head"]}, "lacks lm_head.weight"),
+        ({"peft_type": "IA3"}, "IA3"),
+        ({"peft_type": None}, "not LORA"),
+        ({"target_modules": None}, "target_modules"),
+        ({"target_modules": []}, "target_modules"),
+        ({"target_modules": 3}, "target_modules"),
+        ({"target_modules": ["nothing"]}, "match no linear layer"),
+        ({"target_modules": "(a+)+$"}, "match no linear layer"),
+        ({"target_modules": "(?:|.)" * 60}, "more than 1 s to match"),
+        ({"target_modules": "(?:.|.)*[0-9]"}, "more than 1 s to match"),
+        ({"target_modules": ".*x{e<=1}"}, "no count of repeats"),
+        ({"target_modules": "x" * 10_000}, "10,000 characters"),
+        ({"target_modules": "(unclosed"}, "not valid"),
+        ({"rank_pattern": {"(?:.|.)*[0-9]": 2}}, "more than 1 s to match"),
+        ({"alpha_pattern": {f"(?:.|.)*[0-9]{i}": 2 for i in range(900)}}, "more than 1 s to match"),
+        ({"rank_pattern": {f"x{i}{{0,3}}": 2 for i in range(20_000)}}, "at most 1000 items"),
+        ({"rank_pattern": {f"x{i}" * 300: 2 for i in range(100, 900)}}, "characters"),
+        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\.q_proj is 0"),
+        ({"rank_pattern": ["q_proj"]}, "rank_pattern is"),
+        ({"layers_pattern": "h"}, "layers_pattern"),
+        ({"layers_to_transform": [0, "x"]}, "layers_to_transform"),
+        ({"layers_to_transform": [7]}, "match no linear layer"),
+        ({"layers_to_transform": [0]}, "unexpected .*layers.1"),
+        ({"r": 0}, "r is 0"),
+        ({"r": "many"}, "r is 'many'"),
+        ({"r": 8}, r"shape \(4, 32\), the base needs \(8, 32\)"),
+        ({"r": 10**15}, "r is 10000"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
+        ({"lora_alpha": [1]}, "lora_alpha is"),
+        ({"target_modules": ["q_proj"]}, "unexpected .*v_proj"),
+        ({"target_modules": ["q_proj", "v_proj", "o_proj"]}, "lacks .*o_proj"),
+    ],
+)
+def test_a_config_that_cannot_be_honoured(tiny_base, saved, changes, message):
+    change_config(saved, **changes)
+    refused(tiny_base, saved, message)
+
+
+def test_a_target_that_this_model_lacks_is_passed_over_as_peft_does(tiny_base, saved):
+    change_config(saved, target_modules=["q_proj", "v_proj", "qkv_proj"])
+    with_adapter(tiny_base(), saved)
+
+
+Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(f"{Q0}.lora_A.weight"), "lacks .*layers.0.self_attn.q_proj.lora_A"),
+        (lambda t: t.pop(f"{Q0}.lora_B.weight"), "lacks .*lora_B"),
+        (lambda t: t.clear(), r"lacks .*\(and 7 more\)"),
+        (lambda t: t.update({f"{Q0}.lora_magnitude_vector": torch.ones(32)}), "unexpected"),
+        (lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(16, 32)}), "lm_head"),
+        (lambda t: t.update({f"{Q0}.lora_A.weight": torch.ones(32, 4)}), "shape"),
+        (lambda t: t.update({f"{Q0}.lora_A.weight": torch.ones(4, 32, 1)}), "shape"),
+        (lambda t: t.update({f"{Q0}.lora_A.weight": torch.ones(4, 32).int()}), "not finite"),
+        (lambda t: t[f"{Q0}.lora_B.weight"].fill_(float("nan")), "not finite"),
+        (lambda t: t[f"{Q0}.lora_B.weight"].fill_(float("inf")), "not finite"),
+    ],
+)
+def test_weights_that_do_not_fit(tiny_base, saved, change, message):
+    change_weights(saved, change)
+    refused(tiny_base, saved, message)
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -1])
+def test_a_truncated_file(tiny_base, saved, cut):
+    content = (saved / WEIGHTS).read_bytes()
+    (saved / WEIGHTS).write_bytes(content[:cut])
+    refused(tiny_base, saved, "safetensors")
+
+
+def test_a_header_that_promises_too_much(tiny_base, saved):
+    (saved / WEIGHTS).write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    refused(tiny_base, saved, "safetensors")
+
+
+def test_pickles_are_never_read(tiny_base, saved):
+    (saved / WEIGHTS).unlink()
+    (saved / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    base = tiny_base()
+    with pytest.raises(ModelError, match="no such file") as caught:
+        adapter_files.attach(base, adapter_files.read_info(saved))
+    assert "pickled" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000, "\xff"])
+@pytest.mark.parametrize("file", [CONFIG, FACTS])
+def test_a_file_that_is_no_json(tiny_base, saved, file, content):
+    (saved / file).write_text(content, encoding="latin-1")
+    refused(tiny_base, saved, file)
+
+
+def test_no_adapter_there(tmp_path):
+    with pytest.raises(ModelError, match="no adapter here"):
+        adapter_files.read_info(tmp_path)
+
+
+def test_another_base_is_refused(tiny_base, tmp_path):
+    save_ours(tiny_base(), tmp_path, LoraPlan(), base_sha256="0" * 64, model="qwen2.5-0.5b")
+    base = tiny_base()
+    with pytest.raises(ModelError, match="other weights") as caught:
+        adapter_files.attach(base, adapter_files.read_info(tmp_path))
+    assert "--model qwen2.5-0.5b" in caught.value.hint
+
+
+def test_a_model_of_another_shape_is_refused(tiny_base, saved):
+    with pytest.raises(ModelError, match=r"shape|lacks"):
+        adapter_files.attach(tiny_base("qwen3"), adapter_files.read_info(saved))
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, HEAD])
+def test_changed_weights_are_noticed(tiny_base, tmp_path, file):
+    base = tiny_base()
+    head = NumericHead(base.module, base.alphabet, trainable=True)
+    save_ours(base, tmp_path, LoraPlan(), head=head)
+    content = bytearray((tmp_path / file).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / file).write_bytes(content)
+    refused(tiny_base, tmp_path, "not those that")
+
+
+@pytest.mark.parametrize("missing", [WEIGHTS, HEAD])
+def test_a_lost_file_is_noticed(tiny_base, tmp_path, missing):
+    base = tiny_base()
+    head = NumericHead(base.module, base.alphabet, trainable=True)
+    save_ours(base, tmp_path, LoraPlan(), head=head)
+    (tmp_path / missing).unlink()
+    refused(tiny_base, tmp_path, "not those that")
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 4, 5])
+def test_interrupted_at_any_rename_it_is_old_or_new_or_refused(
+    tiny_base, tmp_path, monkeypatch, stop_at
+):
+    """Never a mixture: config, facts, head and weights are renamed one after the other."""
+    base = tiny_base()
+    head = NumericHead(base.module, base.alphabet, trainable=True)
+    states = {
+        "old": (save_ours(base, tmp_path, LoraPlan(), head=head), head.weight.detach().clone())
+    }
+    with torch.no_grad():
+        head.weight.add_(1)
+        for _, layer in lora.lora_layers(base.module):
+            layer.lora_b.mul_(2)
+    states["new"] = (logits(base.module), head.weight.detach().clone())
+    renames = 0
+    original = Path.replace
+
+    def replace(self, target):
+        nonlocal renames
+        renames += 1
+        if renames == stop_at:
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    config = adapter_files.config_for(LoraPlan(), base.name, False)
+    tensors = adapter_files.adapter_tensors(base.module, head)
+    if stop_at < 5:
+        with pytest.raises(KeyboardInterrupt):
+            adapter_files.save(tmp_path, config, tensors, {"step": 2})
+    else:
+        adapter_files.save(tmp_path, config, tensors, {"step": 2})
+        assert renames == 4
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".*.part"))
+    if stop_at == 4:  # one of the two files of weights was replaced
+        with pytest.raises(ModelError, match="not those that") as caught:
+            adapter_files.read_info(tmp_path)
+        assert "--resume" in caught.value.hint
+        return
+    fresh = tiny_base()
+    back = adapter_files.attach(fresh, adapter_files.read_info(tmp_path))
+    expected_logits, expected_rows = states["new" if stop_at == 5 else "old"]
+    assert close(logits(fresh.module), expected_logits)
+    assert torch.equal(back.weight, expected_rows)

@@ -1,0 +1,180 @@
+"""Which folders are read without transformers; all others are left to it, errors and all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import tiny_models
+import torch
+from safetensors.torch import load_file, save_file
+
+from lvlora.errors import ModelError
+from lvlora.model import llama
+from lvlora.model.catalogue import resolve
+from lvlora.model.devices import Placement
+from lvlora.model.files.llama import is_plain
+from lvlora.model.loading import load
+
+CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
+
+
+def is_own(folder):
+    return isinstance(load(tiny_models.source(folder), CPU).module, llama.Llama)
+
+
+@pytest.mark.parametrize(
+    ("family", "own"),
+    [("qwen2", True), ("llama", True), ("qwen3", False), ("gemma", False), ("gemma3", False)],
+)
+def test_two_families_need_no_transformers(tiny_folder, family, own):
+    assert is_own(tiny_folder(family)) == own
+
+
+def test_the_bundled_model_needs_none():
+    assert isinstance(load(resolve("bundled"), CPU).module, llama.Llama)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_act": "gelu"},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
+        {"rope_parameters": "gone", "rope_scaling": {"type": "yarn", "factor": 2.0}},
+        {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}},
+        {"rope_parameters": [1]},
+        {"layer_types": ["sliding_attention", "full_attention"]},
+        {"use_sliding_window": True},
+        {"quantization_config": {"quant_method": "fp8"}},
+        {"architectures": ["Qwen2ForSequenceClassification"]},
+        {"architectures": "gone"},
+        {"model_type": "mistral"},
+        {"model_type": "qwen3", "architectures": [None]},
+        # a rope of its own beside the plain one: Qwen's way to longer texts
+        {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+        {"rope_scaling": {"rope_type": "default", "rope_theta": 100.0}},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": None}},
+        {"layer_types": 3},
+        {"layer_types": [[1]]},
+        {"layer_types": ["full_attention"]},
+        {"tie_word_embeddings": "false"},
+        {"tie_word_embeddings": None},
+        {"attention_dropout": "none"},
+        {"rms_norm_eps": 1},
+        {"head_dim": None},
+        {"per_layer_config": {"0": {"hidden_act": "gelu"}}},
+        {"max_position_embeddings": "gone"},
+    ],
+)
+def test_a_speciality_is_left_to_transformers(folder, change):
+    file = folder / "config.json"
+    assert is_plain(json.loads(file.read_text()))
+    tiny_models.edit(file, **change)
+    assert not is_plain(json.loads(file.read_text()))
+
+
+def test_what_transformers_4_wrote_is_plain(folder):
+    tiny_models.edit(
+        folder / "config.json",
+        rope_parameters="gone",
+        layer_types="gone",
+        rope_theta=123.0,
+        rope_scaling=None,
+    )
+    base = load(tiny_models.source(folder), CPU)
+    assert isinstance(base.module, llama.Llama)
+    ids = torch.randint(0, 15, (1, 60), generator=torch.Generator().manual_seed(0))
+    other = load(tiny_models.source(folder), CPU, through_transformers=True)
+    assert torch.equal(base.module(ids).logits, other.module(ids).logits)
+    assert base.shape.rope_theta == 123.0
+
+
+def test_weights_in_several_files(folder):
+    whole = load(tiny_models.source(folder), CPU).module.state_dict()
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"a-1.safetensors": names[::2], "a-2.safetensors": names[1::2]}
+    for file, held in parts.items():
+        save_file({n: tensors[n] for n in held}, folder / file, {"format": "pt"})
+    index = {n: file for file, held in parts.items() for n in held}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    again = load(tiny_models.source(folder), CPU).module
+    assert isinstance(again, llama.Llama)
+    assert all(torch.equal(t, whole[n]) for n, t in again.state_dict().items())
+
+
+@pytest.mark.parametrize("weight_map", [["a"], {"a": 3}, {"a": "../model.safetensors"}, None])
+def test_an_index_that_names_no_files_of_the_folder(folder, weight_map):
+    (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
+    shutil.copy(folder.parent / "model.safetensors", folder / "other.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(ModelError, match=r"index\.json: (weight_map|names '\.\./model)"):
+        load(tiny_models.source(folder), CPU)
+
+
+@pytest.mark.parametrize("fault", ["lacks one", "of another shape", "cut", "no numbers"])
+def test_broken_weights_are_told(folder, fault):
+    file, name = folder / "model.safetensors", "model.layers.0.mlp.up_proj.weight"
+    tensors = load_file(file)
+    if fault == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    elif fault == "no numbers":
+        file.write_text("{}")
+    else:
+        changed = {**tensors, name: tensors[name][:-1].clone()}
+        if fault == "lacks one":
+            del changed[name]
+        save_file(changed, file, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"up_proj|not a readable"):
+        load(tiny_models.source(folder), CPU)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_tied_head_that_is_stored_nevertheless(folder, same):
+    """Another one is the model's own: transformers does not tie it."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    head = tensors["model.embed_tokens.weight"].clone()
+    save_file({**tensors, "lm_head.weight": head + (not same)}, file, {"format": "pt"})
+    assert is_own(folder) == same
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": 2**40, "intermediate_size": 2**40},
+        {"num_attention_heads": 2**40},
+        {"num_hidden_layers": 10**9},
+        {"head_dim": 7},
+        {"vocab_size": 2**31},
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_one_sentence(folder, changes):
+    tiny_models.edit(folder / "config.json", **changes)
+    with pytest.raises(ModelError):
+        load(tiny_models.source(folder), CPU)
+
+
+def test_a_tied_embedding_is_converted_once(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file({n: t.bfloat16() for n, t in tensors.items()}, folder / "model.safetensors")
+    module = load(tiny_models.source(folder), CPU).module
+    assert module.lm_head.weight is module.model.embed_tokens.weight
+    assert module.lm_head.weight.dtype == torch.float32
+
+
+def test_weights_keep_their_memory_map_in_their_own_dtype(folder):
+    """What is never touched, such as most of a large embedding, costs no memory."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file({n: t.bfloat16() for n, t in tensors.items()}, folder / "model.safetensors")
+    base = load(
+        tiny_models.source(folder), Placement(torch.device("cpu"), torch.bfloat16, "for tests")
+    )
+    parameters = list(base.module.parameters())
+    assert all(p.dtype == torch.bfloat16 for p in parameters)
+    first = min(p.data_ptr() for p in parameters)
+    last = max(p.data_ptr() + p.nbytes for p in parameters)
+    # as near to one another as in the file
+    assert last - first <= (folder / "model.safetensors").stat().st_size

@@ -1,0 +1,71 @@
+"""The cost-accuracy plane: its front, its names, and forecasters without a price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from lvlora.report import style
+from lvlora.report.evaluation.cost_figure import cost_figure, draw_cost
+
+
+def row(name: str, mae: float | None, flops: float | None = None, kind: str = "rival") -> Any:
+    return {"name": name, "kind": kind, "mae": mae, "flops": flops, "seconds": 1.0}
+
+
+TABLE = [
+    row("last value", 0.48),
+    row("VAR", 0.19, 1e8),
+    row("bundled + LoRA", 0.13, 1e13, "adapter"),
+    row("ridge", 0.26, 1e7),
+    row("broken", None, 1e9),
+]
+
+
+def test_the_front_is_of_those_that_nothing_beats() -> None:
+    (axes,) = cost_figure(TABLE).axes
+    front = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    assert front.get_xdata().tolist() == [1e7, 1e8, 1e13]
+    words = {text.get_text() for text in axes.texts}
+    assert {"VAR", "ridge", "last value", "bundled + LoRA"} <= words
+
+
+def test_names_in_the_cost_plane_do_not_cover_each_other() -> None:
+    crowd = [row(f"rival {i}", 0.2 + 0.001 * i, 1e9 * 1.3**i) for i in range(6)]
+    lines = [row(f"uncounted {i}", 0.2 + 0.002 * i) for i in range(6)]
+    figure = cost_figure(crowd + lines)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    (axes,) = figure.axes
+    boxes = [
+        Text.get_window_extent(text, renderer)  # without its arrow
+        for text in axes.texts
+        if text.get_text().startswith("uncounted")
+    ]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    ends = sorted(boxes, key=lambda box: box.y0)
+    assert ends == boxes  # in the order of their lines
+    for text in axes.texts:
+        if text.get_text().startswith("uncounted"):  # nor does a name's line cross another name
+            reached = text.arrow_patch.get_window_extent(renderer)
+            assert reached.x1 <= min(box.x0 for box in boxes)
+
+
+def test_names_in_the_plane_are_shown_as_they_are() -> None:
+    svg = style.render(cost_figure([row("a$b$<i>", 0.1, 1e6), row("c$d$", 0.2)]), "svg").decode()
+    assert "a$b$&lt;i&gt;" in svg
+    assert "c$d$" in svg
+
+
+@pytest.mark.parametrize(
+    "table", [[], [row("nothing", None)], [row("one", 0.2)], [row("z", 0.0, 0.0)]]
+)
+def test_little_has_a_plane_too(tmp_path: Path, table: list[Any]) -> None:
+    draw_cost(tmp_path / "b.svg", table)
+    draw_cost(tmp_path / "c.svg", table, "seconds")
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,325 @@
+"""The page of an evaluation: all that its record holds, on any screen, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chromium
+import numpy as np
+import pytest
+
+from lvlora.errors import DataError
+from lvlora.evaluation.comparison import by_cluster, compare
+from lvlora.evaluation.folder import EvaluationFolder
+from lvlora.evaluation.record import record_of
+from lvlora.evaluation.scoring import Entry, Protocol, score_floor, score_rival, task
+from lvlora.flops.budget import Price
+from lvlora.forecast.likelihood import Score
+from lvlora.report.evaluation.page import _interval, draw_evaluation
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dynamics_metrics import DYNAMICS
+from lvlora.series.metrics import score
+from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
+
+LEVELS = (0.1, 0.5, 0.9)
+EVIL = "<script>document.title = 'broken'</script>"
+
+
+def made(
+    n: int = 9,
+    horizon: int = 10,
+    variables: tuple[str, ...] = ("prey", EVIL),
+    gap: bool = False,
+    growth: float = 1.0,
+) -> dict[str, Any]:
+    """A record of two models, three rivals and the floor on waves.
+
+    Args:
+        growth: how many times larger each series is than the one before.
+    """
+    rng = np.random.default_rng(0)
+    time = np.arange(40.0 + horizon)
+    phases = np.arange(len(variables)) * 0.7
+    series = []
+    for i in range(n):
+        values = (3 + 2 * np.sin(time[:, None] / (2 + 0.3 * i) + phases)) * growth**i
+        if gap:
+            values[-1, 0] = np.nan
+        series.append(Series(f"s{i}", time, values))
+    data = Dataset(tuple(series), variables, "waves.csv")
+    given = task(data, Protocol("validation", 40, horizon))
+    entries = []
+    for k, name in enumerate(("base + tuned", "base zero-shot")):
+        noise = rng.normal(0, 0.1 + 0.2 * k, (n, 7, horizon, len(variables)))
+        samples = np.nan_to_num(given.truth)[:, None] + noise
+        point = np.median(samples, axis=1)
+        scores = score(
+            given.truth,
+            point,
+            history=[h.values for h in given.histories],
+            samples=samples,
+            quantiles=LEVELS,
+        )
+        price = Price(10**12 * (k + 1), 2 * 10**12)
+        entry = Entry(name, "model", scores, point, samples, 3.0 + k, price)
+        if k == 0:
+            entry.nll = Score.of(np.full((n, horizon, len(variables)), -1.25))
+            entry.calibrated_coverage = {0.8: 0.8125}
+            entry.training_price = Price(7 * 10**13, 10**14)
+        entries.append(entry)
+    for rival in (LastValue(), ContextMean(), SeasonalNaive()):
+        entries.append(score_rival(rival, given, data, LEVELS))
+    floor = score_floor(given, 2, LEVELS)
+    entries.append(floor)
+    compare(entries)
+    clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}
+    names = by_cluster(entries, given, clusters)
+    return record_of(
+        entries,
+        given,
+        quantiles=LEVELS,
+        clusters=[{"name": c, "series": list(clusters.values()).count(c)} for c in names],
+        facts={
+            "command": "evaluate",
+            "created": "2026-01-02T03:04:05+00:00",
+            "protocol": {
+                "name": "own",
+                "split": "validation",
+                "context": 40,
+                "horizon": horizon,
+                "series": n,
+                "left_out": 1,
+            },
+            "data": {
+                "source": "waves.csv",
+                "time": "time",
+                "sha256": "ab" * 32,
+                "split_seed": 0,
+                "stratified": True,
+                "split_sha256": "cd" * 32,
+            },
+            "settings": {"samples": 7, "quantiles": [0.1, 0.5, 0.9]},
+        },
+    )
+
+
+def written(folder: Path, record: dict[str, Any]) -> Path:
+    EvaluationFolder(folder, "key").write(record, {})
+    assert draw_evaluation(folder)[0] == folder / "report.html"
+    return folder / "report.html"
+
+
+def words(page: Path) -> str:
+    text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page.read_text(), flags=re.DOTALL)
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, Any]:
+    return made()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, record: dict[str, Any]) -> Path:
+    return written(tmp_path_factory.mktemp("evaluation") / "e", record)
+
+
+def test_it_tells_what_was_found(record: dict[str, Any], page: Path) -> None:
+    text = words(page)
+    for forecaster in record["forecasters"]:
+        assert forecaster["name"] in text
+    for word in (
+        "10 steps from 40",
+        "waves.csv",
+        "Differences",
+        "fast, damped oscillation, 3 series",
+        "inside 80 %",
+        "FLOPs executed",
+        "Only 9 series were scored",
+        "2026-01-02",
+        "stratified",
+        "MAE, prey",
+        "7×10¹³",
+        "rounding floor is what",
+        "What another training seed would do",
+    ):
+        assert word in text, word
+    figures = {p.name for p in (page.parent / "figures").iterdir()}
+    assert figures == {
+        "errors.svg",
+        "forecasts.svg",
+        "error-by-step.svg",
+        "cost-training.svg",
+        "cost-flops.svg",
+        "cost-seconds.svg",
+        "valid-time.svg",
+    }
+
+
+def test_it_tells_of_likelihood_and_of_calibrated_intervals(page: Path) -> None:
+    text = words(page)
+    assert "NLL/D of base + tuned, nats -1.25" in text
+    assert "NLL/D of base zero-shot" not in text, "nobody computed it"
+    assert "truths inside its calibrated 80 % interval 81.2 %" in text
+    head, *rows = page_rows(page, "What each claims to know")
+    tuned, plain = (
+        dict(zip(head, next(r for r in rows if r[0] == name), strict=True))
+        for name in ("base + tuned", "base zero-shot")
+    )
+    assert (tuned["NLL/D"], tuned["inside calibrated 80 %"]) == ("-1.25", "81.2 %")
+    assert (plain["NLL/D"], plain["inside calibrated 80 %"]) == ("–", "–")
+    assert plain["inside 80 %"].endswith(" %")
+
+
+def test_it_tells_of_skill_and_dynamics(record: dict[str, Any], page: Path) -> None:
+    text = words(page)
+    for word in ("All with all", "skill", "win rate", "valid steps", "D_stsp"):
+        assert word in text, word
+    assert "Series whose forecast is still valid" in page.read_text()
+    by_name = {f["name"]: f for f in record["forecasters"]}
+    assert by_name["seasonal naive"]["skill"] == {"value": 0, "low": 0, "high": 0}
+    assert by_name["rounding floor"]["skill"] is None
+    tuned = by_name["base + tuned"]
+    interval = f"{tuned['skill']['value']:.3f} ({tuned['skill']['low']:.3f} to"
+    assert interval in text
+    assert tuned["valid_steps"] > by_name["context mean"]["valid_steps"]
+
+
+def test_scaled_errors_lead_where_scales_are_far_apart(
+    record: dict[str, Any], page: Path, tmp_path: Path
+) -> None:
+    assert record["led_by"] == "mae"
+    assert record["scale_spread"] < 100
+    assert "MASE) lead" not in words(page)
+    mixed = made(growth=100.0)
+    assert mixed["led_by"] == "mase"
+    assert mixed["scale_spread"] > 1e10
+    text = words(written(tmp_path / "e", mixed))
+    assert "MASE) lead, in which all count alike" in text
+    by_name = {f["name"]: f for f in mixed["forecasters"]}
+    assert f"base + tuned: MASE {by_name['base + tuned']['mase']:.4g}" in text
+    table = page_rows(tmp_path / "e" / "report.html", "Errors, the best MASE first")
+    errors = [by_name[row[0]]["mase"] for row in table[1:]]
+    assert table[0][2] == "MASE"
+    assert errors == sorted(errors)
+    maes = [by_name[row[0]]["mae"] for row in table[1:]]
+    assert maes != sorted(maes), "the other order would have passed"
+
+
+def test_a_record_of_before_has_a_page(tmp_path: Path) -> None:
+    old = made()
+    for key in ("led_by", "scale_spread"):
+        del old[key]
+    for row in old["forecasters"]:
+        for key in ("skill", "win_rate", "valid_by_step", *DYNAMICS):
+            del row[key]
+    text = words(written(tmp_path / "e", old))
+    assert "win rate" not in text
+    assert "base + tuned: MAE" in text
+
+
+def page_rows(page: Path, caption: str) -> list[list[str]]:
+    """The texts of a table's cells."""
+    table = page.read_text().split(caption)[1].split("</table>")[0]
+    return [
+        [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in table.split("</tr>")[:-1]
+    ]
+
+
+def test_the_same_record_gives_the_same_page(
+    record: dict[str, Any], page: Path, tmp_path: Path
+) -> None:
+    assert written(tmp_path / "e", record).read_bytes() == page.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": 1, "horizon": 1, "variables": ("x",)},
+        {"n": 3, "variables": ("a", "b", "c", "d", "e"), "gap": True},
+    ],
+)
+def test_any_evaluation_has_a_page(tmp_path: Path, changes: dict[str, Any]) -> None:
+    found = made(**changes)
+    json.dumps(found, allow_nan=False)
+    assert "nan" not in words(written(tmp_path / "e", found)).lower().split()
+
+
+def test_drawn_are_the_best_middle_and_worst(record: dict[str, Any]) -> None:
+    tuned = record["drawn"]
+    assert tuned["forecaster"] == "base + tuned"
+    assert [s["why"] for s in tuned["series"]] == ["best"] * 2 + ["middle"] * 2 + ["worst"] * 2
+    errors = [s["mae"] for s in tuned["series"]]
+    assert errors == sorted(errors)
+    low, high, lower, upper = tuned["series"][0]["bands"][0]
+    assert (low, high) == pytest.approx((0.1, 0.9))
+    assert np.all(np.array(lower) <= np.array(upper))
+
+
+def test_what_is_no_record_is_said(tmp_path: Path) -> None:
+    for content in ("{", "[]", "{}", '{"forecasters": [{"name": 1}]}'):
+        (tmp_path / "evaluation.json").write_text(content)
+        with pytest.raises(DataError, match=r"evaluation\.json"):
+            draw_evaluation(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        draw_evaluation(tmp_path / "nowhere")
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[chromium.Browser]:
+    if chromium.missing():
+        pytest.skip(chromium.missing())
+    with chromium.browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_shows_it(window: chromium.Browser, page: Path, width: int, dark: bool) -> None:
+    window.show(page, width=width, dark=dark)
+    assert window.complaints() == []
+    assert window.run("return document.documentElement.scrollWidth") <= width
+    assert window.run("return document.title") == "10 steps from 40"
+    pictures = window.run(
+        "return Array.from(document.images, i => [i.complete && i.naturalWidth > 0, i.width, "
+        "i.height, i.alt.length])"
+    )
+    assert len(pictures) == 7
+    assert all(shown and w > 250 and h > 150 and alt for shown, w, h, alt in pictures)
+    # a variable's name is text, in the tables as in the figures
+    assert EVIL in window.run("return document.body.textContent")
+    assert window.run("return document.scripts.length") == 0
+
+
+def test_it_is_reached_by_keyboard_and_printed(window: chromium.Browser, page: Path) -> None:
+    window.show(page, width=360)
+    boxes = window.run("return document.querySelectorAll('.scroll').length")
+    links = window.run("return document.querySelectorAll('nav a').length")
+    reached = []
+    for _ in range(1 + links + boxes):
+        window.press_tab()
+        reached.append(window.run("return document.activeElement.className"))
+    assert reached == ["skip", *[""] * links, *["scroll"] * boxes]
+    pdf = base64.b64decode(window.devtools("Page.printToPDF")["data"])
+    assert 1 <= pdf.count(b"/Type /Page\n") <= 9
+
+
+@pytest.mark.parametrize(
+    ("gap", "shown"),
+    [
+        ((0.2, 0.15, 0.267), "+0.2000 (+0.1500 to +0.2670)"),
+        ((12345.6, -9.25, 98765.4), "+12,346 (-9 to +98,765)"),
+        ((1e-300, -1e-300, 2e-300), "+1.000e-300 (-1.000e-300 to +2.000e-300)"),
+        ((0.0, 0.0, 0.0), "+0.0000 (+0.0000 to +0.0000)"),
+        ((0.2, None, None), "+0.2000"),
+        ((None, None, None), None),
+    ],
+)
+def test_an_interval_is_written_in_one_form(gap, shown):
+    assert _interval(dict(zip(("mean", "low", "high"), gap, strict=True))) == shown

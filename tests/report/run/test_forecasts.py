@@ -1,0 +1,124 @@
+"""A run's page shows forecasts of its validation against the truth, and plain rivals."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from lvlora.report.forecast_figure import forecast_figure
+from lvlora.report.page import Picture, Table
+from lvlora.report.run.forecasts import _pictures, forecasts_of, rivals_of
+
+N, T, H = 9, 12, 6
+ERRORS = [0.4, 0.1, 0.9, 0.2, 0.5, 0.3, 0.6, 0.7, 0.8]
+
+
+@pytest.fixture
+def found():
+    time = np.arange(T + H, dtype=float)
+    values = np.stack([2 + np.sin(time / 2), 3 + np.cos(time / 2)], axis=1)
+    point = [(values[T:] + error).tolist() for error in ERRORS]
+    series = {
+        "history_time": time[:T].tolist(),
+        "history": values[:T].tolist(),
+        "time": time[T:].tolist(),
+        "truth": values[T:].tolist(),
+    }
+    return {
+        "schema_version": 1,
+        "variables": ["prey", "predator"],
+        "time": "day",
+        "series_scored": N,
+        "series": [{"id": f"s{i}", **series} for i in range(N)],
+        "before": {"step": 0, "mae": 2.5, "series_mae": [2.5] * N, "forecasts": point},
+        "kept": {"step": 7, "mae": 0.5, "series_mae": ERRORS, "forecasts": point},
+        "rivals": [
+            {"name": "last value", "mae": 3.5},
+            {"name": "var on logs", "mae": 0.25},
+            {"name": "odd", "mae": None},
+        ],
+    }
+
+
+def test_best_middle_and_worst_with_a_band_of_the_others_errors(found):
+    pictures, has_bands = _pictures(found)
+    assert has_bands
+    assert [p.title for p in pictures] == [
+        "s1: best, MAE 0.1",
+        "s4: middle, MAE 0.5",
+        "s2: worst, MAE 0.9",
+    ]
+    worst = pictures[2]
+    ((lower, upper),) = worst.bands.values()
+    # errors of the others are 0.1 to 0.8, the same at every step: seven of eight are within this
+    reach = 0.7
+    assert np.allclose(upper - worst.median, reach)
+    assert np.allclose(worst.median - lower, reach)
+    assert np.allclose(worst.median - worst.truth, 0.9)
+
+
+def test_a_band_is_in_the_size_of_its_own_series_and_not_below_zero(found):
+    big = copy.deepcopy(found)
+    for key in ("history", "truth"):
+        big["series"][2][key] = (10 * np.array(big["series"][2][key])).tolist()
+    big["kept"]["forecasts"][2] = np.full((H, 2), 0.5).tolist()
+    (lower, upper) = next(iter(_pictures(big)[0][2].bands.values()))
+    assert np.allclose(upper - 0.5, 10 * 0.7)
+    assert np.all(lower == 0)
+
+
+def test_few_series_make_no_band(found):
+    for key in ("forecasts", "series_mae"):
+        found["kept"][key] = found["kept"][key][:2]
+    found["series"] = found["series"][:2]
+    pictures, has_bands = _pictures(found)
+    assert not has_bands
+    assert [p.title for p in pictures] == ["s1: best, MAE 0.1", "s0: worst, MAE 0.4"]
+    (block,) = forecasts_of(found, 7)
+    assert "band" not in block.caption
+
+
+def test_the_figure_says_what_is_what(found):
+    (block,) = forecasts_of(found, 7)
+    assert isinstance(block, Picture)
+    assert block.narrow
+    assert "step 7" in block.caption
+    figure = forecast_figure(_pictures(found)[0])
+    words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert {"forecast (greedy)", "80 % of the others' errors", "truth", "prey"} <= words
+
+
+def test_the_table_is_sorted_and_marks_the_model(found):
+    table, words = rivals_of(found, 7)
+    assert isinstance(table, Table)
+    assert [tuple(row) for row in table.rows] == [
+        ("var on logs", 0.25),
+        ("this adapter, at step 7", 0.5),
+        ("the model before training", 2.5),
+        ("last value", 3.5),
+        ("odd", None),
+    ]
+    assert table.marked == [1, 2]
+    assert f"the same {N} validation series" in words
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.clear(),
+        lambda f: f.pop("kept"),
+        lambda f: f["kept"].update(step=6),
+        lambda f: f["kept"].update(forecasts=[[1]], mae="low"),
+        lambda f: f.update(series=3, rivals=3),
+        lambda f: f["series"][0].pop("truth") and f.pop("rivals"),
+        lambda f: f.update(kept=[], rivals=[]),
+        lambda f: f["kept"].update(series_mae=["x"], mae=[]),
+        lambda f: (f["series"][1].update(history=[]), f.update(series_scored="x")),
+    ],
+)
+def test_what_cannot_be_believed_is_not_shown(found, change):
+    change(found)
+    assert forecasts_of(found, 7) == []
+    assert rivals_of(found, 7) == []

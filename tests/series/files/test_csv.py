@@ -1,0 +1,242 @@
+"""CSV: what is accepted and how, and every bad file refused with its row and column."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.errors import DataError
+from lvlora.series.dataset import Dataset
+from lvlora.series.files.csv import read_csv, write_csv
+from lvlora.settings import InputSettings
+
+
+def read(text: str | bytes, **settings: object) -> Dataset:
+    raw = text.encode() if isinstance(text, str) else text
+    return read_csv(io.BytesIO(raw), InputSettings(**settings), "f.csv")
+
+
+WIDE = "time,prey,predator\n0,1.5,0.5\n1,1.6,\n2,1.7,0.7\n"
+
+
+def test_wide_table():
+    dataset = read(WIDE)
+    assert dataset.variables == ("prey", "predator")
+    assert dataset.time_name == "time"
+    (series,) = dataset.series
+    assert series.id == "0"
+    assert series.time.tolist() == [0, 1, 2]
+    assert np.array_equal(series.values, [[1.5, 0.5], [1.6, np.nan], [1.7, 0.7]], equal_nan=True)
+    assert dataset.notes == ()
+
+
+def test_long_table_may_interleave_its_series():
+    dataset = read("id,time,x\nb,0,1\na,5,2\nb,1,3\na,6,4\n")
+    assert [s.id for s in dataset] == ["b", "a"]
+    assert [s.values[:, 0].tolist() for s in dataset] == [[1, 3], [2, 4]]
+    assert dataset.series[1].time.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + WIDE,
+        WIDE.replace(",", ";"),
+        WIDE.replace(",", ";").replace(".", ","),
+        WIDE.replace(",", "\t"),
+        WIDE.replace(",", "\t").replace(".", ","),
+        WIDE.replace("\n", "\r\n"),
+        WIDE.replace("\n", "\r"),
+        WIDE.removesuffix("\n"),
+        "\n\n" + WIDE.replace("\n", "\n\n"),
+        WIDE.replace(",", " , "),
+        '"time","prey","predator"\n"0","1.5","0.5"\n"1","1.6","NA"\n2,1.7,0.7\n',
+        "# " + WIDE,
+        WIDE.replace("1.6,", "1.6,NaN"),
+        WIDE.replace("1.6,", "+16e-1,null"),
+        "time,prey,predator\n2,1.7,0.7\n0,1.5,0.5\n1,1.6,N/A\n",
+    ],
+)
+def test_dialects_give_the_same_data(text):
+    assert read(text).sha256() == read(WIDE).sha256()
+
+
+def test_rows_out_of_order_are_sorted_with_a_note():
+    dataset = read("id,t,x\na,1,10\na,0,20\nb,0,1\nb,1,2\n")
+    assert dataset.series[0].values[:, 0].tolist() == [20, 10]
+    assert any("1 of 2 series" in note and "sorted" in note for note in dataset.notes)
+
+
+def test_no_time_column_means_steps_with_a_note():
+    dataset = read("x,y,z\n1,2,3\n4,5,6\n")
+    assert dataset.variables == ("x", "y", "z")
+    assert dataset.series[0].time.tolist() == [0, 1]
+    assert any("steps" in note for note in dataset.notes)
+
+
+def test_one_variable_and_no_separator():
+    assert read("x\n1\n2\n").series[0].values.tolist() == [[1], [2]]
+
+
+def test_columns_are_chosen_and_ordered():
+    dataset = read("when,a,word,b\n0,1,x,2\n1,3,y,4\n", columns="b,a", time_column="when")
+    assert dataset.variables == ("b", "a")
+    assert dataset.series[0].values.tolist() == [[2, 1], [4, 3]]
+    assert dataset.time_name == "when"
+
+
+def test_a_chosen_column_is_a_variable_even_if_it_sounds_like_time():
+    dataset = read("time,year,x\n0,1900,1\n1,1901,2\n", columns="year,x")
+    assert dataset.variables == ("year", "x")
+
+
+def test_year_is_time():
+    dataset = read("year,hare,lynx\n1900,30,4\n1901,47.2,6.1\n")
+    assert dataset.time_name == "year"
+    assert dataset.series[0].time.tolist() == [1900, 1901]
+
+
+def test_an_unnamed_first_column_is_row_numbers():
+    dataset = read(",time,x\n0,0,1\n1,1,2\n")
+    assert dataset.variables == ("x",)
+    assert any("no name" in note for note in dataset.notes)
+
+
+def test_own_id_column():
+    dataset = read("site,time,x\nN,0,1\nN,1,2\nS,0,3\nS,1,4\n", id_column="site")
+    assert [s.id for s in dataset] == ["N", "S"]
+
+
+BAD = {
+    "empty": ("", "empty"),
+    "blank lines": ("\n \n\n", "empty"),
+    "only quotes": ('""\n', "empty"),
+    "header only": ("time,prey\n", "no row"),
+    "one row": ("time,prey\n0,1\n", "only 1 row"),
+    "one row of a series": ("id,time,x\na,0,1\na,1,1\nb,0,1\n", "series 'b' has only 1 row"),
+    "no header": ("0,1,2\n1,2,3\n", "row 1: numbers"),
+    "ragged short": ("time,prey\n0,1\n1\n2,3\n", "row 3: 1 fields"),
+    "ragged long": ("time,prey\n0,1\n1,2,\n", "row 3: 3 fields"),
+    "text": ("time,prey\n0,1\n1,many\n", "row 3, column 'prey': 'many' is not a number"),
+    "text as time": ("time,prey\n0,1\n1900-01-01,2\n", "row 3, column 'time'"),
+    "inf": ("time,prey\n0,1\n1,inf\n", "row 3, column 'prey' ('inf'): the value is infinite"),
+    "-Infinity": ("time,prey\n0,1\n1,-Infinity\n", "infinite"),
+    "1e400": ("time,prey\n0,1\n1,1e400\n", "row 3, column 'prey' ('1e400')"),
+    "1e101": ("time,prey\n0,1\n1,1e101\n", "beyond the limit"),
+    "underscore": ("time,prey\n0,1\n1,1_000\n", "'1_000' is not a number"),
+    "other digits": ("time,prey\n0,1\n1,١٢\n", "row 3"),
+    "hexadecimal": ("time,prey\n0,1\n1,0x10\n", "row 3"),
+    "comma in comma file": ('time,prey\n0,1\n1,"1,5"\n', "'1,5' is not a number"),
+    "both decimal marks": ("time;prey\n0;1.5\n1;1,5\n", "row 3, column 'prey'"),
+    "thousands": ("time;prey\n0;1\n1;1.000,5\n", "row 3"),
+    "duplicate time": ("time,prey\n0,1\n1,2\n1.0,3\n", "row 4, column 'time': time 1"),
+    "duplicate time in a series": (
+        "id,t,x\na,0,1\nb,0,1\nb,1,1\na,0,2\n",
+        "of series 'a' is already in",
+    ),
+    "missing time": ("time,prey\n0,1\n,2\n", "row 3, column 'time': the time is missing"),
+    "infinite time": ("time,prey\n0,1\ninf,2\n", "row 3, column 'time'"),
+    "missing id": ("id,time,x\na,0,1\n,1,2\n", "row 3: the id ('id') is empty"),
+    "duplicate name": ("time,x,x\n0,1,2\n1,2,3\n", "2 columns are named 'x'"),
+    "unnamed column": ("time,x,\n0,1,2\n1,2,3\n", "column 3 has no name"),
+    "no variable": ("time\n0\n1\n", "no column is left"),
+    "huge field": ("time,x\n0,1\n1," + "9" * 1000 + "\n", "row 3, column 'x': the field has 1,000"),
+    "huger field": ('time,x\n0,1\n1,"' + "9\n" * 200_000, "field"),
+    "huge line": ("time,x\n0,1\n1," + "9" * 1_000_001, "row 3: longer than"),
+    "huge name": ("time," + "x" * 300 + "\n0,1\n1,2\n", "300 characters"),
+    "too many columns": (",".join(f"x{i}" for i in range(20_000)) + "\n", "20,000 columns"),
+    "too many variables": (",".join(f"x{i}" for i in range(2000)) + "\n", "2,000 variables"),
+    "open quote": ('time,x\n0,1\n1,"2\n', "row 3"),
+    "text after a quote": ('time,x\n0,1\n1,"2"3\n', "row 3"),
+    "control characters": ("time,x\x1b[31m\n0,1\n1,2\n", "unprintable"),
+    "control characters in a cell": ("time,x\n0,1\n1,\x1b[31m\n", r"'\x1b[31m'"),
+    "Latin-1": ("time,prey\n0,1\n1,ü\n".encode("latin-1"), "row 3: byte 3 is not UTF-8"),
+    "UTF-16": (WIDE.encode("utf-16"), "not UTF-8"),
+    "UTF-16 without mark": (WIDE.encode("utf-16-le"), "binary"),
+    "NUL": (b"time,x\n0,1\n1,\x00\n", "row 3: binary"),
+    "spaces": ("time prey\n0 1\n1 2\n", "not a number"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_by_place(name):
+    text, expected = BAD[name]
+    with pytest.raises(DataError) as caught:
+        read(text)
+    assert expected in caught.value.message
+    assert caught.value.message.startswith("f.csv")
+    assert "\n" not in caught.value.message
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 500
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected", "hint"),
+    [
+        ({"columns": "pray"}, "--columns", "Did you mean prey"),
+        ({"columns": "prey,prey"}, "twice", "once"),
+        ({"time_column": "tme"}, "--time-column", "time"),
+        ({"id_column": "xyz"}, "--id-column", "It has: time, prey, predator"),
+        ({"columns": "time,prey", "time_column": "time"}, "at once", "--columns"),
+        ({"time_column": "time", "id_column": "time"}, "at once", "--id-column"),
+    ],
+)
+def test_bad_options(settings, expected, hint):
+    with pytest.raises(DataError) as caught:
+        read(WIDE, **settings)
+    assert expected in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_writing_one_series_is_wide_and_exact(two_series):
+    lone = Dataset((two_series.series[0],), ("prey", "predator"))
+    lone = Dataset(tuple(type(s)("0", s.time, s.values) for s in lone), lone.variables)
+    stream = io.BytesIO()
+    write_csv(lone, stream)
+    expected = b"time,prey,predator\n0,1,2\n1,,0.1\n2.5,3,4\n"
+    assert stream.getvalue() == expected
+    assert read(stream.getvalue()).sha256() == lone.sha256()
+
+
+def test_writing_several_is_long(two_series):
+    stream = io.BytesIO()
+    write_csv(two_series, stream)
+    assert stream.getvalue().startswith(b"id,time,prey,predator\na,0,1,2\n")
+    assert read(stream.getvalue()).sha256() == two_series.sha256()
+
+
+def test_names_that_would_be_misread_are_not_written(two_series):
+    confusing = Dataset(two_series.series, ("id", "time"))
+    with pytest.raises(DataError, match="cannot be told"):
+        write_csv(confusing, io.BytesIO())
+
+
+def check_data_or_message(text: str | bytes) -> None:
+    try:
+        dataset = read(text)
+    except DataError as error:
+        message = error.message
+    else:
+        message = "fine"
+        assert all(len(s) >= 2 and np.all(np.diff(s.time) > 0) for s in dataset)
+        assert not any(np.isinf(s.values).any() for s in dataset)
+    assert message.isprintable()
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_data_or_one_error(raw):
+    check_data_or_message(raw)
+
+
+cells = st.sampled_from(["0", "1", "2.5", "-3", "1e3", "", "NA", "x", "1,5", '"', "inf", "é", "#"])
+
+
+@given(st.lists(st.lists(cells, min_size=1, max_size=4), max_size=6), st.sampled_from(",;\t"))
+def test_any_table_gives_data_or_one_error(rows, separator):
+    text = "time,a,b\n".replace(",", separator)
+    check_data_or_message(text + "\n".join(separator.join(row) for row in rows))

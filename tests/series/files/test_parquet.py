@@ -1,0 +1,114 @@
+"""Parquet: what is read, what is refused, and life without pyarrow."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvlora.errors import DataError, SettingsError
+from lvlora.series.files.parquet import read_parquet, write_parquet
+from lvlora.settings import InputSettings
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def read(path, **options):
+    return read_parquet(path, InputSettings(**options), "f.parquet")
+
+
+def make(path, **columns):
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_long_table_with_nulls_and_integers(tmp_path):
+    path = make(
+        tmp_path / "f.parquet",
+        unique_id=["b", "a", "b", "a"],
+        time=[1, 0, 0, 1],
+        x=[1.0, None, 3.0, 4.0],
+        **{"y.z": [1, 2, 3, 4]},
+    )
+    dataset = read(path)
+    assert dataset.variables == ("x", "y.z")
+    assert [s.id for s in dataset] == ["b", "a"]
+    assert np.array_equal(dataset.series[0].values, [[3, 3], [1, 1]])
+    assert np.array_equal(dataset.series[1].values, [[np.nan, 2], [4, 4]], equal_nan=True)
+    assert "sorted" in dataset.notes[0]
+
+
+def test_dictionary_and_integer_ids(tmp_path):
+    column = pa.array(["q", "q", "p", "p"]).dictionary_encode()
+    dataset = read(make(tmp_path / "f.parquet", id=column, t=[0, 1, 0, 1], x=[1, 2, 3, 4]))
+    assert [s.id for s in dataset] == ["q", "p"]
+    dataset = read(make(tmp_path / "g.parquet", id=[7, 7, 3, 3], t=[0, 1, 0, 1], x=[1, 2, 3, 4]))
+    assert [s.id for s in dataset] == ["7", "3"]
+
+
+def test_round_trip(tmp_path, two_series):
+    write_parquet(two_series, tmp_path / "f.parquet")
+    assert read(tmp_path / "f.parquet").sha256() == two_series.sha256()
+
+
+BAD = {
+    "text": ({"time": [0, 1], "x": ["a", "b"]}, "column 'x': it has the type string"),
+    "infinity": ({"time": [0, 1], "x": [1.0, np.inf]}, "row 2, column 'x'"),
+    "no rows": ({"time": pa.array([], pa.float64()), "x": pa.array([], pa.float64())}, "no row"),
+    "one row": ({"time": [0], "x": [1]}, "only 1 row"),
+    "missing time": ({"time": [0, None], "x": [1, 2]}, "row 2, column 'time'"),
+    "missing id": ({"id": ["a", None], "time": [0, 1], "x": [1, 2]}, "an id is missing"),
+    "time twice": ({"time": [3, 3], "x": [1, 2]}, "row 2, column 'time': time 3"),
+    "lists": ({"time": [0, 1], "x": [[1], [2]]}, "not numbers"),
+    "float ids": ({"id": [1.0, 1.0], "time": [0, 1], "x": [1, 2]}, "not ids"),
+    "dates": ({"time": [0, 1], "x": pa.array([0, 1], pa.timestamp("s"))}, "timestamp"),
+    "words": ({"time": ["a", "b"], "x": [1, 2]}, "not numbers"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused(tmp_path, name):
+    columns, expected = BAD[name]
+    with pytest.raises(DataError) as caught:
+        read(make(tmp_path / "f.parquet", **columns))
+    assert expected in caught.value.message
+    assert caught.value.hint
+
+
+def test_damaged_files(tmp_path):
+    path = make(tmp_path / "f.parquet", time=list(range(100)), x=list(range(100)))
+    raw = path.read_bytes()
+    for damaged in (raw[:50], raw[:-10], b"PAR1" + b"\0" * 100 + b"PAR1", raw[:4] + raw[40:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError):
+            read(path)
+
+
+@settings(max_examples=100)
+@given(position=st.integers(0, 5000), value=st.integers(0, 255))
+def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
+    path = tmp_path_factory.mktemp("mutated") / "f.parquet"
+    make(path, id=["a", "a", "b", "b"], time=[0, 1, 0, 1], x=[1.0, 2.0, 3.0, 4.0])
+    raw = bytearray(path.read_bytes())
+    raw[position % len(raw)] = value
+    path.write_bytes(raw)
+    try:
+        read(path)
+    except DataError as error:
+        message = error.message
+    else:
+        message = "fine"
+    assert message.isprintable()
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch, two_series):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path / "f.parquet")
+    assert "pip install 'lvlora[parquet]'" in caught.value.hint
+    with pytest.raises(SettingsError):
+        write_parquet(two_series, tmp_path / "f.parquet")

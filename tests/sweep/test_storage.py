@@ -1,0 +1,178 @@
+"""Where a study is kept: torn files, wrong files, other people's studies."""
+
+from __future__ import annotations
+
+import pytest
+
+from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.flops.budget import Price
+from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.sweep import storage
+from lvlora.sweep.plan import make_plan
+from lvlora.sweep.stages import stages_of
+from lvlora.sweep.study import Board, pruner
+from lvlora.train.step_plan import Cost
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return SweepSettings(runs=tmp_path, rank=3)
+
+
+def made(settings, data="abc"):
+    stages = stages_of(settings, None)
+    plan = make_plan(
+        stages, settings, TrainSettings(), {}, lambda trial: Cost(Price(10, 20), Price(1, 2))
+    )
+    facts = storage.facts_of(settings, stages, "grid", data)
+    return storage.make(settings, plan, facts, pruner("none")), plan, facts
+
+
+def test_a_study_is_found_again_with_its_plan(settings):
+    assert storage.find(settings) is None
+    _, plan, facts = made(settings)
+    study = storage.find(settings)
+    assert storage.plan_in(study) == plan
+    storage.check_same(study, facts)
+    again = storage.settings_in(study, SweepSettings(runs=settings.runs))
+    assert (again.rank, again.preset) == (3, "quick")
+
+
+def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
+    """Version 0.1.0's first studies: sixteen series, or as many as were told, four times."""
+    for name, told, series in (("a", None, 16), ("b", 2, 2)):
+        theirs = settings.model_copy(update={"study": name, "validation_series": told})
+        study, _, facts = made(theirs)
+        allotments = study.user_attrs["lvlora"]["allotments"]
+        for allotment in allotments:
+            del allotment["validations"]
+        study.set_user_attr("lvlora", {**facts, "allotments": allotments})
+        found = storage.plan_in(storage.find(theirs)).validations
+        assert (found.series, found.times) == (series, 4)
+
+
+@pytest.mark.parametrize("value", [["a", 4], [4, 0], [4, True], [4], 4, [4, 4, 4], [1e9, 1]])
+def test_validations_that_cannot_be_are_damage(settings, value):
+    study, _, facts = made(settings)
+    allotments = study.user_attrs["lvlora"]["allotments"]
+    allotments[0]["validations"] = value
+    study.set_user_attr("lvlora", {**facts, "allotments": allotments})
+    with pytest.raises(DataError, match="damaged"):
+        storage.find(settings)
+
+
+def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings, monkeypatch):
+    """The one that comes second waits for what the first has yet to write."""
+    import optuna
+
+    _, first, _ = made(settings.model_copy(update={"study": "other", "max_steps": 3}))
+    storage.folder_of(settings).mkdir(parents=True)
+    theirs = optuna.create_study(
+        study_name="sweep", storage=storage._open(settings, storage.folder_of(settings), print)
+    )
+    stages = stages_of(settings, None)
+    facts = storage.facts_of(settings, stages, "grid", "abc")
+    allotted = [a.to_dict() for a in first.allotments]
+
+    def meanwhile(seconds: float) -> None:
+        theirs.set_user_attr("lvlora", {**facts, "allotments": allotted})
+
+    monkeypatch.setattr("lvlora.sweep.storage.time.sleep", meanwhile)
+    study, mine, _ = made(settings)
+    assert storage.plan_in(study) == first != mine
+    with pytest.raises(SettingsError, match="the data"):
+        made(settings, data="other")
+
+
+def test_a_plan_without_a_stage_is_damage(settings):
+    study, _, facts = made(settings)
+    study.set_user_attr("lvlora", {**facts, "allotments": [], "stages": []})
+    with pytest.raises(DataError, match="damaged"):
+        storage.find(settings)
+
+
+def test_a_database_serves_as_well(settings, tmp_path):
+    there = settings.model_copy(update={"storage": f"sqlite:///{tmp_path / 'studies.db'}"})
+    assert storage.find(there) is None
+    _, plan, _ = made(there)
+    study = storage.find(there)
+    assert storage.plan_in(study) == plan
+    claim = Board(study, plan, "grid", 0).claim()
+    assert claim.params == plan.stages[0].points[0]
+    assert storage.find(settings) is None  # the journal is another place
+
+
+def test_a_line_that_was_never_finished_is_no_obstacle(settings):
+    study, plan, _ = made(settings)
+    Board(study, plan, "grid", 0).claim()
+    journal = settings.runs / "sweep" / storage.JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code":8,"trial_i')
+    board = Board(storage.find(settings), plan, "grid", 0)
+    assert journal.read_bytes() == whole
+    assert board.claim().slot == 1
+    assert [a.slot for a in Board(storage.find(settings), plan, "grid", 0).records()] == [0, 1]
+
+
+def test_a_file_that_is_no_journal_is_named(settings):
+    made(settings)
+    journal = settings.runs / "sweep" / storage.JOURNAL
+    journal.write_text("hello\nworld\n")
+    with pytest.raises(DataError, match=r"its study\.journal is damaged"):
+        storage.find(settings)
+
+
+def test_what_changed_is_named(settings):
+    study, _, facts = made(settings)
+    changed = settings.model_copy(update={"dropout": 0.5})
+    with pytest.raises(SettingsError, match=r"--dropout \(was 0.0, not 0.5\)"):
+        storage.check_same(study, made_facts(changed))
+    with pytest.raises(SettingsError, match="the data"):
+        storage.check_same(study, facts | {"data_sha256": "other"})
+    with pytest.raises(SettingsError, match="what is searched"):
+        storage.check_same(study, facts | {"stages": facts["stages"][:0]})
+    # where it runs, and how much it may spend, may change
+    same = settings.model_copy(update={"workers": 4, "threads": 2, "max_flops": 10**18})
+    storage.check_same(study, made_facts(same))
+
+
+def made_facts(settings):
+    return storage.facts_of(settings, stages_of(settings, None), "grid", "abc")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "latest", "ledger.sqlite", ".hidden"])
+def test_names_that_cannot_be_folders_are_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match="no name for a study"):
+        storage.folder_of(SweepSettings(runs=tmp_path, study=name))
+
+
+def test_a_run_is_no_study(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metrics.jsonl").touch()
+    with pytest.raises(SettingsError, match="is a run of lvlora train"):
+        storage.folder_of(SweepSettings(runs=tmp_path, study="mine"))
+
+
+def test_a_study_of_something_else_is_refused(settings, tmp_path):
+    import optuna
+
+    url = f"sqlite:///{tmp_path / 'theirs.db'}"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.create_study(study_name="sweep", storage=url)
+    study = storage.find(settings.model_copy(update={"storage": url}))
+    with pytest.raises(SettingsError, match="was not made by lvlora sweep"):
+        storage.check_same(study, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "words"),
+    [
+        ("nonsense", LvloraError, "cannot be used"),
+        ("sqlite:////nowhere/at/all.db", LvloraError, "cannot be used"),
+        ("postgresql+nodriver://me:secret@host/db", LvloraError, "driver|cannot be used"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_one_sentence(settings, url, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        storage.find(settings.model_copy(update={"storage": url}))
+    assert "secret" not in caught.value.message
