@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from make_schemas import ANSWERS
+
 from lvlora.cli.program import from_settings
 from lvlora.cli.program.fields import Field, read_fields
 from lvlora.cli.program.root import COMMANDS, load
-from lvlora.schemas import ANSWERS
 
 FILE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -32,10 +33,10 @@ a file; [examples](../examples/README.md) has some to start from. Unknown keys a
 refused, all of them at once.
 
 `--json` prints exactly one object on standard output. Its keys, types and units are written down as
-JSON Schema, linked at each command; within a `schema_version` keys may be added, but none goes away
-or changes its meaning. In Python, `lvlora.schemas` has the same as pydantic models. With an error
-standard output stays empty: the sentence and its hint are on standard error, and the exit code says
-what kind of error it is.
+JSON Schema, which `python scripts/make_schemas.py FOLDER` writes from the models; within a
+`schema_version` keys may be added, but none goes away or changes its meaning. With an error standard output stays
+empty: the sentence and its hint are on standard error, and the exit code says what kind of error it
+is.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage, 3 no result (over the budget, or numbers that are not
 finite), 4 bad data or file, 75 stopped and resumable, 130 interrupted.
@@ -72,8 +73,8 @@ def _command(name: str) -> str:
     if any("--dry-run" in option.opts for option in command.params):
         parts.append("`--dry-run`: say what it would cost (FLOPs, memory, time) and stop.\n\n")
     answers = [answer for answer in ANSWERS if re.fullmatch(f"{name}(-.*)?", answer)]
-    links = ", ".join(f"[{answer}](schemas/{answer}.json)" for answer in answers)
-    parts.append(f"`--json` prints {links}.\n\n")
+    models = ", ".join(f"`{ANSWERS[answer].__name__}`" for answer in dict.fromkeys(answers))
+    parts.append(f"`--json` prints {models}.\n\n")
     return "".join(parts)
 
 

@@ -1,22 +1,81 @@
-"""Write docs/schemas/, the JSON Schema of every answer of --json, from the models.
+"""Write the JSON Schema of every answer of --json into a folder, from the models.
 
-Usage: python scripts/make_schemas.py [FOLDER]
-
-A test compares the files with what this script would write.
+Usage: python scripts/make_schemas.py FOLDER
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from lvlora.schemas import ANSWERS
+from lvlora.answers import Answer
+from lvlora.cli.answers import Doctor
+from lvlora.evaluation.answers import Evaluation, EvaluationReport
+from lvlora.flops.answers import (
+    FlopsAccount,
+    FlopsArchitecture,
+    FlopsLedger,
+    FlopsMeasure,
+    FlopsVary,
+)
+from lvlora.forecast.answers import Forecast, ForecastDensity, ForecastPrice
+from lvlora.model.answers import Export
+from lvlora.series.answers import Analyze, Simulate
+from lvlora.sweep.answers import Sweep, SweepPlan
+from lvlora.text.answers import Tokenize, TokenizeText
+from lvlora.train.answers import Report, Train, TrainPlan
 
-FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+ANSWERS: dict[str, type[Answer]] = {
+    "simulate": Simulate,
+    "analyze": Analyze,
+    "tokenize": Tokenize,
+    "tokenize-text": TokenizeText,
+    "flops": FlopsAccount,
+    "flops-vary": FlopsVary,
+    "flops-measure": FlopsMeasure,
+    "flops-architecture": FlopsArchitecture,
+    "flops-ledger": FlopsLedger,
+    "baseline": Evaluation,
+    "baseline-dry-run": ForecastPrice,
+    "train": Train,
+    "train-dry-run": TrainPlan,
+    "sweep": Sweep,
+    "sweep-dry-run": SweepPlan,
+    "forecast": Forecast,
+    "forecast-density": ForecastDensity,
+    "forecast-dry-run": ForecastPrice,
+    "evaluate": Evaluation,
+    "evaluate-dry-run": ForecastPrice,
+    "export": Export,
+    "report": Report,
+    "report-evaluation": EvaluationReport,
+    "doctor": Doctor,
+}
+"""Command, or command and the option that asks for another answer → its model."""
+
+
+def answer_name(command: str, options: Sequence[str], keys: Sequence[str] = ()) -> str:
+    """Which of a command's answers a command line asks for.
+
+    Args:
+        command: its name.
+        options: the words after it.
+        keys: of the answer; only they tell the report of an evaluation from that of a run.
+    """
+    # a dry run is one whatever else is asked for, and with --ledger --measure measures the machine
+    first = ("dry-run", "ledger")
+    names = [name for name in ANSWERS if name.startswith(f"{command}-")]
+    for name in sorted(names, key=lambda name: name.removeprefix(f"{command}-") not in first):
+        option = name.removeprefix(f"{command}-")
+        asked = any(word.partition("=")[0] == f"--{option}" for word in options)
+        if asked or (name == "report-evaluation" and "evaluation" in keys):
+            return name
+    return command
 
 
 class _Untitled(GenerateJsonSchema):
@@ -48,4 +107,6 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    write(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""The efficiencies that docs/scale.md predicts, from its model and what it measured or assumes.
+"""The efficiencies that docs/notes/scale.md predicts, from its model and measurements.
 
 Usage: python scripts/predict_scale.py
 """
@@ -27,7 +27,7 @@ def efficiency_of_ranks(
     latency: float,
     agreement: float,
 ) -> float:
-    """Of one run on ``size`` devices: docs/scale.md derives it.
+    """Of one run on ``size`` devices: docs/notes/scale.md derives it.
 
     Args:
         seconds: of a step on one device; n_bytes: of the gradients that travel.
@@ -43,7 +43,7 @@ def efficiency_of_ranks(
 def efficiency_of_workers(
     workers: int, trials: int, seconds: float, start: float, serial: float
 ) -> float:
-    """Of a sweep of equal trials: docs/scale.md derives it.
+    """Of a sweep of equal trials: docs/notes/scale.md derives it.
 
     Args:
         seconds: of a trial; start: of a worker, once; serial: of the study for each trial, which
@@ -55,7 +55,7 @@ def efficiency_of_workers(
 
 
 def predict() -> dict[str, Any]:
-    """The tables of docs/scale.md, from its model and what was measured or assumed there."""
+    """The tables of docs/notes/scale.md, from its model and what was measured or assumed there."""
     gpu = {"bandwidth": 2e11, "latency": 20e-6, "agreement": 1.2e-3}
     step = STEP_FLOPS / DEVICE
     return {

@@ -51,7 +51,7 @@ class Ran:
     @property
     def json(self) -> Any:
         """Stdout as the one JSON object it must be, of the shape that its schema tells."""
-        from lvlora.schemas import ANSWERS, answer_name
+        from make_schemas import ANSWERS, answer_name
 
         answer = json.loads(self.stdout)
         if self.words and self.words[0] in ANSWERS:
@@ -60,8 +60,7 @@ class Ran:
                 ANSWERS[name].model_validate_json(self.stdout)
             except ValueError as error:
                 raise AssertionError(
-                    f"the answer is not as {ANSWERS[name].__module__} describes {name}; say there "
-                    f"what is new, then python scripts/make_schemas.py: {error}"
+                    f"the answer is not as {ANSWERS[name].__module__} describes {name}: {error}"
                 ) from None
         return answer
 

@@ -29,6 +29,7 @@ PAGES = [
     ROOT / "SECURITY.md",
     ROOT / "examples" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "notes").glob("*.md")),
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
 ]
 STORIES = {ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "howto").glob("*.md")}

@@ -12,12 +12,13 @@ from lvlora import errors
 
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYWHERE = {"settings", "errors", "durable", "folders", "output_files", "lvlora"}
+EVERYWHERE = {"settings", "answers", "errors", "durable", "folders", "output_files", "lvlora"}
 """Any room may import these; `lvlora` is the package itself (its version)."""
 
 _BELOW = {"series", "text", "flops", "model", "report", "forecast", "evaluation", "train"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "answers": set(),
     "durable": {"errors"},
     "folders": {"errors", "durable"},
     "output_files": {"errors", "durable", "folders"},
@@ -28,9 +29,9 @@ ROOMS: dict[str, set[str]] = {
     "report": {"series"},
     "text": {"series"},
     "model": {"series", "text", "flops"},
-    "forecast": _BELOW - {"evaluation", "train"},
-    "evaluation": _BELOW - {"train"},
-    "train": _BELOW,
+    "forecast": _BELOW - {"forecast", "evaluation", "train"},
+    "evaluation": _BELOW - {"evaluation", "train"},
+    "train": _BELOW - {"train"},
     "sweep": _BELOW,
     "api": _BELOW | {"sweep"},
     "cli": _BELOW | {"sweep"},

@@ -1,4 +1,4 @@
-"""docs/scale.md quotes what scripts/predict_scale.py computes, and that is what it says it is."""
+"""docs/notes/scale.md quotes what scripts/predict_scale.py computes, which is what it says it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def script():
 
 
 def test_the_page_has_the_predicted_numbers(script):
-    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "notes" / "scale.md").read_text(encoding="utf-8")
     gpus, workers = script.predict().values()
     for micro, (steps, whole) in gpus.items():
         assert f"| {micro} | {steps} | {whole} |" in page

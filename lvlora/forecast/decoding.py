@@ -33,7 +33,7 @@ PREFILL_TOKENS = 2048
 
 _CALL, _CALL_OF_A_ROW = 33, 1.25
 """A call on a CPU takes as long as so many positions, and so many for each row whose past it reads,
-beside those that it computes (measured with SmolLM2-135M: docs/speed.md)."""
+beside those that it computes (measured with SmolLM2-135M: docs/notes/speed.md)."""
 MOST_DRAFTED_ROWS = 24
 """With more rows a call is about as long as its positions, and drafts gained nothing (measured)."""
 

@@ -4,7 +4,7 @@ Knows: readings, samples. Does not know: models.
 
 The model reads digits, and the same dynamics at another scale are other digits. Its errors at one
 scale are partly of that scale, so the median over several is nearer to the truth than as many
-samples from one (test-time augmentation; figures in docs/results.md).
+samples from one (test-time augmentation; figures in docs/notes/results.md).
 """
 
 from __future__ import annotations

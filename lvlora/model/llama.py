@@ -4,7 +4,7 @@ Knows: the layers and the order of their sums. Does not know: files, adapters (w
 by the names that transformers and PEFT give them), other families.
 
 To import transformers' model loader takes longer than a forecast of the bundled model does
-(docs/speed.md), and these two families are what is used here most. All others go through
+(docs/notes/speed.md), and these two families are what is used here most. All others go through
 transformers, and so do these where only its own class will do (`loading.load`).
 """
 

@@ -31,7 +31,8 @@ COURSEWORK: dict[str, Any] = {
     "seq_len": 512,
     "scale_jitter": 0.0,
 }
-"""What the coursework trains; `lvlora train` itself begins with what won (docs/results.md)."""
+"""What the coursework trains; `lvlora train` itself begins with what won
+(docs/notes/results.md)."""
 
 
 class BudgetSettings(Settings):

@@ -198,7 +198,7 @@ def test_only_the_command_that_is_called_is_loaded():
 
 
 def test_a_forecast_of_the_bundled_model_needs_neither_transformers_nor_the_compiler():
-    """Either takes longer to import than the forecast takes (docs/speed.md)."""
+    """Either takes longer to import than the forecast takes (docs/notes/speed.md)."""
     file = str(ROOT / "examples" / "trajectory.csv")
     loaded = _modules_after(["forecast", file, "--model", "bundled", "--adapter", "none"])
     assert {"torch", "lvlora.model.llama"} <= loaded

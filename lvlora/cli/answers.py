@@ -1,13 +1,10 @@
-"""The answer of `lvlora doctor`.
-
-Knows: keys and types. Does not know: what is checked.
-"""
+"""The answer of doctor."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from lvlora.schemas.base import Answer, Shape
+from lvlora.answers import Answer, Shape
 
 
 class Check(Shape):

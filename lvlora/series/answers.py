@@ -1,13 +1,10 @@
-"""The answers about data: simulate, analyze, tokenize.
-
-Knows: keys, types, units. Does not know: how anything is measured.
-"""
+"""The answers about data: simulate and analyze."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from lvlora.schemas.base import Answer, Number, Shape
+from lvlora.answers import Answer, Number, Shape
 
 
 class Simulate(Answer):
@@ -176,93 +173,3 @@ class Analyze(Answer):
     split: SplitSizes
     figures: list[str] = Field(default_factory=list)
     """Files; with --out only."""
-
-
-class TokenizerOf(Shape):
-    """The model whose tokenizer it is."""
-
-    name: str
-    kind: str
-
-
-class Token(Shape):
-    """An entry of the vocabulary."""
-
-    id: int
-    token: str
-
-
-class Merged(Shape):
-    """What the tokenizer makes of the text by itself, where that differs."""
-
-    ids: list[int]
-    tokens: list[str]
-
-
-class _Tokenized(Answer):
-    model: TokenizerOf
-    vocabulary_size: int
-    start_token: Token | None
-    alphabet: dict[str, int]
-    """Symbol → id, for the fifteen symbols of numbers."""
-
-
-class TokenizeText(_Tokenized):
-    """`lvlora tokenize --text TEXT --json`"""
-
-    text: str
-    ids: list[int]
-    tokens: list[str]
-    in_alphabet: bool
-    """Every symbol is one of the alphabet; if not, the ids are the tokenizer's own."""
-    own_merging: Merged | None
-
-
-class ScaleUsed(Shape):
-    """Numbers of the text are (value - offset) / divisor."""
-
-    divisors: list[float]
-    """One for each variable."""
-    rule: str
-    offsets: list[float]
-    """One for each variable; 0 but where a level is far from its spread."""
-    lost: list[float]
-    """Share of each variable's spread that the text of the series shown loses."""
-    explanation: str
-
-
-class RoundTrip(Shape):
-    """What numbers lose as text."""
-
-    max_error: Number
-    """In the data's units."""
-    max_error_half_units: Number
-    """In halves of the last decimal."""
-
-
-class TokenizedSeries(Shape):
-    """A series as text."""
-
-    id: str
-    text: str
-    """Of the steps shown."""
-    ids: list[int]
-    tokens: list[str]
-    steps_shown: int
-    steps: int
-    n_tokens: int
-    """Of the whole series."""
-    tokens_per_step: float
-    round_trip: RoundTrip
-    own_merging: Merged | None
-
-
-class Tokenize(_Tokenized):
-    """`lvlora tokenize --json`"""
-
-    source: str
-    variables: list[str]
-    decimals: int
-    number_format: str
-    scale: ScaleUsed
-    series: list[TokenizedSeries]

@@ -1,8 +1,4 @@
-"""The answers of `lvlora flops`: accounts, comparisons, architecture, ledger.
-
-Knows: keys, types, units. Does not know: prices. All counts of FLOPs are exact integers, which may
-be beyond 2^53.
-"""
+"""The answers about cost: every form of `lvlora flops --json`."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lvlora.schemas.base import Answer, Count, Flops, Shape
+from lvlora.answers import Answer, Count, Flops, Shape
 
 
 class Item(Shape):

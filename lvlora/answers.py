@@ -1,6 +1,6 @@
 """What every answer is made of: strict, closed shapes that describe their keys.
 
-Knows: pydantic. Does not know: any answer.
+An answer is what a verb gives back: Python gets the model, ``--json`` prints it.
 """
 
 from __future__ import annotations

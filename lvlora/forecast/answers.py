@@ -1,0 +1,170 @@
+"""The answers about forecasts: forecast, its density, and what either would cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+
+
+class ModelFacts(Shape):
+    """Which model forecast, and how it computed."""
+
+    name: str
+    adapter: str | None
+    sha256: str
+    """Of the base model's weights."""
+    dtype: str
+    device: str
+
+
+class Timing(Shape):
+    """Seconds."""
+
+    load_seconds: float
+    decode_seconds: float
+    """Covers prefill too."""
+
+
+class ForecastTiming(Timing):
+    """Seconds."""
+
+    prefill_seconds: float
+
+
+class Scale(Shape):
+    """Numbers of the text are (value - offset) / divisor; a number for each variable."""
+
+    divisors: list[float]
+    rule: str
+    offsets: list[float]
+
+
+class Future(Shape):
+    """Of one variable; a number a step."""
+
+    median: list[Number]
+    mean: list[Number]
+    quantiles: dict[str, list[Number]]
+    """Level → a number a step."""
+    missing: list[float] | None = None
+    """Share of the futures in which the value is missing; with --missing only."""
+
+
+class ForecastSeries(Shape):
+    """The future of one series."""
+
+    id: str
+    time: list[float] | list[str]
+    """Numbers, or dates where the data have dates."""
+    scale: Scale
+    context: int
+    """Steps of the history that were read."""
+    variables: dict[str, Future]
+    truth: dict[str, list[Number]] | None = None
+    """With --holdout only."""
+    nll: dict[str, list[Number]] | None = None
+    """Negative log-likelihood of each true value in nats; with --holdout only."""
+
+
+class PointScores(Shape):
+    """How near a forecast came to the steps that were held out."""
+
+    mae: Number
+    mse: Number
+    rmse: Number
+    smape: Number
+    """In percent, 0 to 200."""
+    mase: Number
+    crps: Number
+    """The absolute error of a forecaster without samples."""
+
+
+class RivalScores(PointScores):
+    """Of a plain forecaster of the same steps."""
+
+    name: str
+
+
+class HoldoutScores(PointScores):
+    """How near a forecast came to the steps that were held out, and how near others do."""
+
+    coverage: dict[str, Number]
+    """Probability of a central interval → share of true values inside."""
+    nll: Number
+    """Per dimension, in nats; null where a true value is beyond the grammar."""
+    nll_possible: Number
+    """The same without those."""
+    nll_impossible: int
+    n_values: int
+    rivals: list[RivalScores]
+
+
+class Forecast(Answer):
+    """`lvlora forecast FILE --json`"""
+
+    series: list[ForecastSeries]
+    model: ModelFacts
+    horizon: int
+    samples: int
+    scores: HoldoutScores | None = None
+    """With --holdout only."""
+    calibration: dict[str, Any] | None = None
+    """How the intervals were calibrated; with --calibrated only."""
+    flops: Flops
+    timing: ForecastTiming
+    files: list[str]
+
+
+class Distribution(Shape):
+    """Of one variable's next value, in original units."""
+
+    given: dict[str, Number]
+    """The values of the variables before it that it is conditional on."""
+    mode: Number
+    mean: Number
+    quantiles: dict[str, Number]
+    width: float
+    """Of each bin."""
+    values: list[float]
+    """Centres of the bins, ascending."""
+    probabilities: list[float]
+    densities: list[float]
+    missing: float
+    """Probability of a missing value."""
+    remainder: float
+    """Probability of all that is not listed."""
+    cut: float
+    """The part of it that more calls of the model would have followed."""
+
+
+class DensitySeries(Shape):
+    """The next step of one series."""
+
+    id: str
+    time: float | str
+    """A number, or a date where the data have dates."""
+    variables: dict[str, Distribution]
+
+
+class ForecastDensity(Answer):
+    """`lvlora forecast FILE --density --json`"""
+
+    series: list[DensitySeries]
+    model: ModelFacts
+    density_floor: float
+    density_calls: int
+    """Of the model, at most, for each value."""
+    flops: Flops
+    timing: Timing
+    files: list[str]
+
+
+class ForecastPrice(Answer):
+    """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline"""
+
+    flops_at_most: Flops | None
+    """Of all models; null without one."""
+    forecasters: dict[str, Flops]
+    estimate: Estimate | None
+    """Null where it cannot be known."""
