@@ -34,9 +34,9 @@ refused, all of them at once.
 
 `--json` prints exactly one object on standard output. Its keys, types and units are written down as
 JSON Schema, which `python scripts/make_schemas.py FOLDER` writes from the models; within a
-`schema_version` keys may be added, but none goes away or changes its meaning. With an error standard output stays
-empty: the sentence and its hint are on standard error, and the exit code says what kind of error it
-is.
+`schema_version` keys may be added, but none goes away or changes its meaning. With an error
+standard output stays empty: the sentence and its hint are on standard error, and the exit code
+says what kind of error it is.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage, 3 no result (over the budget, or numbers that are not
 finite), 4 bad data or file, 75 stopped and resumable, 130 interrupted.

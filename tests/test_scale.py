@@ -1,4 +1,4 @@
-"""docs/notes/scale.md quotes what scripts/predict_scale.py computes, which is what it says it is."""
+"""docs/notes/scale.md quotes what scripts/predict_scale.py computes, and what it says it is."""
 
 from __future__ import annotations
 

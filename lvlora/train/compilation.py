@@ -3,8 +3,8 @@
 Knows: torch.compile, and when it pays. Does not know: models' insides, settings files.
 
 Compilation takes 15 to 30 s and saves 4 to 30 % of a step (docs/notes/speed.md), so long runs do it
-and short ones do not; a C++ compiler may be missing, so nothing depends on it. The choice is part of a
-run's identity: compiled and plain layers differ in the last bits.
+and short ones do not; a C++ compiler may be missing, so nothing depends on it. The choice is
+part of a run's identity: compiled and plain layers differ in the last bits.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ weights in the package.
 
 Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
 was and ends the same. Float32 master weights, bfloat16 where the processor has it, AdamW; Muon
-with the same rate was behind it after 120 steps (docs/notes/results.md). What it costs is charged to
-a ledger in the same folder.
+with the same rate was behind it after 120 steps (docs/notes/results.md). What it costs is
+charged to a ledger in the same folder.
 
 A run may begin with another's weights and more layers: the new layers are copies whose output
 projections are zero, so that the model begins as the same function (block expansion: Wu et al.
