@@ -96,7 +96,7 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def ours(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """`Forecaster.predict`, as `lvlora forecast` calls it."""
-    from lvlora.forecast.opening import open_model
+    from lvlora.forecast.open_model import open_model
     from lvlora.forecast.sampling import Sampling
 
     forecaster = open_model(str(options.model))

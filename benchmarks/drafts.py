@@ -17,7 +17,7 @@ import numpy as np
 import lvlora
 from lvlora.forecast import decoding
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.opening import open_model
+from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from lvlora.evaluation.scoring import Evaluation as Evaluation
     from lvlora.flops.budget import Price as Price
     from lvlora.forecast.density import next_step as next_step
+    from lvlora.forecast.forecast import Forecast as Forecast
+    from lvlora.forecast.forecast import to_rows as to_rows
     from lvlora.forecast.forecaster import Forecaster as Forecaster
-    from lvlora.forecast.futures import Forecast as Forecast
-    from lvlora.forecast.futures import to_rows as to_rows
     from lvlora.forecast.likelihood import Score as Score
     from lvlora.forecast.likelihood import negative_log_likelihood as negative_log_likelihood
-    from lvlora.forecast.opening import open_model as open_model
+    from lvlora.forecast.open_model import open_model as open_model
     from lvlora.forecast.sampling import Sampling as Sampling
     from lvlora.model.adapters.files import AdapterInfo as AdapterInfo
     from lvlora.series.dataset import Dataset as Dataset
@@ -81,9 +81,9 @@ _HOMES = {
     "lvlora.forecast.density": ("next_step",),
     "lvlora.evaluation.scoring": ("Entry", "Evaluation"),
     "lvlora.forecast.forecaster": ("Forecaster",),
-    "lvlora.forecast.futures": ("Forecast", "to_rows"),
+    "lvlora.forecast.forecast": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
-    "lvlora.forecast.opening": ("open_model",),
+    "lvlora.forecast.open_model": ("open_model",),
     "lvlora.model.adapters.files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),

@@ -276,7 +276,7 @@ def spent(runs: str | Path = "runs") -> Price:
 @contextlib.contextmanager
 def charged(
     forecaster: Forecaster,
-    most: Price,
+    at_most: Price,
     *,
     runs: str | Path = "runs",
     max_flops: int | None = None,
@@ -287,8 +287,8 @@ def charged(
     """Charge what a forecaster does inside the block to the ledger among the runs.
 
     Args:
-        most: the most that it can be; ``forecaster.most(…)`` of the same arguments says it. It is
-            reserved before, and what was really spent is settled after. A forecast inside the
+        at_most: the most that it can be; ``forecaster.at_most(…)`` of the same arguments says it.
+            It is reserved before, and what was really spent is settled after. A forecast inside the
             block that would cost more than is left of it is refused.
         max_flops: of this block; budget: of all runs together, "none" to lift it.
         command: what the ledger calls it.
@@ -302,14 +302,15 @@ def charged(
     from lvlora.flops.budget import Price
     from lvlora.forecast import spending
 
-    if not isinstance(most, Price):
+    if not isinstance(at_most, Price):
         raise SettingsError(
-            f"most: should be a Price, got {most!r}", "forecaster.most(…) says how much it can be."
+            f"at_most: should be a Price, got {at_most!r}",
+            "forecaster.at_most(…) says how much it can be.",
         )
     limits = {"max_flops": max_flops, "budget": budget, "convention": convention, "runs": runs}
     with (
         for_programs(),
-        spending.charged(checked(BudgetSettings, limits), forecaster, most, command=command),
+        spending.charged(checked(BudgetSettings, limits), forecaster, at_most, command=command),
     ):
         yield
 

@@ -15,8 +15,8 @@ import numpy as np
 from lvlora.forecast import calibration_files
 from lvlora.forecast.calibration import calibrate, units_of
 from lvlora.forecast.calibration_facts import describe
+from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.futures import Forecast
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import BUNDLED, resolve
 from lvlora.model.devices import choose, set_threads

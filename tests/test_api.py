@@ -167,7 +167,7 @@ def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     history = tiny_runs.dataset().series[0]
     sampling = lvlora.Sampling(samples=2)
-    most = forecaster.most([history], 2, sampling)
+    most = forecaster.at_most([history], 2, sampling)
     assert lvlora.spent(tmp_path) == lvlora.Price(0, 0)
     with lvlora.charged(forecaster, most, runs=tmp_path):
         (forecast,) = forecaster.predict([history], 2, sampling)
@@ -184,7 +184,7 @@ def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     histories = list(tiny_runs.dataset().series[:2])
     sampling = lvlora.Sampling(samples=2)
-    one = forecaster.most(histories[:1], 2, sampling)
+    one = forecaster.at_most(histories[:1], 2, sampling)
 
     def predict(n=1):
         return forecaster.predict(histories[:n], 2, sampling)
@@ -227,7 +227,7 @@ def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     history = tiny_runs.dataset().series[0]
     sampling = lvlora.Sampling(samples=2)
-    one = forecaster.most([history], 4, sampling)
+    one = forecaster.at_most([history], 4, sampling)
 
     def predict(_):
         try:

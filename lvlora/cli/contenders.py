@@ -15,7 +15,7 @@ from lvlora.settings import BaselineSettings, EvaluateSettings
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.forecaster import Forecaster
-    from lvlora.forecast.opening import Choice
+    from lvlora.forecast.open_model import Choice
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.series.splits import Split
     from lvlora.settings.base import NumberFormat
@@ -88,7 +88,7 @@ def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) ->
     Raises:
         ModelError: what was named is not there.
     """
-    from lvlora.forecast.opening import choose
+    from lvlora.forecast.open_model import choose
 
     if isinstance(settings, BaselineSettings):
         choice = choose(settings.with_adapter("none"), settings.runs, output.note)
@@ -117,7 +117,7 @@ def open_contender(
 
     The same histories then have the same forecasts in both commands.
     """
-    from lvlora.forecast.opening import open_forecaster
+    from lvlora.forecast.open_model import open_forecaster
 
     forecaster = open_forecaster(
         contender.choice,
@@ -172,7 +172,7 @@ def warn_of_seen(
 
 
 def _without_adapter(choice: Choice) -> Choice:
-    from lvlora.forecast.opening import Choice
+    from lvlora.forecast.open_model import Choice
 
     return Choice(choice.source, None)
 

@@ -44,7 +44,7 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
             "nothing to write.",
             "Give --merged DIR for a plain transformers folder, --peft DIR for a PEFT adapter.",
         )
-    from lvlora.forecast.opening import choose
+    from lvlora.forecast.open_model import choose
 
     output = context.output
     choice = choose(settings, settings.runs, output.note)

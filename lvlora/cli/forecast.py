@@ -24,7 +24,8 @@ from lvlora.settings import ForecastSettings, SplitSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
-    from lvlora.forecast.forecaster import Forecast, Forecaster
+    from lvlora.forecast.forecast import Forecast
+    from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.sampling import Sampling
     from lvlora.series.dataset import Dataset
 
@@ -56,7 +57,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.forecast.opening import choose, open_forecaster
+    from lvlora.forecast.open_model import choose, open_forecaster
     from lvlora.forecast.reading import cut_note
     from lvlora.forecast.sampling import Sampling
     from lvlora.model.devices import set_threads
@@ -173,14 +174,14 @@ def _most(
 
     histories = list(dataset)
     if settings.density:
-        return density.most(
+        return density.at_most(
             forecaster,
             histories,
             threshold=settings.density_floor,
             calls=settings.density_calls,
             context=settings.context,
         )
-    most = forecaster.most(histories, settings.n_steps, sampling, context=settings.context)
+    most = forecaster.at_most(histories, settings.n_steps, sampling, context=settings.context)
     if truth is not None:
         most += likelihood.price(forecaster, histories, truth.futures, context=settings.context)
     return most

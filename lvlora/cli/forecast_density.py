@@ -62,7 +62,7 @@ def show_density(
 
     histories, floor = list(dataset), settings.density_floor
     calls = settings.density_calls
-    most = density.most(
+    most = density.at_most(
         forecaster, histories, threshold=floor, calls=calls, context=settings.context
     )
     n_values = len(histories) * len(dataset.variables)

@@ -23,7 +23,7 @@ from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
     from lvlora.cli.forecast_truth import Truth
-    from lvlora.forecast.futures import Forecast
+    from lvlora.forecast.forecast import Forecast
     from lvlora.series.dataset import Dataset
 
 SAMPLES = (".csv", ".h5", ".hdf5", ".json")
@@ -63,7 +63,7 @@ def as_csv(
     truth: Truth | None = None,
 ) -> str:
     """The long table: a row a series, time and variable."""
-    from lvlora.forecast.forecaster import to_rows
+    from lvlora.forecast.forecast import to_rows
     from lvlora.series.dates import written
 
     known = () if truth is None else truth.columns

@@ -15,7 +15,8 @@ from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
     from lvlora.cli.forecast_truth import Truth
-    from lvlora.forecast.forecaster import Forecast, Forecaster
+    from lvlora.forecast.forecast import Forecast
+    from lvlora.forecast.forecaster import Forecaster
     from lvlora.series.dataset import Dataset
 
 _TABLE_ROWS = 24

@@ -13,7 +13,7 @@ from lvlora.cli.terminal import numbers
 from lvlora.errors import DataError
 
 if TYPE_CHECKING:
-    from lvlora.forecast.futures import Forecast
+    from lvlora.forecast.forecast import Forecast
     from lvlora.series.dataset import Dataset, FloatArray, Series
 
 _METRICS = {

@@ -341,7 +341,7 @@ def most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling
     """The most that `score_model` can cost."""
     groups = unfinished(given, pieces, sampling.n_futures)
     asked = [given.histories[i] for group in groups for i in group]
-    price = forecaster.most(asked, given.protocol.horizon, sampling)
+    price = forecaster.at_most(asked, given.protocol.horizon, sampling)
     for group in groups:
         price += likelihood.price(
             forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]

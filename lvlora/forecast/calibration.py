@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import DataError, SettingsError
-from lvlora.forecast.futures import Forecast
+from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import least_values
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics import central_levels

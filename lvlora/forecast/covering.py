@@ -14,8 +14,8 @@ from lvlora.errors import SettingsError
 from lvlora.evaluation.scoring import Entry, Task
 from lvlora.forecast.calibration import Calibration, calibrate, units_of
 from lvlora.forecast.calibration_facts import describe
+from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.futures import Forecast
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics import central_levels

@@ -27,8 +27,8 @@ import torch
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
 from lvlora.forecast.decoding import Call, Decoder, Trace
+from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.futures import continue_time
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
@@ -130,7 +130,7 @@ def next_step(
     """
     found = []
     readings = forecaster.readings(histories, 1, context)
-    with forecaster.usage.work(lambda: _most(forecaster, readings, threshold, calls)) as work:
+    with forecaster.usage.work(lambda: _at_most(forecaster, readings, threshold, calls)) as work:
         for history, reading in zip(histories, readings, strict=True):
             trace = Trace()
             try:
@@ -141,7 +141,7 @@ def next_step(
     return found
 
 
-def most(
+def at_most(
     forecaster: Forecaster,
     histories: Sequence[Series],
     *,
@@ -150,10 +150,10 @@ def most(
     context: int | None = None,
 ) -> Price:
     """The most that `next_step` with these arguments can cost."""
-    return _most(forecaster, forecaster.readings(histories, 1, context), threshold, calls)
+    return _at_most(forecaster, forecaster.readings(histories, 1, context), threshold, calls)
 
 
-def _most(
+def _at_most(
     forecaster: Forecaster, readings: Sequence[Reading], threshold: float, calls: int
 ) -> Price:
     base, price = forecaster.base, NOTHING

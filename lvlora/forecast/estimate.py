@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.flops.budget import Price
+from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.futures import continue_time
 from lvlora.forecast.memory import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes

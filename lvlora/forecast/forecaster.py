@@ -17,15 +17,12 @@ from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing, views
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
-from lvlora.forecast.futures import Forecast as Forecast
-from lvlora.forecast.futures import continue_time
-from lvlora.forecast.futures import to_rows as to_rows
+from lvlora.forecast.forecast import Forecast, continue_time
 from lvlora.forecast.memory import rows_at_a_time
 from lvlora.forecast.reading import Reading, joint_grammar, last_steps, read
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.usage import Usage as Usage
-from lvlora.forecast.usage import Work
+from lvlora.forecast.usage import Usage, Work
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.head import NumericHead
@@ -188,7 +185,7 @@ class Forecaster:
         times = [continue_time(h.time, horizon, h.calendar) for h in histories]
         readings = [r for of_one in planned for r in of_one]
         futures: list[list[FloatArray]] = [[] for _ in readings]
-        with self.usage.work(lambda: self._most(planned, horizon)) as work:
+        with self.usage.work(lambda: self._at_most(planned, horizon)) as work:
             for piece in sorted({r.piece for r in readings}):
                 # those that are read alike go together: no series changes how another is read
                 members = [i for i, r in enumerate(readings) if r.piece == piece]
@@ -243,7 +240,7 @@ class Forecaster:
         return quantiles, np.stack([f.mean for f in forecasts])
 
     @for_programs()
-    def most(
+    def at_most(
         self,
         histories: Sequence[Series],
         horizon: int,
@@ -252,9 +249,9 @@ class Forecaster:
         context: int | None = None,
     ) -> Price:
         """The most that `predict` with these arguments can cost."""
-        return self._most(self._views(histories, horizon, sampling, context), horizon)
+        return self._at_most(self._views(histories, horizon, sampling, context), horizon)
 
-    def _most(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
+    def _at_most(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
         readings = [r for of_one in planned for r in of_one]
         price = NOTHING
         for piece in {r.piece for r in readings}:
@@ -269,7 +266,7 @@ class Forecaster:
                     len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
                     for r in group
                 )
-                price += pricing.most(
+                price += pricing.at_most(
                     self.base,
                     # later pieces read one history a future
                     n_prompts=len(group) * (1 if first else most_samples),

@@ -18,7 +18,7 @@ from lvlora.settings.checked import check_levels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lvlora.forecast.futures import Forecast
+    from lvlora.forecast.forecast import Forecast
 
 COLUMNS = ("name", "kind", "mae", "rmse", "crps", "nll")
 """Of the table of an evaluation."""

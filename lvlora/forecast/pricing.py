@@ -81,7 +81,7 @@ def price_of(base: BaseModel, trace: Trace) -> Price:
     )
 
 
-def most(
+def at_most(
     base: BaseModel,
     *,
     n_prompts: int,

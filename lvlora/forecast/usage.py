@@ -120,5 +120,5 @@ def _refusal(wanted: Price, left: Price, most: Price) -> BudgetError:
         f"this may cost {wanted.of(convention):,} FLOPs ({convention}), and of the "
         f"{most.of(convention):,} that were reserved for it {max(0, left.of(convention)):,} are "
         "left",
-        "Reserve the sum of forecaster.most(…) of all that is done inside charged(…).",
+        "Reserve the sum of forecaster.at_most(…) of all that is done inside charged(…).",
     )

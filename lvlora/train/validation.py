@@ -169,7 +169,7 @@ class Validator:
         """The most that one validation can cost."""
         if not self.histories:
             return self.loss_price()
-        return self.loss_price() + self._forecaster().most(self.histories, self.horizon, _GREEDY)
+        return self.loss_price() + self._forecaster().at_most(self.histories, self.horizon, _GREEDY)
 
     def run(self) -> Validation:
         """Score the model as it is now."""

@@ -15,8 +15,8 @@ from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast import calibration_facts, calibration_files
 from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset, units_of
 from lvlora.forecast.covering import share_inside
+from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.futures import Forecast
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale

@@ -185,7 +185,7 @@ def test_the_split_by_memory_changes_nothing(tiny_base):
 def test_the_price_is_counted_and_bounded(tiny_base, threshold, decimals, number_format, signed):
     forecaster = Forecaster(tiny_base("gemma2"), decimals=decimals, number_format=number_format)
     history = _history(signed=signed)
-    most = density.most(forecaster, [history], threshold=threshold)
+    most = density.at_most(forecaster, [history], threshold=threshold)
     counted = count(lambda: density.next_step(forecaster, [history], threshold=threshold))
     spent = forecaster.usage.price
     assert spent.executed == counted > 0
@@ -209,7 +209,7 @@ def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base):
     exact, before = None, 2.0
     for calls in (10**6, 64, 8, 1):
         forecaster = Forecaster(tiny_base(), decimals=1)
-        most = density.most(forecaster, [history], threshold=1e-9, calls=calls)
+        most = density.at_most(forecaster, [history], threshold=1e-9, calls=calls)
         (found,) = density.next_step(forecaster, [history], threshold=1e-9, calls=calls)[0]
         rows = sum(call.rows for call in forecaster.usage.trace.calls[1:])
         assert rows <= calls * density.BRANCHES

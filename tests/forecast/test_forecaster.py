@@ -11,8 +11,8 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast.drafting import WIDEST
-from lvlora.forecast.forecaster import Forecaster, to_rows
-from lvlora.forecast.futures import continue_time
+from lvlora.forecast.forecast import continue_time, to_rows
+from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.memory import row_bytes
 from lvlora.forecast.reading import cut_note
 from lvlora.forecast.sampling import Sampling
@@ -183,7 +183,7 @@ def test_the_price_is_what_the_counter_finds(tiny_base, family, updated):
         counted = count(lambda s=sampling: forecaster.predict(histories, 6, s))
         spent = forecaster.usage.price - before
         assert spent.executed == counted
-        most = forecaster.most(histories, 6, sampling)
+        most = forecaster.at_most(histories, 6, sampling)
         assert counted < most.executed < 6 * counted
         assert spent.coursework <= most.coursework
 
@@ -201,7 +201,7 @@ def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_ro
     for histories in (_histories(), [signed, *_histories(n_steps=9)], [signed]):
         for sampling in (DRAWN, Sampling(2, temperature=5.0), GREEDY):
             before = forecaster.usage.price
-            most = forecaster.most(histories, 9, sampling)
+            most = forecaster.at_most(histories, 9, sampling)
             forecaster.predict(histories, 9, sampling)
             spent = forecaster.usage.price - before
             assert spent.executed <= most.executed
@@ -264,7 +264,7 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
 def test_a_limit_below_one_row_is_refused_before_anything_is_spent(tiny_base):
     small = Forecaster(tiny_base(), max_memory=1000)
     with pytest.raises(SettingsError, match=r"max_memory=1_000: .* takes [0-9,]+ bytes"):
-        small.most(_histories(), 4, DRAWN)
+        small.at_most(_histories(), 4, DRAWN)
     with pytest.raises(SettingsError, match="max_memory"):
         small.predict(_histories(), 4, DRAWN)
     assert small.usage.price == NOTHING

@@ -62,7 +62,7 @@ def test_views_are_priced_and_never_dearer_than_told(forecaster):
     for views in (1, 3):
         sampling = replace(DRAWN, views=views)
         before = forecaster.usage.price
-        most = forecaster.most(histories, 4, sampling)
+        most = forecaster.at_most(histories, 4, sampling)
         forecaster.predict(histories, 4, sampling)
         cost = forecaster.usage.price - before
         assert 0 < cost.executed <= most.executed

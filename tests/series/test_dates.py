@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.errors import DataError
-from lvlora.forecast.futures import continue_time
+from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import Dataset
 from lvlora.series.dates import Calendar, Moments, looks_like_date
 from lvlora.series.files.csv import read_csv, write_csv
