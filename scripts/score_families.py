@@ -24,7 +24,7 @@ from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
 from lvlora.series.dataset import Series
-from lvlora.series.metrics import score
+from lvlora.series.metrics.scores import score
 from lvlora.series.rivals.naive import LastValue, SeasonalNaive
 
 SEED = 90_210

@@ -19,7 +19,7 @@ from lvlora.cli.terminal.output import Output
 from lvlora.settings import AnalyzeSettings, BaselineSettings
 
 if TYPE_CHECKING:
-    from lvlora.series.analysis import Analysis
+    from lvlora.series.analysis.overview import Analysis
     from lvlora.series.dataset import Dataset
 
 EXAMPLES = examples(
@@ -37,13 +37,13 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
-    from lvlora.series.analysis import analyze as measure
+    from lvlora.series.analysis.overview import analyze as measure
     from lvlora.series.splits import split_ids
 
     output = context.output
     dataset = load_dataset(settings, output)
     if settings.out is not None:  # before the work, not after it
-        from lvlora.report.analysis_figures import figure_files
+        from lvlora.report.analysis import figure_files
 
         folders.claim("--out", settings.out, "analysis", [*figure_files(), "split.json"])
     analysis = measure(dataset, settings)
@@ -65,7 +65,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     }
     if settings.out is not None:
         from lvlora import durable
-        from lvlora.report.analysis_figures import draw_analysis
+        from lvlora.report.analysis import draw_analysis
 
         files = draw_analysis(settings.out, dataset, analysis)
         payload["figures"] = files

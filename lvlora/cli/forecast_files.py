@@ -140,7 +140,7 @@ def write_files(
         write_samples(settings.samples_out, dataset, forecasts)
         paths.append(settings.samples_out)
     if settings.plot is not None:
-        from lvlora.report.forecast_figure import ForecastPicture, draw_forecast
+        from lvlora.report.forecast import ForecastPicture, draw_forecast
 
         pictures = [
             ForecastPicture(
@@ -205,7 +205,7 @@ def _write_hdf5(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -> 
     import h5py
     import numpy as np
 
-    from lvlora.series.files.hdf5_dates import attributes
+    from lvlora.series.files.hdf5.dates import attributes
 
     said, stored = attributes(dataset.calendar)
     with h5py.File(path, "w") as file:

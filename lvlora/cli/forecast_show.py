@@ -34,7 +34,7 @@ def show(
     """A chart of the first series, the table of all, and how it was made."""
     import numpy as np
 
-    from lvlora.report.terminal import terminal_plot
+    from lvlora.report.drawing.text_chart import terminal_plot
     from lvlora.series.dates import text_of, written
 
     output = context.output

@@ -104,7 +104,7 @@ class Truth:
         """What a forecaster is measured by beside the truth."""
         import numpy as np
 
-        from lvlora.series.metrics import score
+        from lvlora.series.metrics.scores import score
 
         found = score(
             np.stack([f.values for f in self.futures]),

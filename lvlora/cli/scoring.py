@@ -133,7 +133,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
 def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -> _Work:
     from lvlora.evaluation import scoring as evaluation
     from lvlora.evaluation.folder import EvaluationFolder, key_of
-    from lvlora.series.analysis import cluster, measure
+    from lvlora.series.analysis.overview import cluster, measure
     from lvlora.series.disturbance import Disturbance
     from lvlora.series.splits import STRATA, split_of
 

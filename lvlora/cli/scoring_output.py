@@ -210,7 +210,7 @@ def _show_more(
 
 def _sketch(record: Mapping[str, Any], context: CommandContext) -> None:
     """The reference's best and worst series, for those who asked (-v)."""
-    from lvlora.report.terminal import terminal_plot
+    from lvlora.report.drawing.text_chart import terminal_plot
 
     output, drawn = context.output, record["drawn"]
     shown = [s for s in drawn["series"] if s["why"] in ("best", "worst")]

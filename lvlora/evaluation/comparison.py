@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from lvlora.evaluation.scoring import Difference, Entry, Task
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
-from lvlora.series.metrics import absolute_errors
+from lvlora.series.metrics.scores import absolute_errors
+from lvlora.series.metrics.skill import relative_errors, skills, win_rates
 from lvlora.series.rivals import SeasonalNaive
-from lvlora.series.skill import relative_errors, skills, win_rates
 
 _RESAMPLES = 2000
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from lvlora import __version__
 from lvlora.evaluation.scoring import Entry, Task
-from lvlora.series.dynamics_metrics import DYNAMICS
-from lvlora.series.metrics import central_levels, scale_spread
+from lvlora.series.metrics.dynamics import DYNAMICS
+from lvlora.series.metrics.scores import central_levels, scale_spread
 
 SCALES_APART = 100.0
 """Where scales of series and variables differ by more, a mean in original units is that of the

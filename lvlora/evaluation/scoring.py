@@ -26,12 +26,12 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.series import histories
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
-from lvlora.series.metrics import Scores, score
+from lvlora.series.metrics.scores import Scores, score
+from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
 from lvlora.series.rivals.contract import complete
 from lvlora.series.rivals.naive import season
 from lvlora.series.rivals.processes import RivalProcesses
-from lvlora.series.skill import Interval
 from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import least_values
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.metrics import central_levels
+from lvlora.series.metrics.scores import central_levels
 
 ENOUGH = 40
 """Scores of one offset: with fewer a quantile of 90 % is one of the last four."""

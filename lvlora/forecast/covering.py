@@ -18,7 +18,7 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray
-from lvlora.series.metrics import central_levels
+from lvlora.series.metrics.scores import central_levels
 
 
 def calibrate_entry(

@@ -33,7 +33,7 @@ def forecast_picture(
     levels: Sequence[float],
 ) -> Figure:
     """The figure of `Forecast.plot`, whose arguments these are."""
-    from lvlora.report.forecast_figure import ForecastPicture, forecast_figure
+    from lvlora.report.forecast import ForecastPicture, forecast_figure
 
     check_levels(levels)
     width = forecast.samples.shape[2]
@@ -62,14 +62,14 @@ def forecast_picture(
 
 def errors_picture(rows: Iterable[dict[str, Any]], metric: str) -> Figure:
     """A bar for each forecaster."""
-    from lvlora.report.table_figures import errors_figure
+    from lvlora.report.drawing.errors import errors_figure
 
     return errors_figure(list(rows), metric)
 
 
 def as_html(figure: Figure, title: str) -> str:
     """A figure and what it is."""
-    from lvlora.report import style
+    from lvlora.report.drawing import style
 
     picture = base64.b64encode(style.render(figure, "png")).decode()
     return f'<img alt="{escape(title)}" src="data:image/png;base64,{picture}">'

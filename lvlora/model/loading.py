@@ -29,8 +29,8 @@ from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read
 from lvlora.model.devices import Placement, keep_freed_memory
 from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
-from lvlora.model.files.folder_checks import check_files, check_sizes
-from lvlora.model.files.gguf_checks import check_gguf
+from lvlora.model.files.checks.folder import check_files, check_sizes
+from lvlora.model.files.checks.gguf import check_gguf
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 

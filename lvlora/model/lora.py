@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -202,32 +202,8 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
 
 @torch.no_grad()
 def merge(model: nn.Module) -> None:
-    """Add every update to its W0, in float32 and cast back, and keep the layers (see `unmerge`).
-
-    While merged the updates are not applied a second time: the layers are taken out.
-    """
+    """Add every update to its W0, in float32 and cast back, and take the LoRA layers out."""
     for name, layer in list(lora_layers(model)):
         weight = layer.base.weight
         weight.copy_((weight.float() + layer.delta()).to(weight.dtype))
         _replace(model, name, layer.base)
-
-
-@torch.no_grad()
-def unmerge(model: nn.Module, layers: Sequence[tuple[str, LoraLinear]]) -> None:
-    """Undo `merge` with the layers it took out (list them by `lora_layers` before merging)."""
-    for name, layer in layers:
-        weight = layer.base.weight
-        weight.copy_((weight.float() - layer.delta()).to(weight.dtype))
-        _replace(model, name, layer)
-
-
-def remove(model: nn.Module) -> None:
-    """Put the frozen base layers back, without the updates."""
-    for name, layer in list(lora_layers(model)):
-        _replace(model, name, layer.base)
-
-
-def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """(trainable, all) parameters, counted from the modules; tied ones once."""
-    parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)

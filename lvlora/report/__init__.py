@@ -1,1 +1,6 @@
-"""Figures and pages. Knows results, not how they were made."""
+"""Figures and pages; nothing here knows how the numbers were made.
+
+`drawing/` has one look for all figures and the parts they share. `forecast`, `analysis` and
+`spending` are the figures of single commands. `page` writes HTML files that need nothing else;
+`run/`, `evaluation/` and `sweep/` make such pages of what was recorded.
+"""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.durable import write_text
-from lvlora.report import style
+from lvlora.report.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

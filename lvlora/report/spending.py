@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import DataError
-from lvlora.report import style
+from lvlora.report.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

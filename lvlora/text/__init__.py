@@ -1,1 +1,6 @@
-"""The LLMTIME text form, its alphabet, its grammar, token windows. Knows no models."""
+"""Trajectories as text and tokens; nothing here knows of models.
+
+`scaling` brings values into a range that a model reads well, `codec` writes them as text and reads
+them back, `alphabet` finds the text's symbols in a vocabulary, `grammar` says which symbol may come
+next, `windows` cuts token windows for training, and `inspection` shows all that for one series.
+"""

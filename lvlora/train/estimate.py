@@ -66,9 +66,9 @@ def _ending(prepared: Prepared) -> float:
 
     Libraries that draw and fit are loaded by then, which is more than all the pictures take.
     """
-    from lvlora.report import style
+    from lvlora.report.drawing import style
     from lvlora.report.run.forecasts import forecasts_of
-    from lvlora.report.run.training_figure import training_figure
+    from lvlora.report.run.training import training_figure
 
     begin, validator = time.perf_counter(), prepared.validator
     with tempfile.TemporaryDirectory() as folder:

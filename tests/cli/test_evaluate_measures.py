@@ -10,7 +10,7 @@ import pytest
 import tiny_runs
 
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.dynamics_metrics import DYNAMICS, Dynamics
+from lvlora.series.metrics.dynamics import DYNAMICS, Dynamics
 from lvlora.series.splits import split_ids
 
 STEPS = ["--no-model", "--context", "30", "--horizon", "12", "--workers", "1", "--split", "train"]

@@ -16,7 +16,7 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.histories import cut, learnable
 from lvlora.series.rivals import EquationFit
-from lvlora.series.rivals.best_equations import BestEquations
+from lvlora.series.rivals.equations import BestEquations
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
 from lvlora.train.objective import Objective

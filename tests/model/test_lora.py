@@ -108,27 +108,17 @@ def test_the_same_seed_gives_the_same_a_whatever_the_global_state(tiny_base):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_merge_gives_the_same_outputs_and_unmerge_the_same_model(tiny_base, dtype):
+def test_merge_gives_the_same_outputs(tiny_base, dtype):
     base = tiny_base("qwen2", dtype)
-    original = {n: p.clone() for n, p in base.module.named_parameters()}
     lora.inject(base.module, LoraPlan(rank=4, targets=("all-linear",)))
     shake(base.module)
     with_updates = logits(base)
-    layers = list(lora.lora_layers(base.module))
     lora.merge(base.module)
     assert next(lora.lora_layers(base.module), None) is None
     merged = logits(base)
     spread = with_updates.float().std().item()
     tolerance = 1e-5 if dtype == torch.float32 else 0.1
     assert (merged.float() - with_updates.float()).abs().max() < tolerance * spread
-    lora.unmerge(base.module, layers)
-    assert (logits(base).float() - with_updates.float()).abs().max() < tolerance * spread
-    lora.remove(base.module)
-    after = dict(base.module.named_parameters())
-    assert after.keys() == original.keys()
-    for name, parameter in original.items():
-        close = 1e-6 if dtype == torch.float32 else 0.02
-        assert torch.allclose(after[name], parameter, atol=close), name
 
 
 def test_merge_adds_exactly_the_update_in_float32(tiny_base):
@@ -141,18 +131,6 @@ def test_merge_adds_exactly_the_update_in_float32(tiny_base):
     lora.merge(base.module)
     for name, weight in expected.items():
         assert torch.equal(base.module.get_submodule(name).weight, weight)
-
-
-def test_remove_gives_back_the_model_bit_for_bit(tiny_base):
-    base = tiny_base("llama")
-    before = logits(base)
-    names = [n for n, _ in base.module.named_modules()]
-    lora.inject(base.module, LoraPlan(targets=("all-linear",)))
-    shake(base.module)
-    assert not torch.equal(logits(base), before)
-    lora.remove(base.module)
-    assert torch.equal(logits(base), before)
-    assert [n for n, _ in base.module.named_modules()] == names
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama", "gemma3"])
@@ -260,7 +238,9 @@ def test_counts_of_qwen2_5_0_5b(targets, rank, trainable):
     )
     with torch.device("meta"):
         model = Qwen2ForCausalLM(config)
-    assert lora.count_parameters(model)[1] == 494_032_768
+    assert sum(p.numel() for p in model.parameters()) == 494_032_768
     # A is drawn on the CPU; copying it onto tensors without data is no work
     lora.inject(model, LoraPlan(rank=rank, targets=targets))
-    assert lora.count_parameters(model) == (trainable, 494_032_768 + trainable)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    assert sum(n for n, trained in sizes if trained) == trainable
+    assert sum(n for n, _ in sizes) == 494_032_768 + trainable

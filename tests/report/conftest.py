@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lvlora.report.forecast_figure import ForecastPicture
+from lvlora.report.forecast import ForecastPicture
 
 MakePicture = Callable[..., ForecastPicture]
 

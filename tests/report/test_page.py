@@ -24,7 +24,7 @@ from lvlora.report.page import (
     show,
     write_page,
 )
-from lvlora.report.run.training_figure import training_figure
+from lvlora.report.run.training import training_figure
 
 EVIL = "<script>alert(1)</script> \"'&amp; $x$ </style><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "source"}

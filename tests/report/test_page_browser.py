@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from lvlora.report.forecast_figure import forecast_figure
+from lvlora.report.drawing.errors import errors_figure
+from lvlora.report.forecast import forecast_figure
 from lvlora.report.page import Facts, PageContent, Picture, Points, Section, Table, write_page
-from lvlora.report.table_figures import errors_figure
 
 pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
 

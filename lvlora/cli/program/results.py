@@ -35,7 +35,7 @@ def check_results(
         if kind is None:
             if path is None:
                 continue
-            from lvlora.report.style import check_suffix
+            from lvlora.report.drawing.style import check_suffix
 
             check_suffix(path)
             kind = output_files.figure(path)

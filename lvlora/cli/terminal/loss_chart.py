@@ -19,7 +19,7 @@ _POINTS = 96
 def show_losses(metrics: Sequence[Mapping[str, Any]], output: Output) -> None:
     """A chart of the training loss over the steps, and a line of the validation's; nothing for a
     run of fewer than two steps."""
-    from lvlora.report.terminal import terminal_plot
+    from lvlora.report.drawing.text_chart import terminal_plot
 
     steps = [row for row in metrics if _finite(row.get("loss")) and "validation" not in row]
     if len(steps) < 2:

@@ -1,0 +1,1 @@
+"""Adapters on disk: `search` finds them, `config` reads their JSON, `files` saves and attaches."""

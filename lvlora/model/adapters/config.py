@@ -1,7 +1,4 @@
-"""PEFT's adapter_config.json: what it means for lvlora, and what cannot be honoured.
-
-Knows: keys, defaults, patterns. Does not know: files of weights, models.
-"""
+"""The two JSON files of an adapter, checked: PEFT's adapter_config.json and our own lvlora.json."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from lvlora.errors import ModelError, reason
 from lvlora.flops.model_config import Word, complaint
 from lvlora.model import lora, patterns
 from lvlora.model.adapters.search import CONFIG
+from lvlora.settings.base import NumberFormat
 
 REFUSED = {
     "use_dora": "DoRA",
@@ -185,3 +183,38 @@ def _plan(config: AdapterConfig) -> lora.LoraPlan:
         alpha_pattern={patterns.check(p, suffix=True): float(a) for p, a in alphas.items()},
         target_regex=regex,
     )
+
+
+Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Offset = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+
+
+class ScaleFacts(_Strict):
+    """How a data set's values became numbers of a text."""
+
+    divisors: Annotated[list[Divisor], Field(min_length=1, max_length=100_000)]
+    rule: Word
+    offsets: Annotated[list[Offset], Field(max_length=100_000)] | None = None
+
+
+class AdapterFacts(_Strict):
+    """What is read of lvlora.json: types and ranges, for it may come from a stranger."""
+
+    sha256: dict[Word, Word] | None = None
+    sha256_before: dict[Word, Word] | None = None
+    config_sha256: Word | None = None
+    facts_sha256: Word | None = None
+    base_sha256: Word | None = None
+    data_sha256: Word | None = None
+    split_sha256: Word | None = None
+    model: Word | None = None
+    model_kind: Word | None = None
+    revision: Word | None = None
+    decimals: Annotated[int, Field(ge=0, le=12)] = 2
+    number_format: NumberFormat = "point"
+    scale: ScaleFacts | None = None
+    flops: dict[Word, Annotated[int, Field(ge=0)]] | None = None

@@ -1,0 +1,5 @@
+"""Model folders and GGUF files on disk: checked first (`checks/`), then read.
+
+`llama` reads the families that we have modules for, `tokenizer` a numeric alphabet without
+transformers; both give way to transformers where a folder holds anything else.
+"""

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from lvlora.flops.shape import ModelShape
-from lvlora.model.files.folder_checks import weight_files
+from lvlora.model.files.checks.folder import weight_files
 from lvlora.model.llama import Llama
 
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}

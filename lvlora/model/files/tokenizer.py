@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import durable
-from lvlora.model.files.tokenizer_checks import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
+from lvlora.model.files.checks.tokenizer import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 
 _AS_THEY_ARE = {"PreTrainedTokenizerFast", "TokenizersBackend"}

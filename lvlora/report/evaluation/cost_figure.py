@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lvlora.report import style
-from lvlora.report.table_figures import (
+from lvlora.report.drawing import style
+from lvlora.report.drawing.errors import (
     MAX_FORECASTERS,
     FloatArray,
     Rows,

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from lvlora.report.evaluation.cost_figure import cost_figure
-from lvlora.report.evaluation.valid_time_figure import valid_time_figure
-from lvlora.report.forecast_figure import ForecastPicture, forecast_figure
-from lvlora.report.page import Picture
-from lvlora.report.table_figures import (
+from lvlora.report.drawing.errors import (
     error_by_step_figure,
     errors_figure,
     is_model,
     metric_name,
     number,
 )
+from lvlora.report.evaluation.cost_figure import cost_figure
+from lvlora.report.evaluation.valid_time_figure import valid_time_figure
+from lvlora.report.forecast import ForecastPicture, forecast_figure
+from lvlora.report.page import Picture
 from lvlora.series.dates import Calendar
 
 _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart

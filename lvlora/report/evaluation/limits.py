@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lvlora.report.table_figures import is_model
+from lvlora.report.drawing.errors import is_model
 
 
 def limits_of(record: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lvlora import durable
 from lvlora.errors import DataError
+from lvlora.report.drawing.errors import is_model
 from lvlora.report.evaluation.dynamics import dynamics_of, ranking_of
 from lvlora.report.evaluation.figures import leads, pictures_of
 from lvlora.report.evaluation.limits import limits_of
@@ -27,7 +28,6 @@ from lvlora.report.page import (
     Table,
     write_page,
 )
-from lvlora.report.table_figures import is_model
 
 RECORD = "evaluation.json"
 FIGURES = Path("figures")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lvlora.report import style
-from lvlora.report.table_figures import MAX_FORECASTERS
+from lvlora.report.drawing import style
+from lvlora.report.drawing.errors import MAX_FORECASTERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""The page of a training run: `record` reads the run's folder, `page` puts the page together."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lvlora.report.forecast_figure import FloatArray, ForecastPicture, forecast_figure
+from lvlora.report.forecast import FloatArray, ForecastPicture, forecast_figure
 from lvlora.report.page import Block, Picture, Table
 from lvlora.series.dates import Calendar
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lvlora.report.page import PAGE, Cell, Facts, PageContent, Picture, Points, Section, write_page
 from lvlora.report.run.forecasts import forecasts_of, rivals_of
 from lvlora.report.run.record import RunRecord, read_run
-from lvlora.report.run.training_figure import draw_training, training_figure
+from lvlora.report.run.training import draw_training, training_figure
 
 FIGURE = Path("figures") / "training.png"
 

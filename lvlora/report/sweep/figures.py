@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlora.report import style
+from lvlora.report.drawing import style
+from lvlora.report.drawing.errors import number
 from lvlora.report.sweep.importance_figure import importance_figure
-from lvlora.report.table_figures import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lvlora.report import style
+from lvlora.report.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

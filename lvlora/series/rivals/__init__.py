@@ -4,20 +4,19 @@ Knows: histories as arrays. Does not know: text, tokens, torch, how forecasts ar
 """
 
 from lvlora.series.rivals.arima import AutoArima
-from lvlora.series.rivals.autoregression import VectorAutoregression
-from lvlora.series.rivals.best_equations import BestEquations
 from lvlora.series.rivals.contract import Prediction, Rival
 from lvlora.series.rivals.echo_state import EchoState
-from lvlora.series.rivals.fracast import Fracast
-from lvlora.series.rivals.gaussian_process import GaussianProcess
-from lvlora.series.rivals.naive import ContextMean, LastValue, SeasonalNaive
-from lvlora.series.rivals.nvar import Nvar
-from lvlora.series.rivals.ode_fits import (
+from lvlora.series.rivals.equations import (
+    BestEquations,
     EquationFit,
     lotka_volterra,
     rosenzweig_macarthur,
     self_limited,
 )
+from lvlora.series.rivals.fracast import Fracast
+from lvlora.series.rivals.gaussian_process import GaussianProcess
+from lvlora.series.rivals.naive import ContextMean, LastValue, SeasonalNaive
+from lvlora.series.rivals.nvar import Nvar, VectorAutoregression
 from lvlora.series.rivals.parroting import ContextParroting
 from lvlora.series.rivals.ridge import GlobalRidge
 from lvlora.series.rivals.rounding_floor import RoundingFloor

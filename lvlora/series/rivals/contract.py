@@ -6,6 +6,7 @@ Knows: histories and horizons as arrays. Does not know: any method of forecastin
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,8 +114,8 @@ class Untrained(ABC):
         self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
     ) -> Prediction:
         """See `Rival.predict`; futures by `bootstrap.futures` of the errors of the hindcasts."""
-        from lvlora.series.rivals.bootstrap import futures
-        from lvlora.series.rivals.linear import counting
+        from lvlora.series.rivals.parts.bootstrap import futures
+        from lvlora.series.rivals.parts.linear import counting
 
         with counting() as tally:
             if n_samples < 1:
@@ -123,6 +124,45 @@ class Untrained(ABC):
         filled = complete(time, history)
         drawn = futures(point, past, filled, history, n_samples, name)
         return Prediction(point, drawn, tally.total)
+
+
+class Refitted(Untrained):
+    """A rival that settles something on the whole history, which its hindcasts then use as well.
+
+    Attributes:
+        max_samples: of the history that are used, the last ones: what is older hardly weighs, but
+            costs.
+    """
+
+    max_samples: int
+
+    @abstractmethod
+    def refit(
+        self, time: FloatArray, history: FloatArray, origins: Sequence[int]
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """The forecast, and hindcasts from these numbers of steps of the history.
+
+        Args:
+            time: (T + H,); history: (T, V) with its gaps, T at most `max_samples`.
+
+        Returns:
+            (H, V), and (T - origin, V) for each origin, or none at all.
+        """
+
+    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
+        """See `Rival.forecast`."""
+        return self.refit(*self._recent(time, history), ())[0]
+
+    def with_hindcasts(
+        self, time: FloatArray, history: FloatArray
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """See `Untrained.with_hindcasts`."""
+        time, history = self._recent(time, history)
+        return self.refit(time, history, origins(len(history)))
+
+    def _recent(self, time: FloatArray, history: FloatArray) -> tuple[FloatArray, FloatArray]:
+        n_left_out = max(0, len(history) - self.max_samples)
+        return time[n_left_out:], history[n_left_out:]
 
 
 def origins(n_known: int) -> list[int]:

@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.choosing import ChosenOnHistory
-from lvlora.series.rivals.linear import product, ridge
-from lvlora.series.rivals.smoothing import smoothed
-from lvlora.series.rivals.standardising import Problem
+from lvlora.series.rivals.parts.choosing import ChosenOnHistory
+from lvlora.series.rivals.parts.linear import product, ridge
+from lvlora.series.rivals.parts.smoothing import smoothed
+from lvlora.series.rivals.parts.standardising import Problem
 
 N_UNITS = 60
 _CONNECTED = 0.1

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.bootstrap import stream
 from lvlora.series.rivals.contract import Prediction, Untrained, complete, guarded
-from lvlora.series.rivals.standardising import standardised
+from lvlora.series.rivals.parts.bootstrap import stream
+from lvlora.series.rivals.parts.standardising import standardised
 
 _FEWEST = 8  # observations that it asks for
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.bootstrap import stream
 from lvlora.series.rivals.contract import Prediction, Untrained, complete, guarded
-from lvlora.series.rivals.delay_maps import delays
-from lvlora.series.rivals.standardising import Problem, Standardised, standardised
+from lvlora.series.rivals.parts.bootstrap import stream
+from lvlora.series.rivals.parts.delay_maps import delays
+from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised
 
 _N_LAGS = (1, 2, 3)
 _MAX_SAMPLES = 150

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvlora.series.analysis.periods import alike, find_peaks
 from lvlora.series.dataset import FloatArray
-from lvlora.series.periods import alike, find_peaks
 from lvlora.series.rivals.contract import Untrained, complete
 
 

@@ -1,7 +1,4 @@
-"""Nonlinear vector autoregression: polynomials of the last few steps.
-
-Knows: one history, ridge regression. Does not know: other series, equations.
-"""
+"""Vector autoregressions of one history: linear, and with polynomials of the last few steps."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.delay_maps import DelayMap, Step
-from lvlora.series.rivals.linear import product, ridge
-from lvlora.series.rivals.polynomials import evaluated, monomials, n_monomials
+from lvlora.series.rivals.parts.delay_maps import DelayMap, Step
+from lvlora.series.rivals.parts.linear import product, ridge
+from lvlora.series.rivals.parts.polynomials import evaluated, monomials, n_monomials
 
 _RIDGES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -56,3 +53,17 @@ class Nvar(DelayMap):
             return product(evaluated(state, products)[:, None, :], weights)[:, 0]
 
         return step
+
+
+class VectorAutoregression(Nvar):
+    """VAR(p): every variable is a linear function of the last p values of all of them.
+
+    Lütkepohl (2005), New Introduction to Multiple Time Series Analysis. On logarithms of what is
+    positive, else on levels. Coefficients by ridge regression; order, penalty and whether the
+    history is smoothed first are chosen on the history.
+    """
+
+    name = "var on logs"
+    n_lags = (1, 2, 3, 4, 6, 8, 10, 12)
+    degrees = (1,)
+    ridges = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.delay_maps import DelayMap, Step
-from lvlora.series.rivals.linear import count_product
+from lvlora.series.rivals.parts.delay_maps import DelayMap, Step
+from lvlora.series.rivals.parts.linear import count_product
 
 _NEIGHBOURS = (1, 2, 4, 8)
 

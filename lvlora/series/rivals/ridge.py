@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.bootstrap import stream
 from lvlora.series.rivals.contract import Prediction, Untrained, complete, guarded
-from lvlora.series.rivals.linear import count_product, counting
+from lvlora.series.rivals.parts.bootstrap import stream
+from lvlora.series.rivals.parts.linear import count_product, counting
 
 _PENALTIES = tuple(10.0**k for k in range(-3, 5))
 _MAX_WINDOWS = 20_000

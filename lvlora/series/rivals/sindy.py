@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.choosing import ChosenOnHistory, positive
-from lvlora.series.rivals.linear import column_sizes, product, solved
-from lvlora.series.rivals.polynomials import Monomials, evaluated, monomials, n_monomials
-from lvlora.series.rivals.smoothing import smoothed
-from lvlora.series.rivals.standardising import Problem
+from lvlora.series.rivals.parts.choosing import ChosenOnHistory, positive
+from lvlora.series.rivals.parts.linear import column_sizes, product, solved
+from lvlora.series.rivals.parts.polynomials import Monomials, evaluated, monomials, n_monomials
+from lvlora.series.rivals.parts.smoothing import smoothed
+from lvlora.series.rivals.parts.standardising import Problem
 
 _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _THRESHOLDS = (0.0, 0.01, 0.03, 0.1)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.delay_maps import DelayMap, Step
-from lvlora.series.rivals.linear import count_product, product, solved
+from lvlora.series.rivals.parts.delay_maps import DelayMap, Step
+from lvlora.series.rivals.parts.linear import count_product, product, solved
 
 _THETAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from lvlora.report import style
+from lvlora.report.drawing import style
 from lvlora.report.evaluation.cost_figure import cost_figure, draw_cost
 
 

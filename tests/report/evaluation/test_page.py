@@ -22,8 +22,8 @@ from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation.page import _interval, draw_evaluation
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.dynamics_metrics import DYNAMICS
-from lvlora.series.metrics import score
+from lvlora.series.metrics.dynamics import DYNAMICS
+from lvlora.series.metrics.scores import score
 from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 
 LEVELS = (0.1, 0.5, 0.9)

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from lvlora.report.forecast_figure import forecast_figure
+from lvlora.report.forecast import forecast_figure
 from lvlora.report.page import Picture, Table
 from lvlora.report.run.forecasts import _pictures, forecasts_of, rivals_of
 

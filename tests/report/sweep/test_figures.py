@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lvlora.report import style
+from lvlora.report.drawing import style
 from lvlora.report.sweep.figures import (
     draw_sweep,
     error_by_flops_figure,

@@ -9,7 +9,7 @@ import pytest
 
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.files.readers import read_dataset
-from lvlora.series.metrics import score
+from lvlora.series.metrics.scores import score
 from lvlora.series.rivals import (
     ContextMean,
     ContextParroting,

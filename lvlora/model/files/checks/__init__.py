@@ -1,0 +1,1 @@
+"""Distrust of files that come from strangers: model folders, GGUF files, tokenizers."""

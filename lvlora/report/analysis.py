@@ -1,0 +1,327 @@
+"""A data set in five figures: clusters, examples, periods and lags, means, first and last states.
+
+Knows: a data set and its analysis. Does not know: how anything in it was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lvlora.report.drawing import style
+from lvlora.report.drawing.histogram import draw_histogram
+from lvlora.report.drawing.panels import (
+    MAX_VARIABLES,
+    Panel,
+    draw_panels,
+    mean_trajectory,
+    rows_needed,
+)
+from lvlora.series.dataset import Dataset, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lvlora.series.analysis.overview import Analysis
+
+MAX_CLUSTERS = 6
+_MAX_STACKS = 4  # clusters side by side, where each needs a panel for each variable
+_MANY_POINTS = 3_000  # more are drawn as pixels within an SVG file
+# clusters must not look like variables: colours from the third on, and each its own mark
+_CLUSTER_COLOURS = tuple(style.PALETTE[i] for i in (2, 6, 4, 3, 5, 7))
+_MARKS = "os^DvP"
+
+
+def draw_analysis(folder: Path, dataset: Dataset, analysis: Analysis) -> list[Path]:
+    """Draw every figure that the data have, each as PNG and SVG.
+
+    Returns:
+        The files, in order of the figures.
+
+    Raises:
+        LvloraError: a file cannot be written.
+    """
+    files = []
+    for number, (name, draw) in enumerate(FIGURES.items(), start=1):
+        figure = draw(dataset, analysis)
+        for file in _files_of(number, name):
+            style.save(figure, folder / file)
+            files.append(folder / file)
+    return files
+
+
+def figure_files() -> list[str]:
+    """The names of all files that `draw_analysis` may write."""
+    return [
+        file for number, name in enumerate(FIGURES, start=1) for file in _files_of(number, name)
+    ]
+
+
+def _files_of(number: int, name: str) -> list[str]:
+    return [f"figure-{number}-{name}.{suffix}" for suffix in ("png", "svg")]
+
+
+def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
+    """Figure 1: each series by period and amplitude, and each cluster's mean trajectory."""
+    panels = []
+    for k, cluster in enumerate(analysis.clustering.clusters[:MAX_CLUSTERS]):
+        members = np.flatnonzero(analysis.clustering.labels == k)
+        time, mean, _ = mean_trajectory(dataset, members.tolist())
+        subtitle = f"{100 * cluster.share:.1f} % ({cluster.size:,} series)"
+        panels.append(Panel(cluster.name, time, mean, subtitle=subtitle, calendar=dataset.calendar))
+    rows, columns, panels = _arrange(panels, len(dataset.variables))
+    lines = -(-len(panels) // columns)
+    width = 10.5
+    with style.look():
+        if rows == 1:
+            # beside each other; variables that need panels of their own go below
+            figure = style.new_figure(width, max(4.8, lines * 2.25 + 0.9))
+            parts = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.0, 1.25])
+            width *= 0.55
+        else:
+            figure = style.new_figure(width, 5.0 + lines * (1.2 * rows + 0.6))
+            heights = [4.0, lines * (1.2 * rows + 0.6)]
+            parts = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
+        above, below = parts.flat
+        _draw_period_amplitude(above.subplots(), dataset, analysis)
+        title = {"fontsize": 11, "fontweight": "bold", "ha": "left", "x": 0.08}
+        below.suptitle("Mean trajectory of each cluster", **title)
+        key = draw_panels(
+            below, panels, dataset.variables, dataset.time_name, columns=columns, width=width
+        )
+        note = _left_out(dataset, analysis, len(panels))
+        style.legend_below(figure, _cluster_key(analysis) + key, columns=3, note=note)
+    return figure
+
+
+def trajectories_figure(dataset: Dataset, analysis: Analysis) -> Figure:
+    """Figure 2: the series nearest to each cluster's centre."""
+    panels = []
+    for cluster in analysis.clustering.clusters[:MAX_CLUSTERS]:
+        series = dataset.series[cluster.example]
+        panels.append(
+            Panel(
+                cluster.name,
+                series.time,
+                series.values,
+                subtitle=f"series {series.id}",
+                calendar=series.calendar,
+            )
+        )
+    rows, columns, panels = _arrange(panels, len(dataset.variables))
+    lines = -(-len(panels) // columns)
+    width = style.WIDTH if columns < 3 else 10.5
+    with style.look():
+        figure = style.new_figure(width, lines * ((2.2 if rows == 1 else 1.2 * rows) + 0.4) + 0.6)
+        key = draw_panels(
+            figure, panels, dataset.variables, dataset.time_name, columns=columns, width=width
+        )
+        style.legend_below(figure, key, note=_left_out(dataset, analysis, len(panels)))
+    return figure
+
+
+def _arrange(panels: list[Panel], n_variables: int) -> tuple[int, int, list[Panel]]:
+    """(panels stacked for one cluster, columns, clusters that fit)."""
+    rows = rows_needed(panels, n_variables)
+    if rows <= 2:
+        return rows, min(len(panels), 2), panels
+    shown = panels[:_MAX_STACKS]
+    return rows, len(shown), shown
+
+
+def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
+    """Figure 3: periods of each variable; the lag between the first two, in time and in periods."""
+    dynamics = analysis.dynamics
+    names = analysis.variables[:MAX_VARIABLES]
+    has_lags = dynamics.pair_lags.size > 0
+    with style.look():
+        figure = style.new_figure(height=6.4 if has_lags else 3.6)
+        grid = figure.add_gridspec(2 if has_lags else 1, 2)
+        axes = figure.add_subplot(grid[0, :])
+        axes.set_title("Periods")
+        draw_histogram(
+            axes,
+            [dynamics.periods[:, v] for v in range(len(names))],
+            [style.plain(name, 24) for name in names],
+            [style.colour(v) for v in range(len(names))],
+        )
+        axes.set_xlabel(f"period ({_unit(dataset)})")
+        axes.set_ylabel("series")
+        interval = analysis.quality.interval
+        if analysis.quality.regular and interval > 0:
+            top = axes.secondary_xaxis(
+                "top",
+                functions=(lambda t: np.divide(t, interval), lambda n: np.multiply(n, interval)),
+            )
+            top.set_xlabel("period (samples)")
+            axes.set_title("")
+        if has_lags:
+            first, second = (style.plain(name, 20) for name in analysis.variables[:2])
+            for column, (values, unit) in enumerate(
+                [
+                    (dynamics.pair_lags, _unit(dataset)),
+                    (dynamics.pair_fractions, "share of the period"),
+                ]
+            ):
+                axes = figure.add_subplot(grid[1, column])
+                draw_histogram(axes, [values], [""], [style.PALETTE[2]])
+                axes.axvline(0.0, color=style.FAINT, linewidth=1.0)
+                axes.set_xlabel(f"lag of {second} behind {first}\n({unit})")
+                axes.set_ylabel("pairs of peaks")
+    return figure
+
+
+def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
+    """Figure 4: mean trajectories of the whole set, shaded by one standard deviation."""
+    time, mean, deviation = mean_trajectory(dataset, range(len(dataset)))
+    panel = Panel(
+        f"Mean of {len(dataset):,} series ± one standard deviation",
+        time,
+        mean,
+        deviation,
+        calendar=dataset.calendar,
+    )
+    rows = rows_needed([panel], len(dataset.variables))
+    with style.look():
+        figure = style.new_figure(height=4.2 if rows == 1 else 1.5 * rows + 1.0)
+        key = draw_panels(figure, [panel], dataset.variables, dataset.time_name, columns=1)
+        note = _more(len(dataset.variables) - MAX_VARIABLES, "variables")
+        style.legend_below(figure, key, note=note)
+    return figure
+
+
+def states_figure(dataset: Dataset, analysis: Analysis) -> Figure:
+    """Figure 5: first and last states: a plane of two variables, or the one against the other."""
+    dynamics, names = analysis.dynamics, analysis.variables
+    with style.look():
+        if len(names) == 2:
+            figure = style.new_figure(height=4.6)
+            for axes, states, title in zip(
+                figure.subplots(1, 2),
+                (dynamics.initial, dynamics.final),
+                ("First states", "Last states"),
+                strict=True,
+            ):
+                _scatter(axes, states[:, 0], states[:, 1], analysis)
+                axes.set_title(title)
+                axes.set_xlabel(style.plain(names[0]))
+                axes.set_ylabel(style.plain(names[1]))
+        else:
+            shown = min(len(names), MAX_VARIABLES)
+            columns = min(shown, 3)
+            lines = -(-shown // columns)
+            figure = style.new_figure(
+                height=0.9 + 3.4 * lines if columns == 1 else 0.9 + 2.9 * lines
+            )
+            panels = figure.subplots(lines, columns, squeeze=False).flat
+            for v, axes in enumerate(panels):
+                if v >= shown:
+                    axes.remove()
+                    continue
+                _scatter(axes, dynamics.initial[:, v], dynamics.final[:, v], analysis)
+                axes.set_title(style.lines(names[v], 60 // columns - 4))
+                axes.set_xlabel("first value")
+                axes.set_ylabel("last value")
+        note = _more(len(names) - MAX_VARIABLES, "variables")
+        style.legend_below(figure, _cluster_key(analysis), columns=2, note=note)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Dataset, Any], Any]] = {
+    "clusters": clusters_figure,
+    "trajectories": trajectories_figure,
+    "distributions": distributions_figure,
+    "means": means_figure,
+    "states": states_figure,
+}
+"""Name in the file's name -> (dataset, analysis) -> Figure."""
+
+
+def _left_out(dataset: Dataset, analysis: Analysis, n_shown: int) -> str:
+    hidden = (
+        _more(len(analysis.clustering.clusters) - n_shown, "clusters"),
+        _more(len(dataset.variables) - MAX_VARIABLES, "variables"),
+    )
+    return "; ".join(h for h in hidden if h)
+
+
+def _unit(dataset: Dataset) -> str:
+    if dataset.calendar is not None:
+        return dataset.calendar.length(2).removeprefix("2 ")
+    name = style.plain(dataset.time_name, 24)
+    return "time units" if name == "time" else f"units of {name}"
+
+
+def _more(count: int, what: str) -> str:
+    return f"{count} more {what} not drawn" if count > 0 else ""
+
+
+def _colour_of(cluster: int) -> str:
+    return _CLUSTER_COLOURS[cluster % len(_CLUSTER_COLOURS)]
+
+
+def _cluster_key(analysis: Analysis) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            markersize=6,
+            color=_colour_of(k),
+            marker=_MARKS[k],
+            label=style.plain(f"{c.name}, {100 * c.share:.1f} %", 60),
+        )
+        for k, c in enumerate(analysis.clustering.clusters[:MAX_CLUSTERS])
+    ]
+
+
+def _scatter(axes: Axes, x: FloatArray, y: FloatArray, analysis: Analysis) -> None:
+    """One mark a series, by cluster; clusters that are not shown are left out."""
+    size = 22.0 if len(x) <= 300 else 10.0
+    for k in range(min(MAX_CLUSTERS, len(analysis.clustering.clusters))):
+        members = analysis.clustering.labels == k
+        axes.scatter(
+            x[members],
+            y[members],
+            s=size,
+            alpha=0.65,
+            linewidths=0,
+            rasterized=len(x) > _MANY_POINTS,
+            color=_colour_of(k),
+            marker=_MARKS[k],
+        )
+
+
+def _draw_period_amplitude(axes: Axes, dataset: Dataset, analysis: Analysis) -> None:
+    """Series without a period stand in a strip left of the others."""
+    from matplotlib.ticker import FuncFormatter
+
+    period, amplitude = analysis.dynamics.periods[:, 0], analysis.dynamics.amplitudes[:, 0]
+    name = style.plain(analysis.variables[0], 24)
+    axes.set_title("Series by period and amplitude")
+    known = np.isfinite(period)
+    lowest = float(period[known].min()) if known.any() else 1.0
+    highest = float(period[known].max()) if known.any() else 1.0
+    none_at = lowest - max(0.12 * (highest - lowest), 0.08 * highest)
+    x = np.where(known, period, none_at)
+    _scatter(axes, x, amplitude, analysis)
+    if known.any() and not known.all():
+        axes.axvline((none_at + lowest) / 2, color=style.FAINT, linewidth=0.8, linestyle=":")
+    if not known.all():
+        ticks = [t for t in axes.get_xticks() if known.any() and lowest - 1e-9 <= t <= highest]
+        axes.set_xticks([none_at, *ticks])
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda t, _: "none" if t == none_at else style.short(t))
+        )
+    positive = amplitude[np.isfinite(amplitude) & (amplitude > 0)]
+    if positive.size == len(amplitude) and positive.max() > 50 * positive.min():
+        axes.set_yscale("log")
+        style.plain_log_ticks(axes.yaxis)
+    axes.set_xlabel(f"period of {name} ({_unit(dataset)})")
+    axes.set_ylabel(f"amplitude of {name} (largest − smallest)")

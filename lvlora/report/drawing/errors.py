@@ -1,0 +1,242 @@
+"""Forecasters side by side: their errors, and how these grow with the horizon.
+
+Knows: rows of a result table and arrays of errors. Does not know: how they were scored.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lvlora.report.drawing import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FloatArray = NDArray[np.float64]
+Rows = Sequence[Mapping[str, Any]]
+
+MAX_FORECASTERS = 24
+_MAX_PANELS = 6
+_WIDE = 20.0  # largest over smallest, from which an axis is logarithmic
+_MORE_IS_BETTER = {"valid_steps", "valid_periods"}
+_OTHER_KINDS = ("", "rival", "floor", "baseline")
+
+
+def is_model(row: Mapping[str, Any]) -> bool:
+    """Whether a table's row is a language model's: what the figures are about."""
+    return str(row.get("kind", "")) not in _OTHER_KINDS
+
+
+def draw_errors(path: Path, forecasters: Rows, metric: str = "mae") -> None:
+    """`errors_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
+    style.check_suffix(path)
+    style.save(errors_figure(forecasters, metric), path)
+
+
+def draw_error_by_step(
+    path: Path,
+    errors: Mapping[str, ArrayLike],
+    variables: Sequence[str],
+    models: Sequence[str] = (),
+) -> None:
+    """`error_by_step_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
+    style.check_suffix(path)
+    style.save(error_by_step_figure(errors, variables, models), path)
+
+
+def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = False) -> Figure:
+    """A bar for each forecaster, the best on top; dots where only a logarithmic axis shows all.
+
+    Args:
+        forecasters: rows with ``name``, ``kind`` and ``metric`` (None where it is not defined).
+        narrow: for a phone.
+    """
+    more = metric in _MORE_IS_BETTER
+    rows = sorted(
+        (r for r in forecasters if number(r, metric) is not None),
+        key=lambda r: r[metric],
+        reverse=more,
+    )
+    left_out = max(0, len(rows) - MAX_FORECASTERS)
+    rows = rows[:MAX_FORECASTERS]
+    values = [float(r[metric]) for r in rows]
+    logarithmic = _needs_log(values)
+    with style.look():
+        width = style.NARROW if narrow else style.WIDTH
+        figure = style.new_figure(width, 1.2 + (0.4 if narrow else 0.3) * max(2, len(rows)))
+        axes = figure.add_subplot()
+        places = np.arange(len(rows))[::-1]
+        colours = [style.ACCENT if is_model(r) else style.REST for r in rows]
+        if logarithmic:
+            # a bar has no foot on a logarithmic axis: its length would mean nothing
+            axes.hlines(
+                places, min(values) / 2 if values else 0, values, colors="#d5dae0", linewidth=1
+            )
+            axes.scatter(values, places, color=colours, s=46, zorder=3)
+            axes.set_xscale("log")
+            axes.set_xlim(min(values) / 1.5, max(values) * (6 if narrow else 2.2))
+            style.plain_log_ticks(axes.xaxis)
+        else:
+            axes.barh(places, values, color=colours, height=0.66)
+            axes.set_xlim(0, max(values, default=1.0) * (1.3 if narrow else 1.14) or 1.0)
+        for place, value, row in zip(places, values, rows, strict=True):
+            axes.annotate(
+                style.short(value),
+                (value, place),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                fontweight="bold" if is_model(row) else "normal",
+            )
+        names = [style.plain(str(r["name"]), 44) for r in rows]
+        if narrow:
+            names = ["\n".join(textwrap.wrap(name, 20)) for name in names]
+        axes.set_yticks(places, names, fontsize=8 if narrow else None)
+        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+            label.set_fontweight("bold" if is_model(row) else "normal")
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        better = f"{'more' if more else 'less'} is better"
+        scale = f" (logarithmic; {better})" if logarithmic else f" ({better})"
+        scale = "" if narrow else scale  # no room beside the names
+        axes.set_xlabel(metric_name(metric) + scale)
+        style.legend_below(
+            figure,
+            key_of_kinds(rows),
+            note=f"{left_out} more forecasters not drawn" if left_out else "",
+        )
+    return figure
+
+
+def error_by_step_figure(
+    errors: Mapping[str, ArrayLike],
+    variables: Sequence[str],
+    models: Sequence[str] = (),
+    *,
+    narrow: bool = False,
+) -> Figure:
+    """How errors grow with the horizon: a panel for each variable, a line for each forecaster.
+
+    Args:
+        errors: name -> (H, V) mean absolute errors; or (H,), of all variables together.
+        variables: V names; not looked at for (H,).
+        models: names that are drawn boldly.
+        narrow: for a phone, one variable under the other.
+    """
+    arrays = {name: np.asarray(e, dtype=np.float64) for name, e in errors.items()}
+    flat = all(a.ndim == 1 for a in arrays.values())
+    shaped = {n: a[:, None] if a.ndim == 1 else a for n, a in arrays.items()}
+    titles = ["all variables"] if flat else list(variables)
+    shown = min(_MAX_PANELS, len(titles))
+    columns = 1 if narrow else min(shown, 2)
+    lines = math.ceil(shown / columns)
+    # the models keep the first colours, whatever their place in the table
+    order = [n for n in models if n in shaped] + [n for n in shaped if n not in models]
+    order = order[:MAX_FORECASTERS]
+    with style.look():
+        height = 0.9 + 2.9 * lines + 0.22 * math.ceil(len(order) / (1 if narrow else 3))
+        figure = style.new_figure(style.NARROW if narrow else style.WIDTH, height)
+        panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
+        handles: list[Any] = []
+        for i, axes in enumerate(panels.flat):
+            if i >= shown:
+                axes.remove()
+                continue
+            lowest, highest = math.inf, 0.0
+            for k, name in enumerate(order):
+                values = shaped[name][:, min(i, shaped[name].shape[1] - 1)]
+                bold = name in models
+                (line,) = axes.plot(
+                    np.arange(1, len(values) + 1),
+                    values,
+                    color=style.colour(k),
+                    linestyle="-" if bold else ("--", "-.", ":")[k % 3],
+                    linewidth=2.4 if bold else 1.2,
+                    zorder=3 if bold else 2,
+                    marker="." if len(values) == 1 else None,
+                    label=style.plain(name, 32),
+                )
+                if i == 0:
+                    handles.append(line)
+                positive = values[np.isfinite(values) & (values > 0)]
+                if positive.size:
+                    lowest, highest = min(lowest, positive.min()), max(highest, positive.max())
+            if highest > _WIDE * lowest:
+                axes.set_yscale("log")
+                style.plain_log_ticks(axes.yaxis)
+            axes.set_title(style.plain(titles[i], 28))
+            _whole_steps(axes)
+            if i >= shown - columns:
+                axes.set_xlabel("steps ahead")
+                axes.tick_params(labelbottom=True)
+            if i % columns == 0:
+                axes.set_ylabel("mean absolute error")
+        hidden = len(titles) - shown
+        style.legend_below(
+            figure,
+            handles,
+            columns=3,
+            note=f"{hidden} more variables not drawn" if hidden > 0 else "",
+        )
+    return figure
+
+
+def number(row: Mapping[str, Any], key: str) -> float | None:
+    """A row's number by this name, None if it has none or one that is not finite."""
+    value = row.get(key)
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _needs_log(values: Sequence[float]) -> bool:
+    return len(values) > 1 and min(values) > 0 and max(values) / min(values) > _WIDE
+
+
+def metric_name(metric: str) -> str:
+    """A metric as an axis calls it."""
+    names = {
+        "mae": "mean absolute error",
+        "mse": "mean squared error",
+        "crps": "CRPS",
+        "rmse": "root mean squared error",
+        "smape": "sMAPE (%)",
+        "mase": "MASE",
+        "median_series_mae": "mean absolute error of the median series",
+        "valid_steps": "valid steps",
+        "valid_periods": "valid periods",
+        "amplitude_error": "amplitude error",
+        "phase_error": "phase error (periods)",
+        "spectrum_distance": "Hellinger distance of spectra",
+        "state_divergence": "D_stsp (nats)",
+    }
+    return names.get(metric, style.plain(metric))
+
+
+def key_of_kinds(rows: Rows) -> list[Any]:
+    """A legend's entries for models and rivals; none where all rows are of one kind."""
+    from matplotlib.patches import Patch
+
+    kinds = {is_model(row) for row in rows}
+    if len(kinds) < 2:
+        return []
+    return [
+        Patch(color=style.ACCENT, label="language model"),
+        Patch(color=style.REST, label="rival"),
+    ]
+
+
+def _whole_steps(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

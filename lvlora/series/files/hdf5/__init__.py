@@ -1,0 +1,1 @@
+"""HDF5 files: `layout` reads and writes them, `checks` distrusts them, `dates` has their dates."""

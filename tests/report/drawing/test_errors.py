@@ -1,0 +1,111 @@
+"""Forecasters side by side: order, kinds, costs, and what cannot be drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lvlora.report.drawing import style
+from lvlora.report.drawing.errors import (
+    draw_error_by_step,
+    draw_errors,
+    error_by_step_figure,
+    errors_figure,
+)
+
+
+def row(
+    name: str, mae: float | None, flops: float | None = None, kind: str = "rival"
+) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "mae": mae, "flops": flops, "seconds": 1.0}
+
+
+TABLE = [
+    row("last value", 0.48),
+    row("VAR", 0.19, 1e8),
+    row("bundled + LoRA", 0.13, 1e13, "adapter"),
+    row("ridge", 0.26, 1e7),
+    row("broken", None, 1e9),
+]
+
+
+def labels(axes: Any) -> list[str]:
+    """From the top down."""
+    return [t.get_text() for t in axes.get_yticklabels()]
+
+
+def test_the_best_is_on_top_and_the_model_stands_out() -> None:
+    (axes,) = errors_figure(TABLE).axes
+    assert labels(axes) == ["bundled + LoRA", "VAR", "ridge", "last value"]
+    assert axes.get_yticks().tolist() == [3, 2, 1, 0]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == [0.13, 0.19, 0.26, 0.48]
+    assert axes.get_xscale() == "linear"
+    assert axes.get_xlim()[0] == 0
+    assert [t.get_fontweight() for t in axes.get_yticklabels()] == ["bold"] + ["normal"] * 3
+
+
+def test_of_valid_steps_more_is_better() -> None:
+    rows = [
+        {"name": name, "kind": "rival", "valid_steps": n} for name, n in (("a", 3.0), ("b", 9.0))
+    ]
+    (axes,) = errors_figure(rows, "valid_steps").axes
+    assert labels(axes) == ["b", "a"]
+    assert axes.get_xlabel() == "valid steps (more is better)"
+
+
+def test_names_are_wrapped_for_a_phone() -> None:
+    figure = errors_figure([row("a name of many words in one line", 0.2)], narrow=True)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    assert labels(axes) == ["a name of many words\nin one line"]
+    assert axes.get_position().width > 0.5
+    by_step = error_by_step_figure({"a": np.ones((3, 2))}, ["x", "y"], narrow=True)
+    assert by_step.axes[0].get_position().y0 > by_step.axes[1].get_position().y0
+
+
+def test_errors_of_different_size_are_dots_on_a_logarithmic_axis() -> None:
+    (axes,) = errors_figure([*TABLE, row("ODE fit", 0.004)]).axes
+    assert axes.get_xscale() == "log"
+    assert not axes.patches
+    assert "logarithmic" in axes.get_xlabel()
+
+
+def test_an_error_of_zero_is_a_bar() -> None:
+    (axes,) = errors_figure([*TABLE, row("oracle", 0.0)]).axes
+    assert axes.get_xscale() == "linear"
+    assert labels(axes)[0] == "oracle"
+
+
+def test_a_line_for_each_forecaster_in_a_panel_for_each_variable() -> None:
+    errors = {name: np.outer(np.arange(1, 6), [1.0, 3.0]) * k for k, name in enumerate("abc", 1)}
+    figure = error_by_step_figure(errors, ["prey", "predator"], models=["c"])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["prey", "predator"]
+    assert all(axes.get_xlabel() == "steps ahead" for axes in figure.axes)
+    lines = {line.get_label(): line for line in figure.axes[1].lines}
+    assert lines["b"].get_ydata().tolist() == [6, 12, 18, 24, 30]
+    assert lines["c"].get_linewidth() > lines["a"].get_linewidth()
+    assert lines["c"].get_color() == style.colour(0)
+
+
+def test_errors_of_all_variables_together() -> None:
+    (axes,) = error_by_step_figure({"a": [1.0, 2.0], "b": [0.01, 0.02]}, ["x", "y"]).axes
+    assert axes.get_title(loc="left") == "all variables"
+    assert axes.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    "table", [[], [row("nothing", None)], [row("one", 0.2)], [row("zero", 0.0, 0.0)]]
+)
+def test_little_can_be_drawn_too(tmp_path: Path, table: list[dict[str, Any]]) -> None:
+    draw_errors(tmp_path / "a.svg", table)
+    draw_error_by_step(tmp_path / "d.svg", {"a": [np.nan]}, ["x"])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_names_of_forecasters_are_shown_as_they_are() -> None:
+    svg = style.render(errors_figure([row("a$b$<i>", 0.1)]), "svg").decode()
+    assert "a$b$&lt;i&gt;" in svg

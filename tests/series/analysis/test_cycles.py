@@ -1,0 +1,124 @@
+"""Noise and repetition of curves whose noise and period are known; none where there is no cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from lvlora.series.analysis.cycles import agreement, noise_level, repetition, smoothed
+from lvlora.series.analysis.periods import find_peaks
+
+SEEDS = range(40)
+
+
+def drawn(make, n: int) -> list:
+    """What `find_peaks` makes of a curve drawn with each seed: make(rng, times) -> values."""
+    time = np.arange(float(n))
+    return [find_peaks(time, make(np.random.default_rng(seed), time)) for seed in SEEDS]
+
+
+def sine(rng, time, noise: float, period: float = 17.0):
+    return 1.5 * np.sin(2 * np.pi * (time / period + rng.random())) + noise * rng.normal(
+        size=len(time)
+    )
+
+
+@pytest.mark.parametrize("n", [50, 100, 400])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.2, 0.3])
+def test_a_period_under_noise(noise, n):
+    found = drawn(lambda rng, time: sine(rng, time, noise), n)
+    periods = np.array([f.period_samples for f in found])
+    assert np.median(periods) == pytest.approx(17, rel=0.05)
+    assert np.mean(np.abs(periods / 17 - 1) < 0.05) >= 0.95
+    assert np.median([f.confidence for f in found]) > 0.85
+
+
+@pytest.mark.parametrize("period", [4, 7, 30])
+def test_fast_and_slow_periods_under_noise(period):
+    found = drawn(lambda rng, time: sine(rng, time, 0.3, period), 150)
+    assert np.median([f.period_samples for f in found]) == pytest.approx(period, rel=0.05)
+
+
+CYCLES = {
+    "on a trend": lambda t: 0.1 * t + 1.5 * np.sin(2 * np.pi * t / 17),
+    "growing": lambda t: np.exp(t / 200) * (3 + 1.5 * np.sin(2 * np.pi * t / 17)),
+    "shrinking": lambda t: np.exp(-t / 100) * (3 + 3 * np.sin(2 * np.pi * t / 17)),
+    "of sharp peaks": lambda t: 4 * np.exp(3 * (np.sin(2 * np.pi * t / 17) - 1)),
+}
+
+
+@pytest.mark.parametrize("name", CYCLES)
+def test_cycles_of_any_shape_under_noise(name):
+    found = drawn(lambda rng, time: CYCLES[name](time) + 0.2 * rng.normal(size=len(time)), 200)
+    assert np.median([f.period_samples for f in found]) == pytest.approx(17, rel=0.05)
+
+
+NO_CYCLE = {
+    "white noise": lambda rng, t: rng.normal(size=len(t)),
+    "a random walk": lambda rng, t: rng.normal(size=len(t)).cumsum(),
+    "red noise": lambda rng, t: signal.lfilter([1], [1, -0.8], rng.normal(size=len(t) + 50))[50:],
+    "a noisy trend": lambda rng, t: 0.1 * t + rng.normal(size=len(t)),
+    "growth": lambda rng, t: np.exp(3 * t / len(t)) + 0.3 * rng.normal(size=len(t)),
+    "decay": lambda rng, t: np.exp(-5 * t / len(t)) + 0.03 * rng.normal(size=len(t)),
+    "a step": lambda rng, t: np.tanh(t / len(t) * 10 - 5) + 0.02 * rng.normal(size=len(t)),
+}
+
+
+@pytest.mark.parametrize("n", [20, 100, 1000])
+@pytest.mark.parametrize("name", NO_CYCLE)
+def test_what_has_no_cycle_has_no_period(name, n):
+    found = drawn(NO_CYCLE[name], n)
+    assert np.mean([np.isnan(f.period) for f in found]) >= 0.9
+    assert np.median([f.confidence for f in found]) < 0.5
+
+
+def test_many_smooth_bumps_that_do_not_repeat_are_no_cycle():
+    window = np.hanning(31)
+    found = drawn(
+        lambda rng, t: signal.oaconvolve(rng.normal(size=len(t) + 30), window, "valid"), 1000
+    )
+    assert all(np.isnan(f.period) for f in found)
+
+
+def test_a_short_series_of_twenty_steps():
+    assert drawn(lambda rng, t: sine(rng, t, 0.0, 6), 20)[0].period == pytest.approx(6, rel=0.02)
+    seen = drawn(lambda rng, t: sine(rng, t, 0.2, 6), 20)
+    assert np.nanmedian([f.period for f in seen]) == pytest.approx(6, rel=0.05)
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("sd", [0.01, 0.1, 1.0])
+def test_the_noise_level(sd, uneven):
+    rng = np.random.default_rng(2)
+    time = np.arange(2000.0)
+    if uneven:
+        time = np.cumsum(rng.uniform(0.3, 1.7, 2000))
+    values = 3 * np.sin(time / 9) + sd * rng.normal(size=2000)
+    assert noise_level(time, values) == pytest.approx(sd, rel=0.1)
+
+
+def test_no_noise_in_what_is_smooth_or_short():
+    time = np.arange(200.0)
+    assert noise_level(time, np.sin(time / 3)) < 0.01
+    assert noise_level(time[:6], np.random.default_rng(0).normal(size=6)) == 0
+
+
+def test_agreement_of_a_damped_cycle_is_nearly_that_of_a_steady_one():
+    time = np.arange(200.0)
+    agreements = agreement(np.exp(-time / 80) * np.cos(2 * np.pi * time / 20))
+    assert agreements[0] == pytest.approx(1)
+    assert agreements[20] > 0.9
+    assert agreements[10] < -0.9
+    assert repetition(agreements).period == pytest.approx(20, rel=0.02)
+
+
+def test_smoothing_says_what_noise_it_leaves():
+    noise = np.random.default_rng(0).normal(size=5000)
+    smooth, left = smoothed(noise, 9)
+    assert len(smooth) == 5000
+    assert smooth.std() == pytest.approx(left, rel=0.05)
+    line = np.arange(50.0)
+    assert smoothed(line, 12)[0] == pytest.approx(line)
+    assert smoothed(line[:4], 12)[0] == pytest.approx(line[:4])
+    assert smoothed(line, 1.9)[1] == 1
