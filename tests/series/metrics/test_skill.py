@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.series.metrics import skill
+from lvlora.series.metrics.scores import skill
 from lvlora.series.metrics.skill import relative_errors, skills, win_rates
 
 FEV = json.loads((Path(__file__).parent / "fev_leaderboard.json").read_text(encoding="utf-8"))
