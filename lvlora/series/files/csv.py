@@ -308,17 +308,20 @@ def _read_rows(
     )
 
 
-def write_csv(dataset: Dataset, stream: BinaryIO) -> None:
+def write_csv(dataset: Dataset, stream: BinaryIO, *, always_ids: bool = False) -> None:
     """The data set as UTF-8 text that `read_csv` reads back unchanged.
 
     One series with the id "0" is a wide table without ids, anything else a long one. Numbers are
     the shortest that give the same float64; a missing value is an empty cell; names that a
     spreadsheet would run are `disarmed`.
 
+    Args:
+        always_ids: one series is a long table, too.
+
     Raises:
         DataError: the names of the variables would be read back as something else.
     """
-    lone = len(dataset) == 1 and dataset.series[0].id == LONE_ID
+    lone = len(dataset) == 1 and dataset.series[0].id == LONE_ID and not always_ids
     header = table_header(dataset, with_ids=not lone)
     stream.write((_row(header) + "\n").encode())
     for series in dataset:

@@ -1,7 +1,5 @@
 """How much better than a baseline, and how often better than others: skill and win rate.
 
-Knows: errors of forecasters on the same series. Does not know: who they are, what an error is.
-
 As the package fev computes them for its leaderboards (Shchur et al. 2025, fev-bench,
 arXiv:2509.26468), where a series takes the place of a task.
 
@@ -11,12 +9,13 @@ Shapes: n series, M forecasters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
+from lvlora.series.gaps import mean_known
 
 LEAST_RATIO, MOST_RATIO = 1e-2, 100.0
 """Errors relative to the baseline's are clipped to these: no single series decides."""
@@ -37,6 +36,23 @@ class Interval:
         """For JSON."""
         ends = {"value": self.value, "low": self.low, "high": self.high}
         return {name: x if math.isfinite(x) else None for name, x in ends.items()}
+
+
+def by_series(errors: FloatArray, series: Sequence[str]) -> FloatArray:
+    """(N, …) mean errors of N series, from those of n windows (n, …) of them; NaN is left out.
+
+    Windows of one series are no independent draws: what is resampled is the series, with all of its
+    windows (a block bootstrap, Künsch 1989, doi:10.1214/aos/1176347265, with a series as the
+    block), and fev gives a task with several windows their mean error.
+
+    Args:
+        series: n names; series are in the order of their first window.
+    """
+    place = {name: i for i, name in enumerate(dict.fromkeys(series))}
+    if len(place) == len(series):
+        return errors
+    rows = np.array([place[name] for name in series])
+    return np.stack([mean_known(errors[rows == i], (0,)) for i in range(len(place))])
 
 
 def relative_errors(errors: FloatArray, baseline: int) -> FloatArray:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.series.metrics.scores import skill
-from lvlora.series.metrics.skill import relative_errors, skills, win_rates
+from lvlora.series.metrics import skill
+from lvlora.series.metrics.skill import by_series, relative_errors, skills, win_rates
 
 FEV = json.loads((Path(__file__).parent / "fev_leaderboard.json").read_text(encoding="utf-8"))
 
@@ -44,3 +44,35 @@ def test_one_series_and_one_forecaster_have_no_interval() -> None:
     first, second = win_rates(np.array([[1.0, 2.0]]))
     assert (first.value, second.value) == (1.0, 0.0)
     assert first.to_dict() == {"value": 1.0, "low": None, "high": None}
+
+
+def test_windows_of_a_series_are_one_draw() -> None:
+    """Copies of every window change neither a number nor its interval."""
+    rng = np.random.default_rng(3)
+    errors = np.exp(rng.normal(size=(15, 3)))
+    names = [f"s{i}" for i in range(15)]
+    once = by_series(errors, names)
+    thrice = by_series(np.repeat(errors, 3, axis=0), [n for n in names for _ in range(3)])
+    np.testing.assert_allclose(thrice, once, rtol=1e-12)
+    for ours, theirs in zip(win_rates(thrice), win_rates(errors), strict=True):
+        assert ours.to_dict() == pytest.approx(theirs.to_dict())
+
+
+def test_a_series_has_the_mean_of_its_windows() -> None:
+    errors = np.array([[1.0, 2.0], [5.0, 1.0], [3.0, math.nan]])
+    found = by_series(errors, ["b", "a", "b"])
+    np.testing.assert_allclose(found, [[2.0, 2.0], [5.0, 1.0]])
+
+
+def test_windows_have_the_numbers_of_fev() -> None:
+    """fev gives a task the mean error of its windows, and then ranks tasks."""
+    errors = np.array(FEV["errors"])
+    names = [f"task{i:02}" for i in range(len(errors))]
+    spread = np.array([[0.5], [1.5]])
+    windows = (errors[:, None, :] * spread).reshape(-1, errors.shape[1])
+    whole = by_series(windows, [n for n in names for _ in spread])
+    ratios = relative_errors(whole, FEV["models"].index("seasonal_naive"))
+    found = zip(skills(ratios, FEV["seed"]), win_rates(whole, FEV["seed"]), strict=True)
+    ours = np.array([[s.value, s.low, s.high, w.value] for s, w in found])
+    theirs = np.array(FEV["leaderboard"])[:, :4]
+    assert ours == pytest.approx(theirs, abs=1e-9)

@@ -1,0 +1,221 @@
+"""Forecasts of other programs: what is read, what is refused."""
+
+import math
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvlora.errors import DataError, SettingsError
+from lvlora.evaluation.foreign import N_LEVELS, ForeignForecasts, named_files, read_forecasts
+from lvlora.evaluation.task_folder import TaskName
+from lvlora.series.metrics.scores import crps_from_samples
+
+IDS, VARIABLES, HORIZON = ("a", "b,1"), ("prey", "predator"), 3
+TASK = TaskName(10, HORIZON, "0123456789abcdef")
+
+
+def value(series: str, step: int, variable: str, member: float) -> float:
+    return 100 * IDS.index(series) + 10 * step + VARIABLES.index(variable) + member
+
+
+def rows(kind: str = "quantile", members: tuple[float, ...] = (0.1, 0.5, 0.9)) -> list[list[str]]:
+    head = ["series", "step", "variable", *([kind] if kind else []), "value"]
+    found = [head]
+    for s, h, v, m in product(IDS, (1, 2, 3), VARIABLES, members):
+        found.append([s, str(h), v, *([f"{m:g}"] if kind else []), repr(value(s, h, v, m))])
+    return found
+
+
+def text(table: list[list[str]]) -> str:
+    quoted = [[f'"{cell}"' if "," in cell else cell for cell in row] for row in table]
+    return "".join(",".join(row) + "\n" for row in quoted)
+
+
+Reader = Callable[[list[list[str]] | str], ForeignForecasts]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    def from_table(table: list[list[str]] | str) -> ForeignForecasts:
+        path = tmp_path / "forecasts.csv"
+        path.write_text(table if isinstance(table, str) else text(table), encoding="utf-8")
+        return read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+
+    return from_table
+
+
+def test_quantiles_are_read_in_any_order(read: Reader) -> None:
+    head, *body = rows()
+    order = np.random.default_rng(0).permutation(len(body))
+    found = read([head, *(body[i] for i in order)])
+    assert found.point.shape == (2, 3, 2)
+    assert found.point[1, 2, 0] == value("b,1", 3, "prey", 0.5)
+    assert found.are_quantiles
+    assert found.samples is not None
+    assert found.samples.shape == (2, N_LEVELS, 3, 2)
+    low, high = np.quantile(found.samples, [0.1, 0.9], axis=1)
+    np.testing.assert_allclose(low[0, 0], [value("a", 1, v, 0.1) for v in VARIABLES], atol=1e-9)
+    np.testing.assert_allclose(high[0, 0], [value("a", 1, v, 0.9) for v in VARIABLES], atol=1e-9)
+
+
+def test_samples_have_their_median(read: Reader) -> None:
+    found = read(rows("sample", (0, 1, 5)))
+    assert found.samples is not None
+    assert found.samples.shape == (2, 3, 3, 2)
+    assert found.point[0, 0, 0] == value("a", 1, "prey", 1)
+    assert not found.are_quantiles
+
+
+def test_medians_alone_are_a_forecast(read: Reader) -> None:
+    found = read(rows("", (0.5,)))
+    assert found.samples is None
+    assert found.point[0, 1, 1] == value("a", 2, "predator", 0.5)
+
+
+def test_the_score_of_quantiles_is_that_of_their_distribution() -> None:
+    """Of a normal distribution told by 19 quantiles: Gneiting & Raftery 2007, eq. 21."""
+    from scipy.stats import norm
+
+    from lvlora.evaluation.foreign import _quantile_function
+
+    levels = np.arange(1, 20) / 20
+    found = _quantile_function(levels, norm.ppf(levels)[None, :, None, None])
+    for truth in (-1.0, 0.0, 0.7):
+        score = crps_from_samples(np.full((1, 1, 1), truth), found, fair=False)
+        exact = truth * (2 * norm.cdf(truth) - 1) + 2 * norm.pdf(truth) - 1 / math.sqrt(math.pi)
+        assert score[0, 0, 0] == pytest.approx(exact, rel=0.03)
+
+
+def test_quantiles_that_cross_are_put_in_order(read: Reader) -> None:
+    head, *body = rows()
+    crossed = [[*row[:4], "7" if row[3] == "0.1" else "1"] for row in body]
+    found = read([head, *crossed])
+    assert found.samples is not None
+    assert np.all(np.diff(found.samples, axis=1) >= 0)
+
+
+def test_parquet_says_the_same(tmp_path: Path, read: Reader) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    head, *body = rows()
+    kinds = (str, int, str, float, float)
+    columns = {
+        name: [kind(row[i]) for row in body]
+        for i, (name, kind) in enumerate(zip(head, kinds, strict=True))
+    }
+    path = tmp_path / "forecasts.parquet"
+    parquet.write_table(pyarrow.table(columns), path)
+    theirs = read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+    np.testing.assert_array_equal(theirs.point, read(rows()).point)
+    path.write_bytes(b"PAR1 and nothing")
+    with pytest.raises(DataError, match="no Parquet file"):
+        read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+
+
+def without_row(table: list[list[str]]) -> list[list[str]]:
+    return [*table[:5], *table[6:]]
+
+
+def with_cell(row: int, column: int, cell: str) -> Callable[[list[list[str]]], list[list[str]]]:
+    def change(table: list[list[str]]) -> list[list[str]]:
+        changed = [list(r) for r in table]
+        changed[row][column] = cell
+        return changed
+
+    return change
+
+
+WRONG: dict[str, tuple[Callable[[list[list[str]]], list[list[str]] | str], str]] = {
+    "missing row": (without_row, "no row for series a, step 1, variable predator, quantile 0.5$"),
+    "missing step": (
+        lambda t: [r for r in t if r[1] != "3"],
+        "no row for series a, step 3.*11 more",
+    ),
+    "missing series": (lambda t: [r for r in t if r[0] != "a"], "no row for series a.*17 more"),
+    "twice": (lambda t: [*t, t[4]], r"row 38: series a, step 1.*0.1 is already in row 5"),
+    "wrong id": (with_cell(4, 0, "aa"), r"row 5, column 'series': 'aa' is no series"),
+    "wrong variable": (with_cell(4, 2, "Prey"), r"row 5, column 'variable': 'Prey' is no variable"),
+    "step 0": (with_cell(4, 1, "0"), "row 5, column 'step': 0 is none of 1 to 3"),
+    "step 4": (with_cell(4, 1, "4"), "row 5, column 'step': 4 is none of 1 to 3"),
+    "half a step": (with_cell(4, 1, "1.5"), "row 5, column 'step': 1.5 is none"),
+    "nan": (with_cell(4, 4, "nan"), "row 5, column 'value': 'nan' is no finite number"),
+    "empty": (with_cell(4, 4, ""), "row 5, column 'value': '' is no finite number"),
+    "infinite": (with_cell(4, 4, "-inf"), "'-inf' is no finite number"),
+    "too large": (with_cell(4, 4, "1e101"), "beyond the limit of 1e\\+100"),
+    "a word": (with_cell(4, 4, "high"), "'high' is no finite number"),
+    "quantile 1": (with_cell(4, 3, "1"), "row 5, column 'quantile': 1 is not between 0 and 1"),
+    "percent": (with_cell(4, 3, "50"), "50 is not between 0 and 1"),
+    "no median": (lambda t: [r for r in t if r[3] != "0.5"], "no quantile 0.5"),
+    "short row": (lambda t: [*t[:4], t[4][:-1], *t[5:]], "row 5: 4 fields, but 5 columns"),
+    "no header": (lambda t: t[1:], "has a column 'a'"),
+    "strange column": (lambda t: [[*t[0], "mean"], *([*r, "1"] for r in t[1:])], "column 'mean'"),
+    "no column": (lambda t: [r[1:] for r in t], "no column 'series'"),
+    "two columns": (lambda t: [[*r, r[-1]] for r in t], "two columns 'value'"),
+    "both kinds": (
+        lambda t: [[*t[0], "sample"], *([*r, "1"] for r in t[1:])],
+        "both a column 'quantile' and a column 'sample'",
+    ),
+    "nothing": (lambda t: "", "no column 'series'"),
+    "only a head": (lambda t: t[:1], "no quantile 0.5"),
+    "open quote": (lambda t: text(t) + '"a,1,prey,0.1,1\n', "row 38: 1 fields, but 5 columns"),
+    "binary": (lambda t: "series,step\0", "no line of a CSV file"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_said_in_a_line(wrong: str, read: Reader) -> None:
+    change, expected = WRONG[wrong]
+    with pytest.raises(DataError, match=expected) as caught:
+        read(change(rows()))
+    assert "\n" not in caught.value.message
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "forecasts.csv"
+    path.write_bytes(b"series,step,variable,value\n\xff\xfe,1,prey,2\n")
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+    with pytest.raises(DataError, match="no such file"):
+        read_forecasts(tmp_path / "none.csv", "theirs", TASK, IDS, VARIABLES, HORIZON)
+    with pytest.raises(DataError, match="directory"):
+        read_forecasts(tmp_path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+
+
+def for_task(name: str) -> list[list[str]]:
+    head, *body = rows()
+    return [[*head, "task"], *([*row, name] for row in body)]
+
+
+def test_the_task_is_compared(read: Reader) -> None:
+    assert read(for_task(str(TASK))).task == str(TASK)
+    assert read(rows()).task is None
+    other = TASK.digest[::-1]
+    for task, said in {
+        TaskName(20, HORIZON, other): "saw 20 steps of history; this evaluation gives 10",
+        TaskName(None, HORIZON, other): "saw all steps of history; this evaluation gives 10",
+        TaskName(10, 5, other): "forecasts 5 steps; this evaluation asks for 3",
+        TaskName(10, HORIZON, other): "for another task",
+    }.items():
+        with pytest.raises(DataError, match=said):
+            read(for_task(str(task)))
+    with pytest.raises(DataError, match="'mine', which is the name of no task"):
+        read(for_task("mine"))
+    mixed = for_task(str(TASK))
+    mixed[3][-1] = "mine"
+    with pytest.raises(DataError, match="two tasks"):
+        read(mixed)
+
+
+def test_names_of_files() -> None:
+    found = named_files(["chronos-2=a.csv", "tirex = b=c.csv"])
+    assert found == {"chronos-2": Path("a.csv"), "tirex": Path(" b=c.csv")}
+    for wrong in ("a.csv", "=a.csv", "a=", " =x"):
+        with pytest.raises(SettingsError, match="NAME=FILE"):
+            named_files([wrong])
+    with pytest.raises(SettingsError, match="another forecaster is called nvar"):
+        named_files(["nvar=a.csv"], taken=["nvar"])
+    with pytest.raises(SettingsError, match="another forecaster"):
+        named_files(["a=a.csv", "a=b.csv"])
