@@ -16,8 +16,8 @@ from typing import Any
 from make_schemas import ANSWERS
 
 from lvlora.cli.program import from_settings
-from lvlora.cli.program.fields import Field, read_fields
 from lvlora.cli.program.root import COMMANDS, load
+from lvlora.settings.fields import Field, read_fields
 
 FILE = Path(__file__).parents[1] / "docs" / "cli.md"
 

@@ -44,7 +44,7 @@ import sys
 from pathlib import Path
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings
-from lvlora.train import sweep_storage as storage
+from lvlora.sweep import storage
 from lvlora.sweep.study import Board
 
 url = None if sys.argv[2] == "file" else sys.argv[2]

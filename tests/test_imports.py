@@ -12,7 +12,9 @@ from lvlora import errors
 
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYWHERE = {"settings", "answers", "errors", "durable", "folders", "output_files", "lvlora"}
+EVERYWHERE = {
+    *("settings", "answers", "errors", "guesses", "durable", "folders", "output_files", "lvlora")
+}
 """Any room may import these; `lvlora` is the package itself (its version)."""
 
 _BELOW = {"series", "text", "flops", "model", "report", "forecast", "evaluation", "train"}
@@ -22,7 +24,8 @@ ROOMS: dict[str, set[str]] = {
     "durable": {"errors"},
     "folders": {"errors", "durable"},
     "output_files": {"errors", "durable", "folders"},
-    "settings": {"errors"},
+    "guesses": {"errors"},
+    "settings": {"errors", "guesses"},
     "schemas": set(),
     "series": set(),
     "flops": set(),

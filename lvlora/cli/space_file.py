@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lvlora import durable
-from lvlora.cli.program.complaints import complaints
-from lvlora.cli.program.fields import Field, read_fields
-from lvlora.cli.program.guesses import did_you_mean
 from lvlora.errors import DataError, SettingsError
+from lvlora.guesses import did_you_mean
 from lvlora.settings import TrainSettings
+from lvlora.settings.complaints import complaints
+from lvlora.settings.fields import Field, read_fields
 
 if TYPE_CHECKING:
     from lvlora.sweep.space import Dimension, Scalar, Space

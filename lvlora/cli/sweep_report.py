@@ -9,11 +9,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli.program.advice import words_of
-from lvlora.cli.program.fields import read_fields
 from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.fields import read_fields
 
 if TYPE_CHECKING:
     from lvlora.sweep.attempts import Attempt
@@ -203,7 +202,7 @@ def command_of(settings: TrainSettings) -> str:
             continue
         if value == getattr(defaults, field.name) or value is None:
             continue
-        words += words_of(field, value)
+        words += field.words(value)
     return shlex.join(words)
 
 

@@ -1,7 +1,7 @@
 """Settings from a program's keywords: made, or one error with everything that is wrong with them.
 
 Knows: what pydantic says of a value. Does not know: options, files, terminals; the command line has
-its own words for the same, which name the option (`cli/program/complaints.py`).
+its own words for the same, which name the option (`settings/complaints.py`).
 """
 
 from __future__ import annotations

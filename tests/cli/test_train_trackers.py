@@ -258,9 +258,9 @@ def test_a_name_that_is_none(run_lvlora, place):
 
 
 def test_tab_completes_the_last_of_a_list():
-    from lvlora.cli.program.fields import read_fields
     from lvlora.cli.program.parameters import _choices_of
     from lvlora.settings import TrainSettings
+    from lvlora.settings.fields import read_fields
 
     (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
     complete = _choices_of(field)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from lvlora.cli.program.fields import Field, read_fields
 from lvlora.settings.base import Settings
+from lvlora.settings.fields import read_fields
 
 CARRIED = (
     # how the data are read and split
@@ -21,13 +20,6 @@ CARRIED = (
 """Options that a next command must be given again, if it has them."""
 
 STANDARD_INPUT = Path("-")
-
-
-def words_of(field: Field, value: Any) -> list[str]:
-    """An option and its value as words of a command line."""
-    if field.kind == "flag":
-        return [field.declarations[0]]
-    return [field.declarations[0], ",".join(value) if isinstance(value, tuple) else str(value)]
 
 
 def next_command(
@@ -54,7 +46,7 @@ def next_command(
             continue
         value = getattr(given, field.name, None)
         if value is not None and value != target.model_fields[field.name].get_default():
-            line += words_of(field, value)
+            line += field.words(value)
     text = shlex.join([*line, *words])
     # what came by standard input must come so again
     return f"{text} < FILE" if data == STANDARD_INPUT else text

@@ -18,12 +18,12 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from lvlora import durable
-from lvlora.cli.program.complaints import complaints
 from lvlora.cli.program.context import Source
-from lvlora.cli.program.fields import Field, read_fields
-from lvlora.cli.program.guesses import did_you_mean
 from lvlora.errors import SettingsError
+from lvlora.guesses import did_you_mean
 from lvlora.settings.base import Settings
+from lvlora.settings.complaints import complaints
+from lvlora.settings.fields import Field, read_fields
 from lvlora.settings.toml_text import to_toml
 
 _LARGEST = 1_000_000

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from lvlora.cli.program.completion import IN_RUNS, Completer, FolderCompleter, runs_folder
-from lvlora.cli.program.fields import Field
+from lvlora.settings.fields import Field
 
 ON, OFF = "on_", "off_"
 """Beginnings of the names of a flag's two parameters."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lvlora.cli.program.guesses import closest
 from lvlora.errors import SettingsError
+from lvlora.guesses import closest
 
 
 def refusal(error: BaseException) -> SettingsError | None:

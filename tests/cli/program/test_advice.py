@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.fields import read_fields
 from lvlora.cli.program.root import COMMANDS
 from lvlora.settings import AnalyzeSettings, BaselineSettings, TrainSettings
 from lvlora.settings.base import Settings
+from lvlora.settings.fields import read_fields
 
 PACKAGE = Path(__file__).parents[3] / "lvlora"
 CHEAP = {

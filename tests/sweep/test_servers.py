@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings
-from lvlora.train import sweep_storage as storage
+from lvlora.sweep import storage
 from lvlora.sweep.study import Board
 
 settings = SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1])

@@ -1,8 +1,4 @@
-"""What a mistyped word probably meant.
-
-Knows: spelling, and what other programs call the same thing. Does not know: pydantic, typer; must
-stay light, for it answers a mistyped command.
-"""
+"""What a mistyped word probably meant; light, for a mistyped command is answered at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Reads a settings model: what each field is called, takes, is limited to and means on a terminal.
-
-Knows: pydantic's field descriptions. Does not know: typer, the values that a user gave.
-"""
+"""Reads a settings model: what each field is called, takes, is limited to and means to people."""
 
 from __future__ import annotations
 
@@ -74,6 +71,12 @@ class Field:
     def variable(self) -> str:
         """The environment variable that sets it."""
         return f"LVLORA_{self.name.upper()}"
+
+    def words(self, value: Any) -> list[str]:
+        """The option and its value as words of a command line."""
+        if self.kind == "flag":
+            return [self.declarations[0]]
+        return [self.declarations[0], ",".join(value) if isinstance(value, tuple) else str(value)]
 
     def default_text(self) -> str:
         """The default as it would be typed; empty where there is none to show."""

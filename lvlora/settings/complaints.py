@@ -1,7 +1,4 @@
-"""Turns what pydantic found wrong into lines that a person can act on.
-
-Knows: pydantic's error types and how options are named. Does not know: where values are read from.
-"""
+"""Turns what pydantic found wrong into lines that a person can act on."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lvlora.cli.program.fields import Field
-from lvlora.cli.program.guesses import did_you_mean
+from lvlora.guesses import did_you_mean
+from lvlora.settings.fields import Field
 
 
 def complaints(
