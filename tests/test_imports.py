@@ -13,7 +13,8 @@ from lvlora import errors
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYWHERE = {
-    *("settings", "answers", "errors", "guesses", "durable", "folders", "output_files", "lvlora")
+    *("settings", "answers", "errors", "guesses", "narrator"),
+    *("durable", "folders", "output_files", "lvlora"),
 }
 """Any room may import these; `lvlora` is the package itself (its version)."""
 
@@ -21,6 +22,7 @@ _BELOW = {"series", "text", "flops", "model", "report", "forecast", "evaluation"
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "answers": set(),
+    "narrator": set(),
     "durable": {"errors"},
     "folders": {"errors", "durable"},
     "output_files": {"errors", "durable", "folders"},

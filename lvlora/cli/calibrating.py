@@ -132,8 +132,8 @@ def calibrate(
     output: Output,
 ) -> None:
     """Set the coverage of calibrated intervals; make and keep a new calibration."""
+    from lvlora.evaluation.coverage import calibrate_entry, coverage
     from lvlora.forecast import calibration_files
-    from lvlora.forecast.covering import calibrate_entry, coverage
     from lvlora.forecast.sampling import Sampling
 
     if calibration is not None:

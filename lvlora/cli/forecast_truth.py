@@ -57,7 +57,7 @@ class Truth:
         """Set the scores, and those of rivals that cost nothing; `nll` must be there."""
         import numpy as np
 
-        from lvlora.forecast.covering import share_inside
+        from lvlora.forecast.calibration import share_inside
         from lvlora.forecast.likelihood import Score
         from lvlora.series.rivals import naive_rivals
 

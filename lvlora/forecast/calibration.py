@@ -220,6 +220,16 @@ def offset(scores: FloatArray, level: float) -> float:
     return float(np.partition(scores, place - 1)[place - 1])
 
 
+def share_inside(
+    truth: FloatArray, forecasts: Sequence[Forecast], ends: tuple[float, float]
+) -> float:
+    """Of the known truths (n, H, V), how many lie between two quantiles; NaN without any."""
+    low, high = (np.stack([f.quantile(q) for f in forecasts]) for q in ends)
+    known = ~np.isnan(truth)
+    inside = (truth >= low) & (truth <= high)
+    return float(inside[known].mean()) if known.any() else float("nan")
+
+
 def _central(levels: Sequence[float]) -> list[float]:
     """Probabilities of the central intervals that these quantiles are ends of, ascending."""
     return sorted({round(abs(1 - 2 * q), 10) for q in levels} - {0.0})

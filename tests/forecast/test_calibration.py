@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast import calibration_facts, calibration_files
-from lvlora.forecast.calibration import ENOUGH, Calibration, calibrate, nested, offset, units_of
-from lvlora.forecast.covering import share_inside
+from lvlora.forecast.calibration import (
+    ENOUGH,
+    Calibration,
+    calibrate,
+    nested,
+    offset,
+    share_inside,
+    units_of,
+)
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling

@@ -1,7 +1,4 @@
-"""Calibrating a model by its forecasts of a task, and how well calibrated intervals cover one.
-
-Knows: tasks, entries, scales. Does not know: files, terminals.
-"""
+"""Calibrating a model by its forecasts of a task, and how well calibrated intervals cover one."""
 
 from __future__ import annotations
 
@@ -12,12 +9,11 @@ import numpy as np
 
 from lvlora.errors import SettingsError
 from lvlora.evaluation.scoring import Entry, Task
-from lvlora.forecast.calibration import Calibration, calibrate, units_of
+from lvlora.forecast.calibration import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.calibration_facts import describe
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics.scores import central_levels
 
 
@@ -75,16 +71,6 @@ def coverage(
         level: share_inside(given.truth, found, _ends(quantiles, level))
         for level in central_levels(quantiles)
     }
-
-
-def share_inside(
-    truth: FloatArray, forecasts: Sequence[Forecast], ends: tuple[float, float]
-) -> float:
-    """Of the known truths (n, H, V), how many lie between two quantiles; NaN without any."""
-    low, high = (np.stack([f.quantile(q) for f in forecasts]) for q in ends)
-    known = ~np.isnan(truth)
-    inside = (truth >= low) & (truth <= high)
-    return float(inside[known].mean()) if known.any() else float("nan")
 
 
 def _ends(quantiles: Sequence[float], level: float) -> tuple[float, float]:
