@@ -1,0 +1,201 @@
+"""The programs in examples/foreign/, with stand-ins for models that come from a hub.
+
+A stand-in takes and gives the shapes that the model's own documentation says, and forecasts its
+last value plus something for each quantile, so that mixed-up axes are seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import programs
+import pytest
+import torch
+
+from lvlora.evaluation.foreign import ForeignForecasts, read_forecasts
+from lvlora.evaluation.task_folder import TaskName, write_task
+from lvlora.series.dataset import Dataset, Series
+
+NAME = TaskName(None, 3, "0123456789abcdef")
+STEPS = (37, 64)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    """Two series of different lengths, in ``task``; one has a gap."""
+    series = []
+    for name, n in zip(("=a,1", "b"), STEPS, strict=True):
+        values = np.arange(2.0 * n).reshape(n, 2) % 7 + 1
+        values[5, 1] = np.nan
+        series.append(Series(name, np.arange(float(n)), values))
+    histories = Dataset(tuple(series), ("prey", "predator"), "x")
+    futures = [Series(s.id, np.arange(3.0) + len(s), np.zeros((3, 2))) for s in series]
+    write_task(tmp_path / "task", NAME, histories, futures, {})
+    return histories
+
+
+def ran(
+    program: str,
+    tmp_path: Path,
+    data: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    stand_ins: dict[str, dict[str, Any]],
+) -> ForeignForecasts:
+    """What a program writes, as lvlora reads it."""
+    folder = programs.ROOT / "examples" / "foreign"
+    monkeypatch.syspath_prepend(str(folder))
+    for name, members in stand_ins.items():
+        module = ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    file = tmp_path / "forecasts.csv"
+    monkeypatch.setattr(sys, "argv", [program, str(tmp_path / "task"), str(file)])
+    module = programs.load(f"examples/foreign/{program}")
+    sys.modules["task_folder"].main(module.forecast)
+    monkeypatch.delitem(sys.modules, "task_folder")
+    ids = [series.id for series in data]
+    found = read_forecasts(file, "theirs", NAME, ids, data.variables, NAME.horizon)
+    assert found.task == str(NAME)
+    return found
+
+
+def check(found: ForeignForecasts, data: Dataset) -> None:
+    """The median is the last value plus the step, whoever asked."""
+    for point, series in zip(found.point, data, strict=True):
+        expected = series.values[-1] + np.arange(1, 4)[:, None]
+        np.testing.assert_allclose(point, expected, rtol=1e-5)
+
+
+def told(target: torch.Tensor, horizon: int, levels: Any) -> torch.Tensor:
+    """(variables, horizon, levels) of a target (variables, steps)."""
+    steps = torch.arange(1, horizon + 1)[None, :, None]
+    return target[:, -1, None, None] + steps + 10 * (torch.tensor(levels) - 0.5)
+
+
+def test_chronos_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BaseChronosPipeline:
+        @classmethod
+        def from_pretrained(cls, name: str, device_map: str) -> BaseChronosPipeline:
+            assert name == "amazon/chronos-2"
+            return cls()
+
+        def predict_quantiles(
+            self,
+            inputs: list[torch.Tensor],
+            prediction_length: int,
+            quantile_levels: list[float],
+        ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+            assert [tuple(x.shape) for x in inputs] == [(2, n) for n in STEPS]
+            found = [told(x, prediction_length, quantile_levels) for x in inputs]
+            return found, [f.mean(-1) for f in found]
+
+    members = {"chronos": {"BaseChronosPipeline": BaseChronosPipeline}}
+    found = ran("chronos_2.py", tmp_path, data, monkeypatch, members)
+    check(found, data)
+    assert found.samples is not None
+    assert np.quantile(found.samples, 0.9, axis=1) == pytest.approx(found.point + 4, rel=1e-5)
+
+
+def test_tirex_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        def forecast(
+            self, timeseries: list[Any], prediction_length: int, output_type: str
+        ) -> list[np.ndarray]:
+            assert output_type == "numpy"
+            found = [
+                told(s["target"], prediction_length, np.arange(1, 10) / 10) for s in timeseries
+            ]
+            return [f.permute(0, 2, 1).numpy() for f in found]
+
+    def load_model(name: str, device: str) -> Model:
+        assert name == "NX-AI/TiRex-2"
+        return Model()
+
+    members = {"tirex2": {"TimeseriesType": dict, "load_model": load_model}}
+    check(ran("tirex_2.py", tmp_path, data, monkeypatch, members), data)
+
+
+def test_toto_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Toto2Model(torch.nn.Module):
+        @classmethod
+        def from_pretrained(cls, name: str) -> Toto2Model:
+            assert name.startswith("Datadog/Toto-2.0-")
+            return cls()
+
+        def forecast(
+            self, inputs: dict[str, torch.Tensor], horizon: int, has_missing_values: bool
+        ) -> torch.Tensor:
+            target, mask, ids = (inputs[k] for k in ("target", "target_mask", "series_ids"))
+            assert target.shape == mask.shape
+            assert tuple(ids.shape) == (1, 2)
+            assert mask.dtype == torch.bool
+            assert torch.isfinite(target).all()
+            seen.append((target.shape[-1], int((~mask).sum()), has_missing_values))
+            found = told(target[0], horizon, np.arange(1, 10) / 10)
+            return found.permute(2, 0, 1)[:, None]
+
+    check(ran("toto_2.py", tmp_path, data, monkeypatch, {"toto2": vars_of(Toto2Model)}), data)
+    assert seen == [(64, 2 * 27 + 1, True), (64, 1, True)]
+
+
+def vars_of(*members: type) -> dict[str, Any]:
+    return {member.__name__: member for member in members}
+
+
+def test_panda(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PatchTSTPipeline:
+        @classmethod
+        def from_pretrained(
+            cls, mode: str, pretrain_path: str, device_map: str
+        ) -> PatchTSTPipeline:
+            assert (mode, pretrain_path) == ("predict", "GilpinLab/panda")
+            return cls()
+
+        def predict(
+            self,
+            context: torch.Tensor,
+            prediction_length: int,
+            limit_prediction_length: bool,
+            verbose: bool,
+        ) -> torch.Tensor:
+            assert context.shape[0] == 1
+            assert torch.isfinite(context).all()
+            # it forecasts whole blocks, and need not stop at the horizon
+            found = told(context[0].T, prediction_length + 5, [0.5])[..., 0].T
+            return found[None, None]
+
+    modules = {
+        "panda": {"__path__": []},
+        "panda.patchtst": {"__path__": []},
+        "panda.patchtst.pipeline": vars_of(PatchTSTPipeline),
+    }
+    found = ran("panda_chaos.py", tmp_path, data, monkeypatch, modules)
+    check(found, data)
+    assert found.samples is None
+
+
+def test_drift_is_the_published_method(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ran("drift.py", tmp_path, data, monkeypatch, {})
+    for point, series in zip(found.point, data, strict=True):
+        first, last = series.values[0], series.values[-1]
+        slope = (last - first) / (len(series) - 1)
+        np.testing.assert_allclose(point[2], last + 3 * slope)
+    assert found.samples is not None
+    width = np.ptp(found.samples, axis=1)
+    assert np.all(np.diff(width, axis=1) > 0)
+
+
+def test_usage_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(programs.ROOT / "examples" / "foreign"))
+    program = programs.load("examples/foreign/task_folder.py")
+    monkeypatch.setattr(sys, "argv", ["drift.py"])
+    with pytest.raises(SystemExit, match=r"TASK_FOLDER FORECASTS\.csv"):
+        program.main(lambda task: ((), []))
