@@ -317,14 +317,13 @@ def _facts(work: _Work) -> dict[str, Any]:
         },
         "settings": {
             key: value
-            for key, value in settings.model_dump(mode="json").items()
-            if key not in _UNTOLD and value is not None
+            for key, value in settings.deciding(
+                "result", "model", "placement", "limit", "resources"
+            ).items()
+            if key not in _ELSEWHERE and value is not None
         },
     }
 
 
-_UNTOLD = {
-    *("data", "format", "id_column", "time_column", "columns", "split_seed", "stratify"),
-    *("split", "protocol", "context", "horizon", "runs", "out", "output", "fresh"),
-}
-"""Settings that the record tells elsewhere, or that change nothing in it."""
+_ELSEWHERE = ("split_seed", "stratify", "split", "protocol", "context", "horizon")
+"""Settings that the record's protocol and data tell."""

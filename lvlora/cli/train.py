@@ -39,12 +39,8 @@ EXAMPLES = examples(
     ),
 )
 
-_FREE_ON_RESUME = {
-    *("resume", "runs", "threads", "budget", "max_flops", "save_every", "tracker"),
-    # by their content, which the checkpoint knows
-    *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
-}
-"""What may be said anew when a run goes on: it does not change its result."""
+_FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
+"""What can't be said anew when a run goes on. Data and model can: they are known by content."""
 
 
 @settings_command(app, TrainSettings, name="train", epilog=EXAMPLES)
@@ -188,7 +184,7 @@ def _stored_settings(
         "train", TrainSettings, flags={}, environment={}, config=str(folder.config), commands={}
     ).settings
     said = {n for n, source in context.sources.items() if source != "default"}
-    for name in said - _FREE_ON_RESUME:
+    for name in said & _FIXED:
         asked, was = getattr(given, name), getattr(stored, name)
         if asked != was:
             raise SettingsError(
@@ -197,7 +193,7 @@ def _stored_settings(
                 "Leave the option out, or start a new run.",
             )
     # the limit is no setting of a run that goes on: its steps were laid out for the first one
-    update = {name: getattr(given, name) for name in said & _FREE_ON_RESUME - {"max_flops"}}
+    update = {name: getattr(given, name) for name in said - _FIXED - {"max_flops"}}
     if "budget" not in said:  # what the project may spend has its place in the ledger
         update["budget"] = None
     if "runs" not in said:

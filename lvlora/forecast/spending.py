@@ -40,7 +40,9 @@ def charged(
             command=command,
             executed=most.executed,
             coursework=most.coursework,
-            settings_hash=_settings_hash(settings),
+            settings_hash=durable.sha256_of_json(
+                settings.deciding("result", "data", "model", "placement")
+            ),
             model=base.name,
             model_hash=base.sha256,
             device=base.placement.device.type,
@@ -65,11 +67,3 @@ def charged(
                 tokens_useful=useful,
                 tokens_padded=max(0, computed - useful),
             )
-
-
-def _settings_hash(settings: BudgetSettings) -> str:
-    """A hash of what was asked for; where it is written and what it may take are left out."""
-    written = {"runs", "output", "samples_out", "plot", "out", "overwrite"}
-    written |= {"max_memory", "workers", "fresh"}
-    left_out = written | set(BudgetSettings.model_fields)
-    return durable.sha256_of_json(settings.model_dump(mode="json", exclude=left_out))

@@ -14,6 +14,20 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+Affects = Literal["result", "data", "model", "placement", "limit", "project", "resources", "output"]
+"""What a setting affects; each field says it, and every identity derives from it.
+
+- result: the numbers themselves.
+- data: which series are read, and how; a hash of them identifies them.
+- model: which weights are read; hashes of them identify them.
+- placement: on which device, in which precision, compiled or not; where ``auto`` chooses, what was
+  chosen counts.
+- limit: how many FLOPs this command may spend; the steps of a training follow from it.
+- project: the runs, studies, ledger and trackers among which it works.
+- resources: how much time, memory and how many processes it takes, for the same numbers.
+- output: which files it writes, and whether it may replace others.
+"""
+
 Panel = Literal["Data", "Model", "LoRA", "Training", "Forecast", "Simulation", "Budget", "Output"]
 PANELS: tuple[str, ...] = get_args(Panel)
 """Order of the panels in every command's help and in a settings file."""
@@ -42,12 +56,27 @@ class Settings(BaseModel):
 
     supports_dry_run: ClassVar[bool] = False
 
+    @classmethod
+    def affecting(cls, *kinds: Affects) -> frozenset[str]:
+        """Names of the settings that affect one of these."""
+        return frozenset(
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict)
+            and field.json_schema_extra["affects"] in kinds
+        )
+
+    def deciding(self, *kinds: Affects) -> dict[str, Any]:
+        """The settings that affect one of these, as JSON: for identities and records."""
+        return self.model_dump(mode="json", include=set(self.affecting(*kinds)))
+
 
 def option(
     default: Any,
     description: str,
     panel: Panel,
     *,
+    affects: Affects,
     argument: bool = False,
     flag: str | None = None,
     short: str | None = None,
@@ -59,6 +88,7 @@ def option(
     """A pydantic field that also says how it looks on the command line.
 
     Args:
+        affects: what changes with its value; see `Affects`.
         argument: it is a positional argument, not an option.
         flag: the full option declaration where it is not ``--name-with-dashes``
             (for example ``--no-validation`` for a field that is true by default).
@@ -71,7 +101,12 @@ def option(
     """
     if {"ge", "gt"} & constraints.keys() and not {"le", "lt"} & constraints.keys():
         constraints["lt"] = LARGEST
-    extra: dict[str, Any] = {"panel": panel, "argument": argument, "repeat": repeat}
+    extra: dict[str, Any] = {
+        "panel": panel,
+        "affects": affects,
+        "argument": argument,
+        "repeat": repeat,
+    }
     for key, value in (("flag", flag), ("short", short), ("metavar", metavar), ("bare", bare)):
         if value is not None:
             extra[key] = value

@@ -29,26 +29,34 @@ class InputSettings(Settings):
         "HDF5, CSV or Parquet file with trajectories; - reads CSV from standard input. "
         "Left out: a data set simulated on the spot.",
         "Data",
+        affects="data",
         argument=True,
         metavar="[DATA]",
     )
     format: Literal["auto", "hdf5", "csv", "parquet"] = option(
-        "auto", "File format; auto goes by the file's name and first bytes.", "Data"
+        "auto", "File format; auto goes by the file's name and first bytes.", "Data", affects="data"
     )
     id_column: str | None = option(
-        None, "Column that tells trajectories apart (a long table).", "Data"
+        None, "Column that tells trajectories apart (a long table).", "Data", affects="data"
     )
-    time_column: str | None = option(None, "Column with the times.", "Data")
+    time_column: str | None = option(None, "Column with the times.", "Data", affects="data")
     columns: Names | None = option(
-        None, "Variables to use, in this order (comma-separated); default: all.", "Data"
+        None,
+        "Variables to use, in this order (comma-separated); default: all.",
+        "Data",
+        affects="data",
     )
 
 
 class SplitSettings(InputSettings):
     """Which series belong to which part."""
 
-    split_seed: Seed = option(0, "Seed of the 70/15/15 split into train, validation, test.", "Data")
-    stratify: bool = option(False, "Split within clusters of similar dynamics.", "Data")
+    split_seed: Seed = option(
+        0, "Seed of the 70/15/15 split into train, validation, test.", "Data", affects="result"
+    )
+    stratify: bool = option(
+        False, "Split within clusters of similar dynamics.", "Data", affects="result"
+    )
 
 
 class ModelSettings(Settings):
@@ -59,16 +67,23 @@ class ModelSettings(Settings):
         "Base model: bundled, a short name (qwen2.5-0.5b), a hub id, a folder or a .gguf file. "
         "auto: Qwen2.5-0.5B-Instruct if it is in the local hub cache, else bundled.",
         "Model",
+        affects="model",
         min_length=1,
     )
-    revision: str | None = option(None, "Revision (branch, tag, commit) of a hub model.", "Model")
+    revision: str | None = option(
+        None, "Revision (branch, tag, commit) of a hub model.", "Model", affects="model"
+    )
     dtype: Dtype = option(
         "auto",
         "Precision of the frozen weights; auto: bfloat16 where the processor has it natively.",
         "Model",
+        affects="placement",
     )
     device: Device = option(
-        "auto", "Where to compute; auto: a CUDA GPU if there is one, else the CPU.", "Model"
+        "auto",
+        "Where to compute; auto: a CUDA GPU if there is one, else the CPU.",
+        "Model",
+        affects="placement",
     )
 
 
@@ -81,6 +96,7 @@ class MemorySettings(Settings):
         "futures are decoded one group after the other, with the same result. Default: 2GiB, or "
         "one future's.",
         "Model",
+        affects="resources",
         metavar="SIZE",
     )
 
@@ -92,64 +108,99 @@ class SimulateSettings(Settings):
         Path("simulated.h5"),
         "File to write: .h5, .csv (long) or .parquet; - writes CSV to standard output.",
         "Output",
+        affects="output",
         argument=True,
         metavar="[FILE]",
     )
-    system: System = option("rosenzweig-macarthur", "Equations to integrate.", "Simulation")
-    n_series: int = option(200, "Number of trajectories.", "Simulation", short="-n", ge=1, le=10**6)
-    n_steps: int = option(100, "Samples in each trajectory.", "Simulation", ge=2, le=10**6)
+    system: System = option(
+        "rosenzweig-macarthur", "Equations to integrate.", "Simulation", affects="result"
+    )
+    n_series: int = option(
+        200, "Number of trajectories.", "Simulation", affects="result", short="-n", ge=1, le=10**6
+    )
+    n_steps: int = option(
+        100, "Samples in each trajectory.", "Simulation", affects="result", ge=2, le=10**6
+    )
     duration: float = option(
-        200.0, "Time of the last sample (the first is at 0), in time units.", "Simulation", gt=0
+        200.0,
+        "Time of the last sample (the first is at 0), in time units.",
+        "Simulation",
+        affects="result",
+        gt=0,
     )
     noise: float = option(
         0.0,
         "Observation noise: standard deviation of the log of a multiplicative log-normal factor.",
         "Simulation",
+        affects="result",
         ge=0,
         le=2,
     )
     gaps: float = option(
-        0.0, "Share of values that are missing (at random).", "Simulation", ge=0, lt=1
+        0.0,
+        "Share of values that are missing (at random).",
+        "Simulation",
+        affects="result",
+        ge=0,
+        lt=1,
     )
-    seed: Seed = option(0, "Seed; the same seed gives the same file.", "Simulation")
-    overwrite: bool = option(False, "Replace an existing file.", "Output", flag="--overwrite")
+    seed: Seed = option(
+        0, "Seed; the same seed gives the same file.", "Simulation", affects="result"
+    )
+    overwrite: bool = option(
+        False, "Replace an existing file.", "Output", affects="output", flag="--overwrite"
+    )
 
 
 class AnalyzeSettings(SplitSettings):
     """`lvlora analyze`: quality, statistics, periods, phase lag, clusters, figures."""
 
-    clusters: int = option(4, "Number of KMeans clusters.", "Data", ge=1, le=20)
-    seed: Seed = option(0, "Seed of the clustering.", "Data")
+    clusters: int = option(4, "Number of KMeans clusters.", "Data", affects="result", ge=1, le=20)
+    seed: Seed = option(0, "Seed of the clustering.", "Data", affects="result")
     out: Path | None = option(
         None,
         "Folder for the figures (PNG and SVG) and split.json, the ids in each part; left out: no "
         "files.",
         "Output",
+        affects="output",
     )
 
 
 class TokenizeSettings(InputSettings):
     """`lvlora tokenize`: text, token ids and round-trip error of chosen series."""
 
-    model: str = option("auto", ModelSettings.model_fields["model"].description or "", "Model")
-    revision: str | None = option(None, "Revision (branch, tag, commit) of a hub model.", "Model")
-    series: Names | None = option(
-        None, "Ids of the series to show (comma-separated); default: the first.", "Data"
+    model: str = option(
+        "auto", ModelSettings.model_fields["model"].description or "", "Model", affects="model"
     )
-    steps: int = option(5, "Time steps to show of each series.", "Data", ge=1)
-    decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
+    revision: str | None = option(
+        None, "Revision (branch, tag, commit) of a hub model.", "Model", affects="model"
+    )
+    series: Names | None = option(
+        None,
+        "Ids of the series to show (comma-separated); default: the first.",
+        "Data",
+        affects="result",
+    )
+    steps: int = option(5, "Time steps to show of each series.", "Data", affects="result", ge=1)
+    decimals: int = option(
+        2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
+    )
     number_format: NumberFormat = option(
-        "point", "How numbers are written: 1.50 (point) or 150 (digits).", "Data"
+        "point", "How numbers are written: 1.50 (point) or 150 (digits).", "Data", affects="result"
     )
     scale: float | None = option(
         None,
         "Divide values by this; default: the rule for a data set or a lone series.",
         "Data",
+        affects="result",
         gt=0,
         le=1e308,
     )
     text: str | None = option(
-        None, "Tokenize this text instead of a file's series, for example 1.23.", "Data"
+        None,
+        "Tokenize this text instead of a file's series, for example 1.23.",
+        "Data",
+        affects="result",
     )
 
 
@@ -161,29 +212,41 @@ class FlopsSettings(Settings):
         "Base model, or a folder with a config.json. The default is the coursework's model, whose "
         "shape is known without its weights; auto: the model that train would take.",
         "Model",
+        affects="model",
     )
     architecture: bool = option(
         False,
         "Show the architecture and vocabulary tables instead.",
         "Model",
+        affects="result",
         flag="--architecture",
     )
-    batch_size: int = option(4, "Sequences in a step.", "Training", ge=1)
-    seq_len: int = option(512, "Tokens in a sequence.", "Training", ge=1)
-    rank: int = option(8, "LoRA rank; 0 is the plain model.", "LoRA", ge=0)
-    targets: Names = option(("q_proj", "v_proj"), "Linear layers with LoRA.", "LoRA")
+    batch_size: int = option(4, "Sequences in a step.", "Training", affects="result", ge=1)
+    seq_len: int = option(512, "Tokens in a sequence.", "Training", affects="result", ge=1)
+    rank: int = option(8, "LoRA rank; 0 is the plain model.", "LoRA", affects="result", ge=0)
+    targets: Names = option(
+        ("q_proj", "v_proj"), "Linear layers with LoRA.", "LoRA", affects="result"
+    )
     loss: Literal["numeric", "full"] = option(
         "numeric",
         "Head of the executed step: alphabet rows only, or the whole vocabulary.",
         "Training",
+        affects="result",
     )
-    train_head: Literal["none", "numeric", "full"] = option("none", "Train the head too.", "LoRA")
-    context: int = option(500, "Tokens of history for the forecast's price.", "Forecast", ge=1)
-    new_tokens: int = option(500, "Tokens generated for the forecast's price.", "Forecast", ge=0)
+    train_head: Literal["none", "numeric", "full"] = option(
+        "none", "Train the head too.", "LoRA", affects="result"
+    )
+    context: int = option(
+        500, "Tokens of history for the forecast's price.", "Forecast", affects="result", ge=1
+    )
+    new_tokens: int = option(
+        500, "Tokens generated for the forecast's price.", "Forecast", affects="result", ge=0
+    )
     vary: str | None = option(
         None,
         "Compare values of one setting: rank=2,4,8, seq-len=128,512, train-head=none,full.",
         "Output",
+        affects="result",
         metavar="NAME=V,V",
     )
     budget: FlopsOrNone | None = option(
@@ -191,37 +254,53 @@ class FlopsSettings(Settings):
         "Show what fits into this many FLOPs, e.g. 1e17. With --ledger: let all runs of this "
         "project spend so many together; none: as many as they want.",
         "Budget",
+        affects="project",
     )
-    convention: Convention = option("executed", "Convention that a budget is counted in.", "Budget")
+    convention: Convention = option(
+        "executed", "Convention that a budget is counted in.", "Budget", affects="limit"
+    )
     measure: bool = option(
         False,
         "Run the real step on meta tensors under PyTorch's FLOP counter and compare; with "
         "--ledger: measure this machine's peak, for the utilisation.",
         "Budget",
+        affects="result",
         flag="--measure",
     )
     ledger: bool = option(
-        False, "Show the accounting table of all runs instead.", "Budget", flag="--ledger"
+        False,
+        "Show the accounting table of all runs instead.",
+        "Budget",
+        affects="result",
+        flag="--ledger",
     )
-    runs: Path = option(Path("runs"), "Folder of the runs and their ledger.", "Budget")
+    runs: Path = option(
+        Path("runs"), "Folder of the runs and their ledger.", "Budget", affects="project"
+    )
     close: str | None = option(
         None,
         "With --ledger: settle the open reservation of this killed run.",
         "Budget",
+        affects="project",
         metavar="RUN",
     )
     figure: Path | None = option(
-        None, "With --ledger: draw the spending over time into this PNG or SVG.", "Output"
+        None,
+        "With --ledger: draw the spending over time into this PNG or SVG.",
+        "Output",
+        affects="output",
     )
     output: Path | None = option(
         None,
         "With --ledger: write the table as CSV (- writes to standard output).",
         "Output",
+        affects="output",
         short="-o",
     )
     overwrite: bool = option(
         False,
         "Replace files of another kind, too, where results are written.",
         "Output",
+        affects="output",
         flag="--overwrite",
     )

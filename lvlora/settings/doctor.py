@@ -10,4 +10,6 @@ from lvlora.settings.base import Settings, option
 class DoctorSettings(Settings):
     """`lvlora doctor`: what this machine and this installation can do."""
 
-    runs: Path = option(Path("runs"), "Folder of the runs, whose disk is checked.", "Output")
+    runs: Path = option(
+        Path("runs"), "Folder of the runs, whose disk is checked.", "Output", affects="project"
+    )

@@ -19,35 +19,51 @@ PROTOCOLS = {"A": (50, 50), "B": (80, 20)}
 class SamplingSettings(MemorySettings):
     """How futures are drawn from the model."""
 
-    samples: int = option(20, "Futures drawn for each series.", "Forecast", ge=1, le=10_000)
+    samples: int = option(
+        20, "Futures drawn for each series.", "Forecast", affects="result", ge=1, le=10_000
+    )
     greedy: bool = option(
         False,
         "Take the likeliest token each time: one future, no intervals.",
         "Forecast",
+        affects="result",
         flag="--greedy",
     )
-    temperature: float = option(1.0, "Sampling temperature.", "Forecast", gt=0, le=10)
+    temperature: float = option(
+        1.0, "Sampling temperature.", "Forecast", affects="result", gt=0, le=10
+    )
     top_p: float = option(
-        1.0, "Draw from the likeliest tokens with this mass.", "Forecast", gt=0, le=1
+        1.0,
+        "Draw from the likeliest tokens with this mass.",
+        "Forecast",
+        affects="result",
+        gt=0,
+        le=1,
     )
     views: int = option(
         4,
         "Scales at which each history is read, for a smaller error; its samples are shared among "
         "them, and each costs a reading. 1: only the usual scale.",
         "Forecast",
+        affects="result",
         ge=1,
         le=25,
     )
-    quantiles: Fractions = option((0.1, 0.5, 0.9), "Quantiles to report.", "Forecast")
+    quantiles: Fractions = option(
+        (0.1, 0.5, 0.9), "Quantiles to report.", "Forecast", affects="result"
+    )
     calibrated: bool = option(
         False,
         "Widen (or narrow) intervals so that they cover what they say; needs the offsets "
         "that lvlora evaluate --calibrate makes.",
         "Forecast",
+        affects="result",
         flag="--calibrated",
     )
-    seed: Seed = option(0, "Seed of the draws.", "Forecast")
-    threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
+    seed: Seed = option(0, "Seed of the draws.", "Forecast", affects="result")
+    threads: int | None = option(
+        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
+    )
 
 
 class AdapterSettings(ModelSettings):
@@ -57,6 +73,7 @@ class AdapterSettings(ModelSettings):
         None,
         "Run or adapter folder. Default: the newest run's, if it fits --model; none: zero-shot.",
         "Model",
+        affects="model",
     )
 
 
@@ -69,6 +86,7 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         ...,
         "CSV, HDF5 or Parquet file; - reads CSV from standard input.",
         "Data",
+        affects="data",
         argument=True,
         metavar="FILE",
     )
@@ -76,6 +94,7 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         None,
         "Time steps to forecast. Default: 20, or those of --holdout.",
         "Forecast",
+        affects="result",
         short="-n",
         ge=1,
         le=LONGEST_HORIZON,
@@ -85,6 +104,7 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         "Set the last N steps of each series aside, forecast them, and say how near that "
         "came to the truth.",
         "Forecast",
+        affects="result",
         ge=1,
         le=LONGEST_HORIZON,
         metavar="N",
@@ -94,12 +114,14 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         "Show the exact distribution of the next step's values instead of drawing futures; "
         "each variable given the likeliest value of those before it.",
         "Forecast",
+        affects="result",
         flag="--density",
     )
     density_floor: float = option(
         1e-4,
         "With --density: leave out what has less probability than this; its sum is stated.",
         "Forecast",
+        affects="result",
         ge=1e-6,
         le=0.5,
     )
@@ -108,6 +130,7 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         "With --density: calls of the model for each value, at most (128 branches a call), "
         "the most probable branches first.",
         "Forecast",
+        affects="result",
         ge=1,
         le=100_000,
     )
@@ -115,37 +138,55 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         False,
         "Futures may have missing values, as a history with gaps has.",
         "Forecast",
+        affects="result",
         flag="--missing",
     )
     series: Names | None = option(
-        None, "Ids of the series to forecast (comma-separated); default: all.", "Data"
+        None,
+        "Ids of the series to forecast (comma-separated); default: all.",
+        "Data",
+        affects="result",
     )
     context: int | None = option(
         None,
         "Use only this many last steps of the history. Default: what the model can read.",
         "Forecast",
+        affects="result",
         ge=1,
     )
     decimals: int | None = option(
-        None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
+        None,
+        "Decimals of each number. Default: the adapter's, else 2.",
+        "Forecast",
+        affects="result",
+        ge=0,
+        le=12,
     )
     number_format: NumberFormat | None = option(
         None,
         "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
         "point.",
         "Forecast",
+        affects="result",
     )
     output: Path | None = option(
-        None, "Write the forecast as CSV (- writes to standard output).", "Output", short="-o"
+        None,
+        "Write the forecast as CSV (- writes to standard output).",
+        "Output",
+        affects="output",
+        short="-o",
     )
     samples_out: Path | None = option(
-        None, "Write every drawn future into a .csv, .h5 or .json file.", "Output"
+        None, "Write every drawn future into a .csv, .h5 or .json file.", "Output", affects="output"
     )
-    plot: Path | None = option(None, "Draw history and forecast into a PNG or SVG.", "Output")
+    plot: Path | None = option(
+        None, "Draw history and forecast into a PNG or SVG.", "Output", affects="output"
+    )
     overwrite: bool = option(
         False,
         "Replace files of another kind, too, where results are written.",
         "Output",
+        affects="output",
         flag="--overwrite",
     )
 
@@ -161,55 +202,85 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     supports_dry_run: ClassVar[bool] = True
 
     protocol: Literal["A", "B"] = option(
-        "A", "Steps given and asked for. A: 50 from 50; B: 20 from 80.", "Forecast"
+        "A",
+        "Steps given and asked for. A: 50 from 50; B: 20 from 80.",
+        "Forecast",
+        affects="result",
     )
     context: int | None = option(
         None,
         "Steps of history given to each forecaster. Default: the protocol's; half of the "
         "series where all are too short for it.",
         "Forecast",
+        affects="result",
         ge=1,
     )
     horizon: int | None = option(
-        None, "Steps to forecast. Default: the protocol's.", "Forecast", ge=1
+        None, "Steps to forecast. Default: the protocol's.", "Forecast", affects="result", ge=1
     )
-    limit: int | None = option(None, "Score only the first series of the part.", "Data", ge=1)
+    limit: int | None = option(
+        None, "Score only the first series of the part.", "Data", affects="result", ge=1
+    )
     history_noise: float = option(
         0.0,
         "What if the data were noisier? Multiply what forecasters see by log-normal noise of "
         "this size (0.05: 5 %); what is scored stays as it is.",
         "Data",
+        affects="result",
         ge=0,
         le=10,
     )
     history_gaps: float = option(
-        0.0, "Take this share of the values that forecasters see away.", "Data", ge=0, lt=1
+        0.0,
+        "Take this share of the values that forecasters see away.",
+        "Data",
+        affects="result",
+        ge=0,
+        lt=1,
     )
     history_steps: int | None = option(
-        None, "Let forecasters see only so many last steps of each history.", "Data", ge=1
+        None,
+        "Let forecasters see only so many last steps of each history.",
+        "Data",
+        affects="result",
+        ge=1,
     )
     hide: Names | None = option(
         None,
         "Variables that no forecaster sees; they are not scored either (comma-separated).",
         "Data",
+        affects="result",
     )
     decimals: int | None = option(
-        None, "Decimals of each number. Default: the adapter's, else 2.", "Forecast", ge=0, le=12
+        None,
+        "Decimals of each number. Default: the adapter's, else 2.",
+        "Forecast",
+        affects="result",
+        ge=0,
+        le=12,
     )
     number_format: NumberFormat | None = option(
         None,
         "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
         "point.",
         "Forecast",
+        affects="result",
     )
     with_model: bool = option(
-        True, "Leave the language model out.", "Model", flag="--model-too/--no-model"
+        True,
+        "Leave the language model out.",
+        "Model",
+        affects="result",
+        flag="--model-too/--no-model",
     )
-    rivals: bool = option(True, "Leave the rivals out.", "Forecast", flag="--rivals/--no-rivals")
+    rivals: bool = option(
+        True, "Leave the rivals out.", "Forecast", affects="result", flag="--rivals/--no-rivals"
+    )
     workers: int | None = option(
         None,
         "Processes that fit the slow rivals. Default: the cores of this machine.",
         "Forecast",
+        affects="resources",
         ge=1,
         le=1024,
     )
@@ -218,19 +289,29 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         "Keep with each model what makes its intervals cover what they say, for "
         "--calibrated; not on the train or test part.",
         "Forecast",
+        affects="result",
         flag="--calibrate",
     )
     output: Path | None = option(
-        None, "Write the table as CSV (- writes to standard output).", "Output", short="-o"
+        None,
+        "Write the table as CSV (- writes to standard output).",
+        "Output",
+        affects="output",
+        short="-o",
     )
     overwrite: bool = option(
         False,
         "Replace files of another kind, too, where results are written.",
         "Output",
+        affects="output",
         flag="--overwrite",
     )
     fresh: bool = option(
-        False, "Score everything again, whatever the folder holds.", "Output", flag="--fresh"
+        False,
+        "Score everything again, whatever the folder holds.",
+        "Output",
+        affects="output",
+        flag="--fresh",
     )
 
     @property
@@ -258,12 +339,14 @@ class EvaluateSettings(ScoringSettings):
         "Part of the data to score; test is for the final table, all for a file of its own that "
         "nothing was trained on.",
         "Data",
+        affects="result",
     )
     adapter: Words | None = option(
         None,
         "Run or adapter folder; give it again to score several. Default: the newest run's, if it "
         "fits --model; none: zero-shot.",
         "Model",
+        affects="model",
         repeat=True,
         metavar="RUN",
     )
@@ -271,6 +354,7 @@ class EvaluateSettings(ScoringSettings):
         True,
         "Leave out the base model without an adapter.",
         "Model",
+        affects="result",
         flag="--zero-shot/--no-zero-shot",
     )
     out: Path | None = option(
@@ -278,6 +362,7 @@ class EvaluateSettings(ScoringSettings):
         "Folder for the report, the table and what was forecast. Default: one in --runs "
         "named by what is scored.",
         "Output",
+        affects="output",
     )
 
 
@@ -288,9 +373,13 @@ class BaselineSettings(ScoringSettings):
         "validation",
         "Part of the data to score; lvlora evaluate alone scores the test part.",
         "Data",
+        affects="result",
     )
     out: Path | None = option(
-        None, "Folder for a report, the table and what was forecast; left out: none.", "Output"
+        None,
+        "Folder for a report, the table and what was forecast; left out: none.",
+        "Output",
+        affects="output",
     )
 
 
@@ -301,6 +390,7 @@ class ExportSettings(AdapterSettings):
         ...,
         "Run or adapter folder, the name of a run, or latest.",
         "Model",
+        affects="model",
         argument=True,
         metavar="ADAPTER",
         min_length=1,
@@ -309,20 +399,27 @@ class ExportSettings(AdapterSettings):
         "auto",
         "Precision of the written weights; auto: float32. Merging itself is in float32.",
         "Output",
+        affects="result",
     )
     merged: Path | None = option(
-        None, "Write base and adapter as one plain transformers folder.", "Output", metavar="DIR"
+        None,
+        "Write base and adapter as one plain transformers folder.",
+        "Output",
+        affects="output",
+        metavar="DIR",
     )
     peft: Path | None = option(
         None,
         "Write the adapter as a plain PEFT folder, without paths of this machine.",
         "Output",
+        affects="output",
         metavar="DIR",
     )
-    runs: Path = option(Path("runs"), "Folder of the runs.", "Output")
+    runs: Path = option(Path("runs"), "Folder of the runs.", "Output", affects="project")
     overwrite: bool = option(
         False,
         "Replace an export that is there, once the new one is whole.",
         "Output",
+        affects="output",
         flag="--overwrite",
     )

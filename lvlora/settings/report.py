@@ -14,9 +14,12 @@ class ReportSettings(Settings):
         None,
         "Folder or name of a run or an evaluation. Left out: the newest.",
         "Data",
+        affects="data",
         argument=True,
         metavar="[RUN]",
         min_length=1,
     )
-    open: bool = option(False, "Open the page in the browser.", "Output", flag="--open")
-    runs: Path = option(Path("runs"), "Folder of the runs.", "Output")
+    open: bool = option(
+        False, "Open the page in the browser.", "Output", affects="output", flag="--open"
+    )
+    runs: Path = option(Path("runs"), "Folder of the runs.", "Output", affects="project")

@@ -43,12 +43,20 @@ class BudgetSettings(Settings):
         "FLOPs that all runs of this project may spend together, e.g. 1e17; the ledger keeps it "
         "once it has let a command through. none: lift the limit.",
         "Budget",
+        affects="project",
     )
-    max_flops: Flops | None = option(None, "FLOPs that this run may spend.", "Budget")
+    max_flops: Flops | None = option(
+        None, "FLOPs that this run may spend.", "Budget", affects="limit"
+    )
     convention: Convention = option(
-        "executed", "Convention in which the limits hold (both are always recorded).", "Budget"
+        "executed",
+        "Convention in which the limits hold (both are always recorded).",
+        "Budget",
+        affects="limit",
     )
-    runs: Path = option(Path("runs"), "Folder of the runs and their ledger.", "Output")
+    runs: Path = option(
+        Path("runs"), "Folder of the runs and their ledger.", "Output", affects="project"
+    )
 
     @property
     def budget_flops(self) -> int | None:
@@ -59,11 +67,12 @@ class BudgetSettings(Settings):
 class LoraSettings(Settings):
     """h = W0 x + (alpha / r) B A x: rank, scale, and which layers."""
 
-    rank: int = option(8, "Rank r of the update.", "LoRA", ge=1, le=4096)
+    rank: int = option(8, "Rank r of the update.", "LoRA", affects="result", ge=1, le=4096)
     alpha: float | None = option(
         None,
         "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
         "LoRA",
+        affects="result",
         gt=0,
         le=1e6,
     )
@@ -71,20 +80,29 @@ class LoraSettings(Settings):
         ("all-linear",),
         "Linear layers that get an update, by name (comma-separated), or all-linear.",
         "LoRA",
+        affects="result",
         min_length=1,
     )
     layers: str | None = option(
-        None, "Only these transformer layers, from 0: 0-5,11. Default: all.", "LoRA"
+        None,
+        "Only these transformer layers, from 0: 0-5,11. Default: all.",
+        "LoRA",
+        affects="result",
     )
-    dropout: float = option(0.0, "Dropout on the input of A.", "LoRA", ge=0, lt=1)
+    dropout: float = option(0.0, "Dropout on the input of A.", "LoRA", affects="result", ge=0, lt=1)
     rslora: bool = option(
-        False, "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).", "LoRA", flag="--rslora"
+        False,
+        "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).",
+        "LoRA",
+        affects="result",
+        flag="--rslora",
     )
     train_head: TrainHead = option(
         "none",
         "Train the output head too: only the alphabet's rows (numeric), or all of it, untied from "
         "the embedding, with the loss over the whole vocabulary (full).",
         "LoRA",
+        affects="result",
     )
 
 
@@ -93,53 +111,77 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
 
     supports_dry_run: ClassVar[bool] = True
 
-    learning_rate: float = option(1e-3, "Peak learning rate of AdamW.", "Training", gt=0, le=1)
-    schedule: Schedule = option("cosine", "Shape of the learning rate after warm-up.", "Training")
-    warmup: float = option(
-        0.05, "Share of the steps in which the learning rate rises.", "Training", ge=0, le=1
+    learning_rate: float = option(
+        1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
     )
-    weight_decay: float = option(0.0, "AdamW's decoupled weight decay.", "Training", ge=0, le=1000)
-    clip_norm: float = option(1.0, "Largest gradient norm; 0: no clipping.", "Training", ge=0)
-    batch_size: int = option(2, "Sequences in a micro-batch.", "Training", ge=1)
-    accumulation: int = option(1, "Micro-batches in a step.", "Training", ge=1)
-    seq_len: int = option(1000, "Tokens in a sequence.", "Training", ge=8)
+    schedule: Schedule = option(
+        "cosine", "Shape of the learning rate after warm-up.", "Training", affects="result"
+    )
+    warmup: float = option(
+        0.05,
+        "Share of the steps in which the learning rate rises.",
+        "Training",
+        affects="result",
+        ge=0,
+        le=1,
+    )
+    weight_decay: float = option(
+        0.0, "AdamW's decoupled weight decay.", "Training", affects="result", ge=0, le=1000
+    )
+    clip_norm: float = option(
+        1.0, "Largest gradient norm; 0: no clipping.", "Training", affects="result", ge=0
+    )
+    batch_size: int = option(2, "Sequences in a micro-batch.", "Training", affects="result", ge=1)
+    accumulation: int = option(1, "Micro-batches in a step.", "Training", affects="result", ge=1)
+    seq_len: int = option(1000, "Tokens in a sequence.", "Training", affects="result", ge=8)
     window_start: WindowStart = option(
         "random",
         "Where a sequence begins in a series that is longer: at a random step, or at the "
         "first, which is better where forecasts are asked for from the beginning on.",
         "Training",
+        affects="result",
     )
     scale_jitter: float = option(
         0.2,
         "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "
         "more scales than the data have; 0: none.",
         "Training",
+        affects="result",
         ge=0,
         le=2,
     )
     max_steps: int | None = option(
-        None, "Optimiser steps. Default: what --max-flops buys, else 200.", "Training", ge=1
+        None,
+        "Optimiser steps. Default: what --max-flops buys, else 200.",
+        "Training",
+        affects="result",
+        ge=1,
     )
-    decimals: int = option(2, "Decimals of each number in the text.", "Data", ge=0, le=12)
+    decimals: int = option(
+        2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
+    )
     number_format: NumberFormat = option(
         "point",
         "How numbers are written: 1.50 (point) or 150 (digits), which takes fewer tokens; "
         "the bundled model was made with a point.",
         "Data",
+        affects="result",
     )
     loss: Literal["numeric", "full"] = option(
         "numeric",
         "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",
         "Training",
+        affects="result",
     )
     validation: bool = option(
-        True, "Skip validation.", "Training", flag="--validation/--no-validation"
+        True, "Skip validation.", "Training", affects="result", flag="--validation/--no-validation"
     )
     validate_every: int | None = option(
         None,
         "Steps between validations. Default: a quarter of the run; less often where validation "
         "would take more than a twentieth of it.",
         "Training",
+        affects="result",
         ge=1,
     )
     validation_series: int | None = option(
@@ -148,6 +190,7 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         "least 4, where validation would take more than a twentieth of the run, and of their "
         "forecasts only 20 steps, if it still would.",
         "Training",
+        affects="result",
         ge=1,
     )
     objective: Literal["error", "loss"] = option(
@@ -155,26 +198,41 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         "What the best adapter has the least of in validation: the error of its forecasts (the "
         "loss where none can be made), or the loss.",
         "Training",
+        affects="result",
     )
     patience: int = option(
-        0, "Stop after this many validations without progress; 0: never.", "Training", ge=0
+        0,
+        "Stop after this many validations without progress; 0: never.",
+        "Training",
+        affects="result",
+        ge=0,
     )
     save_every: int = option(
-        50, "Steps between checkpoints to resume from; 0: only at the end.", "Training", ge=0
+        50,
+        "Steps between checkpoints to resume from; 0: only at the end.",
+        "Training",
+        affects="resources",
+        ge=0,
     )
-    seed: Seed = option(0, "Seed of initial weights, batches and dropout.", "Training")
+    seed: Seed = option(
+        0, "Seed of initial weights, batches and dropout.", "Training", affects="result"
+    )
     compile: Compile = option(
         "auto",
         "Compile the layers (torch.compile; needs a C++ compiler): auto does for 500 micro-batches "
         "or more, where it pays.",
         "Model",
+        affects="placement",
     )
-    threads: int | None = option(None, "CPU threads. Default: all cores.", "Model", ge=1, le=1024)
+    threads: int | None = option(
+        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
+    )
     tracker: Trackers = option(
         (),
         "Also tell these trackers (comma-separated), each an extra of its own; "
         "see docs/trackers.md.",
         "Output",
+        affects="project",
     )
 
     @model_validator(mode="after")
@@ -198,12 +256,13 @@ class TrainSettings(LearningSettings):
     """`lvlora train`: one run."""
 
     out: Path | None = option(
-        None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output"
+        None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output", affects="output"
     )
     resume: str | None = option(
         None,
         "Go on with a stopped run (a name or folder; alone: the newest), with its own settings.",
         "Training",
+        affects="project",
         bare="latest",
         metavar="RUN",
     )
@@ -211,6 +270,7 @@ class TrainSettings(LearningSettings):
         False,
         "Replace a run that is there, as soon as this one is complete.",
         "Output",
+        affects="output",
         flag="--overwrite",
     )
 
@@ -225,11 +285,13 @@ class SweepSettings(LearningSettings):
         None,
         "FLOPs that the whole sweep may spend; the steps of each trial follow from it.",
         "Budget",
+        affects="limit",
     )
     max_steps: int | None = option(
         None,
         "Optimiser steps of each trial. Default: what the limit buys, else 200.",
         "Training",
+        affects="result",
         ge=1,
     )
     validate_every: int | None = option(
@@ -237,6 +299,7 @@ class SweepSettings(LearningSettings):
         "Steps between validations. Default: a quarter of a trial; less often where its steps "
         "follow from a limit and validation would take more than a quarter of its FLOPs.",
         "Training",
+        affects="result",
         ge=1,
     )
     validation_series: int | None = option(
@@ -245,6 +308,7 @@ class SweepSettings(LearningSettings):
         "4, where a trial's steps follow from a limit and validation would take more than a "
         "quarter of its FLOPs.",
         "Training",
+        affects="result",
         ge=1,
     )
     preset: Literal["quick", "coursework"] = option(
@@ -252,36 +316,57 @@ class SweepSettings(LearningSettings):
         "What is searched: quick (learning rate by rank), or coursework (the same, then the "
         "context, then a longer final run).",
         "Training",
+        affects="result",
     )
     space: Path | None = option(
-        None, "TOML file with a search space of your own; see docs/sweep.md.", "Training"
+        None,
+        "TOML file with a search space of your own; see docs/sweep.md.",
+        "Training",
+        affects="result",
     )
     sampler: Literal["auto", "grid", "random", "tpe"] = option(
-        "auto", "Search method; auto: grid where all is listed, else tpe.", "Training"
+        "auto",
+        "Search method; auto: grid where all is listed, else tpe.",
+        "Training",
+        affects="result",
     )
     trials: int | None = option(
         None,
         "Trials of the search. Default: the whole grid; 12 of random and tpe.",
         "Training",
+        affects="result",
         ge=1,
         le=10_000,
     )
     pruner: Literal["none", "halving", "hyperband"] = option(
-        "none", "End bad trials early, by what they reached for the FLOPs they spent.", "Training"
+        "none",
+        "End bad trials early, by what they reached for the FLOPs they spent.",
+        "Training",
+        affects="result",
     )
     pareto: bool = option(
         False,
         "Two objectives, the first being --objective and the second the FLOPs of a trial: "
         "search the front of trials that no other beats in both.",
         "Training",
+        affects="result",
         flag="--pareto",
     )
-    study: str = option("sweep", "Name of the study; the same name goes on.", "Output")
-    storage: str | None = option(
-        None, "Optuna storage URL. Default: a journal file in the study's folder.", "Output"
+    study: str = option(
+        "sweep", "Name of the study; the same name goes on.", "Output", affects="project"
     )
-    workers: int = option(1, "Processes on this machine.", "Training", ge=1, le=256)
-    status: bool = option(False, "Show the study as it is and stop.", "Output", flag="--status")
+    storage: str | None = option(
+        None,
+        "Optuna storage URL. Default: a journal file in the study's folder.",
+        "Output",
+        affects="project",
+    )
+    workers: int = option(
+        1, "Processes on this machine.", "Training", affects="resources", ge=1, le=256
+    )
+    status: bool = option(
+        False, "Show the study as it is and stop.", "Output", affects="project", flag="--status"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -38,23 +38,8 @@ _RESERVED = ("latest", "ledger.sqlite")
 Note = Callable[[str], None] | None
 """Whoever is told what a person should know."""
 
-_NOT_COMPARED = {
-    "data",
-    "runs",
-    "study",
-    "storage",
-    "status",
-    "workers",
-    "threads",
-    "budget",
-    "max_flops",
-    "save_every",
-    "preset",
-    "space",
-    "tracker",
-}
-"""Settings that may change between two calls: the data, the space and the plan are compared
-themselves."""
+_ELSEWHERE = ("data", "max_flops", "preset", "space")
+"""Settings that a study's facts tell in words of their own: as hash, limit and stages."""
 
 
 def folder_of(settings: SweepSettings) -> Path:
@@ -141,8 +126,9 @@ def facts_of(
     settings: SweepSettings, stages: tuple[Stage, ...], sampler: str, data_sha256: str
 ) -> dict[str, Any]:
     """What a study is about, to be kept in it."""
+    compared = settings.deciding("result", "data", "model", "placement", "limit")
     facts: dict[str, Any] = {
-        "settings": settings.model_dump(mode="json", exclude=_NOT_COMPARED),
+        "settings": {k: v for k, v in compared.items() if k not in _ELSEWHERE},
         "data": None if settings.data is None else str(settings.data),
         "data_sha256": data_sha256,
         "stages": [stage.to_dict() for stage in stages],

@@ -175,19 +175,9 @@ class Prepared:
         )
 
 
-_UNDECIDING = {
-    *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
-    *("max_memory", "tracker"),
-    # their content has hashes of its own
-    *("data", "format", "id_column", "time_column", "columns", "model", "revision"),
-    *("device", "dtype"),
-}
-"""Settings that don't decide a run's result, or whose meaning `Prepared.identity` holds."""
-
-
 def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
-    """The settings that decide a run's result, as JSON."""
-    return settings.model_dump(mode="json", exclude=_UNDECIDING)
+    """The settings that decide a run's result, as JSON; `Prepared.identity` has the rest."""
+    return settings.deciding("result", "limit")
 
 
 def settings_hash(settings: TrainSettings) -> str:

@@ -225,14 +225,11 @@ def validation_values(record: ValidationRecord) -> dict[str, float]:
     return values
 
 
-_NO_FACTS = {"out", "resume", "overwrite", "tracker"}
-
-
 def facts_of(prepared: Prepared) -> dict[str, Scalar]:
     """The run's settings and what was made of them, flat; lists as text."""
     base, settings = prepared.base, prepared.settings
     found: dict[str, Any] = {
-        **settings.model_dump(mode="json", exclude=_NO_FACTS),
+        **settings.deciding("result", "data", "model", "placement", "limit", "resources"),
         "alpha": settings.effective_alpha,
         "model": base.name,
         "model_sha256": base.sha256,

@@ -120,7 +120,9 @@ def test_a_default_overridden_in_a_subclass_is_the_default(run_lvlora, program):
     class Precise(AdapterSettings):
         """Another default."""
 
-        dtype: Literal["auto", "float32"] = option("float32", "Precision.", "Model")
+        dtype: Literal["auto", "float32"] = option(
+            "float32", "Precision.", "Model", affects="placement"
+        )
 
     @settings_command(program, Precise, name="precise", epilog=examples(("lvlora precise", "it")))
     def precise(settings, context):
@@ -349,8 +351,10 @@ def test_dry_run_exists_where_it_can(run_lvlora, program):
 
 def test_an_option_may_stand_without_its_value(run_lvlora):
     class Bare(Settings):
-        resume: str | None = option(None, "Go on.", "Training", bare="latest", metavar="RUN")
-        rank: int = option(8, "Rank.", "LoRA")
+        resume: str | None = option(
+            None, "Go on.", "Training", affects="project", bare="latest", metavar="RUN"
+        )
+        rank: int = option(8, "Rank.", "LoRA", affects="result")
 
     app = typer.Typer()
 

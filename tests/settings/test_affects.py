@@ -1,0 +1,67 @@
+"""What a setting affects stands on its field; what identifies runs and studies derives from it."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from lvlora import settings
+from lvlora.settings import EvaluateSettings, ForecastSettings, SweepSettings, TrainSettings
+from lvlora.settings.base import Affects, Settings, option
+from lvlora.settings.doctor import DoctorSettings
+from lvlora.settings.report import ReportSettings
+from lvlora.train.setup import deciding_settings
+
+MODELS = [getattr(settings, name) for name in settings.__all__] + [DoctorSettings, ReportSettings]
+INPUT = {"data", "format", "id_column", "time_column", "columns"}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_field_affects_exactly_one_thing(model: type[Settings]) -> None:
+    parts = [model.affecting(kind) for kind in get_args(Affects)]
+    assert sum(map(len, parts)) == len(model.model_fields)
+    assert frozenset().union(*parts) == set(model.model_fields)
+
+
+def test_a_field_that_does_not_say_it_is_no_field() -> None:
+    with pytest.raises(TypeError, match="affects"):
+        option(1, "A number.", "Data")  # type: ignore[call-arg]
+
+
+def test_a_run_is_identified_by_what_it_always_was() -> None:
+    """Runs of earlier versions go on."""
+    undeciding = {
+        *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
+        *("max_memory", "tracker", "model", "revision", "device", "dtype", *INPUT),
+    }
+    assert set(deciding_settings(TrainSettings())) == set(TrainSettings.model_fields) - undeciding
+
+
+def test_a_study_compares_what_it_always_did() -> None:
+    """Studies of earlier versions go on; how much memory is taken is no longer compared."""
+    from lvlora.sweep.storage import facts_of
+
+    free = {
+        *("data", "runs", "study", "storage", "status", "workers", "threads", "budget"),
+        *("max_flops", "save_every", "preset", "space", "tracker", "max_memory"),
+    }
+    compared = facts_of(SweepSettings(), (), "grid", "abc")["settings"]
+    assert set(compared) == set(SweepSettings.model_fields) - free
+
+
+def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> None:
+    free = {
+        *("runs", "output", "samples_out", "plot", "out", "overwrite", "fresh", "max_memory"),
+        *("workers", "threads", "budget", "max_flops", "convention"),
+    }
+    for model in (ForecastSettings, EvaluateSettings):
+        asked = model.affecting("result", "data", "model", "placement")
+        assert asked == set(model.model_fields) - free
+
+
+def test_values_are_told_as_json() -> None:
+    given = TrainSettings(runs="elsewhere", targets="q_proj,v_proj", device="cpu")
+    assert given.deciding("placement") == {"dtype": "auto", "device": "cpu", "compile": "auto"}
+    assert given.deciding("project", "placement")["runs"] == "elsewhere"
+    assert given.deciding("result")["targets"] == ["q_proj", "v_proj"]
