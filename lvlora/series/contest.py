@@ -1,0 +1,107 @@
+"""Forecasters compete on a history's own past, and forecast together by how well each did there.
+
+Nothing here knows who they are: rivals, language models, anybody with a forecast from an earlier
+origin. Shapes: M forecasters, H steps of horizon, V variables, S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.contract import Prediction
+
+SHARES = (0.5, 0.75)
+"""Of the history, after which its rest is forecast and compared with what came."""
+LEAST_STEPS = 8
+"""Steps of a history without which nothing is compared: all weigh alike."""
+
+_LOST = 4.0
+"""Spreads beyond which an error is no worse."""
+_SMALLEST = 1e-6
+"""Error in spreads below which forecasters are equally good: it is rounding."""
+_POWER = 4.0
+
+
+def earlier_origins(n_known: int) -> list[int]:
+    """Numbers of steps of a history of ``n_known`` from which its rest is forecast.
+
+    >>> earlier_origins(50), earlier_origins(7)
+    ([25, 38], [])
+    """
+    if n_known < LEAST_STEPS:
+        return []
+    return sorted({round(share * n_known) for share in SHARES})
+
+
+def loss(history: FloatArray, ahead: FloatArray) -> float:
+    """How far a forecast of the end of a history was off, in spreads of each variable.
+
+    The mean over what is known, each error at most `_LOST`; NaN where nothing is known.
+
+    Args:
+        history: (T, V) with its gaps, in the variables' own units.
+        ahead: (N, V) forecast of its last N steps.
+    """
+    truth = history[-len(ahead) :]
+    known = np.isfinite(truth)
+    if not known.any():
+        return float("nan")
+    with np.errstate(all="ignore"):
+        spread = np.array(
+            [np.std(c[np.isfinite(c)]) if np.isfinite(c).any() else 0 for c in history.T]
+        )
+        gaps = np.abs(ahead - truth) / np.where(spread > 0, spread, 1.0)
+    gaps = np.where(np.isnan(gaps), _LOST, np.minimum(gaps, _LOST))
+    return float(gaps[known].mean())
+
+
+def weights(losses: FloatArray) -> FloatArray:
+    """(M,) how much each forecaster counts, from its losses (M, W) at W origins; they add up to 1.
+
+    The inverse of the summed loss, to the fourth power: of two forecasters, one of which was half
+    as far off, that has sixteen times the weight, and those that were equally good share it (the
+    combination by inverse errors of Bates & Granger 1969, doi:10.1057/jors.1969.103, sharpened).
+    """
+    total = np.nansum(losses, axis=1) if losses.size else np.zeros(len(losses))
+    inverse = 1.0 / np.maximum(total, _SMALLEST) ** _POWER
+    shares: FloatArray = inverse / inverse.sum()
+    return shares
+
+
+def together(
+    predictions: Sequence[Prediction], shares: FloatArray, n_samples: int = 0
+) -> Prediction:
+    """The forecast of all, each with its weight.
+
+    The point forecast is the weighted mean. Each member gives futures in proportion to its weight,
+    evenly from its own, so that they are drawn from the weighted mixture of all distributions.
+
+    Args:
+        predictions: M forecasts; one without samples gives its point forecast in their place.
+        shares: (M,) weights.
+        n_samples: futures; 0 for none.
+    """
+    points = np.stack([p.point for p in predictions])
+    point = np.einsum("m,mhv->hv", shares, points)
+    if n_samples < 1:
+        return Prediction(point)
+    drawn = []
+    for prediction, n in zip(predictions, _allotted(shares, n_samples), strict=True):
+        if prediction.samples is None:
+            drawn.append(np.repeat(prediction.point[None], n, axis=0))
+        else:
+            own = len(prediction.samples)
+            drawn.append(prediction.samples[np.arange(n) * own // max(n, 1)])
+    return Prediction(point, np.concatenate(drawn))
+
+
+def _allotted(shares: FloatArray, n: int) -> list[int]:
+    """How many of n each gets: largest remainders, the first where they are equal."""
+    quotas = shares * n
+    counts = np.floor(quotas + 1e-9).astype(int)
+    order = np.argsort(-(quotas - counts), kind="stable")
+    counts[order[: n - int(counts.sum())]] += 1
+    return [int(c) for c in counts]
