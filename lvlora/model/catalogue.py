@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ class ModelSource:
         location: a folder, a .gguf file, or a hub id.
         revision: of a hub model.
         note: what ``auto`` chose and how to get the other, for stderr.
+        keep: a .gguf file is converted once, and the folder kept for the next time.
     """
 
     kind: Literal["bundled", "hub", "folder", "gguf"]
@@ -54,16 +55,20 @@ class ModelSource:
     location: str
     revision: str | None = None
     note: str = ""
+    keep: bool = True
 
 
-def resolve(model: str, revision: str | None = None) -> ModelSource:
+def resolve(model: str, revision: str | None = None, *, keep: bool = True) -> ModelSource:
     """Find what ``--model`` names; nothing is loaded or downloaded.
+
+    Args:
+        keep: what has to be converted is kept for the next time.
 
     Raises:
         ModelError: there is no such model.
         SettingsError: a revision for something that has none.
     """
-    source = _resolve(model, revision)
+    source = replace(_resolve(model, revision), keep=keep)
     if revision is not None and source.kind != "hub":
         raise SettingsError(
             f"--revision {revision}: {source.name} is not a hub model", "Leave --revision out."
@@ -179,7 +184,10 @@ def _cached_file(hub_id: str, name: str, revision: str | None) -> Path | None:
 def read_config(source: ModelSource) -> dict[str, Any] | None:
     """The model's config.json where it can be read without loading weights, else None."""
     if source.kind == "gguf":
-        return None
+        from lvlora.model.gguf.config import config_of
+        from lvlora.model.gguf.header import read_header
+
+        return config_of(read_header(Path(source.location)))
     file: Path | None = Path(source.location) / "config.json"
     if source.kind == "hub":
         file = _cached_file(source.location, "config.json", source.revision)

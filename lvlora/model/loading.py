@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from lvlora.model.devices import Placement, keep_freed_memory
 from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
 from lvlora.model.files.checks.folder import check_files, check_sizes
-from lvlora.model.files.checks.gguf import check_gguf
+from lvlora.model.gguf import cache, conversion
 from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 
@@ -68,6 +69,11 @@ def load_tokenizer(source: ModelSource) -> Any:
     """Only the tokenizer; ModelError if it can't be had."""
     from transformers import AutoTokenizer
 
+    if source.kind == "gguf" and read_config(source) is not None:
+        with _model_errors(source), tempfile.TemporaryDirectory(prefix="lvlora-gguf-") as made:
+            conversion.write_tokenizer(Path(source.location), Path(made))
+            with quiet():
+                return AutoTokenizer.from_pretrained(made, local_files_only=True)
     folder = Path(_where(source))
     if source.kind != "gguf" and folder.is_dir():
         check_files(folder, trusted=source.kind == "bundled")
@@ -95,12 +101,42 @@ def load(
             "Only safetensors are read; pickled weights (.bin, .pt) could run a program.",
         )
     keep_freed_memory()
-    config, shape = read_config(source), None
+    sha256 = None
+    with contextlib.ExitStack() as stack:
+        read, config = source, read_config(source)
+        if source.kind == "gguf":
+            stack.enter_context(_model_errors(source))
+            sha256 = weights_sha256(source)
+            if config is not None:
+                made = cache.converted(
+                    Path(source.location), sha256, placement.dtype, keep=source.keep
+                )
+                folder = stack.enter_context(made)
+                read = ModelSource("folder", source.name, str(folder))
+        module, alphabet, shape = _load(read, config, placement, through_transformers)
+    module.train(False)
+    module.to(placement.device)
+    # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
+    return BaseModel(
+        name=source.name,
+        module=module,
+        alphabet=alphabet,
+        shape=shape,
+        sha256=weights_sha256(source) if sha256 is None else sha256,
+        placement=placement,
+    )
+
+
+def _load(
+    source: ModelSource,
+    config: dict[str, Any] | None,
+    placement: Placement,
+    through_transformers: bool,
+) -> tuple[nn.Module, TokenAlphabet, ModelShape]:
+    """By our own modules where they can, else through transformers; frozen."""
+    shape = None
     if config is not None:
         shape = ModelShape.from_config(config, name=source.name)  # refuses what is not supported
-    if source.kind == "gguf":
-        with _model_errors(source):
-            check_gguf(Path(source.location))
     folder = Path(_where(source))
     if source.kind != "gguf" and folder.is_dir() and shape is not None:
         check_files(folder, trusted=source.kind == "bundled")
@@ -122,17 +158,7 @@ def load(
             f"{shape.vocab:,}",
             "Tokenizer and weights are of two models: download the folder again, whole.",
         )
-    module.train(False)
-    module.to(placement.device)
-    # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
-    return BaseModel(
-        name=source.name,
-        module=module,
-        alphabet=alphabet,
-        shape=shape,
-        sha256=weights_sha256(source),
-        placement=placement,
-    )
+    return module, alphabet, shape
 
 
 def _load_own(

