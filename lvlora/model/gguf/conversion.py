@@ -144,7 +144,7 @@ def _write_weights(
                     name_of(name): _read(name, header.tensors[name], raw, config, dtype, threads)
                     for name in names
                 }
-            except (ValueError, NotImplementedError) as error:  # a kind that gguf does not know
+            except (ValueError, RuntimeError) as error:  # a kind that gguf does not know
                 raise ModelError(f"{path}: {error}", INCOMPLETE) from None
             save_file({str(name): t for name, t in found.items()}, folder / file, {"format": "pt"})
             index.update({str(name): file for name in found})
