@@ -13,7 +13,7 @@ from lvlora import errors
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYWHERE = {
-    *("settings", "answers", "errors", "guesses", "narrator"),
+    *("settings", "answers", "errors", "guesses", "narrator", "numbers"),
     *("durable", "folders", "output_files", "lvlora"),
 }
 """Any room may import these; `lvlora` is the package itself (its version)."""
@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "answers": set(),
     "narrator": set(),
+    "numbers": set(),
     "durable": {"errors"},
     "folders": {"errors", "durable"},
     "output_files": {"errors", "durable", "folders"},

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvlora import folders
+from lvlora import folders, numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.settings import AnalyzeSettings, BaselineSettings
 

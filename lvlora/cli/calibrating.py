@@ -5,11 +5,9 @@ Knows: settings, what to say. Does not know: offsets, files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.cli.terminal import numbers
+from lvlora import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.errors import SettingsError
 from lvlora.settings import BaselineSettings, EvaluateSettings
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from lvlora.evaluation.scoring import Entry, Task
     from lvlora.forecast.calibration import Calibration
     from lvlora.forecast.forecaster import Forecaster
-    from lvlora.forecast.sampling import Sampling
-    from lvlora.model.adapters.files import AdapterInfo
-    from lvlora.series.dataset import Series
 
 ScoringSettings = EvaluateSettings | BaselineSettings
 
@@ -69,53 +64,25 @@ def calibration_for(
     """
     if not settings.calibrated:
         return None
+    from lvlora.cli.terminal.progress import Narration
+    from lvlora.forecast.calibration_files import load_fitting
     from lvlora.forecast.sampling import Sampling
 
-    found = fitting_calibration(
+    found = load_fitting(
         forecaster,
         contender.choice.info,
         settings.runs,
-        Sampling.of(settings),
-        settings.quantiles,
-        given.protocol.horizon,
-        given.variables,
-        given.histories,
-        output,
+        sampling=Sampling.of(settings),
+        quantiles=settings.quantiles,
+        horizon=given.protocol.horizon,
+        variables=given.variables,
+        histories=given.histories,
+        narrator=Narration(output),
     )
     if found.facts.get("data_sha256") == data_sha256 and (
         found.facts.get("split") == given.protocol.part
     ):
         output.note("It was made on the series that are scored: of others it may cover less.")
-    return found
-
-
-def fitting_calibration(
-    forecaster: Forecaster,
-    info: AdapterInfo | None,
-    runs: Path,
-    sampling: Sampling,
-    quantiles: Sequence[float],
-    horizon: int,
-    variables: Sequence[str],
-    histories: Sequence[Series],
-    output: Output,
-) -> Calibration:
-    """A model's calibration, if it serves these forecasts; where it is from is noted.
-
-    Raises:
-        ModelError: there is none for this model.
-        SettingsError, DataError: it is for other intervals, steps, formats or data.
-    """
-    from lvlora.forecast import calibration_facts, calibration_files
-
-    found = calibration_files.load(forecaster.base, info, runs, variables)
-    found.check(quantiles, horizon)
-    calibration_facts.check_form(found, forecaster)
-    calibration_facts.check_data(found, variables, histories)
-    output.note(calibration_facts.origin(found.facts))
-    other = calibration_facts.other_sampling(found, sampling)
-    if other:
-        output.note(other)
     return found
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.forecast.open_model import Choice
-    from lvlora.model.adapters.files import AdapterInfo
-    from lvlora.series.splits import Split
     from lvlora.settings.base import NumberFormat
 
 
@@ -126,49 +124,9 @@ def open_contender(
         contender.number_format,
         max_memory=settings.max_memory,
     )
-    warn_of_format(forecaster, output)
+    if forecaster.unlike_made:
+        output.warning(forecaster.unlike_made)
     return forecaster
-
-
-def warn_of_format(forecaster: Forecaster, output: Output) -> None:
-    """Say where numbers are written otherwise than the model was made for."""
-    said = forecaster.unlike_made
-    if said:
-        output.warning(said)
-
-
-def warn_of_seen(
-    adapters: Iterable[AdapterInfo | None],
-    data_sha256: str,
-    split: Split,
-    scored: Iterable[str],
-    output: Output,
-) -> None:
-    """Say which adapters were, or may have been, trained on what they are scored on.
-
-    Args:
-        data_sha256: of the whole data set; split: of it.
-        scored: ids of the series.
-    """
-    scored = tuple(scored)
-    n_seen = len(set(split.train).intersection(scored))
-    for info in adapters:
-        if info is None or info.facts.get("data_sha256") != data_sha256:
-            continue
-        if info.facts.get("split_sha256") != split.sha256:
-            output.warning(
-                f"{info.folder} was trained on another split of this data (--split-seed, "
-                "--stratify): it has seen some of the series that are scored."
-            )
-        elif n_seen:
-            which = (
-                "The series that is scored was"
-                if len(scored) == 1
-                else (f"{n_seen} of the {len(scored)} series that are scored were")
-            )
-            output.warning(
-                f"{which} in the training of {info.folder}: of others its error may be larger."
-            )
 
 
 def _without_adapter(choice: Choice) -> Choice:

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import typer
 
-from lvlora import __version__
+from lvlora import __version__, numbers
 from lvlora.cli.installed import REINSTALL, Check, extras, packages
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal import numbers
 from lvlora.errors import EXIT_FAILURE
 from lvlora.settings.doctor import DoctorSettings
 

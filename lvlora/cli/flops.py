@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lvlora import numbers
 from lvlora.cli.ledger_view import SHOWN, show_ledger
 from lvlora.cli.program.completion import priced_models, varied_settings
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.errors import EXIT_FAILURE, ModelError, SettingsError
 from lvlora.settings import FlopsSettings

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli import forecast_density
-from lvlora.cli.calibrating import fitting_calibration
-from lvlora.cli.contenders import warn_of_format, warn_of_seen
 from lvlora.cli.forecast_files import as_csv, as_json, check_samples, samples_kind, write_files
 from lvlora.cli.forecast_show import show
 from lvlora.cli.forecast_truth import Truth, hold_out
-from lvlora.cli.losses import losses_of
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.inputs import load_dataset, select_series
@@ -57,8 +54,10 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.forecast.open_model import choose, open_forecaster
-    from lvlora.forecast.reading import cut_note
+    from lvlora.cli.terminal.progress import Narration
+    from lvlora.forecast.calibration_files import load_fitting
+    from lvlora.forecast.open_model import choose, open_forecaster, warn_of_seen
+    from lvlora.forecast.reading import cut_note, loss_of_text
     from lvlora.forecast.sampling import Sampling
     from lvlora.model.devices import set_threads
     from lvlora.series.splits import split_of
@@ -84,8 +83,15 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         missing=settings.missing,
     )
     loaded = time.perf_counter() - begin
-    warn_of_format(forecaster, output)
-    lost = losses_of(forecaster, list(dataset), dataset.variables, settings.context)
+    if forecaster.unlike_made:
+        output.warning(forecaster.unlike_made)
+    lost = loss_of_text(
+        list(dataset),
+        forecaster.scale,
+        forecaster.decimals,
+        dataset.variables,
+        settings.context,
+    )
     if lost:
         output.warning(lost)
     if truth is not None and choice.info is not None:
@@ -94,23 +100,23 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
             whole.sha256(),
             split_of(whole, SplitSettings()),
             [s.id for s in dataset],
-            output,
+            Narration(output),
         )
     if settings.density and not context.dry_run:
         forecast_density.show_density(settings, context, dataset, forecaster, loaded)
         return
     calibration, sampling = None, Sampling.of(settings)
     if settings.calibrated:
-        calibration = fitting_calibration(
+        calibration = load_fitting(
             forecaster,
             choice.info,
             settings.runs,
-            sampling,
-            settings.quantiles,
-            settings.n_steps,
-            dataset.variables,
-            list(dataset),
-            output,
+            sampling=sampling,
+            quantiles=settings.quantiles,
+            horizon=settings.n_steps,
+            variables=dataset.variables,
+            histories=list(dataset),
+            narrator=Narration(output),
         )
     most = _most(forecaster, dataset, settings, sampling, truth)
     if context.dry_run:

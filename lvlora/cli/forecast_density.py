@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora import output_files
+from lvlora import numbers, output_files
 from lvlora.cli.forecast_files import table_text
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.terminal import numbers
 from lvlora.errors import SettingsError
 from lvlora.settings import ForecastSettings
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lvlora import numbers
 from lvlora.cli.forecast_files import bands_of
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.terminal import numbers
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:

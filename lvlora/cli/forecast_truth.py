@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli.terminal import numbers
+from lvlora import numbers
 from lvlora.errors import DataError
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvlora import output_files
+from lvlora import numbers, output_files
 from lvlora.cli.forecast_files import table_text
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import LEDGER, check_results
-from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import FlopsSettings

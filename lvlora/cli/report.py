@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.program.runs import find_run_or_evaluation, is_evaluation
-from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.loss_chart import show_losses
 from lvlora.settings.report import ReportSettings
 

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lvlora.cli.calibrating import calibrate, calibration_for, check_part
-from lvlora.cli.contenders import Contender, contenders, open_contender, warn_of_seen
-from lvlora.cli.losses import losses_of
+from lvlora.cli.contenders import Contender, contenders, open_contender
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.results import SCORES, check_results
@@ -57,9 +56,12 @@ class _Work:
 def score_all(settings: ScoringSettings, context: CommandContext, *, command: str) -> None:
     """Run one of the two commands."""
     from lvlora.cli.scoring_output import finish
+    from lvlora.cli.terminal.progress import Narration
     from lvlora.errors import SettingsError
     from lvlora.evaluation import comparison
     from lvlora.evaluation import scoring as evaluation
+    from lvlora.forecast.open_model import warn_of_seen
+    from lvlora.forecast.reading import loss_of_text
     from lvlora.model.devices import set_threads
 
     if not settings.with_model and not settings.rivals:
@@ -78,7 +80,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
         data_sha256,
         work.split,
         work.given.ids,
-        context.output,
+        Narration(context.output),
     )
     set_threads(settings.threads)
     if context.dry_run:
@@ -90,7 +92,9 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
     with _interruptible(work):
         for i, contender in enumerate(chosen):
             forecaster = open_contender(contender, settings, context.output)
-            lost = losses_of(forecaster, work.given.histories, work.given.variables)
+            lost = loss_of_text(
+                work.given.histories, forecaster.scale, forecaster.decimals, work.given.variables
+            )
             if lost and lost not in said:  # models with one scale lose the same
                 said.add(lost)
                 context.output.warning(lost)

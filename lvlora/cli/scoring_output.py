@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora import output_files
+from lvlora import numbers, output_files
 from lvlora.cli.forecast_files import table_text
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.terminal import numbers
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
 

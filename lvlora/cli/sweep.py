@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.completion import studies
 from lvlora.cli.program.configuration import Resolved, as_toml
@@ -12,7 +13,6 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal import numbers
 from lvlora.errors import BudgetError, LvloraError, RunStopped, SettingsError, meant
 from lvlora.settings import EvaluateSettings, SweepSettings, TrainSettings
 

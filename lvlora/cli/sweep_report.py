@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli.terminal import numbers
+from lvlora import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.settings.fields import read_fields

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.terminal import numbers
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:

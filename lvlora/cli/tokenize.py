@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvlora.cli.losses import losses
+from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.inputs import load_dataset, select_series
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.output import Output, printable
 from lvlora.errors import SettingsError
 from lvlora.settings import TokenizeSettings, TrainSettings
@@ -214,6 +213,8 @@ def _series(
             "The error is that of text to numbers and back; half a unit of the last decimal is "
             f"{' or '.join(_half_units(scale, codec.half_unit))} in the data's units."
         )
+
+    from lvlora.text.losses import losses
 
     output.report(payload, human)
     said = losses(chosen.series, [scale] * len(chosen), settings.decimals, dataset.variables)

@@ -6,14 +6,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.cli.losses import losses
+from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.configuration import resolve
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.program.runs import NEWEST, find_run
-from lvlora.cli.terminal import numbers
 from lvlora.cli.terminal.loss_chart import show_losses
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import judged, reconciled
@@ -88,6 +87,8 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
         if note:
             output.note(note)
     learning = prepared.dataset.select(prepared.split.train)
+    from lvlora.text.losses import losses
+
     lost = losses(
         learning.series, [prepared.scale] * len(learning), settings.decimals, learning.variables
     )

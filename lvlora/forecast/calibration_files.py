@@ -23,10 +23,15 @@ import numpy as np
 
 from lvlora import __version__, durable
 from lvlora.errors import ModelError
+from lvlora.forecast import calibration_facts
 from lvlora.forecast.calibration import Calibration
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
 from lvlora.model.catalogue import BUNDLED
 from lvlora.model.loading import BaseModel
+from lvlora.narrator import Narrator
+from lvlora.series.dataset import Series
 
 NAME = "calibration.json"
 FOLDER = "calibrations"
@@ -98,6 +103,35 @@ def load(
         return Calibration(offsets, dict(content["facts"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path}: is no calibration ({error})", _OTHERWISE) from None
+
+
+def load_fitting(
+    forecaster: Forecaster,
+    info: AdapterInfo | None,
+    runs: Path,
+    *,
+    sampling: Sampling,
+    quantiles: Sequence[float],
+    horizon: int,
+    variables: Sequence[str],
+    histories: Sequence[Series],
+    narrator: Narrator,
+) -> Calibration:
+    """A model's calibration, if it serves these forecasts; where it is from is noted.
+
+    Raises:
+        ModelError: there is none for this model.
+        SettingsError, DataError: it is for other intervals, steps, formats or data.
+    """
+    found = load(forecaster.base, info, runs, variables)
+    found.check(quantiles, horizon)
+    calibration_facts.check_form(found, forecaster)
+    calibration_facts.check_data(found, variables, histories)
+    narrator.note(calibration_facts.origin(found.facts))
+    other = calibration_facts.other_sampling(found, sampling)
+    if other:
+        narrator.note(other)
+    return found
 
 
 def _weights(base: BaseModel, info: AdapterInfo | None) -> dict[str, str]:

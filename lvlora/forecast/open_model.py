@@ -5,7 +5,7 @@ Knows: the rules of --model and --adapter together. Does not know: data, termina
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -18,6 +18,8 @@ from lvlora.model.adapters.files import AdapterInfo
 from lvlora.model.adapters.search import find_adapter
 from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import load, weights_sha256
+from lvlora.narrator import Narrator
+from lvlora.series.splits import Split
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
 from lvlora.settings.forecasting import AdapterSettings
@@ -125,6 +127,40 @@ def open_model(
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), lambda note: None)
     return open_forecaster(choice, settings, decimals, number_format, max_memory=max_memory)
+
+
+def warn_of_seen(
+    adapters: Iterable[AdapterInfo | None],
+    data_sha256: str,
+    split: Split,
+    scored: Iterable[str],
+    narrator: Narrator,
+) -> None:
+    """Say which adapters were, or may have been, trained on what they are scored on.
+
+    Args:
+        data_sha256: of the whole data set; split: of it.
+        scored: ids of the series.
+    """
+    scored = tuple(scored)
+    n_seen = len(set(split.train).intersection(scored))
+    for info in adapters:
+        if info is None or info.facts.get("data_sha256") != data_sha256:
+            continue
+        if info.facts.get("split_sha256") != split.sha256:
+            narrator.warning(
+                f"{info.folder} was trained on another split of this data (--split-seed, "
+                "--stratify): it has seen some of the series that are scored."
+            )
+        elif n_seen:
+            which = (
+                "The series that is scored was"
+                if len(scored) == 1
+                else f"{n_seen} of the {len(scored)} series that are scored were"
+            )
+            narrator.warning(
+                f"{which} in the training of {info.folder}: of others its error may be larger."
+            )
 
 
 def _base_of(info: AdapterInfo) -> ModelSource:

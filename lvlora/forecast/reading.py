@@ -16,6 +16,7 @@ from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
+from lvlora.text.losses import losses
 from lvlora.text.scaling import Scale, of_history, with_own
 
 _FITTING = (0.3, 40.0)
@@ -144,6 +145,24 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
     if not _FITTING[0] <= top <= _FITTING[1]:
         return of_history(history)
     return with_own(stored, history, _MOST_LOST)
+
+
+def loss_of_text(
+    histories: Sequence[Series],
+    stored: Scale | None,
+    decimals: int,
+    variables: Sequence[str],
+    context: int | None = None,
+) -> str:
+    """A sentence where the text loses much of the histories' variables, else empty.
+
+    Args:
+        stored: a model's scale.
+        context: only this many last steps are read.
+    """
+    used = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+    used = [h for h in used if np.isfinite(h.values).any()]
+    return losses(used, [scale_for(h, stored) for h in used], decimals, variables) if used else ""
 
 
 def cut_note(

@@ -9,7 +9,8 @@ import sys
 import pytest
 import tiny_runs
 
-from lvlora.cli.terminal import numbers, progress
+from lvlora import numbers
+from lvlora.cli.terminal import progress
 
 
 @pytest.fixture

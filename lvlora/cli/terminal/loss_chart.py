@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lvlora.cli.terminal import numbers
+from lvlora import numbers
 from lvlora.cli.terminal.output import Output
 
 _POINTS = 96

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlora.cli.program.spelling import spelled
-from lvlora.cli.terminal.numbers import sparkline
+from lvlora.numbers import sparkline
 
 SCHEMA_VERSION = 1
 

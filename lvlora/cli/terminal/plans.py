@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.terminal import numbers
 
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from lvlora.cli.terminal import numbers
+from lvlora import numbers
 from lvlora.cli.terminal.output import Output, is_terminal, printable
 from lvlora.narrator import Advance
 from lvlora.train.observer import Observer, RunPlan, Silent, StepRecord, ValidationRecord

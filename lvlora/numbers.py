@@ -1,7 +1,4 @@
-"""Numbers as people read them, and a line of blocks for a curve.
-
-Knows: rounding, units, blocks. Does not know: terminals, what a number means.
-"""
+"""Numbers as people read them, and a line of blocks for a curve."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlora.cli.terminal import numbers
+from lvlora import numbers
 
 
 @pytest.mark.parametrize(
