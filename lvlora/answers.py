@@ -5,9 +5,17 @@ An answer is what a verb gives back: Python gets the model, ``--json`` prints it
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 
 def _open(schema: dict[str, Any]) -> None:
@@ -16,7 +24,11 @@ def _open(schema: dict[str, Any]) -> None:
 
 
 class Shape(BaseModel):
-    """Part of an answer. Here an unknown key is an error, so that none goes undescribed."""
+    """Part of an answer. Here an unknown key is an error, so that none goes undescribed.
+
+    A key with a default belongs to an answer only where it was asked for: what nobody gave is not
+    printed, while an explicit None is.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -28,11 +40,17 @@ class Shape(BaseModel):
         json_schema_extra=_open,
     )
 
+    @model_serializer(mode="wrap")
+    def _given(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = inner(self)
+        given = {*self.model_fields_set, "schema_version"}
+        return {name: value for name, value in values.items() if name in given}
+
 
 class Answer(Shape):
     """The one object that a command prints with --json."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1] = 1
     """Grows when a key changes its meaning or goes away; new keys may come without that."""
 
 
@@ -49,8 +67,15 @@ class Flops(Shape):
     """By the rules of the coursework, which price every elementary operation."""
 
 
-Number = float | None
-"""A measured number; null where it is not defined or not finite."""
+def _finite_or_none(value: object) -> object:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    number = float(value)  # type: ignore[arg-type]  # numpy's are floats, too
+    return number if math.isfinite(number) else None
+
+
+Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
+"""A measured number; None (null) where it is not defined or not finite."""
 
 
 class Estimate(Shape):

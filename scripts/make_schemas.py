@@ -90,6 +90,7 @@ def files() -> dict[str, str]:
     made = {}
     for name, model in ANSWERS.items():
         schema = model.model_json_schema(schema_generator=_Untitled)
+        schema["required"] = ["schema_version", *schema["required"]]  # every answer has it
         whole = {"$schema": _Untitled.schema_dialect, **schema}
         made[f"{name}.json"] = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
     return made

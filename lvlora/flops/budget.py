@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
+from lvlora.answers import Flops
 from lvlora.errors import BudgetError, SettingsError
 
 CONVENTIONS = ("executed", "coursework")
@@ -50,6 +51,10 @@ class Price:
     def to_dict(self) -> dict[str, int]:
         """For JSON: both counts by their convention."""
         return {"executed": self.executed, "coursework": self.coursework}
+
+    def as_answer(self) -> Flops:
+        """The same as part of an answer."""
+        return Flops(executed=self.executed, coursework=self.coursework)
 
 
 NOTHING = Price()

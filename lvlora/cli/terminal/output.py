@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lvlora.answers import Answer
 from lvlora.cli.program.spelling import spelled
 from lvlora.numbers import sparkline
 
@@ -99,10 +100,10 @@ class Output:
         blocks = "▁█⡇┊"
         return spelled(blocks, self._stdout.encoding) != blocks
 
-    def report(self, payload: Mapping[str, object], human: Callable[[], None]) -> None:
-        """The result of a command: the payload as JSON, or what ``human`` prints.
+    def report(self, answer: Answer | Mapping[str, object], human: Callable[[], None]) -> None:
+        """The result of a command: its answer as JSON, or what ``human`` prints.
 
-        ``schema_version`` is added. A command reports once.
+        A command reports once.
         """
         if self._reported:
             raise RuntimeError("a command reports once")
@@ -110,7 +111,11 @@ class Output:
         if not self.json_mode:
             human()
             return
-        whole = {"schema_version": SCHEMA_VERSION, **payload}
+        whole = (
+            answer.model_dump(mode="json")
+            if isinstance(answer, Answer)
+            else {"schema_version": SCHEMA_VERSION, **answer}
+        )
         self.write(json.dumps(jsonable(whole), indent=2, allow_nan=False) + "\n")
 
     def write(self, text: str) -> None:
