@@ -69,7 +69,7 @@ class _Tokenizer:
     def __init__(self, settings: TokenizeSettings, output: Output) -> None:
         from lvlora.model.catalogue import resolve
 
-        self.source: ModelSource = resolve(settings.model, settings.revision)
+        self.source: ModelSource = resolve(settings.model, settings.revision, keep=settings.cache)
         if self.source.note:
             output.note(self.source.note)
         from lvlora.model.loading import alphabet_of, load_tokenizer

@@ -46,15 +46,15 @@ def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -
     """
     folder = find_adapter(settings.adapter, runs)
     if folder is None:
-        source = resolve(settings.model, settings.revision)
+        source = resolve(settings.model, settings.revision, keep=settings.cache)
         _say(source, note)
         if settings.adapter is None:
             note("No trained adapter yet (lvlora train makes one): forecasting zero-shot.")
         return Choice(source, None)
     info = adapter_files.read_info(folder)
     if settings.model == "auto":
-        return Choice(_base_of(info), info)
-    source = resolve(settings.model, settings.revision)
+        return Choice(_base_of(info, keep=settings.cache), info)
+    source = resolve(settings.model, settings.revision, keep=settings.cache)
     if settings.adapter is None and not _fits(source, info):
         note(f"The newest adapter ({folder}) was made for {info.base_name}: forecasting zero-shot.")
         return Choice(source, None)
@@ -163,14 +163,14 @@ def warn_of_seen(
             )
 
 
-def _base_of(info: AdapterInfo) -> ModelSource:
+def _base_of(info: AdapterInfo, *, keep: bool) -> ModelSource:
     named = str(info.facts.get("model") or info.base_name)
     if not named:
         raise ModelError(
             f"{info.folder}: does not say which base model it belongs to", "Add --model."
         )
     try:
-        source = resolve(named, info.facts.get("revision"))
+        source = resolve(named, info.facts.get("revision"), keep=keep)
     except ModelError as error:
         raise ModelError(
             f"{info.folder}: its base model {named} is not there", error.hint or "Add --model."

@@ -23,6 +23,7 @@ class TrainKeywords(TypedDict, total=False):
     number_format: Literal["point", "digits"]
     model: str
     revision: str | None
+    cache: bool
     dtype: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     max_memory: int | str | None

@@ -194,7 +194,7 @@ def prepare(settings: TrainSettings, dataset: Dataset) -> Prepared:
     """
     check_names(settings)
     devices.set_threads(settings.threads)
-    source = resolve(settings.model, settings.revision)
+    source = resolve(settings.model, settings.revision, keep=settings.cache)
     split = split_of(dataset, settings)
     train = dataset.select(split.train)
     scale = of_dataset(train)

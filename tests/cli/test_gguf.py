@@ -1,0 +1,29 @@
+"""Commands with a base model in a .gguf file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gguf")
+TINY = Path(__file__).parents[1] / "hostile" / "corpus" / "gguf" / "tiny.gguf"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "trajectory.csv"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("words", [[], ["--no-cache"]])
+def test_what_it_becomes_is_kept_unless_nobody_wants_it(run_lvlora, tmp_path, words):
+    line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
+    ran = run_lvlora([*line, "--samples", "1", "--json", *words])
+    assert ran.exit_code == 0, ran.stderr
+    kept = list((tmp_path / "hf").glob("lvlora-gguf/*/config.json"))
+    assert len(kept) == (0 if words else 1)
+    again = run_lvlora([*line, "--samples", "1", "--json", *words])
+    assert again.json["series"] == ran.json["series"]
