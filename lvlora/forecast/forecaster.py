@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from lvlora.errors import DataError, ModelError
-from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.budget import Price
 from lvlora.forecast import pricing, views
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
 from lvlora.forecast.forecast import Forecast, continue_time
@@ -252,31 +252,13 @@ class Forecaster:
         return self._at_most(self._views(histories, horizon, sampling, context), horizon)
 
     def _at_most(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
-        readings = [r for of_one in planned for r in of_one]
-        price = NOTHING
-        for piece in {r.piece for r in readings}:
-            group = [r for r in readings if r.piece == piece]
-            grammar = joint_grammar(group)
-            a_step = group[0].codec.n_variables * grammar.longest_number
-            most_samples = max(len(r.samples) for r in group)
-            for begin in range(0, horizon, piece):
-                steps = min(piece, horizon - begin)
-                first = begin == 0
-                history_tokens = max(
-                    len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
-                    for r in group
-                )
-                price += pricing.at_most(
-                    self.base,
-                    # later pieces read one history a future
-                    n_prompts=len(group) * (1 if first else most_samples),
-                    n_futures=most_samples if first else 1,
-                    history_tokens=history_tokens,
-                    n_calls=steps * grammar.codec.n_variables * grammar.most_choices,
-                    n_tokens=steps * a_step,
-                    max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
-                )
-        return price
+        return pricing.of_readings(
+            planned,
+            horizon,
+            shape=self.base.shape,
+            updates=pricing.updates_in(self.base.module),
+            max_rows=self.rows_at_a_time,
+        )
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lvlora.errors import SettingsError
 from lvlora.forecast.drafting import WIDEST
 from lvlora.model.cache import in_blocks
-from lvlora.model.loading import BaseModel
+from lvlora.model.loading import Outline
 
 DEFAULT_BYTES = 2 * 2**30
 _BESIDES = 1 + WIDEST
@@ -17,7 +17,7 @@ MOST_ROWS = 1024
 """More rows at once make nothing faster."""
 
 
-def row_bytes(base: BaseModel, tokens: int) -> int:
+def row_bytes(base: Outline, tokens: int) -> int:
     """Keys and values of all layers for one row of so many tokens, in whole blocks."""
     shape = base.shape
     places = in_blocks(tokens + _BESIDES)
@@ -25,7 +25,7 @@ def row_bytes(base: BaseModel, tokens: int) -> int:
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * places * item
 
 
-def rows_at_a_time(base: BaseModel, tokens: int, limit: int | None) -> int:
+def rows_at_a_time(base: Outline, tokens: int, limit: int | None) -> int:
     """Rows of so many tokens whose caches fit into ``limit`` bytes.
 
     Without a limit it is `DEFAULT_BYTES`, and a single row may be larger.

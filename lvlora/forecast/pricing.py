@@ -5,16 +5,18 @@ Knows: calls of a decoder, the updates in a model. Does not know: samples, files
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
+from lvlora.flops.trainable import Lora
 from lvlora.forecast.decoding import Call, Trace
 from lvlora.forecast.drafting import WIDEST
+from lvlora.forecast.reading import Reading, joint_grammar
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import BaseModel
@@ -25,12 +27,29 @@ _WIDTH = 2
 drafts, and with drafts no more in all (`drafting.Allowance`)."""
 
 
-def executed_flops(shape: ModelShape, module: nn.Module, calls: Iterable[Call]) -> int:
-    """The matrix products of these calls, updates included as they are in the model."""
-    updates = sum(
-        layer.rank * (layer.base.in_features + layer.base.out_features)
-        for _, layer in lora.lora_layers(module)
-    )
+Updates = Sequence[tuple[str, int]]
+"""(name of the linear layer, rank) of each low-rank update in a model, over all its layers."""
+
+
+def updates_in(module: nn.Module) -> Updates:
+    """Those of a loaded model, whatever its adapter's patterns gave each layer."""
+    return [(name.rsplit(".", 1)[-1], layer.rank) for name, layer in lora.lora_layers(module)]
+
+
+def updates_of(trained: Lora, shape: ModelShape) -> Updates:
+    """Those that a model of this shape would have."""
+    return [
+        (name, trained.rank)
+        for layer in range(shape.layers)
+        for name in shape.linear_layers()
+        if trained.on(name, layer)
+    ]
+
+
+def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call]) -> int:
+    """The matrix products of these calls, updates included."""
+    sizes = shape.linear_layers()
+    updated = sum(rank * sum(sizes[name]) for name, rank in updates)
     flops = 0
     for call in calls:
         flops += total(
@@ -43,13 +62,13 @@ def executed_flops(shape: ModelShape, module: nn.Module, calls: Iterable[Call]) 
                 attended=call.attended,
             )
         )
-        flops += 2 * call.rows * call.width * updates
+        flops += 2 * call.rows * call.width * updated
     return flops
 
 
 def coursework_flops(
     shape: ModelShape,
-    module: nn.Module,
+    updates: Updates,
     histories: Iterable[int],
     futures: Iterable[tuple[int, int]],
 ) -> int:
@@ -60,29 +79,30 @@ def coursework_flops(
         futures: (tokens of the history, tokens generated after it) of each future.
     """
     sizes = coursework.linear_layers(shape)
-    ranks = [(name.rsplit(".", 1)[-1], layer.rank) for name, layer in lora.lora_layers(module)]
 
-    def updates(tokens: int) -> int:
-        return sum(coursework.lora_update(tokens, *sizes[name], rank) for name, rank in ranks)
+    def updated(tokens: int) -> int:
+        return sum(coursework.lora_update(tokens, *sizes[name], rank) for name, rank in updates)
 
     flops = 0
     for n in histories:
-        flops += total(coursework.prefill(shape, 1, n)) + updates(n)
+        flops += total(coursework.prefill(shape, 1, n)) + updated(n)
     for n, m in futures:
-        flops += total(coursework.decode(shape, 1, n, m)) + updates(m)
+        flops += total(coursework.decode(shape, 1, n, m)) + updated(m)
     return flops
 
 
 def price_of(base: BaseModel, trace: Trace) -> Price:
     """What a decoding cost, in both conventions."""
+    updates = updates_in(base.module)
     return Price(
-        executed_flops(base.shape, base.module, trace.calls),
-        coursework_flops(base.shape, base.module, trace.histories, trace.futures),
+        executed_flops(base.shape, updates, trace.calls),
+        coursework_flops(base.shape, updates, trace.histories, trace.futures),
     )
 
 
 def at_most(
-    base: BaseModel,
+    shape: ModelShape,
+    updates: Updates,
     *,
     n_prompts: int,
     n_futures: int,
@@ -107,8 +127,50 @@ def at_most(
     reading = [Call(n_reads, read, read, n_reads)]
     step = [Call(rows, _WIDTH, capacity, _WIDTH * rows)]
     return Price(
-        executed_flops(base.shape, base.module, reading)
-        + n_calls * executed_flops(base.shape, base.module, step),
-        n_reads * coursework_flops(base.shape, base.module, [read], [])
-        + rows * coursework_flops(base.shape, base.module, [], [(read, n_tokens)]),
+        executed_flops(shape, updates, reading) + n_calls * executed_flops(shape, updates, step),
+        n_reads * coursework_flops(shape, updates, [read], [])
+        + rows * coursework_flops(shape, updates, [], [(read, n_tokens)]),
     )
+
+
+def of_readings(
+    planned: Sequence[Sequence[Reading]],
+    horizon: int,
+    *,
+    shape: ModelShape,
+    updates: Updates,
+    max_rows: Callable[[int], int],
+) -> Price:
+    """The most that forecasts of histories can cost that are read so; no weights are needed.
+
+    Args:
+        planned: the readings of each history, its samples shared among them.
+        horizon: H steps.
+        max_rows: how many rows of so many tokens are decoded together.
+    """
+    readings = [r for of_one in planned for r in of_one]
+    price = NOTHING
+    for piece in {r.piece for r in readings}:
+        group = [r for r in readings if r.piece == piece]
+        grammar = joint_grammar(group)
+        a_step = group[0].codec.n_variables * grammar.longest_number
+        most_samples = max(len(r.samples) for r in group)
+        for begin in range(0, horizon, piece):
+            steps = min(piece, horizon - begin)
+            first = begin == 0
+            history_tokens = max(
+                len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
+                for r in group
+            )
+            price += at_most(
+                shape,
+                updates,
+                # later pieces read one history a future
+                n_prompts=len(group) * (1 if first else most_samples),
+                n_futures=most_samples if first else 1,
+                history_tokens=history_tokens,
+                n_calls=steps * grammar.codec.n_variables * grammar.most_choices,
+                n_tokens=steps * a_step,
+                max_rows=max_rows(history_tokens + steps * a_step),
+            )
+    return price

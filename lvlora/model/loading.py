@@ -32,37 +32,43 @@ from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
 from lvlora.model.files.checks.folder import check_files, check_sizes
 from lvlora.model.gguf import cache, conversion
-from lvlora.model.parts import config_of
 from lvlora.text.alphabet import TokenAlphabet
 
+_POSITIONS = "max_position_embeddings"
 _HUB_SECONDS = 10.0
 """How long the hub may take to say whether it has a model."""
 
 
 @dataclass
-class BaseModel:
-    """A loaded causal language model and what lvlora must know of it.
+class Outline:
+    """A base model as its configuration and its tokenizer tell it: no weights are opened for it.
 
     Attributes:
         name: for people and adapter files.
-        module: transformers' model or our own (`llama`), in eval mode, frozen.
         alphabet: where the numeric symbols are in its vocabulary.
         shape: for FLOP prices.
-        sha256: of the weight files (a run refuses another base than its own).
         placement: device and dtype, with the reason.
+        max_positions: tokens that the model can attend to.
     """
 
     name: str
-    module: nn.Module
     alphabet: TokenAlphabet
     shape: ModelShape
-    sha256: str
     placement: Placement
+    max_positions: int
 
-    @property
-    def max_positions(self) -> int:
-        """Tokens that the model can attend to."""
-        return int(config_of(self.module).max_position_embeddings)
+
+@dataclass
+class BaseModel(Outline):
+    """A loaded causal language model and what lvlora must know of it.
+
+    Attributes:
+        module: transformers' model or our own (`llama`), in eval mode, frozen.
+        sha256: of the weight files (a run refuses another base than its own).
+    """
+
+    module: nn.Module
+    sha256: str
 
 
 def load_tokenizer(source: ModelSource) -> Any:
@@ -82,12 +88,47 @@ def load_tokenizer(source: ModelSource) -> Any:
         return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
 
+def outline(source: ModelSource, placement: Placement) -> Outline:
+    """What there is to know of a model without its weights; only they may be missing.
+
+    Raises:
+        ModelError: missing, broken or unsuitable configuration or tokenizer.
+        SettingsError: a missing extra.
+    """
+    config, alphabet = read_config(source), None
+    if config is not None:
+        ModelShape.from_config(config, name=source.name)  # refuses what is not supported
+    folder = Path(_where(source))
+    if source.kind != "gguf" and config is not None and folder.is_dir():
+        check_files(folder, trusted=source.kind == "bundled")
+        if llama_files.is_plain(config):
+            alphabet = tokenizer_files.read_alphabet(folder, source.name)
+    if config is None:  # not downloaded yet, or of a kind that only transformers reads
+        config = _config_through_transformers(source)
+    if alphabet is None:
+        alphabet = alphabet_of(load_tokenizer(source), source.name)
+    shape = ModelShape.from_config(config, name=source.name)
+    if max(*alphabet.ids, *alphabet.beginning) >= shape.vocab:
+        raise ModelError(
+            f"{source.location}: its tokenizer has tokens beyond the model's vocabulary of "
+            f"{shape.vocab:,}",
+            "Tokenizer and weights are of two models: download the folder again, whole.",
+        )
+    positions = shape.max_positions or _config_through_transformers(source)[_POSITIONS]
+    return Outline(source.name, alphabet, shape, placement, int(positions))
+
+
 def load(
-    source: ModelSource, placement: Placement, *, through_transformers: bool = False
+    source: ModelSource,
+    placement: Placement,
+    *,
+    outlined: Outline | None = None,
+    through_transformers: bool = False,
 ) -> BaseModel:
     """Load weights and tokenizer, check the alphabet, freeze everything.
 
     Args:
+        outlined: of this model, where it was made already.
         through_transformers: as a model of transformers' own class, whatever it is (to save it).
 
     Raises:
@@ -113,75 +154,58 @@ def load(
                 )
                 folder = stack.enter_context(made)
                 read = ModelSource("folder", source.name, str(folder))
-        module, alphabet, shape = _load(read, config, placement, through_transformers)
+        known = outlined or outline(read, placement)
+        module = _load(read, config, known, through_transformers)
     module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
     return BaseModel(
         name=source.name,
-        module=module,
-        alphabet=alphabet,
-        shape=shape,
-        sha256=weights_sha256(source) if sha256 is None else sha256,
+        alphabet=known.alphabet,
+        shape=known.shape,
         placement=placement,
+        max_positions=known.max_positions,
+        module=module,
+        sha256=weights_sha256(source) if sha256 is None else sha256,
     )
 
 
 def _load(
     source: ModelSource,
     config: dict[str, Any] | None,
-    placement: Placement,
+    known: Outline,
     through_transformers: bool,
-) -> tuple[nn.Module, TokenAlphabet, ModelShape]:
+) -> nn.Module:
     """By our own modules where they can, else through transformers; frozen."""
-    shape = None
-    if config is not None:
-        shape = ModelShape.from_config(config, name=source.name)  # refuses what is not supported
     folder = Path(_where(source))
-    if source.kind != "gguf" and folder.is_dir() and shape is not None:
-        check_files(folder, trusted=source.kind == "bundled")
-        check_sizes(folder, shape)
-    found = None
-    if config is not None and shape is not None and not through_transformers:
-        found = _load_own(source, config, shape, placement)
-    if found is None:
-        found = _load_through_transformers(source, placement)
-        shape = ModelShape.from_config(config_of(found[0]).to_dict(), name=source.name)
-    module, alphabet = found
-    assert shape is not None
+    if source.kind != "gguf" and folder.is_dir() and config is not None:
+        check_sizes(folder, known.shape)
+        if llama_files.is_plain(config) and not through_transformers:
+            own = llama_files.read_model(folder, config, known.shape, known.placement.dtype)
+            if own is not None:
+                return own.requires_grad_(False)
+    module = _load_through_transformers(source, known.placement)
     if source.kind == "hub" and not folder.is_dir():  # it was downloaded only now
         check_files(Path(_where(source)))
-        check_sizes(Path(_where(source)), shape)
-    if max(*alphabet.ids, *alphabet.beginning) >= shape.vocab:
-        raise ModelError(
-            f"{source.location}: its tokenizer has tokens beyond the model's vocabulary of "
-            f"{shape.vocab:,}",
-            "Tokenizer and weights are of two models: download the folder again, whole.",
-        )
-    return module, alphabet, shape
+        check_sizes(Path(_where(source)), known.shape)
+    return module
 
 
-def _load_own(
-    source: ModelSource, config: dict[str, Any], shape: ModelShape, placement: Placement
-) -> tuple[nn.Module, TokenAlphabet] | None:
-    """Without transformers, where the model is one of the families that need none; frozen."""
-    folder = Path(_where(source))
-    if not folder.is_dir() or not llama_files.is_plain(config):
-        return None
-    alphabet = tokenizer_files.read_alphabet(folder, source.name)
-    if alphabet is None:
-        return None
-    module = llama_files.read_model(folder, config, shape, placement.dtype)
-    return None if module is None else (module.requires_grad_(False), alphabet)
+def _config_through_transformers(source: ModelSource) -> dict[str, Any]:
+    """The configuration with all its defaults, downloaded where it is not here."""
+    from transformers import AutoConfig
+
+    with quiet(), _model_errors(source):
+        _ask_hub(source)
+        config: Any = AutoConfig.from_pretrained(_where(source), **_keywords(source))
+    found: dict[str, Any] = config.to_dict()
+    return found
 
 
-def _load_through_transformers(
-    source: ModelSource, placement: Placement
-) -> tuple[nn.Module, TokenAlphabet]:
+def _load_through_transformers(source: ModelSource, placement: Placement) -> nn.Module:
     """By transformers' own class; frozen."""
     from transformers import AutoModelForCausalLM
 
-    alphabet = alphabet_of(load_tokenizer(source), source.name)
     with quiet(), _without_bars(source), _model_errors(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             _where(source),
@@ -191,6 +215,7 @@ def _load_through_transformers(
             output_loading_info=True,
             **_keywords(source),
         )
+    module: nn.Module
     module, report = loaded
     # transformers would go on with random numbers in their place
     if report["missing_keys"]:
@@ -201,7 +226,7 @@ def _load_through_transformers(
         )
     module.requires_grad_(False)
     elementwise.slim(module)
-    return module, alphabet
+    return module
 
 
 def alphabet_of(tokenizer: Any, name: str) -> TokenAlphabet:

@@ -21,7 +21,13 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead
-from lvlora.model.loading import load, load_tokenizer, read_safetensors, weights_sha256
+from lvlora.model.loading import (
+    load,
+    load_tokenizer,
+    outline,
+    read_safetensors,
+    weights_sha256,
+)
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
 
@@ -230,6 +236,25 @@ def test_code_that_comes_with_a_model_is_never_run(folder, tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+@pytest.mark.parametrize("said", [{}, {"max_position_embeddings": "gone"}])
+def test_an_outline_needs_no_weights_and_is_what_is_loaded(tmp_path, family, said):
+    folder = tiny_models.write(tmp_path / family, family)
+    tiny_models.edit(folder / "config.json", **said)
+    base = load(resolve(str(folder)), CPU)
+    (folder / "model.safetensors").unlink()
+    found = outline(resolve(str(folder)), CPU)
+    assert vars(found) == {name: getattr(base, name) for name in vars(found)}
+    assert found.max_positions == base.module.config.max_position_embeddings
+    refused(folder, r"no \*\.safetensors")
+
+
+def test_an_outline_refuses_what_cannot_be_loaded(folder):
+    tiny_models.edit(folder / "config.json", model_type="gpt2")
+    with pytest.raises(ModelError, match="gpt2"):
+        outline(resolve(str(folder)), CPU)
+
+
 def test_only_the_tokenizer(folder):
     (folder / "model.safetensors").unlink()
     tokenizer = load_tokenizer(resolve(str(folder)))
@@ -264,6 +289,8 @@ def test_smollm2_from_its_gguf_file():
     pytest.importorskip("gguf")
     (file,) = Path(spec.origin).parent.glob("*.gguf")
     base = load(resolve(str(file)), CPU)
+    found = outline(resolve(str(file)), CPU)
+    assert vars(found) == {name: getattr(base, name) for name in vars(found)}
     assert base.shape.model_type == "llama"
     assert base.shape.layers == 30
     assert base.alphabet.start is not None
