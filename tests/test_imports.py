@@ -1,17 +1,19 @@
-"""The house's plan, held over syntax trees: who may import whom, and what nobody may do."""
+"""The plan of the rooms, held over syntax trees: who may import whom, and what nobody may do.
+
+Each module is parsed once; a rule is one test, which lists every place that breaks it.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-
-import pytest
 
 from lvlora import errors
 
 PACKAGE = Path(__file__).parents[1] / "lvlora"
-MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYWHERE = {
     *("settings", "answers", "errors", "guesses", "narrator", "numbers"),
     *("durable", "folders", "output_files", "lvlora"),
@@ -61,139 +63,178 @@ HEAVY = {
 HEAVY_ALLOWED = {"model", "train", "forecast", "evaluation", "sweep"}
 
 
-def _name(path: Path) -> str:
-    return str(path.relative_to(PACKAGE.parent))
+class Module:
+    """One file of the package."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        inside = path.relative_to(PACKAGE)
+        self.name = str(path.relative_to(PACKAGE.parent))
+        first = inside.parts[0].removesuffix(".py")
+        self.room = {"__init__": "lvlora", "__main__": "cli"}.get(first, first)
+        self.text = path.read_text(encoding="utf-8")
+        self.tree = ast.parse(self.text)
+        self.nodes = list(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> set[str]:
+        """What is imported anywhere in it, modules and the names taken from them."""
+        return set(self._imports(self.nodes))
+
+    @cached_property
+    def imports_at_import_time(self) -> set[str]:
+        """The same without functions' bodies and what only a type checker sees."""
+        return set(self._imports(_outside_functions(self.tree)))
+
+    @property
+    def packages(self) -> set[str]:
+        """The first part of each of `imports`."""
+        return {name.split(".")[0] for name in self.imports}
+
+    def calls(self) -> Iterator[ast.Call]:
+        """Every call in it."""
+        return (node for node in self.nodes if isinstance(node, ast.Call))
+
+    def _imports(self, nodes: Iterable[ast.AST]) -> Iterator[str]:
+        package = self.path.relative_to(PACKAGE.parent).parent.parts
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                start = list(package[: len(package) - node.level + 1]) if node.level else []
+                module = ".".join([*start, *([node.module] if node.module else [])])
+                yield module
+                # `from lvlora import train` imports the room, too
+                yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def _room(path: Path) -> str:
-    inside = path.relative_to(PACKAGE)
-    first = inside.parts[0].removesuffix(".py")
-    return {"__init__": "lvlora", "__main__": "cli"}.get(first, first)
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes that run when the module is imported."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _outside_functions(child)
 
 
-def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = list(package[: len(package) - node.level + 1]) if node.level else []
-            module = ".".join([*start, *([node.module] if node.module else [])])
-            yield module
-            # `from lvlora import train` imports the room, too
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+MODULES = [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-def _package(path: Path) -> tuple[str, ...]:
-    return path.relative_to(PACKAGE.parent).parent.parts
-
-
-def _at_import_time(tree: ast.Module) -> ast.Module:
-    """The tree without the bodies of functions and without what only a type checker sees."""
-
-    class Outside(ast.NodeTransformer):
-        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-            return None
-
-        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-            return None
-
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            checks = ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-            return None if checks else self.generic_visit(node)
-
-    outside = Outside().visit(ast.parse(ast.unparse(tree)))
-    assert isinstance(outside, ast.Module)
-    return outside
-
-
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_rooms_import_one_way_only(path):
-    room = _room(path)
-    if room == "lvlora":
-        allowed: set[str] = set(ROOMS) - {"cli"}
-    else:
-        assert room in ROOMS, f"{_name(path)} is in no known room; say in ROOMS what it may import"
-        allowed = (
-            ROOMS[room] | {room} | (EVERYWHERE if room not in ("errors", "durable") else set())
-        )
-    for name in _imports(ast.parse(path.read_text()), _package(path)):
+def _rooms_of(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(imported name, its room) of those that are ours."""
+    for name in sorted(names):
         parts = name.split(".")
         if parts[0] == "lvlora" and len(parts) > 1 and parts[1] in ROOMS:
-            assert parts[1] in allowed, f"{room} may not import {parts[1]} ({name})"
+            yield name, parts[1]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_only_the_command_line_knows_typer_and_rich(path):
-    tops = {name.split(".")[0] for name in _imports(ast.parse(path.read_text()), _package(path))}
-    if _room(path) != "cli":
-        assert tops.isdisjoint({"typer", "rich"})
+def test_every_module_is_in_a_known_room():
+    unknown = [m.name for m in MODULES if m.room not in {*ROOMS, "lvlora"}]
+    assert not unknown, "say in ROOMS what these may import"
+
+
+def test_rooms_import_one_way_only():
+    wrong = []
+    for module in MODULES:
+        if module.room == "lvlora":
+            allowed = set(ROOMS) - {"cli"}
+        else:
+            everywhere = set() if module.room in ("errors", "durable") else EVERYWHERE
+            allowed = ROOMS[module.room] | {module.room} | everywhere
+        wrong += [f"{module.name}: {n}" for n, r in _rooms_of(module.imports) if r not in allowed]
+    assert not wrong
+
+
+def test_modules_import_each_other_in_no_circle():
+    """When they are imported: what a function imports may lead back."""
+    names = {_dotted(module): module for module in MODULES}
+    inner = {
+        name: {n for n in module.imports_at_import_time if n in names and n != name}
+        for name, module in names.items()
+        if module.path.name != "__init__.py"  # a room's map imports what is in the room
+    }
+    while leaves := {n for n, imported in inner.items() if not imported & inner.keys()}:
+        inner = {n: imported for n, imported in inner.items() if n not in leaves}
+    assert not inner, f"in a circle, or above one: {sorted(inner)}"
+
+
+def _dotted(module: Module) -> str:
+    return ".".join(module.path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def test_only_the_command_line_knows_typer_and_rich():
+    strangers = {"typer", "rich"}
+    assert not [m.name for m in MODULES if m.room != "cli" and m.packages & strangers]
     # typer brings its own click; another one may not be installed, or be of another version
-    assert "click" not in tops
+    assert not [m.name for m in MODULES if "click" in m.packages]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_heavy_packages_are_imported_where_they_are_used(path):
-    if _room(path) in HEAVY_ALLOWED:
-        return
-    tree = _at_import_time(ast.parse(path.read_text()))
-    tops = {name.split(".")[0] for name in _imports(tree, _package(path))}
-    assert tops.isdisjoint(HEAVY)
+def test_heavy_packages_are_imported_where_they_are_used():
+    wrong = [
+        f"{module.name}: {name}"
+        for module in MODULES
+        if module.room not in HEAVY_ALLOWED
+        for name in sorted(module.imports_at_import_time)
+        if name.split(".")[0] in HEAVY
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if _room(p) == "cli"], ids=_name)
-def test_the_command_line_imports_heavy_rooms_late(path):
-    names = set(_imports(_at_import_time(ast.parse(path.read_text())), _package(path)))
-    light = {"lvlora.train.observer"}  # the protocol that cli/terminal/progress.py implements
-    for name in names:
-        parts = name.split(".")
-        heavy = parts[0] == "lvlora" and len(parts) > 1 and parts[1] in HEAVY_ALLOWED
-        assert not heavy or any(name.startswith(module) for module in light), name
+def test_the_command_line_imports_heavy_rooms_late():
+    light = "lvlora.train.observer"  # the protocol that cli/terminal/progress.py implements
+    wrong = [
+        f"{module.name}: {name}"
+        for module in MODULES
+        if module.room == "cli"
+        for name, room in _rooms_of(module.imports_at_import_time)
+        if room in HEAVY_ALLOWED and not name.startswith(light)
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_modules_stay_readable(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 500
-    assert path.stem not in ("utils", "util", "helpers", "helper", "common", "core", "misc")
-    if text.strip():
-        assert ast.get_docstring(ast.parse(text)), "a module says what it knows"
+def test_modules_stay_readable():
+    assert not [m.name for m in MODULES if len(m.text.splitlines()) > 500]
+    vague = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
+    assert not [m.name for m in MODULES if vague & set(Path(m.name).with_suffix("").parts)]
+    # of a module what it is about, of a room its map
+    assert not [m.name for m in MODULES if not ast.get_docstring(m.tree)]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_no_file_can_run_code(path):
-    tree = ast.parse(path.read_text())
-    tops = {name.split(".")[0] for name in _imports(tree, _package(path))}
-    assert tops.isdisjoint(
-        {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-    )
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in ("torch.load", "torch.save", "eval", "exec", "yaml.load"), called
-            for keyword in node.keywords:
-                if keyword.arg == "trust_remote_code":
-                    assert isinstance(keyword.value, ast.Constant)
-                    assert keyword.value.value is False
-                if keyword.arg == "allow_pickle":
-                    assert isinstance(keyword.value, ast.Constant)
-                    assert keyword.value.value is False
-        if isinstance(node, ast.ImportFrom) and node.module == "torch":
-            assert not {alias.name for alias in node.names} & {"load", "save"}
+def test_no_file_can_run_code():
+    unsafe_packages = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    unsafe_calls = {"torch.load", "torch.save", "eval", "exec", "yaml.load"}
+    assert not [m.name for m in MODULES if m.packages & unsafe_packages]
+    assert not [m.name for m in MODULES if m.imports & {"torch.load", "torch.save"}]
+    for module in MODULES:
+        for call in module.calls():
+            where = f"{module.name}:{call.lineno}"
+            assert ast.unparse(call.func) not in unsafe_calls, where
+            for keyword in call.keywords:
+                if keyword.arg in ("trust_remote_code", "allow_pickle"):
+                    assert isinstance(keyword.value, ast.Constant), where
+                    assert keyword.value.value is False, where
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_nothing_is_left_unfinished(path):
-    text = path.read_text()
-    for word in ("TODO", "FIXME", "XXX", "NotImplementedError"):
-        assert word not in text
+def test_nothing_is_left_unfinished():
+    words = ("TODO", "FIXME", "XXX", "NotImplementedError")
+    assert not [f"{m.name}: {word}" for m in MODULES for word in words if word in m.text]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_every_error_says_what_to_do(path):
+def test_every_error_says_what_to_do():
     """The second argument of an `LvloraError` is its hint."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            error = getattr(errors, node.func.id, None)
-            if isinstance(error, type) and issubclass(error, errors.LvloraError):
-                hints = [*node.args[1:], *(k for k in node.keywords if k.arg == "hint")]
-                assert hints, f"{_name(path)}:{node.lineno}: {node.func.id} without a hint"
+    ours = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.LvloraError)
+    }
+    wrong = [
+        f"{module.name}:{call.lineno}: {call.func.id} without a hint"
+        for module in MODULES
+        for call in module.calls()
+        if isinstance(call.func, ast.Name)
+        and call.func.id in ours
+        and not [*call.args[1:], *(k for k in call.keywords if k.arg == "hint")]
+    ]
+    assert not wrong

@@ -28,7 +28,6 @@ from lvlora.flops.model_config import complaint
 from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters.config import AdapterFacts
-from lvlora.model.adapters.config import config_for as config_for
 from lvlora.model.adapters.search import CONFIG
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, read_safetensors

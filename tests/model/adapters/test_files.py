@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from lvlora.errors import ModelError
 from lvlora.model import lora
 from lvlora.model.adapters import files as adapter_files
+from lvlora.model.adapters.config import config_for
 from lvlora.model.adapters.files import CONFIG, FACTS, HEAD, WEIGHTS
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
@@ -47,7 +48,7 @@ def save_ours(base, folder, plan, *, full_head=False, head=None, **facts):
         untie_head(base.module)
         with torch.no_grad():
             head_of(base.module).weight += 0.1 * torch.randn(head_of(base.module).weight.shape)
-    config = adapter_files.config_for(plan, base.name, full_head)
+    config = config_for(plan, base.name, full_head)
     tensors = adapter_files.adapter_tensors(base.module, head, full_head)
     adapter_files.save(folder, config, tensors, facts)
     return logits(base.module)
@@ -464,7 +465,7 @@ def test_interrupted_at_any_rename_it_is_old_or_new_or_refused(
         return original(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    config = adapter_files.config_for(LoraPlan(), base.name, False)
+    config = config_for(LoraPlan(), base.name, False)
     tensors = adapter_files.adapter_tensors(base.module, head)
     if stop_at < 5:
         with pytest.raises(KeyboardInterrupt):
