@@ -19,6 +19,7 @@ from safetensors import safe_open
 from lvlora.cli.program.root import load as load_command
 from lvlora.model import lora, merging
 from lvlora.model.adapters import files as adapter_files
+from lvlora.model.adapters.config import config_for
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
 from lvlora.model.parts import head_of, is_tied
@@ -69,7 +70,7 @@ def make_adapter(tiny_folder, tmp_path):
         }
         adapter_files.save(
             run / "adapter",
-            adapter_files.config_for(plan, base.name, head == "full"),
+            config_for(plan, base.name, head == "full"),
             adapter_files.adapter_tensors(base.module, rows, head == "full"),
             facts,
         )
@@ -415,7 +416,7 @@ def smollm2(tmp_path):
         for _, layer in lora.lora_layers(base.module):
             layer.lora_b.normal_(0, 0.02)
     tensors = adapter_files.adapter_tensors(base.module)
-    config = adapter_files.config_for(LoraPlan(), base.name, False)
+    config = config_for(LoraPlan(), base.name, False)
     adapter_files.save(tmp_path / "a", config, tensors, {})
     return file, tmp_path / "a", merging.logits(base.module, IDS)
 

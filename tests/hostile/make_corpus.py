@@ -132,7 +132,7 @@ def _adapters() -> None:
         CORPUS / "safetensors" / "small.safetensors",
     )
     configs = _folder("adapter_config")
-    plain = adapter_files.config_for(plan, "tiny", False)
+    plain = config_for(plan, "tiny", False)
     (configs / "plain.json").write_text(json.dumps(plain, indent=2))
     other = {
         **plain,
