@@ -45,11 +45,12 @@ from pathlib import Path
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings
 from lvlora.sweep import storage
-from lvlora.sweep.study import Board
+from lvlora.sweep.facts import plan_in
+from lvlora.sweep.study import SharedStudy
 
 url = None if sys.argv[2] == "file" else sys.argv[2]
 study = storage.find(SweepSettings(runs=Path(sys.argv[1]), storage=url))
-board = Board(study, storage.plan_in(study), "grid", 0)
+board = SharedStudy(study, plan_in(study), "grid", 0)
 sys.stdin.readline()  # all begin together
 while board.unfinished():
     claim = board.claim()
@@ -250,6 +251,7 @@ def storage(folder: Path, url: str) -> dict[str, Any]:
     from lvlora.flops.budget import Price
     from lvlora.settings import SweepSettings, TrainSettings
     from lvlora.sweep import storage as sweep_storage
+    from lvlora.sweep.facts import facts_of
     from lvlora.sweep.plan import make_plan
     from lvlora.sweep.space import Range, Space
     from lvlora.sweep.stages import stages_of
@@ -273,7 +275,7 @@ def storage(folder: Path, url: str) -> dict[str, Any]:
         plan = make_plan(
             stages, settings, TrainSettings(), {}, lambda _: Cost(Price(10, 20), Price(1, 2))
         )
-        facts = sweep_storage.facts_of(settings, stages, "random", "")
+        facts = facts_of(settings, stages, "random", "")
         sweep_storage.make(settings, plan, facts, pruner("none"))
         command = [sys.executable, "-c", CLAIMING, str(runs), url]
         workers = [

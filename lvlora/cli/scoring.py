@@ -224,9 +224,9 @@ def _score_model(work: _Work, contender: Contender, forecaster: Forecaster) -> E
 
 
 def _score_rivals(work: _Work) -> list[Entry]:
-    from lvlora.cli.sweep_workers import cores
     from lvlora.cli.terminal.progress import counted
     from lvlora.evaluation.scoring import rivals_for, score_rival
+    from lvlora.model.devices import cores
     from lvlora.series.rivals.processes import RivalProcesses
 
     settings, given = work.settings, work.given
@@ -265,12 +265,12 @@ def _interruptible(work: _Work) -> Iterator[None]:
 
 def _show_price(work: _Work, chosen: list[Contender], started: float) -> None:
     """Prices of the models, and how long they and the rivals would take."""
-    from lvlora.cli.sweep_workers import cores
     from lvlora.cli.terminal.plans import show_prices, together
     from lvlora.evaluation.estimate import of_model, of_rivals
     from lvlora.evaluation.pieces import Pieces
     from lvlora.evaluation.scoring import most
     from lvlora.forecast.sampling import Sampling
+    from lvlora.model.devices import cores
 
     settings = work.settings
     prices: dict[str, Price] = {}

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lvlora import answers
 from lvlora.flops.budget import Price
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
@@ -23,6 +24,12 @@ from lvlora.series.dataset import Series
 
 _STEPS = 6
 """Further steps of the horizon from which the time of each is taken."""
+
+
+REPORT_SECONDS = 2.0
+"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
+_MARGIN = 1.15
+"""On memory: two runs of the same command differ by a few per cent."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,18 @@ class Estimate:
     seconds: float
     peak_bytes: int
     probe: Price
+
+    def with_room(self, more_bytes: int = 0) -> Estimate:
+        """The same with memory that a real run stays below."""
+        return replace(self, peak_bytes=int(_MARGIN * self.peak_bytes) + more_bytes)
+
+    def answer(self) -> answers.Estimate:
+        """As part of an answer."""
+        return answers.Estimate(
+            seconds=self.seconds,
+            peak_bytes=self.peak_bytes,
+            probe_flops=answers.Flops(**self.probe.to_dict()),
+        )
 
     def to_dict(self) -> dict[str, float | int | dict[str, int]]:
         """For JSON."""

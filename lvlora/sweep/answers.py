@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+
+if TYPE_CHECKING:
+    from lvlora.errors import BudgetError
+    from lvlora.settings import SweepSettings
 
 
 class Range(Shape):
@@ -121,3 +127,27 @@ class Sweep(Answer):
     files: list[str]
     seconds_left: Number
     """Of training, by one process."""
+
+    _settings: Any = PrivateAttr(None)
+    _refusal: Any = PrivateAttr(None)
+
+    @property
+    def settings(self) -> SweepSettings:
+        """What the study was made with; not in the JSON."""
+        settings: SweepSettings = self._settings
+        return settings
+
+    @property
+    def refusal(self) -> BudgetError | None:
+        """Which limit the next trial would pass, if that is why the search ended; not in the JSON.
+
+        What was found until then is whole; the same call with a larger limit goes on.
+        """
+        refusal: BudgetError | None = self._refusal
+        return refusal
+
+    def of(self, settings: SweepSettings, refusal: BudgetError | None = None) -> Self:
+        """The same, which says whose it is, and why there is no more of it."""
+        same = self.model_copy()
+        same._settings, same._refusal = settings, refusal
+        return same

@@ -1,6 +1,4 @@
-"""Attempts: what Optuna's trials of a study are to a sweep, and which of them count.
-
-Knows: Optuna's records, processes that died. Does not know: who makes an attempt, or when.
+"""Attempts: what Optuna's trials of a study are to a sweep, which count, and what they tell.
 
 A sweep has a fixed number of *slots*, the trials as people count them. Optuna's trials are
 *attempts* at a slot: one that was interrupted or killed is marked as failed and its slot is free
@@ -16,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lvlora.flops import holder
 from lvlora.flops.budget import Price
-from lvlora.sweep.space import Params
+from lvlora.sweep.space import Choice, Dimension, Params, Space
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
 State = Literal["waiting", "running", "complete", "pruned", "failed", "lost"]
@@ -29,6 +28,9 @@ OVER: tuple[State, ...] = ("complete", "pruned", "failed")
 STALE_SECONDS = 900.0
 """A process on another machine counts as dead when it has not been heard of for so long."""
 _BEGINNING_SECONDS = 60.0
+
+LEAST_TRIALS = 4
+"""From fewer nothing can be said."""
 
 
 @dataclass(frozen=True)
@@ -145,3 +147,48 @@ def as_text(price: Price) -> list[str]:
 def from_text(pair: Sequence[str]) -> Price:
     """The inverse of `as_text`."""
     return Price(int(pair[0]), int(pair[1]))
+
+
+def importances(space: Space, attempts: Iterable[Attempt]) -> dict[str, float]:
+    """Setting → its share of the variance of the trials' values (functional ANOVA; Hutter, Hoos &
+    Leyton-Brown 2014); empty where there are too few trials, settings or differences.
+
+    Args:
+        space: what was searched.
+        attempts: of that search; only complete ones count.
+    """
+    import optuna
+
+    made = [a for a in attempts if a.state == "complete" and a.value is not None]
+    names = [n for n in space.dimensions if len({a.params.get(n) for a in made}) > 1]
+    if len(made) < LEAST_TRIALS or len(names) < 2 or len({a.value for a in made}) < 2:
+        return {}
+    distributions = {name: _distribution(space.dimensions[name]) for name in names}
+    study = optuna.create_study()
+    for attempt in made:
+        params = {name: attempt.params[name] for name in names}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=params, distributions=distributions, value=attempt.value
+            )
+        )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in found.items()}
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(dimension.values)
+    if dimension.whole:
+        step = 1 if dimension.step is None else int(dimension.step)
+        return IntDistribution(
+            int(dimension.low), int(dimension.high), log=dimension.log, step=step
+        )
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)

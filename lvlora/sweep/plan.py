@@ -1,8 +1,4 @@
-"""What a sweep will do and what it will cost at most, before anything is spent.
-
-Knows: stages, shares of a limit, whole-number arithmetic. Does not know: studies, models (it is
-told what a step costs).
-"""
+"""What a sweep will do and what it will cost at most, before anything is spent."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lvlora import numbers
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
@@ -96,7 +93,7 @@ class Allotment:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """The stages in their order, and what each gets."""
 
     stages: tuple[Stage, ...]
@@ -130,6 +127,23 @@ class Plan:
         first = sum(stage.n_trials for stage in self.stages[:index])
         return range(first, first + self.stages[index].n_trials)
 
+    def rows(self, convention: str) -> list[dict[str, Any]]:
+        """A stage each, for people: stage, trials, searched, steps, flops_each, flops_at_most."""
+        rows = []
+        for stage, allotment in zip(self.stages, self.allotments, strict=True):
+            steps = dict.fromkeys((allotment.fewest, allotment.largest))
+            rows.append(
+                {
+                    "stage": stage.name,
+                    "trials": stage.n_trials,
+                    "searched": stage.space.text() or "the best so far, longer",
+                    "steps": " – ".join(map(numbers.count, steps)),
+                    "flops_each": allotment.most.of(convention),
+                    "flops_at_most": allotment.together.of(convention),
+                }
+            )
+        return rows
+
 
 def make_plan(
     stages: Sequence[Stage],
@@ -137,7 +151,7 @@ def make_plan(
     base: TrainSettings,
     limits: Mapping[str, int],
     price: Callable[[TrainSettings], Cost],
-) -> Plan:
+) -> SearchPlan:
     """Give every stage its share, or refuse.
 
     Steps follow from the limits where the settings name a limit and no steps: every trial of a
@@ -183,7 +197,7 @@ def make_plan(
         trials = [with_params(base, p) for p in points]
         draft = Allotment(steps, caps, NOTHING, NOTHING, 0, 0, how)
         allotments.append(_allot(stage, draft, trials, exact, cost_of))
-    plan = Plan(tuple(stages), tuple(allotments))
+    plan = SearchPlan(tuple(stages), tuple(allotments))
     for convention, limit in limits.items():
         if plan.most.of(convention) > limit:
             raise BudgetError(

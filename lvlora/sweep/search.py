@@ -1,279 +1,246 @@
-"""A sweep: trial after trial until the plan is done or the limit is reached.
-
-Knows: the order of things, and what must be recorded when a trial ends however it ends. Does not
-know: terminals, files of a run, where the study is kept.
-"""
+"""The verb: a study is found or made, its plan kept within the limits, and its trials are made."""
 
 from __future__ import annotations
 
-import gc
-import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lvlora.errors import (
-    BudgetError,
-    LvloraError,
-    NumericalError,
-    RunStopped,
-    SettingsError,
-    is_out_of_memory,
-)
-from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Ledger
+from lvlora.errors import BudgetError, SettingsError, meant
+from lvlora.flops.budget import NOTHING
+from lvlora.flops.ledger import FILE_NAME, Ledger
+from lvlora.flops.limits import asked
+from lvlora.forecast.estimate import REPORT_SECONDS, Estimate
+from lvlora.model.catalogue import resolve
 from lvlora.series.dataset import Dataset
-from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.sweep.attempts import Attempt
-from lvlora.sweep.plan import Plan
-from lvlora.sweep.space import Params, with_params
-from lvlora.sweep.study import Board, Claim, heartbeat
-from lvlora.sweep.trial import (
-    Watch,
-    open_run,
-    prepare_trial,
-    price_of,
-    reason_of,
-    spent_by,
-    steps_done,
-    trial_folder,
-)
-from lvlora.train.observer import Observer
-from lvlora.train.run import Result, Run
-from lvlora.train.run_folder import RunFolder
-from lvlora.train.setup import Prepared
-from lvlora.train.stopping import StopRequest
-from lvlora.train.trackers.tracked import tracked
+from lvlora.settings import SweepSettings
+from lvlora.sweep import answers, facts, storage
+from lvlora.sweep.loop import TrialLoop
+from lvlora.sweep.narrator import SweepNarrator
+from lvlora.sweep.plan import SearchPlan, make_plan, points_to_price
+from lvlora.sweep.results import answer_of, limit_of, plan_answer, shared_settings
+from lvlora.sweep.space import Space, with_params
+from lvlora.sweep.space_file import read_space
+from lvlora.sweep.stages import Stage, incomparable, sampler_of, stages_of
+from lvlora.sweep.study import SharedStudy, pruner
+from lvlora.sweep.trial import cost_of, prepare_trial
+from lvlora.sweep.workers import parent_of_this_worker, share
+from lvlora.train.estimate import of_run
+from lvlora.train.trackers.tracked import check_installed
 
-_SECONDS_BETWEEN_LOOKS = 1.0
+if TYPE_CHECKING:
+    from optuna import Study
 
-Ending = Literal["done", "limit"]
+_SAID = ("flag", "python")
+"""Sources of a value that was given with this very call."""
 
 
-class Watcher(Protocol):
-    """Whoever watches a sweep."""
+@dataclass(frozen=True)
+class _Asked:
+    """A search that could begin: its data and plan, and its study, if there is one already."""
 
-    def observer(self) -> Observer:
-        """Who watches the next trial's run."""
-
-    def began(self, slot: int, stage: str, params: Params) -> None:
-        """A trial begins."""
-
-    def ended(self, record: Attempt) -> None:
-        """A trial has a result, or failed."""
-
-    def recovered(self, attempt: Attempt) -> None:
-        """A trial of a process that died will be made again."""
-
-    def waiting(self) -> None:
-        """Others make all that can be made now."""
-
-    def describe(self, folder: RunFolder, settings: TrainSettings, prepared: Prepared) -> None:
-        """Write a new run's settings into its folder."""
-
-    def draw(self, folder: RunFolder, prepared: Prepared, result: Result) -> None:
-        """Draw a finished run."""
-
-
-@dataclass
-class Sweep:
-    """What one process does for a study.
-
-    Attributes:
-        base: the settings that all trials share.
-        limit: FLOPs that all trials together may spend, in the settings' convention.
-        folder: the study's.
-        parent: the process that started this one as a worker.
-        refusal: which limit the next trial would pass, if that is why `run` ended.
-    """
-
-    settings: SweepSettings
-    base: TrainSettings
-    plan: Plan
-    board: Board
     dataset: Dataset
-    folder: Path
-    limit: int | None
-    watcher: Watcher
-    parent: int | None = None
-    stop: StopRequest | None = None
-    refusal: BudgetError | None = None
+    facts: Mapping[str, Any]
+    study: Study | None
+    plan: SearchPlan
+    sampler: str
 
-    def run(self) -> Ending:
-        """Make trials until there are none left or the next would pass a limit.
 
-        Raises:
-            RunStopped: a signal came; the trial is saved and its slot is free.
-        """
-        with StopRequest() as self.stop:
-            while self.board.unfinished():
-                for dead in self.board.recover(self._charge):
-                    self.watcher.recovered(dead)
-                claim = self.board.claim()
-                if claim is None:
-                    self._wait()
-                    continue
-                try:
-                    if not self._make(claim):
-                        return "limit"
-                except BaseException as error:
-                    self._give_back(claim, error)
-                    raise
-                self._stop_if_asked()
-        return "done"
+def run_search(
+    settings: SweepSettings,
+    read: Callable[[], Dataset],
+    *,
+    sources: Mapping[str, str],
+    narrator: SweepNarrator,
+    space: Space | None = None,
+    named: bool = True,
+) -> answers.Sweep:
+    """Make the trials that are left of a study, which is made first if there is none.
 
-    def _make(self, claim: Claim) -> bool:
-        """One trial; False if it would pass a limit, and was not begun."""
-        stage = self.plan.stages[claim.stage]
-        allotment = self.plan.allotments[claim.stage]
-        self.watcher.began(claim.slot, stage.name, claim.params)
-        convention = self.settings.convention
-        prepared: Prepared | None = None
-        run: Run | None = None
-        folder = trial_folder(self.folder, claim.slot)
-        try:
-            prepared = prepare_trial(with_params(self.base, claim.params), self.dataset, allotment)
-            self._check_base(prepared)
-            self._stop_if_asked()
-            watch = Watch(
-                tracked(self.watcher.observer(), prepared, folder),
-                claim.trial if self._prunes(claim.stage) else None,
-                max(1, allotment.most.of(convention)),
-                self.parent,
-                self.settings.objective,
-            )
-            done = steps_done(prepared, folder)
-            price = price_of(prepared, done)
-            self.board.price(claim, price, run=folder.name)
-            if not self._fits(claim, price):
-                self.board.give_back(claim, NOTHING)
-                return False
-            run = open_run(prepared, folder, watch, self.watcher.describe, resume=done is not None)
-            if run.progress.step:
-                watch.replay(folder.read_metrics(), convention)
-            with heartbeat(claim.trial):
-                result = run.train()
-            self.watcher.draw(folder, prepared, result)
-        except BudgetError as error:
-            self.board.give_back(claim, NOTHING)  # the ledger refuses before a run begins
-            self.refusal = error
-            return False
-        except Exception as error:
-            if not isinstance(error, (NumericalError, SettingsError)) and not is_out_of_memory(
-                error
-            ):
-                raise
-            spent = NOTHING if run is None else spent_by(run)
-            self._fail(claim, spent, error)
-        else:
-            self._succeed(claim, run, result, watch.pruned)
-        # a model at a time: the next one is loaded when this one is gone
-        del prepared, run
-        gc.collect()
-        records = {a.slot: a for a in self.board.records()}
-        self.watcher.ended(records[claim.slot])
-        return True
+    Args:
+        read: gives the data; asked once, after all that can be refused without them was.
+        sources: setting → where its value came from: flag, environment, config, default, python.
+        space: what is searched, instead of what the settings name.
+        named: the data are those that the settings name.
 
-    def _succeed(self, claim: Claim, run: Run, result: Result, pruned: bool) -> None:
-        found = result.validation or {}
-        value = found.get("mae")
-        if value is None or self.settings.objective == "loss":
-            value = found.get("loss")
-        facts = _facts(result)
-        if value is None or not math.isfinite(value):
-            reason = {"reason": "the validation error is not a number"}
-            self.board.finish(claim, "failed", None, spent_by(run), {**facts, **reason})
-        else:
-            outcome: Literal["pruned", "complete"] = "pruned" if pruned else "complete"
-            cost = result.flops[self.settings.convention] if self.settings.pareto else None
-            self.board.finish(claim, outcome, float(value), spent_by(run), facts, cost)
-
-    def _fail(self, claim: Claim, spent: Price, error: Exception) -> None:
-        self.board.finish(claim, "failed", None, spent, {"reason": reason_of(error)})
-
-    def _give_back(self, claim: Claim, error: BaseException) -> None:
-        """Whatever ended the attempt: its slot must not stay taken by it."""
-        attempt = next((a for a in self.board.attempts() if a.number == claim.trial.number), None)
-        if attempt is not None and attempt.state == "running":
-            self.board.give_back(claim, self._charge(attempt) or NOTHING)
-        if isinstance(error, RunStopped):
-            raise RunStopped(
-                f"study {self.settings.study}: stopped in trial {claim.slot}; everything is saved",
-                "The same command goes on.",
-            ) from None
-
-    def _fits(self, claim: Claim, price: Price) -> bool:
-        if self.limit is None:
-            return True
-        convention = self.settings.convention
-        spent = self.board.committed(claim.trial.number).of(convention)
-        wanted = price.of(convention)
-        if spent + wanted <= self.limit:
-            return True
-        self.refusal = BudgetError(
-            f"study {self.settings.study}: trial {claim.slot} may cost {wanted:,} FLOPs "
-            f"({convention}), {max(0, self.limit - spent):,} of {self.limit:,} are left",
-            "The same command with a larger --max-flops goes on.",
+    Raises:
+        SettingsError: settings contradict each other, or the study is about something else.
+        BudgetError: the plan does not fit into the limits; nothing was made or spent. (A limit that
+            is reached later ends the search with its answer, whose ``refusal`` says so.)
+        RunStopped: a signal came; everything is saved.
+    """
+    found = _ask(settings, read, sources, narrator, space)
+    study, parent = found.study, parent_of_this_worker()
+    if study is None:
+        study = storage.make(
+            settings, found.plan, found.facts, pruner(settings.pruner), narrator.note
         )
-        return False
-
-    def _prunes(self, stage: int) -> bool:
-        """Only the search is pruned: later stages have too few trials to judge one by."""
-        return self.settings.pruner != "none" and stage == 0
-
-    def _check_base(self, prepared: Prepared) -> None:
-        study = self.board.study
-        was = study.user_attrs.get("base_sha256")
-        if was is None:
-            study.set_user_attr("base_sha256", prepared.base.sha256)
-        elif was != prepared.base.sha256:
-            raise LvloraError(
-                f"study {self.settings.study}: {prepared.base.name} is not the base model that its "
-                "trials started from",
-                "Name that model with --model, or start another --study.",
+    study.pruner = pruner(settings.pruner)
+    # its plan, not ours: another process may have made the study just now
+    shared = SharedStudy(study, facts.plan_in(study), found.sampler, settings.seed)
+    refusal: BudgetError | None = None
+    with storage.storage_errors(settings):
+        if not shared.unfinished():
+            narrator.note(f"Study {settings.study} is finished; nothing is left to do.")
+        elif settings.workers > 1:
+            refusal = share(settings, shared, narrator)
+        else:
+            loop = TrialLoop(
+                settings,
+                shared_settings(settings, shared.plan),
+                shared,
+                found.dataset,
+                sources,
+                limit_of(shared, settings),
+                narrator,
+                parent,
             )
+            refusal = loop.refusal if loop.run() == "limit" else None
+        answer = answer_of(shared, settings, draw=parent is None, named=named)
+    return answer.of(settings, refusal)
 
-    def _charge(self, attempt: Attempt) -> Price | None:
-        """What the ledger says of an attempt whose process is gone; None if it knows nothing."""
-        run = trial_folder(self.folder, attempt.slot).name
-        with Ledger.for_runs(self.settings.runs) as ledger:
-            rows = [row for row in ledger.rows() if row.run == run]
-            if any(row.status == "open" for row in rows):
-                ledger.close(run)
-                rows = [row for row in ledger.rows() if row.run == run]
-        if not rows:
-            # it was never begun, as far as this ledger knows; one that began has a price
-            return None if "price" in attempt.start else NOTHING
-        charged = sum((row.charged for row in rows), NOTHING)
-        earlier = self.board.spent_on(attempt.slot, attempt.number)
-        return (charged - earlier) | NOTHING
 
-    def _stop_if_asked(self) -> None:
-        if self.stop is not None and self.stop.requested:
-            raise RunStopped(
-                f"study {self.settings.study}: stopped between two trials; everything is saved",
-                "The same command goes on.",
+def plan_search(
+    settings: SweepSettings,
+    read: Callable[[], Dataset],
+    *,
+    sources: Mapping[str, str],
+    narrator: SweepNarrator,
+) -> answers.SweepPlan:
+    """What `run_search` would do at most, and how long it would take here; nothing is made.
+
+    One trial is measured; the others take as much time a FLOP.
+    """
+    found = _ask(settings, read, sources, narrator, None)
+    plan, base = found.plan, shared_settings(settings, found.plan)
+    begin = time.perf_counter()
+    planned = [
+        (with_params(base, point), plan.allotments[i])
+        for i in range(len(plan.stages))
+        for point in points_to_price(plan.stages[: i + 1])[0]
+    ]
+    largest, allotment = max(  # in memory
+        planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank)
+    )
+    prepared = prepare_trial(largest, found.dataset, allotment)
+    loading = time.perf_counter() - begin
+    most = prepared.most(whole=True).executed
+    one = of_run(prepared).whole
+    trials = one.seconds * plan.most.executed / most + loading * plan.n_trials
+    estimate = Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
+    return answers.SweepPlan(
+        study=settings.study,
+        plan=plan_answer(plan, settings),
+        estimate=estimate.answer(),
+    )
+
+
+def search_status(settings: SweepSettings, narrator: SweepNarrator) -> answers.Sweep:
+    """The study as it is; nothing is made or spent, no model is loaded.
+
+    Raises:
+        SettingsError: there is no such study.
+    """
+    study = storage.find(settings, narrator.note)
+    if study is None:
+        near = meant(settings.study, storage.studies_in(settings.runs))
+        raise SettingsError(
+            f"--status: there is no study {settings.study} in {settings.runs}",
+            f"{near}--study names another, --runs another folder; --storage if it is kept "
+            "elsewhere.",
+        )
+    with storage.storage_errors(settings), storage.damage(settings):
+        stored = facts.settings_in(study, settings)
+        sampler = facts.facts_in(study)["sampler"]
+        shared = SharedStudy(study, facts.plan_in(study), sampler, stored.seed)
+        return answer_of(shared, stored, draw=False)
+
+
+def _ask(
+    settings: SweepSettings,
+    read: Callable[[], Dataset],
+    sources: Mapping[str, str],
+    narrator: SweepNarrator,
+    space: Space | None,
+) -> _Asked:
+    """Find the study, or plan one; who narrates is told the plan, unless this is a worker."""
+    check_installed(settings.tracker)
+    stages, sampler = _what_is_searched(settings, sources, narrator, space)
+    dataset = read()
+    about = facts.facts_of(settings, stages, sampler, dataset.sha256())
+    study = storage.find(settings, narrator.note)
+    if study is None:
+        note = resolve(settings.model, settings.revision).note
+        if note:
+            narrator.note(note)
+        base = shared_settings(settings, None)
+        plan = make_plan(stages, settings, base, _limits(settings), lambda s: cost_of(s, dataset))
+    else:
+        facts.check_same(study, about)
+        plan = facts.plan_in(study)
+    if parent_of_this_worker() is None:
+        narrator.planned(plan, settings)
+    return _Asked(dataset, about, study, plan, sampler)
+
+
+def _what_is_searched(
+    settings: SweepSettings,
+    sources: Mapping[str, str],
+    narrator: SweepNarrator,
+    space: Space | None,
+) -> tuple[tuple[Stage, ...], str]:
+    """The stages and the search method; what contradicts itself is refused."""
+    if not settings.validation:
+        raise SettingsError(
+            "--no-validation: a sweep compares trials by their validation error",
+            "Leave it out; --validation-series makes validation cheaper.",
+        )
+    own = space is not None or settings.space is not None
+    if own and sources.get("preset") in _SAID:
+        raise SettingsError("--preset and --space both say what is searched.", "Give one of them.")
+    if settings.workers > 1 and settings.data == Path("-"):
+        raise SettingsError(
+            "--workers: several processes cannot read one standard input.", "Name a file."
+        )
+    if space is None and settings.space is not None:
+        space = read_space(settings.space)
+    stages = stages_of(settings, space)
+    for name in dict.fromkeys(n for stage in stages for n in stage.space.dimensions):
+        if sources.get(name) in _SAID:
+            raise SettingsError(
+                f"--{name.replace('_', '-')}: is searched, so one value means nothing",
+                "Leave it out, or give a --space without it.",
             )
+    doubtful = incomparable(stages) if settings.objective == "loss" else []
+    if doubtful:
+        narrator.warning(
+            f"losses of different {' and '.join(doubtful)} are means over different tokens; "
+            "--objective error compares what they forecast."
+        )
+    return stages, sampler_of(settings, stages[0].space)
 
-    def _wait(self) -> None:
-        self._stop_if_asked()
-        self.watcher.waiting()
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
-
-def _facts(result: Result) -> Mapping[str, Any]:
-    facts = asdict(result)
-    validation = facts.pop("validation") or {}
-    zero_shot = facts.pop("zero_shot") or {}
-    flops = {c: str(n) for c, n in facts.pop("flops").items()}
-    return {
-        "mae": validation.get("mae"),
-        "loss": validation.get("loss"),
-        "mae_before": zero_shot.get("mae"),
-        "loss_before": zero_shot.get("loss"),
-        "flops": flops,
-        **{k: facts[k] for k in ("steps", "best_step", "seconds", "tokens", "adapter")},
-        "trainable_parameters": facts["trainable_parameters"],
-    }
+def _limits(settings: SweepSettings) -> dict[str, int]:
+    """Convention → FLOPs that may be spent, by --max-flops and by what the project has left."""
+    limits: dict[str, int] = {}
+    if settings.max_flops is not None:
+        limits[settings.convention] = settings.max_flops
+    budget, charged = None, NOTHING
+    if (settings.runs / FILE_NAME).exists():
+        with Ledger.for_runs(settings.runs) as ledger:
+            budget, charged = ledger.budget(), ledger.charged()
+    if settings.budget is not None:
+        budget = asked(settings.budget, settings.convention)
+    if budget is not None:
+        left = budget.flops - charged.of(budget.convention)
+        if left <= 0:
+            raise BudgetError(
+                f"the project's budget of {budget.flops:,} FLOPs ({budget.convention}), "
+                f"{budget.origin}, is spent",
+                "lvlora flops --ledger shows by what; --budget sets another, --budget none lifts "
+                "it.",
+            )
+        limits[budget.convention] = min(left, limits.get(budget.convention, left))
+    return limits

@@ -1,8 +1,4 @@
-"""What a sweep may try: the values of each setting, and what a choice among them means.
-
-Knows: lists and ranges, grids, train's settings, how Optuna's trials choose. Does not know: files,
-studies, budgets.
-"""
+"""What a sweep may try: the values of each setting, and what a choice among them means."""
 
 from __future__ import annotations
 
@@ -176,6 +172,10 @@ class Space:
             d.ends() if name in PRICED else d.ends()[:1] for name, d in self.dimensions.items()
         ]
         return [dict(zip(self.dimensions, c, strict=True)) for c in itertools.product(*sides)]
+
+    def text(self) -> str:
+        """For people: rank 2, 8; seq_len 128, 512; empty where nothing is searched."""
+        return "; ".join(f"{name} {d.text()}" for name, d in self.dimensions.items())
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

@@ -1,7 +1,4 @@
-"""What a sweep searches, stage by stage.
-
-Knows: search spaces, presets, search methods. Does not know: prices, limits, studies.
-"""
+"""What a sweep searches, stage by stage."""
 
 from __future__ import annotations
 

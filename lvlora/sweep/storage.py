@@ -1,26 +1,23 @@
-"""Where a study is kept: a journal file in its folder, or any Optuna storage by its URL.
-
-Knows: files, locks, databases, and whether a study is the one that is asked for. Does not know:
-what its trials are.
-"""
+"""Where a study is kept: a journal file in its folder, or any Optuna storage by its URL."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna.storages.journal import JournalFileOpenLock
+
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings import SweepSettings
 from lvlora.sweep.attempts import attempt_of
-from lvlora.sweep.plan import Allotment, Plan
-from lvlora.sweep.stages import Stage
-from lvlora.train.step_plan import USUAL, Validations
+from lvlora.sweep.facts import check_same, limit_in, plan_in, settings_in
+from lvlora.sweep.plan import SearchPlan
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -35,11 +32,17 @@ _PROXY_SECONDS = 20.0
 _NAME = re.compile(r"[\w][\w.+@-]{0,99}")
 _RESERVED = ("latest", "ledger.sqlite")
 
+_PATIENCE_SECONDS = 2.0
+"""A living process holds the lock while it writes a line; one that was killed holds it for ever."""
+_GRACE_SECONDS = 30
+
 Note = Callable[[str], None] | None
 """Whoever is told what a person should know."""
 
-_ELSEWHERE = ("data", "max_flops", "preset", "space")
-"""Settings that a study's facts tell in words of their own: as hash, limit and stages."""
+
+def studies_in(runs: Path) -> list[str]:
+    """Names of the studies that are kept in files of this folder."""
+    return sorted(journal.parent.name for journal in runs.glob(f"*/{JOURNAL}"))
 
 
 def folder_of(settings: SweepSettings) -> Path:
@@ -88,7 +91,7 @@ def find(settings: SweepSettings, note: Note = None) -> Study | None:
 
 def make(
     settings: SweepSettings,
-    plan: Plan,
+    plan: SearchPlan,
     facts: Mapping[str, Any],
     pruner: BasePruner,
     note: Note = None,
@@ -120,89 +123,6 @@ def make(
             study.set_user_attr("lvlora", {**facts, "allotments": allotted})
     check_same(study, facts)
     return study
-
-
-def facts_of(
-    settings: SweepSettings, stages: tuple[Stage, ...], sampler: str, data_sha256: str
-) -> dict[str, Any]:
-    """What a study is about, to be kept in it."""
-    compared = settings.deciding("result", "data", "model", "placement", "limit")
-    facts: dict[str, Any] = {
-        "settings": {k: v for k, v in compared.items() if k not in _ELSEWHERE},
-        "data": None if settings.data is None else str(settings.data),
-        "data_sha256": data_sha256,
-        "stages": [stage.to_dict() for stage in stages],
-        "sampler": sampler,
-        "max_flops": None if settings.max_flops is None else str(settings.max_flops),
-    }
-    as_read: dict[str, Any] = json.loads(json.dumps(facts))
-    return as_read
-
-
-def facts_in(study: Study) -> dict[str, Any]:
-    """What a study is about.
-
-    Raises:
-        SettingsError: it was made by something else.
-    """
-    facts: dict[str, Any] | None = study.user_attrs.get("lvlora")
-    if facts is None:
-        raise SettingsError(
-            f"--study {study.study_name}: was not made by lvlora sweep", "Choose another --study."
-        )
-    return facts
-
-
-def plan_in(study: Study) -> Plan:
-    """The plan that the study was made with."""
-    facts = facts_in(study)
-    before = Validations(facts["settings"].get("validation_series") or USUAL.series, USUAL.times)
-    return Plan(
-        tuple(Stage.from_dict(s) for s in facts["stages"]),
-        tuple(Allotment.from_dict(a, before) for a in facts["allotments"]),
-    )
-
-
-def limit_in(study: Study) -> int | None:
-    """FLOPs that the study was to spend, in its convention."""
-    limit = facts_in(study)["max_flops"]
-    return None if limit is None else int(limit)
-
-
-def settings_in(study: Study, given: SweepSettings) -> SweepSettings:
-    """The settings that the study was made with, found where ``given`` says it is."""
-    facts = facts_in(study)
-    return SweepSettings(
-        **facts["settings"],
-        data=facts["data"],
-        max_flops=facts["max_flops"],
-        runs=given.runs,
-        study=given.study,
-        storage=given.storage,
-    )
-
-
-def check_same(study: Study, facts: Mapping[str, Any]) -> None:
-    """Refuse to go on with a study of something else.
-
-    Raises:
-        SettingsError: naming what is not as it was.
-    """
-    was = facts_in(study)
-    # a setting that a study did not have yet was what its default is
-    before = SweepSettings().model_dump(mode="json") | was["settings"]
-    changed = [
-        f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
-        for name, value in facts["settings"].items()
-        if before[name] != value
-    ]
-    changed += ["what is searched"] * (was["stages"] != facts["stages"])
-    changed += ["the data"] * (was["data_sha256"] != facts["data_sha256"])
-    if changed:
-        raise SettingsError(
-            f"study {study.study_name} is about something else: {', '.join(changed)}",
-            "Start another one with --study NAME, or go on with the same settings.",
-        )
 
 
 @contextlib.contextmanager
@@ -271,8 +191,6 @@ def _open(settings: SweepSettings, folder: Path, note: Note) -> BaseStorage:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    from lvlora.sweep.lock import JournalLock
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if settings.storage is not None:
         proxy = _PROXY.fullmatch(settings.storage)
@@ -323,3 +241,33 @@ def _shown(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return "(no URL)"
+
+
+class JournalLock(JournalFileOpenLock):
+    """Optuna's lock: a file that only one process can make, taken over when it is abandoned.
+
+    Args:
+        note: told once if the lock is not free for longer than a line takes to write.
+    """
+
+    def __init__(self, journal: Path, note: Callable[[str], None] | None) -> None:
+        super().__init__(str(journal), grace_period=_GRACE_SECONDS)
+        self._journal = journal
+        self._note = note
+
+    def acquire(self) -> bool:
+        """Wait for the lock and take it."""
+        timer = threading.Timer(_PATIENCE_SECONDS, self._say)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().acquire()
+        finally:
+            timer.cancel()
+
+    def _say(self) -> None:
+        if self._note is not None:
+            self._note(
+                f"Waiting for {self._journal}.lock: another process writes there, or was killed "
+                f"while it did; after {_GRACE_SECONDS} s without a change it is taken over."
+            )

@@ -1,6 +1,4 @@
-"""The study: which trials there are, who makes them, and which is next. An Optuna storage keeps it.
-
-Knows: Optuna, slots, samplers, pruners. Does not know: training, prices, terminals.
+"""The study: which trials there are, who makes them, and which is next.
 
 Of two attempts at one slot (see `lvlora.sweep.attempts`) the later gives way, so any number
 of processes may share a study without a lock of their own.
@@ -30,10 +28,10 @@ from lvlora.sweep.attempts import (
     by_slot,
     from_text,
     front_of,
+    importances,
     is_alive,
 )
-from lvlora.sweep.importance import importances
-from lvlora.sweep.plan import Plan
+from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.space import Params, Space, merged
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ class Claim:
     params: Params
 
 
-class Board:
+class SharedStudy:
     """All trials of a study, as its plan counts them.
 
     Args:
@@ -64,7 +62,7 @@ class Board:
             sampled does not depend on which process does it.
     """
 
-    def __init__(self, study: Study, plan: Plan, sampler: str, seed: int) -> None:
+    def __init__(self, study: Study, plan: SearchPlan, sampler: str, seed: int) -> None:
         self.study = study
         self.plan = plan
         self.sampler = sampler

@@ -1,7 +1,4 @@
-"""One trial of a sweep: a training run in a folder of its own, watched for its study.
-
-Knows: runs, prices, when a trial is pruned. Does not know: which trial is next, the whole limit.
-"""
+"""One trial of a sweep: a training run in a folder of its own, watched for its study."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +17,10 @@ from lvlora.flops.budget import Price
 from lvlora.series.dataset import Dataset
 from lvlora.settings import TrainSettings
 from lvlora.sweep.plan import Allotment
+from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH
 from lvlora.train import checkpoint
+from lvlora.train.fine_tune import write_settings
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
@@ -100,14 +99,14 @@ def open_run(
     prepared: Prepared,
     folder: TrialFolder,
     observer: Observer,
-    describe: Callable[[RunFolder, TrainSettings, Prepared], None],
+    sources: Mapping[str, str],
     *,
     resume: bool,
 ) -> Run:
     """The trial's run: going on from its last checkpoint, or in an empty folder.
 
     Args:
-        describe: writes the settings into a new folder.
+        sources: setting → where its value came from, which a new folder says.
     """
     if resume:
         return Run(prepared, folder, observer, resume=True)
@@ -121,8 +120,26 @@ def open_run(
         shutil.rmtree(folder.path)
     folder.path.mkdir(parents=True)
     folder.mark()
-    describe(folder, prepared.settings, prepared)
+    write_settings(folder, prepared.settings, sources, prepared)
     return Run(prepared, folder, observer)
+
+
+def sources_of(settings: TrainSettings, params: Params, given: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting of a trial came from.
+
+    Args:
+        params: what was chosen for it; given: where the sweep's own settings came from.
+    """
+    planned = {*params, "max_steps", "max_flops", "save_every"}
+    for name in ("validation_series", "validate_every"):
+        if given.get(name, "default") == "default" and getattr(settings, name) is not None:
+            planned.add(name)
+    if ALPHA_PER_RANK in planned:
+        planned.add("alpha")
+    return {
+        name: "sweep" if name in planned else given.get(name, "default")
+        for name in TrainSettings.model_fields
+    }
 
 
 class Watch:

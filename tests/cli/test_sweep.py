@@ -92,7 +92,7 @@ def done(finished, run_lvlora, args, tmp_path, plain):
 def plain(monkeypatch):
     """Trials without pictures of their own, which take longer than the trials."""
     monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
-    monkeypatch.setattr("lvlora.cli.sweep_report.draw", lambda *args: [])
+    monkeypatch.setattr("lvlora.sweep.results.draw_study", lambda *args: [])
 
 
 def without(args, option):
@@ -202,7 +202,7 @@ def interrupted():
 def test_waiting_for_a_stale_lock_is_said(run_lvlora, tmp_path, done, monkeypatch):
     import threading
 
-    monkeypatch.setattr("lvlora.sweep.lock._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("lvlora.sweep.storage._PATIENCE_SECONDS", 0.05)
     lock = tmp_path / "runs/sweep/study.journal.lock"
     lock.touch()
     threading.Timer(1.0, lock.unlink).start()
@@ -333,7 +333,7 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
         return whole(settings, *rest)
 
     whole = sweep_trial.prepare_trial
-    monkeypatch.setattr(sweep_trial, "prepare_trial", prepare)
+    monkeypatch.setattr("lvlora.sweep.search.prepare_trial", prepare)
     course = without(without(without(args, "--space"), "--seq-len"), "--max-steps")
     ran = run_lvlora([*course, "--preset", "coursework", "--max-flops", "1e10", "--dry-run"])
     assert ran.exit_code == 0, ran.stderr
@@ -363,7 +363,7 @@ def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, i
     most = made["plan"]["flops_at_most"]["executed"]
     limited = [*args, "--max-flops", str(most)]
     with interrupted() as patch:  # the trial is lost, with all that two trials may cost
-        patch.setattr("lvlora.sweep.search.Sweep._charge", lambda *_: Price(most // 2, most // 2))
+        patch.setattr("lvlora.sweep.loop.TrialLoop._charge", lambda *_: Price(most // 2, most // 2))
         assert run_lvlora([*limited, "--quiet"]).exit_code == 75
     ran = run_lvlora([*limited, "--json"])
     assert ran.exit_code == 3

@@ -525,15 +525,15 @@ def warm_up() -> None:
     import transformers.models.qwen2.modeling_qwen2  # noqa: F401
     from optuna.storages.journal import JournalFileOpenLock
 
-    import lvlora.cli.sweep_report as sweep_report
     import lvlora.report.evaluation.page as evaluation_page
     import lvlora.report.run.page as run_page
+    import lvlora.sweep.results as sweep_results
 
     # Optuna takes a dead process's lock away after 30 s; the same happens here after one
     JournalFileOpenLock.__init__.__defaults__ = (1,)
     run_page.draw_run = lambda folder: []
     evaluation_page.draw_evaluation = lambda folder: []
-    sweep_report.draw = lambda *args: []
+    sweep_results.draw_study = lambda *args: []
     random.seed(0)
     for command in ("train", "sweep", "forecast", "simulate", "export", "evaluate", "baseline"):
         with contextlib.redirect_stdout(io.StringIO()):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
-from lvlora.sweep.plan import Allotment, Plan, make_plan
+from lvlora.sweep.plan import Allotment, SearchPlan, make_plan
 from lvlora.sweep.space import Choice, Range, Space
 from lvlora.sweep.stages import Stage, stages_of
 from lvlora.train.step_plan import USUAL, Cost
@@ -32,7 +32,7 @@ def cost(trial: TrainSettings) -> Cost:
 
 def plan_of(
     limits: dict[str, int] | None = None, own: Space | None = None, **given: object
-) -> Plan:
+) -> SearchPlan:
     chosen = SweepSettings(**given)
     return make_plan(stages_of(chosen, own), chosen, BASE, limits or {}, cost)
 
@@ -231,7 +231,7 @@ def test_a_plan_is_the_same_when_read_back():
     facts = json.loads(
         json.dumps([[s.to_dict() for s in plan.stages], [a.to_dict() for a in plan.allotments]])
     )
-    again = Plan(
+    again = SearchPlan(
         tuple(Stage.from_dict(s) for s in facts[0]),
         tuple(Allotment.from_dict(a, USUAL) for a in facts[1]),
     )

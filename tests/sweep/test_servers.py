@@ -17,9 +17,10 @@ from lvlora.errors import LvloraError
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.sweep import storage
+from lvlora.sweep.facts import facts_of, plan_in
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
-from lvlora.sweep.study import Board, pruner
+from lvlora.sweep.study import SharedStudy, pruner
 from lvlora.train.step_plan import Cost
 
 WORKER = """
@@ -28,11 +29,12 @@ from pathlib import Path
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings
 from lvlora.sweep import storage
-from lvlora.sweep.study import Board
+from lvlora.sweep.facts import plan_in
+from lvlora.sweep.study import SharedStudy
 
 settings = SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1])
 study = storage.find(settings)
-board = Board(study, storage.plan_in(study), "grid", 0)
+board = SharedStudy(study, plan_in(study), "grid", 0)
 while board.unfinished():
     claim = board.claim()
     if claim is None:
@@ -83,7 +85,7 @@ def made(url, runs, study="sweep"):
     plan = make_plan(
         stages, settings, TrainSettings(), {}, lambda trial: Cost(Price(10, 20), Price(1, 2))
     )
-    facts = storage.facts_of(settings, stages, "grid", "abc")
+    facts = facts_of(settings, stages, "grid", "abc")
     return settings, storage.make(settings, plan, facts, pruner("none")), plan
 
 
@@ -101,7 +103,7 @@ def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tm
     dying = worker(database, tmp_path, 1)
     said, err = dying.communicate(timeout=120)
     assert "died with 1" in said, err
-    board = Board(study, plan, "grid", 0)
+    board = SharedStudy(study, plan, "grid", 0)
     assert [(a.slot, a.state) for a in board.records()] == [(0, "complete"), (1, "running")]
     assert [a.slot for a in board.recover(lambda attempt: Price(3, 4))] == [1]
     workers = [worker(database, tmp_path) for _ in range(2)]
@@ -115,7 +117,7 @@ def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tm
     assert not board.unfinished()
     assert board.best().slot == 5
     assert board.committed() == Price(63, 124)
-    assert storage.plan_in(storage.find(settings)) == plan
+    assert plan_in(storage.find(settings)) == plan
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(tmp_path):
@@ -149,12 +151,12 @@ def proxy(tmp_path):
 
 def test_a_proxy_serves_as_well(proxy, tmp_path):
     settings, study, plan = made(proxy, tmp_path)
-    board = Board(study, plan, "grid", 0)
+    board = SharedStudy(study, plan, "grid", 0)
     claim = board.claim()
     board.finish(claim, "complete", 0.5, Price(1, 2), {"mae": 0.5})
     found = storage.find(settings)
-    assert storage.plan_in(found) == plan
-    assert Board(found, plan, "grid", 0).best().value == 0.5
+    assert plan_in(found) == plan
+    assert SharedStudy(found, plan, "grid", 0).best().value == 0.5
     assert storage.find(settings.model_copy(update={"study": "other"})) is None
     assert threading.active_count() < 50
 

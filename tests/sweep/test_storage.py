@@ -8,9 +8,10 @@ from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.sweep import storage
+from lvlora.sweep.facts import check_same, facts_of, plan_in, settings_in
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
-from lvlora.sweep.study import Board, pruner
+from lvlora.sweep.study import SharedStudy, pruner
 from lvlora.train.step_plan import Cost
 
 
@@ -24,7 +25,7 @@ def made(settings, data="abc"):
     plan = make_plan(
         stages, settings, TrainSettings(), {}, lambda trial: Cost(Price(10, 20), Price(1, 2))
     )
-    facts = storage.facts_of(settings, stages, "grid", data)
+    facts = facts_of(settings, stages, "grid", data)
     return storage.make(settings, plan, facts, pruner("none")), plan, facts
 
 
@@ -32,9 +33,9 @@ def test_a_study_is_found_again_with_its_plan(settings):
     assert storage.find(settings) is None
     _, plan, facts = made(settings)
     study = storage.find(settings)
-    assert storage.plan_in(study) == plan
-    storage.check_same(study, facts)
-    again = storage.settings_in(study, SweepSettings(runs=settings.runs))
+    assert plan_in(study) == plan
+    check_same(study, facts)
+    again = settings_in(study, SweepSettings(runs=settings.runs))
     assert (again.rank, again.preset) == (3, "quick")
 
 
@@ -47,7 +48,7 @@ def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
         for allotment in allotments:
             del allotment["validations"]
         study.set_user_attr("lvlora", {**facts, "allotments": allotments})
-        found = storage.plan_in(storage.find(theirs)).validations
+        found = plan_in(storage.find(theirs)).validations
         assert (found.series, found.times) == (series, 4)
 
 
@@ -71,7 +72,7 @@ def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings, monkeypatc
         study_name="sweep", storage=storage._open(settings, storage.folder_of(settings), print)
     )
     stages = stages_of(settings, None)
-    facts = storage.facts_of(settings, stages, "grid", "abc")
+    facts = facts_of(settings, stages, "grid", "abc")
     allotted = [a.to_dict() for a in first.allotments]
 
     def meanwhile(seconds: float) -> None:
@@ -79,7 +80,7 @@ def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings, monkeypatc
 
     monkeypatch.setattr("lvlora.sweep.storage.time.sleep", meanwhile)
     study, mine, _ = made(settings)
-    assert storage.plan_in(study) == first != mine
+    assert plan_in(study) == first != mine
     with pytest.raises(SettingsError, match="the data"):
         made(settings, data="other")
 
@@ -96,22 +97,25 @@ def test_a_database_serves_as_well(settings, tmp_path):
     assert storage.find(there) is None
     _, plan, _ = made(there)
     study = storage.find(there)
-    assert storage.plan_in(study) == plan
-    claim = Board(study, plan, "grid", 0).claim()
+    assert plan_in(study) == plan
+    claim = SharedStudy(study, plan, "grid", 0).claim()
     assert claim.params == plan.stages[0].points[0]
     assert storage.find(settings) is None  # the journal is another place
 
 
 def test_a_line_that_was_never_finished_is_no_obstacle(settings):
     study, plan, _ = made(settings)
-    Board(study, plan, "grid", 0).claim()
+    SharedStudy(study, plan, "grid", 0).claim()
     journal = settings.runs / "sweep" / storage.JOURNAL
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":8,"trial_i')
-    board = Board(storage.find(settings), plan, "grid", 0)
+    board = SharedStudy(storage.find(settings), plan, "grid", 0)
     assert journal.read_bytes() == whole
     assert board.claim().slot == 1
-    assert [a.slot for a in Board(storage.find(settings), plan, "grid", 0).records()] == [0, 1]
+    assert [a.slot for a in SharedStudy(storage.find(settings), plan, "grid", 0).records()] == [
+        0,
+        1,
+    ]
 
 
 def test_a_file_that_is_no_journal_is_named(settings):
@@ -126,18 +130,18 @@ def test_what_changed_is_named(settings):
     study, _, facts = made(settings)
     changed = settings.model_copy(update={"dropout": 0.5})
     with pytest.raises(SettingsError, match=r"--dropout \(was 0.0, not 0.5\)"):
-        storage.check_same(study, made_facts(changed))
+        check_same(study, made_facts(changed))
     with pytest.raises(SettingsError, match="the data"):
-        storage.check_same(study, facts | {"data_sha256": "other"})
+        check_same(study, facts | {"data_sha256": "other"})
     with pytest.raises(SettingsError, match="what is searched"):
-        storage.check_same(study, facts | {"stages": facts["stages"][:0]})
+        check_same(study, facts | {"stages": facts["stages"][:0]})
     # where it runs, and how much it may spend, may change
     same = settings.model_copy(update={"workers": 4, "threads": 2, "max_flops": 10**18})
-    storage.check_same(study, made_facts(same))
+    check_same(study, made_facts(same))
 
 
 def made_facts(settings):
-    return storage.facts_of(settings, stages_of(settings, None), "grid", "abc")
+    return facts_of(settings, stages_of(settings, None), "grid", "abc")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "latest", "ledger.sqlite", ".hidden"])
@@ -161,7 +165,7 @@ def test_a_study_of_something_else_is_refused(settings, tmp_path):
     optuna.create_study(study_name="sweep", storage=url)
     study = storage.find(settings.model_copy(update={"storage": url}))
     with pytest.raises(SettingsError, match="was not made by lvlora sweep"):
-        storage.check_same(study, {})
+        check_same(study, {})
 
 
 @pytest.mark.parametrize(

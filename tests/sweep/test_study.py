@@ -17,7 +17,7 @@ from lvlora.sweep import study as sweep_study
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.space import Choice, Range, Space
 from lvlora.sweep.stages import stages_of
-from lvlora.sweep.study import Board, heartbeat, pruner
+from lvlora.sweep.study import SharedStudy, heartbeat, pruner
 from lvlora.train.step_plan import Cost
 
 STEP = Cost(Price(10, 20), Price(1, 2))
@@ -26,16 +26,16 @@ ELSEWHERE = "another-machine:4:17:abcd"
 DEAD = f"{holder.this_process().split(':')[0]}:4194305:1:abcd"
 
 
-def board(own: Space | None = GRID, seed: int = 0, **given: object) -> Board:
+def board(own: Space | None = GRID, seed: int = 0, **given: object) -> SharedStudy:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     chosen = SweepSettings(**given)
     stages = stages_of(chosen, own)
     plan = make_plan(stages, chosen, TrainSettings(), {}, lambda trial: STEP)
     sampler = "tpe" if stages[0].points is None else "grid"
-    return Board(optuna.create_study(), plan, sampler, seed)
+    return SharedStudy(optuna.create_study(), plan, sampler, seed)
 
 
-def complete(a_board: Board, value: float) -> int:
+def complete(a_board: SharedStudy, value: float) -> int:
     claim = a_board.claim()
     assert claim is not None
     a_board.finish(claim, "complete", value, Price(5, 6), {"mae": value})

@@ -5,9 +5,7 @@ Knows: how prices and estimates are said. Does not know: how they are found.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +15,6 @@ from lvlora.cli.program.context import CommandContext
 if TYPE_CHECKING:
     from lvlora.flops.budget import Price
     from lvlora.forecast.estimate import Estimate
-    from lvlora.series.dataset import Dataset
-    from lvlora.settings import SweepSettings, TrainSettings
-    from lvlora.sweep.plan import Plan
     from lvlora.train.estimate import RunEstimate
     from lvlora.train.progress import Result
     from lvlora.train.setup import Prepared
@@ -28,10 +23,6 @@ AROUND_SECONDS = 0.8
 """Python's own beginning and end, which no command sees."""
 PICTURES_BYTES = 45_000_000
 """The libraries that draw, and a page's pictures, where no probe has drawn any."""
-MARGIN = 1.15
-"""On memory: two runs of the same command differ by a few per cent."""
-REPORT_SECONDS = 2.0
-"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
 
 
 def show_run_plan(
@@ -71,7 +62,7 @@ def show_run_plan(
         rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
     if estimate is not None:
         whole = started + estimate.whole.seconds + AROUND_SECONDS
-        memory = _with_room(estimate.whole)
+        memory = estimate.whole.with_room()
         payload["estimate"] = {
             **memory.to_dict(),
             "seconds": whole,
@@ -167,6 +158,7 @@ def show_prices(
         page: a report is written, or a picture.
     """
     from lvlora.flops.budget import NOTHING
+    from lvlora.forecast.estimate import REPORT_SECONDS
 
     total = sum(prices.values(), NOTHING).to_dict()
     each = {name: price.to_dict() for name, price in prices.items()}
@@ -179,7 +171,7 @@ def show_prices(
     if estimate is not None:
         # an evaluation writes a page with figures, a forecast a table
         whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
-        estimate = _with_room(estimate, PICTURES_BYTES if page else 0)
+        estimate = estimate.with_room(PICTURES_BYTES if page else 0)
         payload["estimate"] = {**estimate.to_dict(), "seconds": whole}
         rows = [("time on this machine", f"about {numbers.duration(whole)}"), _memory(estimate)]
 
@@ -198,54 +190,6 @@ def show_prices(
     context.output.report(payload, human)
 
 
-def show_sweep_plan(
-    plan: Plan,
-    settings: SweepSettings,
-    base: TrainSettings,
-    dataset: Dataset,
-    context: CommandContext,
-) -> None:
-    """A sweep whose price was told already: how long its trials take, one after the other.
-
-    One trial is measured; the others take as much time a FLOP.
-    """
-    from lvlora.cli.sweep_report import plan_payload
-    from lvlora.forecast.estimate import Estimate
-    from lvlora.sweep.plan import points_to_price
-    from lvlora.sweep.space import with_params
-    from lvlora.sweep.trial import prepare_trial
-    from lvlora.train.estimate import of_run
-
-    payload = plan_payload(plan, settings)
-    begin = time.perf_counter()
-    planned = [
-        (with_params(base, point), plan.allotments[i])
-        for i in range(len(plan.stages))
-        for point in points_to_price(plan.stages[: i + 1])[0]
-    ]
-    largest, allotment = max(  # in memory
-        planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank)
-    )
-    prepared = prepare_trial(largest, dataset, allotment)
-    loading = time.perf_counter() - begin
-    most = prepared.most(whole=True).executed
-    found = of_run(prepared).whole
-    trials = found.seconds * plan.most.executed / most + loading * plan.n_trials
-    estimate = _with_room(Estimate(trials + REPORT_SECONDS, found.peak_bytes, found.probe))
-
-    def human() -> None:
-        workers = " with one worker" if settings.workers > 1 else ""
-        context.output.line(
-            f"Time on this machine: about {numbers.duration(estimate.seconds)}{workers}, "
-            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker."
-        )
-        _nothing_spent(estimate, context)
-
-    context.output.report(
-        {"study": settings.study, "plan": payload, "estimate": estimate.to_dict()}, human
-    )
-
-
 def together(estimates: Sequence[Estimate]) -> Estimate | None:
     """One piece of work after the other."""
     from lvlora.flops.budget import NOTHING
@@ -258,11 +202,6 @@ def together(estimates: Sequence[Estimate]) -> Estimate | None:
         max(e.peak_bytes for e in estimates),
         sum((e.probe for e in estimates), NOTHING),
     )
-
-
-def _with_room(estimate: Estimate, more_bytes: int = 0) -> Estimate:
-    """The same with memory that a real run stays below."""
-    return replace(estimate, peak_bytes=int(MARGIN * estimate.peak_bytes) + more_bytes)
 
 
 def _memory(estimate: Estimate) -> tuple[str, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lvlora.sweep.attempts import Attempt
-from lvlora.sweep.importance import importances
+from lvlora.sweep.attempts import Attempt, importances
 from lvlora.sweep.space import Choice, Range, Space
 
 SPACE = Space(

@@ -1,7 +1,4 @@
-"""Several processes of one sweep on this machine: started, watched, stopped together.
-
-Knows: processes and signals. Does not know: what they compute; they share the study and the ledger.
-"""
+"""Several processes of one sweep on this machine: started, watched, stopped together."""
 
 from __future__ import annotations
 
@@ -15,13 +12,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from lvlora.errors import EXIT_BUDGET, EXIT_DONE, EXIT_STOPPED
+from lvlora import durable
+from lvlora.errors import (
+    EXIT_BUDGET,
+    EXIT_DONE,
+    EXIT_STOPPED,
+    BudgetError,
+    LvloraError,
+    RunStopped,
+)
+from lvlora.model.devices import cores
+from lvlora.settings import SweepSettings
+from lvlora.settings.toml_text import to_toml
+from lvlora.sweep.attempts import OVER
+from lvlora.sweep.loop import tell
+from lvlora.sweep.narrator import SweepNarrator
+from lvlora.sweep.storage import folder_of
+from lvlora.sweep.study import SharedStudy
+from lvlora.train.stopping import StopRequest
 
 PARENT_VARIABLE = "SWEEP_PARENT_OF_LVLORA"
 """Tells a process that it is a worker, and of whom; a worker whose parent died stops by itself."""
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-EXPECTED = (EXIT_DONE, EXIT_BUDGET, EXIT_STOPPED)
+_EXPECTED = (EXIT_DONE, EXIT_BUDGET, EXIT_STOPPED)
 
 
 @dataclass
@@ -39,14 +53,62 @@ def parent_of_this_worker() -> int | None:
     return int(given) if given.isdigit() else None
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def share(
+    settings: SweepSettings, study: SharedStudy, narrator: SweepNarrator
+) -> BudgetError | None:
+    """Let several processes make the trials; returns the refusal of a limit, if one ended it.
+
+    Raises:
+        RunStopped: Ctrl-C came, and all have stopped.
+        LvloraError: one ended otherwise than it should, and trials are left.
+    """
+    folder = folder_of(settings)
+    threads = settings.threads or max(1, cores() // settings.workers)
+    theirs = settings.model_copy(update={"workers": 1, "threads": threads, "storage": None})
+    config = folder / "worker.toml"
+    durable.write_text(config, to_toml("sweep", theirs))
+    narrator.note(f"{settings.workers} workers with {threads} threads each; logs in {folder}")
+    told = {a.number for a in study.records() if a.state in OVER}
+
+    def look() -> None:
+        for record in study.records():
+            if record.number not in told and record.state in OVER:
+                told.add(record.number)
+                tell(narrator, study, settings, record.slot)
+
+    with StopRequest() as stop:
+        ended = _run(
+            config,
+            settings.workers,
+            threads,
+            settings.storage,
+            folder,
+            look,
+            lambda: stop.requested,
+        )
+    codes = [code for code, _ in ended]
+    if study.unfinished() and EXIT_STOPPED in codes:
+        raise RunStopped(
+            f"study {settings.study}: all workers have stopped; everything is saved",
+            "The same command goes on.",
+        )
+    for code, log in ended:
+        if code not in _EXPECTED:
+            message = f"{log}: a worker ended with {code}"
+            if study.unfinished():
+                raise LvloraError(
+                    message, "The log's last lines say why; the same command goes on."
+                )
+            narrator.warning(f"{message}; the others made its trials.")
+    if study.unfinished() and EXIT_BUDGET in codes:
+        return BudgetError(
+            f"study {settings.study}: the next trial does not fit into the limit",
+            "The same command with a larger --max-flops (or --budget) goes on.",
+        )
+    return None
 
 
-def run_workers(
+def _run(
     config: Path,
     n_workers: int,
     threads: int,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lvlora.cli.space_file import read_space
 from lvlora.errors import DataError, SettingsError
 from lvlora.sweep.space import Choice, Range
+from lvlora.sweep.space_file import read_space
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
-"""A search space from a TOML file, with all that is wrong in it said at once.
-
-Knows: TOML, train's settings and their limits. Does not know: studies, how a space is searched.
-"""
+"""A search space from a TOML file, with all that is wrong in it said at once."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,9 +15,15 @@ from lvlora.guesses import did_you_mean
 from lvlora.settings import TrainSettings
 from lvlora.settings.complaints import complaints
 from lvlora.settings.fields import Field, read_fields
-
-if TYPE_CHECKING:
-    from lvlora.sweep.space import Dimension, Scalar, Space
+from lvlora.sweep.space import (
+    ALPHA_PER_RANK,
+    SEARCHABLE,
+    Choice,
+    Dimension,
+    Range,
+    Scalar,
+    Space,
+)
 
 _HINT = (
     "A setting is a list, rank = [2, 4, 8], or a range, "
@@ -38,9 +42,18 @@ def read_space(path: Path) -> Space:
         DataError: the file cannot be read.
         SettingsError: it is no space; every wrong key and value is named.
     """
-    from lvlora.sweep.space import ALPHA_PER_RANK, SEARCHABLE, Space
+    return space_of(_load(path), f"--space {path}")
 
-    document = _load(path)
+
+def space_of(document: Mapping[str, Any], where: str) -> Space:
+    """The space that a mapping says: setting → a list of values, or {"low": …, "high": …}.
+
+    Args:
+        where: whence it is, for messages.
+
+    Raises:
+        SettingsError: it is no space; every wrong key and value is named.
+    """
     fields = {field.name: field for field in read_fields(TrainSettings)}
     dimensions: dict[str, Dimension] = {}
     problems: list[str] = []
@@ -62,7 +75,7 @@ def read_space(path: Path) -> Space:
         problems.append("it names no setting")
     if problems:
         several = f"{len(problems)} things are wrong:\n  " if len(problems) > 1 else ""
-        raise SettingsError(f"--space {path}: {several}" + "\n  ".join(problems), _HINT)
+        raise SettingsError(f"{where}: {several}" + "\n  ".join(problems), _HINT)
     return Space(dimensions)
 
 
@@ -84,8 +97,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _dimension(key: str, value: Any, field: Field | None) -> tuple[Dimension | None, list[str]]:
     """One setting's values, or what is wrong with them; ``field`` None is alpha_per_rank."""
-    from lvlora.sweep.space import Choice
-
     if isinstance(value, dict):
         return _range(key, value, field)
     if not isinstance(value, list) or not value:
@@ -103,8 +114,6 @@ def _dimension(key: str, value: Any, field: Field | None) -> tuple[Dimension | N
 def _range(
     key: str, table: dict[str, Any], field: Field | None
 ) -> tuple[Dimension | None, list[str]]:
-    from lvlora.sweep.space import Range
-
     problems = [
         f"{key}: a range has no {name}{did_you_mean(name, _RANGE_KEYS)}"
         for name in sorted(set(table) - _RANGE_KEYS)
