@@ -6,6 +6,9 @@
         --export work/stage2/model
     python scripts/pretrain/pretrain.py --out work/stage3 --init work/stage2/model --layers 8 \\
         --mixture waves --short 0 --decay 0.7 --learning-rate 2e-3 --steps 3700 --seed 2 --export
+    python scripts/pretrain/pretrain.py --out work/stage4 --init lvlora/model/bundled --layers 8 \\
+        --mixture populations --short 0 --decay 0.9 --learning-rate 2e-3 --steps 6000 --seed 3 \\
+        --export work/stage4/model
 
 The same command again goes on where a run was stopped; --export without a folder installs the
 weights in the package.
@@ -27,10 +30,12 @@ import concurrent.futures
 import copy
 import functools
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import families
 import numpy as np
+import populations
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -41,10 +46,10 @@ from lvlora.flops.ledger import Ledger, Reservation
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model import numeric_tokenizer as tokenizer
-from lvlora.model.devices import keep_freed_memory, probe_bfloat16
+from lvlora.model.devices import keep_freed_memory, probe_bfloat16, set_threads
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec
-from lvlora.text.windows import Batch, collate
+from lvlora.text.windows import IGNORED, Batch, collate
 from lvlora.train import checkpoint, compilation, loop
 
 ALPHABET = TokenAlphabet(tuple(range(len(SYMBOLS))), start=tokenizer.START_ID)
@@ -58,26 +63,46 @@ class SimulatedBatches:
     def __init__(self, seed: int, batch_size: int, seq_len: int, mixture: str = "wide") -> None:
         self.seed, self.batch_size, self.seq_len = seed, batch_size, seq_len
         self.mixture = mixture
-        self.pools: dict[int, concurrent.futures.Future[list[np.ndarray]]] = {}
+        self.pools: dict[int, concurrent.futures.Future[list[TokenRow]]] = {}
         self.thread = concurrent.futures.ThreadPoolExecutor(1)
 
-    def _pool(self, k: int) -> list[np.ndarray]:
+    def _pool(self, k: int) -> list[TokenRow]:
         rng = np.random.default_rng((self.seed, k))
-        rows = []
-        for values, decimals in families.draw(rng, POOL + 64, self.seq_len, self.mixture):
-            text = Codec(decimals, values.shape[1]).encode(values)
-            ids = ALPHABET.encode(text)[: self.seq_len]
-            rows.append(np.concatenate([[tokenizer.START_ID], ids]))
-        return rows[:POOL]
+        if self.mixture == "populations":
+            drawn = populations.draw(rng, POOL + 64, self.seq_len)
+        else:
+            series = families.draw(rng, POOL + 64, self.seq_len, self.mixture)
+            drawn = [populations.Row(values, decimals, 0) for values, decimals in series]
+        return [token_row(row, self.seq_len) for row in drawn[:POOL]]
 
     def batch(self, index: int) -> Batch:
-        """``batch_size`` rows of exactly ``seq_len`` targets."""
+        """``batch_size`` rows of ``seq_len`` targets, of which histories are none."""
         k, place = divmod(index * self.batch_size, POOL)
         for wanted in (k, k + 1):  # the next pool is simulated while this one trains
             if wanted not in self.pools:
                 self.pools[wanted] = self.thread.submit(self._pool, wanted)
         self.pools = {i: f for i, f in self.pools.items() if i >= k}
-        return collate(self.pools[k].result()[place : place + self.batch_size])
+        rows = self.pools[k].result()[place : place + self.batch_size]
+        padded = collate([*(row.ids for row in rows), np.zeros(self.seq_len + 1, dtype=np.int64)])
+        for row, targets in zip(rows, padded.targets, strict=False):
+            targets[: row.history] = IGNORED
+        return Batch(padded.inputs[:-1], padded.targets[:-1])
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """A start token and up to ``seq_len`` others; the first ``history`` of those are no target."""
+
+    ids: np.ndarray
+    history: int
+
+
+def token_row(row: populations.Row, seq_len: int) -> TokenRow:
+    """The tokens of a series from its beginning."""
+    steps = Codec(row.decimals, row.values.shape[1]).encode_steps(row.values)
+    ids = ALPHABET.encode("".join(steps))[:seq_len]
+    history = sum(len(step) for step in steps[: row.first])
+    return TokenRow(np.concatenate([[tokenizer.START_ID], ids]), history)
 
 
 def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
@@ -209,7 +234,7 @@ def main() -> None:
     p.add_argument("--batch-size", type=int, default=8, help="series a step in the long phase")
     p.add_argument("--seq-len", type=int, default=1024)
     p.add_argument("--short", type=float, default=0.6, help="share of the steps with half windows")
-    p.add_argument("--mixture", choices=tuple(families.MIXTURES), default="wide")
+    p.add_argument("--mixture", choices=(*families.MIXTURES, "populations"), default="wide")
     p.add_argument("--init", type=Path, default=None, help="a folder whose weights to begin with")
     p.add_argument("--hidden", type=int, default=128)
     p.add_argument("--intermediate", type=int, default=384)
@@ -223,12 +248,17 @@ def main() -> None:
     p.add_argument("--decay", type=float, default=0.4)
     p.add_argument("--save-every", type=int, default=250)
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=None, help="CPU threads; default: all cores")
     p.add_argument("--stop-at", type=int, default=None, help="stop early (experiments)")
     p.add_argument(
         "--export", type=Path, nargs="?", const=Path("lvlora/model/bundled"), default=None
     )
+    p.add_argument(
+        "--export-saved", type=Path, default=None, help="write the newest saved state, and end"
+    )
     args = p.parse_args()
 
+    set_threads(args.threads)
     keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build(args).to(device)
@@ -240,7 +270,8 @@ def main() -> None:
         weight_decay=args.weight_decay,
         fused=True,
     )
-    facts = {k: v for k, v in vars(args).items() if k not in ("out", "export", "stop_at", "init")}
+    apart = ("out", "export", "export_saved", "stop_at", "init", "threads")
+    facts = {k: v for k, v in vars(args).items() if k not in apart}
     state, warnings = checkpoint.latest(args.out)
     for warning in warnings:
         print(warning, flush=True)
@@ -250,6 +281,10 @@ def main() -> None:
             raise SystemExit(f"{args.out} holds a run with other settings: {state.facts}")
         checkpoint.restore(state, parameters, [optimizer])
         first = state.step
+    if args.export_saved is not None:
+        print(f"step {first}")
+        export(model, args.export_saved)
+        return
     low = device == "cuda" or probe_bfloat16()
     working = Working(model, torch.bfloat16 if low else torch.float32)
     if compilation.is_wanted("auto", args.steps - first, torch.device(device)):
