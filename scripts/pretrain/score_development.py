@@ -1,0 +1,152 @@
+"""How good a model's folder is on what no model was trained on: the development set.
+
+    python scripts/pretrain/score_development.py lvlora/model/bundled --systems 8 --threads 1
+
+- Measured series (`development.measured`): the last 10 steps held out; median over the series of
+  the mean absolute scaled error (Hyndman & Koehler 2006), of the model and of the last value, the
+  share of series where the model is better, and how much the 80 % interval covers.
+- Families that are in no mixture (`development.UNSEEN`): the same, 60 -> 20 steps.
+- Systems as `lvlora simulate` draws them, with other seeds: the mean absolute error against the
+  clean truth, by the noise of the history, 50 -> 50 and 80 -> 20 steps, and the coverage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import development
+import numpy as np
+
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.catalogue import resolve
+from lvlora.model.devices import choose, set_threads
+from lvlora.model.loading import load
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.metrics import inside_interval, naive_scale
+from lvlora.series.simulate import observe, simulate
+from lvlora.settings import SimulateSettings
+
+HELD_OUT = 10
+SEED = 410_019
+PROTOCOLS = {"50 -> 50": (50, 50), "80 -> 20": (80, 20)}
+
+
+def forecasts(forecaster: Forecaster, histories: Sequence[Series], horizon: int, n: int) -> list:
+    """Samples (n, H, V) of each history's future."""
+    drawn = forecaster.predict(histories, horizon, Sampling(samples=n, views=min(4, n)))
+    return [f.samples for f in drawn]
+
+
+def relative(
+    histories: Sequence[Series], truths: Sequence[FloatArray], samples: Sequence[FloatArray]
+) -> dict[str, float]:
+    """Scaled errors of the median and of the last value, and the coverage of the 80 % interval."""
+    model, last, inside = [], [], []
+    for history, truth, drawn in zip(histories, truths, samples, strict=True):
+        scale = naive_scale(history.values)
+        known = [column[np.isfinite(column)][-1] for column in history.values.T]
+        model.append(np.nanmean(np.abs(np.median(drawn, axis=0) - truth) / scale))
+        last.append(np.nanmean(np.abs(np.array(known) - truth) / scale))
+        inside.append(np.nanmean(inside_interval(truth[None], drawn[None], 0.8)))
+    better = np.mean(np.array(model) < np.array(last))
+    return {
+        "series": len(model),
+        "mase": float(np.median(model)),
+        "last value": float(np.median(last)),
+        "better": float(better),
+        "coverage": float(np.mean(inside)),
+    }
+
+
+def score_measured(forecaster: Forecaster, n_samples: int) -> dict[str, float]:
+    """The last steps of measured series; those of several variables count as one."""
+    series = development.measured()
+    histories = [s.steps(0, len(s) - HELD_OUT) for s in series]
+    truths = [s.values[-HELD_OUT:] for s in series]
+    drawn: list[FloatArray] = [np.empty(0)] * len(series)
+    for width in {s.values.shape[1] for s in series}:
+        which = [i for i, s in enumerate(series) if s.values.shape[1] == width]
+        found = forecasts(forecaster, [histories[i] for i in which], HELD_OUT, n_samples)
+        for i, samples in zip(which, found, strict=True):
+            drawn[i] = samples
+    return relative(histories, truths, drawn)
+
+
+def score_unseen(forecaster: Forecaster, n: int, n_samples: int) -> dict[str, dict[str, float]]:
+    """Each family that is in no mixture."""
+    found = {}
+    for place, (name, (make, noise)) in enumerate(development.UNSEEN.items()):
+        rng = np.random.default_rng((SEED, place))
+        values = observe(make(rng, n, 80), rng, noise=noise)
+        series = [Series(f"{name} {i}", np.arange(80.0), v) for i, v in enumerate(values)]
+        histories = [s.steps(0, 60) for s in series]
+        drawn = forecasts(forecaster, histories, 20, n_samples)
+        found[name] = relative(histories, [s.values[60:] for s in series], drawn)
+        say(name, found[name])
+    return found
+
+
+def score_systems(
+    forecaster: Forecaster, n: int, n_samples: int, noises: Sequence[float]
+) -> dict[str, dict[str, float]]:
+    """Predators and prey: noisy histories, clean truths."""
+    clean = simulate(SimulateSettings(n_series=n, seed=SEED))
+    found = {}
+    for noise in noises:
+        seen = simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise))
+        for protocol, (context, horizon) in PROTOCOLS.items():
+            histories = [s.steps(0, context) for s in seen]
+            truth = np.stack([s.values[context : context + horizon] for s in clean])
+            drawn = np.stack(forecasts(forecaster, histories, horizon, n_samples))
+            errors = np.abs(np.median(drawn, axis=1) - truth).mean(axis=(1, 2))
+            last = np.stack([h.values[-1:] for h in histories])
+            label = f"{100 * noise:g} % noise, {protocol}"
+            found[label] = {
+                "series": n,
+                "mae": float(errors.mean()),
+                "median series": float(np.median(errors)),
+                "last value": float(np.abs(last - truth).mean()),
+                "coverage": float(inside_interval(truth, drawn, 0.8).mean()),
+            }
+            say(label, found[label])
+    return found
+
+
+def say(label: str, scores: dict[str, float]) -> None:
+    """One line."""
+    print(f"{label:28}", *(f"{k} {v:.3g}" for k, v in scores.items()), sep="  ", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", default="bundled", help="a folder, or bundled")
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--systems", type=int, default=24, help="of each noise")
+    parser.add_argument("--family", type=int, default=12, help="series of each unseen family")
+    parser.add_argument("--noise", type=float, nargs="*", default=[0.0, 0.02, 0.05, 0.1])
+    parser.add_argument("--parts", nargs="+", default=["measured", "unseen", "systems"])
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    set_threads(args.threads)
+    forecaster = Forecaster(load(resolve(args.model), choose()))
+    found: dict[str, object] = {"model": args.model, "samples": args.samples}
+    if "measured" in args.parts:
+        found["measured"] = score_measured(forecaster, args.samples)
+        say("measured", found["measured"])
+    if "unseen" in args.parts:
+        found["unseen"] = score_unseen(forecaster, args.family, args.samples)
+    if "systems" in args.parts:
+        found["systems"] = score_systems(forecaster, args.systems, args.samples, args.noise)
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
