@@ -192,6 +192,7 @@ def evaluate(
     """
     from lvlora.evaluation import comparison
     from lvlora.evaluation import scoring as evaluation
+    from lvlora.evaluation.protocol import Protocol, task
     from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
     from lvlora.forecast.sampling import Sampling
     from lvlora.series.disturbance import NO_DISTURBANCE
@@ -213,10 +214,8 @@ def evaluate(
         )
     split = split_of(data, SplitSettings(split_seed=split_seed, stratify=stratify))
     learning = data.select(split.train)
-    protocol = evaluation.Protocol(part, context, horizon)
-    given = evaluation.task(
-        data.select(split.part(part)[:limit]), protocol, disturbance or NO_DISTURBANCE
-    )
+    protocol = Protocol(part, context, horizon)
+    given = task(data.select(split.part(part)[:limit]), protocol, disturbance or NO_DISTURBANCE)
     drawn = sampling or Sampling(views=4)
     entries = [evaluation.score_model(model, given, drawn, quantiles) for model in models]
     if rivals:
@@ -228,7 +227,7 @@ def evaluate(
             (models[0].decimals, models[0].scale) if models else (DEFAULT_DECIMALS, None)
         )
         entries.append(evaluation.score_floor(given, decimals, quantiles, scale))
-    comparison.compare(entries, seed)
+    comparison.compare(entries, seed, given.of_series)
     return evaluation.Evaluation(entries)
 
 

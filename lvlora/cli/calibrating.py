@@ -14,7 +14,8 @@ from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
     from lvlora.cli.contenders import Contender
-    from lvlora.evaluation.scoring import Entry, Task
+    from lvlora.evaluation.protocol import Task
+    from lvlora.evaluation.scoring import Entry
     from lvlora.forecast.calibration import Calibration
     from lvlora.forecast.forecaster import Forecaster
 

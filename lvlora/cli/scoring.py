@@ -22,7 +22,8 @@ from lvlora.settings import BaselineSettings, EvaluateSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.folder import EvaluationFolder
-    from lvlora.evaluation.scoring import Entry, Task
+    from lvlora.evaluation.protocol import Task
+    from lvlora.evaluation.scoring import Entry
     from lvlora.flops.budget import Price
     from lvlora.forecast.estimate import Estimate
     from lvlora.forecast.forecaster import Forecaster
@@ -79,7 +80,7 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
         [c.choice.info for c in chosen],
         data_sha256,
         work.split,
-        work.given.ids,
+        work.given.of_series,
         Narration(context.output),
     )
     set_threads(settings.threads)
@@ -118,9 +119,9 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
         if settings.rivals:
             entries += _score_rivals(work)
             entries.append(evaluation.score_floor(work.given, decimals, settings.quantiles, scale))
-    comparison.compare(entries, settings.seed)
+    comparison.compare(entries, settings.seed, work.given.of_series)
     names = comparison.by_cluster(entries, work.given, work.clusters)
-    sizes = [sum(work.clusters[i] == name for i in work.given.ids) for name in names]
+    sizes = [sum(work.clusters[i] == name for i in work.given.of_series) for name in names]
     finish(
         entries,
         work.given,
@@ -135,8 +136,8 @@ def score_all(settings: ScoringSettings, context: CommandContext, *, command: st
 
 
 def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -> _Work:
-    from lvlora.evaluation import scoring as evaluation
     from lvlora.evaluation.folder import EvaluationFolder, key_of
+    from lvlora.evaluation.protocol import Protocol, task
     from lvlora.series.analysis.overview import cluster, measure
     from lvlora.series.disturbance import Disturbance
     from lvlora.series.splits import STRATA, split_of
@@ -147,8 +148,8 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
     settings = fitted(settings, context, dataset, split)
     part = dataset.select(split.part(settings.split)[: settings.limit])
     n_given, n_asked = settings.steps
-    protocol = evaluation.Protocol(settings.split, n_given, n_asked)
-    given = evaluation.task(part, protocol, Disturbance.asked(settings))
+    protocol = Protocol(settings.split, n_given, n_asked)
+    given = task(part, protocol, Disturbance.asked(settings))
     if given.disturbance:
         output.note(f"Forecasters see: {given.disturbance}; what is scored is as the data have it.")
     if given.left_out:
@@ -157,7 +158,7 @@ def _prepare(settings: ScoringSettings, context: CommandContext, command: str) -
         output.note(f"Only {_series_are(len(given.histories))} scored: the figures are rough.")
     if settings.split == "test":
         output.note("This is the test part: choose nothing by what you see.")
-    n_learnt = len(set(split.train).intersection(given.ids))
+    n_learnt = len(set(split.train).intersection(given.of_series))
     if n_learnt and settings.rivals:
         output.note(
             f"{_series_are(n_learnt)} scored that rivals learn from: of those they see the "

@@ -20,7 +20,8 @@ from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.folder import EvaluationFolder
-    from lvlora.evaluation.scoring import Entry, Task
+    from lvlora.evaluation.protocol import Task
+    from lvlora.evaluation.scoring import Entry
 
 _SKETCHED = 4  # variables
 _COLUMNS = {

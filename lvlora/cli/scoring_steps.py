@@ -27,7 +27,7 @@ def fitted(
     is shorter than the default protocol, half of the shortest is given and half asked for. What was
     asked for by name stays, and is refused where it does not fit.
     """
-    from lvlora.evaluation.scoring import steps_that_fit
+    from lvlora.evaluation.protocol import steps_that_fit
 
     left_open = {
         name

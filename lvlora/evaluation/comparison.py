@@ -11,36 +11,39 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.evaluation.scoring import Difference, Entry, Task
+from lvlora.evaluation.protocol import Task
+from lvlora.evaluation.scoring import Difference, Entry
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
 from lvlora.series.metrics.scores import absolute_errors
-from lvlora.series.metrics.skill import relative_errors, skills, win_rates
+from lvlora.series.metrics.skill import by_series, relative_errors, skills, win_rates
 from lvlora.series.rivals import SeasonalNaive
 
 _RESAMPLES = 2000
 
 
-def compare(entries: Sequence[Entry], seed: int = 0) -> None:
+def compare(entries: Sequence[Entry], seed: int = 0, series: Sequence[str] | None = None) -> None:
     """Set each entry's MAE minus each model's, its skill and win rate, with their 95 % intervals.
 
     Series are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), the same ones for
-    both of a pair. The interval tells how much the choice of series matters; it does not tell
-    what another training seed would do.
+    both of a pair, and each with all of its windows. The interval tells how much the choice of
+    series matters; it does not tell what another training seed would do.
 
     Args:
         seed: of the draws.
+        series: names of the series that the entries' errors are of, where some have several
+            windows.
     """
     for model in [e for e in entries if e.kind == "model"]:
         for entry in entries:
             if entry is not model:
                 entry.against[model.name] = difference(
-                    entry.scores.series_mae, model.scores.series_mae, seed
+                    entry.scores.series_mae, model.scores.series_mae, seed, series
                 )
-    _rank(entries, seed)
+    _rank(entries, seed, series)
 
 
-def _rank(entries: Sequence[Entry], seed: int) -> None:
+def _rank(entries: Sequence[Entry], seed: int, series: Sequence[str] | None) -> None:
     """Set skill against seasonal naive and win rate, by the scaled error of each series.
 
     The rounding floor knows the truth, and takes no part; nor do series without a scale.
@@ -49,6 +52,8 @@ def _rank(entries: Sequence[Entry], seed: int) -> None:
     if not ranked:
         return
     errors = np.stack([e.scores.series_mase for e in ranked], axis=1)
+    if series is not None:
+        errors = by_series(errors, series)
     errors = errors[np.isfinite(errors).all(axis=1)]
     if not len(errors):
         return
@@ -62,9 +67,17 @@ def _rank(entries: Sequence[Entry], seed: int) -> None:
             entry.win_rate = rate
 
 
-def difference(ours: FloatArray, theirs: FloatArray, seed: int = 0) -> Difference:
-    """Mean of ``ours - theirs`` over series, (n,) each; series that either lacks are left out."""
+def difference(
+    ours: FloatArray, theirs: FloatArray, seed: int = 0, series: Sequence[str] | None = None
+) -> Difference:
+    """Mean of ``ours - theirs`` over series, (n,) each; series that either lacks are left out.
+
+    Args:
+        series: n names, where several are windows of one series, which counts once.
+    """
     gaps = ours - theirs
+    if series is not None:
+        gaps = by_series(gaps, series)
     gaps = gaps[~np.isnan(gaps)]
     if not len(gaps):
         return Difference(math.nan, math.nan, math.nan)
@@ -86,7 +99,7 @@ def by_cluster(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str
     Returns:
         names of the clusters that have a series here, the largest first.
     """
-    labels = np.array([clusters[name] for name in given.ids])
+    labels = np.array([clusters[name] for name in given.of_series])
     names, sizes = np.unique(labels, return_counts=True)
     order = [str(names[i]) for i in np.argsort(-sizes, kind="stable")]
     for entry in entries:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import SettingsError
-from lvlora.evaluation.scoring import Entry, Task
+from lvlora.evaluation.protocol import Task
+from lvlora.evaluation.scoring import Entry
 from lvlora.forecast.calibration import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.calibration_facts import describe
 from lvlora.forecast.forecast import Forecast
@@ -47,7 +48,7 @@ def calibrate_entry(
         source=source,
         variables=given.variables,
         units=units,
-        context=given.protocol.context,
+        context=given.protocol.context or given.context,
         horizon=given.protocol.horizon,
         split=given.protocol.part,
         **facts,

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import torch
 
-from lvlora.evaluation.scoring import Task, group_size, rivals_for
+from lvlora.evaluation.protocol import Task
+from lvlora.evaluation.scoring import group_size, rivals_for
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast import likelihood
 from lvlora.forecast.estimate import Estimate, of_forecasts

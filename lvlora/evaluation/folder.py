@@ -14,7 +14,7 @@ from typing import Any
 from lvlora import __version__, durable
 from lvlora.errors import DataError, SettingsError
 from lvlora.evaluation.pieces import Pieces
-from lvlora.evaluation.scoring import Task
+from lvlora.evaluation.protocol import Task
 
 RECORD = "evaluation.json"
 TABLE = "table.csv"
@@ -27,7 +27,9 @@ _LARGEST = 2**28
 def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
     """A hash of what is forecast from what: the same for every forecaster of an evaluation."""
     protocol = given.protocol
-    facts = [data_sha256, split_sha256, given.ids, protocol.context, protocol.horizon]
+    facts: list[Any] = [data_sha256, split_sha256, given.ids, protocol.context, protocol.horizon]
+    if protocol.windows is not None:
+        facts.append([protocol.windows, protocol.stride])
     if given.disturbance:
         facts.append(given.disturbance.to_dict())
     return durable.sha256_of_json(facts)

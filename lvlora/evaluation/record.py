@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lvlora import __version__
-from lvlora.evaluation.scoring import Entry, Task
+from lvlora.evaluation.protocol import Task
+from lvlora.evaluation.scoring import Entry
 from lvlora.series.metrics.dynamics import DYNAMICS
 from lvlora.series.metrics.scores import central_levels, scale_spread
 
@@ -161,9 +162,9 @@ def series_rows(
 ) -> list[list[Any]]:
     """Each series' MAE by forecaster, head first."""
     rows: list[list[Any]] = [["id", "cluster", *(e.name for e in entries)]]
-    for i, name in enumerate(given.ids):
+    for i, (name, series) in enumerate(zip(given.ids, given.of_series, strict=True)):
         errors = [float(e.scores.series_mae[i]) for e in entries]
-        rows.append([name, clusters[name], *(e if math.isfinite(e) else None for e in errors)])
+        rows.append([name, clusters[series], *(e if math.isfinite(e) else None for e in errors)])
     return rows
 
 

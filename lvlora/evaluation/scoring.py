@@ -1,9 +1,6 @@
 """Forecasters side by side on one part of a data set: same histories, same truth, same metrics.
 
-Knows: protocols, rivals, language models, what each took. Does not know: terminals, figures.
-
-Protocol A gives 50 steps of history and asks for 50, B 80 and 20; every series of the part that is
-long enough counts, and a forecast that is not finite is an error, never dropped.
+A forecast that is not finite is an error, never dropped.
 """
 
 from __future__ import annotations
@@ -11,26 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlora.errors import DataError, SettingsError, meant
+from lvlora.errors import SettingsError, meant
 from lvlora.evaluation.pieces import Piece, Pieces
+from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
-from lvlora.series import histories
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
+from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
-from lvlora.series.rivals.contract import complete
-from lvlora.series.rivals.naive import season
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.text.scaling import Scale
 
@@ -42,74 +35,6 @@ Progress = Callable[[int], None]
 _FUTURES_AT_A_TIME = 160
 _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What every forecaster is given and asked for.
-
-    Attributes:
-        part: train, validation, test or all.
-        context, horizon: steps of history, steps to forecast.
-    """
-
-    part: str
-    context: int
-    horizon: int
-
-
-@dataclass(frozen=True)
-class Task:
-    """The histories and futures of one part.
-
-    Attributes:
-        histories: n series of ``context`` steps, as forecasters see them.
-        futures: n series of ``horizon`` steps; truth (n, H, V).
-        left_out: series that are too short.
-        disturbance: what was done to the histories.
-        undisturbed: the histories before that, by which errors are scaled.
-    """
-
-    protocol: Protocol
-    variables: tuple[str, ...]
-    histories: list[Series]
-    futures: list[Series]
-    left_out: int
-    disturbance: Disturbance = NO_DISTURBANCE
-    undisturbed: list[Series] | None = None
-
-    @property
-    def clean(self) -> list[Series]:
-        """The histories as the data have them."""
-        return self.histories if self.undisturbed is None else self.undisturbed
-
-    @property
-    def context(self) -> int:
-        """Steps that forecasters see."""
-        steps = self.disturbance.steps
-        return self.protocol.context if steps is None else min(steps, self.protocol.context)
-
-    def learnable(self, train: Dataset) -> Dataset:
-        """What forecasters may learn from: as disturbed, and no future of what is scored."""
-        seen = without(train, self.disturbance.hidden)
-        if self.disturbance:
-            seen = self.disturbance.of_training(seen)
-        return histories.learnable(seen, self.histories)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """n names of series."""
-        return tuple(h.id for h in self.histories)
-
-    @property
-    def truth(self) -> FloatArray:
-        """(n, H, V) in original units."""
-        return np.stack([f.values for f in self.futures])
-
-    @cached_property
-    def periods(self) -> FloatArray:
-        """(n,) periods of the histories in steps, those of seasonal naive; NaN without one."""
-        return np.array([season(h.time, complete(h.time, h.values)) for h in self.clean])
 
 
 @dataclass
@@ -221,61 +146,6 @@ class Difference:
 def finite(value: float) -> float | None:
     """JSON has no infinities."""
     return float(value) if np.isfinite(value) else None
-
-
-def task(part: Dataset, protocol: Protocol, disturbance: Disturbance = NO_DISTURBANCE) -> Task:
-    """Cut histories and futures from the beginning of every series of the part.
-
-    Raises:
-        DataError: no series is long enough, or a hidden variable is none of its.
-    """
-    part = without(part, disturbance.hidden)
-    needed = protocol.context + protocol.horizon
-    long_enough = [s for s in part if len(s) >= needed]
-    if not long_enough:
-        raise _too_short(part, protocol)
-    cuts = [histories.cut(s, protocol.context, protocol.horizon) for s in long_enough]
-    clean = [c.history for c in cuts]
-    return Task(
-        protocol,
-        part.variables,
-        [disturbance.of(h) for h in clean] if disturbance else clean,
-        [c.future for c in cuts],
-        len(part) - len(long_enough),
-        disturbance,
-        clean if disturbance else None,
-    )
-
-
-def _too_short(part: Dataset, protocol: Protocol) -> DataError:
-    longest = max((len(s) for s in part), default=0)
-    if not longest:
-        return DataError(
-            f"{part.source}: there are too few series for a {protocol.part} part",
-            "Of one series all is in the train part, of two none is in the test part: "
-            "--split train scores what there is.",
-        )
-    given, asked = steps_that_fit(longest)
-    return DataError(
-        f"{part.source}: no series of the {protocol.part} part has the "
-        f"{protocol.context + protocol.horizon} steps that --context {protocol.context} and "
-        f"--horizon {protocol.horizon} need",
-        f"The longest has {longest}: --context {given} --horizon {asked} fit.",
-    )
-
-
-def steps_that_fit(
-    length: int, context: int | None = None, horizon: int | None = None
-) -> tuple[int, int]:
-    """Context and horizon for a series of so many steps: halves, or what one leaves the other.
-
-    Either is below one where nothing fits.
-    """
-    if context is not None:
-        return context, length - context if horizon is None else horizon
-    if horizon is not None:
-        return length - horizon, horizon
-    return length - length // 2, length // 2
 
 
 def group_size(n_futures: int) -> int:

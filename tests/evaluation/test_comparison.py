@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lvlora.evaluation.comparison import compare
-from lvlora.evaluation.scoring import Entry, Protocol, Task, score_floor, score_rival, task
+from lvlora.evaluation.comparison import compare, difference
+from lvlora.evaluation.protocol import Protocol, Task, task
+from lvlora.evaluation.scoring import Entry, score_floor, score_rival
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import ContextMean, LastValue, Rival, SeasonalNaive
 
@@ -71,3 +72,15 @@ def test_periods_are_those_of_the_histories() -> None:
     (last, _) = table((found, given()[1]), LastValue())
     steps = last.scores.dynamics.valid_steps
     assert 0 <= steps < 14
+
+
+def test_windows_of_a_series_count_as_one_series() -> None:
+    """Copies of every window are no more evidence than one."""
+    rng = np.random.default_rng(5)
+    ours, theirs = rng.normal(size=(2, 20))
+    names = [f"s{i}" for i in range(20)]
+    once = difference(ours, theirs, 1, names)
+    assert once == difference(ours, theirs, 1)
+    repeated = [n for n in names for _ in range(4)]
+    again = difference(np.repeat(ours, 4), np.repeat(theirs, 4), 1, repeated)
+    assert (again.low, again.high) == pytest.approx((once.low, once.high))

@@ -9,13 +9,12 @@ from scipy import stats
 from lvlora.errors import DataError
 from lvlora.evaluation.comparison import by_cluster, compare, difference
 from lvlora.evaluation.pieces import Pieces
+from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scoring import (
-    Protocol,
     most,
     score_floor,
     score_model,
     score_rival,
-    task,
     unfinished,
 )
 from lvlora.forecast.forecaster import Forecaster
@@ -219,3 +218,60 @@ def test_likelihoods_are_kept_with_the_pieces(tiny_base, tmp_path) -> None:
     again = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
     assert first.nll == again.nll
     assert first.nll is not None
+
+
+def test_rolling_origins_go_back_from_the_end_of_series_of_any_length() -> None:
+    data = waves(2, 20)
+    longer = Series("long", np.arange(31.0), np.random.default_rng(0).random((31, 2)))
+    short = Series("short", np.arange(9.0), np.ones((9, 2)))
+    data = Dataset((*data.series, longer, short), data.variables)
+    given = task(data, Protocol("all", None, 4, windows=3, stride=2))
+    assert given.ids[:3] == ("s0@12", "s0@14", "s0@16")
+    assert given.ids[-3:] == ("long@23", "long@25", "long@27")
+    assert given.of_series == tuple(n for n in ("s0", "s1", "long") for _ in range(3))
+    assert (given.n_series, given.left_out, given.context) == (3, 1, 12)
+    for history, future in zip(given.histories, given.futures, strict=True):
+        assert len(future) == 4
+        assert future.time[0] == history.time[-1] + 1
+    np.testing.assert_array_equal(given.truth[-1], longer.values[-4:])
+
+
+def test_no_future_of_any_window_is_learnt_from() -> None:
+    data = waves(3, 20)
+    given = task(data[:1], Protocol("all", None, 4, windows=3, stride=2))
+    seen = given.learnable(data)
+    assert [s.id for s in seen] == ["s0", "s1", "s2"]
+    assert [len(s) for s in seen] == [12, 20, 20]
+
+
+def test_one_window_keeps_the_series_name() -> None:
+    """So that its futures are drawn as those of ``lvlora forecast --holdout``."""
+    given = task(waves(2), Protocol("all", None, 3, windows=1))
+    assert given.ids == ("s0", "s1")
+    assert [len(h) for h in given.histories] == [9, 9]
+
+
+def test_too_many_windows_say_how_many_fit() -> None:
+    data = waves(2, 20)
+    with pytest.raises(
+        DataError, match="24 steps that 6 windows of 4 steps and 10 before"
+    ) as caught:
+        task(data, Protocol("all", 10, 4, windows=6, stride=2))
+    assert caught.value.hint == "The longest has 20: --windows 4 fit."
+    task(data, Protocol("all", 10, 4, windows=4, stride=2))
+    with pytest.raises(DataError, match="the last 19 steps and 2 before them need") as caught:
+        task(data, Protocol("all", None, 19, windows=1))
+    assert "fewer steps" in caught.value.hint
+
+
+def test_what_is_drawn_in_a_history_depends_on_its_series() -> None:
+    from lvlora.series.disturbance import Disturbance
+
+    data = waves(1, 20)
+    noisy = Disturbance(noise=0.1)
+    several = task(data, Protocol("all", None, 4, windows=2, stride=2), noisy)
+    np.testing.assert_array_equal(
+        several.histories[1].values[:14], several.histories[0].values[:14]
+    )
+    assert several.undisturbed is not None
+    assert [h.id for h in several.undisturbed] == ["s0@14", "s0@16"]

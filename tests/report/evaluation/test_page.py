@@ -16,8 +16,9 @@ import pytest
 from lvlora.errors import DataError
 from lvlora.evaluation.comparison import by_cluster, compare
 from lvlora.evaluation.folder import EvaluationFolder
+from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.record import record_of
-from lvlora.evaluation.scoring import Entry, Protocol, score_floor, score_rival, task
+from lvlora.evaluation.scoring import Entry, score_floor, score_rival
 from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation.page import _interval, draw_evaluation
