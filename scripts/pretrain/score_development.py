@@ -26,7 +26,7 @@ from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.metrics import inside_interval, naive_scale
+from lvlora.series.metrics.scores import inside_interval, naive_scale
 from lvlora.series.simulate import observe, simulate
 from lvlora.settings import SimulateSettings
 
