@@ -118,6 +118,7 @@ def _adapters() -> None:
 
     from lvlora.model import lora
     from lvlora.model.adapters import files as adapter_files
+    from lvlora.model.adapters.config import config_for
 
     base = _tiny_base()
     plan = lora.LoraPlan(rank=2)
