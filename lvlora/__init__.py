@@ -45,10 +45,14 @@ if TYPE_CHECKING:
     from lvlora.series.frames import from_frame as from_frame
     from lvlora.settings import FlopsSettings as FlopsSettings
     from lvlora.settings import SimulateSettings as SimulateSettings
+    from lvlora.settings import SweepSettings as SweepSettings
     from lvlora.settings import TrainSettings as TrainSettings
     from lvlora.settings.keywords import FlopsKeywords as FlopsKeywords
     from lvlora.settings.keywords import SimulateKeywords as SimulateKeywords
+    from lvlora.settings.keywords import SweepKeywords as SweepKeywords
     from lvlora.settings.keywords import TrainKeywords as TrainKeywords
+    from lvlora.sweep.answers import Sweep as Sweep
+    from lvlora.sweep.search import search as search
     from lvlora.train.observer import Observer as Observer
     from lvlora.train.observer import RunPlan as RunPlan
     from lvlora.train.observer import Silent as Silent
@@ -88,8 +92,15 @@ _HOMES = {
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
-    "lvlora.settings": ("FlopsSettings", "SimulateSettings", "TrainSettings"),
-    "lvlora.settings.keywords": ("FlopsKeywords", "SimulateKeywords", "TrainKeywords"),
+    "lvlora.settings": ("FlopsSettings", "SimulateSettings", "SweepSettings", "TrainSettings"),
+    "lvlora.settings.keywords": (
+        "FlopsKeywords",
+        "SimulateKeywords",
+        "SweepKeywords",
+        "TrainKeywords",
+    ),
+    "lvlora.sweep.answers": ("Sweep",),
+    "lvlora.sweep.search": ("search",),
     "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
     "lvlora.train.progress": ("Result",),
 }

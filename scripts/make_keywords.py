@@ -13,11 +13,11 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from lvlora.settings import FlopsSettings, SimulateSettings, TrainSettings, base
+from lvlora.settings import FlopsSettings, SimulateSettings, SweepSettings, TrainSettings, base
 from lvlora.settings.base import Settings, field_names
 
 PLACE = Path(__file__).parents[1] / "lvlora" / "settings" / "keywords.py"
-_HEAD = '''"""The keyword arguments of `fine_tune`, `simulate` and `count_flops`, to be completed.
+_HEAD = '''"""The keyword arguments of Python's verbs, as the settings have them, to be completed.
 
 Written by scripts/make_keywords.py from the settings; nothing else reads it.
 """
@@ -30,6 +30,7 @@ from typing import Literal, TypedDict
 '''
 KEYWORDS: dict[str, tuple[type[Settings], str, set[str]]] = {
     "TrainKeywords": (TrainSettings, "fine_tune", {"data", "resume"}),
+    "SweepKeywords": (SweepSettings, "search", {"data", "space", "status"}),
     "SimulateKeywords": (SimulateSettings, "simulate", {"out", "overwrite"}),
     "FlopsKeywords": (
         FlopsSettings,

@@ -357,6 +357,8 @@ def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
     small = {
         "max_steps=200": f"max_steps=1, model={str(tiny_folder('qwen2'))!r}, validation=False, "
         "decimals=1, threads=1",
+        "max_steps=100": f"max_steps=1, model={str(tiny_folder('qwen2'))!r}, seq_len=48, "
+        "validation_series=1, decimals=1, threads=1",
         "samples=50": "samples=2",
         "context=50, horizon=50, limit=4": "context=8, horizon=4, limit=1, rivals=False",
     }

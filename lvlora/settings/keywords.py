@@ -1,4 +1,4 @@
-"""The keyword arguments of `fine_tune`, `simulate` and `count_flops`, to be completed.
+"""The keyword arguments of Python's verbs, as the settings have them, to be completed.
 
 Written by scripts/make_keywords.py from the settings; nothing else reads it.
 """
@@ -62,6 +62,66 @@ class TrainKeywords(TypedDict, total=False):
     tracker: str | Sequence[Literal["tensorboard", "trackio", "wandb", "mlflow"]]
     out: str | Path | None
     overwrite: bool
+
+
+class SweepKeywords(TypedDict, total=False):
+    """What `search` may be told, as the fields of `SweepSettings`."""
+
+    format: Literal["auto", "hdf5", "csv", "parquet"]
+    id_column: str | None
+    time_column: str | None
+    columns: str | Sequence[str] | None
+    split_seed: int
+    stratify: bool
+    decimals: int
+    number_format: Literal["point", "digits"]
+    model: str
+    revision: str | None
+    cache: bool
+    dtype: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    max_memory: int | str | None
+    compile: Literal["auto", "on", "off"]
+    threads: int | None
+    rank: int
+    alpha: float | None
+    targets: str | Sequence[str]
+    layers: str | None
+    dropout: float
+    rslora: bool
+    train_head: Literal["none", "numeric", "full"]
+    learning_rate: float
+    schedule: Literal["cosine", "one-cycle", "constant"]
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    batch_size: int
+    accumulation: int
+    seq_len: int
+    window_start: Literal["random", "first"]
+    scale_jitter: float
+    max_steps: int | None
+    loss: Literal["numeric", "full"]
+    validation: bool
+    validate_every: int | None
+    validation_series: int | None
+    objective: Literal["error", "loss"]
+    patience: int
+    save_every: int
+    seed: int
+    preset: Literal["quick", "coursework"]
+    sampler: Literal["auto", "grid", "random", "tpe"]
+    trials: int | None
+    pruner: Literal["none", "halving", "hyperband"]
+    pareto: bool
+    workers: int
+    budget: int | Literal["none"] | float | str | None
+    max_flops: int | float | str | None
+    convention: Literal["executed", "coursework"]
+    runs: str | Path
+    tracker: str | Sequence[Literal["tensorboard", "trackio", "wandb", "mlflow"]]
+    study: str
+    storage: str | None
 
 
 class SimulateKeywords(TypedDict, total=False):

@@ -99,7 +99,7 @@ def _dimension(key: str, value: Any, field: Field | None) -> tuple[Dimension | N
     """One setting's values, or what is wrong with them; ``field`` None is alpha_per_rank."""
     if isinstance(value, dict):
         return _range(key, value, field)
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list | tuple) or not value:
         return None, [f"{key}: should be a list or a range, got {value!r}"]
     checked = [_checked(f"{key} item {i + 1}", item, field) for i, item in enumerate(value)]
     problems = [line for _, lines in checked for line in lines]

@@ -1,0 +1,127 @@
+"""A search as a program asks for one: the answer, limits, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+
+import lvlora
+from lvlora.flops.ledger import Ledger
+from lvlora.sweep.narrator import Silent
+
+SPACE = {"rank": [2, 3], "learning_rate": [1e-2]}
+
+
+class Listener(Silent):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def planned(self, plan, settings) -> None:
+        self.told.append(("planned", plan.n_trials))
+
+    def began(self, slot, stage, params) -> None:
+        self.told.append(("began", slot, params["rank"]))
+
+    def ended(self, trial, *, best) -> None:
+        self.told.append(("ended", trial.trial, trial.state))
+
+    def note(self, message) -> None:
+        self.told.append(("note", message))
+
+
+@pytest.fixture
+def small(tmp_path, tiny_folder, monkeypatch):
+    """Settings of a search of two trials of two steps in ``tmp_path``, without pictures."""
+    monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.sweep.results.draw_study", lambda *args: [])
+    whole = tiny_runs.settings(tiny_folder("qwen2"), tmp_path / "runs", validation_series=1)
+    given = whole.model_dump(exclude_defaults=True)
+    del given["rank"], given["learning_rate"]
+    return {**given, "max_steps": 2, "validate_every": 2}
+
+
+def test_a_program_searches_data_of_its_own(small, tmp_path, run_lvlora):
+    listener = Listener()
+    data = tiny_runs.dataset(n_series=24)
+    found = lvlora.search(data, space=SPACE, narrator=listener, **small)
+    assert listener.told == [
+        ("planned", 2),
+        ("began", 0, 2),
+        ("ended", 0, "complete"),
+        ("began", 1, 3),
+        ("ended", 1, "complete"),
+    ]
+    assert found.finished
+    assert found.refusal is None
+    assert [trial.params["rank"] for trial in found.table] == [2, 3]
+    assert found.best.mae == min(trial.mae for trial in found.table)
+    assert found.command is None  # no command can name data that are in no file
+    sources = json.loads((Path(found.table[0].folder) / "sources.json").read_text())
+    assert (sources["rank"], sources["seq_len"], sources["alpha"]) == (
+        "sweep",
+        "python",
+        "default",
+    )
+    assert lvlora.read_adapter(found.best.folder).config["r"] == found.best.params["rank"]
+    assert lvlora.spent(tmp_path / "runs").executed == found.flops.executed
+
+    again = lvlora.search(data, space=SPACE, narrator=(listener := Listener()), **small)
+    assert again == found
+    assert listener.told[-1] == ("note", "Study sweep is finished; nothing is left to do.")
+    ran = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"])
+    assert ran.json["table"] == found.model_dump(mode="json")["table"]
+
+
+@pytest.mark.parametrize("limit", [{"max_flops": 1000}, {"budget": 1000}])
+def test_a_plan_that_does_not_fit_leaves_nothing(small, tmp_path, limit):
+    with pytest.raises(lvlora.BudgetError) as caught:
+        lvlora.search(tiny_runs.dataset(n_series=24), space=SPACE, **small, **limit)
+    assert "the sweep may cost" in str(caught.value)
+    assert "Leave out max_steps" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_that_is_reached_is_said_by_the_answer(small, tmp_path):
+    data, runs = tiny_runs.dataset(n_series=24), tmp_path / "runs"
+
+    class Spending(Silent):
+        def ended(self, trial, *, best) -> None:
+            with Ledger.for_runs(runs) as ledger:  # another command sets a budget meanwhile
+                ledger.set_budget(ledger.charged().executed + 1000, "executed")
+
+    found = lvlora.search(data, space=SPACE, narrator=Spending(), **small)
+    assert not found.finished
+    assert (found.trials.complete, found.trials.waiting) == (1, 1)
+    assert found.refusal.message.startswith("project:")
+    assert not (runs / "sweep" / "trial-0001").exists()
+    more = lvlora.search(data, space=SPACE, budget="none", **small)
+    assert more.finished
+    assert more.refusal is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"space": {"rnak": [2]}}, "rnak: is not a setting; did you mean rank?"),
+        ({"space": {"rank": [0]}}, "rank item 1: should be at least 1"),
+        ({"space": {"rank": 2}}, "rank: should be a list or a range"),
+        ({"rank": 3}, "rank: is searched"),
+        ({"preset": "quick"}, "preset and space both say"),
+        ({"validation": False}, "validation=False: a sweep compares"),
+        ({"workers": 2}, "workers: several processes can share only what is in a file"),
+        ({"study": "a/b"}, 'study="a/b": is no name for a study'),
+    ],
+)
+def test_what_cannot_be_is_refused_in_python_s_words(small, tmp_path, wrong, sentence):
+    given = {"space": SPACE, **small, **wrong}
+    with pytest.raises(lvlora.SettingsError) as caught:
+        lvlora.search(tiny_runs.dataset(n_series=24), **given)
+    assert sentence in str(caught.value)
+    assert "--" not in f"{caught.value} {caught.value.hint}"
+    assert not (tmp_path / "runs").exists()
