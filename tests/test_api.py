@@ -316,7 +316,7 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
     (history, *_) = data
     sampling = lvlora.Sampling(samples=np.int64(2))
     for horizon in (0, -1, 1.5, True, None):
-        for call in (forecaster.predict, forecaster.most, forecaster.predict_quantiles):
+        for call in (forecaster.predict, forecaster.at_most, forecaster.predict_quantiles):
             with pytest.raises(lvlora.SettingsError, match="horizon: should be a whole number"):
                 call([history], horizon, sampling)
     with pytest.raises(lvlora.SettingsError, match="horizon: should be at most 100,000"):

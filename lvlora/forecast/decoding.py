@@ -31,12 +31,6 @@ STREAM_SEPARATOR = "\x1f"
 PREFILL_TOKENS = 2048
 """Positions of one prefill call: enough to fill the processor, small enough for its memory."""
 
-_CALL, _CALL_OF_A_ROW = 33, 1.25
-"""A call on a CPU takes as long as so many positions, and so many for each row whose past it reads,
-beside those that it computes (measured with SmolLM2-135M: docs/notes/speed.md)."""
-MOST_DRAFTED_ROWS = 24
-"""With more rows a call is about as long as its positions, and drafts gained nothing (measured)."""
-
 
 @dataclass(frozen=True)
 class Call:
@@ -85,14 +79,10 @@ class Decoder:
     """A model with its restricted head, ready to continue texts.
 
     Attributes:
-        drafts: whether numbers are drafted where that is faster; it changes no choice.
         name: of the model and its adapter, for messages.
     """
 
-    def __init__(
-        self, base: BaseModel, head: NumericHead, *, drafts: bool = True, name: str = ""
-    ) -> None:
-        self.drafts = drafts
+    def __init__(self, base: BaseModel, head: NumericHead, *, name: str = "") -> None:
         self.name = name or base.name
         self.base = base
         self.head = head
@@ -155,7 +145,7 @@ class Decoder:
         cache.repeat(index)
         logits = logits[index.cpu().numpy()]
 
-        batch = Rows(prompts, rows, horizon, sampling, call_cost=self._call_cost(len(rows)))
+        batch = Rows(prompts, rows, horizon, sampling)
         try:
             chosen = batch.begin(logits)
             while chunks := batch.feed(chosen):
@@ -199,10 +189,6 @@ class Decoder:
         found: Floats = self.head(hidden).double().cpu().numpy()
         found[~hidden.any(-1).cpu().numpy()] = np.nan
         return found
-
-    def _call_cost(self, n_rows: int) -> float | None:
-        drafts = self.drafts and n_rows <= MOST_DRAFTED_ROWS
-        return _CALL + _CALL_OF_A_ROW * n_rows if drafts else None
 
     def prefill(self, texts: Sequence[str], trace: Trace) -> tuple[RowCache, Floats]:
         """Feed every distinct history once; the cache, and logits after each history."""

@@ -6,13 +6,13 @@ Knows: the size of a cache's row. Does not know: what is decoded.
 from __future__ import annotations
 
 from lvlora.errors import SettingsError
-from lvlora.forecast.drafting import WIDEST
+from lvlora.forecast.rows import WIDEST
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
 
 DEFAULT_BYTES = 2 * 2**30
 _BESIDES = 1 + WIDEST
-"""Places of a row beyond its text: the start token, and what is fed ahead."""
+"""Places of a row beyond its text: the start token, and what is fed to rows that are done."""
 MOST_ROWS = 1024
 """More rows at once make nothing faster."""
 

@@ -15,17 +15,12 @@ from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.forecast.decoding import Call, Trace
-from lvlora.forecast.drafting import WIDEST
 from lvlora.forecast.reading import Reading, joint_grammar
+from lvlora.forecast.rows import WIDEST
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import BaseModel
 from lvlora.text.alphabet import SYMBOLS
-
-_WIDTH = 2
-"""Tokens that are computed in a row for each choice it may have to make, at most: one call without
-drafts, and with drafts no more in all (`drafting.Allowance`)."""
-
 
 Updates = Sequence[tuple[str, int]]
 """(name of the linear layer, rank) of each low-rank update in a model, over all its layers."""
@@ -125,7 +120,7 @@ def at_most(
     read = history_tokens + 1  # the start token
     capacity = in_blocks(read + n_tokens + WIDEST)
     reading = [Call(n_reads, read, read, n_reads)]
-    step = [Call(rows, _WIDTH, capacity, _WIDTH * rows)]
+    step = [Call(rows, WIDEST, capacity, WIDEST * rows)]
     return Price(
         executed_flops(shape, updates, reading) + n_calls * executed_flops(shape, updates, step),
         n_reads * coursework_flops(shape, updates, [read], [])

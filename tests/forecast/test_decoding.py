@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from lvlora.forecast import decoding
 from lvlora.forecast.decoding import Decoder, Trace
-from lvlora.forecast.rows import Prompt
+from lvlora.forecast.rows import WIDEST, Prompt
 from lvlora.forecast.sampling import Sampling, choose
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
@@ -152,32 +152,29 @@ def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family
 
 
 def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch):
-    """Whole drafts of numbers, the point alone, nothing: the same futures."""
+    """The point is guessed, or nothing: the same futures."""
     base = tiny_base("qwen2")
     prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
     sampling = Sampling(samples=4, temperature=2.0, seed=3)
-    drafted, pointed, plain = Trace(), Trace(), Trace()
-    futures = decoder_for(base).decode(prompts, 5, sampling, trace=drafted)
-    decoder = Decoder(base, NumericHead(base.module, base.alphabet), drafts=False)
-    assert decoder.decode(prompts, 5, sampling, trace=pointed) == futures
+    pointed, plain = Trace(), Trace()
+    futures = decoder_for(base).decode(prompts, 5, sampling, trace=pointed)
     # cached_property: a plain attribute of the class would be shadowed
     monkeypatch.setattr(
         Grammar, "guess", property(lambda self: np.full(len(self.transitions), -1, np.int64))
     )
-    assert decoder.decode(prompts, 5, sampling, trace=plain) == futures
-    assert drafted.taken_back > pointed.taken_back > plain.taken_back == 0
-    assert len(drafted.calls) <= len(pointed.calls) <= len(plain.calls)
+    assert decoder_for(base).decode(prompts, 5, sampling, trace=plain) == futures
+    assert pointed.taken_back > plain.taken_back == 0
+    assert len(pointed.calls) <= len(plain.calls)
 
 
-@pytest.mark.parametrize(("drafts", "calls_a_number"), [(False, 3), (True, 1)])
-def test_right_guesses_save_calls(tiny_base, drafts, calls_a_number):
-    """d.dd, with the point guessed and the comma forced: three calls a number, or one."""
+def test_right_guesses_save_calls(tiny_base):
+    """d.dd, with the point guessed and the comma forced: three calls a number."""
     prompt = Prompt("x", "2.22;" * 4, Grammar(Codec(2, 1)))
     trace = Trace()
-    decoder = Decoder(tiny_base("qwen2"), Stubborn("2."), drafts=drafts)
+    decoder = Decoder(tiny_base("qwen2"), Stubborn("2."))
     assert decoder.decode([prompt], 5, Sampling(samples=1, seed=2), trace=trace) == [["2.22;" * 5]]
     # the prefill gives the first symbol, and nothing follows the last
-    assert len(trace.calls) == 1 + 5 * calls_a_number - (calls_a_number == 3)
+    assert len(trace.calls) == 5 * 3
     assert trace.taken_back == 0
 
 
@@ -218,9 +215,10 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base
     sampling = Sampling(samples=3, greedy=greedy)
     trace = Trace()
     futures = Decoder(base, Stubborn(say)).decode(prompts, 4, sampling, trace=trace)
-    # what is reserved beforehand suffices, however many drafts are wrong
+    # what is reserved beforehand suffices, however many guesses are wrong
     most = max(4 * g.codec.n_variables * g.most_choices for g in GRAMMARS)
-    assert sum(call.width for call in trace.calls[1:]) <= 2 * most
+    assert len(trace.calls) <= most
+    assert max(call.width for call in trace.calls[1:]) <= WIDEST
     for prompt, texts in zip(prompts, futures, strict=True):
         codec = prompt.grammar.codec
         assert len(texts) == sampling.n_futures

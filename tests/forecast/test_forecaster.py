@@ -10,11 +10,11 @@ import torch
 from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
-from lvlora.forecast.drafting import WIDEST
 from lvlora.forecast.forecast import continue_time, to_rows
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.memory import row_bytes
 from lvlora.forecast.reading import cut_note
+from lvlora.forecast.rows import WIDEST
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
 from lvlora.series.dataset import Series
@@ -245,8 +245,8 @@ def test_bfloat16_forecasts_too(tiny_base):
 def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
     """Two layers, two heads of eight, four bytes: 128 places take 32,768 bytes a row."""
     base = tiny_base()
-    assert row_bytes(base, 1) == row_bytes(base, 119) == 2 * 2 * 2 * 8 * 128 * 4
-    assert row_bytes(base, 120) == 2 * row_bytes(base, 119)
+    assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
+    assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
     histories = _histories()
     whole = Forecaster(base, decimals=1).predict(histories, 4, DRAWN)
     for n_rows in (1, 2, 5):
