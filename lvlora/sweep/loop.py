@@ -113,7 +113,7 @@ class TrialLoop:
             watch = Watch(
                 tracked(self.narrator.observer(), prepared, folder),
                 claim.trial if self._prunes(claim.stage) else None,
-                max(1, allotment.most.of(convention)),
+                max(1, allotment.at_most.of(convention)),
                 self.parent,
                 self.settings.objective,
             )

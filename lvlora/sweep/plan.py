@@ -35,14 +35,14 @@ class Allotment:
     Attributes:
         steps: its optimiser steps; None: as many as ``caps`` buy.
         caps: convention → FLOPs that a trial may cost.
-        most: the most that one trial costs; together: all of them.
+        at_most: the most that one trial costs; together: all of them.
         fewest, largest: steps of the dearest and the cheapest trial.
         validations: of each trial, where the settings do not say.
     """
 
     steps: int | None
     caps: dict[str, int]
-    most: Price
+    at_most: Price
     together: Price
     fewest: int
     largest: int
@@ -59,7 +59,7 @@ class Allotment:
         return {
             "steps": self.steps,
             "caps": {c: str(cap) for c, cap in self.caps.items()},
-            "most": [str(self.most.executed), str(self.most.coursework)],
+            "most": [str(self.at_most.executed), str(self.at_most.coursework)],
             "together": [str(self.together.executed), str(self.together.coursework)],
             "fewest": self.fewest,
             "largest": self.largest,
@@ -100,7 +100,7 @@ class SearchPlan:
     allotments: tuple[Allotment, ...]
 
     @property
-    def most(self) -> Price:
+    def at_most(self) -> Price:
         """The most that the whole sweep costs, without repeats."""
         return sum((a.together for a in self.allotments), NOTHING)
 
@@ -138,7 +138,7 @@ class SearchPlan:
                     "trials": stage.n_trials,
                     "searched": stage.space.text() or "the best so far, longer",
                     "steps": " – ".join(map(numbers.count, steps)),
-                    "flops_each": allotment.most.of(convention),
+                    "flops_each": allotment.at_most.of(convention),
                     "flops_at_most": allotment.together.of(convention),
                 }
             )
@@ -199,9 +199,9 @@ def make_plan(
         allotments.append(_allot(stage, draft, trials, exact, cost_of))
     plan = SearchPlan(tuple(stages), tuple(allotments))
     for convention, limit in limits.items():
-        if plan.most.of(convention) > limit:
+        if plan.at_most.of(convention) > limit:
             raise BudgetError(
-                f"the sweep may cost {plan.most.of(convention):,} FLOPs ({convention}), "
+                f"the sweep may cost {plan.at_most.of(convention):,} FLOPs ({convention}), "
                 f"{limit:,} may be spent",
                 "Leave out --max-steps to get as many steps as fit, or name that limit with "
                 "--max-flops; fewer --trials and --validation-series cost less, too.",
@@ -269,10 +269,12 @@ def _allot(
             )
         counts.append(n_steps)
         prices.append(cost.of_run(trial, n_steps))
-    most = NOTHING
+    at_most = NOTHING
     for one in prices:
-        most = most | one
+        at_most = at_most | one
     if not exact:  # what lies between the corners may fill its caps better than they do
-        most = most | Price(**draft.caps)
-    together = sum(prices, NOTHING) if exact else stage.n_trials * most
-    return replace(draft, most=most, together=together, fewest=min(counts), largest=max(counts))
+        at_most = at_most | Price(**draft.caps)
+    together = sum(prices, NOTHING) if exact else stage.n_trials * at_most
+    return replace(
+        draft, at_most=at_most, together=together, fewest=min(counts), largest=max(counts)
+    )

@@ -117,7 +117,7 @@ def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.Plan:
     return answers.Plan(
         stages=stages,
         trials=plan.n_trials,
-        flops_at_most=Flops(**plan.most.to_dict()),
+        flops_at_most=Flops(**plan.at_most.to_dict()),
         convention=settings.convention,
         validation_series=plan.validations.series,
         validations=None if settings.validate_every else plan.validations.times,
@@ -165,8 +165,8 @@ def _seconds_left(study: SharedStudy) -> float | None:
     spent = sum(a.spent.executed for a in done if a.spent is not None)
     if not seconds or not spent or not study.unfinished():
         return None
-    shares = [study.plan.allotments[study.plan.stage_of(a.slot)].most for a in done]
-    left = study.plan.most.executed - sum(price.executed for price in shares)
+    shares = [study.plan.allotments[study.plan.stage_of(a.slot)].at_most for a in done]
+    left = study.plan.at_most.executed - sum(price.executed for price in shares)
     return max(0.0, seconds / spent * left)
 
 

@@ -196,7 +196,7 @@ def plan_search(
     loading = time.perf_counter() - begin
     most = prepared.most(whole=True).executed
     one = of_run(prepared).whole
-    trials = one.seconds * plan.most.executed / most + loading * plan.n_trials
+    trials = one.seconds * plan.at_most.executed / most + loading * plan.n_trials
     estimate = Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
     return answers.SweepPlan(
         study=settings.study,

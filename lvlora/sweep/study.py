@@ -137,9 +137,9 @@ class SharedStudy:
             }
             return Claim(trial, mine, index, params)
 
-    def price(self, claim: Claim, most: Price, **facts: Any) -> None:
+    def price(self, claim: Claim, at_most: Price, **facts: Any) -> None:
         """Record what an attempt may cost, before it spends anything."""
-        start = {**claim.trial.user_attrs["start"], **facts, "price": as_text(most)}
+        start = {**claim.trial.user_attrs["start"], **facts, "price": as_text(at_most)}
         claim.trial.set_user_attr("start", start)
 
     def finish(
@@ -208,7 +208,7 @@ class SharedStudy:
         price = attempt.start.get("price")
         if price is not None:
             return from_text(price)
-        return self.plan.allotments[self.plan.stage_of(attempt.slot)].most
+        return self.plan.allotments[self.plan.stage_of(attempt.slot)].at_most
 
     def _lose(self, number: int, spent: Price) -> None:
         from optuna.trial import TrialState

@@ -148,7 +148,7 @@ class Watch:
     Args:
         inner: who draws.
         trial: Optuna's; None: nothing is reported and nothing pruned.
-        most: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
+        dearest: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
         parent: the process that started this one; when it is gone, the run stops, saved.
         objective: what is reported: the error (the loss where there is none), or the loss.
     """
@@ -157,13 +157,13 @@ class Watch:
         self,
         inner: Observer,
         trial: Trial | None,
-        most: int,
+        dearest: int,
         parent: int | None = None,
         objective: str = "error",
     ) -> None:
         self.inner = inner
         self.trial = trial
-        self.most = most
+        self.dearest = dearest
         self.parent = parent
         self.objective = objective
         self.pruned = False
@@ -213,7 +213,7 @@ class Watch:
 
     def _report(self, mae: float | None, loss: float) -> None:
         score = loss if mae is None or self.objective == "loss" else mae
-        reached = REACH * self._spent // self.most
+        reached = REACH * self._spent // self.dearest
         if self.trial is None or not math.isfinite(score) or reached in self._reported:
             return
         self._reported.add(reached)

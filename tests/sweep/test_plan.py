@@ -75,15 +75,15 @@ def test_the_price_of_a_grid_is_the_sum_of_its_trials():
     # four steps, a validation after each, and one before the first
     prices = [4 * cost(BASE.model_copy(update={"rank": r})).per_step.executed for r in (2, 10)]
     assert allotment.together.executed == sum(prices) + 2 * 5 * 100_000
-    assert allotment.most.executed == prices[1] + 5 * 100_000
-    assert plan.most == allotment.together
+    assert allotment.at_most.executed == prices[1] + 5 * 100_000
+    assert plan.at_most == allotment.together
 
 
 def test_later_stages_are_priced_at_their_dearest():
     plan = plan_of(preset="coursework", max_steps=30)
     dearest = cost(BASE.model_copy(update={"rank": 8, "seq_len": 768})).per_step.executed
-    assert plan.allotments[1].most.executed == 30 * dearest + 5 * 100_000
-    assert plan.allotments[1].together.executed == 3 * plan.allotments[1].most.executed
+    assert plan.allotments[1].at_most.executed == 30 * dearest + 5 * 100_000
+    assert plan.allotments[1].together.executed == 3 * plan.allotments[1].at_most.executed
 
 
 @settings(max_examples=60)
@@ -96,7 +96,7 @@ def test_the_whole_fits_into_any_limit(limit, preset, every):
     chosen = SweepSettings(preset=preset, max_flops=limit)
     base = BASE.model_copy(update={"validate_every": every})
     plan = make_plan(stages_of(chosen, None), chosen, base, {"executed": limit}, cost)
-    assert plan.most.executed <= limit
+    assert plan.at_most.executed <= limit
     for allotment in plan.allotments:
         assert 1 <= allotment.fewest <= allotment.largest
         how = allotment.validations
@@ -188,8 +188,8 @@ def test_the_dearest_trial_decides(decimals):
 def test_both_limits_hold_at_once():
     limits = {"executed": 10**10, "coursework": 10**9}
     plan = plan_of(limits, max_flops=10**10)
-    assert plan.most.executed <= 10**10
-    assert plan.most.coursework <= 10**9
+    assert plan.at_most.executed <= 10**10
+    assert plan.at_most.coursework <= 10**9
 
 
 def test_what_does_not_fit_is_refused_with_the_numbers():
@@ -236,4 +236,4 @@ def test_a_plan_is_the_same_when_read_back():
         tuple(Allotment.from_dict(a, USUAL) for a in facts[1]),
     )
     assert again == plan
-    assert again.most != NOTHING
+    assert again.at_most != NOTHING

@@ -73,11 +73,13 @@ def show_plan(plan: SearchPlan, settings: SweepSettings, output: Output) -> None
         ]
         for row in rows
     ]
-    most, limit = plan.most.of(settings.convention), settings.max_flops
+    at_most, limit = plan.at_most.of(settings.convention), settings.max_flops
     if len(rows) > 1:
-        cells.append(["together", numbers.count(plan.n_trials), "", "", "", numbers.flops(most)])
+        cells.append(["together", numbers.count(plan.n_trials), "", "", "", numbers.flops(at_most)])
     head = ["stage", "trials", "searched", "steps", "FLOPs each", "FLOPs at most"]
-    title = f"Plan: {numbers.flops(most)} FLOPs at most{_of(limit, most)}, {settings.convention}"
+    title = (
+        f"Plan: {numbers.flops(at_most)} FLOPs at most{_of(limit, at_most)}, {settings.convention}"
+    )
     output.table(head, cells, title=title, bold=[len(rows)] if len(rows) > 1 else [])
     series, times = plan.validations.series, plan.validations.times
     if settings.validate_every is None:

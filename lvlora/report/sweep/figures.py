@@ -1,7 +1,4 @@
-"""What a sweep found: error against FLOPs, a map of two settings, or lines through many.
-
-Knows: rows of a sweep's table. Does not know: how the trials were made.
-"""
+"""What a sweep found: error against FLOPs, a map of two settings, or lines through many."""
 
 from __future__ import annotations
 

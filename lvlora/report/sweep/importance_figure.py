@@ -1,7 +1,4 @@
-"""How much of the differences between trials each searched setting explains, as bars.
-
-Knows: shares by name. Does not know: how they were computed.
-"""
+"""How much of the differences between trials each searched setting explains, as bars."""
 
 from __future__ import annotations
 

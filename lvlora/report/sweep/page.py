@@ -1,7 +1,4 @@
-"""The page of a sweep.
-
-Knows: a sweep's plan and table. Does not know: how its trials were made, HTML.
-"""
+"""The page of a sweep."""
 
 from __future__ import annotations
 
