@@ -13,7 +13,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lvlora.api import charged as charged
     from lvlora.api import count_flops as count_flops
-    from lvlora.api import evaluate as evaluate
     from lvlora.api import fine_tune as fine_tune
     from lvlora.api import read as read
     from lvlora.api import read_adapter as read_adapter
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from lvlora.errors import ModelError as ModelError
     from lvlora.errors import RunStopped as RunStopped
     from lvlora.errors import SettingsError as SettingsError
-    from lvlora.evaluation.scoring import Entry as Entry
-    from lvlora.evaluation.scoring import Evaluation as Evaluation
+    from lvlora.evaluation.answers import Evaluation as Evaluation
+    from lvlora.evaluation.programs import evaluate as evaluate
+    from lvlora.evaluation.scores import Entry as Entry
     from lvlora.flops.budget import Price as Price
     from lvlora.forecast.density import next_step as next_step
     from lvlora.forecast.forecast import Forecast as Forecast
@@ -64,7 +64,6 @@ _HOMES = {
     "lvlora.api": (
         "charged",
         "count_flops",
-        "evaluate",
         "fine_tune",
         "read",
         "read_adapter",
@@ -83,7 +82,9 @@ _HOMES = {
     "lvlora.flops.budget": ("Price",),
     "lvlora.forecast.sampling": ("Sampling",),
     "lvlora.forecast.density": ("next_step",),
-    "lvlora.evaluation.scoring": ("Entry", "Evaluation"),
+    "lvlora.evaluation.answers": ("Evaluation",),
+    "lvlora.evaluation.programs": ("evaluate",),
+    "lvlora.evaluation.scores": ("Entry",),
     "lvlora.forecast.forecaster": ("Forecaster",),
     "lvlora.forecast.forecast": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),

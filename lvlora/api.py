@@ -11,25 +11,20 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from lvlora.errors import SettingsError, meant
+from lvlora.errors import SettingsError
 from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
-from lvlora.settings.base import Convention, Split
-from lvlora.settings.checked import check_count, check_levels, checked
-from lvlora.settings.data import SplitSettings
-from lvlora.settings.forecasting import LONGEST_HORIZON
+from lvlora.settings.base import Convention
+from lvlora.settings.checked import checked
 from lvlora.settings.spoken import for_programs
 from lvlora.settings.training import BudgetSettings
 
 if TYPE_CHECKING:
-    from lvlora.evaluation.scoring import Evaluation
     from lvlora.flops.budget import Price
     from lvlora.forecast.forecaster import Forecaster
-    from lvlora.forecast.sampling import Sampling
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.series.dataset import Dataset
-    from lvlora.series.disturbance import Disturbance
     from lvlora.settings.keywords import FlopsKeywords, SimulateKeywords, TrainKeywords
     from lvlora.train.observer import Observer
     from lvlora.train.progress import Result
@@ -144,91 +139,6 @@ def fine_tune(
     with undisturbed():
         prepared = prepare(chosen, data)
         return carry_out(begin(prepared, sources, observer or Silent())).result
-
-
-@for_programs()
-def evaluate(
-    data: Dataset,
-    forecasters: Sequence[Forecaster] | Forecaster = (),
-    *,
-    part: Split = "validation",
-    context: int = 50,
-    horizon: int = 50,
-    limit: int | None = None,
-    sampling: Sampling | None = None,
-    rivals: bool = True,
-    split_seed: int = 0,
-    stratify: bool = False,
-    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-    seed: int = 0,
-    disturbance: Disturbance | None = None,
-) -> Evaluation:
-    """Forecasters side by side: the same histories, the same truth, the same metrics.
-
-    Each entry has ``name``, ``kind`` (model, rival or floor), ``scores`` (mae, rmse, crps,
-    coverage, dynamics, …), ``point`` (n, H, V), ``against`` (differences with their 95 %
-    intervals), ``skill`` against seasonal naive and ``win_rate``;
-    ``to_dict()`` is its row in ``lvlora evaluate --json``. What models spend is in their ``usage``
-    and, inside `charged`, in the ledger.
-
-    Args:
-        data: the whole data set; it is split by its series' names as in every command, and rivals
-            that learn do so from the training part, of series that are scored from the histories.
-        forecasters: what `open_model` gives.
-        part: which part is scored. Look at ``test`` once, and choose nothing by it.
-        context, horizon: steps given, steps asked for.
-        limit: series at most.
-        sampling: of the models, rivals give as many futures; default: 20 samples in 4 views, as in
-            the command.
-        rivals: score the rivals and the rounding floor, too.
-        split_seed, stratify: of the split.
-        quantiles: levels, of which pairs give coverage.
-        seed: of the bootstrap.
-        disturbance: what forecasters see is noisier, shorter or less complete by so much; what is
-            scored is not.
-
-    Raises:
-        DataError: no series is long enough.
-    """
-    from lvlora.evaluation import comparison
-    from lvlora.evaluation import scoring as evaluation
-    from lvlora.evaluation.protocol import Protocol, task
-    from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
-    from lvlora.forecast.sampling import Sampling
-    from lvlora.series.disturbance import NO_DISTURBANCE
-    from lvlora.series.splits import split_of
-
-    models = [forecasters] if isinstance(forecasters, Forecaster) else list(forecasters)
-    if not models and not rivals:
-        raise SettingsError(
-            "without models and rivals there is nothing to score.", "Leave one of them in."
-        )
-    check_count("context", context)
-    check_count("horizon", horizon, most=LONGEST_HORIZON)
-    check_count("limit", limit, optional=True)
-    check_levels(quantiles)
-    if part not in get_args(Split):
-        raise SettingsError(
-            f"part: should be one of {', '.join(get_args(Split))}, got {part!r}",
-            meant(str(part), get_args(Split)).strip() or "validation is the usual one.",
-        )
-    split = split_of(data, SplitSettings(split_seed=split_seed, stratify=stratify))
-    learning = data.select(split.train)
-    protocol = Protocol(part, context, horizon)
-    given = task(data.select(split.part(part)[:limit]), protocol, disturbance or NO_DISTURBANCE)
-    drawn = sampling or Sampling(views=4)
-    entries = [evaluation.score_model(model, given, drawn, quantiles) for model in models]
-    if rivals:
-        for rival in evaluation.rivals_for(given, learning):
-            n_samples = 0 if drawn.greedy else drawn.samples
-            entry = evaluation.score_rival(rival, given, learning, quantiles, n_samples=n_samples)
-            entries.append(entry)
-        decimals, scale = (
-            (models[0].decimals, models[0].scale) if models else (DEFAULT_DECIMALS, None)
-        )
-        entries.append(evaluation.score_floor(given, decimals, quantiles, scale))
-    comparison.compare(entries, seed, given.of_series)
-    return evaluation.Evaluation(entries)
 
 
 @for_programs()

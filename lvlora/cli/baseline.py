@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.scoring import score_all
+from lvlora.cli.scores import run
 from lvlora.settings import BaselineSettings
 
 EXAMPLES = examples(
@@ -24,4 +24,4 @@ def baseline(settings: BaselineSettings, context: CommandContext) -> None:
     fitted to each history. With --out, a folder keeps what is finished (the same command goes on
     from there), the tables and a report.
     """
-    score_all(settings, context, command="baseline")
+    run(settings, context)

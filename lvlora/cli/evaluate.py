@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.scoring import score_all
+from lvlora.cli.scores import run
 from lvlora.settings import EvaluateSettings
 
 EXAMPLES = examples(
@@ -32,4 +32,4 @@ def evaluate(settings: EvaluateSettings, context: CommandContext) -> None:
     A folder keeps what is finished, the tables and a report: stopped or killed, the same command
     goes on; another adapter later finds the rivals done.
     """
-    score_all(settings, context, command="evaluate")
+    run(settings, context)

@@ -271,7 +271,7 @@ def _show_price(
 ) -> None:
     """Price, time and memory; it takes the first steps of a few forecasts to know."""
     from lvlora.cli.terminal.plans import show_prices
-    from lvlora.forecast.estimate import of_forecasts
+    from lvlora.forecast.estimate import of_forecasts, price_answer
 
     histories, estimate = list(dataset), None
     started = time.perf_counter() - context.began
@@ -280,4 +280,5 @@ def _show_price(
             forecaster, histories, settings.n_steps, sampling, context=settings.context
         )
     drawn = settings.plot is not None
-    show_prices({forecaster.name: most}, len(histories), estimate, started, context, page=drawn)
+    answer = price_answer({forecaster.name: most}, estimate, started, page=drawn)
+    show_prices(answer, len(histories), context)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import numbers, output_files
-from lvlora.cli.forecast_files import table_text
 from lvlora.cli.program.context import CommandContext
 from lvlora.errors import SettingsError
+from lvlora.series.files.formulas import csv_text
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _table(dataset: Dataset, found: Sequence[Sequence[Density]]) -> str:
         for name, one in zip(dataset.variables, densities, strict=True)
         for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
     ]
-    return table_text(head, rows)
+    return csv_text(head, rows)
 
 
 def _show(

@@ -5,10 +5,7 @@ Knows: the shapes of each. Does not know: how the forecast was made, terminals.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +15,7 @@ from lvlora import output_files
 from lvlora.cli.program.results import SAMPLES as SAMPLES_TABLE
 from lvlora.errors import SettingsError
 from lvlora.output_files import Kind
-from lvlora.series.files.formulas import disarmed
+from lvlora.series.files.formulas import csv_text
 from lvlora.settings import ForecastSettings
 
 if TYPE_CHECKING:
@@ -72,23 +69,7 @@ def as_csv(
         times = [t for f in forecasts for t in written(f.calendar, f.time)]
         for i, row in enumerate(rows):
             row[dataset.time_name] = times[i // len(dataset.variables)]
-    return table_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
-
-
-def table_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """CSV; what is missing is empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([_harmless(h) for h in head])
-    writer.writerows([[_harmless(c) for c in row] for row in rows])
-    return stream.getvalue()
-
-
-def _harmless(cell: Any) -> Any:
-    """Text from a file must not be a formula when a spreadsheet opens the result."""
-    if isinstance(cell, float):
-        return "" if math.isnan(cell) else f"{cell:.12g}"
-    return disarmed(cell) if isinstance(cell, str) else cell
+    return csv_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
 
 def check_samples(path: Path | None) -> None:
@@ -195,7 +176,7 @@ def write_samples(path: Path, dataset: Dataset, forecasts: Sequence[Forecast]) -
             for h, t in enumerate(written(f.calendar, f.time))
         ]
         head = ["id", "sample", dataset.time_name, *dataset.variables]
-        output_files.write_text(path, table_text(head, rows))
+        output_files.write_text(path, csv_text(head, rows))
     else:
         with output_files.writing(path) as part:
             _write_hdf5(part, dataset, forecasts)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lvlora import numbers, output_files
-from lvlora.cli.forecast_files import table_text
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import LEDGER, check_results
 from lvlora.cli.terminal.output import Output
 from lvlora.output_files import STANDARD_OUTPUT
+from lvlora.series.files.formulas import csv_text
 from lvlora.settings import FlopsSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def show_ledger(settings: FlopsSettings, context: CommandContext) -> None:
         with output_files.writing(settings.figure) as part:
             draw_spending(table, part)
         output.note(f"Drawn into {settings.figure}")
-    as_csv = table_text(COLUMNS, [[row[name] for name in COLUMNS] for row in table["runs"]])
+    as_csv = csv_text(COLUMNS, [[row[name] for name in COLUMNS] for row in table["runs"]])
     if settings.output == STANDARD_OUTPUT:
         output.write(as_csv)
     else:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Flops, Number, Shape
+from lvlora.errors import SettingsError, meant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lvlora.evaluation.scores import Entry
 
 
 class Disturbance(Shape):
@@ -94,8 +104,6 @@ class ForecasterScores(Shape):
     """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
     valid_periods: Number
     """The same in periods of each series' history, over those that have one."""
-    valid_by_step: list[Number]
-    """Share of series whose forecast is valid up to and with that step; a number a step."""
     amplitude_error: Number
     """Median of |ratio of standard deviations - 1|."""
     phase_error: Number
@@ -104,10 +112,8 @@ class ForecasterScores(Shape):
     """Hellinger distance of power spectra, 0 to 1."""
     state_divergence: Number
     """D_stsp, in nats."""
-    skill: Interval | None
-    """1 - geometric mean of scaled errors over seasonal naive's; null without that rival."""
-    win_rate: Interval | None
-    """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
+    valid_by_step: list[Number]
+    """Share of series whose forecast is valid up to and with that step; a number a step."""
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     per_variable: dict[str, list[Number]]
@@ -131,10 +137,14 @@ class ForecasterScores(Shape):
     """Of the run that made its adapter, until then; null for rivals, and where it does not say."""
     mae_minus: dict[str, Difference]
     """Model → this forecaster's MAE minus the model's."""
+    skill: Interval | None
+    """1 - geometric mean of scaled errors over seasonal naive's; null without that rival."""
+    win_rate: Interval | None
+    """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
 
 
-class Evaluation(Answer):
-    """`lvlora evaluate --json` and `lvlora baseline --json`"""
+class _Scored(Answer):
+    """What the answer and the record in the folder both say."""
 
     lvlora_version: str
     command: Literal["evaluate", "baseline"]
@@ -151,8 +161,132 @@ class Evaluation(Answer):
     variables: list[str]
     clusters: list[ClusterSize]
     forecasters: list[ForecasterScores]
+
+
+class DrawnSeries(Shape):
+    """Forecasts of one series to look at."""
+
+    id: str
+    why: Literal["best", "middle", "worst", ""]
+    mae: float
+    history_time: list[float]
+    history: list[list[Number]]
+    """A row a step, a number a variable; so are truth, median and bands."""
+    time: list[float]
+    truth: list[list[Number]]
+    median: list[list[Number]]
+    bands: list[tuple[float, float, list[list[Number]], list[list[Number]]]]
+    """Two levels and the quantiles of each."""
+
+
+class Drawn(Shape):
+    """The best, middle and worst series of the forecaster that the evaluation is about."""
+
+    forecaster: str
+    series: list[DrawnSeries]
+    calendar: dict[str, Any] | None = None
+    """How times are dates; absent where they are numbers."""
+
+
+class EvaluationRecord(_Scored):
+    """evaluation.json: all that the page of an evaluation shows."""
+
+    drawn: Drawn
+    key: str
+    """A hash of what was forecast from what."""
+
+
+class Evaluation(_Scored):
+    """`lvlora evaluate --json` and `lvlora baseline --json`
+
+    For programs it is a sequence of its `Entry`s, which have the arrays, too.
+    """
+
     folder: str | None
     files: list[str]
+
+    _entries: tuple[Entry, ...] = PrivateAttr(())
+    _drawn: Drawn | None = PrivateAttr(None)
+    _table: str = PrivateAttr("")
+
+    @classmethod
+    def of(
+        cls,
+        record: EvaluationRecord,
+        entries: Sequence[Entry],
+        *,
+        table: str,
+        folder: Path | None,
+        files: Sequence[Path],
+    ) -> Self:
+        """The answer of what was recorded.
+
+        Args:
+            entries: the forecasters, with their arrays.
+            table: the table of forecasters as CSV.
+            folder: where the record is, if it is in one; files: that were written.
+        """
+        shared = {name: getattr(record, name) for name in _Scored.model_fields}
+        made = cls(
+            **shared,
+            folder=None if folder is None else str(folder),
+            files=[str(path) for path in files],
+        )
+        made._entries, made._drawn, made._table = tuple(entries), record.drawn, table
+        return made
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The forecasters with their arrays: models, rivals, and the rounding floor."""
+        return self._entries
+
+    @property
+    def drawn(self) -> Drawn | None:
+        """Forecasts to look at."""
+        return self._drawn
+
+    @property
+    def table(self) -> str:
+        """A row a forecaster, as CSV."""
+        return self._table
+
+    def __iter__(self) -> Iterator[Entry]:  # type: ignore[override]
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, place: int) -> Entry:
+        return self._entries[place]
+
+    def __repr__(self) -> str:
+        return f"Evaluation({list(self._entries)!r})"
+
+    def plot(self, metric: str = "mae") -> Figure:
+        """A matplotlib figure: a bar for each forecaster, the best on top.
+
+        Args:
+            metric: mae, rmse, crps, … of `ForecasterScores`.
+
+        Raises:
+            SettingsError: there is none of that name.
+        """
+        from lvlora.forecast.pictures import errors_picture
+
+        rows = [row.model_dump(mode="json") for row in self.forecasters]
+        known = [name for name, value in rows[0].items() if isinstance(value, float)]
+        if metric not in known:
+            raise SettingsError(
+                f"metric: {metric!r} is none of these scores",
+                f"{meant(metric, known)}There are {', '.join(known)}.",
+            )
+        return errors_picture(rows, metric)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from lvlora.forecast.pictures import as_html_table
+
+        return as_html_table(row.model_dump(mode="json") for row in self.forecasters)
 
 
 class EvaluationReport(Answer):

@@ -1,7 +1,4 @@
-"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series.
-
-Knows: entries of a table. Does not know: how they forecast, terminals, figures.
-"""
+"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scoring import Difference, Entry
+from lvlora.evaluation.scores import Difference, Entry
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
 from lvlora.series.metrics.scores import absolute_errors

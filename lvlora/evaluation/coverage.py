@@ -1,4 +1,4 @@
-"""Calibrating a model by its forecasts of a task, and how well calibrated intervals cover one."""
+"""What --calibrate and --calibrated do: offsets from a model's forecasts, and what they cover."""
 
 from __future__ import annotations
 
@@ -7,15 +7,100 @@ from typing import Any
 
 import numpy as np
 
+from lvlora import numbers
 from lvlora.errors import SettingsError
+from lvlora.evaluation.candidates import Candidate
+from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scoring import Entry
+from lvlora.evaluation.scores import Entry
+from lvlora.forecast import calibration_files
 from lvlora.forecast.calibration import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.calibration_facts import describe
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
+from lvlora.narrator import Narrator
+from lvlora.series.disturbance import Disturbance
 from lvlora.series.metrics.scores import central_levels
+from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+
+
+def check(settings: EvaluateSettings | BaselineSettings) -> None:
+    """Refuse, before any work, what cannot or must not be calibrated."""
+    for option, wanted in (
+        ("--calibrate", settings.calibrate),
+        ("--calibrated", settings.calibrated),
+    ):
+        if wanted and not settings.with_model:
+            raise SettingsError(
+                f"{option}: there is no model with --no-model.", "Leave one of the two out."
+            )
+        if wanted and (settings.greedy or settings.samples < 2):
+            raise SettingsError(f"{option}: one future has no intervals.", "Draw some --samples.")
+    if settings.calibrate and Disturbance.asked(settings):
+        raise SettingsError(
+            "--calibrate: intervals are calibrated on histories as they are.",
+            "Leave out --history-noise, --history-gaps, --history-steps and --hide.",
+        )
+    if settings.calibrate and settings.split in ("train", "test"):
+        why = "the model has seen" if settings.split == "train" else "is for the final table"
+        raise SettingsError(
+            f"--calibrate: the {settings.split} part {why}",
+            "Use --split validation, or a file of its own with --split all.",
+        )
+
+
+def calibration_for(
+    candidate: Candidate, forecaster: Forecaster, job: Job, narrator: Narrator
+) -> Calibration | None:
+    """The calibration that --calibrated asks for, before anything is spent.
+
+    Raises:
+        ModelError: there is none for this model.
+        SettingsError, DataError: it is for other intervals, steps, formats or data.
+    """
+    if not job.settings.calibrated:
+        return None
+    found = calibration_files.load_fitting(
+        forecaster,
+        candidate.choice.info,
+        job.settings.runs,
+        sampling=job.sampling,
+        quantiles=job.settings.quantiles,
+        horizon=job.task.protocol.horizon,
+        variables=job.task.variables,
+        histories=job.task.histories,
+        narrator=narrator,
+    )
+    if found.facts.get("data_sha256") == job.data_sha256 and (
+        found.facts.get("split") == job.task.protocol.part
+    ):
+        narrator.note("It was made on the series that are scored: of others it may cover less.")
+    return found
+
+
+def keep_calibration(
+    entry: Entry, candidate: Candidate, forecaster: Forecaster, job: Job, narrator: Narrator
+) -> None:
+    """Make a calibration of a model's forecasts, for --calibrated, and say where it is."""
+    made = calibrate_entry(
+        entry,
+        job.task,
+        forecaster,
+        job.sampling,
+        job.settings.quantiles,
+        source=job.data.source,
+        data_sha256=job.data_sha256,
+        coverage_before={f"{x:g}": c for x, c in entry.scores.coverage.items()},
+    )
+    info = candidate.choice.info
+    path = calibration_files.place_of(forecaster.base, info, job.settings.runs, job.task.variables)
+    calibration_files.save(path, made, forecaster.base, info)
+    covered = ", ".join(
+        f"{100 * level:g} % intervals covered {numbers.share(share)}"
+        for level, share in entry.scores.coverage.items()
+    )
+    narrator.note(f"{entry.name}: {covered}; calibrated by {len(job.task.ids)} series: {path}")
 
 
 def calibrate_entry(

@@ -12,11 +12,15 @@ from functools import cached_property
 import numpy as np
 
 from lvlora.errors import DataError
+from lvlora.narrator import Narrator
 from lvlora.series import histories
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
 from lvlora.series.rivals.contract import complete
 from lvlora.series.rivals.naive import season
+from lvlora.series.splits import Split
+from lvlora.settings.base import Split as Part
+from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Protocol:
         stride: steps from one window to the next.
     """
 
-    part: str
+    part: Part
     context: int | None
     horizon: int
     windows: int | None = None
@@ -204,3 +208,40 @@ def steps_that_fit(
     if horizon is not None:
         return length - horizon, horizon
     return length - length // 2, length // 2
+
+
+def with_steps_that_fit(
+    settings: EvaluateSettings | BaselineSettings,
+    dataset: Dataset,
+    split: Split,
+    narrator: Narrator,
+) -> EvaluateSettings | BaselineSettings:
+    """The settings with what the data allow in place of defaults that they don't; it is said.
+
+    One series is all there is to score, though it counts as the train part. Where every series
+    is shorter than the default protocol, half of the shortest is given and half asked for. What was
+    asked for by name stays, and is refused where it does not fit.
+    """
+    left_open = {"split", "protocol", "context", "horizon"} - settings.model_fields_set
+    if "split" in left_open and len(dataset) == 1 and not split.part(settings.split):
+        narrator.note(
+            f"{dataset.source} has one series: it is scored itself, as --split train does."
+        )
+        settings = settings.model_copy(update={"split": "train"})
+    names = set(split.part(settings.split)[: settings.limit])
+    lengths = [len(series) for series in dataset if series.id in names]
+    if not lengths or max(lengths) >= sum(settings.steps) or "protocol" not in left_open:
+        return settings
+    given, asked = steps_that_fit(
+        min(lengths),
+        None if "context" in left_open else settings.context,
+        None if "horizon" in left_open else settings.horizon,
+    )
+    if given < 1 or asked < 1 or (given, asked) == settings.steps:
+        return settings
+    narrator.note(
+        f"The longest series has {max(lengths):,} steps, too few for "
+        f"{settings.steps[0]} and {settings.steps[1]}: "
+        f"{asked} steps from {given} (--context {given} --horizon {asked})."
+    )
+    return settings.model_copy(update={"context": given, "horizon": asked})

@@ -1,19 +1,28 @@
-"""An evaluation as one JSON object: all that its page and its tables show.
-
-Knows: entries, tasks. Does not know: where they come from, files, HTML.
-"""
+"""An evaluation as one JSON object, all that its page and its tables show; and those tables."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import numpy as np
 
 from lvlora import __version__
+from lvlora.evaluation.answers import (
+    ClusterSize,
+    Disturbance,
+    Drawn,
+    DrawnSeries,
+    EvaluatedData,
+    EvaluationRecord,
+    Protocol,
+)
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scoring import Entry
+from lvlora.evaluation.scores import Entry
+from lvlora.series.dataset import FloatArray
+from lvlora.series.files.formulas import csv_text
 from lvlora.series.metrics.dynamics import DYNAMICS
 from lvlora.series.metrics.scores import central_levels, scale_spread
 
@@ -30,29 +39,63 @@ def record_of(
     entries: Sequence[Entry],
     given: Task,
     *,
-    clusters: Sequence[Mapping[str, Any]],
+    command: Literal["evaluate", "baseline"],
+    protocol_name: Literal["A", "B", "own"],
+    data: EvaluatedData,
+    settings: Mapping[str, Any],
     quantiles: Sequence[float],
-    facts: Mapping[str, Any],
-) -> dict[str, Any]:
+    clusters: Mapping[str, int],
+    key: str,
+) -> EvaluationRecord:
     """The whole record.
 
     Args:
-        clusters: ``name`` and ``series`` of each cluster of dynamics.
-        facts: what else it says: ``command``, ``protocol``, ``data``, ``settings``, ``created``.
+        settings: what else decides the result.
+        clusters: name of each cluster of dynamics -> series of the task that are in it.
+        key: of the task, see `folder.key_of`.
     """
     spread = scale_spread([h.values for h in given.histories])
-    led_by = "mase" if spread > SCALES_APART else "mae"
-    return {
-        "schema_version": 1,
-        "lvlora_version": __version__,
-        **facts,
-        "scale_spread": spread if math.isfinite(spread) else None,
-        "led_by": led_by,
-        "variables": list(given.variables),
-        "clusters": [dict(c) for c in clusters],
-        "forecasters": [_without_nan(e.to_dict()) for e in entries],
-        "drawn": drawn(entries, given, quantiles, led_by),
-    }
+    led_by: Literal["mae", "mase"] = "mase" if spread > SCALES_APART else "mae"
+    return EvaluationRecord(
+        schema_version=1,
+        lvlora_version=__version__,
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        protocol=_protocol(given, protocol_name),
+        data=data,
+        settings=dict(settings),
+        scale_spread=spread,
+        led_by=led_by,
+        variables=list(given.variables),
+        clusters=[ClusterSize(name=name, series=n) for name, n in clusters.items()],
+        forecasters=[entry.row for entry in entries],
+        drawn=drawn(entries, given, quantiles, led_by),
+        key=key,
+    )
+
+
+def _protocol(given: Task, name: Literal["A", "B", "own"]) -> Protocol:
+    done = given.disturbance
+    return Protocol(
+        name=name,
+        split=given.protocol.part,
+        context=given.protocol.context or given.context,
+        horizon=given.protocol.horizon,
+        series=len(given.histories),
+        left_out=given.left_out,
+        disturbance=(
+            Disturbance(
+                noise=float(done.noise),
+                gaps=float(done.gaps),
+                steps=done.steps,
+                hidden=list(done.hidden),
+                seed=done.seed,
+            )
+            if done
+            else None
+        ),
+        seen=str(done) or None,
+    )
 
 
 def reference(entries: Sequence[Entry], led_by: str = "mae") -> Entry:
@@ -65,14 +108,8 @@ def reference(entries: Sequence[Entry], led_by: str = "mae") -> Entry:
 
 def drawn(
     entries: Sequence[Entry], given: Task, quantiles: Sequence[float], led_by: str = "mae"
-) -> dict[str, Any]:
-    """Forecasts of the reference to look at: of its best, middle and worst series.
-
-    Returns:
-        ``forecaster`` and ``series``, a list of ``id``, ``why``, ``mae``, ``history_time``,
-        ``history``, ``time``, ``truth``, ``median`` and ``bands`` ([low, high, lower, upper]);
-        ``calendar`` where the times are dates.
-    """
+) -> Drawn:
+    """Forecasts of the reference to look at: of its best, middle and worst series."""
     about = reference(entries, led_by)
     errors = about.scores.series_mae
     series = []
@@ -81,99 +118,86 @@ def drawn(
         bands = []
         if about.samples is not None and about.samples.shape[1] > 1:
             for level in central_levels(quantiles):
-                ends = ((1 - level) / 2, (1 + level) / 2)
-                lower, upper = np.quantile(about.samples[at], ends, axis=0)
-                bands.append([*ends, lower.tolist(), upper.tolist()])
+                low, high = (1 - level) / 2, (1 + level) / 2
+                lower, upper = np.quantile(about.samples[at], (low, high), axis=0)
+                bands.append((low, high, lower.tolist(), upper.tolist()))
         series.append(
-            {
-                "id": history.id,
-                "why": why,
-                "mae": float(errors[at]),
-                "history_time": history.time[-_DRAWN_STEPS:].tolist(),
-                "history": history.values[-_DRAWN_STEPS:].tolist(),
-                "time": future.time.tolist(),
-                "truth": future.values.tolist(),
-                "median": about.point[at].tolist(),
-                "bands": bands,
-            }
+            DrawnSeries(
+                id=history.id,
+                why=why,
+                mae=float(errors[at]),
+                history_time=history.time[-_DRAWN_STEPS:].tolist(),
+                history=history.values[-_DRAWN_STEPS:].tolist(),
+                time=future.time.tolist(),
+                truth=future.values.tolist(),
+                median=about.point[at].tolist(),
+                bands=bands,
+            )
         )
     calendar = given.histories[0].calendar if given.histories else None
     dated = {} if calendar is None else {"calendar": calendar.to_dict()}
-    return {"forecaster": about.name, "series": _without_nan(series), **dated}
+    return Drawn(forecaster=about.name, series=series, **dated)
 
 
-def _chosen(errors: Any) -> list[tuple[int, str]]:
+def _chosen(errors: FloatArray) -> list[tuple[int, Literal["best", "middle", "worst", ""]]]:
     """Positions of the best, middle and worst series that have an error."""
     order = [int(i) for i in np.argsort(errors, kind="stable") if math.isfinite(errors[i])]
     n = len(order)
     if n <= 3 * _DRAWN_OF_EACH:
-        words = {0: "best", n - 1: "worst"} if n > 1 else {}
-        return [(i, words.get(place, "")) for place, i in enumerate(order)]
+        ends: dict[int, Literal["best", "worst"]] = {0: "best", n - 1: "worst"} if n > 1 else {}
+        return [(i, ends.get(place, "")) for place, i in enumerate(order)]
     middle = (n - _DRAWN_OF_EACH) // 2
+    best, around, worst = (
+        order[start : start + _DRAWN_OF_EACH] for start in (0, middle, n - _DRAWN_OF_EACH)
+    )
     return [
-        (i, why)
-        for start, why in ((0, "best"), (middle, "middle"), (n - _DRAWN_OF_EACH, "worst"))
-        for i in order[start : start + _DRAWN_OF_EACH]
+        *((i, "best") for i in best),
+        *((i, "middle") for i in around),
+        *((i, "worst") for i in worst),
     ]
 
 
-def table_rows(record: Mapping[str, Any]) -> list[list[Any]]:
-    """The table of forecasters, head first; None where something is not defined."""
-    forecasters = record["forecasters"]
-    variables = record["variables"]
-    levels = sorted({level for f in forecasters for level in f["coverage"]})
-    models = [f["name"] for f in forecasters if f["kind"] == "model"]
+def table_of(record: EvaluationRecord) -> str:
+    """The table of forecasters as CSV; empty where something is not defined."""
+    forecasters = record.forecasters
+    levels = sorted({level for f in forecasters for level in f.coverage})
+    calibrated = sorted({level for f in forecasters for level in f.calibrated_coverage})
+    models = [f.name for f in forecasters if f.kind == "model"]
     head = ["name", "kind", *METRICS, *(f"coverage_{level}" for level in levels)]
-    calibrated = sorted({level for f in forecasters for level in f["calibrated_coverage"]})
     head += [f"calibrated_coverage_{level}" for level in calibrated]
     head += DYNAMICS
     for ranked in _RANKED:
         head += [ranked, f"{ranked}_low", f"{ranked}_high"]
-    head += [f"mae_{v}" for v in variables]
-    head += [f"mae_in_{c['name']}" for c in record["clusters"]]
+    head += [f"mae_{v}" for v in record.variables]
+    head += [f"mae_in_{c.name}" for c in record.clusters]
     head += ["seconds", "flops_executed", "flops_coursework"]
     head += ["training_flops_executed", "training_flops_coursework"]
     for model in models:
         head += [f"mae_minus_{model}", f"low_minus_{model}", f"high_minus_{model}"]
-    rows = [head]
+    rows = []
     for f in forecasters:
-        row = [f["name"], f["kind"], *(f[m] for m in METRICS)]
-        row += [f["coverage"].get(level) for level in levels]
-        row += [f["calibrated_coverage"].get(level) for level in calibrated]
-        row += [f[name] for name in DYNAMICS]
-        for ranked in _RANKED:
-            interval = f[ranked] or {}
-            row += [interval.get(end) for end in ("value", "low", "high")]
-        row += f["per_variable"]["mae"]
-        row += [f["per_cluster"].get(c["name"]) for c in record["clusters"]]
-        flops = f["flops"] or {}
-        row += [f["seconds"], flops.get("executed"), flops.get("coursework")]
-        training = f["training_flops"] or {}
-        row += [training.get("executed"), training.get("coursework")]
+        row: list[Any] = [f.name, f.kind, *(getattr(f, m) for m in METRICS)]
+        row += [f.coverage.get(level) for level in levels]
+        row += [f.calibrated_coverage.get(level) for level in calibrated]
+        row += [getattr(f, name) for name in DYNAMICS]
+        for interval in (f.skill, f.win_rate):
+            row += [None] * 3 if interval is None else list(interval.model_dump().values())
+        row += f.per_variable["mae"]
+        row += [f.per_cluster.get(c.name) for c in record.clusters]
+        row.append(f.seconds)
+        for flops in (f.flops, f.training_flops):
+            row += [None] * 2 if flops is None else [flops.executed, flops.coursework]
         for model in models:
-            gap = f["mae_minus"].get(model, {})
-            row += [gap.get("mean"), gap.get("low"), gap.get("high")]
+            gap = f.mae_minus.get(model)
+            row += [None] * 3 if gap is None else [gap.mean, gap.low, gap.high]
         rows.append(row)
-    return rows
+    return csv_text(head, rows)
 
 
-def series_rows(
-    entries: Sequence[Entry], given: Task, clusters: Mapping[str, str]
-) -> list[list[Any]]:
-    """Each series' MAE by forecaster, head first."""
-    rows: list[list[Any]] = [["id", "cluster", *(e.name for e in entries)]]
+def table_of_series(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str]) -> str:
+    """Each series' MAE by forecaster, as CSV."""
+    head = ["id", "cluster", *(e.name for e in entries)]
+    rows: list[list[Any]] = []
     for i, (name, series) in enumerate(zip(given.ids, given.of_series, strict=True)):
-        errors = [float(e.scores.series_mae[i]) for e in entries]
-        rows.append([name, clusters[series], *(e if math.isfinite(e) else None for e in errors)])
-    return rows
-
-
-def _without_nan(value: Any) -> Any:
-    """None for what JSON has no number for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
-    return value
+        rows.append([name, clusters[series], *(float(e.scores.series_mae[i]) for e in entries)])
+    return csv_text(head, rows)

@@ -8,13 +8,14 @@ is slow at is in the figure.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lvlora import answers
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.memory import row_bytes
@@ -22,14 +23,17 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Series
 
-_STEPS = 6
-"""Further steps of the horizon from which the time of each is taken."""
-
-
-REPORT_SECONDS = 2.0
-"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
+AROUND_SECONDS = 0.8
+"""Python's own beginning and end, which no command sees."""
+PICTURES_BYTES = 45_000_000
+"""The libraries that draw, and a page's pictures, where no probe has drawn any."""
 _MARGIN = 1.15
 """On memory: two runs of the same command differ by a few per cent."""
+REPORT_SECONDS = 2.0
+"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
+
+_STEPS = 6
+"""Further steps of the horizon from which the time of each is taken."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Estimate:
         return answers.Estimate(
             seconds=self.seconds,
             peak_bytes=self.peak_bytes,
-            probe_flops=answers.Flops(**self.probe.to_dict()),
+            probe_flops=self.probe.as_answer(),
         )
 
     def to_dict(self) -> dict[str, float | int | dict[str, int]]:
@@ -66,6 +70,30 @@ class Estimate:
             "peak_bytes": self.peak_bytes,
             "probe_flops": self.probe.to_dict(),
         }
+
+
+def price_answer(
+    prices: Mapping[str, Price], estimate: Estimate | None, started: float, *, page: bool
+) -> ForecastPrice:
+    """What ``--dry-run`` of forecasts and evaluations says.
+
+    Args:
+        prices: name of a model -> the most that it can cost; without a model nothing costs FLOPs.
+        estimate: of all of the command's work.
+        started: seconds until then; the real command takes them too.
+        page: a report is written, or a picture.
+    """
+    told = None
+    if estimate is not None:
+        # an evaluation writes a page with figures, a forecast a table
+        whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
+        with_room = estimate.with_room(PICTURES_BYTES if page else 0)
+        told = replace(with_room, seconds=whole).answer()
+    return ForecastPrice(
+        flops_at_most=sum(prices.values(), NOTHING).as_answer() if prices else None,
+        forecasters={name: price.as_answer() for name, price in prices.items()},
+        estimate=told,
+    )
 
 
 def of_forecasts(

@@ -12,7 +12,7 @@ from lvlora.settings.training import BudgetSettings
 LONGEST_HORIZON = 100_000
 """Time steps of a forecast: each is reckoned with before the first is drawn."""
 
-PROTOCOLS = {"A": (50, 50), "B": (80, 20)}
+PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 20)}
 """Steps of history and steps to forecast."""
 
 
@@ -321,9 +321,12 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
         return self.context or context, self.horizon or horizon
 
     @property
-    def protocol_name(self) -> str:
+    def protocol_name(self) -> Literal["A", "B", "own"]:
         """A or B, whether named or spelled out, else "own"."""
-        return next((name for name, steps in PROTOCOLS.items() if steps == self.steps), "own")
+        for name, steps in PROTOCOLS.items():
+            if steps == self.steps:
+                return name
+        return "own"
 
     def with_adapter(self, adapter: str | None) -> AdapterSettings:
         """The base model with one of the adapters."""

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lvlora.cli.contenders import Contender, _different
-from lvlora.evaluation import scoring as evaluation
+from lvlora.evaluation import scores
+from lvlora.evaluation.candidates import Candidate, _different
 from lvlora.flops.budget import Price
 from lvlora.series.rivals import naive_rivals
 
@@ -36,7 +36,7 @@ def every_rival() -> None:
 @pytest.fixture(autouse=True)
 def _few_rivals(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "every_rival" not in request.fixturenames:
-        monkeypatch.setattr(evaluation, "default_rivals", naive_rivals)
+        monkeypatch.setattr(scores, "default_rivals", naive_rivals)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_evaluate_scores_the_newest_run(run_lvlora, data, tiny_folder) -> None:
 def priced(facts):
     """What an adapter that says this is taken to have cost."""
     info = SimpleNamespace(facts=facts)
-    return Contender(SimpleNamespace(info=info), None).training_price
+    return Candidate(SimpleNamespace(info=info), None).training_price
 
 
 def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, tiny_folder) -> None:
@@ -229,9 +229,9 @@ def test_models_are_different_by_what_they_read() -> None:
     choice = SimpleNamespace(
         info=None, source=SimpleNamespace(kind="folder", location="x", revision=None)
     )
-    usual, none = Contender(choice, None), Contender(choice, 0)
-    digits = Contender(choice, 2, "digits")
-    given = [usual, Contender(choice, 2, "point"), none, digits, none]
+    usual, none = Candidate(choice, None), Candidate(choice, 0)
+    digits = Candidate(choice, 2, "digits")
+    given = [usual, Candidate(choice, 2, "point"), none, digits, none]
     assert list(_different(given)) == [usual, none, digits]
 
 

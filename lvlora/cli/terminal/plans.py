@@ -5,7 +5,6 @@ Knows: how prices and estimates are said. Does not know: how they are found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,11 @@ from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 
 if TYPE_CHECKING:
-    from lvlora.flops.budget import Price
+    from lvlora.forecast.answers import ForecastPrice
     from lvlora.forecast.estimate import Estimate
     from lvlora.train.estimate import RunEstimate
     from lvlora.train.progress import Result
     from lvlora.train.setup import Prepared
-
-AROUND_SECONDS = 0.8
-"""Python's own beginning and end, which no command sees."""
-PICTURES_BYTES = 45_000_000
-"""The libraries that draw, and a page's pictures, where no probe has drawn any."""
 
 
 def show_run_plan(
@@ -34,6 +28,8 @@ def show_run_plan(
         estimate: None where several processes would make it.
         started: seconds until the run was prepared; the real one takes them too.
     """
+    from lvlora.forecast.estimate import AROUND_SECONDS
+
     settings = prepared.settings
     most = prepared.most(whole=prepared.validator is not None)
     tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
@@ -79,7 +75,7 @@ def show_run_plan(
 
     def human() -> None:
         context.output.table(["This run", ""], rows)
-        _nothing_spent(None if estimate is None else estimate.whole, context)
+        _nothing_spent(0 if estimate is None else estimate.whole.probe.executed, context)
 
     context.output.report(payload, human)
 
@@ -142,74 +138,34 @@ def reconciled(result: Result, runs: Path) -> str:
     )
 
 
-def show_prices(
-    prices: Mapping[str, Price],
-    n_series: int,
-    estimate: Estimate | None,
-    started: float,
-    context: CommandContext,
-    *,
-    page: bool = False,
-) -> None:
-    """Models that would forecast so many series; without a model nothing costs FLOPs.
-
-    Args:
-        estimate: of all of the command's work.
-        page: a report is written, or a picture.
-    """
-    from lvlora.flops.budget import NOTHING
-    from lvlora.forecast.estimate import REPORT_SECONDS
-
-    total = sum(prices.values(), NOTHING).to_dict()
-    each = {name: price.to_dict() for name, price in prices.items()}
-    payload: dict[str, Any] = {
-        "flops_at_most": total if prices else None,
-        "forecasters": each,
-        "estimate": None,
-    }
-    rows: list[tuple[str, str]] = []
-    if estimate is not None:
-        # an evaluation writes a page with figures, a forecast a table
-        whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
-        estimate = estimate.with_room(PICTURES_BYTES if page else 0)
-        payload["estimate"] = {**estimate.to_dict(), "seconds": whole}
-        rows = [("time on this machine", f"about {numbers.duration(whole)}"), _memory(estimate)]
+def show_prices(answer: ForecastPrice, n_series: int, context: CommandContext) -> None:
+    """Models that would forecast so many series."""
+    estimate = answer.estimate
 
     def human() -> None:
-        if not prices:
+        if not answer.forecasters:
             context.output.line("No model: no FLOPs.")
-        for name, price in prices.items():
+        for name, price in answer.forecasters.items():
             context.output.line(
                 f"{name}, {n_series} series: at most {numbers.flops(price.executed)} FLOPs "
                 f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
             )
-        for name, said in rows:
-            context.output.line(f"{name[:1].upper()}{name[1:]}: {said}.")
-        _nothing_spent(estimate, context)
+        if estimate is not None:
+            duration, size = numbers.duration(estimate.seconds), numbers.size(estimate.peak_bytes)
+            context.output.line(f"Time on this machine: about {duration}.")
+            context.output.line(f"Memory at most: about {size}.")
+        _nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
 
-    context.output.report(payload, human)
-
-
-def together(estimates: Sequence[Estimate]) -> Estimate | None:
-    """One piece of work after the other."""
-    from lvlora.flops.budget import NOTHING
-    from lvlora.forecast.estimate import Estimate
-
-    if not estimates:
-        return None
-    return Estimate(
-        sum(e.seconds for e in estimates),
-        max(e.peak_bytes for e in estimates),
-        sum((e.probe for e in estimates), NOTHING),
-    )
+    context.output.report(answer, human)
 
 
 def _memory(estimate: Estimate) -> tuple[str, str]:
     return "memory at most", f"about {numbers.size(estimate.peak_bytes)}"
 
 
-def _nothing_spent(estimate: Estimate | None, context: CommandContext) -> None:
-    probe = ""
-    if estimate is not None and estimate.probe.executed:
-        probe = f" The probe's {numbers.flops(estimate.probe.executed)} FLOPs belong to no run."
-    context.output.line(f"Nothing was charged.{probe}")
+def _nothing_spent(probe: int, context: CommandContext) -> None:
+    """Args:
+    probe: FLOPs that the estimate took.
+    """
+    said = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
+    context.output.line(f"Nothing was charged.{said}")

@@ -1,11 +1,13 @@
-"""Names in CSV files that a spreadsheet would run as formulas.
-
-Knows: single cells. Does not know: tables, files.
-"""
+"""Names in CSV files that a spreadsheet would run as formulas, and tables without any."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"'*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -30,3 +32,18 @@ def armed(text: str) -> str:
     """
     quoted = text.startswith("'") and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
     return text[1:] if quoted else text
+
+
+def csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table of results as CSV; what is missing is empty, and no name is a formula."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([_harmless(cell) for cell in head])
+    writer.writerows([[_harmless(cell) for cell in row] for row in rows])
+    return stream.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else f"{cell:.12g}"
+    return disarmed(cell) if isinstance(cell, str) else cell

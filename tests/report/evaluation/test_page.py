@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from lvlora.errors import DataError
+from lvlora.evaluation.answers import EvaluatedData
 from lvlora.evaluation.comparison import by_cluster, compare
-from lvlora.evaluation.folder import EvaluationFolder
+from lvlora.evaluation.folder import RECORD
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.record import record_of
-from lvlora.evaluation.scoring import Entry, score_floor, score_rival
+from lvlora.evaluation.scores import Entry, score_floor, score_rival
 from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation.page import _interval, draw_evaluation
@@ -80,37 +81,30 @@ def made(
     compare(entries)
     clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}
     names = by_cluster(entries, given, clusters)
-    return record_of(
+    record = record_of(
         entries,
         given,
+        command="evaluate",
+        protocol_name="own",
+        data=EvaluatedData(
+            source="waves.csv",
+            time="time",
+            sha256="ab" * 32,
+            split_seed=0,
+            stratified=True,
+            split_sha256="cd" * 32,
+        ),
+        settings={"samples": 7, "quantiles": [0.1, 0.5, 0.9]},
         quantiles=LEVELS,
-        clusters=[{"name": c, "series": list(clusters.values()).count(c)} for c in names],
-        facts={
-            "command": "evaluate",
-            "created": "2026-01-02T03:04:05+00:00",
-            "protocol": {
-                "name": "own",
-                "split": "validation",
-                "context": 40,
-                "horizon": horizon,
-                "series": n,
-                "left_out": 1,
-            },
-            "data": {
-                "source": "waves.csv",
-                "time": "time",
-                "sha256": "ab" * 32,
-                "split_seed": 0,
-                "stratified": True,
-                "split_sha256": "cd" * 32,
-            },
-            "settings": {"samples": 7, "quantiles": [0.1, 0.5, 0.9]},
-        },
+        clusters={c: list(clusters.values()).count(c) for c in names},
+        key="key",
     )
+    return {**record.model_dump(mode="json"), "created": "2026-01-02T03:04:05+00:00"}
 
 
 def written(folder: Path, record: dict[str, Any]) -> Path:
-    EvaluationFolder(folder, "key").write(record, {})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
     assert draw_evaluation(folder)[0] == folder / "report.html"
     return folder / "report.html"
 

@@ -1,30 +1,27 @@
-"""Which models are scored: adapters that were named, and their base models without one.
-
-Knows: the settings of baseline and evaluate. Does not know: data files, scores.
-"""
+"""Which models are scored: adapters that were named, and their base models without one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from lvlora.cli.terminal.output import Output
-from lvlora.settings import BaselineSettings, EvaluateSettings
-
-if TYPE_CHECKING:
-    from lvlora.flops.budget import Price
-    from lvlora.forecast.forecaster import Forecaster
-    from lvlora.forecast.open_model import Choice
-    from lvlora.settings.base import NumberFormat
-
+from lvlora.durable import sha256_of
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+from lvlora.forecast.open_model import Choice, choose, open_forecaster
+from lvlora.forecast.sampling import Sampling
+from lvlora.narrator import Narrator
+from lvlora.settings.base import NumberFormat
+from lvlora.settings.forecasting import EvaluateSettings, ScoringSettings
+from lvlora.text.codec import Codec
 
 _ABSURD = 10**30
 """FLOPs that no training has spent."""
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """A model to score; nothing is loaded yet.
 
     Attributes:
@@ -40,8 +37,6 @@ class Contender:
         if forecaster.name not in taken:
             return forecaster.name
         if self.choice.info is None:
-            from lvlora.text.codec import Codec
-
             codec = Codec(forecaster.decimals, 1, forecaster.number_format)
             return f"{forecaster.name}, 1.5 as {codec.number(1.5)}"
         return f"{forecaster.base.name} + {self.choice.info.folder}"
@@ -52,8 +47,6 @@ class Contender:
 
         None where the adapter does not say.
         """
-        from lvlora.flops.budget import NOTHING, Price
-
         if self.choice.info is None:
             return NOTHING
         said = self.choice.info.facts.get("flops")
@@ -61,12 +54,24 @@ class Contender:
         known = [n for n in counts if type(n) is int and 0 <= n < _ABSURD]
         return Price(*known) if counts and len(known) == len(counts) else None
 
-    def identity(self, forecaster: Forecaster, sampling: object) -> dict[str, Any]:
+    def open(self, settings: ScoringSettings, narrator: Narrator) -> Forecaster:
+        """Load it, as ``lvlora forecast`` does: without its own scale it has each history's.
+
+        The same histories then have the same forecasts in both commands.
+        """
+        forecaster = open_forecaster(
+            self.choice,
+            settings,
+            self.decimals,
+            self.number_format,
+            max_memory=settings.max_memory,
+        )
+        if forecaster.unlike_made:
+            narrator.warning(forecaster.unlike_made)
+        return forecaster
+
+    def identity(self, forecaster: Forecaster, sampling: Sampling) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""
-        import dataclasses
-
-        from lvlora.durable import sha256_of
-
         info, base = self.choice.info, forecaster.base
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
@@ -76,62 +81,37 @@ class Contender:
             "decimals": forecaster.decimals,
             **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
-            "sampling": dataclasses.asdict(sampling),  # type: ignore[call-overload]
+            "sampling": asdict(sampling),
         }
 
 
-def contenders(settings: EvaluateSettings | BaselineSettings, output: Output) -> list[Contender]:
+def candidates(settings: ScoringSettings, narrator: Narrator) -> list[Candidate]:
     """The adapters in the order given, then the base model of each without one.
 
     Raises:
         ModelError: what was named is not there.
     """
-    from lvlora.forecast.open_model import choose
-
-    if isinstance(settings, BaselineSettings):
-        choice = choose(settings.with_adapter("none"), settings.runs, output.note)
-        return [Contender(choice, settings.decimals, settings.number_format)]
+    if not isinstance(settings, EvaluateSettings):
+        choice = choose(settings.with_adapter("none"), settings.runs, narrator.note)
+        return [Candidate(choice, settings.decimals, settings.number_format)]
     named = settings.adapter or (None,)
     said: set[str] = set()
 
     def note(message: str) -> None:
         if message not in said:
             said.add(message)
-            output.note(message)
+            narrator.note(message)
 
     chosen = [choose(settings.with_adapter(name), settings.runs, note) for name in named]
-    found = [Contender(choice, settings.decimals, settings.number_format) for choice in chosen]
+    found = [Candidate(choice, settings.decimals, settings.number_format) for choice in chosen]
     if settings.zero_shot:
         for choice in chosen:
             if choice.info is not None:
-                found.append(Contender(_without_adapter(choice), *_written(settings, choice)))
+                found.append(Candidate(_without_adapter(choice), *_written(settings, choice)))
     return list(_different(found))
 
 
-def open_contender(
-    contender: Contender, settings: EvaluateSettings | BaselineSettings, output: Output
-) -> Forecaster:
-    """Load it, as ``lvlora forecast`` does: without a scale of its own it has that of each history.
-
-    The same histories then have the same forecasts in both commands.
-    """
-    from lvlora.forecast.open_model import open_forecaster
-
-    forecaster = open_forecaster(
-        contender.choice,
-        settings,
-        contender.decimals,
-        contender.number_format,
-        max_memory=settings.max_memory,
-    )
-    if forecaster.unlike_made:
-        output.warning(forecaster.unlike_made)
-    return forecaster
-
-
 def _without_adapter(choice: Choice) -> Choice:
-    from lvlora.forecast.open_model import Choice
-
     return Choice(choice.source, None)
 
 
@@ -146,18 +126,16 @@ def _written(settings: EvaluateSettings, choice: Choice) -> tuple[int | None, Nu
     return decimals, form
 
 
-def _different(found: Iterable[Contender]) -> Iterable[Contender]:
-    from lvlora.forecast.forecaster import DEFAULT_DECIMALS
-
+def _different(found: Iterable[Candidate]) -> Iterable[Candidate]:
     seen = set()
-    for contender in found:
-        info, source = contender.choice.info, contender.choice.source
-        decimals = DEFAULT_DECIMALS if contender.decimals is None else contender.decimals
-        written = (decimals, contender.number_format or "point")
+    for candidate in found:
+        info, source = candidate.choice.info, candidate.choice.source
+        decimals = DEFAULT_DECIMALS if candidate.decimals is None else candidate.decimals
+        written = (decimals, candidate.number_format or "point")
         key = (
             (source.kind, source.location, source.revision),
             written if info is None else info.folder.resolve(),
         )
         if key not in seen:
             seen.add(key)
-            yield contender
+            yield candidate

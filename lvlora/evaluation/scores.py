@@ -1,4 +1,4 @@
-"""Forecasters side by side on one part of a data set: same histories, same truth, same metrics.
+"""Each forecaster's row: forecasts of a task, how good they are, and what they took.
 
 A forecast that is not finite is an error, never dropped.
 """
@@ -6,14 +6,14 @@ A forecast that is not finite is an error, never dropped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from lvlora.errors import SettingsError, meant
-from lvlora.evaluation.pieces import Piece, Pieces
+from lvlora.evaluation import answers
+from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
@@ -21,20 +21,31 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.metrics.dynamics import DYNAMICS
 from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.text.scaling import Scale
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 Progress = Callable[[int], None]
 
 _FUTURES_AT_A_TIME = 160
 _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean over series, and its 95 % interval.
+
+    Attributes:
+        low, high: NaN where there are too few series for an interval.
+    """
+
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass
@@ -74,78 +85,53 @@ class Entry:
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.mae:.4g})"
 
+    @property
+    def row(self) -> answers.ForecasterScores:
+        """What a table and JSON say of it."""
+        scores, nll, price, training = self.scores, self.nll, self.price, self.training_price
+        return answers.ForecasterScores(
+            name=self.name,
+            kind=self.kind,
+            **{name: getattr(scores, name) for name in _TOTALS},
+            **{name: getattr(scores.dynamics, name) for name in DYNAMICS},
+            valid_by_step=scores.dynamics.valid_by_step.tolist(),
+            coverage=_by_level(scores.coverage),
+            per_variable={name: of.tolist() for name, of in scores.per_variable.items()},
+            per_step={name: of.tolist() for name, of in scores.per_step.items()},
+            mae_by_step=scores.mae_by_step.tolist(),
+            n_values=scores.n_values,
+            nll=None if nll is None else nll.per_dimension,
+            nll_possible=None if nll is None else nll.possible,
+            nll_impossible=None if nll is None else nll.n_impossible,
+            calibrated_coverage=_by_level(self.calibrated_coverage),
+            per_cluster=dict(self.per_cluster),
+            seconds=self.seconds,
+            flops=None if price is None else price.as_answer(),
+            training_flops=None if training is None else training.as_answer(),
+            mae_minus={
+                name: answers.Difference(mean=gap.mean, low=gap.low, high=gap.high)
+                for name, gap in self.against.items()
+            },
+            skill=_interval(self.skill),
+            win_rate=_interval(self.win_rate),
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            **self.scores.to_dict(),
-            "nll": None if self.nll is None else finite(self.nll.per_dimension),
-            "nll_possible": None if self.nll is None else finite(self.nll.possible),
-            "nll_impossible": None if self.nll is None else self.nll.n_impossible,
-            "calibrated_coverage": {f"{q:g}": c for q, c in self.calibrated_coverage.items()},
-            "per_cluster": self.per_cluster,
-            "seconds": self.seconds,
-            "flops": None if self.price is None else self.price.to_dict(),
-            "training_flops": (
-                None if self.training_price is None else self.training_price.to_dict()
-            ),
-            "mae_minus": {name: d.to_dict() for name, d in self.against.items()},
-            "skill": None if self.skill is None else self.skill.to_dict(),
-            "win_rate": None if self.win_rate is None else self.win_rate.to_dict(),
-        }
+        """Its row in ``lvlora evaluate --json``."""
+        return self.row.model_dump(mode="json")
 
 
-class Evaluation(list[Entry]):
-    """Forecasters that were scored side by side: a list of entries that can be looked at."""
-
-    def plot(self, metric: str = "mae") -> Figure:
-        """A matplotlib figure: a bar for each forecaster, the best on top.
-
-        Args:
-            metric: mae, rmse, crps, … of `Entry.to_dict`.
-
-        Raises:
-            SettingsError: there is none of that name.
-        """
-        from lvlora.forecast.pictures import errors_picture
-
-        rows = [entry.to_dict() for entry in self]
-        known = [name for name, value in rows[0].items() if isinstance(value, float)]
-        if metric not in known:
-            raise SettingsError(
-                f"metric: {metric!r} is none of these scores",
-                f"{meant(metric, known)}There are {', '.join(known)}.",
-            )
-        return errors_picture(rows, metric)
-
-    def _repr_html_(self) -> str:
-        """For notebooks."""
-        from lvlora.forecast.pictures import as_html_table
-
-        return as_html_table(entry.to_dict() for entry in self)
+_TOTALS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps")
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A mean over series, and its 95 % interval.
-
-    Attributes:
-        low, high: NaN where there are too few series for an interval.
-    """
-
-    mean: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float]:
-        """For JSON."""
-        return {"mean": self.mean, "low": self.low, "high": self.high}
+def _by_level(shares: Mapping[float, float]) -> dict[str, float | None]:
+    return {f"{level:g}": share for level, share in shares.items()}
 
 
-def finite(value: float) -> float | None:
-    """JSON has no infinities."""
-    return float(value) if np.isfinite(value) else None
+def _interval(found: Interval | None) -> answers.Interval | None:
+    if found is None:
+        return None
+    return answers.Interval(value=found.value, low=found.low, high=found.high)
 
 
 def group_size(n_futures: int) -> int:
@@ -207,7 +193,7 @@ def score_model(
     return _entry(name or forecaster.name, "model", given, pieces, levels)
 
 
-def most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
+def at_most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
     """The most that `score_model` can cost."""
     groups = unfinished(given, pieces, sampling.n_futures)
     asked = [given.histories[i] for group in groups for i in group]

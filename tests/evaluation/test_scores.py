@@ -8,15 +8,9 @@ from scipy import stats
 
 from lvlora.errors import DataError
 from lvlora.evaluation.comparison import by_cluster, compare, difference
-from lvlora.evaluation.pieces import Pieces
+from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, task
-from lvlora.evaluation.scoring import (
-    most,
-    score_floor,
-    score_model,
-    score_rival,
-    unfinished,
-)
+from lvlora.evaluation.scores import at_most, score_floor, score_model, score_rival, unfinished
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.sampling import Sampling
@@ -191,7 +185,7 @@ def test_errors_by_cluster() -> None:
 def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:
     given = task(waves(), Protocol("all", 8, 3))
     made = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
-    said = most(made, given, Pieces(), Sampling(samples=2))
+    said = at_most(made, given, Pieces(), Sampling(samples=2))
     entry = score_model(made, given, Sampling(samples=2), LEVELS)
     arrays = negative_log_likelihood(made, given.histories, given.futures)
     assert entry.nll is not None

@@ -1,0 +1,231 @@
+"""What baseline and evaluate share: their options to the verb, its answer as tables for people."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lvlora import numbers
+from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.inputs import load_dataset
+from lvlora.cli.program.results import SCORES, check_results
+from lvlora.output_files import STANDARD_OUTPUT
+from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from lvlora.evaluation.answers import Evaluation, ForecasterScores, Interval
+
+_SKETCHED = 4  # variables
+_COLUMNS = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "smape": "sMAPE",
+    "mase": "MASE",
+    "median_series_mae": "median MAE",
+    "crps": "CRPS",
+    "nll": "NLL/D",
+}
+_MORE_COLUMNS = {
+    "skill": "skill",
+    "win_rate": "win rate",
+    "valid_steps": "valid steps",
+    "valid_periods": "in periods",
+    "amplitude_error": "amplitude",
+    "phase_error": "phase",
+    "spectrum_distance": "spectrum",
+    "state_divergence": "D_stsp",
+}
+
+
+def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) -> None:
+    """One of the two commands."""
+    from lvlora.cli.terminal.plans import show_prices
+    from lvlora.cli.terminal.progress import Narration
+    from lvlora.evaluation.evaluate import check, evaluate
+    from lvlora.evaluation.price import price
+
+    check(settings)
+    check_results(settings, context, [("--output", settings.output, SCORES)])
+    data, narrator = load_dataset(settings, context.output), Narration(context.output)
+    if context.dry_run:
+        answer, n_series = price(settings, data, narrator, began=context.began)
+        show_prices(answer, n_series, context)
+        return
+    _show(evaluate(settings, data, narrator), settings, context)
+
+
+def _show(
+    found: Evaluation, settings: EvaluateSettings | BaselineSettings, context: CommandContext
+) -> None:
+    output = context.output
+    if settings.output == STANDARD_OUTPUT:
+        output.write(found.table)
+    else:
+        output.report(found, lambda: _tables(found, context))
+    for path in found.files:
+        if path.endswith("report.html"):
+            output.note(f"Report: {path}")
+    if settings.output is not None and settings.output != STANDARD_OUTPUT:
+        output.note(f"Written: {settings.output}")
+    if found.command == "baseline":
+        asked = ("protocol", "context", "horizon")
+        trained = next_command("train", TrainSettings, settings)
+        scored = next_command("evaluate", EvaluateSettings, settings, also=asked)
+        output.hint(f"Next: {trained}, then {scored}")
+    elif found.folder is not None:
+        page = shlex.quote(found.folder)
+        output.hint(f"Next: lvlora report {page} --open shows it in the browser")
+
+
+def _tables(found: Evaluation, context: CommandContext) -> None:
+    output = context.output
+    ordered = sorted(found.forecasters, key=lambda f: _order(getattr(f, found.led_by)))
+    bold = [i for i, f in enumerate(ordered) if f.kind == "model"]
+    _show_errors(found, ordered, bold, context)
+    if found.led_by != "mae":
+        output.line(
+            f"Scales of series and variables differ {numbers.plain(found.scale_spread, 2)} "
+            "times: the table is led by scaled errors (MASE), in which all count alike."
+        )
+        output.line()
+    _show_more(ordered, bold, context)
+    if len(found.clusters) > 1:
+        output.table(
+            ["MAE by cluster", *(f"{c.name}, {c.series} series" for c in found.clusters)],
+            [
+                [f.name, *(numbers.plain(f.per_cluster[c.name], 3) for c in found.clusters)]
+                for f in ordered
+            ],
+        )
+    if context.verbosity > 0:
+        _sketch(found, context)
+    for row in found.forecasters:
+        _show_remarks(row, context)
+
+
+def _order(error: float | None) -> float:
+    return math.inf if error is None else error
+
+
+def _show_errors(
+    found: Evaluation,
+    ordered: Sequence[ForecasterScores],
+    bold: Sequence[int],
+    context: CommandContext,
+) -> None:
+    levels = sorted({level for f in ordered for level in f.coverage}, key=float)
+    models = [f.name for f in found.forecasters if f.kind == "model"]
+    columns = sorted(_COLUMNS, key=lambda name: name != found.led_by)
+    head = ["forecaster", *(_COLUMNS[name] for name in columns)]
+    head += [f"in {100 * float(level):g} %" for level in levels]
+    head.append("seconds")
+    gaps = {f.name: f.mae_minus.get(models[0]) for f in ordered} if models else {}
+    compared = any(gap is not None and gap.low is not None for gap in gaps.values())
+    if compared:
+        head.append("MAE - first model's, 95 %" if len(models) > 1 else "MAE - model's, 95 %")
+    rows = []
+    for f in ordered:
+        row = [f.name, *(numbers.plain(getattr(f, name), 3) for name in columns)]
+        covered = [f.coverage.get(level) for level in levels]
+        row += ["–" if share is None else numbers.share(share) for share in covered]
+        row.append(numbers.plain(f.seconds, 2) if f.kind != "floor" else "–")
+        if compared:
+            gap = gaps[f.name]
+            row.append("" if gap is None else numbers.interval(gap.low, gap.high))
+        rows.append(row)
+    protocol = found.protocol
+    name = "" if protocol.name == "own" else f"protocol {protocol.name}, "
+    context.output.table(
+        head,
+        rows,
+        bold=bold,
+        title=f"{name}{protocol.split} part, {protocol.series} series: "
+        f"{protocol.horizon} steps from {protocol.context}, original units"
+        + (f"; seen: {protocol.seen}" if protocol.seen else ""),
+    )
+
+
+def _show_more(
+    forecasters: Sequence[ForecasterScores], bold: Sequence[int], context: CommandContext
+) -> None:
+    """Skill, win rate and dynamics: a table of its own, of what is defined for anybody."""
+    columns = {
+        name: head
+        for name, head in _MORE_COLUMNS.items()
+        if any(getattr(f, name) is not None for f in forecasters)
+    }
+    if not columns:
+        return
+    rows = [
+        [
+            f.name,
+            *(
+                _with_interval(getattr(f, name))
+                if name in ("skill", "win_rate")
+                else numbers.plain(getattr(f, name), 3)
+                for name in columns
+            ),
+        ]
+        for f in forecasters
+    ]
+    title = "Against seasonal naive, and dynamics" if "skill" in columns else "Dynamics"
+    context.output.table(["forecaster", *columns.values()], rows, bold=bold, title=title)
+
+
+def _with_interval(found: Interval | None) -> str:
+    if found is None or found.value is None or found.low is None:
+        return numbers.plain(None if found is None else found.value, 3)
+    return f"{found.value:.2f} ({found.low:.2f} … {found.high:.2f})"
+
+
+def _sketch(found: Evaluation, context: CommandContext) -> None:
+    """The reference's best and worst series, for those who asked (-v)."""
+    from lvlora.report.terminal import terminal_plot
+
+    drawn = found.drawn
+    if drawn is None:
+        return
+    shown = [s for s in drawn.series if s.why in ("best", "worst")]
+    for series in shown[:: max(1, len(shown) - 1)]:
+        band = series.bands[0] if series.bands else None
+        for v, variable in enumerate(found.variables[:_SKETCHED]):
+            context.output.line(
+                terminal_plot(
+                    _column(series.history, v),
+                    _column(series.median, v),
+                    None if band is None else _column(band[2], v),
+                    None if band is None else _column(band[3], v),
+                    height=8,
+                    ascii_only=context.output.ascii_only,
+                    time=[*series.history_time, *series.time],
+                    title=f"{series.why}, {series.id}: {variable} by {drawn.forecaster}, "
+                    f"MAE {numbers.plain(series.mae, 3)}",
+                )
+            )
+            context.output.line()
+
+
+def _column(rows: Sequence[Sequence[float | None]], place: int) -> list[float]:
+    return [math.nan if value is None else value for value in (row[place] for row in rows)]
+
+
+def _show_remarks(row: ForecasterScores, context: CommandContext) -> None:
+    """What of one forecaster no table says."""
+    line = context.output.line
+    for level, share in row.calibrated_coverage.items():
+        said = "–" if share is None else numbers.share(share)
+        line(f"{row.name}: calibrated {100 * float(level):g} % intervals cover {said}")
+    if row.nll_impossible:
+        line(
+            f"{row.name}: {row.nll_impossible} of {row.n_values} true values are beyond its "
+            "grammar, so NLL/D is infinite; without them it is "
+            f"{numbers.plain(row.nll_possible, 3)}"
+        )
+    if row.flops is not None:
+        spent = f"{numbers.flops(row.flops.executed)} FLOPs executed"
+        if row.training_flops is not None and row.training_flops.executed:
+            spent += f", {numbers.flops(row.training_flops.executed)} by its training"
+        line(f"{row.name}: {spent}")

@@ -1,0 +1,241 @@
+"""The verb: forecasters side by side on one part of a data set, kept, compared and told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from lvlora import output_files
+from lvlora.errors import SettingsError
+from lvlora.evaluation import comparison, coverage
+from lvlora.evaluation.answers import EvaluatedData, Evaluation
+from lvlora.evaluation.candidates import Candidate, candidates
+from lvlora.evaluation.folder import SERIES, TABLE
+from lvlora.evaluation.job import Job, prepare
+from lvlora.evaluation.record import record_of, table_of, table_of_series
+from lvlora.evaluation.scores import (
+    Entry,
+    at_most,
+    rivals_for,
+    score_floor,
+    score_model,
+    score_rival,
+    unfinished,
+)
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+from lvlora.forecast.open_model import warn_of_seen
+from lvlora.forecast.reading import loss_of_text
+from lvlora.forecast.spending import charged
+from lvlora.model.devices import cores, set_threads
+from lvlora.narrator import Narrator, Silent
+from lvlora.output_files import STANDARD_OUTPUT
+from lvlora.report.evaluation.page import draw_evaluation
+from lvlora.series.dataset import Dataset
+from lvlora.series.rivals.processes import RivalProcesses
+from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings, ScoringSettings
+from lvlora.text.scaling import Scale
+
+
+def evaluate(
+    settings: EvaluateSettings | BaselineSettings,
+    data: Dataset,
+    narrator: Narrator | None = None,
+) -> Evaluation:
+    """Score what the settings name on the data, as ``lvlora evaluate`` and ``baseline`` do.
+
+    What models may spend is reserved in the ledger before each begins, and what they spent settled
+    after it. In the folder each forecaster's series are kept as they are finished: the same call
+    goes on from there, and writes the record, the tables and the page at the end.
+
+    Args:
+        data: all of it; it is split by its series' names.
+        narrator: told what happens; None tells nobody.
+
+    Raises:
+        SettingsError: options that don't go together; the folder holds something else.
+        DataError: no series is long enough.
+        ModelError: a model that was named is not there, or has no calibration.
+        BudgetError: a model would pass a limit; what was finished before it is kept.
+    """
+    narrator = narrator or Silent()
+    check(settings)
+    chosen = candidates(settings, narrator) if settings.with_model else []
+    job = prepare(settings, data, narrator)
+    warn_of_seen(
+        [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
+    )
+    set_threads(settings.threads)
+    with _interruptible(job, narrator):
+        entries, decimals, scale = _score_models(job, chosen, narrator)
+        if settings.rivals:
+            entries += score_rivals(job, settings.workers or cores(), narrator)
+            entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
+    return finish(job, entries)
+
+
+def check(settings: EvaluateSettings | BaselineSettings) -> None:
+    """Refuse, before any work, options that don't go together.
+
+    Raises:
+        SettingsError: they don't.
+    """
+    if not settings.with_model and not settings.rivals:
+        raise SettingsError(
+            "--no-model and --no-rivals together leave nothing to score.",
+            "Leave one of the two out.",
+        )
+    coverage.check(settings)
+
+
+def _score_models(
+    job: Job, chosen: Sequence[Candidate], narrator: Narrator
+) -> tuple[list[Entry], int, Scale | None]:
+    """Entries, and the first model's decimals and scale, by which the floor is rounded."""
+    settings = job.settings
+    decimals = DEFAULT_DECIMALS if settings.decimals is None else settings.decimals
+    scale: Scale | None = None
+    entries: list[Entry] = []
+    spent: dict[str, Price] = {}
+    said: set[str] = set()
+    for i, candidate in enumerate(chosen):
+        forecaster = candidate.open(settings, narrator)
+        lost = loss_of_text(
+            job.task.histories, forecaster.scale, forecaster.decimals, job.task.variables
+        )
+        if lost and lost not in said:  # models with one scale lose the same
+            said.add(lost)
+            narrator.warning(lost)
+        if i == 0:
+            decimals, scale = forecaster.decimals, forecaster.scale
+        calibration = coverage.calibration_for(candidate, forecaster, job, narrator)
+        entry = _score_model(job, candidate, forecaster, spent, narrator)
+        if calibration is not None:
+            entry.calibrated_coverage = coverage.coverage(
+                entry, job.task, forecaster, calibration, settings.quantiles
+            )
+        if settings.calibrate:
+            coverage.keep_calibration(entry, candidate, forecaster, job, narrator)
+        entries.append(entry)
+    return entries, decimals, scale
+
+
+def _score_model(
+    job: Job,
+    candidate: Candidate,
+    forecaster: Forecaster,
+    spent: dict[str, Price],
+    narrator: Narrator,
+) -> Entry:
+    """One model's entry, charged to the ledger.
+
+    Args:
+        spent: name of each model before -> what it has spent in this process; this one's is added.
+    """
+    settings, given, sampling = job.settings, job.task, job.sampling
+    name = candidate.name(forecaster, spent)
+    pieces = job.folder.pieces(name, candidate.identity(forecaster, sampling))
+    left = [i for group in unfinished(given, pieces, sampling.n_futures) for i in group]
+    if len(left) < len(given.ids):
+        narrator.note(f"{name}: {len(given.ids) - len(left)} series were finished before.")
+    before = forecaster.usage.price
+    with contextlib.ExitStack() as stack:
+        advance = None
+        if left:
+            price = at_most(forecaster, given, pieces, sampling)
+            if settings.max_flops is not None:
+                # the limit is that of all models together
+                already = sum(spent.values(), NOTHING).of(settings.convention)
+                settings = settings.model_copy(update={"max_flops": settings.max_flops - already})
+            stack.enter_context(charged(settings, forecaster, price, command=job.command))
+            advance = stack.enter_context(narrator.counted(name, len(left) * sampling.n_futures))
+        entry = score_model(
+            forecaster, given, sampling, settings.quantiles, pieces, advance, name=name
+        )
+    entry.training_price = candidate.training_price
+    spent[name] = forecaster.usage.price - before
+    return entry
+
+
+def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
+    """All rivals that apply, the slow ones shared among so many processes."""
+    given, n_samples = job.task, job.rival_samples
+    rivals = rivals_for(given, job.train)
+    pieces = [job.folder.pieces(r.name, {"rival": r.name, "samples": n_samples}) for r in rivals]
+    left = sum(not p.has([name]) for p in pieces for name in given.ids)
+    with (
+        RivalProcesses(n_processes) as processes,
+        narrator.counted("Rivals", left) as advance,
+    ):
+        return [
+            score_rival(
+                rival,
+                given,
+                job.train,
+                job.settings.quantiles,
+                kept,
+                advance,
+                processes,
+                n_samples,
+            )
+            for rival, kept in zip(rivals, pieces, strict=True)
+        ]
+
+
+def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
+    """Compare the forecasters, write what is to be written, and say what was found."""
+    settings, given = job.settings, job.task
+    comparison.compare(entries, settings.seed, given.of_series)
+    names = comparison.by_cluster(entries, given, job.clusters)
+    record = record_of(
+        entries,
+        given,
+        command=job.command,
+        protocol_name=settings.protocol_name,
+        data=EvaluatedData(
+            source=job.data.source,
+            time=job.data.time_name,
+            sha256=job.data_sha256,
+            split_seed=job.split.seed,
+            stratified=settings.stratify,
+            split_sha256=job.split.sha256,
+        ),
+        settings=_told(settings),
+        quantiles=settings.quantiles,
+        clusters={name: sum(job.clusters[i] == name for i in given.of_series) for name in names},
+        key=job.folder.key,
+    )
+    table, files = table_of(record), []
+    if job.folder.path is not None:
+        each = table_of_series(entries, given, job.clusters)
+        tables = {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
+        files = job.folder.write(record, tables)
+        files += draw_evaluation(job.folder.path)
+    if settings.output is not None and settings.output != STANDARD_OUTPUT:
+        output_files.write_text(settings.output, table)
+        files.append(settings.output)
+    return Evaluation.of(record, entries, table=table, folder=job.folder.path, files=files)
+
+
+@contextlib.contextmanager
+def _interruptible(job: Job, narrator: Narrator) -> Iterator[None]:
+    """Say that nothing finished is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if job.folder.path is not None:
+            narrator.hint("The same command goes on from the series that are finished.")
+        raise
+
+
+def _told(settings: ScoringSettings) -> dict[str, object]:
+    told = settings.deciding("result", "model", "placement", "limit", "resources")
+    return {
+        name: value
+        for name, value in told.items()
+        if name not in _TOLD_ELSEWHERE and value is not None
+    }
+
+
+_TOLD_ELSEWHERE = ("split_seed", "stratify", "split", "protocol", "context", "horizon")
+"""Settings that the record's protocol and data tell."""

@@ -1,0 +1,122 @@
+"""One evaluation before its work: which series are scored, what is seen of them, and where to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lvlora.evaluation.folder import EvaluationFolder, key_of
+from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
+from lvlora.forecast.sampling import Sampling
+from lvlora.narrator import Narrator
+from lvlora.series.analysis.overview import cluster, measure
+from lvlora.series.dataset import Dataset
+from lvlora.series.disturbance import Disturbance
+from lvlora.series.splits import STRATA, Split, split_of
+from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+
+Command = Literal["evaluate", "baseline"]
+
+_FEW = 20
+"""Series; with fewer the figures are rough."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is scored, from what, and how it is asked.
+
+    Attributes:
+        settings: with the part and the steps that the data allow.
+        command: that the record and the ledger name.
+        data: all of it; train: the part that learners learn from.
+        clusters: id of a series -> name of its cluster of dynamics.
+        sampling: of the models; rivals give as many futures.
+    """
+
+    settings: EvaluateSettings | BaselineSettings
+    command: Command
+    data: Dataset
+    data_sha256: str
+    split: Split
+    train: Dataset
+    task: Task
+    clusters: dict[str, str]
+    folder: EvaluationFolder
+    sampling: Sampling
+
+    @property
+    def rival_samples(self) -> int:
+        """As many futures as a model's; a greedy forecast has no rival with a distribution."""
+        return 0 if self.sampling.greedy else self.sampling.samples
+
+
+def prepare(
+    settings: EvaluateSettings | BaselineSettings,
+    data: Dataset,
+    narrator: Narrator,
+    *,
+    sampling: Sampling | None = None,
+    disturbance: Disturbance | None = None,
+    has_folder: bool = True,
+) -> Job:
+    """Cut the data as the settings ask; what a reader of the table should know is said.
+
+    Args:
+        sampling, disturbance: if not those of the settings.
+        has_folder: without --out, an evaluation has a folder of its own among the runs.
+
+    Raises:
+        DataError: no series is long enough.
+        SettingsError: the folder holds something else.
+    """
+    command: Command = "baseline" if isinstance(settings, BaselineSettings) else "evaluate"
+    split = split_of(data, settings)
+    settings = with_steps_that_fit(settings, data, split, narrator)
+    part = data.select(split.part(settings.split)[: settings.limit])
+    protocol = Protocol(settings.split, *settings.steps)
+    given = task(part, protocol, disturbance or Disturbance.asked(settings))
+    _say_what_is_scored(given, split, settings.rivals, narrator)
+    found = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
+    clusters = {
+        s.id: found.clusters[label].name for s, label in zip(data, found.labels, strict=True)
+    }
+    data_sha256 = data.sha256()
+    key = key_of(given, data_sha256, split.sha256)
+    folder = settings.out
+    if folder is None and has_folder and command == "evaluate":
+        folder = settings.runs / f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}"
+    return Job(
+        settings,
+        command,
+        data,
+        data_sha256,
+        split,
+        data.select(split.train),
+        given,
+        clusters,
+        EvaluationFolder(folder, key, fresh=settings.fresh),
+        sampling or Sampling.of(settings),
+    )
+
+
+def _say_what_is_scored(given: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
+    if given.disturbance:
+        narrator.note(
+            f"Forecasters see: {given.disturbance}; what is scored is as the data have it."
+        )
+    if given.left_out:
+        narrator.note(f"{_series_are(given.left_out)} too short for this protocol and left out.")
+    if len(given.histories) < _FEW:
+        narrator.note(f"Only {_series_are(len(given.histories))} scored: the figures are rough.")
+    if given.protocol.part == "test":
+        narrator.note("This is the test part: choose nothing by what you see.")
+    n_learnt = len(set(split.train).intersection(given.of_series))
+    if n_learnt and rivals:
+        narrator.note(
+            f"{_series_are(n_learnt)} scored that rivals learn from: of those they see the "
+            "histories alone."
+        )
+
+
+def _series_are(n: int) -> str:
+    return f"{n} series {'is' if n == 1 else 'are'}"

@@ -1,0 +1,121 @@
+"""What an evaluation would cost, and how long it would take, from a few of its series."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from lvlora.evaluation.candidates import candidates
+from lvlora.evaluation.evaluate import check
+from lvlora.evaluation.folder import Pieces
+from lvlora.evaluation.job import prepare
+from lvlora.evaluation.protocol import Task
+from lvlora.evaluation.scores import at_most, group_size, rivals_for
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast import likelihood
+from lvlora.forecast.answers import ForecastPrice
+from lvlora.forecast.estimate import Estimate, of_forecasts, price_answer
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.open_model import warn_of_seen
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.devices import cores, peak_bytes, set_threads
+from lvlora.narrator import Narrator, Silent
+from lvlora.series.dataset import Dataset
+from lvlora.series.rivals.processes import WORTH_SECONDS
+from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+
+_SERIES = 4
+"""Of which a rival's time is taken; a slow one's differs from series to series."""
+_ENOUGH_SECONDS = 1.0
+"""After which no more of a slow rival's are timed."""
+
+
+def price(
+    settings: EvaluateSettings | BaselineSettings,
+    data: Dataset,
+    narrator: Narrator | None = None,
+    *,
+    began: float | None = None,
+) -> tuple[ForecastPrice, int]:
+    """What `evaluate` with these arguments would take; nothing is charged and nothing written.
+
+    Args:
+        began: when the command did, by `time.perf_counter`; default: now.
+
+    Returns:
+        the price, and the number of series that would be scored.
+    """
+    narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
+    check(settings)
+    chosen = candidates(settings, narrator) if settings.with_model else []
+    job = prepare(settings, data, narrator, has_folder=False)
+    warn_of_seen(
+        [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
+    )
+    set_threads(settings.threads)
+    started = time.perf_counter() - began
+    prices: dict[str, Price] = {}
+    estimates: list[Estimate] = []
+    for candidate in chosen:
+        begin = time.perf_counter()
+        forecaster = candidate.open(settings, narrator)
+        started += time.perf_counter() - begin
+        name = candidate.name(forecaster, prices)
+        prices[name] = at_most(forecaster, job.task, Pieces(), job.sampling)
+        estimates.append(of_model(forecaster, job.task, job.sampling))
+    if settings.rivals:
+        n_processes = settings.workers or cores()
+        estimates.append(of_rivals(job.task, job.train, n_processes, job.rival_samples))
+    answer = price_answer(prices, _one_after_another(estimates), started, page=True)
+    return answer, len(job.task.histories)
+
+
+def _one_after_another(estimates: Sequence[Estimate]) -> Estimate | None:
+    if not estimates:
+        return None
+    return Estimate(
+        sum(e.seconds for e in estimates),
+        max(e.peak_bytes for e in estimates),
+        sum((e.probe for e in estimates), NOTHING),
+    )
+
+
+def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimate:
+    """`score_model`: the forecasts, and how probable the truth was."""
+    size = min(len(given.histories), group_size(sampling.n_futures))
+    found = of_forecasts(forecaster, given.histories, given.protocol.horizon, sampling, group=size)
+    histories, futures = given.histories[:size], given.futures[:size]
+    begin = time.perf_counter()
+    likelihood.negative_log_likelihood(forecaster, histories, futures)
+    seconds = (time.perf_counter() - begin) * len(given.histories) / size
+    return Estimate(
+        found.seconds + seconds,
+        found.peak_bytes,
+        found.probe + likelihood.price(forecaster, histories, futures),
+    )
+
+
+def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> Estimate:
+    """All rivals that apply, with so many futures each, shared by so many processes."""
+    n = len(given.histories)
+    chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
+    seconds = 0.0
+    seen = given.learnable(train)
+    for rival in rivals_for(given, train):
+        begin = time.perf_counter()
+        rival.fit(seen, given.context, given.protocol.horizon)
+        seconds += time.perf_counter() - begin
+        begin = time.perf_counter()
+        n_timed, spent = 0, 0.0
+        for i in chosen:
+            times = np.concatenate([given.histories[i].time, given.futures[i].time])
+            rival.predict(times, given.histories[i].values, n_samples, given.ids[i])
+            n_timed, spent = n_timed + 1, time.perf_counter() - begin
+            if spent > _ENOUGH_SECONDS:
+                break
+        forecasts = spent * n / n_timed
+        seconds += forecasts / (workers if forecasts > WORTH_SECONDS else 1)
+    return Estimate(seconds, peak_bytes(torch.device("cpu")), NOTHING)
