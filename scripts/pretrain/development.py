@@ -47,6 +47,13 @@ COLUMNS = (
 )
 DISEASES = ("Measles", "Pertussis", "Polio", "Mumps")
 STATES = ("California", "Georgia", "Ohio", "Texas")
+SEASONAL = (
+    "datasets AirPassengers, datasets JohnsonJohnson, datasets UKDriverDeaths, datasets UKgas, "
+    "datasets USAccDeaths, datasets fdeaths, datasets mdeaths, datasets nottem, fpp2 a10, "
+    "fpp2 ausbeer, fpp2 austourists, DAAG measles, boot manaus, forecast woolyrnq, "
+    "HistData Prostitutes count, Stat2Data PeaceBridge2003 Traffic"
+).split(", ")
+"""Of a month, a quarter or a week a step; the others are like populations: a year a step."""
 RING_PIECES = 3
 """Of 7,980 years of tree rings, pieces of 120 years."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import development
@@ -27,6 +27,7 @@ from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.scores import inside_interval, naive_scale
+from lvlora.series.rivals import default_rivals
 from lvlora.series.simulate import observe, simulate
 from lvlora.settings import SimulateSettings
 
@@ -35,10 +36,32 @@ SEED = 410_019
 PROTOCOLS = {"50 -> 50": (50, 50), "80 -> 20": (80, 20)}
 
 
-def forecasts(forecaster: Forecaster, histories: Sequence[Series], horizon: int, n: int) -> list:
-    """Samples (n, H, V) of each history's future."""
-    drawn = forecaster.predict(histories, horizon, Sampling(samples=n, views=min(4, n)))
-    return [f.samples for f in drawn]
+Forecasts = Callable[[Sequence[Series], int], list[FloatArray]]
+"""Histories and a horizon to samples (S, H, V) of each history's future."""
+
+
+def of_model(folder: str, n_samples: int) -> Forecasts:
+    """A model's, zero-shot."""
+    forecaster = Forecaster(load(resolve(folder), choose()))
+    sampling = Sampling(samples=n_samples, views=min(4, n_samples))
+
+    def forecasts(histories: Sequence[Series], horizon: int) -> list[FloatArray]:
+        return [f.samples for f in forecaster.predict(histories, horizon, sampling)]
+
+    return forecasts
+
+
+def of_rival(name: str) -> Forecasts:
+    """Those of one of lvlora's rivals, one sample of each."""
+    rival = {r.name: r for r in default_rivals()}[name]
+
+    def forecasts(histories: Sequence[Series], horizon: int) -> list[FloatArray]:
+        return [
+            rival.forecast(np.arange(len(h) + horizon, dtype=float), h.values)[None]
+            for h in histories
+        ]
+
+    return forecasts
 
 
 def relative(
@@ -62,21 +85,26 @@ def relative(
     }
 
 
-def score_measured(forecaster: Forecaster, n_samples: int) -> dict[str, float]:
+def score_measured(forecasts: Forecasts) -> dict[str, dict[str, float]]:
     """The last steps of measured series; those of several variables count as one."""
-    series = development.measured()
-    histories = [s.steps(0, len(s) - HELD_OUT) for s in series]
-    truths = [s.values[-HELD_OUT:] for s in series]
-    drawn: list[FloatArray] = [np.empty(0)] * len(series)
-    for width in {s.values.shape[1] for s in series}:
-        which = [i for i, s in enumerate(series) if s.values.shape[1] == width]
-        found = forecasts(forecaster, [histories[i] for i in which], HELD_OUT, n_samples)
-        for i, samples in zip(which, found, strict=True):
-            drawn[i] = samples
-    return relative(histories, truths, drawn)
+    every = development.measured()
+    seasonal = [s for s in every if s.id in development.SEASONAL]
+    others = [s for s in every if s.id not in development.SEASONAL]
+    found = {}
+    for label, series in (("measured, no season", others), ("measured, seasonal", seasonal)):
+        histories = [s.steps(0, len(s) - HELD_OUT) for s in series]
+        drawn: list[FloatArray] = [np.empty(0)] * len(series)
+        for width in {s.values.shape[1] for s in series}:
+            which = [i for i, s in enumerate(series) if s.values.shape[1] == width]
+            of_width = forecasts([histories[i] for i in which], HELD_OUT)
+            for i, samples in zip(which, of_width, strict=True):
+                drawn[i] = samples
+        found[label] = relative(histories, [s.values[-HELD_OUT:] for s in series], drawn)
+        say(label, found[label])
+    return found
 
 
-def score_unseen(forecaster: Forecaster, n: int, n_samples: int) -> dict[str, dict[str, float]]:
+def score_unseen(forecasts: Forecasts, n: int) -> dict[str, dict[str, float]]:
     """Each family that is in no mixture."""
     found = {}
     for place, (name, (make, noise)) in enumerate(development.UNSEEN.items()):
@@ -84,14 +112,14 @@ def score_unseen(forecaster: Forecaster, n: int, n_samples: int) -> dict[str, di
         values = observe(make(rng, n, 80), rng, noise=noise)
         series = [Series(f"{name} {i}", np.arange(80.0), v) for i, v in enumerate(values)]
         histories = [s.steps(0, 60) for s in series]
-        drawn = forecasts(forecaster, histories, 20, n_samples)
+        drawn = forecasts(histories, 20)
         found[name] = relative(histories, [s.values[60:] for s in series], drawn)
         say(name, found[name])
     return found
 
 
 def score_systems(
-    forecaster: Forecaster, n: int, n_samples: int, noises: Sequence[float]
+    forecasts: Forecasts, n: int, noises: Sequence[float]
 ) -> dict[str, dict[str, float]]:
     """Predators and prey: noisy histories, clean truths."""
     clean = simulate(SimulateSettings(n_series=n, seed=SEED))
@@ -101,7 +129,7 @@ def score_systems(
         for protocol, (context, horizon) in PROTOCOLS.items():
             histories = [s.steps(0, context) for s in seen]
             truth = np.stack([s.values[context : context + horizon] for s in clean])
-            drawn = np.stack(forecasts(forecaster, histories, horizon, n_samples))
+            drawn = np.stack(forecasts(histories, horizon))
             errors = np.abs(np.median(drawn, axis=1) - truth).mean(axis=(1, 2))
             last = np.stack([h.values[-1:] for h in histories])
             label = f"{100 * noise:g} % noise, {protocol}"
@@ -126,6 +154,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", nargs="?", default="bundled", help="a folder, or bundled")
+    parser.add_argument("--rival", help="score one of lvlora's rivals instead, by its name")
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--systems", type=int, default=24, help="of each noise")
     parser.add_argument("--family", type=int, default=12, help="series of each unseen family")
@@ -135,15 +164,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     set_threads(args.threads)
-    forecaster = Forecaster(load(resolve(args.model), choose()))
-    found: dict[str, object] = {"model": args.model, "samples": args.samples}
+    forecasts = of_rival(args.rival) if args.rival else of_model(args.model, args.samples)
+    found: dict[str, object] = {"model": args.rival or args.model, "samples": args.samples}
     if "measured" in args.parts:
-        found["measured"] = score_measured(forecaster, args.samples)
-        say("measured", found["measured"])
+        found["measured"] = score_measured(forecasts)
     if "unseen" in args.parts:
-        found["unseen"] = score_unseen(forecaster, args.family, args.samples)
+        found["unseen"] = score_unseen(forecasts, args.family)
     if "systems" in args.parts:
-        found["systems"] = score_systems(forecaster, args.systems, args.samples, args.noise)
+        found["systems"] = score_systems(forecasts, args.systems, args.noise)
     if args.out:
         args.out.write_text(json.dumps(found, indent=2) + "\n")
 
