@@ -11,7 +11,12 @@
         --export work/stage4/model
 
 The same command again goes on where a run was stopped; --export without a folder installs the
-weights in the package.
+weights in the package. What a run is worth half-way shows once its rate has come down: a branch
+begins at its newest state and ends sooner (here at step 700, decaying from 550):
+
+    python scripts/pretrain/pretrain.py --out work/branch --branch-from work/stage4 --layers 8 \\
+        --mixture populations --short 0 --learning-rate 2e-3 --seed 3 --steps 700 --decay 0.214 \\
+        --export work/branch/model
 
 Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
 was and ends the same. Float32 master weights, bfloat16 where the processor has it, AdamW; Muon
@@ -254,6 +259,12 @@ def main() -> None:
         "--export", type=Path, nargs="?", const=Path("lvlora/model/bundled"), default=None
     )
     p.add_argument(
+        "--branch-from",
+        type=Path,
+        default=None,
+        help="a run to go on from in a new folder, to another end (--steps, --decay)",
+    )
+    p.add_argument(
         "--export-saved", type=Path, default=None, help="write the newest saved state, and end"
     )
     args = p.parse_args()
@@ -270,15 +281,19 @@ def main() -> None:
         weight_decay=args.weight_decay,
         fused=True,
     )
-    apart = ("out", "export", "export_saved", "stop_at", "init", "threads")
+    apart = ("out", "export", "export_saved", "branch_from", "stop_at", "init", "threads")
     facts = {k: v for k, v in vars(args).items() if k not in apart}
     state, warnings = checkpoint.latest(args.out)
     for warning in warnings:
         print(warning, flush=True)
     first = 0
+    ends_elsewhere = set[str]()
+    if state is None and args.branch_from is not None:
+        state, warnings = checkpoint.latest(args.branch_from)
+        ends_elsewhere = {"steps", "decay", "save_every"}
     if state is not None:
-        if state.facts != facts:
-            raise SystemExit(f"{args.out} holds a run with other settings: {state.facts}")
+        if any(state.facts.get(k) != facts[k] for k in facts.keys() - ends_elsewhere):
+            raise SystemExit(f"{state.folder} is of a run with other settings: {state.facts}")
         checkpoint.restore(state, parameters, [optimizer])
         first = state.step
     if args.export_saved is not None:
