@@ -12,12 +12,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lvlora.api import charged as charged
-    from lvlora.api import count_flops as count_flops
     from lvlora.api import fine_tune as fine_tune
     from lvlora.api import read as read
     from lvlora.api import read_adapter as read_adapter
     from lvlora.api import simulate as simulate
-    from lvlora.api import spent as spent
     from lvlora.api import write as write
     from lvlora.errors import BudgetError as BudgetError
     from lvlora.errors import DataError as DataError
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from lvlora.evaluation.programs import evaluate as evaluate
     from lvlora.evaluation.scores import Entry as Entry
     from lvlora.flops.budget import Price as Price
+    from lvlora.flops.ledger import spent as spent
     from lvlora.forecast.density import next_step as next_step
     from lvlora.forecast.forecast import Forecast as Forecast
     from lvlora.forecast.forecast import to_rows as to_rows
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.open_model import open_model as open_model
     from lvlora.forecast.sampling import Sampling as Sampling
     from lvlora.model.adapters.files import AdapterInfo as AdapterInfo
+    from lvlora.model.shapes import count_flops as count_flops
     from lvlora.series.dataset import Dataset as Dataset
     from lvlora.series.dataset import Series as Series
     from lvlora.series.disturbance import Disturbance as Disturbance
@@ -63,12 +63,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "lvlora.api": (
         "charged",
-        "count_flops",
         "fine_tune",
         "read",
         "read_adapter",
         "simulate",
-        "spent",
         "write",
     ),
     "lvlora.errors": (
@@ -80,6 +78,7 @@ _HOMES = {
         "SettingsError",
     ),
     "lvlora.flops.budget": ("Price",),
+    "lvlora.flops.ledger": ("spent",),
     "lvlora.forecast.sampling": ("Sampling",),
     "lvlora.forecast.density": ("next_step",),
     "lvlora.evaluation.answers": ("Evaluation",),
@@ -89,6 +88,7 @@ _HOMES = {
     "lvlora.forecast.forecast": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
     "lvlora.forecast.open_model": ("open_model",),
+    "lvlora.model.shapes": ("count_flops",),
     "lvlora.model.adapters.files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),

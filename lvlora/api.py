@@ -8,13 +8,12 @@ as a room is (train, flops): importing the room would take the name away.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from lvlora.errors import SettingsError
-from lvlora.settings import FlopsSettings, InputSettings, SimulateSettings, TrainSettings
+from lvlora.settings import InputSettings, SimulateSettings, TrainSettings
 from lvlora.settings.base import Convention
 from lvlora.settings.checked import checked
 from lvlora.settings.spoken import for_programs
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.forecaster import Forecaster
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.series.dataset import Dataset
-    from lvlora.settings.keywords import FlopsKeywords, SimulateKeywords, TrainKeywords
+    from lvlora.settings.keywords import SimulateKeywords, TrainKeywords
     from lvlora.train.observer import Observer
     from lvlora.train.progress import Result
 
@@ -139,47 +138,6 @@ def fine_tune(
     with undisturbed():
         prepared = prepare(chosen, data)
         return carry_out(begin(prepared, sources, observer or Silent())).result
-
-
-@for_programs()
-def count_flops(model: str = "bundled", **settings: Unpack[FlopsKeywords]) -> dict[str, Any]:
-    """What a training step and a forecast of a model cost, itemised in both conventions.
-
-    >>> count_flops("qwen2.5-0.5b", rank=4)["trainable_parameters"]
-    270336
-
-    Args:
-        model: bundled, a short name, or a folder with a config.json.
-        settings: rank, targets, batch_size, seq_len, loss, train_head, context, new_tokens, budget.
-
-    Returns:
-        The object that ``lvlora flops --json`` prints. Neither torch nor weights are needed.
-
-    Raises:
-        ModelError: the shape of that model is not known.
-    """
-    from lvlora.flops.account import account
-    from lvlora.flops.catalogue import find_shape
-    from lvlora.model.catalogue import resolve
-
-    chosen = checked(FlopsSettings, {"model": model, **settings})
-    if model != "bundled":
-        return account(chosen, find_shape(model))
-    source = resolve(model)
-    shape = find_shape(source.location)
-    return account(chosen, dataclasses.replace(shape, name=source.name))
-
-
-@for_programs()
-def spent(runs: str | Path = "runs") -> Price:
-    """The FLOPs that the ledger among the runs has charged so far, in both conventions."""
-    from lvlora.flops.budget import NOTHING
-    from lvlora.flops.ledger import FILE_NAME, Ledger
-
-    if not (Path(runs) / FILE_NAME).is_file():
-        return NOTHING
-    with Ledger.for_runs(Path(runs), create=False, reading=True) as ledger:
-        return ledger.charged()
 
 
 @contextlib.contextmanager

@@ -494,7 +494,7 @@ def test_messages_speak_python_to_programs_and_options_to_people(
 
 def test_prices_are_the_command_s(run_lvlora):
     ran = run_lvlora(["flops", "--model", "qwen2.5-0.5b", "--rank", "4", "--json"])
-    assert lvlora.count_flops("qwen2.5-0.5b", rank=4) == ran.json
-    assert lvlora.count_flops(rank=2)["model"] == "lvlora-bundled"
+    assert lvlora.count_flops("qwen2.5-0.5b", rank=4).model_dump() == ran.json
+    assert lvlora.count_flops(rank=2).model == "lvlora-bundled"
     with pytest.raises(lvlora.ModelError):
         lvlora.count_flops("nosuchmodel")

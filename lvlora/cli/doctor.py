@@ -193,9 +193,9 @@ def _ledger(runs: Path) -> list[Check]:
             table = ledger.table()
     except LvloraError as error:
         return [Check("ledger", "problem", error.message, error.hint)]
-    of_budget = f" of {numbers.flops(table['budget'])}" if table["budget"] else ""
-    spent = numbers.flops(table["total"][table["convention"]])
-    return [Check("ledger", "ok", f"{spent} FLOPs{of_budget}, {table['convention']}")]
+    of_budget = f" of {numbers.flops(table.budget)}" if table.budget else ""
+    spent = numbers.flops(getattr(table.total, table.convention))
+    return [Check("ledger", "ok", f"{spent} FLOPs{of_budget}, {table.convention}")]
 
 
 def _bundled() -> list[Check]:

@@ -1,30 +1,22 @@
-"""`lvlora flops`: what a step costs, what a budget buys, what was spent.
-
-Knows: which account was asked for, and how it looks. Does not know: any formula.
-"""
+"""`lvlora flops`: what a step costs, what a budget buys, what was spent."""
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lvlora import numbers
-from lvlora.cli.ledger_view import SHOWN, show_ledger
+from lvlora import numbers, output_files
 from lvlora.cli.program.completion import priced_models, varied_settings
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
+from lvlora.cli.program.results import LEDGER, check_results
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.output import Output
-from lvlora.errors import EXIT_FAILURE, ModelError, SettingsError
+from lvlora.errors import EXIT_FAILURE, SettingsError
+from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import FlopsSettings
 
-if TYPE_CHECKING:
-    from lvlora.flops.shape import ModelShape
+_MODEL = FlopsSettings.model_fields["model"].default
 
 EXAMPLES = examples(
     ("lvlora flops --seq-len 512 --rank 8", "a training step, itemised, in both conventions"),
@@ -49,25 +41,116 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     """
     _check(settings)
     if settings.ledger:
-        show_ledger(settings, context)
+        _ledger(settings, context)
         return
-    shape = _shape(settings.model, context.output)
+    from lvlora.cli.terminal import costs
+    from lvlora.cli.terminal.progress import Narration
+    from lvlora.flops.account import account, vary
+    from lvlora.flops.catalogue import architecture
+    from lvlora.model.shapes import shape_of
+
+    output = context.output
+    shape = shape_of(settings.model, Narration(output))
     if context.sources.get("model") == "default":
-        context.output.note(
+        output.note(
             f"Priced for {_MODEL}, the coursework's model, which needs no weights for it; "
             "--model auto: for the model that lvlora train would take."
         )
     if settings.architecture:
-        _architecture(shape, context)
+        table = architecture(shape)
+        output.report(table, lambda: costs.show_architecture(table, output))
     elif settings.vary is not None:
-        _comparison(settings, shape, context)
+        variants = vary(settings, shape, shape_of=lambda name: shape_of(name, Narration(output)))
+        output.report(variants, lambda: costs.show_variants(variants, settings, output))
     elif settings.measure:
-        _measured(settings, shape, context)
+        from lvlora.flops.trainable import Lora
+        from lvlora.train.measurement import measure
+
+        output.note(f"Counting what {shape.name} runs, on tensors without data…")
+        counted = measure(
+            shape,
+            settings.batch_size,
+            settings.seq_len,
+            Lora.of(settings.rank, settings.targets),
+            loss=settings.loss,
+            train_head=settings.train_head,
+            context=settings.context,
+        )
+        output.report(counted, lambda: costs.show_measurements(counted, output))
+        if not counted.equal:
+            output.warning("the formulas do not give what PyTorch counts; please report this.")
+            raise typer.Exit(EXIT_FAILURE)
     else:
-        _account(settings, shape, context)
+        priced = account(settings, shape)
+        output.report(priced, lambda: costs.show_account(priced, settings, output))
+        of = "" if settings.model == _MODEL else f" --model {shlex.quote(settings.model)}"
+        if isinstance(settings.budget, int):
+            output.hint(f"Next: lvlora train{of} --budget {numbers.flops(settings.budget)}")
+        else:
+            output.hint(
+                f"Next: lvlora flops{of} --budget 1e17 shows what a budget buys, "
+                f"lvlora flops{of} --vary rank=2,4,8 compares."
+            )
 
 
-_MODEL = FlopsSettings.model_fields["model"].default
+def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
+    """What was spent; with --close, --budget, --measure, --figure and --output."""
+    from lvlora.cli.terminal import costs
+    from lvlora.cli.terminal.progress import Narration
+    from lvlora.flops.answers import LedgerRow
+    from lvlora.flops.ledger import Ledger
+    from lvlora.series.files.formulas import csv_text
+
+    output = context.output
+    check_results(
+        settings,
+        context,
+        [("--output", settings.output, LEDGER), ("--figure", settings.figure, None)],
+    )
+    changing = settings.close is not None or settings.budget is not None or settings.measure
+    with Ledger.for_runs(settings.runs, create=False, reading=not changing) as ledger:
+        if settings.close is not None:
+            charged = ledger.close(settings.close)
+            output.note(
+                f"{settings.close}: closed and charged {charged.executed:,} FLOPs executed, "
+                f"{charged.coursework:,} coursework"
+            )
+        if settings.budget is not None:
+            ledger.set_budget(settings.budget, settings.convention, by="flops")
+            output.note(
+                "There is no limit of this project any more."
+                if settings.budget == "none"
+                else f"From now on all runs together may spend {settings.budget:,} FLOPs "
+                f"({settings.convention})."
+            )
+        if settings.measure:
+            from lvlora.model.devices import record_peaks
+
+            record_peaks(ledger, Narration(output))
+        table = ledger.table()
+    if settings.figure is not None:
+        from lvlora.report.spending import draw_spending
+
+        with output_files.writing(settings.figure) as part:
+            draw_spending(table.model_dump(), part)
+        output.note(f"Drawn into {settings.figure}")
+    columns = list(LedgerRow.model_fields)
+    as_csv = csv_text(columns, [[getattr(row, name) for name in columns] for row in table.runs])
+    if settings.output == STANDARD_OUTPUT:
+        output.write(as_csv)
+    else:
+        if settings.output is not None:
+            output_files.write_text(settings.output, as_csv)
+            output.note(f"Written: {settings.output}")
+        output.report(table, lambda: costs.show_ledger(table, output))
+    opened = [run.run for run in table.runs if run.status == "open"]
+    if opened:
+        usual = str(settings.runs) == "runs"
+        runs = "" if usual else f" --runs {shlex.quote(str(settings.runs))}"
+        output.hint(
+            f"{opened[0]} is open: it runs, or it was killed and "
+            f"lvlora flops --ledger{runs} --close {shlex.quote(opened[0])} settles it."
+        )
 
 
 def _check(settings: FlopsSettings) -> None:
@@ -90,199 +173,3 @@ def _check(settings: FlopsSettings) -> None:
             raise SettingsError(f"{option} is about the ledger.", "Add --ledger.")
     if settings.budget == "none" and not settings.ledger:
         raise SettingsError("--budget none lifts the limit that the ledger keeps.", "Add --ledger.")
-
-
-def _shape(model: str, output: Output) -> ModelShape:
-    """The model's shape: known by name, from a config.json, or from the local hub cache."""
-    from lvlora.flops.catalogue import find_shape
-    from lvlora.flops.shape import ModelShape
-
-    if Path(model).suffix.lower() == ".gguf":
-        raise ModelError(
-            f"{model}: the shape of a .gguf file is not read here",
-            "Give the model's short name, or a folder with its config.json.",
-        )
-    if model in ("auto", "bundled"):
-        from lvlora.model.catalogue import resolve
-
-        source = resolve(model)
-        if source.note:
-            output.note(source.note)
-        if source.kind == "bundled":
-            return dataclasses.replace(find_shape(source.location), name=source.name)
-        model = source.name
-    try:
-        return find_shape(model)
-    except ModelError:
-        if "/" not in model:
-            raise
-        from lvlora.model.catalogue import read_config, resolve
-
-        config = read_config(resolve(model))
-        if config is None:
-            raise
-        return ModelShape.from_config(config, name=model)
-
-
-def _account(settings: FlopsSettings, shape: ModelShape, context: CommandContext) -> None:
-    from lvlora.flops.account import account
-
-    answer = account(settings, shape)
-    output = context.output
-
-    def human() -> None:
-        lora = (
-            f"LoRA r={settings.rank} on {', '.join(settings.targets)}"
-            if settings.rank
-            else "no LoRA"
-        )
-        output.line(
-            f"{shape.name}, {settings.batch_size} x {settings.seq_len} tokens, {lora}:\n"
-            f"{answer['trainable_parameters']:,} trainable parameters"
-        )
-        output.line()
-        output.table(
-            ["a training step", "coursework", "share", "executed", "share"],
-            [*_by_component(answer), _row("all", answer, "training_step", 1.0)],
-            bold=[len(_by_component(answer))],
-        )
-        full = answer["full_fine_tuning"]
-        output.table(
-            ["FLOPs", *SHOWN],
-            [
-                ["forward", *(f"{answer[c]['forward']:,}" for c in SHOWN)],
-                ["training step", *(f"{answer[c]['training_step']:,}" for c in SHOWN)],
-                [
-                    "same, all weights trained",
-                    *(f"{full[c]['training_step']:,}" for c in SHOWN),
-                ],
-                [
-                    f"read {settings.context} tokens",
-                    *(f"{answer[c]['prefill']:,}" for c in SHOWN),
-                ],
-                [
-                    f"write {settings.new_tokens} tokens",
-                    *(f"{answer[c]['decode']:,}" for c in SHOWN),
-                ],
-            ],
-        )
-        if isinstance(settings.budget, int):
-            output.line(_fits(settings, answer["fits"]))
-
-    output.report(answer, human)
-    of = "" if settings.model == _MODEL else f" --model {shlex.quote(settings.model)}"
-    if not isinstance(settings.budget, int):
-        output.hint(
-            f"Next: lvlora flops{of} --budget 1e17 shows what a budget buys, "
-            f"lvlora flops{of} --vary rank=2,4,8 compares."
-        )
-    else:
-        output.hint(f"Next: lvlora train{of} --budget {numbers.flops(settings.budget)}")
-
-
-def _by_component(answer: Mapping[str, Any]) -> list[list[object]]:
-    """A row for each operation: its FLOPs over all phases of a step, and shares."""
-    sums: dict[str, dict[str, int]] = {}
-    for convention in SHOWN:
-        for item in answer[convention]["items"]:
-            costs = sums.setdefault(item["name"], dict.fromkeys(SHOWN, 0))
-            costs[convention] += item["flops"]
-    rows: list[list[object]] = []
-    for name, costs in sums.items():
-        row: list[object] = [name]
-        for convention in SHOWN:
-            cost = costs[convention]
-            part = _part(cost / answer[convention]["training_step"])
-            row += [f"{cost:,}", part] if cost else [None, None]
-        rows.append(row)
-    return rows
-
-
-def _row(name: str, answer: Mapping[str, Any], key: str, part: float) -> list[object]:
-    row: list[object] = [name]
-    for convention in SHOWN:
-        row += [f"{answer[convention][key]:,}", _part(part)]
-    return row
-
-
-def _part(share: float) -> str:
-    return "<0.1 %" if 0 < share < 0.001 else numbers.share(share)
-
-
-def _fits(settings: FlopsSettings, fits: Mapping[str, Any]) -> str:
-    return (
-        f"{numbers.flops(fits['budget'])} FLOPs ({fits['convention']}) buy {fits['steps']:,} "
-        f"training steps ({numbers.si(fits['tokens'])} tokens),\n"
-        f"or {fits['forecasts']:,} forecasts of {settings.new_tokens} tokens after "
-        f"{settings.context}; a step is {numbers.share(fits['share_of_a_step'])} of it."
-    )
-
-
-def _comparison(settings: FlopsSettings, shape: ModelShape, context: CommandContext) -> None:
-    from lvlora.flops.account import vary
-
-    output = context.output
-    rows = vary(settings, shape, shape_of=lambda model: _shape(model, output))
-    heads = [rows[0]["setting"], "trainable", *(f"step, {c}" for c in SHOWN)]
-    if isinstance(settings.budget, int):
-        heads.append(f"steps in {numbers.flops(settings.budget)}")
-
-    def cells(row: Mapping[str, Any]) -> list[object]:
-        shown: list[object] = [row["value"], f"{row['trainable_parameters']:,}"]
-        shown += [f"{row[c]['training_step']:,}" for c in SHOWN]
-        return shown + ([f"{row['fits']['steps']:,}"] if row["fits"] else [])
-
-    output.report(
-        {"model": shape.name, "vary": rows},
-        lambda: output.table(heads, [cells(row) for row in rows], title=shape.name),
-    )
-
-
-def _architecture(shape: ModelShape, context: CommandContext) -> None:
-    from lvlora.flops.catalogue import architecture_table
-
-    tables, parameters = architecture_table(shape), shape.parameter_count()
-    output = context.output
-
-    def human() -> None:
-        for name, rows in tables.items():
-            output.table([name, shape.name], rows)
-        counts = [[part, f"{count:,}"] for part, count in parameters.items()]
-        output.table(["parameters", "number"], counts, bold=[len(counts) - 1])
-
-    payload = {
-        "model": shape.name,
-        **{name: dict(rows) for name, rows in tables.items()},
-        "parameters": parameters,
-    }
-    output.report(payload, human)
-
-
-def _measured(settings: FlopsSettings, shape: ModelShape, context: CommandContext) -> None:
-    from lvlora.flops.trainable import Lora
-    from lvlora.train.measurement import measure
-
-    output = context.output
-    output.note(f"Counting what {shape.name} runs, on tensors without data…")
-    found = measure(
-        shape,
-        settings.batch_size,
-        settings.seq_len,
-        Lora.of(settings.rank, settings.targets),
-        loss=settings.loss,
-        train_head=settings.train_head,
-        context=settings.context,
-    )
-    equal = all(measurement.difference == 0 for measurement in found)
-    rows = [[m.name, f"{m.analytic:,}", f"{m.measured:,}", f"{m.difference:,}"] for m in found]
-    output.report(
-        {
-            "model": shape.name,
-            "equal": equal,
-            "measurements": [measurement.as_dict() for measurement in found],
-        },
-        lambda: output.table(["FLOPs, executed", "formula", "counted", "difference"], rows),
-    )
-    if not equal:
-        output.warning("the formulas do not give what PyTorch counts; please report this.")
-        raise typer.Exit(EXIT_FAILURE)

@@ -1,21 +1,31 @@
-"""The account that `lvlora flops` gives: what a step and a forecast cost, and what a budget buys.
-
-Knows: the settings of the command and both conventions. Does not know: terminals, files, torch.
-"""
+"""What a step and a forecast cost, itemised in both conventions, and what a budget buys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvlora.errors import SettingsError, meant
-from lvlora.flops import coursework, executed, prices
+from lvlora.flops import answers, coursework, executed, prices
+from lvlora.flops.answers import (
+    Costs,
+    Executed,
+    Fits,
+    FlopsAccount,
+    FlopsVary,
+    FullFineTuning,
+    Rules,
+    Step,
+    StepOnly,
+    Variant,
+)
 from lvlora.flops.budget import Price, steps_that_fit
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import Item, total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
+from lvlora.settings.base import Convention
 
 if TYPE_CHECKING:
     from lvlora.settings import FlopsSettings
@@ -39,16 +49,13 @@ VARIABLE = (
 
 def account(
     settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS
-) -> dict[str, Any]:
+) -> FlopsAccount:
     """What the settings' step and forecast cost, itemised, in both conventions.
 
     Args:
         settings: of `lvlora flops`.
         shape: of the model.
         alphabet_rows: rows of the restricted head.
-
-    Returns:
-        The object that ``--json`` prints; ``fits`` is there with a budget only.
 
     Raises:
         SettingsError: an unknown target.
@@ -58,61 +65,45 @@ def account(
     b, s, n, m = settings.batch_size, settings.seq_len, settings.context, settings.new_tokens
     rules = coursework.training_step(shape, b, s, lora)
     runs = executed.training_step(shape, b, s, lora=lora, head=head)
-    backward = total(runs, "backward_input", "backward_weight")
     full = executed.full_fine_tuning_step(shape, b, s)
-    answer: dict[str, Any] = {
-        "schema_version": 1,
-        "model": shape.name,
-        "trainable_parameters": _trainable(settings, shape, alphabet_rows),
-        "coursework": {
-            "forward": total(rules, "forward"),
-            "training_step": total(rules),
-            "items": _as_dicts(rules),
-            "prefill": total(coursework.prefill(shape, 1, n, lora)),
-            "decode": total(coursework.decode(shape, 1, n, m, lora)),
-        },
-        "executed": {
-            "forward": total(runs, "forward"),
-            "backward": backward,
-            "training_step": total(runs),
-            "items": _as_dicts(runs),
-            "prefill": total(executed.prefill(shape, 1, n, head_rows=alphabet_rows, lora=lora)),
-            "decode": total(executed.decode(shape, 1, n, m, head_rows=alphabet_rows, lora=lora)),
-        },
-        "full_fine_tuning": {
-            "trainable_parameters": shape.parameter_count()["total"],
-            "coursework": {"training_step": total(coursework.training_step(shape, b, s))},
-            "executed": {
-                "forward": total(full, "forward"),
-                "backward": total(full, "backward_input", "backward_weight"),
-                "training_step": total(full),
-            },
-        },
-    }
-    if isinstance(settings.budget, int):
-        answer["fits"] = fits(
-            settings.budget,
-            settings.convention,
-            step=Price(total(runs), total(rules)),
-            one_forecast=prices.forecast(shape, 1, n, m, lora=lora, head_rows=alphabet_rows),
-            tokens_per_step=b * s,
-        )
-    return answer
-
-
-def fits(
-    budget: int, convention: str, *, step: Price, one_forecast: Price, tokens_per_step: int
-) -> dict[str, Any]:
-    """What a budget buys if all of it goes into one thing: steps, their tokens, or forecasts."""
-    steps = steps_that_fit(budget, 0, step.of(convention))
-    return {
-        "budget": budget,
-        "convention": convention,
-        "steps": steps,
-        "tokens": steps * tokens_per_step,
-        "forecasts": steps_that_fit(budget, 0, one_forecast.of(convention)),
-        "share_of_a_step": step.of(convention) / budget,
-    }
+    found = FlopsAccount(
+        model=shape.name,
+        trainable_parameters=_trainable(settings, shape, alphabet_rows),
+        coursework=Rules(
+            forward=total(rules, "forward"),
+            training_step=total(rules),
+            items=_told(rules),
+            prefill=total(coursework.prefill(shape, 1, n, lora)),
+            decode=total(coursework.decode(shape, 1, n, m, lora)),
+        ),
+        executed=Executed(
+            forward=total(runs, "forward"),
+            backward=total(runs, "backward_input", "backward_weight"),
+            training_step=total(runs),
+            items=_told(runs),
+            prefill=total(executed.prefill(shape, 1, n, head_rows=alphabet_rows, lora=lora)),
+            decode=total(executed.decode(shape, 1, n, m, head_rows=alphabet_rows, lora=lora)),
+        ),
+        full_fine_tuning=FullFineTuning(
+            trainable_parameters=shape.parameter_count()["total"],
+            coursework=StepOnly(training_step=total(coursework.training_step(shape, b, s))),
+            executed=Step(
+                forward=total(full, "forward"),
+                backward=total(full, "backward_input", "backward_weight"),
+                training_step=total(full),
+            ),
+        ),
+    )
+    if not isinstance(settings.budget, int):
+        return found
+    fits = _fits(
+        settings.budget,
+        settings.convention,
+        step=Price(total(runs), total(rules)),
+        one_forecast=prices.forecast(shape, 1, n, m, lora=lora, head_rows=alphabet_rows),
+        tokens_per_step=b * s,
+    )
+    return found.model_copy(update={"fits": fits})
 
 
 def vary(
@@ -121,7 +112,7 @@ def vary(
     alphabet_rows: int = ALPHABET_ROWS,
     *,
     shape_of: Callable[[str], ModelShape] = find_shape,
-) -> list[dict[str, Any]]:
+) -> FlopsVary:
     """The same account for several values of one setting: rows to compare.
 
     Several targets of one value are joined by +: ``targets=q_proj+v_proj,all-linear``.
@@ -133,27 +124,42 @@ def vary(
         SettingsError: not of the form NAME=VALUE,VALUE, or a value that the setting refuses.
     """
     name, values = _parse_vary(settings.vary or "")
-    rows = []
+    variants = []
     for value in values:
-        changed = _changed(settings, name, value)
         its_shape = shape_of(value) if name == "model" else shape
-        answer = account(changed, its_shape, alphabet_rows)
-        rows.append(
-            {
-                "setting": name,
-                "value": value,
-                "trainable_parameters": answer["trainable_parameters"],
-                **{
-                    convention: {
-                        key: answer[convention][key]
-                        for key in ("forward", "training_step", "prefill", "decode")
-                    }
-                    for convention in ("coursework", "executed")
-                },
-                "fits": answer.get("fits"),
-            }
+        one = account(_changed(settings, name, value), its_shape, alphabet_rows)
+        variants.append(
+            Variant(
+                setting=name,
+                value=value,
+                trainable_parameters=one.trainable_parameters,
+                coursework=_costs(one.coursework),
+                executed=_costs(one.executed),
+                fits=one.fits,
+            )
         )
-    return rows
+    return FlopsVary(model=shape.name, vary=variants)
+
+
+def _costs(of: Rules | Executed) -> Costs:
+    return Costs(
+        forward=of.forward, training_step=of.training_step, prefill=of.prefill, decode=of.decode
+    )
+
+
+def _fits(
+    budget: int, convention: Convention, *, step: Price, one_forecast: Price, tokens_per_step: int
+) -> Fits:
+    """What a budget buys if all of it goes into one thing: steps, their tokens, or forecasts."""
+    steps = steps_that_fit(budget, 0, step.of(convention))
+    return Fits(
+        budget=budget,
+        convention=convention,
+        steps=steps,
+        tokens=steps * tokens_per_step,
+        forecasts=steps_that_fit(budget, 0, one_forecast.of(convention)),
+        share_of_a_step=step.of(convention) / budget,
+    )
 
 
 def _trainable(settings: FlopsSettings, shape: ModelShape, alphabet_rows: int) -> int:
@@ -185,5 +191,5 @@ def _changed(settings: FlopsSettings, name: str, value: str) -> FlopsSettings:
         ) from None
 
 
-def _as_dicts(items: Iterable[Item]) -> list[dict[str, Any]]:
-    return [{"name": i.name, "phase": i.phase, "flops": i.flops} for i in items]
+def _told(items: Iterable[Item]) -> list[answers.Item]:
+    return [answers.Item(name=i.name, phase=i.phase, flops=i.flops) for i in items]

@@ -7,17 +7,21 @@ from typing import Literal
 from pydantic import Field
 
 from lvlora.answers import Answer, Count, Flops, Shape
+from lvlora.flops.item import Phase
+from lvlora.settings.base import Convention
 
 
 class Item(Shape):
-    """One operation in one phase of a step."""
+    """What one kind of operation costs in one phase of a step, over all layers."""
 
     name: str
-    phase: str
+    phase: Phase
     flops: int
 
 
-class _Costs(Shape):
+class Costs(Shape):
+    """A training step and a forecast, in one convention."""
+
     forward: int
     training_step: int
     prefill: int
@@ -26,17 +30,29 @@ class _Costs(Shape):
     """Writing the forecast, token by token."""
 
 
-class Rules(_Costs):
+class Rules(Shape):
     """In the coursework's convention."""
 
+    forward: int
+    training_step: int
     items: list[Item]
+    prefill: int
+    """Reading the history of a forecast."""
+    decode: int
+    """Writing the forecast, token by token."""
 
 
-class Executed(_Costs):
+class Executed(Shape):
     """As it is run."""
 
+    forward: int
     backward: int
+    training_step: int
     items: list[Item]
+    prefill: int
+    """Reading the history of a forecast."""
+    decode: int
+    """Writing the forecast, token by token."""
 
 
 class StepOnly(Shape):
@@ -45,11 +61,12 @@ class StepOnly(Shape):
     training_step: int
 
 
-class Step(StepOnly):
+class Step(Shape):
     """A training step and its halves."""
 
     forward: int
     backward: int
+    training_step: int
 
 
 class FullFineTuning(Shape):
@@ -64,7 +81,7 @@ class Fits(Shape):
     """What a budget buys if all of it goes into one thing."""
 
     budget: int
-    convention: Literal["executed", "coursework"]
+    convention: Convention
     steps: int
     tokens: int
     """Of those steps."""
@@ -90,8 +107,8 @@ class Variant(Shape):
     setting: str
     value: str
     trainable_parameters: int
-    coursework: _Costs
-    executed: _Costs
+    coursework: Costs
+    executed: Costs
     fits: Fits | None
 
 
@@ -131,6 +148,10 @@ class FlopsArchitecture(Answer):
     """By part, and in total."""
 
 
+Status = Literal["open", "settled", "closed"]
+"""Promised (running or killed), done, or killed and then settled."""
+
+
 class LedgerRow(Shape):
     """What one run cost in one phase."""
 
@@ -147,7 +168,7 @@ class LedgerRow(Shape):
     tokens_padded: Count
     device: str
     dtype: str
-    status: Literal["open", "settled", "closed"]
+    status: Status
     utilisation: float | None
     """Executed FLOPs a second over the measured peak of the device; null without one."""
     recorded_at: str
@@ -167,7 +188,7 @@ class FlopsLedger(Answer):
     planned: Flops
     """The most that all of it could have been."""
     budget: int | None
-    convention: Literal["executed", "coursework"]
+    convention: Convention
     """That the budget is counted in."""
     left: int | None
     """Of the budget; negative where more was spent before it was set."""

@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from lvlora.answers import Flops
 from lvlora.errors import BudgetError, SettingsError
+from lvlora.settings.base import Convention
 
 CONVENTIONS = ("executed", "coursework")
 
@@ -70,7 +71,7 @@ class Budget:
     """
 
     flops: int
-    convention: str
+    convention: Convention
     set_at: str = field(default="", compare=False)
     set_by: str = field(default="", compare=False)
 

@@ -9,6 +9,7 @@ import difflib
 from pathlib import Path
 
 from lvlora.errors import ModelError
+from lvlora.flops.answers import FlopsArchitecture
 from lvlora.flops.shape import ModelShape
 
 
@@ -229,14 +230,10 @@ def find_shape(model: str) -> ModelShape:
     )
 
 
-def architecture_table(shape: ModelShape) -> dict[str, list[tuple[str, str]]]:
-    """The model described for people: rows of (property, value) of three tables.
-
-    Returns:
-        "architecture" (the model's main sizes), "layer" (what one layer does, in order) and
-        "vocabulary".
-    """
-    total = shape.parameter_count()["total"]
+def architecture(shape: ModelShape) -> FlopsArchitecture:
+    """The model described for people: its main sizes, what a layer does, its vocabulary."""
+    parameters = shape.parameter_count()
+    total = parameters["total"]
     norm = f"RMSNorm (eps {shape.norm_eps:g})"
     gated = "SwiGLU" if shape.activation == "silu" else "GeGLU"
     grouped = (
@@ -245,10 +242,10 @@ def architecture_table(shape: ModelShape) -> dict[str, list[tuple[str, str]]]:
         else "multi-head attention"
     )
     bias = " (with bias)" if shape.qkv_bias else ""
-    architecture = [
+    sizes = [
         ("Model type", f"decoder-only transformer ({shape.model_type})"),
         ("Parameters", f"{total:,}"),
-        ("Parameters without embeddings", f"{total - shape.parameter_count()['embeddings']:,}"),
+        ("Parameters without embeddings", f"{total - parameters['embeddings']:,}"),
         ("Hidden size", f"{shape.hidden:,}"),
         ("Attention heads", f"{shape.heads}"),
         ("Key/value heads", f"{shape.kv_heads}"),
@@ -278,4 +275,10 @@ def architecture_table(shape: ModelShape) -> dict[str, list[tuple[str, str]]]:
         ("EOS token id", "none" if shape.eos_id is None else f"{shape.eos_id:,}"),
         ("Word embeddings", "tied with the head" if shape.tied else "separate from the head"),
     ]
-    return {"architecture": architecture, "layer": layer, "vocabulary": vocabulary}
+    return FlopsArchitecture(
+        model=shape.name,
+        architecture=dict(sizes),
+        layer=dict(layer),
+        vocabulary=dict(vocabulary),
+        parameters=parameters,
+    )

@@ -1,7 +1,5 @@
 """The ledger: what was spent, what is promised, and that together they stay within the budget.
 
-Knows: prices, limits, which process holds a reservation. Does not know: models, what the work is.
-
 A spender reserves before it runs and settles after. An open reservation is charged in full, so a
 killed process never makes the sum too small. Reserving is one `BEGIN IMMEDIATE` transaction, so any
 number of processes may do it at once and the budget is still never passed.
@@ -12,56 +10,22 @@ from __future__ import annotations
 import operator
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.flops import holder, limits
-from lvlora.flops.accounting import STORED, Row, accounting_table
-from lvlora.flops.budget import CONVENTIONS, NOTHING, Price
-from lvlora.flops.budget import Budget as Budget
+from lvlora.flops import limits, process_lock
+from lvlora.flops.answers import FlopsLedger
+from lvlora.flops.budget import CONVENTIONS, NOTHING, Budget, Price
 from lvlora.flops.ledger_file import LedgerFile
 from lvlora.flops.limits import BudgetAsked
+from lvlora.flops.reservation import Reservation, Wanted
+from lvlora.flops.rows import Row, read_rows
+from lvlora.flops.table import table_of
+from lvlora.settings.base import Convention
 
 FILE_NAME = "ledger.sqlite"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a phase of a run wants to spend.
-
-    Attributes:
-        most: that it will spend.
-        unit: the most that is spent between two calls of `Ledger.update`. Known, a killed run is
-            charged its recorded progress and one unit; not known, in full.
-    """
-
-    most: Price
-    unit: Price | None = None
-
-
-@dataclass(frozen=True)
-class Reservation:
-    """A promise of FLOPs to one phase of one run, held by this process.
-
-    Attributes:
-        reserved: what may be spent on it in all.
-        spent: what was already charged when it was taken over from a killed process, else zero.
-            Totals given to `Ledger.update` and `Ledger.settle` include it.
-        seconds, tokens_useful, tokens_padded: recorded before the take-over; totals include them.
-    """
-
-    id: int
-    run: str
-    phase: str
-    reserved: Price
-    holder: str
-    spent: Price = NOTHING
-    seconds: float = 0.0
-    tokens_useful: int = 0
-    tokens_padded: int = 0
 
 
 class Ledger(LedgerFile):
@@ -94,7 +58,9 @@ class Ledger(LedgerFile):
             )
         return cls(path, reading=reading)
 
-    def set_budget(self, budget: int | Literal["none"], convention: str, *, by: str = "") -> None:
+    def set_budget(
+        self, budget: int | Literal["none"], convention: Convention, *, by: str = ""
+    ) -> None:
         """Record the project's budget in place of the one before, or that there is none.
 
         Args:
@@ -147,7 +113,7 @@ class Ledger(LedgerFile):
         dtype: str = "",
         max_flops: int | None = None,
         budget: BudgetAsked = None,
-        convention: str = "executed",
+        convention: Convention = "executed",
     ) -> dict[str, Reservation]:
         """Promise FLOPs to the phases of a run, or refuse: one step that none can come between.
 
@@ -162,20 +128,20 @@ class Ledger(LedgerFile):
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
-        mosts = {phase: _checked(one.most) for phase, one in wanted.items()}
+        prices = {phase: _checked(one.at_most) for phase, one in wanted.items()}
         units = {phase: one.unit and _checked(one.unit) for phase, one in wanted.items()}
         if convention not in CONVENTIONS:
             raise SettingsError(
                 f"no convention is called {convention!r}", "It is executed or coursework."
             )
         asked = limits.asked(budget, convention)
-        me, now = holder.this_process(), _now()
+        me, now = process_lock.this_process(), _now()
         reservations = {}
         with self.transaction() as db:
             limit = limits.read_budget(db) if budget is None else asked
             refused = limits.refusal(
-                sum(mosts.values(), NOTHING),
-                _read_rows(db),
+                sum(prices.values(), NOTHING),
+                read_rows(db),
                 run=run,
                 max_flops=max_flops,
                 convention=convention,
@@ -185,7 +151,7 @@ class Ledger(LedgerFile):
                 raise refused
             if budget is not None:
                 limits.write_budget(db, asked, now, command)
-            for phase, most in mosts.items():
+            for phase, price in prices.items():
                 unit = units[phase]
                 cursor = db.execute(
                     "INSERT INTO entry (run, phase, command, status, settings_hash, model, "
@@ -201,8 +167,8 @@ class Ledger(LedgerFile):
                         model_hash,
                         device,
                         dtype,
-                        str(most.executed),
-                        str(most.coursework),
+                        str(price.executed),
+                        str(price.coursework),
                         None if unit is None else str(unit.executed),
                         None if unit is None else str(unit.coursework),
                         me,
@@ -210,7 +176,7 @@ class Ledger(LedgerFile):
                         now,
                     ),
                 )
-                reservations[phase] = Reservation(int(cursor.lastrowid or 0), run, phase, most, me)
+                reservations[phase] = Reservation(int(cursor.lastrowid or 0), run, phase, price, me)
         return reservations
 
     def extend(
@@ -220,7 +186,7 @@ class Ledger(LedgerFile):
         executed: int,
         coursework: int,
         max_flops: int | None = None,
-        convention: str = "executed",
+        convention: Convention = "executed",
     ) -> Reservation:
         """Change a reservation to what is spent so far and this much more, or refuse.
 
@@ -235,7 +201,7 @@ class Ledger(LedgerFile):
             reserved = row.spent + more
             refused = limits.refusal(
                 reserved,
-                [other for other in _read_rows(db) if other.id != row.id],
+                [other for other in read_rows(db) if other.id != row.id],
                 run=row.run,
                 max_flops=max_flops,
                 convention=convention,
@@ -248,7 +214,7 @@ class Ledger(LedgerFile):
                 "updated_at = ? WHERE id = ?",
                 (str(reserved.executed), str(reserved.coursework), _now(), row.id),
             )
-        return _reservation(row, reserved, reservation.holder)
+        return Reservation.of(row, reserved, reservation.holder)
 
     def update(
         self,
@@ -298,7 +264,7 @@ class Ledger(LedgerFile):
         Raises:
             LvloraError: the process that holds it is still alive.
         """
-        me = holder.this_process()
+        me = process_lock.this_process()
         with self.transaction() as db:
             rows = [r for r in self._open_rows(db, run) if phase in (None, r.phase)]
             if not rows:
@@ -311,17 +277,7 @@ class Ledger(LedgerFile):
                 "WHERE id = ?",
                 (str(spent.executed), str(spent.coursework), me, _now(), row.id),
             )
-        return Reservation(
-            row.id,
-            row.run,
-            row.phase,
-            row.reserved,
-            me,
-            spent,
-            row.seconds,
-            row.tokens_useful,
-            row.tokens_padded,
-        )
+        return Reservation.of(row, row.reserved, me, spent)
 
     def close(self, run: str) -> Price:
         """Settle every open reservation of a killed run; returns what it was charged.
@@ -349,7 +305,7 @@ class Ledger(LedgerFile):
                         row.id,
                     ),
                 )
-            opened = sorted({r.run for r in _read_rows(db) if r.status == "open"})
+            opened = sorted({r.run for r in read_rows(db) if r.status == "open"})
         if not rows:
             listed = f"Open: {', '.join(opened)}." if opened else "No run has one."
             raise SettingsError(f"run {run!r} has no open reservation", listed)
@@ -377,24 +333,24 @@ class Ledger(LedgerFile):
     def rows(self) -> list[Row]:
         """Every entry, oldest first."""
         with self.errors():
-            return _read_rows(self.connection())
+            return read_rows(self.connection())
 
     def charged(self) -> Price:
         """Spent and promised FLOPs of all runs together."""
         return sum((row.charged for row in self.rows()), NOTHING)
 
-    def table(self) -> dict[str, Any]:
-        """The accounting table; see `accounting.accounting_table`."""
+    def table(self) -> FlopsLedger:
+        """What every run cost, and the sums."""
         # one transaction, so that rows, budget and peaks belong together
         with self.transaction("DEFERRED"):
             rows, budget, peaks = self.rows(), self.budget(), self.peaks()
-        return accounting_table(rows, budget, peaks)
+        return table_of(rows, budget, peaks)
 
     def _open_rows(self, db: sqlite3.Connection, run: str) -> list[Row]:
-        return _read_rows(db, "WHERE run = ? AND status = 'open'", (run,))
+        return read_rows(db, "WHERE run = ? AND status = 'open'", (run,))
 
     def _held(self, db: sqlite3.Connection, reservation: Reservation) -> Row:
-        rows = _read_rows(db, "WHERE id = ?", (reservation.id,))
+        rows = read_rows(db, "WHERE id = ?", (reservation.id,))
         if not rows or rows[0].status != "open" or rows[0].holder != reservation.holder:
             raise LvloraError(
                 f"the reservation of run {reservation.run} ({reservation.phase}) is no longer held "
@@ -443,7 +399,7 @@ class Ledger(LedgerFile):
         self, db: sqlite3.Connection, reservation: Reservation, spent: Price
     ) -> None:
         """Charge what a process spent after its reservation was taken from it."""
-        rows = _read_rows(db, "WHERE id = ?", (reservation.id,))
+        rows = read_rows(db, "WHERE id = ?", (reservation.id,))
         known = rows[0].spent if rows else NOTHING
         beyond = (spent - known) | NOTHING
         if beyond == NOTHING:
@@ -458,32 +414,11 @@ class Ledger(LedgerFile):
 
 
 def _refuse_if_alive(row: Row) -> None:
-    if holder.is_another_living_process(row.holder):
+    if process_lock.is_another_living_process(row.holder):
         raise LvloraError(
-            f"run {row.run} is still running (process {holder.process_of(row.holder)})",
+            f"run {row.run} is still running (process {process_lock.process_of(row.holder)})",
             "Wait for it, or stop it first.",
         )
-
-
-def _reservation(row: Row, reserved: Price, held_by: str) -> Reservation:
-    return Reservation(
-        row.id,
-        row.run,
-        row.phase,
-        reserved,
-        held_by,
-        row.spent,
-        row.seconds,
-        row.tokens_useful,
-        row.tokens_padded,
-    )
-
-
-def _read_rows(
-    db: sqlite3.Connection, where: str = "", values: tuple[object, ...] = ()
-) -> list[Row]:
-    found = db.execute(f"SELECT {', '.join(STORED)} FROM entry {where} ORDER BY id", values)
-    return [Row.from_columns(columns) for columns in found]
 
 
 def _checked(price: Price) -> Price:
@@ -503,3 +438,11 @@ def _checked(price: Price) -> Price:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def spent(runs: str | Path = "runs") -> Price:
+    """The FLOPs that the ledger among the runs has charged so far, in both conventions."""
+    if not (Path(runs) / FILE_NAME).is_file():
+        return NOTHING
+    with Ledger.for_runs(Path(runs), create=False, reading=True) as ledger:
+        return ledger.charged()

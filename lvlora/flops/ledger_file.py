@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from lvlora.errors import DataError, LvloraError, reason
-from lvlora.flops import holder, migrations
+from lvlora.flops import migrations, process_lock
 
 _BUSY_SECONDS = 60.0
 
@@ -70,7 +70,7 @@ class LedgerFile:
             if not self.reading:
                 raise
             db = self._open_to_read()
-        self._connection, self._process = db, holder.process_id()
+        self._connection, self._process = db, process_lock.process_id()
         return db
 
     def _open_to_read(self) -> sqlite3.Connection:
@@ -113,7 +113,7 @@ class LedgerFile:
     def connection(self) -> sqlite3.Connection:
         """The open connection of this process."""
         # a connection must be neither used nor closed in a child after fork()
-        if self._connection is not None and self._process != holder.process_id():
+        if self._connection is not None and self._process != process_lock.process_id():
             self._inherited, self._connection = self._connection, None
         return self._open() if self._connection is None else self._connection
 

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.flops.accounting import Row, whole_count
 from lvlora.flops.budget import CONVENTIONS, Budget, Price
+from lvlora.flops.rows import Row, whole_count
+from lvlora.settings.base import Convention
 
 BudgetAsked = int | Literal["none"] | None
 """A budget to begin with, none any more, or what the ledger keeps."""
 
 
-def asked(budget: BudgetAsked, convention: str) -> Budget | None:
+def asked(budget: BudgetAsked, convention: Convention) -> Budget | None:
     """The budget that a command asks for; None where it asks for none.
 
     Raises:

@@ -1,42 +1,9 @@
-"""What PyTorch's own counter says that some work costs, with the counter's gaps closed.
-
-Knows: torch.utils.flop_counter and which kernels it leaves out. Does not know: models, formulas.
-torch is imported inside the functions.
-"""
+"""What PyTorch's own counter says that some work costs, with the counter's gaps closed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One comparison of a formula with the counter.
-
-    Attributes:
-        name: what ran.
-        analytic, measured: FLOPs by formula and by count.
-    """
-
-    name: str
-    analytic: int
-    measured: int
-
-    @property
-    def difference(self) -> int:
-        """Measured less analytic; 0 is right."""
-        return self.measured - self.analytic
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {
-            "name": self.name,
-            "analytic": self.analytic,
-            "measured": self.measured,
-            "difference": self.difference,
-        }
 
 
 def count(work: Callable[[], object]) -> int:

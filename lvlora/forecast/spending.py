@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from lvlora import durable
 from lvlora.flops.budget import Price
-from lvlora.flops.ledger import Ledger, Reservation
+from lvlora.flops.ledger import Ledger
+from lvlora.flops.reservation import Reservation
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.usage import Bill
 from lvlora.settings.training import BudgetSettings

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lvlora.flops import holder
+from lvlora.flops import process_lock
 from lvlora.flops.budget import Price
 from lvlora.sweep.space import Choice, Dimension, Params, Space
 
@@ -133,8 +133,8 @@ def is_alive(attempt: Attempt) -> bool:
     held_by = attempt.start.get("holder")
     if held_by is None:  # it was taken a moment ago, or by a process that died at that moment
         return attempt.began is not None and time.time() - attempt.began < _BEGINNING_SECONDS
-    if holder.is_on_this_machine(held_by):
-        return holder.is_another_living_process(held_by)
+    if process_lock.is_on_this_machine(held_by):
+        return process_lock.is_another_living_process(held_by)
     heard = attempt.heard or attempt.began
     return heard is not None and time.time() - heard < STALE_SECONDS
 

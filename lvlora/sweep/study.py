@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lvlora.errors import LvloraError
-from lvlora.flops import holder
+from lvlora.flops import process_lock
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.sweep.attempts import (
     OVER,
@@ -129,7 +129,7 @@ class SharedStudy:
                 trial.set_user_attr("end", {"outcome": "void"})
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
-            trial.set_user_attr("start", {"holder": holder.this_process()})
+            trial.set_user_attr("start", {"holder": process_lock.this_process()})
             index = self.plan.stage_of(mine)
             params = {
                 name: dimension.suggest(trial, name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Ledger, Reservation, Wanted
+from lvlora.flops.ledger import Ledger
+from lvlora.flops.reservation import Reservation, Wanted
 from lvlora.train.progress import Progress
 
 Phase = Literal["train", "validation"]
@@ -66,7 +67,7 @@ class Account:
             BudgetError: together they would pass a limit.
         """
         priced: dict[str, Wanted] = {
-            phase: one for phase, one in wanted.items() if one.most != NOTHING
+            phase: one for phase, one in wanted.items() if one.at_most != NOTHING
         }
         made = ledger.reserve_all(priced, **facts) if priced else {}
         return cls(ledger, {phase: made[phase] for phase in PHASES if phase in made}, start)

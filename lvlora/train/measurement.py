@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lvlora.flops import executed
+from lvlora.flops.answers import FlopsMeasure, Measurement
 from lvlora.flops.item import total
-from lvlora.flops.measure import Measurement, count
+from lvlora.flops.measure import count
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.model import attention
@@ -159,7 +160,7 @@ def measure(
     loss: str = "numeric",
     train_head: str = "none",
     context: int = 500,
-) -> list[Measurement]:
+) -> FlopsMeasure:
     """Formula and count side by side: forward, backward, prefill, a decoding step, a jump-forward.
 
     Raises:
@@ -177,9 +178,9 @@ def measure(
     rows = len(SYMBOLS)
     reading = total(executed.prefill(shape, batch, context, head_rows=rows, lora=lora))
     found = [
-        Measurement("forward", total(step, "forward"), forward),
-        Measurement("backward", total(step, "backward_input", "backward_weight"), backward),
-        Measurement("prefill", reading, counts[0]),
+        _beside("forward", total(step, "forward"), forward),
+        _beside("backward", total(step, "backward_input", "backward_weight"), backward),
+        _beside("prefill", reading, counts[0]),
     ]
     for name, width, keys, counted in zip(
         ("decoding step", "jump-forward step"), widths, attended, counts[1:], strict=True
@@ -193,8 +194,15 @@ def measure(
             attended=keys,
             lora=lora,
         )
-        found.append(Measurement(name, total(formula), counted))
-    return found
+        found.append(_beside(name, total(formula), counted))
+    equal = all(one.difference == 0 for one in found)
+    return FlopsMeasure(model=shape.name, equal=equal, measurements=found)
+
+
+def _beside(name: str, analytic: int, measured: int) -> Measurement:
+    return Measurement(
+        name=name, analytic=analytic, measured=measured, difference=measured - analytic
+    )
 
 
 def _has_windows(model: Any) -> bool:

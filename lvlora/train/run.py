@@ -14,7 +14,8 @@ import safetensors.torch
 
 from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
-from lvlora.flops.ledger import Ledger, Wanted
+from lvlora.flops.ledger import Ledger
+from lvlora.flops.reservation import Wanted
 from lvlora.train import checkpoint, loop
 from lvlora.train.charging import Account, Phase, charged, take_over
 from lvlora.train.observer import EndRun, Observer, RunPlan
@@ -145,7 +146,7 @@ class Run:
         spent = (charged(ledger, self.folder.name) | self.progress.spent).of(convention)
 
         def cost(last: int) -> int:
-            return sum(w.most.of(convention) for w in self._wanted(last).values())
+            return sum(w.at_most.of(convention) for w in self._wanted(last).values())
 
         steps = range(done, planned + 1)  # of which each costs more than the one before
         fitting = done + bisect.bisect_right(steps, self.limit - spent, key=cost) - 1
@@ -182,7 +183,7 @@ class Run:
     def _plan(self, last: int) -> RunPlan:
         p = self.prepared
         convention = p.settings.convention
-        most = sum(wanted.most.of(convention) for wanted in self._wanted(last).values())
+        most = sum(wanted.at_most.of(convention) for wanted in self._wanted(last).values())
         return RunPlan(
             run=self.folder.name,
             steps=p.n_steps,

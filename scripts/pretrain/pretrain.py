@@ -47,7 +47,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from lvlora.flops import coursework, executed
 from lvlora.flops.budget import Price
 from lvlora.flops.item import total
-from lvlora.flops.ledger import Ledger, Reservation
+from lvlora.flops.ledger import Ledger
+from lvlora.flops.reservation import Reservation
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model import numeric_tokenizer as tokenizer

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -22,8 +21,7 @@ def test_the_alphabet_is_that_of_the_text():
 
 def test_the_account_of_the_defaults():
     answer = account(FlopsSettings(), QWEN)
-    json.dumps(answer)
-    assert set(answer) == {
+    assert set(answer.model_dump()) == {
         "schema_version",
         "model",
         "trainable_parameters",
@@ -31,31 +29,32 @@ def test_the_account_of_the_defaults():
         "executed",
         "full_fine_tuning",
     }
-    assert answer["model"] == "qwen2.5-0.5b"
-    assert answer["trainable_parameters"] == 540_672
-    assert answer["coursework"]["forward"] == 2_259_351_757_040
-    assert answer["coursework"]["training_step"] == 6_778_055_271_120
-    executed = answer["executed"]
-    assert executed["training_step"] == executed["forward"] + executed["backward"]
-    assert executed["training_step"] == 3_202_486_370_304
-    assert answer["full_fine_tuning"]["trainable_parameters"] == 494_032_768
+    assert answer.model == "qwen2.5-0.5b"
+    assert answer.trainable_parameters == 540_672
+    assert answer.coursework.forward == 2_259_351_757_040
+    assert answer.coursework.training_step == 6_778_055_271_120
+    executed = answer.executed
+    assert executed.training_step == executed.forward + executed.backward
+    assert executed.training_step == 3_202_486_370_304
+    assert answer.full_fine_tuning.trainable_parameters == 494_032_768
 
 
 @pytest.mark.parametrize("train_head", ["none", "numeric", "full"])
 def test_items_add_up(train_head):
     answer = account(FlopsSettings(train_head=train_head, targets="all-linear"), QWEN)
     for convention in ("coursework", "executed"):
-        part = answer[convention]
-        for item in part["items"]:
-            assert set(item) == {"name", "phase", "flops"}
-        assert sum(i["flops"] for i in part["items"]) == part["training_step"]
-        forward = [i["flops"] for i in part["items"] if i["phase"] == "forward"]
-        assert sum(forward) == part["forward"]
+        part = getattr(answer, convention)
+        for item in part.items:
+            assert item.name
+            assert item.flops > 0
+        assert sum(i.flops for i in part.items) == part.training_step
+        forward = [i.flops for i in part.items if i.phase == "forward"]
+        assert sum(forward) == part.forward
 
 
 def test_a_trained_head_counts_its_parameters():
     counts = [
-        account(FlopsSettings(train_head=t), QWEN)["trainable_parameters"] - 540_672
+        account(FlopsSettings(train_head=t), QWEN).trainable_parameters - 540_672
         for t in ("none", "numeric", "full")
     ]
     assert counts == [0, 15 * 896, 136_134_656]
@@ -64,21 +63,21 @@ def test_a_trained_head_counts_its_parameters():
 @pytest.mark.parametrize("convention", ["executed", "coursework"])
 def test_what_fits_into_a_budget(convention):
     answer = account(FlopsSettings(budget="1e17", convention=convention), QWEN)
-    step, found = answer[convention]["training_step"], answer["fits"]
-    assert found["steps"] * step <= 10**17 < (found["steps"] + 1) * step
-    assert found["tokens"] == found["steps"] * 4 * 512
-    forecast = answer[convention]["prefill"] + answer[convention]["decode"]
-    assert found["forecasts"] == 10**17 // forecast
-    json.dumps(answer)
+    step, found = getattr(answer, convention).training_step, answer.fits
+    assert found.steps * step <= 10**17 < (found.steps + 1) * step
+    assert found.tokens == found.steps * 4 * 512
+    costs = getattr(answer, convention)
+    forecast = costs.prefill + costs.decode
+    assert found.forecasts == 10**17 // forecast
 
 
 def test_a_budget_too_small_for_a_step_fits_none():
-    assert account(FlopsSettings(budget=1), QWEN)["fits"]["steps"] == 0
+    assert account(FlopsSettings(budget=1), QWEN).fits.steps == 0
 
 
 def test_nothing_generated_costs_nothing():
     answer = account(FlopsSettings(new_tokens=0), QWEN)
-    assert answer["coursework"]["decode"] == answer["executed"]["decode"] == 0
+    assert answer.coursework.decode == answer.executed.decode == 0
 
 
 def test_prices_agree_with_the_account():
@@ -87,25 +86,25 @@ def test_prices_agree_with_the_account():
     lora = Lora.of(8, ("q_proj", "v_proj"))
     head = Head.of(QWEN, "numeric", "none", 15)
     step = prices.training_step(QWEN, 4, 512, lora=lora, head=head)
-    assert step.executed == answer["executed"]["training_step"]
-    assert step.coursework == answer["coursework"]["training_step"]
+    assert step.executed == answer.executed.training_step
+    assert step.coursework == answer.coursework.training_step
     twice = prices.training_step(QWEN, 4, 512, lora=lora, head=head, accumulation=2)
     assert twice == 2 * step
     validation = prices.validation_batch(QWEN, 4, 512, lora=lora, head=head)
-    assert validation.executed == answer["executed"]["forward"]
-    assert validation.coursework == answer["coursework"]["forward"]
+    assert validation.executed == answer.executed.forward
+    assert validation.coursework == answer.coursework.forward
     forecast = prices.forecast(QWEN, 1, 100, 20, lora=lora, head_rows=15)
     for convention in ("executed", "coursework"):
-        part = answer[convention]
-        assert forecast.of(convention) == part["prefill"] + part["decode"]
+        part = getattr(answer, convention)
+        assert forecast.of(convention) == part.prefill + part.decode
 
 
 def test_varying_the_rank():
-    rows = vary(FlopsSettings(vary="rank=2,4,8", budget="1e17"), QWEN)
-    assert [row["trainable_parameters"] for row in rows] == [135_168, 270_336, 540_672]
-    assert rows[2]["coursework"]["training_step"] == 6_778_055_271_120
-    assert [row["fits"]["steps"] for row in rows] == sorted(
-        (row["fits"]["steps"] for row in rows), reverse=True
+    rows = vary(FlopsSettings(vary="rank=2,4,8", budget="1e17"), QWEN).vary
+    assert [row.trainable_parameters for row in rows] == [135_168, 270_336, 540_672]
+    assert rows[2].coursework.training_step == 6_778_055_271_120
+    assert [row.fits.steps for row in rows] == sorted(
+        (row.fits.steps for row in rows), reverse=True
     )
 
 
@@ -120,9 +119,9 @@ def test_varying_the_rank():
     ],
 )
 def test_other_settings_vary_too(text, values):
-    rows = vary(FlopsSettings(vary=text), QWEN)
-    assert [row["value"] for row in rows] == values
-    assert rows[0]["executed"]["training_step"] != rows[1]["executed"]["training_step"]
+    rows = vary(FlopsSettings(vary=text), QWEN).vary
+    assert [row.value for row in rows] == values
+    assert rows[0].executed.training_step != rows[1].executed.training_step
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_the_pure_part_imports_nothing_heavy():
     code = """
 import sys
 import lvlora.flops.account, lvlora.flops.prices, lvlora.flops.ledger, lvlora.flops.measure
-heavy = {"torch", "transformers", "numpy", "scipy", "pydantic", "rich"} & set(sys.modules)
+heavy = {"torch", "transformers", "numpy", "scipy", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import sqlite3
@@ -10,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lvlora.answers import Flops
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
 from lvlora.flops import migrations
-from lvlora.flops.accounting import COLUMNS
-from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Budget, Ledger, Wanted
+from lvlora.flops.budget import NOTHING, Budget, Price
+from lvlora.flops.ledger import Ledger
+from lvlora.flops.reservation import Wanted
 
 
 @pytest.fixture
@@ -537,7 +537,7 @@ def test_it_writes_ahead_and_outlives_power_failures(ledger):
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_the_accounting_table(ledger):
+def test_the_table(ledger):
     ledger.set_budget(10_000, "coursework")
     ledger.record_peak("cpu", "float32", 50.0)
     ledger.record_peak("cpu", "bfloat16", 200.0)
@@ -546,14 +546,12 @@ def test_the_accounting_table(ledger):
     settle(ledger, reserve(ledger, device="gpu"), 60, 180, seconds=3.0)
     reserve(ledger, run="open")
     table = ledger.table()
-    json.dumps(table)
-    assert table["total"] == {"coursework": 840, "executed": 280}
-    assert (table["budget"], table["convention"], table["left"]) == (10_000, "coursework", 9160)
-    assert [r["utilisation"] for r in table["runs"]] == [0.4, 0.1, None, None]
-    assert [r["share_of_budget"] for r in table["runs"]] == [0.018, 0.018, 0.018, 0.03]
-    assert table["runs"][3]["status"] == "open"
-    assert set(table["runs"][0]) >= set(COLUMNS)
-    assert sum(row["executed"] for row in table["runs"]) == 280
+    assert table.total == Flops(coursework=840, executed=280)
+    assert (table.budget, table.convention, table.left) == (10_000, "coursework", 9160)
+    assert [r.utilisation for r in table.runs] == [0.4, 0.1, None, None]
+    assert [r.share_of_budget for r in table.runs] == [0.018, 0.018, 0.018, 0.03]
+    assert table.runs[3].status == "open"
+    assert sum(row.executed for row in table.runs) == 280
 
 
 def test_a_clock_that_jumps_changes_no_sum(ledger, monkeypatch):
@@ -573,8 +571,8 @@ def test_a_clock_that_jumps_changes_no_sum(ledger, monkeypatch):
 
 def test_an_empty_table_without_a_budget(ledger):
     table = ledger.table()
-    assert table["runs"] == []
-    assert table["budget"] is table["left"] is None
+    assert table.runs == []
+    assert table.budget is table.left is None
 
 
 def test_waiting_for_another_writer_ends_with_an_error(ledger, monkeypatch):

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from lvlora.errors import ModelError, SettingsError
-from lvlora.flops.catalogue import KNOWN_SHAPES, architecture_table, find_shape
+from lvlora.flops.catalogue import KNOWN_SHAPES, architecture, find_shape
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import (
     head_parameters,
@@ -184,11 +184,11 @@ def test_find_shape(tmp_path):
     assert "qwen2.5-0.5b?" in caught.value.hint
 
 
-def test_architecture_table_has_the_models_facts():
-    tables = architecture_table(KNOWN_SHAPES["qwen2.5-0.5b"])
-    assert ("Parameters", "494,032,768") in tables["architecture"]
-    assert ("Hidden size", "896") in tables["architecture"]
-    assert ("RoPE base", "1,000,000") in tables["architecture"]
-    assert ("BOS token id", "151,643") in tables["vocabulary"]
-    assert ("Word embeddings", "tied with the head") in tables["vocabulary"]
-    assert any("7 query heads" in value for _, value in tables["layer"])
+def test_the_architecture_has_the_models_facts():
+    found = architecture(KNOWN_SHAPES["qwen2.5-0.5b"])
+    assert found.architecture["Parameters"] == "494,032,768"
+    assert found.architecture["Hidden size"] == "896"
+    assert found.architecture["RoPE base"] == "1,000,000"
+    assert found.vocabulary["BOS token id"] == "151,643"
+    assert found.vocabulary["Word embeddings"] == "tied with the head"
+    assert any("7 query heads" in value for value in found.layer.values())

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from lvlora.errors import LvloraError
-from lvlora.flops import holder
+from lvlora.flops import process_lock
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.sweep import attempts as sweep_attempts
@@ -23,7 +23,7 @@ from lvlora.train.step_plan import Cost
 STEP = Cost(Price(10, 20), Price(1, 2))
 GRID = Space({"rank": Choice((2, 4)), "learning_rate": Choice((1e-4, 1e-3))})
 ELSEWHERE = "another-machine:4:17:abcd"
-DEAD = f"{holder.this_process().split(':')[0]}:4194305:1:abcd"
+DEAD = f"{process_lock.this_process().split(':')[0]}:4194305:1:abcd"
 
 
 def board(own: Space | None = GRID, seed: int = 0, **given: object) -> SharedStudy:
@@ -128,8 +128,8 @@ def test_the_living_keep_their_trials():
     claim = b.claim()
     start = claim.trial.user_attrs["start"]
     # the parent of this process lives, on this machine
-    host, _, _, tail = holder.this_process().split(":")
-    parent = f"{host}:{os.getppid()}:{holder._start_time(os.getppid())}:{tail}"
+    host, _, _, tail = process_lock.this_process().split(":")
+    parent = f"{host}:{os.getppid()}:{process_lock._start_time(os.getppid())}:{tail}"
     claim.trial.set_user_attr("start", {**start, "holder": parent})
     assert b.recover(lambda attempt: NOTHING) == []
 

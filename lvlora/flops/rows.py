@@ -1,35 +1,15 @@
-"""The accounting table: rows of the ledger with shares of the budget and utilisation.
-
-Knows: arithmetic on rows. Does not know: SQLite, how a table is shown.
-"""
+"""An entry of the ledger, as it is stored, and what is charged for it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
-from lvlora.flops.budget import Budget, Price
-
-COLUMNS = (
-    "run",
-    "command",
-    "phase",
-    "model",
-    "executed",
-    "coursework",
-    "share_of_budget",
-    "seconds",
-    "tokens_useful",
-    "tokens_padded",
-    "device",
-    "dtype",
-    "status",
-    "utilisation",
-    "recorded_at",
-)
+from lvlora.flops.answers import Status
+from lvlora.flops.budget import Price
 
 STORED = (
     "id",
@@ -56,8 +36,6 @@ STORED = (
     "updated_at",
 )
 """Columns of an entry as they are stored; counts of FLOPs are text."""
-
-STATUS = ("open", "settled", "closed")
 
 _NOT_TEXT: dict[str, type | tuple[type, ...]] = {
     "id": int,
@@ -91,7 +69,7 @@ def _is_possible(name: str, value: Any) -> bool:
         return bool(0 <= known < float("inf"))
     if name.endswith("_at"):
         return datetime.fromisoformat(known).tzinfo is not None
-    return name != "status" or value in STATUS
+    return name != "status" or value in get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -109,7 +87,7 @@ class Row:
     run: str
     phase: str
     command: str
-    status: str
+    status: Status
     settings_hash: str
     model: str
     model_hash: str
@@ -157,72 +135,13 @@ class Row:
         return most if self.unit is None else most & (self.spent + self.unit)
 
 
-def accounting_table(
-    rows: Iterable[Row],
-    budget: Budget | None,
-    peaks: Mapping[tuple[str, str], float],
-) -> dict[str, Any]:
-    """What every run cost, and the sums.
+def read_rows(
+    db: sqlite3.Connection, where: str = "", values: tuple[object, ...] = ()
+) -> list[Row]:
+    """Entries of the ledger, oldest first; ValueError if one is not what was written.
 
     Args:
-        rows: entries of the ledger.
-        budget: of all runs together.
-        peaks: measured matrix-product peaks in FLOP/s by (device, dtype).
-
-    Returns:
-        schema_version; runs, one object with the keys of ``COLUMNS`` per entry; total, what is
-        charged; settled and open, its parts; planned, the most that all of it could have been;
-        budget, its convention, what is left of it, when and by which command it was set (None
-        without a budget).
+        where: a clause of SQL with ``values`` for its question marks.
     """
-    rows = list(rows)
-    total = sum((row.charged for row in rows), Price())
-    planned = sum((row.reserved | row.spent for row in rows), Price())
-    unsettled = sum((row.charged for row in rows if row.status == "open"), Price())
-    flops, convention = None, "executed"
-    if budget is not None:
-        flops, convention = budget.flops, budget.convention
-    return {
-        "schema_version": 1,
-        "runs": [
-            {
-                "run": row.run,
-                "command": row.command,
-                "phase": row.phase,
-                "model": row.model,
-                "executed": row.charged.executed,
-                "coursework": row.charged.coursework,
-                "share_of_budget": None if flops is None else row.charged.of(convention) / flops,
-                "seconds": row.seconds,
-                "tokens_useful": row.tokens_useful,
-                "tokens_padded": row.tokens_padded,
-                "device": row.device,
-                "dtype": row.dtype,
-                "status": row.status,
-                "utilisation": _utilisation(row, peaks),
-                "recorded_at": row.updated_at,
-            }
-            for row in rows
-        ],
-        "total": {"coursework": total.coursework, "executed": total.executed},
-        "settled": (total - unsettled).to_dict(),
-        "open": unsettled.to_dict(),
-        "planned": planned.to_dict(),
-        "budget": flops,
-        "convention": convention,
-        "left": None if flops is None else flops - total.of(convention),
-        "budget_set_at": None if budget is None else budget.set_at,
-        "budget_set_by": None if budget is None else budget.set_by,
-    }
-
-
-def _utilisation(row: Row, peaks: Mapping[tuple[str, str], float]) -> float | None:
-    """Executed FLOPs per second over the device's peak; None without a measurement."""
-    fitting = [
-        peak
-        for (device, dtype), peak in peaks.items()
-        if device == row.device and row.dtype in ("", dtype)
-    ]
-    if not fitting or row.seconds <= 0:
-        return None
-    return float(row.spent.executed / row.seconds / max(fitting))
+    found = db.execute(f"SELECT {', '.join(STORED)} FROM entry {where} ORDER BY id", values)
+    return [Row.from_columns(columns) for columns in found]
