@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from lvlora.settings.keywords import SweepKeywords as SweepKeywords
     from lvlora.settings.keywords import TrainKeywords as TrainKeywords
     from lvlora.sweep.answers import Sweep as Sweep
-    from lvlora.sweep.search import search as search
+    from lvlora.sweep.programs import search as search
     from lvlora.train.observer import Observer as Observer
     from lvlora.train.observer import RunPlan as RunPlan
     from lvlora.train.observer import Silent as Silent
@@ -101,7 +101,7 @@ _HOMES = {
         "TrainKeywords",
     ),
     "lvlora.sweep.answers": ("Sweep",),
-    "lvlora.sweep.search": ("search",),
+    "lvlora.sweep.programs": ("search",),
     "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
     "lvlora.train.progress": ("Result",),
 }

@@ -11,6 +11,7 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
+from lvlora.cli.terminal.plans import nothing_spent
 from lvlora.settings import EvaluateSettings, SweepSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
 
     if context.dry_run:
         planned = plan_search(settings, read, sources=context.sources, narrator=narrator)
-        output.report(planned, lambda: _show_price(planned, settings, output))
+        output.report(planned, lambda: _show_price(planned, settings, context))
         return
     found = run_search(settings, read, sources=context.sources, narrator=narrator)
     _show(found, output)
@@ -75,14 +76,12 @@ def _show(found: Sweep, output: Output) -> None:
     output.hint(f"Score trial {found.best.trial} beside its rivals: {scored}")
 
 
-def _show_price(planned: SweepPlan, settings: SweepSettings, output: Output) -> None:
+def _show_price(planned: SweepPlan, settings: SweepSettings, context: CommandContext) -> None:
     """The plan was shown already; how long it takes, and how much memory."""
     found = planned.estimate
     workers = " with one worker" if settings.workers > 1 else ""
-    output.line(
+    context.output.line(
         f"Time on this machine: about {numbers.duration(found.seconds)}{workers}, "
         f"memory at most: about {numbers.size(found.peak_bytes)} a worker."
     )
-    probe = found.probe_flops.executed
-    more = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
-    output.line(f"Nothing was charged.{more}")
+    nothing_spent(found.probe_flops.executed, context)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlora.answers import Flops
 from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.settings.fields import read_fields
 from lvlora.sweep import answers
@@ -46,7 +45,7 @@ def answer_of(
         best=_best(trials, best),
         front=front,
         importances=study.importances(),
-        flops=Flops(**spent.to_dict()),
+        flops=spent.as_answer(),
         limit=limit_of(study, settings),
         convention=settings.convention,
         plan=plan_answer(study.plan, settings),
@@ -110,14 +109,14 @@ def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.Plan:
             trials=stage.n_trials,
             space=stage.space.to_dict(),
             steps=(allotment.fewest, allotment.largest),
-            flops_at_most=Flops(**allotment.together.to_dict()),
+            flops_at_most=allotment.together.as_answer(),
         )
         for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
     ]
     return answers.Plan(
         stages=stages,
         trials=plan.n_trials,
-        flops_at_most=Flops(**plan.at_most.to_dict()),
+        flops_at_most=plan.at_most.as_answer(),
         convention=settings.convention,
         validation_series=plan.validations.series,
         validations=None if settings.validate_every else plan.validations.times,

@@ -75,7 +75,7 @@ def show_run_plan(
 
     def human() -> None:
         context.output.table(["This run", ""], rows)
-        _nothing_spent(0 if estimate is None else estimate.whole.probe.executed, context)
+        nothing_spent(0 if estimate is None else estimate.whole.probe.executed, context)
 
     context.output.report(payload, human)
 
@@ -154,7 +154,7 @@ def show_prices(answer: ForecastPrice, n_series: int, context: CommandContext) -
             duration, size = numbers.duration(estimate.seconds), numbers.size(estimate.peak_bytes)
             context.output.line(f"Time on this machine: about {duration}.")
             context.output.line(f"Memory at most: about {size}.")
-        _nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
+        nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
 
     context.output.report(answer, human)
 
@@ -163,9 +163,7 @@ def _memory(estimate: Estimate) -> tuple[str, str]:
     return "memory at most", f"about {numbers.size(estimate.peak_bytes)}"
 
 
-def _nothing_spent(probe: int, context: CommandContext) -> None:
-    """Args:
-    probe: FLOPs that the estimate took.
-    """
+def nothing_spent(probe: int, context: CommandContext) -> None:
+    """The last line of a dry run; ``probe``: FLOPs that it took to measure."""
     said = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
     context.output.line(f"Nothing was charged.{said}")
