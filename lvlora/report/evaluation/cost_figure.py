@@ -1,11 +1,7 @@
-"""What a forecaster costs against how good it is.
-
-Knows: rows of a result table. Does not know: how they were scored or priced.
-"""
+"""What a forecaster costs against how good it is."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,10 +26,17 @@ if TYPE_CHECKING:
 Cost = Literal["flops", "seconds", "training_flops"]
 
 _LINE = 0.042  # of the axes' height: a line of small text
-Side = Literal["left", "right"]
-_BESIDE: tuple[tuple[float, Side], ...] = ((8.0, "left"), (-8.0, "right"))
-_PLACES = tuple((x, y, side) for y in (0.0, 12.0, -12.0, 22.0, -22.0) for x, side in _BESIDE)
+Side = Literal["left", "right", "center"]
+Place = tuple[float, float, Side]
+_UP = tuple(sign * 5.5 * k for k in range(9) for sign in ((1, -1) if k else (1,)))
+_PLACES: tuple[Place, ...] = (
+    *((8.0, up, "left") for up in _UP),
+    *((-8.0, up, "right") for up in _UP),
+    *((0.0, up, "center") for up in (12.0, -12.0)),
+)
 """Where a point's name may stand: offsets in points, and the side that is next to the point."""
+_NEAR = 40.0  # pixels: points nearly above each other
+_ROUNDS = 6  # of moving each name to where it is best, given the others
 _COST_NAMES = {
     "flops": "FLOPs of the forecasts",
     "seconds": "seconds of the forecasts",
@@ -108,7 +111,7 @@ def _label_lines(axes: Axes, rows: Rows, metric: str) -> None:
     at = (np.log([float(r[metric]) for r in rows]) - low) / (high - low)
     for row, y, place in zip(rows, at, _apart(at), strict=True):
         axes.annotate(
-            style.plain(str(row["name"]), 26),
+            style.plain(str(row["name"]), 32),
             (1.0, y),
             xytext=(1.03, place),
             xycoords="axes fraction",
@@ -144,14 +147,15 @@ def _label_points(figure: Figure, axes: Axes, rows: Rows, cost: str, metric: str
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
+    if not rows:
+        return
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     figure.draw_without_rendering()  # the layout must be known before names can be fitted into it
     points = [(float(r[cost]), float(r[metric])) for r in rows]
-    marks = axes.transData.transform(points) if points else np.empty((0, 2))
-    taken = [Bbox([(x - 5, y - 5), (x + 5, y + 5)]) for x, y in marks]
+    marks = [Bbox([(x - 6, y - 6), (x + 6, y + 6)]) for x, y in axes.transData.transform(points)]
     frame = axes.get_window_extent(renderer)
-    for row, point in zip(rows, points, strict=True):
-        text = axes.annotate(
+    names = [
+        axes.annotate(
             style.plain(str(row["name"]), 34),
             point,
             xytext=(0, 0),
@@ -161,21 +165,42 @@ def _label_points(figure: Figure, axes: Axes, rows: Rows, cost: str, metric: str
             fontweight="bold" if is_model(row) else "normal",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
         )
-        best = (math.inf, _PLACES[0])
-        for place in _PLACES:
-            text.xyann = place[:2]
-            text.set_horizontalalignment(place[2])
-            box = text.get_window_extent(renderer)
-            outside = box.width * box.height - _overlap(box, frame)
-            # a little cover is better than a name that could be anyone's
-            badness = sum(_overlap(box, other) for other in taken) + 3 * outside + 6 * abs(place[1])
-            if badness < best[0]:
-                best = (badness, place)
-        across, up, side = best[1]
-        text.xyann = (across, up)
-        text.set_horizontalalignment(side)
-        taken.append(text.get_window_extent(renderer))
-        if up:
+        for row, point in zip(rows, points, strict=True)
+    ]
+
+    def box_at(name: Any, place: Place) -> Any:
+        name.xyann = place[:2]
+        name.set_horizontalalignment(place[2])
+        return name.get_window_extent(renderer).padded(1.5)  # its white ground is larger
+
+    boxes = [[box_at(name, place) for place in _PLACES] for name in names]
+    chosen = [0] * len(names)
+
+    def badness(i: int, k: int) -> float:
+        box, (across, up, _) = boxes[i][k], _PLACES[k]
+        others = [j for j in range(len(names)) if j != i]
+        covered = sum(_overlap(box, marks[j]) for j in others)
+        covered += sum(_overlap(box, boxes[j][chosen[j]]) for j in others)
+        outside = box.width * box.height - _overlap(box, frame)
+        # the lines to names that stand in another order than their points would cross
+        crossed = sum(
+            abs(marks[i].x0 - marks[j].x0) < _NEAR
+            and across == _PLACES[chosen[j]][0]
+            and (marks[i].y0 - marks[j].y0) * (box.y0 - boxes[j][chosen[j]].y0) < 0
+            for j in others
+        )
+        return float(20 * (covered + outside) + 3000 * crossed + up**2)
+
+    for _ in range(_ROUNDS):
+        before = list(chosen)
+        for i in range(len(names)):
+            chosen[i] = min(range(len(_PLACES)), key=lambda k: badness(i, k))
+        if chosen == before:
+            break
+    for name, point, k in zip(names, points, chosen, strict=True):
+        box_at(name, _PLACES[k])
+        across, up, side = _PLACES[k]
+        if up and side != "center":
             axes.annotate(
                 "",
                 point,

@@ -1,8 +1,4 @@
-"""What an evaluation's page says of skill, win rates and dynamics.
-
-Knows: rows of an evaluation's record; those of older records lack all of it. Does not know: how
-they were measured, HTML.
-"""
+"""What an evaluation's page says of skill, win rates and dynamics."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The figures of an evaluation's page, drawn from its record.
-
-Knows: what of a record is worth a figure. Does not know: HTML, how a figure looks.
-"""
+"""The figures of an evaluation's page, drawn from its record."""
 
 from __future__ import annotations
 

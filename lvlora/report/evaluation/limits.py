@@ -1,7 +1,4 @@
-"""What an evaluation does not show, in words.
-
-Knows: an evaluation's record. Does not know: HTML.
-"""
+"""What an evaluation does not show, in words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The page of an evaluation, made from nothing but its record, evaluation.json.
-
-Knows: how forecasters side by side are told. Does not know: how they were scored, HTML.
-"""
+"""The page of an evaluation, made from nothing but its record, evaluation.json."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How long forecasts hold: the share of series that are still valid, step by step.
-
-Knows: shares. Does not know: when a forecast is valid, who forecast.
-"""
+"""How long forecasts hold: the share of series that are still valid, step by step."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -54,6 +55,30 @@ def test_names_in_the_cost_plane_do_not_cover_each_other() -> None:
         if text.get_text().startswith("uncounted"):  # nor does a name's line cross another name
             reached = text.arrow_patch.get_window_extent(renderer)
             assert reached.x1 <= min(box.x0 for box in boxes)
+
+
+def test_twenty_names_of_the_results_cover_neither_each_other_nor_a_point() -> None:
+    script = programs.load("scripts/make_cost_figure.py")
+    rows = script.rows_of(script.RESULTS.read_text(encoding="utf-8"))
+    assert len(rows) >= 20
+    assert {row["kind"] for row in rows} == {"model", "rival", "floor"}
+    figure = cost_figure(rows)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    (axes,) = figure.axes
+    named = {text.get_text(): text for text in axes.texts if text.get_text()}
+    assert set(named) == {row["name"] for row in rows}
+    boxes = [Text.get_window_extent(text, renderer) for text in named.values()]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    for row in rows:
+        if row["flops"]:
+            mark = axes.transData.transform((row["flops"], row["mae"]))
+            assert not any(box.contains(*mark) for box in boxes), row["name"]
+    # names of points nearly above each other stand in the order of the points
+    models = sorted((r for r in rows if r["kind"] == "model"), key=lambda r: r["mae"])
+    heights = [Text.get_window_extent(named[r["name"]], renderer).y0 for r in models]
+    assert heights == sorted(heights)
 
 
 def test_names_in_the_plane_are_shown_as_they_are() -> None:
