@@ -1,7 +1,4 @@
-"""Forecasters side by side: their errors, and how these grow with the horizon.
-
-Knows: rows of a result table and arrays of errors. Does not know: how they were scored.
-"""
+"""Forecasters side by side: their errors, and how these grow with the horizon."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lvlora.report.drawing import style
+from lvlora.series.metrics.scores import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +24,6 @@ Rows = Sequence[Mapping[str, Any]]
 MAX_FORECASTERS = 24
 _MAX_PANELS = 6
 _WIDE = 20.0  # largest over smallest, from which an axis is logarithmic
-_MORE_IS_BETTER = {"valid_steps", "valid_periods"}
 _OTHER_KINDS = ("", "rival", "floor", "baseline")
 
 
@@ -59,7 +56,7 @@ def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = Fals
         forecasters: rows with ``name``, ``kind`` and ``metric`` (None where it is not defined).
         narrow: for a phone.
     """
-    more = metric in _MORE_IS_BETTER
+    more = metric in METRICS and METRICS[metric].more_is_better
     rows = sorted(
         (r for r in forecasters if number(r, metric) is not None),
         key=lambda r: r[metric],
@@ -205,22 +202,7 @@ def _needs_log(values: Sequence[float]) -> bool:
 
 def metric_name(metric: str) -> str:
     """A metric as an axis calls it."""
-    names = {
-        "mae": "mean absolute error",
-        "mse": "mean squared error",
-        "crps": "CRPS",
-        "rmse": "root mean squared error",
-        "smape": "sMAPE (%)",
-        "mase": "MASE",
-        "median_series_mae": "mean absolute error of the median series",
-        "valid_steps": "valid steps",
-        "valid_periods": "valid periods",
-        "amplitude_error": "amplitude error",
-        "phase_error": "phase error (periods)",
-        "spectrum_distance": "Hellinger distance of spectra",
-        "state_divergence": "D_stsp (nats)",
-    }
-    return names.get(metric, style.plain(metric))
+    return METRICS[metric].axis if metric in METRICS else style.plain(metric)
 
 
 def key_of_kinds(rows: Rows) -> list[Any]:

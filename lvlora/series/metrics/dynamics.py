@@ -1,7 +1,5 @@
 """Whether forecasts move as the truth does: how long they hold, how far they swing, when, where.
 
-Knows: arrays in original units, periods in steps. Does not know: who forecast, files, text.
-
 Shapes: n series, H steps of horizon, V variables. NaN is a missing truth. Each measure says where
 it is not defined, and is NaN there. A forecast that stands still gets the measure's value for it,
 not NaN: nothing is left out to make a score look better.
@@ -11,13 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.answers import Number, Shape
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
+from lvlora.series.metrics.metric import Metric, metrics_of
 
 VALID_UNTIL = 30.0
 """sMAPE, 0 … 100, up to which a step of a forecast is valid (Zhang & Gilpin 2024)."""
@@ -35,27 +35,45 @@ _STILL = 1e-9
 _BY_CHANCE = 0.25
 
 
-@dataclass(frozen=True)
-class Dynamics:
-    """How well a forecaster keeps the dynamics of a set of series; NaN where nothing is defined.
+class DynamicsErrors(Shape):
+    """Measures of dynamics that are one number; None where nothing is defined.
 
-    Attributes:
-        valid_steps: mean over series of `valid_steps`, at most the horizon.
-        valid_periods: the same in periods of each series' history, over those that have one.
-        valid_by_step: (H,) share of series whose forecast is valid up to and with that step.
-        amplitude_error: median over series and variables of `amplitude_errors`; a mean would be
-            that of the few whose truth hardly moves.
-        phase_error, spectrum_distance, state_divergence: means of `phase_errors`,
-            `spectrum_distances` and `state_divergences`.
+    A measure is added here and in `Dynamics.of`; tables, figures, files and answers have it then.
     """
 
-    valid_steps: float
-    valid_periods: float
+    valid_steps: Annotated[Number, Metric("valid steps", "valid steps", more_is_better=True)]
+    """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
+    valid_periods: Annotated[Number, Metric("in periods", "valid periods", more_is_better=True)]
+    """The same in periods of each series' history, over those that have one."""
+    amplitude_error: Annotated[Number, Metric("amplitude", "amplitude error")]
+    """Median of |ratio of standard deviations - 1|."""
+    phase_error: Annotated[Number, Metric("phase", "phase error", "periods")]
+    """In periods, 0 to 0.5."""
+    spectrum_distance: Annotated[Number, Metric("spectrum", "Hellinger distance of spectra")]
+    """Hellinger distance of power spectra, 0 to 1."""
+    state_divergence: Annotated[Number, Metric("D_stsp", "D_stsp", "nats")]
+    """D_stsp, in nats."""
+
+
+DYNAMICS = tuple(metrics_of(DynamicsErrors))
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """How well a forecaster keeps the dynamics of a set of series.
+
+    Attributes:
+        errors: means over series of `valid_steps`, `phase_errors`, `spectrum_distances` and
+            `state_divergences`; the median over series and variables of `amplitude_errors`, whose
+            mean would be that of the few whose truth hardly moves.
+        valid_by_step: (H,) share of series whose forecast is valid up to and with that step.
+    """
+
+    errors: DynamicsErrors
     valid_by_step: FloatArray
-    amplitude_error: float
-    phase_error: float
-    spectrum_distance: float
-    state_divergence: float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.errors, name)
 
     @classmethod
     def of(cls, truth: FloatArray, point: FloatArray, periods: FloatArray | None) -> Dynamics:
@@ -78,30 +96,21 @@ class Dynamics:
         swinging = amplitudes[~np.isnan(amplitudes)]
         reached = scored[:, None] > np.arange(horizon)
         return cls(
-            valid_steps=float(mean_known(steps)),
-            valid_periods=float(mean_known(steps / known_periods)),
-            valid_by_step=reached.mean(axis=0) if len(scored) else np.full(horizon, np.nan),
-            amplitude_error=float(np.median(swinging)) if len(swinging) else math.nan,
-            phase_error=float(mean_known(phases)),
-            spectrum_distance=float(mean_known(spectra)),
-            state_divergence=float(mean_known(states)),
+            DynamicsErrors(
+                valid_steps=float(mean_known(steps)),
+                valid_periods=float(mean_known(steps / known_periods)),
+                amplitude_error=float(np.median(swinging)) if len(swinging) else math.nan,
+                phase_error=float(mean_known(phases)),
+                spectrum_distance=float(mean_known(spectra)),
+                state_divergence=float(mean_known(states)),
+            ),
+            reached.mean(axis=0) if len(scored) else np.full(horizon, np.nan),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: plain numbers and lists, None for what is not defined."""
-        numbers = {name: _plain(getattr(self, name)) for name in DYNAMICS}
-        return {**numbers, "valid_by_step": [_plain(x) for x in self.valid_by_step]}
-
-
-DYNAMICS = (
-    "valid_steps",
-    "valid_periods",
-    "amplitude_error",
-    "phase_error",
-    "spectrum_distance",
-    "state_divergence",
-)
-"""Names of the measures that are one number."""
+        by_step = [_plain(x) for x in self.valid_by_step]
+        return {**self.errors.model_dump(), "valid_by_step": by_step}
 
 
 def _plain(value: float) -> float | None:

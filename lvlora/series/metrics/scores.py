@@ -1,7 +1,5 @@
 """How far forecasts are from the truth: point errors, scaled errors, scores of sampled forecasts.
 
-Knows: arrays in original units. Does not know: who forecast, files, text.
-
 Shapes: n series, H steps of horizon, V variables, S samples. A missing truth (NaN) is left out of
 every mean; a forecast must be finite wherever the truth is.
 """
@@ -12,14 +10,16 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.answers import Number, Shape
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
-from lvlora.series.metrics.dynamics import Dynamics
+from lvlora.series.metrics.dynamics import Dynamics, DynamicsErrors
+from lvlora.series.metrics.metric import Metric, metrics_of
 
 Axes = tuple[int, ...]
 
@@ -129,34 +129,48 @@ def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
     )
 
 
+class Errors(Shape):
+    """Metrics of one forecaster over all values of all series.
+
+    A metric is added here and in `_of_each_value`; tables, figures, files and answers have it then.
+    """
+
+    mae: Annotated[Number, Metric("MAE", "mean absolute error")]
+    mse: Annotated[Number, Metric("MSE", "mean squared error")]
+    rmse: Annotated[Number, Metric("RMSE", "root mean squared error")]
+    smape: Annotated[Number, Metric("sMAPE", "sMAPE", "%")]
+    """In percent, 0 to 200."""
+    mase: Annotated[Number, Metric("MASE", "MASE")]
+    median_series_mae: Annotated[
+        Number, Metric("median MAE", "mean absolute error of the median series")
+    ] = None
+    crps: Annotated[Number, Metric("CRPS", "CRPS")]
+    """The absolute error of a forecaster without samples."""
+
+
+METRICS = {**metrics_of(Errors), **metrics_of(DynamicsErrors)}
+"""Every metric that is computed from arrays, by its key in answers, tables and files."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """How good a forecaster is on a set of series. All in original units but smape and mase.
 
     Attributes:
-        mae, mse, rmse: over all values of all series alike; rmse is the root of mse.
-        smape: in percent, 0 … 200.
-        mase: over the values whose series and variable have a `naive_scale`; NaN if none has.
-        median_series_mae: median over the series of their own MAE.
-        crps: fair estimate from samples; a forecast without samples scores its absolute error,
-            which is the CRPS of a point mass.
+        errors: over all values of all series alike; rmse is the root of mse, mase is over the
+            values whose series and variable have a `naive_scale`, and a forecast without samples
+            has its absolute error as crps, which is the CRPS of a point mass.
         coverage: probability of a central interval -> share of truths inside; empty without
             samples.
-        per_variable: metric -> (V,); per_step: metric -> (H,). Metrics: mae, mse, rmse, smape,
-            mase, crps.
+        per_variable: metric -> (V,); per_step: metric -> (H,); of all `Errors` but
+            ``median_series_mae``.
         mae_by_step: (H, V) MAE of each step and variable.
         series_mae, series_mase: (n,) of each series.
         dynamics: whether it moves as the truth does.
         n_values: truths that were scored.
     """
 
-    mae: float
-    mse: float
-    rmse: float
-    smape: float
-    mase: float
-    median_series_mae: float
-    crps: float
+    errors: Errors
     coverage: Mapping[float, float]
     per_variable: Mapping[str, FloatArray]
     per_step: Mapping[str, FloatArray]
@@ -166,11 +180,13 @@ class Scores:
     dynamics: Dynamics
     n_values: int
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.errors, name)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: plain numbers and lists, None for what is not defined."""
-        totals = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps")
         return {
-            **{name: _plain(getattr(self, name)) for name in totals},
+            **self.errors.model_dump(),
             **self.dynamics.to_dict(),
             "coverage": {f"{level:g}": _plain(c) for level, c in self.coverage.items()},
             "per_variable": {k: [_plain(x) for x in v] for k, v in self.per_variable.items()},
@@ -226,19 +242,14 @@ def score(
         crps = crps_from_samples(truth, samples)
         for level in central_levels(quantiles):
             coverage[level] = float(mean_known(inside_interval(truth, samples, level), (0, 1, 2)))
-    values = {
-        "mae": errors,
-        "mse": errors**2,
-        "smape": symmetric_percentage_errors(truth, point),
-        "mase": scaled_errors(truth, point, history),
-        "crps": crps,
-    }
+    values = _of_each_value(truth, point, history, crps)
     series_mae = mean_known(errors, (1, 2))
     known_mae = series_mae[~np.isnan(series_mae)]
-    total = _means(values, (0, 1, 2), float)
     return Scores(
-        **total,
-        median_series_mae=float(np.median(known_mae)) if len(known_mae) else math.nan,
+        errors=Errors(
+            **_means(values, (0, 1, 2), float),
+            median_series_mae=float(np.median(known_mae)) if len(known_mae) else math.nan,
+        ),
         coverage=coverage,
         per_variable=_means(values, (0, 1), np.asarray),
         per_step=_means(values, (0, 2), np.asarray),
@@ -248,6 +259,20 @@ def score(
         dynamics=Dynamics.of(truth, point, periods),
         n_values=int(known.sum()),
     )
+
+
+def _of_each_value(
+    truth: FloatArray, point: FloatArray, history: Sequence[FloatArray], crps: FloatArray
+) -> dict[str, FloatArray]:
+    """(n, H, V) of each metric that is a mean over values."""
+    errors = absolute_errors(truth, point)
+    return {
+        "mae": errors,
+        "mse": errors**2,
+        "smape": symmetric_percentage_errors(truth, point),
+        "mase": scaled_errors(truth, point, history),
+        "crps": crps,
+    }
 
 
 def _means(

@@ -12,8 +12,8 @@ from scipy import signal
 from scipy.ndimage import gaussian_filter1d
 
 from lvlora.series.metrics.dynamics import (
-    DYNAMICS,
     Dynamics,
+    DynamicsErrors,
     amplitude_errors,
     phase_errors,
     spectrum_distances,
@@ -193,16 +193,16 @@ def test_what_stands_still_counts() -> None:
     truth = waves()
     still = np.full_like(truth, 0.1)
     found = Dynamics.of(truth, still, np.full(6, 12.0))
-    assert found.amplitude_error == pytest.approx(1)
-    assert found.phase_error == 0.25
-    assert found.spectrum_distance == 1
-    assert found.valid_steps == 0
+    assert found.errors.amplitude_error == pytest.approx(1)
+    assert found.errors.phase_error == 0.25
+    assert found.errors.spectrum_distance == 1
+    assert found.errors.valid_steps == 0
 
 
 def test_the_truth_itself_is_perfect() -> None:
     truth = waves()
     found = Dynamics.of(truth, truth.copy(), np.full(6, 10.0))
-    assert [getattr(found, name) for name in DYNAMICS] == pytest.approx([50, 5, 0, 0, 0, 0])
+    assert list(found.errors.model_dump().values()) == pytest.approx([50, 5, 0, 0, 0, 0])
     assert found.valid_by_step.tolist() == [1.0] * 50
 
 
@@ -221,7 +221,7 @@ def test_extreme_numbers_are_numbers(scale: float) -> None:
 def test_nothing_known_is_nothing_defined() -> None:
     unknown = np.full((2, 5, 2), np.nan)
     found = Dynamics.of(unknown, np.ones((2, 5, 2)), None).to_dict()
-    assert all(found[name] is None for name in DYNAMICS)
+    assert all(found[name] is None for name in DynamicsErrors.model_fields)
     assert found["valid_by_step"] == [None] * 5
 
 
@@ -229,8 +229,8 @@ def test_shares_by_step_and_periods() -> None:
     truth, point = growing()
     periods = np.array([10.0, np.nan, 31, 15, 14, 30])
     found = Dynamics.of(truth, point, periods)
-    assert found.valid_steps == pytest.approx(np.mean([50, 50, 31, 30, 14, 30]))
-    assert found.valid_periods == pytest.approx(np.mean([5, 1, 2, 1, 1]))
+    assert found.errors.valid_steps == pytest.approx(np.mean([50, 50, 31, 30, 14, 30]))
+    assert found.errors.valid_periods == pytest.approx(np.mean([5, 1, 2, 1, 1]))
     assert found.valid_by_step[13] == 1
     assert found.valid_by_step[14] == pytest.approx(5 / 6)
     assert found.valid_by_step[-1] == pytest.approx(2 / 6)

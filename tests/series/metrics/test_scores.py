@@ -14,7 +14,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_squared_error
 
+from lvlora.series.metrics.dynamics import DynamicsErrors
 from lvlora.series.metrics.scores import (
+    METRICS,
+    Errors,
     central_levels,
     crps_from_samples,
     inside_interval,
@@ -33,10 +36,10 @@ HISTORY = [RNG.random((9, 2)) for _ in range(4)]
 def test_errors_agree_with_sklearn():
     scores = score(TRUTH, POINT, history=HISTORY)
     flat = TRUTH.ravel(), POINT.ravel()
-    assert scores.mae == pytest.approx(mean_absolute_error(*flat))
-    assert scores.mse == pytest.approx(mean_squared_error(*flat))
-    assert scores.rmse == pytest.approx(root_mean_squared_error(*flat))
-    assert scores.crps == scores.mae
+    assert scores.errors.mae == pytest.approx(mean_absolute_error(*flat))
+    assert scores.errors.mse == pytest.approx(mean_squared_error(*flat))
+    assert scores.errors.rmse == pytest.approx(root_mean_squared_error(*flat))
+    assert scores.errors.crps == scores.errors.mae
     for v in range(2):
         column = TRUTH[:, :, v].ravel(), POINT[:, :, v].ravel()
         assert scores.per_variable["mae"][v] == pytest.approx(mean_absolute_error(*column))
@@ -46,7 +49,7 @@ def test_errors_agree_with_sklearn():
         assert scores.per_step["mse"][h] == pytest.approx(mean_squared_error(*column))
     each = [mean_absolute_error(t.ravel(), p.ravel()) for t, p in zip(TRUTH, POINT, strict=True)]
     assert scores.series_mae == pytest.approx(each)
-    assert scores.median_series_mae == pytest.approx(np.median(each))
+    assert scores.errors.median_series_mae == pytest.approx(np.median(each))
     assert scores.n_values == 48
 
 
@@ -59,7 +62,7 @@ def test_mase_by_hand():
     """The naive forecast inside (1, 3, 2) is off by 2 and 1: the scale is 1.5."""
     history = [np.array([[1.0], [3], [2]])]
     scores = score(np.array([[[5.0], [4]]]), np.array([[[2.0], [4]]]), history=history)
-    assert scores.mase == pytest.approx((3 / 1.5 + 0) / 2)
+    assert scores.errors.mase == pytest.approx((3 / 1.5 + 0) / 2)
 
 
 def test_naive_scale_skips_gaps_and_is_undefined_for_constants():
@@ -76,10 +79,10 @@ def test_a_constant_history_is_left_out_of_mase_and_only_there():
     history = [np.ones((5, 2)), HISTORY[1]]
     scores = score(TRUTH[:2], POINT[:2], history=history)
     alone = score(TRUTH[1:2], POINT[1:2], history=HISTORY[1:2])
-    assert scores.mase == pytest.approx(alone.mase)
+    assert scores.errors.mase == pytest.approx(alone.errors.mase)
     assert scores.n_values == 24
     nothing = score(TRUTH[:1], POINT[:1], history=history[:1])
-    assert math.isnan(nothing.mase)
+    assert nothing.errors.mase is None
     assert nothing.to_dict()["mase"] is None
 
 
@@ -91,11 +94,11 @@ def test_missing_truth_is_left_out():
     point[2] = np.nan  # nobody knows what would have been right
     scores = score(truth, point, history=HISTORY, samples=samples)
     known = ~np.isnan(truth)
-    assert scores.mae == pytest.approx(np.abs(truth - point)[known].mean())
+    assert scores.errors.mae == pytest.approx(np.abs(truth - point)[known].mean())
     assert np.isnan(scores.series_mae[2])
-    assert np.isfinite(scores.median_series_mae)
+    assert np.isfinite(scores.errors.median_series_mae)
     assert scores.n_values == known.sum() == 35
-    assert np.isfinite(scores.crps)
+    assert np.isfinite(scores.errors.crps)
     nothing = score(np.full_like(truth, np.nan), point, history=HISTORY)
     assert nothing.to_dict()["mae"] is None
 
@@ -208,8 +211,8 @@ def test_mase_and_smape_agree_with_sums_written_out():
                 y, f = float(TRUTH[i, h, v]), float(POINT[i, h, v])
                 scaled.append(abs(y - f) / naive)
                 symmetric.append(200 * abs(y - f) / (abs(y) + abs(f)))
-    assert scores.mase == pytest.approx(sum(scaled) / len(scaled))
-    assert scores.smape == pytest.approx(sum(symmetric) / len(symmetric))
+    assert scores.errors.mase == pytest.approx(sum(scaled) / len(scaled))
+    assert scores.errors.smape == pytest.approx(sum(symmetric) / len(symmetric))
     assert scores.mae_by_step == pytest.approx(np.abs(TRUTH - POINT).mean(axis=0))
 
 
@@ -221,3 +224,17 @@ def test_the_spread_of_scales_leaves_out_the_few_that_hardly_move():
     assert math.isnan(scale_spread([np.ones((5, 2))]))
     far = [np.arange(5.0)[:, None] * s for s in (1e99, 5e-324)]
     assert math.isfinite(scale_spread(far))
+
+
+def test_every_metric_says_how_people_read_it():
+    """One that is added without a name would be missing in tables, and unnamed on axes."""
+    shapes = (Errors, DynamicsErrors)
+    assert list(METRICS) == [name for shape in shapes for name in shape.model_fields]
+    assert METRICS["phase_error"].axis == "phase error (periods)"
+    assert METRICS["smape"].head_with_unit == "sMAPE, %"
+    assert [name for name, metric in METRICS.items() if metric.more_is_better] == [
+        "valid_steps",
+        "valid_periods",
+    ]
+    heads = [metric.head for metric in METRICS.values()]
+    assert len(set(heads)) == len(heads)
