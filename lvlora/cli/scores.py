@@ -19,25 +19,7 @@ if TYPE_CHECKING:
     from lvlora.evaluation.answers import Evaluation, ForecasterScores, Interval
 
 _SKETCHED = 4  # variables
-_COLUMNS = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "smape": "sMAPE",
-    "mase": "MASE",
-    "median_series_mae": "median MAE",
-    "crps": "CRPS",
-    "nll": "NLL/D",
-}
-_MORE_COLUMNS = {
-    "skill": "skill",
-    "win_rate": "win rate",
-    "valid_steps": "valid steps",
-    "valid_periods": "in periods",
-    "amplitude_error": "amplitude",
-    "phase_error": "phase",
-    "spectrum_distance": "spectrum",
-    "state_divergence": "D_stsp",
-}
+_RANKED = ("skill", "win_rate")
 
 
 def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) -> None:
@@ -116,10 +98,16 @@ def _show_errors(
     bold: Sequence[int],
     context: CommandContext,
 ) -> None:
+    from lvlora.evaluation.answers import ForecasterScores
+    from lvlora.series.metrics.metric import metrics_of
+    from lvlora.series.metrics.scores import Errors
+
     levels = sorted({level for f in ordered for level in f.coverage}, key=float)
     models = [f.name for f in found.forecasters if f.kind == "model"]
-    columns = sorted(_COLUMNS, key=lambda name: name != found.led_by)
-    head = ["forecaster", *(_COLUMNS[name] for name in columns)]
+    heads = {**metrics_of(Errors), "nll": metrics_of(ForecasterScores)["nll"]}
+    columns = [name for name, metric in heads.items() if not metric.wide]
+    columns.sort(key=lambda name: name != found.led_by)
+    head = ["forecaster", *(heads[name].head for name in columns)]
     head += [f"in {100 * float(level):g} %" for level in levels]
     head.append("seconds")
     gaps = {f.name: f.mae_minus.get(models[0]) for f in ordered} if models else {}
@@ -152,9 +140,14 @@ def _show_more(
     forecasters: Sequence[ForecasterScores], bold: Sequence[int], context: CommandContext
 ) -> None:
     """Skill, win rate and dynamics: a table of its own, of what is defined for anybody."""
+    from lvlora.evaluation.answers import ForecasterScores
+    from lvlora.series.metrics.dynamics import DynamicsErrors
+    from lvlora.series.metrics.metric import metrics_of
+
+    heads = metrics_of(ForecasterScores)
     columns = {
-        name: head
-        for name, head in _MORE_COLUMNS.items()
+        name: heads[name].head
+        for name in (*_RANKED, *DynamicsErrors.model_fields)
         if any(getattr(f, name) is not None for f in forecasters)
     }
     if not columns:
@@ -164,7 +157,7 @@ def _show_more(
             f.name,
             *(
                 _with_interval(getattr(f, name))
-                if name in ("skill", "win_rate")
+                if name in _RANKED
                 else numbers.plain(getattr(f, name), 3)
                 for name in columns
             ),

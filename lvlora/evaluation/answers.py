@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Flops, Number, Shape
 from lvlora.errors import SettingsError, meant
+from lvlora.series.metrics.dynamics import DynamicsErrors
+from lvlora.series.metrics.metric import Metric
+from lvlora.series.metrics.scores import Errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,35 +86,17 @@ class Interval(Shape):
     high: Number
 
 
-class ForecasterScores(Shape):
+class _Forecaster(Shape):
+    name: str
+    kind: str
+
+
+class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     """One row of the table. In original units but where it says otherwise.
 
     Measures of dynamics are null where nothing is defined: docs/evaluation.md says when.
     """
 
-    name: str
-    kind: str
-    mae: Number
-    mse: Number
-    rmse: Number
-    smape: Number
-    """In percent, 0 to 200."""
-    mase: Number
-    median_series_mae: Number
-    crps: Number
-    """The absolute error of a forecaster without samples."""
-    valid_steps: Number
-    """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
-    valid_periods: Number
-    """The same in periods of each series' history, over those that have one."""
-    amplitude_error: Number
-    """Median of |ratio of standard deviations - 1|."""
-    phase_error: Number
-    """In periods, 0 to 0.5."""
-    spectrum_distance: Number
-    """Hellinger distance of power spectra, 0 to 1."""
-    state_divergence: Number
-    """D_stsp, in nats."""
     valid_by_step: list[Number]
     """Share of series whose forecast is valid up to and with that step; a number a step."""
     coverage: dict[str, Number]
@@ -123,7 +108,7 @@ class ForecasterScores(Shape):
     mae_by_step: list[list[Number]]
     """A row a step, a number a variable."""
     n_values: int
-    nll: Number
+    nll: Annotated[Number, Metric("NLL/D", "negative log-likelihood per dimension")]
     """Per dimension, in nats; null for rivals and where a true value is beyond the grammar."""
     nll_possible: Number
     nll_impossible: int | None
@@ -137,9 +122,9 @@ class ForecasterScores(Shape):
     """Of the run that made its adapter, until then; null for rivals, and where it does not say."""
     mae_minus: dict[str, Difference]
     """Model → this forecaster's MAE minus the model's."""
-    skill: Interval | None
+    skill: Annotated[Interval | None, Metric("skill", "skill", more_is_better=True)]
     """1 - geometric mean of scaled errors over seasonal naive's; null without that rival."""
-    win_rate: Interval | None
+    win_rate: Annotated[Interval | None, Metric("win rate", "win rate", more_is_better=True)]
     """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
 
 

@@ -23,13 +23,12 @@ from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.series.dataset import FloatArray
 from lvlora.series.files.formulas import csv_text
-from lvlora.series.metrics.dynamics import DYNAMICS
-from lvlora.series.metrics.scores import central_levels, scale_spread
+from lvlora.series.metrics.dynamics import DynamicsErrors
+from lvlora.series.metrics.scores import Errors, central_levels, scale_spread
 
 SCALES_APART = 100.0
 """Where scales of series and variables differ by more, a mean in original units is that of the
 largest alone, and scaled errors lead the table."""
-METRICS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps", "nll")
 _RANKED = ("skill", "win_rate")
 _DRAWN_OF_EACH = 2
 _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
@@ -163,9 +162,10 @@ def table_of(record: EvaluationRecord) -> str:
     levels = sorted({level for f in forecasters for level in f.coverage})
     calibrated = sorted({level for f in forecasters for level in f.calibrated_coverage})
     models = [f.name for f in forecasters if f.kind == "model"]
-    head = ["name", "kind", *METRICS, *(f"coverage_{level}" for level in levels)]
+    errors, dynamics = (*Errors.model_fields, "nll"), tuple(DynamicsErrors.model_fields)
+    head = ["name", "kind", *errors, *(f"coverage_{level}" for level in levels)]
     head += [f"calibrated_coverage_{level}" for level in calibrated]
-    head += DYNAMICS
+    head += dynamics
     for ranked in _RANKED:
         head += [ranked, f"{ranked}_low", f"{ranked}_high"]
     head += [f"mae_{v}" for v in record.variables]
@@ -176,10 +176,10 @@ def table_of(record: EvaluationRecord) -> str:
         head += [f"mae_minus_{model}", f"low_minus_{model}", f"high_minus_{model}"]
     rows = []
     for f in forecasters:
-        row: list[Any] = [f.name, f.kind, *(getattr(f, m) for m in METRICS)]
+        row: list[Any] = [f.name, f.kind, *(getattr(f, m) for m in errors)]
         row += [f.coverage.get(level) for level in levels]
         row += [f.calibrated_coverage.get(level) for level in calibrated]
-        row += [getattr(f, name) for name in DYNAMICS]
+        row += [getattr(f, name) for name in dynamics]
         for interval in (f.skill, f.win_rate):
             row += [None] * 3 if interval is None else list(interval.model_dump().values())
         row += f.per_variable["mae"]

@@ -21,7 +21,6 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.metrics.dynamics import DYNAMICS
 from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
@@ -83,7 +82,7 @@ class Entry:
     win_rate: Interval | None = None
 
     def __repr__(self) -> str:
-        return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.mae:.4g})"
+        return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.errors.mae:.4g})"
 
     @property
     def row(self) -> answers.ForecasterScores:
@@ -92,8 +91,8 @@ class Entry:
         return answers.ForecasterScores(
             name=self.name,
             kind=self.kind,
-            **{name: getattr(scores, name) for name in _TOTALS},
-            **{name: getattr(scores.dynamics, name) for name in DYNAMICS},
+            **scores.errors.model_dump(),
+            **scores.dynamics.errors.model_dump(),
             valid_by_step=scores.dynamics.valid_by_step.tolist(),
             coverage=_by_level(scores.coverage),
             per_variable={name: of.tolist() for name, of in scores.per_variable.items()},
@@ -119,9 +118,6 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Its row in ``lvlora evaluate --json``."""
         return self.row.model_dump(mode="json")
-
-
-_TOTALS = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae", "crps")
 
 
 def _by_level(shares: Mapping[float, float]) -> dict[str, float | None]:

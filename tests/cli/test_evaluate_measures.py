@@ -10,7 +10,7 @@ import pytest
 import tiny_runs
 
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.dynamics import DYNAMICS, Dynamics
+from lvlora.series.metrics.dynamics import Dynamics, DynamicsErrors
 from lvlora.series.splits import split_ids
 
 STEPS = ["--no-model", "--context", "30", "--horizon", "12", "--workers", "1", "--split", "train"]
@@ -37,7 +37,7 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     assert 1 < ran.json["scale_spread"] < 100
     found = {f["name"]: f for f in ran.json["forecasters"]}
     for name, facts in found.items():
-        assert all(facts[measure] is not None for measure in DYNAMICS), name
+        assert all(facts[measure] is not None for measure in DynamicsErrors.model_fields), name
         assert len(facts["valid_by_step"]) == 12
         assert sum(facts["valid_by_step"]) == pytest.approx(facts["valid_steps"])
         assert (facts["skill"] is None) == (facts["win_rate"] is None) == (name == "rounding floor")
@@ -51,7 +51,7 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     with table.open() as stream:
         rows = {row["name"]: row for row in csv.DictReader(stream)}
     for name, facts in found.items():
-        for measure in DYNAMICS:
+        for measure in DynamicsErrors.model_fields:
             assert float(rows[name][measure]) == pytest.approx(facts[measure], rel=1e-9)
     last = found["last value"]
     assert float(rows["last value"]["skill"]) == pytest.approx(last["skill"]["value"], rel=1e-9)

@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvlora.report.page import Block, Cell, Table
+from lvlora.series.metrics.dynamics import DynamicsErrors
+from lvlora.series.metrics.metric import metrics_of
 
-_MEASURES = {
-    "valid_steps": "valid steps",
-    "valid_periods": "valid periods",
-    "amplitude_error": "amplitude error",
-    "phase_error": "phase error, periods",
-    "spectrum_distance": "spectrum distance",
-    "state_divergence": "D_stsp, nats",
-}
 _RANKED = {"skill": "skill", "win_rate": "win rate"}
 
 Rows = Sequence[Mapping[str, Any]]
@@ -51,7 +45,9 @@ def ranking_of(rows: Rows, marked: Sequence[int]) -> list[Block]:
 def dynamics_of(rows: Rows, marked: Sequence[int]) -> list[Block]:
     """Measures of dynamics; nothing where none is defined."""
     heads = {
-        key: head for key, head in _MEASURES.items() if any(f.get(key) is not None for f in rows)
+        key: metric.head_with_unit
+        for key, metric in metrics_of(DynamicsErrors).items()
+        if any(f.get(key) is not None for f in rows)
     }
     if not heads:
         return []

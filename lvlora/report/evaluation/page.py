@@ -25,22 +25,14 @@ from lvlora.report.page import (
     Table,
     write_page,
 )
+from lvlora.series.metrics.scores import METRICS, Errors
 
 RECORD = "evaluation.json"
 FIGURES = Path("figures")
 _LARGEST = 2**28  # bytes of a record
 
-_HEADS = {
-    "mae": "MAE",
-    "mse": "MSE",
-    "rmse": "RMSE",
-    "smape": "sMAPE, %",
-    "mase": "MASE",
-    "median_series_mae": "median series",
-    "crps": "CRPS",
-    "nll": "NLL/D",
-}
-_POINT = ("mae", "mse", "rmse", "smape", "mase", "median_series_mae")
+_HEADS = {**{name: metric.head_with_unit for name, metric in METRICS.items()}, "nll": "NLL/D"}
+_POINT = tuple(name for name in Errors.model_fields if name != "crps")
 
 
 def draw_evaluation(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lvlora.answers import Number, Shape
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
-from lvlora.series.metrics.metric import Metric, metrics_of
+from lvlora.series.metrics.metric import Metric
 
 VALID_UNTIL = 30.0
 """sMAPE, 0 … 100, up to which a step of a forecast is valid (Zhang & Gilpin 2024)."""
@@ -55,9 +55,6 @@ class DynamicsErrors(Shape):
     """D_stsp, in nats."""
 
 
-DYNAMICS = tuple(metrics_of(DynamicsErrors))
-
-
 @dataclass(frozen=True)
 class Dynamics:
     """How well a forecaster keeps the dynamics of a set of series.
@@ -71,9 +68,6 @@ class Dynamics:
 
     errors: DynamicsErrors
     valid_by_step: FloatArray
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.errors, name)
 
     @classmethod
     def of(cls, truth: FloatArray, point: FloatArray, periods: FloatArray | None) -> Dynamics:

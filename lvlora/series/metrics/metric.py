@@ -16,12 +16,14 @@ class Metric:
         title: the same on an axis of a figure.
         unit: of its numbers, where it is neither the data's nor none.
         more_is_better: for a score; an error is the better the smaller it is.
+        wide: only for tables that have room, because others say nearly the same.
     """
 
     head: str
     title: str
     unit: str = ""
     more_is_better: bool = False
+    wide: bool = False
 
     @property
     def head_with_unit(self) -> str:

@@ -136,7 +136,7 @@ class Errors(Shape):
     """
 
     mae: Annotated[Number, Metric("MAE", "mean absolute error")]
-    mse: Annotated[Number, Metric("MSE", "mean squared error")]
+    mse: Annotated[Number, Metric("MSE", "mean squared error", wide=True)]
     rmse: Annotated[Number, Metric("RMSE", "root mean squared error")]
     smape: Annotated[Number, Metric("sMAPE", "sMAPE", "%")]
     """In percent, 0 to 200."""
@@ -179,9 +179,6 @@ class Scores:
     series_mase: FloatArray
     dynamics: Dynamics
     n_values: int
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.errors, name)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: plain numbers and lists, None for what is not defined."""

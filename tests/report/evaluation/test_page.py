@@ -24,7 +24,7 @@ from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation.page import _interval, draw_evaluation
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.dynamics import DYNAMICS
+from lvlora.series.metrics.dynamics import DynamicsErrors
 from lvlora.series.metrics.scores import score
 from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 
@@ -211,7 +211,7 @@ def test_a_record_of_before_has_a_page(tmp_path: Path) -> None:
     for key in ("led_by", "scale_spread"):
         del old[key]
     for row in old["forecasters"]:
-        for key in ("skill", "win_rate", "valid_by_step", *DYNAMICS):
+        for key in ("skill", "win_rate", "valid_by_step", *DynamicsErrors.model_fields):
             del row[key]
     text = words(written(tmp_path / "e", old))
     assert "win rate" not in text
