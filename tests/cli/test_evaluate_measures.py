@@ -62,7 +62,7 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     values = np.stack([s.values for s in scored])
     expected = Dynamics.of(values[:, 30:], np.repeat(values[:, 29:30], 12, axis=1), None)
     for measure in ("valid_steps", "amplitude_error", "spectrum_distance", "state_divergence"):
-        assert last[measure] == pytest.approx(getattr(expected, measure), rel=1e-6), measure
+        assert last[measure] == pytest.approx(getattr(expected.errors, measure), rel=1e-6), measure
 
 
 def test_scaled_errors_lead_where_scales_differ(run_lvlora, tmp_path: Path) -> None:
