@@ -1,12 +1,10 @@
-"""`lvlora analyze`: quality, statistics, periods, phase lag, clusters, figures.
-
-Knows: how an analysis looks as tables. Does not know: how anything is measured or drawn.
-"""
+"""`lvlora analyze`: quality, statistics, periods, phase lag, clusters, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lvlora import folders, numbers
 from lvlora.cli.program.advice import next_command
@@ -19,6 +17,7 @@ from lvlora.settings import AnalyzeSettings, BaselineSettings
 
 if TYPE_CHECKING:
     from lvlora.series.analysis.overview import Analysis
+    from lvlora.series.answers import Analyze, Quality
     from lvlora.series.dataset import Dataset
 
 EXAMPLES = examples(
@@ -36,8 +35,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
-    from lvlora.series.analysis.overview import analyze as measure
-    from lvlora.series.splits import split_ids
+    from lvlora.series.analysis.overview import analyze as describe
 
     output = context.output
     dataset = load_dataset(settings, output)
@@ -45,90 +43,75 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
         from lvlora.report.analysis import figure_files
 
         folders.claim("--out", settings.out, "analysis", [*figure_files(), "split.json"])
-    analysis = measure(dataset, settings)
-    strata = analysis.clustering.labels.tolist() if settings.stratify else None
-    split = split_ids(dataset, settings.split_seed, strata)
-    result = analysis.to_dict()
-    payload = {
-        "source": dataset.source,
-        "sha256": dataset.sha256(),
-        **result,
-        "split": {
-            "train": len(split.train),
-            "validation": len(split.validation),
-            "test": len(split.test),
-            "seed": split.seed,
-            "stratified": settings.stratify,
-            "sha256": split.sha256,
-        },
-    }
+    analysis = describe(dataset, settings)
+    answer = analysis.answer
     if settings.out is not None:
         from lvlora import durable
         from lvlora.report.analysis import draw_analysis
 
         files = draw_analysis(settings.out, dataset, analysis)
-        payload["figures"] = files
-        durable.write_text(settings.out / "split.json", split.to_json())
+        answer = answer.model_copy(update={"figures": [str(file) for file in files]})
+        durable.write_text(settings.out / "split.json", analysis.split.to_json())
         n_figures = len({file.stem for file in files})
         output.note(f"{n_figures} figures drawn into {settings.out}, each as PNG and SVG")
 
     def human() -> None:
-        _heading(output, dataset, payload)
-        _quality(output, dataset, result["quality"])
-        _statistics(output, result)
-        _dynamics(output, result)
-        _clusters(output, dataset, analysis, result)
+        _heading(output, answer)
+        _quality(output, dataset, answer.quality)
+        _statistics(output, answer)
+        _dynamics(output, answer)
+        _clusters(output, dataset, analysis)
 
-    output.report(payload, human)
+    output.report(answer, human)
     drawn = next_command("analyze", AnalyzeSettings, settings, "--out", "figures")
     figures = "" if settings.out else f"{drawn} draws it; "
     scored = next_command("baseline", BaselineSettings, settings)
     output.hint(f"Next: {figures}{scored} shows how well simple forecasters do.")
 
 
-def _heading(output: Output, dataset: Dataset, payload: Mapping[str, Any]) -> None:
-    quality, split = payload["quality"], payload["split"]
-    shortest, longest = quality["shortest"], quality["longest"]
+def _heading(output: Output, answer: Analyze) -> None:
+    quality, split = answer.quality, answer.split
+    shortest, longest = quality.shortest, quality.longest
     steps = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
     output.line(
-        f"{dataset.source}: {quality['n_series']:,} series of {steps} steps, "
-        f"{', '.join(dataset.variables)}"
+        f"{answer.source}: {quality.n_series:,} series of {steps} steps, "
+        f"{', '.join(answer.variables)}"
     )
-    how = " within clusters" if split["stratified"] else ""
+    how = " within clusters" if split.stratified else ""
     output.line(
-        f"Split{how} (seed {split['seed']}): {split['train']:,} train, "
-        f"{split['validation']:,} validation, {split['test']:,} test"
+        f"Split{how} (seed {split.seed}): {split.train:,} train, "
+        f"{split.validation:,} validation, {split.test:,} test"
     )
 
 
-def _quality(output: Output, dataset: Dataset, quality: Mapping[str, Any]) -> None:
+def _quality(output: Output, dataset: Dataset, quality: Quality) -> None:
     """What is odd, a line each; one line where nothing is."""
-    n_values = quality["n_values"]
 
-    def pairs(name: str) -> str:
-        shown = ", ".join(" ".join(pair) for pair in quality[name][:3])
-        more = quality[f"n_{name}"] - 3
-        return f"{shown} and {more:,} more" if more > 0 else shown
+    def pairs(shown: Sequence[tuple[str, str]], count: int) -> str:
+        named = ", ".join(" ".join(pair) for pair in shown[:3])
+        return f"{named} and {count - 3:,} more" if count > 3 else named
 
+    counts = {"missing": quality.missing, "negative": quality.negative, "zero": quality.zero}
     odd = [
-        f"{name}: {quality[name]:,} of {n_values:,} values "
-        f"({numbers.share(quality[name] / n_values)})"
-        for name in ("missing", "negative", "zero")
-        if quality[name]
+        f"{name}: {count:,} of {quality.n_values:,} values "
+        f"({numbers.share(count / quality.n_values)})"
+        for name, count in counts.items()
+        if count
     ]
-    if quality["n_duplicates"]:
-        count = quality["n_duplicates"]
-        odd.append(f"{count:,} series repeat an earlier one: {pairs('duplicates')}")
-    if quality["n_constant"]:
-        odd.append(f"constant: {pairs('constant')}")
+    if quality.n_duplicates:
+        repeated = pairs(quality.duplicates, quality.n_duplicates)
+        odd.append(f"{quality.n_duplicates:,} series repeat an earlier one: {repeated}")
+    if quality.n_constant:
+        odd.append(f"constant: {pairs(quality.constant, quality.n_constant)}")
     uneven = dataset.time_steps and dataset.time_steps.sentence(dataset.calendar, len(dataset))
     if uneven:
         odd.append(uneven)
-    elif not quality["regular"]:
+    elif not quality.regular:
         odd.append("the times are not evenly spaced, or not alike in all series")
-    elif not quality["same_times"]:
+    elif not quality.same_times:
         odd.append("the series start at different times or are of different length")
-    calendar, every = dataset.calendar, quality["interval"]
+    # what is beyond every number is null in the answer
+    calendar, every = dataset.calendar, math.inf if quality.interval is None else quality.interval
     length = f"{every:.6g} time units" if calendar is None else calendar.length(every)
     interval = f"one sample every {length}"
     if not odd:
@@ -140,71 +123,68 @@ def _quality(output: Output, dataset: Dataset, quality: Mapping[str, Any]) -> No
     output.line()
 
 
-def _statistics(output: Output, result: Mapping[str, Any]) -> None:
+def _statistics(output: Output, answer: Analyze) -> None:
     heads = ["variable", "mean", "sd", "min", "5 %", "median", "95 %", "max"]
     rows = []
-    for name, values in result["summary"].items():
-        percentiles = values["percentiles"]
-        row = [values["mean"], values["sd"], values["min"], percentiles["5"], percentiles["50"]]
-        row += [percentiles["95"], values["max"]]
+    for name, values in answer.summary.items():
+        percentiles = values.percentiles
+        row = [values.mean, values.sd, values.min, percentiles["5"], percentiles["50"]]
+        row += [percentiles["95"], values.max]
         rows.append([name, *map(numbers.plain, row)])
     output.table(heads, rows)
     rows = []
-    for name, ends in result["initial_final"].items():
-        first, last = ends["initial"], ends["final"]
-        row = [first["mean"], first["sd"], last["mean"], last["sd"]]
+    for name, ends in answer.initial_final.items():
+        row = [ends.initial.mean, ends.initial.sd, ends.final.mean, ends.final.sd]
         rows.append([name, *map(numbers.plain, row)])
     output.table(["variable", "first mean", "first sd", "last mean", "last sd"], rows)
 
 
-def _dynamics(output: Output, result: Mapping[str, Any]) -> None:
+def _dynamics(output: Output, answer: Analyze) -> None:
     heads = ["variable", "period", "samples", "sure", "series", "amplitude", "grow", "shrink"]
     rows = []
-    for name, period in result["periods"].items():
-        amplitude = result["amplitudes"][name]
-        times = [period["mean_time"], period["mean_samples"]]
+    for name, period in answer.periods.items():
+        amplitude = answer.amplitudes[name]
         rows.append(
             [
                 name,
-                *map(numbers.plain, times),
-                numbers.plain(period["confidence"], 2),
-                f"{period['n_series']:,}",
-                numbers.plain(amplitude["mean"]),
-                numbers.share(amplitude["growing"]),
-                numbers.share(amplitude["shrinking"]),
+                *map(numbers.plain, [period.mean_time, period.mean_samples]),
+                numbers.plain(period.confidence, 2),
+                f"{period.n_series:,}",
+                numbers.plain(amplitude.mean),
+                numbers.share(amplitude.growing),
+                numbers.share(amplitude.shrinking),
             ]
         )
     output.table(heads, rows)
-    lag = result["phase_lag"]
-    if lag["n_pairs"]:
-        (later, earlier), behind = lag["of"], lag["mean_time"]
+    lag = answer.phase_lag
+    if lag.mean_time is not None:
+        (later, earlier), behind = lag.of, lag.mean_time
         if behind < 0:
             later, earlier = earlier, later
         output.line(
             f"Peaks of {later} follow those of {earlier} by {numbers.plain(abs(behind))} time "
-            f"units, {numbers.share(abs(lag['fraction_of_period']))} of a period "
-            f"({lag['n_pairs']:,} pairs)"
+            f"units, {numbers.share(abs(lag.fraction_of_period or 0.0))} of a period "
+            f"({lag.n_pairs:,} pairs)"
         )
         output.line()
 
 
-def _clusters(
-    output: Output, dataset: Dataset, analysis: Analysis, result: Mapping[str, Any]
-) -> None:
+def _clusters(output: Output, dataset: Dataset, analysis: Analysis) -> None:
     rows = []
-    for found, cluster in zip(analysis.clustering.clusters, result["clusters"], strict=True):
+    for found, cluster in zip(analysis.clustering.clusters, analysis.answer.clusters, strict=True):
         example = dataset.series[found.example]
         rows.append(
             [
-                cluster["name"],
-                f"{cluster['size']:,}",
-                numbers.share(cluster["share"]),
+                cluster.name,
+                f"{cluster.size:,}",
+                numbers.share(cluster.share),
                 # what has no period counts as 0 among the features
-                numbers.plain(cluster["features"]["period"] or None),
+                numbers.plain(cluster.features["period"] or None),
                 f"{example.id} {output.curve(example.values[:, 0].tolist(), _CURVE)}",
             ]
         )
     heads = ["cluster", "series", "share", "period", f"example ({dataset.variables[0]})"]
     output.table(heads, rows)
-    if result["silhouette"] is not None:
-        output.line(f"Silhouette {result['silhouette']:.2f} (-1 to 1; near 0: not distinct kinds)")
+    silhouette = analysis.answer.silhouette
+    if silhouette is not None:
+        output.line(f"Silhouette {silhouette:.2f} (-1 to 1; near 0: not distinct kinds)")

@@ -9,7 +9,7 @@ from lvlora.evaluation.folder import EvaluationFolder, key_of
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
-from lvlora.series.analysis.overview import cluster, measure
+from lvlora.series.analysis.dynamics import cluster, measure
 from lvlora.series.dataset import Dataset
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.splits import STRATA, Split, split_of

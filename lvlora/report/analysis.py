@@ -136,7 +136,7 @@ def _arrange(panels: list[Panel], n_variables: int) -> tuple[int, int, list[Pane
 def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 3: periods of each variable; the lag between the first two, in time and in periods."""
     dynamics = analysis.dynamics
-    names = analysis.variables[:MAX_VARIABLES]
+    names = analysis.answer.variables[:MAX_VARIABLES]
     has_lags = dynamics.pair_lags.size > 0
     with style.look():
         figure = style.new_figure(height=6.4 if has_lags else 3.6)
@@ -151,8 +151,8 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         )
         axes.set_xlabel(f"period ({_unit(dataset)})")
         axes.set_ylabel("series")
-        interval = analysis.quality.interval
-        if analysis.quality.regular and interval > 0:
+        interval = analysis.answer.quality.interval
+        if analysis.answer.quality.regular and interval:
             top = axes.secondary_xaxis(
                 "top",
                 functions=(lambda t: np.divide(t, interval), lambda n: np.multiply(n, interval)),
@@ -160,7 +160,7 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
             top.set_xlabel("period (samples)")
             axes.set_title("")
         if has_lags:
-            first, second = (style.plain(name, 20) for name in analysis.variables[:2])
+            first, second = (style.plain(name, 20) for name in analysis.answer.variables[:2])
             for column, (values, unit) in enumerate(
                 [
                     (dynamics.pair_lags, _unit(dataset)),
@@ -196,7 +196,7 @@ def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
 
 def states_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 5: first and last states: a plane of two variables, or the one against the other."""
-    dynamics, names = analysis.dynamics, analysis.variables
+    dynamics, names = analysis.dynamics, analysis.answer.variables
     with style.look():
         if len(names) == 2:
             figure = style.new_figure(height=4.6)
@@ -303,7 +303,7 @@ def _draw_period_amplitude(axes: Axes, dataset: Dataset, analysis: Analysis) -> 
     from matplotlib.ticker import FuncFormatter
 
     period, amplitude = analysis.dynamics.periods[:, 0], analysis.dynamics.amplitudes[:, 0]
-    name = style.plain(analysis.variables[0], 24)
+    name = style.plain(analysis.answer.variables[0], 24)
     axes.set_title("Series by period and amplitude")
     known = np.isfinite(period)
     lowest = float(period[known].min()) if known.any() else 1.0

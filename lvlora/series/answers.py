@@ -77,10 +77,10 @@ class Quality(Shape):
     zero: int
     n_duplicates: int
     duplicates: list[tuple[str, str]]
-    """(id, id of the earlier series that it repeats)."""
+    """(id, id of the earlier series whose times and values it repeats)."""
     n_constant: int
     constant: list[tuple[str, str]]
-    """(id, variable) that never change."""
+    """(id, variable) that never change, or have no value at all."""
     regular: bool
     """All series are sampled at the same even steps."""
     interval: Number

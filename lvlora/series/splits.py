@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvlora.series.analysis.overview import cluster, measure
+from lvlora.series.analysis.dynamics import cluster, measure
 from lvlora.series.dataset import Dataset
 from lvlora.settings.base import Split as Part
 from lvlora.settings.data import SplitSettings

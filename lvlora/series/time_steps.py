@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from lvlora.series import answers
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar, text_of, written
 
@@ -42,21 +42,21 @@ class TimeSteps:
     uneven: bool = False
     inserted: bool = False
 
-    def to_dict(self, calendar: Calendar | None) -> dict[str, Any]:
-        """For JSON; times as files have them."""
+    def as_answer(self, calendar: Calendar | None) -> answers.TimeSteps:
+        """The same as part of an answer."""
         first = None
         if self.first_absent is not None:
             name, time = self.first_absent
-            first = {"series": name, "time": written(calendar, np.array([time]))[0]}
-        return {
-            "unit": None if calendar is None else calendar.unit,
-            "least": self.least,
-            "most": self.most,
-            "uneven": self.uneven,
-            "absent": self.n_absent,
-            "inserted": self.inserted,
-            "first_absent": first,
-        }
+            first = answers.AbsentStep(series=name, time=written(calendar, np.array([time]))[0])
+        return answers.TimeSteps(
+            unit=None if calendar is None else calendar.unit,
+            least=self.least,
+            most=self.most,
+            uneven=self.uneven,
+            absent=self.n_absent,
+            inserted=self.inserted,
+            first_absent=first,
+        )
 
     def sentence(self, calendar: Calendar | None, n_series: int) -> str:
         """What a person should know before they trust a model with it; empty where all is even."""

@@ -1,13 +1,9 @@
-"""Kinds of dynamics: KMeans over standardised features of each series, named by what is measured.
-
-Knows: a table of features. Does not know: trajectories, how features are measured.
-"""
+"""Kinds of dynamics: KMeans over standardised features, named by what is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +32,6 @@ class Cluster:
     share: float
     features: Mapping[str, float]
     example: int
-
-    def to_dict(self, ids: Sequence[str]) -> dict[str, Any]:
-        """For JSON, with the example's id."""
-        return {
-            "name": self.name,
-            "size": self.size,
-            "share": self.share,
-            "features": dict(self.features),
-            "example": ids[self.example],
-        }
 
 
 @dataclass(frozen=True)

@@ -1,127 +1,109 @@
-"""What a data set looks like: quality, statistics, periods, phase, clusters, first and last states.
-
-Knows: which measurements make up an analysis. Does not know: how each is made (`periods`,
-`clusters`, `quality`), figures, terminals.
-"""
+"""All that is said of a data set: quality, statistics, periods, phase, clusters, its split."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lvlora.series.analysis.clusters import STEADY_GROWTH, Clustering, find_clusters
-from lvlora.series.analysis.periods import find_peaks, phase_lags
-from lvlora.series.analysis.quality import Quality, check_quality, summarize, summary
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.gaps import interpolated
+from lvlora.series import answers
+from lvlora.series.analysis.clusters import STEADY_GROWTH, Clustering
+from lvlora.series.analysis.dynamics import Dynamics, cluster, measure
+from lvlora.series.analysis.quality import check_quality, summarize, summary
+from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.splits import Split, split_ids
 from lvlora.settings import AnalyzeSettings
 
 
 @dataclass(frozen=True)
-class Dynamics:
-    """What is measured on each of n series with V variables; NaN where there is nothing to measure.
-
-    Attributes:
-        periods: (n, V) mean distance between peaks, in time units.
-        periods_samples: (n, V) the same in samples.
-        confidences: (n, V) how sure the period is, or that there is none: `Peaks.confidence`.
-        growth: (n, V) log-slope of the peaks' heights per period.
-        amplitudes: (n, V) largest minus smallest value.
-        lags: n arrays, one lag for each pair of peaks of the first two variables (`phase_lags`).
-        correlations: (n,) between the first two variables.
-        initial, final: (n, V) first and last known values.
-    """
-
-    periods: FloatArray
-    periods_samples: FloatArray
-    confidences: FloatArray
-    growth: FloatArray
-    amplitudes: FloatArray
-    lags: tuple[FloatArray, ...]
-    correlations: FloatArray
-    initial: FloatArray
-    final: FloatArray
-
-    @property
-    def series_lags(self) -> FloatArray:
-        """(n,) mean lag of each series in time units."""
-        return np.array([lags.mean() if len(lags) else np.nan for lags in self.lags])
-
-    @property
-    def pair_lags(self) -> FloatArray:
-        """(m,) the lags of all pairs of peaks of all series."""
-        return np.concatenate(self.lags) if self.lags else np.empty(0)
-
-    @property
-    def pair_fractions(self) -> FloatArray:
-        """(m,) the same over the first variable's (else the second's) period in that series."""
-        period = self.periods[:, 0]
-        if self.periods.shape[1] > 1:
-            period = np.where(np.isnan(period), self.periods[:, 1], period)
-        shares = [lags / p for lags, p in zip(self.lags, period, strict=True)]
-        return np.concatenate(shares) if shares else np.empty(0)
-
-
-@dataclass(frozen=True)
 class Analysis:
-    """The result of `analyze`; `to_dict` is its JSON, the arrays are for figures."""
+    """The answer of `analyze`, and the arrays that figures are drawn from."""
 
-    ids: tuple[str, ...]
-    variables: tuple[str, ...]
-    quality: Quality
-    summary: Mapping[str, Mapping[str, Any]]
+    answer: answers.Analyze
     dynamics: Dynamics
     clustering: Clustering
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: plain numbers, None for what could not be measured."""
-        d = self.dynamics
-        lags, fractions = d.pair_lags, d.pair_fractions
-        return {
-            "variables": list(self.variables),
-            "quality": self.quality.to_dict(),
-            "summary": {name: dict(values) for name, values in self.summary.items()},
-            "periods": {
-                name: {
-                    "mean_time": _mean(d.periods[:, v]),
-                    "median_time": _median(d.periods[:, v]),
-                    "mean_samples": _mean(d.periods_samples[:, v]),
-                    "n_series": int(np.isfinite(d.periods[:, v]).sum()),
-                    "confidence": _mean(d.confidences[:, v]),
-                }
-                for v, name in enumerate(self.variables)
-            },
-            "amplitudes": {
-                name: {
-                    "mean": _mean(d.amplitudes[:, v]),
-                    "median_growth_per_period": _median(d.growth[:, v]),
-                    "growing": _share(d.growth[:, v] > STEADY_GROWTH),
-                    "shrinking": _share(d.growth[:, v] < -STEADY_GROWTH),
-                }
-                for v, name in enumerate(self.variables)
-            },
-            "phase_lag": {
-                "mean_time": _mean(lags),
-                "median_time": _median(lags),
-                "fraction_of_period": _mean(fractions),
-                "n_pairs": len(lags),
-                "of": list(self.variables[:2][::-1]) if len(self.variables) > 1 else [],
-            },
-            "clusters": [c.to_dict(self.ids) for c in self.clustering.clusters],
-            "silhouette": _plain(self.clustering.silhouette),
-            "initial_final": {
-                name: {"initial": summarize(d.initial[:, v]), "final": summarize(d.final[:, v])}
-                for v, name in enumerate(self.variables)
-            },
-        }
+    split: Split
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
+    """Describe a data set; draws and writes nothing.
+
+    Args:
+        settings: ``clusters`` (how many), ``seed``, and those of the split.
+    """
+    dynamics = measure(dataset)
+    clustering = cluster(dataset, dynamics, settings.clusters, settings.seed)
+    strata = clustering.labels.tolist() if settings.stratify else None
+    split = split_ids(dataset, settings.split_seed, strata)
+    answer = answers.Analyze(
+        source=dataset.source,
+        sha256=dataset.sha256(),
+        variables=list(dataset.variables),
+        quality=check_quality(dataset),
+        summary=summary(dataset),
+        periods={name: _period(dynamics, v) for v, name in enumerate(dataset.variables)},
+        amplitudes={name: _amplitude(dynamics, v) for v, name in enumerate(dataset.variables)},
+        phase_lag=_phase_lag(dynamics, dataset.variables),
+        clusters=[
+            answers.Cluster(
+                name=c.name,
+                size=c.size,
+                share=c.share,
+                features=dict(c.features),
+                example=dataset.series[c.example].id,
+            )
+            for c in clustering.clusters
+        ],
+        silhouette=clustering.silhouette,
+        initial_final={
+            name: answers.InitialFinal(
+                initial=summarize(dynamics.initial[:, v]), final=summarize(dynamics.final[:, v])
+            )
+            for v, name in enumerate(dataset.variables)
+        },
+        split=answers.SplitSizes(
+            train=len(split.train),
+            validation=len(split.validation),
+            test=len(split.test),
+            seed=split.seed,
+            stratified=settings.stratify,
+            sha256=split.sha256,
+        ),
+    )
+    return Analysis(answer, dynamics, clustering, split)
+
+
+def _period(dynamics: Dynamics, v: int) -> answers.Period:
+    periods = dynamics.periods[:, v]
+    return answers.Period(
+        mean_time=_mean(periods),
+        median_time=_median(periods),
+        mean_samples=_mean(dynamics.periods_samples[:, v]),
+        n_series=int(np.isfinite(periods).sum()),
+        confidence=_mean(dynamics.confidences[:, v]),
+    )
+
+
+def _amplitude(dynamics: Dynamics, v: int) -> answers.Amplitude:
+    growth = dynamics.growth[:, v]
+    return answers.Amplitude(
+        mean=_mean(dynamics.amplitudes[:, v]),
+        median_growth_per_period=_median(growth),
+        growing=_share(growth > STEADY_GROWTH),
+        shrinking=_share(growth < -STEADY_GROWTH),
+    )
+
+
+def _phase_lag(dynamics: Dynamics, variables: tuple[str, ...]) -> answers.PhaseLag:
+    lags = dynamics.pair_lags
+    return answers.PhaseLag(
+        mean_time=_mean(lags),
+        median_time=_median(lags),
+        fraction_of_period=_mean(dynamics.pair_fractions),
+        n_pairs=len(lags),
+        of=list(variables[:2][::-1]) if len(variables) > 1 else [],
+    )
 
 
 def _mean(values: FloatArray) -> float | None:
@@ -136,115 +118,3 @@ def _median(values: FloatArray) -> float | None:
 
 def _share(flags: Any) -> float:
     return float(np.mean(flags))
-
-
-def measure(dataset: Dataset) -> Dynamics:
-    """The dynamics of each series; missing values are interpolated linearly for it."""
-    measured = [_of_variables(s) for s in dataset]
-    return Dynamics(
-        periods=np.array([m[0] for m in measured]),
-        periods_samples=np.array([m[1] for m in measured]),
-        confidences=np.array([m[2] for m in measured]),
-        growth=np.array([m[3] for m in measured]),
-        amplitudes=np.array([m[4] for m in measured]),
-        lags=tuple(m[5] for m in measured),
-        correlations=np.array([_correlation(s.values) for s in dataset]),
-        initial=np.array([[_first(c) for c in s.values.T] for s in dataset]),
-        final=np.array([[_first(c[::-1]) for c in s.values.T] for s in dataset]),
-    )
-
-
-_Row = list[float]
-
-
-def _of_variables(series: Series) -> tuple[_Row, _Row, _Row, _Row, _Row, FloatArray]:
-    """Periods, the same in samples, confidences, growth, amplitudes of the variables; the lags."""
-    filled = interpolated(series.time, series.values)
-    peaks = [find_peaks(series.time, column) for column in filled.T]
-    return (
-        [p.period for p in peaks],
-        [p.period_samples for p in peaks],
-        [p.confidence for p in peaks],
-        [p.growth for p in peaks],
-        [float(np.ptp(column)) for column in filled.T],
-        phase_lags(*peaks[:2]) if len(peaks) > 1 else np.empty(0),
-    )
-
-
-def _correlation(values: FloatArray) -> float:
-    """Pearson's, of the first two variables where both are known; NaN if one is constant."""
-    if values.shape[1] < 2:
-        return float("nan")
-    known = values[np.isfinite(values[:, :2]).all(axis=1), :2]
-    if len(known) < 2:
-        return float("nan")
-    span = np.ptp(known, axis=0)
-    if not np.all(span > 0):
-        return float("nan")
-    scaled = (known - known.mean(axis=0)) / span
-    return float(np.corrcoef(scaled.T)[0, 1])
-
-
-def _first(column: FloatArray) -> float:
-    known = column[np.isfinite(column)]
-    return float(known[0]) if len(known) else float("nan")
-
-
-def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) -> Clustering:
-    """Clusters of similar dynamics, for analysis and for stratified splits.
-
-    Features of a series: its period (mean over the variables that have one), each variable's
-    largest value and mean, and the correlation and mean lag of the first two variables. What a
-    series lacks counts as 0: no oscillation is a kind of dynamics, not a gap.
-    """
-    values = [(s.values, np.isfinite(s.values)) for s in dataset]
-    largest = np.array([np.where(ok, v, -np.inf).max(axis=0) for v, ok in values])
-    mean = np.array(
-        [np.where(ok, v, 0).sum(axis=0) / np.maximum(ok.sum(axis=0), 1) for v, ok in values]
-    )
-    period = _row_means(dynamics.periods)
-    columns = [period, *np.where(np.isfinite(largest), largest, np.nan).T, *mean.T]
-    names = [
-        "period",
-        *(f"maximum {name}" for name in dataset.variables),
-        *(f"mean {name}" for name in dataset.variables),
-    ]
-    if len(dataset.variables) > 1:
-        columns += [dynamics.correlations, dynamics.series_lags]
-        names += ["correlation", "phase lag"]
-    return find_clusters(
-        np.nan_to_num(np.column_stack(columns), nan=0.0),
-        names,
-        n_clusters,
-        seed,
-        period=period,
-        amplitude=dynamics.amplitudes[:, 0],
-        growth=dynamics.growth[:, 0],
-    )
-
-
-def _row_means(values: FloatArray) -> FloatArray:
-    """(n,) mean of each row's numbers, NaN where there are none."""
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    means: FloatArray = np.where(
-        count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan
-    )
-    return means
-
-
-def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
-    """Everything above for one data set; draws and writes nothing.
-
-    Args:
-        settings: ``clusters`` (how many) and ``seed``.
-    """
-    dynamics = measure(dataset)
-    return Analysis(
-        ids=tuple(s.id for s in dataset),
-        variables=dataset.variables,
-        quality=check_quality(dataset),
-        summary=summary(dataset),
-        dynamics=dynamics,
-        clustering=cluster(dataset, dynamics, settings.clusters, settings.seed),
-    )

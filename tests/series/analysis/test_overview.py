@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.integrate import odeint
 
-from lvlora.series.analysis.overview import analyze, measure
+from lvlora.series.analysis.dynamics import measure
+from lvlora.series.analysis.overview import analyze
 from lvlora.series.analysis.quality import check_quality
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.files.readers import read_dataset
@@ -38,8 +39,8 @@ def wave(period: float, lag: float, damping: float = 0.0, time=TIME):
 
 def plain(dataset: Dataset, **settings) -> dict:
     """The analysis after a round trip through strict JSON."""
-    result = analyze(dataset, AnalyzeSettings(**settings)).to_dict()
-    return json.loads(json.dumps(result, allow_nan=False))
+    answer = analyze(dataset, AnalyzeSettings(**settings)).answer
+    return json.loads(answer.model_dump_json())
 
 
 def test_known_periods_lags_and_damping():
@@ -100,8 +101,8 @@ def test_quality_finds_what_is_wrong():
         ("x", "y"),
     )
     quality = check_quality(dataset)
-    assert quality.duplicates == (("c", "a"),)
-    assert quality.constant == (("b", "x"), ("d", "x"), ("d", "y"))
+    assert quality.duplicates == [("c", "a")]
+    assert quality.constant == [("b", "x"), ("d", "x"), ("d", "y")]
     assert (quality.missing, quality.negative, quality.zero) == (10, 2, 2)
     assert (quality.shortest, quality.longest) == (3, 4)
     assert not quality.regular
