@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lvlora.errors import ModelError
+from lvlora.flops.families import FAMILIES
 
 _CONFIG = "Take the model's own config.json, whole."
 
@@ -112,8 +113,10 @@ class ModelConfig(BaseModel):
                 f"layer_types has {len(self.layer_types):,} entries for "
                 f"{self.num_hidden_layers:,} layers"
             )
-        usual = ["sliding_attention"] * (self.model_type in ("gemma2", "gemma3_text"))
-        windowed = "sliding_attention" in (usual if self.layer_types is None else self.layer_types)
+        family = FAMILIES.get(self.model_type)
+        windowed = family is not None and family.windowed
+        if self.layer_types is not None:
+            windowed = "sliding_attention" in self.layer_types
         if windowed and self.sliding_window is None and "sliding_window" in self.model_fields_set:
             raise ValueError("sliding_window is null, and there are layers with a window")
         for key in ("bos_token_id", "eos_token_id", "pad_token_id"):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora import durable
 from lvlora.errors import ModelError
+from lvlora.flops.families import FAMILIES
 
 if TYPE_CHECKING:
     from lvlora.flops.model_config import ModelConfig
 
-FAMILIES = ("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3_text")
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_LINEARS = ("gate_proj", "up_proj", "down_proj")
 LINEARS = ATTENTION_LINEARS + MLP_LINEARS
@@ -37,7 +37,7 @@ class ModelShape:
     """Sizes of a decoder-only transformer with RMSNorm, rotary positions and a gated MLP.
 
     Attributes:
-        model_type: one of ``FAMILIES``, transformers' own word.
+        model_type: one of `FAMILIES`, transformers' own word.
         hidden, intermediate, layers, vocab: sizes H, I, L, V.
         heads, kv_heads, head_dim: query heads, key/value heads, size of one head.
         tied: the output head is the embedding matrix.
@@ -85,19 +85,19 @@ class ModelShape:
         Raises:
             ModelError: an unknown family, a missing key, or a value that is no size.
         """
-        family = config.get("model_type")
-        if family not in FAMILIES:
+        model_type = config.get("model_type")
+        if model_type not in FAMILIES:
             raise ModelError(
-                f"{name or 'config'}: model_type {family!r} is not supported",
+                f"{name or 'config'}: model_type {model_type!r} is not supported",
                 f"Supported: {', '.join(FAMILIES)}.",
             )
         from lvlora.flops.model_config import ModelConfig  # pydantic
 
+        family = FAMILIES[model_type]
         given = ModelConfig.read(config, name or "config")
-        gemma = family.startswith("gemma")
         hidden, heads = given.hidden_size, given.num_attention_heads
         kv_heads = given.num_key_value_heads
-        if kv_heads is None and family != "llama":
+        if kv_heads is None and not family.may_omit_kv_heads:
             raise ModelError(f"{name or 'config'}: num_key_value_heads is missing", _CONFIG)
         kv_heads = kv_heads or heads
         if heads % kv_heads:
@@ -107,33 +107,32 @@ class ModelShape:
                 "num_attention_heads must be a multiple of num_key_value_heads.",
             )
         attention_bias = bool(given.attention_bias)
-        head_dim_default = {"qwen3": 128}.get(family, 256 if gemma else hidden // heads)
         eps = given.rms_norm_eps
         return cls(
-            model_type=family,
+            model_type=model_type,
             hidden=hidden,
             intermediate=given.intermediate_size,
             layers=given.num_hidden_layers,
             heads=heads,
             kv_heads=kv_heads,
-            head_dim=given.head_dim or head_dim_default,
+            head_dim=given.head_dim or family.head_dim or hidden // heads,
             vocab=given.vocab_size,
-            tied=gemma if given.tie_word_embeddings is None else given.tie_word_embeddings,
-            qkv_bias=family == "qwen2" or attention_bias,
-            o_bias=family != "qwen2" and attention_bias,
-            mlp_bias=family == "llama" and bool(given.mlp_bias),
-            qk_norm=family in ("qwen3", "gemma3_text"),
-            sandwich_norms=family in ("gemma2", "gemma3_text"),
-            unit_offset_norms=gemma,
-            activation=_activation(given, name or "config", gemma),
-            attention_softcap=_caps(config, "attn_logit_softcapping"),
-            final_softcap=_caps(config, "final_logit_softcapping"),
+            tied=family.tied if given.tie_word_embeddings is None else given.tie_word_embeddings,
+            qkv_bias=family.qkv_bias or attention_bias,
+            o_bias=attention_bias and not family.qkv_bias,
+            mlp_bias=family.mlp_bias and bool(given.mlp_bias),
+            qk_norm=family.qk_norm,
+            sandwich_norms=family.sandwich_norms,
+            unit_offset_norms=family.unit_offset_norms,
+            activation=_activation(given, name or "config", family.activation),
+            attention_softcap=_caps(config, "attn_logit_softcapping", family.soft_caps),
+            final_softcap=_caps(config, "final_logit_softcapping", family.soft_caps),
             max_positions=given.max_position_embeddings or 0,
-            rope_theta=_rope_theta(given),
+            rope_theta=_rope_theta(given, family.rope_theta),
             norm_eps=1e-6 if eps is None else eps,
             bos_id=_token(given.bos_token_id),
             eos_id=_token(given.eos_token_id),
-            name=name or str(config.get("_name_or_path") or family),
+            name=name or str(config.get("_name_or_path") or model_type),
         )
 
     @classmethod
@@ -200,9 +199,9 @@ class ModelShape:
         return {**parts, "total": sum(parts.values())}
 
 
-def _caps(config: Mapping[str, Any], key: str) -> bool:
-    """Whether a soft cap is on: by default in Gemma 2, where null says no."""
-    return config.get(key, config["model_type"] == "gemma2" or None) is not None
+def _caps(config: Mapping[str, Any], key: str, usual: bool) -> bool:
+    """Whether a soft cap is on; null says no."""
+    return config.get(key, usual or None) is not None
 
 
 def _token(value: int | list[int] | None) -> int | None:
@@ -212,9 +211,8 @@ def _token(value: int | list[int] | None) -> int | None:
     return None if value is None or value < 0 else value
 
 
-def _activation(given: ModelConfig, name: str, gemma: bool) -> str:
-    default = "gelu_pytorch_tanh" if gemma else "silu"
-    value = given.hidden_activation or given.hidden_act or default
+def _activation(given: ModelConfig, name: str, usual: str) -> str:
+    value = given.hidden_activation or given.hidden_act or usual
     if value not in _ACTIVATIONS:
         raise ModelError(
             f"{name}: activation {value!r} is not supported",
@@ -223,9 +221,9 @@ def _activation(given: ModelConfig, name: str, gemma: bool) -> str:
     return _ACTIVATIONS[value]
 
 
-def _rope_theta(given: ModelConfig) -> float:
+def _rope_theta(given: ModelConfig, usual: float) -> float:
     # transformers 5 nests it, and Gemma 3 once more by kind of layer
     rope = given.rope_parameters
     rope = rope.full_attention or rope if rope is not None else None
     theta = given.rope_theta if rope is None or rope.rope_theta is None else rope.rope_theta
-    return theta or (1e6 if given.model_type == "gemma3_text" else 1e4)
+    return theta or usual

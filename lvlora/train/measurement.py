@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lvlora.flops import executed
 from lvlora.flops.answers import FlopsMeasure, Measurement
+from lvlora.flops.families import FAMILIES
 from lvlora.flops.item import total
 from lvlora.flops.measure import count
 from lvlora.flops.shape import ModelShape
@@ -51,9 +52,10 @@ def build_model(shape: ModelShape, device: torch.device = META, kernel: str = ""
         "max_position_embeddings": max(shape.max_positions, 8192),
         "pad_token_id": None,
     }
-    if shape.model_type != "qwen2":
+    family = FAMILIES[shape.model_type]
+    if not family.qkv_bias:
         options["attention_bias"] = shape.o_bias
-    if shape.model_type == "llama":
+    if family.mlp_bias:
         options["mlp_bias"] = shape.mlp_bias
     config = AutoConfig.for_model(shape.model_type, **options)
     with torch.device(device):

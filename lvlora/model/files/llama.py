@@ -14,27 +14,28 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from lvlora.flops.families import FAMILIES
 from lvlora.flops.shape import ModelShape
 from lvlora.model.files.checks.folder import weight_files
 from lvlora.model.llama import Llama
 
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _SPECIALITIES = ("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config")
 _SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
 def is_plain(config: Mapping[str, Any]) -> bool:
-    """Whether ``config.json`` describes one of the two families without any speciality.
+    """Whether ``config.json`` describes a family of our own modules without any speciality.
 
     A value of another type than transformers would write is one, too: it has a meaning of its own
     there, or is refused.
     """
-    architecture = _ARCHITECTURES.get(str(config.get("model_type")))
+    family = FAMILIES.get(str(config.get("model_type")))
     kinds = config.get("layer_types")
     return (
-        architecture is not None
-        and config.get("architectures") == [architecture]
+        family is not None
+        and family.own_modules
+        and config.get("architectures") == [family.architecture]
         and config.get("hidden_act", "silu") == "silu"
         and not any(config.get(name) for name in _SPECIALITIES)
         and all(isinstance(config.get(name, False), bool) for name in _SWITCHES)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lvlora.flops.families import FAMILIES
 from lvlora.model.gguf.header import Header
 
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _KNOWN_FACTS = {
     *("block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size"),
     *("attention.head_count", "attention.head_count_kv", "attention.key_length"),
@@ -49,7 +49,8 @@ def config_of(header: Header) -> dict[str, Any] | None:
     architecture = header.architecture
     prefix = f"{architecture}."
     said = {key.removeprefix(prefix) for key in header.facts if key.startswith(prefix)}
-    if architecture not in _ARCHITECTURES or said - _KNOWN_FACTS:
+    family = FAMILIES.get(architecture)
+    if family is None or not family.own_modules or said - _KNOWN_FACTS:
         return None
     if "token_embd.weight" not in header.tensors or not all(map(name_of, header.tensors)):
         return None
@@ -65,7 +66,7 @@ def config_of(header: Header) -> dict[str, Any] | None:
         return None
     return {
         "model_type": architecture,
-        "architectures": [_ARCHITECTURES[architecture]],
+        "architectures": [family.architecture],
         "hidden_size": width,
         "intermediate_size": header.fact("feed_forward_length"),
         "num_hidden_layers": header.fact("block_count"),
