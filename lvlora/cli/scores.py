@@ -176,7 +176,7 @@ def _with_interval(found: Interval | None) -> str:
 
 def _sketch(found: Evaluation, context: CommandContext) -> None:
     """The reference's best and worst series, for those who asked (-v)."""
-    from lvlora.report.terminal import terminal_plot
+    from lvlora.report.drawing.text_chart import terminal_plot
 
     drawn = found.drawn
     if drawn is None:
