@@ -23,7 +23,7 @@ from lvlora.flops.answers import (
     FlopsMeasure,
     FlopsVary,
 )
-from lvlora.forecast.answers import Forecast, ForecastDensity, ForecastPrice
+from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts
 from lvlora.model.answers import Export
 from lvlora.series.answers import Analyze, Simulate
 from lvlora.sweep.answers import Sweep, SweepPlan
@@ -46,7 +46,7 @@ ANSWERS: dict[str, type[Answer]] = {
     "train-dry-run": TrainPlan,
     "sweep": Sweep,
     "sweep-dry-run": SweepPlan,
-    "forecast": Forecast,
+    "forecast": Forecasts,
     "forecast-density": ForecastDensity,
     "forecast-dry-run": ForecastPrice,
     "evaluate": Evaluation,

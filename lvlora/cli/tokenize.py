@@ -12,7 +12,7 @@ from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.inputs import load_dataset, select_series
+from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output, printable
 from lvlora.errors import SettingsError
@@ -55,7 +55,7 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     dataset = None if settings.text is not None else load_dataset(settings, output)
     chosen = None
     if dataset is not None:
-        chosen = select_series(dataset, settings.series or [dataset.series[0].id])
+        chosen = dataset.named(settings.series or [dataset.series[0].id])
     tokenizer = _Tokenizer(settings, output)
     if dataset is None or chosen is None:
         _text(settings.text or "", tokenizer, output)

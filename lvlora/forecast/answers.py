@@ -1,16 +1,26 @@
-"""The answers about forecasts: forecast, its density, and what either would cost."""
+"""The answers about forecasts of a data set, the density of its next step, and their price.
+
+`Forecast` (in `forecast`) is the future of one series with its samples as arrays; `Forecasts` is
+the answer about all series of a data set, and carries them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+
+if TYPE_CHECKING:
+    from lvlora.forecast.files import DatasetDensity, DatasetForecast
 
 
 class ModelFacts(Shape):
     """Which model forecast, and how it computed."""
 
     name: str
+    """Of the base model."""
     adapter: str | None
     sha256: str
     """Of the base model's weights."""
@@ -67,6 +77,10 @@ class ForecastSeries(Shape):
     """Negative log-likelihood of each true value in nats; with --holdout only."""
 
 
+class _Named(Shape):
+    name: str
+
+
 class PointScores(Shape):
     """How near a forecast came to the steps that were held out."""
 
@@ -80,10 +94,8 @@ class PointScores(Shape):
     """The absolute error of a forecaster without samples."""
 
 
-class RivalScores(PointScores):
+class RivalScores(PointScores, _Named):
     """Of a plain forecaster of the same steps."""
-
-    name: str
 
 
 class HoldoutScores(PointScores):
@@ -100,7 +112,7 @@ class HoldoutScores(PointScores):
     rivals: list[RivalScores]
 
 
-class Forecast(Answer):
+class Forecasts(Answer):
     """`lvlora forecast FILE --json`"""
 
     series: list[ForecastSeries]
@@ -114,6 +126,20 @@ class Forecast(Answer):
     flops: Flops
     timing: ForecastTiming
     files: list[str]
+
+    _made: Any = PrivateAttr(None)
+
+    @property
+    def made(self) -> DatasetForecast:
+        """The same with all samples as arrays, histories and truth; not in the JSON."""
+        made: DatasetForecast = self._made
+        return made
+
+    def of(self, made: DatasetForecast) -> Self:
+        """The same, which carries its arrays."""
+        same = self.model_copy()
+        same._made = made
+        return same
 
 
 class Distribution(Shape):
@@ -159,12 +185,39 @@ class ForecastDensity(Answer):
     timing: Timing
     files: list[str]
 
+    _made: Any = PrivateAttr(None)
+
+    @property
+    def made(self) -> DatasetDensity:
+        """The same as arrays, with the histories; not in the JSON."""
+        made: DatasetDensity = self._made
+        return made
+
+    def of(self, made: DatasetDensity) -> Self:
+        """The same, which carries its arrays."""
+        same = self.model_copy()
+        same._made = made
+        return same
+
 
 class ForecastPrice(Answer):
-    """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline"""
+    """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline."""
 
     flops_at_most: Flops | None
     """Of all models; null without one."""
     forecasters: dict[str, Flops]
     estimate: Estimate | None
     """Null where it cannot be known."""
+
+    _n_series: int = PrivateAttr(0)
+
+    @property
+    def n_series(self) -> int:
+        """How many would be forecast; not in the JSON."""
+        return self._n_series
+
+    def of(self, n_series: int) -> Self:
+        """The same, which says how many series it is for."""
+        same = self.model_copy()
+        same._n_series = n_series
+        return same

@@ -16,6 +16,7 @@ import numpy as np
 from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import Price
 from lvlora.forecast import pricing, views
+from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
 from lvlora.forecast.forecast import Forecast, continue_time
 from lvlora.forecast.memory import rows_at_a_time
@@ -140,16 +141,16 @@ class Forecaster:
             "--number-format out to write as it does."
         )
 
-    def facts(self) -> dict[str, str | None]:
-        """Which model this is, for JSON."""
+    def facts(self) -> ModelFacts:
+        """Which model this is."""
         placement = self.base.placement
-        return {
-            "name": self.base.name,
-            "adapter": self.adapter,
-            "sha256": self.base.sha256,
-            "dtype": str(placement.dtype).removeprefix("torch."),
-            "device": str(placement.device),
-        }
+        return ModelFacts(
+            name=self.base.name,
+            adapter=self.adapter,
+            sha256=self.base.sha256,
+            dtype=str(placement.dtype).removeprefix("torch."),
+            device=str(placement.device),
+        )
 
     @for_programs()
     def predict(

@@ -6,7 +6,7 @@ Knows: arrays, names and times. Does not know: files, text, models.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, overload
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lvlora.series.time_steps import TimeSteps
 
 FloatArray = NDArray[np.float64]
+
+_SHOWN_IDS = 8
+"""Of a data set, where an id is none of them."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,23 @@ class Dataset:
         by_id = {s.id: s for s in self.series}
         chosen = tuple(by_id[i] for i in ids)
         return replace(self, series=chosen)
+
+    def named(self, ids: Sequence[str]) -> Dataset:
+        """The series that --series names.
+
+        Raises:
+            DataError: there is none of an id.
+        """
+        known = dict.fromkeys(series.id for series in self)
+        for name in ids:
+            if name not in known:
+                more = ", …" if len(known) > _SHOWN_IDS else ""
+                raise DataError(
+                    f"--series {name}: {self.source} has no such series",
+                    f"{meant(name, known)}It has {len(known):,}: "
+                    f"{', '.join(list(known)[:_SHOWN_IDS])}{more}.",
+                )
+        return self.select(ids)
 
     def sha256(self) -> str:
         """A hash of names, times and values: the same data give the same hash in any format.

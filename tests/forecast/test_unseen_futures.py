@@ -10,10 +10,10 @@ import tiny_runs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lvlora.cli.forecast_truth import hold_out
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import rivals_for, score_model, score_rival
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.holdout import hold_out
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.histories import cut, learnable
 from lvlora.series.rivals import EquationFit

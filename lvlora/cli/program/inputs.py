@@ -6,18 +6,15 @@ Knows: what the settings ask for and what to say about it. Does not know: format
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli.terminal.output import Output
-from lvlora.errors import DataError, SettingsError, meant
+from lvlora.errors import SettingsError
 from lvlora.settings import InputSettings, SimulateSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
-
-_SHOWN_IDS = 8
 
 
 def load_dataset(settings: InputSettings, output: Output) -> Dataset:
@@ -42,23 +39,6 @@ def load_dataset(settings: InputSettings, output: Output) -> Dataset:
     for warning in dataset.warnings:
         output.warning(warning)
     return dataset
-
-
-def select_series(dataset: Dataset, ids: Sequence[str]) -> Dataset:
-    """The series that --series names.
-
-    Raises:
-        DataError: there is none of an id.
-    """
-    known = dict.fromkeys(series.id for series in dataset)
-    for name in ids:
-        if name not in known:
-            shown = ", ".join(list(known)[:_SHOWN_IDS]) + (", …" if len(known) > _SHOWN_IDS else "")
-            raise DataError(
-                f"--series {name}: {dataset.source} has no such series",
-                f"{meant(name, known)}It has {len(known):,}: {shown}.",
-            )
-    return dataset.select(ids)
 
 
 def _simulated(output: Output) -> Dataset:

@@ -11,9 +11,6 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.errors import SettingsError
 from lvlora.output_files import STANDARD_OUTPUT, Kind
 
-FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
-DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")
-SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
 SCORES = output_files.table("a table of scores", r"name,kind,mae,")
 LEDGER = output_files.table("a table of what was spent", r"run,command,phase,")
 

@@ -1,0 +1,246 @@
+"""Forecasts as files: tables, drawn futures, pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora import output_files
+from lvlora.errors import SettingsError
+from lvlora.forecast.density import Density
+from lvlora.forecast.forecast import Forecast, to_rows
+from lvlora.forecast.holdout import Truth, central_pairs
+from lvlora.output_files import Kind
+from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.dates import written
+from lvlora.series.files.formulas import csv_text
+from lvlora.settings import ForecastSettings
+
+FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
+DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")
+SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
+
+SAMPLES_SUFFIXES = (".csv", ".h5", ".hdf5", ".json")
+"""Of files for drawn futures."""
+
+
+@dataclass(frozen=True)
+class DatasetForecast:
+    """The forecasts of a data set's series.
+
+    Attributes:
+        histories: what was forecast from.
+        forecasts: of each of its series, in order.
+        levels: quantiles to report.
+        truth: what really came next, where it is known.
+    """
+
+    histories: Dataset
+    forecasts: Sequence[Forecast]
+    levels: Sequence[float]
+    truth: Truth | None = None
+
+    def as_csv(self) -> str:
+        """The long table: a row a series, time and variable."""
+        dataset = self.histories
+        known = () if self.truth is None else self.truth.columns
+        rows = to_rows(
+            self.forecasts, dataset.variables, self.levels, dataset.time_name, known=known
+        )
+        if dataset.calendar is not None:  # as the file writes them, not as Python does
+            times = [t for f in self.forecasts for t in written(f.calendar, f.time)]
+            for i, row in enumerate(rows):
+                row[dataset.time_name] = times[i // len(dataset.variables)]
+        return csv_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
+
+
+@dataclass(frozen=True)
+class DatasetDensity:
+    """The distributions of the next values of a data set's series.
+
+    Attributes:
+        histories: what they follow.
+        densities: V of each of its series, in order.
+    """
+
+    histories: Dataset
+    densities: Sequence[Sequence[Density]]
+
+    def as_csv(self) -> str:
+        """The long table: a row a series, variable and value that can be written."""
+        dataset, calendar = self.histories, self.histories.calendar
+        head = ["id", dataset.time_name, "variable", "value", "width", "probability", "density"]
+        rows = [
+            [
+                one.series,
+                one.time if calendar is None else calendar.text(one.time),
+                name,
+                float(value),
+                one.width,
+                float(p),
+                float(d),
+            ]
+            for of_series in self.densities
+            for name, one in zip(dataset.variables, of_series, strict=True)
+            for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
+        ]
+        return csv_text(head, rows)
+
+
+def check_samples(path: Path | None) -> None:
+    """SettingsError where the suffix says no format that drawn futures are written in."""
+    if path is not None and path.suffix.lower() not in SAMPLES_SUFFIXES:
+        raise SettingsError(
+            f"--samples-out {path}: no format has the suffix '{path.suffix}'",
+            f"Use one of {', '.join(SAMPLES_SUFFIXES)}.",
+        )
+
+
+def kinds(settings: ForecastSettings) -> list[tuple[str, Path | None, Kind | None]]:
+    """Option, path and kind of each file that is asked for; a picture has no kind."""
+    return [
+        ("--output", settings.output, DENSITY if settings.density else FORECAST),
+        ("--samples-out", settings.samples_out, _samples_kind(settings.samples_out)),
+        ("--plot", settings.plot, None),
+    ]
+
+
+def _samples_kind(path: Path | None) -> Kind:
+    suffix = "" if path is None else path.suffix.lower()
+    if suffix == ".json":
+        return output_files.JSON
+    return SAMPLES if suffix in ("", ".csv") else _SAMPLES_HDF5
+
+
+def _has_samples(path: Path) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            return {"samples", "time", "id"} <= set(file)
+    except OSError:
+        return False
+
+
+_SAMPLES_HDF5 = Kind(
+    "an HDF5 file of drawn futures", re.compile(rb"\x89HDF\r\n\x1a\n"), _has_samples
+)
+
+
+def write(settings: ForecastSettings, made: DatasetForecast) -> list[Path]:
+    """What --output, --samples-out and --plot ask for; the files that were written."""
+    paths = []
+    if settings.output is not None and settings.output != output_files.STANDARD_OUTPUT:
+        output_files.write_text(settings.output, made.as_csv())
+        paths.append(settings.output)
+    if settings.samples_out is not None:
+        write_samples(settings.samples_out, made)
+        paths.append(settings.samples_out)
+    if settings.plot is not None:
+        draw(settings.plot, made)
+        paths.append(settings.plot)
+    return paths
+
+
+def write_samples(path: Path, made: DatasetForecast) -> None:
+    """Every drawn future, in the format of the suffix.
+
+    - CSV: a row a series, sample and time, a column a variable.
+    - HDF5: ``/samples`` (series, samples, steps, variables) with the attribute ``variables``,
+      ``/time`` (series, steps), ``/id``.
+    - JSON: ``series``, a list of ``id``, ``time`` and ``samples``: a list of steps, a list of
+      variables each, for every sample; null for a missing value.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        output_files.write_text(path, _samples_json(made))
+    elif suffix == ".csv":
+        rows = [
+            [f.series, s, t, *map(float, f.samples[s, h])]
+            for f in made.forecasts
+            for s in range(len(f.samples))
+            for h, t in enumerate(written(f.calendar, f.time))
+        ]
+        head = ["id", "sample", made.histories.time_name, *made.histories.variables]
+        output_files.write_text(path, csv_text(head, rows))
+    else:
+        with output_files.writing(path) as part:
+            _write_hdf5(part, made)
+
+
+def _samples_json(made: DatasetForecast) -> str:
+    series = [
+        {
+            "id": f.series,
+            "time": written(f.calendar, f.time),
+            "samples": _without_nan(f.samples).tolist(),
+        }
+        for f in made.forecasts
+    ]
+    whole = {"schema_version": 1, "variables": made.histories.variables, "series": series}
+    return json.dumps(whole, allow_nan=False) + "\n"
+
+
+def _without_nan(values: FloatArray) -> NDArray[np.object_]:
+    """None where a value is missing: JSON has no NaN."""
+    found = values.astype(object)
+    found[np.isnan(values)] = None
+    return found
+
+
+def _write_hdf5(path: Path, made: DatasetForecast) -> None:
+    import h5py
+
+    from lvlora.series.files.hdf5_dates import attributes
+
+    forecasts, variables = made.forecasts, made.histories.variables
+    said, stored = attributes(made.histories.calendar)
+    with h5py.File(path, "w") as file:
+        samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
+        samples.attrs["variables"] = np.array([v.encode() for v in variables], dtype="S")
+        time = file.create_dataset("time", data=np.stack([stored(f.time) for f in forecasts]))
+        for name, text in said.items():
+            time.attrs[name] = np.bytes_(text)
+        file.create_dataset("id", data=np.array([f.series.encode() for f in forecasts], dtype="S"))
+
+
+def draw(path: Path, made: DatasetForecast) -> None:
+    """A picture of every series: history, median, bands, and the truth where it is known."""
+    from lvlora.report.forecast import ForecastPicture, draw_forecast
+
+    dataset = made.histories
+    pictures = [
+        ForecastPicture(
+            variables=dataset.variables,
+            time_name=dataset.time_name,
+            history_time=history.time,
+            history=history.values,
+            future_time=f.time,
+            median=f.median,
+            bands=bands_of(f, made.levels),
+            truth=None if made.truth is None else made.truth.futures[i].values,
+            title=f.series if len(made.forecasts) > 1 else "",
+            calendar=dataset.calendar,
+        )
+        for i, (history, f) in enumerate(zip(dataset, made.forecasts, strict=True))
+    ]
+    with output_files.writing(path) as part:
+        draw_forecast(part, pictures)
+
+
+def bands_of(
+    forecast: Forecast, levels: Sequence[float]
+) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
+    """The quantiles of each pair of levels that are as far from either end, (H, V) each."""
+    if len(forecast.samples) < 2:
+        return {}
+    return {
+        pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
+        for pair in central_pairs(levels)
+    }

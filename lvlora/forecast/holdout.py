@@ -1,0 +1,125 @@
+"""Steps that are set aside: the truth that a forecast is held to, and how near it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lvlora.errors import DataError
+from lvlora.forecast.answers import HoldoutScores, PointScores, RivalScores
+from lvlora.forecast.calibration import share_inside
+from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.likelihood import Score
+from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.histories import cut
+from lvlora.series.metrics.scores import score
+from lvlora.series.rivals import naive_rivals
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What really came next.
+
+    Attributes:
+        futures: of each series, H steps; nll: (H, V) negative log-likelihood of each of its values.
+    """
+
+    futures: Sequence[Series]
+    nll: Sequence[FloatArray]
+
+    @property
+    def columns(self) -> list[Mapping[str, FloatArray]]:
+        """Further columns of a table of forecasts, for each series: ``truth`` and ``nll``."""
+        return [{"truth": f.values, "nll": n} for f, n in zip(self.futures, self.nll, strict=True)]
+
+
+def hold_out(dataset: Dataset, n_held: int, n_steps: int) -> tuple[Dataset, list[Series]]:
+    """The series without their last ``n_held`` steps, and the first ``n_steps`` of those.
+
+    Raises:
+        DataError: a series is too short, or none of its held-out values is known.
+    """
+    for series in dataset:
+        if len(series) <= n_held:
+            raise DataError(
+                f"--holdout {n_held}: series {series.id!r} has {len(series)} steps, which leaves "
+                "no history",
+                "Hold fewer steps out; --series names the series to take.",
+            )
+    cuts = [cut(s, len(s) - n_held, n_steps) for s in dataset]
+    futures = [c.future for c in cuts]
+    if not any(np.isfinite(f.values).any() for f in futures):
+        raise DataError(
+            f"--holdout {n_held}: every value held out is missing", "Hold other steps out."
+        )
+    return replace(dataset, series=tuple(c.history for c in cuts)), futures
+
+
+def scores(
+    histories: Sequence[Series],
+    truth: Truth,
+    forecasts: Sequence[Forecast],
+    quantiles: Sequence[float],
+) -> HoldoutScores:
+    """How near forecasts came to the truth, beside rivals that cost nothing."""
+    values = np.stack([f.values for f in truth.futures])
+    samples = np.stack([f.samples for f in forecasts])
+    several = samples.shape[1] > 1
+    pairs = central_pairs(quantiles) if several else []
+    likelihood = Score.of(truth.nll)
+    point = np.stack([f.median for f in forecasts])
+    own = _point_scores(values, histories, point, samples if several else None, quantiles)
+    return HoldoutScores(
+        **own,
+        coverage={
+            f"{round(high - low, 10):g}": share_inside(values, forecasts, (low, high))
+            for low, high in pairs
+        },
+        nll=likelihood.per_dimension,
+        nll_possible=likelihood.possible,
+        nll_impossible=likelihood.n_impossible,
+        n_values=likelihood.n_values,
+        rivals=[
+            RivalScores(
+                name=rival.name,
+                **_point_scores(
+                    values,
+                    histories,
+                    np.stack(
+                        [
+                            rival.forecast(np.concatenate([h.time, f.time]), h.values)
+                            for h, f in zip(histories, truth.futures, strict=True)
+                        ]
+                    ),
+                ),
+            )
+            for rival in naive_rivals()
+        ],
+    )
+
+
+def _point_scores(
+    truth: FloatArray,
+    histories: Sequence[Series],
+    point: FloatArray,
+    samples: FloatArray | None = None,
+    quantiles: Sequence[float] = (),
+) -> dict[str, float]:
+    """What a forecaster is measured by beside the truth (n, H, V)."""
+    found = score(
+        truth, point, history=[s.values for s in histories], quantiles=quantiles, samples=samples
+    )
+    return {name: getattr(found, name) for name in PointScores.model_fields}
+
+
+def central_pairs(quantiles: Sequence[float]) -> list[tuple[float, float]]:
+    """The pairs of quantiles that are as far from either end."""
+    ordered = sorted(quantiles)
+    return [
+        (low, high)
+        for low in ordered
+        for high in ordered
+        if low < 0.5 < high and abs(low + high - 1) < 1e-9
+    ]
