@@ -1,10 +1,11 @@
 """Base models and their adapters; nothing here knows of optimisers or terminals.
 
-Begin with `loading`, which opens a model that `catalogue` has found.
+Begin with `loading`, which opens a model that `catalogue` has found; `shapes` knows sizes and
+prices without weights.
 
-- `files/` reads and checks what is on disk; `adapters/` does so for adapters, in PEFT's layout
-- `llama` has the modules of our own (the families that they cover are in `files/llama`), with
-  `attention`, `elementwise` and `cache`; other families are transformers' (`transformers_cache`)
+- `files/` and `gguf/` check and read what is on disk; `adapters/` does so in PEFT's layout
+- `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is
+  transformers' (`transformers_cache`). The families are listed in `flops.families`
 - `parts` names the parts that all families have; `head` restricts the output to the alphabet
 - `lora` has the low-rank layers, `patterns` the regular expressions that choose them, `merging`
   writes adapter and base as one model

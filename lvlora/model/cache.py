@@ -1,8 +1,5 @@
 """A key/value cache whose rows have lengths of their own and can be taken back.
 
-Knows: buffers, places in them. Does not know: sampling, numbers; transformers, whose interface
-`transformers_cache` has.
-
 Histories of different lengths begin at position 0 each; a row's tail beyond its length is masked,
 not removed, so taking a token back costs nothing. The buffers grow in blocks and attention runs
 over whole blocks: a slice of a larger buffer would be copied before every product.

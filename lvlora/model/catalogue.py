@@ -1,7 +1,6 @@
 """What ``--model`` means: bundled, short names, hub ids, folders, .gguf files, auto.
 
-Knows: names and paths. Does not know: weights; imports no torch, so that the light commands can
-resolve a model.
+Imports no torch, so that the light commands can resolve a model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Where to compute and how precisely: devices, dtypes, threads.
 
-Knows: what this machine does well. Does not know: models.
-
 Frozen weights are kept in bfloat16 only where the processor multiplies it natively (avx512_bf16,
 AMX, any recent GPU): elsewhere bfloat16 products are tens to hundreds of times slower than float32.
 """

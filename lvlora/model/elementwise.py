@@ -1,11 +1,9 @@
 """Element-wise parts of a transformer that save less for backward than autograd would.
 
-Knows: RMSNorm and gated SiLU units as transformers' modules have them. Does not know: any
-architecture: a module is replaced only if it has the parts' names and computes the same numbers.
-
-transformers' RMSNorm keeps three float32 copies of its input and its gated unit three tensors of
+transformers' RMSNorm keeps three float32 copies of its input, and its gated unit three tensors of
 the wide layer; here it is the input with one number a row, and two wide tensors. Attention apart,
-these are most of what a training step remembers.
+these are most of what a training step remembers. A module is replaced only if it has the parts'
+names and computes the same numbers.
 """
 
 from __future__ import annotations

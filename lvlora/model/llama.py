@@ -1,11 +1,9 @@
 """Llama's and Qwen2's decoder: transformers' numbers, without importing transformers.
 
-Knows: the layers and the order of their sums. Does not know: files, adapters (which find the layers
-by the names that transformers and PEFT give them), other families.
-
-To import transformers' model loader takes longer than a forecast of the bundled model does
-(docs/notes/speed.md), and these two families are what is used here most. All others go through
-transformers, and so do these where only its own class will do (`loading.load`).
+Importing transformers' model loader takes longer than a forecast of the bundled model does
+(docs/notes/speed.md), and these two families are used most here. All others go through
+transformers, and so do these where only its own class will do (`loading.load`). Adapters find the
+layers by the names that transformers and PEFT give them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Loading a base model, by our own modules or through transformers: hub, folder, GGUF or bundled.
 
-Knows: weights, tokenizers, dtypes, hashes. Does not know: training, forecasting.
-
 Nothing from outside is executed: safetensors and GGUF only, never pickles or remote code. Nothing
 is downloaded unless a hub model was named.
 """

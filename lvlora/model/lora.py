@@ -1,6 +1,4 @@
-"""LoRA: h = W0 x + (alpha / r) B A x, in one screen (Hu et al. 2021, arXiv:2106.09685).
-
-Knows: linear layers and their low-rank updates. Does not know: optimisers, files.
+"""LoRA, h = W0 x + (alpha / r) B A x, in one file (Hu et al. 2021, arXiv:2106.09685).
 
 W0 is frozen in its own dtype; A (r, in) and B (out, r) are float32 and cast to the input's dtype
 for the products. A begins Kaiming-uniform, B zero, so that the update begins at zero.

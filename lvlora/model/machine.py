@@ -1,4 +1,4 @@
-"""What this machine lets a process have. Needs neither torch nor a model."""
+"""The memory that this machine lets a process have; needs neither torch nor a model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """An adapter and its base as one model: merged, rounded, written, read back and compared.
 
-Knows: low-rank updates, heads, transformers' folders. Does not know: where adapters are found.
-
 Merging is in float32 whatever the base was stored in. What is reported is measured on the folder
 that was written: it is loaded again, and its logits are compared with those before merging.
 """

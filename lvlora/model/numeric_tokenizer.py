@@ -1,7 +1,4 @@
-"""The bundled model's tokenizer: one token for each symbol of the numeric alphabet, and a start.
-
-Knows: the `tokenizers` library's file format. Does not know: numbers.
-"""
+"""The bundled model's tokenizer: one token for each symbol of the numeric alphabet, and a start."""
 
 from __future__ import annotations
 

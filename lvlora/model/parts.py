@@ -1,7 +1,4 @@
-"""The named parts of a causal model, with types: decoder, embedding, head, config.
-
-Knows: transformers' accessors, which our own modules have, too. Does not know: what is in a layer.
-"""
+"""The named parts of a causal model, with types: decoder, embedding, head, config."""
 
 from __future__ import annotations
 

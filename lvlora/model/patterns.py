@@ -1,10 +1,8 @@
-"""Regular expressions from an adapter's file, which may not keep a search for long.
+"""Regular expressions from an adapter's file, which must not keep a search busy for long.
 
-Knows: patterns, names of modules, a clock. Does not know: adapters, models.
-
-peft evaluates them with `re`, whose search can take longer than anybody lives. The same is done
-here by the `regex` package, which stops when its time is over; what the two understand differently
-is refused.
+peft evaluates them with `re`, whose search can take longer than anybody lives. Here the `regex`
+package does the same and stops when its time is over; what the two understand differently is
+refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Where a model that gives no finite numbers is broken: its weights, or the layer it begins in.
 
-Knows: parameters, the keys and values of a cache. Does not know: what was forecast; computes
-nothing with the model, so that a diagnosis costs no FLOPs.
+Nothing is computed with the model, so that a diagnosis costs no FLOPs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A row cache as transformers' models take it.
-
-Knows: transformers' Cache interface. Does not know: what the rows are.
-"""
+"""A row cache as transformers' models take it."""
 
 from __future__ import annotations
 

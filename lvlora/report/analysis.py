@@ -1,7 +1,4 @@
-"""A data set in five figures: clusters, examples, periods and lags, means, first and last states.
-
-Knows: a data set and its analysis. Does not know: how anything in it was measured.
-"""
+"""A data set in five figures: clusters, examples, periods and lags, means, first and last state."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Forecasts as pictures: history, median, bands and, where it is known, the truth.
-
-Knows: arrays, names and times. Does not know: how a forecast was made.
-"""
+"""Forecasts as pictures: history, median, bands and, where it is known, the truth."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, no script, no other file.
-
-Knows: headings, words, tables, pictures, and how a browser shows them to anyone. Does not know:
-what is reported.
-"""
+"""A report as one HTML file that needs nothing else: no network, no script, no other file."""
 
 from __future__ import annotations
 

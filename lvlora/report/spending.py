@@ -1,7 +1,4 @@
-"""The spending of a project as a picture: FLOPs over time, and the budget as a line.
-
-Knows: the rows of an accounting table. Does not know: the ledger's file, what was computed.
-"""
+"""What a project has spent, as a picture: FLOPs over time, and the budget as a line."""
 
 from __future__ import annotations
 

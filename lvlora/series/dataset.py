@@ -1,7 +1,4 @@
-"""The two types every room passes around: one trajectory, and a set of them.
-
-Knows: arrays, names and times. Does not know: files, text, models.
-"""
+"""The two types every room passes around: one trajectory, and a set of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Dates as times: plain numbers that count units of a calendar, and the dates they stand for.
 
-Knows: ISO 8601 texts, datetime64. Does not know: files, series. Months and working days are not
-equally long, so a step of one is a step in *their* count, not in days.
+Months and working days differ in length, so one step is one of *them*, not a number of days.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Trajectories from arrays and data frames in memory, checked as strictly as those from files.
 
-Knows: numpy, and anything with named columns (pandas, polars, pyarrow, a dictionary). Does not
-know: files. No data frame library is imported.
+A frame is anything with named columns (pandas, polars, pyarrow, a dictionary); no data frame
+library is imported.
 """
 
 from __future__ import annotations

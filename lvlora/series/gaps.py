@@ -1,7 +1,4 @@
-"""Missing values: filled by straight lines, or left out of a mean.
-
-Knows: NaN. Does not know: why something is missing.
-"""
+"""Missing values: filled in by straight lines, or left out of a mean."""
 
 from __future__ import annotations
 

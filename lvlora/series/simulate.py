@@ -1,8 +1,5 @@
 """Predator-prey trajectories: the equations, the ranges of their parameters, the integration.
 
-Knows: three systems of ordinary differential equations, random draws, observation noise and gaps.
-Does not know: files, text, models.
-
 A series is a pure function of (settings, its index): series 7 is the same whether 8 or 8,000 are
 made, and the same with and without noise, up to that noise.
 """

@@ -1,7 +1,4 @@
-"""Which series train, validate and test: a function of the seed and the ids alone.
-
-Knows: ids, a seed, optional strata. Does not know: values, files.
-"""
+"""Which series train, validate and test: a function of the seed and the ids alone."""
 
 from __future__ import annotations
 

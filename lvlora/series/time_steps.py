@@ -1,7 +1,4 @@
-"""How a data set is sampled: even steps, steps that are absent, uneven ones.
-
-Knows: times. Does not know: values, files.
-"""
+"""How a data set is sampled: even steps, missing ones, uneven ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The numeric alphabet, and its place in a model's vocabulary.
 
-Knows: which token id stands for which symbol. Does not know: what a tokenizer is made of (it needs
-one method), numbers, models.
-
 Ids are looked up symbol by symbol and joined, never taken from a tokenization of the joined text:
 byte-pair vocabularies merge pairs such as ",-" that our grammar wants apart. For plain unsigned
 text both ways must agree, else the tokenizer is refused (`TokenAlphabet.from_tokenizer`).

@@ -1,7 +1,5 @@
 """The LLMTIME text form: numbers to text and back, exactly.
 
-Knows: decimals, separators, signs, missing values. Does not know: scales, tokens, models.
-
 A time step is its variables joined by ",", every step ends with ";": ``0.25,1.50;0.27,1.47;``
 (Gruver et al. 2023, arXiv:2310.07820, section 3, with fixed decimals and a decimal point as the
 seed writes it; they leave the point out, which is the format "digits": ``25,150;27,147;``). A

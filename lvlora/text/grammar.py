@@ -1,7 +1,5 @@
 """The finite automaton of the text form: after any symbols, which ones may come next.
 
-Knows: states, legal symbols, transitions, forced runs. Does not know: probabilities, tokens.
-
 A state is (variable, place in the number). Numbers have no leading zeros, exactly the codec's
 decimals, and integer parts of up to ``max_integer_digits`` digits, so that every walk of the
 automaton ends: any sequence of legal symbols is a valid series, whatever the model says. Signs are

@@ -1,7 +1,4 @@
-"""What a series looks like as text and tokens, and what the text loses.
-
-Knows: the codec, a scale, an alphabet. Does not know: tokenizers, terminals.
-"""
+"""What a series looks like as text and tokens, and what is lost in writing it."""
 
 from __future__ import annotations
 

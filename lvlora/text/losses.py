@@ -1,4 +1,4 @@
-"""What the text loses of each variable by rounding: the sentence that every command warns with."""
+"""What rounding takes from each variable, in the sentence that every command warns with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The scale that brings values into the range a model reads well; never taken from the future.
 
-Knows: the rules and what a result must say about them. Does not know: text, tokens.
-
 Each variable has a divisor, and an offset where it needs one. The rules (LLMTIME takes its scale
 from the history alone, too: Gruver et al. 2023, arXiv:2310.07820):
 

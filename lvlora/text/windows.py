@@ -1,7 +1,5 @@
 """Token windows for training: which tokens of which series make up the batch of a step.
 
-Knows: token ids, step boundaries, seeds. Does not know: models, losses.
-
 A batch is a pure function of (seed, step): nothing needs to be saved to go on with a run, and a
 resumed run sees what the unbroken one would have seen.
 """

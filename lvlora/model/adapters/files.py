@@ -1,7 +1,5 @@
 """Adapters on disk, in PEFT's layout, with lvlora's own facts in a file beside it.
 
-Knows: names, keys, hashes, what can be honoured. Does not know: how an adapter was trained.
-
 ``adapter_config.json`` and ``adapter_model.safetensors`` are what peft reads and writes;
 ``lvlora.json`` holds codec, scale, data and base hashes and FLOPs. Loading is strict: what is
 missing, unexpected, misshapen, not finite or not supported is refused by name.

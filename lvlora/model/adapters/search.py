@@ -1,7 +1,6 @@
 """What ``--adapter`` means: a folder, a run, the name of a run, the newest run, or none.
 
-Knows: names and paths. Does not know: what is in an adapter; imports no torch, so that a command
-can say that there is none before it loads anything.
+Imports no torch, so that a command can say that there is none before it loads anything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A folder with a Llama or Qwen2 model to our own modules, if it holds just that.
+"""A plain Llama or Qwen2 folder as our own modules.
 
-Knows: config.json, safetensors. Does not know: tokenizers; why a folder does not fit: None sends
-the caller to transformers, which reads more kinds of folder and says what is wrong with one.
+Where a folder holds anything else the answer is None, which sends the caller to transformers: it
+reads more kinds of folder, and says what is wrong with one.
 """
 
 from __future__ import annotations

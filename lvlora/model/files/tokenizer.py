@@ -1,7 +1,6 @@
-"""A folder's tokenizer.json to the numeric alphabet, without transformers, where that is the same.
+"""A folder's tokenizer.json as a numeric alphabet, without transformers, where that is the same.
 
-Knows: the `tokenizers` library, what transformers adds to its file. Does not know: models; why a
-tokenizer does not fit: None sends the caller to transformers, which knows more kinds of them.
+None sends the caller to transformers, which knows more kinds of tokenizer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Histograms of a few samples on the same bins, with their medians.
-
-Knows: numbers. Does not know: what they measure.
-"""
+"""Histograms of a few samples on the same bins, with their medians."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""One look for every figure: colours, fonts, sizes, and how a figure becomes a file.
+"""One look for all figures: colours, fonts, sizes, and how a figure becomes a file.
 
-Knows: matplotlib's figures (never pyplot, whose state is the caller's). Does not know: what a
-figure shows.
+matplotlib's figures are used without pyplot, whose state is the caller's.
 """
 
 from __future__ import annotations

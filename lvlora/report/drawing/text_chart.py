@@ -1,7 +1,4 @@
-"""A chart of text for a terminal: history, forecast and band in braille dots or plain ASCII.
-
-Knows: numbers and characters. Does not know: colours, terminals, files; needs no other library.
-"""
+"""A chart of text for a terminal: history, forecast and band in braille dots or plain ASCII."""
 
 from __future__ import annotations
 

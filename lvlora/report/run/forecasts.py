@@ -1,7 +1,4 @@
-"""What a run's page shows of its validation: some forecasts against the truth, and the rivals.
-
-Knows: validation.json. Does not know: how the forecasts were made, HTML.
-"""
+"""Validation on a run's page: some forecasts against the truth, and the rivals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The page of a training run, made from nothing but the run's folder.
-
-Knows: how a run is told. Does not know: how it was made, HTML.
-"""
+"""The page of a training run, made from nothing but the run's folder."""
 
 from __future__ import annotations
 

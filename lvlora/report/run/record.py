@@ -1,8 +1,5 @@
 """What a training run left in its folder, read back without loading anything heavy.
 
-Knows: the files of a run and what their numbers add up to. Does not know: how they were made, how
-they are shown.
-
 A killed or stopped run can be read too: whatever is not there is None. What cannot be believed (a
 number that is text) is passed over.
 """

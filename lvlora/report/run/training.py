@@ -1,7 +1,4 @@
-"""The course of a training run: loss and forecast error against steps and FLOPs.
-
-Knows: rows of ``metrics.jsonl``. Does not know: the run they come from.
-"""
+"""The course of a training run: loss and forecast error against steps and FLOPs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whether a curve repeats itself, after how many samples, how surely, and how noisy it is.
-
-Knows: one evenly sampled column. Does not know: peaks, variables, data sets.
-"""
+"""Whether a curve repeats itself, after how many samples, how surely, and how noisy it is."""
 
 from __future__ import annotations
 

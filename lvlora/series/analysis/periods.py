@@ -1,7 +1,4 @@
-"""Oscillations of one trajectory: peaks, period, growth of the peaks, lag between two variables.
-
-Knows: one or two columns of numbers and their times. Does not know: data sets, species.
-"""
+"""Oscillations of one trajectory: peaks, period, growth of the peaks, lag between two variables."""
 
 from __future__ import annotations
 

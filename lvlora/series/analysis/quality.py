@@ -1,4 +1,4 @@
-"""Is a data set what it seems: copies, gaps, constants, uneven sampling; its statistics."""
+"""Whether a data set is what it seems (copies, gaps, uneven sampling), and its statistics."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""CSV: one trajectory as a wide table, several as a long one with an id column.
-
-Knows: text, separators, decimal commas, missing cells. Does not know: other formats, settings'
-defaults.
-"""
+"""CSV: one trajectory as a wide table, several as a long one with an id column."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Caps on the size of what is read or made, so that no file and no option fills the memory.
-
-Knows: numbers. Does not know: who asks.
-"""
+"""Limits on the size of what is read or made, so that no file and no option fills the memory."""
 
 MAX_VALUES = 100_000_000
 """Values (series x steps x variables) of a data set: 0.8 GB as float64."""

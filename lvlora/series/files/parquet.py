@@ -1,7 +1,4 @@
-"""Parquet: a long table with an id column (or a table of one trajectory), by way of pyarrow.
-
-Knows: pyarrow, an optional package. Does not know: other formats.
-"""
+"""Parquet: a long table with an id column (or a table of one trajectory), by way of pyarrow."""
 
 from __future__ import annotations
 

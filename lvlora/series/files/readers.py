@@ -1,8 +1,4 @@
-"""One way in: a path or standard input becomes a data set, or a `DataError` says why not.
-
-Knows: which format a file has. Does not know: how a format is read (`csv_files`, `hdf5_files`,
-`parquet_files`).
-"""
+"""The one way in: a path or standard input becomes a data set, or a `DataError` says why not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From the rows of a table to trajectories: which column is what, order of time, one id per series.
-
-Knows: column names, rows and their numbers for messages. Does not know: any file format.
-"""
+"""Rows of a table as trajectories: which column is what, order of time, one id for each series."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One way out: a data set becomes a file, whole or not at all.
-
-Knows: suffixes, what may be replaced. Does not know: how a format is written.
-"""
+"""The one way out: a data set becomes a file, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether forecasts move as the truth does: how long they hold, how far they swing, when, where.
+"""Whether forecasts move as the truth does: how long they hold, how far, when and where they swing.
 
 Shapes: n series, H steps of horizon, V variables. NaN is a missing truth. Each measure says where
 it is not defined, and is NaN there. A forecast that stands still gets the measure's value for it,

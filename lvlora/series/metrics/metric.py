@@ -1,4 +1,4 @@
-"""What a metric is called; its field in a shape of an answer is the only place that says so."""
+"""A metric's words in tables and on axes, written beside its field and nowhere else."""
 
 from __future__ import annotations
 

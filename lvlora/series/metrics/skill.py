@@ -1,4 +1,4 @@
-"""How much better than a baseline, and how often better than others: skill and win rate.
+"""Skill and win rate: how much better than a baseline, and how often better than others.
 
 As the package fev computes them for its leaderboards (Shchur et al. 2025, fev-bench,
 arXiv:2509.26468), where a series takes the place of a task.

@@ -1,6 +1,11 @@
-"""Forecasters that are no language model, for the same table: honest rivals.
+"""Rivals: forecasters that are not language models, scored in the same table.
 
-Knows: histories as arrays. Does not know: text, tokens, torch, how forecasts are scored.
+`contract` says what a rival is. A rival is added as a module of its own and a name in
+`default_rivals`; tables, budgets, `lvlora baseline` and the tests of all rivals take it from there.
+One that chooses settings on the history, iterates a map of the last steps or needs linear algebra
+finds that in `parts/`. `processes` shares the work of slow rivals.
+
+Rivals see histories as arrays, and nothing of text, tokens or torch.
 """
 
 from lvlora.series.rivals.arima import AutoArima

@@ -1,7 +1,4 @@
-"""AutoARIMA of `statsforecast`, if that is installed.
-
-Knows: one variable at a time, the library. Does not know: other variables, other series.
-"""
+"""AutoARIMA of the package statsforecast, one variable at a time, if it is installed."""
 
 from __future__ import annotations
 

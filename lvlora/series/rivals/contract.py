@@ -1,7 +1,4 @@
-"""What a rival is, and the guard that keeps every rival's forecast within reason.
-
-Knows: histories and horizons as arrays. Does not know: any method of forecasting.
-"""
+"""What a rival is, and the guard that keeps every rival's forecast within reason."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An echo state network: a fixed random recurrent network, of which only the output is learnt.
-
-Knows: one history, ridge regression. Does not know: other series, equations.
-"""
+"""An echo state network: a fixed random recurrent network of which only the output is learnt."""
 
 from __future__ import annotations
 

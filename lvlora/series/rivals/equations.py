@@ -1,4 +1,4 @@
-"""Predator-prey equations fitted to one history and integrated on, and the best of them."""
+"""Predator-prey equations fitted to one history and integrated further, and the best of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Fracast-0, a pretrained forecaster of 85,001 parameters, if it is installed.
-
-Knows: one variable at a time, the package `fracast`. Does not know: other variables, torch.
-"""
+"""Fracast-0, a pretrained forecaster of 85,001 parameters, if it is installed."""
 
 from __future__ import annotations
 

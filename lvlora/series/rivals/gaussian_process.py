@@ -1,7 +1,4 @@
-"""A Gaussian process on delay vectors: the next step with its uncertainty, again and again.
-
-Knows: one history, scikit-learn. Does not know: other series, equations.
-"""
+"""A Gaussian process on delay vectors: the next step with its uncertainty, over and over."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Forecasts without a model: the last value, the mean, the last cycle.
-
-Knows: one history. Does not know: other series, equations.
-"""
+"""Forecasts without a model: the last value, the mean, the last cycle."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Context parroting: find where the history did what it does now, and repeat what came next.
-
-Knows: one history. Does not know: equations, other series.
-"""
+"""Context parroting: find where the history did what it does now, and repeat what came after."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A slow rival's series shared among processes.
-
-Knows: rivals, processes. Does not know: scores, files.
+"""Sharing a slow rival's series among processes.
 
 Only where it helps: a rival forecasts its first series here, and the others too if they would take
 no longer than starting processes does.

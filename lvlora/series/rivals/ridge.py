@@ -1,7 +1,4 @@
-"""One linear map from every history to its future, learnt on the training series.
-
-Knows: windows of training series. Does not know: one series' own dynamics.
-"""
+"""One linear map from every history to its future, learnt on the training series."""
 
 from __future__ import annotations
 

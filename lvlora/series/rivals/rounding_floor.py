@@ -1,7 +1,4 @@
-"""The error that writing numbers with few decimals makes, if everything else is perfect.
-
-Knows: the truth. Does not know: the past.
-"""
+"""The error of writing numbers with few decimals, if everything else were perfect."""
 
 from __future__ import annotations
 

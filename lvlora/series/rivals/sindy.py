@@ -1,7 +1,4 @@
-"""SINDy: the differential equations of one history, found among polynomials.
-
-Knows: one history, sparse regression, integration. Does not know: ecology, other series.
-"""
+"""SINDy: the differential equations of one history, found among polynomials."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""S-map: a linear map that is fitted anew at every step, to what was like now.
-
-Knows: one history, weighted least squares. Does not know: other series, equations.
-"""
+"""S-map: a linear map fitted anew at every step, to the states most like the present one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Distrust of a model folder: what kind of files, which of them are read, and that sizes agree.
+"""Distrust of a model folder: the kinds of its files, which of them are read, and that sizes agree.
 
-Knows: the folder of a transformers model, the headers of its weights. Does not know: how it is
-loaded. Everything here is checked before anything is built, whoever builds it then.
+Everything is checked before anything is built, whether by us or by transformers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Distrust of a tokenizer's files: their types, how much there is of it, what a short text costs.
-
-Knows: the JSON files that the tokenizers library and transformers read. Does not know: models.
+"""Distrust of a tokenizer's files: their types, their size, and what a short text costs.
 
 A normaliser of forty replacements makes gigabytes of one digit, and a regular expression can search
 for years. What could do such a thing is tried once, in a process of its own that has little memory

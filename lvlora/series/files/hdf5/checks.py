@@ -1,7 +1,4 @@
-"""Distrust of HDF5: links, storage elsewhere, shapes that are declared but not stored.
-
-Knows: one open file. Does not know: trajectories, what its arrays mean.
-"""
+"""Distrust of HDF5: links, storage elsewhere, shapes that are declared but not stored."""
 
 from __future__ import annotations
 

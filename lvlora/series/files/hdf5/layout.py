@@ -1,11 +1,9 @@
-"""HDF5: the layout `/trajectories` (n, T, V) and `/time`, read with distrust.
+"""Trajectories in HDF5, read with distrust (`checks`).
 
-Knows: the layout. Does not know: what makes a file safe (`hdf5_checks`), other formats.
-
-Layout: `/trajectories` (n, T, V), float or integer, its attribute `variables` (V names) optional;
-`/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one, its
-attribute `units` ("days since 1970-01-01") where times are dates (`hdf5_dates`); `/id` (n,) strings
-or integers optional (`/system_id` and the other `tables.ID_NAMES` too).
+The layout: `/trajectories` (n, T, V), float or integer, its attribute `variables` (V names)
+optional; `/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one,
+its attribute `units` ("days since 1970-01-01") where times are dates (`dates`); `/id` (n,) strings
+or integers, optional (`/system_id` and the other `tables.ID_NAMES` too).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Futures around a forecast, from the errors that the same method made within the history.
-
-Knows: forecasts of the history's own later parts. Does not know: any method of forecasting.
-"""
+"""Futures around a forecast, from the errors that the same method made within the history."""
 
 from __future__ import annotations
 

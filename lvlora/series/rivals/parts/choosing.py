@@ -1,7 +1,4 @@
-"""Rivals whose settings are chosen on the history: all are tried on its end, the best are refitted.
-
-Knows: one history, standardised. Does not know: any method of forecasting, other series.
-"""
+"""Rivals whose settings are chosen on the history: all forecast its end, the best are refitted."""
 
 from __future__ import annotations
 

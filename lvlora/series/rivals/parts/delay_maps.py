@@ -1,7 +1,4 @@
-"""Rivals that learn the next step from the last few, and take it again and again.
-
-Knows: delay vectors, iteration. Does not know: what kind of map is learnt.
-"""
+"""Rivals that learn the next step from the last few, and apply that over and over."""
 
 from __future__ import annotations
 

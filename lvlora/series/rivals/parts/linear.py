@@ -1,12 +1,10 @@
-"""Linear systems and matrix products of rivals, each counted as it is done.
-
-Knows: matrices. Does not know: what they stand for.
+"""Linear systems and matrix products of rivals, counted as they are done.
 
 A product (m x n)(n x p) counts 2mnp FLOPs executed and mp(2n - 1) in the coursework convention
 (docs/flops.md); a system of p unknowns with v right sides counts its elimination,
 p(p - 1)(4p + 1)/6, and its two substitutions, v(2p² - p), in both (Golub & Van Loan, Matrix
-Computations, 3.1 and 3.2).
-Functions of single elements, distances' roots, sorting and scaling are not counted.
+Computations, 3.1 and 3.2). Functions of single elements, roots of distances, sorting and scaling
+are not counted.
 """
 
 from __future__ import annotations

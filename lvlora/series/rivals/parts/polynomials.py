@@ -1,7 +1,4 @@
-"""Monomials of several variables.
-
-Knows: exponents. Does not know: what the variables are.
-"""
+"""Monomials of several variables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Noise taken out of a history: a discrete smoothing spline, its strength chosen by the history.
-
-Knows: complete columns and their times. Does not know: any method of forecasting.
-"""
+"""Smoothing a history by a discrete spline whose strength the history itself decides."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A history of order one, and the way back: for methods that compare variables with each other.
-
-Knows: histories with gaps, uneven times. Does not know: any method of forecasting.
-"""
+"""Histories scaled to order one, and back: for methods that compare variables with each other."""
 
 from __future__ import annotations
 
