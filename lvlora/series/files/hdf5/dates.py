@@ -1,4 +1,4 @@
-"""Dates in HDF5: times with units such as "days since 1970-01-01" (CF Conventions 1.11, section 4.4)."""
+"""Dates in HDF5: units such as "days since 1970-01-01" (CF Conventions 1.11, section 4.4)."""
 
 from __future__ import annotations
 
