@@ -26,17 +26,14 @@ class Merged(Shape):
     tokens: list[str]
 
 
-class _Tokenized(Answer):
+class TokenizeText(Answer):
+    """`lvlora tokenize --text TEXT --json`"""
+
     model: TokenizerOf
     vocabulary_size: int
     start_token: Token | None
     alphabet: dict[str, int]
     """Symbol → id, for the fifteen symbols of numbers."""
-
-
-class TokenizeText(_Tokenized):
-    """`lvlora tokenize --text TEXT --json`"""
-
     text: str
     ids: list[int]
     tokens: list[str]
@@ -53,9 +50,9 @@ class ScaleUsed(Shape):
     rule: str
     offsets: list[float]
     """One for each variable; 0 but where a level is far from its spread."""
+    explanation: str
     lost: list[float]
     """Share of each variable's spread that the text of the series shown loses."""
-    explanation: str
 
 
 class RoundTrip(Shape):
@@ -84,10 +81,15 @@ class TokenizedSeries(Shape):
     own_merging: Merged | None
 
 
-class Tokenize(_Tokenized):
+class Tokenize(Answer):
     """`lvlora tokenize --json`"""
 
     source: str
+    model: TokenizerOf
+    vocabulary_size: int
+    start_token: Token | None
+    alphabet: dict[str, int]
+    """Symbol → id, for the fifteen symbols of numbers."""
     variables: list[str]
     decimals: int
     number_format: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lvlora import numbers
 from lvlora.series.dataset import Series
@@ -13,7 +13,11 @@ def losses(
     series: Sequence[Series], scales: Sequence[Scale], decimals: int, variables: Sequence[str]
 ) -> str:
     """A sentence where the text of series at these scales loses more than 1 % of a spread."""
-    shares = lost([s.values for s in series], scales, decimals)
+    return of_shares(lost([s.values for s in series], scales, decimals), decimals, variables)
+
+
+def of_shares(shares: Iterable[float], decimals: int, variables: Sequence[str]) -> str:
+    """The same of the share of each variable's spread that is lost."""
     much = [
         f"{numbers.share(float(share))} of the spread of {name}"
         for name, share in zip(variables, shares, strict=True)

@@ -1,0 +1,157 @@
+"""Series, or any text, as tokens of a model, and what the text loses; no weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from lvlora.model.catalogue import ModelSource
+from lvlora.model.loading import alphabet_of, load_tokenizer
+from lvlora.series.dataset import Dataset
+from lvlora.series.splits import split_ids
+from lvlora.settings import TokenizeSettings
+from lvlora.text import scaling
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.answers import (
+    Merged,
+    RoundTrip,
+    ScaleUsed,
+    Token,
+    Tokenize,
+    TokenizedSeries,
+    TokenizerOf,
+    TokenizeText,
+)
+from lvlora.text.codec import Codec
+from lvlora.text.inspection import Inspection, inspect
+
+_RULES = {
+    "dataset": "of the data set: the {percentile:g}th percentile of the training part becomes "
+    "{dataset:g}",
+    "history": "of a lone series: its largest value becomes {history:g}",
+    "variable": "of a lone series, a scale for each variable that another's would erase: the "
+    "largest value becomes {history:g}",
+    "given": "as given by --scale",
+}
+
+
+def tokenize_text(text: str, source: ModelSource) -> TokenizeText:
+    """The tokens of a text: symbol by symbol where all are the alphabet's, else the tokenizer's."""
+    tokenizer = _Tokenizer(source)
+    in_alphabet = all(symbol in SYMBOLS for symbol in text)
+    ids = tokenizer.alphabet.encode(text).tolist() if in_alphabet else tokenizer.own(text)
+    return TokenizeText(
+        **tokenizer.facts(),
+        text=text,
+        ids=ids,
+        tokens=tokenizer.tokens(ids),
+        in_alphabet=in_alphabet,
+        own_merging=tokenizer.difference(text, ids) if in_alphabet else None,
+    )
+
+
+def tokenize(
+    dataset: Dataset, chosen: Dataset, settings: TokenizeSettings, source: ModelSource
+) -> Tokenize:
+    """Text, ids, tokens and round-trip error of series.
+
+    Args:
+        dataset: whose training part gives the scale.
+        chosen: the series of it that are shown.
+        settings: scale, decimals, number_format, and the steps to show.
+        source: whose tokenizer it is.
+    """
+    tokenizer = _Tokenizer(source)
+    scale = _scale(settings, dataset)
+    codec = Codec(settings.decimals, len(dataset.variables), settings.number_format)
+    values = [s.values for s in chosen]
+    lost = scaling.lost(values, [scale] * len(values), settings.decimals).tolist()
+    return Tokenize(
+        source=dataset.source,
+        **tokenizer.facts(),
+        variables=list(dataset.variables),
+        decimals=settings.decimals,
+        number_format=settings.number_format,
+        scale=ScaleUsed(
+            divisors=list(scale.divisors),
+            rule=scale.rule,
+            offsets=list(scale.offsets),
+            explanation=_RULES[scale.rule].format(
+                percentile=scaling.DATASET_PERCENTILE,
+                dataset=scaling.DATASET_TARGET,
+                history=scaling.HISTORY_TARGET,
+            ),
+            lost=lost,
+        ),
+        series=[
+            _told(inspect(s, scale, codec, tokenizer.alphabet, settings.steps), tokenizer)
+            for s in chosen
+        ],
+    )
+
+
+class _Facts(TypedDict):
+    model: TokenizerOf
+    vocabulary_size: int
+    start_token: Token | None
+    alphabet: dict[str, int]
+
+
+class _Tokenizer:
+    """A model's tokenizer and where the symbols are in it."""
+
+    def __init__(self, source: ModelSource) -> None:
+        self._source = source
+        self._tokenizer: Any = load_tokenizer(source)
+        self.alphabet = alphabet_of(self._tokenizer, source.name)
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The vocabulary's strings."""
+        return [str(token) for token in self._tokenizer.convert_ids_to_tokens(list(ids))]
+
+    def own(self, text: str) -> list[int]:
+        """What the tokenizer makes of a text by itself."""
+        return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
+
+    def facts(self) -> _Facts:
+        """What every answer says of it."""
+        start = self.alphabet.start
+        return {
+            "model": TokenizerOf(name=self._source.name, kind=self._source.kind),
+            "vocabulary_size": len(self._tokenizer),
+            "start_token": None
+            if start is None
+            else Token(id=start, token=self.tokens([start])[0]),
+            "alphabet": dict(zip(SYMBOLS, self.alphabet.ids, strict=True)),
+        }
+
+    def difference(self, text: str, ids: Sequence[int]) -> Merged | None:
+        """How the tokenizer's own merging of a text differs, if it does."""
+        own = self.own(text)
+        return None if own == list(ids) else Merged(ids=own, tokens=self.tokens(own))
+
+
+def _told(one: Inspection, tokenizer: _Tokenizer) -> TokenizedSeries:
+    return TokenizedSeries(
+        id=one.series,
+        text=one.text,
+        ids=list(one.ids),
+        tokens=tokenizer.tokens(one.ids),
+        steps_shown=len(one.steps),
+        steps=one.n_steps,
+        n_tokens=one.n_tokens,
+        tokens_per_step=one.tokens_per_step,
+        round_trip=RoundTrip(
+            max_error=one.max_error, max_error_half_units=one.max_error_half_units
+        ),
+        own_merging=tokenizer.difference(one.text, one.ids),
+    )
+
+
+def _scale(settings: TokenizeSettings, dataset: Dataset) -> scaling.Scale:
+    """As in training: of the training part of a data set, or of a lone series."""
+    if settings.scale is not None:
+        return scaling.given(settings.scale, len(dataset.variables))
+    if len(dataset) == 1:
+        return scaling.of_history(dataset.series[0])
+    return scaling.of_dataset(dataset.select(split_ids(dataset, seed=0).train))
