@@ -114,8 +114,9 @@ def fine_tune(
         RunStopped: a signal came; the state is saved.
     """
     from lvlora.train.fine_tune import begin, carry_out
+    from lvlora.train.loaded import load_run
     from lvlora.train.observer import Silent
-    from lvlora.train.setup import prepare
+    from lvlora.train.plan import plan_run
     from lvlora.train.trackers.tracked import check_installed
     from lvlora.train.undisturbed import undisturbed
 
@@ -136,8 +137,8 @@ def fine_tune(
         name: "python" if name in given else "default" for name in TrainSettings.model_fields
     }
     with undisturbed():
-        prepared = prepare(chosen, data)
-        return carry_out(begin(prepared, sources, observer or Silent())).result
+        loaded = load_run(plan_run(chosen, data))
+        return carry_out(begin(loaded, sources, observer or Silent())).result
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from lvlora.text import scaling
 from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
-from lvlora.train import setup
+from lvlora.train import plan
 
 RECIPE = "--targets all-linear --rank 32 --batch-size 1 --seq-len 1000 --scale-jitter 0.15".split()
 DIGITS = [INDEX[digit] for digit in "0123456789"]
@@ -74,7 +74,7 @@ def exchange(write: Callable[[str], str], read: Callable[[str], str]) -> None:
     property_ = functools.cached_property(with_leading_zeros)
     property_.__set_name__(Grammar, "_table")
     Grammar._table = property_  # type: ignore[assignment]
-    for module in (scaling, setup):  # the second has it by name
+    for module in (scaling, plan):  # the second has it by name
         vars(module)["of_dataset"] = scale
     low, high = reading._FITTING  # numbers that are hundreds now are as they should be
     vars(reading)["_FITTING"] = (100 * low, 100 * high)

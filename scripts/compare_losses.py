@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,10 +32,12 @@ from lvlora.settings import TrainSettings
 from lvlora.settings.checked import checked
 from lvlora.text.alphabet import INDEX
 from lvlora.text.windows import IGNORED, Batch, TokenSeries, Windows
-from lvlora.train import setup
+from lvlora.train import plan
 from lvlora.train.fine_tune import begin
+from lvlora.train.loaded import Loaded, load_run
 from lvlora.train.objective import Objective
 from lvlora.train.observer import Silent
+from lvlora.train.plan import plan_run
 
 RECIPE: dict[str, Any] = {
     "targets": ("all-linear",),
@@ -132,16 +134,16 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     }
     settings = checked(TrainSettings, given)
     dataset = read(data)
-    with mock.patch.object(setup, "Windows", Late if variant.late else Windows):
-        prepared = setup.prepare(settings, dataset)
+    with mock.patch.object(plan, "Windows", Late if variant.late else Windows):
+        loaded = load_run(plan_run(settings, dataset))
     if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
-        prepared.objective = Weighted(prepared.objective, variant)
-    run = begin(prepared, {}, Silent())
-    average = Average(prepared) if variant.average else None
+        loaded = replace(loaded, objective=Weighted(loaded.objective, variant))
+    run = begin(loaded, {}, Silent())
+    average = Average(loaded) if variant.average else None
     result = run.train()
     if average is not None:
         average.put_in()
-        prepared.save_adapter(run.folder.adapter, {"run": run.folder.name})
+        loaded.save_adapter(run.folder.adapter, {"run": run.folder.name})
     return {"steps": result.steps, "flops": result.flops}
 
 
@@ -157,11 +159,11 @@ class Late(Windows):
 class Average:
     """The mean of the parameters after each step of a run's last quarter."""
 
-    def __init__(self, prepared: setup.Prepared) -> None:
-        self.parameters = list(prepared.parameters.values())
+    def __init__(self, loaded: Loaded) -> None:
+        self.parameters = list(loaded.parameters.values())
         self.sums = [torch.zeros_like(p) for p in self.parameters]
-        self.first, self.steps, self.summed = prepared.n_steps * 3 // 4, 0, 0
-        prepared.optimizers[0].register_step_post_hook(self._add)
+        self.first, self.steps, self.summed = loaded.plan.n_steps * 3 // 4, 0, 0
+        loaded.optimizers[0].register_step_post_hook(self._add)
 
     def _add(self, *_: Any) -> None:
         self.steps += 1

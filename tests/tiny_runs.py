@@ -11,8 +11,9 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, Series
 from lvlora.settings import TrainSettings
+from lvlora.train.loaded import Loaded, load_run
+from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run_folder import RunFolder, create
-from lvlora.train.setup import Prepared, prepare
 
 
 def dataset(
@@ -61,10 +62,12 @@ def settings(model: Path | str, runs: Path, **changes: Any) -> TrainSettings:
     return TrainSettings(**whole)
 
 
-def prepared(
-    model: Path | str, runs: Path, data: Dataset | None = None, **changes: Any
-) -> Prepared:
-    return prepare(settings(model, runs, **changes), data or dataset())
+def plan(model: Path | str, runs: Path, data: Dataset | None = None, **changes: Any) -> Plan:
+    return plan_run(settings(model, runs, **changes), data or dataset())
+
+
+def loaded(model: Path | str, runs: Path, data: Dataset | None = None, **changes: Any) -> Loaded:
+    return load_run(plan(model, runs, data, **changes))
 
 
 def folder(runs: Path, name: str = "") -> RunFolder:

@@ -21,10 +21,10 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.settings import EvaluateSettings, ForecastSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.train.loaded import Loaded
     from lvlora.train.ranks import Ranks
     from lvlora.train.run import Result
     from lvlora.train.run_folder import RunFolder
-    from lvlora.train.setup import Prepared
 
 EXAMPLES = examples(
     ("lvlora train --rank 8", "train on data simulated on the spot"),
@@ -82,28 +82,21 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
         check_installed(settings.tracker)
         said = said_settings(settings, ranks)
     ranks.say({"settings": said})
-    prepared = prepare_together(settings, output, ranks)
-    for note in (prepared.source.note, *prepared.notes):
-        if note:
-            output.note(note)
-    learning = prepared.dataset.select(prepared.split.train)
-    from lvlora.text.losses import losses
-
-    lost = losses(
-        learning.series, [prepared.scale] * len(learning), settings.decimals, learning.variables
-    )
-    if lost:
-        output.warning(lost)
-    output.detail(f"{prepared.base.name}: {prepared.base.placement.reason}")
+    loaded = prepare_together(settings, output, ranks)
+    for note in loaded.plan.notes:
+        output.note(note)
+    for warning in loaded.plan.warnings:
+        output.warning(warning)
+    output.detail(f"{loaded.base.name}: {loaded.base.placement.reason}")
     if context.dry_run:
-        _show_plan(prepared, ranks, time.perf_counter() - context.began, context)
+        _show_plan(loaded, ranks, time.perf_counter() - context.began, context)
         return
     with ranks.heard():
         if folder is not None:
-            watcher = tracked(observer(output), prepared, folder)
-            run = Run(prepared, folder, watcher, resume=True, limit=limit, ranks=ranks)
+            watcher = tracked(observer(output), loaded, folder)
+            run = Run(loaded, folder, watcher, resume=True, limit=limit, ranks=ranks)
         else:
-            run = begin(prepared, context.sources, observer(output), ranks)
+            run = begin(loaded, context.sources, observer(output), ranks)
     finished = carry_out(run)
     result, folder = finished.result, finished.folder
     if finished.note:
@@ -113,16 +106,16 @@ def _train(settings: TrainSettings, context: CommandContext, ranks: Ranks) -> No
             f"--max-flops is reached after step {result.steps} of {result.planned_steps}; "
             f"lvlora train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
         )
-    output.report(finished.payload, lambda: _show(result, prepared, folder, context))
+    output.report(finished.payload, lambda: _show(result, loaded, folder, context))
     helped, judgement = judged(result, folder.validation)
     if judgement:
         output.note(judgement)
-    output.hint(f"Next: {_next(prepared, folder if helped else None)}")
+    output.hint(f"Next: {_next(loaded, folder if helped else None)}")
 
 
-def _next(prepared: Prepared, folder: RunFolder | None) -> str:
+def _next(loaded: Loaded, folder: RunFolder | None) -> str:
     """The command that forecasts a series that was not trained on, with the adapter or without."""
-    settings, split = prepared.settings, prepared.split
+    settings, split = loaded.plan.settings, loaded.plan.split
     adapter = "none" if folder is None else str(folder.path)
     # an adapter knows its model; without one it must be named
     without = () if folder is None else ("model", "revision")
@@ -138,7 +131,7 @@ def _next(prepared: Prepared, folder: RunFolder | None) -> str:
             without=without,
         )
     series = [*split.test, *split.validation, *split.train][0]
-    which = ["--series", series] if len(prepared.dataset) > 1 else []
+    which = ["--series", series] if len(loaded.plan.dataset) > 1 else []
     return next_command(
         "forecast",
         ForecastSettings,
@@ -157,9 +150,9 @@ def _help_to_train(context: CommandContext, ranks: Ranks) -> None:
 
     told, _ = ranks.hear()
     # the first one speaks for all
-    prepared = prepare_together(TrainSettings(**told["settings"]), Output(verbosity=-1), ranks)
+    loaded = prepare_together(TrainSettings(**told["settings"]), Output(verbosity=-1), ranks)
     if not context.dry_run:
-        follow(prepared, ranks)
+        follow(loaded, ranks)
 
 
 def _stopped_run(settings: TrainSettings) -> Path:
@@ -212,17 +205,17 @@ def _stored_settings(
     return stored.model_copy(update=update)
 
 
-def _show_plan(prepared: Prepared, ranks: Ranks, started: float, context: CommandContext) -> None:
+def _show_plan(loaded: Loaded, ranks: Ranks, started: float, context: CommandContext) -> None:
     """Price, time and memory of the run; with one process it takes a few steps to know."""
     from lvlora.cli.terminal.plans import show_run_plan
     from lvlora.train.estimate import of_run
 
     context.output.detail("Measuring a few steps and forecasts …")
-    estimate = of_run(prepared) if ranks.size == 1 else None
-    show_run_plan(prepared, estimate, started, context)
+    estimate = of_run(loaded) if ranks.size == 1 else None
+    show_run_plan(loaded, estimate, started, context)
 
 
-def _show(result: Result, prepared: Prepared, folder: RunFolder, context: CommandContext) -> None:
+def _show(result: Result, loaded: Loaded, folder: RunFolder, context: CommandContext) -> None:
     before, after = result.zero_shot or {}, result.validation or {}
     rows: list[tuple[str, str]] = [
         (
@@ -248,5 +241,5 @@ def _show(result: Result, prepared: Prepared, folder: RunFolder, context: Comman
     rows.append(("adapter", str(folder.adapter)))
     rows.append(("report", str(folder.path / "report.html")))
     context.output.table([f"Run {result.run}", ""], rows)
-    context.output.line(reconciled(result, prepared.settings.runs))
+    context.output.line(reconciled(result, loaded.plan.settings.runs))
     show_losses(folder.read_metrics(), context.output)

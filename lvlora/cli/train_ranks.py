@@ -15,8 +15,8 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.train.loaded import Loaded
     from lvlora.train.ranks import Ranks
-    from lvlora.train.setup import Prepared
 
 
 def said_settings(settings: TrainSettings, ranks: Ranks) -> dict[str, Any]:
@@ -40,26 +40,27 @@ def said_settings(settings: TrainSettings, ranks: Ranks) -> dict[str, Any]:
     return said
 
 
-def prepare_together(settings: TrainSettings, output: Output, ranks: Ranks) -> Prepared:
+def prepare_together(settings: TrainSettings, output: Output, ranks: Ranks) -> Loaded:
     """Prepare the run in every process, or in none.
 
     Raises:
         FailedElsewhere: another process could not, and says why.
         DataError: this one sees other data or weights than the first.
     """
-    from lvlora.train.setup import prepare
+    from lvlora.train.loaded import load_run
+    from lvlora.train.plan import plan_run
 
     with ranks.together():
-        prepared = prepare(settings, load_dataset(settings, output))
+        loaded = load_run(plan_run(settings, load_dataset(settings, output)))
         ranks.check(settings.batch_size * settings.accumulation)
     if ranks.size == 1:
-        return prepared
-    identity = prepared.identity() | {"settings": None}
+        return loaded
+    identity = loaded.identity() | {"settings": None}
     mine = durable.sha256_of_json(identity)
     if ranks.is_first:
         ranks.say({"identity": mine})
         with ranks.together():
-            return prepared
+            return loaded
     told, _ = ranks.hear()
     with ranks.together():
         if told["identity"] != mine:
@@ -67,4 +68,4 @@ def prepare_together(settings: TrainSettings, output: Output, ranks: Ranks) -> P
                 f"process {ranks.rank}: has other data, weights or another device than the first",
                 "Every process needs the same files, of the same content.",
             )
-    return prepared
+    return loaded

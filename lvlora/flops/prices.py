@@ -6,8 +6,11 @@ what a decoder really did (it prices its own calls).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Attention, Head
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
@@ -75,3 +78,31 @@ def forecast(
         coursework=total(coursework.prefill(shape, batch, context, lora))
         + total(coursework.decode(shape, batch, context, new_tokens, lora)),
     )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model's shape and what is trained of it: all that the price of its training needs."""
+
+    shape: ModelShape
+    lora: Lora
+    head: Head
+
+    @property
+    def n_parameters(self) -> int:
+        """How many values are trained: r (in + out) for each update, and rows of the head."""
+        sizes = self.shape.linear_layers()
+        in_a_layer = sum(self.lora.rank * sum(sizes[name]) for name in self.lora.targets)
+        head = self.head.trained_rows * self.shape.hidden
+        return self.lora.n_layers(self.shape) * in_a_layer + head
+
+    def step(self, shapes: Iterable[tuple[int, int]]) -> Price:
+        """One optimiser step of micro-batches of these (B, S)."""
+        return sum(
+            (training_step(self.shape, b, s, lora=self.lora, head=self.head) for b, s in shapes),
+            NOTHING,
+        )
+
+    def validation_batch(self, batch: int, seq_len: int) -> Price:
+        """The loss of one batch without gradients."""
+        return validation_batch(self.shape, batch, seq_len, lora=self.lora, head=self.head)

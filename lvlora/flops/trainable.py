@@ -25,7 +25,7 @@ def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
     if unknown or not wanted:
         guess = meant(unknown[0], (*LINEARS, ALL_LINEAR)) if unknown else ""
         raise SettingsError(
-            f"--targets: no linear layer is called {unknown[0]!r}"
+            f"--targets {unknown[0]}: the model has no such linear layer"
             if unknown
             else "--targets: empty",
             f"{guess}Choose from {', '.join(LINEARS)}, or {ALL_LINEAR}.",

@@ -178,17 +178,17 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     )
     validate_every: int | None = option(
         None,
-        "Steps between validations. Default: a quarter of the run; less often where validation "
-        "would take more than a twentieth of it.",
+        "Steps between validations. Default: a quarter of the run; less often where even 4 series "
+        "would take more than a twentieth of its FLOPs.",
         "Training",
         affects="result",
         ge=1,
     )
     validation_series: int | None = option(
         None,
-        "Series of the validation part that are scored during training. Default: 16; fewer, but at "
-        "least 4, where validation would take more than a twentieth of the run, and of their "
-        "forecasts only 20 steps, if it still would.",
+        "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
+        "4, where all validations would take more than a twentieth of the run's FLOPs (or 2e12, "
+        "if that is more).",
         "Training",
         affects="result",
         ge=1,

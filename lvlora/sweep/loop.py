@@ -30,16 +30,15 @@ from lvlora.sweep.study import Claim, SharedStudy, heartbeat
 from lvlora.sweep.trial import (
     Watch,
     open_run,
-    prepare_trial,
-    price_of,
+    plan_trial,
     reason_of,
     sources_of,
     spent_by,
     steps_done,
     trial_folder,
 )
+from lvlora.train.loaded import Loaded, load_run
 from lvlora.train.run import Result, Run
-from lvlora.train.setup import Prepared
 from lvlora.train.stopping import StopRequest
 from lvlora.train.trackers.tracked import tracked
 
@@ -102,29 +101,30 @@ class TrialLoop:
         allotment = self.study.plan.allotments[claim.stage]
         self.narrator.began(claim.slot, stage.name, claim.params)
         convention = self.settings.convention
-        prepared: Prepared | None = None
+        loaded: Loaded | None = None
         run: Run | None = None
         folder = trial_folder(folder_of(self.settings), claim.slot)
         done: int | None = None
         try:
-            prepared = prepare_trial(with_params(self.base, claim.params), self.dataset, allotment)
-            self._check_base(prepared)
+            plan = plan_trial(with_params(self.base, claim.params), self.dataset, allotment)
+            loaded = load_run(plan)
+            self._check_base(loaded)
             self._stop_if_asked()
             watch = Watch(
-                tracked(self.narrator.observer(), prepared, folder),
+                tracked(self.narrator.observer(), loaded, folder),
                 claim.trial if self._prunes(claim.stage) else None,
                 max(1, allotment.at_most.of(convention)),
                 self.parent,
                 self.settings.objective,
             )
-            done = steps_done(prepared, folder)
-            price = price_of(prepared, done)
+            done = steps_done(loaded, folder)
+            price = plan.at_most(done or 0, whole=done is None)
             self.study.price(claim, price, run=folder.name)
             if not self._fits(claim, price):
                 self.study.give_back(claim, NOTHING)
                 return False
-            sources = sources_of(prepared.settings, claim.params, self.sources)
-            run = open_run(prepared, folder, watch, sources, resume=done is not None)
+            sources = sources_of(plan.settings, claim.params, self.sources)
+            run = open_run(loaded, folder, watch, sources, resume=done is not None)
             if run.progress.step:
                 watch.replay(folder.read_metrics(), convention)
             with heartbeat(claim.trial):
@@ -146,7 +146,7 @@ class TrialLoop:
         else:
             self._succeed(claim, run, result, watch.pruned)
         # a model at a time: the next one is loaded when this one is gone
-        del prepared, run
+        del loaded, run
         gc.collect()
         tell(self.narrator, self.study, self.settings, claim.slot)
         return True
@@ -198,14 +198,14 @@ class TrialLoop:
         """Only the search is pruned: later stages have too few trials to judge one by."""
         return self.settings.pruner != "none" and stage == 0
 
-    def _check_base(self, prepared: Prepared) -> None:
+    def _check_base(self, loaded: Loaded) -> None:
         study = self.study.study
         was = study.user_attrs.get("base_sha256")
         if was is None:
-            study.set_user_attr("base_sha256", prepared.base.sha256)
-        elif was != prepared.base.sha256:
+            study.set_user_attr("base_sha256", loaded.base.sha256)
+        elif was != loaded.base.sha256:
             raise LvloraError(
-                f"study {self.settings.study}: {prepared.base.name} is not the base model that its "
+                f"study {self.settings.study}: {loaded.base.name} is not the base model that its "
                 "trials started from",
                 "Name that model with --model, or start another --study.",
             )

@@ -17,7 +17,7 @@ from lvlora.train.step_plan import (
     USUAL,
     Cost,
     Validations,
-    whole_validations,
+    validation_choices,
 )
 
 SPARE_PERCENT = 5
@@ -182,7 +182,7 @@ def make_plan(
     how = Validations(base.validation_series or USUAL.series, USUAL.times)
     if derived:
         often = settings.pruner != "none" or settings.patience > 0
-        choices = whole_validations(base.validation_series, often=often)
+        choices = validation_choices(base.validation_series, often=often)
         usual = base.model_copy(update={"validation_series": choices[0].series})
         trials = [with_params(usual, p) for p in points_to_price(stages[:1])[0]]
         how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)

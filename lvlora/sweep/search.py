@@ -25,9 +25,10 @@ from lvlora.sweep.space import Space, with_params
 from lvlora.sweep.space_file import read_space
 from lvlora.sweep.stages import Stage, incomparable, sampler_of, stages_of
 from lvlora.sweep.study import SharedStudy, pruner
-from lvlora.sweep.trial import cost_of, prepare_trial
+from lvlora.sweep.trial import cost_of, plan_trial
 from lvlora.sweep.workers import parent_of_this_worker, share
 from lvlora.train.estimate import of_run
+from lvlora.train.loaded import load_run
 from lvlora.train.trackers.tracked import check_installed
 
 if TYPE_CHECKING:
@@ -124,10 +125,10 @@ def plan_search(
     largest, allotment = max(  # in memory
         planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank)
     )
-    prepared = prepare_trial(largest, found.dataset, allotment)
+    loaded = load_run(plan_trial(largest, found.dataset, allotment))
     loading = time.perf_counter() - begin
-    most = prepared.most(whole=True).executed
-    one = of_run(prepared).whole
+    most = loaded.plan.at_most().executed
+    one = of_run(loaded).whole
     trials = one.seconds * plan.at_most.executed / most + loading * plan.n_trials
     estimate = Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
     return answers.SweepPlan(

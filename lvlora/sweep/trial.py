@@ -21,11 +21,12 @@ from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH
 from lvlora.train import checkpoint
 from lvlora.train.fine_tune import write_settings
+from lvlora.train.loaded import Loaded
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.setup import Prepared, prepare
-from lvlora.train.step_plan import USUAL, Cost, plan_steps, steps_between_validations
+from lvlora.train.step_plan import USUAL, Cost, steps_between_validations
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -50,53 +51,43 @@ def trial_folder(study_folder: Path, slot: int) -> TrialFolder:
 
 
 def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
-    """What a step and a validation cost with these settings; loads the model.
+    """What a step and a validation cost with these settings; no weights are opened.
 
     Raises:
         SettingsError: there would be no validation to compare trials by.
     """
-    return _cost(prepare(_unlimited(settings, 1), dataset))
+    return _cost(plan_run(_unlimited(settings, 1), dataset))
 
 
-def prepare_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Prepared:
+def plan_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Plan:
     """A run with as many steps as the plan gives it."""
-    prepared = prepare(_unlimited(settings, 1), dataset)
+    plan = plan_run(_unlimited(settings, 1), dataset)
     times = allotment.validations.times
-    n_steps = allotment.steps_of(settings, replace(_cost(prepared), times=times))
+    n_steps = allotment.steps_of(settings, replace(_cost(plan), times=times))
     if n_steps < 1:
         raise SettingsError(
             "not one step of it fits into what the plan gives a trial",
             "A larger --max-flops, fewer --trials or smaller settings help.",
         )
-    chosen = _unlimited(settings, n_steps)
+    changes: dict[str, int] = {}
     if settings.save_every:
-        every = min(settings.save_every, max(1, n_steps // _SAVES))
-        chosen = chosen.model_copy(update={"save_every": every})
-    if chosen.validate_every is None and times != USUAL.times:
+        changes["save_every"] = min(settings.save_every, max(1, n_steps // _SAVES))
+    if settings.validate_every is None and times != USUAL.times:
         # the run's own settings must say it: it can be repeated, and goes on, without its study
-        every = steps_between_validations(chosen, n_steps, times)
-        chosen = chosen.model_copy(update={"validate_every": every})
-    n_steps, validate_at = plan_steps(chosen, prepared.per_step, prepared.per_validation)
-    return replace(prepared, settings=chosen, n_steps=n_steps, validate_at=validate_at)
+        changes["validate_every"] = steps_between_validations(settings, n_steps, times)
+    return plan.lasting(n_steps, **changes)
 
 
-def steps_done(prepared: Prepared, folder: TrialFolder) -> int | None:
+def steps_done(loaded: Loaded, folder: TrialFolder) -> int | None:
     """The step of the checkpoint from which this very run can go on; None without one."""
     state, _ = checkpoint.latest(folder.state)
     if state is None or not folder.config.is_file():
         return None
-    return None if prepared.changes_since(state.facts.get("identity", {})) else state.step
-
-
-def price_of(prepared: Prepared, done: int | None) -> Price:
-    """The most that the rest of a run costs; ``done`` steps are behind it (None: nothing is)."""
-    first = 0 if done is None else done
-    validations = sum(s > first for s in prepared.validate_at) + (done is None)
-    return (prepared.n_steps - first) * prepared.per_step + validations * prepared.per_validation
+    return None if loaded.changes_since(state.facts.get("identity", {})) else state.step
 
 
 def open_run(
-    prepared: Prepared,
+    loaded: Loaded,
     folder: TrialFolder,
     observer: Observer,
     sources: Mapping[str, str],
@@ -109,7 +100,7 @@ def open_run(
         sources: setting → where its value came from, which a new folder says.
     """
     if resume:
-        return Run(prepared, folder, observer, resume=True)
+        return Run(loaded, folder, observer, resume=True)
     if folder.path.exists():
         stranger = folders.stranger_in(folder.path)
         if stranger is not None:
@@ -120,8 +111,8 @@ def open_run(
         shutil.rmtree(folder.path)
     folder.path.mkdir(parents=True)
     folder.mark()
-    write_settings(folder, prepared.settings, sources, prepared)
-    return Run(prepared, folder, observer)
+    write_settings(folder, loaded.plan, sources)
+    return Run(loaded, folder, observer)
 
 
 def sources_of(settings: TrainSettings, params: Params, given: Mapping[str, str]) -> dict[str, str]:
@@ -231,14 +222,13 @@ def _unlimited(settings: TrainSettings, n_steps: int) -> TrainSettings:
     return settings.model_copy(update={"max_steps": n_steps, "max_flops": None})
 
 
-def _cost(prepared: Prepared) -> Cost:
-    if prepared.validator is None:
+def _cost(plan: Plan) -> Cost:
+    if plan.part is None:
         raise SettingsError(
             "a sweep compares trials by their validation error, and there is no validation",
             "Leave out --no-validation; the data needs at least a few series.",
         )
-    n_series = prepared.validator.n_series
-    return Cost(prepared.per_step, prepared.per_validation, series=n_series)
+    return plan.cost
 
 
 def reason_of(error: BaseException) -> str:

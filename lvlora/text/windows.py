@@ -103,7 +103,8 @@ class Windows:
             raise DataError(
                 f"{dataset.source}: no series to train on", "Give a file with more series."
             )
-        self._jitter, self._window_start, self._scale = scale_jitter, window_start, scale
+        self.scale, self.codec, self._alphabet = scale, codec, alphabet
+        self._jitter, self._window_start = scale_jitter, window_start
         self._originals = [s for s, _ in tokenized]
         self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)
         self.start = alphabet.beginning
@@ -111,6 +112,19 @@ class Windows:
         self.batch_size = batch_size
         self.seed = seed
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def of_others(self, dataset: Dataset) -> Windows:
+        """Windows of other series, cut in the same way, as they are, and alike in every run."""
+        return Windows(
+            dataset,
+            self.scale,
+            self.codec,
+            self._alphabet,
+            seq_len=self.seq_len,
+            batch_size=min(self.batch_size, len(dataset)),
+            seed=0,
+            window_start=self._window_start,
+        )
 
     @property
     def width(self) -> int:
@@ -159,5 +173,5 @@ class Windows:
         )
         original = self._originals[chosen]
         # (factor · value - factor · offset) / divisor
-        moved = replace(self._scale, offsets=tuple(factor * o for o in self._scale.offsets))
+        moved = replace(self.scale, offsets=tuple(factor * o for o in self.scale.offsets))
         return self._tokenize(replace(original, values=original.values * factor), scale=moved)

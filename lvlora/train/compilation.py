@@ -23,13 +23,18 @@ LEAST_BATCHES = 500
 """Micro-batches from which on a run is long enough."""
 
 
+def is_asked(setting: Compile, n_batches: int) -> bool:
+    """Whether a run of so many micro-batches compiles its layers wherever that can be done."""
+    return setting == "on" or (setting == "auto" and n_batches >= LEAST_BATCHES)
+
+
 def is_wanted(setting: Compile, n_batches: int, device: torch.device) -> bool:
-    """Whether a run of so many micro-batches compiles its layers.
+    """Whether a run of so many micro-batches compiles its layers here.
 
     Raises:
         SettingsError: ``on``, and nothing can be compiled here.
     """
-    if setting == "off" or (setting == "auto" and n_batches < LEAST_BATCHES):
+    if not is_asked(setting, n_batches):
         return False
     if device.type == "mps":
         problem: str | None = "not tried on Apple GPUs"

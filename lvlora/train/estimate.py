@@ -1,6 +1,6 @@
 """How long a run will take and how much memory, from a few steps of it.
 
-Knows: a prepared run, the loop, validation. Does not know: files, ledgers. The steps are real ones
+Knows: a loaded run, the loop, validation. Does not know: files, ledgers. The steps are real ones
 with the real optimiser; the adapter that they begin is thrown away with the process.
 """
 
@@ -19,7 +19,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.estimate import Estimate
 from lvlora.model.devices import peak_bytes
 from lvlora.train import loop, validation_file
-from lvlora.train.setup import Prepared
+from lvlora.train.loaded import Loaded
 
 _LEAST_STEPS, _MOST_STEPS, _SECONDS = 2, 20, 2.0
 """The probe takes steps until it has had so many seconds of them."""
@@ -43,25 +43,27 @@ class RunEstimate:
     whole: Estimate
 
 
-def of_run(prepared: Prepared) -> RunEstimate:
-    """A fresh run from its first step to its last; the prepared model is used up by it."""
-    seconds, spent = _steps(prepared)
+def of_run(loaded: Loaded) -> RunEstimate:
+    """A fresh run from its first step to its last; the loaded model is used up by it."""
+    seconds, spent = _steps(loaded)
     first, each = seconds[0], statistics.median(seconds[1:] or seconds)
     validation = 0.0
-    if prepared.validator is not None:
-        found = prepared.validator.estimate()
+    if loaded.validator is not None:
+        found = loaded.validator.estimate()
         validation, spent = found.seconds, spent + found.probe
-    ending = _ending(prepared)
-    whole = ending + first + (prepared.n_steps - 1) * each + prepared.n_validations * validation
-    peak = peak_bytes(prepared.base.placement.device)
-    if prepared.validator is not None:
+    ending = _ending(loaded)
+    whole = (
+        ending + first + (loaded.plan.n_steps - 1) * each + loaded.plan.n_validations * validation
+    )
+    peak = peak_bytes(loaded.base.placement.device)
+    if loaded.validator is not None:
         peak = max(peak, found.peak_bytes)
     # saving holds the adapter's tensors twice beside those of the model
-    peak += 2 * sum(q.numel() * q.element_size() for q in prepared.parameters.values())
+    peak += 2 * sum(q.numel() * q.element_size() for q in loaded.parameters.values())
     return RunEstimate(first, each, validation, ending, Estimate(whole, peak, spent))
 
 
-def _ending(prepared: Prepared) -> float:
+def _ending(loaded: Loaded) -> float:
     """Seconds of the comparison and the pictures of a run like this; their memory is had after it.
 
     Libraries that draw and fit are loaded by then, which is more than all the pictures take.
@@ -70,40 +72,40 @@ def _ending(prepared: Prepared) -> float:
     from lvlora.report.run.forecasts import forecasts_of
     from lvlora.report.run.training import training_figure
 
-    begin, validator = time.perf_counter(), prepared.validator
+    begin, validator = time.perf_counter(), loaded.validator
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "validation.json"
-        if validator is not None and validator.histories:
+        if validator is not None and validator.part.histories:
             # the last value of each history: the pictures don't ask whose forecast it is
-            last = [np.nan_to_num(h.values[-1:]) for h in validator.histories]
-            point = np.stack([np.repeat(value, validator.horizon, axis=0) for value in last])
-            validation_file.keep(file, validator.scored, point, "kept", 1)
-            learning = prepared.dataset.select(prepared.split.train)
-            validation_file.add_rivals(file, validator.scored, learning)
+            last = [np.nan_to_num(h.values[-1:]) for h in validator.part.histories]
+            point = np.stack([np.repeat(value, validator.part.horizon, axis=0) for value in last])
+            validation_file.keep(file, validator.part.scored, point, "kept", 1)
+            learning = loaded.plan.dataset.select(loaded.plan.split.train)
+            validation_file.add_rivals(file, validator.part.scored, learning)
             forecasts_of(durable.read_json_object(file, 2**28), 1)
-    rows = [{"step": n, "loss": 1.0 / n, "flops": 1} for n in range(1, prepared.n_steps + 1)]
+    rows = [{"step": n, "loss": 1.0 / n, "flops": 1} for n in range(1, loaded.plan.n_steps + 1)]
     for kind in ("png", "svg"):
         style.render(training_figure(rows), kind)
     return time.perf_counter() - begin
 
 
-def _steps(prepared: Prepared) -> tuple[list[float], Price]:
-    settings = prepared.settings
+def _steps(loaded: Loaded) -> tuple[list[float], Price]:
+    settings = loaded.plan.settings
     begin, seconds, spent = time.perf_counter(), [], NOTHING
     for step in loop.steps(
-        list(prepared.parameters.values()),
-        prepared.optimizers,
-        prepared.objective.loss_sum,
-        prepared.windows,
-        prepared.learning_rate,
+        list(loaded.parameters.values()),
+        loaded.optimizers,
+        loaded.objective.loss_sum,
+        loaded.plan.windows,
+        loaded.plan.learning_rate,
         first=0,
-        last=min(prepared.n_steps, _MOST_STEPS),
+        last=min(loaded.plan.n_steps, _MOST_STEPS),
         accumulation=settings.accumulation,
         clip_norm=settings.clip_norm,
-        seed=prepared.dropout_seed,
+        seed=loaded.plan.dropout_seed,
     ):
         seconds.append(step.seconds)
-        spent += prepared.step_price(step.shapes)
+        spent += loaded.plan.trained.step(step.shapes)
         enough = time.perf_counter() - begin - seconds[0] > _SECONDS
         if len(seconds) > _LEAST_STEPS and enough:
             break

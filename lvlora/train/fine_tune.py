@@ -14,14 +14,14 @@ from lvlora.errors import BudgetError
 from lvlora.flops.ledger import Ledger
 from lvlora.model.devices import set_threads
 from lvlora.report.run.page import draw_run
-from lvlora.settings import TrainSettings
 from lvlora.settings.toml_text import to_toml
+from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
+from lvlora.train.plan import Plan
 from lvlora.train.progress import Result
 from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create
-from lvlora.train.setup import Prepared
 from lvlora.train.trackers.tracked import tracked
 from lvlora.train.validation_file import add_rivals
 
@@ -43,7 +43,7 @@ class Finished:
 
 
 def begin(
-    prepared: Prepared, sources: Mapping[str, str], observer: Observer, ranks: Ranks = ALONE
+    loaded: Loaded, sources: Mapping[str, str], observer: Observer, ranks: Ranks = ALONE
 ) -> Run:
     """A run in a new folder that says all that is needed to repeat it.
 
@@ -57,10 +57,10 @@ def begin(
         SettingsError: the folder is taken.
         LvloraError: it cannot be written, or another process works on it; nothing is left.
     """
-    settings = prepared.settings
+    plan, settings = loaded.plan, loaded.plan.settings
     with Ledger.for_runs(settings.runs) as ledger:
         taken = {row.run for row in ledger.rows()}
-    folder, replaces = create(settings, f"{prepared.source.name}-r{settings.rank}")
+    folder, replaces = create(settings, f"{plan.source.name}-r{settings.rank}")
     with ExitStack() as held:
         held.enter_context(folder.held())
         folder.check_unused()
@@ -69,30 +69,28 @@ def begin(
             if replaces is not None:
                 folder.shall_replace(replaces)
             folder.take_name((settings.out or folder.path).name, taken)
-            write_settings(folder, settings, sources, prepared)
-            watcher = tracked(observer, prepared, folder)
-            return Run(prepared, folder, watcher, ranks=ranks, held=held.pop_all())
+            write_settings(folder, plan, sources)
+            watcher = tracked(observer, loaded, folder)
+            return Run(loaded, folder, watcher, ranks=ranks, held=held.pop_all())
         except BaseException:
             folder.remove_if_nothing_was_done()
             raise
 
 
-def write_settings(
-    folder: RunFolder, settings: TrainSettings, sources: Mapping[str, str], prepared: Prepared
-) -> None:
+def write_settings(folder: RunFolder, plan: Plan, sources: Mapping[str, str]) -> None:
     """config.toml, sources.json, data.json, split.json and environment.json."""
-    durable.write_text(folder.config, to_toml("train", settings))
+    durable.write_text(folder.config, to_toml("train", plan.settings))
     durable.write_text(folder.sources, json.dumps(dict(sources), indent=1) + "\n")
     data = {
-        "source": prepared.dataset.source,
-        "series": len(prepared.dataset),
-        "variables": list(prepared.dataset.variables),
-        "sha256": prepared.dataset.sha256(),
-        "split": prepared.split.sha256,
+        "source": plan.dataset.source,
+        "series": len(plan.dataset),
+        "variables": list(plan.dataset.variables),
+        "sha256": plan.dataset.sha256(),
+        "split": plan.split.sha256,
     }
     durable.write_text(folder.path / "data.json", json.dumps(data, indent=1) + "\n")
-    durable.write_text(folder.path / "split.json", prepared.split.to_json())
-    placement = prepared.base.placement
+    durable.write_text(folder.path / "split.json", plan.split.to_json())
+    placement = plan.model.placement
     dtype = str(placement.dtype).removeprefix("torch.")
     folder.write_environment(str(placement.device), set_threads(None), dtype)
 
@@ -106,17 +104,17 @@ def carry_out(run: Run) -> Finished:
         BudgetError: a limit would be passed; nothing was spent, and a new run's folder is gone.
         LvloraError: as `Run.train`; the run can go on.
     """
-    prepared, folder = run.prepared, run.folder
-    settings = prepared.settings
+    plan, folder = run.plan, run.folder
+    settings = plan.settings
     try:
         result = run.train()
     except BudgetError:
         if not run.resumed:
             folder.remove_if_nothing_was_done()
         raise
-    if prepared.validator is not None:
-        learning = prepared.dataset.select(prepared.split.train)
-        add_rivals(folder.validation, prepared.validator.scored, learning)
+    if plan.part is not None:
+        learning = plan.dataset.select(plan.split.train)
+        add_rivals(folder.validation, plan.part.scored, learning)
     written = draw_run(folder.path)
     if result.stopped_by_limit:
         folder.make_latest(settings.runs)

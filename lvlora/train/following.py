@@ -10,33 +10,32 @@ from safetensors.torch import load
 
 from lvlora.errors import EXIT_STOPPED, NumericalError
 from lvlora.train import checkpoint, loop
+from lvlora.train.loaded import Loaded
 from lvlora.train.ranks import FailedElsewhere, Ranks
-from lvlora.train.setup import Prepared
 from lvlora.train.stopping import StopRequest
 
 
-def follow(prepared: Prepared, ranks: Ranks) -> None:
+def follow(loaded: Loaded, ranks: Ranks) -> None:
     """Make the steps that the first process makes.
 
     Raises:
         FailedElsewhere: the run was stopped, or a loss was not finite; the first process says so.
         ProcessLost: another process is gone.
     """
+    plan = loaded.plan
     told, content = ranks.hear()
-    checkpoint.put_back(
-        load(content), "the first process", prepared.parameters, prepared.optimizers
-    )
+    checkpoint.put_back(load(content), "the first process", loaded.parameters, loaded.optimizers)
     done = loop.steps(
-        list(prepared.parameters.values()),
-        prepared.optimizers,
-        prepared.objective.loss_sum,
-        prepared.windows,
-        prepared.learning_rate,
+        list(loaded.parameters.values()),
+        loaded.optimizers,
+        loaded.objective.loss_sum,
+        plan.windows,
+        plan.learning_rate,
         first=told["step"],
         last=told["last"],
-        accumulation=prepared.settings.accumulation,
-        clip_norm=prepared.settings.clip_norm,
-        seed=prepared.dropout_seed,
+        accumulation=plan.settings.accumulation,
+        clip_norm=plan.settings.clip_norm,
+        seed=plan.dropout_seed,
         ranks=ranks,
     )
     with StopRequest() as stop:

@@ -7,6 +7,7 @@ by no longer asking for the next step.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from lvlora.errors import NumericalError
+from lvlora.settings.training import Schedule
 from lvlora.text.windows import Batch
 from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.undisturbed import seeded
+
+_ONE_CYCLE_START = 1 / 25
+_ONE_CYCLE_END = 1e-4
+_COSINE_END = 0.1
 
 
 class BatchSource(Protocol):
@@ -124,3 +130,32 @@ def steps(
 
 def _finite(value: float) -> bool:
     return value - value == 0.0
+
+
+def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
+    """The rate of ``step`` (from 0) in a run of ``n_steps``.
+
+    - cosine: linear warm-up, then half a cosine down to a tenth of the peak (Loshchilov & Hutter
+      2016, arXiv:1608.03983).
+    - one-cycle: cosine up from peak/25, cosine down to peak/10,000 (Smith & Topin 2017,
+      arXiv:1708.07120).
+    - constant: linear warm-up, then the peak.
+
+    Args:
+        warmup: share of the steps in which the rate rises.
+    """
+    rising = round(warmup * n_steps)
+    if step < rising:
+        if schedule == "one-cycle":
+            way = (step + 1) / rising
+            return peak * _between(_ONE_CYCLE_START, 1.0, 0.5 - 0.5 * math.cos(math.pi * way))
+        return peak * (step + 1) / rising
+    if schedule == "constant":
+        return peak
+    way = (step - rising) / max(1, n_steps - rising)
+    end = _ONE_CYCLE_END if schedule == "one-cycle" else _COSINE_END
+    return peak * _between(end, 1.0, 0.5 + 0.5 * math.cos(math.pi * way))
+
+
+def _between(low: float, high: float, part: float) -> float:
+    return low + (high - low) * part

@@ -18,6 +18,7 @@ from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Wanted
 from lvlora.train import checkpoint, loop
 from lvlora.train.charging import Account, Phase, charged, take_over
+from lvlora.train.loaded import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan
 from lvlora.train.progress import Progress
 from lvlora.train.progress import Result as Result
@@ -25,13 +26,12 @@ from lvlora.train.ranks import ALONE, ProcessLost, Ranks
 from lvlora.train.recording import Recorder
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.run_state import restore_state, save_state
-from lvlora.train.setup import Prepared, settings_hash
 from lvlora.train.stopping import StopRequest
 from lvlora.train.validation import Validation, score_of
 
 
 class Run:
-    """A prepared run and its folder, which is this process's until the run is over.
+    """A loaded run and its folder, which is this process's until the run is over.
 
     Args:
         resume: go on from the folder's newest valid checkpoint.
@@ -51,7 +51,7 @@ class Run:
 
     def __init__(
         self,
-        prepared: Prepared,
+        loaded: Loaded,
         folder: RunFolder,
         observer: Observer,
         *,
@@ -60,13 +60,14 @@ class Run:
         ranks: Ranks = ALONE,
         held: ExitStack | None = None,
     ) -> None:
-        self.prepared = prepared
+        self.loaded = loaded
+        self.plan = loaded.plan
         self.folder = folder
         self.observer = observer
         self.ranks = ranks
-        self.limit = prepared.settings.max_flops if limit is None else limit
+        self.limit = self.plan.settings.max_flops if limit is None else limit
         self.progress = Progress()
-        self._recorder = Recorder(folder, observer, prepared.settings.convention)
+        self._recorder = Recorder(folder, observer, self.plan.settings.convention)
         self._in_flight: tuple[Phase, Price] | None = None
         self.resumed = resume
         with held or ExitStack() as own:
@@ -74,7 +75,7 @@ class Run:
                 own.enter_context(folder.held())
             folder.keep_name()
             if resume:
-                self.progress = restore_state(prepared, folder, observer)
+                self.progress = restore_state(loaded, folder, observer)
                 self._say_where_it_is()
             self._held = own.pop_all()
         self.at_start = replace(self.progress)
@@ -88,7 +89,7 @@ class Run:
             NumericalError: a loss was not finite; the state before that step is saved.
             ProcessLost: another process of the run is gone; the state before that step is saved.
         """
-        p = self.prepared
+        p = self.plan
         with (
             self._held,
             Ledger.for_runs(p.settings.runs) as ledger,
@@ -118,7 +119,7 @@ class Run:
 
     def _wanted(self, last: int) -> dict[Phase, Wanted]:
         """The most that this process may spend on each phase, up to the step ``last``."""
-        p, validations = self.prepared, self._validations_left(last)
+        p, validations = self.plan, self._validations_left(last)
         return {
             "train": Wanted((last - self.progress.step) * p.per_step, p.per_step),
             "validation": Wanted(validations * p.per_validation, p.per_validation),
@@ -126,9 +127,9 @@ class Run:
 
     def _validations_left(self, last: int) -> int:
         """How many are made up to the step ``last``, the one before the first step included."""
-        p, progress = self.prepared, self.progress
+        p, progress = self.plan, self.progress
         left = sum(progress.step < s <= last for s in p.validate_at)
-        return left + (p.validator is not None and progress.zero_shot is None)
+        return left + (p.part is not None and progress.zero_shot is None)
 
     def _last_step(self, ledger: Ledger) -> int:
         """The last step that fits into the limit beside what killed processes spent.
@@ -138,10 +139,10 @@ class Run:
         Raises:
             BudgetError: not one more step fits.
         """
-        done, planned = self.progress.step, self.prepared.n_steps
+        done, planned = self.progress.step, self.plan.n_steps
         if self.limit is None or self._is_over:
             return planned
-        convention = self.prepared.settings.convention
+        convention = self.plan.settings.convention
         # a ledger that was lost or is another one does not make the run cheaper
         spent = (charged(ledger, self.folder.name) | self.progress.spent).of(convention)
 
@@ -159,7 +160,7 @@ class Run:
         return fitting
 
     def _reserve(self, ledger: Ledger, last: int) -> Account:
-        p, settings = self.prepared, self.prepared.settings
+        base, settings = self.loaded.base, self.plan.settings
         return Account.open(
             ledger,
             {} if self._is_over else self._wanted(last),
@@ -167,10 +168,10 @@ class Run:
             run=self.folder.name,
             command="train",
             settings_hash=settings_hash(settings),
-            model=p.base.name,
-            model_hash=p.base.sha256,
-            device=p.base.placement.device.type,
-            dtype=str(p.base.placement.dtype).removeprefix("torch."),
+            model=base.name,
+            model_hash=base.sha256,
+            device=base.placement.device.type,
+            dtype=str(base.placement.dtype).removeprefix("torch."),
             max_flops=self.limit,
             budget=settings.budget,
             convention=settings.convention,
@@ -178,16 +179,16 @@ class Run:
 
     @property
     def _is_over(self) -> bool:
-        return self.progress.ended or self.progress.step >= self.prepared.n_steps
+        return self.progress.ended or self.progress.step >= self.plan.n_steps
 
     def _plan(self, last: int) -> RunPlan:
-        p = self.prepared
+        p = self.plan
         convention = p.settings.convention
         most = sum(wanted.at_most.of(convention) for wanted in self._wanted(last).values())
         return RunPlan(
             run=self.folder.name,
             steps=p.n_steps,
-            tokens_per_step=p.settings.batch_size * p.settings.accumulation * p.windows.width,
+            tokens_per_step=p.tokens_per_step,
             flops_at_most=most,
             max_flops=self.limit,
             first_step=self.progress.step,
@@ -198,29 +199,28 @@ class Run:
         if self._is_over:
             self.observer.note(f"{self.folder.path}: the run is finished already.")
         elif self.progress.step:
-            self.observer.note(
-                f"Going on after step {self.progress.step} of {self.prepared.n_steps}."
-            )
+            self.observer.note(f"Going on after step {self.progress.step} of {self.plan.n_steps}.")
 
     def _tell_the_others(self, last: int) -> None:
         """From where to where, and what a checkpoint put back."""
         if self.ranks.size > 1:
-            p = self.prepared
+            p = self.loaded
             tensors = checkpoint.tensors_of(p.parameters, p.optimizers)
             where = {"step": self.progress.step, "last": last}
             self.ranks.say(where, safetensors.torch.save(tensors))
 
     def _steps(self, account: Account, stop: StopRequest, last: int) -> None:
-        p, settings, progress = self.prepared, self.prepared.settings, self.progress
-        if p.validator and progress.zero_shot is None:
+        p, loaded, progress = self.plan, self.loaded, self.progress
+        settings = p.settings
+        if loaded.validator and progress.zero_shot is None:
             found = self._measure()
             progress.zero_shot = {"loss": found.loss, "mae": found.mae}
             self._recorder.validation(found, False, True, progress)
             account.update(progress)
         done = loop.steps(
-            list(p.parameters.values()),
-            p.optimizers,
-            p.objective.loss_sum,
+            list(loaded.parameters.values()),
+            loaded.optimizers,
+            loaded.objective.loss_sum,
             p.windows,
             p.learning_rate,
             first=progress.step,
@@ -246,16 +246,16 @@ class Run:
             step = next(done)
             self._in_flight = None
             self._record_step(step)
-            if progress.step in p.validate_at and p.validator:
+            if progress.step in p.validate_at and loaded.validator:
                 progress.ended = self._validate()
             account.update(progress)
             if settings.save_every and progress.step % settings.save_every == 0:
                 self._save_state()
 
     def _measure(self) -> Validation:
-        assert self.prepared.validator is not None
-        self._in_flight = ("validation", self.prepared.per_validation)
-        found = self.prepared.validator.run()
+        assert self.loaded.validator is not None
+        self._in_flight = ("validation", self.plan.per_validation)
+        found = self.loaded.validator.run()
         self._in_flight = None
         progress = self.progress
         progress.spent += found.price
@@ -275,7 +275,7 @@ class Run:
 
     def _record_step(self, step: loop.Step) -> None:
         progress = self.progress
-        price = self.prepared.step_price(step.shapes)
+        price = self.plan.trained.step(step.shapes)
         progress.spent += price
         progress.step = step.step + 1
         progress.seconds += step.seconds
@@ -286,7 +286,7 @@ class Run:
 
     def _validate(self) -> bool:
         """Score, keep the adapter if it is the best so far; whether the run ends here."""
-        p, progress = self.prepared, self.progress
+        p, progress = self.plan, self.progress
         found = self._measure()
         score = found.score(p.settings.objective)
         kept = progress.best is None or score < progress.best
@@ -295,7 +295,7 @@ class Run:
         if kept:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
             progress.validation = {"loss": found.loss, "mae": found.mae}
-            p.save_adapter(self.folder.adapter, self._facts())
+            self.loaded.save_adapter(self.folder.adapter, self._facts())
         else:
             progress.stale += 1
         try:
@@ -309,16 +309,16 @@ class Run:
         return {
             "run": self.folder.name,
             "step": self.progress.step,
-            "steps": self.prepared.n_steps,
+            "steps": self.plan.n_steps,
             "flops": spent.to_dict(),
         }
 
     def _finish(self) -> Result:
-        p, progress = self.prepared, self.progress
+        p, progress = self.plan, self.progress
         self._save_state()
-        p.save_adapter(self.folder.last_adapter, self._facts())
+        self.loaded.save_adapter(self.folder.last_adapter, self._facts())
         if progress.best is None:
-            p.save_adapter(self.folder.adapter, self._facts())
+            self.loaded.save_adapter(self.folder.adapter, self._facts())
         self.folder.failure.unlink(missing_ok=True)
         return Result(
             run=self.folder.name,
@@ -332,13 +332,13 @@ class Run:
             stopped_by_limit=not self._is_over,
             flops=progress.spent.to_dict(),
             validation_flops=progress.validation_spent.to_dict(),
-            flops_at_most=p.most(whole=p.validator is not None).to_dict(),
+            flops_at_most=p.at_most().to_dict(),
             validations=p.n_validations,
             seconds=progress.seconds,
             tokens=progress.tokens,
-            trainable_parameters=sum(q.numel() for q in p.parameters.values()),
+            trainable_parameters=p.trained.n_parameters,
             adapter=str(self.folder.adapter),
         )
 
     def _save_state(self) -> None:
-        save_state(self.prepared, self.folder, self.progress)
+        save_state(self.loaded, self.folder, self.progress)

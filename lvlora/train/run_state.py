@@ -9,27 +9,27 @@ from __future__ import annotations
 from lvlora.errors import DataError
 from lvlora.model.adapters.files import is_whole
 from lvlora.train import checkpoint
+from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.progress import Progress
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.setup import Prepared
 
 
-def save_state(prepared: Prepared, folder: RunFolder, progress: Progress) -> None:
+def save_state(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
     """Write a checkpoint of the run as it is.
 
     Raises:
         LvloraError: it cannot be written; the ones before are intact.
     """
     facts = {
-        "identity": prepared.identity(),
+        "identity": loaded.identity(),
         "progress": progress.to_facts(),
         "metrics_sha256": folder.sync_metrics(),
     }
-    checkpoint.save(folder.state, progress.step, prepared.parameters, prepared.optimizers, facts)
+    checkpoint.save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
 
 
-def restore_state(prepared: Prepared, folder: RunFolder, observer: Observer) -> Progress:
+def restore_state(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progress:
     """Put the newest valid checkpoint into the run; how far it is.
 
     Raises:
@@ -44,7 +44,7 @@ def restore_state(prepared: Prepared, folder: RunFolder, observer: Observer) -> 
         folder.keep_metrics_until(-1)
         return Progress()
     try:
-        changed = prepared.changes_since(state.facts["identity"])
+        changed = loaded.changes_since(state.facts["identity"])
         progress = Progress.from_facts(state.facts["progress"])
         metrics_sha256 = state.facts["metrics_sha256"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -57,7 +57,7 @@ def restore_state(prepared: Prepared, folder: RunFolder, observer: Observer) -> 
             f"{folder.path}: cannot go on, changed since: {', '.join(changed)}",
             "Resume with the same data, settings and base model, or start a new run.",
         )
-    checkpoint.restore(state, prepared.parameters, prepared.optimizers)
+    checkpoint.restore(state, loaded.parameters, loaded.optimizers)
     if progress.best is not None and not is_whole(folder.adapter):
         # it stands beside the checkpoints, which cannot bring it back
         observer.note(

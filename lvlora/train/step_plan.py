@@ -6,7 +6,8 @@ Knows: prices of a step and of a validation, limits. Does not know: models, what
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import Price
@@ -20,94 +21,62 @@ _MOST_VALIDATIONS = 10**5
 
 @dataclass(frozen=True)
 class Validations:
-    """How thoroughly a run validates unless its settings say so.
+    """How thoroughly a run validates.
 
     Attributes:
         series: of the validation part, scored each time.
-        times: beside the one before the first step.
-        horizon: steps of each forecast, at most; None: the second half of a series.
+        times: beside the one before the first step, where the settings do not say how often.
     """
 
     series: int
     times: int
-    horizon: int | None = None
 
 
 USUAL = Validations(series=16, times=4)
-_CHOICES = (
-    USUAL,
-    Validations(8, 4),
-    Validations(8, 2),
-    Validations(4, 2),
-    Validations(4, 1),
-    Validations(4, 1, horizon=20),
-)
-"""From the most thorough to the least."""
-
-_SHARE = 0.05
-_FREE_FLOPS = 2e12
-"""Validation that costs less is never cut: the bundled model's takes seconds."""
-_FORWARD = 1 / 3
-_CALL, _CALL_OF_A_SERIES = 16, 2
-"""A call of the model that decodes reads all weights for few tokens; it takes as long as so many
-tokens of training, and so many more for each series. For SmolLM2-135M, four series 20 steps ahead,
-that makes 3,800 tokens of a validation; it took as long as 4,600."""
+_LEAST = Validations(series=4, times=1)
+_SHARE = 20
+"""One part in so many of a run's FLOPs is for validation."""
+_FREE_FLOPS = 2 * 10**12
+"""Or so many, where that is more: seconds on any machine."""
 
 
-def choose_validations(
-    settings: LearningSettings,
-    per_step: Price,
-    *,
-    tokens_per_step: int,
-    tokens_read: int,
-    tokens_a_step: int,
-    calls_a_step: int,
-    horizon: int,
-) -> Validations:
-    """The most thorough validation that takes a twentieth of the run, by what is known before.
-
-    It goes by work, not by time, so that a run is the same on every machine.
-
-    Args:
-        tokens_per_step: trained in an optimiser step.
-        tokens_read: of a series, for its loss and as the history of its forecast.
-        tokens_a_step, calls_a_step: of a forecast, written and of the model.
-        horizon: steps of a whole forecast.
-    """
-    convention, limit = settings.convention, settings.max_flops
-    bought = limit // per_step.of(convention) if limit is not None else DEFAULT_STEPS
-    trained = (settings.max_steps or bought) * tokens_per_step
-    free = _FREE_FLOPS / per_step.executed * tokens_per_step
-
-    def tokens(choice: Validations) -> float:
-        n_steps = min(horizon, choice.horizon or horizon)
-        one = choice.series * (tokens_read + n_steps * tokens_a_step) * _FORWARD
-        one += n_steps * calls_a_step * (_CALL + _CALL_OF_A_SERIES * choice.series)
-        times = (
-            trained // (tokens_per_step * settings.validate_every)
-            if (settings.validate_every)
-            else choice.times
-        )
-        return (1 + times) * one
-
-    fitting = (c for c in _CHOICES if tokens(c) <= _SHARE * trained + free)
-    found = next(fitting, _CHOICES[-1])
-    return found if (found.horizon or 0) < horizon else replace(found, horizon=None)
-
-
-def whole_validations(series: int | None, *, often: bool) -> list[Validations]:
-    """What may be chosen from where forecasts are never shortened; the most thorough first.
+def validation_choices(series: int | None = None, *, often: bool = False) -> list[Validations]:
+    """From the most thorough to the least: fewer series first, then less often.
 
     Args:
         series: the only number of them, if it was said.
-        often: whether somebody wants to know in between how a run does.
+        often: never less often, as somebody wants to know in between how a run does.
     """
-    if series is not None:
-        found = [Validations(series, times) for times in (USUAL.times, 2, 1)]
-    else:
-        found = [c for c in _CHOICES if c.horizon is None]
-        found += [Validations(4, USUAL.times)] if often else []
-    return [c for c in found if c.times == USUAL.times] if often else found
+    fewer = range(USUAL.series, _LEAST.series - 1, -1) if series is None else (series,)
+    seldom = () if often else range(USUAL.times - 1, _LEAST.times - 1, -1)
+    return [
+        *(Validations(n, USUAL.times) for n in fewer),
+        *(Validations(fewer[-1], times) for times in seldom),
+    ]
+
+
+def choose_validations(
+    settings: LearningSettings, per_step: Price, price_of: Callable[[int], Price]
+) -> Validations:
+    """As thorough as a twentieth of the run's FLOPs (or 2e12) pays for.
+
+    That is 16 series four times, else fewer series (at least 4), else less often (at least once),
+    beside the validation before the first step. It goes by FLOPs, not by time, so that a run is the
+    same on every machine.
+
+    Args:
+        price_of: the most that a validation of so many series costs.
+    """
+    convention, limit = settings.convention, settings.max_flops
+    step = per_step.of(convention)
+    n_steps = settings.max_steps or (DEFAULT_STEPS if limit is None else limit // step)
+    allowed = max(n_steps * step // _SHARE, _FREE_FLOPS)
+    for choice in validation_choices():
+        every = settings.validate_every
+        times = choice.times if every is None else n_steps // every
+        if (1 + times) * price_of(choice.series).of(convention) <= allowed:
+            return choice
+    return _LEAST
 
 
 def steps_between_validations(

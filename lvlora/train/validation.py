@@ -12,26 +12,22 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.executed import Head
-from lvlora.flops.trainable import Lora
+from lvlora.flops.prices import Trained
+from lvlora.forecast import pricing
 from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.memory import rows_at_a_time
+from lvlora.forecast.reading import read
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
-from lvlora.model.loading import BaseModel
+from lvlora.model.loading import BaseModel, Outline
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.histories import cut
-from lvlora.settings.base import WindowStart
-from lvlora.settings.training import LearningSettings
-from lvlora.text.codec import Codec
-from lvlora.text.scaling import Scale
 from lvlora.text.windows import Batch, Windows
 from lvlora.train.compilation import as_written
 from lvlora.train.objective import Objective
-from lvlora.train.step_plan import USUAL, Validations, choose_validations
 from lvlora.train.validation_file import Scored
 
 _GREEDY = Sampling(samples=1, greedy=True)
@@ -71,105 +67,94 @@ def score_of(found: Mapping[str, float | None] | None, objective: str) -> float 
     return loss if objective == "loss" or mae is None else mae
 
 
-def how_thorough(
-    settings: LearningSettings, per_step: Price, windows: Windows, part: Dataset
-) -> Validations:
-    """As the settings say, or as thorough as the run's length allows.
+class ValidationPart:
+    """What validations score: the loss of some series, and forecasts of the end of each.
+
+    Greedy forecasts of the second half of up to ``n_series`` series from their first half: the same
+    series, windows and greedy choices every time. No weights are needed to price them.
 
     Args:
-        windows: that the run trains on.
-        part: the validation part.
+        windows: of the training part, whose text, scale and cut are those of validation.
+        part: the series to choose the first ones from.
+
+    Attributes:
+        batches: of the loss.
+        scored: histories and futures, each of ``horizon`` steps.
     """
-    if settings.validation_series is not None:
-        return Validations(settings.validation_series, USUAL.times)
-    codec = Codec(settings.decimals, len(part.variables), settings.number_format)
-    n_steps, tokens_a_step = max(map(len, part)), codec.n_variables * codec.usual_tokens
-    horizon = min(n_steps, _MOST_STEPS) // 2
-    return choose_validations(
-        settings,
-        per_step,
-        tokens_per_step=settings.batch_size * settings.accumulation * windows.width,
-        tokens_read=min(n_steps * tokens_a_step, windows.width),
-        tokens_a_step=tokens_a_step,
-        calls_a_step=codec.n_variables * (codec.decimals + 1),
-        horizon=horizon,
-    )
+
+    def __init__(self, windows: Windows, part: Dataset, n_series: int) -> None:
+        chosen = part.select([s.id for s in part][:n_series])
+        self.n_series = len(chosen)
+        self.scale, self.codec = windows.scale, windows.codec
+        own = windows.of_others(chosen)
+        self.batches: list[Batch] = []
+        for begin in range(0, len(own.series), own.batch_size):
+            batch = own.batch(len(self.batches))
+            rows = len(own.series) - begin  # the last batch would go on with the next epoch
+            self.batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
+        tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
+        tails = [s for s in tails if len(s) >= _LEAST_STEPS]
+        self.horizon = min((len(s) // 2 for s in tails), default=0)
+        cuts = [cut(s, len(s) - self.horizon, self.horizon) for s in tails]
+        cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
+        self.histories: list[Series] = [c.history for c in cuts]
+        futures = [c.future for c in cuts]
+        self.scored = Scored(self.histories, futures, part.variables, part.time_name)
+
+    def loss_price(self, trained: Trained) -> Price:
+        """Exact: the forward passes of the loss."""
+        return sum((trained.validation_batch(*b.inputs.shape) for b in self.batches), NOTHING)
+
+    def at_most(self, trained: Trained, model: Outline, max_memory: int | None) -> Price:
+        """The most that one validation can cost.
+
+        Raises:
+            SettingsError: not one forecast fits into ``max_memory`` bytes.
+        """
+        if not self.histories:
+            return self.loss_price(trained)
+        planned = [
+            [
+                read(
+                    history,
+                    self.horizon,
+                    decimals=self.codec.decimals,
+                    number_format=self.codec.number_format,
+                    max_positions=model.max_positions,
+                    stored=self.scale,
+                )
+            ]
+            for history in self.histories
+        ]
+        return self.loss_price(trained) + pricing.of_readings(
+            planned,
+            self.horizon,
+            shape=trained.shape,
+            updates=pricing.updates_of(trained.lora, trained.shape),
+            max_rows=lambda tokens: rows_at_a_time(model, tokens, max_memory),
+        )
 
 
 class Validator:
-    """The validation part of a run, ready to be scored again and again.
+    """A model and the validation part that it is scored on, again and again.
 
-    Greedy forecasts of the second half of up to ``n_series`` series from their first half (of its
-    first ``horizon`` steps, if given): the same series, windows and greedy choices every time.
+    Args:
+        max_memory: bytes for the caches of forecasts.
     """
 
     def __init__(
         self,
         base: BaseModel,
         objective: Objective,
-        part: Dataset,
-        *,
-        scale: Scale,
-        codec: Codec,
-        seq_len: int,
-        batch_size: int,
-        n_series: int,
-        lora: Lora,
-        head: Head,
+        part: ValidationPart,
+        trained: Trained,
         max_memory: int | None = None,
-        horizon: int | None = None,
-        window_start: WindowStart = "random",
     ) -> None:
-        chosen = part.select([s.id for s in part][:n_series])
-        self.n_series = len(chosen)
         self.base = base
         self.objective = objective
-        self.scale = scale
-        self.codec = codec
-        self.lora = lora
-        self.head = head
+        self.part = part
+        self.trained = trained
         self.max_memory = max_memory
-        windows = Windows(
-            chosen,
-            scale,
-            codec,
-            base.alphabet,
-            seq_len=seq_len,
-            batch_size=min(batch_size, len(chosen)),
-            seed=0,
-            window_start=window_start,
-        )
-        self.batches: list[Batch] = []
-        for begin in range(0, len(windows.series), windows.batch_size):
-            batch = windows.batch(len(self.batches))
-            rows = len(windows.series) - begin  # the last batch would go on with the next epoch
-            self.batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
-        tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
-        tails = [s for s in tails if len(s) >= _LEAST_STEPS]
-        half = min((len(s) // 2 for s in tails), default=0)
-        self.horizon = min(half, horizon or half)
-        cuts = [cut(s, len(s) - half, self.horizon) for s in tails]
-        cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
-        self.histories: list[Series] = [c.history for c in cuts]
-        futures = [c.future for c in cuts]
-        self.scored = Scored(self.histories, futures, part.variables, part.time_name)
-
-    def loss_price(self) -> Price:
-        """Exact: the forward passes of the loss."""
-        shapes = [b.inputs.shape for b in self.batches]
-        return sum(
-            (
-                prices.validation_batch(self.base.shape, b, s, lora=self.lora, head=self.head)
-                for b, s in shapes
-            ),
-            NOTHING,
-        )
-
-    def most(self) -> Price:
-        """The most that one validation can cost."""
-        if not self.histories:
-            return self.loss_price()
-        return self.loss_price() + self._forecaster().at_most(self.histories, self.horizon, _GREEDY)
 
     def run(self) -> Validation:
         """Score the model as it is now."""
@@ -183,36 +168,36 @@ class Validator:
         module.eval()
         total, n_targets = 0.0, 0
         with torch.no_grad():
-            for batch in self.batches:
+            for batch in self.part.batches:
                 total += float(self.objective.loss_sum(batch))
                 n_targets += batch.n_targets
-        mae, point, price, tokens = None, None, self.loss_price(), n_targets
-        if self.histories:
+        mae, point, price, tokens = None, None, self.part.loss_price(self.trained), n_targets
+        if self.part.histories:
             forecaster = self._forecaster()
-            forecasts = forecaster.predict(self.histories, self.horizon, _GREEDY)
+            forecasts = forecaster.predict(self.part.histories, self.part.horizon, _GREEDY)
             point = np.stack([f.median for f in forecasts])
-            mae = float(np.nanmean(self.scored.errors(point)))
+            mae = float(np.nanmean(self.part.scored.errors(point)))
             price += forecaster.usage.price
             tokens += sum(m for _, m in forecaster.usage.trace.futures)
         for part in training:
             part.training = True
         seconds = time.perf_counter() - begin
-        return Validation(total / n_targets, mae, seconds, tokens, price, self.scored, point)
+        return Validation(total / n_targets, mae, seconds, tokens, price, self.part.scored, point)
 
     def estimate(self) -> Estimate:
         """How long one validation takes, from one batch of its loss and a few forecasts."""
         with as_written(), torch.no_grad():
-            self.objective.loss_sum(self.batches[0])  # the first one only makes room
+            self.objective.loss_sum(self.part.batches[0])  # the first one only makes room
             begin = time.perf_counter()
-            self.objective.loss_sum(self.batches[0])
-            seconds = (time.perf_counter() - begin) * len(self.batches)
-            probe = prices.validation_batch(
-                self.base.shape, *self.batches[0].inputs.shape, lora=self.lora, head=self.head
-            )
-            if not self.histories:
+            self.objective.loss_sum(self.part.batches[0])
+            seconds = (time.perf_counter() - begin) * len(self.part.batches)
+            probe = self.trained.validation_batch(*self.part.batches[0].inputs.shape)
+            if not self.part.histories:
                 device = self.base.placement.device
                 return Estimate(seconds, peak_bytes(device), 2 * probe)
-            found = of_forecasts(self._forecaster(), self.histories, self.horizon, _GREEDY)
+            found = of_forecasts(
+                self._forecaster(), self.part.histories, self.part.horizon, _GREEDY
+            )
         return Estimate(seconds + found.seconds, found.peak_bytes, 2 * probe + found.probe)
 
     def _forecaster(self) -> Forecaster:
@@ -221,10 +206,10 @@ class Validator:
         return Forecaster(
             self.base,
             head,
-            decimals=self.codec.decimals,
-            scale=self.scale,
+            decimals=self.part.codec.decimals,
+            scale=self.part.scale,
             max_memory=self.max_memory,
-            number_format=self.codec.number_format,
+            number_format=self.part.codec.number_format,
         )
 
 

@@ -523,18 +523,16 @@ def test_a_study_from_before_a_setting_goes_on(run_lvlora, args, tmp_path, done)
 
 
 def test_a_trial_from_before_a_setting_goes_on(tmp_path, tiny_folder):
-    prepared = tiny_runs.prepared(tiny_folder("qwen2"), tmp_path)
+    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path)
     place = tiny_runs.folder(tmp_path, "trial")
     place.config.write_text("")
-    identity = prepared.identity()
+    identity = loaded.identity()
     for settings, step in (({"number_format": "digits"}, None), ({}, 2)):
         facts = {**identity, "settings": {**identity["settings"], **settings}}
         if not settings:
             del facts["settings"]["number_format"]
-        checkpoint.save(
-            place.state, 2, prepared.parameters, prepared.optimizers, {"identity": facts}
-        )
-        assert sweep_trial.steps_done(prepared, place) == step
+        checkpoint.save(place.state, 2, loaded.parameters, loaded.optimizers, {"identity": facts})
+        assert sweep_trial.steps_done(loaded, place) == step
 
 
 def test_a_worker_without_its_parent_stops(monkeypatch):
@@ -583,9 +581,9 @@ def test_the_plan_and_the_run_have_one_price(args, data, tiny_folder):
         cost = sweep_trial.cost_of(settings, dataset)
         for n_steps in (1, 5, 7):
             allotment = sweep_trial.Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
-            prepared = sweep_trial.prepare_trial(settings, dataset, allotment)
-            assert sweep_trial.price_of(prepared, None) == cost.of_run(settings, n_steps)
-            assert prepared.n_steps == n_steps
+            plan = sweep_trial.plan_trial(settings, dataset, allotment)
+            assert plan.at_most() == cost.of_run(settings, n_steps)
+            assert plan.n_steps == n_steps
 
 
 # --- processes of their own -----------------------------------------------------------------------

@@ -185,11 +185,11 @@ def test_numbers_without_a_point_from_training_to_forecast(run_lvlora, place, ti
 
 def test_a_run_from_before_a_setting_goes_on(tiny_folder):
     """What a run did not say then was as its default is."""
-    prepared = tiny_runs.prepared(tiny_folder("qwen2"), Path("runs"))
-    then = prepared.identity()
+    loaded = tiny_runs.loaded(tiny_folder("qwen2"), Path("runs"))
+    then = loaded.identity()
     then["settings"] = {k: v for k, v in then["settings"].items() if k != "number_format"}
-    assert prepared.changes_since(then) == []
-    other = tiny_runs.prepared(tiny_folder("qwen2"), Path("runs"), number_format="digits")
+    assert loaded.changes_since(then) == []
+    other = tiny_runs.loaded(tiny_folder("qwen2"), Path("runs"), number_format="digits")
     assert other.changes_since(then) == ["number_format (point then, digits now)"]
 
 

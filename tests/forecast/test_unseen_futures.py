@@ -20,8 +20,8 @@ from lvlora.series.rivals import EquationFit
 from lvlora.series.rivals.equations import BestEquations
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
-from lvlora.train.objective import Objective
-from lvlora.train.validation import Validator
+from lvlora.text.windows import Windows
+from lvlora.train.validation import ValidationPart
 
 CONTEXT, HORIZON = 12, 4
 DATA = tiny_runs.dataset(4, n_steps=CONTEXT + HORIZON)
@@ -119,20 +119,12 @@ def test_validation_during_training_sees_histories(tiny_base):
     half = (CONTEXT + HORIZON) // 2
 
     def forecast(data):
-        validator = Validator(
-            base,
-            Objective(base.module, base.alphabet, None),
-            data,
-            scale=of_dataset(DATA),
-            codec=Codec(1, 2),
-            seq_len=64,
-            batch_size=2,
-            n_series=4,
-            lora=None,
-            head=None,
+        windows = Windows(
+            data, of_dataset(DATA), Codec(1, 2), base.alphabet, seq_len=64, batch_size=2, seed=0
         )
-        forecaster = Forecaster(base, decimals=1, scale=validator.scale)
-        found = forecaster.predict(validator.histories, validator.horizon, Sampling(greedy=True))
+        part = ValidationPart(windows, data, 4)
+        forecaster = Forecaster(base, decimals=1, scale=part.scale)
+        found = forecaster.predict(part.histories, part.horizon, Sampling(greedy=True))
         return np.stack([f.samples for f in found])
 
     rng = np.random.default_rng(3)

@@ -11,7 +11,7 @@ from lvlora.settings import EvaluateSettings, ForecastSettings, SweepSettings, T
 from lvlora.settings.base import Affects, Settings, option
 from lvlora.settings.doctor import DoctorSettings
 from lvlora.settings.report import ReportSettings
-from lvlora.train.setup import deciding_settings
+from lvlora.train.plan import deciding_settings
 
 MODELS = [getattr(settings, name) for name in settings.__all__] + [DoctorSettings, ReportSettings]
 INPUT = {"data", "format", "id_column", "time_column", "columns"}

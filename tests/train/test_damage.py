@@ -36,9 +36,9 @@ class _StopAfter(Silent):
 
 def test_the_first_signal_is_answered_at_once(tiny_folder, tmp_path):
     observer = _StopAfter(2)
-    prepared = tiny_runs.prepared(tiny_folder("qwen2"), tmp_path)
+    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path)
     with pytest.raises(RunStopped):
-        Run(prepared, tiny_runs.folder(tmp_path), observer).train()
+        Run(loaded, tiny_runs.folder(tmp_path), observer).train()
     assert observer.notes == ["Stopping after this step, then saving; once more stops at once."]
 
 
@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
 ):
     model = tiny_folder("qwen2")
     whole = tiny_runs.folder(tmp_path / "r", "whole")
-    Run(tiny_runs.prepared(model, tmp_path / "r"), whole, Silent()).train()
+    Run(tiny_runs.loaded(model, tmp_path / "r"), whole, Silent()).train()
 
     class Filler(Silent):
         def step(self, record):
@@ -160,17 +160,17 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
                 _fill(small_disk)
 
     # the ledger stands elsewhere: it has to record what was spent
-    prepared = tiny_runs.prepared(model, tmp_path / "r")
+    loaded = tiny_runs.loaded(model, tmp_path / "r")
     elsewhere = TrainSettings(runs=tmp_path / "r", out=small_disk / "run")
     folder, _ = run_folder.create(elsewhere, "")
     with pytest.raises(LvloraError) as caught:
-        Run(prepared, folder, Filler()).train()
+        Run(loaded, folder, Filler()).train()
     assert caught.value.exit_code == 1
     assert str(small_disk / "run") in caught.value.message
     assert "space" in caught.value.message + caught.value.hint
     (small_disk / "ballast").unlink()
-    prepared = tiny_runs.prepared(model, tmp_path / "r")
-    Run(prepared, run_folder.RunFolder(small_disk / "run"), Silent(), resume=True).train()
+    loaded = tiny_runs.loaded(model, tmp_path / "r")
+    Run(loaded, run_folder.RunFolder(small_disk / "run"), Silent(), resume=True).train()
     assert tiny_runs.weights(small_disk / "run") == tiny_runs.weights(whole.path)
 
 

@@ -25,36 +25,37 @@ from lvlora.train import loop
     ],
 )
 def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, family, changes):
-    p = tiny_runs.prepared(tiny_folder(family), tmp_path, **changes)
+    p = tiny_runs.loaded(tiny_folder(family), tmp_path, **changes)
     steps = loop.steps(
         list(p.parameters.values()),
         p.optimizers,
         p.objective.loss_sum,
-        p.windows,
-        p.learning_rate,
+        p.plan.windows,
+        p.plan.learning_rate,
         first=0,
         last=1,
-        accumulation=p.settings.accumulation,
+        accumulation=p.plan.settings.accumulation,
     )
     done = []
     # the definition of attention is priced, not what a fused kernel computes twice
     with sdpa_kernel(SDPBackend.MATH):
         counted = count(lambda: done.append(next(steps)))
-    assert p.step_price(done[0].shapes).executed == counted
-    assert counted <= p.per_step.executed
+    assert p.plan.trained.n_parameters == sum(q.numel() for q in p.parameters.values())
+    assert p.plan.trained.step(done[0].shapes).executed == counted
+    assert counted <= p.plan.per_step.executed
     assert p.validator is not None
     found = []
     assert count(lambda: found.append(p.validator.run())) == found[0].price.executed
-    assert found[0].price.executed <= p.per_validation.executed
-    assert found[0].price.coursework <= p.per_validation.coursework
+    assert found[0].price.executed <= p.plan.per_validation.executed
+    assert found[0].price.coursework <= p.plan.per_validation.coursework
 
 
 def test_every_series_is_validated_once(tiny_folder, tmp_path):
     """Six series in batches of four: the last batch has two rows."""
     data = tiny_runs.dataset(40, n_steps=6)
-    p = tiny_runs.prepared(tiny_folder("qwen2"), Path(tmp_path), data, batch_size=4)
+    p = tiny_runs.loaded(tiny_folder("qwen2"), Path(tmp_path), data, batch_size=4)
     assert p.validator is not None
-    assert len(p.split.validation) == 6
-    assert [len(b.inputs) for b in p.validator.batches] == [4, 2]
-    rows = {bytes(row) for b in p.validator.batches for row in b.inputs}
+    assert len(p.plan.split.validation) == 6
+    assert [len(b.inputs) for b in p.plan.part.batches] == [4, 2]
+    rows = {bytes(row) for b in p.plan.part.batches for row in b.inputs}
     assert len(rows) == 6

@@ -49,14 +49,14 @@ def runs(tmp_path):
 
 
 def _train(model, runs, name="", data=None, observer=None, **changes):
-    prepared = tiny_runs.prepared(model, runs, data, **changes)
+    loaded = tiny_runs.loaded(model, runs, data, **changes)
     folder = tiny_runs.folder(runs, name)
-    return folder.path, Run(prepared, folder, observer or Silent()).train()
+    return folder.path, Run(loaded, folder, observer or Silent()).train()
 
 
 def _resume(model, runs, path, data=None, observer=None, limit=None, **changes):
-    prepared = tiny_runs.prepared(model, runs, data, **changes)
-    return Run(prepared, RunFolder(path), observer or Silent(), resume=True, limit=limit).train()
+    loaded = tiny_runs.loaded(model, runs, data, **changes)
+    return Run(loaded, RunFolder(path), observer or Silent(), resume=True, limit=limit).train()
 
 
 def _ledger(runs):
@@ -84,10 +84,10 @@ def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(mode
 def test_a_stopped_run_goes_on_to_the_same_end(model, runs, number):
     before = signal.getsignal(number)
     whole, expected = _train(model, runs, "whole", dropout=0.1, accumulation=2)
-    prepared = tiny_runs.prepared(model, runs, dropout=0.1, accumulation=2)
+    loaded = tiny_runs.loaded(model, runs, dropout=0.1, accumulation=2)
     folder = tiny_runs.folder(runs, "stopped")
     with pytest.raises(RunStopped, match="after step 3 of 6; everything is saved") as stopped:
-        Run(prepared, folder, Stopper(3, number)).train()
+        Run(loaded, folder, Stopper(3, number)).train()
     assert f"lvlora train --resume {folder.path}" in stopped.value.hint
     assert signal.getsignal(number) == before
     result = _resume(model, runs, folder.path, dropout=0.1, accumulation=2)
@@ -102,8 +102,8 @@ def test_a_stopped_run_goes_on_to_the_same_end(model, runs, number):
 
 
 def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, monkeypatch):
-    prepared = tiny_runs.prepared(model, runs, validation=False, save_every=0)
-    loss_sum = prepared.objective.loss_sum
+    loaded = tiny_runs.loaded(model, runs, validation=False, save_every=0)
+    loss_sum = loaded.objective.loss_sum
     calls = []
 
     def twice(batch):
@@ -113,22 +113,22 @@ def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, mon
             os.kill(os.getpid(), signal.SIGTERM)
         return loss_sum(batch)
 
-    monkeypatch.setattr(prepared.objective, "loss_sum", twice)
+    monkeypatch.setattr(loaded.objective, "loss_sum", twice)
     folder = tiny_runs.folder(runs, "r")
     with pytest.raises(KeyboardInterrupt):
-        Run(prepared, folder, Silent()).train()
+        Run(loaded, folder, Silent()).train()
     assert tiny_runs.steps_of(folder.path) == [1, 2]
     (row,) = _ledger(runs)
     assert row.status == "settled"
-    assert row.spent == 3 * prepared.per_step
+    assert row.spent == 3 * loaded.plan.per_step
 
 
 def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_end(model, runs):
     whole, _ = _train(model, runs, "whole", dropout=0.1)
-    prepared = tiny_runs.prepared(model, runs, dropout=0.1, save_every=4)
+    loaded = tiny_runs.loaded(model, runs, dropout=0.1, save_every=4)
     folder = tiny_runs.folder(runs, "killed")
     with pytest.raises(ZeroDivisionError):  # as good as a kill: nothing is saved
-        Run(prepared, folder, Stopper(5, ZeroDivisionError())).train()
+        Run(loaded, folder, Stopper(5, ZeroDivisionError())).train()
     watcher = Stopper(99)
     with (folder.path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "lo')
@@ -138,15 +138,15 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
         assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
     spent = sum(r.spent.executed for r in _ledger(runs) if r.run == "killed" and r.phase == "train")
-    assert spent == 7 * prepared.per_step.executed
+    assert spent == 7 * loaded.plan.per_step.executed
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_its_name(model, runs):
     whole, _ = _train(model, runs, "whole")
-    prepared = tiny_runs.prepared(model, runs)
+    loaded = tiny_runs.loaded(model, runs)
     folder = tiny_runs.folder(runs, "damaged")
     with pytest.raises(RunStopped):
-        Run(prepared, folder, Stopper(4)).train()
+        Run(loaded, folder, Stopper(4)).train()
     state = folder.state / "step-00000004/state.safetensors"
     state.write_bytes(state.read_bytes()[:-1])
     watcher = Stopper(99)
@@ -162,7 +162,7 @@ def test_without_any_checkpoint_it_begins_again(model, runs):
     folder = tiny_runs.folder(runs, "r")
     with pytest.raises(ZeroDivisionError):
         Run(
-            tiny_runs.prepared(model, runs, save_every=0), folder, Stopper(4, ZeroDivisionError())
+            tiny_runs.loaded(model, runs, save_every=0), folder, Stopper(4, ZeroDivisionError())
         ).train()
     watcher = Stopper(99)
     _resume(model, runs, folder.path, observer=watcher)
@@ -174,7 +174,7 @@ def test_without_any_checkpoint_it_begins_again(model, runs):
 def test_what_changed_is_named_and_nothing_is_touched(model, runs, tiny_folder, tmp_path):
     folder = tiny_runs.folder(runs, "r")
     with pytest.raises(RunStopped):
-        Run(tiny_runs.prepared(model, runs), folder, Stopper(2)).train()
+        Run(tiny_runs.loaded(model, runs), folder, Stopper(2)).train()
     before = {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()}
     other = tmp_path / "qwen2"
     shutil.copytree(model, other)
@@ -201,13 +201,13 @@ def test_what_changed_is_named_and_nothing_is_touched(model, runs, tiny_folder, 
 
 
 def test_a_run_that_is_trained_cannot_be_taken_by_another(model, runs):
-    prepared = tiny_runs.prepared(model, runs)
+    loaded = tiny_runs.loaded(model, runs)
     folder = tiny_runs.folder(runs, "r")
-    run = Run(prepared, folder, Silent())
+    run = Run(loaded, folder, Silent())
     with pytest.raises(LvloraError, match="still being trained by another process"):
-        Run(prepared, folder, Silent(), resume=True)
+        Run(loaded, folder, Silent(), resume=True)
     run.train()
-    assert Run(prepared, folder, Silent(), resume=True).train().steps == 6
+    assert Run(loaded, folder, Silent(), resume=True).train().steps == 6
 
 
 def test_a_finished_run_stays_as_it_is(model, runs):
@@ -223,9 +223,9 @@ def test_a_finished_run_stays_as_it_is(model, runs):
     ("convention", "validation"), [("executed", False), ("executed", True), ("coursework", True)]
 )
 def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, validation):
-    unit = tiny_runs.prepared(model, runs, validation=validation)
-    price = 4 * unit.per_step.of(convention) + 5 * unit.per_validation.of(convention)
-    limit = price + unit.per_step.of(convention) // 2
+    unit = tiny_runs.loaded(model, runs, validation=validation)
+    price = 4 * unit.plan.per_step.of(convention) + 5 * unit.plan.per_validation.of(convention)
+    limit = price + unit.plan.per_step.of(convention) // 2
     _, result = _train(
         model,
         runs,
@@ -240,18 +240,18 @@ def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, valida
     assert result.steps == 4
     assert not result.stopped_by_limit
     if not validation:
-        assert spent + unit.per_step.of(convention) > limit
+        assert spent + unit.plan.per_step.of(convention) > limit
     assert {r.status for r in _ledger(runs)} == {"settled"}
 
 
 def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
-    prepared = tiny_runs.prepared(model, runs, validation=False, save_every=2)
-    limit = 7 * prepared.per_step.executed
+    loaded = tiny_runs.loaded(model, runs, validation=False, save_every=2)
+    limit = 7 * loaded.plan.per_step.executed
     changes = {"validation": False, "max_flops": limit}
     folder = tiny_runs.folder(runs, "r")
-    prepared = tiny_runs.prepared(model, runs, **changes)
+    loaded = tiny_runs.loaded(model, runs, **changes)
     with pytest.raises(ZeroDivisionError):
-        Run(prepared, folder, Stopper(5, ZeroDivisionError())).train()
+        Run(loaded, folder, Stopper(5, ZeroDivisionError())).train()
     result = _resume(model, runs, folder.path, **changes)  # 5 of 7 are spent, from 4 on
     assert result.steps == 6
     assert not result.stopped_by_limit
@@ -265,9 +265,9 @@ def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
             observer=Stopper(5, ZeroDivisionError()),
             save_every=4,
             validation=False,
-            max_flops=6 * prepared.per_step.executed,
+            max_flops=6 * loaded.plan.per_step.executed,
         )
-    changes = {"validation": False, "max_flops": 6 * prepared.per_step.executed}
+    changes = {"validation": False, "max_flops": 6 * loaded.plan.per_step.executed}
     result = _resume(model, runs, runs / "s", **changes)
     assert result.steps == 5
     assert result.stopped_by_limit
@@ -281,11 +281,11 @@ def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
 
 
 def test_a_project_budget_refuses_before_anything_is_spent(model, runs):
-    prepared = tiny_runs.prepared(
-        model, runs, budget=tiny_runs.prepared(model, runs).most().executed
+    loaded = tiny_runs.loaded(
+        model, runs, budget=tiny_runs.plan(model, runs).at_most(whole=False).executed
     )
     with pytest.raises(BudgetError, match=r"project: .* wanted"):  # the validation before step 1
-        Run(prepared, tiny_runs.folder(runs, "r"), Silent()).train()
+        Run(loaded, tiny_runs.folder(runs, "r"), Silent()).train()
     assert _ledger(runs) == []
 
 
@@ -338,26 +338,26 @@ def test_patience_ends_a_run_that_gets_worse_and_keeps_the_best(model, runs):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, runs, monkeypatch):
-    prepared = tiny_runs.prepared(model, runs, save_every=0, validation=False)
-    loss_sum = prepared.objective.loss_sum
+    loaded = tiny_runs.loaded(model, runs, save_every=0, validation=False)
+    loss_sum = loaded.objective.loss_sum
     calls = []
 
     def failing(batch):
         calls.append(batch)
         return loss_sum(batch) * (float("nan") if len(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(prepared.objective, "loss_sum", failing)
+    monkeypatch.setattr(loaded.objective, "loss_sum", failing)
     folder = tiny_runs.folder(runs, "r")
     with pytest.raises(NumericalError, match="the loss is nan"):
-        Run(prepared, folder, Silent()).train()
+        Run(loaded, folder, Silent()).train()
     failure = json.loads((folder.path / "failure.json").read_text())
     assert failure["step"] == 4
     (batch,) = failure["batches"]
-    named = {s.id for s in prepared.dataset}
+    named = {s.id for s in loaded.plan.dataset}
     assert len(batch) == 2
     assert {row["series"] for row in batch} <= named
     (row,) = _ledger(runs)
-    assert row.spent == 4 * prepared.per_step  # the step was computed
+    assert row.spent == 4 * loaded.plan.per_step  # the step was computed
     whole, _ = _train(model, runs, "whole", validation=False)
     monkeypatch.undo()
     _resume(model, runs, folder.path, validation=False)  # the cause is gone
@@ -368,12 +368,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("head", ["none", "numeric", "full"])
 def test_the_base_is_bitwise_what_it_was(model, runs, dtype, head):
-    prepared = tiny_runs.prepared(
+    loaded = tiny_runs.loaded(
         model, runs, dtype=dtype, train_head=head, targets=("all-linear",), validation=False
     )
-    fresh = load(prepared.source, prepared.base.placement).module.state_dict()
-    Run(prepared, tiny_runs.folder(runs), Silent()).train()
-    now = prepared.base.module.state_dict()
+    fresh = load(loaded.plan.source, loaded.base.placement).module.state_dict()
+    Run(loaded, tiny_runs.folder(runs), Silent()).train()
+    now = loaded.base.module.state_dict()
     for name, before in fresh.items():
         *place, last = name.split(".")
         wrapped = ".".join([*place, "base", last])
@@ -396,20 +396,20 @@ def test_a_numeric_head_is_saved_beside_the_adapter(model, runs):
 
 @pytest.mark.filterwarnings("ignore")  # of peft
 def test_a_full_head_is_part_of_the_adapter_and_said_before(model, runs):
-    prepared = tiny_runs.prepared(model, runs, train_head="full")
-    assert any("the head is untied and has" in note for note in prepared.notes)
+    loaded = tiny_runs.loaded(model, runs, train_head="full")
+    assert any("the head is untied and has" in note for note in loaded.plan.notes)
     folder = tiny_runs.folder(runs)
-    Run(prepared, folder, Silent()).train()
+    Run(loaded, folder, Silent()).train()
     config = json.loads((folder.adapter / "adapter_config.json").read_text())
     assert config["modules_to_save"] == ["lm_head"]
     from peft import PeftModel
 
-    base = load(prepared.source, prepared.base.placement, through_transformers=True).module
+    base = load(loaded.plan.source, loaded.base.placement, through_transformers=True).module
     peft = PeftModel.from_pretrained(base, str(folder.last_adapter)).eval()
-    ids = torch.tensor([list(prepared.base.alphabet.ids[:10])])
-    prepared.base.module.eval()
+    ids = torch.tensor([list(loaded.base.alphabet.ids[:10])])
+    loaded.base.module.eval()
     with torch.no_grad():
-        torch.testing.assert_close(peft(ids).logits, prepared.base.module(ids).logits)
+        torch.testing.assert_close(peft(ids).logits, loaded.base.module(ids).logits)
 
 
 def _with_gaps():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlora.train.schedule import learning_rate
+from lvlora.train.loop import learning_rate
 
 
 def _rates(n, schedule, warmup=0.1, peak=1.0):

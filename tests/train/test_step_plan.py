@@ -75,40 +75,52 @@ def test_a_limit_below_one_step_is_refused_with_the_price():
         _plan(max_flops=99)
 
 
-def _thoroughness(executed, horizon=50, **changes):
+def _chosen(step, series, **changes):
+    """What is chosen where a step and the validation of a series have these prices."""
     return choose_validations(
         TrainSettings(**changes),
-        Price(executed, executed),
-        tokens_per_step=2048,
-        tokens_read=500,
-        tokens_a_step=10,
-        calls_a_step=6,
-        horizon=horizon,
+        Price(step, 2 * step),
+        lambda n: Price(n * series, 2 * n * series),
     )
 
 
 def test_a_small_model_is_validated_thoroughly_however_short_the_run():
-    assert _thoroughness(10**10, max_steps=10) == USUAL
+    assert _chosen(10**10, 2 * 10**10, max_steps=10) == USUAL
 
 
 def test_a_large_model_is_validated_as_its_run_allows():
-    large = 3 * 10**12
-    assert _thoroughness(large, max_steps=100) == Validations(4, 1, horizon=20)
-    assert _thoroughness(large, max_steps=180) == Validations(4, 1)
-    # half of a short series is no shorter for it
-    assert _thoroughness(large, horizon=20, max_steps=20) == Validations(4, 1)
-    assert _thoroughness(large, max_steps=100_000) == USUAL
-    assert _thoroughness(large, max_flops=100 * large) == Validations(4, 1, horizon=20)
-    assert _thoroughness(large, max_flops=100_000 * large) == USUAL
-    chosen = [_thoroughness(large, max_steps=10**n // 2) for n in range(1, 7)]
-    assert [c.series for c in chosen] == sorted(c.series for c in chosen)
-    assert len(set(chosen)) > 2
+    step, series = 3 * 10**12, 2 * 10**12
+    least = Validations(4, 1)
+    assert _chosen(step, series, max_steps=10) == least
+    assert _chosen(step, series, max_flops=10 * step) == least
+    assert _chosen(step, series, max_steps=100_000) == USUAL
+    assert _chosen(step, series, max_flops=100_000 * step) == USUAL
+    assert _chosen(step, series, max_flops=10**18, convention="coursework") == USUAL
+    chosen = [_chosen(step, series, max_steps=n) for n in range(100, 2000, 50)]
+    thoroughness = [(c.series, c.times) for c in chosen]
+    assert thoroughness == sorted(thoroughness)
+    assert len(set(thoroughness)) > 8
+
+
+@given(
+    st.integers(1, 10**4),
+    st.integers(10**8, 10**13),
+    st.integers(10**8, 10**13),
+    st.none() | st.integers(1, 100),
+)
+def test_validations_take_a_twentieth_unless_they_are_the_fewest(n_steps, step, series, every):
+    how = _chosen(step, series, max_steps=n_steps, validate_every=every)
+    times = how.times if every is None else n_steps // every
+    taken = (1 + times) * how.series * series
+    assert taken <= max(n_steps * step / 20, 2e12) or how == Validations(4, 1)
+    assert 4 <= how.series <= 16
+    assert how.times == 4 or how.series == 4
 
 
 def test_frequent_validations_leave_fewer_series():
-    large = 3 * 10**12
-    assert _thoroughness(large, max_steps=3000).series > 4
-    assert _thoroughness(large, max_steps=3000, validate_every=10).series == 4
+    step, series = 3 * 10**12, 2 * 10**11
+    assert _chosen(step, series, max_steps=300).series > 4
+    assert _chosen(step, series, max_steps=300, validate_every=3).series == 4
 
 
 def test_few_validations_are_laid_out_over_the_run():

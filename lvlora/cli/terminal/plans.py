@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from lvlora.forecast.answers import ForecastPrice
     from lvlora.forecast.estimate import Estimate
     from lvlora.train.estimate import RunEstimate
+    from lvlora.train.loaded import Loaded
     from lvlora.train.progress import Result
-    from lvlora.train.setup import Prepared
 
 
 def show_run_plan(
-    prepared: Prepared, estimate: RunEstimate | None, started: float, context: CommandContext
+    loaded: Loaded, estimate: RunEstimate | None, started: float, context: CommandContext
 ) -> None:
     """A training run.
 
@@ -30,15 +30,15 @@ def show_run_plan(
     """
     from lvlora.forecast.estimate import AROUND_SECONDS
 
-    settings = prepared.settings
-    most = prepared.most(whole=prepared.validator is not None)
-    tokens = prepared.n_steps * settings.batch_size * settings.accumulation * prepared.windows.width
-    trainable = sum(p.numel() for p in prepared.parameters.values())
+    plan = loaded.plan
+    settings, most = plan.settings, plan.at_most()
+    tokens = plan.n_steps * plan.tokens_per_step
+    trainable = plan.trained.n_parameters
     limit = settings.max_flops or settings.budget_flops
     payload: dict[str, Any] = {
-        "model": prepared.base.name,
-        "steps": prepared.n_steps,
-        "validations": prepared.n_validations,
+        "model": plan.model.name,
+        "steps": plan.n_steps,
+        "validations": plan.n_validations,
         "tokens": tokens,
         "trainable_parameters": trainable,
         "flops_at_most": most.to_dict(),
@@ -46,9 +46,9 @@ def show_run_plan(
         "estimate": None,
     }
     rows = [
-        ("model", prepared.base.name),
-        ("steps", numbers.count(prepared.n_steps)),
-        ("validations", numbers.count(prepared.n_validations)),
+        ("model", plan.model.name),
+        ("steps", numbers.count(plan.n_steps)),
+        ("validations", numbers.count(plan.n_validations)),
         ("tokens", numbers.count(tokens)),
         ("trainable parameters", numbers.count(trainable)),
         ("FLOPs at most, executed", numbers.flops(most.executed)),

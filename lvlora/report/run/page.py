@@ -14,7 +14,7 @@ FIGURE = Path("figures") / "training.png"
 LIMITS = (
     "The validation part chose the best adapter, so its error is a little too good; the test part "
     "was not touched. Forecast errors during training are of greedy forecasts of the second half "
-    "of a few series, or of its first 20 steps.",
+    "of a few series.",
     "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
     "time.",
 )

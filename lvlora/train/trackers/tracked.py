@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 from lvlora import __version__, durable
 from lvlora.errors import DataError, SettingsError, reason
+from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.setup import Prepared
 
 PACKAGES = {
     "tensorboard": "tensorboard",
@@ -104,17 +104,17 @@ def check_installed(names: Iterable[str]) -> None:
             )
 
 
-def tracked(inner: Observer, prepared: Prepared, folder: RunFolder) -> Observer:
+def tracked(inner: Observer, loaded: Loaded, folder: RunFolder) -> Observer:
     """An observer that tells the settings' trackers, too.
 
     Raises:
         SettingsError: a tracker's package is missing.
     """
-    names = prepared.settings.tracker
+    names = loaded.plan.settings.tracker
     if not names:
         return inner
     check_installed(names)
-    return Tracked(inner, names, folder, prepared.settings.runs, facts_of(prepared))
+    return Tracked(inner, names, folder, loaded.plan.settings.runs, facts_of(loaded))
 
 
 class Tracked:
@@ -225,19 +225,20 @@ def validation_values(record: ValidationRecord) -> dict[str, float]:
     return values
 
 
-def facts_of(prepared: Prepared) -> dict[str, Scalar]:
+def facts_of(loaded: Loaded) -> dict[str, Scalar]:
     """The run's settings and what was made of them, flat; lists as text."""
-    base, settings = prepared.base, prepared.settings
+    base, plan = loaded.base, loaded.plan
+    settings = plan.settings
     found: dict[str, Any] = {
         **settings.deciding("result", "data", "model", "placement", "limit", "resources"),
         "alpha": settings.effective_alpha,
         "model": base.name,
         "model_sha256": base.sha256,
-        "data_sha256": prepared.dataset.sha256(),
-        "series": len(prepared.dataset),
-        "variables": prepared.dataset.variables,
-        "steps": prepared.n_steps,
-        "trainable_parameters": sum(p.numel() for p in prepared.parameters.values()),
+        "data_sha256": plan.dataset.sha256(),
+        "series": len(plan.dataset),
+        "variables": plan.dataset.variables,
+        "steps": plan.n_steps,
+        "trainable_parameters": plan.trained.n_parameters,
         "device": str(base.placement.device),
         "dtype": str(base.placement.dtype).removeprefix("torch."),
         "lvlora_version": __version__,

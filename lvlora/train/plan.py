@@ -1,0 +1,285 @@
+"""What a run will do and what it will cost at most: from settings, data and a model's outline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lvlora.errors import SettingsError
+from lvlora.flops import prices
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.executed import Head
+from lvlora.flops.prices import Trained
+from lvlora.flops.trainable import Lora
+from lvlora.model import devices
+from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
+from lvlora.model.loading import Outline, outline
+from lvlora.model.lora import parse_layers
+from lvlora.model.machine import memory_limit
+from lvlora.series.dataset import Dataset
+from lvlora.series.splits import Split, split_of
+from lvlora.settings import TrainSettings
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import Codec
+from lvlora.text.losses import losses
+from lvlora.text.scaling import of_dataset
+from lvlora.text.windows import Windows
+from lvlora.train import compilation, loop
+from lvlora.train.step_plan import USUAL, Cost, Validations, choose_validations, plan_steps
+from lvlora.train.validation import ValidationPart
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that could begin, known without opening any weights.
+
+    Attributes:
+        model: its shape, alphabet, device and dtype.
+        windows: what is trained on; their scale and codec are the run's.
+        part: what is validated on; None where nothing is.
+        per_step, per_validation: what they cost at most, in both conventions.
+        n_steps: optimiser steps of the run; validate_at: after which of them is validated (once
+            more before the first).
+        notes, warnings: what a person should know before it begins.
+    """
+
+    settings: TrainSettings
+    source: ModelSource
+    model: Outline
+    dataset: Dataset
+    split: Split
+    windows: Windows
+    trained: Trained
+    part: ValidationPart | None
+    per_step: Price
+    per_validation: Price
+    n_steps: int
+    validate_at: frozenset[int]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def n_validations(self) -> int:
+        """In the whole run, the one before the first step included."""
+        return 0 if self.part is None else 1 + len(self.validate_at)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """At most, padding included."""
+        settings = self.settings
+        return settings.batch_size * settings.accumulation * self.windows.width
+
+    @property
+    def compiles(self) -> bool:
+        """The layers are compiled, wherever that can be done."""
+        n_batches = self.n_steps * self.settings.accumulation
+        return compilation.is_asked(self.settings.compile, n_batches)
+
+    @property
+    def cost(self) -> Cost:
+        """Of a step and of a validation; for runs of other lengths."""
+        n_series = USUAL.series if self.part is None else self.part.n_series
+        return Cost(self.per_step, self.per_validation, series=n_series)
+
+    def at_most(self, first: int = 0, *, whole: bool = True) -> Price:
+        """The most that the steps from ``first`` on can cost.
+
+        Args:
+            whole: with the validation before the first step.
+        """
+        validations = sum(s > first for s in self.validate_at) + whole
+        return (self.n_steps - first) * self.per_step + validations * self.per_validation
+
+    def lasting(self, n_steps: int, **changes: Any) -> Plan:
+        """The same run with another number of steps.
+
+        Args:
+            changes: settings that no price depends on: save_every, validate_every.
+        """
+        settings = self.settings.model_copy(update={**changes, "max_steps": n_steps})
+        n_steps, validate_at = plan_steps(settings, self.per_step, self.per_validation)
+        return replace(self, settings=settings, n_steps=n_steps, validate_at=validate_at)
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step."""
+        s = self.settings
+        return loop.learning_rate(step, self.n_steps, s.learning_rate, s.warmup, s.schedule)
+
+    @property
+    def dropout_seed(self) -> int | None:
+        """What dropout is drawn from; None where nothing is drawn."""
+        return self.settings.seed if self.settings.dropout else None
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on, as far as it is known without weights."""
+        return {
+            "settings": deciding_settings(self.settings),
+            "data": self.dataset.sha256(),
+            "split": self.split.sha256,
+            "tokenizer": [*self.model.alphabet.ids, self.model.alphabet.start],
+            "schedule": [self.n_steps, sorted(self.validate_at)],
+        }
+
+
+def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that decide a run's result, as JSON; identities have the rest as hashes."""
+    return settings.deciding("result", "limit")
+
+
+def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
+    """Plan a run: its text, its steps, its validations, its price; no weights are opened.
+
+    Raises:
+        BudgetError: the run would pass ``max_flops``, or not even a step fits.
+        DataError, ModelError, SettingsError: as the parts do.
+    """
+    _check_names(settings)
+    # before the dtype is chosen: that is a matter of timing, which threads decide
+    devices.set_threads(settings.threads)
+    source = resolve(settings.model, settings.revision)
+    split = split_of(dataset, settings)
+    train = dataset.select(split.train)
+    model = outline(source, devices.choose(settings.device, settings.dtype))
+    layers = parse_layers(settings.layers, model.shape.layers)
+    head = Head.of(
+        model.shape, "full" if settings.full_loss else "numeric", settings.train_head, len(SYMBOLS)
+    )
+    trained = Trained(model.shape, Lora.of(settings.rank, settings.targets, layers), head)
+    windows = Windows(
+        train,
+        of_dataset(train),
+        Codec(settings.decimals, len(dataset.variables), settings.number_format),
+        model.alphabet,
+        seq_len=settings.seq_len,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        scale_jitter=settings.scale_jitter,
+        window_start=settings.window_start,
+    )
+    if windows.width > model.max_positions:
+        raise SettingsError(
+            f"--seq-len {settings.seq_len}: {model.name} reads {model.max_positions} tokens "
+            "at most",
+            f"Use --seq-len {model.max_positions}.",
+        )
+    _check_memory(settings, model, windows.width)
+    per_step = settings.accumulation * prices.training_step(
+        model.shape, settings.batch_size, windows.width, lora=trained.lora, head=head
+    )
+    part, how, per_validation = None, USUAL, NOTHING
+    if settings.validation and split.validation:
+        series = dataset.select(split.validation)
+        # of which a run without validation has none: the others need it to be priced
+
+        @cache
+        def part_of(n_series: int) -> ValidationPart:
+            return ValidationPart(windows, series, n_series)
+
+        def price_of(n_series: int) -> Price:
+            return part_of(min(n_series, len(series))).at_most(trained, model, settings.max_memory)
+
+        if settings.validation_series is not None:
+            how = Validations(settings.validation_series, USUAL.times)
+        else:
+            how = choose_validations(settings, per_step, price_of)
+        part = part_of(min(how.series, len(series)))
+        per_validation = price_of(how.series)
+    n_steps, validate_at = plan_steps(settings, per_step, per_validation, how.times)
+    plan = Plan(
+        settings=settings,
+        source=source,
+        model=model,
+        dataset=dataset,
+        split=split,
+        windows=windows,
+        trained=trained,
+        part=part,
+        per_step=per_step,
+        per_validation=per_validation,
+        n_steps=n_steps,
+        validate_at=validate_at,
+        notes=(),
+        warnings=(),
+    )
+    lost = losses(train.series, [windows.scale] * len(train), settings.decimals, dataset.variables)
+    return replace(plan, notes=_notes(plan), warnings=(lost,) if lost else ())
+
+
+def _notes(plan: Plan) -> tuple[str, ...]:
+    settings, trained = plan.settings, plan.trained
+    notes = [plan.source.note] if plan.source.note else []
+    written = settings.decimals, settings.number_format
+    if plan.source.kind == "bundled" and written != BUNDLED_FORM:
+        made, asked = (Codec(d, 1, f).number(1.5) for d, f in (BUNDLED_FORM, written))
+        notes.append(
+            f"The bundled model was made to write 1.5 as {made}, and must learn to write {asked}: "
+            "that takes a long run."
+        )
+    part = plan.part
+    if part is not None and settings.validation_series is None:
+        possible = min(USUAL.series, len(plan.split.validation))
+        seldom = settings.validate_every is None and len(plan.validate_at) < USUAL.times
+        if part.n_series < possible or (seldom and plan.n_steps >= USUAL.times):
+            notes.append(
+                f"Validation scores {part.n_series} series {1 + len(plan.validate_at)} times: more "
+                "would take over a twentieth of the run's FLOPs; --validation-series and "
+                "--validate-every say otherwise."
+            )
+    if settings.validation and part is None:
+        notes.append("There are too few series to validate with: the last adapter is the best.")
+    if settings.train_head == "full":
+        head = trained.head.trained_rows * trained.shape.hidden
+        notes.append(
+            f"--train-head full: the head is untied and has {head:,} values; the adapter will "
+            f"take {4 * trained.n_parameters / 1e6:,.1f} MB, each checkpoint three times that."
+        )
+    return tuple(notes)
+
+
+def _check_names(settings: TrainSettings) -> None:
+    """A run writes down what it was made of, in files that are UTF-8 throughout."""
+    for name, value in settings:
+        if isinstance(value, str | Path):
+            try:
+                str(value).encode()
+            except UnicodeEncodeError:
+                raise SettingsError(
+                    f"{name}: {str(value)!a} is not UTF-8, so the run could not say what it "
+                    "was made of",
+                    "Rename it, or make a link with another name to it.",
+                ) from None
+
+
+def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:
+    """Refuse a micro-batch that cannot fit, before anything of its size is made.
+
+    Counted is what every training keeps: the tokens, and what goes into each layer, for backward.
+    Several times as much is used, so that more than this limit may be too much as well.
+    """
+    device, n_processes = model.placement.device, 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        n_processes = torch.distributed.get_world_size()
+    limit = memory_limit()
+    if device.type == "cuda":
+        limit = torch.cuda.get_device_properties(device).total_memory
+    shape = model.shape
+    micro_batches = settings.accumulation * settings.batch_size * width * 16
+    row = width * (shape.layers * shape.hidden * model.placement.dtype.itemsize + 16)
+    rows = -(-settings.batch_size // n_processes)
+    if limit is not None and rows * row > limit:
+        raise SettingsError(
+            f"--batch-size {settings.batch_size:,}: {rows:,} sequences of {width:,} tokens take "
+            f"more than {rows * row / 1e9:,.0f} GB of memory with {model.name}, of "
+            f"{limit / 1e9:,.1f} GB that are there",
+            "Smaller ones make the same step with --accumulation.",
+        )
+    if limit is not None and micro_batches > limit:
+        raise SettingsError(
+            f"--accumulation {settings.accumulation:,}: the tokens of a step alone take "
+            f"{micro_batches / 1e9:,.0f} GB of memory, of {limit / 1e9:,.1f} GB that are there",
+            "A step of fewer micro-batches is large enough.",
+        )
