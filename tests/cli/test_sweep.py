@@ -332,8 +332,8 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
         measured.append((settings.seq_len, settings.rank))
         return whole(settings, *rest)
 
-    whole = sweep_trial.prepare_trial
-    monkeypatch.setattr("lvlora.sweep.search.prepare_trial", prepare)
+    whole = sweep_trial.plan_trial
+    monkeypatch.setattr("lvlora.sweep.search.plan_trial", prepare)
     course = without(without(without(args, "--space"), "--seq-len"), "--max-steps")
     ran = run_lvlora([*course, "--preset", "coursework", "--max-flops", "1e10", "--dry-run"])
     assert ran.exit_code == 0, ran.stderr
