@@ -61,7 +61,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
     if context.dry_run:
         price = verb.price(settings, read, narrator, began=context.began)
-        show_prices(price, price.n_series, context)
+        show_prices(price, context)
         return
     if settings.density:
         density = verb.next_step_density(settings, read, narrator)

@@ -33,8 +33,7 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
     check_results(settings, context, [("--output", settings.output, SCORES)])
     data, narrator = load_dataset(settings, context.output), Narration(context.output)
     if context.dry_run:
-        answer, n_series = price(settings, data, narrator, began=context.began)
-        show_prices(answer, n_series, context)
+        show_prices(price(settings, data, narrator, began=context.began), context)
         return
     _show(evaluate(settings, data, narrator), settings, context)
 

@@ -39,14 +39,11 @@ def price(
     narrator: Narrator | None = None,
     *,
     began: float | None = None,
-) -> tuple[ForecastPrice, int]:
+) -> ForecastPrice:
     """What `evaluate` with these arguments would take; nothing is charged and nothing written.
 
     Args:
         began: when the command did, by `time.perf_counter`; default: now.
-
-    Returns:
-        the price, and the number of series that would be scored.
     """
     narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
     check(settings)
@@ -70,7 +67,7 @@ def price(
         n_processes = settings.workers or cores()
         estimates.append(of_rivals(job.task, job.train, n_processes, job.rival_samples))
     answer = price_answer(prices, _one_after_another(estimates), started, page=True)
-    return answer, len(job.task.histories)
+    return answer.of(len(job.task.histories))
 
 
 def _one_after_another(estimates: Sequence[Estimate]) -> Estimate | None:

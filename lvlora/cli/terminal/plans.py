@@ -138,7 +138,7 @@ def reconciled(result: Result, runs: Path) -> str:
     )
 
 
-def show_prices(answer: ForecastPrice, n_series: int, context: CommandContext) -> None:
+def show_prices(answer: ForecastPrice, context: CommandContext) -> None:
     """Models that would forecast so many series."""
     estimate = answer.estimate
 
@@ -147,7 +147,7 @@ def show_prices(answer: ForecastPrice, n_series: int, context: CommandContext) -
             context.output.line("No model: no FLOPs.")
         for name, price in answer.forecasters.items():
             context.output.line(
-                f"{name}, {n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+                f"{name}, {answer.n_series} series: at most {numbers.flops(price.executed)} FLOPs "
                 f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
             )
         if estimate is not None:
