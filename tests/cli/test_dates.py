@@ -77,7 +77,7 @@ def test_the_density_is_of_the_next_date(forecast, data):
     assert ran.json["series"][0]["time"] == "2012-01"
 
 
-def test_the_picture_has_an_axis_of_dates(forecast, data, tmp_path):
+def test_the_picture_has_an_axis_of_dates(real_figures, forecast, data, tmp_path):
     ran = forecast(data, "--series", "s1", "--horizon", "6", "--plot", tmp_path / "f.svg")
     assert ran.exit_code == 0, ran.stderr
     drawn = (tmp_path / "f.svg").read_text()
@@ -113,7 +113,7 @@ def test_absent_steps_are_warned_of(run_lvlora, forecast, tiny_folder, data, tmp
     assert ran.stderr.count("are absent") == 1
 
 
-def test_an_analysis_names_the_steps_and_draws_dates(run_lvlora, data, tmp_path):
+def test_an_analysis_names_the_steps_and_draws_dates(real_figures, run_lvlora, data, tmp_path):
     ran = run_lvlora(["analyze", data, "--out", tmp_path / "figures"])
     assert ran.exit_code == 0, ran.stderr
     assert "one sample every month; but" in ran.stdout
@@ -138,7 +138,7 @@ def test_uneven_steps_are_warned_of_with_figures(run_lvlora, forecast, tmp_path)
 
 
 def test_pages_of_runs_and_evaluations_have_axes_of_dates(
-    run_lvlora, tiny_folder, data, tmp_path, monkeypatch
+    real_figures, run_lvlora, tiny_folder, data, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     flags = tiny_runs.flags(tiny_folder("qwen2"), tmp_path / "runs", max_steps=1, validate_every=1)

@@ -217,7 +217,7 @@ def test_a_killed_run_is_settled(run_lvlora, runs):
     assert again.exit_code == 2
 
 
-def test_spending_is_drawn(run_lvlora, runs, tmp_path):
+def test_spending_is_drawn(real_figures, run_lvlora, runs, tmp_path):
     for name in ("spending.svg", "spending.png"):
         ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--figure", tmp_path / name])
         assert ran.exit_code == 0, ran.stderr
