@@ -1,4 +1,4 @@
-"""What all tests of commands share: figures are built, and drawn only where a test looks at them."""
+"""What all tests of commands share: figures are built, but drawn only where a test looks at one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def real_figures() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _figures_are_not_drawn(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _figures_are_not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     # an evaluation draws some thirty, which takes longer than all else that it does here
     if "real_figures" not in request.fixturenames:
         from lvlora.report.drawing import style

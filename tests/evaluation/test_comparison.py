@@ -71,7 +71,7 @@ def test_periods_are_those_of_the_histories() -> None:
     assert np.isnan(found.periods[0])
     np.testing.assert_allclose(found.periods[1:], np.arange(8, 13), rtol=0.05)
     (last, _) = table((found, given()[1]), LastValue())
-    steps = last.scores.dynamics.errors.valid_steps
+    steps = last.scores.dynamics.valid_steps
     assert 0 <= steps < 14
 
 

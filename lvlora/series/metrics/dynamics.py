@@ -69,6 +69,13 @@ class Dynamics:
     errors: DynamicsErrors
     valid_by_step: FloatArray
 
+    def __getattr__(self, name: str) -> float | None:
+        """A measure by its own name: ``dynamics.phase_error``."""
+        if name in DynamicsErrors.model_fields:
+            measure: float | None = getattr(self.errors, name)
+            return measure
+        raise AttributeError(f"no measure of dynamics is called {name!r}")
+
     @classmethod
     def of(cls, truth: FloatArray, point: FloatArray, periods: FloatArray | None) -> Dynamics:
         """All measures of one forecaster.

@@ -180,6 +180,13 @@ class Scores:
     dynamics: Dynamics
     n_values: int
 
+    def __getattr__(self, name: str) -> float | None:
+        """A metric by its own name: ``scores.mae``."""
+        if name in Errors.model_fields:
+            error: float | None = getattr(self.errors, name)
+            return error
+        raise AttributeError(f"no metric is called {name!r}")
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: plain numbers and lists, None for what is not defined."""
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -238,3 +239,12 @@ def test_every_metric_says_how_people_read_it():
     ]
     heads = [metric.head for metric in METRICS.values()]
     assert len(set(heads)) == len(heads)
+
+
+def test_a_metric_is_an_attribute_by_its_own_name():
+    scores = score(TRUTH, POINT, history=HISTORY)
+    assert scores.mae == scores.errors.mae
+    assert scores.dynamics.valid_steps == scores.dynamics.errors.valid_steps
+    with pytest.raises(AttributeError, match="'male'"):
+        scores.male  # noqa: B018
+    assert pickle.loads(pickle.dumps(scores)).mae == scores.mae
