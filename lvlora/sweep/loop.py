@@ -107,7 +107,16 @@ class TrialLoop:
         done: int | None = None
         try:
             plan = plan_trial(with_params(self.base, claim.params), self.dataset, allotment)
-            loaded = load_run(plan)
+            if folder.state.exists():  # whether it can go on, its weights tell
+                loaded = load_run(plan)
+                done = steps_done(loaded, folder)
+            price = plan.at_most(done or 0, whole=done is None)
+            self.study.price(claim, price, run=folder.name)
+            if not self._fits(claim, price):
+                self.study.give_back(claim, NOTHING)
+                return False
+            if loaded is None:
+                loaded = load_run(plan)
             self._check_base(loaded)
             self._stop_if_asked()
             watch = Watch(
@@ -117,12 +126,6 @@ class TrialLoop:
                 self.parent,
                 self.settings.objective,
             )
-            done = steps_done(loaded, folder)
-            price = plan.at_most(done or 0, whole=done is None)
-            self.study.price(claim, price, run=folder.name)
-            if not self._fits(claim, price):
-                self.study.give_back(claim, NOTHING)
-                return False
             sources = sources_of(plan.settings, claim.params, self.sources)
             run = open_run(loaded, folder, watch, sources, resume=done is not None)
             if run.progress.step:

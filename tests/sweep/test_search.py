@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_models
 import tiny_runs
 
 import lvlora
+from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import Ledger
 from lvlora.sweep.narrator import Silent
+from lvlora.sweep.plan import Allotment
+from lvlora.sweep.trial import plan_trial
 
 SPACE = {"rank": [2, 3], "learning_rate": [1e-2]}
 
@@ -76,6 +80,34 @@ def test_a_program_searches_data_of_its_own(small, tmp_path, run_lvlora):
     assert listener.told[-1] == ("note", "Study sweep is finished; nothing is left to do.")
     ran = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"])
     assert ran.json["table"] == found.model_dump(mode="json")["table"]
+
+
+@pytest.fixture
+def weightless(tmp_path_factory):
+    """A folder with config.json and a tokenizer, and no weights."""
+    folder = tiny_models.write(tmp_path_factory.mktemp("model") / "outlined", "qwen2")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def test_a_search_is_laid_out_and_refused_without_weights(small, tmp_path, weightless):
+    given = {**small, "model": str(weightless), "space": {"rank": [2, 3], "layers": ["0", "0-1"]}}
+    data, listener = tiny_runs.dataset(n_series=24), Listener()
+    with pytest.raises(lvlora.BudgetError, match="the sweep may cost"):
+        lvlora.search(data, **given, max_flops=1000)
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(lvlora.ModelError, match=r"no \*\.safetensors"):
+        lvlora.search(data, narrator=listener, **given)
+    assert listener.told == [("planned", 4), ("began", 0, 2)]  # the first trial opens them
+
+
+def test_a_trial_is_compiled_if_its_own_steps_say_so(small, weightless):
+    settings = lvlora.TrainSettings(**{**small, "model": str(weightless)})
+    data = tiny_runs.dataset(n_series=24)
+    for n_steps, compiles in ((10, False), (499, False), (500, True)):
+        allotment = Allotment(n_steps, {}, NOTHING, NOTHING, n_steps, n_steps)
+        plan = plan_trial(settings, data, allotment)
+        assert (plan.n_steps, plan.compiles) == (n_steps, compiles)
 
 
 @pytest.mark.parametrize("limit", [{"max_flops": 1000}, {"budget": 1000}])
