@@ -255,13 +255,30 @@ def _anchor(heading: str) -> str:
 
 
 def test_the_rooms_are_as_contributing_draws_them():
-    """Its table names every folder of the package, and says who may import whom."""
+    """Its tables and its picture name every folder of the package, and who may import whom."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)/` \|[^|]*\|[^|]*\| ([^|]*) \|$", text, re.MULTILINE)
     drawn = {room: set(re.findall(r"`(\w+)`", imports)) for room, imports in rows}
     package = ROOT / "lvlora"
     assert set(drawn) == {p.name for p in package.iterdir() if (p / "__init__.py").is_file()}
     assert drawn == {room: ROOMS[room] - EVERYWHERE - {"errors"} for room in drawn}
+    (picture,) = (block for _, _, block in _blocks(ROOT / "CONTRIBUTING.md") if "lvlora/" in block)
+    folders = {p.parent.name for p in package.rglob("__init__.py")}
+    assert set(re.findall(r"\b(\w+)/", "\n".join(picture))) == folders
+
+
+def test_what_contributing_names_is_there():
+    """Files and folders by their paths, and what the answers of the rooms are called."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/.]*/[\w/.]*|\w+\.py)`", text))
+    homes = [ROOT, ROOT / "lvlora", ROOT / "scripts"]
+    missing = [name for name in named if not any((home / name).exists() for home in homes)]
+    assert not missing
+    answers = re.findall(r"^\| `(\w+)/` \|[^|]*\| ([^|]+) \|", text, re.MULTILINE)
+    for room, names in answers:
+        home = ROOT / "lvlora" / room / "answers.py"
+        for name in re.findall(r"`(\w+)`", names):
+            assert f"class {name}(" in home.read_text(encoding="utf-8"), f"{room}: {name}"
 
 
 def test_the_changelog_knows_every_command():
