@@ -79,6 +79,9 @@ def _show(found: Sweep, output: Output) -> None:
 def _show_price(planned: SweepPlan, settings: SweepSettings, context: CommandContext) -> None:
     """The plan was shown already; how long it takes, and how much memory."""
     found = planned.estimate
+    if found is None:
+        nothing_spent(0, context)
+        return
     workers = " with one worker" if settings.workers > 1 else ""
     context.output.line(
         f"Time on this machine: about {numbers.duration(found.seconds)}{workers}, "

@@ -38,7 +38,7 @@ class Stage(Shape):
     flops_at_most: Flops
 
 
-class Plan(Shape):
+class PlanSummary(Shape):
     """What a sweep will do at most."""
 
     stages: list[Stage]
@@ -55,8 +55,9 @@ class SweepPlan(Answer):
     """`lvlora sweep --dry-run --json`"""
 
     study: str
-    plan: Plan
-    estimate: Estimate
+    plan: PlanSummary
+    estimate: Estimate | None
+    """Null where there are no weights to measure with."""
 
 
 class TrialCounts(Shape):
@@ -120,7 +121,7 @@ class Sweep(Answer):
     limit: int | None
     """--max-flops."""
     convention: Literal["executed", "coursework"]
-    plan: Plan
+    plan: PlanSummary
     table: list[Trial]
     command: str | None
     """That trains with the best settings."""

@@ -101,7 +101,7 @@ def trial_of(
     )
 
 
-def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.Plan:
+def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSummary:
     """The plan as an answer."""
     stages = [
         answers.Stage(
@@ -113,7 +113,7 @@ def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.Plan:
         )
         for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
     ]
-    return answers.Plan(
+    return answers.PlanSummary(
         stages=stages,
         trials=plan.n_trials,
         flops_at_most=plan.at_most.as_answer(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.errors import BudgetError, SettingsError, meant
+from lvlora.errors import BudgetError, ModelError, SettingsError, meant
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.limits import asked
@@ -112,9 +112,27 @@ def plan_search(
 ) -> answers.SweepPlan:
     """What `run_search` would do at most, and how long it would take here; nothing is made.
 
-    One trial is measured; the others take as much time a FLOP.
+    One trial is measured, where there are weights; the others take as much time a FLOP.
     """
     found = _ask(settings, read, sources, narrator, None)
+    estimate: Estimate | None = None
+    try:
+        estimate = _measured(found, settings)
+    except ModelError as error:
+        narrator.warning(f"{error.message}; without weights nothing can be measured.")
+    return answers.SweepPlan(
+        study=settings.study,
+        plan=plan_answer(found.plan, settings),
+        estimate=None if estimate is None else estimate.answer(),
+    )
+
+
+def _measured(found: _Asked, settings: SweepSettings) -> Estimate:
+    """Time and memory of all trials, one after the other, from a few steps of the largest.
+
+    Raises:
+        ModelError: its weights are missing or broken.
+    """
     plan, base = found.plan, shared_settings(settings, found.plan)
     begin = time.perf_counter()
     planned = [
@@ -130,12 +148,7 @@ def plan_search(
     most = loaded.plan.at_most().executed
     one = of_run(loaded).whole
     trials = one.seconds * plan.at_most.executed / most + loading * plan.n_trials
-    estimate = Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
-    return answers.SweepPlan(
-        study=settings.study,
-        plan=plan_answer(plan, settings),
-        estimate=estimate.answer(),
-    )
+    return Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
 
 
 def search_status(settings: SweepSettings, narrator: SweepNarrator) -> answers.Sweep:

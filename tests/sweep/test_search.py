@@ -101,6 +101,23 @@ def test_a_search_is_laid_out_and_refused_without_weights(small, tmp_path, weigh
     assert listener.told == [("planned", 4), ("began", 0, 2)]  # the first trial opens them
 
 
+def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, run_lvlora):
+    tiny_runs.write_csv(tmp_path / "d.csv", tiny_runs.dataset(n_series=24))
+    flags = tiny_runs.flags(weightless, tmp_path / "runs", validation_series=1)
+    flags = [
+        word
+        for pair in zip(flags[::2], flags[1::2], strict=True)
+        for word in pair
+        if pair[0] not in ("--rank", "--learning-rate")
+    ]
+    ran = run_lvlora(["sweep", tmp_path / "d.csv", *flags, "--dry-run", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["estimate"] is None
+    assert ran.json["plan"]["trials"] == 6
+    assert "without weights nothing can be measured" in ran.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_trial_is_compiled_if_its_own_steps_say_so(small, weightless):
     settings = lvlora.TrainSettings(**{**small, "model": str(weightless)})
     data = tiny_runs.dataset(n_series=24)
