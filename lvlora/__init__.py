@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lvlora.api import charged as charged
     from lvlora.api import fine_tune as fine_tune
-    from lvlora.api import read as read
-    from lvlora.api import read_adapter as read_adapter
-    from lvlora.api import simulate as simulate
-    from lvlora.api import write as write
     from lvlora.errors import BudgetError as BudgetError
     from lvlora.errors import DataError as DataError
     from lvlora.errors import LvloraError as LvloraError
@@ -35,14 +30,19 @@ if TYPE_CHECKING:
     from lvlora.forecast.likelihood import Score as Score
     from lvlora.forecast.likelihood import negative_log_likelihood as negative_log_likelihood
     from lvlora.forecast.open_model import open_model as open_model
+    from lvlora.forecast.programs import charged as charged
     from lvlora.forecast.sampling import Sampling as Sampling
     from lvlora.model.adapters.files import AdapterInfo as AdapterInfo
-    from lvlora.model.shapes import count_flops as count_flops
+    from lvlora.model.programs import count_flops as count_flops
+    from lvlora.model.programs import read_adapter as read_adapter
     from lvlora.series.dataset import Dataset as Dataset
     from lvlora.series.dataset import Series as Series
     from lvlora.series.disturbance import Disturbance as Disturbance
     from lvlora.series.frames import from_arrays as from_arrays
     from lvlora.series.frames import from_frame as from_frame
+    from lvlora.series.programs import read as read
+    from lvlora.series.programs import simulate as simulate
+    from lvlora.series.programs import write as write
     from lvlora.settings import FlopsSettings as FlopsSettings
     from lvlora.settings import SimulateSettings as SimulateSettings
     from lvlora.settings import SweepSettings as SweepSettings
@@ -61,14 +61,7 @@ if TYPE_CHECKING:
     from lvlora.train.progress import Result as Result
 
 _HOMES = {
-    "lvlora.api": (
-        "charged",
-        "fine_tune",
-        "read",
-        "read_adapter",
-        "simulate",
-        "write",
-    ),
+    "lvlora.api": ("fine_tune",),
     "lvlora.errors": (
         "BudgetError",
         "DataError",
@@ -88,10 +81,12 @@ _HOMES = {
     "lvlora.forecast.forecast": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
     "lvlora.forecast.open_model": ("open_model",),
-    "lvlora.model.shapes": ("count_flops",),
+    "lvlora.forecast.programs": ("charged",),
+    "lvlora.model.programs": ("count_flops", "read_adapter"),
     "lvlora.model.adapters.files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),
+    "lvlora.series.programs": ("read", "simulate", "write"),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
     "lvlora.settings": ("FlopsSettings", "SimulateSettings", "SweepSettings", "TrainSettings"),
     "lvlora.settings.keywords": (

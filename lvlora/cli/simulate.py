@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-from lvlora import output_files
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
@@ -34,54 +33,28 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     """
     import io
 
-    from lvlora.cli.terminal.progress import counted
-    from lvlora.errors import DataError
+    from lvlora.cli.terminal.progress import Narration
     from lvlora.series.files.csv import write_csv
-    from lvlora.series.files.readers import FORMATS
-    from lvlora.series.files.writers import write_dataset
-    from lvlora.series.simulate import SYSTEMS
-    from lvlora.series.simulate import simulate as make
+    from lvlora.series.files.simulated import check_output, write_simulated
 
-    output = context.output
-    # before the work, not after it
-    to_stdout = settings.output == STANDARD_OUTPUT
-    if not to_stdout and settings.output.suffix.lower() not in FORMATS:
-        raise DataError(
-            f"{settings.output}: no format is called {settings.output.suffix!r}",
-            f"Use one of {', '.join(FORMATS)}.",
-        )
-    if settings.output.exists() and not settings.overwrite:
-        raise DataError(f"{settings.output}: already there", "Use another name, or --overwrite.")
-    if to_stdout or settings.output.exists():
-        kind = output_files.ANYTHING
-        output_files.check("FILE", settings.output, kind, dash=True, json=context.json)
-    with counted(output, "Simulating", settings.n_series) as advance:
-        dataset = make(settings, lambda made: advance(1))
-    if to_stdout:
+    output, narrator = context.output, Narration(context.output)
+    check_output(settings, json=context.json)
+    if settings.output == STANDARD_OUTPUT:
+        from lvlora.series.simulate import simulate as simulated
+
         text = io.BytesIO()
-        write_csv(dataset, text)
+        with narrator.counted("Simulating", settings.n_series) as advance:
+            write_csv(simulated(settings, lambda made: advance(1)), text)
         output.write(text.getvalue().decode())
         return
-    write_dataset(dataset, settings.output, settings.overwrite)
-    payload = {
-        "file": settings.output,
-        "series": len(dataset),
-        "steps": settings.n_steps,
-        "variables": dataset.variables,
-        "system": settings.system,
-        "equations": SYSTEMS[settings.system].equations,
-        "duration": settings.duration,
-        "seed": settings.seed,
-        "bytes": settings.output.stat().st_size,
-        "sha256": dataset.sha256(),
-    }
+    answer = write_simulated(settings, narrator)
     output.report(
-        payload,
+        answer,
         lambda: output.line(
-            f"{settings.output}: {len(dataset):,} trajectories of {settings.n_steps:,} steps "
-            f"({', '.join(dataset.variables)}), {settings.system}, seed {settings.seed}"
+            f"{answer.file}: {answer.series:,} trajectories of {answer.steps:,} steps "
+            f"({', '.join(answer.variables)}), {answer.system}, seed {answer.seed}"
         ),
     )
-    output.detail(SYSTEMS[settings.system].equations)
-    file = shlex.quote(str(settings.output))
+    output.detail(answer.equations)
+    file = shlex.quote(answer.file)
     output.hint(f"Next: lvlora analyze {file}, or lvlora train {file}")

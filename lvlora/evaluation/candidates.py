@@ -9,8 +9,9 @@ from typing import Any
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
-from lvlora.forecast.open_model import Choice, choose, open_forecaster
+from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.sampling import Sampling
+from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.forecasting import EvaluateSettings, ScoringSettings

@@ -35,10 +35,11 @@ from lvlora.forecast.files import (
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.holdout import Truth, hold_out, scores
-from lvlora.forecast.open_model import Choice, choose, open_forecaster, warn_of_seen
+from lvlora.forecast.open_model import open_forecaster, warn_of_seen
 from lvlora.forecast.reading import cut_note, loss_of_text
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.spending import charged
+from lvlora.model.choice import Choice, choose
 from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset, Series

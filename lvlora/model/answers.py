@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvlora.answers import Answer, Number, Shape
+from lvlora.answers import Answer, Shape
 
 
 class Merge(Shape):
@@ -10,13 +10,18 @@ class Merge(Shape):
 
     folder: str
     dtype: str
+    """Of the written weights."""
     family: str
+    """transformers' name of the architecture."""
     layers: int
-    """That took an update."""
+    """Linear layers that took an update."""
     untied: bool
-    """The head is no longer one tensor with the embedding."""
-    max_logit_difference: Number
-    largest_logit: Number
+    """The head was one tensor with the embedding and now is not."""
+    max_logit_difference: float
+    """Largest difference of a logit, the folder's against base and adapter before merging, over the
+    whole vocabulary and every place of a text; both computed in float32."""
+    largest_logit: float
+    """Largest size of a logit, to compare with."""
     tokens: int
     """Places that were compared."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.files import FACTS, HEAD, AdapterInfo
+from lvlora.model.answers import Merge
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, load, load_tokenizer, quiet
@@ -48,29 +48,6 @@ _TOKENIZER_FILES = (
 
 _SAME = 1e-4
 """Logits read back may differ from those in memory by this share of the largest."""
-
-
-@dataclass(frozen=True)
-class Merge:
-    """What a merge did.
-
-    Attributes:
-        family: transformers' name of the architecture.
-        layers: linear layers that took an update.
-        untied: the head was one tensor with the embedding and now is not.
-        max_logit_difference: largest difference of a logit, the folder's against base and adapter
-            before merging, over the whole vocabulary and every place of `PROBE`; both computed in
-            float32.
-        largest_logit: largest size of a logit, to compare with.
-        tokens: places that were compared.
-    """
-
-    family: str
-    layers: int
-    untied: bool
-    max_logit_difference: float
-    largest_logit: float
-    tokens: int
 
 
 def write_merged(
@@ -126,11 +103,20 @@ def write_merged(
             "Nothing was written. This is a fault of lvlora or of the installed transformers.",
         )
     difference = float((found - before).abs().max())
-    merge = Merge(base.shape.model_type, layers, untied, difference, largest, ids.shape[1])
+    merge = Merge(
+        folder=str(folder),
+        dtype=str(dtype).removeprefix("torch."),
+        family=base.shape.model_type,
+        layers=layers,
+        untied=untied,
+        max_logit_difference=difference,
+        largest_logit=largest,
+        tokens=ids.shape[1],
+    )
     whole = {
         "schema_version": 1,
         **facts,
-        "merged": {"dtype": str(dtype).removeprefix("torch."), **vars(merge)},
+        "merged": merge.model_dump(mode="json", exclude={"folder"}),
     }
     durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
     return merge
