@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lvlora.api import fine_tune as fine_tune
     from lvlora.errors import BudgetError as BudgetError
     from lvlora.errors import DataError as DataError
     from lvlora.errors import LvloraError as LvloraError
@@ -53,15 +52,15 @@ if TYPE_CHECKING:
     from lvlora.settings.keywords import TrainKeywords as TrainKeywords
     from lvlora.sweep.answers import Sweep as Sweep
     from lvlora.sweep.programs import search as search
+    from lvlora.train.answers import Result as Result
+    from lvlora.train.fine_tune import fine_tune as fine_tune
     from lvlora.train.observer import Observer as Observer
     from lvlora.train.observer import RunPlan as RunPlan
     from lvlora.train.observer import Silent as Silent
     from lvlora.train.observer import StepRecord as StepRecord
     from lvlora.train.observer import ValidationRecord as ValidationRecord
-    from lvlora.train.progress import Result as Result
 
 _HOMES = {
-    "lvlora.api": ("fine_tune",),
     "lvlora.errors": (
         "BudgetError",
         "DataError",
@@ -98,7 +97,8 @@ _HOMES = {
     "lvlora.sweep.answers": ("Sweep",),
     "lvlora.sweep.programs": ("search",),
     "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
-    "lvlora.train.progress": ("Result",),
+    "lvlora.train.answers": ("Result",),
+    "lvlora.train.fine_tune": ("fine_tune",),
 }
 """Module → the public names that are at home there."""
 

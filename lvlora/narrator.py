@@ -17,6 +17,9 @@ class Narrator(Protocol):
     def note(self, message: str) -> None:
         """Something worth knowing."""
 
+    def detail(self, message: str) -> None:
+        """Something for who wants to know more."""
+
     def warning(self, message: str) -> None:
         """Something that may be wrong."""
 
@@ -36,6 +39,9 @@ class Silent:
     """A narrator that says nothing."""
 
     def note(self, message: str) -> None:
+        """Nothing."""
+
+    def detail(self, message: str) -> None:
         """Nothing."""
 
     def warning(self, message: str) -> None:

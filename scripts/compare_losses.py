@@ -27,7 +27,7 @@ import torch
 from comparison import options, run_of, scores
 from torch import Tensor, nn
 
-from lvlora.api import read
+from lvlora import read
 from lvlora.settings import TrainSettings
 from lvlora.settings.checked import checked
 from lvlora.text.alphabet import INDEX
@@ -144,7 +144,7 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     if average is not None:
         average.put_in()
         loaded.save_adapter(run.folder.adapter, {"run": run.folder.name})
-    return {"steps": result.steps, "flops": result.flops}
+    return {"steps": result.steps, "flops": result.flops.model_dump()}
 
 
 class Late(Windows):

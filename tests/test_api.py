@@ -88,7 +88,7 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
     assert seen == [1, 2, 3, 4, 5, 6]
     assert tiny_runs.weights(runs / "python") == tiny_runs.weights(runs / "command")
     # each is charged, and found by name
-    assert (lvlora.spent(runs) - before).executed == result.flops["executed"] == before.executed
+    assert (lvlora.spent(runs) - before).executed == result.flops.executed == before.executed
     assert (runs / "latest").read_text().strip() == "python"
     assert lvlora.read_adapter("latest", runs).facts["run"] == "python"
     sources = json.loads((runs / "python/sources.json").read_text())

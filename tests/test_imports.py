@@ -15,7 +15,7 @@ from lvlora import errors
 
 PACKAGE = Path(__file__).parents[1] / "lvlora"
 EVERYWHERE = {
-    *("settings", "answers", "errors", "guesses", "narrator", "numbers"),
+    *("settings", "answers", "errors", "guesses", "narrator", "numbers", "runs"),
     *("durable", "folders", "output_files", "lvlora"),
 }
 """Any room may import these; `lvlora` is the package itself (its version)."""
@@ -30,7 +30,8 @@ ROOMS: dict[str, set[str]] = {
     "folders": {"errors", "durable"},
     "output_files": {"errors", "durable", "folders"},
     "guesses": {"errors"},
-    "settings": {"errors", "guesses"},
+    "settings": {"errors", "guesses", "durable"},
+    "runs": {"errors", "guesses"},
     "schemas": set(),
     "series": set(),
     "flops": set(),
@@ -41,7 +42,6 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": _BELOW - {"evaluation", "train"},
     "train": _BELOW - {"train"},
     "sweep": _BELOW,
-    "api": _BELOW | {"sweep"},
     "cli": _BELOW | {"sweep"},
 }
 """Room → the rooms it may import besides the above and itself."""

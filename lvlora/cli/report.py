@@ -10,8 +10,8 @@ from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.program.runs import find_run_or_evaluation, is_evaluation
 from lvlora.cli.terminal.loss_chart import show_losses
+from lvlora.runs import find_run_or_evaluation, is_evaluation
 from lvlora.settings.report import ReportSettings
 
 if TYPE_CHECKING:

@@ -86,6 +86,13 @@ def load_tokenizer(source: ModelSource) -> Any:
         return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
 
 
+def has_weights(source: ModelSource) -> bool:
+    """Whether the weights are on this machine; they may still be broken."""
+    if source.kind == "hub":
+        return cached_snapshot(source.location, source.revision) is not None
+    return source.kind == "gguf" or any(Path(source.location).glob("*.safetensors"))
+
+
 def outline(source: ModelSource, placement: Placement) -> Outline:
     """What there is to know of a model without its weights; only they may be missing.
 
@@ -132,9 +139,7 @@ def load(
     Raises:
         ModelError: missing, broken or unsuitable model; SettingsError: a missing extra.
     """
-    if source.kind in ("folder", "bundled") and not any(
-        Path(source.location).glob("*.safetensors")
-    ):
+    if source.kind in ("folder", "bundled") and not has_weights(source):
         raise ModelError(
             f"{source.location}: the folder has no *.safetensors",
             "Only safetensors are read; pickled weights (.bin, .pt) could run a program.",

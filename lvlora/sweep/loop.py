@@ -6,7 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lvlora.errors import (
@@ -37,8 +37,9 @@ from lvlora.sweep.trial import (
     steps_done,
     trial_folder,
 )
+from lvlora.train.answers import Train
 from lvlora.train.loaded import Loaded, load_run
-from lvlora.train.run import Result, Run
+from lvlora.train.run import Run
 from lvlora.train.stopping import StopRequest
 from lvlora.train.trackers.tracked import tracked
 
@@ -154,18 +155,18 @@ class TrialLoop:
         tell(self.narrator, self.study, self.settings, claim.slot)
         return True
 
-    def _succeed(self, claim: Claim, run: Run, result: Result, pruned: bool) -> None:
-        found = result.validation or {}
-        value = found.get("mae")
-        if value is None or self.settings.objective == "loss":
-            value = found.get("loss")
+    def _succeed(self, claim: Claim, run: Run, result: Train, pruned: bool) -> None:
+        found = result.validation
+        value = None if found is None else found.mae
+        if found is not None and (value is None or self.settings.objective == "loss"):
+            value = found.loss
         facts = _facts(result)
         if value is None or not math.isfinite(value):
             reason = {"reason": "the validation error is not a number"}
             self.study.finish(claim, "failed", None, spent_by(run), {**facts, **reason})
         else:
             outcome: Literal["pruned", "complete"] = "pruned" if pruned else "complete"
-            cost = result.flops[self.settings.convention] if self.settings.pareto else None
+            cost = getattr(result.flops, self.settings.convention) if self.settings.pareto else None
             self.study.finish(claim, outcome, float(value), spent_by(run), facts, cost)
 
     def _fail(self, claim: Claim, spent: Price, error: Exception) -> None:
@@ -249,8 +250,8 @@ def tell(narrator: SweepNarrator, study: SharedStudy, settings: SweepSettings, s
     narrator.ended(trial_of(study, record, settings), best=is_best)
 
 
-def _facts(result: Result) -> Mapping[str, Any]:
-    facts = asdict(result)
+def _facts(result: Train) -> Mapping[str, Any]:
+    facts = result.model_dump(mode="json")
     validation = facts.pop("validation") or {}
     zero_shot = facts.pop("zero_shot") or {}
     flops = {c: str(n) for c, n in facts.pop("flops").items()}

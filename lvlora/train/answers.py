@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import PrivateAttr
+
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+
+if TYPE_CHECKING:
+    from lvlora.train.plan import Plan
 
 
 class Validation(Shape):
@@ -13,11 +20,14 @@ class Validation(Shape):
     """Of forecasts, in original units; null where none can be made."""
 
 
-class _Run(Answer):
+class Train(Answer):
+    """`lvlora train --json`: a run that made all the steps that it could."""
+
     run: str
-    folder: str
     steps: int
     """That were made."""
+    planned_steps: int
+    """That its schedule was laid out for."""
     loss: Number
     """Of the last step."""
     zero_shot: Validation | None
@@ -25,31 +35,44 @@ class _Run(Answer):
     validation: Validation | None
     """Of the best adapter."""
     best_step: int | None
-    flops: Flops
-    seconds: float
-    """In training steps."""
-    tokens: int
-    """Of training steps."""
-    files: list[str]
-    """Figures and the page."""
-
-
-class Train(_Run):
-    """`lvlora train --json`"""
-
-    planned_steps: int
     stopped_early: bool
     """By --patience."""
     stopped_by_limit: bool
     """By --max-flops; --resume with a larger one goes on."""
-    flops_at_most: Flops
-    """What the whole run was planned to cost."""
+    flops: Flops
     validation_flops: Flops
     """What of ``flops`` went into validations."""
+    flops_at_most: Flops
+    """What the whole run was planned to cost."""
     validations: int
     """Planned, the one before the first step included."""
+    seconds: float
+    """In training steps."""
+    tokens: int
+    """Of training steps."""
     trainable_parameters: int
     adapter: str
+    folder: str
+    files: list[str]
+    """Figures and the page."""
+
+    _plan: Any = PrivateAttr(None)
+
+    @property
+    def plan(self) -> Plan:
+        """What the run was planned to be; not in the JSON."""
+        plan: Plan = self._plan
+        return plan
+
+    def of(self, plan: Plan) -> Self:
+        """The same, which knows its plan."""
+        same = self.model_copy()
+        same._plan = plan
+        return same
+
+
+Result = Train
+"""Its name for programs."""
 
 
 class RunEstimate(Estimate):
@@ -76,9 +99,27 @@ class TrainPlan(Answer):
     """Null where several processes would make the run."""
 
 
-class Report(_Run):
+class Report(Answer):
     """`lvlora report RUN --json`, of a run"""
 
+    run: str
+    folder: str
+    steps: int
+    """That were made."""
+    loss: Number
+    """Of the last step."""
+    zero_shot: Validation | None
+    """Before training."""
+    validation: Validation | None
+    """Of the best adapter."""
+    best_step: int | None
+    flops: Flops
+    seconds: float
+    """In training steps."""
+    tokens: int
+    """Of training steps."""
+    files: list[str]
+    """Figures and the page."""
     trainable_parameters: int | None
     """Null before an adapter was saved."""
     opened: bool

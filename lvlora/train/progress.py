@@ -1,7 +1,4 @@
-"""How far a run is, and what it says when it is done.
-
-Knows: the numbers that a checkpoint must carry. Does not know: how they come about, files.
-"""
+"""How far a run is: the numbers that a checkpoint must carry."""
 
 from __future__ import annotations
 
@@ -63,39 +60,3 @@ class Progress:
             for name in ("spent", "validation_spent")
         }
         return cls(**{**facts, **prices})
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run that is over has to say.
-
-    Attributes:
-        steps: that were made; planned_steps: that its schedule was laid out for.
-        loss: of the last step.
-        zero_shot, validation: {"loss": …, "mae": …} before training, and of the best adapter.
-        stopped_early: by patience (or by a sweep).
-        stopped_by_limit: before the last step, because ``max_flops`` was reached; it can go on with
-            a larger one.
-        flops: of the whole run, in both conventions; validation_flops: of its validations;
-            flops_at_most: what all of it was planned to cost.
-        validations: that were planned, the one before the first step included.
-        seconds, tokens: of training steps.
-    """
-
-    run: str
-    steps: int
-    planned_steps: int
-    loss: float | None
-    zero_shot: dict[str, Any] | None
-    validation: dict[str, Any] | None
-    best_step: int | None
-    stopped_early: bool
-    stopped_by_limit: bool
-    flops: dict[str, int]
-    validation_flops: dict[str, int]
-    flops_at_most: dict[str, int]
-    validations: int
-    seconds: float
-    tokens: int
-    trainable_parameters: int
-    adapter: str

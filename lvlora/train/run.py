@@ -12,16 +12,17 @@ from typing import Any
 
 import safetensors.torch
 
+from lvlora.answers import Flops
 from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Wanted
-from lvlora.train import checkpoint, loop
+from lvlora.train import answers, checkpoint, loop
+from lvlora.train.answers import Train
 from lvlora.train.charging import Account, Phase, charged, take_over
 from lvlora.train.loaded import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan
 from lvlora.train.progress import Progress
-from lvlora.train.progress import Result as Result
 from lvlora.train.ranks import ALONE, ProcessLost, Ranks
 from lvlora.train.recording import Recorder
 from lvlora.train.run_folder import RunFolder
@@ -80,7 +81,7 @@ class Run:
             self._held = own.pop_all()
         self.at_start = replace(self.progress)
 
-    def train(self) -> Result:
+    def train(self) -> Train:
         """Train to the end.
 
         Raises:
@@ -313,32 +314,42 @@ class Run:
             "flops": spent.to_dict(),
         }
 
-    def _finish(self) -> Result:
+    def _finish(self) -> Train:
         p, progress = self.plan, self.progress
         self._save_state()
         self.loaded.save_adapter(self.folder.last_adapter, self._facts())
         if progress.best is None:
             self.loaded.save_adapter(self.folder.adapter, self._facts())
         self.folder.failure.unlink(missing_ok=True)
-        return Result(
+        return Train(
             run=self.folder.name,
             steps=progress.step,
             planned_steps=p.n_steps,
             loss=progress.loss,
-            zero_shot=progress.zero_shot,
-            validation=progress.validation,
+            zero_shot=_validation(progress.zero_shot),
+            validation=_validation(progress.validation),
             best_step=progress.best_step,
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,
-            flops=progress.spent.to_dict(),
-            validation_flops=progress.validation_spent.to_dict(),
-            flops_at_most=p.at_most().to_dict(),
+            flops=_flops(progress.spent),
+            validation_flops=_flops(progress.validation_spent),
+            flops_at_most=_flops(p.at_most()),
             validations=p.n_validations,
             seconds=progress.seconds,
             tokens=progress.tokens,
             trainable_parameters=p.trained.n_parameters,
             adapter=str(self.folder.adapter),
-        )
+            folder=str(self.folder.path),
+            files=[],
+        ).of(p)
 
     def _save_state(self) -> None:
         save_state(self.loaded, self.folder, self.progress)
+
+
+def _flops(price: Price) -> Flops:
+    return Flops(**price.to_dict())
+
+
+def _validation(found: dict[str, Any] | None) -> answers.Validation | None:
+    return None if found is None else answers.Validation(**found)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from lvlora.cli.program.configuration import resolve
 from lvlora.cli.program.from_settings import COMMANDS
 from lvlora.cli.program.root import load_all
 from lvlora.errors import SettingsError
 from lvlora.flops.ledger import Ledger
 from lvlora.flops.rows import STORED
+from lvlora.settings.configuration import resolve
 from lvlora.settings.fields import read_fields
 
 VALUES = ("1e308", "nan", "inf", "-1", "0", "", "1e60", "9" * 18, "9" * 400)

@@ -456,7 +456,7 @@ def test_a_budget_that_is_too_small_leaves_nothing_behind(run_lvlora, place):
     ran = run_lvlora(["train", "data.csv", *place, "--budget", "1e3"])
     assert ran.exit_code == 3
     assert "limit 1,000 (executed)" in ran.stderr
-    assert list(Path("runs").glob("*/config.toml")) == []
+    assert not Path("runs").exists()
     ran = run_lvlora(["train", "data.csv", *place, "--max-flops", "1e3"])
     assert ran.exit_code == 3
     assert "--max-flops allows 1,000" in ran.stderr

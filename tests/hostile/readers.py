@@ -121,9 +121,9 @@ def _gguf(folder: Path) -> tuple[Path, Read]:
 
 
 def _toml(folder: Path) -> tuple[Path, Read]:
-    from lvlora.cli.program.configuration import resolve
     from lvlora.errors import SettingsError
     from lvlora.settings import SweepSettings, TrainSettings
+    from lvlora.settings.configuration import resolve
     from lvlora.sweep.space_file import read_space
 
     target = folder / "f.toml"

@@ -72,7 +72,7 @@ def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(mode
         assert tiny_runs.weights(first, which) == tiny_runs.weights(second, which)
         assert tiny_runs.weights(first, which) != tiny_runs.weights(other, which)
     assert result.steps == result.planned_steps == 6
-    assert result.zero_shot["mae"] > 0
+    assert result.zero_shot.mae > 0
     assert [r["validation"]["step"] for r in tiny_runs.metrics(first) if "validation" in r] == [
         0,
         3,
@@ -236,7 +236,7 @@ def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, valida
         validate_every=None,
     )
     spent = sum(r.charged.of(convention) for r in _ledger(runs))
-    assert spent == result.flops[convention] <= limit
+    assert spent == getattr(result.flops, convention) <= limit
     assert result.steps == 4
     assert not result.stopped_by_limit
     if not validation:
@@ -299,8 +299,8 @@ def test_the_ledger_tells_training_and_validation_apart(model, runs):
     assert train.spent.executed == sum(r["flops"] for r in steps)
     assert train.spent.coursework == sum(r["flops_coursework"] for r in steps)
     assert validation.spent.executed == sum(r["flops"] for r in found)
-    assert train.spent.executed + validation.spent.executed == result.flops["executed"]
-    assert rows[-1]["total_flops"] == result.flops["executed"]
+    assert train.spent.executed + validation.spent.executed == result.flops.executed
+    assert rows[-1]["total_flops"] == result.flops.executed
     assert train.tokens_useful == sum(r["tokens"] for r in steps)
     assert train.tokens_useful + train.tokens_padded == 6 * 2 * 48
     assert validation.tokens_useful > 0
@@ -455,6 +455,6 @@ def test_every_kind_of_data_can_be_trained_on(model, runs, data, validates, seed
         for value in row.get("validation", {}).values():
             assert value is None or np.isfinite(value)
     spent = sum(r.spent.executed for r in _ledger(runs))
-    assert spent == result.flops["executed"]
+    assert spent == result.flops.executed
     assert all(r.spent.executed <= r.reserved.executed for r in _ledger(runs))
     assert all(r.spent.coursework <= r.reserved.coursework for r in _ledger(runs))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from lvlora.cli.terminal.output import Output
 
-Source = Literal["flag", "environment", "config", "default"]
+if TYPE_CHECKING:
+    from lvlora.settings.configuration import Source
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from lvlora.cli.program.completion import BY_FIELD, Completer
-from lvlora.cli.program.configuration import Resolved, as_toml, misspelt_variables, resolve
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.parameters import OFF, ON, parameters_of
 from lvlora.cli.program.root import load_all, wants_debug
 from lvlora.cli.terminal.output import Output
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Settings
+from lvlora.settings.configuration import Resolved, as_toml, misspelt_variables, resolve
 from lvlora.settings.fields import Field, read_fields
 
 S = TypeVar("S", bound=Settings)

@@ -6,90 +6,52 @@ Knows: how prices and estimates are said. Does not know: how they are found.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 
 if TYPE_CHECKING:
     from lvlora.forecast.answers import ForecastPrice
-    from lvlora.forecast.estimate import Estimate
-    from lvlora.train.estimate import RunEstimate
-    from lvlora.train.loaded import Loaded
-    from lvlora.train.progress import Result
+    from lvlora.train.answers import Train, TrainPlan
 
 
-def show_run_plan(
-    loaded: Loaded, estimate: RunEstimate | None, started: float, context: CommandContext
-) -> None:
-    """A training run.
-
-    Args:
-        estimate: None where several processes would make it.
-        started: seconds until the run was prepared; the real one takes them too.
-    """
-    from lvlora.forecast.estimate import AROUND_SECONDS
-
-    plan = loaded.plan
-    settings, most = plan.settings, plan.at_most()
-    tokens = plan.n_steps * plan.tokens_per_step
-    trainable = plan.trained.n_parameters
-    limit = settings.max_flops or settings.budget_flops
-    payload: dict[str, Any] = {
-        "model": plan.model.name,
-        "steps": plan.n_steps,
-        "validations": plan.n_validations,
-        "tokens": tokens,
-        "trainable_parameters": trainable,
-        "flops_at_most": most.to_dict(),
-        "share_of_limit": most.of(settings.convention) / limit if limit else None,
-        "estimate": None,
-    }
+def show_run_plan(planned: TrainPlan, context: CommandContext) -> None:
+    """A training run."""
     rows = [
-        ("model", plan.model.name),
-        ("steps", numbers.count(plan.n_steps)),
-        ("validations", numbers.count(plan.n_validations)),
-        ("tokens", numbers.count(tokens)),
-        ("trainable parameters", numbers.count(trainable)),
-        ("FLOPs at most, executed", numbers.flops(most.executed)),
-        ("FLOPs at most, coursework", numbers.flops(most.coursework)),
+        ("model", planned.model),
+        ("steps", numbers.count(planned.steps)),
+        ("validations", numbers.count(planned.validations)),
+        ("tokens", numbers.count(planned.tokens)),
+        ("trainable parameters", numbers.count(planned.trainable_parameters)),
+        ("FLOPs at most, executed", numbers.flops(planned.flops_at_most.executed)),
+        ("FLOPs at most, coursework", numbers.flops(planned.flops_at_most.coursework)),
     ]
-    if limit:
-        rows.append(("share of the limit", numbers.share(most.of(settings.convention) / limit)))
+    if planned.share_of_limit is not None:
+        rows.append(("share of the limit", numbers.share(planned.share_of_limit)))
+    estimate = planned.estimate
     if estimate is not None:
-        whole = started + estimate.whole.seconds + AROUND_SECONDS
-        memory = estimate.whole.with_room()
-        payload["estimate"] = {
-            **memory.to_dict(),
-            "seconds": whole,
-            "first_step_seconds": estimate.first_seconds,
-            "step_seconds": estimate.step_seconds,
-            "validation_seconds": estimate.validation_seconds,
-        }
         rows += [
-            ("time on this machine", f"about {numbers.duration(whole)}"),
+            ("time on this machine", f"about {numbers.duration(estimate.seconds)}"),
             ("of it a step", numbers.duration(estimate.step_seconds)),
             ("of it a validation", numbers.duration(estimate.validation_seconds)),
-            _memory(memory),
+            ("memory at most", f"about {numbers.size(estimate.peak_bytes)}"),
         ]
 
     def human() -> None:
         context.output.table(["This run", ""], rows)
-        nothing_spent(0 if estimate is None else estimate.whole.probe.executed, context)
+        nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
 
-    context.output.report(payload, human)
+    context.output.report(planned, human)
 
 
-def judged(result: Result, validation: Path) -> tuple[bool, str]:
-    """Whether the adapter is worth using, and what to say if it is not, or nobody can tell.
-
-    Args:
-        validation: the run's validation.json, with the errors of each series.
-    """
+def judged(made: Train) -> tuple[bool, str]:
+    """Whether the adapter is worth using, and what to say if it is not, or nobody can tell."""
+    from lvlora.train.run_folder import RunFolder
     from lvlora.train.validation_file import gain_of
 
-    before = (result.zero_shot or {}).get("mae")
-    after = (result.validation or {}).get("mae")
+    before = None if made.zero_shot is None else made.zero_shot.mae
+    after = None if made.validation is None else made.validation.mae
     if before is None or after is None:
         return True, ""
     if after >= before:
@@ -98,7 +60,7 @@ def judged(result: Result, validation: Path) -> tuple[bool, str]:
             f"({numbers.plain(after)} against {numbers.plain(before)}): train longer, or use "
             "--adapter none."
         )
-    gain = gain_of(validation)
+    gain = gain_of(RunFolder(Path(made.folder)).validation)
     if gain is None:
         return True, ""
     n, mean, low, high = gain
@@ -116,15 +78,15 @@ def judged(result: Result, validation: Path) -> tuple[bool, str]:
     )
 
 
-def reconciled(result: Result, runs: Path) -> str:
+def reconciled(made: Train) -> str:
     """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
     from lvlora.flops.ledger import Ledger
     from lvlora.train.charging import charged
 
-    planned, spent = result.flops_at_most["executed"], result.flops["executed"]
-    validating = result.validation_flops["executed"]
-    with Ledger.for_runs(runs) as ledger:
-        total = charged(ledger, result.run).executed
+    planned, spent = made.flops_at_most.executed, made.flops.executed
+    validating = made.validation_flops.executed
+    with Ledger.for_runs(made.plan.settings.runs) as ledger:
+        total = charged(ledger, made.run).executed
     said = (
         f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
         f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
@@ -157,10 +119,6 @@ def show_prices(answer: ForecastPrice, context: CommandContext) -> None:
         nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
 
     context.output.report(answer, human)
-
-
-def _memory(estimate: Estimate) -> tuple[str, str]:
-    return "memory at most", f"about {numbers.size(estimate.peak_bytes)}"
 
 
 def nothing_spent(probe: int, context: CommandContext) -> None:

@@ -66,6 +66,7 @@ class Narration:
     def __init__(self, output: Output) -> None:
         self._output = output
         self.note = output.note
+        self.detail = output.detail
         self.warning = output.warning
         self.hint = output.hint
 

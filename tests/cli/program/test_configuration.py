@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 import typer
 
-from lvlora.cli.program.configuration import as_toml, resolve
 from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
 from lvlora.errors import SettingsError
 from lvlora.settings import (
@@ -25,6 +24,7 @@ from lvlora.settings import (
     TrainSettings,
 )
 from lvlora.settings.base import Settings, option
+from lvlora.settings.configuration import as_toml, resolve
 from lvlora.settings.doctor import DoctorSettings
 from lvlora.settings.forecasting import AdapterSettings
 from lvlora.settings.report import ReportSettings

@@ -1,8 +1,4 @@
-"""Where settings come from: flag > environment > configuration file > default.
-
-Knows: TOML, environment variables, precedence.
-Does not know: typer, what any setting means.
-"""
+"""Where settings come from: flag > environment > configuration file > default."""
 
 from __future__ import annotations
 
@@ -13,12 +9,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from lvlora import durable
-from lvlora.cli.program.context import Source
 from lvlora.errors import SettingsError
 from lvlora.guesses import did_you_mean
 from lvlora.settings.base import Settings
@@ -28,6 +23,8 @@ from lvlora.settings.toml_text import to_toml
 
 _LARGEST = 1_000_000
 """Bytes of a configuration."""
+
+Source = Literal["flag", "environment", "config", "default"]
 
 S = TypeVar("S", bound=Settings)
 

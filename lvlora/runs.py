@@ -1,7 +1,4 @@
-"""Which run or evaluation is meant: a folder, a name, or the newest.
-
-Knows: where runs lie. Does not know: what is in them.
-"""
+"""Which run or evaluation is meant: a folder, a name, or the newest."""
 
 from __future__ import annotations
 
