@@ -28,6 +28,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "examples" / "README.md",
+    ROOT / "examples" / "foreign" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "notes").glob("*.md")),
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
@@ -59,6 +60,7 @@ SLOW = (
     "lvlora evaluate",
     "lvlora export",
     "lvlora report",
+    "python examples/foreign",
     "lvlora forecast examples/trajectory.csv --horizon 5 --model merged",
     "lvlora forecast examples/trajectory.csv --horizon 10 --samples 10 --adapter none --calibrated",
     "lvlora forecast examples/trajectory.csv --samples 50",
@@ -141,7 +143,7 @@ def test_the_page_is_there(page):
 @pytest.mark.parametrize("page", _existing(), ids=_name)
 def test_every_shown_command_is_one_that_can_be_run(page):
     for line in typed(page):
-        known = line.begins_with(SETUP) or line.begins_with(("lvlora ",))
+        known = line.begins_with((*SETUP, "lvlora ", "python examples/"))
         assert known, f"{line.where}: is neither a command of lvlora nor in SETUP"
     for language, first, lines in _blocks(page):
         if language != "console":
@@ -165,9 +167,10 @@ def shell(place):
     """Runs a shown line as a shell does."""
     programs = place / ".programs"
     programs.mkdir()
-    program = programs / "lvlora"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lvlora "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    for name, words in {"lvlora": "-m lvlora ", "python": ""}.items():
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {words}"$@"\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
     environment = {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",

@@ -128,6 +128,8 @@ def units_of(history: Series, forecast: Forecast) -> FloatArray:
     used = history.values[max(0, len(history) - forecast.context) :]
     known = np.ma.masked_invalid(used)
     spread = np.asarray(np.ma.std(known, axis=0).filled(0.0), dtype=np.float64)
+    if forecast.scale is None:
+        raise ValueError("only what a model forecast has a scale to calibrate by")
     units: FloatArray = np.maximum(spread, _LEAST_UNIT * np.asarray(forecast.scale.divisors))
     return units
 

@@ -33,20 +33,23 @@ class Forecast:
         series: its id.
         time: (H,) continues the history's time.
         samples: (S, H, V) in original units; NaN for a missing value, where those were asked for.
-        scale: that was used; context: steps of history that the model saw.
+        scale: that a model used, None for a forecaster without text; context: steps of history
+            that were seen.
         calibrated: level -> (H, V) quantiles that are taken in place of the samples' own.
         calendar: what the times are where they are dates.
         history: what it was forecast from.
+        point: (H, V) the point forecast of who has one of their own; None: the samples' median.
     """
 
     series: str
     time: FloatArray
     samples: FloatArray
-    scale: Scale
+    scale: Scale | None
     context: int
     calibrated: Mapping[float, FloatArray] = field(default_factory=dict)
     calendar: Calendar | None = None
     history: Series | None = field(default=None, compare=False)
+    point: FloatArray | None = None
 
     def __repr__(self) -> str:
         n, horizon, width = self.samples.shape
@@ -85,7 +88,9 @@ class Forecast:
 
     @property
     def median(self) -> FloatArray:
-        """(H, V): the pointwise median of the samples; the point forecast."""
+        """(H, V): the point forecast: the pointwise median of the samples, or `point`."""
+        if self.point is not None:
+            return self.point
         return self._of_known(np.median, np.nanmedian)
 
     @property

@@ -23,6 +23,7 @@ _LOST = 4.0
 _SMALLEST = 1e-6
 """Error in spreads below which forecasters are equally good: it is rounding."""
 _POWER = 4.0
+_ROUNDING = 1e-12
 
 
 def earlier_origins(n_known: int) -> list[int]:
@@ -76,7 +77,8 @@ def together(
 ) -> Prediction:
     """The forecast of all, each with its weight.
 
-    The point forecast is the weighted mean. Each member gives futures in proportion to its weight,
+    The point forecast is the weighted median of theirs at each step: one that goes astray does not
+    pull it along. Each member gives futures in proportion to its weight,
     evenly from its own, so that they are drawn from the weighted mixture of all distributions.
 
     Args:
@@ -84,8 +86,7 @@ def together(
         shares: (M,) weights.
         n_samples: futures; 0 for none.
     """
-    points = np.stack([p.point for p in predictions])
-    point = np.einsum("m,mhv->hv", shares, points)
+    point = _weighted_median(np.stack([p.point for p in predictions]), shares)
     if n_samples < 1:
         return Prediction(point)
     drawn = []
@@ -96,6 +97,18 @@ def together(
             own = len(prediction.samples)
             drawn.append(prediction.samples[np.arange(n) * own // max(n, 1)])
     return Prediction(point, np.concatenate(drawn))
+
+
+def _weighted_median(values: FloatArray, shares: FloatArray) -> FloatArray:
+    """(H, V) of (M, H, V): half of the weight is not above it, half not below."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=0)
+    reached = np.cumsum(shares[order], axis=0)
+    low = np.argmax(reached >= 0.5 - _ROUNDING, axis=0)[None]
+    high = np.argmax(reached > 0.5 + _ROUNDING, axis=0)[None]
+    ends = [np.take_along_axis(ordered, at, axis=0)[0] for at in (low, high)]
+    middle: FloatArray = (ends[0] + ends[1]) / 2
+    return middle
 
 
 def _allotted(shares: FloatArray, n: int) -> list[int]:

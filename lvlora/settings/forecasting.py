@@ -12,6 +12,29 @@ from lvlora.settings.training import BudgetSettings
 LONGEST_HORIZON = 100_000
 """Time steps of a forecast: each is reckoned with before the first is drawn."""
 
+ForecasterName = Literal[
+    "lm",
+    "auto",
+    "last-value",
+    "context-mean",
+    "seasonal-naive",
+    "context-parroting",
+    "var-on-logs",
+    "autoarima",
+    "fracast-0",
+    "s-map",
+    "echo-state-network",
+    "nvar",
+    "gaussian-process",
+    "sindy-on-levels",
+    "sindy-on-rates",
+    "lotka-volterra-fit",
+    "self-limited-lotka-volterra-fit",
+    "rosenzweig-macarthur-fit",
+    "best-fitted-equations",
+]
+"""Who forecasts: the language model, all together, or a rival that needs one series alone."""
+
 PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 20)}
 """Steps of history and steps to forecast."""
 
@@ -108,6 +131,15 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         ge=1,
         le=LONGEST_HORIZON,
         metavar="N",
+    )
+    forecaster: ForecasterName = option(
+        "lm",
+        "Who forecasts. lm: the language model; auto: the model and its rivals together, each "
+        "weighted by how well it forecasts the end of the history from its earlier part; or one "
+        "rival, for which no model is loaded, for example seasonal-naive or sindy-on-rates.",
+        "Forecast",
+        affects="result",
+        metavar="NAME",
     )
     density: bool = option(
         False,
@@ -218,6 +250,34 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     horizon: int | None = option(
         None, "Steps to forecast. Default: the protocol's.", "Forecast", affects="result", ge=1
     )
+    holdout: int | None = option(
+        None,
+        "Forecast the last N steps of each series from all that came before (or from the last "
+        "--context steps); series may have any length. For example --holdout 12.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
+        metavar="N",
+    )
+    windows: int | None = option(
+        None,
+        "Rolling origins: so many forecasts of --horizon steps of each series, the last of which "
+        "ends with it. For example --windows 3 --horizon 12.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=10_000,
+    )
+    stride: int | None = option(
+        None,
+        "With --windows: steps from one forecast to the next. Default: the horizon, so that none "
+        "is forecast twice.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
+    )
     limit: int | None = option(
         None, "Score only the first series of the part.", "Data", affects="result", ge=1
     )
@@ -276,6 +336,14 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     rivals: bool = option(
         True, "Leave the rivals out.", "Forecast", affects="result", flag="--rivals/--no-rivals"
     )
+    together: bool = option(
+        False,
+        "Add a row of models and rivals together: each forecasts the end of every history from "
+        "its earlier part, and is weighted by how near it came.",
+        "Forecast",
+        affects="result",
+        flag="--together",
+    )
     workers: int | None = option(
         None,
         "Processes that fit the slow rivals. Default: the cores of this machine.",
@@ -315,14 +383,21 @@ class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSett
     )
 
     @property
+    def from_the_end(self) -> bool:
+        """Forecasts end with the series, and histories are all that came before."""
+        return self.windows is not None or self.holdout is not None
+
+    @property
     def steps(self) -> tuple[int, int]:
-        """Steps of history and steps to forecast."""
+        """Steps of history and steps to forecast, where forecasts are not from the end."""
         context, horizon = PROTOCOLS[self.protocol]
-        return self.context or context, self.horizon or horizon
+        return self.context or context, self.horizon or self.holdout or horizon
 
     @property
     def protocol_name(self) -> Literal["A", "B", "own"]:
         """A or B, whether named or spelled out, else "own"."""
+        if self.from_the_end:
+            return "own"
         for name, steps in PROTOCOLS.items():
             if steps == self.steps:
                 return name
@@ -359,6 +434,23 @@ class EvaluateSettings(ScoringSettings):
         "Model",
         affects="result",
         flag="--zero-shot/--no-zero-shot",
+    )
+    forecasts: Words | None = option(
+        None,
+        "Forecasts of another program, for a row of their own: a CSV or Parquet table with the "
+        "columns series, step, variable, quantile (or sample) and value. Give it again for more.",
+        "Forecast",
+        affects="result",
+        repeat=True,
+        metavar="NAME=FILE",
+    )
+    export_task: Path | None = option(
+        None,
+        "Score nothing: write what other programs may see into this folder, the histories and "
+        "which steps to forecast.",
+        "Output",
+        affects="output",
+        metavar="DIR",
     )
     out: Path | None = option(
         None,

@@ -53,13 +53,25 @@ def test_the_forecast_of_all_lies_between_theirs() -> None:
     a = Prediction(np.zeros((3, 2)), np.arange(24.0).reshape(4, 3, 2))
     b = Prediction(np.ones((3, 2)), None)
     found = together([a, b], np.array([0.75, 0.25]), 4)
-    np.testing.assert_allclose(found.point, 0.25)
+    np.testing.assert_allclose(found.point, 0.0)  # it has more than half of the weight
     assert found.samples is not None
     assert found.samples.shape == (4, 3, 2)
     np.testing.assert_array_equal(found.samples[3], 1.0)
     assert together([a, b], np.array([1.0, 0.0])).samples is None
     alone = together([a, b], np.array([1.0, 0.0]), 4)
     np.testing.assert_array_equal(alone.samples, a.samples)
+
+
+def test_the_point_forecast_is_the_weighted_median() -> None:
+    values = np.array([3.0, 1.0, 100.0, 2.0])
+    members = [Prediction(np.full((1, 1), v)) for v in values]
+    for shares, expected in {
+        (0.25, 0.25, 0.25, 0.25): 2.5,
+        (0.1, 0.1, 0.6, 0.2): 100.0,
+        (0.2, 0.3, 0.2, 0.3): 2.0,
+        (0.5, 0.0, 0.5, 0.0): 51.5,
+    }.items():
+        assert together(members, np.array(shares)).point[0, 0] == expected
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 7, 20])

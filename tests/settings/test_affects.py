@@ -53,7 +53,7 @@ def test_a_study_compares_what_it_always_did() -> None:
 def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> None:
     free = {
         *("runs", "output", "samples_out", "plot", "out", "overwrite", "fresh", "max_memory"),
-        *("workers", "threads", "budget", "max_flops", "convention"),
+        *("workers", "threads", "budget", "max_flops", "convention", "export_task"),
     }
     for model in (ForecastSettings, EvaluateSettings):
         asked = model.affecting("result", "data", "model", "placement")

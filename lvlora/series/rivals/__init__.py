@@ -64,6 +64,11 @@ def default_rivals() -> list[Rival]:
     ]
 
 
+def lone_rivals() -> list[Rival]:
+    """Those of `default_rivals` that need no series but the one they forecast."""
+    return [rival for rival in default_rivals() if not isinstance(rival, GlobalRidge)]
+
+
 def naive_rivals() -> list[Rival]:
     """Those that learn nothing, fit nothing and take no time: they stand beside any forecast."""
     return [LastValue(), ContextMean(), SeasonalNaive()]
@@ -89,6 +94,7 @@ __all__ = [
     "Sindy",
     "VectorAutoregression",
     "default_rivals",
+    "lone_rivals",
     "lotka_volterra",
     "naive_rivals",
     "quick_rivals",
