@@ -16,7 +16,7 @@ from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.evaluation.answers import Evaluation, ForecasterScores, Interval
+    from lvlora.evaluation.answers import Evaluation, ForecasterScores, Interval, Protocol
 
 _SKETCHED = 4  # variables
 _RANKED = ("skill", "win_rate")
@@ -29,6 +29,9 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
     from lvlora.evaluation.evaluate import check, evaluate
     from lvlora.evaluation.price import price
 
+    if isinstance(settings, EvaluateSettings) and settings.export_task is not None:
+        _export_task(settings, context)
+        return
     check(settings)
     check_results(settings, context, [("--output", settings.output, SCORES)])
     data, narrator = load_dataset(settings, context.output), Narration(context.output)
@@ -36,6 +39,29 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
         show_prices(price(settings, data, narrator, began=context.began), context)
         return
     _show(evaluate(settings, data, narrator), settings, context)
+
+
+def _export_task(settings: EvaluateSettings, context: CommandContext) -> None:
+    from lvlora.cli.terminal.progress import Narration
+    from lvlora.evaluation.export_task import check, export_task
+
+    output, folder = context.output, check(settings)
+    if context.dry_run:
+        output.note("--export-task spends nothing; with --dry-run nothing is written.")
+        return
+    found = export_task(settings, load_dataset(settings, output), Narration(output))
+    several = "" if found.histories == found.series else f" in {found.histories} windows"
+    output.report(
+        found,
+        lambda: output.line(
+            f"Task {found.task}: {found.horizon} steps of {found.series} series{several}, written "
+            f"to {folder}."
+        ),
+    )
+    output.hint(
+        "A table of forecasts goes beside models and rivals with --forecasts NAME=FILE; "
+        "docs/evaluation.md has its columns, examples/foreign programs that write one."
+    )
 
 
 def _show(
@@ -118,7 +144,8 @@ def _show_errors(
         row = [f.name, *(numbers.plain(getattr(f, name), 3) for name in columns)]
         covered = [f.coverage.get(level) for level in levels]
         row += ["–" if share is None else numbers.share(share) for share in covered]
-        row.append(numbers.plain(f.seconds, 2) if f.kind != "floor" else "–")
+        timed = f.kind != "floor" and f.seconds is not None
+        row.append(numbers.plain(f.seconds, 2) if timed else "–")
         if compared:
             gap = gaps[f.name]
             row.append("" if gap is None else numbers.interval(gap.low, gap.high))
@@ -130,9 +157,16 @@ def _show_errors(
         rows,
         bold=bold,
         title=f"{name}{protocol.split} part, {protocol.series} series: "
-        f"{protocol.horizon} steps from {protocol.context}, original units"
+        f"{protocol.horizon} steps from {_given(protocol)}, original units"
         + (f"; seen: {protocol.seen}" if protocol.seen else ""),
     )
+
+
+def _given(protocol: Protocol) -> str:
+    """Steps of history and windows, in words."""
+    seen = "all before" if protocol.all_before else str(protocol.context)
+    several = f", {protocol.windows} windows each" if (protocol.windows or 1) > 1 else ""
+    return seen + several
 
 
 def _show_more(

@@ -40,9 +40,15 @@ class Protocol(Shape):
     name: Literal["A", "B", "own"]
     split: Literal["train", "validation", "test", "all"]
     context: int
-    """Steps given."""
+    """Steps given; where histories are all that came before, those of the shortest."""
     horizon: int
     """Steps asked for."""
+    windows: int | None = None
+    """Forecasts of each series; only where they go back from its end."""
+    stride: int | None = None
+    """Steps from one window to the next; likewise."""
+    all_before: bool | None = None
+    """Whether histories are all that came before; likewise."""
     series: int
     left_out: int
     """Series that are too short."""
@@ -272,6 +278,20 @@ class Evaluation(_Scored):
         from lvlora.forecast.pictures import as_html_table
 
         return as_html_table(row.model_dump(mode="json") for row in self.forecasters)
+
+
+class ExportedTask(Answer):
+    """`lvlora evaluate --export-task DIR --json`"""
+
+    task: str
+    """Its name: what forecasts of it may repeat."""
+    folder: str
+    series: int
+    histories: int
+    """Of all series; more than one each where there are windows."""
+    horizon: int
+    """Steps to forecast."""
+    files: list[str]
 
 
 class EvaluationReport(Answer):

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lvlora import output_files
 from lvlora.errors import SettingsError
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import EvaluatedData, Evaluation
 from lvlora.evaluation.candidates import Candidate, candidates
-from lvlora.evaluation.folder import SERIES, TABLE
+from lvlora.evaluation.folder import SERIES, TABLE, Pieces
+from lvlora.evaluation.foreign import named_files, read_forecasts
 from lvlora.evaluation.job import Job, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.scores import (
     Entry,
+    Past,
     at_most,
     rivals_for,
     score_floor,
+    score_foreign,
     score_model,
     score_rival,
     unfinished,
+)
+from lvlora.evaluation.together import (
+    NAME,
+    n_futures_left,
+    n_parts_left,
+    past_at_most,
+    past_of_model,
+    past_of_rival,
+    score_together,
+    takes_part,
 )
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
@@ -31,7 +44,9 @@ from lvlora.model.devices import cores, set_threads
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.report.evaluation.page import draw_evaluation
+from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
+from lvlora.series.rivals import default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings, ScoringSettings
 from lvlora.text.scaling import Scale
@@ -66,10 +81,16 @@ def evaluate(
         [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
     )
     set_threads(settings.threads)
+    foreign = read_foreign(job, narrator)
     with _interruptible(job, narrator):
         entries, decimals, scale = _score_models(job, chosen, narrator)
         if settings.rivals:
             entries += score_rivals(job, settings.workers or cores(), narrator)
+        if settings.together:
+            n_samples = job.rival_samples
+            entries.append(score_together(entries, job.task, settings.quantiles, n_samples))
+        entries += foreign
+        if settings.rivals:
             entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
     return finish(job, entries)
 
@@ -80,12 +101,68 @@ def check(settings: EvaluateSettings | BaselineSettings) -> None:
     Raises:
         SettingsError: they don't.
     """
-    if not settings.with_model and not settings.rivals:
+    foreign = settings.forecasts if isinstance(settings, EvaluateSettings) else None
+    if not settings.with_model and not settings.rivals and not foreign:
         raise SettingsError(
             "--no-model and --no-rivals together leave nothing to score.",
             "Leave one of the two out.",
         )
+    named_files(foreign or (), TAKEN)
+    check_windows(settings)
+    if settings.together and not settings.rivals:
+        raise SettingsError(
+            "--together and --no-rivals: a model alone is not together with anybody.",
+            "Leave one of the two out.",
+        )
     coverage.check(settings)
+
+
+TAKEN = (*(rival.name for rival in default_rivals()), NAME, "rounding floor")
+"""Names that rows of other programs cannot have."""
+
+
+def check_windows(settings: ScoringSettings) -> None:
+    """Refuse windows that nobody could cut.
+
+    Raises:
+        SettingsError: options that say different things, or nothing.
+    """
+    if settings.holdout is not None and settings.windows is not None:
+        raise SettingsError(
+            "--holdout and --windows: the last steps, or rolling origins?",
+            f"--windows {settings.windows} --horizon {settings.holdout} ends with them, too.",
+        )
+    if settings.holdout is not None and settings.horizon not in (None, settings.holdout):
+        raise SettingsError(
+            f"--holdout {settings.holdout} and --horizon {settings.horizon}: all of the steps that "
+            "are held out are forecast.",
+            "Leave one of the two out.",
+        )
+    if settings.stride is not None and settings.windows is None:
+        raise SettingsError(
+            "--stride is the distance of --windows, and there are none.", "Add --windows, too."
+        )
+
+
+def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:
+    """Rows of the forecasts that other programs made; nothing is spent.
+
+    Raises:
+        DataError: a file is not a table of forecasts of this task.
+    """
+    settings, given, found = job.settings, job.task, []
+    named = settings.forecasts if isinstance(settings, EvaluateSettings) else None
+    for name, path in named_files(named or (), TAKEN).items():
+        forecasts = read_forecasts(
+            path, name, job.task_name, given.ids, given.variables, given.protocol.horizon
+        )
+        if forecasts.task is None:
+            narrator.warning(
+                f"{path} has no column 'task': nobody knows whether {name} saw more than the "
+                "histories of this evaluation."
+            )
+        found.append(score_foreign(forecasts, given, settings.quantiles))
+    return found
 
 
 def _score_models(
@@ -110,6 +187,8 @@ def _score_models(
             decimals, scale = forecaster.decimals, forecaster.scale
         calibration = coverage.calibration_for(candidate, forecaster, job, narrator)
         entry = _score_model(job, candidate, forecaster, spent, narrator)
+        if settings.together:
+            entry.past = _past_of_model(job, candidate, forecaster, entry.name, spent, narrator)
         if calibration is not None:
             entry.calibrated_coverage = coverage.coverage(
                 entry, job.task, forecaster, calibration, settings.quantiles
@@ -133,7 +212,7 @@ def _score_model(
         spent: name of each model before -> what it has spent in this process; this one's is added.
     """
     settings, given, sampling = job.settings, job.task, job.sampling
-    name = candidate.name(forecaster, spent)
+    name = candidate.name(forecaster, (*spent, *job.foreign_names))
     pieces = job.folder.pieces(name, candidate.identity(forecaster, sampling))
     left = [i for group in unfinished(given, pieces, sampling.n_futures) for i in group]
     if len(left) < len(given.ids):
@@ -143,11 +222,9 @@ def _score_model(
         advance = None
         if left:
             price = at_most(forecaster, given, pieces, sampling)
-            if settings.max_flops is not None:
-                # the limit is that of all models together
-                already = sum(spent.values(), NOTHING).of(settings.convention)
-                settings = settings.model_copy(update={"max_flops": settings.max_flops - already})
-            stack.enter_context(charged(settings, forecaster, price, command=job.command))
+            stack.enter_context(
+                charged(_left_of(settings, spent), forecaster, price, command=job.command)
+            )
             advance = stack.enter_context(narrator.counted(name, len(left) * sampling.n_futures))
         entry = score_model(
             forecaster, given, sampling, settings.quantiles, pieces, advance, name=name
@@ -157,18 +234,62 @@ def _score_model(
     return entry
 
 
+def _past_of_model(
+    job: Job,
+    candidate: Candidate,
+    forecaster: Forecaster,
+    name: str,
+    spent: dict[str, Price],
+    narrator: Narrator,
+) -> Past:
+    """What one model makes of the ends of the histories, charged as its forecasts are."""
+    settings, given, sampling = job.settings, job.task, job.sampling
+    identity = {**candidate.identity(forecaster, sampling), "past": list(SHARES)}
+    pieces = job.folder.pieces(f"{name}, past", identity)
+    n_left = n_futures_left(given, sampling, pieces)
+    before = forecaster.usage.price
+    with contextlib.ExitStack() as stack:
+        advance = None
+        if n_left:
+            price = past_at_most(forecaster, given, sampling, pieces)
+            stack.enter_context(
+                charged(_left_of(settings, spent), forecaster, price, command=job.command)
+            )
+            advance = stack.enter_context(narrator.counted(f"{name}, past", n_left))
+        past = past_of_model(forecaster, given, sampling, pieces, advance)
+    spent[name] += forecaster.usage.price - before
+    return past
+
+
+def _left_of(
+    settings: EvaluateSettings | BaselineSettings, spent: Mapping[str, Price]
+) -> EvaluateSettings | BaselineSettings:
+    """The settings with what other models have left of --max-flops, which is that of all."""
+    if settings.max_flops is None:
+        return settings
+    already = sum(spent.values(), NOTHING).of(settings.convention)
+    return settings.model_copy(update={"max_flops": settings.max_flops - already})
+
+
 def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
     """All rivals that apply, the slow ones shared among so many processes."""
     given, n_samples = job.task, job.rival_samples
     rivals = rivals_for(given, job.train)
     pieces = [job.folder.pieces(r.name, {"rival": r.name, "samples": n_samples}) for r in rivals]
     left = sum(not p.has([name]) for p in pieces for name in given.ids)
+    past: dict[str, Pieces] = {}
+    if job.settings.together:
+        for rival in filter(takes_part, rivals):
+            identity = {"rival": rival.name, "past": list(SHARES)}
+            past[rival.name] = job.folder.pieces(f"{rival.name}, past", identity)
+    left += sum(n_parts_left(given, kept) for kept in past.values())
+    entries = []
     with (
         RivalProcesses(n_processes) as processes,
         narrator.counted("Rivals", left) as advance,
     ):
-        return [
-            score_rival(
+        for rival, kept in zip(rivals, pieces, strict=True):
+            entry = score_rival(
                 rival,
                 given,
                 job.train,
@@ -178,8 +299,12 @@ def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
                 processes,
                 n_samples,
             )
-            for rival, kept in zip(rivals, pieces, strict=True)
-        ]
+            if rival.name in past:
+                entry.past = past_of_rival(
+                    rival, given, job.train, past[rival.name], advance, processes
+                )
+            entries.append(entry)
+    return entries
 
 
 def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
@@ -237,5 +362,8 @@ def _told(settings: ScoringSettings) -> dict[str, object]:
     }
 
 
-_TOLD_ELSEWHERE = ("split_seed", "stratify", "split", "protocol", "context", "horizon")
+_TOLD_ELSEWHERE = (
+    *("split_seed", "stratify", "split", "protocol", "context", "horizon"),
+    *("windows", "stride", "holdout"),
+)
 """Settings that the record's protocol and data tell."""

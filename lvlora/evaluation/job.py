@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lvlora.evaluation.folder import EvaluationFolder, key_of
+from lvlora.evaluation.foreign import named_files
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
+from lvlora.evaluation.task_folder import TaskName
 from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
 from lvlora.series.analysis.dynamics import cluster, measure
@@ -45,6 +47,20 @@ class Job:
     sampling: Sampling
 
     @property
+    def task_name(self) -> TaskName:
+        """What identifies the task to forecasters of other programs."""
+        asked = self.task.protocol
+        context = None if asked.context is None else self.task.context
+        return TaskName(context, asked.horizon, self.folder.key[:16])
+
+    @property
+    def foreign_names(self) -> tuple[str, ...]:
+        """What rows of other programs are called."""
+        if not isinstance(self.settings, EvaluateSettings):
+            return ()
+        return tuple(named_files(self.settings.forecasts or ()))
+
+    @property
     def rival_samples(self) -> int:
         """As many futures as a model's; a greedy forecast has no rival with a distribution."""
         return 0 if self.sampling.greedy else self.sampling.samples
@@ -73,7 +89,7 @@ def prepare(
     split = split_of(data, settings)
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])
-    protocol = Protocol(settings.split, *settings.steps)
+    protocol = _protocol(settings)
     given = task(part, protocol, disturbance or Disturbance.asked(settings))
     _say_what_is_scored(given, split, settings.rivals, narrator)
     found = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
@@ -99,6 +115,15 @@ def prepare(
     )
 
 
+def _protocol(settings: EvaluateSettings | BaselineSettings) -> Protocol:
+    context, horizon = settings.steps
+    if not settings.from_the_end:
+        return Protocol(settings.split, context, horizon)
+    windows = settings.windows or 1
+    stride = settings.stride or horizon
+    return Protocol(settings.split, settings.context, horizon, windows, stride)
+
+
 def _say_what_is_scored(given: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
     if given.disturbance:
         narrator.note(
@@ -106,8 +131,8 @@ def _say_what_is_scored(given: Task, split: Split, rivals: bool, narrator: Narra
         )
     if given.left_out:
         narrator.note(f"{_series_are(given.left_out)} too short for this protocol and left out.")
-    if len(given.histories) < _FEW:
-        narrator.note(f"Only {_series_are(len(given.histories))} scored: the figures are rough.")
+    if given.n_series < _FEW:
+        narrator.note(f"Only {_series_are(given.n_series)} scored: the figures are rough.")
     if given.protocol.part == "test":
         narrator.note("This is the test part: choose nothing by what you see.")
     n_learnt = len(set(split.train).intersection(given.of_series))

@@ -14,6 +14,7 @@ from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.job import prepare
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import at_most, group_size, rivals_for
+from lvlora.evaluation.together import past_at_most
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.answers import ForecastPrice
@@ -63,9 +64,19 @@ def price(
         name = candidate.name(forecaster, prices)
         prices[name] = at_most(forecaster, job.task, Pieces(), job.sampling)
         estimates.append(of_model(forecaster, job.task, job.sampling))
+        if settings.together:
+            past = past_at_most(forecaster, job.task, job.sampling)
+            # as long for each FLOP as its forecasts
+            share = past.executed / max(prices[name].executed, 1)
+            seconds, peak = estimates[-1].seconds * share, estimates[-1].peak_bytes
+            prices[name] += past
+            estimates.append(Estimate(seconds, peak, NOTHING))
     if settings.rivals:
         n_processes = settings.workers or cores()
-        estimates.append(of_rivals(job.task, job.train, n_processes, job.rival_samples))
+        found = of_rivals(job.task, job.train, n_processes, job.rival_samples)
+        # a rival's futures take hindcasts from three origins, so that two more parts are as much
+        # again at most
+        estimates += [found] * (2 if settings.together else 1)
     answer = price_answer(prices, _one_after_another(estimates), started, page=True)
     return answer.of(len(job.task.histories))
 

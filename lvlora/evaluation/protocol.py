@@ -230,7 +230,9 @@ def with_steps_that_fit(
         settings = settings.model_copy(update={"split": "train"})
     names = set(split.part(settings.split)[: settings.limit])
     lengths = [len(series) for series in dataset if series.id in names]
-    if not lengths or max(lengths) >= sum(settings.steps) or "protocol" not in left_open:
+    if settings.from_the_end or not lengths or "protocol" not in left_open:
+        return settings
+    if max(lengths) >= sum(settings.steps):
         return settings
     given, asked = steps_that_fit(
         min(lengths),

@@ -74,13 +74,21 @@ def record_of(
 
 
 def _protocol(given: Task, name: Literal["A", "B", "own"]) -> Protocol:
-    done = given.disturbance
+    done, asked = given.disturbance, given.protocol
+    rolling: dict[str, Any] = {}
+    if asked.windows is not None:
+        rolling = {
+            "windows": asked.windows,
+            "stride": asked.stride,
+            "all_before": asked.context is None,
+        }
     return Protocol(
         name=name,
-        split=given.protocol.part,
-        context=given.protocol.context or given.context,
-        horizon=given.protocol.horizon,
-        series=len(given.histories),
+        split=asked.part,
+        context=asked.context or given.context,
+        horizon=asked.horizon,
+        **rolling,
+        series=given.n_series,
         left_out=given.left_out,
         disturbance=(
             Disturbance(

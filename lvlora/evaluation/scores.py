@@ -5,6 +5,7 @@ A forecast that is not finite is an error, never dropped.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 
 from lvlora.evaluation import answers
 from lvlora.evaluation.folder import Piece, Pieces
+from lvlora.evaluation.foreign import KIND, ForeignForecasts
 from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
@@ -47,12 +49,27 @@ class Difference:
     high: float
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a forecaster makes of the ends of the histories, from earlier origins.
+
+    Attributes:
+        losses: (n, W) `contest.loss` from W origins, NaN where a history is too short.
+        seconds: that it took; price: FLOPs where they are counted.
+    """
+
+    losses: FloatArray
+    seconds: float = 0.0
+    price: Price | None = None
+
+
 @dataclass
 class Entry:
     """One forecaster's row in the table.
 
     Attributes:
-        kind: model, rival, or floor (what rounding alone costs).
+        kind: model, rival, floor (what rounding alone costs), foreign (of another program), or
+            combination (of models and rivals).
         point: (n, H, V); samples: (n, S, H, V) or None.
         seconds: all of its work, fitting included, added up over processes.
         price: FLOPs where they are counted: of a rival, those of its linear algebra.
@@ -64,6 +81,7 @@ class Entry:
         against: name of a model -> this forecaster's MAE minus that model's, with its interval.
         skill: by how much its scaled errors are below seasonal naive's; win_rate: against all
             others; None where there is nothing to compare with.
+        past: for a forecast of all together.
     """
 
     name: str
@@ -80,6 +98,7 @@ class Entry:
     against: dict[str, Difference] = field(default_factory=dict)
     skill: Interval | None = None
     win_rate: Interval | None = None
+    past: Past | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.errors.mae:.4g})"
@@ -272,7 +291,13 @@ def score_floor(
             scale = scale_for(history, stored)
             floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
             truth[:] = floor.of(truth)
-    return Entry("rounding floor", "floor", _score(given, point, None, levels), point)
+    return Entry("rounding floor", "floor", score_of(given, point, None, levels), point)
+
+
+def score_foreign(found: ForeignForecasts, given: Task, levels: Sequence[float]) -> Entry:
+    """Another program's forecasts; what they took is not known."""
+    scores = score_of(given, found.point, found.samples, levels, fair=not found.are_quantiles)
+    return Entry(found.name, KIND, scores, found.point, found.samples, math.nan)
 
 
 def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
@@ -282,7 +307,7 @@ def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[f
     return Entry(
         name,
         kind,
-        _score(given, point, samples, levels),
+        score_of(given, point, samples, levels),
         point,
         samples,
         pieces.seconds,
@@ -291,9 +316,19 @@ def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[f
     )
 
 
-def _score(
-    given: Task, point: FloatArray, samples: FloatArray | None, levels: Sequence[float]
+def score_of(
+    given: Task,
+    point: FloatArray,
+    samples: FloatArray | None,
+    levels: Sequence[float],
+    *,
+    fair: bool = True,
 ) -> Scores:
+    """How good forecasts of a task are.
+
+    Args:
+        point: (n, H, V); samples: (n, S, H, V); fair: see `score`.
+    """
     return score(
         given.truth,
         point,
@@ -301,4 +336,5 @@ def _score(
         samples=samples,
         quantiles=levels,
         periods=given.periods,
+        fair=fair,
     )

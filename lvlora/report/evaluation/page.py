@@ -127,12 +127,19 @@ def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) 
     )
     name = "" if protocol["name"] == "own" else f" (protocol {protocol['name']})"
     return PageContent(
-        title=f"{protocol['horizon']} steps from {protocol['context']}{name}",
+        title=f"{protocol['horizon']} steps from {_given(protocol)}{name}",
         lead=_lead(record),
         sections=sections,
         footer=f"lvlora {record['lvlora_version']}, lvlora {record['command']}, "
         f"{record['created']}",
     )
+
+
+def _given(protocol: Mapping[str, Any]) -> str:
+    """Steps of history and windows, in words."""
+    seen = "all before" if protocol.get("all_before") else str(protocol["context"])
+    windows = protocol.get("windows") or 1
+    return seen + (f", {windows} windows of each series" if windows > 1 else "")
 
 
 def _order(error: float | None) -> float:
@@ -145,7 +152,7 @@ def _models(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _lead(record: Mapping[str, Any]) -> str:
     models, protocol, metric = _models(record), record["protocol"], leads(record)
-    rivals = [f for f in record["forecasters"] if f["kind"] == "rival" and f[metric] is not None]
+    rivals = [f for f in record["forecasters"] if _is_rival(f) and f[metric] is not None]
     best = min(rivals, key=lambda f: f[metric], default=None)
     parts = []
     if models and models[0][metric] is not None:
@@ -161,7 +168,7 @@ def _outcome(record: Mapping[str, Any]) -> list[Block]:
     models, metric = _models(record), leads(record)
     pairs: list[tuple[str, Cell]] = []
     for model in models:
-        better = [f for f in record["forecasters"] if f["kind"] == "rival"]
+        better = [f for f in record["forecasters"] if _is_rival(f)]
         known = [f for f in better if f[metric] is not None and model[metric] is not None]
         beaten = sum(f[metric] > model[metric] for f in known)
         pairs.append((f"{_HEADS[metric]} of {model['name']}", model[metric]))
@@ -177,6 +184,11 @@ def _outcome(record: Mapping[str, Any]) -> list[Block]:
             name = f"truths inside its calibrated {_percent(float(level))} interval"
             pairs.append((name, _percent(share)))
     return [Facts(pairs)] if pairs else ["No language model was scored: rivals alone."]
+
+
+def _is_rival(row: Mapping[str, Any]) -> bool:
+    """Ours, or a forecaster of another program."""
+    return row["kind"] in ("rival", "foreign")
 
 
 def _percent(share: float | None) -> str:

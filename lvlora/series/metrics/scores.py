@@ -212,6 +212,7 @@ def score(
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     periods: FloatArray | None = None,
+    fair: bool = True,
 ) -> Scores:
     """All metrics of one forecaster on n series.
 
@@ -222,6 +223,8 @@ def score(
         samples: (n, S, H, V) drawn futures.
         quantiles: levels; each central pair among them gives one interval's coverage.
         periods: (n,) of the histories in steps, as `history_periods` finds them.
+        fair: the samples are random draws; False for evenly spaced quantiles, see
+            `crps_from_samples`.
 
     Raises:
         ValueError: shapes that do not fit, or a forecast that is not finite where the truth is
@@ -243,7 +246,7 @@ def score(
             raise ValueError(f"samples {samples.shape} do not fit the truth {truth.shape}")
         if not np.isfinite(np.moveaxis(samples, 1, -1)[known]).all():
             raise ValueError("a sampled forecast is not finite")
-        crps = crps_from_samples(truth, samples)
+        crps = crps_from_samples(truth, samples, fair=fair)
         for level in central_levels(quantiles):
             coverage[level] = float(mean_known(inside_interval(truth, samples, level), (0, 1, 2)))
     values = _of_each_value(truth, point, history, crps)
