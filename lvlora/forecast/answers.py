@@ -67,10 +67,13 @@ class ForecastSeries(Shape):
     id: str
     time: list[float] | list[str]
     """Numbers, or dates where the data have dates."""
-    scale: Scale
+    scale: Scale | None
+    """Null for a forecaster that reads no text."""
     context: int
     """Steps of the history that were read."""
     variables: dict[str, Future]
+    weights: dict[str, float] | None = None
+    """Forecaster → its share in this series' forecast; with --forecaster auto only."""
     truth: dict[str, list[Number]] | None = None
     """With --holdout only."""
     nll: dict[str, list[Number]] | None = None
@@ -104,10 +107,11 @@ class HoldoutScores(PointScores):
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     nll: Number
-    """Per dimension, in nats; null where a true value is beyond the grammar."""
+    """Per dimension, in nats; null where a true value is beyond the grammar, and for who has no
+    likelihood."""
     nll_possible: Number
     """The same without those."""
-    nll_impossible: int
+    nll_impossible: int | None
     n_values: int
     rivals: list[RivalScores]
 
@@ -116,7 +120,10 @@ class Forecasts(Answer):
     """`lvlora forecast FILE --json`"""
 
     series: list[ForecastSeries]
-    model: ModelFacts
+    model: ModelFacts | None
+    """Null where a rival forecasts."""
+    forecaster: str | None = None
+    """Who forecast, if not the model alone; with --forecaster only."""
     horizon: int
     samples: int
     scores: HoldoutScores | None = None

@@ -23,15 +23,18 @@ class Truth:
     """What really came next.
 
     Attributes:
-        futures: of each series, H steps; nll: (H, V) negative log-likelihood of each of its values.
+        futures: of each series, H steps; nll: (H, V) negative log-likelihood of each of its values,
+            None where the forecaster has none.
     """
 
     futures: Sequence[Series]
-    nll: Sequence[FloatArray]
+    nll: Sequence[FloatArray] | None = None
 
     @property
     def columns(self) -> list[Mapping[str, FloatArray]]:
         """Further columns of a table of forecasts, for each series: ``truth`` and ``nll``."""
+        if self.nll is None:
+            return [{"truth": f.values} for f in self.futures]
         return [{"truth": f.values, "nll": n} for f, n in zip(self.futures, self.nll, strict=True)]
 
 
@@ -68,7 +71,7 @@ def scores(
     samples = np.stack([f.samples for f in forecasts])
     several = samples.shape[1] > 1
     pairs = central_pairs(quantiles) if several else []
-    likelihood = Score.of(truth.nll)
+    likelihood = None if truth.nll is None else Score.of(truth.nll)
     point = np.stack([f.median for f in forecasts])
     own = _point_scores(values, histories, point, samples if several else None, quantiles)
     return HoldoutScores(
@@ -77,10 +80,10 @@ def scores(
             f"{round(high - low, 10):g}": share_inside(values, forecasts, (low, high))
             for low, high in pairs
         },
-        nll=likelihood.per_dimension,
-        nll_possible=likelihood.possible,
-        nll_impossible=likelihood.n_impossible,
-        n_values=likelihood.n_values,
+        nll=None if likelihood is None else likelihood.per_dimension,
+        nll_possible=None if likelihood is None else likelihood.possible,
+        nll_impossible=None if likelihood is None else likelihood.n_impossible,
+        n_values=int(np.isfinite(values).sum()),
         rivals=[
             RivalScores(
                 name=rival.name,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,9 +15,14 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.forecast import Forecast, continue_time
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
+from lvlora.model.devices import cores
+from lvlora.narrator import Narrator
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.rivals import BestEquations, Prediction, Rival, lone_rivals
+from lvlora.series.rivals.processes import RivalProcesses
+
+NAME = "models and rivals together"
 
 _AT_A_TIME = 32
 """Series whose parts a model forecasts together."""
@@ -45,27 +51,45 @@ def rival_called(word: str, dataset: Dataset) -> Rival:
     return rival
 
 
+def recent(dataset: Dataset, context: int | None) -> Dataset:
+    """Series without all but their last ``context`` steps; None leaves them whole."""
+    if context is None:
+        return dataset
+    series = tuple(s.steps(max(0, len(s) - context), len(s)) for s in dataset)
+    return replace(dataset, series=series)
+
+
+def times_after(dataset: Dataset, horizon: int) -> list[FloatArray]:
+    """(H,) the times that follow each series."""
+    return [continue_time(s.time, horizon, s.calendar) for s in dataset]
+
+
 def of_rival(
     rival: Rival,
     histories: Sequence[Series],
-    horizon: int,
+    ahead: Sequence[FloatArray],
     n_samples: int,
     progress: Progress | None = None,
+    processes: RivalProcesses | None = None,
 ) -> list[Prediction]:
     """What it says of each history's future.
 
     Args:
+        ahead: (H,) the times to forecast, of each history.
         n_samples: futures of each; 0 for the point forecast alone.
         progress: told how many series were finished.
+        processes: who shares the work where it is slow; None does it all here.
     """
-    found = []
-    for history in histories:
-        ahead = continue_time(history.time, horizon, history.calendar)
-        time = np.concatenate([history.time, ahead])
-        found.append(rival.predict(time, history.values, n_samples, history.id))
+    work = [
+        (np.concatenate([h.time, t]), h.values, n_samples, h.id)
+        for h, t in zip(histories, ahead, strict=True)
+    ]
+    found: dict[int, Prediction] = {}
+    for at, prediction, _ in (processes or RivalProcesses(1)).predictions(rival, work):
+        found[at] = prediction
         if progress is not None:
             progress(1)
-    return found
+    return [found[at] for at in range(len(work))]
 
 
 def members(dataset: Dataset) -> list[Rival]:
@@ -77,14 +101,67 @@ def members(dataset: Dataset) -> list[Rival]:
     ]
 
 
-def past_of_rival(rival: Rival, history: Series) -> list[float]:
-    """Its `contest.loss` on the end of a history, from each of the earlier origins."""
-    return [
-        contest.loss(
-            history.values, rival.predict(history.time, history.values[:n], 0, history.id).point
-        )
-        for n in contest.earlier_origins(len(history))
-    ]
+def past_of_rival(
+    rival: Rival, histories: Sequence[Series], processes: RivalProcesses | None = None
+) -> FloatArray:
+    """(n, W) its `contest.loss` on the ends of histories, from earlier origins; NaN for none."""
+    losses = np.full((len(histories), len(contest.SHARES)), np.nan)
+    for k in range(len(contest.SHARES)):
+        origins = [(i, contest.earlier_origins(len(h))) for i, h in enumerate(histories)]
+        parts = [(i, o[k]) for i, o in origins if k < len(o)]
+        seen = [histories[i].steps(0, n) for i, n in parts]
+        ahead = [histories[i].time[n:] for i, n in parts]
+        for (i, _), found in zip(
+            parts, of_rival(rival, seen, ahead, 0, None, processes), strict=True
+        ):
+            losses[i, k] = contest.loss(histories[i].values, found.point)
+    return losses
+
+
+def n_parts(histories: Sequence[Series]) -> int:
+    """Parts of histories that each forecaster forecasts."""
+    return sum(len(contest.earlier_origins(len(h))) for h in histories)
+
+
+def of_all(
+    name: str,
+    forecasts: Sequence[Forecast],
+    past: FloatArray,
+    dataset: Dataset,
+    n_samples: int,
+    narrator: Narrator,
+) -> tuple[list[Forecast], list[dict[str, float]]]:
+    """A model's forecasts and those of all rivals in one, each with its weight.
+
+    Args:
+        name: of the model; past: (n, W) its losses, see `past_of_model`.
+        dataset: the n histories, as rivals see them.
+        n_samples: futures of each; 0 for none.
+
+    Returns:
+        the forecasts, and for each the weight of everybody, the greatest first.
+    """
+    histories, ahead = list(dataset), [f.time for f in forecasts]
+    names = [name]
+    losses = [past]
+    predictions = [[Prediction(f.median, f.samples if n_samples else None) for f in forecasts]]
+    rivals = members(dataset)
+    with (
+        RivalProcesses(cores()) as processes,
+        narrator.counted("Rivals", len(rivals) * len(histories)) as advance,
+    ):
+        for rival in rivals:
+            names.append(rival.name)
+            losses.append(past_of_rival(rival, histories, processes))
+            predictions.append(of_rival(rival, histories, ahead, n_samples, advance, processes))
+    found, weights = [], []
+    for i, (history, forecast) in enumerate(zip(histories, forecasts, strict=True)):
+        shares = contest.weights(np.stack([of_one[i] for of_one in losses]))
+        mixed = contest.together([of_one[i] for of_one in predictions], shares, n_samples)
+        found.append(as_forecast(history, mixed, forecast.time))
+        order = np.argsort(-shares, kind="stable")
+        weights.append({names[m]: float(shares[m]) for m in order.tolist()})
+    return found, weights
 
 
 def groups(histories: Sequence[Series], size: int) -> list[tuple[int, int, list[int]]]:
@@ -116,24 +193,35 @@ def past_of_model(
     histories: Sequence[Series],
     sampling: Sampling,
     progress: Progress | None = None,
+    *,
+    context: int | None = None,
 ) -> FloatArray:
-    """(n, W) `contest.loss` of a model's medians on the ends of histories; NaN for a short one."""
+    """(n, W) `contest.loss` of a model's medians on the ends of histories; NaN for a short one.
+
+    Args:
+        context: it uses only so many steps of each part.
+    """
     found = np.full((len(histories), len(contest.SHARES)), np.nan)
     for k, horizon, group in groups(histories, _AT_A_TIME):
         seen = [before(histories[i], horizon) for i in group]
-        for i, forecast in zip(
-            group, forecaster.predict(seen, horizon, sampling, progress=progress), strict=True
-        ):
+        forecasts = forecaster.predict(seen, horizon, sampling, context=context, progress=progress)
+        for i, forecast in zip(group, forecasts, strict=True):
             found[i, k] = contest.loss(histories[i].values, forecast.median)
     return found
 
 
-def past_at_most(forecaster: Forecaster, histories: Sequence[Series], sampling: Sampling) -> Price:
+def past_at_most(
+    forecaster: Forecaster,
+    histories: Sequence[Series],
+    sampling: Sampling,
+    *,
+    context: int | None = None,
+) -> Price:
     """The most that `past_of_model` can cost."""
     price = NOTHING
     for _, horizon, group in groups(histories, _AT_A_TIME):
         seen = [before(histories[i], horizon) for i in group]
-        price += forecaster.at_most(seen, horizon, sampling)
+        price += forecaster.at_most(seen, horizon, sampling, context=context)
     return price
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lvlora import numbers, output_files
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import Price
-from lvlora.forecast import density, likelihood
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast import density, likelihood, together
 from lvlora.forecast.answers import (
     DensitySeries,
     Distribution,
@@ -42,7 +42,7 @@ from lvlora.forecast.spending import charged
 from lvlora.model.choice import Choice, choose
 from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import written
 from lvlora.series.splits import split_of
 from lvlora.settings import ForecastSettings, SplitSettings
@@ -63,20 +63,30 @@ def forecast(
         BudgetError: a limit would be passed; nothing was spent.
         NumericalError: the model gives no finite numbers.
     """
+    if settings.forecaster not in ("lm", "auto"):
+        return _rivals_forecast(settings, read, narrator)
     opened = _open(settings, read, narrator)
     forecaster, dataset, futures = opened.forecaster, opened.histories, opened.futures
     histories, sampling = list(dataset), Sampling.of(settings)
     calibration = _calibration(opened, settings, narrator)
+    all_together = settings.forecaster == "auto"
+    n_parts = len(histories) + (together.n_parts(histories) if all_together else 0)
+    past: FloatArray | None = None
     begin = time.perf_counter()
     truth = None
     with (
         charged(settings, forecaster, _at_most(opened, settings), command="forecast"),
-        narrator.counted("Forecasting", len(histories) * sampling.n_futures) as advance,
+        narrator.counted("Forecasting", n_parts * sampling.n_futures) as advance,
     ):
         forecasts = forecaster.predict(
             histories, settings.n_steps, sampling, context=settings.context, progress=advance
         )
-        if futures:
+        if all_together:
+            past = together.past_of_model(
+                forecaster, histories, sampling, advance, context=settings.context
+            )
+            truth = Truth(futures) if futures else None
+        elif futures:
             nll = likelihood.negative_log_likelihood(
                 forecaster, histories, futures, context=settings.context
             )
@@ -88,6 +98,17 @@ def forecast(
         narrator.note(note)
     if futures:
         forecasts = [replace(f, time=t.time) for f, t in zip(forecasts, futures, strict=True)]
+    weights: list[dict[str, float]] = []
+    if past is not None:
+        forecasts, weights = together.of_all(
+            forecaster.name,
+            forecasts,
+            past,
+            together.recent(dataset, settings.context),
+            0 if sampling.greedy else sampling.n_futures,
+            narrator,
+        )
+        seconds = time.perf_counter() - begin
     if calibration is not None:
         forecasts = [
             calibration.apply(f, h, settings.quantiles)
@@ -95,13 +116,15 @@ def forecast(
         ]
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
     # what was asked for alone is in the answer
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {"forecaster": together.NAME} if all_together else {}
     if truth is not None:
         asked["scores"] = scores(histories, truth, forecasts, settings.quantiles)
     if calibration is not None:
         asked["calibration"] = dict(calibration.facts)
     return Forecasts(
-        series=[_series_answer(made, i) for i in range(len(forecasts))],
+        series=[
+            _series_answer(made, i, weights[i] if weights else None) for i in range(len(forecasts))
+        ],
         model=forecaster.facts(),
         horizon=settings.n_steps,
         samples=sampling.n_futures,
@@ -112,6 +135,41 @@ def forecast(
             prefill_seconds=forecaster.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
+        files=[str(path) for path in write(settings, made)],
+    ).of(made)
+
+
+def _rivals_forecast(
+    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
+) -> Forecasts:
+    """One rival's: no model is loaded and nothing is spent."""
+    check(settings)
+    _, dataset, futures = _data(settings, read)
+    rival = together.rival_called(settings.forecaster, dataset)
+    n_samples = 0 if settings.greedy else settings.samples
+    seen = together.recent(dataset, settings.context)
+    begin = time.perf_counter()
+    with narrator.counted("Forecasting", len(dataset)) as advance:
+        times = [f.time for f in futures] or together.times_after(seen, settings.n_steps)
+        predictions = together.of_rival(rival, list(seen), times, n_samples, advance)
+    seconds = time.perf_counter() - begin
+    forecasts = [
+        together.as_forecast(h, p, t) for h, p, t in zip(seen, predictions, times, strict=True)
+    ]
+    truth = Truth(futures) if futures else None
+    made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
+    asked: dict[str, Any] = {}
+    if truth is not None:
+        asked["scores"] = scores(list(dataset), truth, forecasts, settings.quantiles)
+    return Forecasts(
+        series=[_series_answer(made, i) for i in range(len(forecasts))],
+        model=None,
+        forecaster=rival.name,
+        horizon=settings.n_steps,
+        samples=max(n_samples, 1),
+        **asked,
+        flops=NOTHING.as_answer(),
+        timing=ForecastTiming(load_seconds=0.0, prefill_seconds=0.0, decode_seconds=seconds),
         files=[str(path) for path in write(settings, made)],
     ).of(made)
 
@@ -192,6 +250,12 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
+    if settings.forecaster not in ("lm", "auto"):
+        check(settings)
+        _, dataset, _ = _data(settings, read)
+        together.rival_called(settings.forecaster, dataset)
+        started = time.perf_counter() - began
+        return price_answer({}, None, started, page=settings.plot is not None).of(len(dataset))
     opened = _open(settings, read, narrator)
     forecaster, estimate = opened.forecaster, None
     _calibration(opened, settings, narrator)  # is there one?
@@ -231,11 +295,7 @@ class _Opened:
 def _open(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator) -> _Opened:
     """Data and model, after all that can be refused before; what may surprise is said."""
     check(settings)
-    whole = read()
-    histories = whole if settings.series is None else whole.named(settings.series)
-    futures: list[Series] = []
-    if settings.holdout is not None:
-        histories, futures = hold_out(histories, settings.holdout, settings.n_steps)
+    whole, histories, futures = _data(settings, read)
     set_threads(settings.threads)
     begin = time.perf_counter()
     choice = choose(settings, settings.runs, narrator.note)
@@ -263,6 +323,17 @@ def _open(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Nar
         split = split_of(whole, SplitSettings())
         warn_of_seen([choice.info], whole.sha256(), split, ids, narrator)
     return _Opened(histories, futures, choice, forecaster, seconds)
+
+
+def _data(
+    settings: ForecastSettings, read: Callable[[], Dataset]
+) -> tuple[Dataset, Dataset, list[Series]]:
+    """All of it; the histories of the series that were chosen, and what is held out of them."""
+    whole = read()
+    histories = whole if settings.series is None else whole.named(settings.series)
+    if settings.holdout is None:
+        return whole, histories, []
+    return whole, *hold_out(histories, settings.holdout, settings.n_steps)
 
 
 def _calibration(
@@ -298,7 +369,11 @@ def _at_most(opened: _Opened, settings: ForecastSettings) -> Price:
     most = forecaster.at_most(
         histories, settings.n_steps, Sampling.of(settings), context=settings.context
     )
-    if opened.futures:
+    if settings.forecaster == "auto":
+        most += together.past_at_most(
+            forecaster, histories, Sampling.of(settings), context=settings.context
+        )
+    elif opened.futures:
         most += likelihood.price(forecaster, histories, opened.futures, context=settings.context)
     return most
 
@@ -310,6 +385,8 @@ def check(settings: ForecastSettings) -> None:
         SettingsError: it does not.
     """
     check_samples(settings.samples_out)
+    if settings.forecaster != "lm":
+        _check_forecaster(settings)
     if settings.density:
         _check_density(settings)
     if settings.holdout is not None and settings.n_steps > settings.holdout:
@@ -325,6 +402,22 @@ def check(settings: ForecastSettings) -> None:
         )
     if settings.calibrated and (settings.greedy or settings.samples < 2):
         raise SettingsError("--calibrated: one future has no intervals.", "Draw some --samples.")
+
+
+def _check_forecaster(settings: ForecastSettings) -> None:
+    """Refuse options that only a language model's text has an answer to."""
+    asked = {
+        "--density": settings.density,
+        "--missing": settings.missing,
+        "--calibrated": settings.calibrated,
+    }
+    for option, given in asked.items():
+        if given:
+            raise SettingsError(
+                f"--forecaster {settings.forecaster} and {option}: that is of the language model "
+                "alone.",
+                "Leave one of them out.",
+            )
 
 
 def _check_density(settings: ForecastSettings) -> None:
@@ -346,18 +439,26 @@ def _check_density(settings: ForecastSettings) -> None:
             )
 
 
-def _series_answer(made: DatasetForecast, which: int) -> ForecastSeries:
-    """One series of the answer; gaps and truth where there are any."""
+def _series_answer(
+    made: DatasetForecast, which: int, weights: Mapping[str, float] | None = None
+) -> ForecastSeries:
+    """One series of the answer; gaps, truth and weights where there are any."""
     f, variables = made.forecasts[which], made.histories.variables
     known = {} if made.truth is None else made.truth.columns[which]
+    told: dict[str, Any] = {} if weights is None else {"weights": dict(weights)}
     return ForecastSeries(
         id=f.series,
         time=written(f.calendar, f.time),
-        scale=Scale(
-            divisors=list(f.scale.divisors), rule=f.scale.rule, offsets=list(f.scale.offsets)
+        scale=(
+            None
+            if f.scale is None
+            else Scale(
+                divisors=list(f.scale.divisors), rule=f.scale.rule, offsets=list(f.scale.offsets)
+            )
         ),
         context=f.context,
         variables=dict(zip(variables, _futures(f, made.levels), strict=True)),
+        **told,
         **{
             name: {variable: values[:, v].tolist() for v, variable in enumerate(variables)}
             for name, values in known.items()

@@ -37,13 +37,13 @@ def test_who_cannot_forecast_such_data_says_so() -> None:
 
 def test_a_rivals_forecast_is_its_own_point_with_futures_around_it() -> None:
     history = wave()
-    (found,) = together.of_rival(SeasonalNaive(), [history], 5, 7)
     time = continue_time(history.time, 5)
+    (found,) = together.of_rival(SeasonalNaive(), [history], [time], 7)
     forecast = together.as_forecast(history, found, time)
     assert forecast.samples.shape == (7, 5, 2)
     np.testing.assert_array_equal(forecast.median, found.point)
     assert forecast.scale is None
-    (alone,) = together.of_rival(SeasonalNaive(), [history], 5, 0)
+    (alone,) = together.of_rival(SeasonalNaive(), [history], [time], 0)
     assert together.as_forecast(history, alone, time).samples.shape == (1, 5, 2)
 
 
@@ -63,10 +63,11 @@ def test_the_past_is_forecast_from_what_came_before_it() -> None:
             seen.append((len(time), len(history)))
             return super().forecast(time, history)
 
-    losses = together.past_of_rival(Spy(), history)
+    losses = together.past_of_rival(Spy(), [history, wave(5)])
     assert seen == [(48, 24), (48, 36)]
     expected = contest.loss(history.values, np.repeat(history.values[35:36], 12, axis=0))
-    assert losses[1] == pytest.approx(expected)
+    assert losses[0, 1] == pytest.approx(expected)
+    assert np.isnan(losses[1]).all()
 
 
 def test_parts_of_one_length_are_forecast_together() -> None:
@@ -86,7 +87,7 @@ class Oracle:
     class usage:
         price = None
 
-    def predict(self, histories, horizon, sampling, *, progress=None):
+    def predict(self, histories, horizon, sampling, *, context=None, progress=None):
         found = []
         for h in histories:
             ahead = np.arange(len(h), len(h) + horizon)

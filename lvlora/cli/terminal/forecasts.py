@@ -31,6 +31,7 @@ _METRICS = {
     "mase": "MASE",
     "crps": "CRPS",
 }
+_LEAST_WEIGHT, _MOST_WEIGHTS = 0.01, 6
 _BINS = 16
 _BAR = 40
 _EDGES = (0.001, 0.999)
@@ -41,7 +42,7 @@ def show_forecasts(found: Forecasts, output: Output) -> None:
     """A chart of the first series, the table of all, how near it came, and how it was made."""
     _charts(found, output)
     _table(found, output)
-    name = _name(found.model)
+    name = found.forecaster or _name(found.model)
     if found.scores is not None:
         output.line(_sentence(found.scores))
         output.line()
@@ -52,12 +53,22 @@ def show_forecasts(found: Forecasts, output: Output) -> None:
             bold=[0],
             title="Beside plain forecasters of the same steps",
         )
-    rules = " or ".join(sorted({one.scale.rule for one in found.series}))
+    rules = " or ".join(sorted({s.scale.rule for s in found.series if s.scale is not None}))
     how = "" if found.calibration is None else "calibrated intervals; "
+    how += f"scale by the {rules} rule; " if rules else ""
     output.line(
-        f"{name}, {found.samples} futures a series; {how}scale by the {rules} rule; "
+        f"{name}, {found.samples} futures a series; {how}"
         f"{numbers.flops(found.flops.executed)} FLOPs executed."
     )
+    for one in [s for s in found.series if s.weights][:_CHARTS]:
+        output.line(_weights(one, len(found.series) > 1))
+
+
+def _weights(one: ForecastSeries, several: bool) -> str:
+    """Who has how much of a forecast of all together, in a sentence."""
+    shares = [(n, w) for n, w in (one.weights or {}).items() if w >= _LEAST_WEIGHT]
+    said = ", ".join(f"{n} {numbers.share(w)}" for n, w in shares[:_MOST_WEIGHTS])
+    return f"Weights{f' of {one.id}' if several else ''}, by the end of the history: {said}."
 
 
 def _charts(found: Forecasts, output: Output) -> None:
@@ -127,8 +138,9 @@ def _sentence(found: HoldoutScores) -> str:
     words = [
         f"MAE {numbers.plain(found.mae, 3)}",
         f"CRPS {numbers.plain(found.crps, 3)}",
-        f"NLL/D {_nll(found)} nats",
     ]
+    if found.nll_impossible is not None:
+        words.append(f"NLL/D {_nll(found)} nats")
     words += [
         f"{100 * float(level):g} % intervals cover {numbers.share(share)}"
         for level, share in found.coverage.items()
@@ -148,7 +160,9 @@ def _nll(found: HoldoutScores) -> str:
     return "inf" if found.nll_impossible else numbers.plain(found.nll, 3)
 
 
-def _name(model: ModelFacts) -> str:
+def _name(model: ModelFacts | None) -> str:
+    if model is None:
+        return ""
     return f"{model.name} + {model.adapter}" if model.adapter else f"{model.name} zero-shot"
 
 
