@@ -87,7 +87,7 @@ def pictures_of(record: Mapping[str, Any]) -> dict[str, Picture]:
             "Error against FLOPs",
             "Only the language models' FLOPs are counted.",
         )
-    if any(f["seconds"] > 0 for f in rows):
+    if any(f["seconds"] for f in rows):
         pictures["cost-seconds"] = Picture.of(
             cost_figure([{**f, "seconds": f["seconds"] or None} for f in rows], "seconds", metric),
             "Error against seconds",
