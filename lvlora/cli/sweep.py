@@ -22,7 +22,7 @@ EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),
     (
         "lvlora sweep data.h5 --preset coursework --max-flops 1e14 --dry-run",
-        "what the seed's search would be for that price",
+        "what the coursework's search would be for that price",
     ),
     ("lvlora sweep data.h5 --space space.toml --trials 30", "search what a file names"),
     ("lvlora sweep --status", "how far the study is"),

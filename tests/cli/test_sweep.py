@@ -20,7 +20,6 @@ from lvlora.errors import NumericalError
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.sweep import trial as sweep_trial
-from lvlora.train import checkpoint
 from lvlora.train.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -520,70 +519,6 @@ def test_a_study_from_before_a_setting_goes_on(run_lvlora, args, tmp_path, done)
     assert table(again.json) == table(done)
     other = run_lvlora([*args, "--number-format", "digits"])
     assert "--number-format (was point, not digits)" in other.stderr
-
-
-def test_a_trial_from_before_a_setting_goes_on(tmp_path, tiny_folder):
-    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path)
-    place = tiny_runs.folder(tmp_path, "trial")
-    place.config.write_text("")
-    identity = loaded.identity()
-    for settings, step in (({"number_format": "digits"}, None), ({}, 2)):
-        facts = {**identity, "settings": {**identity["settings"], **settings}}
-        if not settings:
-            del facts["settings"]["number_format"]
-        checkpoint.save(place.state, 2, loaded.parameters, loaded.optimizers, {"identity": facts})
-        assert sweep_trial.steps_done(loaded, place) == step
-
-
-def test_a_worker_without_its_parent_stops(monkeypatch):
-    from lvlora.train.observer import Silent, StepRecord
-    from lvlora.train.stopping import StopRequest
-
-    watch = sweep_trial.Watch(Silent(), None, 100, parent=os.getppid())
-    record = StepRecord(1, 1.0, 1e-3, 1.0, 0.1, 10, 10, 10)
-    with StopRequest() as stop:
-        watch.step(record)
-        assert not stop.requested
-        monkeypatch.setattr(os, "getppid", lambda: 1)
-        watch.step(record)
-        watch.step(record)  # once is enough
-        assert stop.requested
-
-
-def test_two_stops_around_one_another():
-    from lvlora.train.stopping import StopRequest
-
-    with StopRequest() as outer:
-        with StopRequest() as inner:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert inner.requested
-        assert outer.requested
-        with StopRequest() as other:
-            pass
-        assert not other.requested
-
-
-def test_the_plan_and_the_run_have_one_price(args, data, tiny_folder):
-    from lvlora.series.files.readers import read_dataset
-    from lvlora.settings import InputSettings, TrainSettings
-
-    dataset = read_dataset(data, InputSettings())
-    for every in (None, 2, 3):
-        settings = TrainSettings(
-            data=data,
-            model=str(tiny_folder("qwen2")),
-            seq_len=64,
-            batch_size=2,
-            validation_series=2,
-            dtype="float32",
-            validate_every=every,
-        )
-        cost = sweep_trial.cost_of(settings, dataset)
-        for n_steps in (1, 5, 7):
-            allotment = sweep_trial.Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
-            plan = sweep_trial.plan_trial(settings, dataset, allotment)
-            assert plan.at_most() == cost.of_run(settings, n_steps)
-            assert plan.n_steps == n_steps
 
 
 # --- processes of their own -----------------------------------------------------------------------

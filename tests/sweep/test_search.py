@@ -11,11 +11,8 @@ import tiny_models
 import tiny_runs
 
 import lvlora
-from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import Ledger
 from lvlora.sweep.narrator import Silent
-from lvlora.sweep.plan import Allotment
-from lvlora.sweep.trial import plan_trial
 
 SPACE = {"rank": [2, 3], "learning_rate": [1e-2]}
 
@@ -116,15 +113,6 @@ def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, r
     assert ran.json["plan"]["trials"] == 6
     assert "without weights nothing can be measured" in ran.stderr
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_trial_is_compiled_if_its_own_steps_say_so(small, weightless):
-    settings = lvlora.TrainSettings(**{**small, "model": str(weightless)})
-    data = tiny_runs.dataset(n_series=24)
-    for n_steps, compiles in ((10, False), (499, False), (500, True)):
-        allotment = Allotment(n_steps, {}, NOTHING, NOTHING, n_steps, n_steps)
-        plan = plan_trial(settings, data, allotment)
-        assert (plan.n_steps, plan.compiles) == (n_steps, compiles)
 
 
 @pytest.mark.parametrize("limit", [{"max_flops": 1000}, {"budget": 1000}])

@@ -39,19 +39,6 @@ def test_a_study_is_found_again_with_its_plan(settings):
     assert (again.rank, again.preset) == (3, "quick")
 
 
-def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
-    """Version 0.1.0's first studies: sixteen series, or as many as were told, four times."""
-    for name, told, series in (("a", None, 16), ("b", 2, 2)):
-        theirs = settings.model_copy(update={"study": name, "validation_series": told})
-        study, _, facts = made(theirs)
-        allotments = study.user_attrs["lvlora"]["allotments"]
-        for allotment in allotments:
-            del allotment["validations"]
-        study.set_user_attr("lvlora", {**facts, "allotments": allotments})
-        found = plan_in(storage.find(theirs)).validations
-        assert (found.series, found.times) == (series, 4)
-
-
 @pytest.mark.parametrize("value", [["a", 4], [4, 0], [4, True], [4], 4, [4, 4, 4], [1e9, 1]])
 def test_validations_that_cannot_be_are_damage(settings, value):
     study, _, facts = made(settings)
@@ -124,24 +111,6 @@ def test_a_file_that_is_no_journal_is_named(settings):
     journal.write_text("hello\nworld\n")
     with pytest.raises(DataError, match=r"its study\.journal is damaged"):
         storage.find(settings)
-
-
-def test_what_changed_is_named(settings):
-    study, _, facts = made(settings)
-    changed = settings.model_copy(update={"dropout": 0.5})
-    with pytest.raises(SettingsError, match=r"--dropout \(was 0.0, not 0.5\)"):
-        check_same(study, made_facts(changed))
-    with pytest.raises(SettingsError, match="the data"):
-        check_same(study, facts | {"data_sha256": "other"})
-    with pytest.raises(SettingsError, match="what is searched"):
-        check_same(study, facts | {"stages": facts["stages"][:0]})
-    # where it runs, and how much it may spend, may change
-    same = settings.model_copy(update={"workers": 4, "threads": 2, "max_flops": 10**18})
-    check_same(study, made_facts(same))
-
-
-def made_facts(settings):
-    return facts_of(settings, stages_of(settings, None), "grid", "abc")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "latest", "ledger.sqlite", ".hidden"])

@@ -1,0 +1,72 @@
+"""One trial: its plan and price, what makes it go on, and whoever watches it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import tiny_models
+import tiny_runs
+
+from lvlora.flops.budget import NOTHING
+from lvlora.sweep.plan import Allotment
+from lvlora.sweep.trial import Watch, cost_of, plan_trial, steps_done
+from lvlora.train import checkpoint
+from lvlora.train.observer import Silent, StepRecord
+from lvlora.train.stopping import StopRequest
+
+
+@pytest.fixture
+def weightless(tmp_path_factory):
+    """A folder with config.json and a tokenizer, and no weights."""
+    folder = tiny_models.write(tmp_path_factory.mktemp("model") / "outlined", "qwen2")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def test_the_plan_and_the_run_have_one_price(weightless, tmp_path):
+    dataset = tiny_runs.dataset(n_series=24)
+    for every in (None, 2, 3):
+        settings = tiny_runs.settings(
+            weightless, tmp_path, validation_series=2, validate_every=every
+        )
+        cost = cost_of(settings, dataset)
+        for n_steps in (1, 5, 7):
+            allotment = Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
+            plan = plan_trial(settings, dataset, allotment)
+            assert plan.at_most() == cost.of_run(settings, n_steps)
+            assert plan.n_steps == n_steps
+
+
+def test_a_trial_is_compiled_if_its_own_steps_say_so(weightless, tmp_path):
+    settings = tiny_runs.settings(weightless, tmp_path)
+    dataset = tiny_runs.dataset(n_series=24)
+    for n_steps, compiles in ((10, False), (499, False), (500, True)):
+        allotment = Allotment(n_steps, {}, NOTHING, NOTHING, n_steps, n_steps)
+        plan = plan_trial(settings, dataset, allotment)
+        assert (plan.n_steps, plan.compiles) == (n_steps, compiles)
+
+
+def test_a_trial_from_before_a_setting_goes_on(tmp_path, tiny_folder):
+    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path)
+    place = tiny_runs.folder(tmp_path, "trial")
+    place.config.write_text("")
+    identity = loaded.identity()
+    for settings, step in (({"number_format": "digits"}, None), ({}, 2)):
+        facts = {**identity, "settings": {**identity["settings"], **settings}}
+        if not settings:
+            del facts["settings"]["number_format"]
+        checkpoint.save(place.state, 2, loaded.parameters, loaded.optimizers, {"identity": facts})
+        assert steps_done(loaded, place) == step
+
+
+def test_a_worker_without_its_parent_stops(monkeypatch):
+    watch = Watch(Silent(), None, 100, parent=os.getppid())
+    record = StepRecord(1, 1.0, 1e-3, 1.0, 0.1, 10, 10, 10)
+    with StopRequest() as stop:
+        watch.step(record)
+        assert not stop.requested
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        watch.step(record)
+        watch.step(record)  # once is enough
+        assert stop.requested
