@@ -118,8 +118,8 @@ class Report(Answer):
     """In training steps."""
     tokens: int
     """Of training steps."""
-    files: list[str]
-    """Figures and the page."""
     trainable_parameters: int | None
     """Null before an adapter was saved."""
+    files: list[str]
+    """Figures and the page."""
     opened: bool
