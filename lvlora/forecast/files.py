@@ -197,7 +197,7 @@ def _without_nan(values: FloatArray) -> NDArray[np.object_]:
 def _write_hdf5(path: Path, made: DatasetForecast) -> None:
     import h5py
 
-    from lvlora.series.files.hdf5_dates import attributes
+    from lvlora.series.files.hdf5.dates import attributes
 
     forecasts, variables = made.forecasts, made.histories.variables
     said, stored = attributes(made.histories.calendar)

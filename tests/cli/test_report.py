@@ -64,7 +64,7 @@ def here(trained, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_page_is_the_one_that_training_made(run_lvlora, here):
+def test_the_page_is_the_one_that_training_made(real_figures, run_lvlora, here):
     page = here / "runs" / "first" / "report.html"
     before = page.read_bytes()
     page.unlink()
