@@ -1,36 +1,32 @@
-"""`lvlora doctor`: check the installation and say what to do about what is wrong.
-
-Knows: what lvlora needs of a machine. Does not know: how it is used. Nothing is downloaded.
-"""
+"""`lvlora doctor`: check the installation and say what to do about what is wrong."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
+import re
 import shutil
-import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import typer
 
 from lvlora import __version__, numbers
-from lvlora.cli.installed import REINSTALL, Check, extras, packages
+from lvlora.cli.answers import Check, Doctor
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.errors import EXIT_FAILURE
+from lvlora.errors import EXIT_FAILURE, LvloraError
 from lvlora.settings.doctor import DoctorSettings
 
 EXAMPLES = examples(
     ("lvlora doctor", "check this machine and say what to do"),
     ("lvlora doctor --json > doctor.json", "the same, to attach to a bug report"),
 )
-
-_GIGABYTE = 10**9
-_MIN_FREE_DISK = 2 * _GIGABYTE  # a hub model is about one
-_MIN_MEMORY = 2 * _GIGABYTE
+_REINSTALL = "Install lvlora again: pip install --force-reinstall lvlora"
+_ENOUGH = 2 * 10**9  # bytes of memory, and of disk: a hub model is about one
 
 
 @settings_command(app, DoctorSettings, name="doctor", epilog=EXAMPLES)
@@ -40,19 +36,18 @@ def doctor(settings: DoctorSettings, context: CommandContext) -> None:
     Says what each part can do here and what to do about what is missing. Exits with 1 if
     something will not work.
     """
-    output = context.output
-    checks: list[Check] = []
-    for name, look in _looks(settings).items():
+    output, checks = context.output, []
+    for name, look in _LOOKS.items():
         try:
-            checks.extend(look())
+            status, found, advice = look(settings.runs)
         except Exception as error:
             if context.debug:
                 raise
-            checks.append(Check(name, "problem", f"{type(error).__name__}: {error}", REINSTALL))
+            status, found, advice = "problem", f"{type(error).__name__}: {error}", _REINSTALL
+        checks.append(Check(name=name, status=status, found=found, advice=advice))
     healthy = all(check.status != "problem" for check in checks)
-    payload = {"lvlora": __version__, "healthy": healthy, "checks": checks}
 
-    def human() -> None:
+    def table() -> None:
         rows = [(check.name, check.status, check.found) for check in checks]
         wrong = [index for index, check in enumerate(checks) if check.status == "problem"]
         output.table(["check", "status", "found"], rows, bold=wrong)
@@ -60,178 +55,124 @@ def doctor(settings: DoctorSettings, context: CommandContext) -> None:
             if check.advice:
                 output.line(f"{check.name}: {check.advice}")
 
-    output.report(payload, human)
+    output.report(Doctor(lvlora=__version__, healthy=healthy, checks=checks), table)
     if not healthy:
         raise typer.Exit(EXIT_FAILURE)
     output.hint("Everything needed is here. Next: lvlora train")
 
 
-def _looks(settings: DoctorSettings) -> dict[str, Callable[[], list[Check]]]:
-    return {
-        "python": _python,
-        "packages": packages,
-        "processor": _processor,
-        "bfloat16": _bfloat16,
-        "GPU": _gpu,
-        "compiler": _compiler,
-        "memory": _memory,
-        "disk": lambda: _disk(settings.runs),
-        "ledger": lambda: _ledger(settings.runs),
-        "bundled model": _bundled,
-        "hub cache": _hub_cache,
-        "extras": extras,
-        "terminal": _terminal,
-    }
+_Seen = tuple[Literal["ok", "note", "problem"], str, str]
+"""Status, what was found, and what to do about it: the fields of `Check`."""
 
 
-def _python() -> list[Check]:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return [Check("python", "ok", found)]
+def _packages(runs: Path) -> _Seen:
+    needed = [
+        re.split(r"[^\w.-]", requirement)[0]
+        for requirement in importlib.metadata.requires("lvlora") or []
+        if "extra ==" not in requirement
+    ]
+    versions, missing = {}, []
+    for name in needed:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers", "numpy"))
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return "ok", f"{python}; {shown} and {len(versions) - 3} more", ""
 
 
-def _processor() -> list[Check]:
+def _processor(runs: Path) -> _Seen:
     import torch
 
-    threads, cores = torch.get_num_threads(), _usable_cores()
-    found = f"{cores} core{'s' * (cores != 1)}, {threads} thread{'s' * (threads != 1)}"
-    if threads > cores:
-        return [
-            Check(
-                "processor", "note", found, f"More threads than cores are slow: --threads {cores}"
-            )
-        ]
-    if threads < cores and os.environ.get("OMP_NUM_THREADS"):
-        advice = "OMP_NUM_THREADS keeps some cores idle; unset it if they are yours."
-        return [Check("processor", "note", found, advice)]
-    return [Check("processor", "ok", found)]
-
-
-def _usable_cores() -> int:
-    """Cores that this process may run on: fewer than the machine's in a container or a queue."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _bfloat16() -> list[Check]:
     from lvlora.model.devices import probe_bfloat16
 
-    if probe_bfloat16():
-        return [Check("bfloat16", "ok", "as fast as float32 or faster; --dtype auto uses it")]
-    # not a defect, so no advice: auto does the right thing
-    return [Check("bfloat16", "ok", "slower than float32 here; --dtype auto uses float32")]
+    # fewer than the machine's in a container or a queue
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = torch.get_num_threads()
+    precision = "bfloat16" if probe_bfloat16() else "float32"
+    found = f"{cores} cores, {threads} threads; --dtype auto uses {precision}, which is faster"
+    if cores is not None and threads > cores:
+        return "note", found, f"More threads than cores are slow: --threads {cores}"
+    return "ok", found, ""
 
 
-def _gpu() -> list[Check]:
+def _gpu(runs: Path) -> _Seen:
     import torch
 
     if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        more = f" and {torch.cuda.device_count() - 1} more" if torch.cuda.device_count() > 1 else ""
-        found = f"{properties.name}, {numbers.size(properties.total_memory)}{more}"
-        return [Check("GPU", "ok", f"{found}; --device auto uses it")]
+        gpu = torch.cuda.get_device_properties(0)
+        found = f"{torch.cuda.device_count()} x {gpu.name}, {numbers.size(gpu.total_memory)}"
+        return "ok", f"{found}; --device auto uses it", ""
     if torch.backends.mps.is_available():
-        return [Check("GPU", "ok", "an Apple GPU; --device mps uses it")]
+        return "ok", "an Apple GPU; --device mps uses it", ""
     if shutil.which("nvidia-smi"):
         advice = "This torch is built without CUDA: see pytorch.org for the build that has it."
-        return [Check("GPU", "note", "there is one, but torch does not see it", advice)]
-    return [Check("GPU", "ok", "none; everything runs on the processor")]
+        return "note", "there is one, but torch does not see it", advice
+    return "ok", "none; everything runs on the processor", ""
 
 
-def _compiler() -> list[Check]:
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++")), None)
-    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    if compiler and headers.is_file():
-        return [Check("compiler", "ok", f"{compiler}; long trainings compile their layers")]
-    missing = "no C++ compiler" if not compiler else "no headers of Python"
-    advice = "Long trainings are 4 to 30 % slower without: install g++ and Python's headers."
-    return [Check("compiler", "note", missing, advice)]
-
-
-def _memory() -> list[Check]:
+def _memory(runs: Path) -> _Seen:
     from lvlora.model.machine import memory_limit
 
     limit = memory_limit()
     if limit is None:
-        return [Check("memory", "ok", "not known on this system")]
-    found = numbers.size(limit)
-    if limit < _MIN_MEMORY:
+        return "ok", "not known on this system", ""
+    if limit < _ENOUGH:
         advice = "Enough for --model bundled; larger models need more."
-        return [Check("memory", "note", found, advice)]
-    return [Check("memory", "ok", found)]
+        return "note", numbers.size(limit), advice
+    return "ok", numbers.size(limit), ""
 
 
-def _disk(runs: Path) -> list[Check]:
-    folder = _existing(runs)
+def _disk(runs: Path) -> _Seen:
+    folder = next(f for f in (runs.absolute(), *runs.absolute().parents) if f.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return "problem", f"{folder} cannot be written", "Give another --runs."
     free = shutil.disk_usage(folder).free
     found = f"{numbers.size(free)} free for {runs}"
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return [Check("disk", "problem", f"{folder} cannot be written", "Give another --runs.")]
-    if free < _MIN_FREE_DISK:
+    if free < _ENOUGH:
         advice = "Free some, or keep the runs elsewhere (--runs); a hub model needs about 1 GB."
-        return [Check("disk", "note", found, advice)]
-    return [Check("disk", "ok", found)]
+        return "note", found, advice
+    return "ok", found, ""
 
 
-def _existing(folder: Path) -> Path:
-    """The folder itself or the nearest above it that is there."""
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
-def _ledger(runs: Path) -> list[Check]:
-    from lvlora.errors import LvloraError
+def _ledger(runs: Path) -> _Seen:
     from lvlora.flops.ledger import FILE_NAME, Ledger
 
-    file = runs / FILE_NAME
-    if not file.exists():
-        return [Check("ledger", "ok", f"none in {runs} yet; nothing was spent there")]
+    if not (runs / FILE_NAME).exists():
+        return "ok", f"none in {runs} yet; nothing was spent there", ""
     try:
         with Ledger.for_runs(runs, create=False, reading=True) as ledger:
             table = ledger.table()
     except LvloraError as error:
-        return [Check("ledger", "problem", error.message, error.hint)]
-    of_budget = f" of {numbers.flops(table.budget)}" if table.budget else ""
+        return "problem", error.message, error.hint
     spent = numbers.flops(getattr(table.total, table.convention))
-    return [Check("ledger", "ok", f"{spent} FLOPs{of_budget}, {table.convention}")]
+    of_budget = f" of {numbers.flops(table.budget)}" if table.budget else ""
+    return "ok", f"{spent} FLOPs{of_budget}, {table.convention}", ""
 
 
-def _bundled() -> list[Check]:
-    from lvlora.model.catalogue import BUNDLED
-
-    weights = list(BUNDLED.glob("*.safetensors"))
-    if not weights or not (BUNDLED / "config.json").is_file():
-        return [Check("bundled model", "problem", "not there", REINSTALL)]
-    size = sum(file.stat().st_size for file in weights)
-    return [Check("bundled model", "ok", f"there, {numbers.size(size)}")]
-
-
-def _hub_cache() -> list[Check]:
+def _models(runs: Path) -> _Seen:
     from huggingface_hub import constants
 
-    from lvlora.model.catalogue import DEFAULT_HUB_MODEL, SHORT_NAMES, cached_snapshot
+    from lvlora.model.catalogue import BUNDLED, DEFAULT_HUB_MODEL, SHORT_NAMES, cached_snapshot
 
+    if not (BUNDLED / "config.json").is_file() or not list(BUNDLED.glob("*.safetensors")):
+        return "problem", "the bundled model is not there", _REINSTALL
     cached = [name for name, hub_id in SHORT_NAMES.items() if cached_snapshot(hub_id)]
-    offline = "; offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
-    found = f"{constants.HF_HUB_CACHE}: {', '.join(cached) or 'no model yet'}{offline}"
-    place = _existing(Path(constants.HF_HUB_CACHE))
-    if not offline and not os.access(place, os.W_OK):
-        advice = "Models cannot be downloaded there; let HF_HOME name a folder of yours."
-        return [Check("hub cache", "note", f"{found}; {place} cannot be written", advice)]
-    if cached_snapshot(DEFAULT_HUB_MODEL) is None and not offline:
-        advice = (
-            "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once; "
-            "without it, --model auto takes the bundled model."
-        )
-        return [Check("hub cache", "ok", found, advice)]
-    return [Check("hub cache", "ok", found)]
+    found = f"{', '.join(['bundled', *cached])} (in {constants.HF_HUB_CACHE})"
+    if cached_snapshot(DEFAULT_HUB_MODEL) or constants.HF_HUB_OFFLINE:
+        return "ok", found, ""
+    return "ok", found, "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once."
 
 
-def _terminal() -> list[Check]:
-    encoding = (sys.stdout.encoding or "ascii").lower()
-    if not encoding.startswith("utf"):
-        advice = "Tables and curves are drawn in ASCII; PYTHONIOENCODING=utf-8 changes that."
-        return [Check("terminal", "note", encoding, advice)]
-    return [Check("terminal", "ok", encoding)]
+_LOOKS: dict[str, Callable[[Path], _Seen]] = {
+    "packages": _packages,
+    "processor": _processor,
+    "GPU": _gpu,
+    "memory": _memory,
+    "disk": _disk,
+    "ledger": _ledger,
+    "models": _models,
+}
