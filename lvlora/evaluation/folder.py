@@ -76,9 +76,7 @@ class EvaluationFolder:
         digest = durable.sha256_of_json(whole)
         words = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:60]
         file = self.path / _FORECASTS / f"{words}-{digest[:10]}.jsonl"
-        if self._fresh:
-            file.unlink(missing_ok=True)
-        return Pieces(file, whole)
+        return Pieces(file, whole, fresh=self._fresh)
 
     def write(self, record: EvaluationRecord, files: Mapping[str, str]) -> list[Path]:
         """Write tables and record, the record last: where it is, the others are.
@@ -179,26 +177,45 @@ class Piece:
 class Pieces:
     """The pieces of one forecaster, in memory and, with a path, in a file."""
 
-    def __init__(self, path: Path | None = None, identity: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        identity: Mapping[str, Any] | None = None,
+        *,
+        fresh: bool = False,
+    ) -> None:
         """Args:
-            path: the file; None keeps nothing.
+            path: the file, which stays as it is until `begin`; None keeps nothing.
             identity: all that decides the forecasts, as JSON.
+            fresh: what is there counts for nothing.
 
         Raises:
-            LvloraError: the file cannot be read or written.
+            LvloraError: the file cannot be read.
         """
         self._path = path
+        self._head = json.dumps(identity, sort_keys=True)
         self._by_id: dict[str, tuple[Piece, int]] = {}
         self._finished: list[Piece] = []
-        if path is None:
+        self._begun = path is None
+        if path is None or fresh or not path.is_file():
             return
-        head = json.dumps(identity, sort_keys=True)
-        whole = [] if not path.is_file() else _whole_lines(path)
-        kept = list(_read(whole[1:])) if whole[:1] == [head] else []
-        for piece in kept:
-            self._take(piece)
+        lines = _whole_lines(path)
+        if lines[:1] == [self._head]:
+            for piece in _read(lines[1:]):
+                self._take(piece)
+
+    def begin(self) -> None:
+        """Make the file ready for further pieces; a refusal before that leaves it as it was.
+
+        Raises:
+            LvloraError: the file cannot be written.
+        """
+        if self._begun or self._path is None:
+            return
         # without the torn line, so that the next one stands on a line of its own
-        durable.write_text(path, "\n".join([head, *(p.to_line() for p in kept), ""]))
+        lines = [self._head, *(piece.to_line() for piece in self._finished)]
+        durable.write_text(self._path, "\n".join([*lines, ""]))
+        self._begun = True
 
     @property
     def finished(self) -> list[Piece]:
@@ -220,6 +237,7 @@ class Pieces:
         Raises:
             LvloraError: the file cannot be written.
         """
+        self.begin()
         self._take(piece)
         if self._path is None:
             return

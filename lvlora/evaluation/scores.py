@@ -188,6 +188,7 @@ def score_model(
     """
     pieces = Pieces() if pieces is None else pieces
     for group in unfinished(given, pieces, sampling.n_futures):
+        pieces.begin()
         begin, before = time.perf_counter(), forecaster.usage.price
         forecasts = forecaster.predict(
             [given.histories[i] for i in group], given.protocol.horizon, sampling, progress=progress
@@ -250,6 +251,7 @@ def score_rival(
     pieces = Pieces() if pieces is None else pieces
     left = [i for i, name in enumerate(given.ids) if not pieces.has([name])]
     if left:
+        pieces.begin()
         begin = time.perf_counter()
         rival.fit(
             given.learnable(train),

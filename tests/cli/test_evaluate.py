@@ -299,6 +299,18 @@ def test_a_budget_is_kept(run_lvlora, data, tiny_folder) -> None:
     assert "1,000" in ran.stderr
 
 
+def test_a_refusal_leaves_nothing_behind(run_lvlora, data, tiny_folder) -> None:
+    asked = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none", *SHORT]
+    asked += ["--no-rivals", "--out", "here"]
+    assert run_lvlora([*asked, "--max-flops", "1000"]).exit_code == 3
+    assert not Path("here").exists()
+    assert run_lvlora(asked).exit_code == 0
+    before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    assert run_lvlora([*asked, "--fresh", "--max-flops", "1000"]).exit_code == 3
+    after = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    assert after == before
+
+
 def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
     from lvlora.flops.ledger import Ledger
 
