@@ -6,10 +6,9 @@ Knows: exact integer arithmetic. Does not know: models, files, what was spent so
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
 from lvlora.answers import Flops
-from lvlora.errors import BudgetError, SettingsError
+from lvlora.errors import BudgetError
 from lvlora.settings.base import Convention
 
 CONVENTIONS = ("executed", "coursework")
@@ -84,24 +83,6 @@ class Budget:
         return f"set{by} on {self.set_at[:16].replace('T', ' at ')} UTC"
 
 
-def parse_flops(text: str) -> int:
-    """An exact count from text such as 1e17, 2.5e15 or 100_000.
-
-    Raises:
-        SettingsError: not a positive whole number.
-    """
-    try:
-        number = Decimal(text.strip().replace("_", ""))
-    except InvalidOperation:
-        raise SettingsError(f"{text!r} is not a number of FLOPs", "For example 1e17.") from None
-    # an exponent like 1e999999999 would be expanded digit by digit
-    if not number.is_finite() or number <= 0 or number.adjusted() > 60:
-        raise SettingsError(f"{text!r} is not a possible number of FLOPs", "For example 1e17.")
-    if number != number.to_integral_value():
-        raise SettingsError(f"{text!r} is not a whole number of FLOPs", "For example 1e17.")
-    return int(number)
-
-
 def steps_that_fit(limit: int, fixed: int, per_step: int) -> int:
     """The most steps n with ``fixed + n * per_step <= limit``.
 
@@ -121,12 +102,3 @@ def steps_that_fit(limit: int, fixed: int, per_step: int) -> int:
             "Raise the limit, or do less beside training (--no-validation).",
         )
     return (limit - fixed) // per_step
-
-
-def tokens_that_fit(limit: int, fixed: int, per_step: int, tokens_per_step: int) -> int:
-    """Tokens of the steps that fit; only whole steps are made.
-
-    Raises:
-        BudgetError: not even the fixed part fits.
-    """
-    return steps_that_fit(limit, fixed, per_step) * tokens_per_step

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,23 +29,6 @@ _OTHER_KINDS = ("", "rival", "floor", "baseline")
 def is_model(row: Mapping[str, Any]) -> bool:
     """Whether a table's row is a language model's: what the figures are about."""
     return str(row.get("kind", "")) not in _OTHER_KINDS
-
-
-def draw_errors(path: Path, forecasters: Rows, metric: str = "mae") -> None:
-    """`errors_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
-    style.check_suffix(path)
-    style.save(errors_figure(forecasters, metric), path)
-
-
-def draw_error_by_step(
-    path: Path,
-    errors: Mapping[str, ArrayLike],
-    variables: Sequence[str],
-    models: Sequence[str] = (),
-) -> None:
-    """`error_by_step_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
-    style.check_suffix(path)
-    style.save(error_by_step_figure(errors, variables, models), path)
 
 
 def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = False) -> Figure:

@@ -50,7 +50,6 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 _OTHER_SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Arial Unicode MS")
 """Taken where they are installed, for names that the shipped font has no letters for."""
-_DASHES = ("-", "--", "-.", ":")
 _RC: dict[str, Any] = {
     "font.size": 10.0,
     "axes.titlesize": 11.0,
@@ -163,11 +162,6 @@ def save(figure: Figure, path: Path) -> None:
 def colour(index: int) -> str:
     """The colour of the ``index``-th variable (or cluster); they repeat after eight."""
     return PALETTE[index % len(PALETTE)]
-
-
-def dashes(index: int) -> str:
-    """A line style that tells apart what has the same colour."""
-    return _DASHES[index // len(PALETTE) % len(_DASHES)]
 
 
 def plain(text: str, limit: int = 40) -> str:

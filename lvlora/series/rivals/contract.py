@@ -195,12 +195,3 @@ def to_logs(history: FloatArray) -> tuple[FloatArray, bool]:
     """The logarithms and True if every value is positive, else the values and False."""
     positive = bool(np.all(history > 0))
     return (np.log(history) if positive else history), positive
-
-
-def from_logs(values: FloatArray, were_logs: bool) -> FloatArray:
-    """The inverse of `to_logs`; overflow becomes infinity, for `guarded` to mend."""
-    if not were_logs:
-        return values
-    with np.errstate(over="ignore"):
-        levels: FloatArray = np.exp(values)
-    return levels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,6 @@ import pytest
 
 from lvlora.report.drawing import style
 from lvlora.report.drawing.errors import (
-    draw_error_by_step,
-    draw_errors,
     error_by_step_figure,
     errors_figure,
 )
@@ -100,10 +97,9 @@ def test_errors_of_all_variables_together() -> None:
 @pytest.mark.parametrize(
     "table", [[], [row("nothing", None)], [row("one", 0.2)], [row("zero", 0.0, 0.0)]]
 )
-def test_little_can_be_drawn_too(tmp_path: Path, table: list[dict[str, Any]]) -> None:
-    draw_errors(tmp_path / "a.svg", table)
-    draw_error_by_step(tmp_path / "d.svg", {"a": [np.nan]}, ["x"])
-    assert len(list(tmp_path.iterdir())) == 2
+def test_little_can_be_drawn_too(table: list[dict[str, Any]]) -> None:
+    for figure in (errors_figure(table), error_by_step_figure({"a": [np.nan]}, ["x"])):
+        assert b"</svg>" in style.render(figure, "svg")
 
 
 def test_names_of_forecasters_are_shown_as_they_are() -> None:
