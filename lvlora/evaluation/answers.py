@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -262,7 +263,7 @@ class Evaluation(_Scored):
         Raises:
             SettingsError: there is none of that name.
         """
-        from lvlora.forecast.pictures import errors_picture
+        from lvlora.report.drawing.errors import errors_figure
 
         rows = [row.model_dump(mode="json") for row in self.forecasters]
         known = [name for name, value in rows[0].items() if isinstance(value, float)]
@@ -271,13 +272,28 @@ class Evaluation(_Scored):
                 f"metric: {metric!r} is none of these scores",
                 f"{meant(metric, known)}There are {', '.join(known)}.",
             )
-        return errors_picture(rows, metric)
+        return errors_figure(rows, metric)
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
-        from lvlora.forecast.pictures import as_html_table
+        """For notebooks: one row a forecaster, the best first."""
+        rows = sorted(self.forecasters, key=lambda row: (row.mae is None, row.mae))
+        head = "".join(f"<th>{name}</th>" for name in _IN_NOTEBOOKS)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{_cell(getattr(row, name))}</td>" for name in _IN_NOTEBOOKS)
+            + "</tr>"
+            for row in rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-        return as_html_table(row.model_dump(mode="json") for row in self.forecasters)
+
+_IN_NOTEBOOKS = ("name", "kind", "mae", "rmse", "crps", "nll")
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return escape(value if isinstance(value, str) else f"{value:.4g}")
 
 
 class ExportedTask(Answer):

@@ -1,14 +1,11 @@
-"""Forecasts and evaluations as figures, and as HTML for notebooks.
-
-Knows: which figures of the reports show them. Does not know: how a figure looks, files.
-"""
+"""Forecasts as figures, and as HTML for notebooks."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lvlora.forecast.forecast import Forecast
-
-COLUMNS = ("name", "kind", "mae", "rmse", "crps", "nll")
-"""Of the table of an evaluation."""
 
 
 def forecast_picture(
@@ -60,33 +54,9 @@ def forecast_picture(
     )
 
 
-def errors_picture(rows: Iterable[dict[str, Any]], metric: str) -> Figure:
-    """A bar for each forecaster."""
-    from lvlora.report.drawing.errors import errors_figure
-
-    return errors_figure(list(rows), metric)
-
-
 def as_html(figure: Figure, title: str) -> str:
     """A figure and what it is."""
     from lvlora.report.drawing import style
 
     picture = base64.b64encode(style.render(figure, "png")).decode()
     return f'<img alt="{escape(title)}" src="data:image/png;base64,{picture}">'
-
-
-def as_html_table(rows: Iterable[dict[str, Any]]) -> str:
-    """One row a forecaster, the best first."""
-    rows = sorted(rows, key=lambda row: (row["mae"] is None, row["mae"]))
-    head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in COLUMNS) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return escape(value if isinstance(value, str) else f"{value:.4g}")

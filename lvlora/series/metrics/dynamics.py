@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,15 +107,6 @@ class Dynamics:
             ),
             reached.mean(axis=0) if len(scored) else np.full(horizon, np.nan),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: plain numbers and lists, None for what is not defined."""
-        by_step = [_plain(x) for x in self.valid_by_step]
-        return {**self.errors.model_dump(), "valid_by_step": by_step}
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def valid_steps(truth: FloatArray, point: FloatArray) -> FloatArray:

@@ -187,22 +187,6 @@ class Scores:
             return error
         raise AttributeError(f"no metric is called {name!r}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: plain numbers and lists, None for what is not defined."""
-        return {
-            **self.errors.model_dump(),
-            **self.dynamics.to_dict(),
-            "coverage": {f"{level:g}": _plain(c) for level, c in self.coverage.items()},
-            "per_variable": {k: [_plain(x) for x in v] for k, v in self.per_variable.items()},
-            "per_step": {k: [_plain(x) for x in v] for k, v in self.per_step.items()},
-            "mae_by_step": [[_plain(x) for x in row] for row in self.mae_by_step],
-            "n_values": self.n_values,
-        }
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
 
 def score(
     truth: FloatArray,

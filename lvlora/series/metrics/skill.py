@@ -32,11 +32,6 @@ class Interval:
     low: float
     high: float
 
-    def to_dict(self) -> dict[str, float | None]:
-        """For JSON."""
-        ends = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: x if math.isfinite(x) else None for name, x in ends.items()}
-
 
 def by_series(errors: FloatArray, series: Sequence[str]) -> FloatArray:
     """(N, …) mean errors of N series, from those of n windows (n, …) of them; NaN is left out.
