@@ -33,8 +33,8 @@ from lvlora.settings.checked import checked
 from lvlora.text.alphabet import INDEX
 from lvlora.text.windows import IGNORED, Batch, TokenSeries, Windows
 from lvlora.train import plan
-from lvlora.train.fine_tune import begin
 from lvlora.train.loaded import Loaded, load_run
+from lvlora.train.new_run import new_run
 from lvlora.train.objective import Objective
 from lvlora.train.observer import Silent
 from lvlora.train.plan import plan_run
@@ -138,7 +138,7 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
         loaded = load_run(plan_run(settings, dataset))
     if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
         loaded = replace(loaded, objective=Weighted(loaded.objective, variant))
-    run = begin(loaded, {}, Silent())
+    run = new_run(loaded, {}, Silent())
     average = Average(loaded) if variant.average else None
     result = run.train()
     if average is not None:

@@ -52,13 +52,13 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             def read(chosen: TrainSettings) -> Dataset:
                 return load_dataset(chosen, output)
 
-            tell = Narration(output)
+            narrator = Narration(output)
             if context.dry_run:
                 planned = plan_training(
                     settings,
                     read,
                     sources=context.sources,
-                    tell=tell,
+                    narrator=narrator,
                     ranks=ranks,
                     began=context.began,
                 )
@@ -70,7 +70,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
                 read,
                 sources=context.sources,
                 observer=observer(output),
-                tell=tell,
+                narrator=narrator,
                 ranks=ranks,
             )
     except FailedElsewhere as error:

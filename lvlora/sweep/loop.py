@@ -39,8 +39,8 @@ from lvlora.sweep.trial import (
 )
 from lvlora.train.answers import Train
 from lvlora.train.loaded import Loaded, load_run
+from lvlora.train.process import StopRequest
 from lvlora.train.run import Run
-from lvlora.train.stopping import StopRequest
 from lvlora.train.trackers.tracked import tracked
 
 _SECONDS_BETWEEN_LOOKS = 1.0

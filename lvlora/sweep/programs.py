@@ -17,7 +17,7 @@ from lvlora.sweep import answers
 from lvlora.sweep.narrator import Silent, SweepNarrator
 from lvlora.sweep.search import run_search
 from lvlora.sweep.space_file import space_of
-from lvlora.train.undisturbed import undisturbed
+from lvlora.train.process import undisturbed
 
 
 @for_programs()

@@ -20,8 +20,8 @@ from lvlora.sweep.plan import Allotment
 from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH
 from lvlora.train import checkpoint
-from lvlora.train.fine_tune import write_settings
 from lvlora.train.loaded import Loaded
+from lvlora.train.new_run import write_settings
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run

@@ -29,7 +29,7 @@ from lvlora.sweep.loop import tell
 from lvlora.sweep.narrator import SweepNarrator
 from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import SharedStudy
-from lvlora.train.stopping import StopRequest
+from lvlora.train.process import StopRequest
 
 PARENT_VARIABLE = "SWEEP_PARENT_OF_LVLORA"
 """Tells a process that it is a worker, and of whom; a worker whose parent died stops by itself."""

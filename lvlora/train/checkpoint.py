@@ -1,7 +1,5 @@
 """Saved states to resume from: parameters, optimiser moments and the step, in safetensors.
 
-Knows: how a state is written so that it is whole or not there. Does not know: what is trained.
-
 A state is a folder ``step-00000050/`` with its tensors and, written last, a manifest with the
 SHA-256 of every other file. One without a valid manifest is passed over for the one before it.
 """
@@ -20,8 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lvlora import durable, folders
-from lvlora.errors import LvloraError
+from lvlora.errors import DataError, LvloraError
+from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
+from lvlora.train.account import Progress
+from lvlora.train.loaded import Loaded
+from lvlora.train.observer import Observer
+from lvlora.train.run_folder import RunFolder
 
 _TENSORS = "state.safetensors"
 _MANIFEST = "manifest.json"
@@ -163,6 +166,63 @@ def put_back(
                 moments.setdefault(int(j), {})[key] = tensor
         whole["state"] = moments
         optimizer.load_state_dict(whole)
+
+
+def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
+    """Write a checkpoint of the run as it is.
+
+    Raises:
+        LvloraError: it cannot be written; the ones before are intact.
+    """
+    facts = {
+        "identity": loaded.identity(),
+        "progress": progress.to_facts(),
+        "metrics_sha256": folder.sync_metrics(),
+    }
+    save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
+
+
+def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progress:
+    """Put the newest valid checkpoint into the run; how far it is.
+
+    Raises:
+        DataError: it belongs to other data, settings or weights, or to another version.
+    """
+    folder.remove_leftovers()
+    state, warnings = latest(folder.state)
+    for warning in warnings:
+        observer.note(f"Warning: {warning}")
+    if state is None:
+        observer.note(f"{folder.path}: no checkpoint yet; starting from step 0")
+        folder.keep_metrics_until(-1)
+        return Progress()
+    try:
+        changed = loaded.changes_since(state.facts["identity"])
+        progress = Progress.from_facts(state.facts["progress"])
+        metrics_sha256 = state.facts["metrics_sha256"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{state.folder}: was written by another version of lvlora ({error!r})",
+            "Go on with that version, or start a new run.",
+        ) from None
+    if changed:
+        raise DataError(
+            f"{folder.path}: cannot go on, changed since: {', '.join(changed)}",
+            "Resume with the same data, settings and base model, or start a new run.",
+        )
+    restore(state, loaded.parameters, loaded.optimizers)
+    if progress.best is not None and not is_whole(folder.adapter):
+        # it stands beside the checkpoints, which cannot bring it back
+        observer.note(
+            f"Warning: {folder.adapter}: the best adapter, of step {progress.best_step}, is "
+            "damaged or gone; the best of the steps to come takes its place"
+        )
+        progress.best = progress.best_step = progress.validation = None
+        progress.stale = 0
+    folder.keep_metrics_until(state.step)
+    if folder.sync_metrics() != metrics_sha256:
+        observer.note(f"Warning: {folder.metrics}: was changed since the checkpoint was written")
+    return progress
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """The training loop: a generator of steps that prints nothing, saves nothing and decides nothing.
 
-Knows: gradients, clipping, optimisers. Does not know: files, budgets, terminals; the caller stops
-by no longer asking for the next step.
+The caller stops by no longer asking for the next step.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -19,8 +17,9 @@ from torch import Tensor, nn
 from lvlora.errors import NumericalError
 from lvlora.settings.training import Schedule
 from lvlora.text.windows import Batch
+from lvlora.train.observer import StepRecord
+from lvlora.train.process import seeded
 from lvlora.train.ranks import ALONE, Ranks
-from lvlora.train.undisturbed import seeded
 
 _ONE_CYCLE_START = 1 / 25
 _ONE_CYCLE_END = 1e-4
@@ -33,28 +32,6 @@ class BatchSource(Protocol):
     def batch(self, index: int) -> Batch:
         """The ``index``-th micro-batch; the same every time it is asked for."""
         ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one optimiser step did.
-
-    Attributes:
-        step: its number, from 0.
-        loss: mean cross-entropy per target, nats.
-        grad_norm: before clipping.
-        n_tokens: positions computed, padding included; n_targets: positions in the loss.
-        shapes: (B, S) of each micro-batch, for its price.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    seconds: float
-    n_tokens: int
-    n_targets: int
-    shapes: tuple[tuple[int, int], ...]
 
 
 def steps(
@@ -70,8 +47,8 @@ def steps(
     clip_norm: float = 1.0,
     seed: int | None = 0,
     ranks: Ranks = ALONE,
-) -> Iterator[Step]:
-    """Do the steps first … last-1, yielding after each.
+) -> Iterator[StepRecord]:
+    """Do the steps first … last-1, counted from 0, yielding after each; nobody has priced it yet.
 
     A parameter group's rate is ``learning_rate(step)`` times its own ``rate_factor`` (default 1).
     Dropout is drawn from (seed, step, rank) alone, so a resumed run draws what the unbroken one
@@ -116,14 +93,14 @@ def steps(
                 group["lr"] = rate * group.get("rate_factor", 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        yield Step(
-            step=step,
+        yield StepRecord(
+            step=step + 1,
             loss=mean,
             learning_rate=rate,
             grad_norm=grad_norm,
             seconds=time.perf_counter() - begin,
-            n_tokens=sum(b.inputs.size for b in micro),
-            n_targets=n_targets,
+            tokens=n_targets,
+            tokens_padded=sum(b.inputs.size for b in micro) - n_targets,
             shapes=tuple((b.inputs.shape[0], b.inputs.shape[1]) for b in micro),
         )
 

@@ -1,13 +1,12 @@
-"""What a training loop tells whoever watches it.
-
-Knows: the moments of a run and the numbers that belong to each. Does not know: terminals, files;
-the loop calls an observer, and `cli/terminal/progress.py` draws.
-"""
+"""What a run tells whoever watches it: its moments, and the numbers that belong to each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.settings.base import Convention
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One optimiser step that is done.
+    """One optimiser step that is done: what the loop yields, metrics.jsonl keeps, observers get.
 
     Attributes:
         step: its number, from 1.
@@ -44,9 +43,10 @@ class StepRecord:
         learning_rate: the rate that was used.
         grad_norm: 2-norm of the gradient before clipping.
         seconds: wall-clock time of this step.
-        tokens: tokens of this step.
-        flops: FLOPs of this step.
-        total_flops: FLOPs of the run so far, validation included.
+        tokens: targets of this step; tokens_padded: positions that were computed beside them.
+        shapes: (B, S) of each micro-batch.
+        price: of this step; spent: by the run so far, validation included; in both conventions.
+        convention: that the limits are in.
     """
 
     step: int
@@ -55,31 +55,80 @@ class StepRecord:
     grad_norm: float
     seconds: float
     tokens: int
-    flops: int
-    total_flops: int
+    tokens_padded: int
+    shapes: tuple[tuple[int, int], ...]
+    price: Price = NOTHING
+    spent: Price = NOTHING
+    convention: Convention = "executed"
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of this step, in the convention of the limits."""
+        return self.price.of(self.convention)
+
+    @property
+    def total_flops(self) -> int:
+        """FLOPs of the run so far, in the convention of the limits."""
+        return self.spent.of(self.convention)
+
+    def row(self) -> dict[str, float | int]:
+        """A line of metrics.jsonl."""
+        return {
+            "step": self.step,
+            "loss": self.loss,
+            "learning_rate": self.learning_rate,
+            "grad_norm": self.grad_norm,
+            "seconds": round(self.seconds, 6),
+            "tokens": self.tokens,
+            "tokens_padded": self.tokens_padded,
+            "flops": self.price.executed,
+            "flops_coursework": self.price.coursework,
+            "total_flops": self.spent.executed,
+        }
 
 
 @dataclass(frozen=True)
 class ValidationRecord:
-    """One validation that is done.
+    """One validation that is done: what metrics.jsonl keeps and observers get.
 
     Attributes:
         step: steps that were done before it.
         loss: mean cross-entropy a target token on the validation part, in nats.
         mae: mean absolute error of the forecast, in the data's units; None where it was not made.
         seconds: wall-clock time it took.
-        flops: FLOPs it took.
+        price: of it; spent: by the run so far.
         best: it is the best so far, the one before the first step included.
         kept: the adapter of this step is the best adapter so far, and the one that is kept.
+        convention: that the limits are in.
     """
 
     step: int
     loss: float
     mae: float | None
     seconds: float
-    flops: int
+    price: Price
+    spent: Price
     best: bool
     kept: bool = False
+    convention: Convention = "executed"
+
+    @property
+    def flops(self) -> int:
+        """FLOPs it took, in the convention of the limits."""
+        return self.price.of(self.convention)
+
+    def row(self) -> dict[str, object]:
+        """A line of metrics.jsonl."""
+        found = {
+            "step": self.step,
+            "loss": self.loss,
+            "mae": self.mae,
+            "seconds": round(self.seconds, 6),
+            "flops": self.price.executed,
+            "flops_coursework": self.price.coursework,
+            "best": self.kept,
+        }
+        return {"validation": found, "total_flops": self.spent.executed}
 
 
 class EndRun(Exception):

@@ -1,33 +1,29 @@
-"""One training run from its first step to its last: loop, validation, saves, ledger, signals.
-
-Knows: the order of things, and what must be on disk when. Does not know: terminals, figures.
-"""
+"""One training run from its first step to its last: loop, validation, saves, ledger, signals."""
 
 from __future__ import annotations
 
 import bisect
+import json
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import safetensors.torch
 
+from lvlora import durable
 from lvlora.answers import Flops
 from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Wanted
-from lvlora.train import answers, checkpoint, loop
+from lvlora.train import answers, checkpoint, loop, validation_file
+from lvlora.train.account import Account, Phase, Progress, charged, take_over
 from lvlora.train.answers import Train
-from lvlora.train.charging import Account, Phase, charged, take_over
 from lvlora.train.loaded import Loaded, settings_hash
-from lvlora.train.observer import EndRun, Observer, RunPlan
-from lvlora.train.progress import Progress
+from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.process import StopRequest
 from lvlora.train.ranks import ALONE, ProcessLost, Ranks
-from lvlora.train.recording import Recorder
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.run_state import restore_state, save_state
-from lvlora.train.stopping import StopRequest
 from lvlora.train.validation import Validation, score_of
 
 
@@ -68,7 +64,6 @@ class Run:
         self.ranks = ranks
         self.limit = self.plan.settings.max_flops if limit is None else limit
         self.progress = Progress()
-        self._recorder = Recorder(folder, observer, self.plan.settings.convention)
         self._in_flight: tuple[Phase, Price] | None = None
         self.resumed = resume
         with held or ExitStack() as own:
@@ -76,7 +71,7 @@ class Run:
                 own.enter_context(folder.held())
             folder.keep_name()
             if resume:
-                self.progress = restore_state(loaded, folder, observer)
+                self.progress = checkpoint.restore_run(loaded, folder, observer)
                 self._say_where_it_is()
             self._held = own.pop_all()
         self.at_start = replace(self.progress)
@@ -108,7 +103,7 @@ class Run:
                 return self._finish()
             except NumericalError:
                 self._save_state()
-                self._recorder.failure(p.windows, self.progress.step, p.settings.accumulation)
+                self._record_failure()
                 raise
             except ProcessLost:
                 self._save_state()
@@ -216,7 +211,7 @@ class Run:
         if loaded.validator and progress.zero_shot is None:
             found = self._measure()
             progress.zero_shot = {"loss": found.loss, "mae": found.mae}
-            self._recorder.validation(found, False, True, progress)
+            self._record_validation(found, best=True, kept=False)
             account.update(progress)
         done = loop.steps(
             list(loaded.parameters.values()),
@@ -274,16 +269,61 @@ class Run:
                 self.progress.validation_spent += price
             self._in_flight = None
 
-    def _record_step(self, step: loop.Step) -> None:
-        progress = self.progress
-        price = self.plan.trained.step(step.shapes)
+    def _record_step(self, step: StepRecord) -> None:
+        """The file first, then the observer."""
+        progress, price = self.progress, self.plan.trained.step(step.shapes)
         progress.spent += price
-        progress.step = step.step + 1
+        progress.step = step.step
         progress.seconds += step.seconds
-        progress.tokens += step.n_targets
-        progress.tokens_padded += step.n_tokens - step.n_targets
+        progress.tokens += step.tokens
+        progress.tokens_padded += step.tokens_padded
         progress.loss = step.loss
-        self._recorder.step(step, price, progress)
+        convention = self.plan.settings.convention
+        record = replace(step, price=price, spent=progress.spent, convention=convention)
+        self.folder.append(record.row())
+        self.observer.step(record)
+
+    def _record_validation(self, found: Validation, *, best: bool, kept: bool) -> None:
+        """The files first, then the observer.
+
+        Args:
+            best: no validation was better, not even the one before the first step; kept: its
+                adapter is the best so far.
+
+        Raises:
+            EndRun: the observer wants the run to end.
+        """
+        progress = self.progress
+        record = ValidationRecord(
+            step=progress.step,
+            loss=found.loss,
+            mae=found.mae,
+            seconds=found.seconds,
+            price=found.price,
+            spent=progress.spent,
+            best=best,
+            kept=kept,
+            convention=self.plan.settings.convention,
+        )
+        self.folder.append(record.row())
+        told = kept or progress.step == 0
+        if told and found.scored is not None and found.point is not None:
+            name, file = "kept" if kept else "before", self.folder.validation
+            validation_file.keep(file, found.scored, found.point, name, progress.step)
+        self.observer.validated(record)
+
+    def _record_failure(self) -> None:
+        """Which series the step was made of that failed, for whoever looks for the cause."""
+        windows, n = self.plan.windows, self.plan.settings.accumulation
+        batches = [windows.origins(self.progress.step * n + i) for i in range(n)]
+        failure = {
+            "step": self.progress.step + 1,
+            "batches": [
+                [{"series": name, "first_step": first} for name, first in batch]
+                for batch in batches
+            ],
+        }
+        durable.write_text(self.folder.failure, json.dumps(failure, indent=1) + "\n")
 
     def _validate(self) -> bool:
         """Score, keep the adapter if it is the best so far; whether the run ends here."""
@@ -300,7 +340,7 @@ class Run:
         else:
             progress.stale += 1
         try:
-            self._recorder.validation(found, kept, best, progress)
+            self._record_validation(found, best=best, kept=kept)
         except EndRun:
             return True
         return progress.step < p.n_steps and 0 < p.settings.patience <= progress.stale
@@ -344,7 +384,7 @@ class Run:
         ).of(p)
 
     def _save_state(self) -> None:
-        save_state(self.loaded, self.folder, self.progress)
+        checkpoint.save_run(self.loaded, self.folder, self.progress)
 
 
 def _flops(price: Price) -> Flops:

@@ -344,11 +344,11 @@ def main() -> None:
         for record in done:
             working.refresh()
             losses.append(record.loss)
-            step = record.step + 1
+            step = record.step
             spent += price_of(shape, batch_size, seq_len, 1)
-            tokens += record.n_targets
+            tokens += record.tokens
             if step % 20 == 0:
-                rate = record.n_tokens / record.seconds
+                rate = (record.tokens + record.tokens_padded) / record.seconds
                 print(
                     f"step {step} loss {np.mean(losses[-20:]):.4f} rate {record.learning_rate:.2e} "
                     f"grad {record.grad_norm:.2f} {rate:.0f} tokens/s {time.time() - begin:.0f} s",

@@ -338,17 +338,17 @@ def test_while_a_run_is_trained_it_cannot_be_resumed(run_lvlora, place):
 @pytest.fixture
 def stopped(run_lvlora, place, monkeypatch):
     """A run that a signal stopped after two steps."""
-    from lvlora.train import recording
+    from lvlora.train.run import Run
 
-    tell = recording.Recorder.step
+    record = Run._record_step
 
-    def step(self, step, price, progress):
-        tell(self, step, price, progress)
-        if progress.step == 2:
+    def stopping(self, step):
+        record(self, step)
+        if self.progress.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recording.Recorder, "step", step)
+        patch.setattr(Run, "_record_step", stopping)
         ran = run_lvlora(["train", "data.csv", *place])
     assert ran.exit_code == 75, ran.stderr
     return _only_run()

@@ -13,7 +13,7 @@ from lvlora.sweep.plan import Allotment
 from lvlora.sweep.trial import Watch, cost_of, plan_trial, steps_done
 from lvlora.train import checkpoint
 from lvlora.train.observer import Silent, StepRecord
-from lvlora.train.stopping import StopRequest
+from lvlora.train.process import StopRequest
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_trial_from_before_a_setting_goes_on(tmp_path, tiny_folder):
 
 def test_a_worker_without_its_parent_stops(monkeypatch):
     watch = Watch(Silent(), None, 100, parent=os.getppid())
-    record = StepRecord(1, 1.0, 1e-3, 1.0, 0.1, 10, 10, 10)
+    record = StepRecord(1, 1.0, 1e-3, 1.0, 0.1, 10, 0, ((1, 10),))
     with StopRequest() as stop:
         watch.step(record)
         assert not stop.requested

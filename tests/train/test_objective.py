@@ -99,7 +99,7 @@ def test_two_micro_batches_of_two_are_one_batch_of_four(tiny_base):
     one, gradients = _one_step(base, [whole], 1)
     two, accumulated = _one_step(tiny_base(), halves, 2)
     assert two.loss == pytest.approx(one.loss, rel=1e-6)
-    assert two.n_targets == one.n_targets == 4 * 20 - 9
+    assert two.tokens == one.tokens == 4 * 20 - 9
     assert two.shapes == ((2, 20), (2, 20))
     assert max(float(g.abs().max()) for g in gradients) > 1e-3
     for a, b in zip(gradients, accumulated, strict=True):

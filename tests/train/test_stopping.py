@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from lvlora.train.stopping import StopRequest
+from lvlora.train.process import StopRequest
 
 
 def test_two_stops_around_one_another():

@@ -9,6 +9,7 @@ import pytest
 
 from lvlora.cli.terminal import progress
 from lvlora.cli.terminal.output import Output
+from lvlora.flops.budget import Price
 from lvlora.train.observer import RunPlan, Silent, StepRecord, ValidationRecord
 
 
@@ -22,8 +23,9 @@ class _Terminal(io.StringIO):
 def _run(watcher, steps: int = 5) -> None:
     watcher.started(RunPlan("run-x", steps, 2048, 5 * 10**15, 10**15, 0, 1))
     for step in range(1, steps + 1):
-        watcher.step(StepRecord(step, 2.5, 1e-3, 1.0, 0.5, 2048, 10**13, step * 10**13))
-    watcher.validated(ValidationRecord(steps, 2.25, 0.125, 1.0, 10**12, True))
+        price, spent = Price(10**13, 10**14), Price(step * 10**13, step * 10**14)
+        watcher.step(StepRecord(step, 2.5, 1e-3, 1.0, 0.5, 2048, 0, ((2, 1024),), price, spent))
+    watcher.validated(ValidationRecord(steps, 2.25, 0.125, 1.0, Price(1, 1), spent, True))
     watcher.note("something")
     watcher.finished()
 
