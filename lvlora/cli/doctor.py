@@ -19,7 +19,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.errors import EXIT_FAILURE, LvloraError
-from lvlora.settings.doctor import DoctorSettings
+from lvlora.settings.data import DoctorSettings
 
 EXAMPLES = examples(
     ("lvlora doctor", "check this machine and say what to do"),

@@ -12,7 +12,7 @@ from lvlora.cli.program.root import app
 from lvlora.cli.terminal.loss_chart import show_losses
 from lvlora.cli.terminal.output import Output
 from lvlora.runs import find_run_or_evaluation, is_evaluation
-from lvlora.settings.report import ReportSettings
+from lvlora.settings.data import ReportSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.answers import EvaluationReport

@@ -14,7 +14,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
 from lvlora.settings.base import NumberFormat
-from lvlora.settings.forecasting import EvaluateSettings, ScoringSettings
+from lvlora.settings.scoring import EvaluateSettings, ScoringSettings
 from lvlora.text.codec import Codec
 
 _ABSURD = 10**30

@@ -22,7 +22,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.metrics.scores import central_levels
-from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
 
 def check(settings: EvaluateSettings | BaselineSettings) -> None:

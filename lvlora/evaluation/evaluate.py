@@ -48,7 +48,7 @@ from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals import default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
-from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings, ScoringSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings, ScoringSettings
 from lvlora.text.scaling import Scale
 
 

@@ -11,7 +11,7 @@ from lvlora.evaluation.job import prepare
 from lvlora.evaluation.task_folder import check_place, write_task
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.dataset import Dataset
-from lvlora.settings.forecasting import EvaluateSettings
+from lvlora.settings.scoring import EvaluateSettings
 
 
 def check(settings: EvaluateSettings) -> Path:

@@ -15,7 +15,7 @@ from lvlora.series.analysis.dynamics import cluster, measure
 from lvlora.series.dataset import Dataset
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.splits import STRATA, Split, split_of
-from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
 Command = Literal["evaluate", "baseline"]
 

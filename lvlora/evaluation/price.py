@@ -26,7 +26,7 @@ from lvlora.model.devices import cores, peak_bytes, set_threads
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals.processes import WORTH_SECONDS
-from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
 _SERIES = 4
 """Of which a rival's time is taken; a slow one's differs from series to series."""

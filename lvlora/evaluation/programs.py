@@ -17,7 +17,8 @@ from lvlora.series.dataset import Dataset
 from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance
 from lvlora.settings.base import Split
 from lvlora.settings.checked import check_count, check_levels, checked
-from lvlora.settings.forecasting import LONGEST_HORIZON, EvaluateSettings
+from lvlora.settings.forecasting import LONGEST_HORIZON
+from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.spoken import for_programs
 
 

@@ -20,7 +20,7 @@ from lvlora.series.rivals.contract import complete
 from lvlora.series.rivals.naive import season
 from lvlora.series.splits import Split
 from lvlora.settings.base import Split as Part
-from lvlora.settings.forecasting import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from lvlora.errors import DataError, meant
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.simulate import observe
-from lvlora.settings.forecasting import ScoringSettings
+from lvlora.settings.scoring import ScoringSettings
 
 
 @dataclass(frozen=True)

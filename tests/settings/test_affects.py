@@ -9,12 +9,13 @@ import pytest
 from lvlora import settings
 from lvlora.settings import EvaluateSettings, ForecastSettings, SweepSettings, TrainSettings
 from lvlora.settings.base import Affects, Settings, option
-from lvlora.settings.doctor import DoctorSettings
-from lvlora.settings.report import ReportSettings
+from lvlora.settings.data import DoctorSettings, ReportSettings
 from lvlora.train.plan import deciding_settings
 
 MODELS = [getattr(settings, name) for name in settings.__all__] + [DoctorSettings, ReportSettings]
 INPUT = {"data", "format", "id_column", "time_column", "columns"}
+LATER = {"cache", "export_task"}
+"""Settings that came when identities already derived from their fields, and change no number."""
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -35,7 +36,10 @@ def test_a_run_is_identified_by_what_it_always_was() -> None:
         *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
         *("max_memory", "tracker", "model", "revision", "device", "dtype", *INPUT),
     }
-    assert set(deciding_settings(TrainSettings())) == set(TrainSettings.model_fields) - undeciding
+    assert (
+        set(deciding_settings(TrainSettings()))
+        == set(TrainSettings.model_fields) - undeciding - LATER
+    )
 
 
 def test_a_study_compares_what_it_always_did() -> None:
@@ -47,7 +51,7 @@ def test_a_study_compares_what_it_always_did() -> None:
         *("max_flops", "save_every", "preset", "space", "tracker", "max_memory"),
     }
     compared = facts_of(SweepSettings(), (), "grid", "abc")["settings"]
-    assert set(compared) == set(SweepSettings.model_fields) - free
+    assert set(compared) == set(SweepSettings.model_fields) - free - LATER
 
 
 def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> None:
@@ -57,7 +61,7 @@ def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> N
     }
     for model in (ForecastSettings, EvaluateSettings):
         asked = model.affecting("result", "data", "model", "placement")
-        assert asked == set(model.model_fields) - free
+        assert asked == set(model.model_fields) - free - LATER
 
 
 def test_values_are_told_as_json() -> None:

@@ -6,16 +6,13 @@ Knows: streams, terminals, JSON, tables. Does not know: what is being said.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
-import math
 import os
 import re
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Callable, Sequence
 from typing import IO, Any, TextIO
 
 from rich import box
@@ -27,8 +24,6 @@ from rich.text import Text
 from lvlora.answers import Answer
 from lvlora.cli.program.spelling import spelled
 from lvlora.numbers import sparkline
-
-SCHEMA_VERSION = 1
 
 _GAP = 3  # between two columns of a table
 _FOLDED_WIDTH = 24  # a column of words may be folded down to this
@@ -51,29 +46,6 @@ def printable(text: object, keep_lines: bool = False) -> str:
     return "".join(
         c for c in spaced if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
     )
-
-
-def jsonable(value: object) -> Any:
-    """The value in JSON's types: NaN and infinities are null, paths are text, arrays are lists."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, PurePath):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [
-            jsonable(item)
-            for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)
-        ]
-    for method in ("tolist", "model_dump"):  # numpy's and torch's arrays and scalars; pydantic
-        if hasattr(value, method):
-            return jsonable(getattr(value, method)())
-    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 class Output:
@@ -100,7 +72,7 @@ class Output:
         blocks = "▁█⡇┊"
         return spelled(blocks, self._stdout.encoding) != blocks
 
-    def report(self, answer: Answer | Mapping[str, object], human: Callable[[], None]) -> None:
+    def report(self, answer: Answer, human: Callable[[], None]) -> None:
         """The result of a command: its answer as JSON, or what ``human`` prints.
 
         A command reports once.
@@ -111,12 +83,8 @@ class Output:
         if not self.json_mode:
             human()
             return
-        whole = (
-            answer.model_dump(mode="json")
-            if isinstance(answer, Answer)
-            else {"schema_version": SCHEMA_VERSION, **answer}
-        )
-        self.write(json.dumps(jsonable(whole), indent=2, allow_nan=False) + "\n")
+        whole = answer.model_dump(mode="json")
+        self.write(json.dumps(whole, indent=2, allow_nan=False) + "\n")
 
     def write(self, text: str) -> None:
         """Text for stdout, exactly as it is (CSV, JSON)."""

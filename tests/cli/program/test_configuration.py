@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import typer
 
+from lvlora.answers import Answer
 from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
 from lvlora.errors import SettingsError
 from lvlora.settings import (
@@ -25,9 +26,8 @@ from lvlora.settings import (
 )
 from lvlora.settings.base import Settings, option
 from lvlora.settings.configuration import as_toml, resolve
-from lvlora.settings.doctor import DoctorSettings
+from lvlora.settings.data import DoctorSettings, ReportSettings
 from lvlora.settings.forecasting import AdapterSettings
-from lvlora.settings.report import ReportSettings
 
 MODELS: dict[str, type[Settings]] = {
     "analyze": AnalyzeSettings,
@@ -45,6 +45,16 @@ MODELS: dict[str, type[Settings]] = {
 }
 
 
+class _Said(Answer):
+    settings: dict[str, Any]
+
+
+class _Given(_Said):
+    sources: dict[str, str]
+    dry_run: bool
+    verbosity: int
+
+
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     """A program with every settings model; each command prints what it was given."""
@@ -57,13 +67,13 @@ def program(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         @settings_command(app, model, name=name, epilog=examples((f"lvlora {name}", "it")))
         def command(settings, context):
             """Say it."""
-            payload = {
-                "settings": json.loads(settings.model_dump_json()),
-                "sources": context.sources,
-                "dry_run": context.dry_run,
-                "verbosity": context.verbosity,
-            }
-            context.output.report(payload, lambda: context.output.line("done"))
+            given = _Given(
+                settings=json.loads(settings.model_dump_json()),
+                sources=context.sources,
+                dry_run=context.dry_run,
+                verbosity=context.verbosity,
+            )
+            context.output.report(given, lambda: context.output.line("done"))
 
     return app
 
@@ -127,10 +137,10 @@ def test_a_default_overridden_in_a_subclass_is_the_default(run_lvlora, program):
     @settings_command(program, Precise, name="precise", epilog=examples(("lvlora precise", "it")))
     def precise(settings, context):
         """Say it."""
-        context.output.report({"dtype": settings.dtype}, lambda: None)
+        context.output.report(_Said(settings={"dtype": settings.dtype}), lambda: None)
 
     ran = run_lvlora(["precise", "--json"], program=program)
-    assert ran.json["dtype"] == "float32"
+    assert ran.json["settings"]["dtype"] == "float32"
 
 
 def test_an_option_that_may_be_repeated(run_lvlora, program, tmp_path):
@@ -361,7 +371,7 @@ def test_an_option_may_stand_without_its_value(run_lvlora):
     @settings_command(app, Bare, name="bare", epilog=examples(("lvlora bare", "it")))
     def command(settings, context):
         """Say it."""
-        context.output.report(settings.model_dump(), lambda: None)
+        context.output.report(_Said(settings=settings.model_dump()), lambda: None)
 
     try:
         for args, resume in (
@@ -372,7 +382,7 @@ def test_an_option_may_stand_without_its_value(run_lvlora):
             (["--resume=runs/x"], "runs/x"),
         ):
             ran = run_lvlora([*args, "--json"], program=app)
-            assert ran.json["resume"] == resume, args
+            assert ran.json["settings"]["resume"] == resume, args
     finally:
         COMMANDS.pop("bare")
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlora.answers import Answer, Number
 from lvlora.cli.program.spelling import HANDLER, spelled
 from lvlora.cli.terminal import output as output_module
-from lvlora.cli.terminal.output import Output, jsonable, printable
+from lvlora.cli.terminal.output import Output, printable
 
 
 class _Stream(io.StringIO):
@@ -45,48 +44,28 @@ def streams(monkeypatch):
     return replace
 
 
-@dataclasses.dataclass
-class _Point:
-    x: float
-    path: Path
+class _Nothing(Answer):
+    """No key of its own."""
+
+
+class _Much(Answer):
+    nan: Number
+    scalar: Number
+    budget: int
+    text: str
 
 
 def test_json_has_only_json(streams):
     out, _ = streams()
-    payload = {
-        "nan": math.nan,
-        "inf": -math.inf,
-        "scalar": np.float64(1.5),
-        "whole": np.int64(3),
-        "flag": np.bool_(True),
-        "array": np.array([[1.0, np.nan]]),
-        "budget": 10**17 + 1,
-        "point": _Point(1.0, Path("a/b")),
-        "pair": ("a", None),
-        "names": {"b", "a"},
-        3: "key",
-        "text": "\ud800ü",
-    }
-    Output(json_mode=True).report(payload, lambda: pytest.fail("a table in JSON mode"))
+    answer = _Much(nan=math.nan, scalar=np.float64(1.5), budget=10**17 + 1, text="\udcffü")
+    Output(json_mode=True).report(answer, lambda: pytest.fail("a table in JSON mode"))
     got = json.loads(out.getvalue(), parse_constant=lambda name: pytest.fail(name))
-    assert next(iter(got)) == "schema_version"
+    assert list(got) == ["schema_version", "nan", "scalar", "budget", "text"]
     assert got["nan"] is None
-    assert got["inf"] is None
     assert got["scalar"] == 1.5
-    assert got["whole"] == 3
-    assert got["flag"] is True
-    assert got["array"] == [[1.0, None]]
     assert got["budget"] == 10**17 + 1
-    assert got["point"] == {"x": 1.0, "path": "a/b"}
-    assert got["pair"] == ["a", None]
-    assert got["names"] == ["a", "b"]
-    assert got["3"] == "key"
+    assert got["text"] == "\udcffü", "a name that is no text, as a file system may have it"
     assert out.getvalue().isascii()
-
-
-def test_what_has_no_json_form_is_refused():
-    with pytest.raises(TypeError, match="object"):
-        jsonable({"x": object()})
 
 
 def test_tables_and_lines_stay_out_of_json(streams):
@@ -95,11 +74,11 @@ def test_tables_and_lines_stay_out_of_json(streams):
     output.line("text")
     output.table(["a"], [["b"]])
     output.note("a note")
-    output.report({}, lambda: None)
+    output.report(_Nothing(), lambda: None)
     assert json.loads(out.getvalue()) == {"schema_version": 1}
     assert err.getvalue() == "a note\n"
     with pytest.raises(RuntimeError):
-        output.report({}, lambda: None)
+        output.report(_Nothing(), lambda: None)
 
 
 def test_quiet_keeps_warnings_and_results(streams):
