@@ -44,7 +44,7 @@ def test_a_run_is_identified_by_what_it_always_was() -> None:
 
 def test_a_study_compares_what_it_always_did() -> None:
     """Studies of earlier versions go on; how much memory is taken is no longer compared."""
-    from lvlora.sweep.storage import facts_of
+    from lvlora.sweep.facts import facts_of
 
     free = {
         *("data", "runs", "study", "storage", "status", "workers", "threads", "budget"),
