@@ -40,7 +40,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "train dry": ("train", "data.csv", "--max-steps", "6", "--seed", "1", "--dry-run", *SMALL),
     "sweep": ("sweep", "data.csv", "--max-steps", "4", "--trials", "2", *SMALL),
-    "baseline": ("baseline", "data.csv", "--context", "30", "--horizon", "20", "--limit", "3"),
+    "baseline": (
+        *("baseline", "data.csv", "--context", "30", "--horizon", "20", "--limit", "3"),
+        *("--threads", "1"),
+    ),
     "evaluate": (
         *("evaluate", "data.csv", "--context", "30", "--horizon", "20", "--limit", "2"),
         *("--samples", "3", "--threads", "1", "--adapter", "runs/sweep/trial-0000"),
