@@ -1,7 +1,5 @@
 """Whether the layers are compiled for training, and how.
 
-Knows: torch.compile, and when it pays. Does not know: models' insides, settings files.
-
 Compilation takes 15 to 30 s and saves 4 to 30 % of a step (docs/notes/speed.md), so long runs do it
 and short ones do not; a C++ compiler may be missing, so nothing depends on it. The choice is
 part of a run's identity: compiled and plain layers differ in the last bits.

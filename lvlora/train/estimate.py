@@ -1,6 +1,6 @@
 """How long a run will take and how much memory, from a few steps of it.
 
-Knows: a loaded run, the loop, validation. Does not know: files, ledgers. The steps are real ones
+The steps are real ones
 with the real optimiser; the adapter that they begin is thrown away with the process.
 """
 

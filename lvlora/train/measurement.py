@@ -1,6 +1,6 @@
 """The real step and the real decoding calls on tensors without data, under PyTorch's FLOP counter.
 
-Knows: how a model of a shape is built and trained. Does not know: weights, terminals. Holds the
+Holds the
 closed forms of `lvlora.flops.executed` to what is really run; behind ``lvlora flops --measure``.
 """
 

@@ -1,7 +1,4 @@
-"""The loss: cross-entropy of the next token, over the numeric alphabet or the whole vocabulary.
-
-Knows: a model's decoder and its head. Does not know: optimisers, where batches come from.
-"""
+"""The loss: cross-entropy of the next token, over the numeric alphabet or the whole vocabulary."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The processes of one run: which of them this is, and how they add up what each has computed.
 
-Knows: torch.distributed, and how torchrun tells a process its place. Does not know: models, losses,
-files, the ledger.
-
 Every process computes the gradient of its share of a step's rows; the sums of all shares are the
 gradient of the whole step, because each is divided by the number of targets of all. So only the
 gradients of what is trained travel, once a step, in one piece. PyTorch's own wrapper

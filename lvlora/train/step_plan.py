@@ -1,7 +1,4 @@
-"""How many steps a run makes, after which of them it validates, and with how many series.
-
-Knows: prices of a step and of a validation, limits. Does not know: models, what was spent before.
-"""
+"""How many steps a run makes, after which of them it validates, and with how many series."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Validation during training: the loss of the validation part, and the error of its forecasts.
-
-Knows: which series, which windows, what it costs at most. Does not know: when, or what for.
-"""
+"""Validation during training: the loss of the validation part, and the error of its forecasts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """validation.json: what validation forecast, the truth, and what plain rivals make of it.
 
-Knows: forecasts that were made anyway, rivals that take no time. Does not know: models, figures.
-
 The forecasts are those of the last validation whose adapter was kept, and of the one before
 training; nothing is forecast for the file.
 """

@@ -1,6 +1,4 @@
-"""What a tracker is told of a run: names that stay, and one that fails is left behind.
-
-Knows: the moments of a run, what each number is called. Does not know: any tracker's own calls.
+"""An observer that tells trackers, by names that stay; one that fails is left behind.
 
 A run is whole without any of this: metrics.jsonl has every number exactly. So whatever a tracker
 raises is said once, and the run goes on without that tracker.
@@ -12,82 +10,17 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from lvlora import __version__, durable
-from lvlora.errors import DataError, SettingsError, reason
+from lvlora import __version__
+from lvlora.errors import SettingsError, reason
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
-
-PACKAGES = {
-    "tensorboard": "tensorboard",
-    "trackio": "trackio",
-    "wandb": "wandb",
-    "mlflow": "mlflow",
-}
-"""Tracker → the package that it needs."""
-
-PROJECT = "lvlora"
-"""What a tracker's project or experiment is called where its own variable names no other."""
-
-Scalar = str | int | float | bool
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run as a tracker is told of it.
-
-    Attributes:
-        name: the run's name, as in the ledger.
-        folder: the run's folder, in which a tracker may keep files.
-        runs: the folder of all runs.
-        first_step: steps that were done before; 0 is a fresh run.
-        facts: settings and what was made of them, flat; no value is None.
-    """
-
-    name: str
-    folder: Path
-    runs: Path
-    first_step: int
-    facts: Mapping[str, Scalar]
-
-    def remembered(self, tracker: str) -> str | None:
-        """The id that a tracker gave this run when it began."""
-        found = self._ids().get(tracker)
-        return found if isinstance(found, str) else None
-
-    def remember(self, tracker: str, name: str) -> None:
-        """Keep a tracker's id, so that a resumed run goes on where it was."""
-        ids = {**self._ids(), tracker: name}
-        durable.write_text(self.folder / _IDS, json.dumps(ids, indent=1) + "\n")
-
-    def _ids(self) -> dict[str, Any]:
-        try:
-            return durable.read_json_object(self.folder / _IDS)
-        except DataError:
-            return {}
-
-
-_IDS = "trackers.json"
-
-
-class Tracker(Protocol):
-    """One outside tracker; anything it raises ends its part in the run, not the run."""
-
-    def start(self, run: TrackedRun) -> str:
-        """Begin, or go on; returns where to look, as a sentence."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers that belong to a step."""
-
-    def finish(self, failed: bool) -> None:
-        """The run is over, whole or not."""
+from lvlora.train.trackers.adapters import ADAPTERS, Scalar, TrackedRun, Tracker
 
 
 def check_installed(names: Iterable[str]) -> None:
@@ -97,9 +30,9 @@ def check_installed(names: Iterable[str]) -> None:
         SettingsError: one is.
     """
     for name in names:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
+        if importlib.util.find_spec(name) is None:
             raise SettingsError(
-                f"--tracker {name}: the package {PACKAGES[name]} is not installed",
+                f"--tracker {name}: the package {name} is not installed",
                 f"pip install 'lvlora[{name}]', or leave {name} out.",
             )
 
@@ -140,7 +73,7 @@ class Tracked:
         self.runs = runs
         self.facts = facts
         self._names = tuple(dict.fromkeys(names))
-        self._make = make or _make
+        self._make = make or (lambda name: ADAPTERS[name]())
         self._trackers: dict[str, Tracker] = {}
         self._outer: BaseException | None = None
 
@@ -252,9 +185,3 @@ def _plain(value: Any) -> Scalar:
     if isinstance(value, int):
         return value if abs(value) < 2**53 else str(value)
     return ",".join(map(str, value))
-
-
-def _make(name: str) -> Tracker:
-    module = importlib.import_module(f"lvlora.train.trackers.to_{name}")
-    tracker: Tracker = module.make()
-    return tracker
