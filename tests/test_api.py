@@ -61,7 +61,7 @@ def test_the_page_tells_of_every_name():
 
 
 def test_the_examples_in_docstrings_are_true():
-    for name in ("lvlora.api", "lvlora.series.frames"):
+    for name in ("lvlora.model.programs", "lvlora.series.programs", "lvlora.series.frames"):
         module = importlib.import_module(name)
         scope = {n: getattr(lvlora, n) for n in lvlora.__all__}
         done = doctest.testmod(module, extraglobs=scope)

@@ -8,24 +8,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from lvlora import errors
 from lvlora.cli.program.root import app, wants_debug
 from lvlora.cli.program.spelling import HANDLER
-from lvlora.cli.program.usage import refusal
 from lvlora.errors import (
     EXIT_DONE,
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     LvloraError,
     RunStopped,
+    SettingsError,
     is_out_of_memory,
 )
+from lvlora.guesses import closest
 
 
 def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
@@ -67,7 +70,7 @@ def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
     except BrokenPipeError:
         raise
     except BaseException as error:
-        refused = refusal(error)
+        refused = _refusal(error)
         if debug and refused is None:
             traceback.print_exc()
         return _tell(refused or error, arguments)
@@ -129,6 +132,53 @@ def _exit_code(stop: SystemExit) -> int:
     if stop.code is None:
         return EXIT_DONE
     return stop.code if isinstance(stop.code, int) else EXIT_FAILURE
+
+
+def _refusal(error: BaseException) -> SettingsError | None:
+    """The error to be told instead of typer's; None if it is not one of typer's refusals.
+
+    Typer brings its own click, whose classes have no public name: its errors are told by what they
+    have.
+    """
+    if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
+        return None
+    context = getattr(error, "ctx", None)
+    command = "lvlora" if context is None else str(context.command_path)
+    hint = f"{command} --help explains every option."
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        return SettingsError(
+            f"{command} has no option {option}.", f"{_meant(option, context)}{hint}"
+        )
+    if option is not None:  # a value is missing, or there is one too many
+        wrong = "needs a value" if "requires" in error.format_message() else "takes no value"
+        # typer does not say of which command
+        return SettingsError(f"{option} {wrong}.", hint.replace("lvlora -", "lvlora COMMAND -"))
+    extra = re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", error.format_message())
+    if extra:
+        return SettingsError(
+            f"{command}: got an unexpected extra argument ({extra[1]}).",
+            f"A value with spaces stands in quotes. {hint}",
+        )
+    return SettingsError(f"{command}: {error.format_message()}", hint)
+
+
+def _meant(option: str, context: Any) -> str:
+    """ "Did you mean --rank? ", or nothing."""
+    if context is None:
+        return ""
+    known = {
+        spelling.lstrip("-").replace("-", "_"): spelling
+        for parameter in context.command.params
+        for spelling in (*parameter.opts, *parameter.secondary_opts)
+        if spelling.startswith("--") and not getattr(parameter, "hidden", False)
+    }
+    # a negative that is meant well: --no-resume for an option that has none
+    match = closest(option.lstrip("-").replace("-", "_"), known)
+    if match:
+        return f"Did you mean {known[match]}? "
+    # lvlora --rank 4 train
+    return "" if context.parent is not None else "A command's options stand after its name. "
 
 
 if __name__ == "__main__":

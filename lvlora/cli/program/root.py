@@ -15,8 +15,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lvlora import __version__
-from lvlora.cli.program.usage import unknown_command
-from lvlora.errors import EXIT_USAGE
+from lvlora.errors import EXIT_USAGE, SettingsError
+from lvlora.guesses import closest
 
 COMMANDS = {
     "simulate": "Write a data set of predator-prey trajectories.",
@@ -59,6 +59,17 @@ def load_all() -> None:
         importlib.import_module(f"lvlora.cli.{name}")
 
 
+def _unknown_command(name: str, commands: list[str]) -> SettingsError:
+    """The error about a word that should be a command."""
+    if name == "help":
+        return SettingsError(
+            "there is no command help.", "lvlora --help lists all; lvlora COMMAND --help says more."
+        )
+    match = closest(name, commands)
+    meant = f"Did you mean {match}? " if match else ""
+    return SettingsError(f"there is no command {name}.", f"{meant}lvlora --help lists all.")
+
+
 class _Commands(TyperGroup):
     """Commands that are a name and a line until one is called."""
 
@@ -73,7 +84,7 @@ class _Commands(TyperGroup):
         if args and args[0] in COMMANDS:
             self.commands[args[0]] = load(args[0])
         elif args and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise unknown_command(args[0], list(COMMANDS))
+            raise _unknown_command(args[0], list(COMMANDS))
         return super().resolve_command(ctx, args)
 
 
