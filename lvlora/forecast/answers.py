@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+from lvlora.series.metrics.scores import Errors
 
 if TYPE_CHECKING:
     from lvlora.forecast.files import DatasetDensity, DatasetForecast
@@ -84,24 +85,11 @@ class _Named(Shape):
     name: str
 
 
-class PointScores(Shape):
-    """How near a forecast came to the steps that were held out."""
-
-    mae: Number
-    mse: Number
-    rmse: Number
-    smape: Number
-    """In percent, 0 to 200."""
-    mase: Number
-    crps: Number
-    """The absolute error of a forecaster without samples."""
+class RivalScores(Errors, _Named):
+    """How near a plain forecaster came to the steps that were held out."""
 
 
-class RivalScores(PointScores, _Named):
-    """Of a plain forecaster of the same steps."""
-
-
-class HoldoutScores(PointScores):
+class HoldoutScores(Errors):
     """How near a forecast came to the steps that were held out, and how near others do."""
 
     coverage: dict[str, Number]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.errors import DataError
-from lvlora.forecast.answers import HoldoutScores, PointScores, RivalScores
+from lvlora.forecast.answers import HoldoutScores, RivalScores
 from lvlora.forecast.calibration import share_inside
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.likelihood import Score
@@ -73,7 +73,7 @@ def scores(
     pairs = central_pairs(quantiles) if several else []
     likelihood = None if truth.nll is None else Score.of(truth.nll)
     point = np.stack([f.median for f in forecasts])
-    own = _point_scores(values, histories, point, samples if several else None, quantiles)
+    own = _errors(values, histories, point, samples if several else None, quantiles)
     return HoldoutScores(
         **own,
         coverage={
@@ -87,7 +87,7 @@ def scores(
         rivals=[
             RivalScores(
                 name=rival.name,
-                **_point_scores(
+                **_errors(
                     values,
                     histories,
                     np.stack(
@@ -103,18 +103,19 @@ def scores(
     )
 
 
-def _point_scores(
+def _errors(
     truth: FloatArray,
     histories: Sequence[Series],
     point: FloatArray,
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (),
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """What a forecaster is measured by beside the truth (n, H, V)."""
     found = score(
         truth, point, history=[s.values for s in histories], quantiles=quantiles, samples=samples
     )
-    return {name: getattr(found, name) for name in PointScores.model_fields}
+    # a table of one forecast has no need of the median series
+    return found.errors.model_dump(exclude={"median_series_mae"})
 
 
 def central_pairs(quantiles: Sequence[float]) -> list[tuple[float, float]]:

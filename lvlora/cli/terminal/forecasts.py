@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 _TABLE_ROWS = 24
 _CHARTS = 3
 _CHARTED_VARIABLES = 4
-_METRICS = {
-    "mae": "MAE",
-    "mse": "MSE",
-    "rmse": "RMSE",
-    "smape": "sMAPE",
-    "mase": "MASE",
-    "crps": "CRPS",
-}
 _LEAST_WEIGHT, _MOST_WEIGHTS = 0.01, 6
 _BINS = 16
 _BAR = 40
@@ -40,6 +32,8 @@ _EDGES = (0.001, 0.999)
 
 def show_forecasts(found: Forecasts, output: Output) -> None:
     """A chart of the first series, the table of all, how near it came, and how it was made."""
+    from lvlora.series.metrics.scores import METRICS
+
     _charts(found, output)
     _table(found, output)
     name = found.forecaster or _name(found.model)
@@ -47,9 +41,10 @@ def show_forecasts(found: Forecasts, output: Output) -> None:
         output.line(_sentence(found.scores))
         output.line()
         entries = [(name, found.scores), *((r.name, r) for r in found.scores.rivals)]
+        heads = {m: said.head for m, said in METRICS.items() if m in found.scores.model_fields_set}
         output.table(
-            ["forecaster", *_METRICS.values()],
-            [[n, *(numbers.plain(getattr(s, m), 3) for m in _METRICS)] for n, s in entries],
+            ["forecaster", *heads.values()],
+            [[n, *(numbers.plain(getattr(s, m), 3) for m in heads)] for n, s in entries],
             bold=[0],
             title="Beside plain forecasters of the same steps",
         )
