@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from lvlora.forecast.rows import Prompt
-from lvlora.forecast.sampling import Sampling, choose
-from lvlora.forecast.streams import stream, uniforms
+from lvlora.forecast.sampling import Sampling, choose, stream, uniforms
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START
 

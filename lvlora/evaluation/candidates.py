@@ -8,8 +8,9 @@ from typing import Any
 
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_forecaster
+from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator

@@ -166,7 +166,7 @@ def _ends(quantiles: Sequence[float], level: float) -> tuple[float, float]:
 
 
 def _forecasts(entry: Entry, given: Task, forecaster: Forecaster) -> list[Forecast]:
-    readings = forecaster.readings(given.histories, given.protocol.horizon)
+    readings = forecaster.plan.readings(given.histories, given.protocol.horizon)
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     return [
         Forecast(h.id, f.time, s, r.scale, len(r.numbers))

@@ -36,10 +36,11 @@ from lvlora.evaluation.together import (
     takes_part,
 )
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import warn_of_seen
+from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.reading import loss_of_text
-from lvlora.forecast.spending import charged
+from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores, set_threads
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
@@ -223,7 +224,7 @@ def _score_model(
         if left:
             price = at_most(forecaster, given, pieces, sampling)
             stack.enter_context(
-                charged(_left_of(settings, spent), forecaster, price, command=job.command)
+                reserved(_left_of(settings, spent), forecaster, price, command=job.command)
             )
             advance = stack.enter_context(narrator.counted(name, len(left) * sampling.n_futures))
         entry = score_model(
@@ -253,7 +254,7 @@ def _past_of_model(
         if n_left:
             price = past_at_most(forecaster, given, sampling, pieces)
             stack.enter_context(
-                charged(_left_of(settings, spent), forecaster, price, command=job.command)
+                reserved(_left_of(settings, spent), forecaster, price, command=job.command)
             )
             advance = stack.enter_context(narrator.counted(f"{name}, past", n_left))
         past = past_of_model(forecaster, given, sampling, pieces, advance)

@@ -102,7 +102,7 @@ def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimat
     return Estimate(
         found.seconds + seconds,
         found.peak_bytes,
-        found.probe + likelihood.price(forecaster, histories, futures),
+        found.probe + likelihood.price(forecaster.plan, histories, futures),
     )
 
 

@@ -10,7 +10,8 @@ from lvlora.evaluation.answers import Evaluation
 from lvlora.evaluation.evaluate import finish, score_rivals
 from lvlora.evaluation.job import prepare
 from lvlora.evaluation.scores import score_floor, score_model
-from lvlora.forecast.forecaster import DEFAULT_DECIMALS, Forecaster
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Silent
 from lvlora.series.dataset import Dataset

@@ -216,7 +216,7 @@ def at_most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampl
     price = forecaster.at_most(asked, given.protocol.horizon, sampling)
     for group in groups:
         price += likelihood.price(
-            forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
+            forecaster.plan, [given.histories[i] for i in group], [given.futures[i] for i in group]
         )
     return price
 

@@ -14,7 +14,7 @@ from lvlora.answers import Answer, Estimate, Flops, Number, Shape
 from lvlora.series.metrics.scores import Errors
 
 if TYPE_CHECKING:
-    from lvlora.forecast.files import DatasetDensity, DatasetForecast
+    from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 
 
 class ModelFacts(Shape):

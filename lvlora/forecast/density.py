@@ -1,7 +1,5 @@
 """The exact distribution of a series' next values, by walking the tree of their digits.
 
-Knows: the grammar, the model's calls, the cache. Does not know: samples, files, terminals.
-
 A number is a path through the grammar, and its probability the product of its symbols', each
 renormalised over what is legal there: what sampling at temperature 1 draws from, without its noise.
 Branches are followed while they hold at least ``threshold`` of the mass, the most probable first,
@@ -25,11 +23,11 @@ import numpy as np
 import torch
 
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast import pricing
 from lvlora.forecast.decoding import Call, Decoder, Trace
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import log_probabilities
+from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
 from lvlora.model.cache import RowCache, in_blocks
@@ -128,38 +126,40 @@ def next_step(
         NumericalError: the model gives no finite numbers.
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
-    found = []
-    readings = forecaster.readings(histories, 1, context)
-    with forecaster.usage.work(lambda: _at_most(forecaster, readings, threshold, calls)) as work:
+    found, plan = [], forecaster.plan
+    readings = plan.readings(histories, 1, context)
+    with forecaster.usage.work(lambda: _at_most(plan, readings, threshold, calls)) as work:
         for history, reading in zip(histories, readings, strict=True):
             trace = Trace()
             try:
                 walk = _Walk(forecaster, reading, threshold, calls, trace)
                 found.append(_densities(walk, history, reading))
             finally:  # what an interrupted walk did was spent, too
-                work.add(trace, pricing.price_of(forecaster.base, trace))
+                work.add(trace, plan.price_of(trace))
     return found
 
 
 def at_most(
-    forecaster: Forecaster,
+    plan: Plan,
     histories: Sequence[Series],
     *,
     threshold: float = THRESHOLD,
     calls: int = CALLS,
     context: int | None = None,
 ) -> Price:
-    """The most that `next_step` with these arguments can cost."""
-    return _at_most(forecaster, forecaster.readings(histories, 1, context), threshold, calls)
+    """The most that `next_step` with these arguments can cost.
+
+    Args:
+        plan: of the forecaster.
+    """
+    return _at_most(plan, plan.readings(histories, 1, context), threshold, calls)
 
 
-def _at_most(
-    forecaster: Forecaster, readings: Sequence[Reading], threshold: float, calls: int
-) -> Price:
-    base, price = forecaster.base, NOTHING
+def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: int) -> Price:
+    price = NOTHING
     for reading in readings:
         history = len(reading.codec.encode(reading.numbers)) + 1
-        price += pricing.price_of(base, Trace([Call(1, history, history, 1)], [history]))
+        price += plan.price_of(Trace([Call(1, history, history, 1)], [history]))
         longest = reading.grammar.longest_number
         branches = int(1 / threshold) + 1
         for variable in range(reading.codec.n_variables):
@@ -169,9 +169,8 @@ def _at_most(
             width = (variable + 1) * longest - 1
             capacity = in_blocks(history + width + 1)
             # one after another or together, a branch costs the same
-            price += rows * pricing.price_of(
-                base, Trace([Call(1, width, capacity, width)], futures=[(history, width)])
-            )
+            branch = Trace([Call(1, width, capacity, width)], futures=[(history, width)])
+            price += rows * plan.price_of(branch)
     return price
 
 
@@ -234,7 +233,7 @@ class _Walk:
         self.first: FloatArray = logits[0]
         self.history_tokens = trace.histories[-1]
         width = reading.grammar.longest_number * reading.codec.n_variables
-        self.max_rows = min(BRANCHES, forecaster.rows_at_a_time(len(text) + width))
+        self.max_rows = min(BRANCHES, forecaster.plan.rows_at_a_time(len(text) + width))
 
     def numbers(self, before: str, state: int) -> tuple[dict[str, float], float, float]:
         """The next number's texts with their probabilities, the mass that is not listed, and the

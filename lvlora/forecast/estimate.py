@@ -18,7 +18,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.memory import row_bytes
+from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Series
@@ -111,12 +111,12 @@ def of_forecasts(
         group: histories that are predicted in one call; default: all.
     """
     before = forecaster.usage.price
-    readings = forecaster.readings(histories, horizon, context)
+    readings = forecaster.plan.readings(histories, horizon, context)
     longest = max(readings, key=lambda r: len(r.codec.encode(r.numbers)))
     read = len(longest.codec.encode(longest.numbers))
     a_step = longest.codec.n_variables * longest.codec.usual_tokens
     piece = min(r.piece for r in readings)
-    rows = forecaster.rows_at_a_time(read + min(horizon, piece) * a_step)
+    rows = forecaster.plan.rows_at_a_time(read + min(horizon, piece) * a_step)
     n = min(len(histories), group or len(histories), max(1, rows // sampling.n_futures))
     # spread, not the first: a file is often sorted by length
     chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from lvlora import output_files
 from lvlora.errors import SettingsError
-from lvlora.forecast.density import Density
-from lvlora.forecast.forecast import Forecast, to_rows
-from lvlora.forecast.holdout import Truth, central_pairs
+from lvlora.forecast.dataset_forecast import DatasetForecast
+from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.holdout import central_pairs
 from lvlora.output_files import Kind
-from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.dataset import FloatArray
 from lvlora.series.dates import written
 from lvlora.series.files.formulas import csv_text
 from lvlora.settings import ForecastSettings
@@ -28,69 +27,6 @@ SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
 
 SAMPLES_SUFFIXES = (".csv", ".h5", ".hdf5", ".json")
 """Of files for drawn futures."""
-
-
-@dataclass(frozen=True)
-class DatasetForecast:
-    """The forecasts of a data set's series.
-
-    Attributes:
-        histories: what was forecast from.
-        forecasts: of each of its series, in order.
-        levels: quantiles to report.
-        truth: what really came next, where it is known.
-    """
-
-    histories: Dataset
-    forecasts: Sequence[Forecast]
-    levels: Sequence[float]
-    truth: Truth | None = None
-
-    def as_csv(self) -> str:
-        """The long table: a row a series, time and variable."""
-        dataset = self.histories
-        known = () if self.truth is None else self.truth.columns
-        rows = to_rows(
-            self.forecasts, dataset.variables, self.levels, dataset.time_name, known=known
-        )
-        if dataset.calendar is not None:  # as the file writes them, not as Python does
-            times = [t for f in self.forecasts for t in written(f.calendar, f.time)]
-            for i, row in enumerate(rows):
-                row[dataset.time_name] = times[i // len(dataset.variables)]
-        return csv_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
-
-
-@dataclass(frozen=True)
-class DatasetDensity:
-    """The distributions of the next values of a data set's series.
-
-    Attributes:
-        histories: what they follow.
-        densities: V of each of its series, in order.
-    """
-
-    histories: Dataset
-    densities: Sequence[Sequence[Density]]
-
-    def as_csv(self) -> str:
-        """The long table: a row a series, variable and value that can be written."""
-        dataset, calendar = self.histories, self.histories.calendar
-        head = ["id", dataset.time_name, "variable", "value", "width", "probability", "density"]
-        rows = [
-            [
-                one.series,
-                one.time if calendar is None else calendar.text(one.time),
-                name,
-                float(value),
-                one.width,
-                float(p),
-                float(d),
-            ]
-            for of_series in self.densities
-            for name, one in zip(dataset.variables, of_series, strict=True)
-            for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
-        ]
-        return csv_text(head, rows)
 
 
 def check_samples(path: Path | None) -> None:

@@ -1,26 +1,20 @@
-"""A base model, with or without an adapter, as a forecaster of series.
-
-Knows: scales, texts, contexts, prices of what it ran. Does not know: files of data, terminals.
-
-The three verbs: `predict` (samples), `predict_quantiles`, `to_rows`.
-"""
+"""A base model, with or without an adapter, as a forecaster of series."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Self
 
 import numpy as np
 
 from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import Price
-from lvlora.forecast import pricing, views
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
 from lvlora.forecast.forecast import Forecast, continue_time
-from lvlora.forecast.memory import rows_at_a_time
-from lvlora.forecast.reading import Reading, joint_grammar, last_steps, read
+from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
+from lvlora.forecast.pricing import updates_in
+from lvlora.forecast.reading import Reading, joint_grammar, last_steps
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.usage import Usage, Work
@@ -30,13 +24,10 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
-from lvlora.settings.checked import check_count, check_levels
-from lvlora.settings.forecasting import LONGEST_HORIZON
+from lvlora.settings.checked import check_levels
 from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
-
-DEFAULT_DECIMALS = 2
 
 
 class Forecaster:
@@ -121,9 +112,9 @@ class Forecaster:
     @property
     def name(self) -> str:
         """For tables: the model, and its adapter."""
-        return (
-            f"{self.base.name} + {self.adapter}" if self.adapter else f"{self.base.name} zero-shot"
-        )
+        if self.adapter:
+            return f"{self.base.name} + {self.adapter}"
+        return zero_shot(self.base.name)
 
     @property
     def unlike_made(self) -> str:
@@ -182,36 +173,73 @@ class Forecaster:
             NumericalError: the model gives no finite numbers.
             BudgetError: inside `charged`, what was reserved there does not pay for it.
         """
-        planned = self._views(histories, horizon, sampling, context)
+        plan = self.plan
         times = [continue_time(h.time, horizon, h.calendar) for h in histories]
-        readings = [r for of_one in planned for r in of_one]
-        futures: list[list[FloatArray]] = [[] for _ in readings]
-        with self.usage.work(lambda: self._at_most(planned, horizon)) as work:
-            for piece in sorted({r.piece for r in readings}):
+        # each history is read at several scales, among which its samples are shared
+        planned = plan.views(histories, horizon, sampling, context)
+        samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
+        readings = [(i, reading) for i, of_one in enumerate(planned) for reading in of_one]
+        with self.usage.work(lambda: plan.at_most_of(planned, horizon)) as work:
+            for piece in sorted({reading.piece for _, reading in readings}):
                 # those that are read alike go together: no series changes how another is read
-                members = [i for i, r in enumerate(readings) if r.piece == piece]
-                alike = [readings[i] for i in members]
-                found = self._roll(alike, horizon, sampling, work, progress)
-                for i, drawn in zip(members, found, strict=True):
-                    futures[i] = drawn
-        forecasts, at = [], 0
-        for history, time, of_one in zip(histories, times, planned, strict=True):
-            samples = np.empty((sampling.n_futures, horizon, history.values.shape[1]))
-            for reading in of_one:
-                samples[list(reading.samples)] = reading.original(np.stack(futures[at]))
-                at += 1
-            forecasts.append(
-                Forecast(
-                    series=history.id,
-                    time=time,
-                    samples=samples,
-                    scale=of_one[0].scale,
-                    context=len(of_one[0].numbers),
-                    calendar=history.calendar,
-                    history=history,
-                )
+                alike = [(i, reading) for i, reading in readings if reading.piece == piece]
+                drawn = self._draw([r for _, r in alike], horizon, sampling, work, progress)
+                for (i, reading), numbers in zip(alike, drawn, strict=True):
+                    samples[i][list(reading.samples)] = reading.original(numbers)
+        return [
+            Forecast(
+                series=history.id,
+                time=time,
+                samples=of_one,
+                scale=views[0].scale,
+                context=len(views[0].numbers),
+                calendar=history.calendar,
+                history=history,
             )
-        return forecasts
+            for history, time, of_one, views in zip(histories, times, samples, planned, strict=True)
+        ]
+
+    def _draw(
+        self,
+        readings: Sequence[Reading],
+        horizon: int,
+        sampling: Sampling,
+        work: Work,
+        progress: Callable[[int], None] | None,
+    ) -> list[FloatArray]:
+        """Numbers (samples, H, V) in text units of readings that have the same ``piece``.
+
+        A horizon that is too long for the model is drawn in pieces, and after each the history is
+        read again with what was drawn. From then on every sample has a past of its own.
+        """
+        piece = readings[0].piece
+        longest = joint_grammar(readings).longest_number * readings[0].codec.n_variables
+        pasts = [[r.numbers] * len(r.samples) for r in readings]
+        drawn: list[list[list[FloatArray]]] = [[[] for _ in r.samples] for r in readings]
+        for begin in range(0, horizon, piece):
+            steps = min(piece, horizon - begin)
+            prompts = _prompts(readings, pasts, begin)
+            read = max(len(prompt.text) for prompt in prompts)
+            trace = Trace()
+            try:
+                texts = self.decoder.decode(
+                    prompts,
+                    steps,
+                    sampling,
+                    max_rows=self.plan.rows_at_a_time(read + steps * longest),
+                    trace=trace,
+                    progress=progress if begin + steps == horizon else None,
+                )
+            finally:  # what an interrupted decoding did was spent, too
+                work.add(trace, self.plan.price_of(trace))
+            in_order = iter([text for of_prompt in texts for text in of_prompt])
+            for i, reading in enumerate(readings):
+                for s in range(len(reading.samples)):
+                    numbers = reading.codec.decode(next(in_order))
+                    drawn[i][s].append(numbers)
+                    past = np.concatenate([pasts[i][s], numbers])
+                    pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens)
+        return [np.stack([np.concatenate(pieces) for pieces in of_one]) for of_one in drawn]
 
     @for_programs()
     def predict_quantiles(
@@ -250,119 +278,41 @@ class Forecaster:
         context: int | None = None,
     ) -> Price:
         """The most that `predict` with these arguments can cost."""
-        return self._at_most(self._views(histories, horizon, sampling, context), horizon)
+        return self.plan.at_most(histories, horizon, sampling, context)
 
-    def _at_most(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
-        return pricing.of_readings(
-            planned,
-            horizon,
-            shape=self.base.shape,
-            updates=pricing.updates_in(self.base.module),
-            max_rows=self.rows_at_a_time,
-        )
-
-    def readings(
-        self, histories: Sequence[Series], horizon: int, context: int | None = None
-    ) -> list[Reading]:
-        """How each history is read; DataError where one can't be."""
-        check_count("horizon", horizon, most=LONGEST_HORIZON)
-        return [self._read(h, 1.0, horizon, context) for h in histories]
-
-    def _read(self, history: Series, factor: float, horizon: int, context: int | None) -> Reading:
-        check_count("context", context, optional=True)
-        return read(
-            history,
-            horizon,
+    @property
+    def plan(self) -> Plan:
+        """What it will read and cost, which needs no weights."""
+        return Plan(
+            self.base,
+            updates_in(self.base.module),
             decimals=self.decimals,
             number_format=self.number_format,
-            max_positions=self.base.max_positions,
-            stored=self.scale,
-            context=context,
+            scale=self.scale,
             missing=self.missing,
-            factor=factor,
+            max_memory=self.max_memory,
+            max_rows=self._max_rows,
         )
 
-    def _views(
-        self, histories: Sequence[Series], horizon: int, sampling: Sampling, context: int | None
-    ) -> list[list[Reading]]:
-        """The readings of each history, its samples shared among them."""
-        check_count("horizon", horizon, most=LONGEST_HORIZON)
-        return views.read_all(
-            lambda h, factor: self._read(h, factor, horizon, context), histories, sampling
+
+def zero_shot(base: str) -> str:
+    """What a base model without an adapter is called in tables."""
+    return f"{base} zero-shot"
+
+
+def _prompts(
+    readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], begin: int
+) -> list[Prompt]:
+    """What is gone on from at a step of the horizon: of a reading, later of each of its samples."""
+    if begin == 0:
+        return [Prompt(r.name, r.codec.encode(r.numbers), r.grammar, r.samples) for r in readings]
+    return [
+        Prompt(
+            STREAM_SEPARATOR.join((reading.name, str(begin), str(sample))),
+            reading.codec.encode(numbers),
+            reading.grammar,
+            (0,),
         )
-
-    def _roll(
-        self,
-        readings: Sequence[Reading],
-        horizon: int,
-        sampling: Sampling,
-        work: Work,
-        progress: Callable[[int], None] | None,
-    ) -> list[list[FloatArray]]:
-        """Numbers (H, V) of every sample of readings that have the same ``piece``."""
-        piece = readings[0].piece
-        # every sample has a history of its own as soon as the first piece is appended to it
-        pasts = [[r.numbers] * len(r.samples) for r in readings]
-        futures = [[np.empty((0, r.codec.n_variables)) for _ in r.samples] for r in readings]
-        for begin in range(0, horizon, piece):
-            steps = min(piece, horizon - begin)
-            drawn = self._draw(
-                readings,
-                pasts,
-                steps,
-                sampling,
-                begin,
-                work,
-                progress if begin + steps == horizon else None,
-            )
-            for i, (reading, samples) in enumerate(zip(readings, drawn, strict=True)):
-                for s, numbers in enumerate(samples):
-                    futures[i][s] = np.concatenate([futures[i][s], numbers])
-                    past = np.concatenate([pasts[i][s], numbers])
-                    pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens)
-        return futures
-
-    def _draw(
-        self,
-        readings: Sequence[Reading],
-        pasts: Sequence[Sequence[FloatArray]],
-        steps: int,
-        sampling: Sampling,
-        begin: int,
-        work: Work,
-        progress: Callable[[int], None] | None,
-    ) -> list[list[FloatArray]]:
-        """Numbers (steps, V) of the next piece, for each reading and each of its samples."""
-        prompts: list[Prompt] = []
-        for reading, past in zip(readings, pasts, strict=True):
-            if begin == 0:
-                text = reading.codec.encode(reading.numbers)
-                prompts.append(Prompt(reading.name, text, reading.grammar, reading.samples))
-                continue
-            for s, numbers in zip(reading.samples, past, strict=True):
-                key = STREAM_SEPARATOR.join((reading.name, str(begin), str(s)))
-                prompts.append(Prompt(key, reading.codec.encode(numbers), reading.grammar, (0,)))
-        longest = steps * joint_grammar(readings).longest_number * readings[0].codec.n_variables
-        trace = Trace()
-        try:
-            texts = self.decoder.decode(
-                prompts,
-                steps,
-                sampling,
-                max_rows=self.rows_at_a_time(max(len(p.text) for p in prompts) + longest),
-                trace=trace,
-                progress=progress,
-            )
-        finally:  # what an interrupted decoding did was spent, too
-            work.add(trace, pricing.price_of(self.base, trace))
-        flat = iter([text for group in texts for text in group])
-        return [
-            [reading.codec.decode(text) for text in islice(flat, len(reading.samples))]
-            for reading in readings
-        ]
-
-    def rows_at_a_time(self, tokens: int) -> int:
-        """Rows of so many tokens that are decoded together; SettingsError where none fits."""
-        if self._max_rows is not None:
-            return self._max_rows
-        return rows_at_a_time(self.base, tokens, self.max_memory)
+        for reading, past in zip(readings, pasts, strict=True)
+        for sample, numbers in zip(reading.samples, past, strict=True)
+    ]

@@ -1,7 +1,5 @@
 """How probable a model held the truth: its negative log-likelihood, value by value.
 
-Knows: the grammar, teacher forcing, bin widths. Does not know: samples, files.
-
 The truth is written as text and fed whole. Each symbol has the probability that sampling at
 temperature 1 gives it: renormalised over what the grammar allows there. A number stands for the bin
 of values that round to it, so
@@ -24,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from lvlora.flops.budget import Price
-from lvlora.forecast import pricing
 from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.series.dataset import FloatArray, Series
@@ -122,16 +120,17 @@ def negative_log_likelihood(
         NumericalError: the model gives no finite numbers.
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
-    readings = _readings(forecaster, histories, futures, context)
+    plan = forecaster.plan
+    readings = _readings(plan, histories, futures, context)
     found = [np.full(f.values.shape, np.nan) for f in futures]
-    batches = list(_batches(_passages(readings, futures), forecaster))
-    with forecaster.usage.work(lambda: _price(batches, forecaster)) as work:
+    batches = list(_batches(_passages(readings, futures)))
+    with forecaster.usage.work(lambda: _price(batches, plan)) as work:
         for batch in batches:
-            trace = _trace(batch, forecaster)
+            trace = _trace(batch, plan)
             try:
                 log_p = _log_probabilities(batch, forecaster)
             finally:  # an interrupted call was spent, too
-                work.add(trace, pricing.price_of(forecaster.base, trace))
+                work.add(trace, plan.price_of(trace))
             for passage, symbols in zip(batch, log_p, strict=True):
                 reading = readings[passage.row]
                 widths = 10.0**-reading.codec.decimals * np.asarray(reading.scale.divisors)
@@ -150,34 +149,32 @@ def negative_log_likelihood(
 
 
 def price(
-    forecaster: Forecaster,
+    plan: Plan,
     histories: Sequence[Series],
     futures: Sequence[Series],
     *,
     context: int | None = None,
 ) -> Price:
-    """What `negative_log_likelihood` with these arguments costs, exactly."""
-    readings = _readings(forecaster, histories, futures, context)
-    return _price(_batches(_passages(readings, futures), forecaster), forecaster)
+    """What `negative_log_likelihood` with these arguments costs, exactly.
+
+    Args:
+        plan: of the forecaster.
+    """
+    readings = _readings(plan, histories, futures, context)
+    return _price(_batches(_passages(readings, futures)), plan)
 
 
-def _price(batches: Iterable[Sequence[_Passage]], forecaster: Forecaster) -> Price:
+def _price(batches: Iterable[Sequence[_Passage]], plan: Plan) -> Price:
     trace = Trace()
     for batch in batches:
-        trace.add(_trace(batch, forecaster))
-    return pricing.price_of(forecaster.base, trace)
+        trace.add(_trace(batch, plan))
+    return plan.price_of(trace)
 
 
 def _readings(
-    forecaster: Forecaster,
-    histories: Sequence[Series],
-    futures: Sequence[Series],
-    context: int | None,
+    plan: Plan, histories: Sequence[Series], futures: Sequence[Series], context: int | None
 ) -> list[Reading]:
-    return [
-        forecaster.readings([h], len(f), context)[0]
-        for h, f in zip(histories, futures, strict=True)
-    ]
+    return [plan.readings([h], len(f), context)[0] for h, f in zip(histories, futures, strict=True)]
 
 
 def _passages(readings: Sequence[Reading], futures: Sequence[Series]) -> Iterator[_Passage]:
@@ -230,7 +227,7 @@ def _begins(grammar: Grammar) -> list[int]:
     return begins
 
 
-def _batches(passages: Iterator[_Passage], forecaster: Forecaster) -> Iterator[list[_Passage]]:
+def _batches(passages: Iterator[_Passage]) -> Iterator[list[_Passage]]:
     """Passages of like length together, as many as one call of a prefill takes."""
     batch: list[_Passage] = []
     for passage in sorted(passages, key=lambda p: (p.n_tokens, p.row, p.first_step)):
@@ -243,8 +240,8 @@ def _batches(passages: Iterator[_Passage], forecaster: Forecaster) -> Iterator[l
         yield batch
 
 
-def _trace(batch: Sequence[_Passage], forecaster: Forecaster) -> Trace:
-    lengths = [len(forecaster.base.alphabet.beginning) + p.n_tokens for p in batch]
+def _trace(batch: Sequence[_Passage], plan: Plan) -> Trace:
+    lengths = [len(plan.base.alphabet.beginning) + p.n_tokens for p in batch]
     width = max(lengths)
     n_scored = sum(len(p.places) for p in batch)
     return Trace(calls=[Call(len(batch), width, width, n_scored)], histories=lengths)

@@ -1,25 +1,20 @@
-"""What a forecast costs, after it ran and at most before.
-
-Knows: calls of a decoder, the updates in a model. Does not know: samples, files.
-"""
+"""What a forecast costs, after it ran and at most before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.forecast.decoding import Call, Trace
-from lvlora.forecast.reading import Reading, joint_grammar
 from lvlora.forecast.rows import WIDEST
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
-from lvlora.model.loading import BaseModel
 from lvlora.text.alphabet import SYMBOLS
 
 Updates = Sequence[tuple[str, int]]
@@ -86,12 +81,11 @@ def coursework_flops(
     return flops
 
 
-def price_of(base: BaseModel, trace: Trace) -> Price:
+def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
     """What a decoding cost, in both conventions."""
-    updates = updates_in(base.module)
     return Price(
-        executed_flops(base.shape, updates, trace.calls),
-        coursework_flops(base.shape, updates, trace.histories, trace.futures),
+        executed_flops(shape, updates, trace.calls),
+        coursework_flops(shape, updates, trace.histories, trace.futures),
     )
 
 
@@ -126,46 +120,3 @@ def at_most(
         n_reads * coursework_flops(shape, updates, [read], [])
         + rows * coursework_flops(shape, updates, [], [(read, n_tokens)]),
     )
-
-
-def of_readings(
-    planned: Sequence[Sequence[Reading]],
-    horizon: int,
-    *,
-    shape: ModelShape,
-    updates: Updates,
-    max_rows: Callable[[int], int],
-) -> Price:
-    """The most that forecasts of histories can cost that are read so; no weights are needed.
-
-    Args:
-        planned: the readings of each history, its samples shared among them.
-        horizon: H steps.
-        max_rows: how many rows of so many tokens are decoded together.
-    """
-    readings = [r for of_one in planned for r in of_one]
-    price = NOTHING
-    for piece in {r.piece for r in readings}:
-        group = [r for r in readings if r.piece == piece]
-        grammar = joint_grammar(group)
-        a_step = group[0].codec.n_variables * grammar.longest_number
-        most_samples = max(len(r.samples) for r in group)
-        for begin in range(0, horizon, piece):
-            steps = min(piece, horizon - begin)
-            first = begin == 0
-            history_tokens = max(
-                len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
-                for r in group
-            )
-            price += at_most(
-                shape,
-                updates,
-                # later pieces read one history a future
-                n_prompts=len(group) * (1 if first else most_samples),
-                n_futures=most_samples if first else 1,
-                history_tokens=history_tokens,
-                n_calls=steps * grammar.codec.n_variables * grammar.most_choices,
-                n_tokens=steps * a_step,
-                max_rows=max_rows(history_tokens + steps * a_step),
-            )
-    return price

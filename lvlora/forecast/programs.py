@@ -9,8 +9,8 @@ from typing import Literal
 
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import Price
-from lvlora.forecast import spending
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.usage import reserved
 from lvlora.settings.base import Convention
 from lvlora.settings.checked import checked
 from lvlora.settings.spoken import for_programs
@@ -51,6 +51,6 @@ def charged(
     limits = {"max_flops": max_flops, "budget": budget, "convention": convention, "runs": runs}
     with (
         for_programs(),
-        spending.charged(checked(BudgetSettings, limits), forecaster, at_most, command=command),
+        reserved(checked(BudgetSettings, limits), forecaster, at_most, command=command),
     ):
         yield

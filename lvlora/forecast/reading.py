@@ -1,11 +1,11 @@
-"""How a history is read: its scale, how much of it, and how far ahead at a time.
+"""How a history is read: its scales, how much of it, and how far ahead at a time.
 
-Knows: scales, texts, how many tokens a model can attend to. Does not know: models' calls, samples.
 Each history is read by itself: what else is forecast beside it changes nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +25,8 @@ _MOST_LOST = 0.1
 """And of which the text loses no more than this share of any variable's spread."""
 _LEAST_CONTEXT = 0.5
 """A long horizon is forecast in pieces that leave at least this share of the window to history."""
+_FARTHEST_VIEW = 1.25
+"""How far the outermost scales are away; at a factor of two the bundled model's error doubles."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,22 @@ def read(
     return Reading(
         codec, scale, numbers, grammar, least_values(used), piece, history_tokens, history.id
     )
+
+
+def view_factors(n: int) -> list[float]:
+    """n factors of the divisors: 1 first, the others evenly spread in the logarithm around it.
+
+    The model reads digits, and the same dynamics at another scale are other digits. Its errors at
+    one scale are partly of that scale, so the median over several is nearer to the truth than as
+    many samples from one (test-time augmentation; figures in docs/notes/results.md).
+
+    Odd numbers are symmetric; an even one has its odd one out among the smaller numbers.
+    """
+    if n == 1:
+        return [1.0]
+    half = n // 2
+    steps = sorted(range(-((n - 1) // 2), half + 1), key=abs)
+    return [math.exp(k / half * math.log(_FARTHEST_VIEW)) for k in steps]
 
 
 def least_values(history: Series) -> FloatArray:

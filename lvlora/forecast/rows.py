@@ -12,8 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvlora.forecast.sampling import Floats, Ints, NotFinite, Sampling, choose
-from lvlora.forecast.streams import stream, uniforms
+from lvlora.forecast.sampling import (
+    Floats,
+    Ints,
+    NotFinite,
+    Sampling,
+    choose,
+    stream,
+    uniforms,
+)
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START, Grammar
 

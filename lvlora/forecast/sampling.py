@@ -1,10 +1,8 @@
-"""How one symbol is chosen from logits: the likeliest legal one, or drawn.
-
-Knows: logits, legality, random numbers. Does not know: models, texts.
-"""
+"""How one symbol is chosen from logits: the likeliest legal one, or drawn."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +13,8 @@ from lvlora.settings.forecasting import SamplingSettings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     views: int = 1
-    """Scales at which a history is read; its samples are shared among them (`views`)."""
+    """Scales at which a history is read; its samples are shared among them."""
 
     def __post_init__(self) -> None:
         """SettingsError for what the command would refuse, too."""
@@ -107,3 +107,24 @@ def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: 
     last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
     picked: Ints = np.minimum(chosen, last)
     return picked
+
+
+def stream(seed: int, series: str, sample: int) -> int:
+    """The 64-bit key of one sample's stream of random numbers.
+
+    The draw for token ``position`` of sample ``sample`` of series ``series`` is a pure function of
+    those and the seed: order, batching and the number of other series never change it.
+    """
+    text = f"{seed}\x1f{series}\x1f{sample}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def uniforms(streams: NDArray[np.uint64], positions: Ints) -> Floats:
+    """One number in [0, 1) for each (stream, position), by SplitMix64 (Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        z = streams + (positions.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    mantissas: Floats = (z >> np.uint64(11)).astype(np.float64)
+    return mantissas * 2.0**-53

@@ -14,6 +14,7 @@ from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.forecast import Forecast, continue_time
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.plan import Plan
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator
@@ -211,7 +212,7 @@ def past_of_model(
 
 
 def past_at_most(
-    forecaster: Forecaster,
+    plan: Plan,
     histories: Sequence[Series],
     sampling: Sampling,
     *,
@@ -221,7 +222,7 @@ def past_at_most(
     price = NOTHING
     for _, horizon, group in groups(histories, _AT_A_TIME):
         seen = [before(histories[i], horizon) for i in group]
-        price += forecaster.at_most(seen, horizon, sampling, context=context)
+        price += plan.at_most(seen, horizon, sampling, context)
     return price
 
 

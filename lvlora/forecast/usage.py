@@ -1,6 +1,4 @@
-"""What a forecaster has cost, and out of which reservation it is paid.
-
-Knows: prices, what was promised to whom. Does not know: models, the ledger.
+"""What a forecaster has cost, and out of which reservation in the ledger it is paid.
 
 Everything that a forecaster computes is work of exactly one bill, the one that was opened last, so
 that no FLOP is charged twice; and work begins only if the most that it can cost fits into what is
@@ -11,12 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from lvlora import durable
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.ledger import Ledger
+from lvlora.flops.reservation import Reservation
 from lvlora.forecast.decoding import Trace
+from lvlora.settings.training import BudgetSettings
+
+if TYPE_CHECKING:
+    from lvlora.forecast.forecaster import Forecaster
 
 
 @dataclass(eq=False)
@@ -112,6 +121,56 @@ class Usage:
         finally:
             with self.lock:
                 bill.running.remove(work)
+
+
+@contextlib.contextmanager
+def reserved(
+    settings: BudgetSettings, forecaster: Forecaster, at_most: Price, *, command: str
+) -> Iterator[Reservation]:
+    """Reserve ``at_most`` for what a forecaster does inside the block, and settle what it spent.
+
+    Inside, work that would pass ``at_most`` is refused before it begins. Of blocks in one another
+    each is charged what was done in it alone.
+
+    Raises:
+        BudgetError: a limit would be passed; nothing was spent.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    base, bill = forecaster.base, Bill(at_most)
+    with Ledger.for_runs(settings.runs) as ledger:
+        reservation = ledger.reserve(
+            run=f"{stamp}-{command}-{uuid.uuid4().hex[:6]}",
+            phase="forecast",
+            command=command,
+            executed=at_most.executed,
+            coursework=at_most.coursework,
+            settings_hash=durable.sha256_of_json(
+                settings.deciding("result", "data", "model", "placement")
+            ),
+            model=base.name,
+            model_hash=base.sha256,
+            device=base.placement.device.type,
+            dtype=str(base.placement.dtype).removeprefix("torch."),
+            max_flops=settings.max_flops,
+            budget=settings.budget,
+            convention=settings.convention,
+        )
+        begin = time.perf_counter()
+        try:
+            with forecaster.usage.paid_by(bill):
+                yield reservation
+        finally:
+            trace = bill.trace
+            useful = sum(trace.histories) + sum(written for _, written in trace.futures)
+            computed = sum(call.rows * call.width for call in trace.calls)
+            ledger.settle(
+                reservation,
+                executed=bill.spent.executed,
+                coursework=bill.spent.coursework,
+                seconds=time.perf_counter() - begin,
+                tokens_useful=useful,
+                tokens_padded=max(0, computed - useful),
+            )
 
 
 def _refusal(wanted: Price, left: Price, most: Price) -> BudgetError:

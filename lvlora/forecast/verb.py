@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,38 +12,29 @@ from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import density, likelihood, together
 from lvlora.forecast.answers import (
-    DensitySeries,
-    Distribution,
     ForecastDensity,
     ForecastPrice,
     Forecasts,
-    ForecastSeries,
     ForecastTiming,
-    Future,
-    Scale,
     Timing,
 )
 from lvlora.forecast.calibration import Calibration
 from lvlora.forecast.calibration_files import load_fitting
+from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 from lvlora.forecast.estimate import of_forecasts, price_answer
-from lvlora.forecast.files import (
-    DatasetDensity,
-    DatasetForecast,
-    check_samples,
-    write,
-)
-from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.files import check_samples, write
+from lvlora.forecast.forecaster import Forecaster, zero_shot
 from lvlora.forecast.holdout import Truth, hold_out, scores
 from lvlora.forecast.open_model import open_forecaster, warn_of_seen
+from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.reading import cut_note, loss_of_text
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.spending import charged
+from lvlora.forecast.usage import reserved
+from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
-from lvlora.model.devices import set_threads
+from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.dates import written
 from lvlora.series.splits import split_of
 from lvlora.settings import ForecastSettings, SplitSettings
 
@@ -65,17 +56,18 @@ def forecast(
     """
     if settings.forecaster not in ("lm", "auto"):
         return _rivals_forecast(settings, read, narrator)
-    opened = _open(settings, read, narrator)
-    forecaster, dataset, futures = opened.forecaster, opened.histories, opened.futures
-    histories, sampling = list(dataset), Sampling.of(settings)
-    calibration = _calibration(opened, settings, narrator)
+    asked = _ask(settings, read, narrator)
+    opened = _open(asked, settings, narrator)
+    forecaster, calibration = opened.forecaster, opened.calibration
+    dataset, futures, sampling = asked.histories, asked.futures, Sampling.of(settings)
+    histories, at_most = list(dataset), _at_most(forecaster.plan, asked, settings)
     all_together = settings.forecaster == "auto"
     n_parts = len(histories) + (together.n_parts(histories) if all_together else 0)
     past: FloatArray | None = None
     begin = time.perf_counter()
     truth = None
     with (
-        charged(settings, forecaster, _at_most(opened, settings), command="forecast"),
+        reserved(settings, forecaster, at_most, command="forecast"),
         narrator.counted("Forecasting", n_parts * sampling.n_futures) as advance,
     ):
         forecasts = forecaster.predict(
@@ -115,20 +107,18 @@ def forecast(
             for f, h in zip(forecasts, histories, strict=True)
         ]
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
-    # what was asked for alone is in the answer
-    asked: dict[str, Any] = {"forecaster": together.NAME} if all_together else {}
+    # these are in the answer only where they were asked for
+    more: dict[str, Any] = {"forecaster": together.NAME} if all_together else {}
     if truth is not None:
-        asked["scores"] = scores(histories, truth, forecasts, settings.quantiles)
+        more["scores"] = scores(histories, truth, forecasts, settings.quantiles)
     if calibration is not None:
-        asked["calibration"] = dict(calibration.facts)
+        more["calibration"] = dict(calibration.facts)
     return Forecasts(
-        series=[
-            _series_answer(made, i, weights[i] if weights else None) for i in range(len(forecasts))
-        ],
+        series=made.answers(weights),
         model=forecaster.facts(),
         horizon=settings.n_steps,
         samples=sampling.n_futures,
-        **asked,
+        **more,
         flops=forecaster.usage.price.as_answer(),
         timing=ForecastTiming(
             load_seconds=opened.load_seconds,
@@ -158,16 +148,16 @@ def _rivals_forecast(
     ]
     truth = Truth(futures) if futures else None
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
-    asked: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if truth is not None:
-        asked["scores"] = scores(list(dataset), truth, forecasts, settings.quantiles)
+        more["scores"] = scores(list(dataset), truth, forecasts, settings.quantiles)
     return Forecasts(
-        series=[_series_answer(made, i) for i in range(len(forecasts))],
+        series=made.answers(),
         model=None,
         forecaster=rival.name,
         horizon=settings.n_steps,
         samples=max(n_samples, 1),
-        **asked,
+        **more,
         flops=NOTHING.as_answer(),
         timing=ForecastTiming(load_seconds=0.0, prefill_seconds=0.0, decode_seconds=seconds),
         files=[str(path) for path in write(settings, made)],
@@ -182,10 +172,11 @@ def next_step_density(
     Raises:
         As `forecast`.
     """
-    opened = _open(settings, read, narrator)
-    forecaster, dataset = opened.forecaster, opened.histories
+    asked = _ask(settings, read, narrator)
+    opened = _open(asked, settings, narrator)
+    forecaster, dataset = opened.forecaster, asked.histories
     histories, calls = list(dataset), settings.density_calls
-    at_most = _at_most(opened, settings)
+    at_most = _at_most(forecaster.plan, asked, settings)
     n_values = len(histories) * len(dataset.variables)
     narrator.note(
         f"At most {calls:,} calls of the model for each of {n_values:,} values, "
@@ -194,7 +185,7 @@ def next_step_density(
     begin = time.perf_counter()
     found: list[list[density.Density]] = []
     with (
-        charged(settings, forecaster, at_most, command="forecast"),
+        reserved(settings, forecaster, at_most, command="forecast"),
         narrator.counted("Walking the digits", len(histories)) as advance,
     ):
         for history in histories:
@@ -221,7 +212,7 @@ def next_step_density(
         output_files.write_text(settings.output, made.as_csv())
         files.append(str(settings.output))
     return ForecastDensity(
-        series=[_density_answer(made, i, settings) for i in range(len(found))],
+        series=made.answers(settings.quantiles),
         model=forecaster.facts(),
         density_floor=settings.density_floor,
         density_calls=calls,
@@ -240,8 +231,9 @@ def price(
 ) -> ForecastPrice:
     """What `forecast` or `next_step_density` would cost at most, and how long it would take here.
 
-    The time is found by the first steps of a few forecasts. How many calls a density takes nobody
-    knows before, so it has none.
+    The price follows from the model's outline. The time is found by the first steps of a few
+    forecasts; there is none without weights, nor of a density, of whose calls nobody knows the
+    number before.
 
     Args:
         began: when the command did, by `time.perf_counter`; default: now.
@@ -250,79 +242,74 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
+    page = settings.plot is not None
     if settings.forecaster not in ("lm", "auto"):
         check(settings)
         _, dataset, _ = _data(settings, read)
         together.rival_called(settings.forecaster, dataset)
-        started = time.perf_counter() - began
-        return price_answer({}, None, started, page=settings.plot is not None).of(len(dataset))
-    opened = _open(settings, read, narrator)
-    forecaster, estimate = opened.forecaster, None
-    _calibration(opened, settings, narrator)  # is there one?
-    at_most = _at_most(opened, settings)
+        return price_answer({}, None, 0.0, page=page).of(len(dataset))
+    asked = _ask(settings, read, narrator)
+    n_series = len(asked.histories)
+    if asked.choice.info is None and not has_weights(asked.choice.source):
+        narrator.note("The weights are not here, so time and memory were not measured.")
+        plan = Plan(
+            outline(asked.choice.source, devices.choose(settings.device, settings.dtype)),
+            decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
+            number_format=settings.number_format or "point",
+            missing=settings.missing,
+            max_memory=settings.max_memory,
+        )
+        prices = {zero_shot(plan.base.name): _at_most(plan, asked, settings)}
+        return price_answer(prices, None, 0.0, page=page).of(n_series)
+    forecaster, estimate = _open(asked, settings, narrator).forecaster, None
+    prices = {forecaster.name: _at_most(forecaster.plan, asked, settings)}
     started = time.perf_counter() - began
     if not settings.density:
         estimate = of_forecasts(
             forecaster,
-            list(opened.histories),
+            list(asked.histories),
             settings.n_steps,
             Sampling.of(settings),
             context=settings.context,
         )
-    prices = {forecaster.name: at_most}
-    return price_answer(prices, estimate, started, page=settings.plot is not None).of(
-        len(opened.histories)
-    )
+    return price_answer(prices, estimate, started, page=page).of(n_series)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be gone on from, and by which model; no weights are there yet.
+
+    Attributes:
+        whole: the data set; histories: the series of it that were chosen, without what is held out
+            of them.
+        futures: what is held out, a series each; none if nothing is.
+    """
+
+    whole: Dataset
+    histories: Dataset
+    futures: list[Series]
+    choice: Choice
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A model, and what it is to go on from.
+    """A model, and what its intervals are corrected by, where that was asked for.
 
     Attributes:
-        histories: the series that were chosen, without what is held out of them.
-        futures: what is held out, a series each; none if nothing is.
         load_seconds: until the model was there.
     """
 
-    histories: Dataset
-    futures: list[Series]
-    choice: Choice
     forecaster: Forecaster
+    calibration: Calibration | None
     load_seconds: float
 
 
-def _open(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator) -> _Opened:
-    """Data and model, after all that can be refused before; what may surprise is said."""
+def _ask(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator) -> _Asked:
+    """Data and model, after all that can be refused before."""
     check(settings)
     whole, histories, futures = _data(settings, read)
-    set_threads(settings.threads)
-    begin = time.perf_counter()
-    choice = choose(settings, settings.runs, narrator.note)
-    forecaster = open_forecaster(
-        choice,
-        settings,
-        settings.decimals,
-        settings.number_format,
-        max_memory=settings.max_memory,
-        missing=settings.missing,
-    )
-    seconds = time.perf_counter() - begin
-    lost = loss_of_text(
-        list(histories),
-        forecaster.scale,
-        forecaster.decimals,
-        histories.variables,
-        settings.context,
-    )
-    for warning in (forecaster.unlike_made, lost):
-        if warning:
-            narrator.warning(warning)
-    if futures and choice.info is not None:
-        ids = [s.id for s in histories]
-        split = split_of(whole, SplitSettings())
-        warn_of_seen([choice.info], whole.sha256(), split, ids, narrator)
-    return _Opened(histories, futures, choice, forecaster, seconds)
+    devices.set_threads(settings.threads)
+    return _Asked(whole, histories, futures, choose(settings, settings.runs, narrator.note))
 
 
 def _data(
@@ -336,46 +323,61 @@ def _data(
     return whole, *hold_out(histories, settings.holdout, settings.n_steps)
 
 
-def _calibration(
-    opened: _Opened, settings: ForecastSettings, narrator: Narrator
-) -> Calibration | None:
-    """What --calibrated asks for; ModelError, SettingsError or DataError where none serves."""
-    if not settings.calibrated:
-        return None
-    return load_fitting(
-        opened.forecaster,
-        opened.choice.info,
-        settings.runs,
-        sampling=Sampling.of(settings),
-        quantiles=settings.quantiles,
-        horizon=settings.n_steps,
-        variables=opened.histories.variables,
-        histories=list(opened.histories),
-        narrator=narrator,
+def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Opened:
+    """Load the model; what may surprise is said."""
+    begin = time.perf_counter()
+    forecaster = open_forecaster(
+        asked.choice,
+        settings,
+        settings.decimals,
+        settings.number_format,
+        max_memory=settings.max_memory,
+        missing=settings.missing,
     )
+    seconds = time.perf_counter() - begin
+    dataset, histories = asked.histories, list(asked.histories)
+    lost = loss_of_text(
+        histories, forecaster.scale, forecaster.decimals, dataset.variables, settings.context
+    )
+    for warning in (forecaster.unlike_made, lost):
+        if warning:
+            narrator.warning(warning)
+    if asked.futures and asked.choice.info is not None:
+        ids, split = [s.id for s in dataset], split_of(asked.whole, SplitSettings())
+        warn_of_seen([asked.choice.info], asked.whole.sha256(), split, ids, narrator)
+    calibration = None
+    if settings.calibrated:
+        calibration = load_fitting(
+            forecaster,
+            asked.choice.info,
+            settings.runs,
+            sampling=Sampling.of(settings),
+            quantiles=settings.quantiles,
+            horizon=settings.n_steps,
+            variables=dataset.variables,
+            histories=histories,
+            narrator=narrator,
+        )
+    return _Opened(forecaster, calibration, seconds)
 
 
-def _at_most(opened: _Opened, settings: ForecastSettings) -> Price:
+def _at_most(plan: Plan, asked: _Asked, settings: ForecastSettings) -> Price:
     """The most that it can cost."""
-    forecaster, histories = opened.forecaster, list(opened.histories)
+    histories, sampling, context = list(asked.histories), Sampling.of(settings), settings.context
     if settings.density:
         return density.at_most(
-            forecaster,
+            plan,
             histories,
             threshold=settings.density_floor,
             calls=settings.density_calls,
-            context=settings.context,
+            context=context,
         )
-    most = forecaster.at_most(
-        histories, settings.n_steps, Sampling.of(settings), context=settings.context
-    )
+    price = plan.at_most(histories, settings.n_steps, sampling, context)
     if settings.forecaster == "auto":
-        most += together.past_at_most(
-            forecaster, histories, Sampling.of(settings), context=settings.context
-        )
-    elif opened.futures:
-        most += likelihood.price(forecaster, histories, opened.futures, context=settings.context)
-    return most
+        price += together.past_at_most(plan, histories, sampling, context=context)
+    elif asked.futures:
+        price += likelihood.price(plan, histories, asked.futures, context=context)
+    return price
 
 
 def check(settings: ForecastSettings) -> None:
@@ -437,71 +439,3 @@ def _check_density(settings: ForecastSettings) -> None:
                 "drawn.",
                 "Leave one of them out.",
             )
-
-
-def _series_answer(
-    made: DatasetForecast, which: int, weights: Mapping[str, float] | None = None
-) -> ForecastSeries:
-    """One series of the answer; gaps, truth and weights where there are any."""
-    f, variables = made.forecasts[which], made.histories.variables
-    known = {} if made.truth is None else made.truth.columns[which]
-    told: dict[str, Any] = {} if weights is None else {"weights": dict(weights)}
-    return ForecastSeries(
-        id=f.series,
-        time=written(f.calendar, f.time),
-        scale=(
-            None
-            if f.scale is None
-            else Scale(
-                divisors=list(f.scale.divisors), rule=f.scale.rule, offsets=list(f.scale.offsets)
-            )
-        ),
-        context=f.context,
-        variables=dict(zip(variables, _futures(f, made.levels), strict=True)),
-        **told,
-        **{
-            name: {variable: values[:, v].tolist() for v, variable in enumerate(variables)}
-            for name, values in known.items()
-        },
-    )
-
-
-def _futures(f: Forecast, levels: Sequence[float]) -> list[Future]:
-    """The answer about each variable."""
-    median, mean, missing = f.median, f.mean, f.missing_share
-    quantiles = {f"{q:g}": f.quantile(q) for q in levels}
-    return [
-        Future(
-            median=median[:, v].tolist(),
-            mean=mean[:, v].tolist(),
-            quantiles={q: values[:, v].tolist() for q, values in quantiles.items()},
-            **({"missing": missing[:, v].tolist()} if missing.any() else {}),
-        )
-        for v in range(median.shape[1])
-    ]
-
-
-def _density_answer(made: DatasetDensity, which: int, settings: ForecastSettings) -> DensitySeries:
-    """One series of the answer."""
-    found, dataset = made.densities[which], made.histories
-    calendar, time_ = dataset.calendar, found[0].time
-    return DensitySeries(
-        id=found[0].series,
-        time=time_ if calendar is None else calendar.text(time_),
-        variables={
-            name: Distribution(
-                given=dict(zip(dataset.variables, one.given, strict=False)),
-                mode=one.mode,
-                mean=one.mean,
-                quantiles={f"{q:g}": one.quantile(q) for q in settings.quantiles},
-                width=one.width,
-                values=one.values.tolist(),
-                probabilities=one.probabilities.tolist(),
-                densities=one.densities.tolist(),
-                missing=one.missing,
-                remainder=one.remainder,
-                cut=one.cut,
-            )
-            for name, one in zip(dataset.variables, found, strict=True)
-        },
-    )

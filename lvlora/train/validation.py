@@ -11,11 +11,10 @@ import torch
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
-from lvlora.forecast import pricing
 from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.memory import rows_at_a_time
-from lvlora.forecast.reading import read
+from lvlora.forecast.plan import Plan
+from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
@@ -110,26 +109,15 @@ class ValidationPart:
         """
         if not self.histories:
             return self.loss_price(trained)
-        planned = [
-            [
-                read(
-                    history,
-                    self.horizon,
-                    decimals=self.codec.decimals,
-                    number_format=self.codec.number_format,
-                    max_positions=model.max_positions,
-                    stored=self.scale,
-                )
-            ]
-            for history in self.histories
-        ]
-        return self.loss_price(trained) + pricing.of_readings(
-            planned,
-            self.horizon,
-            shape=trained.shape,
-            updates=pricing.updates_of(trained.lora, trained.shape),
-            max_rows=lambda tokens: rows_at_a_time(model, tokens, max_memory),
+        plan = Plan(
+            model,
+            updates_of(trained.lora, trained.shape),
+            decimals=self.codec.decimals,
+            number_format=self.codec.number_format,
+            scale=self.scale,
+            max_memory=max_memory,
         )
+        return self.loss_price(trained) + plan.at_most(self.histories, self.horizon, _GREEDY)
 
 
 class Validator:

@@ -28,7 +28,7 @@ from lvlora.text.scaling import of_history
 COMMON_DIVISOR = 0.793
 """Of `lvlora simulate`'s default data set, by the data-set rule."""
 _VIEWS = 1.25
-"""How far forecasts move the scale of a history (`lvlora.forecast.views`)."""
+"""How far forecasts move the scale of a history (`lvlora.forecast.reading.view_factors`)."""
 _LARGEST = 500.0
 """A row ends where a number in the text would be larger."""
 _SHORTEST_HISTORY = 8

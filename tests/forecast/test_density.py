@@ -61,7 +61,7 @@ def _probability(forecaster, grammar, history, text, state):
 def test_equals_enumeration(forecaster, one_digit):
     """Each of the 100 numbers that one integer digit and one decimal can write."""
     history = _history()
-    (plan,) = forecaster.readings([history], 1)
+    (plan,) = forecaster.plan.readings([history], 1)
     text = plan.codec.encode(plan.numbers)
     prey, predator = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)[0]
     state = START
@@ -86,7 +86,7 @@ def test_digits_are_hundredths(tiny_base):
     forecaster = Forecaster(tiny_base(), decimals=1, number_format="digits")
     history = _history(1)
     ((found,),) = density.next_step(forecaster, [history], threshold=1e-4, calls=10**6)
-    divisor = forecaster.readings([history], 1)[0].scale.divisors[0]
+    divisor = forecaster.plan.readings([history], 1)[0].scale.divisors[0]
     units = found.values / divisor * 10
     assert np.allclose(units, np.round(units))
     assert found.width == pytest.approx(0.1 * divisor)
@@ -185,7 +185,7 @@ def test_the_split_by_memory_changes_nothing(tiny_base):
 def test_the_price_is_counted_and_bounded(tiny_base, threshold, decimals, number_format, signed):
     forecaster = Forecaster(tiny_base("gemma2"), decimals=decimals, number_format=number_format)
     history = _history(signed=signed)
-    most = density.at_most(forecaster, [history], threshold=threshold)
+    most = density.at_most(forecaster.plan, [history], threshold=threshold)
     counted = count(lambda: density.next_step(forecaster, [history], threshold=threshold))
     spent = forecaster.usage.price
     assert spent.executed == counted > 0
@@ -209,7 +209,7 @@ def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base):
     exact, before = None, 2.0
     for calls in (10**6, 64, 8, 1):
         forecaster = Forecaster(tiny_base(), decimals=1)
-        most = density.at_most(forecaster, [history], threshold=1e-9, calls=calls)
+        most = density.at_most(forecaster.plan, [history], threshold=1e-9, calls=calls)
         (found,) = density.next_step(forecaster, [history], threshold=1e-9, calls=calls)[0]
         rows = sum(call.rows for call in forecaster.usage.trace.calls[1:])
         assert rows <= calls * density.BRANCHES

@@ -12,7 +12,7 @@ from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast.forecast import continue_time, to_rows
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.memory import row_bytes
+from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.reading import cut_note
 from lvlora.forecast.rows import WIDEST
 from lvlora.forecast.sampling import Sampling

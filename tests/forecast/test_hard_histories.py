@@ -58,7 +58,7 @@ def test_futures_are_valid_and_their_own(tiny_base, name, missing, stored):
     n_variables = history.values.shape[1]
     assert found.samples.shape == (3, 3, n_variables)
     assert missing or np.isfinite(found.samples).all()
-    (plan,) = made.readings([history], 3)
+    (plan,) = made.plan.readings([history], 3)
     numbers = found.samples[~np.isnan(found.samples)]
     if not plan.grammar.signed:
         assert (numbers >= 0).all()

@@ -23,7 +23,7 @@ def _cut(series, n):
 def _by_hand(forecaster, history, future):
     """Symbol by symbol with the whole model, no batch; (H, V)."""
     base = forecaster.base
-    (plan,) = forecaster.readings([history], len(future))
+    (plan,) = forecaster.plan.readings([history], len(future))
     text, state = plan.codec.encode(plan.numbers), START
     numbers = plan.scale.apply(future.values)
     found = np.zeros(numbers.shape)
@@ -105,7 +105,7 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     assert np.isfinite(found).all()
     assert len(forecaster.usage.trace.histories) > 1
     # the first piece is read as if there were no other
-    (plan,) = forecaster.readings([history], 20)
+    (plan,) = forecaster.plan.readings([history], 20)
     forecaster.scale = plan.scale
     early = Series(future.id, future.time[: plan.piece], future.values[: plan.piece])
     last = Series(history.id, history.time, history.values).steps(
@@ -123,7 +123,7 @@ def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
     for size in (4096, 200, 1):
         monkeypatch.setattr(likelihood, "PREFILL_TOKENS", size)
         before = forecaster.usage.price
-        said = likelihood.price(forecaster, histories, futures)
+        said = likelihood.price(forecaster.plan, histories, futures)
         counted = count(
             lambda: results.append(negative_log_likelihood(forecaster, histories, futures))
         )

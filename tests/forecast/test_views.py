@@ -10,8 +10,8 @@ import pytest
 import tiny_runs
 
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.reading import view_factors
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.views import factors
 
 DRAWN = Sampling(samples=7, seed=5)
 
@@ -26,9 +26,9 @@ def _histories():
 
 
 def test_scales_lie_around_the_usual_one():
-    assert factors(1) == [1.0]
+    assert view_factors(1) == [1.0]
     for n in range(2, 9):
-        found = factors(n)
+        found = view_factors(n)
         assert len(set(found)) == n
         assert found[0] == 1.0
         steps = np.diff(np.log(sorted(found)))
@@ -40,7 +40,7 @@ def test_scales_lie_around_the_usual_one():
 def test_each_view_draws_its_share_as_a_forecaster_of_that_scale_would(forecaster):
     histories = _histories()
     pooled = forecaster.predict(histories, 4, replace(DRAWN, views=3))
-    for view, factor in enumerate(factors(3)):
+    for view, factor in enumerate(view_factors(3)):
         for history, found in zip(histories, pooled, strict=True):
             # the same streams, read at that scale alone
             alone = Forecaster(forecaster.base, decimals=1, scale=found.scale.times(factor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvlora.forecast.streams import stream, uniforms
+from lvlora.forecast.sampling import stream, uniforms
 
 
 def test_the_numbers_never_change():

@@ -1,0 +1,172 @@
+"""What forecasts will read and cost, as it follows from settings and a model's outline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lvlora.errors import SettingsError
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast import pricing
+from lvlora.forecast.decoding import Trace
+from lvlora.forecast.pricing import Updates
+from lvlora.forecast.reading import Reading, joint_grammar, read, view_factors
+from lvlora.forecast.rows import WIDEST
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.cache import in_blocks
+from lvlora.model.loading import Outline
+from lvlora.series.dataset import Series
+from lvlora.settings.base import NumberFormat
+from lvlora.settings.checked import check_count
+from lvlora.settings.forecasting import LONGEST_HORIZON
+from lvlora.text.scaling import Scale
+
+DEFAULT_DECIMALS = 2
+DEFAULT_BYTES = 2 * 2**30
+"""Of the caches of futures that are decoded together."""
+MOST_ROWS = 1024
+"""More rows at once make nothing faster."""
+_BESIDES = 1 + WIDEST
+"""Places of a row beyond its text: the start token, and what is fed to rows that are done."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model forecasts; it needs no weights.
+
+    Attributes:
+        base: the model's outline.
+        updates: low-rank ones in it.
+        decimals, number_format: of each number.
+        scale: a data set's scale; without one each history has its own.
+        missing: a future may hold missing values.
+        max_memory: bytes for the caches of futures that are decoded together; None for a default.
+        max_rows: rows that are decoded together, whatever their memory.
+    """
+
+    base: Outline
+    updates: Updates = ()
+    decimals: int = DEFAULT_DECIMALS
+    number_format: NumberFormat = "point"
+    scale: Scale | None = None
+    missing: bool = False
+    max_memory: int | None = None
+    max_rows: int | None = None
+
+    def readings(
+        self, histories: Sequence[Series], horizon: int, context: int | None = None
+    ) -> list[Reading]:
+        """How each history is read at its own scale; DataError where one can't be."""
+        check_count("horizon", horizon, most=LONGEST_HORIZON)
+        return [self._read(history, horizon, context) for history in histories]
+
+    def views(
+        self,
+        histories: Sequence[Series],
+        horizon: int,
+        sampling: Sampling,
+        context: int | None = None,
+    ) -> list[list[Reading]]:
+        """How each history is read at several scales, among which its samples are shared.
+
+        Sample s is drawn from the reading s modulo their number.
+        """
+        check_count("horizon", horizon, most=LONGEST_HORIZON)
+        n = min(sampling.views, sampling.n_futures)
+        return [
+            [
+                replace(
+                    self._read(history, horizon, context, factor),
+                    samples=tuple(range(view, sampling.n_futures, n)),
+                )
+                for view, factor in enumerate(view_factors(n))
+            ]
+            for history in histories
+        ]
+
+    def _read(
+        self, history: Series, horizon: int, context: int | None, factor: float = 1.0
+    ) -> Reading:
+        check_count("context", context, optional=True)
+        return read(
+            history,
+            horizon,
+            decimals=self.decimals,
+            number_format=self.number_format,
+            max_positions=self.base.max_positions,
+            stored=self.scale,
+            context=context,
+            missing=self.missing,
+            factor=factor,
+        )
+
+    def at_most(
+        self,
+        histories: Sequence[Series],
+        horizon: int,
+        sampling: Sampling,
+        context: int | None = None,
+    ) -> Price:
+        """The most that forecasts can cost: every number as long as the grammar allows."""
+        return self.at_most_of(self.views(histories, horizon, sampling, context), horizon)
+
+    def at_most_of(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
+        """The same of `views`."""
+        readings = [r for of_one in planned for r in of_one]
+        price = NOTHING
+        for piece in {r.piece for r in readings}:
+            group = [r for r in readings if r.piece == piece]
+            grammar = joint_grammar(group)
+            a_step = group[0].codec.n_variables * grammar.longest_number
+            most_samples = max(len(r.samples) for r in group)
+            for begin in range(0, horizon, piece):
+                steps = min(piece, horizon - begin)
+                first = begin == 0
+                history_tokens = max(
+                    len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
+                    for r in group
+                )
+                price += pricing.at_most(
+                    self.base.shape,
+                    self.updates,
+                    # later pieces read one history a future
+                    n_prompts=len(group) * (1 if first else most_samples),
+                    n_futures=most_samples if first else 1,
+                    history_tokens=history_tokens,
+                    n_calls=steps * grammar.codec.n_variables * grammar.most_choices,
+                    n_tokens=steps * a_step,
+                    max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
+                )
+        return price
+
+    def price_of(self, trace: Trace) -> Price:
+        """What was computed, in both conventions."""
+        return pricing.price_of(self.base.shape, self.updates, trace)
+
+    def rows_at_a_time(self, tokens: int) -> int:
+        """Rows of so many tokens that are decoded together: as many as their caches fit.
+
+        Without a limit they fit into `DEFAULT_BYTES`, and a single row may be larger.
+
+        Raises:
+            SettingsError: not even one row fits into the limit that was given.
+        """
+        if self.max_rows is not None:
+            return self.max_rows
+        row, limit = row_bytes(self.base, tokens), self.max_memory
+        rows = (DEFAULT_BYTES if limit is None else limit) // row
+        if rows < 1 and limit is not None:
+            raise SettingsError(
+                f"--max-memory {limit:,}: the cache of one future of {tokens:,} tokens takes "
+                f"{row:,} bytes with {self.base.name}",
+                "Allow more, or shorten --context or --horizon.",
+            )
+        return max(1, min(MOST_ROWS, rows))
+
+
+def row_bytes(base: Outline, tokens: int) -> int:
+    """Keys and values of all layers for one row of so many tokens, in whole blocks."""
+    shape = base.shape
+    places = in_blocks(tokens + _BESIDES)
+    item = base.placement.dtype.itemsize
+    return 2 * shape.layers * shape.kv_heads * shape.head_dim * places * item
