@@ -34,11 +34,10 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
     loaded again before it is kept, and the largest difference of its logits is reported. A folder
     appears under its name only when it is whole.
     """
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.model.export import export as write
 
     output = context.output
-    exported = write(settings, Narration(output))
+    exported = write(settings, output)
     answer, source = exported.answer, exported.source
     output.report(answer, lambda: _show(answer, context))
     merged = answer.merged

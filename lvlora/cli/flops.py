@@ -44,13 +44,12 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
         _ledger(settings, context)
         return
     from lvlora.cli.terminal import costs
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.flops.account import account, vary
     from lvlora.flops.catalogue import architecture
     from lvlora.model.shapes import shape_of
 
     output = context.output
-    shape = shape_of(settings.model, Narration(output))
+    shape = shape_of(settings.model, output)
     if context.sources.get("model") == "default":
         output.note(
             f"Priced for {_MODEL}, the coursework's model, which needs no weights for it; "
@@ -60,7 +59,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
         table = architecture(shape)
         output.report(table, lambda: costs.show_architecture(table, output))
     elif settings.vary is not None:
-        variants = vary(settings, shape, shape_of=lambda name: shape_of(name, Narration(output)))
+        variants = vary(settings, shape, shape_of=lambda name: shape_of(name, output))
         output.report(variants, lambda: costs.show_variants(variants, settings, output))
     elif settings.measure:
         from lvlora.flops.trainable import Lora
@@ -96,7 +95,6 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
 def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
     """What was spent; with --close, --budget, --measure, --figure and --output."""
     from lvlora.cli.terminal import costs
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.flops.answers import LedgerRow
     from lvlora.flops.ledger import Ledger
     from lvlora.series.files.formulas import csv_text
@@ -126,7 +124,7 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
         if settings.measure:
             from lvlora.model.devices import record_peaks
 
-            record_peaks(ledger, Narration(output))
+            record_peaks(ledger, output)
         table = ledger.table()
     if settings.figure is not None:
         from lvlora.report.spending import draw_spending

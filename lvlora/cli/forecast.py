@@ -49,10 +49,9 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.forecasts import show_density, show_forecasts
     from lvlora.cli.terminal.plans import show_prices
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.forecast import files, verb
 
-    output, narrator = context.output, Narration(context.output)
+    output = context.output
     verb.check(settings)
     check_results(settings, context, files.kinds(settings))
 
@@ -60,14 +59,14 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         return load_dataset(settings, output)
 
     if context.dry_run:
-        price = verb.price(settings, read, narrator, began=context.began)
+        price = verb.price(settings, read, output, began=context.began)
         show_prices(price, context)
         return
     if settings.density:
-        density = verb.next_step_density(settings, read, narrator)
+        density = verb.next_step_density(settings, read, output)
         _report(density, lambda: show_density(density, output), settings, output)
         return
-    found = verb.forecast(settings, read, narrator)
+    found = verb.forecast(settings, read, output)
     _report(found, lambda: show_forecasts(found, output), settings, output)
     if not settings.plot and settings.output != STANDARD_OUTPUT:
         output.hint("Add --plot FILE.png for a picture, --output FILE.csv for the numbers.")

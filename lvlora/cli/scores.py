@@ -25,7 +25,6 @@ _RANKED = ("skill", "win_rate")
 def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) -> None:
     """One of the two commands."""
     from lvlora.cli.terminal.plans import show_prices
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.evaluation.evaluate import check, evaluate
     from lvlora.evaluation.price import price
 
@@ -34,22 +33,22 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
         return
     check(settings)
     check_results(settings, context, [("--output", settings.output, SCORES)])
-    data, narrator = load_dataset(settings, context.output), Narration(context.output)
+    output = context.output
+    data = load_dataset(settings, output)
     if context.dry_run:
-        show_prices(price(settings, data, narrator, began=context.began), context)
+        show_prices(price(settings, data, output, began=context.began), context)
         return
-    _show(evaluate(settings, data, narrator), settings, context)
+    _show(evaluate(settings, data, output), settings, context)
 
 
 def _export_task(settings: EvaluateSettings, context: CommandContext) -> None:
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.evaluation.export_task import check, export_task
 
     output, folder = context.output, check(settings)
     if context.dry_run:
         output.note("--export-task spends nothing; with --dry-run nothing is written.")
         return
-    found = export_task(settings, load_dataset(settings, output), Narration(output))
+    found = export_task(settings, load_dataset(settings, output), output)
     several = "" if found.histories == found.series else f" in {found.histories} windows"
     output.report(
         found,

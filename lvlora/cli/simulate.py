@@ -33,21 +33,20 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     """
     import io
 
-    from lvlora.cli.terminal.progress import Narration
     from lvlora.series.files.csv import write_csv
     from lvlora.series.files.simulated import check_output, write_simulated
 
-    output, narrator = context.output, Narration(context.output)
+    output = context.output
     check_output(settings, json=context.json)
     if settings.output == STANDARD_OUTPUT:
         from lvlora.series.simulate import simulate as simulated
 
         text = io.BytesIO()
-        with narrator.counted("Simulating", settings.n_series) as advance:
+        with output.counted("Simulating", settings.n_series) as advance:
             write_csv(simulated(settings, lambda made: advance(1)), text)
         output.write(text.getvalue().decode())
         return
-    answer = write_simulated(settings, narrator)
+    answer = write_simulated(settings, output)
     output.report(
         answer,
         lambda: output.line(

@@ -40,7 +40,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     Writes a run folder with the adapter (in PEFT's layout), the metrics of every step, the
     settings, figures and a report, and charges the ledger.
     """
-    from lvlora.cli.terminal.progress import Narration, observer
+    from lvlora.cli.terminal.progress import observer
     from lvlora.train.fine_tune import plan_training, run_training
     from lvlora.train.ranks import FailedElsewhere, joined
 
@@ -52,13 +52,12 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             def read(chosen: TrainSettings) -> Dataset:
                 return load_dataset(chosen, output)
 
-            narrator = Narration(output)
             if context.dry_run:
                 planned = plan_training(
                     settings,
                     read,
                     sources=context.sources,
-                    narrator=narrator,
+                    narrator=output,
                     ranks=ranks,
                     began=context.began,
                 )
@@ -70,7 +69,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
                 read,
                 sources=context.sources,
                 observer=observer(output),
-                narrator=narrator,
+                narrator=output,
                 ranks=ranks,
             )
     except FailedElsewhere as error:

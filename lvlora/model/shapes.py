@@ -8,7 +8,6 @@ from pathlib import Path
 from lvlora.errors import ModelError
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.shape import ModelShape
-from lvlora.model.catalogue import read_config, resolve
 from lvlora.narrator import Narrator, Silent
 
 
@@ -26,7 +25,10 @@ def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
             f"{model}: the shape of a .gguf file is not read here",
             "Give the model's short name, or a folder with its config.json.",
         )
+    # the catalogue looks into caches and files; a shape that is known by name needs none of it
     if model in ("auto", "bundled"):
+        from lvlora.model.catalogue import resolve
+
         source = resolve(model)
         if source.note:
             (narrator or Silent()).note(source.note)
@@ -38,6 +40,8 @@ def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
     except ModelError:
         if "/" not in model:
             raise
+        from lvlora.model.catalogue import read_config, resolve
+
         config = read_config(resolve(model))
         if config is None:
             raise

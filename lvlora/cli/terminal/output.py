@@ -13,6 +13,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import IO, Any, TextIO
 
 from rich import box
@@ -23,6 +24,7 @@ from rich.text import Text
 
 from lvlora.answers import Answer
 from lvlora.cli.program.spelling import spelled
+from lvlora.narrator import Advance
 from lvlora.numbers import sparkline
 
 _GAP = 3  # between two columns of a table
@@ -49,7 +51,7 @@ def printable(text: object, keep_lines: bool = False) -> str:
 
 
 class Output:
-    """Where a command speaks.
+    """Where a command speaks; a `lvlora.narrator.Narrator` for the verbs that it calls.
 
     Args:
         json_mode: stdout gets exactly one JSON object, and no tables.
@@ -164,6 +166,12 @@ class Output:
         """What to do next."""
         if self.verbosity >= 0:
             self._say(message, "cyan")
+
+    def counted(self, what: str, total: int) -> AbstractContextManager[Advance]:
+        """Progress of work that is counted, drawn on stderr; see `progress.counted`."""
+        from lvlora.cli.terminal.progress import counted
+
+        return counted(self, what, total)
 
     def error(self, message: str, hint: str = "") -> None:
         """What went wrong, and what to do."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.progress import (
@@ -25,7 +24,6 @@ from rich.table import Column
 
 from lvlora import numbers
 from lvlora.cli.terminal.output import Output, is_terminal, printable
-from lvlora.narrator import Advance
 from lvlora.train.observer import Observer, RunPlan, Silent, StepRecord, ValidationRecord
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -58,21 +56,6 @@ def counted(output: Output, description: str, total: int) -> Iterator[Callable[[
             yield lambda n: progress.advance(task, n)
     else:
         yield _PlainCount(output, description, total)
-
-
-class Narration:
-    """What a verb tells, on stderr; a `lvlora.narrator.Narrator`."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self.note = output.note
-        self.detail = output.detail
-        self.warning = output.warning
-        self.hint = output.hint
-
-    def counted(self, what: str, total: int) -> AbstractContextManager[Advance]:
-        """Progress, as `counted` shows it."""
-        return counted(self._output, what, total)
 
 
 class _PlainCount:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lvlora import numbers
 from lvlora.cli.terminal.output import Output
-from lvlora.cli.terminal.progress import Narration, observer
+from lvlora.cli.terminal.progress import observer
 from lvlora.settings import SweepSettings
 
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from lvlora.train.observer import Observer
 
 
-class SweepNarration(Narration):
+class SweepNarration:
     """What a search tells, on stderr, and its plan; a `lvlora.sweep.narrator.SweepNarrator`."""
 
     def __init__(self, output: Output) -> None:
-        super().__init__(output)
-        self._waited = False
+        self._output, self._waited = output, False
+        self.note, self.detail = output.note, output.detail
+        self.warning, self.hint = output.warning, output.hint
+        self.counted = output.counted
 
     def planned(self, plan: SearchPlan, settings: SweepSettings) -> None:
         """A table."""
