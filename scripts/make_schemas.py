@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from lvlora.answers import Answer
 from lvlora.cli.answers import Doctor
-from lvlora.evaluation.answers import Evaluation, EvaluationReport
+from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
 from lvlora.flops.answers import (
     FlopsAccount,
     FlopsArchitecture,
@@ -50,6 +50,7 @@ ANSWERS: dict[str, type[Answer]] = {
     "forecast-density": ForecastDensity,
     "forecast-dry-run": ForecastPrice,
     "evaluate": Evaluation,
+    "evaluate-export-task": ExportedTask,
     "evaluate-dry-run": ForecastPrice,
     "export": Export,
     "report": Report,

@@ -1,0 +1,179 @@
+"""Who forecasts: a rival alone, all together; in forecast and in evaluate, by the real commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvlora.evaluation import evaluate, scores
+from lvlora.forecast import together
+from lvlora.series.rivals import LastValue, SeasonalNaive, VectorAutoregression
+
+ROOT = Path(__file__).parents[2]
+
+
+def quick() -> list[object]:
+    return [LastValue(), SeasonalNaive(), VectorAutoregression()]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three waves of 30 steps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scores, "default_rivals", quick)
+    monkeypatch.setattr(together, "lone_rivals", quick)
+    monkeypatch.setattr(evaluate, "draw_evaluation", lambda folder: [])
+    path = tmp_path / "data.csv"
+    rows = ["id,time,prey,predator"]
+    for k in range(3):
+        rows += [
+            f"s{k},{t},{5 + np.sin(t / 2 + k):.4f},{7 + np.cos(t / 2 + k):.4f}" for t in range(30)
+        ]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_a_rival_needs_no_model_and_spends_nothing(run_lvlora, data, monkeypatch) -> None:
+    from lvlora.forecast import verb
+
+    monkeypatch.setattr(verb, "open_forecaster", None)  # not callable: nobody may try
+    options = ["--forecaster", "seasonal-naive", "--horizon", "4", "--samples", "9"]
+    ran = run_lvlora(["forecast", data, *options, "--json", "--output", "out.csv"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert found["model"] is None
+    assert found["forecaster"] == "seasonal naive"
+    assert found["flops"] == {"executed": 0, "coursework": 0}
+    assert not Path("runs").exists()
+    first = found["series"][0]
+    assert first["scale"] is None
+    assert first["time"] == [30, 31, 32, 33]
+    of = first["variables"]["prey"]
+    assert of["quantiles"]["0.1"][0] < of["quantiles"]["0.9"][0]
+    assert Path("out.csv").read_text().count("\n") == 1 + 3 * 4 * 2
+    shown = run_lvlora(["forecast", data, *options])
+    assert "seasonal naive, 9 futures a series; 0 FLOPs executed." in shown.stdout
+
+
+def test_a_greedy_rival_has_one_future(run_lvlora, data) -> None:
+    ran = run_lvlora(["forecast", data, "--forecaster", "last-value", "--greedy", "--json"])
+    assert ran.json["samples"] == 1
+    of = ran.json["series"][0]["variables"]["prey"]
+    assert of["median"] == of["quantiles"]["0.9"]
+
+
+def test_a_rival_beside_the_truth(run_lvlora, data) -> None:
+    options = ["--forecaster", "seasonal-naive", "--holdout", "5", "--samples", "9"]
+    ran = run_lvlora(["forecast", data, *options, "--json"])
+    scores = ran.json["scores"]
+    (same,) = [r for r in scores["rivals"] if r["name"] == "seasonal naive"]
+    assert scores["mae"] == pytest.approx(same["mae"])
+    assert scores["nll"] is None
+    assert "nll" not in ran.json["series"][0]
+    shown = run_lvlora(["forecast", data, *options])
+    assert "Against the 30 values held out: MAE" in shown.stdout
+    assert "NLL/D" not in shown.stdout
+
+
+def test_the_last_steps_alone_are_seen_with_context(run_lvlora, data) -> None:
+    ran = run_lvlora(
+        ["forecast", data, "--forecaster", "last-value", "--context", "7", "--json", "-n", "2"]
+    )
+    assert ran.json["series"][0]["context"] == 7
+
+
+def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:
+    ran = run_lvlora(["forecast", data, "--forecaster", "last-value", "--dry-run", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["flops_at_most"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--forecaster", "sindy-on-rate"], "did you mean sindy-on-rates?"),
+        (["--forecaster", "global-ridge-on-logs"], "should be lm, auto, last-value"),
+        (["--forecaster", "last-value", "--density"], "--forecaster last-value and --density"),
+        (["--forecaster", "auto", "--calibrated"], "--forecaster auto and --calibrated"),
+        (["--forecaster", "auto", "--missing"], "--forecaster auto and --missing"),
+    ],
+)
+def test_what_cannot_be_meant(run_lvlora, data, options, said) -> None:
+    ran = run_lvlora(["forecast", data, *options])
+    assert ran.exit_code == 2
+    assert said in ran.stderr
+    assert ran.stderr.count("Error: ") == 1
+
+
+def test_data_that_a_rival_cannot_forecast(run_lvlora, tmp_path) -> None:
+    path = tmp_path / "negative.csv"
+    path.write_text("time,x\n" + "".join(f"{t},{-t}\n" for t in range(12)))
+    ran = run_lvlora(["forecast", path, "--forecaster", "sindy-on-rates"])
+    assert ran.exit_code == 2
+    assert "--forecaster sindy-on-rates: cannot forecast these data here" in ran.stderr
+
+
+def test_all_together_lean_on_who_was_right(run_lvlora, data, tiny_folder) -> None:
+    """A random model and the last value know nothing of waves; an autoregression does."""
+    options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
+    ran = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    assert found["forecaster"] == "models and rivals together"
+    assert found["model"]["name"]
+    for series in found["series"]:
+        assert sum(series["weights"].values()) == pytest.approx(1)
+        assert next(iter(series["weights"])) == "var on logs"
+        assert len(series["weights"]) == 4
+    assert found["scores"]["mae"] < min(r["mae"] for r in found["scores"]["rivals"])
+    assert 0 < found["flops"]["executed"]
+    # its past is forecast too, and reserved and charged with it
+    plain = run_lvlora(["forecast", data, *options, "--json"])
+    assert plain.exit_code == 0, plain.stderr
+    assert found["flops"]["executed"] > plain.json["flops"]["executed"]
+    priced = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--dry-run", "--json"])
+    assert priced.json["flops_at_most"]["executed"] >= found["flops"]["executed"]
+    ledger = run_lvlora(["flops", "--ledger", "--json"]).json
+    assert json.dumps(found["flops"]["executed"]) in json.dumps(ledger)
+
+
+def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
+    options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
+    command = ["evaluate", data, *options, "--split", "all", "--together", "--adapter", "none"]
+    ran = run_lvlora([*command, "--out", "e", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    rows = {f["name"]: f for f in ran.json["forecasters"]}
+    row = rows["chosen on the history"]
+    assert row["kind"] == "combination"
+    assert row["mae"] <= rows["var on logs"]["mae"] * 1.1
+    assert row["mae"] < rows["last value"]["mae"]
+    assert row["flops"]["executed"] > next(
+        f["flops"]["executed"] for f in rows.values() if f["kind"] == "model"
+    )
+    same = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"])
+    assert same.json["scores"]["mae"] == pytest.approx(row["mae"], rel=0.05)
+    # what is finished is not done again
+    again = run_lvlora([*command, "--out", "e", "--json"])
+    assert again.json["forecasters"] == ran.json["forecasters"]
+
+
+def test_a_model_alone_is_not_together_with_anybody(run_lvlora, data) -> None:
+    ran = run_lvlora(["evaluate", data, "--together", "--no-rivals"])
+    assert ran.exit_code == 2
+    assert "--together and --no-rivals" in ran.stderr
+
+
+def test_names_are_completed() -> None:
+    from typing import get_args
+
+    from lvlora.settings import ForecastSettings
+    from lvlora.settings.fields import fields_of
+
+    (field,) = [f for f in fields_of(ForecastSettings) if f.name == "forecaster"]
+    assert "sindy-on-rates" in field.choices
+    assert set(field.choices) == set(
+        get_args(ForecastSettings.model_fields["forecaster"].annotation)
+    )
