@@ -164,16 +164,3 @@ def test_a_model_alone_is_not_together_with_anybody(run_lvlora, data) -> None:
     ran = run_lvlora(["evaluate", data, "--together", "--no-rivals"])
     assert ran.exit_code == 2
     assert "--together and --no-rivals" in ran.stderr
-
-
-def test_names_are_completed() -> None:
-    from typing import get_args
-
-    from lvlora.settings import ForecastSettings
-    from lvlora.settings.fields import fields_of
-
-    (field,) = [f for f in fields_of(ForecastSettings) if f.name == "forecaster"]
-    assert "sindy-on-rates" in field.choices
-    assert set(field.choices) == set(
-        get_args(ForecastSettings.model_fields["forecaster"].annotation)
-    )

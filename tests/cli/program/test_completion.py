@@ -98,6 +98,10 @@ def test_the_last_layer_of_a_list():
 
 
 def test_commands_options_and_words(typed):
+    assert typed("lvlora forecast x.csv --forecaster sindy") == [
+        "sindy-on-levels",
+        "sindy-on-rates",
+    ]
     assert typed("lvlora tr") == ["train"]
     assert "--learning-rate" in typed("lvlora train --lea")
     assert typed("lvlora flops --vary seq") == ["seq-len="]
