@@ -123,8 +123,7 @@ def _show_errors(
     context: CommandContext,
 ) -> None:
     from lvlora.evaluation.answers import ForecasterScores
-    from lvlora.series.metrics.metric import metrics_of
-    from lvlora.series.metrics.scores import Errors
+    from lvlora.series.metrics.measures import Errors, metrics_of
 
     levels = sorted({level for f in ordered for level in f.coverage}, key=float)
     models = [f.name for f in found.forecasters if f.kind == "model"]
@@ -173,8 +172,7 @@ def _show_more(
 ) -> None:
     """Skill, win rate and dynamics: a table of its own, of what is defined for anybody."""
     from lvlora.evaluation.answers import ForecasterScores
-    from lvlora.series.metrics.dynamics import DynamicsErrors
-    from lvlora.series.metrics.metric import metrics_of
+    from lvlora.series.metrics.measures import DynamicsErrors, metrics_of
 
     heads = metrics_of(ForecasterScores)
     columns = {

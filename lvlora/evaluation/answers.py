@@ -11,9 +11,7 @@ from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Flops, Number, Shape
 from lvlora.errors import SettingsError, meant
-from lvlora.series.metrics.dynamics import DynamicsErrors
-from lvlora.series.metrics.metric import Metric
-from lvlora.series.metrics.scores import Errors
+from lvlora.series.metrics.measures import DynamicsErrors, Errors, Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,8 +23,8 @@ from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.series.dataset import FloatArray
 from lvlora.series.files.formulas import csv_text
-from lvlora.series.metrics.dynamics import DynamicsErrors
-from lvlora.series.metrics.scores import Errors, central_levels, scale_spread
+from lvlora.series.metrics.measures import DynamicsErrors, Errors
+from lvlora.series.metrics.scores import central_levels, scale_spread
 
 SCALES_APART = 100.0
 """Where scales of series and variables differ by more, a mean in original units is that of the

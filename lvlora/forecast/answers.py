@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
-from lvlora.series.metrics.scores import Errors
+from lvlora.series.metrics.measures import Errors
 
 if TYPE_CHECKING:
     from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast

@@ -32,7 +32,7 @@ _EDGES = (0.001, 0.999)
 
 def show_forecasts(found: Forecasts, output: Output) -> None:
     """A chart of the first series, the table of all, how near it came, and how it was made."""
-    from lvlora.series.metrics.scores import METRICS
+    from lvlora.series.metrics.measures import METRICS
 
     _charts(found, output)
     _table(found, output)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lvlora.report.drawing import style
-from lvlora.series.metrics.scores import METRICS
+from lvlora.series.metrics.measures import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

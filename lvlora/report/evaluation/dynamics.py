@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvlora.report.page import Block, Cell, Table
-from lvlora.series.metrics.dynamics import DynamicsErrors
-from lvlora.series.metrics.metric import metrics_of
+from lvlora.series.metrics.measures import DynamicsErrors, metrics_of
 
 _RANKED = {"skill": "skill", "win_rate": "win rate"}
 

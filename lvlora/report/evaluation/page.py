@@ -25,7 +25,7 @@ from lvlora.report.page import (
     Table,
     write_page,
 )
-from lvlora.series.metrics.scores import METRICS, Errors
+from lvlora.series.metrics.measures import METRICS, Errors
 
 RECORD = "evaluation.json"
 FIGURES = Path("figures")

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.answers import Number, Shape
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
-from lvlora.series.metrics.metric import Metric
+from lvlora.series.metrics.measures import DynamicsErrors
 
 VALID_UNTIL = 30.0
 """sMAPE, 0 … 100, up to which a step of a forecast is valid (Zhang & Gilpin 2024)."""
@@ -33,26 +31,6 @@ _PSEUDO_COUNT = 1e-5
 _MARGIN = 0.1
 _STILL = 1e-9
 _BY_CHANCE = 0.25
-
-
-class DynamicsErrors(Shape):
-    """Measures of dynamics that are one number; None where nothing is defined.
-
-    A measure is added here and in `Dynamics.of`; tables, figures, files and answers have it then.
-    """
-
-    valid_steps: Annotated[Number, Metric("valid steps", "valid steps", more_is_better=True)]
-    """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
-    valid_periods: Annotated[Number, Metric("in periods", "valid periods", more_is_better=True)]
-    """The same in periods of each series' history, over those that have one."""
-    amplitude_error: Annotated[Number, Metric("amplitude", "amplitude error")]
-    """Median of |ratio of standard deviations - 1|."""
-    phase_error: Annotated[Number, Metric("phase", "phase error", "periods")]
-    """In periods, 0 to 0.5."""
-    spectrum_distance: Annotated[Number, Metric("spectrum", "Hellinger distance of spectra")]
-    """Hellinger distance of power spectra, 0 to 1."""
-    state_divergence: Annotated[Number, Metric("D_stsp", "D_stsp", "nats")]
-    """D_stsp, in nats."""
 
 
 @dataclass(frozen=True)

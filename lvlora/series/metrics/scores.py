@@ -10,16 +10,15 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.answers import Number, Shape
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
-from lvlora.series.metrics.dynamics import Dynamics, DynamicsErrors
-from lvlora.series.metrics.metric import Metric, metrics_of
+from lvlora.series.metrics.dynamics import Dynamics
+from lvlora.series.metrics.measures import Errors
 
 Axes = tuple[int, ...]
 
@@ -127,29 +126,6 @@ def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
         for low in ordered
         if any(math.isclose(q, 1 - low, abs_tol=1e-9) for q in quantiles)
     )
-
-
-class Errors(Shape):
-    """Metrics of one forecaster over all values of all series.
-
-    A metric is added here and in `_of_each_value`; tables, figures, files and answers have it then.
-    """
-
-    mae: Annotated[Number, Metric("MAE", "mean absolute error")]
-    mse: Annotated[Number, Metric("MSE", "mean squared error", wide=True)]
-    rmse: Annotated[Number, Metric("RMSE", "root mean squared error")]
-    smape: Annotated[Number, Metric("sMAPE", "sMAPE", "%")]
-    """In percent, 0 to 200."""
-    mase: Annotated[Number, Metric("MASE", "MASE")]
-    median_series_mae: Annotated[
-        Number, Metric("median MAE", "mean absolute error of the median series")
-    ] = None
-    crps: Annotated[Number, Metric("CRPS", "CRPS")]
-    """The absolute error of a forecaster without samples."""
-
-
-METRICS = {**metrics_of(Errors), **metrics_of(DynamicsErrors)}
-"""Every metric that is computed from arrays, by its key in answers, tables and files."""
 
 
 @dataclass(frozen=True)

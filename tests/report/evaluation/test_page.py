@@ -24,7 +24,7 @@ from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.report.evaluation.page import _interval, draw_evaluation
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.dynamics import DynamicsErrors
+from lvlora.series.metrics.measures import DynamicsErrors
 from lvlora.series.metrics.scores import score
 from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 

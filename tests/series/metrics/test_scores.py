@@ -15,10 +15,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_squared_error
 
-from lvlora.series.metrics.dynamics import DynamicsErrors
+from lvlora.series.metrics.measures import METRICS, DynamicsErrors, Errors
 from lvlora.series.metrics.scores import (
-    METRICS,
-    Errors,
     central_levels,
     crps_from_samples,
     inside_interval,

@@ -1,0 +1,93 @@
+"""The metrics: a field each, and beside it what tables and axes call it.
+
+Needs pydantic alone, so that answers can be read without numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from lvlora.answers import Number, Shape
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How people read a metric, written beside its field: ``mae: Annotated[Number, Metric(…)]``.
+
+    Attributes:
+        head: heading of a column of a table.
+        title: the same on an axis of a figure.
+        unit: of its numbers, where it is neither the data's nor none.
+        more_is_better: for a score; an error is the better the smaller it is.
+        wide: only for tables that have room, because others say nearly the same.
+    """
+
+    head: str
+    title: str
+    unit: str = ""
+    more_is_better: bool = False
+    wide: bool = False
+
+    @property
+    def head_with_unit(self) -> str:
+        """As "phase, periods"."""
+        return f"{self.head}, {self.unit}" if self.unit else self.head
+
+    @property
+    def axis(self) -> str:
+        """As "phase error (periods)"."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+def metrics_of(shape: type[Shape]) -> dict[str, Metric]:
+    """The metrics among a shape's fields, in their order."""
+    return {
+        name: said
+        for name, field in shape.model_fields.items()
+        for said in field.metadata
+        if isinstance(said, Metric)
+    }
+
+
+class Errors(Shape):
+    """Metrics of one forecaster over all values of all series.
+
+    A metric is added here and in `scores`; tables, figures, files and answers have it then.
+    """
+
+    mae: Annotated[Number, Metric("MAE", "mean absolute error")]
+    mse: Annotated[Number, Metric("MSE", "mean squared error", wide=True)]
+    rmse: Annotated[Number, Metric("RMSE", "root mean squared error")]
+    smape: Annotated[Number, Metric("sMAPE", "sMAPE", "%")]
+    """In percent, 0 to 200."""
+    mase: Annotated[Number, Metric("MASE", "MASE")]
+    median_series_mae: Annotated[
+        Number, Metric("median MAE", "mean absolute error of the median series")
+    ] = None
+    crps: Annotated[Number, Metric("CRPS", "CRPS")]
+    """The absolute error of a forecaster without samples."""
+
+
+class DynamicsErrors(Shape):
+    """Measures of dynamics that are one number; None where nothing is defined.
+
+    A measure is added here and in `dynamics`; tables, figures, files and answers have it then.
+    """
+
+    valid_steps: Annotated[Number, Metric("valid steps", "valid steps", more_is_better=True)]
+    """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
+    valid_periods: Annotated[Number, Metric("in periods", "valid periods", more_is_better=True)]
+    """The same in periods of each series' history, over those that have one."""
+    amplitude_error: Annotated[Number, Metric("amplitude", "amplitude error")]
+    """Median of |ratio of standard deviations - 1|."""
+    phase_error: Annotated[Number, Metric("phase", "phase error", "periods")]
+    """In periods, 0 to 0.5."""
+    spectrum_distance: Annotated[Number, Metric("spectrum", "Hellinger distance of spectra")]
+    """Hellinger distance of power spectra, 0 to 1."""
+    state_divergence: Annotated[Number, Metric("D_stsp", "D_stsp", "nats")]
+    """D_stsp, in nats."""
+
+
+METRICS = {**metrics_of(Errors), **metrics_of(DynamicsErrors)}
+"""Every metric that is computed from arrays, by its key in answers, tables and files."""
