@@ -157,11 +157,16 @@ def _models(runs: Path) -> _Seen:
     from huggingface_hub import constants
 
     from lvlora.model.catalogue import BUNDLED, DEFAULT_HUB_MODEL, SHORT_NAMES, cached_snapshot
+    from lvlora.model.gguf import cache
 
     if not (BUNDLED / "config.json").is_file() or not list(BUNDLED.glob("*.safetensors")):
         return "problem", "the bundled model is not there", _REINSTALL
     cached = [name for name, hub_id in SHORT_NAMES.items() if cached_snapshot(hub_id)]
     found = f"{', '.join(['bundled', *cached])} (in {constants.HF_HUB_CACHE})"
+    converted = cache.kept()
+    if converted:
+        size = numbers.size(sum(one.n_bytes for one in converted))
+        found += f"; {len(converted)} made of .gguf files, {size} (in {cache.root()})"
     if cached_snapshot(DEFAULT_HUB_MODEL) or constants.HF_HUB_OFFLINE:
         return "ok", found, ""
     return "ok", found, "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once."

@@ -12,7 +12,7 @@ from lvlora.narrator import Narrator, Silent
 
 
 def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
-    """The model's shape: known by name, from a config.json, or from the local hub cache.
+    """The model's shape: known by name, from a config.json or a .gguf file, or from the hub cache.
 
     Args:
         narrator: told which model ``auto`` is.
@@ -21,10 +21,16 @@ def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
         ModelError: it is not known, and there is no such folder.
     """
     if Path(model).suffix.lower() == ".gguf":
-        raise ModelError(
-            f"{model}: the shape of a .gguf file is not read here",
-            "Give the model's short name, or a folder with its config.json.",
-        )
+        from lvlora.model.catalogue import read_config, resolve
+
+        source = resolve(model)
+        config = read_config(source)
+        if config is None:
+            raise ModelError(
+                f"{model}: the shape of this kind of .gguf file is not read here",
+                "Give the model's short name, or a folder with its config.json.",
+            )
+        return ModelShape.from_config(config, name=source.name)
     # the catalogue looks into caches and files; a shape that is known by name needs none of it
     if model in ("auto", "bundled"):
         from lvlora.model.catalogue import resolve

@@ -87,7 +87,7 @@ def test_without_lora(run_lvlora):
     [
         (["--model", "qwen2.5-05b"], 4, "Did you mean qwen2.5-0.5b?"),
         (["--model", "owner/unknown"], 4, "no shape is known"),
-        (["--model", "x.gguf"], 4, "config.json"),
+        (["--model", "x.gguf"], 4, "no such file"),
         (["--vary", "colour=red"], 2, "Settings: rank"),
         (["--targets", "q_prj"], 2, "q_prj"),
         (["--vary", "rank=2", "--architecture"], 2, "different accounts"),

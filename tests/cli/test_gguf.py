@@ -27,3 +27,13 @@ def test_what_it_becomes_is_kept_unless_nobody_wants_it(run_lvlora, tmp_path, wo
     assert len(kept) == (0 if words else 1)
     again = run_lvlora([*line, "--samples", "1", "--json", *words])
     assert again.json["series"] == ran.json["series"]
+    found = {
+        check["name"]: check["found"] for check in run_lvlora(["doctor", "--json"]).json["checks"]
+    }
+    assert ("1 made of .gguf files" in found["models"]) == (not words)
+
+
+def test_its_shape_is_priced_without_its_weights(run_lvlora, tmp_path):
+    ran = run_lvlora(["flops", "--model", TINY, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["trainable_parameters"] > 0
