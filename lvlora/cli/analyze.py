@@ -10,7 +10,6 @@ from lvlora import folders, numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
 from lvlora.settings import AnalyzeSettings, BaselineSettings
@@ -36,9 +35,10 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
     from lvlora.series.analysis.overview import analyze as describe
+    from lvlora.series.given import given_dataset
 
     output = context.output
-    dataset = load_dataset(settings, output)
+    dataset = given_dataset(settings, output)
     if settings.out is not None:  # before the work, not after it
         from lvlora.report.analysis import figure_files
 

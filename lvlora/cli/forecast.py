@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
@@ -50,13 +49,14 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.forecasts import show_density, show_forecasts
     from lvlora.cli.terminal.plans import show_prices
     from lvlora.forecast import files, verb
+    from lvlora.series.given import given_dataset
 
     output = context.output
     verb.check(settings)
     check_results(settings, context, files.kinds(settings))
 
     def read() -> Dataset:
-        return load_dataset(settings, output)
+        return given_dataset(settings, output)
 
     if context.dry_run:
         price = verb.price(settings, read, output, began=context.began)

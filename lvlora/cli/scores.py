@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.results import SCORES, check_results
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
@@ -27,6 +26,7 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
     from lvlora.cli.terminal.plans import show_prices
     from lvlora.evaluation.evaluate import check, evaluate
     from lvlora.evaluation.price import price
+    from lvlora.series.given import given_dataset
 
     if isinstance(settings, EvaluateSettings) and settings.export_task is not None:
         _export_task(settings, context)
@@ -34,7 +34,7 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
     check(settings)
     check_results(settings, context, [("--output", settings.output, SCORES)])
     output = context.output
-    data = load_dataset(settings, output)
+    data = given_dataset(settings, output)
     if context.dry_run:
         show_prices(price(settings, data, output, began=context.began), context)
         return
@@ -43,12 +43,13 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
 
 def _export_task(settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.evaluation.export_task import check, export_task
+    from lvlora.series.given import given_dataset
 
     output, folder = context.output, check(settings)
     if context.dry_run:
         output.note("--export-task spends nothing; with --dry-run nothing is written.")
         return
-    found = export_task(settings, load_dataset(settings, output), output)
+    found = export_task(settings, given_dataset(settings, output), output)
     several = "" if found.histories == found.series else f" in {found.histories} windows"
     output.report(
         found,

@@ -8,7 +8,6 @@ from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import nothing_spent
@@ -37,6 +36,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     started again goes on where it was stopped, and several processes may share a study.
     """
     from lvlora.cli.terminal.sweeps import SweepNarration
+    from lvlora.series.given import given_dataset
     from lvlora.sweep.search import plan_search, run_search, search_status
 
     output = context.output
@@ -46,7 +46,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
         return
 
     def read() -> Dataset:
-        return load_dataset(settings, output)
+        return given_dataset(settings, output)
 
     if context.dry_run:
         planned = plan_search(settings, read, sources=context.sources, narrator=narrator)

@@ -9,7 +9,6 @@ from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output, printable
 from lvlora.errors import SettingsError
@@ -35,10 +34,11 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     if settings.text is not None and (settings.data is not None or settings.series is not None):
         raise SettingsError("--text is tokenized instead of a file's series.", "Give only one.")
     from lvlora.model.catalogue import resolve
+    from lvlora.series.given import given_dataset
 
     output = context.output
     # the data first: they are read faster than a tokenizer is loaded
-    dataset = None if settings.text is not None else load_dataset(settings, output)
+    dataset = None if settings.text is not None else given_dataset(settings, output)
     chosen = None
     if dataset is not None:
         chosen = dataset.named(settings.series or [dataset.series[0].id])

@@ -9,7 +9,6 @@ from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.inputs import load_dataset
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.loss_chart import show_losses
 from lvlora.cli.terminal.output import Output
@@ -41,6 +40,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     settings, figures and a report, and charges the ledger.
     """
     from lvlora.cli.terminal.progress import observer
+    from lvlora.series.given import given_dataset
     from lvlora.train.fine_tune import plan_training, run_training
     from lvlora.train.ranks import FailedElsewhere, joined
 
@@ -50,7 +50,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             output = context.output if ranks.is_first else Output(verbosity=-1)
 
             def read(chosen: TrainSettings) -> Dataset:
-                return load_dataset(chosen, output)
+                return given_dataset(chosen, output)
 
             if context.dry_run:
                 planned = plan_training(

@@ -196,22 +196,6 @@ def test_bad_files_exit_4_with_a_hint(run_lvlora, tmp_path, content, said):
     assert ran.stdout == ""
 
 
-def test_a_terminal_as_standard_input_is_no_file(run_lvlora, monkeypatch):
-    import lvlora.cli.program.inputs as inputs
-
-    class Terminal:
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(inputs.sys, "stdin", Terminal())
-    from lvlora.cli.terminal.output import Output
-    from lvlora.errors import SettingsError
-    from lvlora.settings import InputSettings
-
-    with pytest.raises(SettingsError, match="terminal"):
-        inputs.load_dataset(InputSettings(data="-"), Output())
-
-
 @pytest.mark.slow  # the example with --out runs by default
 def test_figures(run_lvlora, data, tmp_path):
     out = tmp_path / "figures"

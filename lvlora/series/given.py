@@ -1,33 +1,27 @@
-"""The trajectories that a command was given: a file, standard input, or simulated on the spot.
-
-Knows: what the settings ask for and what to say about it. Does not know: formats, equations.
-"""
+"""The trajectories that settings ask for: a file, standard input, or simulated on the spot."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lvlora.cli.terminal.output import Output
 from lvlora.errors import SettingsError
+from lvlora.narrator import Narrator
+from lvlora.series.dataset import Dataset
+from lvlora.series.files.readers import read_dataset
+from lvlora.series.simulate import simulate
 from lvlora.settings import InputSettings, SimulateSettings
 
-if TYPE_CHECKING:
-    from lvlora.series.dataset import Dataset
 
-
-def load_dataset(settings: InputSettings, output: Output) -> Dataset:
-    """The data set of ``data``; what the reader had to say is noted on stderr.
+def given_dataset(settings: InputSettings, narrator: Narrator) -> Dataset:
+    """The data set of ``data``; the narrator is told what the reader had to say.
 
     Raises:
         DataError: the file cannot be used.
         SettingsError: standard input is a terminal, where nobody would know to type.
     """
-    from lvlora.series.files.readers import read_dataset
-
     if settings.data is None:
-        return _simulated(output)
+        return _simulated(narrator)
     if settings.data == Path("-") and sys.stdin.isatty():
         raise SettingsError(
             "standard input is a terminal; there is no CSV to read.",
@@ -35,20 +29,17 @@ def load_dataset(settings: InputSettings, output: Output) -> Dataset:
         )
     dataset = read_dataset(settings.data, settings)
     for note in dataset.notes:
-        output.note(note)
+        narrator.note(note)
     for warning in dataset.warnings:
-        output.warning(warning)
+        narrator.warning(warning)
     return dataset
 
 
-def _simulated(output: Output) -> Dataset:
-    from lvlora.cli.terminal.progress import counted
-    from lvlora.series.simulate import simulate
-
+def _simulated(narrator: Narrator) -> Dataset:
     settings = SimulateSettings()
-    output.note(
+    narrator.note(
         f"No data given: simulating {settings.n_series} trajectories "
         "(lvlora simulate writes them to a file)."
     )
-    with counted(output, "Simulating", settings.n_series) as advance:
+    with narrator.counted("Simulating", settings.n_series) as advance:
         return simulate(settings, lambda made: advance(1))
