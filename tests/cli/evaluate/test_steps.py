@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("every_rival")
+
 
 def csv(*lengths: int) -> str:
     """Series of so many steps, as CSV with ids."""

@@ -16,6 +16,8 @@ from lvlora.series.splits import split_ids
 
 STEPS = ["--no-model", "--context", "30", "--horizon", "12", "--workers", "1", "--split", "train"]
 
+pytestmark = pytest.mark.usefixtures("every_rival")
+
 
 def waves(growth: float) -> Dataset:
     """Signed waves (no equations are fitted), each so many times larger than the one before."""

@@ -1,0 +1,57 @@
+"""What tests of baseline and evaluate share: short data, two trained runs, the quick rivals."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lvlora.evaluation import scores
+from lvlora.series.rivals import naive_rivals
+
+SIMULATED = ["-n", "14", "--n-steps", "30", "--duration", "60"]
+
+
+@pytest.fixture
+def every_rival() -> None:
+    """For a test that is about the rivals; all others have the quick ones, and are quick."""
+
+
+@pytest.fixture(autouse=True)
+def _few_rivals(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "every_rival" not in request.fixturenames:
+        monkeypatch.setattr(scores, "default_rivals", naive_rivals)
+
+
+@pytest.fixture
+def data(run_lvlora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "data.h5"
+    made = run_lvlora(["simulate", path, *SIMULATED])
+    assert made.exit_code == 0, made.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_folder) -> Path:
+    """The folder of two runs on the same data as `data`'s."""
+    from lvlora.cli.program.app import main
+
+    place = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main(["simulate", "data.h5", *SIMULATED, "--quiet"]) == 0
+        for rank in ("1", "2"):
+            args = ["train", "data.h5", "--model", str(tiny_folder("qwen2")), "--rank", rank]
+            args += ["--max-steps", "1", "--seq-len", "64", "--no-validation", "--threads", "1"]
+            args += ["--out", f"runs/rank-{rank}", "--json"]
+            assert main(args) == 0
+    return place / "runs"
+
+
+@pytest.fixture
+def runs(trained, data) -> list[str]:
+    """Two trained runs, by name, to work with."""
+    shutil.copytree(trained, "runs")
+    return ["rank-1", "rank-2"]

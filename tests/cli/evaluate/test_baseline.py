@@ -1,0 +1,117 @@
+"""`lvlora baseline` through the real command: tables, rivals, what is spent, protocols."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+STEPS = ["--context", "15", "--horizon", "5"]
+RIVALS = (
+    "last value",
+    "context mean",
+    "seasonal naive",
+    "context parroting",
+    "var",
+    "ridge",
+    "lotka-volterra",
+    "rosenzweig-macarthur",
+    "rounding floor",
+)
+
+
+def test_baseline_has_every_rival_and_the_untrained_model(
+    run_lvlora, data, tiny_folder, every_rival
+) -> None:
+    args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--samples", "3"]
+    ran = run_lvlora([*args, "--json", "--output", "table.csv"])
+    assert ran.exit_code == 0, ran.stderr
+    found = ran.json
+    names = [f["name"].lower() for f in found["forecasters"]]
+    for rival in RIVALS:
+        assert any(rival in name for name in names), rival
+    assert sum(f["kind"] == "model" for f in found["forecasters"]) == 1
+    assert "zero-shot" in names[0]
+    assert found["protocol"] == {
+        "name": "own",
+        "split": "validation",
+        "context": 15,
+        "horizon": 5,
+        "series": 2,
+        "left_out": 0,
+        "disturbance": None,
+        "seen": None,
+    }
+    floor = next(f for f in found["forecasters"] if f["kind"] == "floor")
+    assert all(floor["mae"] <= f["mae"] for f in found["forecasters"] if f["kind"] == "model")
+    with Path("table.csv").open() as stream:
+        assert [row["name"].lower() for row in csv.DictReader(stream)] == names
+
+
+def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
+    args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--greedy"]
+    ran = run_lvlora([*args, "--no-rivals", "-v"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "5 steps from 15" in ran.stdout
+    for sketch in ("best", "worst"):
+        assert ran.stdout.count(f"{sketch}, ") == 2  # prey and predator
+    assert "the figures are rough" in ran.stderr
+
+
+def test_the_table_goes_to_standard_output(run_lvlora, data) -> None:
+    ran = run_lvlora(["baseline", data, "--no-model", *STEPS, "--limit", "1", "--output", "-"])
+    assert ran.exit_code == 0, ran.stderr
+    rows = list(csv.DictReader(ran.stdout.splitlines()))
+    assert {"rounding floor", "last value"} <= {row["name"] for row in rows}
+    assert not Path("-").exists()
+
+
+def test_rivals_alone_spend_nothing(run_lvlora, data) -> None:
+    ran = run_lvlora(["baseline", data, "--no-model", *STEPS, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert all(f["kind"] != "model" for f in ran.json["forecasters"])
+    assert not Path("runs").exists()
+
+
+def test_a_budget_is_kept(run_lvlora, data, tiny_folder) -> None:
+    args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS]
+    ran = run_lvlora([*args, "--max-flops", "1000"])
+    assert ran.exit_code == 3
+    assert "1,000" in ran.stderr
+
+
+def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
+    from lvlora.flops.ledger import Ledger
+
+    args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--no-rivals"]
+    for more in (["--greedy"], ["--greedy", "--output", "t.csv"], ["--samples", "2"]):
+        assert run_lvlora([*args, *more]).exit_code == 0
+    with Ledger.for_runs(Path("runs")) as ledger:
+        greedy, again, sampled = ledger.rows()
+    assert greedy.settings_hash == again.settings_hash != sampled.settings_hash
+    assert len(greedy.settings_hash) == 64
+    assert greedy.model_hash == sampled.model_hash != ""
+    # two histories of 15 steps and two futures of 5, at least ten symbols a step
+    assert greedy.tokens_useful >= 2 * 20 * 10
+    assert sampled.tokens_useful > greedy.tokens_useful
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], ("A", 50, 50)),
+        (["--protocol", "B"], ("B", 80, 20)),
+        (["--context", "80", "--horizon", "20"], ("B", 80, 20)),
+        (["--protocol", "B", "--horizon", "5"], ("own", 80, 5)),
+    ],
+)
+def test_protocols(run_lvlora, tmp_path, args, expected) -> None:
+    made = run_lvlora(["simulate", tmp_path / "long.h5", "-n", "8"])
+    assert made.exit_code == 0, made.stderr
+    ran = run_lvlora(
+        ["baseline", tmp_path / "long.h5", "--no-model", "--limit", "1", "--json", *args]
+    )
+    assert ran.exit_code == 0, ran.stderr
+    protocol = ran.json["protocol"]
+    assert (protocol["name"], protocol["context"], protocol["horizon"]) == expected

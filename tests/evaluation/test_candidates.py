@@ -1,0 +1,32 @@
+"""Which models are scored, and what their training had cost."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from lvlora.evaluation.candidates import Candidate, _different
+from lvlora.flops.budget import Price
+
+
+def priced(facts):
+    """What an adapter that says this is taken to have cost."""
+    info = SimpleNamespace(facts=facts)
+    return Candidate(SimpleNamespace(info=info), None).training_price
+
+
+def test_models_are_different_by_what_they_read() -> None:
+    choice = SimpleNamespace(
+        info=None, source=SimpleNamespace(kind="folder", location="x", revision=None)
+    )
+    usual, none = Candidate(choice, None), Candidate(choice, 0)
+    digits = Candidate(choice, 2, "digits")
+    given = [usual, Candidate(choice, 2, "point"), none, digits, none]
+    assert list(_different(given)) == [usual, none, digits]
+
+
+def test_a_training_whose_price_is_no_count_has_no_known_price() -> None:
+    facts = {"decimals": 2, "flops": {"executed": 5, "coursework": 7}}
+    assert priced(facts) == Price(5, 7)
+    counts = (True, 10**400, -1, 1.5, "9", None)
+    for odd in (None, 3, {}, {"executed": 5}, *({"executed": n, "coursework": 1} for n in counts)):
+        assert priced({**facts, "flops": odd}) is None
