@@ -1,7 +1,4 @@
-"""The entry point: `lvlora` and `python -m lvlora`.
-
-Knows: that Ctrl-C may come before the program is there. Does not know: the program.
-"""
+"""The entry point: `lvlora` and `python -m lvlora`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Files that are whole or not there: write to a neighbour, fsync, rename, fsync the folder.
-
-Knows: paths and bytes. Does not know: what is in them.
-"""
+"""Files that are whole or not there: write to a neighbour, fsync, rename, fsync the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of lvlora. Knows: what went wrong, what to do, and the exit code. Knows nothing else.
+"""The errors of lvlora: what went wrong, what to do, and the exit code.
 
 Every foreseeable failure is raised as one of these; the command line prints the message, the
 hint, and exits with the code. A traceback reaches a user only by ``--debug``.

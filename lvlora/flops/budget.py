@@ -1,7 +1,4 @@
-"""What FLOPs buy: prices in both conventions, and how many steps or tokens fit into a limit.
-
-Knows: exact integer arithmetic. Does not know: models, files, what was spent so far.
-"""
+"""What FLOPs buy: prices in both conventions, and how many steps fit into a limit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The shapes of well-known small models, so that `lvlora flops` needs no files and no network.
-
-Knows: published configurations, by short name. Does not know: weights, the hub, torch.
-"""
+"""The shapes of well-known small models, so that `lvlora flops` needs no files and no network."""
 
 from __future__ import annotations
 

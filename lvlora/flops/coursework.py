@@ -1,7 +1,6 @@
 """The coursework convention: every elementary operation of a textbook transformer, priced by rule.
 
-Knows: the rules and the exact counts they give, per operation. Does not know: what this program
-really runs (that is `executed`), torch, weights. Each formula is derived in docs/flops.md.
+What this program really runs is in `executed`. Each formula is derived in docs/flops.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The executed convention: the matrix products that this program really runs, at 2·m·n·p each.
 
-Knows: which products a forward and a backward pass consist of, and which gradients autograd needs.
-Does not know: torch, element-wise work (it counts as 0 here), weights. Equal to what PyTorch's
-FlopCounterMode counts; derivations in docs/flops.md.
+Element-wise work counts as 0. Equal to what PyTorch's FlopCounterMode counts; derivations are in
+docs/flops.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The SQLite file under the ledger: opening, checking, transactions, and errors in plain words.
-
-Knows: SQLite, processes. Does not know: what the tables mean.
-"""
+"""The SQLite file under the ledger: opening, checking, transactions, and errors in plain words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What may be spent: the project's budget, which the ledger keeps, and what is said of a refusal.
-
-Knows: limits, the table that holds the budget. Does not know: who spends, on what.
-"""
+"""What may be spent: the budget that the ledger keeps, and what is said of a refusal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The ledger's tables, as numbered steps that are only ever appended to.
 
-Knows: SQL. Does not know: what the numbers mean. FLOPs are stored as text because a count may pass
-2^63, SQLite's largest integer; they are summed as Python integers.
+FLOPs are stored as text because a count may pass 2^63, SQLite's largest integer; they are summed as
+Python integers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a `config.json` may say: types and ranges of everything that is read of it, by us or others.
-
-Knows: keys. Does not know: what they mean for a model's shape or its price.
-"""
+"""What a `config.json` may say: types and ranges of all that is read of it, by us or others."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What training and reading cost, in both conventions at once.
-
-Knows: which formula of each convention stands for the same work. Does not know: settings, files,
-what a decoder really did (it prices its own calls).
-"""
+"""What training and reading cost, in both conventions at once."""
 
 from __future__ import annotations
 

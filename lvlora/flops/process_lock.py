@@ -1,7 +1,6 @@
 """Which process holds a reservation, and whether it is still alive.
 
-Knows: process ids and start times on this machine. Does not know: the ledger. A process on another
-machine counts as dead, because nothing here can tell.
+A process on another machine counts as dead, because nothing here can tell.
 """
 
 from __future__ import annotations

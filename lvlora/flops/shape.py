@@ -1,8 +1,4 @@
-"""The shape of a Llama-like decoder, read from a `config.json` alone.
-
-Knows: which linear layers, norms and biases there are, and how big. Does not know: weights, torch,
-what an operation costs.
-"""
+"""The shape of a Llama-like decoder, read from a `config.json` alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is trained: LoRA on which linear layers of which transformer layers, and rows of the head.
-
-Knows: names, counts. Does not know: weights, torch, what training costs.
-"""
+"""What is trained: LoRA on which linear layers of which layers, and rows of the head."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What every settings model is made of: frozen pydantic models whose fields describe themselves.
 
-Knows: types, limits, help texts and panels. Does not know: typer, files, models. The command line
-is generated from these fields (`cli/program/from_settings.py`), so an option exists, is checked
-and is explained in exactly one place.
+The command line is generated from these fields (`cli/program/from_settings.py`), so an option
+exists, is checked and is explained in exactly one place.
 """
 
 from __future__ import annotations

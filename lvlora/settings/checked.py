@@ -1,7 +1,6 @@
 """Settings from a program's keywords: made, or one error with everything that is wrong with them.
 
-Knows: what pydantic says of a value. Does not know: options, files, terminals; the command line has
-its own words for the same, which name the option (`settings/complaints.py`).
+The command line has its own words for the same, which name the option (`complaints`).
 """
 
 from __future__ import annotations

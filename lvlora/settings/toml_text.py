@@ -1,7 +1,4 @@
-"""Settings as a TOML file that gives the same settings again.
-
-Knows: a settings model's fields and their order. Does not know: where values came from.
-"""
+"""Settings as a TOML file that gives the same settings again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Commands that are printed as advice: they work as they are printed.
-
-Knows: which options of one command another one needs as well. Does not know: what was found.
-"""
+"""Commands that are printed as advice: they work as they are printed."""
 
 from __future__ import annotations
 

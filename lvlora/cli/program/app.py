@@ -1,7 +1,4 @@
-"""The program as a function, and the one place where errors become sentences.
-
-Knows: exit codes and how a failure is told. Does not know: what any command does.
-"""
+"""The program as a function, and the one place where errors become sentences."""
 
 from __future__ import annotations
 

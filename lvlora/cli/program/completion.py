@@ -1,6 +1,6 @@
 """What a shell may complete beyond options and fixed words: models, runs, studies, targets.
 
-Knows: where names are found. Does not know: shells. Must stay fast: no heavy import, no network.
+Must stay fast: no heavy import, no network.
 """
 
 from __future__ import annotations

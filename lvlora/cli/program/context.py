@@ -1,7 +1,4 @@
-"""What every command is told besides its settings.
-
-Knows: how to speak and where each setting came from. Does not know: any command.
-"""
+"""What every command is told besides its settings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Makes a command from a settings model: an option exists and is explained in one place.
 
-Knows: how a field becomes an option, and the options every command has. Does not know: any command.
-
 Every option reaches typer as text, and pydantic alone checks it: so all that is wrong is said at
 once, in the same words for the command line, the environment and the file.
 """

@@ -1,7 +1,4 @@
-"""What typer is told of a field: its spellings, its help, what a shell may complete.
-
-Knows: typer's parameters. Does not know: commands, values.
-"""
+"""What typer is told of a field: its spellings, its help, what a shell may complete."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The program itself: its name, its version, the list of its commands.
 
-Knows: which commands there are, and one line about each. Does not know: what they do; a command's
-module is imported when the command is called, so that help and completion stay fast.
+A command's module is imported when the command is called, so that help and completion stay fast.
 """
 
 from __future__ import annotations

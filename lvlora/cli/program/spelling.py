@@ -1,7 +1,6 @@
 """Text for terminals that cannot show all of Unicode: the nearest characters that they can.
 
-Knows: encodings, how a sign is written without it. Does not know: what is said. Light: the error
-handler is there before anything is imported.
+Light: the error handler is there before anything is imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The losses of a run on the terminal.
-
-Knows: rows of metrics.jsonl, what a person wants to see of them. Does not know: training.
-"""
+"""The losses of a run on the terminal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The one sink: results go to stdout, everything said about them goes to stderr.
-
-Knows: streams, terminals, JSON, tables. Does not know: what is being said.
-"""
+"""The one sink: results go to stdout, everything said about them goes to stderr."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`--dry-run`: what a command would cost, how long it would take here, and how much memory.
-
-Knows: how prices and estimates are said. Does not know: how they are found.
-"""
+"""`--dry-run`: what a command would cost, how long it would take here, and how much memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Long work on stderr: a live line on a terminal, one plain line every so often elsewhere.
-
-Knows: rich's progress display and the observer's records. Does not know: what does the work.
-"""
+"""Long work on stderr: a live line on a terminal, one plain line every so often elsewhere."""
 
 from __future__ import annotations
 
