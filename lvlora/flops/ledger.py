@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops import limits, process_lock
@@ -20,7 +20,7 @@ from lvlora.flops.answers import FlopsLedger
 from lvlora.flops.budget import CONVENTIONS, NOTHING, Budget, Price
 from lvlora.flops.ledger_file import LedgerFile
 from lvlora.flops.limits import BudgetAsked
-from lvlora.flops.reservation import Reservation, Wanted
+from lvlora.flops.reservation import NO_LIMITS, Limits, Reservation, Spender, Wanted
 from lvlora.flops.rows import Row, read_rows
 from lvlora.flops.table import table_of
 from lvlora.settings.base import Convention
@@ -85,72 +85,60 @@ class Ledger(LedgerFile):
         command: str,
         unit_executed: int | None = None,
         unit_coursework: int | None = None,
-        **facts: Any,
+        max_flops: int | None = None,
+        budget: BudgetAsked = None,
+        convention: Convention = "executed",
+        **spender: str,
     ) -> Reservation:
         """Promise FLOPs to one phase of a run; `reserve_all` says how.
 
         Args:
             executed, coursework: the most that will be spent, in both conventions.
             unit_executed, unit_coursework: of `Wanted`.
-            facts: of `reserve_all`.
+            max_flops, budget, convention: of `Limits`.
+            spender: the rest of `Spender`.
         """
         unit = None
         if unit_executed is not None and unit_coursework is not None:
             unit = Price(unit_executed, unit_coursework)
         wanted = {phase: Wanted(Price(executed, coursework), unit)}
-        return self.reserve_all(wanted, run=run, command=command, **facts)[phase]
+        within = Limits(max_flops, budget, convention)
+        return self.reserve_all(wanted, run, Spender(command, **spender), within)[phase]
 
     def reserve_all(
-        self,
-        wanted: Mapping[str, Wanted],
-        *,
-        run: str,
-        command: str,
-        settings_hash: str = "",
-        model: str = "",
-        model_hash: str = "",
-        device: str = "",
-        dtype: str = "",
-        max_flops: int | None = None,
-        budget: BudgetAsked = None,
-        convention: Convention = "executed",
+        self, wanted: Mapping[str, Wanted], run: str, spender: Spender, within: Limits = NO_LIMITS
     ) -> dict[str, Reservation]:
         """Promise FLOPs to the phases of a run, or refuse: one step that none can come between.
 
         Args:
             wanted: by phase.
-            run, command: who spends.
-            max_flops: limit of this run over all its phases, counted in ``convention``.
-            budget: limit of the project from now on, counted in ``convention``; "none" lifts it.
-                Left out, the recorded one holds, in its own convention. It is recorded only with
-                what it lets through: that of a refused run is not kept.
 
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
         prices = {phase: _checked(one.at_most) for phase, one in wanted.items()}
         units = {phase: one.unit and _checked(one.unit) for phase, one in wanted.items()}
-        if convention not in CONVENTIONS:
+        if within.convention not in CONVENTIONS:
             raise SettingsError(
-                f"no convention is called {convention!r}", "It is executed or coursework."
+                f"no convention is called {within.convention!r}", "It is executed or coursework."
             )
-        asked = limits.asked(budget, convention)
+        asked = limits.asked(within.budget, within.convention)
         me, now = process_lock.this_process(), _now()
         reservations = {}
         with self.transaction() as db:
-            limit = limits.read_budget(db) if budget is None else asked
+            limit = limits.read_budget(db) if within.budget is None else asked
             refused = limits.refusal(
                 sum(prices.values(), NOTHING),
                 read_rows(db),
                 run=run,
-                max_flops=max_flops,
-                convention=convention,
+                max_flops=within.max_flops,
+                convention=within.convention,
                 budget=limit,
             )
             if refused is not None:
                 raise refused
-            if budget is not None:
-                limits.write_budget(db, asked, now, command)
+            if within.budget is not None:
+                limits.write_budget(db, asked, now, spender.command)
             for phase, price in prices.items():
                 unit = units[phase]
                 cursor = db.execute(
@@ -161,12 +149,12 @@ class Ledger(LedgerFile):
                     (
                         run,
                         phase,
-                        command,
-                        settings_hash,
-                        model,
-                        model_hash,
-                        device,
-                        dtype,
+                        spender.command,
+                        spender.settings_hash,
+                        spender.model,
+                        spender.model_hash,
+                        spender.device,
+                        spender.dtype,
                         str(price.executed),
                         str(price.coursework),
                         None if unit is None else str(unit.executed),

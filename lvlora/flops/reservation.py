@@ -1,11 +1,13 @@
-"""A promise of FLOPs to one phase of one run."""
+"""A promise of FLOPs to one phase of one run, to whom, and within which limits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.limits import BudgetAsked
 from lvlora.flops.rows import Row
+from lvlora.settings.base import Convention
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,44 @@ class Wanted:
 
     at_most: Price
     unit: Price | None = None
+
+
+@dataclass(frozen=True)
+class Spender:
+    """Who spends, as the entries of the ledger say it.
+
+    Attributes:
+        command: of lvlora, or what a program calls itself.
+        settings_hash: of what decides the result.
+        model, model_hash: whose FLOPs they are; device, dtype: on what.
+    """
+
+    command: str
+    settings_hash: str = ""
+    model: str = ""
+    model_hash: str = ""
+    device: str = ""
+    dtype: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reservation must stay within.
+
+    Attributes:
+        max_flops: limit of the run over all its phases.
+        budget: limit of the project from now on; "none" lifts it. Left out, the recorded one holds,
+            in its own convention. It is recorded only with what it lets through: that of a refused
+            run is not kept.
+        convention: in which both are counted.
+    """
+
+    max_flops: int | None = None
+    budget: BudgetAsked = None
+    convention: Convention = "executed"
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger
-from lvlora.flops.reservation import Reservation, Wanted
+from lvlora.flops.reservation import Limits, Reservation, Spender, Wanted
 
 Phase = Literal["train", "validation"]
 PHASES: tuple[Phase, Phase] = ("train", "validation")
@@ -106,13 +106,19 @@ class Account:
 
     @classmethod
     def open(
-        cls, ledger: Ledger, wanted: dict[Phase, Wanted], start: Progress, **facts: Any
+        cls,
+        ledger: Ledger,
+        wanted: dict[Phase, Wanted],
+        start: Progress,
+        *,
+        run: str,
+        spender: Spender,
+        within: Limits,
     ) -> Account:
         """Reserve for each phase, or for none.
 
         Args:
             wanted: phases that cost nothing are left out.
-            facts: of `Ledger.reserve`.
 
         Raises:
             BudgetError: together they would pass a limit.
@@ -120,7 +126,7 @@ class Account:
         priced: dict[str, Wanted] = {
             phase: one for phase, one in wanted.items() if one.at_most != NOTHING
         }
-        made = ledger.reserve_all(priced, **facts) if priced else {}
+        made = ledger.reserve_all(priced, run, spender, within) if priced else {}
         return cls(ledger, {phase: made[phase] for phase in PHASES if phase in made}, start)
 
     def update(self, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from lvlora.answers import Flops
 from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
-from lvlora.flops.reservation import Wanted
+from lvlora.flops.reservation import Limits, Spender, Wanted
 from lvlora.train import answers, checkpoint, loop, validation_file
 from lvlora.train.account import Account, Phase, Progress, charged, take_over
 from lvlora.train.answers import Train
@@ -162,15 +162,15 @@ class Run:
             {} if self._is_over else self._wanted(last),
             replace(self.progress),
             run=self.folder.name,
-            command="train",
-            settings_hash=settings_hash(settings),
-            model=base.name,
-            model_hash=base.sha256,
-            device=base.placement.device.type,
-            dtype=str(base.placement.dtype).removeprefix("torch."),
-            max_flops=self.limit,
-            budget=settings.budget,
-            convention=settings.convention,
+            spender=Spender(
+                command="train",
+                settings_hash=settings_hash(settings),
+                model=base.name,
+                model_hash=base.sha256,
+                device=base.placement.device.type,
+                dtype=str(base.placement.dtype).removeprefix("torch."),
+            ),
+            within=Limits(self.limit, settings.budget, settings.convention),
         )
 
     @property

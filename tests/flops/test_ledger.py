@@ -14,7 +14,7 @@ from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
 from lvlora.flops import migrations
 from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import Ledger
-from lvlora.flops.reservation import Wanted
+from lvlora.flops.reservation import Limits, Spender, Wanted
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def test_the_budget_of_a_refused_run_is_not_kept(ledger):
 def test_phases_are_promised_together_or_not_at_all(ledger):
     wanted = {"train": Wanted(Price(60, 1)), "validation": Wanted(Price(50, 1), Price(5, 1))}
     with pytest.raises(BudgetError, match=r"110 FLOPs wanted, 0 spent, 0 reserved, limit 100"):
-        ledger.reserve_all(wanted, run="a", command="train", budget=100)
+        ledger.reserve_all(wanted, "a", Spender("train"), Limits(budget=100))
     assert (ledger.rows(), ledger.budget()) == ([], None)
-    made = ledger.reserve_all(wanted, run="a", command="train", budget=110)
+    made = ledger.reserve_all(wanted, "a", Spender("train"), Limits(budget=110))
     assert [(r.phase, r.reserved.executed) for r in made.values()] == [
         ("train", 60),
         ("validation", 50),
