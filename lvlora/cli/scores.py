@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lvlora import numbers
@@ -16,6 +16,7 @@ from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.answers import Evaluation, ForecasterScores, Interval, Protocol
+    from lvlora.series.dataset import Dataset
 
 _SKETCHED = 4  # variables
 _RANKED = ("skill", "win_rate")
@@ -28,28 +29,32 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
     from lvlora.evaluation.price import price
     from lvlora.series.given import given_dataset
 
+    output = context.output
+
+    def read() -> Dataset:
+        return given_dataset(settings, output)
+
     if isinstance(settings, EvaluateSettings) and settings.export_task is not None:
-        _export_task(settings, context)
+        _export_task(settings, read, context)
         return
     check(settings)
     check_results(settings, context, [("--output", settings.output, SCORES)])
-    output = context.output
-    data = given_dataset(settings, output)
     if context.dry_run:
-        show_prices(price(settings, data, output, began=context.began), context)
+        show_prices(price(settings, read, output, began=context.began), context)
         return
-    _show(evaluate(settings, data, output), settings, context)
+    _show(evaluate(settings, read, output), settings, context)
 
 
-def _export_task(settings: EvaluateSettings, context: CommandContext) -> None:
+def _export_task(
+    settings: EvaluateSettings, read: Callable[[], Dataset], context: CommandContext
+) -> None:
     from lvlora.evaluation.export_task import check, export_task
-    from lvlora.series.given import given_dataset
 
     output, folder = context.output, check(settings)
     if context.dry_run:
         output.note("--export-task spends nothing; with --dry-run nothing is written.")
         return
-    found = export_task(settings, given_dataset(settings, output), output)
+    found = export_task(settings, read, output)
     several = "" if found.histories == found.series else f" in {found.histories} windows"
     output.report(
         found,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lvlora import output_files
 from lvlora.errors import SettingsError
@@ -55,17 +55,18 @@ from lvlora.text.scaling import Scale
 
 def evaluate(
     settings: EvaluateSettings | BaselineSettings,
-    data: Dataset,
+    read: Callable[[], Dataset],
     narrator: Narrator | None = None,
 ) -> Evaluation:
-    """Score what the settings name on the data, as ``lvlora evaluate`` and ``baseline`` do.
+    """Score what the settings name on a data set, as ``lvlora evaluate`` and ``baseline`` do.
 
     What models may spend is reserved in the ledger before each begins, and what they spent settled
     after it. In the folder each forecaster's series are kept as they are finished: the same call
     goes on from there, and writes the record, the tables and the page at the end.
 
     Args:
-        data: all of it; it is split by its series' names.
+        read: gives all of the data, after the settings were found to go together; it is split by its
+            series' names.
         narrator: told what happens; None tells nobody.
 
     Raises:
@@ -77,7 +78,7 @@ def evaluate(
     narrator = narrator or Silent()
     check(settings)
     chosen = candidates(settings, narrator) if settings.with_model else []
-    job = prepare(settings, data, narrator)
+    job = prepare(settings, read(), narrator)
     warn_of_seen(
         [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lvlora.errors import SettingsError
@@ -34,7 +35,7 @@ def check(settings: EvaluateSettings) -> Path:
 
 
 def export_task(
-    settings: EvaluateSettings, data: Dataset, narrator: Narrator | None = None
+    settings: EvaluateSettings, read: Callable[[], Dataset], narrator: Narrator | None = None
 ) -> ExportedTask:
     """Write the histories that ``lvlora evaluate`` with these settings shows, and what it asks.
 
@@ -45,6 +46,7 @@ def export_task(
         DataError: no series is long enough.
     """
     folder = check(settings)
+    data = read()
     job = prepare(settings, data, narrator or Silent(), has_folder=False)
     given = job.task
     seen = Dataset(tuple(given.histories), given.variables, data.source, data.time_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ _ENOUGH_SECONDS = 1.0
 
 def price(
     settings: EvaluateSettings | BaselineSettings,
-    data: Dataset,
+    read: Callable[[], Dataset],
     narrator: Narrator | None = None,
     *,
     began: float | None = None,
@@ -49,7 +49,7 @@ def price(
     narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
     check(settings)
     chosen = candidates(settings, narrator) if settings.with_model else []
-    job = prepare(settings, data, narrator, has_folder=False)
+    job = prepare(settings, read(), narrator, has_folder=False)
     warn_of_seen(
         [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
     )
