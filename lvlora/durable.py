@@ -163,20 +163,20 @@ def open_lock(path: Path) -> FileIO:
     return FileIO(handle, "r+")
 
 
-def read_bounded(path: Path, most: int, *, pipes: bool = False) -> bytes:
+def read_bounded(path: Path, largest: int, *, pipes: bool = False) -> bytes:
     """The content of a file of at most so many bytes, whatever its size is said to be.
 
     Raises:
         OSError: as `open_regular`, or it is larger.
     """
-    parts, left = [], most + 1
+    parts, left = [], largest + 1
     with open_regular(path, pipes=pipes) as stream:
         # not at once, for which as much memory would be asked as may be read
         while left and (part := stream.read(min(left, _AT_A_TIME))):
             parts.append(part)
             left -= len(part)
     if not left:
-        raise OSError(errno.EFBIG, f"it is larger than {most:,} B", str(path))
+        raise OSError(errno.EFBIG, f"it is larger than {largest:,} B", str(path))
     return b"".join(parts)
 
 

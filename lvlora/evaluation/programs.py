@@ -73,7 +73,7 @@ def evaluate(
             "without models and rivals there is nothing to score.", "Leave one of them in."
         )
     check_count("context", context)
-    check_count("horizon", horizon, most=LONGEST_HORIZON)
+    check_count("horizon", horizon, at_most=LONGEST_HORIZON)
     check_count("limit", limit, optional=True)
     check_levels(quantiles)
     if part not in get_args(Split):

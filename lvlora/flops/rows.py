@@ -131,8 +131,8 @@ class Row:
     @property
     def spent_if_killed(self) -> Price:
         """The most that a killed process can have spent."""
-        most = self.reserved | self.spent
-        return most if self.unit is None else most & (self.spent + self.unit)
+        upper = self.reserved | self.spent
+        return upper if self.unit is None else upper & (self.spent + self.unit)
 
 
 def read_rows(

@@ -57,7 +57,7 @@ class Plan:
         self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[Reading]:
         """How each history is read at its own scale; DataError where one can't be."""
-        check_count("horizon", horizon, most=LONGEST_HORIZON)
+        check_count("horizon", horizon, at_most=LONGEST_HORIZON)
         return [self._read(history, horizon, context) for history in histories]
 
     def views(
@@ -71,7 +71,7 @@ class Plan:
 
         Sample s is drawn from the reading s modulo their number.
         """
-        check_count("horizon", horizon, most=LONGEST_HORIZON)
+        check_count("horizon", horizon, at_most=LONGEST_HORIZON)
         n = min(sampling.views, sampling.n_futures)
         return [
             [

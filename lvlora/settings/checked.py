@@ -38,9 +38,9 @@ def checked(model: type[S], values: Mapping[str, Any]) -> S:
 
 
 def check_count(
-    name: str, value: object, *, optional: bool = False, most: int | None = None
+    name: str, value: object, *, optional: bool = False, at_most: int | None = None
 ) -> None:
-    """SettingsError unless an argument is a whole number above 0, and no more than ``most``."""
+    """SettingsError unless an argument is a whole number above 0, and at most ``at_most``."""
     if value is None and optional:
         return
     try:
@@ -51,9 +51,9 @@ def check_count(
         raise SettingsError(
             f"{name}: should be a whole number above 0, got {value!r}", "It counts time steps."
         )
-    if most is not None and count > most:
+    if at_most is not None and count > at_most:
         raise SettingsError(
-            f"{name}: should be at most {most:,}, got {value!r}", "It counts time steps."
+            f"{name}: should be at most {at_most:,}, got {value!r}", "It counts time steps."
         )
 
 
