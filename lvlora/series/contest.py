@@ -86,7 +86,7 @@ def together(
         shares: (M,) weights.
         n_samples: futures; 0 for none.
     """
-    point = _weighted_median(np.stack([p.point for p in predictions]), shares)
+    point = weighted_median(np.stack([p.point for p in predictions]), shares)
     if n_samples < 1:
         return Prediction(point)
     drawn = []
@@ -99,7 +99,7 @@ def together(
     return Prediction(point, np.concatenate(drawn))
 
 
-def _weighted_median(values: FloatArray, shares: FloatArray) -> FloatArray:
+def weighted_median(values: FloatArray, shares: FloatArray) -> FloatArray:
     """(H, V) of (M, H, V): half of the weight is not above it, half not below."""
     order = np.argsort(values, axis=0, kind="stable")
     ordered = np.take_along_axis(values, order, axis=0)
