@@ -65,8 +65,8 @@ def evaluate(
     goes on from there, and writes the record, the tables and the page at the end.
 
     Args:
-        read: gives all of the data, after the settings were found to go together; it is split by its
-            series' names.
+        read: gives all of the data, once the settings were found to go together; it is split by
+            its series' names.
         narrator: told what happens; None tells nobody.
 
     Raises:
