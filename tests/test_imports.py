@@ -6,6 +6,7 @@ Each module is parsed once; a rule is one test, which lists every place that bre
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -158,6 +159,35 @@ def test_modules_import_each_other_in_no_circle():
     while leaves := {n for n, imported in inner.items() if not imported & inner.keys()}:
         inner = {n: imported for n, imported in inner.items() if n not in leaves}
     assert not inner, f"in a circle, or above one: {sorted(inner)}"
+
+
+def test_names_are_imported_from_their_home():
+    """A module has what it defines; only a room's `__init__` and the package pass names on."""
+    homes = {_dotted(module): module for module in MODULES if module.path.name != "__init__.py"}
+    elsewhere = [
+        f"{module.name}: {node.module}.{alias.name}"
+        for module in MODULES
+        for node in module.nodes
+        if isinstance(node, ast.ImportFrom) and node.module in homes
+        for alias in node.names
+        if alias.name not in _defined(homes[node.module])
+    ]
+    assert not elsewhere
+
+
+@functools.cache
+def _defined(module: Module) -> set[str]:
+    """Every name that a module gives a value, at any depth."""
+    named = {
+        node.name
+        for node in module.nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    return named | {
+        node.id
+        for node in module.nodes
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def _dotted(module: Module) -> str:

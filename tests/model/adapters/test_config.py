@@ -16,7 +16,8 @@ from lvlora.errors import ModelError
 from lvlora.model import lora
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.config import HARMLESS, HONOURED, REFUSED, config_for, plan_from
-from lvlora.model.adapters.files import CONFIG, FACTS
+from lvlora.model.adapters.files import FACTS
+from lvlora.model.adapters.search import CONFIG
 
 peft = pytest.importorskip("peft")
 

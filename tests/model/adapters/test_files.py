@@ -14,7 +14,8 @@ from lvlora.errors import ModelError
 from lvlora.model import lora
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.config import config_for
-from lvlora.model.adapters.files import CONFIG, FACTS, HEAD, WEIGHTS
+from lvlora.model.adapters.files import FACTS, HEAD, WEIGHTS
+from lvlora.model.adapters.search import CONFIG
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
 from lvlora.model.parts import head_of, is_tied
