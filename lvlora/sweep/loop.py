@@ -108,7 +108,7 @@ class TrialLoop:
         done: int | None = None
         try:
             plan = plan_trial(with_params(self.base, claim.params), self.dataset, allotment)
-            if folder.state.exists():  # whether it can go on, its weights tell
+            if folder.state.exists():  # only its weights tell whether it can go on
                 loaded = load_run(plan)
                 done = steps_done(loaded, folder)
             price = plan.at_most(done or 0, whole=done is None)

@@ -602,7 +602,7 @@ def test_ctrl_c_reaches_the_workers_once(run_lvlora, args, tmp_path, plain):
 
 @pytest.mark.slow
 def test_workers_end_with_a_killed_parent(args, tmp_path):
-    many = [*without(args, "--max-steps"), "--max-steps", "4000"]
+    many = [*without(args, "--max-steps"), "--max-steps", "4000", "--compile", "off"]
     parent = process([*many, "--workers", "2"])
     folder = tmp_path / "runs" / "sweep"
     wait_for(lambda: lines(folder / "trial-0001" / "metrics.jsonl") > 5)
