@@ -34,7 +34,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 # how long an example takes says nothing about the code, and differs from machine to machine
-hypothesis.settings.register_profile("lvlora", deadline=None)
+# and half as many as usual, of others each time: what is found once is an example from then on
+hypothesis.settings.register_profile("lvlora", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("lvlora")
 
 
@@ -127,6 +128,20 @@ def run_lvlora_process() -> Run:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), words)
 
     return run
+
+
+@pytest.fixture
+def figures_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are built and become empty files: an evaluation draws some thirty, and to draw
+    them takes longer than all else that it does on tiny data."""
+    from lvlora.report.drawing import style
+
+    empty = {
+        "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
+        "png": b"\x89PNG\r\n\x1a\n",
+        "pdf": b"%PDF-1.4\n",
+    }
+    monkeypatch.setattr(style, "render", lambda figure, format: empty[format])
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,9 @@ def test_the_examples_in_docstrings_are_true():
         assert not done.failed
 
 
-def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, tiny_folder):
+def test_a_program_makes_the_run_that_the_command_makes(
+    figures_not_drawn, run_lvlora, tmp_path, tiny_folder
+):
     data = tmp_path / "data.csv"
     lvlora.write(tiny_runs.dataset(), data)
     model, runs = tiny_folder("qwen2"), tmp_path / "runs"
@@ -122,7 +124,7 @@ def test_what_is_wrong_with_settings_is_said_at_once():
         lvlora.fine_tune("nowhere.csv")
 
 
-def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder):
+def test_evaluation_is_the_command_s(figures_not_drawn, run_lvlora, tmp_path, tiny_folder):
     """The same splits, scales and draws: the same figures."""
     data = tiny_runs.dataset(n_series=12)
     lvlora.write(data, tmp_path / "data.csv")

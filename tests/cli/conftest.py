@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-_DRAWN = {
-    "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
-    "png": b"\x89PNG\r\n\x1a\n",
-    "pdf": b"%PDF-1.4\n",
-}
-
 
 @pytest.fixture
 def real_figures() -> None:
@@ -17,9 +11,6 @@ def real_figures() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _figures_are_not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    # an evaluation draws some thirty, which takes longer than all else that it does here
+def _quick_figures(request: pytest.FixtureRequest) -> None:
     if "real_figures" not in request.fixturenames:
-        from lvlora.report.drawing import style
-
-        monkeypatch.setattr(style, "render", lambda figure, format: _DRAWN[format])
+        request.getfixturevalue("figures_not_drawn")
