@@ -1,0 +1,100 @@
+"""Numbers without a point, from a training to everything that uses its adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+USED = ["--adapter", "bare", "--threads", "1", "--dtype", "float32", "--json"]
+STEPS = ["--context", "8", "--horizon", "4", "--greedy", "--limit", "1", "--no-rivals", "--json"]
+ALONE = ["forecast", "data.csv", *USED, "--horizon", "3", "--series", "s0"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_folder) -> Path:
+    """A folder with data and two runs on them: ``plain`` with points, ``bare`` without."""
+    from lvlora.cli.program.app import main
+
+    place = tmp_path_factory.mktemp("number-formats")
+    tiny_runs.write_csv(place / "data.csv", tiny_runs.dataset())
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main(["train", "data.csv", *flags, "--out", "plain", "--quiet"]) == 0
+        bare = ["--number-format", "digits", "--out", "bare", "--quiet"]
+        assert main(["train", "data.csv", *flags, *bare]) == 0
+    return place
+
+
+@pytest.fixture
+def place(trained, tmp_path, monkeypatch) -> Path:
+    """The same to work with, as the working directory."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def scored(run_lvlora, place, tiny_folder) -> float:
+    """The error of the base model on the text of ``bare``, asked for without an adapter."""
+    asked = ["--model", tiny_folder("qwen2"), "--threads", "1", "--dtype", "float32"]
+    asked += ["--decimals", "1", "--number-format", "digits"]
+    ran = run_lvlora(["baseline", "data.csv", *asked, *STEPS])
+    assert ran.exit_code == 0, ran.stderr
+    return ran.json["forecasters"][0]["mae"]
+
+
+def test_a_run_keeps_its_format_and_reads_it_back(place):
+    facts = json.loads(Path("bare/adapter/lvlora.json").read_text())
+    assert (facts["number_format"], facts["decimals"]) == ("digits", 1)
+    plain, bare = (json.loads(Path(run, "result.json").read_text()) for run in ("plain", "bare"))
+    assert bare["zero_shot"]["loss"] != plain["zero_shot"]["loss"]  # the text is another
+    assert bare["validation"]["mae"] < 100  # and is read back in the data's units
+
+
+def test_the_base_model_is_scored_on_the_adapter_s_text(run_lvlora, place, scored):
+    ran = run_lvlora(["evaluate", "data.csv", *USED, *STEPS])
+    assert ran.exit_code == 0, ran.stderr
+    base = ran.json["forecasters"][1]
+    assert base["mae"] == pytest.approx(scored, rel=1e-6)
+
+
+@pytest.mark.parametrize("order", [("plain", "bare"), ("bare", "plain")])
+def test_adapters_of_two_formats_have_a_base_model_each(run_lvlora, place, scored, order):
+    adapters = [word for run in order for word in ("--adapter", run)]
+    alike = ["--threads", "1", "--dtype", "float32"]
+    ran = run_lvlora(["evaluate", "data.csv", *adapters, *alike, *STEPS])
+    assert ran.exit_code == 0, ran.stderr
+    found = {row["name"]: row["mae"] for row in ran.json["forecasters"]}
+    assert len(found) == 4
+    bases = [mae for name, mae in found.items() if "zero-shot" in name]
+    assert len(bases) == 2
+    assert any(mae == pytest.approx(scored, rel=1e-6) for mae in bases)
+
+
+def test_a_forecast_is_written_in_the_adapter_s_format_unless_asked_otherwise(run_lvlora, place):
+    own = run_lvlora(ALONE)
+    assert own.exit_code == 0, own.stderr
+    asked = run_lvlora([*ALONE, "--number-format", "digits"])
+    assert asked.json["series"] == own.json["series"]
+    other = run_lvlora([*ALONE, "--number-format", "point"])
+    assert other.json["series"] != own.json["series"]
+
+
+def test_an_export_says_which_options_its_text_needs(run_lvlora, place):
+    ran = run_lvlora(["export", "bare", "--merged", "merged"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "--adapter none --decimals 1 --number-format digits" in ran.stderr
+
+
+def test_a_format_that_is_none_is_refused(run_lvlora, place):
+    facts = json.loads(Path("bare/adapter/lvlora.json").read_text())
+    del facts["facts_sha256"]
+    Path("bare/adapter/lvlora.json").write_text(json.dumps({**facts, "number_format": "roman"}))
+    ran = run_lvlora(ALONE)
+    assert ran.exit_code == 4
+    assert "number_format is 'roman': it should be" in ran.stderr
