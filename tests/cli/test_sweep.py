@@ -77,7 +77,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def done(finished, run_lvlora, args, tmp_path, plain):
+def done(finished, run_lvlora, args, tmp_path):
     """A finished sweep in this test's runs."""
     if not (finished / "runs").exists():
         ran = run_lvlora([*args, "--json", "--runs", finished / "runs"])
@@ -108,11 +108,8 @@ def charged(runs):
         return ledger.charged(), ledger.rows()
 
 
-def test_a_whole_sweep(run_lvlora, args, tmp_path):
-    ran = run_lvlora([*args, "--json"])
-    assert ran.exit_code == 0, ran.stderr
-    found = ran.json
-    assert found["trials"] == {
+def test_the_best_of_all_trials_is_found(done):
+    assert done["trials"] == {
         "planned": 4,
         "complete": 4,
         "pruned": 0,
@@ -120,41 +117,47 @@ def test_a_whole_sweep(run_lvlora, args, tmp_path):
         "running": 0,
         "waiting": 0,
     }
-    values = [row["mae"] for row in found["table"]]
-    assert found["best"]["value"] == min(values)
-    assert found["best"]["params"] == found["table"][values.index(min(values))]["params"]
+    values = [row["mae"] for row in done["table"]]
+    assert done["best"]["value"] == min(values)
+    assert done["best"]["params"] == done["table"][values.index(min(values))]["params"]
+    assert set(done["importances"]) == {"learning_rate", "rank"}
+    assert sum(done["importances"].values()) == pytest.approx(1)
 
-    # each trial is a run: settings to repeat it, adapter, report, its rows in the one ledger
+
+def test_each_trial_is_a_run_with_its_rows_in_the_one_ledger(done, tmp_path):
     trial = tmp_path / "runs" / "sweep" / "trial-0001"
     assert json.loads((trial / "sources.json").read_text())["rank"] == "sweep"
     for name in ("config.toml", "metrics.jsonl", "report.html", "adapter/adapter_config.json"):
         assert (trial / name).is_file()
     total, rows = charged(tmp_path / "runs")
     assert {row.run for row in rows} == {f"sweep/trial-000{i}" for i in range(4)}
-    assert found["flops"] == {"executed": total.executed, "coursework": total.coursework}
-    assert total.executed == sum(row["flops"] for row in found["table"])
-    assert total.executed <= found["plan"]["flops_at_most"]["executed"]
+    assert done["flops"] == {"executed": total.executed, "coursework": total.coursework}
+    assert total.executed == sum(row["flops"] for row in done["table"])
+    assert total.executed <= done["plan"]["flops_at_most"]["executed"]
 
-    assert [Path(file).name for file in found["files"]] == [
+
+def test_a_sweep_leaves_figures_and_a_page(done):
+    assert [Path(file).name for file in done["files"]] == [
         "error-by-flops.png",
         "map.png",
         "parallel.png",
         "importances.png",
         "report.html",
     ]
-    assert all(Path(file).is_file() for file in found["files"])
-    assert set(found["importances"]) == {"learning_rate", "rank"}
-    assert sum(found["importances"].values()) == pytest.approx(1)
+    assert all(Path(file).is_file() for file in done["files"])
 
-    # the best again, alone, is the same run
-    command = found["command"].split()
+
+def test_the_best_settings_alone_make_the_same_run(run_lvlora, done, tmp_path):
+    command = done["command"].split()
     assert command[:2] == ["lvlora", "train"]
     alone = run_lvlora(
         [*command[1:], "--max-steps", "4", "--runs", tmp_path / "alone", "--json", "--quiet"]
     )
-    assert alone.json["validation"]["mae"] == found["best"]["mae"]
+    assert alone.json["validation"]["mae"] == done["best"]["mae"]
 
-    # the same command says that all is done, and shows it
+
+def test_the_same_command_has_nothing_left_to_do(run_lvlora, args, tmp_path, done):
+    total = charged(tmp_path / "runs")[0]
     again = run_lvlora(args)
     assert again.exit_code == 0
     assert "Study sweep is finished" in again.stderr
