@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lvlora.forecast import calibration_files
-from lvlora.forecast.calibration import calibrate, units_of
-from lvlora.forecast.calibration_facts import describe
+from lvlora.forecast.calibration import files as calibration_files
+from lvlora.forecast.calibration.facts import describe
+from lvlora.forecast.calibration.offsets import calibrate, units_of
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling

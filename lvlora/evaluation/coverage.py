@@ -13,9 +13,9 @@ from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.forecast import calibration_files
-from lvlora.forecast.calibration import Calibration, calibrate, share_inside, units_of
-from lvlora.forecast.calibration_facts import describe
+from lvlora.forecast.calibration import files as calibration_files
+from lvlora.forecast.calibration.facts import describe
+from lvlora.forecast.calibration.offsets import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
@@ -116,7 +116,7 @@ def calibrate_entry(
     """Offsets from a model's forecasts of the task.
 
     Args:
-        source: of the data; facts: to keep beside those of `calibration_facts.describe`.
+        source: of the data; facts: to keep beside those of `calibration.facts.describe`.
 
     Raises:
         SettingsError, DataError: there are no samples, no interval, or too few truths.

@@ -1,7 +1,5 @@
 """Constrained decoding: futures that are valid series of exactly the horizon, many at a time.
 
-Knows: the model's calls, the cache. Does not know: grammars, draws, scales, files, quantiles.
-
 Rows (one sample of one series) are decoded together; what each is fed, and what it keeps of that,
 is theirs to say (`rows`). A symbol that is taken back costs nothing but its column of a call.
 """

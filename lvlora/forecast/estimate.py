@@ -1,8 +1,7 @@
 """How long forecasts will take and how much memory, from the first steps of a few of them.
 
-Knows: a forecaster, and how its work grows with horizon, series and samples. Does not know: what
-the result is for. The probe is the real code on the real histories, so that whatever this machine
-is slow at is in the figure.
+The probe is the real code on the real histories, so that whatever this machine is slow at is in the
+figure.
 """
 
 from __future__ import annotations

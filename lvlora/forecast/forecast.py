@@ -1,14 +1,13 @@
-"""What a forecast is: samples of a series' future, their quantiles, and the same as a table.
-
-Knows: arrays, times, scales. Does not know: models, texts, files.
-"""
+"""What a forecast is: samples of a series' future, their quantiles, and the same as a table."""
 
 from __future__ import annotations
 
+import base64
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.dates import Calendar
 from lvlora.series.time_steps import usual_step
+from lvlora.settings.checked import check_levels
 from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:
@@ -74,17 +74,37 @@ class Forecast:
             variables: V names; default: x1, x2, …
             levels: quantiles, of which the first and the last are the widest band, and so on.
         """
-        from lvlora.forecast.pictures import forecast_picture
+        from lvlora.report.forecast import ForecastPicture, forecast_figure
 
-        return forecast_picture(
-            self, history=history or self.history, truth=truth, variables=variables, levels=levels
+        check_levels(levels)
+        history, n_variables = history or self.history, self.samples.shape[2]
+        ordered = sorted(levels)
+        several = len(self.samples) > 1 or bool(self.calibrated)
+        return forecast_figure(
+            ForecastPicture(
+                variables=tuple(variables) or tuple(f"x{i + 1}" for i in range(n_variables)),
+                time_name="time",
+                history_time=np.empty(0) if history is None else history.time,
+                history=np.empty((0, n_variables)) if history is None else history.values,
+                future_time=self.time,
+                median=self.median,
+                bands={
+                    (low, high): (self.quantile(low), self.quantile(high))
+                    for low, high in zip(ordered, reversed(ordered), strict=True)
+                    if low < high and several
+                },
+                truth=None if truth is None else truth.values[: len(self.time)],
+                title=self.series,
+                calendar=self.calendar,
+            )
         )
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        from lvlora.forecast.pictures import as_html
+        from lvlora.report.drawing import style
 
-        return as_html(self.plot(), repr(self))
+        picture = base64.b64encode(style.render(self.plot(), "png")).decode()
+        return f'<img alt="{escape(repr(self))}" src="data:image/png;base64,{picture}">'
 
     @property
     def median(self) -> FloatArray:

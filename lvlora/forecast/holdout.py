@@ -9,7 +9,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HoldoutScores, RivalScores
-from lvlora.forecast.calibration import share_inside
+from lvlora.forecast.calibration.offsets import share_inside
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.likelihood import Score
 from lvlora.series.dataset import Dataset, FloatArray, Series

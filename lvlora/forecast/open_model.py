@@ -1,7 +1,4 @@
-"""From settings to a forecaster: which base model and which adapter, and what to tell the user.
-
-Knows: the rules of --model and --adapter together. Does not know: data, terminals.
-"""
+"""From settings, or from names, to a forecaster; and what it has seen already."""
 
 from __future__ import annotations
 

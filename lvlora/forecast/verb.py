@@ -18,8 +18,8 @@ from lvlora.forecast.answers import (
     ForecastTiming,
     Timing,
 )
-from lvlora.forecast.calibration import Calibration
-from lvlora.forecast.calibration_files import load_fitting
+from lvlora.forecast.calibration.files import load_fitting
+from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 from lvlora.forecast.estimate import of_forecasts, price_answer
 from lvlora.forecast.files import check_samples, write

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
-from lvlora.forecast import calibration_facts, calibration_files
-from lvlora.forecast.calibration import (
+from lvlora.forecast.calibration import facts as calibration_facts
+from lvlora.forecast.calibration import files as calibration_files
+from lvlora.forecast.calibration.offsets import (
     ENOUGH,
     Calibration,
     calibrate,

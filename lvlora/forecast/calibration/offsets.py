@@ -1,7 +1,5 @@
 """Intervals that cover what they say: conformal offsets from series the model was not trained on.
 
-Knows: quantiles, scores, offsets, pooling. Does not know: files, models.
-
 Conformalized quantile regression (Romano, Patterson & Candès 2019, arXiv:1905.03222): on
 calibration series each truth y scores by how far it lies outside its interval,
 

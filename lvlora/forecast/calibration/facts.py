@@ -1,8 +1,6 @@
 """What a calibration was made with, and whether it serves other forecasts.
 
-Knows: models, formats, scales, horizons, data. Does not know: offsets, files.
-
-Offsets belong to a model with its adapter (`calibration_files` holds them to the weights), to the
+Offsets belong to a model with its adapter (`files` holds them to the weights), to the
 rule of the scale, the format of the numbers, the horizon, and to data: the same variables, which
 vary about as much as those that they were made on. One that was made for series of any kind says
 so (``general``).
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import DataError, SettingsError
-from lvlora.forecast.calibration import Calibration
+from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray, Series

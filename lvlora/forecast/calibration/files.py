@@ -1,7 +1,5 @@
 """Calibrations on disk: beside the adapter they are for, or among the runs for a plain model.
 
-Knows: places, hashes, the JSON. Does not know: how offsets are made.
-
 - An adapter's is ``calibration.json`` in the adapter's folder.
 - A base model's without an adapter is ``calibrations/HASH-VARIABLES.json`` among the runs: the
   beginnings of SHA-256 hashes of its weights and of the variables' names, so that data with other
@@ -23,8 +21,8 @@ import numpy as np
 
 from lvlora import __version__, durable
 from lvlora.errors import ModelError
-from lvlora.forecast import calibration_facts
-from lvlora.forecast.calibration import Calibration
+from lvlora.forecast.calibration import facts
+from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
@@ -125,10 +123,10 @@ def load_fitting(
     """
     found = load(forecaster.base, info, runs, variables)
     found.check(quantiles, horizon)
-    calibration_facts.check_form(found, forecaster)
-    calibration_facts.check_data(found, variables, histories)
-    narrator.note(calibration_facts.origin(found.facts))
-    other = calibration_facts.other_sampling(found, sampling)
+    facts.check_form(found, forecaster)
+    facts.check_data(found, variables, histories)
+    narrator.note(facts.origin(found.facts))
+    other = facts.other_sampling(found, sampling)
     if other:
         narrator.note(other)
     return found
