@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lvlora.report.evaluation.cost_figure import draw_cost
+from lvlora.report.evaluation.cost import draw_cost
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "notes" / "results.md"

@@ -14,8 +14,8 @@ from lvlora.report.drawing.errors import (
     metric_name,
     number,
 )
-from lvlora.report.evaluation.cost_figure import cost_figure
-from lvlora.report.evaluation.valid_time_figure import valid_time_figure
+from lvlora.report.evaluation.cost import cost_figure
+from lvlora.report.evaluation.valid_time import valid_time_figure
 from lvlora.report.forecast import ForecastPicture, forecast_figure
 from lvlora.report.page import Picture
 from lvlora.series.dates import Calendar

@@ -11,7 +11,7 @@ import numpy as np
 
 from lvlora.report.drawing import style
 from lvlora.report.drawing.errors import number
-from lvlora.report.sweep.importance_figure import importance_figure
+from lvlora.report.sweep.importance import importance_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,7 @@ from lvlora.report.sweep.figures import (
     parallel_figure,
     searched,
 )
-from lvlora.report.sweep.importance_figure import importance_figure
+from lvlora.report.sweep.importance import importance_figure
 
 LIMITS = (
     "The validation part chose among the trials, so the best one's error is a little too good; the "

@@ -15,7 +15,7 @@ from lvlora.report.sweep.figures import (
     parallel_figure,
     searched,
 )
-from lvlora.report.sweep.importance_figure import importance_figure
+from lvlora.report.sweep.importance import importance_figure
 from lvlora.report.sweep.page import write_sweep_page
 
 

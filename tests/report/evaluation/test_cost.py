@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from lvlora.report.drawing import style
-from lvlora.report.evaluation.cost_figure import cost_figure, draw_cost
+from lvlora.report.evaluation.cost import cost_figure, draw_cost
 
 
 def row(name: str, mae: float | None, flops: float | None = None, kind: str = "rival") -> Any:
