@@ -113,10 +113,11 @@ def test_a_program_makes_the_run_that_the_command_makes(
 
 def test_what_is_wrong_with_settings_is_said_at_once():
     with pytest.raises(lvlora.SettingsError) as caught:
-        lvlora.fine_tune("data.csv", rnk=4, batch_size=0, max_flops="much")
+        lvlora.fine_tune("data.csv", rnk=4, lr=1, batch_size=0, max_flops="much")
     message = str(caught.value)
     assert "rnk: is not a setting; did you mean rank?" in message
-    assert "batch_size: input should be greater than or equal to 1, got 0" in message
+    assert "lr: is not a setting; did you mean learning_rate?" in message
+    assert "batch_size: should be at least 1, got 0" in message
     assert "max_flops: 'much' is not a number" in message
     with pytest.raises(lvlora.SettingsError, match="a program can't go on"):
         lvlora.fine_tune("data.csv", resume="latest")

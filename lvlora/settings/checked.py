@@ -1,7 +1,4 @@
-"""Settings from a program's keywords: made, or one error with everything that is wrong with them.
-
-The command line has its own words for the same, which name the option (`complaints`).
-"""
+"""Settings from a program's keywords: made, or one error with all that is wrong with them."""
 
 from __future__ import annotations
 
@@ -11,8 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lvlora.errors import SettingsError, closest
+from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
+from lvlora.settings.complaints import complaints
+from lvlora.settings.fields import read_fields
 
 S = TypeVar("S", bound=Settings)
 
@@ -22,16 +21,7 @@ def checked(model: type[S], values: Mapping[str, Any]) -> S:
     try:
         return model(**values)
     except ValidationError as error:
-        wrong = []
-        for found in error.errors(include_url=False):
-            name = str(found["loc"][0]) if found["loc"] else ""
-            if found["type"] == "extra_forbidden":
-                near = closest(name, model.model_fields)
-                meant = f"; did you mean {near}?" if near else ""
-                wrong.append(f"{name}: is not a setting{meant}")
-            else:
-                text = found["msg"].removeprefix("Value error, ")
-                wrong.append(f"{name}: {text[:1].lower()}{text[1:]}, got {found['input']!r}")
+        wrong = complaints(error, read_fields(model), lambda field: field.name)
         raise SettingsError(
             "; ".join(wrong), f"The fields of {model.__name__} say what each may be."
         ) from None

@@ -30,6 +30,9 @@ def complaints(
             part = "".join(f"item {index + 1} " for index in location[1:] if isinstance(index, int))
             colon = "" if found["type"] == "missing" else ":"
             lines.append((order, f"{label(field)}{colon} {part}{_sentence(found, field)}"))
+        elif found["type"] == "extra_forbidden":
+            name = str(location[0])
+            lines.append((-1, f"{name}: is not a setting{did_you_mean(name, by_name)}"))
         else:
             lines.append((len(fields), _sentence(found, None)))
     return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
