@@ -1,5 +1,7 @@
 """What commands show: results on standard output, everything said about them on standard error.
 
-Begin with `output` (the one sink: JSON or tables) and `progress` (live displays, plain lines where
-there is no terminal). `plans`, `costs` and `loss_chart` are the tables and curves of some commands.
+Begin with `output` (the one sink: JSON or tables, and whom verbs tell what they do) and `progress`
+(live displays, plain lines where there is no terminal). The other modules are the tables of a
+command's answer: `analysis`, `costs`, `forecasts`, `loss_chart`, `plans`, `scores`, `sweeps`,
+`tokens`.
 """
