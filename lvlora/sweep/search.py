@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.errors import BudgetError, ModelError, SettingsError, meant
+from lvlora.errors import BudgetError, SettingsError, meant
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.limits import asked
 from lvlora.forecast.estimate import REPORT_SECONDS, Estimate
 from lvlora.model.catalogue import resolve
+from lvlora.model.loading import has_weights
 from lvlora.series.dataset import Dataset
 from lvlora.settings import SweepSettings
 from lvlora.sweep import answers, facts, storage
@@ -116,10 +117,10 @@ def plan_search(
     """
     found = _ask(settings, read, sources, narrator, None)
     estimate: Estimate | None = None
-    try:
+    if has_weights(resolve(settings.model, settings.revision)):
         estimate = _measured(found, settings)
-    except ModelError as error:
-        narrator.warning(f"{error.message}; without weights nothing can be measured.")
+    else:
+        narrator.note("The weights are not here, so time and memory were not measured.")
     return answers.SweepPlan(
         study=settings.study,
         plan=plan_answer(found.plan, settings),
@@ -131,7 +132,7 @@ def _measured(found: _Asked, settings: SweepSettings) -> Estimate:
     """Time and memory of all trials, one after the other, from a few steps of the largest.
 
     Raises:
-        ModelError: its weights are missing or broken.
+        ModelError: its weights are broken.
     """
     plan, base = found.plan, shared_settings(settings, found.plan)
     begin = time.perf_counter()

@@ -111,7 +111,7 @@ def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, r
     assert ran.exit_code == 0, ran.stderr
     assert ran.json["estimate"] is None
     assert ran.json["plan"]["trials"] == 6
-    assert "without weights nothing can be measured" in ran.stderr
+    assert "time and memory were not measured" in ran.stderr
     assert not (tmp_path / "runs").exists()
 
 
