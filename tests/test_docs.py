@@ -293,17 +293,24 @@ def test_the_rooms_are_as_contributing_draws_them():
 
 
 def test_what_contributing_names_is_there():
-    """Files and folders by their paths, and what the answers of the rooms are called."""
+    """Files and folders by their paths, verbs in their modules, answers in their rooms."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w/.]*/[\w/.]*|\w+\.py)`", text))
+    elsewhere = re.sub(r"^\| `\w+/` \|.*$", "", text, flags=re.MULTILINE)
+    named = set(re.findall(r"`([\w/.]*/[\w/.]*|\w+\.py)`", elsewhere))
     homes = [ROOT, ROOT / "lvlora", ROOT / "scripts"]
     missing = [name for name in named if not any((home / name).exists() for home in homes)]
     assert not missing
-    answers = re.findall(r"^\| `(\w+)/` \|[^|]*\| ([^|]+) \|", text, re.MULTILINE)
-    for room, names in answers:
-        home = ROOT / "lvlora" / room / "answers.py"
-        for name in re.findall(r"`(\w+)`", names):
-            assert f"class {name}(" in home.read_text(encoding="utf-8"), f"{room}: {name}"
+    rows = re.findall(r"^\| `(\w+)/` \| ([^|]*)\| ([^|]*)\|", text, re.MULTILINE)
+    assert len(rows) == 11
+    for room, verbs, answers in rows:
+        home = ROOT / "lvlora" / room
+        for names, module in re.findall(r"((?:`\w+`(?:, )?)+) \(`([\w/.]+)`\)", verbs):
+            code = (home / module).read_text(encoding="utf-8")
+            absent = [n for n in re.findall(r"\w+", names) if f"\ndef {n}(" not in code]
+            assert not absent, f"{room}/{module} has no {absent}"
+        for name in re.findall(r"`(\w+)`", answers):
+            code = (home / "answers.py").read_text(encoding="utf-8")
+            assert f"\nclass {name}(" in code, f"{room}: {name}"
 
 
 def test_the_changelog_knows_every_command():
