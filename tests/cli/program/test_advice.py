@@ -263,9 +263,6 @@ def _options(command: str) -> set[str]:
 
 
 def test_every_command_in_a_text_has_the_options_that_are_said():
-    import lvlora.settings.doctor
-    import lvlora.settings.report  # noqa: F401
-
     n_checked = 0
     for place, text in _texts():
         for found in re.finditer(
