@@ -6,9 +6,9 @@ opened; `step_plan` lays out steps and validations), `loaded` (the plan with its
 (its folder), `run` (from the first step to the last), the answer (`answers`).
 
 In a run: `loop` and `objective` make steps, `validation` scores, `compilation` says when layers are
-compiled, `checkpoint` saves, `account` charges the ledger, `observer` is told. Its folder is
-`run_folder`; `validation_file` keeps what validations forecast. `ranks` and `worker` are for
-several processes, `process` for signals and random states, `trackers/` for outside trackers.
+compiled, `checkpoint` saves, `progress` says how far it is and charges the ledger, `observer` is
+told. Its folder is `run_folder`; `validation_file` keeps what validations forecast. `ranks` and
+`worker` are for several processes, `process` for signals and random states, `trackers/` for outside trackers.
 `estimate` measures a run before it is made, `measurement` holds prices to what is executed.
 
 It knows nothing of terminals, and of sweeps only that a trial is a run.

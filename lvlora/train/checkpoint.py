@@ -21,9 +21,9 @@ from lvlora import durable, folders
 from lvlora.errors import DataError, LvloraError
 from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
-from lvlora.train.account import Progress
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
+from lvlora.train.progress import Progress
 from lvlora.train.run_folder import RunFolder
 
 _TENSORS = "state.safetensors"

@@ -17,11 +17,11 @@ from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Limits, Spender, Wanted
 from lvlora.train import answers, checkpoint, loop, validation_file
-from lvlora.train.account import Account, Phase, Progress, charged, take_over
 from lvlora.train.answers import Train
 from lvlora.train.loaded import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.process import StopRequest
+from lvlora.train.progress import Charges, Phase, Progress, charged, take_over
 from lvlora.train.ranks import ALONE, ProcessLost, Ranks
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.validation import Validation, score_of
@@ -94,12 +94,12 @@ class Run:
             with self.ranks.heard():
                 take_over(ledger, self.folder.name)
                 last = self._last_step(ledger)
-                account = self._reserve(ledger, last)
+                charges = self._reserve(ledger, last)
             try:
                 self._tell_the_others(last)
                 if not self._is_over:
                     self.observer.started(self._plan(last))
-                self._steps(account, stop, last)
+                self._steps(charges, stop, last)
                 return self._finish()
             except NumericalError:
                 self._save_state()
@@ -111,7 +111,7 @@ class Run:
             finally:
                 self.observer.finished()
                 self._charge_in_flight()
-                account.settle(self.progress)
+                charges.settle(self.progress)
 
     def _wanted(self, last: int) -> dict[Phase, Wanted]:
         """The most that this process may spend on each phase, up to the step ``last``."""
@@ -155,9 +155,9 @@ class Run:
             )
         return fitting
 
-    def _reserve(self, ledger: Ledger, last: int) -> Account:
+    def _reserve(self, ledger: Ledger, last: int) -> Charges:
         base, settings = self.loaded.base, self.plan.settings
-        return Account.open(
+        return Charges.open(
             ledger,
             {} if self._is_over else self._wanted(last),
             replace(self.progress),
@@ -205,14 +205,14 @@ class Run:
             where = {"step": self.progress.step, "last": last}
             self.ranks.say(where, safetensors.torch.save(tensors))
 
-    def _steps(self, account: Account, stop: StopRequest, last: int) -> None:
+    def _steps(self, charges: Charges, stop: StopRequest, last: int) -> None:
         p, loaded, progress = self.plan, self.loaded, self.progress
         settings = p.settings
         if loaded.validator and progress.zero_shot is None:
             found = self._measure()
             progress.zero_shot = {"loss": found.loss, "mae": found.mae}
             self._record_validation(found, best=True, kept=False)
-            account.update(progress)
+            charges.update(progress)
         done = loop.steps(
             list(loaded.parameters.values()),
             loaded.optimizers,
@@ -244,7 +244,7 @@ class Run:
             self._record_step(step)
             if progress.step in p.validate_at and loaded.validator:
                 progress.ended = self._validate()
-            account.update(progress)
+            charges.update(progress)
             if settings.save_every and progress.step % settings.save_every == 0:
                 self._save_state()
 

@@ -78,7 +78,7 @@ def judged(made: Train) -> tuple[bool, str]:
 def reconciled(made: Train) -> str:
     """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
     from lvlora.flops.ledger import Ledger
-    from lvlora.train.account import charged
+    from lvlora.train.progress import charged
 
     planned, spent = made.flops_at_most.executed, made.flops.executed
     validating = made.validation_flops.executed

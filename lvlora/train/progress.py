@@ -90,7 +90,7 @@ def charged(ledger: Ledger, run: str) -> Price:
     return sum((row.charged for row in ledger.rows() if row.run == run), NOTHING)
 
 
-class Account:
+class Charges:
     """Open reservations of this process.
 
     Args:
@@ -114,7 +114,7 @@ class Account:
         run: str,
         spender: Spender,
         within: Limits,
-    ) -> Account:
+    ) -> Charges:
         """Reserve for each phase, or for none.
 
         Args:
