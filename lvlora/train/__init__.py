@@ -8,8 +8,8 @@ opened; `step_plan` lays out steps and validations), `loaded` (the plan with its
 In a run: `loop` and `objective` make steps, `validation` scores, `compilation` says when layers are
 compiled, `checkpoint` saves, `progress` says how far it is and charges the ledger, `observer` is
 told. Its folder is `run_folder`; `validation_file` keeps what validations forecast. `ranks` and
-`worker` are for several processes, `process` for signals and random states, `trackers/` for outside trackers.
-`estimate` measures a run before it is made, `measurement` holds prices to what is executed.
+`worker` are for several processes, `process` for signals and random states, `trackers/` for outside
+trackers. `estimate` measures a run before it is made, `measurement` holds prices to what is run.
 
 It knows nothing of terminals, and of sweeps only that a trial is a run.
 """
