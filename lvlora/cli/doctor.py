@@ -71,14 +71,10 @@ def _packages(runs: Path) -> _Seen:
         for requirement in importlib.metadata.requires("lvlora") or []
         if "extra ==" not in requirement
     ]
-    versions, missing = {}, []
-    for name in needed:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        return "problem", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+    try:
+        versions = {name: importlib.metadata.version(name) for name in needed}
+    except importlib.metadata.PackageNotFoundError as error:
+        return "problem", f"{error.name} is missing", f"pip install {error.name}"
     shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers", "numpy"))
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     return "ok", f"{python}; {shown} and {len(versions) - 3} more", ""
@@ -118,12 +114,10 @@ def _memory(runs: Path) -> _Seen:
     from lvlora.model.machine import memory_limit
 
     limit = memory_limit()
-    if limit is None:
-        return "ok", "not known on this system", ""
-    if limit < _ENOUGH:
-        advice = "Enough for --model bundled; larger models need more."
-        return "note", numbers.size(limit), advice
-    return "ok", numbers.size(limit), ""
+    found = "not known on this system" if limit is None else numbers.size(limit)
+    if limit is not None and limit < _ENOUGH:
+        return "note", found, "Enough for --model bundled; larger models need more."
+    return "ok", found, ""
 
 
 def _disk(runs: Path) -> _Seen:
@@ -133,8 +127,7 @@ def _disk(runs: Path) -> _Seen:
     free = shutil.disk_usage(folder).free
     found = f"{numbers.size(free)} free for {runs}"
     if free < _ENOUGH:
-        advice = "Free some, or keep the runs elsewhere (--runs); a hub model needs about 1 GB."
-        return "note", found, advice
+        return "note", found, "A hub model needs about 1 GB: free some, or give another --runs."
     return "ok", found, ""
 
 
