@@ -174,9 +174,9 @@ class Forecaster:
             BudgetError: inside `charged`, what was reserved there does not pay for it.
         """
         plan = self.plan
-        times = [continue_time(h.time, horizon, h.calendar) for h in histories]
         # each history is read at several scales, among which its samples are shared
         planned = plan.views(histories, horizon, sampling, context)
+        times = [continue_time(h.time, horizon, h.calendar) for h in histories]
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
         readings = [(i, reading) for i, of_one in enumerate(planned) for reading in of_one]
         with self.usage.work(lambda: plan.at_most_of(planned, horizon)) as work:

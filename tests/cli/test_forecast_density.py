@@ -13,9 +13,7 @@ import pytest
 import tiny_runs
 from safetensors.torch import load_file, save_file
 
-from lvlora.cli.terminal.forecasts import density_chart
 from lvlora.flops.ledger import Ledger
-from lvlora.forecast.density import Density
 
 
 @pytest.fixture
@@ -82,23 +80,6 @@ def test_a_histogram_for_people(run_lvlora, words):
     assert "█" in ran.stdout
     assert "not listed" in ran.stdout
     assert max(map(len, ran.stdout.splitlines()[:18])) <= 80
-
-
-def test_the_chart_shows_the_masses_of_classes():
-    values = np.arange(40) / 10
-    masses = np.full(40, 0.2 / 38)
-    masses[[10, 11]] = 0.4
-    one = Density("s", 1.0, 0, (), values, masses, 0.1, 0.0, 0.0)
-    lines = density_chart(one)
-    assert len(lines) == 14  # of three bins each
-    longest = max(lines, key=lambda line: line.count("█"))
-    assert longest.split()[:3] == ["0.9000", "…", "1.100"]
-    assert "80.5 %" in longest
-    assert longest.count("█") == 40
-    assert all("#" in line or "%" in line for line in density_chart(one, ascii_only=True))
-    assert all(line.isascii() for line in density_chart(one, ascii_only=True))
-    nothing = Density("s", 1.0, 0, (), np.empty(0), np.empty(0), 0.1, 1.0, 0.0)
-    assert density_chart(nothing) == []
 
 
 @pytest.mark.parametrize(

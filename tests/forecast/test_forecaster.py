@@ -7,14 +7,12 @@ import pytest
 import tiny_runs
 import torch
 
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import DataError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast.forecast import continue_time, to_rows
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.reading import cut_note
-from lvlora.forecast.rows import WIDEST
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
 from lvlora.series.dataset import Series
@@ -35,7 +33,7 @@ def forecaster(tiny_base):
 
 def _short_sighted(base):
     """The same model, said to read so little that short series are read in pieces, too."""
-    base.module.config.max_position_embeddings = 96
+    base.max_positions = 96
     return base
 
 
@@ -240,34 +238,6 @@ def test_bfloat16_forecasts_too(tiny_base):
     forecaster = Forecaster(tiny_base("qwen2", torch.bfloat16), decimals=1)
     (found,) = forecaster.predict(_histories()[:1], 4, DRAWN)
     assert np.isfinite(found.samples).all()
-
-
-def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
-    """Two layers, two heads of eight, four bytes: 128 places take 32,768 bytes a row."""
-    base = tiny_base()
-    assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
-    assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
-    histories = _histories()
-    whole = Forecaster(base, decimals=1).predict(histories, 4, DRAWN)
-    for n_rows in (1, 2, 5):
-        # histories of 80 tokens and futures of up to 65: two blocks a row
-        limit = n_rows * row_bytes(base, 128) + 100
-        bounded = Forecaster(base, decimals=1, max_memory=limit)
-        found = bounded.predict(histories, 4, DRAWN)
-        steps = [c for c in bounded.usage.trace.calls if c.width <= WIDEST]
-        assert max(c.rows for c in steps) == n_rows
-        assert max(row_bytes(base, c.attended - 1 - WIDEST) * c.rows for c in steps) <= limit
-        for one, other in zip(whole, found, strict=True):
-            assert np.array_equal(one.samples, other.samples)
-
-
-def test_a_limit_below_one_row_is_refused_before_anything_is_spent(tiny_base):
-    small = Forecaster(tiny_base(), max_memory=1000)
-    with pytest.raises(SettingsError, match=r"max_memory=1_000: .* takes [0-9,]+ bytes"):
-        small.at_most(_histories(), 4, DRAWN)
-    with pytest.raises(SettingsError, match="max_memory"):
-        small.predict(_histories(), 4, DRAWN)
-    assert small.usage.price == NOTHING
 
 
 def test_missing_values_come_where_they_were_asked_for(tiny_base):

@@ -97,7 +97,7 @@ def test_what_the_grammar_cannot_write_is_impossible(tiny_base):
 
 def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     base = tiny_base()
-    base.module.config.max_position_embeddings = 96
+    base.max_positions = 96
     forecaster = Forecaster(base, decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=30)
     history, future = _cut(series, 10)

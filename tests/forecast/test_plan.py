@@ -1,0 +1,130 @@
+"""What is read at which scale, how much fits into memory, and what it costs at most."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_runs
+
+from lvlora.errors import SettingsError
+from lvlora.flops.budget import NOTHING
+from lvlora.forecast import density, likelihood
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.plan import Plan, row_bytes
+from lvlora.forecast.reading import view_factors
+from lvlora.forecast.rows import WIDEST
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.loading import outline
+
+DRAWN = Sampling(samples=7, seed=5)
+FEW = Sampling(samples=3, seed=5)
+
+
+@pytest.fixture
+def forecaster(tiny_base):
+    return Forecaster(tiny_base(), decimals=1)
+
+
+def _histories(n=2):
+    return list(tiny_runs.dataset(n_series=n, n_steps=10))
+
+
+def test_scales_lie_around_the_usual_one():
+    assert view_factors(1) == [1.0]
+    for n in range(2, 9):
+        found = view_factors(n)
+        assert len(set(found)) == n
+        assert found[0] == 1.0
+        steps = np.diff(np.log(sorted(found)))
+        assert np.allclose(steps, steps[0])
+        if n % 2:
+            assert math.isclose(max(found), 1 / min(found))
+
+
+def test_each_view_draws_its_share_as_a_forecaster_of_that_scale_would(forecaster):
+    histories = _histories()
+    pooled = forecaster.predict(histories, 4, replace(DRAWN, views=3))
+    for view, factor in enumerate(view_factors(3)):
+        for history, found in zip(histories, pooled, strict=True):
+            # the same streams, read at that scale alone
+            alone = Forecaster(forecaster.base, decimals=1, scale=found.scale.times(factor))
+            (other,) = alone.predict([history], 4, DRAWN)
+            mine = slice(view, None, 3)
+            assert np.allclose(found.samples[mine], other.samples[mine])
+    assert pooled[0].samples.shape == (7, 4, 2)
+
+
+def test_a_greedy_future_has_one_view(forecaster):
+    greedy = Sampling(greedy=True)
+    plain, many = (forecaster.predict(_histories(), 4, replace(greedy, views=v))[0] for v in (1, 5))
+    assert np.array_equal(plain.samples, many.samples)
+
+
+def test_views_are_priced_and_never_dearer_than_told(forecaster):
+    histories = _histories()
+    costs = []
+    for views in (1, 3):
+        sampling = replace(DRAWN, views=views)
+        before = forecaster.usage.price
+        most = forecaster.at_most(histories, 4, sampling)
+        forecaster.predict(histories, 4, sampling)
+        cost = forecaster.usage.price - before
+        assert 0 < cost.executed <= most.executed
+        assert 0 < cost.coursework <= most.coursework
+        costs.append(cost.coursework)
+    assert costs[1] > costs[0]
+
+
+def test_long_horizons_roll_each_sample_at_its_own_scale(forecaster):
+    forecaster.base.max_positions = 96
+    found = forecaster.predict(_histories(), 30, replace(DRAWN, views=2))
+    assert all(f.samples.shape == (7, 30, 2) and np.isfinite(f.samples).all() for f in found)
+    again = forecaster.predict(_histories()[1:], 30, replace(DRAWN, views=2))
+    assert np.array_equal(again[0].samples, found[1].samples)
+
+
+def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
+    """For forecasts, for likelihoods and for densities."""
+    known = outline(tiny_models.source(tiny_folder("qwen2")), forecaster.base.placement)
+    plan = Plan(known, decimals=1)
+    histories = _histories()
+    for asked in (DRAWN, replace(DRAWN, views=3), Sampling(greedy=True)):
+        assert plan.at_most(histories, 5, asked) == forecaster.at_most(histories, 5, asked)
+    futures = [h.steps(5, 9) for h in histories]
+    likely = likelihood.price(plan, histories, futures)
+    assert likely == likelihood.price(forecaster.plan, histories, futures)
+    dense = density.at_most(plan, histories, calls=3)
+    assert dense == density.at_most(forecaster.plan, histories, calls=3)
+    assert NOTHING.executed < likely.executed < dense.executed
+
+
+def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
+    """Two layers, two heads of eight, four bytes: 128 places take 32,768 bytes a row."""
+    base = tiny_base()
+    assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
+    assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
+    histories = _histories(3)
+    whole = Forecaster(base, decimals=1).predict(histories, 4, FEW)
+    for n_rows in (1, 2, 5):
+        # histories of 80 tokens and futures of up to 65: two blocks a row
+        limit = n_rows * row_bytes(base, 128) + 100
+        bounded = Forecaster(base, decimals=1, max_memory=limit)
+        found = bounded.predict(histories, 4, FEW)
+        steps = [c for c in bounded.usage.trace.calls if c.width <= WIDEST]
+        assert max(c.rows for c in steps) == n_rows
+        assert max(row_bytes(base, c.attended - 1 - WIDEST) * c.rows for c in steps) <= limit
+        for one, other in zip(whole, found, strict=True):
+            assert np.array_equal(one.samples, other.samples)
+
+
+def test_a_limit_below_one_row_is_refused_before_anything_is_spent(tiny_base):
+    small = Forecaster(tiny_base(), max_memory=1000)
+    with pytest.raises(SettingsError, match=r"max_memory=1_000: .* takes [0-9,]+ bytes"):
+        small.at_most(_histories(3), 4, FEW)
+    with pytest.raises(SettingsError, match="max_memory"):
+        small.predict(_histories(3), 4, FEW)
+    assert small.usage.price == NOTHING

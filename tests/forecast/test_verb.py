@@ -1,0 +1,120 @@
+"""The verbs: what they give back, what they leave behind, and what they need."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_runs
+
+from lvlora.errors import BudgetError, ModelError, SettingsError
+from lvlora.flops.ledger import Ledger
+from lvlora.forecast import verb
+from lvlora.narrator import Silent
+from lvlora.settings import ForecastSettings
+
+DATA = tiny_runs.dataset(2, n_steps=8)
+
+
+@pytest.fixture
+def asked(tmp_path, tiny_folder):
+    """Settings of a quick forecast, with changes."""
+
+    def make(**changes):
+        given = {
+            "data": tmp_path / "data.csv",
+            "model": str(tiny_folder("qwen2")),
+            "dtype": "float32",
+            "runs": tmp_path / "runs",
+            "threads": 1,
+            "samples": 3,
+            "horizon": 2,
+            "decimals": 1,
+        }
+        return ForecastSettings(**{**given, **changes})
+
+    return make
+
+
+def _never():
+    raise AssertionError("the data were read")
+
+
+def test_an_answer_is_what_the_command_prints_and_carries_its_arrays(asked, run_lvlora, tmp_path):
+    found = verb.forecast(asked(holdout=3), lambda: DATA, Silent())
+    words = ["forecast", tiny_runs.write_csv(tmp_path / "data.csv", DATA), "--holdout", 3]
+    words += ["--horizon", 2, "--samples", 3, "--decimals", 1, "--dtype", "float32", "--threads", 1]
+    ran = run_lvlora([*words, "--model", asked().model, "--runs", tmp_path / "other", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    told = json.loads(found.model_dump_json())
+    assert told | {"timing": None} == ran.json | {"timing": None}
+    made = found.made
+    assert [f.samples.shape for f in made.forecasts] == [(3, 2, 2)] * 2
+    assert [len(h) for h in made.histories] == [5, 5]
+    assert found.series[1].variables["prey"].median == made.forecasts[1].median[:, 0].tolist()
+    assert found.scores is not None
+    errors = np.abs(
+        np.stack([f.median for f in made.forecasts])
+        - np.stack([f.values for f in made.truth.futures])
+    )
+    assert found.scores.mae == pytest.approx(errors.mean())
+    with Ledger.for_runs(tmp_path / "runs") as ledger:
+        (row,) = ledger.rows()
+    assert row.spent.executed == found.flops.executed
+
+
+@pytest.mark.parametrize("more", [{}, {"density": True, "horizon": None}])
+def test_a_refusal_by_the_budget_leaves_nothing_behind(asked, tmp_path, more):
+    settings = asked(max_flops=1000, output=tmp_path / "o.csv", **more)
+    work = verb.next_step_density if settings.density else verb.forecast
+    with pytest.raises(BudgetError, match="limit 1,000"):
+        work(settings, lambda: DATA, Silent())
+    assert not (tmp_path / "o.csv").exists()
+    with Ledger.for_runs(tmp_path / "runs") as ledger:
+        assert ledger.rows() == []
+
+
+def test_what_does_not_go_together_is_refused_before_the_data_are_read(asked):
+    with pytest.raises(SettingsError, match="--density and --greedy"):
+        verb.next_step_density(asked(density=True, horizon=None, greedy=True), _never, Silent())
+    with pytest.raises(SettingsError, match="only 1 steps are held out"):
+        verb.forecast(asked(holdout=1), _never, Silent())
+    with pytest.raises(SettingsError, match="--missing and --holdout"):
+        verb.price(asked(holdout=2, missing=True), _never, Silent())
+
+
+def test_a_price_needs_no_weights(asked, tiny_folder, tmp_path):
+    """A folder with its configuration and tokenizer has the price of the whole one, and no time."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in tiny_folder("qwen2").iterdir():
+        if file.suffix != ".safetensors":
+            (bare / file.name).write_bytes(file.read_bytes())
+    assert tiny_models.source(bare).kind == "folder"
+    for more in ({}, {"holdout": 3}, {"density": True, "horizon": None, "density_calls": 2}):
+        whole = verb.price(asked(**more), lambda: DATA, Silent())
+        known = verb.price(asked(model=str(bare), **more), lambda: DATA, Silent())
+        assert known.flops_at_most == whole.flops_at_most
+        assert known.estimate is None
+        assert (whole.estimate is None) == ("density" in more)
+        assert known.n_series == whole.n_series == 2
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(ModelError, match=r"no \*\.safetensors"):
+        verb.forecast(asked(model=str(bare)), lambda: DATA, Silent())
+
+
+def test_the_density_of_a_series_is_told_and_carried(asked):
+    settings = asked(density=True, horizon=None, density_calls=2, quantiles=(0.5,))
+    one = dataclasses.replace(DATA, series=DATA.series[:1])
+    found = verb.next_step_density(settings, lambda: one, Silent())
+    (series,), ((prey, predator),) = found.series, found.made.densities
+    assert list(series.variables) == ["prey", "predator"]
+    assert series.variables["prey"].probabilities == prey.probabilities.tolist()
+    assert series.variables["predator"].given == {"prey": prey.mode}
+    assert series.variables["predator"].quantiles == {"0.5": predator.quantile(0.5)}
+    head, *rows = found.made.as_csv().splitlines()
+    assert head == "id,time,variable,value,width,probability,density"
+    assert len(rows) == len(prey.values) + len(predator.values)
