@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) -> None:
     """One of the two commands."""
     from lvlora.cli.terminal.plans import show_prices
-    from lvlora.evaluation.evaluate import check, evaluate
+    from lvlora.evaluation.evaluate import evaluate
+    from lvlora.evaluation.job import check
     from lvlora.evaluation.price import price
     from lvlora.series.given import given_dataset
 

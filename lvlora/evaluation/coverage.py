@@ -20,34 +20,7 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
-from lvlora.series.disturbance import Disturbance
 from lvlora.series.metrics.scores import central_levels
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
-
-
-def check(settings: EvaluateSettings | BaselineSettings) -> None:
-    """Refuse, before any work, what cannot or must not be calibrated."""
-    for option, wanted in (
-        ("--calibrate", settings.calibrate),
-        ("--calibrated", settings.calibrated),
-    ):
-        if wanted and not settings.with_model:
-            raise SettingsError(
-                f"{option}: there is no model with --no-model.", "Leave one of the two out."
-            )
-        if wanted and (settings.greedy or settings.samples < 2):
-            raise SettingsError(f"{option}: one future has no intervals.", "Draw some --samples.")
-    if settings.calibrate and Disturbance.asked(settings):
-        raise SettingsError(
-            "--calibrate: intervals are calibrated on histories as they are.",
-            "Leave out --history-noise, --history-gaps, --history-steps and --hide.",
-        )
-    if settings.calibrate and settings.split in ("train", "test"):
-        why = "the model has seen" if settings.split == "train" else "is for the final table"
-        raise SettingsError(
-            f"--calibrate: the {settings.split} part {why}",
-            "Use --split validation, or a file of its own with --split all.",
-        )
 
 
 def calibration_for(

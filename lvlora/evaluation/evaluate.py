@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lvlora import output_files
-from lvlora.errors import SettingsError
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import EvaluatedData, Evaluation
-from lvlora.evaluation.candidates import Candidate, candidates
+from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.folder import SERIES, TABLE, Pieces
 from lvlora.evaluation.foreign import named_files, read_forecasts
-from lvlora.evaluation.job import Job, prepare
+from lvlora.evaluation.job import TAKEN, Job, begin
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.scores import (
     Entry,
@@ -26,7 +25,6 @@ from lvlora.evaluation.scores import (
     unfinished,
 )
 from lvlora.evaluation.together import (
-    NAME,
     n_futures_left,
     n_parts_left,
     past_at_most,
@@ -37,17 +35,15 @@ from lvlora.evaluation.together import (
 )
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.open_model import warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.reading import loss_of_text
 from lvlora.forecast.usage import reserved
-from lvlora.model.devices import cores, set_threads
+from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.report.evaluation.page import draw_evaluation
 from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
-from lvlora.series.rivals import default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.settings.scoring import BaselineSettings, EvaluateSettings, ScoringSettings
 from lvlora.text.scaling import Scale
@@ -76,13 +72,7 @@ def evaluate(
         BudgetError: a model would pass a limit; what was finished before it is kept.
     """
     narrator = narrator or Silent()
-    check(settings)
-    chosen = candidates(settings, narrator) if settings.with_model else []
-    job = prepare(settings, read(), narrator)
-    warn_of_seen(
-        [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
-    )
-    set_threads(settings.threads)
+    job, chosen = begin(settings, read, narrator)
     foreign = read_foreign(job, narrator)
     with _interruptible(job, narrator):
         entries, decimals, scale = _score_models(job, chosen, narrator)
@@ -95,55 +85,6 @@ def evaluate(
         if settings.rivals:
             entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
     return finish(job, entries)
-
-
-def check(settings: EvaluateSettings | BaselineSettings) -> None:
-    """Refuse, before any work, options that don't go together.
-
-    Raises:
-        SettingsError: they don't.
-    """
-    foreign = settings.forecasts if isinstance(settings, EvaluateSettings) else None
-    if not settings.with_model and not settings.rivals and not foreign:
-        raise SettingsError(
-            "--no-model and --no-rivals together leave nothing to score.",
-            "Leave one of the two out.",
-        )
-    named_files(foreign or (), TAKEN)
-    check_windows(settings)
-    if settings.together and not settings.rivals:
-        raise SettingsError(
-            "--together and --no-rivals: a model alone is not together with anybody.",
-            "Leave one of the two out.",
-        )
-    coverage.check(settings)
-
-
-TAKEN = (*(rival.name for rival in default_rivals()), NAME, "rounding floor")
-"""Names that rows of other programs cannot have."""
-
-
-def check_windows(settings: ScoringSettings) -> None:
-    """Refuse windows that nobody could cut.
-
-    Raises:
-        SettingsError: options that say different things, or nothing.
-    """
-    if settings.holdout is not None and settings.windows is not None:
-        raise SettingsError(
-            "--holdout and --windows: the last steps, or rolling origins?",
-            f"--windows {settings.windows} --horizon {settings.holdout} ends with them, too.",
-        )
-    if settings.holdout is not None and settings.horizon not in (None, settings.holdout):
-        raise SettingsError(
-            f"--holdout {settings.holdout} and --horizon {settings.horizon}: all of the steps that "
-            "are held out are forecast.",
-            "Leave one of the two out.",
-        )
-    if settings.stride is not None and settings.windows is None:
-        raise SettingsError(
-            "--stride is the distance of --windows, and there are none.", "Add --windows, too."
-        )
 
 
 def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:

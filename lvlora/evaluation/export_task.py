@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lvlora.errors import SettingsError
 from lvlora.evaluation.answers import ExportedTask
-from lvlora.evaluation.evaluate import check_windows
-from lvlora.evaluation.job import prepare
+from lvlora.evaluation.job import check_windows, prepare
 from lvlora.evaluation.task_folder import check_place, write_task
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.dataset import Dataset

@@ -1,21 +1,28 @@
-"""One evaluation before its work: which series are scored, what is seen of them, and where to."""
+"""One evaluation before its work: do its settings go together, what is scored, and where to?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from lvlora.errors import SettingsError
+from lvlora.evaluation.candidates import Candidate, candidates
 from lvlora.evaluation.folder import EvaluationFolder, key_of
 from lvlora.evaluation.foreign import named_files
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.evaluation.task_folder import TaskName
+from lvlora.evaluation.together import NAME
+from lvlora.forecast.open_model import warn_of_seen
 from lvlora.forecast.sampling import Sampling
+from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
 from lvlora.series.analysis.dynamics import cluster, measure
 from lvlora.series.dataset import Dataset
 from lvlora.series.disturbance import Disturbance
+from lvlora.series.rivals import default_rivals
 from lvlora.series.splits import STRATA, Split, split_of
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings, ScoringSettings
 
 Command = Literal["evaluate", "baseline"]
 
@@ -64,6 +71,103 @@ class Job:
     def rival_samples(self) -> int:
         """As many futures as a model's; a greedy forecast has no rival with a distribution."""
         return 0 if self.sampling.greedy else self.sampling.samples
+
+
+def begin(
+    settings: EvaluateSettings | BaselineSettings,
+    read: Callable[[], Dataset],
+    narrator: Narrator,
+    *,
+    has_folder: bool = True,
+) -> tuple[Job, list[Candidate]]:
+    """All that is before the first forecast: the job, and the models that will be scored.
+
+    Args:
+        read: gives all of the data, once the settings were found to go together.
+        has_folder: see `prepare`.
+    """
+    check(settings)
+    chosen = candidates(settings, narrator) if settings.with_model else []
+    job = prepare(settings, read(), narrator, has_folder=has_folder)
+    warn_of_seen(
+        [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
+    )
+    set_threads(settings.threads)
+    return job, chosen
+
+
+def check(settings: EvaluateSettings | BaselineSettings) -> None:
+    """Refuse, before any work, options that don't go together.
+
+    Raises:
+        SettingsError: they don't.
+    """
+    foreign = settings.forecasts if isinstance(settings, EvaluateSettings) else None
+    if not settings.with_model and not settings.rivals and not foreign:
+        raise SettingsError(
+            "--no-model and --no-rivals together leave nothing to score.",
+            "Leave one of the two out.",
+        )
+    named_files(foreign or (), TAKEN)
+    check_windows(settings)
+    if settings.together and not settings.rivals:
+        raise SettingsError(
+            "--together and --no-rivals: a model alone is not together with anybody.",
+            "Leave one of the two out.",
+        )
+    _check_calibration(settings)
+
+
+TAKEN = (*(rival.name for rival in default_rivals()), NAME, "rounding floor")
+"""Names that rows of other programs cannot have."""
+
+
+def check_windows(settings: ScoringSettings) -> None:
+    """Refuse windows that nobody could cut.
+
+    Raises:
+        SettingsError: options that say different things, or nothing.
+    """
+    if settings.holdout is not None and settings.windows is not None:
+        raise SettingsError(
+            "--holdout and --windows: the last steps, or rolling origins?",
+            f"--windows {settings.windows} --horizon {settings.holdout} ends with them, too.",
+        )
+    if settings.holdout is not None and settings.horizon not in (None, settings.holdout):
+        raise SettingsError(
+            f"--holdout {settings.holdout} and --horizon {settings.horizon}: all of the steps that "
+            "are held out are forecast.",
+            "Leave one of the two out.",
+        )
+    if settings.stride is not None and settings.windows is None:
+        raise SettingsError(
+            "--stride is the distance of --windows, and there are none.", "Add --windows, too."
+        )
+
+
+def _check_calibration(settings: EvaluateSettings | BaselineSettings) -> None:
+    """Refuse, before any work, what cannot or must not be calibrated."""
+    for option, wanted in (
+        ("--calibrate", settings.calibrate),
+        ("--calibrated", settings.calibrated),
+    ):
+        if wanted and not settings.with_model:
+            raise SettingsError(
+                f"{option}: there is no model with --no-model.", "Leave one of the two out."
+            )
+        if wanted and (settings.greedy or settings.samples < 2):
+            raise SettingsError(f"{option}: one future has no intervals.", "Draw some --samples.")
+    if settings.calibrate and Disturbance.asked(settings):
+        raise SettingsError(
+            "--calibrate: intervals are calibrated on histories as they are.",
+            "Leave out --history-noise, --history-gaps, --history-steps and --hide.",
+        )
+    if settings.calibrate and settings.split in ("train", "test"):
+        why = "the model has seen" if settings.split == "train" else "is for the final table"
+        raise SettingsError(
+            f"--calibrate: the {settings.split} part {why}",
+            "Use --split validation, or a file of its own with --split all.",
+        )
 
 
 def prepare(

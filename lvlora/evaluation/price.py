@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from lvlora.evaluation.candidates import candidates
-from lvlora.evaluation.evaluate import check
 from lvlora.evaluation.folder import Pieces
-from lvlora.evaluation.job import prepare
+from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import at_most, group_size, rivals_for
 from lvlora.evaluation.together import past_at_most
@@ -20,9 +18,8 @@ from lvlora.forecast import likelihood
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.estimate import Estimate, of_forecasts, price_answer
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.open_model import warn_of_seen
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.devices import cores, peak_bytes, set_threads
+from lvlora.model.devices import cores, peak_bytes
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals.processes import WORTH_SECONDS
@@ -47,20 +44,14 @@ def price(
         began: when the command did, by `time.perf_counter`; default: now.
     """
     narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
-    check(settings)
-    chosen = candidates(settings, narrator) if settings.with_model else []
-    job = prepare(settings, read(), narrator, has_folder=False)
-    warn_of_seen(
-        [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
-    )
-    set_threads(settings.threads)
+    job, chosen = begin(settings, read, narrator, has_folder=False)
     started = time.perf_counter() - began
     prices: dict[str, Price] = {}
     estimates: list[Estimate] = []
     for candidate in chosen:
-        begin = time.perf_counter()
+        opened = time.perf_counter()
         forecaster = candidate.open(settings, narrator)
-        started += time.perf_counter() - begin
+        started += time.perf_counter() - opened
         name = candidate.name(forecaster, prices)
         prices[name] = at_most(forecaster, job.task, Pieces(), job.sampling)
         estimates.append(of_model(forecaster, job.task, job.sampling))
