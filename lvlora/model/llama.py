@@ -21,14 +21,14 @@ from lvlora.model.elementwise import gated_silu, rms_norm
 
 
 class Linear(nn.Linear):
-    """Without start values: all come from a file."""
+    """A linear layer that draws no initial values: all come from a file."""
 
     def reset_parameters(self) -> None:
         pass
 
 
 class Embedding(nn.Embedding):
-    """Without start values, too."""
+    """An embedding that draws no initial values either."""
 
     def reset_parameters(self) -> None:
         pass

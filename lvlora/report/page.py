@@ -207,7 +207,7 @@ class _Names:
         self.taken = {"content"}
 
     def new(self, text: str) -> str:
-        """An identifier that reminds of a text."""
+        """An identifier made from a text."""
         letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
         stem = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "part"
         name, number = stem, 2
@@ -291,7 +291,7 @@ def _picture(picture: Picture) -> Iterator[str]:
 
 
 def _data(content: bytes) -> str:
-    """An image as an address of itself.
+    """An image as a data URI.
 
     As an image an SVG file runs no script, and its identifiers are its own.
     """

@@ -169,7 +169,7 @@ def written(calendar: Calendar | None, times: FloatArray) -> list[str] | list[fl
 
 @dataclass(frozen=True)
 class Moments:
-    """Dates as they were read, before it is known what they count.
+    """Dates as they were read, before it is known in which unit they count.
 
     Attributes:
         microseconds: (n,) since 1970-01-01, on the clock of ``offset``.
@@ -183,7 +183,7 @@ class Moments:
 
     @classmethod
     def of(cls, microseconds: IntArray, offset: int | None = None) -> Self:
-        """Dates that nobody wrote: as far as they go."""
+        """Dates that came as numbers, to be written as finely as they need."""
         letters: dict[Unit, Precision] = {
             "day": "D",
             "minute": "m",

@@ -61,11 +61,11 @@ class Disturbance:
         return replace(gappy, values=values)
 
     def of_training(self, train: Dataset) -> Dataset:
-        """Series to learn from: as noisy and incomplete, but whole."""
+        """Training series made as noisy and incomplete, at their full length."""
         return replace(train, series=tuple(self._observed(s)[1] for s in train))
 
     def _observed(self, series: Series) -> tuple[Series, Series]:
-        """With noise; with noise and gaps."""
+        """The values with noise, and the same with gaps as well."""
         name = hashlib.sha256(series.id.encode()).digest()[:8]
         rng = np.random.default_rng((self.seed, int.from_bytes(name, "big")))
         noisy = observe(series.values, rng, noise=self.noise)

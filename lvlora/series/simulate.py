@@ -227,7 +227,7 @@ def simulate_series(
 
 
 def simulate(settings: SimulateSettings, on_series: Callable[[int], None] | None = None) -> Dataset:
-    """The data set that the settings describe; ``output`` and ``overwrite`` are not looked at.
+    """The data set that the settings describe; ``output`` and ``overwrite`` are ignored.
 
     Args:
         on_series: called with the number of series made so far, after each.

@@ -20,7 +20,7 @@ STRATA = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint sets of ids that together are all.
+    """Three disjoint sets of ids that together are all ids.
 
     Each part is in the split's own random order, so that its first k series are a random sample
     of it.
@@ -99,7 +99,7 @@ def _least(n: int) -> tuple[int, int, int]:
 
 
 def _sizes(n: int, before: Sequence[int]) -> list[int]:
-    """How n series of one stratum are shared out, given how those before were.
+    """How the n series of a stratum are divided, given how earlier strata were.
 
     Largest remainder; where remainders are equal, to the part that is furthest behind overall.
     """

@@ -84,7 +84,7 @@ def _length(calendar: Calendar | None, step: float) -> str:
 
 
 def usual_step(time: FloatArray) -> float:
-    """The median of a history's steps, the lower one of two: a step that was really made."""
+    """The median of a history's steps; of two middle ones the lower, which really occurs."""
     return float(np.quantile(np.diff(time), 0.5, method="lower"))
 
 

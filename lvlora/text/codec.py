@@ -36,7 +36,7 @@ _FORMS = {
 
 
 def checked_format(name: object) -> NumberFormat:
-    """A number format by its name; ValueError for what is none."""
+    """A number format by its name; ValueError for any other word."""
     if name == "point" or name == "digits":
         return name
     raise ValueError(f"{name!r} is no number format")

@@ -63,7 +63,7 @@ def _is_plain_rope(config: Mapping[str, Any]) -> bool:
 
 
 def _count(config: Mapping[str, Any], key: str) -> int:
-    """0 where there is none, or what is there is none."""
+    """The whole number under a key; 0 where there is none."""
     value = config.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value < 2**31 else 0
 

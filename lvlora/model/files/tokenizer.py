@@ -79,7 +79,7 @@ def _start(folder: Path, config: dict[str, Any], kind: str) -> str | None:
 
 
 def _added(folder: Path, config: dict[str, Any]) -> list[str]:
-    """Tokens that other files than tokenizer.json tell."""
+    """Tokens that are named in files other than tokenizer.json."""
     found = [one["content"] for one in config.get("added_tokens_decoder", {}).values()]
     for key in ("extra_special_tokens", "additional_special_tokens"):
         more = config.get(key) or []

@@ -71,7 +71,7 @@ def draw_panels(
     columns: int,
     width: float = style.WIDTH,
 ) -> list[Any]:
-    """Fill a figure with panels, in rows of so many columns.
+    """Fill a figure with panels, in rows of ``columns``.
 
     Args:
         width: of the figure, in inches; titles are wrapped to their share of it.
@@ -193,19 +193,19 @@ def _draw(axes: Axes, panel: Panel, variable: int) -> None:
     )
 
 
-def kept(values: FloatArray, most: int = DRAWN) -> NDArray[np.int64]:
-    """Positions of at most so many points that draw the same curve.
+def kept(values: FloatArray, at_most: int = DRAWN) -> NDArray[np.int64]:
+    """Positions of at most ``at_most`` points that draw the same curve.
 
     The lowest and the highest of each of equally long stretches, with the very first and last; all
     of a curve that has no more. A gap (NaN) shows where it is as long as a stretch.
 
     Args:
-        values: (T,); most: at least 4.
+        values: (T,); at_most: 4 or more.
     """
     n = len(values)
-    if n <= most:
+    if n <= at_most:
         return np.arange(n)
-    stretches = (most - 2) // 2
+    stretches = (at_most - 2) // 2
     edges = np.linspace(0, n, stretches + 1).astype(np.int64)
     length = int(np.diff(edges).max())
     # rows of equal length; what a shorter stretch borrows of the next changes nothing

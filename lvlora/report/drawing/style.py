@@ -179,13 +179,13 @@ def plain(text: str, limit: int = 40) -> str:
     return one_line.replace("$", r"\$")
 
 
-def lines(text: str, letters: int, most: int = 2) -> str:
-    """`plain` text in up to so many lines of so many letters; what is left over becomes "…".
+def lines(text: str, letters: int, at_most: int = 2) -> str:
+    """`plain` text in up to ``at_most`` lines of ``letters``; what is left over becomes "…".
 
     >>> lines("temperature in degrees", 14)
     'temperature in\\ndegrees'
     """
-    wrapped = textwrap.wrap(plain(text, 90), letters, max_lines=most, placeholder="…")
+    wrapped = textwrap.wrap(plain(text, 90), letters, max_lines=at_most, placeholder="…")
     return "\n".join(wrapped)
 
 

@@ -212,14 +212,14 @@ def _count_in_integers(axes: Axes) -> None:
 
 
 def _ticks(axes: Axes) -> int:
-    """How many numbers stand beside each other without touching."""
+    """How many tick labels fit beside each other."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     return 6 if figure.get_figwidth() > 6 else 4
 
 
 def _add_flops(axes: Axes, course: Course) -> None:
-    """FLOPs along the top: the same places, told in what they cost."""
+    """FLOPs along the top: the same steps by what they have cost."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     rising = len(course.flops) > 1 and bool(np.all(np.diff(course.flops) > 0))

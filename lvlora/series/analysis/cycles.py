@@ -134,7 +134,7 @@ def vertex(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:
 
 
 def smoothed(values: FloatArray, width: float) -> tuple[FloatArray, float]:
-    """A column under a Hann window of so many samples, and what is left of white noise in it.
+    """A column smoothed by a Hann window of ``width`` samples, and the share of white noise left.
 
     Returns:
         (T,) smoothed, point-mirrored at its ends; its noise over that of ``values``.

@@ -134,7 +134,7 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
 
 
 def alike(periods: Any, period: float) -> Any:
-    """Whether periods are one and the same but for the error of measuring them; elementwise."""
+    """Whether periods are equal up to the error of measuring them; elementwise."""
     return abs(periods / period - 1) <= _UNLIKE
 
 
@@ -156,7 +156,7 @@ def _mean_step(values: FloatArray) -> float:
 
 
 def _evenly(time: FloatArray, values: FloatArray) -> FloatArray:
-    """The values at as many even times, where theirs are not."""
+    """The values resampled at even times, where theirs are uneven."""
     even = np.linspace(time[0], time[-1], len(time))
     interval = (time[-1] - time[0]) / (len(time) - 1)
     if np.all(np.abs(time - even) <= 0.01 * interval):
@@ -165,7 +165,7 @@ def _evenly(time: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def _at_lag(agreements: FloatArray, lag: float) -> float:
-    """How far the agreement at a lag rises above what it was before, of what it could; 0 … 1.
+    """How far the agreement at a lag rises above its lowest before, as a share; 0 … 1.
 
     That it was positive all the while, as in a slow curve, is no repetition. Of the two whole
     lags around it the better counts.
@@ -177,7 +177,7 @@ def _at_lag(agreements: FloatArray, lag: float) -> float:
 
 
 def _maxima(values: FloatArray, prominence: float, apart: float = 1.0) -> NDArray[np.int64]:
-    """Positions of the local maxima of so much prominence, so many samples apart.
+    """Positions of the local maxima of at least this prominence and distance in samples.
 
     As scipy's `find_peaks` with both, which searches the surroundings of every peak anew and is
     quadratic where values rise for long.

@@ -115,7 +115,7 @@ def inside_interval(truth: FloatArray, samples: FloatArray, level: float) -> Flo
 
 
 def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
-    """Probabilities of the central intervals whose both ends are among the quantiles.
+    """Probabilities of the central intervals that have both ends among the quantiles.
 
     >>> central_levels((0.05, 0.1, 0.5, 0.9))
     (0.8,)

@@ -71,7 +71,7 @@ def skills(ratios: FloatArray, seed: int = 0) -> list[Interval]:
 
 
 def win_rates(errors: FloatArray, seed: int = 0) -> list[Interval]:
-    """M shares of all pairs, one of the others on one series, of which it has the smaller error.
+    """M shares of pairs (another forecaster, a series) in which each has the smaller error.
 
     A tie counts half. NaN for a forecaster that has no others.
     """

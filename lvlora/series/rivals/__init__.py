@@ -30,7 +30,7 @@ from lvlora.series.rivals.smap import SMap
 
 
 def quick_rivals() -> list[Rival]:
-    """New, unfitted rivals that take a fraction of a second for some dozen series together."""
+    """New, unfitted rivals that take a fraction of a second for a few dozen series."""
     return [
         LastValue(),
         ContextMean(),
@@ -70,7 +70,7 @@ def lone_rivals() -> list[Rival]:
 
 
 def naive_rivals() -> list[Rival]:
-    """Those that learn nothing, fit nothing and take no time: they stand beside any forecast."""
+    """Those that learn nothing and take no time, so that they can stand beside any forecast."""
     return [LastValue(), ContextMean(), SeasonalNaive()]
 
 

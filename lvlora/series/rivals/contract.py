@@ -37,7 +37,7 @@ class Prediction:
 
 
 class Rival(Protocol):
-    """A forecaster that is no language model. Deterministic: the same input, the same forecast.
+    """A forecaster that is not a language model. The same input gives the same forecast.
 
     Attributes:
         name: what tables call it.
@@ -163,7 +163,7 @@ class Refitted(Untrained):
 
 
 def origins(n_known: int) -> list[int]:
-    """Numbers of steps of a history of ``n_known`` from which its rest is forecast."""
+    """Numbers of steps of a history of ``n_known`` after which its rest is forecast."""
     return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
 
 

@@ -54,7 +54,7 @@ class EquationFit(Refitted):
         self._n = n_parameters
 
     def applies(self, dataset: Dataset) -> bool:
-        """Two variables, no value that is not positive."""
+        """Two variables, all values positive."""
         return len(dataset.variables) == 2 and all(not np.any(s.values <= 0) for s in dataset)
 
     def refit(
@@ -147,7 +147,7 @@ class EquationFit(Refitted):
         weights: FloatArray,
         n_evaluations: int,
     ) -> FloatArray:
-        """Weighted least squares from one start, with so many evaluations at most."""
+        """Weighted least squares from one start, with at most ``n_evaluations``."""
         from scipy.optimize import least_squares
 
         known = ~np.isnan(logs)
@@ -206,7 +206,7 @@ def _recency(time: FloatArray) -> FloatArray:
 
 
 def _stretches(n: int) -> list[int]:
-    """Ever longer beginnings of a history: 8, 15, 30, … and all of it."""
+    """Lengths of ever longer parts of a history: 8, 15, 30, … and all of it."""
     lengths = [length for length in (8, 15, 30, 60, 120, 240) if length < n]
     return [*lengths, n]
 
@@ -241,7 +241,7 @@ class BestEquations(Untrained):
         self._fits = tuple(fits)
 
     def applies(self, dataset: Dataset) -> bool:
-        """Where all of them do."""
+        """Where all of them apply."""
         return all(fit.applies(dataset) for fit in self._fits)
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:

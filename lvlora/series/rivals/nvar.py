@@ -28,7 +28,7 @@ class Nvar(DelayMap):
     ridges: tuple[float, ...] = _RIDGES
 
     def own_settings(self, n_lags: int, n_known: int, n_variables: int) -> list[tuple[int, float]]:
-        """Degree and penalty; as many products as steps and half of that again at most."""
+        """Degree and penalty; at most about 1.5 times as many products as steps."""
         return [
             (degree, penalty)
             for degree in self.degrees

@@ -28,7 +28,7 @@ Work = tuple[FloatArray, FloatArray, int, str]
 
 
 class RivalProcesses:
-    """Up to so many processes, started when first needed, ended with the block."""
+    """Up to ``n_processes`` processes, started when first needed, ended with the block."""
 
     def __init__(self, n_processes: int, *, worth_seconds: float = WORTH_SECONDS) -> None:
         self._n = n_processes

@@ -91,7 +91,7 @@ def check_strings(item: Any, file: Any, where: str) -> None:
 
 
 def _check_heaps(file: Any, where: str) -> None:
-    """Refuse a damaged store of strings of variable length, in which HDF5 would search for ever.
+    """Refuse a damaged store of strings of variable length, which HDF5 would search forever.
 
     The library walks over the objects of a global heap by their sizes and, as of 1.14, does not
     see that a free object of size 0 leads nowhere. Layout: HDF5 File Format Specification, III.E.

@@ -63,7 +63,7 @@ def as_dates(
 
 
 def _as_written(whole: Any, written: str, zone: str | None) -> Moments:
-    """The dates, written as the file says or as far as they go."""
+    """The dates, written as finely as the file says or as they need."""
     default = Moments.of(whole, 0 if zone else None)
     parts = written.split(",")
     try:

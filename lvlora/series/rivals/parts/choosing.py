@@ -41,11 +41,11 @@ class ChosenOnHistory(Refitted):
 
     @abstractmethod
     def settings(self, n_known: int, n_variables: int) -> Sequence[Any]:
-        """Settings that a history of so many steps can be forecast with, the plainest first."""
+        """Settings that a history of ``n_known`` steps allows, the plainest first."""
 
     @abstractmethod
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
-        """(C, H, V) the forecast with each of C settings; what is not finite has gone astray."""
+        """(C, H, V) the forecast with each of C settings; one that diverges may be infinite or NaN."""
 
     def refit(
         self, time: FloatArray, history: FloatArray, origins: Sequence[int]

@@ -46,7 +46,7 @@ class DelayMap(ChosenOnHistory):
 
     @abstractmethod
     def own_settings(self, n_lags: int, n_known: int, n_variables: int) -> Sequence[Any]:
-        """What the method leaves to choose with so many lags; empty where they are too many."""
+        """The method's own settings for a number of lags; empty where there are too many lags."""
 
     @abstractmethod
     def learnt(self, states: FloatArray, changes: FloatArray, own: Sequence[Any]) -> Step:

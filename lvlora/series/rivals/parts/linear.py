@@ -21,7 +21,7 @@ from lvlora.series.dataset import FloatArray
 
 @dataclass
 class Tally:
-    """FLOPs since a beginning.
+    """FLOPs counted so far.
 
     Attributes:
         executed, coursework: counts.
@@ -53,7 +53,7 @@ _tally: ContextVar[Tally | None] = ContextVar("tally", default=None)
 
 @contextlib.contextmanager
 def counting() -> Iterator[Tally]:
-    """Count what is done inside; an outer count goes on after it, without what is inside."""
+    """Count what is done inside the block; an outer count does not include it."""
     tally = Tally()
     token = _tally.set(tally)
     try:

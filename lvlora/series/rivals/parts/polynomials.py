@@ -22,7 +22,7 @@ def monomials(n_variables: int, degree: int) -> Monomials:
 
 
 def n_monomials(n_variables: int, degree: int) -> int:
-    """How many `monomials` are."""
+    """The number of `monomials`."""
     return comb(n_variables + degree, degree)
 
 

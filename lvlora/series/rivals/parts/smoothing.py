@@ -13,7 +13,7 @@ _FEWEST = 6  # samples: fewer are left as they are
 
 
 def smoothed(time: FloatArray, values: FloatArray) -> FloatArray:
-    """The values nearest to those given that are smooth, (T, V).
+    """(T, V) smooth values near those given.
 
     Least squares with a penalty on second divided differences (Whittaker 1923; Eilers 2003,
     doi:10.1021/ac034173t), which for close samples is the cubic smoothing spline; its strength, for
