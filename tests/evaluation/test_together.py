@@ -1,0 +1,134 @@
+"""The row of all forecasters together: what each makes of the past, and what is made of that."""
+
+import numpy as np
+import pytest
+
+from lvlora.evaluation.folder import Pieces
+from lvlora.evaluation.protocol import Protocol, Task, task
+from lvlora.evaluation.scores import score_floor, score_rival
+from lvlora.evaluation.together import (
+    NAME,
+    n_parts_left,
+    past_of_rival,
+    score_together,
+    takes_part,
+)
+from lvlora.series import contest
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.rivals import LastValue, Rival, SeasonalNaive, default_rivals
+
+LEVELS = (0.1, 0.5, 0.9)
+
+
+def waves(n: int = 3, steps: int = 52) -> Dataset:
+    t = np.arange(float(steps))
+    series = tuple(
+        Series(f"s{i}", t, np.stack([5 + np.sin(t / 1.5 + i), 7 + np.cos(t / 1.5 + i)], axis=1))
+        for i in range(n)
+    )
+    return Dataset(series, ("prey", "predator"), "waves")
+
+
+def given(data: Dataset) -> Task:
+    return task(data, Protocol("all", 40, 12))
+
+
+def test_the_past_is_what_a_rival_makes_of_a_historys_end() -> None:
+    data = waves()
+    asked = given(data)
+    found = past_of_rival(LastValue(), asked, data)
+    assert found.losses.shape == (3, 2)
+    for i, history in enumerate(asked.histories):
+        for k, n in enumerate(contest.earlier_origins(40)):
+            ahead = np.repeat(history.values[n - 1 : n], 40 - n, axis=0)
+            assert found.losses[i, k] == pytest.approx(contest.loss(history.values, ahead))
+
+
+def test_finished_parts_are_not_done_again(tmp_path) -> None:
+    data = waves()
+    asked, identity = given(data), {"rival": "last value"}
+    steps: list[int] = []
+    kept = Pieces(tmp_path / "past.jsonl", identity)
+    first = past_of_rival(LastValue(), asked, data, kept, steps.append)
+    assert sum(steps) == 6
+    again = Pieces(tmp_path / "past.jsonl", identity)
+    assert n_parts_left(asked, again) == 0
+
+    class Broken(LastValue):
+        def forecast(self, time, history):
+            raise AssertionError("it was finished")
+
+    second = past_of_rival(Broken(), asked, data, again)
+    np.testing.assert_array_equal(second.losses, first.losses)
+
+
+def test_a_learner_sees_nothing_of_the_ends_it_forecasts() -> None:
+    data = waves()
+    seen: list[int] = []
+
+    class Learner(LastValue):
+        def fit(self, train: Dataset, context: int, horizon: int) -> None:
+            seen.append(max(len(s) for s in train))
+            assert context + horizon == 40
+
+    past_of_rival(Learner(), given(data), data)
+    assert seen == [20, 30]
+
+
+def test_the_row_leans_on_who_was_right() -> None:
+    data = waves()
+    asked = given(data)
+    entries = []
+    rivals: list[Rival] = [LastValue(), SeasonalNaive()]
+    for rival in rivals:
+        entry = score_rival(rival, asked, data, LEVELS, n_samples=8)
+        entry.past = past_of_rival(rival, asked, data)
+        entries.append(entry)
+    floor = score_floor(asked, 2, LEVELS)
+    found = score_together([*entries, floor], asked, LEVELS, 8)
+    assert (found.name, found.kind) == (NAME, "combination")
+    assert found.samples is not None
+    assert found.samples.shape == (3, 8, 12, 2)
+    assert found.scores.mae == pytest.approx(entries[1].scores.mae)
+    assert found.scores.mae < 0.5 * entries[0].scores.mae
+    assert score_together(entries, asked, LEVELS, 0).samples is None
+
+
+def test_nothing_of_the_truth_decides() -> None:
+    """Other futures, the same forecast."""
+    data = waves()
+    other = Dataset(
+        tuple(
+            Series(s.id, s.time, np.where(np.arange(52)[:, None] < 40, s.values, 99.0))
+            for s in data
+        ),
+        data.variables,
+    )
+    points = []
+    for each in (data, other):
+        asked = given(each)
+        entries = []
+        for rival in (LastValue(), SeasonalNaive()):
+            entry = score_rival(rival, asked, each, LEVELS)
+            entry.past = past_of_rival(rival, asked, each)
+            entries.append(entry)
+        points.append(score_together(entries, asked, LEVELS, 0).point)
+    np.testing.assert_array_equal(points[0], points[1])
+
+
+def test_histories_too_short_for_a_past_weigh_all_alike() -> None:
+    data = waves(2, 9)
+    asked = task(data, Protocol("all", 6, 3))
+    entries = []
+    for rival in (LastValue(), SeasonalNaive()):
+        entry = score_rival(rival, asked, data, LEVELS)
+        entry.past = past_of_rival(rival, asked, data)
+        assert np.isnan(entry.past.losses).all()
+        entries.append(entry)
+    found = score_together(entries, asked, LEVELS, 0)
+    np.testing.assert_allclose(found.point, (entries[0].point + entries[1].point) / 2)
+
+
+def test_only_who_merely_chooses_stays_out() -> None:
+    out = [rival.name for rival in default_rivals() if not takes_part(rival)]
+    assert out == ["best fitted equations"]
