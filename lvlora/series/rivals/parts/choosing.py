@@ -45,7 +45,7 @@ class ChosenOnHistory(Refitted):
 
     @abstractmethod
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
-        """(C, H, V) the forecast with each of C settings; one that diverges may be infinite or NaN."""
+        """(C, H, V) the forecast with each of C settings; one that diverges may not be finite."""
 
     def refit(
         self, time: FloatArray, history: FloatArray, origins: Sequence[int]
