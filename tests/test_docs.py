@@ -274,6 +274,14 @@ def test_links_to_files_and_headings_lead_somewhere(page):
             assert heading in anchors, f"{_name(page)} links to {target}: no such heading"
 
 
+@pytest.mark.parametrize("page", _existing(), ids=_name)
+def test_files_that_a_page_names_are_there(page):
+    """Those of the tests, scripts, benchmarks and examples, by their paths from the root."""
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:tests|scripts|benchmarks|lvlora)/[\w/.-]+\.(?:py|toml)\b", text))
+    assert not [path for path in named if not (ROOT / path).is_file()]
+
+
 def _anchor(heading: str) -> str:
     """GitHub's rule."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
