@@ -1,1 +1,1 @@
-"""A sweep as figures and a page; both are made from the rows of its table."""
+"""A sweep as `figures` (with `importance`) and a `page`, both made from the rows of its table."""

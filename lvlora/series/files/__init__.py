@@ -2,4 +2,5 @@
 
 Each format has a module (`csv`, `parquet`) or a folder (`hdf5/`); `tables` turns rows of any table
 into trajectories, `limits` caps their size, `formulas` disarms cells that a spreadsheet would run.
+`simulated` is what `lvlora simulate` does.
 """

@@ -1,1 +1,1 @@
-"""Distrust of files that come from strangers: model folders, GGUF files, tokenizers."""
+"""Distrust of files that come from strangers: a model's `folder`, and its `tokenizer`."""
