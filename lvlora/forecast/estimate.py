@@ -114,8 +114,8 @@ def of_forecasts(
     longest = max(readings, key=lambda r: len(r.codec.encode(r.numbers)))
     read = len(longest.codec.encode(longest.numbers))
     a_step = longest.codec.n_variables * longest.codec.usual_tokens
-    piece = min(r.piece for r in readings)
-    rows = forecaster.plan.rows_at_a_time(read + min(horizon, piece) * a_step)
+    at_once = min(r.steps_at_once for r in readings)
+    rows = forecaster.plan.rows_at_a_time(read + min(horizon, at_once) * a_step)
     n = min(len(histories), group or len(histories), max(1, rows // sampling.n_futures))
     # spread, not the first: a file is often sorted by length
     chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]
@@ -134,12 +134,12 @@ def of_forecasts(
     each = 0.0
     if few > 1:
         # a step attends to all before it, so its time is taken in the middle of the horizon
-        halfway = [_longer(h, min(horizon, piece) // 2) for h in chosen]
+        halfway = [_longer(h, min(horizon, at_once) // 2) for h in chosen]
         more = predict(few, halfway)[0] - predict(1, halfway)[0]
         each = max(0.0, more) / (few - 1)
-    n_pieces = -(-horizon // piece)
+    n_pieces = -(-horizon // at_once)
     seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
-    tokens = read + min(horizon, piece) * a_step
+    tokens = read + min(horizon, at_once) * a_step
     grown = row_bytes(forecaster.base, tokens) - row_bytes(forecaster.base, read + a_step)
     together = min(rows, n * sampling.n_futures)
     return Estimate(

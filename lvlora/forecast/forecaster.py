@@ -180,9 +180,11 @@ class Forecaster:
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
         readings = [(i, reading) for i, of_one in enumerate(planned) for reading in of_one]
         with self.usage.work(lambda: plan.at_most_of(planned, horizon)) as work:
-            for piece in sorted({reading.piece for _, reading in readings}):
+            for at_once in sorted({reading.steps_at_once for _, reading in readings}):
                 # those that are read alike go together: no series changes how another is read
-                alike = [(i, reading) for i, reading in readings if reading.piece == piece]
+                alike = [
+                    (i, reading) for i, reading in readings if reading.steps_at_once == at_once
+                ]
                 drawn = self._draw([r for _, r in alike], horizon, sampling, work, progress)
                 for (i, reading), numbers in zip(alike, drawn, strict=True):
                     samples[i][list(reading.samples)] = reading.original(numbers)
@@ -207,17 +209,17 @@ class Forecaster:
         work: Work,
         progress: Callable[[int], None] | None,
     ) -> list[FloatArray]:
-        """Numbers (samples, H, V) in text units of readings that have the same ``piece``.
+        """Numbers (samples, H, V) in text units of readings that have the same ``steps_at_once``.
 
         A horizon that is too long for the model is drawn in pieces, and after each the history is
         read again with what was drawn. From then on every sample has a past of its own.
         """
-        piece = readings[0].piece
+        at_once = readings[0].steps_at_once
         longest = joint_grammar(readings).longest_number * readings[0].codec.n_variables
         pasts = [[r.numbers] * len(r.samples) for r in readings]
         drawn: list[list[list[FloatArray]]] = [[[] for _ in r.samples] for r in readings]
-        for begin in range(0, horizon, piece):
-            steps = min(piece, horizon - begin)
+        for begin in range(0, horizon, at_once):
+            steps = min(at_once, horizon - begin)
             prompts = _prompts(readings, pasts, begin)
             read = max(len(prompt.text) for prompt in prompts)
             trace = Trace()

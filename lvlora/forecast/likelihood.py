@@ -182,19 +182,19 @@ def _passages(readings: Sequence[Reading], futures: Sequence[Series]) -> Iterato
     for row, (reading, future) in enumerate(zip(readings, futures, strict=True)):
         numbers = reading.scale.apply(future.values)
         past = reading.numbers
-        for begin in range(0, len(numbers), reading.piece):
-            piece = numbers[begin : begin + reading.piece]
-            yield _passage(row, begin, reading, past, piece)
-            past = last_steps(reading.codec, np.concatenate([past, piece]), reading.history_tokens)
+        for begin in range(0, len(numbers), reading.steps_at_once):
+            part = numbers[begin : begin + reading.steps_at_once]
+            yield _passage(row, begin, reading, past, part)
+            past = last_steps(reading.codec, np.concatenate([past, part]), reading.history_tokens)
 
 
 def _passage(
-    row: int, begin: int, reading: Reading, past: FloatArray, piece: FloatArray
+    row: int, begin: int, reading: Reading, past: FloatArray, part: FloatArray
 ) -> _Passage:
     codec, grammar = reading.codec, reading.grammar
     begins = _begins(grammar)
     text, places, states, owners, impossible = "", [], [], [], []
-    for owner, value in enumerate(piece.ravel().tolist()):
+    for owner, value in enumerate(part.ravel().tolist()):
         variable = owner % codec.n_variables
         last = variable == codec.n_variables - 1
         number = codec.number(value)

@@ -114,13 +114,13 @@ class Plan:
         """The same of `views`."""
         readings = [r for of_one in planned for r in of_one]
         price = NOTHING
-        for piece in {r.piece for r in readings}:
-            group = [r for r in readings if r.piece == piece]
+        for at_once in {r.steps_at_once for r in readings}:
+            group = [r for r in readings if r.steps_at_once == at_once]
             grammar = joint_grammar(group)
             a_step = group[0].codec.n_variables * grammar.longest_number
             most_samples = max(len(r.samples) for r in group)
-            for begin in range(0, horizon, piece):
-                steps = min(piece, horizon - begin)
+            for begin in range(0, horizon, at_once):
+                steps = min(at_once, horizon - begin)
                 first = begin == 0
                 history_tokens = max(
                     len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)

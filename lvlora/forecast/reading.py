@@ -37,7 +37,7 @@ class Reading:
         numbers: (T, V) its last steps, in text units.
         grammar: of its future, however far that is rolled.
         least: (V,) what no value of the future is below, in original units; -inf where it may be.
-        piece: steps that are forecast before the history is read again with them.
+        steps_at_once: that are forecast before the history is read again with them.
         history_tokens: the longest text that is read then.
         name: of the series; samples: those of its samples that are drawn from this reading.
     """
@@ -47,7 +47,7 @@ class Reading:
     numbers: FloatArray
     grammar: Grammar
     least: FloatArray
-    piece: int
+    steps_at_once: int
     history_tokens: int
     name: str
     samples: tuple[int, ...] = (0,)
@@ -102,15 +102,15 @@ def read(
             "Choose fewer variables by --columns, or fewer --decimals.",
         )
     fits = len(numbers) + horizon <= readable
-    piece = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
-    history_tokens = room - int(piece * per_step)
+    at_once = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
+    history_tokens = room - int(at_once * per_step)
     if not fits:
         numbers = last_steps(codec, numbers, history_tokens)
     # below an offset a text has a sign, and what it says is seldom negative
     moved = [offset != 0.0 for offset in scale.offsets]
     grammar = Grammar.for_history(codec, text, missing=missing, signed=moved)
     return Reading(
-        codec, scale, numbers, grammar, least_values(used), piece, history_tokens, history.id
+        codec, scale, numbers, grammar, least_values(used), at_once, history_tokens, history.id
     )
 
 

@@ -107,12 +107,14 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     # the first piece is read as if there were no other
     (plan,) = forecaster.plan.readings([history], 20)
     forecaster.scale = plan.scale
-    early = Series(future.id, future.time[: plan.piece], future.values[: plan.piece])
+    early = Series(
+        future.id, future.time[: plan.steps_at_once], future.values[: plan.steps_at_once]
+    )
     last = Series(history.id, history.time, history.values).steps(
         len(history) - len(plan.numbers), len(history)
     )
     (alone,) = negative_log_likelihood(forecaster, [last], [early])
-    assert np.allclose(found[: plan.piece], alone, atol=1e-4)
+    assert np.allclose(found[: plan.steps_at_once], alone, atol=1e-4)
 
 
 def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
