@@ -54,7 +54,7 @@ def forecasts(run_lvlora, data: Path) -> Callable[..., Path]:
                 "step": str(step),
                 "variable": variable,
                 "quantile": str(quantile),
-                "value": str(float(last[series["id"]][variable]) + quantile - 0.5),
+                "value": str(float(last[series["id"]][variable]) + (quantile - 0.5)),
                 "task": asked["task"],
             }
             for series in asked["series"]
