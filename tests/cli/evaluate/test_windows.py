@@ -11,7 +11,7 @@ import pytest
 from lvlora.evaluation import evaluate, scores
 from lvlora.series.rivals import naive_rivals
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
