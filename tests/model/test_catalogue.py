@@ -176,7 +176,8 @@ def test_hub_ids_folders_and_files(cache, tiny_folder, tmp_path, monkeypatch):
     file.write_bytes(b"GGUF")
     source = resolve(str(file))
     assert (source.kind, source.name, source.location) == ("gguf", "SmolLM2.Q4", str(file))
-    assert read_config(source) is None
+    with pytest.raises(ModelError, match="no whole GGUF file"):
+        read_config(source)
     # a folder here goes before a name of the hub, and ~ is the home
     monkeypatch.chdir(tiny_folder("llama").parent.parent)
     here = f"{tiny_folder('llama').parent.name}/llama"
