@@ -122,7 +122,9 @@ def test_the_numbers_are_those_of_transformers(tmp_path, family, kinds, tied, pr
         ids = torch.tensor([[3, 9, 200, 17, 3]])
         with torch.no_grad():
             hidden = base.module.model(ids).last_hidden_state
-            torch.testing.assert_close(base.module.lm_head(hidden), theirs(ids).logits)
+            ours = base.module.lm_head(hidden)
+            # rows in a wrong order would be off by the size of the logits, not by roundings
+            torch.testing.assert_close(ours, theirs(ids).logits, rtol=1e-4, atol=1e-4)
     again = load(resolve(str(file)), placement, through_transformers=True)
     assert type(again.module) is type(theirs)
     assert_same_weights(again.module, theirs)
