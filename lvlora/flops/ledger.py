@@ -24,6 +24,7 @@ from lvlora.flops.reservation import NO_LIMITS, Limits, Reservation, Spender, Wa
 from lvlora.flops.rows import Row, read_rows
 from lvlora.flops.table import table_of
 from lvlora.settings.base import Convention
+from lvlora.settings.training import BudgetSettings
 
 FILE_NAME = "ledger.sqlite"
 
@@ -399,6 +400,38 @@ class Ledger(LedgerFile):
             "FROM entry WHERE id = ?4",
             (str(beyond.executed), str(beyond.coursework), _now(), reservation.id),
         )
+
+
+def check_limits(
+    settings: BudgetSettings, at_most: Price, *, max_flops: int | None, run: str = ""
+) -> None:
+    """Refuse what a limit does not allow before anything is made, the ledger itself included.
+
+    The reservation that follows is what keeps the limits: others may spend meanwhile.
+
+    Args:
+        max_flops: limit of this run; None where it was looked after.
+
+    Raises:
+        BudgetError: a limit would be passed.
+    """
+    rows: list[Row] = []
+    budget = limits.asked(settings.budget, settings.convention)
+    if (settings.runs / FILE_NAME).is_file():
+        with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
+            rows = ledger.rows()
+            if settings.budget is None:
+                budget = ledger.budget()
+    refused = limits.refusal(
+        at_most,
+        rows,
+        run=run,
+        max_flops=max_flops,
+        convention=settings.convention,
+        budget=budget,
+    )
+    if refused is not None:
+        raise refused
 
 
 def _refuse_if_alive(row: Row) -> None:

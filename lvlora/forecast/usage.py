@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from lvlora import durable
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Ledger
+from lvlora.flops.ledger import Ledger, check_limits
 from lvlora.flops.reservation import Reservation
 from lvlora.forecast.decoding import Trace
 from lvlora.settings.training import BudgetSettings
@@ -136,10 +136,12 @@ def reserved(
         BudgetError: a limit would be passed; nothing was spent.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    run = f"{stamp}-{command}-{uuid.uuid4().hex[:6]}"
     base, bill = forecaster.base, Bill(at_most)
+    check_limits(settings, at_most, max_flops=settings.max_flops, run=run)
     with Ledger.for_runs(settings.runs) as ledger:
         reservation = ledger.reserve(
-            run=f"{stamp}-{command}-{uuid.uuid4().hex[:6]}",
+            run=run,
             phase="forecast",
             command=command,
             executed=at_most.executed,

@@ -12,8 +12,7 @@ from typing import Any, Unpack
 
 from lvlora.answers import Flops
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.flops import limits
-from lvlora.flops.ledger import FILE_NAME, Ledger
+from lvlora.flops.ledger import check_limits
 from lvlora.forecast.estimate import AROUND_SECONDS
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator, Silent
@@ -126,7 +125,7 @@ def run_training(
     def look(plan: Plan) -> None:
         _say(plan, narrator)
         if folder is None:
-            _check_budget(plan)
+            check_limits(plan.settings, plan.at_most(), max_flops=None)
 
     loaded = load_together(settings, read, ranks, look)
     with ranks.heard():
@@ -271,27 +270,3 @@ def _say(plan: Plan, narrator: Narrator) -> None:
     for warning in plan.warnings:
         narrator.warning(warning)
     narrator.detail(f"{plan.model.name}: {plan.model.placement.reason}")
-
-
-def _check_budget(plan: Plan) -> None:
-    """Refuse what the project's budget does not allow, before weights are loaded or files made.
-
-    The reservation before the first step is what keeps the budget: others may spend meanwhile.
-    """
-    settings, rows = plan.settings, []
-    budget = limits.asked(settings.budget, settings.convention)
-    if (settings.runs / FILE_NAME).is_file():
-        with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
-            rows = ledger.rows()
-            if settings.budget is None:
-                budget = ledger.budget()
-    refused = limits.refusal(
-        plan.at_most(),
-        rows,
-        run="",
-        max_flops=None,
-        convention=settings.convention,
-        budget=budget,
-    )
-    if refused is not None:
-        raise refused

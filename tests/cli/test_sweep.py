@@ -163,7 +163,8 @@ def test_the_same_command_has_nothing_left_to_do(run_lvlora, args, tmp_path, don
     assert "Study sweep is finished" in again.stderr
     assert "4 of 4 trials" in again.stdout
     assert "--learning-rate" in again.stderr
-    assert max(map(len, again.stdout.splitlines())) <= 100
+    told = [line for line in again.stdout.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, told)) <= 100  # a path is as long as it is
     assert charged(tmp_path / "runs")[0] == total
 
 

@@ -25,6 +25,7 @@ def kills(*args):
     return {word: facts["kills"] for word, facts in found.items()}
 
 
+@pytest.mark.slow
 def test_a_file_that_is_replaced_is_old_or_new():
     assert kills("--work", "simulate-csv")["simulate-csv"] >= 4
 

@@ -89,6 +89,7 @@ def test_a_refusal_leaves_nothing_behind(run_lvlora, data, tiny_folder) -> None:
     asked += ["--no-rivals", "--out", "here"]
     assert run_lvlora([*asked, "--max-flops", "1000"]).exit_code == 3
     assert not Path("here").exists()
+    assert not Path("runs/ledger.sqlite").exists()
     assert run_lvlora(asked).exit_code == 0
     before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
     assert run_lvlora([*asked, "--fresh", "--max-flops", "1000"]).exit_code == 3
