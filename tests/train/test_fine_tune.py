@@ -52,14 +52,14 @@ def test_so_does_one_that_comes_when_others_have_spent(
     """Between the look at the budget and the reservation another process takes what was left."""
     model, data = tiny_folder("qwen2"), tiny_runs.dataset()
     budget = tiny_runs.plan(model, Path("runs"), data).at_most().executed
-    look = fine_tune._check_budget
+    look = fine_tune.check_limits
 
-    def check(plan):
-        look(plan)
+    def check(*asked, **limits):
+        look(*asked, **limits)
         with Ledger.for_runs(Path("runs")) as ledger:
             ledger.reserve(run="other", phase="train", executed=1, coursework=1, command="test")
 
-    monkeypatch.setattr(fine_tune, "_check_budget", check)
+    monkeypatch.setattr(fine_tune, "check_limits", check)
     if way == "python":
         given = _as_words(tiny_runs.settings(model, Path("runs"), budget=budget))
         with pytest.raises(lvlora.BudgetError):
