@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> int:
     # through them again for every 700 new ones, a fifth of the time of all imports. Nothing here
     # leaves large things in circles, so that looking seldomer costs no memory afterwards either.
     gc.set_threshold(50_000, 20, 50)
+    # pydantic looks through all installed packages for plugins of its own; none is wanted here
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     try:
         from lvlora.cli.program.app import main as run
 

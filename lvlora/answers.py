@@ -35,7 +35,6 @@ class Shape(BaseModel):
         frozen=True,
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         defer_build=True,
         json_schema_extra=_open,
     )

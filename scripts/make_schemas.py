@@ -5,15 +5,19 @@ Usage: python scripts/make_schemas.py FOLDER
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from lvlora.answers import Answer
+from lvlora.answers import Answer, Shape
 from lvlora.cli.answers import Doctor
 from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
 from lvlora.flops.answers import (
@@ -86,8 +90,24 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
+def _describe(shape: type[Shape]) -> None:
+    """Give each field the words below it in the source, which no command has the time to read."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(shape))).body
+    assert isinstance(body, ast.ClassDef)
+    for field, words in itertools.pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr):
+            said = ast.literal_eval(words.value)
+            shape.model_fields[ast.unparse(field.target)].description = inspect.cleandoc(said)
+    for below in shape.__subclasses__():
+        for name, inherited in below.model_fields.items():
+            if name in shape.model_fields:
+                inherited.description = shape.model_fields[name].description
+        _describe(below)
+
+
 def files() -> dict[str, str]:
     """Name of a file → its text."""
+    _describe(Shape)
     made = {}
     for name, model in ANSWERS.items():
         schema = model.model_json_schema(schema_generator=_Untitled)
