@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from lvlora.series.programs import read as read
     from lvlora.series.programs import simulate as simulate
     from lvlora.series.programs import write as write
-    from lvlora.settings import FlopsSettings as FlopsSettings
-    from lvlora.settings import SimulateSettings as SimulateSettings
-    from lvlora.settings import SweepSettings as SweepSettings
-    from lvlora.settings import TrainSettings as TrainSettings
+    from lvlora.settings.data import FlopsSettings as FlopsSettings
+    from lvlora.settings.data import SimulateSettings as SimulateSettings
     from lvlora.settings.keywords import FlopsKeywords as FlopsKeywords
     from lvlora.settings.keywords import SimulateKeywords as SimulateKeywords
     from lvlora.settings.keywords import SweepKeywords as SweepKeywords
     from lvlora.settings.keywords import TrainKeywords as TrainKeywords
+    from lvlora.settings.training import SweepSettings as SweepSettings
+    from lvlora.settings.training import TrainSettings as TrainSettings
     from lvlora.sweep.answers import Sweep as Sweep
     from lvlora.sweep.programs import search as search
     from lvlora.train.answers import Result as Result
@@ -87,7 +87,8 @@ _HOMES = {
     "lvlora.series.disturbance": ("Disturbance",),
     "lvlora.series.programs": ("read", "simulate", "write"),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
-    "lvlora.settings": ("FlopsSettings", "SimulateSettings", "SweepSettings", "TrainSettings"),
+    "lvlora.settings.data": ("FlopsSettings", "SimulateSettings"),
+    "lvlora.settings.training": ("SweepSettings", "TrainSettings"),
     "lvlora.settings.keywords": (
         "FlopsKeywords",
         "SimulateKeywords",

@@ -23,7 +23,7 @@ from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
 from lvlora.series.dataset import Series
 from lvlora.series.simulate import simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 SEED = 6021
 QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)

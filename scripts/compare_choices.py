@@ -25,7 +25,7 @@ from lvlora.series.contest import weighted_median
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.splits import split_of
-from lvlora.settings import EvaluateSettings
+from lvlora.settings.scoring import EvaluateSettings
 
 Rule = Callable[[FloatArray, FloatArray], FloatArray]
 """(M, W) losses and (M, H, V) forecasts -> (H, V)."""

@@ -28,8 +28,8 @@ from comparison import options, run_of, scores
 from torch import Tensor, nn
 
 from lvlora import read
-from lvlora.settings import TrainSettings
 from lvlora.settings.checked import checked
+from lvlora.settings.training import TrainSettings
 from lvlora.text.alphabet import INDEX
 from lvlora.text.windows import IGNORED, Batch, TokenSeries, Windows
 from lvlora.train import plan

@@ -14,7 +14,7 @@ from lvlora.series.dataset import Dataset, Series
 from lvlora.series.dates import Calendar
 from lvlora.series.files.writers import write_dataset
 from lvlora.series.simulate import simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 # Furs of the Hudson's Bay Company, in thousands; see examples/README.md
 YEARS = range(1900, 1921)

@@ -13,8 +13,10 @@ import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from lvlora.settings import FlopsSettings, SimulateSettings, SweepSettings, TrainSettings, base
+from lvlora.settings import base
 from lvlora.settings.base import Settings, field_names
+from lvlora.settings.data import FlopsSettings, SimulateSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 
 PLACE = Path(__file__).parents[1] / "lvlora" / "settings" / "keywords.py"
 _HEAD = '''"""The keyword arguments of Python's verbs, as the settings have them, to be completed.

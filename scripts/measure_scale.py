@@ -43,7 +43,7 @@ CLAIMING = """
 import sys
 from pathlib import Path
 from lvlora.flops.budget import Price
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
 from lvlora.sweep.facts import plan_in
 from lvlora.sweep.study import SharedStudy
@@ -249,7 +249,7 @@ def median_seconds(metrics: Path) -> float:
 def storage(folder: Path, url: str) -> dict[str, Any]:
     """Seconds that a trial costs which does nothing, by the number of processes."""
     from lvlora.flops.budget import Price
-    from lvlora.settings import SweepSettings, TrainSettings
+    from lvlora.settings.training import SweepSettings, TrainSettings
     from lvlora.sweep import storage as sweep_storage
     from lvlora.sweep.facts import facts_of
     from lvlora.sweep.plan import make_plan

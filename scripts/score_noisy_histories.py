@@ -11,7 +11,7 @@ import numpy as np
 
 from lvlora.series.rivals import default_rivals
 from lvlora.series.simulate import simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 CONTEXT, HORIZON = 50, 50
 NAMES = (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import Dataset, Series
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.train.loaded import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run_folder import RunFolder, create

@@ -7,7 +7,8 @@ from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.settings import AnalyzeSettings, BaselineSettings
+from lvlora.settings.data import AnalyzeSettings
+from lvlora.settings.scoring import BaselineSettings
 
 EXAMPLES = examples(
     ("lvlora analyze data.h5", "tables of quality, statistics, periods and clusters"),

@@ -14,7 +14,7 @@ from lvlora.cli.program.results import LEDGER, check_results
 from lvlora.cli.program.root import app
 from lvlora.errors import EXIT_FAILURE, SettingsError
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings import FlopsSettings
+from lvlora.settings.data import FlopsSettings
 
 _MODEL = FlopsSettings.model_fields["model"].default
 

@@ -10,7 +10,7 @@ from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings import ForecastSettings
+from lvlora.settings.forecasting import ForecastSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,8 @@ from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import SCORES, check_results
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings import BaselineSettings, EvaluateSettings, TrainSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
+from lvlora.settings.training import TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.answers import Evaluation

@@ -8,7 +8,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 EXAMPLES = examples(
     ("lvlora simulate", "200 trajectories of 100 steps into simulated.h5"),

@@ -11,7 +11,8 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import nothing_spent
-from lvlora.settings import EvaluateSettings, SweepSettings
+from lvlora.settings.scoring import EvaluateSettings
+from lvlora.settings.training import SweepSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset

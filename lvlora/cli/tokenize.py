@@ -7,7 +7,8 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.errors import SettingsError
-from lvlora.settings import TokenizeSettings, TrainSettings
+from lvlora.settings.data import TokenizeSettings
+from lvlora.settings.training import TrainSettings
 
 EXAMPLES = examples(
     ("lvlora tokenize data.h5", "the first series as text, ids and tokens"),

@@ -13,7 +13,9 @@ from lvlora.cli.program.root import app
 from lvlora.cli.terminal.loss_chart import show_losses
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import judged, reconciled, show_run_plan
-from lvlora.settings import EvaluateSettings, ForecastSettings, TrainSettings
+from lvlora.settings.forecasting import ForecastSettings
+from lvlora.settings.scoring import EvaluateSettings
+from lvlora.settings.training import TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset

@@ -28,7 +28,7 @@ from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
 from lvlora.settings.base import Convention
 
 if TYPE_CHECKING:
-    from lvlora.settings import FlopsSettings
+    from lvlora.settings.data import FlopsSettings
 
 ALPHABET_ROWS = 15
 """Symbols of the numeric alphabet: ten digits and ``.,;-?``."""

@@ -19,7 +19,7 @@ from lvlora.output_files import Kind
 from lvlora.series.dataset import FloatArray
 from lvlora.series.dates import written
 from lvlora.series.files.formulas import csv_text
-from lvlora.settings import ForecastSettings
+from lvlora.settings.forecasting import ForecastSettings
 
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
 DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")

@@ -36,7 +36,8 @@ from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.splits import split_of
-from lvlora.settings import ForecastSettings, SplitSettings
+from lvlora.settings.data import SplitSettings
+from lvlora.settings.forecasting import ForecastSettings
 
 
 def forecast(

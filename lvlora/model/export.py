@@ -17,7 +17,7 @@ from lvlora.model.catalogue import ModelSource
 from lvlora.model.choice import choose
 from lvlora.model.loading import load
 from lvlora.narrator import Narrator
-from lvlora.settings import ExportSettings
+from lvlora.settings.forecasting import ExportSettings
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from lvlora.errors import SettingsError
 from lvlora.flops.account import account
 from lvlora.flops.answers import FlopsAccount
 from lvlora.model.shapes import shape_of
-from lvlora.settings import FlopsSettings
 from lvlora.settings.checked import checked
+from lvlora.settings.data import FlopsSettings
 from lvlora.settings.spoken import for_programs
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from lvlora.model.catalogue import ModelSource
 from lvlora.model.loading import alphabet_of, load_tokenizer
 from lvlora.series.dataset import Dataset
 from lvlora.series.splits import split_ids
-from lvlora.settings import TokenizeSettings
+from lvlora.settings.data import TokenizeSettings
 from lvlora.text import scaling
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.answers import (

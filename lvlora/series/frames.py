@@ -30,7 +30,7 @@ from lvlora.series.files.tables import (
     unclear_column,
 )
 from lvlora.series.time_steps import with_steps
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 from lvlora.settings.spoken import for_programs
 
 

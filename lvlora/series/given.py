@@ -10,7 +10,7 @@ from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.simulate import simulate
-from lvlora.settings import InputSettings, SimulateSettings
+from lvlora.settings.data import InputSettings, SimulateSettings
 
 
 def given_dataset(settings: InputSettings, narrator: Narrator) -> Dataset:

@@ -10,8 +10,8 @@ from lvlora.series.dataset import Dataset
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.writers import write_dataset
 from lvlora.series.simulate import simulate as simulated
-from lvlora.settings import InputSettings, SimulateSettings
 from lvlora.settings.checked import checked
+from lvlora.settings.data import InputSettings, SimulateSettings
 from lvlora.settings.spoken import for_programs
 
 if TYPE_CHECKING:

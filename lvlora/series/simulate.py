@@ -16,7 +16,7 @@ import numpy as np
 from lvlora.errors import NumericalError, SettingsError
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.files.limits import MAX_VALUES
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 VARIABLES = ("prey", "predator")
 INITIAL_RANGE = (0.8, 1.2)

@@ -6,32 +6,3 @@ which identities of runs, studies and charges derive. `data`, `training`, `forec
 default), `complaints` says what is wrong with them, `spoken` says it in Python's words. Knows no
 typer, models or data.
 """
-
-from lvlora.settings.data import (
-    AnalyzeSettings,
-    FlopsSettings,
-    InputSettings,
-    ModelSettings,
-    SimulateSettings,
-    SplitSettings,
-    TokenizeSettings,
-)
-from lvlora.settings.forecasting import ExportSettings, ForecastSettings
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
-from lvlora.settings.training import SweepSettings, TrainSettings
-
-__all__ = [
-    "AnalyzeSettings",
-    "BaselineSettings",
-    "EvaluateSettings",
-    "ExportSettings",
-    "FlopsSettings",
-    "ForecastSettings",
-    "InputSettings",
-    "ModelSettings",
-    "SimulateSettings",
-    "SplitSettings",
-    "SweepSettings",
-    "TokenizeSettings",
-    "TrainSettings",
-]

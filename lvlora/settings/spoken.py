@@ -67,11 +67,18 @@ def in_python(text: str) -> str:
 @functools.cache
 def _options() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Every option, as it is spelled -> the keyword, and the words that may follow it."""
-    from lvlora import settings
+    from lvlora.settings import data, forecasting, scoring, training
+    from lvlora.settings.base import Settings
 
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for model_name in settings.__all__:
-        for name, field in getattr(settings, model_name).model_fields.items():
+    models = {
+        model
+        for module in (data, forecasting, scoring, training)
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, Settings)
+    }
+    for model in sorted(models, key=lambda one: one.__name__):
+        for name, field in model.model_fields.items():
             extra = field.json_schema_extra
             assert isinstance(extra, dict)
             flag = str(extra.get("flag") or f"--{name.replace('_', '-')}")

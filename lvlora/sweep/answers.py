@@ -10,7 +10,7 @@ from lvlora.answers import Answer, Estimate, Flops, Number, Shape
 
 if TYPE_CHECKING:
     from lvlora.errors import BudgetError
-    from lvlora.settings import SweepSettings
+    from lvlora.settings.training import SweepSettings
 
 
 class Range(Shape):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
 from lvlora.train.step_plan import USUAL, Validations

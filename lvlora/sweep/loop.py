@@ -20,7 +20,7 @@ from lvlora.errors import (
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger
 from lvlora.series.dataset import Dataset
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.attempts import Attempt
 from lvlora.sweep.narrator import SweepNarrator
 from lvlora.sweep.results import trial_of

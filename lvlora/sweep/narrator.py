@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lvlora import narrator
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep import answers
 from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.space import Params

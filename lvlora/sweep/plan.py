@@ -9,7 +9,7 @@ from typing import Any
 from lvlora import numbers
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.space import PRICED, Params, merged, with_params
 from lvlora.sweep.stages import Stage
 from lvlora.train.step_plan import (

@@ -9,10 +9,10 @@ from typing import Any, Unpack
 from lvlora.errors import SettingsError
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.readers import read_dataset
-from lvlora.settings import SweepSettings
 from lvlora.settings.checked import checked
 from lvlora.settings.keywords import SweepKeywords
 from lvlora.settings.spoken import for_programs
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep import answers
 from lvlora.sweep.narrator import Silent, SweepNarrator
 from lvlora.sweep.search import run_search

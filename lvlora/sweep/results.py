@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlora.settings import SweepSettings, TrainSettings
 from lvlora.settings.fields import read_fields
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import answers
 from lvlora.sweep.attempts import Attempt
 from lvlora.sweep.facts import limit_in

@@ -16,7 +16,7 @@ from lvlora.forecast.estimate import REPORT_SECONDS, Estimate
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
 from lvlora.series.dataset import Dataset
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep import answers, facts, storage
 from lvlora.sweep.loop import TrialLoop
 from lvlora.sweep.narrator import SweepNarrator

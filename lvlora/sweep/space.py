@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lvlora.errors import SettingsError
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from lvlora import durable
 from lvlora.errors import DataError, SettingsError
 from lvlora.guesses import did_you_mean
-from lvlora.settings import TrainSettings
 from lvlora.settings.complaints import complaints
 from lvlora.settings.fields import Field, read_fields
+from lvlora.settings.training import TrainSettings
 from lvlora.sweep.space import (
     ALPHA_PER_RANK,
     SEARCHABLE,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import SettingsError
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep.space import Choice, Params, Space
 
 SAMPLED_TRIALS = 12

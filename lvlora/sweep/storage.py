@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.storages.journal import JournalFileOpenLock
 
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep.attempts import attempt_of
 from lvlora.sweep.facts import check_same, limit_in, plan_in, settings_in
 from lvlora.sweep.plan import SearchPlan

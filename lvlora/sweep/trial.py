@@ -15,7 +15,7 @@ from lvlora import folders
 from lvlora.errors import LvloraError, SettingsError, is_out_of_memory
 from lvlora.flops.budget import Price
 from lvlora.series.dataset import Dataset
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.sweep.plan import Allotment
 from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH

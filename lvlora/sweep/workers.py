@@ -22,8 +22,8 @@ from lvlora.errors import (
     RunStopped,
 )
 from lvlora.model.devices import cores
-from lvlora.settings import SweepSettings
 from lvlora.settings.toml_text import to_toml
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep.attempts import OVER
 from lvlora.sweep.loop import tell
 from lvlora.sweep.narrator import SweepNarrator

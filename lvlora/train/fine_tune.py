@@ -19,10 +19,10 @@ from lvlora.narrator import Narrator, Silent
 from lvlora.report.run.page import draw_run
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.readers import read_dataset
-from lvlora.settings import TrainSettings
 from lvlora.settings.checked import checked
 from lvlora.settings.keywords import TrainKeywords
 from lvlora.settings.spoken import for_programs
+from lvlora.settings.training import TrainSettings
 from lvlora.train import answers
 from lvlora.train.answers import Train, TrainPlan
 from lvlora.train.estimate import of_run

@@ -16,7 +16,7 @@ from lvlora.model.adapters import files as adapter_files
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.plan import Plan, deciding_settings

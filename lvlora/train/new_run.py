@@ -12,9 +12,9 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.model import devices
 from lvlora.runs import NEWEST, find_run
-from lvlora.settings import TrainSettings
 from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
+from lvlora.settings.training import TrainSettings
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.plan import Plan

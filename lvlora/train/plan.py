@@ -22,7 +22,7 @@ from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
 from lvlora.series.dataset import Dataset
 from lvlora.series.splits import Split, split_of
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.losses import losses

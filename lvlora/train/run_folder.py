@@ -20,7 +20,7 @@ from typing import Any
 from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 

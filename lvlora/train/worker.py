@@ -12,7 +12,7 @@ from lvlora import durable
 from lvlora.errors import EXIT_STOPPED, DataError, NumericalError, SettingsError
 from lvlora.model import devices
 from lvlora.series.dataset import Dataset
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.train import checkpoint, loop
 from lvlora.train.loaded import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run

@@ -29,7 +29,7 @@ from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.scores import inside_interval, naive_scale
 from lvlora.series.rivals import default_rivals
 from lvlora.series.simulate import observe, simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 HELD_OUT = 10
 SEED = 410_019

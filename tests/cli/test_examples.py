@@ -46,7 +46,7 @@ def project(tmp_path_factory):
     from lvlora.flops.ledger import Ledger
     from lvlora.series.files.writers import write_dataset
     from lvlora.series.simulate import simulate
-    from lvlora.settings import SimulateSettings
+    from lvlora.settings.data import SimulateSettings
 
     folder = tmp_path_factory.mktemp("project")
     made = simulate(SimulateSettings(n_series=8, n_steps=100))

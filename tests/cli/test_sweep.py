@@ -31,7 +31,7 @@ TABLE = ("trial", "stage", "params", "value", "mae", "loss", "steps", "flops", "
 def data(tmp_path_factory):
     from lvlora.series.files.writers import write_dataset
     from lvlora.series.simulate import simulate
-    from lvlora.settings import SimulateSettings
+    from lvlora.settings.data import SimulateSettings
 
     path = tmp_path_factory.mktemp("data") / "d.h5"
     write_dataset(simulate(SimulateSettings(n_series=24, n_steps=12)), path)

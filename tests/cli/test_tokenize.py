@@ -10,7 +10,7 @@ import pytest
 
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.splits import split_ids
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 from lvlora.text import scaling
 from lvlora.text.codec import Codec
 

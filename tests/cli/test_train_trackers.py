@@ -261,8 +261,8 @@ def test_a_name_that_is_none(run_lvlora, place):
 
 def test_tab_completes_the_last_of_a_list():
     from lvlora.cli.program.parameters import _choices_of
-    from lvlora.settings import TrainSettings
     from lvlora.settings.fields import read_fields
+    from lvlora.settings.training import TrainSettings
 
     (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
     complete = _choices_of(field)

@@ -229,7 +229,7 @@ class Simulate(Output):
 
     def is_whole(self, content: bytes) -> bool:
         from lvlora.series.files.readers import read_dataset
-        from lvlora.settings import InputSettings
+        from lvlora.settings.data import InputSettings
 
         return len(read_dataset(Path("new.h5"), InputSettings())) == 3
 

@@ -9,7 +9,7 @@ from lvlora.flops.account import ALPHABET_ROWS, account, vary
 from lvlora.flops.catalogue import KNOWN_SHAPES
 from lvlora.flops.executed import Head
 from lvlora.flops.trainable import Lora
-from lvlora.settings import FlopsSettings
+from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS
 
 QWEN = KNOWN_SHAPES["qwen2.5-0.5b"]

@@ -14,7 +14,7 @@ from lvlora.errors import BudgetError, ModelError, SettingsError
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast import verb
 from lvlora.narrator import Silent
-from lvlora.settings import ForecastSettings
+from lvlora.settings.forecasting import ForecastSettings
 
 DATA = tiny_runs.dataset(2, n_steps=8)
 

@@ -60,7 +60,7 @@ def _data(suffix: str) -> Callable[[Path], tuple[Path, Read]]:
         import pyarrow.parquet  # noqa: F401
 
         from lvlora.series.files.readers import read_dataset
-        from lvlora.settings import InputSettings
+        from lvlora.settings.data import InputSettings
 
         target = folder / f"f{suffix}"
         settings = InputSettings()
@@ -122,8 +122,8 @@ def _gguf(folder: Path) -> tuple[Path, Read]:
 
 def _toml(folder: Path) -> tuple[Path, Read]:
     from lvlora.errors import SettingsError
-    from lvlora.settings import SweepSettings, TrainSettings
     from lvlora.settings.configuration import resolve
+    from lvlora.settings.training import SweepSettings, TrainSettings
     from lvlora.sweep.space_file import read_space
 
     target = folder / "f.toml"

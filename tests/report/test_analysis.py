@@ -22,7 +22,7 @@ from lvlora.report.drawing.panels import mean_trajectory
 from lvlora.series.analysis.overview import Analysis, analyze
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.simulate import simulate
-from lvlora.settings import AnalyzeSettings, SimulateSettings
+from lvlora.settings.data import AnalyzeSettings, SimulateSettings
 
 
 def analysed(dataset: Dataset, clusters: int = 4) -> tuple[Dataset, Analysis]:

@@ -16,7 +16,7 @@ from lvlora.series.dates import Calendar, Moments, looks_like_date
 from lvlora.series.files.csv import read_csv, write_csv
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.writers import write_dataset
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 
 def table(*times: str, name: str = "date", **settings: object) -> Dataset:

@@ -9,7 +9,7 @@ from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.disturbance import Disturbance, without
 from lvlora.series.simulate import simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 DATA = simulate(SimulateSettings(n_series=4, n_steps=60, duration=120))
 

@@ -8,7 +8,7 @@ import programs
 import pytest
 
 from lvlora.series.files.readers import read_dataset
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 from lvlora.errors import DataError
 from lvlora.series.files.csv import read_csv
 from lvlora.series.frames import from_arrays, from_frame
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 COLUMNS = {
     "unique_id": ["b", "b", "a", "a", "a"],

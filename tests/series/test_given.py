@@ -7,7 +7,7 @@ import pytest
 from lvlora.errors import SettingsError
 from lvlora.narrator import Silent
 from lvlora.series import given
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 
 def test_a_terminal_as_standard_input_is_no_file(monkeypatch):

@@ -16,7 +16,7 @@ from lvlora.series.simulate import (
     simulate,
     simulate_series,
 )
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.writers import write_dataset
 from lvlora.series.frames import from_arrays
 from lvlora.series.time_steps import find_steps, insert_absent, usual_step
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 
 def read(text: str, **settings: object):

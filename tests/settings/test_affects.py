@@ -6,13 +6,22 @@ from typing import get_args
 
 import pytest
 
-from lvlora import settings
-from lvlora.settings import EvaluateSettings, ForecastSettings, SweepSettings, TrainSettings
+from lvlora.settings import data, forecasting, scoring, training
 from lvlora.settings.base import Affects, Settings, option
-from lvlora.settings.data import DoctorSettings, ReportSettings
+from lvlora.settings.forecasting import ForecastSettings
+from lvlora.settings.scoring import EvaluateSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.train.plan import deciding_settings
 
-MODELS = [getattr(settings, name) for name in settings.__all__] + [DoctorSettings, ReportSettings]
+MODELS = sorted(
+    {
+        model
+        for module in (data, forecasting, scoring, training)
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, Settings)
+    },
+    key=lambda model: model.__name__,
+)
 INPUT = {"data", "format", "id_column", "time_column", "columns"}
 LATER = {"cache", "export_task"}
 """Settings that came when identities already derived from their fields, and change no number."""

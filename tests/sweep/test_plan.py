@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.plan import Allotment, SearchPlan, make_plan
 from lvlora.sweep.space import Choice, Range, Space
 from lvlora.sweep.stages import Stage, stages_of

@@ -15,7 +15,7 @@ import pytest
 
 from lvlora.errors import LvloraError
 from lvlora.flops.budget import Price
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import storage
 from lvlora.sweep.facts import facts_of, plan_in
 from lvlora.sweep.plan import make_plan
@@ -27,7 +27,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from lvlora.flops.budget import Price
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
 from lvlora.sweep.facts import plan_in
 from lvlora.sweep.study import SharedStudy

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.errors import SettingsError
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.sweep.space import Choice, Range, Space, merged, with_params
 
 SPACE = Space({"learning_rate": Choice((1e-4, 1e-3)), "rank": Choice((8, 2, 4))})

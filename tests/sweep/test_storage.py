@@ -6,7 +6,7 @@ import pytest
 
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops.budget import Price
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import storage
 from lvlora.sweep.facts import check_same, facts_of, plan_in, settings_in
 from lvlora.sweep.plan import make_plan

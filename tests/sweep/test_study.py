@@ -11,7 +11,7 @@ import pytest
 from lvlora.errors import LvloraError
 from lvlora.flops import process_lock
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.settings import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import attempts as sweep_attempts
 from lvlora.sweep import study as sweep_study
 from lvlora.sweep.plan import make_plan

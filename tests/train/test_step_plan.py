@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import Price
-from lvlora.settings import TrainSettings
+from lvlora.settings.training import TrainSettings
 from lvlora.train.step_plan import (
     DEFAULT_STEPS,
     USUAL,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lvlora import numbers
 from lvlora.cli.terminal.output import Output
-from lvlora.settings import FlopsSettings
+from lvlora.settings.data import FlopsSettings
 
 if TYPE_CHECKING:
     from lvlora.flops.answers import (

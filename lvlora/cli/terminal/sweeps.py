@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lvlora import numbers
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.progress import observer
-from lvlora.settings import SweepSettings
+from lvlora.settings.training import SweepSettings
 
 if TYPE_CHECKING:
     from lvlora.sweep.answers import Sweep, Trial

@@ -128,7 +128,7 @@ def read_run(folder: Path) -> RunRecord:
 def _settings(file: Path) -> dict[str, Any]:
     from pydantic import ValidationError
 
-    from lvlora.settings import TrainSettings
+    from lvlora.settings.training import TrainSettings
 
     try:
         given = tomllib.loads(_text(file))

@@ -13,7 +13,7 @@ from lvlora.series.analysis.dynamics import Dynamics, cluster, measure
 from lvlora.series.analysis.quality import check_quality, summarize, summary
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.splits import Split, split_ids
-from lvlora.settings import AnalyzeSettings
+from lvlora.settings.data import AnalyzeSettings
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from lvlora.series.files.tables import (
     time_hint,
     unclear_column,
 )
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")

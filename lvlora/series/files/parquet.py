@@ -23,7 +23,7 @@ from lvlora.series.files.tables import (
     time_hint,
     unclear_column,
 )
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 
 def _pyarrow() -> tuple[Any, Any]:

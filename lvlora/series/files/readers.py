@@ -13,7 +13,7 @@ from lvlora.series.dataset import Dataset
 from lvlora.series.files.csv import read_csv
 from lvlora.series.files.hdf5.layout import read_hdf5
 from lvlora.series.files.parquet import read_parquet
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 Format = Literal["csv", "hdf5", "parquet"]
 FORMATS: dict[str, Format] = {

@@ -10,7 +10,7 @@ from lvlora.series.answers import Simulate
 from lvlora.series.files.readers import FORMATS
 from lvlora.series.files.writers import write_dataset
 from lvlora.series.simulate import SYSTEMS, simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 
 def check_output(settings: SimulateSettings, *, json: bool = False) -> None:

@@ -21,7 +21,7 @@ from lvlora.series.files.limits import (
     MAX_VARIABLES,
 )
 from lvlora.series.time_steps import with_steps
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 TIME_NAMES = (
     "time",

@@ -12,22 +12,19 @@ import typer
 from lvlora.answers import Answer
 from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
 from lvlora.errors import SettingsError
-from lvlora.settings import (
-    AnalyzeSettings,
-    BaselineSettings,
-    EvaluateSettings,
-    ExportSettings,
-    FlopsSettings,
-    ForecastSettings,
-    SimulateSettings,
-    SweepSettings,
-    TokenizeSettings,
-    TrainSettings,
-)
 from lvlora.settings.base import Settings, option
 from lvlora.settings.configuration import as_toml, resolve
-from lvlora.settings.data import DoctorSettings, ReportSettings
-from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.data import (
+    AnalyzeSettings,
+    DoctorSettings,
+    FlopsSettings,
+    ReportSettings,
+    SimulateSettings,
+    TokenizeSettings,
+)
+from lvlora.settings.forecasting import AdapterSettings, ExportSettings, ForecastSettings
+from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
 
 MODELS: dict[str, type[Settings]] = {
     "analyze": AnalyzeSettings,

@@ -10,7 +10,7 @@ from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import kept
 from lvlora.series.analysis.overview import analyze
 from lvlora.series.dataset import Dataset, Series
-from lvlora.settings import AnalyzeSettings
+from lvlora.settings.data import AnalyzeSettings
 
 RNG = np.random.default_rng(0)
 

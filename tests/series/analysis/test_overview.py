@@ -15,7 +15,7 @@ from lvlora.series.analysis.quality import check_quality
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.simulate import simulate
-from lvlora.settings import AnalyzeSettings, InputSettings, SimulateSettings
+from lvlora.settings.data import AnalyzeSettings, InputSettings, SimulateSettings
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
 TIME = np.linspace(0, 200, 100)

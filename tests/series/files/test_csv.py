@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.csv import read_csv, write_csv
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 
 def read(text: str | bytes, **settings: object) -> Dataset:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.files.csv import read_csv, write_csv
 from lvlora.series.files.formulas import armed, disarmed
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 
 @given(st.text(st.sampled_from("'=+-@\t1.5ex#"), max_size=8))

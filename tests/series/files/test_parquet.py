@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.series.files.parquet import read_parquet, write_parquet
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -12,7 +12,7 @@ import pytest
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.series.files.readers import read_dataset
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 CSV = "time,x\n0,1\n1,2\n"
 AUTO = InputSettings()

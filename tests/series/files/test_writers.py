@@ -17,7 +17,7 @@ from lvlora.series.files import writers
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.tables import ID_NAMES, TIME_NAMES
 from lvlora.series.files.writers import replacing, write_dataset
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 SUFFIXES = (".h5", ".csv", ".parquet")
 names = st.text(

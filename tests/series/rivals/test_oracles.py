@@ -12,7 +12,7 @@ from lvlora.series.rivals.parts.polynomials import monomials
 from lvlora.series.rivals.parts.standardising import Problem
 from lvlora.series.rivals.sindy import Setting, sparse
 from lvlora.series.simulate import simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 
 def lotka_volterra(n=120, step=0.1):

@@ -10,7 +10,7 @@ import pytest
 from lvlora.series.rivals import LastValue, lotka_volterra
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.series.simulate import simulate
-from lvlora.settings import SimulateSettings
+from lvlora.settings.data import SimulateSettings
 
 
 def work(n: int):

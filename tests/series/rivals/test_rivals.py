@@ -26,7 +26,7 @@ from lvlora.series.rivals import (
 from lvlora.series.rivals.contract import complete, guarded
 from lvlora.series.simulate import simulate
 from lvlora.series.splits import split_ids
-from lvlora.settings import InputSettings, SimulateSettings
+from lvlora.settings.data import InputSettings, SimulateSettings
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
 NAMES = [rival.name for rival in default_rivals()]

@@ -37,7 +37,7 @@ from lvlora.series.files.tables import (
     find_column,
 )
 from lvlora.series.time_steps import with_steps
-from lvlora.settings import InputSettings
+from lvlora.settings.data import InputSettings
 
 TRAJECTORIES = "trajectories"
 TIME = "time"
