@@ -37,9 +37,9 @@ if __name__ == "__main__":
 """
 
 LIMITS = {
-    ("--help",): 1.5,
-    ("flops",): 2.5,
-    ("flops", "--json"): 2.5,
+    ("--help",): 1.0,
+    ("flops",): 1.5,
+    ("flops", "--json"): 1.5,
 }
 """Command line → how many times as long as the bare program's help it may take."""
 
