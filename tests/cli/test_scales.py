@@ -154,6 +154,7 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     assert "must learn to write 1.5000" in " ".join(ran.stderr.split())
 
 
+@pytest.mark.slow
 def test_only_the_last_value_differs_and_no_forecast_does(
     run_lvlora, tmp_path, monkeypatch, tiny_folder
 ):

@@ -297,6 +297,7 @@ def test_limits_are_planned_for(run_lvlora, args, tmp_path, plain):
     assert not (tmp_path / "runs" / "other").exists()
 
 
+@pytest.mark.slow
 def test_a_tight_limit_is_not_spent_on_validations(run_lvlora, args, tmp_path, plain):
     loose = args
     for option in ("--max-steps", "--validation-series", "--validate-every"):
@@ -433,6 +434,7 @@ def front_of(rows):
     }
 
 
+@pytest.mark.slow
 def test_two_objectives_have_a_front(run_lvlora, args, plain):
     ran = run_lvlora([*args, "--pareto", "--objective", "loss", "--max-steps", "2", "--json"])
     assert ran.exit_code == 0, ran.stderr
