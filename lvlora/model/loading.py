@@ -73,17 +73,25 @@ def load_tokenizer(source: ModelSource) -> Any:
     """Only the tokenizer; ModelError if it can't be had."""
     from transformers import AutoTokenizer
 
-    if source.kind == "gguf" and read_config(source) is not None:
-        with _model_errors(source), tempfile.TemporaryDirectory(prefix="lvlora-gguf-") as made:
-            conversion.write_tokenizer(Path(source.location), Path(made))
-            with quiet():
-                return AutoTokenizer.from_pretrained(made, local_files_only=True)
-    folder = Path(_where(source))
-    if source.kind != "gguf" and folder.is_dir():
-        check_files(folder, trusted=source.kind == "bundled")
-    with quiet(), _model_errors(source):
-        _ask_hub(source)
-        return AutoTokenizer.from_pretrained(_where(source), **_keywords(source))
+    with _with_tokenizer(source) as read:
+        folder = Path(_where(read))
+        if read.kind != "gguf" and folder.is_dir():
+            check_files(folder, trusted=read.kind == "bundled")
+        with quiet(), _model_errors(source):
+            _ask_hub(read)
+            return AutoTokenizer.from_pretrained(_where(read), **_keywords(read))
+
+
+@contextlib.contextmanager
+def _with_tokenizer(source: ModelSource) -> Iterator[ModelSource]:
+    """The source itself; of a .gguf file a folder that has its tokenizer inside the block."""
+    if source.kind != "gguf" or read_config(source) is None:
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="lvlora-gguf-") as folder:
+        with _model_errors(source):
+            conversion.write_tokenizer(Path(source.location), Path(folder))
+        yield ModelSource("folder", source.name, folder)
 
 
 def has_weights(source: ModelSource) -> bool:
@@ -103,15 +111,16 @@ def outline(source: ModelSource, placement: Placement) -> Outline:
     config, alphabet = read_config(source), None
     if config is not None:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
-    folder = Path(_where(source))
-    if source.kind != "gguf" and config is not None and folder.is_dir():
-        check_files(folder, trusted=source.kind == "bundled")
-        if llama_files.is_plain(config):
-            alphabet = tokenizer_files.read_alphabet(folder, source.name)
-    if config is None:  # not downloaded yet, or of a kind that only transformers reads
-        config = _config_through_transformers(source)
-    if alphabet is None:
-        alphabet = alphabet_of(load_tokenizer(source), source.name)
+    with _with_tokenizer(source) as read:
+        folder = Path(_where(read))
+        if read.kind != "gguf" and config is not None and folder.is_dir():
+            check_files(folder, trusted=read.kind == "bundled")
+            if llama_files.is_plain(config):
+                alphabet = tokenizer_files.read_alphabet(folder, source.name)
+        if config is None:  # not downloaded yet, or of a kind that only transformers reads
+            config = _config_through_transformers(source)
+        if alphabet is None:
+            alphabet = alphabet_of(load_tokenizer(read), source.name)
     shape = ModelShape.from_config(config, name=source.name)
     if max(*alphabet.ids, *alphabet.beginning) >= shape.vocab:
         raise ModelError(
