@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lvlora import output_files
@@ -161,14 +162,9 @@ def _score_model(
     if len(left) < len(given.ids):
         narrator.note(f"{name}: {len(given.ids) - len(left)} series were finished before.")
     before = forecaster.usage.price
-    with contextlib.ExitStack() as stack:
-        advance = None
-        if left:
-            price = at_most(forecaster, given, pieces, sampling)
-            stack.enter_context(
-                reserved(_left_of(settings, spent), forecaster, price, command=job.command)
-            )
-            advance = stack.enter_context(narrator.counted(name, len(left) * sampling.n_futures))
+    n_left = len(left) * sampling.n_futures
+    price = functools.partial(at_most, forecaster, given, pieces, sampling)
+    with _reserved(job, forecaster, price, name, n_left, spent, narrator) as advance:
         entry = score_model(
             forecaster, given, sampling, settings.quantiles, pieces, advance, name=name
         )
@@ -186,22 +182,44 @@ def _past_of_model(
     narrator: Narrator,
 ) -> Past:
     """What one model makes of the ends of the histories, charged as its forecasts are."""
-    settings, given, sampling = job.settings, job.task, job.sampling
+    given, sampling = job.task, job.sampling
     identity = {**candidate.identity(forecaster, sampling), "past": list(SHARES)}
     pieces = job.folder.pieces(f"{name}, past", identity)
     n_left = n_futures_left(given, sampling, pieces)
     before = forecaster.usage.price
-    with contextlib.ExitStack() as stack:
-        advance = None
-        if n_left:
-            price = past_at_most(forecaster, given, sampling, pieces)
-            stack.enter_context(
-                reserved(_left_of(settings, spent), forecaster, price, command=job.command)
-            )
-            advance = stack.enter_context(narrator.counted(f"{name}, past", n_left))
+    price = functools.partial(past_at_most, forecaster, given, sampling, pieces)
+    with _reserved(job, forecaster, price, f"{name}, past", n_left, spent, narrator) as advance:
         past = past_of_model(forecaster, given, sampling, pieces, advance)
     spent[name] += forecaster.usage.price - before
     return past
+
+
+@contextlib.contextmanager
+def _reserved(
+    job: Job,
+    forecaster: Forecaster,
+    price: Callable[[], Price],
+    title: str,
+    n_left: int,
+    spent: Mapping[str, Price],
+    narrator: Narrator,
+) -> Iterator[Callable[[int], None] | None]:
+    """Reserve what a model's work costs at most and count it; neither where nothing is left of it.
+
+    Args:
+        price: gives the most that it can cost.
+        n_left: futures that are not there yet.
+        spent: by all models so far, out of one --max-flops.
+    """
+    if not n_left:
+        yield None
+        return
+    limits = _left_of(job.settings, spent)
+    with (
+        reserved(limits, forecaster, price(), command=job.command),
+        narrator.counted(title, n_left) as advance,
+    ):
+        yield advance
 
 
 def _left_of(
