@@ -9,22 +9,24 @@ import torch
 
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose, stream, uniforms
-from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START
+from lvlora.text.spelling import spelling
 
 
 def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: int = 0) -> str:
-    """One series alone, its whole text anew for every symbol, no cache, the model's own head."""
-    text, out, state, steps = prompt.text, "", START, 0
+    """One series alone, its whole text anew for every token, no cache, the model's own head."""
+    text, out, state, steps, written = prompt.text, "", START, 0, 0
+    ways = spelling(prompt.grammar, base.alphabet.tokens)
     key = np.array([stream(sampling.seed, prompt.series, sample)], dtype=np.uint64)
     start = [] if base.alphabet.start is None else [base.alphabet.start]
     while steps < horizon:
         ids = torch.tensor([start + base.alphabet.encode(text + out).tolist()])
         with torch.no_grad():
             logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-        draw = uniforms(key, np.array([len(out)]))
-        symbol = int(choose(logits[None], prompt.grammar.legal[[state]], sampling, draw)[0])
-        out += SYMBOLS[symbol]
-        steps += bool(prompt.grammar.ends_step[state, symbol])
-        state = int(prompt.grammar.transitions[state, symbol])
+        draw = uniforms(key, np.array([written]))
+        token = int(choose(logits[None], ways.legal[[state]], sampling, draw)[0])
+        out += ways.tokens[token]
+        written += 1
+        steps += bool(ways.ends_step[state, token])
+        state = int(ways.transitions[state, token])
     return out

@@ -30,9 +30,6 @@ from lvlora.settings.base import Convention
 if TYPE_CHECKING:
     from lvlora.settings.data import FlopsSettings
 
-ALPHABET_ROWS = 15
-"""Symbols of the numeric alphabet: ten digits and ``.,;-?``."""
-
 VARIABLE = (
     "rank",
     "targets",
@@ -47,28 +44,25 @@ VARIABLE = (
 """Settings that `vary` can compare values of."""
 
 
-def account(
-    settings: FlopsSettings, shape: ModelShape, alphabet_rows: int = ALPHABET_ROWS
-) -> FlopsAccount:
+def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
     """What the settings' step and forecast cost, itemised, in both conventions.
 
     Args:
         settings: of `lvlora flops`.
         shape: of the model.
-        alphabet_rows: rows of the restricted head.
 
     Raises:
         SettingsError: an unknown target.
     """
     lora = Lora.of(settings.rank, settings.targets)
-    head = Head.of(shape, settings.loss, settings.train_head, alphabet_rows)
+    head = Head.of(shape, settings.loss, settings.train_head, shape.alphabet_rows)
     b, s, n, m = settings.batch_size, settings.seq_len, settings.context, settings.new_tokens
     rules = coursework.training_step(shape, b, s, lora)
     runs = executed.training_step(shape, b, s, lora=lora, head=head)
     full = executed.full_fine_tuning_step(shape, b, s)
     found = FlopsAccount(
         model=shape.name,
-        trainable_parameters=_trainable(settings, shape, alphabet_rows),
+        trainable_parameters=_trainable(settings, shape),
         coursework=Rules(
             forward=total(rules, "forward"),
             training_step=total(rules),
@@ -81,8 +75,8 @@ def account(
             backward=total(runs, "backward_input", "backward_weight"),
             training_step=total(runs),
             items=_told(runs),
-            prefill=total(executed.prefill(shape, 1, n, head_rows=alphabet_rows, lora=lora)),
-            decode=total(executed.decode(shape, 1, n, m, head_rows=alphabet_rows, lora=lora)),
+            prefill=total(executed.prefill(shape, 1, n, head_rows=shape.alphabet_rows, lora=lora)),
+            decode=total(executed.decode(shape, 1, n, m, head_rows=shape.alphabet_rows, lora=lora)),
         ),
         full_fine_tuning=FullFineTuning(
             trainable_parameters=shape.parameter_count()["total"],
@@ -100,7 +94,7 @@ def account(
         settings.budget,
         settings.convention,
         step=Price(total(runs), total(rules)),
-        one_forecast=prices.forecast(shape, 1, n, m, lora=lora, head_rows=alphabet_rows),
+        one_forecast=prices.forecast(shape, 1, n, m, lora=lora, head_rows=shape.alphabet_rows),
         tokens_per_step=b * s,
     )
     return found.model_copy(update={"fits": fits})
@@ -109,7 +103,6 @@ def account(
 def vary(
     settings: FlopsSettings,
     shape: ModelShape,
-    alphabet_rows: int = ALPHABET_ROWS,
     *,
     shape_of: Callable[[str], ModelShape] = find_shape,
 ) -> FlopsVary:
@@ -127,7 +120,7 @@ def vary(
     variants = []
     for value in values:
         its_shape = shape_of(value) if name == "model" else shape
-        one = account(_changed(settings, name, value), its_shape, alphabet_rows)
+        one = account(_changed(settings, name, value), its_shape)
         variants.append(
             Variant(
                 setting=name,
@@ -162,9 +155,9 @@ def _fits(
     )
 
 
-def _trainable(settings: FlopsSettings, shape: ModelShape, alphabet_rows: int) -> int:
+def _trainable(settings: FlopsSettings, shape: ModelShape) -> int:
     return lora_parameters(shape, settings.rank, settings.targets) + head_parameters(
-        shape, settings.train_head, alphabet_rows
+        shape, settings.train_head, shape.alphabet_rows
     )
 
 

@@ -100,6 +100,7 @@ class ModelConfig(BaseModel):
     transformers_weights: None = None
     id2label: Annotated[dict[Any, Any], Field(max_length=1000)] | None = None
     label2id: Annotated[dict[Any, Any], Field(max_length=1000)] | None = None
+    alphabet_rows: Count | None = None
     num_labels: Annotated[int, Field(ge=0, le=1000)] | None = None
 
     @model_validator(mode="after")

@@ -25,6 +25,8 @@ _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
+ALPHABET_ROWS = 15
+"""Symbols of the numeric alphabet: ten digits and ``.,;-?``."""
 _CONFIG = "Take the model's own config.json, whole."
 
 
@@ -41,6 +43,8 @@ class ModelShape:
         qk_norm: queries and keys are normalised per head (Qwen3, Gemma 3).
         sandwich_norms: a norm after attention and MLP as well (Gemma 2 and 3).
         unit_offset_norms: norms multiply by (1 + weight), embeddings by sqrt(H) (Gemma).
+        alphabet_rows: tokens that numbers are written with, the rows of a restricted head; 15 with
+            one for each symbol.
         activation: "silu" or "gelu_tanh".
         attention_softcap, final_softcap: tanh soft-capping of scores and logits (Gemma 2).
     """
@@ -69,6 +73,7 @@ class ModelShape:
     bos_id: int | None = None
     eos_id: int | None = None
     name: str = ""
+    alphabet_rows: int = ALPHABET_ROWS
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], name: str = "") -> ModelShape:
@@ -129,6 +134,7 @@ class ModelShape:
             bos_id=_token(given.bos_token_id),
             eos_id=_token(given.eos_token_id),
             name=name or str(config.get("_name_or_path") or model_type),
+            alphabet_rows=given.alphabet_rows or ALPHABET_ROWS,
         )
 
     @classmethod

@@ -1,7 +1,7 @@
 """Constrained decoding: futures that are valid series of exactly the horizon, many at a time.
 
 Rows (one sample of one series) are decoded together; what each is fed, and what it keeps of that,
-is theirs to say (`rows`). A symbol that is taken back costs nothing but its column of a call.
+is theirs to say (`rows`). A token that is taken back costs nothing but its column of a call.
 """
 
 from __future__ import annotations
@@ -143,11 +143,11 @@ class Decoder:
         cache.repeat(index)
         logits = logits[index.cpu().numpy()]
 
-        batch = Rows(prompts, rows, horizon, sampling)
+        batch = Rows(prompts, rows, horizon, sampling, self.base.alphabet.tokens)
         try:
             chosen = batch.begin(logits)
             while chunks := batch.feed(chosen):
-                fed = {i: chunk.symbols for i, chunk in chunks.items()}
+                fed = {i: chunk.tokens for i, chunk in chunks.items()}
                 chosen, kept = batch.settle(chunks, self.step(cache, fed, len(rows), trace))
                 cache.keep(torch.from_numpy(kept))
         except NotFinite as error:
@@ -179,7 +179,7 @@ class Decoder:
         )
 
     def logits(self, hidden: Tensor) -> Floats:
-        """(…, symbols) of hidden states (…, hidden), as float64 on the CPU.
+        """(…, tokens) of hidden states (…, hidden), as float64 on the CPU.
 
         NaN where a hidden state is all zeros: a norm makes that of numbers whose squares overflow,
         and the logits would be those of a model that finds every digit as likely as any other.
@@ -228,12 +228,12 @@ class Decoder:
         return whole, found
 
     def step(self, cache: RowCache, chunks: dict[int, list[int]], n: int, trace: Trace) -> Floats:
-        """Feed each row its chunk (finished rows a filler); logits (n, width, symbols)."""
+        """Feed each row its chunk (finished rows a filler); logits (n, width, tokens)."""
         width = max(len(c) for c in chunks.values())
-        symbols = np.zeros((n, width), dtype=np.int64)
+        fed = np.zeros((n, width), dtype=np.int64)
         for i, chunk in chunks.items():
-            symbols[i, : len(chunk)] = chunk
-        tokens = torch.from_numpy(self.token_ids[symbols]).to(self.device)
+            fed[i, : len(chunk)] = chunk
+        tokens = torch.from_numpy(self.token_ids[fed]).to(self.device)
         positions, mask = cache.prepare(width)
         # windowed layers (Gemma) see only the last places
         everywhere = self._added(mask)

@@ -1,6 +1,6 @@
-"""The exact distribution of a series' next values, by walking the tree of their digits.
+"""The exact distribution of a series' next values, by walking the tree of their tokens.
 
-A number is a path through the grammar, and its probability the product of its symbols', each
+A number is a path through the grammar, and its probability the product of its tokens', each
 renormalised over what is legal there: what sampling at temperature 1 draws from, without its noise.
 Branches are followed while they hold at least ``threshold`` of the mass, the most probable first,
 in at most so many calls of the model; the mass of those that are not is the stated remainder, so
@@ -33,9 +33,9 @@ from lvlora.forecast.sampling import NotFinite
 from lvlora.model.cache import RowCache, in_blocks
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.spoken import for_programs
-from lvlora.text.alphabet import INDEX, SYMBOLS
-from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
-from lvlora.text.grammar import START, Grammar
+from lvlora.text.codec import MISSING, VALUE_SEPARATOR
+from lvlora.text.grammar import START
+from lvlora.text.spelling import Spelling, spelling
 
 THRESHOLD = 1e-4
 """Branches with less of the mass are not followed."""
@@ -44,8 +44,6 @@ CALLS = 40
 """Of the model, for each value of each series."""
 BRANCHES = 128
 """Of a call, at most."""
-
-_SEPARATORS = VALUE_SEPARATOR + STEP_SEPARATOR
 
 
 @dataclass(frozen=True)
@@ -156,15 +154,15 @@ def at_most(
 
 
 def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: int) -> Price:
-    price = NOTHING
+    price, alphabet = NOTHING, plan.base.alphabet
     for reading in readings:
-        history = len(reading.codec.encode(reading.numbers)) + 1
+        history = alphabet.count(reading.codec.encode(reading.numbers)) + 1
         price += plan.price_of(Trace([Call(1, history, history, 1)], [history]))
-        longest = reading.grammar.longest_number
+        longest = spelling(reading.grammar, alphabet.tokens).longest_number
         branches = int(1 / threshold) + 1
         for variable in range(reading.codec.n_variables):
             levels = range(0 if variable else 1, longest - 1)
-            rows = sum(min(branches, len(SYMBOLS) ** level) for level in levels)
+            rows = sum(min(branches, len(alphabet.tokens) ** level) for level in levels)
             rows = min(rows, calls * BRANCHES)
             width = (variable + 1) * longest - 1
             capacity = in_blocks(history + width + 1)
@@ -212,19 +210,20 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
             gap = np.isnan(density.mode)
             likeliest = np.nan if gap else float(numbers[probabilities.argmax()])
             text = reading.codec.number(likeliest) + VALUE_SEPARATOR
-            before, state = before + text, reading.grammar.walk(text, state)
+            before, state = before + text, walk.after(text, state)
             given = (*given, density.mode)
     return densities
 
 
 class _Walk:
-    """The digit tree after one history."""
+    """The tree of tokens after one history."""
 
     def __init__(
         self, forecaster: Forecaster, reading: Reading, threshold: float, calls: int, trace: Trace
     ) -> None:
         self.decoder: Decoder = forecaster.decoder
-        self.grammar: Grammar = reading.grammar
+        self.alphabet = forecaster.base.alphabet
+        self.ways: Spelling = spelling(reading.grammar, self.alphabet.tokens)
         self.series = reading.name
         self.threshold, self.calls = threshold, calls
         self.trace = trace
@@ -232,15 +231,16 @@ class _Walk:
         self.cache, logits = self.decoder.prefill([text], trace)
         self.first: FloatArray = logits[0]
         self.history_tokens = trace.histories[-1]
-        width = reading.grammar.longest_number * reading.codec.n_variables
-        self.max_rows = min(BRANCHES, forecaster.plan.rows_at_a_time(len(text) + width))
+        width = self.ways.longest_number * reading.codec.n_variables
+        rows = forecaster.plan.rows_at_a_time(self.history_tokens + width)
+        self.max_rows = min(BRANCHES, rows)
 
     def numbers(self, before: str, state: int) -> tuple[dict[str, float], float, float]:
         """The next number's texts with their probabilities, the mass that is not listed, and the
         part of that which more calls would have followed.
 
         Args:
-            before: what follows the history already; state: the grammar's after it.
+            before: what follows the history already; state: the spelling's after it.
         """
         leaves: dict[str, float] = {}
         remainder = 0.0
@@ -254,13 +254,13 @@ class _Walk:
             logits = self._logits([before + text for _, text, _ in level])
             states = np.array([at for _, _, at in level])
             try:
-                shares = np.exp(log_probabilities(logits, self.grammar.legal[states]))
+                shares = np.exp(log_probabilities(logits, self.ways.legal[states]))
             except NotFinite:
                 raise self.decoder.broken(self.series, self.cache) from None
             for (mass, text, at), row in zip(level, shares, strict=True):
-                for symbol in np.flatnonzero(self.grammar.legal[at]):
-                    child, end, whole = self._forced(text, at, int(symbol))
-                    part = -mass * float(row[symbol])
+                for token in np.flatnonzero(self.ways.legal[at]):
+                    child, end, whole = self._forced(text, at, int(token))
+                    part = -mass * float(row[token])
                     if whole:
                         leaves[child] = part
                     elif part < self.threshold:
@@ -270,26 +270,31 @@ class _Walk:
         cut = -sum(mass for mass, _, _ in open_)
         return leaves, remainder + cut, cut
 
-    def _forced(self, text: str, state: int, symbol: int) -> tuple[str, int, bool]:
-        """Append a symbol and all that must follow it; whether the number is whole then."""
-        while SYMBOLS[symbol] not in _SEPARATORS:
-            text += SYMBOLS[symbol]
-            state = int(self.grammar.transitions[state, symbol])
-            symbol = int(self.grammar.forced[state])
-            if symbol < 0:
+    def after(self, text: str, state: int) -> int:
+        """The spelling's state after a text that it allows."""
+        return self.ways.walk(self.alphabet.spell(text), state)
+
+    def _forced(self, text: str, state: int, token: int) -> tuple[str, int, bool]:
+        """Append a token and all that must follow it; whether the number is whole then."""
+        while True:
+            text += self.ways.tokens[token]
+            if self.ways.ends_number[token]:
+                return text[:-1], state, True
+            state = int(self.ways.transitions[state, token])
+            token = int(self.ways.forced[state])
+            if token < 0:
                 return text, state, False
-        return text, state, True
 
     def _logits(self, texts: Sequence[str]) -> FloatArray:
-        """(rows, symbols) after the history and each of the texts."""
+        """(rows, tokens) after the history and each of the texts."""
         if list(texts) == [""]:
             return self.first[None]
         # the history's cache is copied, and never written to
         cache: RowCache = copy.deepcopy(self.cache)
         cache.repeat(torch.zeros(len(texts), dtype=torch.long, device=self.decoder.device))
-        chunks = {i: [INDEX[c] for c in text] for i, text in enumerate(texts)}
+        chunks = {i: self.alphabet.spell(text) for i, text in enumerate(texts)}
         logits = self.decoder.step(cache, chunks, len(texts), self.trace)
-        self.trace.futures += [(self.history_tokens, len(text)) for text in texts]
-        ends = np.array([len(text) - 1 for text in texts])
-        after: FloatArray = logits[np.arange(len(texts)), ends]
+        lengths = np.array([len(chunk) for chunk in chunks.values()])
+        self.trace.futures += [(self.history_tokens, int(n)) for n in lengths]
+        after: FloatArray = logits[np.arange(len(texts)), lengths - 1]
         return after

@@ -21,6 +21,7 @@ from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.series.dataset import Series
+from lvlora.text.codec import VALUE_SEPARATOR
 
 AROUND_SECONDS = 0.8
 """Python's own beginning and end, which no command sees."""
@@ -111,9 +112,11 @@ def of_forecasts(
     """
     before = forecaster.usage.price
     readings = forecaster.plan.readings(histories, horizon, context)
-    longest = max(readings, key=lambda r: len(r.codec.encode(r.numbers)))
-    read = len(longest.codec.encode(longest.numbers))
-    a_step = longest.codec.n_variables * longest.codec.usual_tokens
+    alphabet = forecaster.base.alphabet
+    texts = {i: alphabet.count(r.codec.encode(r.numbers)) for i, r in enumerate(readings)}
+    longest, read = max(texts.items(), key=lambda item: item[1])
+    codec = readings[longest].codec
+    a_step = codec.n_variables * alphabet.count(codec.usual_number + VALUE_SEPARATOR)
     at_once = min(r.steps_at_once for r in readings)
     rows = forecaster.plan.rows_at_a_time(read + min(horizon, at_once) * a_step)
     n = min(len(histories), group or len(histories), max(1, rows // sampling.n_futures))

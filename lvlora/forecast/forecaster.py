@@ -28,6 +28,7 @@ from lvlora.settings.checked import check_levels
 from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
+from lvlora.text.spelling import spelling
 
 
 class Forecaster:
@@ -215,13 +216,15 @@ class Forecaster:
         read again with what was drawn. From then on every sample has a past of its own.
         """
         at_once = readings[0].steps_at_once
-        longest = joint_grammar(readings).longest_number * readings[0].codec.n_variables
+        alphabet = self.base.alphabet
+        ways = spelling(joint_grammar(readings), alphabet.tokens)
+        longest = ways.longest_number * readings[0].codec.n_variables
         pasts = [[r.numbers] * len(r.samples) for r in readings]
         drawn: list[list[list[FloatArray]]] = [[[] for _ in r.samples] for r in readings]
         for begin in range(0, horizon, at_once):
             steps = min(at_once, horizon - begin)
             prompts = _prompts(readings, pasts, begin)
-            read = max(len(prompt.text) for prompt in prompts)
+            read = max(alphabet.count(prompt.text) for prompt in prompts)
             trace = Trace()
             try:
                 texts = self.decoder.decode(
@@ -240,7 +243,7 @@ class Forecaster:
                     numbers = reading.codec.decode(next(in_order))
                     drawn[i][s].append(numbers)
                     past = np.concatenate([pasts[i][s], numbers])
-                    pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens)
+                    pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens, alphabet)
         return [np.stack([np.concatenate(pieces) for pieces in of_one]) for of_one in drawn]
 
     @for_programs()

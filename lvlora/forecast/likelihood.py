@@ -1,10 +1,10 @@
 """How probable a model held the truth: its negative log-likelihood, value by value.
 
-The truth is written as text and fed whole. Each symbol has the probability that sampling at
-temperature 1 gives it: renormalised over what the grammar allows there. A number stands for the bin
-of values that round to it, so
+The truth is written as text and fed whole. Each token has the probability that sampling at
+temperature 1 gives it: renormalised over what may come next there, where every text has exactly
+one spelling (`lvlora.text.spelling`). A number stands for the bin of values that round to it, so
 
-    -log density = -sum of the log-probabilities of its symbols + log(width of the bin)
+    -log density = -sum of the log-probabilities of its tokens + log(width of the bin)
 
 in nats per original unit, which is LLMTIME's NLL per dimension when it is averaged (Gruver et al.
 2023, arXiv:2310.07820, appendix A.1; there the base and the derivative of the scaling, here the
@@ -29,9 +29,10 @@ from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.spoken import for_programs
-from lvlora.text.alphabet import INDEX
+from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
-from lvlora.text.grammar import ILLEGAL, START, Grammar
+from lvlora.text.grammar import ILLEGAL, START
+from lvlora.text.spelling import Spelling, spelling
 
 Ints = NDArray[np.int64]
 
@@ -68,23 +69,27 @@ class Score:
 
 @dataclass(frozen=True)
 class _Passage:
-    """A text to feed, and which of its symbols are scored.
+    """Tokens to feed, and which of them are scored.
 
     Attributes:
         row, series: the series and its id.
-        history: the text before the truth; truth: the text that is scored.
-        places: positions in ``truth`` of the symbols that count; states: the grammar's there.
+        history: ids of the text before the truth; truth: tokens of the text that is scored, as
+            places in the alphabet; ids: theirs.
+        n_steps: of the truth.
+        places: positions in ``truth`` of the tokens that count; states: the spelling's there.
         values: (steps, V) sum of zeros to add to, in flat order of ``owners``.
-        owners: index of the value that each counted symbol belongs to.
+        owners: index of the value that each counted token belongs to.
         impossible: indices of values that cannot be written.
     """
 
     row: int
     series: str
     first_step: int
-    history: str
-    truth: str
-    grammar: Grammar
+    history: Ints
+    truth: Ints
+    ids: Ints
+    n_steps: int
+    spelling: Spelling
     places: Ints
     states: Ints
     owners: Ints
@@ -92,7 +97,7 @@ class _Passage:
 
     @property
     def n_tokens(self) -> int:
-        """Symbols that are fed: all but the last, which predicts nothing that is scored."""
+        """Tokens that are fed: all but the last, which predicts nothing that is scored."""
         return len(self.history) + len(self.truth) - 1
 
 
@@ -123,7 +128,7 @@ def negative_log_likelihood(
     plan = forecaster.plan
     readings = _readings(plan, histories, futures, context)
     found = [np.full(f.values.shape, np.nan) for f in futures]
-    batches = list(_batches(_passages(readings, futures)))
+    batches = list(_batches(_passages(plan, readings, futures)))
     with forecaster.usage.work(lambda: _price(batches, plan)) as work:
         for batch in batches:
             trace = _trace(batch, plan)
@@ -131,13 +136,13 @@ def negative_log_likelihood(
                 log_p = _log_probabilities(batch, forecaster)
             finally:  # an interrupted call was spent, too
                 work.add(trace, plan.price_of(trace))
-            for passage, symbols in zip(batch, log_p, strict=True):
+            for passage, tokens in zip(batch, log_p, strict=True):
                 reading = readings[passage.row]
                 widths = 10.0**-reading.codec.decimals * np.asarray(reading.scale.divisors)
                 n_variables = reading.codec.n_variables
-                n_steps = passage.truth.count(STEP_SEPARATOR)
+                n_steps = passage.n_steps
                 sums = np.zeros(n_steps * n_variables)
-                np.add.at(sums, passage.owners, -symbols)
+                np.add.at(sums, passage.owners, -tokens)
                 sums[passage.impossible] = np.inf
                 end = passage.first_step + n_steps
                 truth = futures[passage.row].values[passage.first_step : end]
@@ -161,7 +166,7 @@ def price(
         plan: of the forecaster.
     """
     readings = _readings(plan, histories, futures, context)
-    return _price(_batches(_passages(readings, futures)), plan)
+    return _price(_batches(_passages(plan, readings, futures)), plan)
 
 
 def _price(batches: Iterable[Sequence[_Passage]], plan: Plan) -> Price:
@@ -177,53 +182,74 @@ def _readings(
     return [plan.readings([h], len(f), context)[0] for h, f in zip(histories, futures, strict=True)]
 
 
-def _passages(readings: Sequence[Reading], futures: Sequence[Series]) -> Iterator[_Passage]:
+def _passages(
+    plan: Plan, readings: Sequence[Reading], futures: Sequence[Series]
+) -> Iterator[_Passage]:
     """The texts in which each future is read: in pieces where it is too long for one."""
+    alphabet = plan.base.alphabet
     for row, (reading, future) in enumerate(zip(readings, futures, strict=True)):
         numbers = reading.scale.apply(future.values)
         past = reading.numbers
         for begin in range(0, len(numbers), reading.steps_at_once):
             part = numbers[begin : begin + reading.steps_at_once]
-            yield _passage(row, begin, reading, past, part)
-            past = last_steps(reading.codec, np.concatenate([past, part]), reading.history_tokens)
+            yield _passage(row, begin, reading, past, part, alphabet)
+            past = last_steps(
+                reading.codec, np.concatenate([past, part]), reading.history_tokens, alphabet
+            )
 
 
 def _passage(
-    row: int, begin: int, reading: Reading, past: FloatArray, part: FloatArray
+    row: int,
+    begin: int,
+    reading: Reading,
+    past: FloatArray,
+    part: FloatArray,
+    alphabet: TokenAlphabet,
 ) -> _Passage:
-    codec, grammar = reading.codec, reading.grammar
-    begins = _begins(grammar)
-    text, places, states, owners, impossible = "", [], [], [], []
+    codec, ways = reading.codec, spelling(reading.grammar, alphabet.tokens)
+    begins = _begins(ways, alphabet)
+    truth: list[int] = []
+    places: list[int] = []
+    states: list[int] = []
+    owners: list[int] = []
+    impossible: list[int] = []
     for owner, value in enumerate(part.ravel().tolist()):
         variable = owner % codec.n_variables
         last = variable == codec.n_variables - 1
         number = codec.number(value)
-        state = begins[variable]
-        walked: list[tuple[int, int]] = []
-        for offset, symbol in enumerate(number + (STEP_SEPARATOR if last else VALUE_SEPARATOR)):
-            walked.append((len(text) + offset, state))
-            state = int(grammar.transitions[state, INDEX[symbol]])
-            if state == ILLEGAL:
-                break
+        spelled = alphabet.spell(number + (STEP_SEPARATOR if last else VALUE_SEPARATOR))
+        walked = [begins[variable]]
+        for token in spelled:
+            walked.append(ways.walk([token], walked[-1]))
         if number != MISSING:  # a missing truth is read, and not scored
-            if state == ILLEGAL:
+            if walked[-1] == ILLEGAL:
                 impossible.append(owner)
             else:
-                places += [place for place, _ in walked]
-                states += [at for _, at in walked]
-                owners += [owner] * len(walked)
-        text += number + (STEP_SEPARATOR if last else VALUE_SEPARATOR)
-    history = codec.encode(past)
+                places += range(len(truth), len(truth) + len(spelled))
+                states += walked[:-1]
+                owners += [owner] * len(spelled)
+        truth += spelled
     arrays = (np.array(x, dtype=np.int64) for x in (places, states, owners, impossible))
-    return _Passage(row, reading.name, begin, history, text, grammar, *arrays)
+    return _Passage(
+        row,
+        reading.name,
+        begin,
+        alphabet.encode(codec.encode(past)),
+        np.array(truth, dtype=np.int64),
+        np.array(alphabet.ids, dtype=np.int64)[truth],
+        len(part),
+        ways,
+        *arrays,
+    )
 
 
-def _begins(grammar: Grammar) -> list[int]:
+def _begins(ways: Spelling, alphabet: TokenAlphabet) -> list[int]:
     """The state in which each variable's number begins."""
     begins = [START]
-    zero = grammar.codec.format_units(0) + VALUE_SEPARATOR
-    for _ in range(grammar.codec.n_variables - 1):
-        begins.append(grammar.walk(zero, begins[-1]))
+    codec = ways.grammar.codec
+    zero = alphabet.spell(codec.format_units(0) + VALUE_SEPARATOR)
+    for _ in range(codec.n_variables - 1):
+        begins.append(ways.walk(zero, begins[-1]))
     return begins
 
 
@@ -248,34 +274,33 @@ def _trace(batch: Sequence[_Passage], plan: Plan) -> Trace:
 
 
 def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> list[FloatArray]:
-    """The log-probability of each symbol that counts, for each passage."""
+    """The log-probability of each token that counts, for each passage."""
     decoder, start = forecaster.decoder, forecaster.base.alphabet.beginning
-    texts = [p.history + p.truth for p in batch]
-    encoded = [forecaster.base.alphabet.encode(t) for t in texts]
-    width = len(start) + max(len(t) for t in texts) - 1
+    width = len(start) + max(p.n_tokens for p in batch)
     tokens = np.full((len(batch), width), int(decoder.token_ids[0]), dtype=np.int64)
-    for row, ids in zip(tokens, encoded, strict=True):
+    for row, passage in zip(tokens, batch, strict=True):
         row[: len(start)] = start
-        row[len(start) : len(start) + len(ids) - 1] = ids[:-1]
+        fed = np.concatenate([passage.history, passage.ids])[:-1]
+        row[len(start) : len(start) + len(fed)] = fed
     hidden = decoder.backbone(
         input_ids=torch.from_numpy(tokens).to(decoder.device), use_cache=False
     ).last_hidden_state
     found = []
     for i, passage in enumerate(batch):
-        # a symbol is predicted one position before its own
+        # a token is predicted one position before its own
         at = len(start) + len(passage.history) + passage.places - 1
         logits = decoder.logits(hidden[i, torch.from_numpy(at).to(decoder.device)])
-        symbols = np.array([INDEX[passage.truth[p]] for p in passage.places], dtype=np.int64)
+        counted = passage.truth[passage.places]
         try:
-            log_p = log_probabilities(logits, passage.grammar.legal[passage.states])
+            log_p = log_probabilities(logits, passage.spelling.legal[passage.states])
         except NotFinite:
             raise decoder.broken(passage.series) from None
-        found.append(log_p[np.arange(len(symbols)), symbols])
+        found.append(log_p[np.arange(len(counted)), counted])
     return found
 
 
 def log_probabilities(logits: FloatArray, legal: NDArray[np.bool_]) -> FloatArray:
-    """(rows, symbols) log-probabilities, renormalised over the legal symbols; -inf for others.
+    """(rows, tokens) log-probabilities, renormalised over the legal tokens; -inf for others.
 
     Raises:
         NotFinite: as `legal_logits`.

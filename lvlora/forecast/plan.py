@@ -11,7 +11,6 @@ from lvlora.forecast import pricing
 from lvlora.forecast.decoding import Trace
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import Reading, joint_grammar, read, view_factors
-from lvlora.forecast.rows import WIDEST
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
@@ -20,13 +19,14 @@ from lvlora.settings.base import NumberFormat
 from lvlora.settings.checked import check_count
 from lvlora.settings.forecasting import LONGEST_HORIZON
 from lvlora.text.scaling import Scale
+from lvlora.text.spelling import spelling
 
 DEFAULT_DECIMALS = 2
 DEFAULT_BYTES = 2 * 2**30
 """Of the caches of futures that are decoded together."""
 MOST_ROWS = 1024
 """More rows at once make nothing faster."""
-_BESIDES = 1 + WIDEST
+_BESIDES = 3
 """Places of a row beyond its text: the start token, and what is fed to rows that are done."""
 
 
@@ -94,6 +94,7 @@ class Plan:
             decimals=self.decimals,
             number_format=self.number_format,
             max_positions=self.base.max_positions,
+            alphabet=self.base.alphabet,
             stored=self.scale,
             context=context,
             missing=self.missing,
@@ -113,17 +114,22 @@ class Plan:
     def at_most_of(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
         """The same of `views`."""
         readings = [r for of_one in planned for r in of_one]
-        price = NOTHING
+        price, alphabet = NOTHING, self.base.alphabet
         for at_once in {r.steps_at_once for r in readings}:
             group = [r for r in readings if r.steps_at_once == at_once]
-            grammar = joint_grammar(group)
-            a_step = group[0].codec.n_variables * grammar.longest_number
+            ways = spelling(joint_grammar(group), alphabet.tokens)
+            n_variables = group[0].codec.n_variables
+            a_step = n_variables * ways.longest_number
+            # what is forced in one grammar is a choice in another
+            widest = max(spelling(r.grammar, alphabet.tokens).widest for r in group)
             most_samples = max(len(r.samples) for r in group)
             for begin in range(0, horizon, at_once):
                 steps = min(at_once, horizon - begin)
                 first = begin == 0
                 history_tokens = max(
-                    len(r.codec.encode(r.numbers)) if first else max(r.history_tokens, a_step)
+                    alphabet.count(r.codec.encode(r.numbers))
+                    if first
+                    else max(r.history_tokens, a_step)
                     for r in group
                 )
                 price += pricing.at_most(
@@ -133,8 +139,9 @@ class Plan:
                     n_prompts=len(group) * (1 if first else most_samples),
                     n_futures=most_samples if first else 1,
                     history_tokens=history_tokens,
-                    n_calls=steps * grammar.codec.n_variables * grammar.most_choices,
+                    n_calls=steps * n_variables * ways.most_choices,
                     n_tokens=steps * a_step,
+                    widest=widest,
                     max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
                 )
         return price

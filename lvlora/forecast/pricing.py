@@ -12,10 +12,8 @@ from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.forecast.decoding import Call, Trace
-from lvlora.forecast.rows import WIDEST
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
-from lvlora.text.alphabet import SYMBOLS
 
 Updates = Sequence[tuple[str, int]]
 """(name of the linear layer, rank) of each low-rank update in a model, over all its layers."""
@@ -48,7 +46,7 @@ def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call]) -
                 call.rows,
                 call.width,
                 head_positions=call.head_rows,
-                head_rows=len(SYMBOLS),
+                head_rows=shape.alphabet_rows,
                 attended=call.attended,
             )
         )
@@ -98,6 +96,7 @@ def at_most(
     history_tokens: int,
     n_calls: int,
     n_tokens: int,
+    widest: int,
     max_rows: int,
 ) -> Price:
     """The most that a decoding can cost: every number as long as the grammar allows.
@@ -106,15 +105,16 @@ def at_most(
         n_futures: of each prompt.
         history_tokens: of the longest history.
         n_calls, n_tokens: of each future.
+        widest: tokens of a future in one call.
         max_rows: that are decoded together.
     """
     rows = n_prompts * n_futures
     # a history is read again where its futures go on in the next group of rows
     n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
     read = history_tokens + 1  # the start token
-    capacity = in_blocks(read + n_tokens + WIDEST)
+    capacity = in_blocks(read + n_tokens + widest)
     reading = [Call(n_reads, read, read, n_reads)]
-    step = [Call(rows, WIDEST, capacity, WIDEST * rows)]
+    step = [Call(rows, widest, capacity, widest * rows)]
     return Price(
         executed_flops(shape, updates, reading) + n_calls * executed_flops(shape, updates, step),
         n_reads * coursework_flops(shape, updates, [read], [])

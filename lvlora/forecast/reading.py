@@ -14,6 +14,7 @@ import numpy as np
 from lvlora.errors import DataError
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
+from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.losses import losses
@@ -38,7 +39,7 @@ class Reading:
         grammar: of its future, however far that is rolled.
         least: (V,) what no value of the future is below, in original units; -inf where it may be.
         steps_at_once: that are forecast before the history is read again with them.
-        history_tokens: the longest text that is read then.
+        history_tokens: of the longest text that is read then.
         name: of the series; samples: those of its samples that are drawn from this reading.
     """
 
@@ -65,6 +66,7 @@ def read(
     decimals: int,
     number_format: NumberFormat = "point",
     max_positions: int,
+    alphabet: TokenAlphabet,
     stored: Scale | None = None,
     context: int | None = None,
     missing: bool = False,
@@ -74,6 +76,7 @@ def read(
 
     Args:
         max_positions: tokens that the model can attend to.
+        alphabet: what texts are written with.
         number_format: of the text.
         stored: a data set's scale, used where it fits.
         context: use only this many last steps.
@@ -93,7 +96,7 @@ def read(
     # a future step is taken to be as long as the average past one; rotary positions a little
     # beyond the model's range do no harm
     text = codec.encode(numbers)
-    per_step = len(text) / len(numbers)
+    per_step = alphabet.count(text) / len(numbers)
     readable = int(room / per_step)
     if readable < 2:
         raise DataError(
@@ -105,7 +108,7 @@ def read(
     at_once = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
     history_tokens = room - int(at_once * per_step)
     if not fits:
-        numbers = last_steps(codec, numbers, history_tokens)
+        numbers = last_steps(codec, numbers, history_tokens, alphabet)
     # below an offset a text has a sign, and what it says is seldom negative
     moved = [offset != 0.0 for offset in scale.offsets]
     grammar = Grammar.for_history(codec, text, missing=missing, signed=moved)
@@ -136,9 +139,11 @@ def least_values(history: Series) -> FloatArray:
     return np.where(negative, -np.inf, 0.0)
 
 
-def last_steps(codec: Codec, numbers: FloatArray, tokens: int) -> FloatArray:
-    """The last steps whose text is at most so long; at least one."""
-    lengths = np.cumsum([len(s) for s in reversed(codec.encode_steps(numbers))])
+def last_steps(
+    codec: Codec, numbers: FloatArray, tokens: int, alphabet: TokenAlphabet
+) -> FloatArray:
+    """The last steps whose text has at most so many tokens; at least one."""
+    lengths = np.cumsum([alphabet.count(s) for s in reversed(codec.encode_steps(numbers))])
     fitting = int(np.searchsorted(lengths, tokens, side="right"))
     return numbers[-max(1, fitting) :]
 

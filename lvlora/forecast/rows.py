@@ -1,6 +1,6 @@
 """The rows of a batch that are decoded together: what each has written, and what it is fed next.
 
-A forced symbol enters together with its predecessor, so no call is spent on it. Behind a first
+A forced token enters together with its predecessor, so no call is spent on it. Behind a first
 digit stands a guess, the point; it is confirmed by the choice that is made after the digit, or
 taken back; no draw changes by that.
 """
@@ -21,11 +21,8 @@ from lvlora.forecast.sampling import (
     stream,
     uniforms,
 )
-from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.grammar import START, Grammar
-
-WIDEST = 2
-"""Tokens of a row in one call, at most: a choice, and what it forces or what is guessed."""
+from lvlora.text.spelling import Spelling, spelling
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Chunk:
     """What one row is fed in a call.
 
     Attributes:
-        certain: symbols that are written.
+        certain: tokens that are written.
         guess: one that may follow them; None where none is likely.
     """
 
@@ -55,7 +52,7 @@ class Chunk:
     guess: int | None
 
     @property
-    def symbols(self) -> list[int]:
+    def tokens(self) -> list[int]:
         """All that is fed."""
         return self.certain if self.guess is None else [*self.certain, self.guess]
 
@@ -63,8 +60,8 @@ class Chunk:
 class _Automaton:
     """The grammars of all rows as one table; a row's states are offset by its grammar's place."""
 
-    def __init__(self, grammars: Sequence[Grammar]) -> None:
-        distinct = list(dict.fromkeys(grammars))
+    def __init__(self, spellings: Sequence[Spelling]) -> None:
+        distinct = list(dict.fromkeys(spellings))
         offsets = np.cumsum([0] + [len(g.transitions) for g in distinct])
         tables = [
             np.where(g.legal, g.transitions + o, -1)
@@ -76,14 +73,14 @@ class _Automaton:
         self.guess = np.concatenate([g.guess for g in distinct])
         self.ends_step = np.concatenate([g.ends_step for g in distinct])
         place = {g: int(o) + START for g, o in zip(distinct, offsets[:-1], strict=True)}
-        self.start: Ints = np.array([place[g] for g in grammars], dtype=np.int64)
+        self.start: Ints = np.array([place[g] for g in spellings], dtype=np.int64)
 
 
 class Rows:
     """One sample of one series each.
 
     Attributes:
-        out: symbols of each row.
+        out: tokens of each row, as places in ``tokens``.
         taken_back: guesses that were not confirmed.
     """
 
@@ -93,16 +90,18 @@ class Rows:
         rows: Sequence[tuple[int, int]],
         horizon: int,
         sampling: Sampling,
+        tokens: tuple[str, ...],
     ) -> None:
         """Rows that have written nothing.
 
         Args:
             rows: (index of its prompt, number of the sample) of each.
+            tokens: of the model's alphabet.
         """
         self.out: list[list[int]] = [[] for _ in rows]
         self.taken_back = 0
-        self._sampling = sampling
-        self._auto = _Automaton([prompts[p].grammar for p, _ in rows])
+        self._sampling, self._tokens = sampling, tokens
+        self._auto = _Automaton([spelling(prompts[p].grammar, tokens) for p, _ in rows])
         self._state = self._auto.start.copy()
         self._streams = np.array(
             [stream(sampling.seed, prompts[p].series, s) for p, s in rows], dtype=np.uint64
@@ -110,15 +109,15 @@ class Rows:
         self._steps_left = np.full(len(rows), horizon, dtype=np.int64)
 
     def begin(self, logits: Floats) -> dict[int, int]:
-        """The first choice of each row, from (rows, symbols) logits after the histories."""
+        """The first choice of each row, from (rows, tokens) logits after the histories."""
         return self._pick(list(range(len(self.out))), logits)
 
     def feed(self, chosen: dict[int, int]) -> dict[int, Chunk]:
-        """Write the rows' chosen symbols and what they force; what the rows that go on are fed."""
+        """Write the rows' chosen tokens and what they force; what the rows that go on are fed."""
         chunks: dict[int, Chunk] = {}
-        for i, symbol in chosen.items():
-            certain = [symbol]
-            going = self._emit(i, symbol)
+        for i, token in chosen.items():
+            certain = [token]
+            going = self._emit(i, token)
             while going and (forced := int(self._auto.forced[self._state[i]])) >= 0:
                 certain.append(forced)
                 going = self._emit(i, forced)
@@ -133,10 +132,10 @@ class Rows:
         Raises NotFinite with the row whose logits are not.
 
         Args:
-            logits: (rows, width, symbols) after each symbol that was fed.
+            logits: (rows, width, tokens) after each token that was fed.
 
         Returns:
-            the next symbol of each row that goes on, and how many of its symbols each row keeps.
+            the next token of each row that goes on, and how many of its tokens each row keeps.
         """
         kept = np.zeros(len(self.out), dtype=np.int64)
         for i, chunk in chunks.items():
@@ -153,22 +152,22 @@ class Rows:
 
     def texts(self) -> list[str]:
         """What the rows have written."""
-        return ["".join(SYMBOLS[s] for s in o) for o in self.out]
+        return ["".join(self._tokens[t] for t in o) for o in self.out]
 
     def _pick(self, which: list[int], logits: Floats) -> dict[int, int]:
-        """Row → the symbol chosen from its logits."""
+        """Row → the token chosen from its logits."""
         positions = np.array([len(self.out[i]) for i in which], dtype=np.int64)
         draws = uniforms(self._streams[which], positions)
         try:
-            symbols = choose(logits, self._auto.legal[self._state[which]], self._sampling, draws)
+            tokens = choose(logits, self._auto.legal[self._state[which]], self._sampling, draws)
         except NotFinite as error:
             raise NotFinite(which[error.row]) from None
-        return dict(zip(which, symbols.tolist(), strict=True))
+        return dict(zip(which, tokens.tolist(), strict=True))
 
-    def _emit(self, i: int, symbol: int) -> bool:
-        """Append a symbol to a row; whether the row goes on."""
-        self.out[i].append(symbol)
+    def _emit(self, i: int, token: int) -> bool:
+        """Append a token to a row; whether the row goes on."""
+        self.out[i].append(token)
         state = self._state[i]
-        self._steps_left[i] -= bool(self._auto.ends_step[state, symbol])
-        self._state[i] = self._auto.transitions[state, symbol]
+        self._steps_left[i] -= bool(self._auto.ends_step[state, token])
+        self._state[i] = self._auto.transitions[state, token]
         return bool(self._steps_left[i] > 0)

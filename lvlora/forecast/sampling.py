@@ -1,4 +1,4 @@
-"""How one symbol is chosen from logits: the likeliest legal one, or drawn."""
+"""How one token is chosen from logits: the likeliest legal one, or drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a symbol is chosen: the likeliest, or drawn."""
+    """How a token is chosen: the likeliest, or drawn."""
 
     samples: int = 20
     greedy: bool = False
@@ -55,19 +55,19 @@ class Sampling:
 
 
 class NotFinite(ArithmeticError):
-    """A logit of a legal symbol is no finite number.
+    """A logit of a legal token is no finite number.
 
     Attributes:
         row: the first row of the logits with one.
     """
 
     def __init__(self, row: int) -> None:
-        super().__init__(f"row {row}: a logit of a legal symbol is not finite")
+        super().__init__(f"row {row}: a logit of a legal token is not finite")
         self.row = row
 
 
 def legal_logits(logits: Floats, legal: NDArray[np.bool_]) -> Floats:
-    """(rows, symbols) logits of the legal symbols; -inf for the others, whatever theirs are.
+    """(rows, tokens) logits of the legal tokens; -inf for the others, whatever theirs are.
 
     Raises:
         NotFinite: one of them is NaN or infinite: the model is broken, and whatever is made of it
@@ -80,10 +80,10 @@ def legal_logits(logits: Floats, legal: NDArray[np.bool_]) -> Floats:
 
 
 def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: Floats) -> Ints:
-    """One legal symbol a row; probabilities are renormalised over the legal ones.
+    """One legal token a row; probabilities are renormalised over the legal ones.
 
     Args:
-        logits: (rows, symbols); legal: the same shape; draws: (rows,) in [0, 1).
+        logits: (rows, tokens); legal: the same shape; draws: (rows,) in [0, 1).
 
     Raises:
         NotFinite: as `legal_logits`.
@@ -103,7 +103,7 @@ def choose(logits: Floats, legal: NDArray[np.bool_], sampling: Sampling, draws: 
         np.put_along_axis(weights, order, np.where(dropped, 0.0, ranked), axis=1)
     cumulative = np.cumsum(weights, axis=1)
     chosen = (cumulative <= (draws * cumulative[:, -1])[:, None]).sum(axis=1)
-    # rounding in the sum must never choose a symbol without weight
+    # rounding in the sum must never choose a token without weight
     last = weights.shape[1] - 1 - (weights[:, ::-1] > 0).argmax(axis=1)
     picked: Ints = np.minimum(chosen, last)
     return picked

@@ -14,7 +14,7 @@ from lvlora.text.alphabet import TokenAlphabet
 
 
 class NumericHead(nn.Module):
-    """(…, hidden) to (…, symbols) in float32.
+    """(…, hidden) to (…, tokens) in float32.
 
     The rows are a copy; with ``trainable`` they are parameters in float32, and `write_back` puts
     them into a full head.
@@ -41,7 +41,7 @@ class NumericHead(nn.Module):
         self.softcap = final_softcap_of(model)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Logits of `SYMBOLS` in their order."""
+        """Logits of the alphabet's tokens in their order."""
         logits = nn.functional.linear(hidden, self.weight.to(hidden.dtype), self.bias).float()
         return cap(logits, self.softcap)
 

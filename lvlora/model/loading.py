@@ -13,7 +13,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,9 @@ def outline(source: ModelSource, placement: Placement) -> Outline:
             config = _config_through_transformers(source)
         if alphabet is None:
             alphabet = alphabet_of(load_tokenizer(read), source.name)
-    shape = ModelShape.from_config(config, name=source.name)
+    shape = replace(
+        ModelShape.from_config(config, name=source.name), alphabet_rows=len(alphabet.tokens)
+    )
     if max(*alphabet.ids, *alphabet.beginning) >= shape.vocab:
         raise ModelError(
             f"{source.location}: its tokenizer has tokens beyond the model's vocabulary of "
@@ -248,7 +250,7 @@ def alphabet_of(tokenizer: Any, name: str) -> TokenAlphabet:
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    return TokenAlphabet.from_tokenizer(encode, tokenizer.bos_token_id, name)
+    return TokenAlphabet.from_tokenizer(encode, tokenizer.bos_token_id, name, tokenizer.get_vocab)
 
 
 def weights_sha256(source: ModelSource) -> str:

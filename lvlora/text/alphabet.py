@@ -1,14 +1,21 @@
 """The numeric alphabet, and its place in a model's vocabulary.
 
-Ids are looked up symbol by symbol and joined, never taken from a tokenization of the joined text:
-byte-pair vocabularies merge pairs such as ",-" that our grammar wants apart. For plain unsigned
-text both ways must agree, else the tokenizer is refused (`TokenAlphabet.from_tokenizer`).
+Vocabularies differ in how they cut numbers: one token a digit (Qwen2.5, SmolLM2), up to three
+digits (Llama 3), whatever pairs were frequent (GPT-2), or a number with its separator (the bundled
+model). All have one token for each symbol, and some have tokens of several, which a text is
+written with wherever they fit: from the left, the longest first. So each text has exactly one
+spelling, and its likelihood is that of this spelling.
+
+Ids are looked up and joined, never taken from a tokenization of the joined text: byte-pair
+vocabularies merge pairs such as ",-" that our grammar wants apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +28,30 @@ SYMBOLS = "0123456789.,;-?"
 DIGITS = slice(0, 10)
 INDEX = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 _PROBES = ("1.23", "0.25,1.50;0.27,1.47;", "10.07,999.80;")
+_USABLE = re.compile(r"(?=..)-?[0-9]*\.?[0-9]*\??[,;]?", re.DOTALL)
+"""Two symbols or more, and a separator at the end alone: a token never reaches into two numbers."""
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class TokenAlphabet:
-    """The token ids of the symbols in one vocabulary.
+    """The tokens of one vocabulary that texts are written with.
 
     Attributes:
-        ids: one id for each of `SYMBOLS`, in that order.
+        ids: one for each of ``tokens``, in their order.
         start: the token that begins every sequence of this model, if it has one.
+        tokens: `SYMBOLS`, one by one, and then any of several symbols; the index of a token is its
+            class in the restricted head.
     """
 
     ids: tuple[int, ...]
     start: int | None = None
+    tokens: tuple[str, ...] = tuple(SYMBOLS)
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.tokens) or self.tokens[: len(SYMBOLS)] != tuple(SYMBOLS):
+            raise ValueError("one id for each token, and the symbols first")
 
     @property
     def beginning(self) -> tuple[int, ...]:
@@ -44,12 +60,19 @@ class TokenAlphabet:
 
     @classmethod
     def from_tokenizer(
-        cls, encode: Callable[[str], Sequence[int]], start: int | None = None, name: str = "model"
+        cls,
+        encode: Callable[[str], Sequence[int]],
+        start: int | None = None,
+        name: str = "model",
+        vocabulary: Callable[[], Mapping[str, int]] = dict,
     ) -> TokenAlphabet:
         """Look the symbols up with ``encode`` (text to ids, no special tokens added).
 
+        Args:
+            vocabulary: asked for tokens of several symbols, where the tokenizer uses such.
+
         Raises:
-            ModelError: a symbol is not one token, or the tokenizer merges digits or separators.
+            ModelError: a symbol is not one token, or two are the same.
         """
         ids: list[int] = []
         for symbol in SYMBOLS:
@@ -57,8 +80,8 @@ class TokenAlphabet:
             if len(found) != 1:
                 raise ModelError(
                     f"{name}: its tokenizer writes {symbol!r} as {len(found)} tokens, not one",
-                    "lvlora needs a tokenizer with one token per digit and separator, "
-                    "such as Qwen2.5, SmolLM2 or Gemma.",
+                    "lvlora needs a tokenizer with one token for each digit and separator, as "
+                    "those of Qwen2.5, Llama 3, GPT-2, SmolLM2 and Gemma.",
                 )
             ids.append(int(found[0]))
         if len(set(ids)) != len(ids):
@@ -67,28 +90,55 @@ class TokenAlphabet:
                 "Use a model with one token for each digit and sign.",
             )
         alphabet = cls(tuple(ids), start)
-        for text in _PROBES:
-            found = [int(i) for i in encode(text)]
-            if found != alphabet.encode(text).tolist():
-                raise ModelError(
-                    f"{name}: its tokenizer merges digits or separators: {text!r} becomes "
-                    f"{len(found)} tokens instead of {len(text)}",
-                    "Numbers are learned digit by digit here. Choose a model with one token per "
-                    "digit: Qwen2.5, Qwen3, SmolLM2, Gemma, or --model bundled.",
-                )
-        return alphabet
+        if all([int(i) for i in encode(t)] == alphabet.encode(t).tolist() for t in _PROBES):
+            return alphabet
+        several = {
+            token: int(i)
+            for token, i in sorted(vocabulary().items(), key=lambda item: item[1])
+            if _USABLE.fullmatch(token) and list(encode(token)) == [i]
+        }
+        return cls((*ids, *several.values()), start, (*SYMBOLS, *several))
+
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tokens)}
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        """Of the tokens, the longest first."""
+        return sorted({len(token) for token in self.tokens}, reverse=True)
+
+    def spell(self, text: str) -> list[int]:
+        """The indices into ``tokens`` of a text's spelling; KeyError on symbols that have none."""
+        if len(self.tokens) == len(SYMBOLS):
+            return [INDEX[symbol] for symbol in text]
+        found, at = [], 0
+        while at < len(text):
+            for length in self._lengths:
+                token = self._classes.get(text[at : at + length])
+                if token is not None:
+                    break
+            else:
+                raise KeyError(text[at])
+            found.append(token)
+            at += length
+        return found
+
+    def count(self, text: str) -> int:
+        """Tokens of a text's spelling."""
+        return len(text) if len(self.tokens) == len(SYMBOLS) else len(self.spell(text))
 
     def encode(self, text: str) -> Ids:
         """Token ids of a text of `SYMBOLS`, without the start token; KeyError on others."""
-        return np.array([self.ids[INDEX[c]] for c in text], dtype=np.int64)
+        return np.array([self.ids[i] for i in self.spell(text)], dtype=np.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; KeyError on an id outside the alphabet."""
-        back = {token: SYMBOLS[i] for i, token in enumerate(self.ids)}
+        back = dict(zip(self.ids, self.tokens, strict=True))
         return "".join(back[int(i)] for i in ids)
 
     def classes(self, ids: Ids) -> Ids:
-        """Token ids to indices into `SYMBOLS`; -1 where the id is not in the alphabet."""
+        """Token ids to indices into ``tokens``; -1 where the id is not in the alphabet."""
         order = np.argsort(self.ids)
         ordered = np.asarray(self.ids, dtype=np.int64)[order]
         place = np.minimum(np.searchsorted(ordered, ids), len(ordered) - 1)

@@ -72,9 +72,9 @@ class Codec:
         return self.decimals if self.number_format == "point" else 0
 
     @property
-    def usual_tokens(self) -> int:
-        """Of a number of text units from 1 to 9.99, with its separator, a token a symbol."""
-        return self.decimals + 2 + (self.fraction_digits > 0)
+    def usual_number(self) -> str:
+        """A number of text units from 1 to 9.99, as most are."""
+        return self.format_units(15 * 10**self.decimals // 10)
 
     def number(self, value: float) -> str:
         """One value as text: fixed decimals, "-" only for what rounds below zero, "?" for NaN."""

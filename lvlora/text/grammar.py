@@ -53,17 +53,6 @@ class Grammar:
             else ((self.signed,) * self.codec.n_variables)
         )
 
-    @property
-    def longest_number(self) -> int:
-        """Symbols of the longest number, its separator included."""
-        decimals = self.codec.fraction_digits
-        return any(self.signs) + self.max_integer_digits + (1 + decimals if decimals else 0) + 1
-
-    @property
-    def most_choices(self) -> int:
-        """Choices of the longest number; its point is guessed or forced, its separator forced."""
-        return self.longest_number - 1 - (self.codec.fraction_digits > 0)
-
     @cached_property
     def transitions(self) -> NDArray[np.int64]:
         """(states, symbols): the next state, or `ILLEGAL`. State 0 begins a step."""
@@ -76,12 +65,6 @@ class Grammar:
         return legal
 
     @cached_property
-    def forced(self) -> NDArray[np.int64]:
-        """(states,): the only legal symbol, or -1 where there is a choice."""
-        alone = self.legal.sum(axis=1) == 1
-        return np.where(alone, self.legal.argmax(axis=1), -1).astype(np.int64)
-
-    @cached_property
     def guess(self) -> NDArray[np.int64]:
         """(states,): the symbol worth feeding ahead of the choice, or -1.
 
@@ -89,13 +72,6 @@ class Grammar:
         together with the digit and take it back when the model wants another digit.
         """
         return self._table[1]
-
-    @cached_property
-    def ends_step(self) -> NDArray[np.bool_]:
-        """(states, symbols): whether the symbol ends a time step there."""
-        ends = np.zeros_like(self.legal)
-        ends[:, INDEX[STEP_SEPARATOR]] = self.legal[:, INDEX[STEP_SEPARATOR]]
-        return ends
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -60,7 +60,7 @@ def inspect(
         steps=tuple(steps[:n_shown]),
         ids=tuple(alphabet.encode("".join(steps[:n_shown])).tolist()),
         n_steps=len(series),
-        n_tokens=len(text),
+        n_tokens=alphabet.count(text),
         max_error=_largest(errors),
         max_error_half_units=_largest(in_half_units),
     )

@@ -50,8 +50,9 @@ def tokenize_series(
 ) -> TokenSeries:
     """The tokens of one series, without the start token."""
     steps = codec.encode_steps(scale.apply(series.values))
-    starts = np.concatenate([[0], np.cumsum([len(s) for s in steps])]).astype(np.int64)
-    return TokenSeries(alphabet.encode("".join(steps)), starts)
+    ids = [alphabet.encode(step) for step in steps]
+    starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
+    return TokenSeries(np.concatenate(ids), starts)
 
 
 def collate(rows: Sequence[Ids]) -> Batch:

@@ -18,7 +18,7 @@ from lvlora.flops.answers import FlopsMeasure, Measurement
 from lvlora.flops.families import FAMILIES
 from lvlora.flops.item import total
 from lvlora.flops.measure import count
-from lvlora.flops.shape import ModelShape
+from lvlora.flops.shape import ALPHABET_ROWS, ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.model import attention
 from lvlora.model.cache import RowCache
@@ -79,11 +79,12 @@ def train_step(
     lora: Lora,
     loss: str = "numeric",
     train_head: str = "none",
+    alphabet_rows: int = ALPHABET_ROWS,
 ) -> tuple[int, int]:
     """Counted FLOPs of (forward, backward) of one micro-batch; LoRA is put into the model."""
     model.train().requires_grad_(False)
     put_lora(model, lora)
-    alphabet = TokenAlphabet(tuple(range(len(SYMBOLS))))
+    alphabet = _alphabet(alphabet_rows)
     head = None
     if train_head == "full":
         untied = model.get_output_embeddings()
@@ -106,9 +107,21 @@ def train_step(
     return forward, backward
 
 
+def _alphabet(rows: int) -> TokenAlphabet:
+    """One of so many tokens, whatever they say."""
+    more = (str(i) for i in range(rows - len(SYMBOLS)))
+    return TokenAlphabet(tuple(range(rows)), tokens=(*SYMBOLS, *more))
+
+
 @torch.no_grad()
 def generation(
-    model: Any, batch: int, context: int, widths: Sequence[int], *, restricted: bool = True
+    model: Any,
+    batch: int,
+    context: int,
+    widths: Sequence[int],
+    *,
+    restricted: bool = True,
+    alphabet_rows: int = ALPHABET_ROWS,
 ) -> tuple[list[int], list[int]]:
     """Counted FLOPs of a prefill and of calls with so many new tokens each, with lvlora's cache.
 
@@ -117,8 +130,11 @@ def generation(
     """
     model.eval()
     cpu, meta = torch.device("cpu"), next(model.parameters()).device
-    alphabet = TokenAlphabet(tuple(range(len(SYMBOLS))))
-    head = NumericHead(model, alphabet) if restricted else model.get_output_embeddings()
+    head = (
+        NumericHead(model, _alphabet(alphabet_rows))
+        if restricted
+        else model.get_output_embeddings()
+    )
     decoder = model.get_decoder()
     given = cache_argument(decoder)
     n_layers = model.config.num_hidden_layers
@@ -168,16 +184,22 @@ def measure(
     Raises:
         ModelError: transformers cannot build the model.
     """
-    head = executed.Head.of(shape, loss, train_head, len(SYMBOLS))
+    rows = shape.alphabet_rows
+    head = executed.Head.of(shape, loss, train_head, rows)
     step = executed.training_step(shape, batch, seq_len, lora=lora, head=head)
     forward, backward = train_step(
-        build_model(shape), batch, seq_len, lora=lora, loss=loss, train_head=train_head
+        build_model(shape),
+        batch,
+        seq_len,
+        lora=lora,
+        loss=loss,
+        train_head=train_head,
+        alphabet_rows=rows,
     )
     widths = (1, 2)
     model = build_model(shape)
     put_lora(model, lora)
-    counts, attended = generation(model, batch, context, widths)
-    rows = len(SYMBOLS)
+    counts, attended = generation(model, batch, context, widths, alphabet_rows=rows)
     reading = total(executed.prefill(shape, batch, context, head_rows=rows, lora=lora))
     found = [
         _beside("forward", total(step, "forward"), forward),

@@ -23,7 +23,6 @@ from lvlora.model.machine import memory_limit
 from lvlora.series.dataset import Dataset
 from lvlora.series.splits import Split, split_of
 from lvlora.settings.training import TrainSettings
-from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.losses import losses
 from lvlora.text.scaling import of_dataset
@@ -146,7 +145,10 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     model = outline(source, devices.choose(settings.device, settings.dtype))
     layers = parse_layers(settings.layers, model.shape.layers)
     head = Head.of(
-        model.shape, "full" if settings.full_loss else "numeric", settings.train_head, len(SYMBOLS)
+        model.shape,
+        "full" if settings.full_loss else "numeric",
+        settings.train_head,
+        model.shape.alphabet_rows,
     )
     trained = Trained(model.shape, Lora.of(settings.rank, settings.targets, layers), head)
     windows = Windows(

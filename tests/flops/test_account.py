@@ -5,9 +5,10 @@ import pytest
 
 from lvlora.errors import SettingsError
 from lvlora.flops import prices
-from lvlora.flops.account import ALPHABET_ROWS, account, vary
+from lvlora.flops.account import account, vary
 from lvlora.flops.catalogue import KNOWN_SHAPES
 from lvlora.flops.executed import Head
+from lvlora.flops.shape import ALPHABET_ROWS
 from lvlora.flops.trainable import Lora
 from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS

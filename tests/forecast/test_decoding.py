@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from dataclasses import replace
 
@@ -13,15 +14,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lvlora.forecast import decoding
+from lvlora.forecast import decoding, rows
 from lvlora.forecast.decoding import Decoder, Trace
-from lvlora.forecast.rows import WIDEST, Prompt
+from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
+from lvlora.text.spelling import spelling
 
 GREEDY = Sampling(greedy=True)
 
@@ -158,10 +160,12 @@ def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch):
     sampling = Sampling(samples=4, temperature=2.0, seed=3)
     pointed, plain = Trace(), Trace()
     futures = decoder_for(base).decode(prompts, 5, sampling, trace=pointed)
-    # cached_property: a plain attribute of the class would be shadowed
-    monkeypatch.setattr(
-        Grammar, "guess", property(lambda self: np.full(len(self.transitions), -1, np.int64))
-    )
+
+    def without(grammar, tokens):
+        ways = spelling(grammar, tokens)
+        return replace(ways, guess=np.full_like(ways.guess, -1))
+
+    monkeypatch.setattr(rows, "spelling", functools.cache(without))
     assert decoder_for(base).decode(prompts, 5, sampling, trace=plain) == futures
     assert pointed.taken_back > plain.taken_back == 0
     assert len(pointed.calls) <= len(plain.calls)
@@ -216,9 +220,9 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base
     trace = Trace()
     futures = Decoder(base, Stubborn(say)).decode(prompts, 4, sampling, trace=trace)
     # what is reserved beforehand suffices, however many guesses are wrong
-    most = max(4 * g.codec.n_variables * g.most_choices for g in GRAMMARS)
+    most = max(4 * g.codec.n_variables * spelling(g).most_choices for g in GRAMMARS)
     assert len(trace.calls) <= most
-    assert max(call.width for call in trace.calls[1:]) <= WIDEST
+    assert max(c.width for c in trace.calls[1:]) <= max(spelling(g).widest for g in GRAMMARS)
     for prompt, texts in zip(prompts, futures, strict=True):
         codec = prompt.grammar.codec
         assert len(texts) == sampling.n_futures

@@ -16,7 +16,6 @@ from lvlora.forecast import density, likelihood
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import Plan, row_bytes
 from lvlora.forecast.reading import view_factors
-from lvlora.forecast.rows import WIDEST
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import outline
 
@@ -114,9 +113,9 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
         limit = n_rows * row_bytes(base, 128) + 100
         bounded = Forecaster(base, decimals=1, max_memory=limit)
         found = bounded.predict(histories, 4, FEW)
-        steps = [c for c in bounded.usage.trace.calls if c.width <= WIDEST]
+        steps = [c for c in bounded.usage.trace.calls if c.width <= 2]
         assert max(c.rows for c in steps) == n_rows
-        assert max(row_bytes(base, c.attended - 1 - WIDEST) * c.rows for c in steps) <= limit
+        assert max(row_bytes(base, c.attended - 1 - 2) * c.rows for c in steps) <= limit
         for one, other in zip(whole, found, strict=True):
             assert np.array_equal(one.samples, other.samples)
 

@@ -20,14 +20,17 @@ from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import Placement
+from lvlora.model.files.tokenizer import read_alphabet
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import (
+    alphabet_of,
     load,
     load_tokenizer,
     outline,
     read_safetensors,
     weights_sha256,
 )
+from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
 
@@ -190,7 +193,7 @@ def test_a_broken_tokenizer(folder, content):
         load_tokenizer(resolve(str(folder)))
 
 
-def test_a_tokenizer_that_merges_digits_is_refused(tiny_folder, tmp_path):
+def test_a_tokenizer_that_merges_digits_has_its_tokens_used(tiny_folder, tmp_path):
     # of Qwen 2 transformers takes the vocabulary alone and splits digits itself
     folder = Path(shutil.copytree(tiny_folder("llama"), tmp_path / "model"))
     from tokenizers import Tokenizer, models
@@ -199,7 +202,13 @@ def test_a_tokenizer_that_merges_digits_is_refused(tiny_folder, tmp_path):
     tokens = [*map(chr, range(32, 127)), "23"]
     model = models.BPE({t: i for i, t in enumerate(tokens)}, [("2", "3")])
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model)).save_pretrained(folder)
-    refused(folder, "merges digits")
+    source = resolve(str(folder))
+    for alphabet in (alphabet_of(load_tokenizer(source), "x"), read_alphabet(folder, "x")):
+        assert alphabet.tokens == (*SYMBOLS, "23")
+        assert alphabet.encode("0.23,2.30;").tolist() == [*map(tokens.index, ["0", "."]), 95] + [
+            tokens.index(c) for c in ",2.30;"
+        ]
+    refused(folder, "beyond the model's vocabulary")
 
 
 MALICIOUS = b"cposix\nsystem\n(S'touch %s'\ntR."

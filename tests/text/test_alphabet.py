@@ -1,4 +1,4 @@
-"""One token a symbol, or a refusal that explains itself."""
+"""Tokens for the text form in any vocabulary, or a refusal that explains itself."""
 
 from __future__ import annotations
 
@@ -47,16 +47,28 @@ def test_other_symbols_have_no_id(text):
         TokenAlphabet(tuple(range(15))).decode([15])
 
 
-def byte_pairs(merges: list[tuple[str, str]], missing: str = "", split_digits: bool = False):
-    """A byte-pair tokenizer that knows the ASCII characters and these merges."""
+def byte_pairs(
+    merges: list[tuple[str, str]], missing: str = "", split_digits: bool = False, apart: str = ""
+):
+    """A byte-pair tokenizer that knows the ASCII characters and these merges.
+
+    Args:
+        apart: a token that is in the vocabulary, and never in a text.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     tokens = [c for c in map(chr, range(32, 127)) if c not in missing]
     tokens += [a + b for a, b in merges]
+    merges = [pair for pair in merges if "".join(pair) != apart]
     tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
     if split_digits:
         tokenizer.pre_tokenizer = pre_tokenizers.Digits(individual_digits=True)
-    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+    def encode(text):
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    encode.vocabulary = tokenizer.get_vocab
+    return encode
 
 
 def test_a_tokenizer_of_single_characters_is_accepted():
@@ -69,24 +81,31 @@ def test_a_tokenizer_of_single_characters_is_accepted():
 
 
 @pytest.mark.parametrize(
-    "merges",
+    ("merges", "text", "tokens"),
     [
-        [("2", "3")],
-        [("9", "9"), ("99", "9")],
-        [("0", ".")],
-        [(".", "2")],
-        [(",", "1")],
-        [(";", "0")],
-        [("0", ";")],
+        ([("2", "3")], "1.23,2.32;", ["1", ".", "23", ",", "2", ".", "3", "2", ";"]),
+        ([("9", "9"), ("99", "9")], "9999.99;", ["999", "9", ".", "99", ";"]),
+        ([("0", ".")], "0.20,10.07;", ["0.", "2", "0", ",", "1", "0.", "0", "7", ";"]),
+        ([("0", ";")], "0.20,1.00;", ["0", ".", "2", "0", ",", "1", ".", "0", "0;"]),
+        # tokens that reach into two numbers are left alone
+        ([("2", "3"), (",", "1"), (";", "0"), (",", "-")], "0.23,1.00;", [*"0.", "23", *",1.00;"]),
     ],
     ids=str,
 )
-def test_a_tokenizer_that_merges_is_refused_with_an_explanation(merges):
-    with pytest.raises(ModelError, match="merges digits or separators") as caught:
-        TokenAlphabet.from_tokenizer(byte_pairs(merges), name="gpt-like")
-    assert caught.value.message.startswith("gpt-like: ")
-    assert "--model bundled" in caught.value.hint
-    assert caught.value.exit_code == 4
+def test_tokens_of_several_symbols_are_used_the_longest_first(merges, text, tokens):
+    encode = byte_pairs(merges)
+    alphabet = TokenAlphabet.from_tokenizer(encode, vocabulary=encode.vocabulary)
+    assert [alphabet.tokens[i] for i in alphabet.spell(text)] == tokens
+    assert alphabet.count(text) == len(tokens)
+    ids = alphabet.encode(text).tolist()
+    assert alphabet.decode(ids) == text
+    assert alphabet.classes(np.array([*ids, 10**6])).tolist() == [*alphabet.spell(text), -1]
+
+
+def test_tokens_that_the_tokenizer_never_makes_are_not_used():
+    encode = byte_pairs([("2", "3"), ("3", "4")], apart="34")
+    alphabet = TokenAlphabet.from_tokenizer(encode, vocabulary=encode.vocabulary)
+    assert alphabet.tokens == (*SYMBOLS, "23")
 
 
 def test_merged_digits_are_fine_where_the_tokenizer_splits_digits_first():

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvlora.text.alphabet import INDEX, SYMBOLS
-from lvlora.text.codec import Codec
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import STEP_SEPARATOR, Codec
 from lvlora.text.grammar import START, Grammar
 
 
@@ -47,7 +47,7 @@ def test_what_is_encoded_is_legal_and_ends_at_the_start(case):
     # and symbol by symbol, as the decoder counts steps
     state, steps = START, 0
     for symbol in text:
-        steps += bool(grammar.ends_step[state, INDEX[symbol]])
+        steps += symbol == STEP_SEPARATOR
         state = grammar.walk(symbol, state)
     assert steps == len(values)
 
@@ -57,7 +57,7 @@ def random_walk(grammar: Grammar, horizon: int, rng: random.Random) -> str:
     while steps < horizon:
         symbol = rng.choice(np.flatnonzero(grammar.legal[state]).tolist())
         text.append(SYMBOLS[symbol])
-        steps += bool(grammar.ends_step[state, symbol])
+        steps += SYMBOLS[symbol] == STEP_SEPARATOR
         state = int(grammar.transitions[state, symbol])
     return "".join(text)
 
@@ -86,49 +86,6 @@ def test_every_reachable_state_has_a_way_on(grammar):
         assert following, state
         todo += following - reached
         reached |= following
-
-
-@given(grammars())
-def test_forced_is_the_only_legal_symbol(grammar):
-    for state in range(len(grammar.transitions)):
-        legal = np.flatnonzero(grammar.legal[state])
-        expected = int(legal[0]) if len(legal) == 1 else -1
-        assert grammar.forced[state] == expected
-
-
-@given(grammars())
-def test_a_guess_is_legal_is_a_choice_and_leads_to_another(grammar):
-    guessed = np.flatnonzero(grammar.guess >= 0)
-    # a number without a point is not thought to end before it has its decimals
-    before = grammar.codec.decimals - grammar.codec.fraction_digits
-    assert (len(guessed) > 0) == (grammar.max_integer_digits > 1 + before)
-    for state in guessed:
-        symbol = grammar.guess[state]
-        assert grammar.legal[state, symbol]
-        assert grammar.forced[state] == -1
-        # the decoder may pick right after a confirmed guess: nothing forced can lie between
-        assert grammar.forced[grammar.transitions[state, symbol]] == -1
-
-
-def test_forced_and_guessed_by_hand():
-    grammar = Grammar(Codec(2, 2))
-    for text, forced, guess in [
-        ("", -1, -1),
-        ("0", ".", -1),  # no leading zeros
-        ("1", -1, "."),
-        ("12", -1, "."),
-        ("123", ".", -1),  # the longest integer part
-        ("1.", -1, -1),
-        ("1.2", -1, -1),
-        ("1.23", ",", -1),
-        ("1.23,4.56", ";", -1),
-    ]:
-        state = grammar.walk(text)
-        assert grammar.forced[state] == (INDEX[forced] if forced != -1 else -1), text
-        assert grammar.guess[state] == (INDEX[guess] if guess != -1 else -1), text
-    whole = Grammar(Codec(0, 1))
-    assert whole.forced[whole.walk("0")] == INDEX[";"]
-    assert whole.guess[whole.walk("7")] == INDEX[";"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from lvlora import durable
 from lvlora.model.files.checks.tokenizer import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.alphabet import TokenAlphabet
 
 _AS_THEY_ARE = {"PreTrainedTokenizerFast", "TokenizersBackend"}
 """transformers' classes that take tokenizer.json as it is."""
@@ -56,11 +56,12 @@ def _read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
         return ids
 
     start = _start(folder, config, kind)
-    alphabet = TokenAlphabet.from_tokenizer(encode, None if start is None else id_of(start), name)
+    first = None if start is None else id_of(start)
+    alphabet = TokenAlphabet.from_tokenizer(encode, first, name, tokenizer.get_vocab)
     if start is not None and alphabet.start is None:
         return None
     # a space before each text would make other tokens of them
-    same = all(id_of(s) == i for s, i in zip(SYMBOLS, alphabet.ids, strict=True))
+    same = all(id_of(t) == i for t, i in zip(alphabet.tokens, alphabet.ids, strict=True))
     return alphabet if same else None
 
 
