@@ -4,6 +4,9 @@
 
 - weights of the loss: every token alike (as `lvlora train` does), digits only, the first digits of
   a number more than the last, the last more than the first
+- a number-token loss beside the cross-entropy: how far the digits' distribution is from the true
+  digit (Wasserstein distance: Zausinger et al. 2024, arXiv:2411.02083), each digit alike as there,
+  or as much as it is worth
 - averages of weights: the mean of the adapters of the last quarter of a run at a constant rate
 - where windows begin: half series from any step on (as `lvlora train --seq-len 512` does) and
   from the first step (`--window-start first`), and rows from any step of the first half to the
@@ -55,6 +58,7 @@ class Variant:
     Attributes:
         whole, first, second: weights of the tokens of the whole part and of the two decimals.
         others: of point and separators.
+        distance: weight of the number-token loss; by_worth: tenths count a tenth of ones.
         average: whether the adapters of the last quarter are averaged.
         late: rows begin at any step of the first half of their series.
         settings: of the training.
@@ -65,6 +69,8 @@ class Variant:
     first: float = 1.0
     second: float = 1.0
     others: float = 1.0
+    distance: float = 0.0
+    by_worth: bool = False
     average: bool = False
     late: bool = False
     settings: tuple[tuple[str, Any], ...] = ()
@@ -78,6 +84,8 @@ VARIANTS = {
     "digits": Variant("digits only", others=0.0),
     "first": Variant("whole part 2, tenths 1, hundredths 0.5", 2.0, 1.0, 0.5),
     "last": Variant("whole part 0.5, tenths 1, hundredths 2", 0.5, 1.0, 2.0),
+    "distance": Variant("number-token loss, 0.3", distance=0.3),
+    "worth": Variant("number-token loss by worth of the digit, 1", distance=1.0, by_worth=True),
     "constant": Variant("constant rate", settings=CONSTANT),
     "average": Variant("constant rate, last quarter averaged", average=True, settings=CONSTANT),
     "halves": Variant("windows of 512 from any step", settings=HALVES),
@@ -87,7 +95,10 @@ VARIANTS = {
 
 
 class Weighted(Objective):
-    """Cross-entropies weighted by what a token is; the weights of a batch have the mean 1."""
+    """Cross-entropies weighted by what a token is, and a number-token loss.
+
+    The weights of a batch have the mean 1.
+    """
 
     def __init__(self, plain: Objective, variant: Variant) -> None:
         super().__init__(plain.model, plain.alphabet, plain.head)
@@ -102,16 +113,31 @@ class Weighted(Objective):
         losses = nn.functional.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
         )
-        return (losses * weights.flatten()).sum()
+        loss = (losses * weights.flatten()).sum()
+        return loss + self.variant.distance * self._distance(logits, targets)
+
+    def _distance(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Sum over true digits y of the mean |d - y| of the digits d that are held possible."""
+        digit = (targets >= 0) & (targets < 10)
+        shares = logits[digit][:, :10].softmax(-1)
+        far = (torch.arange(10, device=targets.device) - targets[digit][:, None]).abs()
+        distances = (shares * far).sum(-1)
+        if self.variant.by_worth:
+            behind = self._behind_the_point(targets)[digit]
+            distances = distances * torch.where(behind > 2, 1.0, 10.0**-behind)
+        return distances.sum()
+
+    @staticmethod
+    def _behind_the_point(targets: Tensor) -> Tensor:
+        """How far the last point is behind: 1 the first decimal, 2 the second; more: no decimal."""
+        places = torch.arange(targets.shape[1], device=targets.device).expand_as(targets)
+        latest = torch.where(targets == INDEX["."], places, -9).cummax(dim=1).values
+        return places - latest
 
     def _weights(self, targets: Tensor) -> Tensor:
-        """By how far the last point is behind: 1 the first decimal, 2 the second."""
         variant = self.variant
-        point = targets == INDEX["."]
         digit = (targets >= 0) & (targets < 10)
-        places = torch.arange(targets.shape[1], device=targets.device).expand_as(targets)
-        latest = torch.where(point, places, -9).cummax(dim=1).values
-        behind = places - latest
+        behind = self._behind_the_point(targets)
         weights = torch.full(targets.shape, variant.others, device=targets.device)
         weights[digit] = variant.whole
         weights[digit & (behind == 1)] = variant.first
@@ -136,7 +162,8 @@ def train(data: str, folder: Path, variant: Variant, args: argparse.Namespace) -
     dataset = read(data)
     with mock.patch.object(plan, "Windows", Late if variant.late else Windows):
         loaded = load_run(plan_run(settings, dataset))
-    if (variant.whole, variant.first, variant.second, variant.others) != (1.0,) * 4:
+    weights = (variant.whole, variant.first, variant.second, variant.others)
+    if weights != (1.0,) * 4 or variant.distance:
         loaded = replace(loaded, objective=Weighted(loaded.objective, variant))
     run = new_run(loaded, {}, Silent())
     average = Average(loaded) if variant.average else None
