@@ -16,7 +16,7 @@ from lvlora.model.devices import Placement
 from lvlora.model.loading import BaseModel, load
 
 SIZES: dict[str, Any] = {
-    "vocab_size": tokenizer.VOCABULARY_SIZE,
+    "vocab_size": tokenizer.START_ID + 1,
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,

@@ -123,3 +123,5 @@ COUNTED = Observer(
     noise=0.4, counts=0.4, rounding=0.25, gaps=0.15, uneven=0.1, ends=0.05, units=0.3, offset=0.05
 )
 """Of populations and measurements: as files of real data are."""
+NOTED = Observer(noise=0.7, ends=0.45, gaps=0.1, units=0.1)
+"""Noise, but no step left out: beside a column that tells the times."""

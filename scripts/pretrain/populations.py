@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import autoregressions
+import driven
 import maps
 import numpy as np
 import outbreaks
 import seasonal
 import stochastic
 from families import FAMILIES, MIXTURES
-from observation import CLEAN, COUNTED, SURVEYED, Observer
+from observation import CLEAN, COUNTED, NOTED, SURVEYED, Observer
 from parameters import Array, Rng, log_uniform
 
 from lvlora.series.dataset import Series
@@ -66,7 +67,7 @@ def _of(name: str) -> Callable[[Rng, int, int], Array]:
 
 
 MIXTURE: dict[str, Kind] = {
-    "default systems": Kind(0.19, _of("default systems"), 2, CLEAN, 0.5),
+    "default systems": Kind(0.27, _of("default systems"), 2, CLEAN, 0.5),
     "rosenzweig-macarthur": Kind(0.07, _of("rosenzweig-macarthur"), 2, CLEAN, 0.4),
     "self-limited": Kind(0.04, _of("self-limited"), 2, CLEAN, 0.4),
     "lotka-volterra": Kind(0.03, _of("lotka-volterra"), 2, CLEAN, 0.4),
@@ -77,7 +78,7 @@ MIXTURE: dict[str, Kind] = {
     "oscillation 4": Kind(0.02, _of("oscillation 4"), 4, CLEAN),
     "logistic growth": Kind(0.01, _of("logistic growth"), 2, CLEAN),
     "one of default systems": Kind(0.02, _of("default systems"), 1, CLEAN, 0.4),
-    "noisy default systems": Kind(0.11, _of("default systems"), 2, SURVEYED, 0.5),
+    "noisy default systems": Kind(0.15, _of("default systems"), 2, SURVEYED, 0.5),
     "noisy rosenzweig-macarthur": Kind(0.05, _of("rosenzweig-macarthur"), 2, SURVEYED, 0.3),
     "noisy self-limited": Kind(0.02, _of("self-limited"), 2, SURVEYED, 0.3),
     "noisy lotka-volterra": Kind(0.02, _of("lotka-volterra"), 2, SURVEYED, 0.3),
@@ -85,51 +86,57 @@ MIXTURE: dict[str, Kind] = {
     "noisy food chain": Kind(0.01, _of("food chain"), 3, SURVEYED, 0.3),
     "noisy oscillation 1": Kind(0.015, _of("oscillation 1"), 1, SURVEYED),
     "noisy oscillation 2": Kind(0.015, _of("oscillation 2"), 2, SURVEYED),
-    "shaken predators and prey": Kind(0.04, stochastic.predator_prey, 2, COUNTED, 0.1),
-    "shaken one of two": Kind(0.03, stochastic.predator_prey, 1, COUNTED),
-    "community of 3": Kind(0.015, lambda r, n, t: stochastic.community(r, n, t, 3), 3, COUNTED),
-    "community of 5": Kind(0.01, lambda r, n, t: stochastic.community(r, n, t, 5), 5, COUNTED),
-    "community of 8": Kind(0.005, lambda r, n, t: stochastic.community(r, n, t, 8), 8, COUNTED),
-    "ricker": Kind(0.015, maps.ricker, 1, COUNTED),
-    "gompertz": Kind(0.02, maps.gompertz, 1, COUNTED),
-    "theta-logistic": Kind(0.015, maps.theta_logistic, 1, COUNTED),
-    "hassell": Kind(0.015, maps.hassell, 1, COUNTED),
-    "moran": Kind(0.02, maps.moran, 1, COUNTED),
-    "delayed": Kind(0.01, maps.delayed, 1, COUNTED),
-    "host-parasitoid": Kind(0.01, maps.host_parasitoid, 2, COUNTED),
-    "log walk": Kind(0.03, lambda r, n, t: autoregressions.log_walk(r, n, t, 1), 1, COUNTED),
-    "log walks": Kind(0.01, lambda r, n, t: autoregressions.log_walk(r, n, t, 3), 3, COUNTED),
-    "level walk": Kind(0.01, lambda r, n, t: autoregressions.level_walk(r, n, t, 1), 1, COUNTED),
-    "white": Kind(0.015, lambda r, n, t: autoregressions.white(r, n, t, 1), 1, COUNTED),
-    "whites": Kind(0.005, lambda r, n, t: autoregressions.white(r, n, t, 2), 2, COUNTED),
+    "shaken predators and prey": Kind(0.028, stochastic.predator_prey, 2, COUNTED, 0.1),
+    "shaken one of two": Kind(0.021, stochastic.predator_prey, 1, COUNTED),
+    "community of 3": Kind(0.0105, lambda r, n, t: stochastic.community(r, n, t, 3), 3, COUNTED),
+    "community of 5": Kind(0.007, lambda r, n, t: stochastic.community(r, n, t, 5), 5, COUNTED),
+    "community of 8": Kind(0.0035, lambda r, n, t: stochastic.community(r, n, t, 8), 8, COUNTED),
+    "ricker": Kind(0.0105, maps.ricker, 1, COUNTED),
+    "gompertz": Kind(0.014, maps.gompertz, 1, COUNTED),
+    "theta-logistic": Kind(0.0105, maps.theta_logistic, 1, COUNTED),
+    "hassell": Kind(0.0105, maps.hassell, 1, COUNTED),
+    "moran": Kind(0.014, maps.moran, 1, COUNTED),
+    "delayed": Kind(0.007, maps.delayed, 1, COUNTED),
+    "host-parasitoid": Kind(0.007, maps.host_parasitoid, 2, COUNTED),
+    "log walk": Kind(0.021, lambda r, n, t: autoregressions.log_walk(r, n, t, 1), 1, COUNTED),
+    "log walks": Kind(0.007, lambda r, n, t: autoregressions.log_walk(r, n, t, 3), 3, COUNTED),
+    "level walk": Kind(0.007, lambda r, n, t: autoregressions.level_walk(r, n, t, 1), 1, COUNTED),
+    "white": Kind(0.0105, lambda r, n, t: autoregressions.white(r, n, t, 1), 1, COUNTED),
+    "whites": Kind(0.0035, lambda r, n, t: autoregressions.white(r, n, t, 2), 2, COUNTED),
     "log autoregression": Kind(
-        0.02, lambda r, n, t: autoregressions.log_autoregression(r, n, t, 1), 1, COUNTED
+        0.014, lambda r, n, t: autoregressions.log_autoregression(r, n, t, 1), 1, COUNTED
     ),
     "log autoregressions": Kind(
-        0.01, lambda r, n, t: autoregressions.log_autoregression(r, n, t, 4), 4, COUNTED
+        0.007, lambda r, n, t: autoregressions.log_autoregression(r, n, t, 4), 4, COUNTED
     ),
     "oscillating levels": Kind(
-        0.01, lambda r, n, t: autoregressions.oscillating_levels(r, n, t, 1), 1, COUNTED
+        0.007, lambda r, n, t: autoregressions.oscillating_levels(r, n, t, 1), 1, COUNTED
     ),
-    "regimes": Kind(0.02, lambda r, n, t: autoregressions.regimes(r, n, t, 1), 1, COUNTED),
-    "trend": Kind(0.015, lambda r, n, t: autoregressions.trend(r, n, t, 1), 1, COUNTED),
+    "regimes": Kind(0.014, lambda r, n, t: autoregressions.regimes(r, n, t, 1), 1, COUNTED),
+    "trend": Kind(0.0105, lambda r, n, t: autoregressions.trend(r, n, t, 1), 1, COUNTED),
     "season": Kind(0.03, lambda r, n, t: seasonal.seasonal(r, n, t, 1), 1, COUNTED),
     "seasons": Kind(0.01, lambda r, n, t: seasonal.seasonal(r, n, t, 2), 2, COUNTED),
-    "epidemics": Kind(0.015, outbreaks.epidemics, 1, COUNTED),
-    "pulses": Kind(0.01, outbreaks.pulses, 1, COUNTED),
+    "driven": Kind(0.03, driven.driven, 2, COUNTED),
+    "told times": Kind(0.01, driven.told_times("default systems"), 3, CLEAN),
+    "noisy told times": Kind(0.01, driven.told_times("rosenzweig-macarthur"), 3, NOTED),
+    "epidemics": Kind(0.0105, outbreaks.epidemics, 1, COUNTED),
+    "pulses": Kind(0.007, outbreaks.pulses, 1, COUNTED),
 }
 
 
-def draw(rng: Rng, n: int, n_tokens: int) -> list[Row]:
-    """n rows, nearly all of them long enough for ``n_tokens``, shuffled."""
+def draw(rng: Rng, n: int, n_tokens: int, fewest: int = 4, usual: int = 5) -> list[Row]:
+    """n rows, nearly all of them long enough for ``n_tokens``, shuffled.
+
+    Args:
+        fewest, usual: tokens of a number: what nearly all have at least, and what most have.
+    """
     kinds = list(MIXTURE.values())
     shares = np.array([kind.share for kind in kinds])
     rows: list[Row] = []
     for kind, count in zip(kinds, rng.multinomial(n, shares / shares.sum()), strict=True):
-        # four tokens a number: fewer than most numbers have
-        n_steps = n_tokens // (4 * kind.n_variables) + 2
+        n_steps = n_tokens // (fewest * kind.n_variables) + 2
         for values in kind.simulate(rng, int(count), n_steps) if count else ():
-            row = one_row(rng, kind, values)
+            row = one_row(rng, kind, values, fewest / usual)
             if row is not None:
                 rows.append(row)
     while len(rows) < n:  # instead of what had nothing to tell
@@ -137,14 +144,18 @@ def draw(rng: Rng, n: int, n_tokens: int) -> list[Row]:
     return [rows[i] for i in rng.permutation(len(rows))]
 
 
-def one_row(rng: Rng, kind: Kind, values: Array) -> Row | None:
-    """A simulated series (T, V) as it is read; None where its history says nothing."""
+def one_row(rng: Rng, kind: Kind, values: Array, read: float = 0.8) -> Row | None:
+    """A simulated series (T, V) as it is read; None where its history says nothing.
+
+    Args:
+        read: the share of it that usually fits into a row of tokens.
+    """
     if values.shape[1] > kind.n_variables:
         values = values[:, rng.permutation(values.shape[1])[: kind.n_variables]]
     if not np.isfinite(values).all():
         return None
-    n_read = len(values) * 4 // 5  # of five tokens a number
-    cut = int(log_uniform(rng, _SHORTEST_HISTORY, 0.75 * n_read, 1)[0])
+    longest = max(_SHORTEST_HISTORY, 0.75 * int(read * len(values)))
+    cut = int(log_uniform(rng, _SHORTEST_HISTORY, longest, 1)[0])
     noted = kind.observer.observe(rng, values, cut)
     history = noted[:cut]
     if np.isfinite(history).sum() < 3 or np.nanmax(history) == np.nanmin(history):

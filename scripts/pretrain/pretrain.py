@@ -42,6 +42,7 @@ import families
 import numpy as np
 import populations
 import torch
+from spellings import VOCABULARIES, number_line
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lvlora.flops import coursework, executed
@@ -53,12 +54,11 @@ from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.model.devices import keep_freed_memory, probe_bfloat16, set_threads
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.windows import IGNORED, Batch, collate
 from lvlora.train import checkpoint, compilation, loop
 
-ALPHABET = TokenAlphabet(tuple(range(len(SYMBOLS))), start=tokenizer.START_ID)
 POOL = 1024
 """Series drawn at a time; a batch takes its rows from one pool."""
 
@@ -66,7 +66,16 @@ POOL = 1024
 class SimulatedBatches:
     """Batches of freshly simulated series; pool k is a pure function of (seed, k)."""
 
-    def __init__(self, seed: int, batch_size: int, seq_len: int, mixture: str = "wide") -> None:
+    def __init__(
+        self,
+        seed: int,
+        batch_size: int,
+        seq_len: int,
+        mixture: str = "wide",
+        vocabulary: str = "symbols",
+    ) -> None:
+        self.vocabulary = VOCABULARIES[vocabulary]
+        self.alphabet = tokenizer.alphabet(self.vocabulary.several)
         self.seed, self.batch_size, self.seq_len = seed, batch_size, seq_len
         self.mixture = mixture
         self.pools: dict[int, concurrent.futures.Future[list[TokenRow]]] = {}
@@ -75,11 +84,12 @@ class SimulatedBatches:
     def _pool(self, k: int) -> list[TokenRow]:
         rng = np.random.default_rng((self.seed, k))
         if self.mixture == "populations":
-            drawn = populations.draw(rng, POOL + 64, self.seq_len)
+            tokens = self.vocabulary.fewest, self.vocabulary.usual
+            drawn = populations.draw(rng, POOL + 64, self.seq_len, *tokens)
         else:
             series = families.draw(rng, POOL + 64, self.seq_len, self.mixture)
             drawn = [populations.Row(values, decimals, 0) for values, decimals in series]
-        return [token_row(row, self.seq_len) for row in drawn[:POOL]]
+        return [token_row(row, self.seq_len, self.alphabet) for row in drawn[:POOL]]
 
     def batch(self, index: int) -> Batch:
         """``batch_size`` rows of ``seq_len`` targets, of which histories are none."""
@@ -103,19 +113,19 @@ class TokenRow:
     history: int
 
 
-def token_row(row: populations.Row, seq_len: int) -> TokenRow:
+def token_row(row: populations.Row, seq_len: int, alphabet: TokenAlphabet) -> TokenRow:
     """The tokens of a series from its beginning."""
     steps = Codec(row.decimals, row.values.shape[1]).encode_steps(row.values)
-    ids = ALPHABET.encode("".join(steps))[:seq_len]
-    history = sum(len(step) for step in steps[: row.first])
-    return TokenRow(np.concatenate([[tokenizer.START_ID], ids]), history)
+    ids = [alphabet.encode(step) for step in steps]
+    history = sum(len(step) for step in ids[: row.first])
+    return TokenRow(np.concatenate([alphabet.beginning, *ids])[: seq_len + 1], history)
 
 
 def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
     """The architecture with random weights."""
     torch.manual_seed(args.seed)
     config = Qwen2Config(
-        vocab_size=tokenizer.VOCABULARY_SIZE,
+        vocab_size=tokenizer.START_ID + 1 + len(VOCABULARIES[args.vocabulary].several),
         hidden_size=args.hidden,
         intermediate_size=args.intermediate,
         num_hidden_layers=args.layers,
@@ -131,6 +141,8 @@ def build(args: argparse.Namespace) -> Qwen2ForCausalLM:
         attn_implementation=attention.register(),
     )
     model = Qwen2ForCausalLM(config)
+    if args.vocabulary == "numbers":
+        model.model.embed_tokens.weight.data = number_line(args.hidden)
     if args.init:
         expand(Qwen2ForCausalLM.from_pretrained(args.init), model)
     return model
@@ -241,6 +253,7 @@ def main() -> None:
     p.add_argument("--seq-len", type=int, default=1024)
     p.add_argument("--short", type=float, default=0.6, help="share of the steps with half windows")
     p.add_argument("--mixture", choices=(*families.MIXTURES, "populations"), default="wide")
+    p.add_argument("--vocabulary", choices=VOCABULARIES, default="symbols")
     p.add_argument("--init", type=Path, default=None, help="a folder whose weights to begin with")
     p.add_argument("--hidden", type=int, default=128)
     p.add_argument("--intermediate", type=int, default=384)
@@ -293,13 +306,15 @@ def main() -> None:
         state, warnings = checkpoint.latest(args.branch_from)
         ends_elsewhere = {"steps", "decay", "save_every"}
     if state is not None:
-        if any(state.facts.get(k) != facts[k] for k in facts.keys() - ends_elsewhere):
+        # runs had a token a symbol before there were others
+        before = {"vocabulary": "symbols", **state.facts}
+        if any(before.get(k) != facts[k] for k in facts.keys() - ends_elsewhere):
             raise SystemExit(f"{state.folder} is of a run with other settings: {state.facts}")
         checkpoint.restore(state, parameters, [optimizer])
         first = state.step
     if args.export_saved is not None:
         print(f"step {first}")
-        export(model, args.export_saved)
+        export(model, args.export_saved, args.vocabulary)
         return
     low = device == "cuda" or probe_bfloat16()
     working = Working(model, torch.bfloat16 if low else torch.float32)
@@ -330,7 +345,9 @@ def main() -> None:
     for start, stop, batch_size, seq_len in phases(args):
         if first >= stop:
             continue
-        source = SimulatedBatches(args.seed + seq_len, batch_size, seq_len, args.mixture)
+        source = SimulatedBatches(
+            args.seed + seq_len, batch_size, seq_len, args.mixture, args.vocabulary
+        )
         done = loop.steps(
             list(parameters.values()),
             [optimizer],
@@ -378,14 +395,14 @@ def main() -> None:
     )
     print(f"{spent.executed:,} FLOPs executed, {spent.coursework:,} coursework", flush=True)
     if args.export:
-        export(model, args.export)
+        export(model, args.export, args.vocabulary)
 
 
-def export(model: Qwen2ForCausalLM, folder: Path) -> None:
+def export(model: Qwen2ForCausalLM, folder: Path, vocabulary: str) -> None:
     """Write config, weights and tokenizer as a plain transformers folder."""
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    tokenizer.save(folder)
+    tokenizer.save(folder, VOCABULARIES[vocabulary].several)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The series that the bundled model is made on: what they are, and how they are written."""
 
 import autoregressions
+import driven
 import families
 import maps
 import numpy as np
@@ -11,8 +12,10 @@ import pretrain
 import pytest
 import seasonal
 import stochastic
+import torch
 from observation import CLEAN, Observer
 from populations import MIXTURE, Kind
+from spellings import VOCABULARIES, number_line
 
 from lvlora.model import numeric_tokenizer
 from lvlora.text.codec import Codec
@@ -70,21 +73,63 @@ def test_a_data_sets_divisor_leaves_all_of_a_series_a_target():
     assert {row.first for row in rows} == {0}
 
 
-def test_histories_are_no_targets_of_a_batch():
-    batches = pretrain.SimulatedBatches(5, 16, 256, "populations")
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_histories_are_no_targets_of_a_batch(name):
+    vocabulary = VOCABULARIES[name]
+    alphabet = numeric_tokenizer.alphabet(vocabulary.several)
+    batches = pretrain.SimulatedBatches(5, 16, 256, "populations", name)
     batch = batches.batch(0)
-    rows = populations.draw(np.random.default_rng((5, 0)), pretrain.POOL + 64, 256)[:16]
+    tokens = vocabulary.fewest, vocabulary.usual
+    rows = populations.draw(np.random.default_rng((5, 0)), pretrain.POOL + 64, 256, *tokens)[:16]
     assert batch.inputs.shape == batch.targets.shape == (16, 256)
     assert sum(row.first > 0 for row in rows) > 5
     for row, inputs, targets in zip(rows, batch.inputs, batch.targets, strict=True):
         steps = Codec(row.decimals, row.values.shape[1]).encode_steps(row.values)
-        whole = pretrain.ALPHABET.encode("".join(steps))[:256]
+        whole = alphabet.encode("".join(steps))[:256]
         assert inputs[0] == numeric_tokenizer.START_ID
         np.testing.assert_array_equal(inputs[1 : len(whole)], whole[:-1])
-        history = len("".join(steps[: row.first]))
+        history = min(256, alphabet.count("".join(steps[: row.first])))
         assert (targets[:history] == IGNORED).all()
         np.testing.assert_array_equal(targets[history : len(whole)], whole[history:])
         assert (targets[len(whole) :] == IGNORED).all()
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_numbers_take_as_many_tokens_as_is_said(name):
+    vocabulary = VOCABULARIES[name]
+    alphabet = numeric_tokenizer.alphabet(vocabulary.several)
+    assert alphabet.count("0.25,") == vocabulary.usual
+    assert alphabet.count("9.99;") == vocabulary.usual
+
+
+def test_near_numbers_begin_with_near_embeddings():
+    weight = number_line(64)
+    alphabet = numeric_tokenizer.alphabet(VOCABULARIES["numbers"].several)
+    assert len(weight) == max(alphabet.ids) + 1
+
+    def nearness(one, other):
+        rows = [weight[alphabet.encode(text)[0]] for text in (one, other)]
+        return float(torch.cosine_similarity(*rows, dim=0))
+
+    assert nearness("2.50,", "2.52,") > nearness("2.50,", "3.50,")
+    assert nearness("2.50,", "2.52,") > nearness("2.50,", "2.52;")
+
+
+def test_a_driver_stands_before_what_it_drives():
+    values = driven.driven(rng(2), 200, 100)
+    assert values.shape == (200, 100, 2)
+    assert (values[..., 1] > 0).all()
+    moved = [abs(np.corrcoef(v[:, 0], np.log(v[:, 1]))[0, 1]) for v in values]
+    assert np.median(moved) > 0.3
+
+
+def test_told_times_are_those_of_the_steps():
+    even = driven.told_times("default systems")(rng(4), 40, 50)
+    assert even.shape == (40, 50, 3)
+    assert (even[..., 0] > 0).all()
+    # a multiple of the shortest step
+    shares = even[..., 0] / even[..., 0].min(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, shares.round(), atol=1e-6)
 
 
 def test_numbers_too_large_end_a_row():
