@@ -14,6 +14,7 @@ from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.devices import Placement
 from lvlora.model.loading import BaseModel, load
+from lvlora.text.alphabet import SYMBOLS
 
 SIZES: dict[str, Any] = {
     "vocab_size": tokenizer.START_ID + 1,
@@ -56,6 +57,72 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name to (transformers' model type, what differs from `SIZES`)."""
 
+PAIRS = "23 99 999 0. 10 100 5; 0.2 -1 ?, .7 00 12 1. 47".split()
+"""Merged pairs without a system, each of two that come before it or of symbols."""
+
+
+def triples(folder: Path) -> None:
+    """Write a tokenizer that cuts numbers into up to three digits from the left, as Llama 3's."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    two = [f"{n:02}" for n in range(100)]
+    three = [f"{n:03}" for n in range(1000)]
+    merges = [(t[:-1], t[-1]) for t in two + three]
+    model = models.BPE(_places([*_ASCII, *two, *three]), merges)
+    model.ignore_merges = True
+    made = Tokenizer(model)
+    split = pre_tokenizers.Split(Regex(r"\p{N}{1,3}"), behavior="isolated")
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_])
+    made.decoder = decoders.ByteLevel()
+    _save(made, folder)
+
+
+def pairs(folder: Path) -> None:
+    """Write a tokenizer that merges some pairs, as those do that were made of frequent ones."""
+    from tokenizers import Tokenizer, models
+
+    made = Tokenizer(models.BPE(_places([*_ASCII, *PAIRS]), [(t[:-1], t[-1]) for t in PAIRS]))
+    _save(made, folder)
+
+
+def whole(folder: Path) -> None:
+    """Write a tokenizer with one token for each number below ten and the separator behind it."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    numbers = [*(f"{n // 100}.{n % 100:02}" for n in range(1000)), "?"]
+    tokens = [number + separator for number in numbers for separator in ",;"]
+    made = Tokenizer(models.WordLevel(_places([*SYMBOLS, *tokens]), unk_token="?"))
+    split = Regex(r"[0-9]\.[0-9][0-9][,;]|\?[,;]|.")
+    made.pre_tokenizer = pre_tokenizers.Split(split, behavior="isolated")
+    _save(made, folder)
+
+
+_ASCII = list(map(chr, range(33, 127)))
+
+
+def _places(tokens: list[str]) -> dict[str, int]:
+    return {token: i for i, token in enumerate(["<s>", *tokens])}
+
+
+def _save(made: Any, folder: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token="<s>",
+        pad_token="<s>",
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(folder)
+
+
+MERGING: dict[str, tuple[str, Callable[[Path], None], int]] = {
+    "triples": ("llama", triples, 1 + 94 + 1100),
+    "pairs": ("gemma3", pairs, 1 + 94 + len(PAIRS)),
+    "whole": ("qwen2", whole, 1 + 15 + 2002),
+}
+"""Kind of a tokenizer that merges symbols to (family, what writes it, size of its vocabulary)."""
+
 
 def build(family: str, seed: int = 0, **changes: Any) -> torch.nn.Module:
     """A model with random weights large enough that no logit is like another."""
@@ -75,7 +142,17 @@ def build(family: str, seed: int = 0, **changes: Any) -> torch.nn.Module:
 
 
 def write(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
-    """The same as a folder with config, safetensors and tokenizer."""
+    """The same as a folder with config, safetensors and tokenizer.
+
+    Args:
+        family: of `FAMILIES`, with the alphabet's tokenizer; or a kind of `MERGING`, with its own.
+    """
+    if family in MERGING:
+        family, save, size = MERGING[family]
+        start = {"vocab_size": size, "bos_token_id": 0, "pad_token_id": 0}
+        build(family, seed, **{**start, **changes}).save_pretrained(folder)
+        save(folder)
+        return folder
     build(family, seed, **changes).save_pretrained(folder)
     tokenizer.save(folder)
     return folder

@@ -158,10 +158,12 @@ def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: i
     for reading in readings:
         history = alphabet.count(reading.codec.encode(reading.numbers)) + 1
         price += plan.price_of(Trace([Call(1, history, history, 1)], [history]))
-        longest = spelling(reading.grammar, alphabet.tokens).longest_number
+        ways = spelling(reading.grammar, alphabet.tokens)
+        longest = ways.longest_number
         branches = int(1 / threshold) + 1
         for variable in range(reading.codec.n_variables):
-            levels = range(0 if variable else 1, longest - 1)
+            # where one of several tokens is next; what is forced is no branch
+            levels = range(0 if variable else 1, ways.most_branchings)
             rows = sum(min(branches, len(alphabet.tokens) ** level) for level in levels)
             rows = min(rows, calls * BRANCHES)
             width = (variable + 1) * longest - 1

@@ -14,7 +14,7 @@ from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
 from lvlora.forecast.forecast import Forecast, continue_time
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.pricing import updates_in
-from lvlora.forecast.reading import Reading, joint_grammar, last_steps
+from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.usage import Usage, Work
@@ -217,8 +217,9 @@ class Forecaster:
         """
         at_once = readings[0].steps_at_once
         alphabet = self.base.alphabet
-        ways = spelling(joint_grammar(readings), alphabet.tokens)
-        longest = ways.longest_number * readings[0].codec.n_variables
+        grammars = {r.grammar for r in readings}
+        longest = max(spelling(g, alphabet.tokens).longest_number for g in grammars)
+        a_step = longest * readings[0].codec.n_variables
         pasts = [[r.numbers] * len(r.samples) for r in readings]
         drawn: list[list[list[FloatArray]]] = [[[] for _ in r.samples] for r in readings]
         for begin in range(0, horizon, at_once):
@@ -231,7 +232,7 @@ class Forecaster:
                     prompts,
                     steps,
                     sampling,
-                    max_rows=self.plan.rows_at_a_time(read + steps * longest),
+                    max_rows=self.plan.rows_at_a_time(read + steps * a_step),
                     trace=trace,
                     progress=progress if begin + steps == horizon else None,
                 )

@@ -10,7 +10,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
 from lvlora.forecast.decoding import Trace
 from lvlora.forecast.pricing import Updates
-from lvlora.forecast.reading import Reading, joint_grammar, read, view_factors
+from lvlora.forecast.reading import Reading, read, view_factors
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
@@ -117,11 +117,10 @@ class Plan:
         price, alphabet = NOTHING, self.base.alphabet
         for at_once in {r.steps_at_once for r in readings}:
             group = [r for r in readings if r.steps_at_once == at_once]
-            ways = spelling(joint_grammar(group), alphabet.tokens)
+            # all go on until the one with most choices is done
+            ways = [spelling(g, alphabet.tokens) for g in {r.grammar for r in group}]
             n_variables = group[0].codec.n_variables
-            a_step = n_variables * ways.longest_number
-            # what is forced in one grammar is a choice in another
-            widest = max(spelling(r.grammar, alphabet.tokens).widest for r in group)
+            a_step = n_variables * max(w.longest_number for w in ways)
             most_samples = max(len(r.samples) for r in group)
             for begin in range(0, horizon, at_once):
                 steps = min(at_once, horizon - begin)
@@ -139,9 +138,9 @@ class Plan:
                     n_prompts=len(group) * (1 if first else most_samples),
                     n_futures=most_samples if first else 1,
                     history_tokens=history_tokens,
-                    n_calls=steps * n_variables * ways.most_choices,
+                    n_calls=steps * n_variables * max(w.most_choices for w in ways),
                     n_tokens=steps * a_step,
-                    widest=widest,
+                    widest=max(w.widest for w in ways),
                     max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
                 )
         return price

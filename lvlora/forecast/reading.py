@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -146,13 +146,6 @@ def last_steps(
     lengths = np.cumsum([alphabet.count(s) for s in reversed(codec.encode_steps(numbers))])
     fitting = int(np.searchsorted(lengths, tokens, side="right"))
     return numbers[-max(1, fitting) :]
-
-
-def joint_grammar(readings: Sequence[Reading]) -> Grammar:
-    """One that allows every number that the grammars of these readings allow."""
-    digits = max(r.grammar.max_integer_digits for r in readings)
-    signed = tuple(any(signs) for signs in zip(*(r.grammar.signs for r in readings), strict=True))
-    return replace(readings[0].grammar, signed=signed, max_integer_digits=digits)
 
 
 def scale_for(history: Series, stored: Scale | None) -> Scale:

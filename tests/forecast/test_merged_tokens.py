@@ -1,0 +1,433 @@
+"""Models whose tokenizers merge symbols: decoding, likelihoods, densities and prices stay exact."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_runs
+import torch
+from decoding_oracle import oracle
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from lvlora.flops.measure import count
+from lvlora.forecast import decoding, density, likelihood, reading, rows
+from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.head import NumericHead
+from lvlora.model.loading import outline
+from lvlora.series.dataset import Series
+from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import START, Grammar
+from lvlora.text.scaling import Scale
+from lvlora.text.spelling import spelling
+
+KINDS = list(tiny_models.MERGING)
+GREEDY = Sampling(greedy=True)
+
+
+def _prompts(codec, lengths, seed=0, **options):
+    """Histories of given lengths, with one integer digit and with two."""
+    rng = np.random.default_rng(seed)
+    prompts = []
+    for i, n in enumerate(lengths):
+        values = rng.gamma(2.0, 3.0, (n, codec.n_variables))
+        if options.get("signed"):
+            values *= rng.choice([-1, 1], values.shape)
+        prompts.append(Prompt(f"series {i}", codec.encode(values), Grammar(codec, **options)))
+    return prompts
+
+
+def _decoder(base):
+    return Decoder(base, NumericHead(base.module, base.alphabet))
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Grammars so small that every number can be listed: two integer digits."""
+    plain = Grammar.for_history
+
+    def short(codec, text, *, missing, signed):
+        long = plain(codec, text, missing=missing, signed=signed)
+        return Grammar(codec, long.signed, missing, max_integer_digits=2)
+
+    monkeypatch.setattr(reading.Grammar, "for_history", short)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_alphabet_has_the_merged_tokens(tiny_base, tiny_folder, kind):
+    base = tiny_base(kind)
+    assert len(base.alphabet.tokens) > len(SYMBOLS)
+    assert base.shape.alphabet_rows == len(base.alphabet.tokens)
+    assert outline(tiny_models.source(tiny_folder(kind)), base.placement).shape == base.shape
+    expected = {
+        "triples": ["0", ".", "25", ",", "123", "4", ".", "00", ";"],
+        "pairs": ["0.2", "5", ",", "12", "3", "4", ".", "00", ";"],
+        "whole": ["0.25,", "1", "2", "3", "4.00;"],
+    }
+    tokens = [base.alphabet.tokens[i] for i in base.alphabet.spell("0.25,1234.00;")]
+    assert tokens == expected[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(samples=2, temperature=1.5, seed=5)])
+def test_decoding_equals_the_oracle(tiny_base, kind, sampling):
+    base = tiny_base(kind)
+    prompts = _prompts(Codec(2, 2), [1, 3, 7, 2])
+    futures = _decoder(base).decode(prompts, 4, sampling)
+    for prompt, texts in zip(prompts, futures, strict=True):
+        assert len(texts) == sampling.n_futures
+        for sample, text in enumerate(texts):
+            assert text == oracle(base, prompt, 4, sampling, sample)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("decimals", "n_variables", "options"),
+    [
+        (0, 3, {"signed": True}),
+        (3, 1, {"max_integer_digits": 1}),
+        (1, 5, {"signed": True, "missing": True, "max_integer_digits": 4}),
+        (2, 2, {"missing": True}),
+        (2, 2, {"number_format": "digits"}),
+        (1, 3, {"number_format": "digits", "signed": True, "missing": True}),
+    ],
+)
+def test_equals_the_oracle_in_other_grammars(tiny_base, kind, decimals, n_variables, options):
+    base = tiny_base(kind)
+    options = dict(options)
+    codec = Codec(decimals, n_variables, options.pop("number_format", "point"))
+    prompts = _prompts(codec, [2, 5], **options)
+    sampling = Sampling(samples=2, temperature=3.0, top_p=0.95, seed=1)
+    for prompt, texts in zip(prompts, _decoder(base).decode(prompts, 3, sampling), strict=True):
+        for sample, text in enumerate(texts):
+            assert text == oracle(base, prompt, 3, sampling, sample)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
+    base = tiny_base(kind)
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 100)
+    prompts = [
+        *_prompts(Codec(2, 2), [30, 3]),
+        *_prompts(Codec(0, 1), [9], signed=True),
+        *_prompts(Codec(1, 3), [2], missing=True, max_integer_digits=2),
+    ]
+    for prompt, (text,) in zip(prompts, _decoder(base).decode(prompts, 8, GREEDY), strict=True):
+        assert text == oracle(base, prompt, 8, GREEDY)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_batches_nor_guesses_change_a_draw(tiny_base, kind, monkeypatch):
+    decoder = _decoder(tiny_base(kind))
+    prompts = _prompts(Codec(2, 2), [6, 2, 9]) + _prompts(Codec(0, 2), [5], 1, signed=True)
+    sampling = Sampling(samples=4, temperature=2.0, seed=3)
+    guessed, plain = Trace(), Trace()
+    together = decoder.decode(prompts, 5, sampling, trace=guessed)
+    assert len({t for texts in together for t in texts}) > 10
+    for max_rows in (1, 3, 7):
+        assert decoder.decode(prompts, 5, sampling, max_rows=max_rows) == together
+    assert decoder.decode(prompts[::-1], 5, sampling) == together[::-1]
+
+    def without(grammar, tokens):
+        ways = spelling(grammar, tokens)
+        return replace(ways, guess=np.full_like(ways.guess, -1))
+
+    monkeypatch.setattr(rows, "spelling", functools.cache(without))
+    assert decoder.decode(prompts, 5, sampling, trace=plain) == together
+    assert plain.taken_back == 0
+    assert len(guessed.calls) <= len(plain.calls)
+
+
+class _Says(torch.nn.Module):
+    """A head that says something else each time, whatever the model says."""
+
+    def __init__(self, n_tokens, seed=0, spread=5.0):
+        super().__init__()
+        self.n_tokens, self.spread = n_tokens, spread
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, hidden):
+        shape = (*hidden.shape[:-1], self.n_tokens)
+        return self.spread * torch.randn(shape, generator=self.generator)
+
+
+GRAMMARS = [
+    Grammar(Codec(2, 2)),
+    Grammar(Codec(0, 1), signed=True),
+    Grammar(Codec(3, 5), missing=True, max_integer_digits=1),
+    Grammar(Codec(1, 1), signed=True, missing=True, max_integer_digits=6),
+    Grammar(Codec(2, 3, "digits"), signed=(True, False, True), missing=True, max_integer_digits=4),
+]
+PIECES = st.text(alphabet="0123456789", min_size=2, max_size=4) | st.sampled_from(
+    ["0.", "1.5", "-2", ".7", "3;", "0,", "?;", "0.25,", "10.0", "00", ".", *"0123456789"]
+)
+ENDS = [f"{digit}{end}" for digit in range(10) for end in ",;"]
+TENTHS = [f".{digit}" for digit in range(9)]  # behind a point only a 9 is left
+
+
+def _alphabet(several):
+    several = [t for t in dict.fromkeys(several) if len(t) > 1]
+    return TokenAlphabet(tuple(range(len(SYMBOLS) + len(several))), 1, (*SYMBOLS, *several))
+
+
+alphabets = st.lists(PIECES, max_size=12).map(_alphabet)
+any_order = settings(
+    max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+
+
+@any_order
+@given(alphabets, st.integers(0, 2**32), st.booleans())
+@example(_alphabet(TENTHS), 0, False)
+@example(_alphabet(ENDS), 0, False)
+@example(_alphabet([*ENDS, *TENTHS]), 1, True)
+def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(
+    tiny_base, alphabet, seed, greedy
+):
+    base = tiny_base("pairs")
+    base.alphabet = alphabet
+    prompts = [
+        Prompt(str(i), g.codec.encode(np.ones((2, g.codec.n_variables))), g)
+        for i, g in enumerate(GRAMMARS)
+    ]
+    sampling, trace = Sampling(samples=3, greedy=greedy, seed=seed), Trace()
+    says = _Says(len(alphabet.tokens), seed)
+    futures = Decoder(base, says).decode(prompts, 4, sampling, trace=trace)
+    ways = {g: spelling(g, alphabet.tokens) for g in GRAMMARS}
+    # what is reserved beforehand suffices, however many guesses are wrong
+    most = max(4 * g.codec.n_variables * ways[g].most_choices for g in GRAMMARS)
+    assert len(trace.calls) <= most
+    assert max(c.width for c in trace.calls[1:]) <= max(w.widest for w in ways.values())
+    written = iter(trace.futures)
+    for prompt, texts in zip(prompts, futures, strict=True):
+        codec = prompt.grammar.codec
+        assert len(texts) == sampling.n_futures
+        for text in texts:
+            assert prompt.grammar.walk(text) == START
+            assert codec.decode(text).shape == (4, codec.n_variables)
+            longest = ways[prompt.grammar].longest_number * 4 * codec.n_variables
+            assert next(written)[1] == alphabet.count(text) <= longest
+
+
+def _histories(kind=0):
+    """Of different lengths and sizes: their grammars differ at one scale."""
+    data = list(tiny_runs.dataset(4, n_steps=12, seed=kind))
+    sizes = [1.0, 7.0, 0.1, 800.0]
+    return [
+        Series(s.id, s.time, s.values * size - (size if i == 2 else 0)).steps(i, 12)
+        for i, (s, size) in enumerate(zip(data, sizes, strict=True))
+    ]
+
+
+@any_order
+@given(alphabets, st.integers(0, 2**32))
+@example(_alphabet([".2", ".5", "99.", "9.9"]), 0)
+@example(_alphabet([*ENDS, *TENTHS]), 1)
+def test_nothing_is_dearer_than_told(tiny_base, alphabet, seed):
+    base = tiny_base("pairs")
+    base.alphabet = alphabet
+    base.shape = replace(base.shape, alphabet_rows=len(alphabet.tokens))
+    base.max_positions = 140
+    for n_pieces, horizon in enumerate((3, 24)):
+        for form in ("point", "digits"):
+            forecaster = Forecaster(
+                base,
+                decimals=2 - n_pieces,
+                number_format=form,
+                missing=bool(seed % 2),
+                scale=Scale((1.0, 1.0), "given"),
+            )
+            forecaster.decoder.head = _Says(len(alphabet.tokens), seed)
+            sampling = Sampling(samples=2, seed=seed, views=1 + n_pieces)
+            _costs_no_more(forecaster, _histories(seed % 5), horizon, sampling)
+
+
+def _costs_no_more(forecaster, histories, horizon, sampling):
+    most = forecaster.at_most(histories, horizon, sampling)
+    before = forecaster.usage.price
+    forecaster.predict(histories, horizon, sampling)
+    cost = forecaster.usage.price - before
+    assert 0 < cost.executed <= most.executed
+    assert 0 < cost.coursework <= most.coursework
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, kind):
+    forecaster = Forecaster(tiny_base(kind), decimals=2)
+    histories, sampling = _histories(), Sampling(samples=2, seed=2, views=2)
+    most = forecaster.at_most(histories, 5, sampling)
+    counted = count(lambda: forecaster.predict(histories, 5, sampling))
+    assert 0 < counted == forecaster.usage.price.executed <= most.executed
+    assert forecaster.usage.price.coursework <= most.coursework
+
+
+def _by_hand(forecaster, history, future):
+    """Token by token with the whole model, what is legal found by trying texts; (H, V)."""
+    base = forecaster.base
+    (plan,) = forecaster.plan.readings([history], len(future))
+    ways = spelling(plan.grammar, base.alphabet.tokens)
+    text, state = plan.codec.encode(plan.numbers), START
+    numbers = plan.scale.apply(future.values)
+    found = np.zeros(numbers.shape)
+    for (h, v), number in np.ndenumerate(numbers):
+        end = ";" if v == numbers.shape[1] - 1 else ","
+        for token in base.alphabet.spell(plan.codec.number(float(number)) + end):
+            ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
+            with torch.no_grad():
+                logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
+            weights = np.where(ways.legal[state], np.exp(logits - logits.max()), 0)
+            found[h, v] -= np.log(weights[token] / weights.sum())
+            text += base.alphabet.tokens[token]
+            state = int(ways.transitions[state, token])
+        found[h, v] += np.log(10.0**-plan.codec.decimals * plan.scale.divisors[v])
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number_format", ["point", "digits"])
+def test_a_likelihood_equals_a_calculation_by_hand(tiny_base, kind, number_format):
+    forecaster = Forecaster(tiny_base(kind), decimals=2, number_format=number_format)
+    data = list(tiny_runs.dataset(3, n_steps=11))
+    pairs = [(s.steps(i, 6), s.steps(6, 9 + i)) for i, s in enumerate(data)]
+    histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
+    said = likelihood.price(forecaster.plan, histories, futures)
+    found = []
+    counted = count(lambda: found.extend(negative_log_likelihood(forecaster, histories, futures)))
+    assert said.executed == counted > 0
+    assert said == forecaster.usage.price
+    for (history, future), nll in zip(pairs, found, strict=True):
+        assert np.allclose(nll, _by_hand(forecaster, history, future), atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("decimals", "number_format", "missing"),
+    [(0, "point", False), (1, "point", False), (1, "digits", False), (1, "point", True)],
+)
+def test_the_probabilities_of_all_numbers_are_one(
+    tiny_base, short, kind, decimals, number_format, missing
+):
+    """Each number has one spelling, and none is left out."""
+    forecaster = Forecaster(
+        tiny_base(kind), decimals=decimals, number_format=number_format, missing=missing
+    )
+    (history,) = tiny_runs.dataset(1, n_steps=6, n_variables=1)
+    (plan,) = forecaster.plan.readings([history], 1)
+    unit = 10.0**-decimals * plan.scale.divisors[0]
+    digits = 2 if number_format == "digits" else 2 + decimals
+    values = np.arange(10**digits) * unit
+    futures = [Series("x", np.array([9.0]), np.array([[value]])) for value in values]
+    nll = negative_log_likelihood(forecaster, [history] * len(futures), futures)
+    shares = unit * np.exp(-np.concatenate(nll)[:, 0])
+    ((found,),) = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)
+    assert shares.sum() + found.missing == pytest.approx(1, abs=1e-4)
+    assert (found.missing > 0) == missing
+    assert found.remainder == pytest.approx(0, abs=1e-8)
+    assert found.probabilities.sum() + found.missing == pytest.approx(1, abs=1e-9)
+    places = np.round(found.values / unit).astype(int)
+    assert np.allclose(shares[places], found.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_density_states_what_it_does_not_list_and_its_price_is_bounded(tiny_base, kind, signed):
+    (series,) = tiny_runs.dataset(1, n_steps=8)
+    history = Series(series.id, series.time, series.values - (3 if signed else 0))
+    for threshold, decimals, form in product((1e-2, 1e-3), (0, 2), ("point", "digits")):
+        forecaster = Forecaster(tiny_base(kind), decimals=decimals, number_format=form)
+        most = density.at_most(forecaster.plan, [history], threshold=threshold)
+        told = []
+        counted = count(
+            lambda f=forecaster, t=threshold, told=told: told.extend(
+                density.next_step(f, [history], threshold=t)
+            )
+        )
+        assert 0 < counted == forecaster.usage.price.executed <= most.executed
+        assert forecaster.usage.price.coursework <= most.coursework
+        for one in told[0]:
+            assert one.probabilities.sum() + one.remainder == pytest.approx(1, abs=1e-9)
+
+
+@any_order
+@given(alphabets, st.integers(0, 2**32), st.sampled_from(["point", "digits"]), st.integers(0, 2))
+@example(_alphabet(ENDS), 0, "point", 0)
+@example(_alphabet([*ENDS, *TENTHS]), 0, "point", 1)
+def test_no_density_is_dearer_than_told(tiny_base, alphabet, seed, form, decimals):
+    """Whatever the tokens, with nearly uniform numbers, of which most are followed."""
+    base = tiny_base("pairs")
+    base.alphabet = alphabet
+    base.shape = replace(base.shape, alphabet_rows=len(alphabet.tokens))
+    forecaster = Forecaster(base, decimals=decimals, number_format=form, missing=bool(seed % 2))
+    forecaster.decoder.head = _Says(len(alphabet.tokens), seed, 0.1)
+    (history,) = tiny_runs.dataset(1, n_steps=5)
+    most = density.at_most(forecaster.plan, [history], threshold=1e-4, calls=9)
+    ((one, other),) = density.next_step(forecaster, [history], threshold=1e-4, calls=9)
+    assert forecaster.usage.price.executed <= most.executed
+    assert forecaster.usage.price.coursework <= most.coursework
+    for found in (one, other):
+        total = found.probabilities.sum() + found.remainder + found.missing
+        assert total == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_written_is_impossible_and_gaps_are_read(tiny_base, kind):
+    forecaster = Forecaster(tiny_base(kind), decimals=1)
+    (series,) = tiny_runs.dataset(1, n_steps=10)
+    odd = series.values[6:].copy()
+    odd[0, 1], odd[2, 0], odd[1, 1] = -1.0, 1e9, np.nan
+    truth = Series(series.id, series.time[6:], odd)
+    (found,) = negative_log_likelihood(forecaster, [series.steps(0, 6)], [truth])
+    assert np.argwhere(np.isinf(found)).tolist() == [[0, 1], [2, 0]]
+    assert np.argwhere(np.isnan(found)).tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_long_horizons_in_pieces(tiny_base, kind):
+    """What fits is counted in tokens: a history with the same future as one of more symbols."""
+    base = tiny_base(kind)
+    base.max_positions = 64
+    forecaster = Forecaster(base, decimals=2)
+    (series,) = tiny_runs.dataset(1, n_steps=70)
+    history, future = series.steps(0, 40), series.steps(40, 70)
+    (plan,) = forecaster.plan.readings([history], 30)
+    assert 0 < plan.steps_at_once < 30
+    assert base.alphabet.count(plan.codec.encode(plan.numbers)) <= plan.history_tokens
+    sampling = Sampling(samples=2, seed=1)
+    _costs_no_more(forecaster, [history], 30, sampling)
+    (drawn,) = forecaster.predict([history], 30, sampling)
+    assert drawn.samples.shape == (2, 30, 2)
+    # the first piece alone, by the oracle
+    prompt = Prompt(series.id, plan.codec.encode(plan.numbers), plan.grammar)
+    for sample in range(2):
+        text = oracle(base, prompt, plan.steps_at_once, sampling, sample)
+        first = plan.original(plan.codec.decode(text))
+        assert np.allclose(drawn.samples[sample, : plan.steps_at_once], first)
+    (nll,) = negative_log_likelihood(forecaster, [history], [future])
+    assert np.isfinite(nll).all()
+    shorter = history.steps(40 - len(plan.numbers), 40)
+    alone = Forecaster(base, decimals=2, scale=plan.scale)
+    begin = future.steps(0, plan.steps_at_once)
+    (by_itself,) = negative_log_likelihood(alone, [shorter], [begin])
+    assert np.allclose(nll[: len(begin)], by_itself, atol=1e-3)
+
+
+def test_more_steps_are_read_where_they_take_fewer_tokens(tiny_base):
+    (history,) = tiny_runs.dataset(1, n_steps=200)
+    read = []
+    for family in ("qwen2", "triples", "whole"):
+        base = tiny_base(family)
+        base.max_positions = 256
+        (plan,) = Forecaster(base, decimals=2).plan.readings([history], 1)
+        read.append(len(plan.numbers))
+    assert read[0] < read[1] < read[2]
+    assert read[2] > 120
