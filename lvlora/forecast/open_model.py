@@ -103,10 +103,12 @@ def warn_of_seen(
         scored: ids of the series.
     """
     scored = tuple(scored)
-    n_seen = len(set(split.train).intersection(scored))
     for info in adapters:
         if info is None or info.facts.get("data_sha256") != data_sha256:
             continue
+        # where steps were held out, those that else would validate were trained on, too
+        seen = split.train + (split.validation if info.facts.get("held_out") else ())
+        n_seen = len(set(seen).intersection(scored))
         if info.facts.get("split_sha256") != split.sha256:
             narrator.warning(
                 f"{info.folder} was trained on another split of this data (--split-seed, "

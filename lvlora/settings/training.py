@@ -150,6 +150,16 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         ge=0,
         le=2,
     )
+    mix: float = option(
+        0.0,
+        "Share of the training sequences that are of simulated predator-prey series with as many "
+        "variables, steps, gaps and as much noise as the data: it keeps a model that is tuned on "
+        "few series from learning them by heart.",
+        "Training",
+        affects="result",
+        ge=0,
+        le=0.9,
+    )
     max_steps: int | None = option(
         None,
         "Optimiser steps. Default: what --max-flops buys, else 200.",
@@ -175,6 +185,17 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     )
     validation: bool = option(
         True, "Skip validation.", "Training", affects="result", flag="--validation/--no-validation"
+    )
+    holdout: int | None = option(
+        None,
+        "Validate on so many steps at the end of each series, which are not trained on; 0: on "
+        "series that are not trained on. Default: 0; of fewer than 8 series a quarter of their "
+        "steps (4 to 100).",
+        "Training",
+        affects="result",
+        ge=0,
+        le=10**6,
+        metavar="STEPS",
     )
     validate_every: int | None = option(
         None,
@@ -239,6 +260,12 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     def _head_and_loss(self) -> Self:
         if self.loss == "full" and self.train_head == "numeric":
             raise ValueError("train_head: numeric needs the numeric loss; use --train-head full")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_held_out_to_validate(self) -> Self:
+        if self.holdout and not self.validation:
+            raise ValueError("holdout: steps are held out for validation; leave it out without")
         return self
 
     @property

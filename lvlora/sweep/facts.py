@@ -10,6 +10,7 @@ from lvlora.errors import SettingsError
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
+from lvlora.train import held_out
 from lvlora.train.step_plan import USUAL, Validations
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ _ELSEWHERE = ("data", "max_flops", "preset", "space")
 def facts_of(
     settings: SweepSettings, stages: tuple[Stage, ...], sampler: str, data_sha256: str
 ) -> dict[str, Any]:
-    """What a study is about, to be kept in it."""
+    """What a study is about, to be kept in it.
+
+    Args:
+        settings: with the steps that are held out (`held_out.steps_of`).
+    """
     compared = settings.deciding("result", "data", "model", "placement", "limit")
     facts: dict[str, Any] = {
         "settings": {k: v for k, v in compared.items() if k not in _ELSEWHERE},
@@ -86,8 +91,8 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
         SettingsError: naming what is not as it was.
     """
     was = facts_in(study)
-    # a setting that a study did not have yet was what its default is
-    before = SweepSettings().model_dump(mode="json") | was["settings"]
+    # a setting that a study did not have yet was what its default is, but for these
+    before = SweepSettings().model_dump(mode="json") | held_out.BEFORE | was["settings"]
     changed = [
         f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
         for name, value in facts["settings"].items()

@@ -28,6 +28,7 @@ from lvlora.sweep.stages import Stage, incomparable, sampler_of, stages_of
 from lvlora.sweep.study import SharedStudy, pruner
 from lvlora.sweep.trial import cost_of, plan_trial
 from lvlora.sweep.workers import parent_of_this_worker, share
+from lvlora.train import held_out
 from lvlora.train.estimate import of_run
 from lvlora.train.loaded import load_run
 from lvlora.train.trackers.tracked import check_installed
@@ -184,7 +185,9 @@ def _ask(
     check_installed(settings.tracker)
     stages, sampler = _what_is_searched(settings, sources, narrator, space)
     dataset = read()
-    about = facts.facts_of(settings, stages, sampler, dataset.sha256())
+    holdout = held_out.steps_of(settings, dataset)
+    told = settings.model_copy(update={"holdout": holdout})
+    about = facts.facts_of(told, stages, sampler, dataset.sha256())
     study = storage.find(settings, narrator.note)
     if study is None:
         note = resolve(settings.model, settings.revision).note

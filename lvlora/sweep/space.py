@@ -35,6 +35,7 @@ SEARCHABLE = (
     "train_head",
     "seq_len",
     "window_start",
+    "mix",
     "decimals",
     "number_format",
     "batch_size",

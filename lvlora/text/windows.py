@@ -6,7 +6,8 @@ resumed run sees what the unbroken one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +19,7 @@ from lvlora.series.dataset import Dataset, Series
 from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import Codec
-from lvlora.text.scaling import Scale
+from lvlora.text.scaling import Scale, of_dataset
 
 IGNORED = -100
 """The class of a position that is no target (padding)."""
@@ -75,12 +76,18 @@ class Windows:
     """Training windows of a data set, in an order fixed by the seed.
 
     Every epoch visits each series once, in a new order, at a random step boundary from which a
-    whole window fits (at the beginning where the series is shorter than a window).
+    whole window fits (at the beginning where the series is shorter than a window). Windows of
+    other, simulated series may be mixed in: evenly, so that of the first n rows of a run
+    ``floor(n · mix)`` are theirs, each of a series of its own, while the data's own windows come in
+    the order in which they would come without them.
 
     Args:
         window_start: "random", or "first": every window begins with its series.
         scale_jitter: the numbers of each row are multiplied by exp(jitter · z), z standard normal
             and drawn anew for each row; 0 leaves them as they are.
+        mix: share of the rows that are windows of ``simulated``, below 1.
+        simulated: gives the series of a number, 0, 1, …, with as many variables as the data set;
+            each is scaled by the rule of data sets, for itself.
     """
 
     def __init__(
@@ -95,7 +102,11 @@ class Windows:
         seed: int,
         scale_jitter: float = 0.0,
         window_start: WindowStart = "random",
+        mix: float = 0.0,
+        simulated: Callable[[int], Series] | None = None,
     ) -> None:
+        if mix and simulated is None:
+            raise ValueError("nothing to mix in")
         tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
         self.names = [s.id for s, _ in tokenized]
@@ -106,6 +117,7 @@ class Windows:
             )
         self.scale, self.codec, self._alphabet = scale, codec, alphabet
         self._jitter, self._window_start = scale_jitter, window_start
+        self._mix, self._simulated = mix, simulated
         self._originals = [s for s, _ in tokenized]
         self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)
         self.start = alphabet.beginning
@@ -138,11 +150,41 @@ class Windows:
         first = index * self.batch_size
         return collate([self._row(first + i) for i in range(self.batch_size)])
 
+    def ends_of(self, dataset: Dataset, n_steps: int) -> list[Batch]:
+        """Of each series a row that ends with it, alike in every run; targets are its last steps.
+
+        A row has as many steps before these as fit; where not even they fit, the first of them are
+        missing. Series without a target are left out.
+
+        Args:
+            dataset: other series, or longer parts of the same.
+            n_steps: whose tokens are targets.
+        """
+        rows, firsts = [], []
+        for series in dataset:
+            tokens = self._tokenize(series, scale=self.scale)
+            room = self.width + 1 - len(self.start)
+            fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room))
+            begin = min(fitting, len(series) - 1)
+            ids = tokens.ids[tokens.starts[begin] :][:room]
+            before = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
+            rows.append(np.concatenate([np.array(self.start, dtype=np.int64), ids]))
+            firsts.append(max(int(before) + len(self.start) - 1, 0))
+        found = [(r, f) for r, f in zip(rows, firsts, strict=True) if f < len(r) - 1]
+        batches = []
+        for place in range(0, len(found), self.batch_size):
+            part = found[place : place + self.batch_size]
+            batch = collate([row for row, _ in part])
+            for targets, (_, first) in zip(batch.targets, part, strict=True):
+                targets[:first] = IGNORED
+            batches.append(batch)
+        return batches
+
     def origins(self, index: int) -> list[tuple[str, int]]:
         """The series and the time step at which each row of the ``index``-th batch begins."""
         first = index * self.batch_size
         places = (self._place(first + i) for i in range(self.batch_size))
-        return [(self.names[series], step) for series, _, step in places]
+        return [(name, step) for name, _, step in places]
 
     def _row(self, sample: int) -> Ids:
         _, series, step = self._place(sample)
@@ -151,28 +193,38 @@ class Windows:
         ids = series.ids[begin : begin + self.width + 1 - len(self.start)]
         return np.concatenate([np.array(self.start, dtype=np.int64), ids])
 
-    def _place(self, sample: int) -> tuple[int, TokenSeries, int]:
+    def _place(self, sample: int) -> tuple[str, TokenSeries, int]:
         """Which series, its tokens, and from which of its time steps on."""
+        mixed = math.floor(sample * self._mix)
+        if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
+            made = self._simulated(mixed)
+            scale = of_dataset(Dataset((made,), ("",) * len(self.scale.divisors)))
+            name, series = f"simulated {made.id}", self._jittered(made, scale, sample)
+        else:
+            chosen = self._chosen(sample - mixed)
+            name = self.names[chosen]
+            series = self.series[chosen]
+            if self._jitter:
+                series = self._jittered(self._originals[chosen], self.scale, sample)
+        if self._window_start == "first":
+            return name, series, 0
+        wanted = self.seq_len + 1 - len(self.start)
+        fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
+        rng = np.random.default_rng((self.seed, 1, sample))
+        return name, series, int(rng.integers(max(fitting, 1)))
+
+    def _chosen(self, sample: int) -> int:
+        """Which of the data's own series its ``sample``-th window is of."""
         epoch, place = divmod(sample, len(self.series))
         if self._order[0] != epoch:
             order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.series))
             self._order = (epoch, order)
-        chosen = int(self._order[1][place])
-        series = self._tokens(chosen, sample)
-        if self._window_start == "first":
-            return chosen, series, 0
-        wanted = self.seq_len + 1 - len(self.start)
-        fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
-        rng = np.random.default_rng((self.seed, 1, sample))
-        return chosen, series, int(rng.integers(max(fitting, 1)))
+        return int(self._order[1][place])
 
-    def _tokens(self, chosen: int, sample: int) -> TokenSeries:
-        if self._jitter == 0.0:
-            return self.series[chosen]
+    def _jittered(self, original: Series, scale: Scale, sample: int) -> TokenSeries:
         factor = np.exp(
             self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
         )
-        original = self._originals[chosen]
         # (factor · value - factor · offset) / divisor
-        moved = replace(self.scale, offsets=tuple(factor * o for o in self.scale.offsets))
+        moved = replace(scale, offsets=tuple(factor * o for o in scale.offsets))
         return self._tokenize(replace(original, values=original.values * factor), scale=moved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import PrivateAttr
 
@@ -20,6 +20,19 @@ class Validation(Shape):
     """Of forecasts, in original units; null where none can be made."""
 
 
+class Gain(Shape):
+    """How much smaller the MAE of the kept adapter is than that of the model before training."""
+
+    mean: float
+    low: Number
+    high: Number
+    """A 95 % interval of the mean (Student's, paired); null of one."""
+    n: int
+    of: Literal["series", "windows"]
+    """What ``n`` counts: series that were not trained on, or windows in the last steps of series,
+    which were not."""
+
+
 class Train(Answer):
     """`lvlora train --json`: a run that made all the steps that it could."""
 
@@ -34,6 +47,8 @@ class Train(Answer):
     """Before training."""
     validation: Validation | None
     """Of the best adapter."""
+    gain: Gain | None
+    """Of the best adapter, by what it was chosen by; null where nothing was forecast."""
     best_step: int | None
     stopped_early: bool
     """By --patience."""

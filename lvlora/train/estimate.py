@@ -80,8 +80,7 @@ def _ending(loaded: Loaded) -> float:
             last = [np.nan_to_num(h.values[-1:]) for h in validator.part.histories]
             point = np.stack([np.repeat(value, validator.part.horizon, axis=0) for value in last])
             validation_file.keep(file, validator.part.scored, point, "kept", 1)
-            learning = loaded.plan.dataset.select(loaded.plan.split.train)
-            validation_file.add_rivals(file, validator.part.scored, learning)
+            validation_file.add_rivals(file, validator.part.scored, loaded.plan.train)
             forecasts_of(durable.read_json_object(file, 2**28), 1)
     rows = [{"step": n, "loss": 1.0 / n, "flops": 1} for n in range(1, loaded.plan.n_steps + 1)]
     for kind in ("png", "svg"):

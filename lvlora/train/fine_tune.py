@@ -36,7 +36,7 @@ from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, check_out
 from lvlora.train.trackers.tracked import check_installed, tracked
-from lvlora.train.validation_file import add_rivals
+from lvlora.train.validation_file import add_rivals, gain_of
 from lvlora.train.worker import Read, follow, for_others, load_together
 
 
@@ -236,8 +236,8 @@ def carry_out(run: Run, narrator: Narrator | None = None) -> Train:
             folder.remove_if_nothing_was_done()
         raise
     if plan.part is not None:
-        learning = plan.dataset.select(plan.split.train)
-        add_rivals(folder.validation, plan.part.scored, learning)
+        add_rivals(folder.validation, plan.part.scored, plan.train)
+        answer = answer.model_copy(update={"gain": gain_of(folder.validation)})
     written = draw_run(folder.path)
     if answer.stopped_by_limit:
         folder.make_latest(runs)

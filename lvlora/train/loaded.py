@@ -17,6 +17,7 @@ from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
 from lvlora.settings.training import TrainSettings
+from lvlora.train import held_out
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.plan import Plan, deciding_settings
@@ -60,8 +61,8 @@ class Loaded:
         """What of `identity` is not as it was, by name; settings one by one."""
         now = self.identity()
         changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
-        # a setting that a run did not have yet was what its default is
-        before = deciding_settings(TrainSettings()) | saved.get("settings", {})
+        # a setting that a run did not have yet was what its default is, but for these
+        before = deciding_settings(TrainSettings()) | held_out.BEFORE | saved.get("settings", {})
         for name, value in now["settings"].items():
             if before[name] != value:
                 changed.append(f"{name} ({before[name]} then, {value} now)")
@@ -83,6 +84,7 @@ class Loaded:
             "data_sha256": plan.dataset.sha256(),
             "base_sha256": self.base.sha256,
             "split_sha256": plan.split.sha256,
+            "held_out": settings.holdout,
             "alphabet": [*alphabet.ids, alphabet.start],
             "decimals": settings.decimals,
             "number_format": settings.number_format,

@@ -15,6 +15,7 @@ from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
+from lvlora.train import held_out
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.plan import Plan
@@ -97,9 +98,10 @@ def stored_settings(
     folder: RunFolder, given: TrainSettings, sources: Mapping[str, str]
 ) -> TrainSettings:
     """The run's own settings; what decides its result can't be changed half-way."""
-    stored = resolve(
+    resolved = resolve(
         "train", TrainSettings, flags={}, environment={}, config=str(folder.config), commands={}
-    ).settings
+    )
+    stored = resolved.settings
     said = {name for name, source in sources.items() if source != "default"}
     for name in said & _FIXED:
         asked, was = getattr(given, name), getattr(stored, name)
@@ -117,6 +119,8 @@ def stored_settings(
         # found from any working directory
         beside = folder.path.resolve().parent
         update["runs"] = beside if (beside / FILE_NAME).is_file() else stored.runs
+    if resolved.sources["holdout"] == "default":  # every run that knows the setting says it
+        update |= held_out.BEFORE
     if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
         dtype = folder.read_environment().get("dtype")
         update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
-from lvlora.series.dataset import Dataset
+from lvlora.series.alike import Likeness
+from lvlora.series.dataset import Dataset, Series
 from lvlora.series.splits import Split, split_of
 from lvlora.settings.training import TrainSettings
 from lvlora.text.codec import Codec
 from lvlora.text.losses import losses
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Windows
-from lvlora.train import compilation, loop
+from lvlora.train import compilation, held_out, loop
 from lvlora.train.step_plan import USUAL, Cost, Validations, choose_validations, plan_steps
 from lvlora.train.validation import ValidationPart
 
@@ -37,7 +39,9 @@ class Plan:
     """A run that could begin, known without opening any weights.
 
     Attributes:
+        settings: as they were given, but for ``holdout``, which says how many steps it is.
         model: its shape, alphabet, device and dtype.
+        train: what is trained on, without the steps that are held out.
         windows: what is trained on; their scale and codec are the run's.
         part: what is validated on; None where nothing is.
         per_step, per_validation: what they cost at most, in both conventions.
@@ -51,6 +55,7 @@ class Plan:
     model: Outline
     dataset: Dataset
     split: Split
+    train: Dataset
     windows: Windows
     trained: Trained
     part: ValidationPart | None
@@ -141,7 +146,11 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     devices.set_threads(settings.threads)
     source = resolve(settings.model, settings.revision)
     split = split_of(dataset, settings)
-    train = dataset.select(split.train)
+    holdout = held_out.steps_of(settings, dataset)
+    settings = settings.model_copy(update={"holdout": holdout})
+    # of series that none can be spared of, those that would validate learn, too
+    learning = dataset.select(split.train + split.validation if holdout else split.train)
+    train = held_out.trained_on(learning, holdout)
     model = outline(source, devices.choose(settings.device, settings.dtype))
     layers = parse_layers(settings.layers, model.shape.layers)
     head = Head.of(
@@ -161,6 +170,8 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         batch_size=settings.batch_size,
         scale_jitter=settings.scale_jitter,
         window_start=settings.window_start,
+        mix=settings.mix,
+        simulated=_simulated(settings, train) if settings.mix else None,
     )
     if windows.width > model.max_positions:
         raise SettingsError(
@@ -173,13 +184,14 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         model.shape, settings.batch_size, windows.width, lora=trained.lora, head=head
     )
     part, how, per_validation = None, USUAL, NOTHING
-    if settings.validation and split.validation:
-        series = dataset.select(split.validation)
+    validating = learning if holdout else dataset.select(split.validation)
+    series = held_out.scored_of(validating, holdout, len(validating))
+    if settings.validation and len(series):
         # of which a run without validation has none: the others need it to be priced
 
         @cache
         def part_of(n_series: int) -> ValidationPart:
-            return ValidationPart(windows, series, n_series)
+            return ValidationPart(windows, series[:n_series], holdout)
 
         def price_of(n_series: int) -> Price:
             return part_of(min(n_series, len(series))).at_most(trained, model, settings.max_memory)
@@ -197,6 +209,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         model=model,
         dataset=dataset,
         split=split,
+        train=train,
         windows=windows,
         trained=trained,
         part=part,
@@ -208,10 +221,17 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         warnings=(),
     )
     lost = losses(train.series, [windows.scale] * len(train), settings.decimals, dataset.variables)
-    return replace(plan, notes=_notes(plan), warnings=(lost,) if lost else ())
+    return replace(plan, notes=_notes(plan, len(series)), warnings=(lost,) if lost else ())
 
 
-def _notes(plan: Plan) -> tuple[str, ...]:
+def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Series]:
+    """Series to mix in, by their number."""
+    likeness = Likeness.to(train)
+    return partial(likeness.series, settings.seed)
+
+
+def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
+    """``n_possible``: series that could be scored."""
     settings, trained = plan.settings, plan.trained
     notes = [plan.source.note] if plan.source.note else []
     written = settings.decimals, settings.number_format
@@ -223,7 +243,7 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         )
     part = plan.part
     if part is not None and settings.validation_series is None:
-        possible = min(USUAL.series, len(plan.split.validation))
+        possible = min(USUAL.series, n_possible)
         seldom = settings.validate_every is None and len(plan.validate_at) < USUAL.times
         if part.n_series < possible or (seldom and plan.n_steps >= USUAL.times):
             notes.append(
@@ -231,6 +251,12 @@ def _notes(plan: Plan) -> tuple[str, ...]:
                 "would take over a twentieth of the run's FLOPs; --validation-series and "
                 "--validate-every say otherwise."
             )
+    if part is not None and settings.holdout:
+        notes.append(
+            f"Validation is on the last {settings.holdout} steps of "
+            f"{'the series' if part.n_series == 1 else f'{part.n_series} series'}, which are not "
+            "trained on (--holdout)."
+        )
     if settings.validation and part is None:
         notes.append("There are too few series to validate with: the last adapter is the best.")
     if settings.train_head == "full":

@@ -368,6 +368,7 @@ class Run:
             loss=progress.loss,
             zero_shot=_validation(progress.zero_shot),
             validation=_validation(progress.validation),
+            gain=None,
             best_step=progress.best_step,
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,

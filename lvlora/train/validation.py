@@ -20,8 +20,9 @@ from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, Outline
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.histories import cut
+from lvlora.series.histories import Cut, cut
 from lvlora.text.windows import Batch, Windows
+from lvlora.train import held_out
 from lvlora.train.compilation import as_written
 from lvlora.train.objective import Objective
 from lvlora.train.validation_file import Scored
@@ -66,36 +67,35 @@ def score_of(found: Mapping[str, float | None] | None, objective: str) -> float 
 class ValidationPart:
     """What validations score: the loss of some series, and forecasts of the end of each.
 
-    Greedy forecasts of the second half of up to ``n_series`` series from their first half: the same
-    series, windows and greedy choices every time. No weights are needed to price them.
+    Greedy forecasts of the second half of each series from its first half; or, where steps are held
+    out, of these from what comes before, in several windows where there are fewer than six series,
+    and the loss of these steps alone. The same series, windows and greedy choices every time. No
+    weights are needed to price them.
 
     Args:
-        windows: of the training part, whose text, scale and cut are those of validation.
-        part: the series to choose the first ones from.
+        windows: of what is trained on, whose text, scale and cut are those of validation.
+        chosen: the series that are scored.
+        holdout: steps at their ends that are not trained on; 0: the series are not at all.
 
     Attributes:
         batches: of the loss.
         scored: histories and futures, each of ``horizon`` steps.
     """
 
-    def __init__(self, windows: Windows, part: Dataset, n_series: int) -> None:
-        chosen = part.select([s.id for s in part][:n_series])
+    def __init__(self, windows: Windows, chosen: Dataset, holdout: int = 0) -> None:
         self.n_series = len(chosen)
         self.scale, self.codec = windows.scale, windows.codec
-        own = windows.of_others(chosen)
-        self.batches: list[Batch] = []
-        for begin in range(0, len(own.series), own.batch_size):
-            batch = own.batch(len(self.batches))
-            rows = len(own.series) - begin  # the last batch would go on with the next epoch
-            self.batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
-        tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
-        tails = [s for s in tails if len(s) >= _LEAST_STEPS]
-        self.horizon = min((len(s) // 2 for s in tails), default=0)
-        cuts = [cut(s, len(s) - self.horizon, self.horizon) for s in tails]
+        if holdout:
+            self.batches = windows.ends_of(chosen, holdout)
+            cuts = held_out.windows_of(chosen, holdout, _MOST_STEPS)
+        else:
+            self.batches = _whole_series(windows.of_others(chosen))
+            cuts = _second_halves(chosen)
+        self.horizon = min((len(c.future) for c in cuts), default=0)
         cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
         self.histories: list[Series] = [c.history for c in cuts]
         futures = [c.future for c in cuts]
-        self.scored = Scored(self.histories, futures, part.variables, part.time_name)
+        self.scored = Scored(self.histories, futures, chosen.variables, chosen.time_name, holdout)
 
     def loss_price(self, trained: Trained) -> Price:
         """Exact: the forward passes of the loss."""
@@ -196,6 +196,24 @@ class Validator:
             max_memory=self.max_memory,
             number_format=self.part.codec.number_format,
         )
+
+
+def _whole_series(own: Windows) -> list[Batch]:
+    """A row of each series."""
+    batches: list[Batch] = []
+    for begin in range(0, len(own.series), own.batch_size):
+        batch = own.batch(len(batches))
+        rows = len(own.series) - begin  # the last batch would go on with the next epoch
+        batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
+    return batches
+
+
+def _second_halves(chosen: Dataset) -> list[Cut]:
+    """Of equally many steps, half of the shortest series'."""
+    tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
+    tails = [s for s in tails if len(s) >= _LEAST_STEPS]
+    horizon = min((len(s) // 2 for s in tails), default=0)
+    return [cut(s, len(s) - horizon, horizon) for s in tails]
 
 
 def _has_values(series: Series) -> bool:

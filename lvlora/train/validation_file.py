@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lvlora import durable
 from lvlora.errors import DataError
-from lvlora.evaluation.comparison import difference
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.rivals import quick_rivals
+from lvlora.train.answers import Gain
 
 _MOST_SERIES = 32
 """Forecasts of the first ones are kept; errors of all."""
@@ -36,12 +36,15 @@ class Scored:
     Attributes:
         histories, futures: of n series, the futures H steps long.
         variables, time_name: as in the data set.
+        holdout: steps at the end of each series that were not trained on, where the futures are
+            windows of these; 0: the series were not.
     """
 
     histories: Sequence[Series]
     futures: Sequence[Series]
     variables: tuple[str, ...]
     time_name: str
+    holdout: int = 0
 
     def errors(self, point: FloatArray) -> FloatArray:
         """(n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
@@ -54,6 +57,7 @@ class Scored:
         return {
             "schema_version": 1,
             **({} if calendar is None else {"calendar": calendar.to_dict()}),
+            **({"holdout": self.holdout} if self.holdout else {}),
             "variables": list(self.variables),
             "time": self.time_name,
             "series_scored": len(self.histories),
@@ -93,23 +97,40 @@ def keep(path: Path, scored: Scored, point: FloatArray, name: str, step: int) ->
     _write(path, {**facts, **_said_of_the_same(path, facts), name: said})
 
 
-def gain_of(path: Path) -> tuple[int, float, float, float] | None:
-    """(series, mean, low, high): how much smaller the MAE of the kept adapter is than that before.
+def gain_of(path: Path) -> Gain | None:
+    """How much smaller the MAE of the kept adapter is than that of the model before training.
 
-    The ends are of the paired 95 % interval over the series. None where the file does not say.
+    None where the file does not say.
     """
     try:
         found = durable.read_json_object(path, 2**28)
-        errors = [np.array(found[name]["series_mae"], dtype=float) for name in ("before", "kept")]
+        before, kept = (
+            np.array(found[name]["series_mae"], dtype=float) for name in ("before", "kept")
+        )
     except (DataError, KeyError, TypeError, ValueError):
         return None
-    if errors[0].shape != errors[1].shape or errors[0].ndim != 1:
+    if before.shape != kept.shape or before.ndim != 1:
         return None
-    found_gain = difference(errors[0], errors[1])
-    if math.isnan(found_gain.mean):
+    return gain_in(before, kept, "windows" if found.get("holdout") else "series")
+
+
+def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
+    """How much smaller ``after`` is in the mean, (n,) errors each; NaN where there is none.
+
+    The interval is Student's, of the mean of paired differences: percentiles of resampled means are
+    too narrow for a few. None where nothing can be compared.
+    """
+    from scipy.stats import t
+
+    gains = before - after
+    gains = gains[np.isfinite(gains)]
+    if not len(gains):
         return None
-    n = int(np.isfinite(errors[0] - errors[1]).sum())
-    return n, found_gain.mean, found_gain.low, found_gain.high
+    mean, low, high = float(gains.mean()), None, None
+    if len(gains) > 1:
+        reach = float(t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)))
+        low, high = mean - reach, mean + reach
+    return Gain(mean=mean, low=low, high=high, n=len(gains), of=of)
 
 
 def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora import numbers
@@ -43,10 +42,7 @@ def show_run_plan(planned: TrainPlan, context: CommandContext) -> None:
 
 
 def judged(made: Train) -> tuple[bool, str]:
-    """Whether the adapter is worth using, and what to say if it is not, or nobody can tell."""
-    from lvlora.train.run_folder import RunFolder
-    from lvlora.train.validation_file import gain_of
-
+    """Whether the adapter is worth using, and what to say of that; nothing where nobody knows."""
     before = None if made.zero_shot is None else made.zero_shot.mae
     after = None if made.validation is None else made.validation.mae
     if before is None or after is None:
@@ -57,21 +53,26 @@ def judged(made: Train) -> tuple[bool, str]:
             f"({numbers.plain(after)} against {numbers.plain(before)}): train longer, or use "
             "--adapter none."
         )
-    gain = gain_of(RunFolder(Path(made.folder)).validation)
+    gain = made.gain
     if gain is None:
         return True, ""
-    n, mean, low, high = gain
-    if n == 1:
-        return (
-            True,
-            f"One validation series tells little of a gain of {numbers.plain(mean, 3)} in MAE.",
+    one, many = {
+        "series": ("One validation series", f"{gain.n} validation series"),
+        "windows": ("One window of steps", f"{gain.n} windows of steps that were not trained on"),
+    }[gain.of]
+    mean = numbers.plain(gain.mean, 3)
+    if gain.low is None or gain.high is None:
+        return True, f"{one} tells little of a gain of {mean} in MAE."
+    within = f"95 % interval {numbers.interval(gain.low, gain.high)}"
+    if gain.low > 0:
+        return True, (
+            f"The adapter improves on the model without it: its MAE is smaller by {mean} on {many} "
+            f"({within}), by which it was chosen."
         )
-    if low > 0:
-        return True, ""
+    more = {"series": "--validation-series", "windows": "--holdout"}[gain.of]
     return True, (
-        f"The gain of {numbers.plain(mean, 3)} in MAE is within the noise of {n} validation series "
-        f"(95 % interval {numbers.interval(low, high)}): more of them would tell "
-        "(--validation-series)."
+        f"The gain of {mean} in MAE is within the noise of {many} ({within}): more of them would "
+        f"tell ({more})."
     )
 
 

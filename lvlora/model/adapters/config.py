@@ -211,6 +211,7 @@ class AdapterFacts(_Strict):
     base_sha256: Word | None = None
     data_sha256: Word | None = None
     split_sha256: Word | None = None
+    held_out: Annotated[int, Field(ge=0)] | None = None
     model: Word | None = None
     model_kind: Word | None = None
     revision: Word | None = None

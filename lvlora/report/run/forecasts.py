@@ -59,6 +59,12 @@ def rivals_of(found: Mapping[str, Any], step: int | None) -> list[Block]:
             rows.append(("the model before training", _error(before["mae"])))
         rows += [(str(row["name"]), _error(row["mae"])) for row in found["rivals"]]
         n_series = int(found["series_scored"])
+        scored = f"the same {n_series} validation series"
+        if found.get("holdout") is not None:
+            scored = (
+                f"the same {n_series} windows in the last {int(found['holdout'])} steps of the "
+                "series, which were not trained on"
+            )
         if kept["step"] != step:
             return []
     except (KeyError, TypeError, ValueError):
@@ -72,8 +78,8 @@ def rivals_of(found: Mapping[str, Any], step: int | None) -> list[Block]:
             rows,
             [i for i, (name, _) in enumerate(rows) if name in models],
         ),
-        f"All forecast the same steps of the same {n_series} validation series, the model "
-        "greedily. The rivals are those that take no time; lvlora evaluate adds fitted equations, "
+        f"All forecast the same steps of {scored}, the model greedily. The rivals are those "
+        "that take no time; lvlora evaluate adds fitted equations, "
         "samples and intervals, on the test part.",
     ]
 
