@@ -46,9 +46,11 @@ class TrainKeywords(TypedDict, total=False):
     seq_len: int
     window_start: Literal["random", "first"]
     scale_jitter: float
+    mix: float
     max_steps: int | None
     loss: Literal["numeric", "full"]
     validation: bool
+    validation_steps: int | None
     validate_every: int | None
     validation_series: int | None
     objective: Literal["error", "loss"]
@@ -100,9 +102,11 @@ class SweepKeywords(TypedDict, total=False):
     seq_len: int
     window_start: Literal["random", "first"]
     scale_jitter: float
+    mix: float
     max_steps: int | None
     loss: Literal["numeric", "full"]
     validation: bool
+    validation_steps: int | None
     validate_every: int | None
     validation_series: int | None
     objective: Literal["error", "loss"]

@@ -186,7 +186,7 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
     validation: bool = option(
         True, "Skip validation.", "Training", affects="result", flag="--validation/--no-validation"
     )
-    holdout: int | None = option(
+    validation_steps: int | None = option(
         None,
         "Validate on so many steps at the end of each series, which are not trained on; 0: on "
         "series that are not trained on. Default: 0; of fewer than 8 series a quarter of their "
@@ -263,9 +263,9 @@ class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySetting
         return self
 
     @model_validator(mode="after")
-    def _steps_are_held_out_to_validate(self) -> Self:
-        if self.holdout and not self.validation:
-            raise ValueError("holdout: steps are held out for validation; leave it out without")
+    def _steps_are_to_validate(self) -> Self:
+        if self.validation_steps and not self.validation:
+            raise ValueError("validation_steps: there is no validation; leave one of the two out")
         return self
 
     @property

@@ -185,8 +185,8 @@ def _ask(
     check_installed(settings.tracker)
     stages, sampler = _what_is_searched(settings, sources, narrator, space)
     dataset = read()
-    holdout = held_out.steps_of(settings, dataset)
-    told = settings.model_copy(update={"holdout": holdout})
+    n_held_out = held_out.steps_of(settings, dataset)
+    told = settings.model_copy(update={"validation_steps": n_held_out})
     about = facts.facts_of(told, stages, sampler, dataset.sha256())
     study = storage.find(settings, narrator.note)
     if study is None:

@@ -18,7 +18,7 @@ from lvlora.settings.training import LearningSettings
 
 FEW_SERIES = 8
 """Fewer are validated by steps where nothing is asked for."""
-BEFORE: dict[str, Any] = {"holdout": 0}
+BEFORE: dict[str, Any] = {"validation_steps": 0}
 """What was done by runs and studies that did not have the setting yet."""
 
 _SHARE = 4
@@ -34,7 +34,7 @@ def steps_of(settings: LearningSettings, dataset: Dataset) -> int:
     Raises:
         SettingsError: all series are too short for what is asked for.
     """
-    asked = settings.holdout
+    asked = settings.validation_steps
     if not settings.validation:
         return 0
     if asked is None:
@@ -46,10 +46,10 @@ def steps_of(settings: LearningSettings, dataset: Dataset) -> int:
     if asked and not any(_is_long_enough(s, asked) for s in dataset):
         longest = max((len(s) for s in dataset), default=0)
         raise SettingsError(
-            f"--holdout {asked}: no series has twice as many steps, the longest {longest}",
-            f"At most --holdout {longest // 2}; 0 holds out whole series."
+            f"--validation-steps {asked}: no series has twice as many steps, the longest {longest}",
+            f"At most --validation-steps {longest // 2}; 0 holds out whole series."
             if longest > 1
-            else "--holdout 0 holds out whole series.",
+            else "--validation-steps 0 holds out whole series.",
         )
     return asked
 

@@ -84,7 +84,7 @@ class Loaded:
             "data_sha256": plan.dataset.sha256(),
             "base_sha256": self.base.sha256,
             "split_sha256": plan.split.sha256,
-            "held_out": settings.holdout,
+            "held_out": settings.validation_steps,
             "alphabet": [*alphabet.ids, alphabet.start],
             "decimals": settings.decimals,
             "number_format": settings.number_format,

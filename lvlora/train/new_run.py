@@ -119,7 +119,9 @@ def stored_settings(
         # found from any working directory
         beside = folder.path.resolve().parent
         update["runs"] = beside if (beside / FILE_NAME).is_file() else stored.runs
-    if resolved.sources["holdout"] == "default":  # every run that knows the setting says it
+    if (
+        resolved.sources["validation_steps"] == "default"
+    ):  # every run that knows the setting says it
         update |= held_out.BEFORE
     if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
         dtype = folder.read_environment().get("dtype")

@@ -39,7 +39,7 @@ class Plan:
     """A run that could begin, known without opening any weights.
 
     Attributes:
-        settings: as they were given, but for ``holdout``, which says how many steps it is.
+        settings: as they were given, but for ``validation_steps``, which says how many steps it is.
         model: its shape, alphabet, device and dtype.
         train: what is trained on, without the steps that are held out.
         windows: what is trained on; their scale and codec are the run's.
@@ -146,11 +146,11 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     devices.set_threads(settings.threads)
     source = resolve(settings.model, settings.revision)
     split = split_of(dataset, settings)
-    holdout = held_out.steps_of(settings, dataset)
-    settings = settings.model_copy(update={"holdout": holdout})
+    n_held_out = held_out.steps_of(settings, dataset)
+    settings = settings.model_copy(update={"validation_steps": n_held_out})
     # of series that none can be spared of, those that would validate learn, too
-    learning = dataset.select(split.train + split.validation if holdout else split.train)
-    train = held_out.trained_on(learning, holdout)
+    learning = dataset.select(split.train + split.validation if n_held_out else split.train)
+    train = held_out.trained_on(learning, n_held_out)
     model = outline(source, devices.choose(settings.device, settings.dtype))
     layers = parse_layers(settings.layers, model.shape.layers)
     head = Head.of(
@@ -184,14 +184,14 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         model.shape, settings.batch_size, windows.width, lora=trained.lora, head=head
     )
     part, how, per_validation = None, USUAL, NOTHING
-    validating = learning if holdout else dataset.select(split.validation)
-    series = held_out.scored_of(validating, holdout, len(validating))
+    validating = learning if n_held_out else dataset.select(split.validation)
+    series = held_out.scored_of(validating, n_held_out, len(validating))
     if settings.validation and len(series):
         # of which a run without validation has none: the others need it to be priced
 
         @cache
         def part_of(n_series: int) -> ValidationPart:
-            return ValidationPart(windows, series[:n_series], holdout)
+            return ValidationPart(windows, series[:n_series], n_held_out)
 
         def price_of(n_series: int) -> Price:
             return part_of(min(n_series, len(series))).at_most(trained, model, settings.max_memory)
@@ -251,11 +251,11 @@ def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
                 "would take over a twentieth of the run's FLOPs; --validation-series and "
                 "--validate-every say otherwise."
             )
-    if part is not None and settings.holdout:
+    if part is not None and settings.validation_steps:
         notes.append(
-            f"Validation is on the last {settings.holdout} steps of "
+            f"Validation is on the last {settings.validation_steps} steps of "
             f"{'the series' if part.n_series == 1 else f'{part.n_series} series'}, which are not "
-            "trained on (--holdout)."
+            "trained on (--validation-steps)."
         )
     if settings.validation and part is None:
         notes.append("There are too few series to validate with: the last adapter is the best.")

@@ -75,19 +75,19 @@ class ValidationPart:
     Args:
         windows: of what is trained on, whose text, scale and cut are those of validation.
         chosen: the series that are scored.
-        holdout: steps at their ends that are not trained on; 0: the series are not at all.
+        n_held_out: steps at their ends that are not trained on; 0: the series are not at all.
 
     Attributes:
         batches: of the loss.
         scored: histories and futures, each of ``horizon`` steps.
     """
 
-    def __init__(self, windows: Windows, chosen: Dataset, holdout: int = 0) -> None:
+    def __init__(self, windows: Windows, chosen: Dataset, n_held_out: int = 0) -> None:
         self.n_series = len(chosen)
         self.scale, self.codec = windows.scale, windows.codec
-        if holdout:
-            self.batches = windows.ends_of(chosen, holdout)
-            cuts = held_out.windows_of(chosen, holdout, _MOST_STEPS)
+        if n_held_out:
+            self.batches = windows.ends_of(chosen, n_held_out)
+            cuts = held_out.windows_of(chosen, n_held_out, _MOST_STEPS)
         else:
             self.batches = _whole_series(windows.of_others(chosen))
             cuts = _second_halves(chosen)
@@ -95,7 +95,9 @@ class ValidationPart:
         cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
         self.histories: list[Series] = [c.history for c in cuts]
         futures = [c.future for c in cuts]
-        self.scored = Scored(self.histories, futures, chosen.variables, chosen.time_name, holdout)
+        self.scored = Scored(
+            self.histories, futures, chosen.variables, chosen.time_name, n_held_out
+        )
 
     def loss_price(self, trained: Trained) -> Price:
         """Exact: the forward passes of the loss."""

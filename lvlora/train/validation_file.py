@@ -36,7 +36,7 @@ class Scored:
     Attributes:
         histories, futures: of n series, the futures H steps long.
         variables, time_name: as in the data set.
-        holdout: steps at the end of each series that were not trained on, where the futures are
+        held_out: steps at the end of each series that were not trained on, where the futures are
             windows of these; 0: the series were not.
     """
 
@@ -44,7 +44,7 @@ class Scored:
     futures: Sequence[Series]
     variables: tuple[str, ...]
     time_name: str
-    holdout: int = 0
+    held_out: int = 0
 
     def errors(self, point: FloatArray) -> FloatArray:
         """(n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
@@ -57,7 +57,7 @@ class Scored:
         return {
             "schema_version": 1,
             **({} if calendar is None else {"calendar": calendar.to_dict()}),
-            **({"holdout": self.holdout} if self.holdout else {}),
+            **({"held_out": self.held_out} if self.held_out else {}),
             "variables": list(self.variables),
             "time": self.time_name,
             "series_scored": len(self.histories),
@@ -111,7 +111,7 @@ def gain_of(path: Path) -> Gain | None:
         return None
     if before.shape != kept.shape or before.ndim != 1:
         return None
-    return gain_in(before, kept, "windows" if found.get("holdout") else "series")
+    return gain_in(before, kept, "windows" if found.get("held_out") else "series")
 
 
 def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:

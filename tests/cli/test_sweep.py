@@ -173,7 +173,7 @@ def test_status_needs_no_model_and_no_data(run_lvlora, tmp_path, done):
     status = ["sweep", "--status", "--runs", tmp_path / "runs"]
     ran = run_lvlora([*status, "--json"])
     assert ran.exit_code == 0, ran.stderr
-    assert ran.json["trials"] == done["trials"]
+    assert ran.json["table"] == done["trials"]
     assert table(ran.json) == table(done)
     assert "trial" in run_lvlora(status).stdout
     missing = run_lvlora([*status, "--study", "other"])
@@ -259,10 +259,10 @@ def test_a_failed_trial_does_not_end_the_sweep(run_lvlora, two, monkeypatch):
     monkeypatch.setattr(Run, "train", failing)
     ran = run_lvlora([*two, "--json"])
     assert ran.exit_code == 0, ran.stderr
-    assert ran.json["trials"]["failed"] == 1
+    assert ran.json["table"]["failed"] == 1
     assert ran.json["table"][0]["reason"] == "step 3: the loss is nan"
     assert ran.json["table"][0]["mae"] is None
-    assert ran.json["trials"]["complete"] == 1
+    assert ran.json["table"]["complete"] == 1
     assert ran.json["best"]["trial"] == 1
 
 
@@ -271,7 +271,7 @@ def test_an_unforeseen_fault_gives_the_trial_back(run_lvlora, two, monkeypatch):
         patch.setattr(Run, "train", lambda self: 1 / 0)
         assert run_lvlora(two).exit_code == 1
     ran = run_lvlora([*two, "--json"])
-    assert ran.json["trials"]["complete"] == 2
+    assert ran.json["table"]["complete"] == 2
     assert ran.json["finished"]
 
 
@@ -373,8 +373,8 @@ def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, i
     assert ran.exit_code == 3
     assert f"of {most:,} are left" in ran.stderr
     assert "a larger --max-flops goes on" in ran.stderr
-    assert ran.json["trials"]["complete"] == 2
-    assert ran.json["trials"]["waiting"] == 2
+    assert ran.json["table"]["complete"] == 2
+    assert ran.json["table"]["waiting"] == 2
     more = run_lvlora([*args, "--max-flops", str(2 * most), "--json"])
     assert more.exit_code == 0
     assert more.json["trials"]["complete"] == 4
@@ -396,8 +396,8 @@ def test_the_project_budget_stops_a_sweep_between_trials(run_lvlora, args, tmp_p
         ran = run_lvlora([*args, "--json"])
     assert ran.exit_code == 3
     assert "project:" in ran.stderr
-    assert ran.json["trials"]["complete"] == 2
-    assert ran.json["trials"]["waiting"] == 2
+    assert ran.json["table"]["complete"] == 2
+    assert ran.json["table"]["waiting"] == 2
     with Ledger.for_runs(runs) as ledger:
         ledger.set_budget(10**15, "executed")
     assert run_lvlora([*args, "--json"]).json["trials"]["complete"] == 4
@@ -516,15 +516,35 @@ def test_a_study_from_before_a_setting_goes_on(run_lvlora, args, tmp_path, done)
     """What a study did not say then was as its default is."""
     journal = tmp_path / "runs" / "sweep" / "study.journal"
     text = journal.read_text(encoding="utf-8")
-    older = re.sub(r'"(number_format|window_start)": ?"\w+", ?', "", text)
+    new = r'"(number_format|window_start|validation_steps|mix)": ?("\w+"|[\d.]+), ?'
+    older = re.sub(new, "", text)
     assert older != text
-    assert "number_format" not in older
+    assert not [name for name in ("number_format", "validation_steps", '"mix"') if name in older]
     journal.write_text(older, encoding="utf-8")
     again = run_lvlora([*args, "--json"])
     assert again.exit_code == 0, again.stderr
     assert table(again.json) == table(done)
     other = run_lvlora([*args, "--number-format", "digits"])
     assert "--number-format (was point, not digits)" in other.stderr
+
+
+def test_few_series_are_searched_by_their_last_steps(run_lvlora, args, tmp_path):
+    """How much is mixed in may be searched: what is scored is the same in every trial."""
+    few = tiny_runs.write_csv(tmp_path / "few.csv", tiny_runs.dataset(2, 40))
+    (tmp_path / "space.toml").write_text("mix = [0.0, 0.5]\n")
+    words = [args[0], few, *args[2:]]
+    ran = run_lvlora([*words, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert [trial["params"]["mix"] for trial in ran.json["table"]] == [0.0, 0.5]
+    values = [trial["value"] for trial in ran.json["table"]]
+    assert len(set(values)) == 2
+    runs = [Path(trial["folder"]) for trial in ran.json["table"]]
+    before = [tiny_runs.metrics(run)[0]["validation"]["mae"] for run in runs]
+    assert before[0] == before[1]
+    assert "validation_steps = 10" in (runs[0] / "config.toml").read_text()
+    assert "nothing is left to do" in run_lvlora(words).stderr
+    other = run_lvlora([*words, "--validation-steps", 0])
+    assert "--validation-steps (was 10, not 0)" in other.stderr
 
 
 # --- processes of their own -----------------------------------------------------------------------

@@ -232,3 +232,86 @@ def test_jitter_multiplies_the_numbers_of_the_text_whatever_is_taken_off():
             CODEC.decode(moved[: moved.rindex(";") + 1]),
         )
         assert np.abs(ours[: len(theirs)] - theirs[: len(ours)]).max() <= 0.011
+
+
+def simulated(index, n_steps=35):
+    rng = np.random.default_rng((77, index))
+    return Series(str(index), np.arange(float(n_steps)), rng.gamma(2, 400, (n_steps, 2)))
+
+
+def names_of(source, n_rows):
+    return [name for i in range(n_rows // source.batch_size) for name, _ in source.origins(i)]
+
+
+@pytest.mark.parametrize("mix", [0.1, 0.25, 0.5, 0.9])
+def test_simulated_windows_are_evenly_among_the_others(mix):
+    mixed = names_of(windows(mix=mix, simulated=simulated, batch_size=5), 200)
+    for n in range(201):
+        count = sum(name.startswith("simulated") for name in mixed[:n])
+        assert count == int(n * mix)
+    # each is another one, and the data's own come in the order that they have without
+    made = [name for name in mixed if name.startswith("simulated")]
+    assert made == [f"simulated {i}" for i in range(len(made))]
+    own = [name for name in mixed if not name.startswith("simulated")]
+    assert own == names_of(windows(batch_size=5), 200)[: len(own)]
+
+
+def test_a_simulated_window_is_at_the_scale_of_a_data_set_of_its_own():
+    source = windows(mix=0.5, simulated=simulated, batch_size=2, seq_len=4000)
+    (own, made) = source.origins(0)
+    assert (own[0][0], made) == ("s", ("simulated 0", 0))
+    (_, (inputs, targets)) = rows(source.batch(0))
+    found = CODEC.decode(ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])]))[:-1]
+    given = simulated(0).values[: len(found)]
+    divisor = np.percentile(np.abs(simulated(0).values), 99.7) / 10
+    assert np.abs(found - given / divisor).max() < 0.006
+
+
+@settings(max_examples=20)
+@given(
+    st.floats(0.01, 0.9),
+    st.floats(0, 1),
+    st.integers(0, 9),
+    st.lists(st.integers(0, 60), max_size=5),
+)
+def test_a_mixed_batch_is_a_pure_function_too_and_no_wider(mix, jitter, seed, indices):
+    options = {"mix": mix, "simulated": simulated, "scale_jitter": jitter, "seed": seed}
+    one, other = windows(**options), windows(**options)
+    batches = {i: one.batch(i) for i in indices}
+    for i in reversed(indices):
+        assert np.array_equal(other.batch(i).inputs, batches[i].inputs)
+        assert batches[i].inputs.shape[1] <= one.width
+
+
+def test_without_a_share_nothing_is_simulated():
+    def never(index):
+        raise AssertionError(index)
+
+    plain, mixed = windows(), windows(mix=0.0, simulated=never)
+    for i in range(8):
+        assert np.array_equal(plain.batch(i).inputs, mixed.batch(i).inputs)
+    with pytest.raises(ValueError, match="nothing to mix in"):
+        windows(mix=0.5)
+
+
+@pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])
+@pytest.mark.parametrize("seq_len", [40, 64, 2000])
+def test_ends_have_the_last_steps_as_their_only_targets(alphabet, seq_len):
+    source = windows(alphabet=alphabet, seq_len=seq_len, batch_size=2)
+    longer = dataset((34, 25, 44), seed=1)
+    batches = source.ends_of(longer, 4)
+    assert [len(b.inputs) for b in batches] == [2, 1]
+    found = []
+    for batch in batches:
+        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+            scored = targets != IGNORED
+            places = np.flatnonzero(scored)
+            assert np.array_equal(places, np.arange(places[0], places[-1] + 1))
+            found.append(alphabet.decode(targets[scored].tolist()))
+            assert len(inputs) <= source.width
+            # each target is the token after its input
+            assert np.array_equal(inputs[places[1:]], targets[places[:-1]])
+    for text, series in zip(found, longer, strict=True):
+        whole = CODEC.encode(SCALE.apply(series.values[-4:]))
+        assert whole.endswith(text)
+        assert text == whole or seq_len == 40

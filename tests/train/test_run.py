@@ -435,7 +435,8 @@ def _zeros():
 @pytest.mark.parametrize(
     ("data", "validates"),
     [
-        (tiny_runs.dataset(1), False),
+        (tiny_runs.dataset(1), True),
+        (tiny_runs.dataset(1, n_steps=7), False),
         (tiny_runs.dataset(2), True),
         (tiny_runs.dataset(n_variables=1), True),
         (tiny_runs.dataset(n_variables=3), True),
@@ -443,7 +444,7 @@ def _zeros():
         (_with_gaps(), True),
         (_zeros(), True),
     ],
-    ids=["one", "two", "one variable", "three variables", "short", "gaps", "zeros"],
+    ids=["one", "one short", "two", "one variable", "three variables", "short", "gaps", "zeros"],
 )
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_kind_of_data_can_be_trained_on(model, runs, data, validates, seed):

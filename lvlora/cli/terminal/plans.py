@@ -69,7 +69,7 @@ def judged(made: Train) -> tuple[bool, str]:
             f"The adapter improves on the model without it: its MAE is smaller by {mean} on {many} "
             f"({within}), by which it was chosen."
         )
-    more = {"series": "--validation-series", "windows": "--holdout"}[gain.of]
+    more = {"series": "--validation-series", "windows": "--validation-steps"}[gain.of]
     return True, (
         f"The gain of {mean} in MAE is within the noise of {many} ({within}): more of them would "
         f"tell ({more})."

@@ -60,9 +60,9 @@ def rivals_of(found: Mapping[str, Any], step: int | None) -> list[Block]:
         rows += [(str(row["name"]), _error(row["mae"])) for row in found["rivals"]]
         n_series = int(found["series_scored"])
         scored = f"the same {n_series} validation series"
-        if found.get("holdout") is not None:
+        if found.get("held_out") is not None:
             scored = (
-                f"the same {n_series} windows in the last {int(found['holdout'])} steps of the "
+                f"the same {n_series} windows in the last {int(found['held_out'])} steps of the "
                 "series, which were not trained on"
             )
         if kept["step"] != step:
