@@ -1,4 +1,4 @@
-"""Write the data files of `examples/`: the same bytes every time.
+"""Write the data files of `examples/` that are made here: the same bytes every time.
 
 Usage: python scripts/make_examples.py [FOLDER]
 """
