@@ -41,3 +41,20 @@ def test_the_furs_are_the_record():
     assert series.time.tolist() == list(range(1900, 1921))
     assert series.values.sum(axis=0).tolist() == pytest.approx([715.7, 423.5])
     assert dataset.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "n_series", "n_steps", "first", "last", "total"),
+    [
+        ("sea_surface.csv", 61, 12, 23.11, 22.07, 16903.8),
+        ("sunspots.csv", 1, 309, 5, 2.9, 15373.4),
+        ("nile.csv", 1, 100, 1120, 740, 91935),
+    ],
+)
+def test_what_others_measured_is_whole(name, n_series, n_steps, first, last, total):
+    """As many values as there were years and months, and their sum."""
+    dataset = read_dataset(ROOT / "examples" / name, InputSettings())
+    assert [len(s) for s in dataset] == [n_steps] * n_series
+    assert (dataset[0].values[0, 0], dataset[-1].values[-1, 0]) == (first, last)
+    assert sum(float(s.values.sum()) for s in dataset) == pytest.approx(total)
+    assert dataset.notes == dataset.warnings == ()
