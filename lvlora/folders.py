@@ -21,7 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from lvlora import durable
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import DataError, LvloraError, SettingsError
 
 MARK = ".lvlora.json"
 LEFTOVER = re.compile(r"\..*\.[a-z0-9_]{8}\.(part|old)", re.DOTALL)
@@ -56,6 +56,42 @@ def mark_complete(folder: Path, kind: str) -> None:
 def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps({"schema_version": 1, **content}, indent=1)
     durable.write_text(folder / MARK, text + "\n")
+
+
+@contextlib.contextmanager
+def held(folder: Path, busy: LvloraError) -> Iterator[None]:
+    """Keep every other process from working in a folder; a killed process lets go of it.
+
+    Args:
+        busy: is raised where another process does.
+
+    Raises:
+        DataError: the lock is no file, or cannot be opened.
+    """
+    lock = folder / LOCK
+    try:
+        stream = durable.open_lock(lock)
+    except FileNotFoundError:  # taken back by a process whose work was refused
+        raise busy from None
+    except OSError as error:
+        raise DataError(
+            f"{lock}: cannot be used ({error.strerror or error})",
+            "It is an empty file of one process at a time: check permissions, or delete it.",
+        ) from None
+    with stream:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such lock
+            yield
+            return
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # the file that is there, not one that was deleted between opening and locking
+            if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                raise busy
+        except (BlockingIOError, FileNotFoundError):
+            raise busy from None
+        yield
 
 
 def claim(option: str, folder: Path, kind: str, entries: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from lvlora.answers import Answer, Shape
 from lvlora.cli.answers import Doctor
 from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
+from lvlora.experiment.answers import Experiment, ExperimentPlan
 from lvlora.flops.answers import (
     FlopsAccount,
     FlopsArchitecture,
@@ -50,6 +51,8 @@ ANSWERS: dict[str, type[Answer]] = {
     "train-dry-run": TrainPlan,
     "sweep": Sweep,
     "sweep-dry-run": SweepPlan,
+    "experiment": Experiment,
+    "experiment-dry-run": ExperimentPlan,
     "forecast": Forecasts,
     "forecast-density": ForecastDensity,
     "forecast-dry-run": ForecastPrice,

@@ -43,7 +43,8 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": _BELOW - {"evaluation", "train"},
     "train": _BELOW - {"train"},
     "sweep": _BELOW,
-    "cli": _BELOW | {"sweep"},
+    "experiment": _BELOW | {"sweep"},
+    "cli": _BELOW | {"sweep", "experiment"},
 }
 """Room → the rooms it may import besides the above and itself."""
 
@@ -61,7 +62,7 @@ HEAVY = {
     "tokenizers",
     "safetensors",
 }
-HEAVY_ALLOWED = {"model", "train", "forecast", "evaluation", "sweep"}
+HEAVY_ALLOWED = {"model", "train", "forecast", "evaluation", "sweep", "experiment"}
 
 
 class Module:

@@ -163,7 +163,7 @@ def _score_model(
         narrator.note(f"{name}: {len(given.ids) - len(left)} series were finished before.")
     before = forecaster.usage.price
     n_left = len(left) * sampling.n_futures
-    price = functools.partial(at_most, forecaster, given, pieces, sampling)
+    price = functools.partial(at_most, forecaster.plan, given, pieces, sampling)
     with _reserved(job, forecaster, price, name, n_left, spent, narrator) as advance:
         entry = score_model(
             forecaster, given, sampling, settings.quantiles, pieces, advance, name=name

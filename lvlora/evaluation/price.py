@@ -53,7 +53,7 @@ def price(
         forecaster = candidate.open(settings, narrator)
         started += time.perf_counter() - opened
         name = candidate.name(forecaster, prices)
-        prices[name] = at_most(forecaster, job.task, Pieces(), job.sampling)
+        prices[name] = at_most(forecaster.plan, job.task, Pieces(), job.sampling)
         estimates.append(of_model(forecaster, job.task, job.sampling))
         if settings.together:
             past = past_at_most(forecaster, job.task, job.sampling)

@@ -20,6 +20,7 @@ from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray
@@ -209,14 +210,14 @@ def score_model(
     return _entry(name or forecaster.name, "model", given, pieces, levels)
 
 
-def at_most(forecaster: Forecaster, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
-    """The most that `score_model` can cost."""
+def at_most(plan: Plan, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
+    """The most that `score_model` can cost with a forecaster of this plan."""
     groups = unfinished(given, pieces, sampling.n_futures)
     asked = [given.histories[i] for group in groups for i in group]
-    price = forecaster.at_most(asked, given.protocol.horizon, sampling)
+    price = plan.at_most(asked, given.protocol.horizon, sampling)
     for group in groups:
         price += likelihood.price(
-            forecaster.plan, [given.histories[i] for i in group], [given.futures[i] for i in group]
+            plan, [given.histories[i] for i in group], [given.futures[i] for i in group]
         )
     return price
 

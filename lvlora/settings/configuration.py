@@ -24,6 +24,9 @@ from lvlora.settings.toml_text import to_toml
 _LARGEST = 1_000_000
 """Bytes of a configuration."""
 
+STAGES, SCALES = "stages", "scales"
+"""Tables that belong to no command: `settings.experiment` reads them."""
+
 Source = Literal["flag", "environment", "config", "default"]
 
 S = TypeVar("S", bound=Settings)
@@ -143,10 +146,11 @@ def _from_config(
     """Fill ``given`` from the file; returns what is wrong with its keys.
 
     A file without tables is for one command. One with a table for a command ([train]) may serve
-    several: its keys outside the tables are shared, and each command takes those it has.
+    several: its keys outside the tables are shared, and each command takes those it has. The stages
+    and scales of an experiment are not for single commands.
     """
     where = "standard input" if config == "-" else config
-    document = _load_toml(config, where)
+    document = load_toml(config, where)
     tables = {key: value for key, value in document.items() if isinstance(value, dict)}
     shared = {key: value for key, value in document.items() if key not in tables}
     names = {name: set(model.model_fields) for name, model in commands.items()}
@@ -175,6 +179,8 @@ def _from_config(
             )
     inner: dict[str, _Given] = {}
     for table, content in tables.items():
+        if table in (STAGES, SCALES):
+            continue
         if table not in names:
             problems.append(f"[{table}] in {where}: is not a command{did_you_mean(table, names)}")
             continue
@@ -191,7 +197,15 @@ def _from_config(
     return problems
 
 
-def _load_toml(config: str, where: str) -> dict[str, Any]:
+def load_toml(config: str, where: str) -> dict[str, Any]:
+    """A configuration as it stands.
+
+    Args:
+        config: its file, or "-" for standard input; where: what to call it.
+
+    Raises:
+        SettingsError: it cannot be read, or is not TOML.
+    """
     try:
         raw = (
             sys.stdin.buffer.read(_LARGEST)

@@ -19,7 +19,7 @@ from lvlora.series.dataset import Dataset
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep import answers, facts, storage
 from lvlora.sweep.loop import TrialLoop
-from lvlora.sweep.narrator import SweepNarrator
+from lvlora.sweep.narrator import Silent, SweepNarrator
 from lvlora.sweep.plan import SearchPlan, make_plan, points_to_price
 from lvlora.sweep.results import answer_of, limit_of, plan_answer, shared_settings
 from lvlora.sweep.space import Space, with_params
@@ -31,6 +31,7 @@ from lvlora.sweep.workers import parent_of_this_worker, share
 from lvlora.train import held_out
 from lvlora.train.estimate import of_run
 from lvlora.train.loaded import load_run
+from lvlora.train.plan import Plan
 from lvlora.train.trackers.tracked import check_installed
 
 if TYPE_CHECKING:
@@ -135,22 +136,36 @@ def _measured(found: _Asked, settings: SweepSettings) -> Estimate:
     Raises:
         ModelError: its weights are broken.
     """
-    plan, base = found.plan, shared_settings(settings, found.plan)
-    begin = time.perf_counter()
-    planned = [
-        (with_params(base, point), plan.allotments[i])
-        for i in range(len(plan.stages))
-        for point in points_to_price(plan.stages[: i + 1])[0]
-    ]
-    largest, allotment = max(  # in memory
-        planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank)
-    )
-    loaded = load_run(plan_trial(largest, found.dataset, allotment))
+    plan, begin = found.plan, time.perf_counter()
+    loaded = load_run(largest_trial(plan, settings, found.dataset))
     loading = time.perf_counter() - begin
     most = loaded.plan.at_most().executed
     one = of_run(loaded).whole
     trials = one.seconds * plan.at_most.executed / most + loading * plan.n_trials
     return Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
+
+
+def laid_out(
+    settings: SweepSettings, read: Callable[[], Dataset], *, sources: Mapping[str, str]
+) -> SearchPlan:
+    """The plan of a study, which need not be there yet; nobody is told, nothing is made.
+
+    Raises:
+        LvloraError: as `run_search`, before its first trial.
+    """
+    return _ask(settings, read, sources, Silent(), None).plan
+
+
+def largest_trial(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Plan:
+    """The run of a sweep that takes the most memory."""
+    base = shared_settings(settings, plan)
+    planned = [
+        (with_params(base, point), plan.allotments[i])
+        for i in range(len(plan.stages))
+        for point in points_to_price(plan.stages[: i + 1])[0]
+    ]
+    largest, allotment = max(planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank))
+    return plan_trial(largest, dataset, allotment)
 
 
 def search_status(settings: SweepSettings, narrator: SweepNarrator) -> answers.Sweep:

@@ -110,8 +110,11 @@ def settings_hash(settings: TrainSettings) -> str:
     return durable.sha256_of_json(deciding_settings(settings))
 
 
-def load_run(plan: Plan) -> Loaded:
+def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     """Open the weights of a planned run, put the updates in, make the optimiser.
+
+    Args:
+        base: the model, if not the one that the plan names; the run takes it over.
 
     Raises:
         ModelError: the weights are missing or broken.
@@ -119,7 +122,8 @@ def load_run(plan: Plan) -> Loaded:
             to be.
     """
     settings = plan.settings
-    base = load(plan.source, plan.model.placement, outlined=plan.model)
+    if base is None:
+        base = load(plan.source, plan.model.placement, outlined=plan.model)
     updates = lora.LoraPlan(
         rank=settings.rank,
         alpha=settings.effective_alpha,

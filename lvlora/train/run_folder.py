@@ -178,29 +178,7 @@ class RunFolder:
             f"run {self.name} is still being trained by another process",
             "Wait for it, or stop it first.",
         )
-        lock = self.path / folders.LOCK
-        try:
-            stream = durable.open_lock(lock)
-        except FileNotFoundError:  # taken back by a process whose run was refused
-            raise busy from None
-        except OSError as error:
-            raise DataError(
-                f"{lock}: cannot be used ({error.strerror or error})",
-                "It is an empty file of one process at a time: check permissions, or delete it.",
-            ) from None
-        with stream:
-            try:
-                import fcntl
-            except ImportError:  # Windows has no such lock
-                yield
-                return
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # the file that is there, not one that was deleted between opening and locking
-                if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
-                    raise busy
-            except (BlockingIOError, FileNotFoundError):
-                raise busy from None
+        with folders.held(self.path, busy):
             yield
 
     def remove_leftovers(self) -> None:

@@ -25,6 +25,9 @@ COMMANDS = {
     "baseline": "Score the untrained model and all rivals on one part of a data set.",
     "train": "Fine-tune a base model with LoRA on trajectories.",
     "sweep": "Search the best settings that a FLOP budget can buy, by many trainings.",
+    "experiment": (
+        "Make the stages of a file, one after the other: trainings, sweeps, evaluations."
+    ),
     "forecast": "Forecast the future of a file's trajectories.",
     "evaluate": (
         "Score adapters beside their base model and every rival on one part of a data set."

@@ -1,0 +1,213 @@
+"""What the stages of an experiment will do and cost at most; no weights are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lvlora import numbers
+from lvlora.errors import SettingsError, meant
+from lvlora.evaluation.folder import Pieces
+from lvlora.evaluation.job import Job, check, prepare
+from lvlora.evaluation.scores import at_most
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.plan import DEFAULT_DECIMALS
+from lvlora.forecast.plan import Plan as ForecastPlan
+from lvlora.forecast.pricing import updates_of
+from lvlora.model import devices
+from lvlora.model.catalogue import ModelSource, resolve
+from lvlora.model.loading import Outline, outline
+from lvlora.narrator import Silent
+from lvlora.series.dataset import Dataset
+from lvlora.settings.experiment import Stage, StageSettings
+from lvlora.settings.scoring import EvaluateSettings
+from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.sweep.plan import SearchPlan, points_to_price
+from lvlora.sweep.results import shared_settings
+from lvlora.sweep.search import laid_out, largest_trial
+from lvlora.sweep.space import with_params
+from lvlora.train.plan import Plan, plan_run
+
+ZERO_SHOT = "none"
+"""The adapter of a model without one."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage with its price.
+
+    Attributes:
+        what: it does, in words.
+        training: a run like it, the largest of a sweep's in memory; None of an evaluation.
+        runs: all that it trains, in units of that run's executed FLOPs.
+        job, models: of an evaluation: what is scored, and how each of its models forecasts that no
+            stage before it has scored; rivals: whether those have to be scored.
+        adapters: how an adapter that it leaves may forecast, for evaluations after it.
+    """
+
+    stage: Stage
+    what: str
+    at_most: Price
+    training: Plan | None = None
+    runs: float = 1.0
+    job: Job | None = None
+    models: tuple[ForecastPlan, ...] = ()
+    rivals: bool = False
+    adapters: tuple[ForecastPlan, ...] = ()
+
+
+def plan_stages(stages: Sequence[Stage], dataset: Dataset) -> tuple[Planned, ...]:
+    """Price every stage, in their order.
+
+    Raises:
+        SettingsError: a stage asks for what is not there.
+        BudgetError: one does not fit into a limit of its own.
+        LvloraError: as the commands, before their first step.
+    """
+    found: dict[str, Planned] = {}
+    for stage in stages:
+        settings = stage.settings
+        if isinstance(settings, EvaluateSettings):
+            found[stage.name] = _evaluation(stage, settings, dataset, found)
+        elif isinstance(settings, SweepSettings):
+            found[stage.name] = _sweep(stage, settings, dataset)
+        else:
+            found[stage.name] = _training(stage, settings, dataset)
+    return tuple(found.values())
+
+
+def named_adapters(settings: EvaluateSettings) -> tuple[str, ...]:
+    """The adapters that an evaluation names; without any it is of the model alone."""
+    return settings.adapter or (ZERO_SHOT,)
+
+
+def _training(stage: Stage, settings: TrainSettings, dataset: Dataset) -> Planned:
+    plan = plan_run(settings, dataset)
+    what = f"{numbers.count(plan.n_steps)} steps of {numbers.count(plan.tokens_per_step)} tokens"
+    return Planned(stage, what, plan.at_most(), plan, adapters=(_adapter(plan),))
+
+
+def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset) -> Planned:
+    if settings.max_flops is None and settings.max_steps is None:
+        raise SettingsError(
+            f"stage {stage.name}: says neither max_flops nor max_steps",
+            "Without them a sweep would take all of the budget.",
+        )
+    plan = laid_out(settings, lambda: dataset, sources=stage.sources)
+    largest = largest_trial(plan, settings, dataset)
+    parts = [f"{s.n_trials} {s.name}" for s in plan.stages]
+    return Planned(
+        stage,
+        f"{plan.n_trials} trials ({', '.join(parts)})" if len(parts) > 1 else f"{parts[0]} trials",
+        plan.at_most,
+        largest,
+        plan.at_most.executed / max(largest.at_most().executed, 1),
+        adapters=tuple(_chosen(plan, settings, dataset)),
+    )
+
+
+def _chosen(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Iterator[ForecastPlan]:
+    """How the adapter of a sweep may forecast: it is one of its last stage's."""
+    base = shared_settings(settings, plan)
+    told = set()
+    for point in points_to_price(plan.stages)[0]:
+        trial = with_params(base, point)
+        key = (trial.rank, trial.targets, trial.layers, trial.decimals, trial.number_format)
+        if key not in told:
+            told.add(key)
+            yield _adapter(plan_run(trial.model_copy(update={"max_steps": 1}), dataset))
+
+
+def _adapter(plan: Plan) -> ForecastPlan:
+    """How the adapter of a run forecasts."""
+    trained = plan.trained
+    return ForecastPlan(
+        plan.model,
+        updates_of(trained.lora, trained.shape),
+        decimals=plan.settings.decimals,
+        number_format=plan.settings.number_format,
+        scale=plan.windows.scale,
+    )
+
+
+def _evaluation(
+    stage: Stage, settings: EvaluateSettings, dataset: Dataset, before: dict[str, Planned]
+) -> Planned:
+    check(settings)
+    devices.set_threads(settings.threads)
+    job = prepare(settings, dataset, Silent(), has_folder=False)
+    prices, models, n_models = NOTHING, [], 0
+    scored = [p for p in before.values() if p.job is not None and _is_same(p.job, job)]
+    for choices in _models(stage, settings, before) if settings.with_model else ():
+        plans = [replace(plan, max_memory=settings.max_memory) for plan in choices]
+        n_models += 1
+        if not plans[0].updates and any(plans[0] in p.models for p in scored):
+            continue
+        each = [at_most(plan, job.task, Pieces(), job.sampling) for plan in plans]
+        most = NOTHING
+        for price in each:
+            most = most | price
+        prices += most
+        models.append(plans[0])
+    n = len(job.task.histories)
+    futures = "greedy" if job.sampling.greedy else f"{job.sampling.samples} futures each"
+    several = f"{n_models} model{'' if n_models == 1 else 's'}"
+    beside = " and the rivals" if settings.rivals else ""
+    what = f"{several}{beside}, {n} series of {settings.split}, {futures}"
+    rivals = settings.rivals and not any(p.rivals for p in scored)
+    return Planned(stage, what, prices, job=job, models=tuple(models), rivals=rivals)
+
+
+def _is_same(one: Job, other: Job) -> bool:
+    """Whether two evaluations keep what they find in one folder, and ask in one way."""
+    return one.folder.key == other.folder.key and one.sampling == other.sampling
+
+
+def _models(
+    stage: Stage, settings: EvaluateSettings, before: dict[str, Planned]
+) -> Iterator[tuple[ForecastPlan, ...]]:
+    """A tuple of what each model that is scored may be.
+
+    Raises:
+        SettingsError: an adapter is of no stage before.
+    """
+    without: dict[tuple[object, ...], ForecastPlan] = {}
+    for name in named_adapters(settings):
+        if name == ZERO_SHOT:
+            decimals = DEFAULT_DECIMALS if settings.decimals is None else settings.decimals
+            form = settings.number_format or "point"
+            plan = ForecastPlan(_outline(settings), decimals=decimals, number_format=form)
+            without.setdefault((decimals, form), plan)
+            continue
+        of_stage = name.partition("/")[0]  # search/trial-0003
+        left = [n for n, planned in before.items() if planned.adapters]
+        if of_stage not in left:
+            raise SettingsError(
+                f"adapter {name} of stage {stage.name}: is no training or sweep before it",
+                f"{meant(name, left)}There are {', '.join([*left, ZERO_SHOT])}.",
+            )
+        adapters = tuple(
+            replace(
+                plan,
+                decimals=plan.decimals if settings.decimals is None else settings.decimals,
+                number_format=settings.number_format or plan.number_format,
+            )
+            for plan in before[of_stage].adapters
+        )
+        yield adapters
+        if settings.zero_shot:
+            for plan in adapters:
+                key = (plan.decimals, plan.number_format)
+                without.setdefault(key, replace(plan, updates=(), scale=None))
+    for plan in without.values():
+        yield (plan,)
+
+
+def _outline(settings: EvaluateSettings) -> Outline:
+    placement = devices.choose(settings.device, settings.dtype)
+    return outline(source_of(settings), placement)
+
+
+def source_of(settings: StageSettings) -> ModelSource:
+    """The model that all stages share."""
+    return resolve(settings.model, settings.revision, keep=settings.cache)

@@ -1,0 +1,333 @@
+"""`lvlora experiment` as a user meets it: real stages of a tiny model on a tiny data set."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lvlora.flops.ledger import Ledger
+from lvlora.sweep import loop
+from lvlora.train.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+
+STAGES = """
+decimals = 1
+dtype = "float32"
+
+[train]
+rank = 2
+seq_len = 64
+batch_size = 2
+validate_every = 2
+validation_series = 2
+save_every = 1
+
+[sweep]
+seq_len = 64
+batch_size = 2
+validate_every = 2
+validation_series = 2
+save_every = 1
+max_steps = 3
+
+[evaluate]
+context = 6
+horizon = 4
+greedy = true
+rivals = false
+
+[stages.zero-shot]
+command = "evaluate"
+
+[stages.default]
+command = "train"
+max_steps = 4
+learning_rate = 1e-2
+
+[stages.search]
+command = "sweep"
+space = "SPACE"
+
+[stages.final]
+command = "evaluate"
+adapter = ["search", "default"]
+
+[scales.less.default]
+max_steps = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    from lvlora.series.files.writers import write_dataset
+    from lvlora.series.simulate import simulate
+    from lvlora.settings.data import SimulateSettings
+
+    path = tmp_path_factory.mktemp("data") / "d.h5"
+    write_dataset(simulate(SimulateSettings(n_series=16, n_steps=12)), path)
+    (path.parent / "space.toml").write_text("learning_rate = [1e-3, 3e-2]\n")
+    return path
+
+
+@pytest.fixture
+def file(tmp_path, data):
+    """An experiment of four stages."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(STAGES.replace("SPACE", str(data.parent / "space.toml")))
+    return path
+
+
+@pytest.fixture
+def args(tmp_path, tiny_folder, data, file):
+    """The command line of the experiment, in ``tmp_path``."""
+    return [
+        *("experiment", data, "--config", file, "--model", tiny_folder("qwen2")),
+        *("--out", tmp_path / "whole", "--threads", "1"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A place for one finished experiment, filled by the first who asks."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def done(kept, run_lvlora, args, tmp_path):
+    """The answer of the finished experiment, whose folder is at ``tmp_path / "whole"``."""
+    if not (kept / "answer.json").exists():
+        ran = run_lvlora([*args, "--json", "--budget", "1e12"])
+        assert ran.exit_code == 0, ran.stderr
+        shutil.copytree(tmp_path / "whole", kept / "whole")
+        (kept / "answer.json").write_text(ran.stdout)
+        assert ran.json
+    else:
+        shutil.copytree(kept / "whole", tmp_path / "whole")
+    return json.loads((kept / "answer.json").read_text())
+
+
+def _found(answer):
+    """What stages found, without places and times."""
+    return {
+        stage["name"]: {k: v for k, v in stage["found"].items() if k not in ("folder", "adapter")}
+        for stage in answer["stages"]
+    }
+
+
+def test_all_stages_are_made_on_one_ledger(done, tmp_path):
+    whole = tmp_path / "whole"
+    assert [s["name"] for s in done["stages"]] == ["zero-shot", "default", "search", "final"]
+    with Ledger.for_runs(whole) as ledger:
+        charged, rows = ledger.charged(), ledger.rows()
+    for convention in ("executed", "coursework"):
+        spent = [stage["flops"][convention] for stage in done["stages"]]
+        assert sum(spent) == done["flops"][convention] == charged.to_dict()[convention]
+        most = [stage["flops_at_most"][convention] for stage in done["stages"]]
+        assert all(0 < s <= m for s, m in zip(spent, most, strict=True))
+    assert {row.command for row in rows} == {"evaluate", "train"}  # a trial is a run
+    assert done["budget"] == 10**12
+    assert done["left"] == 10**12 - charged.executed
+    by_name = {stage["name"]: stage for stage in done["stages"]}
+    assert by_name["default"]["found"]["steps"] == 4
+    assert Path(by_name["search"]["found"]["adapter"]).name.startswith("trial-")
+    names = list(by_name["final"]["found"]["forecasters"])
+    chosen = Path(by_name["search"]["found"]["adapter"]).name
+    assert names == [f"qwen2 + {chosen}", "qwen2 + default", "qwen2 zero-shot"]
+    assert list(by_name["zero-shot"]["found"]["forecasters"]) == ["qwen2 zero-shot"]
+    # what both evaluations have is in one folder, and was paid once
+    assert by_name["final"]["found"]["folder"] == by_name["zero-shot"]["found"]["folder"]
+
+
+def test_the_accounting_and_the_page_are_written(done, tmp_path):
+    text = (tmp_path / "whole" / "accounting.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["stage"] for row in rows] == ["zero-shot", "default", "search", "final", "all"]
+    assert sum(int(row["executed"]) for row in rows[:-1]) == int(rows[-1]["executed"])
+    assert sum(float(row["share_of_budget"]) for row in rows[:-1]) == pytest.approx(
+        float(rows[-1]["share_of_budget"]), rel=1e-4
+    )
+    page = (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
+    for words in ("All stages are done.", "Accounting", "steps 1 to 1", "final: MAE", "prey"):
+        assert words in page
+
+
+def test_a_finished_experiment_is_not_made_again(done, run_lvlora, args, tmp_path):
+    ledger = (tmp_path / "whole" / "ledger.sqlite").read_bytes()
+    again = run_lvlora([*args, "--json"])
+    assert again.exit_code == 0, again.stderr
+    assert again.stderr.count("is done.") == 4
+    assert _found(again.json) == _found(done)
+    assert (tmp_path / "whole" / "ledger.sqlite").read_bytes() == ledger
+
+
+def test_a_stopped_experiment_goes_on_from_the_step(done, run_lvlora, args, tmp_path, monkeypatch):
+    place = [*args[:-3], tmp_path / "stopped", "--threads", "1", "--json"]
+    append = RunFolder.append
+
+    def stopping(self, record):
+        append(self, record)
+        if self.name == "default" and record.get("step") == 2:
+            os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: the step is finished and saved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", stopping)
+        stopped = run_lvlora(place)
+    assert stopped.exit_code == 75, stopped.stderr
+    went_on = run_lvlora(place)
+    assert went_on.exit_code == 0, went_on.stderr
+    assert went_on.stderr.count("is done.") == 1
+    assert "Going on after step 2 of 4" in went_on.stderr
+    assert _found(went_on.json) == _found(done)
+    for now, then in zip(went_on.json["stages"], done["stages"], strict=True):
+        assert now["flops"] == then["flops"], now["name"]
+
+
+@pytest.mark.slow
+def test_a_killed_experiment_goes_on(done, run_lvlora, args, tmp_path):
+    place = [*args[:-3], tmp_path / "killed", "--threads", "1", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lvlora", *map(str, place)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    first_trial = tmp_path / "killed" / "search" / "trial-0000" / "metrics.jsonl"
+    deadline = time.monotonic() + 100
+    while not first_trial.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    went_on = run_lvlora(place)
+    assert went_on.exit_code == 0, went_on.stderr
+    assert went_on.stderr.count("is done.") == 2
+    assert _found(went_on.json) == _found(done)
+    with Ledger.for_runs(tmp_path / "killed") as ledger:
+        assert went_on.json["flops"] == ledger.charged().to_dict()
+    assert went_on.json["flops"]["executed"] >= done["flops"]["executed"]
+
+
+def test_a_sweep_that_reaches_its_limit_is_not_done(run_lvlora, args, tmp_path, monkeypatch):
+    from lvlora.errors import BudgetError
+
+    def at_the_limit(self):
+        self.refusal = BudgetError("the next trial would pass it", "Raise it.")
+        return "limit"
+
+    monkeypatch.setattr(loop.TrialLoop, "run", at_the_limit)
+    ran = run_lvlora([*args, "--json"])
+    assert ran.exit_code == 3
+    assert "the next trial would pass it" in ran.stderr
+    kept = json.loads((tmp_path / "whole" / "experiment.json").read_text())["stages"]
+    assert [name for name, stage in kept.items() if stage["found"]] == ["zero-shot", "default"]
+
+
+def test_a_dry_run_needs_no_weights_and_leaves_nothing(
+    done, run_lvlora, args, tmp_path, tiny_folder
+):
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_folder("qwen2"), bare, ignore=shutil.ignore_patterns("*.safetensors"))
+    asked = [bare if a == tiny_folder("qwen2") else a for a in args]
+    asked[asked.index(tmp_path / "whole")] = tmp_path / "new"
+    ran = run_lvlora([*asked, "--dry-run", "--json", "--budget", "1e12"])
+    assert ran.exit_code == 0, ran.stderr
+    assert not (tmp_path / "new").exists()
+    plan = ran.json
+    made = {stage["name"]: stage for stage in done["stages"]}
+    for stage in plan["stages"]:
+        assert stage["flops_at_most"] == made[stage["name"]]["flops_at_most"]
+        assert stage["seconds"] > 0
+    assert plan["estimate"]["seconds"] == pytest.approx(sum(s["seconds"] for s in plan["stages"]))
+    assert plan["estimate"]["peak_bytes"] > 10**7
+    share = plan["flops_at_most"]["executed"] / 10**12
+    assert plan["share_of_budget"] == pytest.approx(share)
+    half = run_lvlora([*asked, "--dry-run", "--json", "--scale", "less"]).json
+    default = {stage["name"]: stage for stage in half["stages"]}["default"]
+    assert default["what"].startswith("2 steps")
+    table = run_lvlora([*asked, "--dry-run"])
+    assert "together" in table.stdout
+    assert "Memory at most" in table.stdout
+
+
+def test_a_dry_run_of_a_finished_experiment_has_nothing_to_come(done, run_lvlora, args):
+    plan = run_lvlora([*args, "--dry-run", "--json"]).json
+    assert all(stage["done"] for stage in plan["stages"])
+    assert plan["estimate"]["seconds"] == 0
+    assert plan["share_of_budget"] == plan["charged"]["executed"] / 10**12
+
+
+def test_more_than_the_budget_has_is_refused_before_anything(done, run_lvlora, args, tmp_path):
+    most = sum(stage["flops_at_most"]["executed"] for stage in done["stages"])
+    place = [*args[:-3], tmp_path / "other", "--threads", "1"]
+    ran = run_lvlora([*place, "--budget", str(most - 1)])
+    assert ran.exit_code == 3
+    assert f"the stages that are left may cost {most:,} FLOPs" in ran.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_begun_stage_keeps_its_settings(done, run_lvlora, args, file):
+    file.write_text(file.read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2"))
+    ran = run_lvlora(args)
+    assert ran.exit_code == 2
+    assert "stage default was begun with other settings: learning_rate (0.01 then, 0.02 now)" in (
+        " ".join(ran.stderr.split())
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('command = "train"', 'command = "trian"', "did you mean train?"),
+        ("max_steps = 4", "max_stepz = 4", "max_stepz in [stages.default]"),
+        ("learning_rate = 1e-2", "learning_rate = 2", "learning_rate in [stages.default]"),
+        ("max_steps = 4", 'model = "bundled"', "is the experiment's to say, not a stage's"),
+        ('"search", "default"', '"serch", "default"', "Did you mean search?"),
+        ("max_steps = 3", "", "says neither max_flops nor max_steps"),
+        ("[scales.less.default]", "[scales.less.defalt]", "did you mean default?"),
+        ("[stages.", "[stagez.", "is not a command"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(run_lvlora, args, file, tmp_path, old, new, complaint):
+    file.write_text(file.read_text().replace(old, new))
+    ran = run_lvlora([*args, "--scale", "less"])
+    assert ran.exit_code == 2
+    assert complaint in " ".join(ran.stderr.split())
+    assert not (tmp_path / "whole").exists()
+
+
+def test_a_scale_and_a_file_are_asked_for(run_lvlora, args):
+    ran = run_lvlora([*args, "--scale", "les"])
+    assert ran.exit_code == 2
+    assert "did you mean less?" in ran.stderr
+    without = [a for a in args if a != "--config"]
+    without.remove(args[args.index("--config") + 1])
+    ran = run_lvlora(without)
+    assert ran.exit_code == 2
+    assert "needs the file that names its stages" in ran.stderr
+
+
+def test_other_commands_take_the_same_file(run_lvlora, file):
+    ran = run_lvlora(["train", "--config", file, "--print-config"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "rank = 2" in ran.stdout
+
+
+def test_one_process_makes_an_experiment(done, run_lvlora, args, tmp_path):
+    import fcntl
+
+    with (tmp_path / "whole" / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = run_lvlora(args)
+    assert ran.exit_code == 1
+    assert "another process makes the experiment" in ran.stderr
