@@ -8,7 +8,8 @@ MODEL is a folder that transformers loads, or a .gguf file. Both begin with the 
 the same windows of the same series in the same order, at the same rates, and minimise the
 cross-entropy over the whole vocabulary; a third contender is lvlora as it trains by default, with
 the loss over the tokens that numbers are written with, which is another number. Each has a process
-of its own. Writes losses.png, table.md and figures.json into FOLDER, and prints the table. A loss
+of its own. Seconds are the processor's on a CPU, which other work on the machine does not add to.
+Writes losses.png, table.md and figures.json into FOLDER, and prints the table. A loss
 is compared step by step: after a step of another rounding the next loss differs, too, by little.
 """
 
@@ -140,19 +141,25 @@ def by_lvlora(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[fl
     if plan.settings.loss == "full":
         start.mkdir(parents=True, exist_ok=True)
         run.save_adapter(start, {})
-    done = list(
-        loop.steps(
-            list(run.parameters.values()),
-            run.optimizers,
-            run.objective.loss_sum,
-            plan.windows,
-            plan.learning_rate,
-            first=0,
-            last=plan.n_steps,
-            clip_norm=plan.settings.clip_norm,
-        )
-    )
-    return [step.loss for step in done], [step.seconds for step in done]
+    losses, moments = [], [clock(args)]
+    for step in loop.steps(
+        list(run.parameters.values()),
+        run.optimizers,
+        run.objective.loss_sum,
+        plan.windows,
+        plan.learning_rate,
+        first=0,
+        last=plan.n_steps,
+        clip_norm=plan.settings.clip_norm,
+    ):
+        losses.append(step.loss)
+        moments.append(clock(args))
+    return losses, [b - a for a, b in itertools.pairwise(moments)]
+
+
+def clock(args: argparse.Namespace) -> float:
+    """Seconds: of this process's threads together on a CPU, of the wall where a GPU works."""
+    return time.process_time() / args.threads if args.device == "cpu" else time.perf_counter()
 
 
 def by_peft(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[float]]:
@@ -172,7 +179,7 @@ def by_peft(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[floa
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: plan.learning_rate(n) / peak)
     losses: list[float] = []
-    moments = [time.perf_counter()]
+    moments = [clock(args)]
 
     class InOrder(Trainer):
         """Its batches as they come, and every loss to its last digit: its log has four."""
@@ -187,7 +194,7 @@ def by_peft(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[floa
 
         def training_step(self, *given: Any, **named: Any) -> Any:
             if losses:
-                moments.append(time.perf_counter())
+                moments.append(clock(args))
             return super().training_step(*given, **named)
 
     trainer = InOrder(
@@ -207,9 +214,9 @@ def by_peft(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[floa
         train_dataset=examples(plan),
         optimizers=(optimizer, schedule),
     )
-    moments[0] = time.perf_counter()
+    moments[0] = clock(args)
     trainer.train()
-    moments.append(time.perf_counter())
+    moments.append(clock(args))
     return losses, [b - a for a, b in itertools.pairwise(moments)]
 
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     (
-        "lvlora experiment data.h5 --config examples/coursework.toml --model bundled --dry-run",
+        "lvlora experiment -c examples/coursework.toml --model bundled --dry-run",
         "what each stage would cost in FLOPs and time",
     ),
     (
-        "lvlora experiment data.h5 --config examples/coursework.toml --model bundled --scale tiny",
-        "make them all, as small as the file's [scales.tiny] says; the same command goes on",
+        "lvlora experiment -c examples/coursework.toml --model bundled --scale tiny",
+        "make them, as small as [scales.tiny] says; the same command goes on",
     ),
 )
 

@@ -139,17 +139,21 @@ class Record:
     def check(self, stage: Stage, data_sha256: str) -> None:
         """Refuse a stage that was begun with other settings or data.
 
+        Only its own limit may be larger than it was, until it is done.
+
         Raises:
             SettingsError: it names what differs.
         """
         kept = self.stages.get(stage.name)
         if kept is None:
             return
-        now = asked(stage, data_sha256)
+        now, then = asked(stage, data_sha256), kept.asked
+        if kept.found is None and (now.get("max_flops") or 0) > (then.get("max_flops") or 0) > 0:
+            kept.asked = then = {**then, "max_flops": now["max_flops"]}
         different = [
-            f"{name} ({kept.asked.get(name)} then, {now.get(name)} now)"
-            for name in {**kept.asked, **now}
-            if kept.asked.get(name) != now.get(name)
+            f"{name} ({then.get(name)} then, {now.get(name)} now)"
+            for name in {**then, **now}
+            if then.get(name) != now.get(name)
         ]
         if different:
             raise SettingsError(

@@ -64,6 +64,8 @@ def run_experiment(
     _check_budget(settings, record, planned)
     with record.held():
         record = Record.read(folder)  # another process may have been at it until now
+        for stage in stages:
+            record.check(stage, data_sha256)
         for number, of_one in enumerate(planned, 1):
             stage = of_one.stage
             where = f"Stage {number} of {len(planned)}, {stage.name}"

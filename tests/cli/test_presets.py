@@ -17,6 +17,8 @@ PRESETS = sorted(path for path in EXAMPLES.glob("*.toml") if path.name != "space
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_command_takes_what_is_meant_for_it(run_lvlora, preset):
     document = tomllib.loads(preset.read_text(encoding="utf-8"))
+    for table in ("stages", "scales"):  # the experiment's own, see the next tests
+        document.pop(table, None)
     shared = {key: value for key, value in document.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in document.items() if isinstance(value, dict)}
     assert shared
@@ -52,23 +54,23 @@ def test_presets_say_why_and_are_listed(preset):
 
 
 @pytest.mark.slow
-def test_the_courseworks_search_can_be_planned(run_lvlora, tmp_path):
+@pytest.mark.parametrize("scale", [None, "small", "tiny"])
+def test_the_coursework_can_be_planned(run_lvlora, tmp_path, scale):
     ran = run_lvlora(
         [
-            "sweep",
-            EXAMPLES / "simulated.h5",
-            "--config",
-            EXAMPLES / "coursework.toml",
-            "--model",
-            "bundled",
-            "--runs",
-            tmp_path / "runs",
-            "--dry-run",
-            "--json",
+            *("experiment", EXAMPLES / "simulated.h5"),
+            *("--config", EXAMPLES / "coursework.toml", "--model", "bundled", "--threads", "1"),
+            *("--out", tmp_path / "coursework", "--dry-run", "--json"),
+            *(() if scale is None else ("--scale", scale)),
         ]
     )
     assert ran.exit_code == 0, ran.stderr
-    plan = ran.json["plan"]
-    assert [stage["trials"] for stage in plan["stages"]] == [9, 3, 1]
-    assert plan["flops_at_most"]["coursework"] <= 8e16
-    assert not (tmp_path / "runs").exists()
+    plan = ran.json
+    assert [stage["name"] for stage in plan["stages"]] == [
+        *("zero-shot", "default", "search", "ours", "contexts", "validation", "test")
+    ]
+    assert "13 trials (9 search, 3 context, 1 final)" in plan["stages"][2]["what"]
+    assert plan["flops_at_most"]["coursework"] <= plan["budget"] == 10**17
+    if scale == "small":
+        assert plan["flops_at_most"]["executed"] <= 5e15
+    assert not (tmp_path / "coursework").exists()
