@@ -21,8 +21,8 @@ EXAMPLES = examples(
 def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     """Show series as text and tokens of a model, and what the text loses.
 
-    Only the tokenizer of the model is loaded. Token ids are looked up symbol by symbol, as training
-    and forecasting do.
+    Only the tokenizer of the model is loaded. Texts are spelled as in training and forecasting: a
+    token for each symbol, or from the left the longest where the tokenizer has longer ones.
     """
     if settings.text is not None and (settings.data is not None or settings.series is not None):
         raise SettingsError("--text is tokenized instead of a file's series.", "Give only one.")
@@ -46,7 +46,7 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
         text = tokenizing.tokenize_text(settings.text or "", source)
         output.report(text, lambda: tokens.show_text(text, output))
         tokens.say_strange(text, output)
-        tokens.say_difference(text.own_merging, output)
+        tokens.say_difference(text.own_merging, text.merged_tokens, output)
         return
     answer = tokenizing.tokenize(dataset, chosen, settings, source)
     output.report(answer, lambda: tokens.show_series(answer, output))
@@ -54,7 +54,9 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     if said:
         output.warning(said)
     tokens.say_difference(
-        next((s.own_merging for s in answer.series if s.own_merging), None), output
+        next((s.own_merging for s in answer.series if s.own_merging), None),
+        answer.merged_tokens,
+        output,
     )
     trained = next_command("train", TrainSettings, settings, also=("decimals", "number_format"))
     output.hint(f"Next: lvlora flops says what a step costs; {trained} trains.")

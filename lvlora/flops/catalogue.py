@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lvlora.errors import ModelError
 from lvlora.flops.answers import FlopsArchitecture
-from lvlora.flops.shape import ModelShape
+from lvlora.flops.shape import ALPHABET_ROWS, ModelShape
 
 
 def _qwen2(name: str, sizes: tuple[int, ...], tied: bool = True) -> ModelShape:
@@ -60,6 +60,7 @@ def _llama(
     max_positions: int,
     rope_theta: float,
     bos_eos: tuple[int, int],
+    alphabet_rows: int = ALPHABET_ROWS,
 ) -> ModelShape:
     hidden, intermediate, layers, heads, kv_heads, vocab = sizes
     return ModelShape(
@@ -78,6 +79,7 @@ def _llama(
         bos_id=bos_eos[0],
         eos_id=bos_eos[1],
         name=name,
+        alphabet_rows=alphabet_rows,
     )
 
 
@@ -162,6 +164,7 @@ _SHAPES = (
         max_positions=131_072,
         rope_theta=5e5,
         bos_eos=(128_000, 128_001),
+        alphabet_rows=15 + 100 + 1000 + 1,  # numbers of two and three digits, and "?,"
     ),
     _gemma(
         "gemma-2b",

@@ -27,7 +27,7 @@ SHORT_NAMES = {
     "smollm2-360m": "HuggingFaceTB/SmolLM2-360M-Instruct",
     "gemma3-270m": "google/gemma-3-270m-it",
 }
-"""Short names of hub models that write one token per digit."""
+"""Short names of hub models; all write one token per digit."""
 
 DEFAULT_HUB_MODEL = SHORT_NAMES["qwen2.5-0.5b"]
 BUNDLED = Path(__file__).parent / "bundled"

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -71,15 +71,17 @@ class BaseModel(Outline):
 
 def load_tokenizer(source: ModelSource) -> Any:
     """Only the tokenizer; ModelError if it can't be had."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     with _with_tokenizer(source) as read:
-        folder = Path(_where(read))
+        folder, kind = Path(_where(read)), cast(Any, AutoTokenizer)
         if read.kind != "gguf" and folder.is_dir():
             check_files(folder, trusted=read.kind == "bundled")
+            if tokenizer_files.is_as_it_is(folder):  # of Qwen2 the other would split all digits
+                kind = PreTrainedTokenizerFast
         with quiet(), _model_errors(source):
             _ask_hub(read)
-            return AutoTokenizer.from_pretrained(_where(read), **_keywords(read))
+            return kind.from_pretrained(_where(read), **_keywords(read))
 
 
 @contextlib.contextmanager

@@ -39,10 +39,11 @@ def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
         if source.note:
             (narrator or Silent()).note(source.note)
         if source.kind == "bundled":
-            return dataclasses.replace(find_shape(source.location), name=source.name)
+            found = dataclasses.replace(find_shape(source.location), name=source.name)
+            return _with_tokens(found, Path(source.location))
         model = source.name
     try:
-        return find_shape(model)
+        return _with_tokens(find_shape(model), Path(model))
     except ModelError:
         if "/" not in model:
             raise
@@ -52,3 +53,21 @@ def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
         if config is None:
             raise
         return ModelShape.from_config(config, name=model)
+
+
+def _with_tokens(shape: ModelShape, folder: Path) -> ModelShape:
+    """With as many rows of a restricted head as the folder's tokenizer has tokens for numbers."""
+    if not (folder / "tokenizer.json").is_file():
+        return shape  # a configuration alone: one for each symbol, where it says nothing else
+    from lvlora.model.files.checks.tokenizer import check_tokenizer
+    from lvlora.model.files.tokenizer import read_alphabet
+
+    check_tokenizer(folder)
+    alphabet = read_alphabet(folder, shape.name)
+    if alphabet is None:
+        from lvlora.model.catalogue import ModelSource
+        from lvlora.model.loading import alphabet_of, load_tokenizer
+
+        source = ModelSource("folder", shape.name, str(folder))
+        alphabet = alphabet_of(load_tokenizer(source), shape.name)
+    return dataclasses.replace(shape, alphabet_rows=len(alphabet.tokens))

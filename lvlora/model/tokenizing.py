@@ -36,7 +36,7 @@ _RULES = {
 
 
 def tokenize_text(text: str, source: ModelSource) -> TokenizeText:
-    """The tokens of a text: symbol by symbol where all are the alphabet's, else the tokenizer's."""
+    """The tokens of a text: lvlora's where all its symbols are, else the tokenizer's own."""
     tokenizer = _Tokenizer(source)
     in_alphabet = all(symbol in SYMBOLS for symbol in text)
     ids = tokenizer.alphabet.encode(text).tolist() if in_alphabet else tokenizer.own(text)
@@ -95,10 +95,11 @@ class _Facts(TypedDict):
     vocabulary_size: int
     start_token: Token | None
     alphabet: dict[str, int]
+    merged_tokens: int
 
 
 class _Tokenizer:
-    """A model's tokenizer and where the symbols are in it."""
+    """A model's tokenizer, and what of it texts are written with."""
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
@@ -122,7 +123,8 @@ class _Tokenizer:
             "start_token": None
             if start is None
             else Token(id=start, token=self.tokens([start])[0]),
-            "alphabet": dict(zip(SYMBOLS, self.alphabet.ids, strict=True)),
+            "alphabet": dict(zip(SYMBOLS, self.alphabet.ids, strict=False)),
+            "merged_tokens": len(self.alphabet.tokens) - len(SYMBOLS),
         }
 
     def difference(self, text: str, ids: Sequence[int]) -> Merged | None:

@@ -28,8 +28,11 @@ SYMBOLS = "0123456789.,;-?"
 DIGITS = slice(0, 10)
 INDEX = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 _PROBES = ("1.23", "0.25,1.50;0.27,1.47;", "10.07,999.80;")
-_USABLE = re.compile(r"(?=..)-?[0-9]*\.?[0-9]*\??[,;]?", re.DOTALL)
-"""Two symbols or more, and a separator at the end alone: a token never reaches into two numbers."""
+_USABLE = re.compile(
+    r"(?=..)(-?[0-9]+[.,;]?|(-?[0-9]+)?\.[0-9]+[,;]?|\?[,;])", re.ASCII | re.DOTALL
+)
+"""Two symbols or more that stand side by side in a text, with a separator at their end alone: a
+token never reaches into two numbers."""
 
 Ids = NDArray[np.int64]
 
@@ -80,23 +83,20 @@ class TokenAlphabet:
             if len(found) != 1:
                 raise ModelError(
                     f"{name}: its tokenizer writes {symbol!r} as {len(found)} tokens, not one",
-                    "lvlora needs a tokenizer with one token for each digit and separator, as "
+                    "lvlora needs a tokenizer that has a token for each digit and separator, as "
                     "those of Qwen2.5, Llama 3, GPT-2, SmolLM2 and Gemma.",
                 )
             ids.append(int(found[0]))
         if len(set(ids)) != len(ids):
             raise ModelError(
                 f"{name}: its tokenizer gives two symbols of {SYMBOLS!r} one token",
-                "Use a model with one token for each digit and sign.",
+                "Use a model that has a token for each digit and separator.",
             )
         alphabet = cls(tuple(ids), start)
         if all([int(i) for i in encode(t)] == alphabet.encode(t).tolist() for t in _PROBES):
             return alphabet
-        several = {
-            token: int(i)
-            for token, i in sorted(vocabulary().items(), key=lambda item: item[1])
-            if _USABLE.fullmatch(token) and list(encode(token)) == [i]
-        }
+        usable = [(int(i), token) for token, i in vocabulary().items() if _USABLE.fullmatch(token)]
+        several = {token: i for i, token in sorted(usable) if list(encode(token)) == [i]}
         return cls((*ids, *several.values()), start, (*SYMBOLS, *several))
 
     @cached_property

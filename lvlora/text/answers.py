@@ -34,6 +34,8 @@ class TokenizeText(Answer):
     start_token: Token | None
     alphabet: dict[str, int]
     """Symbol → id, for the fifteen symbols of numbers."""
+    merged_tokens: int
+    """Further tokens that texts are written with, of several symbols each."""
     text: str
     ids: list[int]
     tokens: list[str]
@@ -90,6 +92,8 @@ class Tokenize(Answer):
     start_token: Token | None
     alphabet: dict[str, int]
     """Symbol → id, for the fifteen symbols of numbers."""
+    merged_tokens: int
+    """Further tokens that texts are written with, of several symbols each."""
     variables: list[str]
     decimals: int
     number_format: str

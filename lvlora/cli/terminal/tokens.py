@@ -41,9 +41,14 @@ def show_series(answer: Tokenize, output: Output) -> None:
         f"Numbers are {_said(answer.scale, answer.variables)} with {answer.decimals} "
         f"decimals{bare} ({answer.scale.explanation})."
     )
+    if answer.merged_tokens:
+        output.line(
+            f"Besides the {len(answer.alphabet)} symbols {answer.merged_tokens:,} tokens of "
+            "several are used: from the left, the longest first."
+        )
     output.line()
     for one in answer.series:
-        _show_steps(one, output)
+        _show_steps(one, answer.alphabet[";"], output)
     output.table(
         ["series", "steps", "tokens", "tokens a step", "largest error", "in half units"],
         [
@@ -66,17 +71,24 @@ def show_series(answer: Tokenize, output: Output) -> None:
     )
 
 
-def _show_steps(one: TokenizedSeries, output: Output) -> None:
-    """The first steps of a series, a line a step: text, ids, tokens."""
+def _show_steps(one: TokenizedSeries, separator: int, output: Output) -> None:
+    """The first steps of a series, a line a step: text, ids, tokens.
+
+    Args:
+        separator: the id of ; alone.
+    """
     more = one.steps > one.steps_shown
     cut = f", the first {one.steps_shown:,} of {one.steps:,} steps" if more else ""
     output.line(f"Series {printable(one.id)}{cut}: {one.text}")
     output.line()
-    place, rows = 0, []
-    for number, step in enumerate(_steps(one.text), 1):
-        of_step = slice(place, place + len(step))
-        place += len(step)
-        rows.append([number, step, _joined(one.ids[of_step]), " ".join(one.tokens[of_step])])
+    rows: list[list[object]] = []
+    begin, steps = 0, iter(_steps(one.text))
+    for end, (i, token) in enumerate(zip(one.ids, one.tokens, strict=True), 1):
+        if i == separator or token.endswith(";"):  # it may end a longer token
+            of_step = slice(begin, end)
+            begin = end
+            ids, tokens = _joined(one.ids[of_step]), " ".join(one.tokens[of_step])
+            rows.append([len(rows) + 1, next(steps), ids, tokens])
     output.table(["step", "text", "ids", "tokens"], rows)
 
 
@@ -99,16 +111,27 @@ def _said(scale: ScaleUsed, variables: Sequence[str]) -> str:
     return ", ".join(of_each)
 
 
-def say_difference(difference: Merged | None, output: Output) -> None:
-    """A note where the tokenizer itself would write a text with other tokens."""
-    if difference is not None:
-        merged = [repr(token) for token in difference.tokens if len(token) > 1]
-        shown = ", ".join(dict.fromkeys(merged[:5]))
-        output.note(
-            "By itself the tokenizer would write this text with other tokens"
-            f"{f', such as {shown}' if shown else ''}; lvlora looks each symbol up alone, so that "
-            "a sign or a missing value never hides in a merged token."
+def say_difference(difference: Merged | None, merged_tokens: int, output: Output) -> None:
+    """A note where the tokenizer itself would write a text with other tokens.
+
+    Args:
+        merged_tokens: that lvlora uses.
+    """
+    if difference is None:
+        return
+    merged = [repr(token) for token in difference.tokens if len(token) > 1]
+    shown = ", ".join(dict.fromkeys(merged[:5]))
+    output.note(
+        "By itself the tokenizer would write this text with other tokens"
+        f"{f', such as {shown}' if shown else ''}; lvlora "
+        + (
+            "takes the longest token from the left, of those that keep to one number, so that each "
+            "text is written in one way."
+            if merged_tokens
+            else "looks each symbol up alone, so that a sign or a missing value never hides in a "
+            "merged token."
         )
+    )
 
 
 def _joined(ids: Sequence[int]) -> str:

@@ -30,6 +30,13 @@ def read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
         return None
 
 
+def is_as_it_is(folder: Path) -> bool:
+    """Whether the folder's tokenizer is what its tokenizer.json says, whatever the model is."""
+    if not ((folder / CONFIG).is_file() and (folder / TOKENIZER).is_file()):
+        return False
+    return str(durable.read_json_object(folder / CONFIG).get("tokenizer_class")) in _AS_THEY_ARE
+
+
 def _read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
     from tokenizers import Tokenizer
 

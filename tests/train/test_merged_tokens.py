@@ -1,0 +1,81 @@
+"""Training models whose tokenizers merge symbols: loss, windows, price, and resuming."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_runs
+import torch
+
+from lvlora.errors import RunStopped
+from lvlora.model.head import NumericHead
+from lvlora.text.codec import Codec
+from lvlora.text.scaling import of_dataset
+from lvlora.text.windows import Batch, tokenize_series
+from lvlora.train.objective import Objective
+from lvlora.train.observer import Silent
+from lvlora.train.run import Run
+from lvlora.train.run_folder import RunFolder
+
+KINDS = list(tiny_models.MERGING)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numeric_loss_is_over_all_tokens_that_numbers_are_written_with(tiny_base, kind):
+    base = tiny_base(kind)
+    text = "0.25,1234.50;?,-10.07;9.99,0.20;"
+    ids = base.alphabet.encode(text)
+    batch = Batch(np.array([[base.alphabet.start, *ids[:-1]]]), ids[None])
+    head = NumericHead(base.module, base.alphabet)
+    with torch.no_grad():
+        found = float(Objective(base.module, base.alphabet, head).loss_sum(batch))
+        logits = base.module(torch.from_numpy(batch.inputs)).logits[0].double().numpy()
+    of_tokens = logits[:, list(base.alphabet.ids)]
+    largest = of_tokens.max(axis=1)
+    normal = np.log(np.exp(of_tokens - largest[:, None]).sum(axis=1)) + largest
+    expected = sum(n - row[i] for n, row, i in zip(normal, logits, ids, strict=True))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_series_is_its_steps_tokens(tiny_base, kind):
+    alphabet = tiny_base(kind).alphabet
+    data = tiny_runs.dataset(1, n_steps=9)
+    codec, scale = Codec(2, 2), of_dataset(data)
+    series = tokenize_series(data.series[0], scale, codec, alphabet)
+    steps = codec.encode_steps(scale.apply(data.series[0].values))
+    assert [
+        alphabet.decode(series.ids[a:b])
+        for a, b in zip(series.starts[:-1], series.starts[1:], strict=True)
+    ] == steps
+    assert np.array_equal(series.ids, alphabet.encode("".join(steps)))
+
+
+class _Stopper(Silent):
+    def step(self, record):
+        if record.step == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("train_head", ["none", "numeric"])
+def test_a_run_goes_on_to_the_same_bytes_and_never_spends_more_than_told(
+    tiny_folder, tmp_path, train_head
+):
+    model, runs = tiny_folder("whole"), tmp_path / "runs"
+    how = {"dropout": 0.1, "train_head": train_head, "decimals": 2}
+    loaded = tiny_runs.loaded(model, runs, **how)
+    # two numbers a step, one token each
+    assert loaded.plan.model.alphabet.count("0.25,9.50;") == 2
+    whole = tiny_runs.folder(runs, "whole")
+    spent = Run(loaded, whole, Silent()).train().flops
+    most = loaded.plan.at_most()
+    assert 0 < spent.executed <= most.executed
+    assert 0 < spent.coursework <= most.coursework
+    stopped = tiny_runs.folder(runs, "stopped")
+    with pytest.raises((RunStopped, KeyboardInterrupt)):
+        Run(tiny_runs.loaded(model, runs, **how), stopped, _Stopper()).train()
+    again = tiny_runs.loaded(model, runs, **how)
+    Run(again, RunFolder(stopped.path), Silent(), resume=True).train()
+    for which in ("adapter", "adapter-last"):
+        assert tiny_runs.weights(whole.path, which) == tiny_runs.weights(stopped.path, which)
