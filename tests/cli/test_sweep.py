@@ -173,7 +173,7 @@ def test_status_needs_no_model_and_no_data(run_lvlora, tmp_path, done):
     status = ["sweep", "--status", "--runs", tmp_path / "runs"]
     ran = run_lvlora([*status, "--json"])
     assert ran.exit_code == 0, ran.stderr
-    assert ran.json["table"] == done["trials"]
+    assert ran.json["trials"] == done["trials"]
     assert table(ran.json) == table(done)
     assert "trial" in run_lvlora(status).stdout
     missing = run_lvlora([*status, "--study", "other"])
@@ -259,10 +259,10 @@ def test_a_failed_trial_does_not_end_the_sweep(run_lvlora, two, monkeypatch):
     monkeypatch.setattr(Run, "train", failing)
     ran = run_lvlora([*two, "--json"])
     assert ran.exit_code == 0, ran.stderr
-    assert ran.json["table"]["failed"] == 1
+    assert ran.json["trials"]["failed"] == 1
     assert ran.json["table"][0]["reason"] == "step 3: the loss is nan"
     assert ran.json["table"][0]["mae"] is None
-    assert ran.json["table"]["complete"] == 1
+    assert ran.json["trials"]["complete"] == 1
     assert ran.json["best"]["trial"] == 1
 
 
@@ -271,7 +271,7 @@ def test_an_unforeseen_fault_gives_the_trial_back(run_lvlora, two, monkeypatch):
         patch.setattr(Run, "train", lambda self: 1 / 0)
         assert run_lvlora(two).exit_code == 1
     ran = run_lvlora([*two, "--json"])
-    assert ran.json["table"]["complete"] == 2
+    assert ran.json["trials"]["complete"] == 2
     assert ran.json["finished"]
 
 
@@ -373,8 +373,8 @@ def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, i
     assert ran.exit_code == 3
     assert f"of {most:,} are left" in ran.stderr
     assert "a larger --max-flops goes on" in ran.stderr
-    assert ran.json["table"]["complete"] == 2
-    assert ran.json["table"]["waiting"] == 2
+    assert ran.json["trials"]["complete"] == 2
+    assert ran.json["trials"]["waiting"] == 2
     more = run_lvlora([*args, "--max-flops", str(2 * most), "--json"])
     assert more.exit_code == 0
     assert more.json["trials"]["complete"] == 4
@@ -396,8 +396,8 @@ def test_the_project_budget_stops_a_sweep_between_trials(run_lvlora, args, tmp_p
         ran = run_lvlora([*args, "--json"])
     assert ran.exit_code == 3
     assert "project:" in ran.stderr
-    assert ran.json["table"]["complete"] == 2
-    assert ran.json["table"]["waiting"] == 2
+    assert ran.json["trials"]["complete"] == 2
+    assert ran.json["trials"]["waiting"] == 2
     with Ledger.for_runs(runs) as ledger:
         ledger.set_budget(10**15, "executed")
     assert run_lvlora([*args, "--json"]).json["trials"]["complete"] == 4
