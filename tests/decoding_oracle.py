@@ -27,6 +27,10 @@ def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: 
         token = int(choose(logits[None], ways.legal[[state]], sampling, draw)[0])
         out += ways.tokens[token]
         written += 1
-        steps += bool(ways.ends_step[state, token])
+        if ways.ends_step[state, token]:
+            steps += 1
+            if steps < horizon and prompt.given:
+                out += prompt.given[steps - 1]
+                written += base.alphabet.count(prompt.given[steps - 1])
         state = int(ways.transitions[state, token])
     return out

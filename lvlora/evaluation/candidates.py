@@ -8,6 +8,7 @@ from typing import Any
 
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.asked import AUTO
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
@@ -67,6 +68,7 @@ class Candidate:
             self.decimals,
             self.number_format,
             max_memory=settings.max_memory,
+            times=settings.times,
         )
         if forecaster.unlike_made:
             narrator.warning(forecaster.unlike_made)
@@ -75,6 +77,7 @@ class Candidate:
     def identity(self, forecaster: Forecaster, sampling: Sampling) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""
         info, base = self.choice.info, forecaster.base
+        read = forecaster.times or AUTO
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
             "base": base.sha256,
@@ -82,6 +85,7 @@ class Candidate:
             "device": [base.placement.device.type, str(base.placement.dtype)],
             "decimals": forecaster.decimals,
             **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
+            **({} if read == "resampled" else {"times": read}),
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
             "sampling": asdict(sampling),
         }

@@ -22,6 +22,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import cores, peak_bytes
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.dataset import Dataset
+from lvlora.series.known import known_so_far
 from lvlora.series.rivals.processes import WORTH_SECONDS
 from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
@@ -111,7 +112,9 @@ def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> 
         n_timed, spent = 0, 0.0
         for i in chosen:
             times = np.concatenate([given.histories[i].time, given.futures[i].time])
-            rival.predict(times, given.histories[i].values, n_samples, given.ids[i])
+            history = given.histories[i]
+            known = known_so_far(history, given.protocol.horizon)
+            rival.predict(times, history.values, n_samples, given.ids[i], known)
             n_timed, spent = n_timed + 1, time.perf_counter() - begin
             if spent > _ENOUGH_SECONDS:
                 break

@@ -24,6 +24,7 @@ from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.known import known_so_far
 from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
@@ -262,7 +263,13 @@ def score_rival(
         pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
         moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
         work = [
-            (t, given.histories[i].values, n_samples, given.ids[i])
+            (
+                t,
+                given.histories[i].values,
+                n_samples,
+                given.ids[i],
+                known_so_far(given.histories[i], given.protocol.horizon),
+            )
             for t, i in zip(moments, left, strict=True)
         ]
         for at, found, seconds in (processes or RivalProcesses(1)).predictions(rival, work):

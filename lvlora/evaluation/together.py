@@ -20,6 +20,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.together import before, groups
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset
+from lvlora.series.known import known_so_far
 from lvlora.series.rivals import BestEquations, Prediction, Rival
 from lvlora.series.rivals.processes import RivalProcesses
 
@@ -63,7 +64,13 @@ def past_of_rival(
         )
         pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
         work = [
-            (given.histories[i].time, given.histories[i].values[:n], 0, given.ids[i])
+            (
+                given.histories[i].time,
+                given.histories[i].values[:n],
+                0,
+                given.ids[i],
+                known_so_far(given.histories[i], 0),
+            )
             for i, n in parts
         ]
         for at, found, seconds in (processes or RivalProcesses(1)).predictions(rival, work):

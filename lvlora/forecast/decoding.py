@@ -143,7 +143,7 @@ class Decoder:
         cache.repeat(index)
         logits = logits[index.cpu().numpy()]
 
-        batch = Rows(prompts, rows, horizon, sampling, self.base.alphabet.tokens)
+        batch = Rows(prompts, rows, horizon, sampling, self.base.alphabet)
         try:
             chosen = batch.begin(logits)
             while chunks := batch.feed(chosen):

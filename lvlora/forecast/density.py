@@ -8,8 +8,9 @@ that listed probabilities and remainder sum to 1. Every level of the tree holds 
 1 / threshold branches: where digits are nearly uniform these are many, and the calls bound the
 cost.
 
-A step's first variable is given the history. Each further one is given the history and the most
-probable value of each variable before it: its distribution is conditional, not marginal.
+A step's first variable is given the history, and the step's known columns. Each further one is
+given these and the most probable value of each variable before it: its distribution is conditional,
+not marginal.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import torch
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.decoding import Call, Decoder, Trace
-from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.plan import Plan
@@ -156,12 +156,12 @@ def at_most(
 def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: int) -> Price:
     price, alphabet = NOTHING, plan.base.alphabet
     for reading in readings:
-        history = alphabet.count(reading.codec.encode(reading.numbers)) + 1
+        history = alphabet.count(_text(reading)) + 1
         price += plan.price_of(Trace([Call(1, history, history, 1)], [history]))
         ways = spelling(reading.grammar, alphabet.tokens)
         longest = ways.longest_number
         branches = int(1 / threshold) + 1
-        for variable in range(reading.codec.n_variables):
+        for variable in range(len(reading.least)):
             # where one of several tokens is next; what is forced is no branch
             levels = range(0 if variable else 1, ways.most_branchings)
             rows = sum(min(branches, len(alphabet.tokens) ** level) for level in levels)
@@ -175,11 +175,11 @@ def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: i
 
 
 def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
-    time = float(continue_time(history.time, 1, history.calendar)[0])
+    time, scale = float(reading.asked.time[0]), reading.own_scale
     densities: list[Density] = []
     before, state = "", START
     given: tuple[float, ...] = ()
-    for variable in range(reading.codec.n_variables):
+    for variable in range(len(reading.least)):
         leaves, remainder, cut = walk.numbers(before, state)
         missing = leaves.pop(MISSING, 0.0)
         texts = sorted(leaves, key=float)
@@ -188,7 +188,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
         numbers, places = np.unique(values, return_inverse=True)
         probabilities = np.zeros(len(numbers))
         np.add.at(probabilities, places, [leaves[t] for t in texts])
-        divisor, offset = reading.scale.pairs[variable]
+        divisor, offset = scale.pairs[variable]
         width, least = 10.0**-reading.codec.decimals * divisor, reading.least[variable]
         centres = numbers * divisor + offset
         # below an offset a text has a sign, but no future is below the least
@@ -208,13 +208,18 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
             cut,
         )
         densities.append(density)
-        if variable < reading.codec.n_variables - 1:
+        if variable < len(reading.least) - 1:
             gap = np.isnan(density.mode)
             likeliest = np.nan if gap else float(numbers[probabilities.argmax()])
             text = reading.codec.number(likeliest) + VALUE_SEPARATOR
             before, state = before + text, walk.after(text, state)
             given = (*given, density.mode)
     return densities
+
+
+def _text(reading: Reading) -> str:
+    """What the model reads: the history, and the known columns of the next step."""
+    return reading.codec.encode(reading.numbers) + reading.known_texts(0, 1)[0]
 
 
 class _Walk:
@@ -229,11 +234,10 @@ class _Walk:
         self.series = reading.name
         self.threshold, self.calls = threshold, calls
         self.trace = trace
-        text = reading.codec.encode(reading.numbers)
-        self.cache, logits = self.decoder.prefill([text], trace)
+        self.cache, logits = self.decoder.prefill([_text(reading)], trace)
         self.first: FloatArray = logits[0]
         self.history_tokens = trace.histories[-1]
-        width = self.ways.longest_number * reading.codec.n_variables
+        width = self.ways.longest_number * len(reading.least)
         rows = forecaster.plan.rows_at_a_time(self.history_tokens + width)
         self.max_rows = min(BRANCHES, rows)
 

@@ -158,4 +158,7 @@ def _longer(history: Series, n_steps: int) -> Series:
     again = np.arange(n_steps) % n
     values = np.concatenate([history.values, history.values[::-1][again]])
     time = np.concatenate([history.time, continue_time(history.time, n_steps, history.calendar)])
-    return Series(history.id, time, values, history.calendar)
+    known = history.known
+    if known is not None:
+        known = np.concatenate([known[:n], known[:n][::-1][again], known[n:]])
+    return Series(history.id, time, values, history.calendar, known=known)

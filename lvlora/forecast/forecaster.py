@@ -10,8 +10,9 @@ import numpy as np
 from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
+from lvlora.forecast.asked import TimesRead
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
-from lvlora.forecast.forecast import Forecast, continue_time
+from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.pricing import updates_in
 from lvlora.forecast.reading import Reading, last_steps
@@ -38,11 +39,13 @@ class Forecaster:
         name: of the model and its adapter, for tables.
         decimals, number_format: of each number.
         made_for: decimals and number format that the model was made for, where that is known.
+        made_beside: the known columns that an adapter was trained with; None without an adapter.
         scale: a data set's scale (from the training split, or stored with the adapter); without
             one each history has its own.
         usage: what all calls so far have cost.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         missing: a future may hold missing values (NaN) where the model writes "?".
+        times: how uneven steps are read; None for what has won.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Forecaster:
         max_rows: int | None = None,
         missing: bool = False,
         number_format: NumberFormat = "point",
+        times: TimesRead | None = None,
     ) -> None:
         self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
@@ -65,8 +69,9 @@ class Forecaster:
         self.adapter = adapter
         self.usage = Usage()
         self.max_memory = max_memory
-        self.missing = missing
+        self.missing, self.times = missing, times
         self.made_for: tuple[int, NumberFormat] | None = None
+        self.made_beside: tuple[str, ...] | None = None
         self._max_rows = max_rows
         self.decoder = Decoder(base, self.head, name=self.name)
 
@@ -105,6 +110,8 @@ class Forecaster:
             number_format=number_format or written,
         )
         forecaster.made_for = trained, written
+        forecaster.made_beside = tuple(str(n) for n in info.facts.get("known") or ())
+        forecaster.times = "told" if info.facts.get("times") == "told" else "resampled"
         return forecaster
 
     def __repr__(self) -> str:
@@ -133,6 +140,17 @@ class Forecaster:
             "--number-format out to write as it does."
         )
 
+    def unlike_known(self, known: Sequence[str]) -> str:
+        """A sentence where the adapter was trained beside other known columns, or none."""
+        if self.made_beside is None or self.made_beside == tuple(known):
+            return ""
+        beside = ", ".join(self.made_beside) or "no known columns"
+        asked = f"--known {','.join(self.made_beside)}" if self.made_beside else "no --known"
+        return (
+            f"{self.name} was trained beside {beside}, and is given "
+            f"{', '.join(known) or 'none'}: expect larger errors ({asked} gives what it knows)."
+        )
+
     def facts(self) -> ModelFacts:
         """Which model this is."""
         placement = self.base.placement
@@ -158,7 +176,7 @@ class Forecaster:
 
         Args:
             histories: series of (T, V) values, NaN where missing; V may differ between calls, not
-                within one.
+                within one. Columns that are known ahead (`Series.known`) are given to the model.
             horizon: H steps.
             sampling: how many futures S, and how they are drawn; its seed and the ids of the
                 series alone decide the draws.
@@ -170,61 +188,58 @@ class Forecaster:
 
         Raises:
             DataError: a history is empty, holds no value, or has steps too long for the model;
-                dates would go beyond the year 9999.
+                its known columns are not known so far; dates would go beyond the year 9999.
             NumericalError: the model gives no finite numbers.
             BudgetError: inside `charged`, what was reserved there does not pay for it.
         """
         plan = self.plan
         # each history is read at several scales, among which its samples are shared
         planned = plan.views(histories, horizon, sampling, context)
-        times = [continue_time(h.time, horizon, h.calendar) for h in histories]
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
         readings = [(i, reading) for i, of_one in enumerate(planned) for reading in of_one]
-        with self.usage.work(lambda: plan.at_most_of(planned, horizon)) as work:
-            for at_once in sorted({reading.steps_at_once for _, reading in readings}):
+        with self.usage.work(lambda: plan.at_most_of(planned)) as work:
+            for alike in sorted({reading.alike for _, reading in readings}):
                 # those that are read alike go together: no series changes how another is read
-                alike = [
-                    (i, reading) for i, reading in readings if reading.steps_at_once == at_once
-                ]
-                drawn = self._draw([r for _, r in alike], horizon, sampling, work, progress)
-                for (i, reading), numbers in zip(alike, drawn, strict=True):
+                group = [(i, reading) for i, reading in readings if reading.alike == alike]
+                drawn = self._draw([r for _, r in group], sampling, work, progress)
+                for (i, reading), numbers in zip(group, drawn, strict=True):
                     samples[i][list(reading.samples)] = reading.original(numbers)
         return [
             Forecast(
                 series=history.id,
-                time=time,
+                time=views[0].asked.wanted,
                 samples=of_one,
-                scale=views[0].scale,
+                scale=views[0].own_scale,
                 context=len(views[0].numbers),
                 calendar=history.calendar,
                 history=history,
             )
-            for history, time, of_one, views in zip(histories, times, samples, planned, strict=True)
+            for history, of_one, views in zip(histories, samples, planned, strict=True)
         ]
 
     def _draw(
         self,
         readings: Sequence[Reading],
-        horizon: int,
         sampling: Sampling,
         work: Work,
         progress: Callable[[int], None] | None,
     ) -> list[FloatArray]:
-        """Numbers (samples, H, V) in text units of readings that have the same ``steps_at_once``.
+        """Numbers (samples, H, K + V) in text units of readings that are ``alike``.
 
         A horizon that is too long for the model is drawn in pieces, and after each the history is
         read again with what was drawn. From then on every sample has a past of its own.
         """
-        at_once = readings[0].steps_at_once
+        at_once, horizon = readings[0].steps_at_once, readings[0].horizon
         alphabet = self.base.alphabet
         grammars = {r.grammar for r in readings}
         longest = max(spelling(g, alphabet.tokens).longest_number for g in grammars)
-        a_step = longest * readings[0].codec.n_variables
+        known = max((alphabet.count(t) for r in readings for t in r.known_texts()), default=0)
+        a_step = longest * readings[0].grammar.codec.n_variables + known
         pasts = [[r.numbers] * len(r.samples) for r in readings]
         drawn: list[list[list[FloatArray]]] = [[[] for _ in r.samples] for r in readings]
         for begin in range(0, horizon, at_once):
             steps = min(at_once, horizon - begin)
-            prompts = _prompts(readings, pasts, begin)
+            prompts = _prompts(readings, pasts, begin, begin + steps)
             read = max(alphabet.count(prompt.text) for prompt in prompts)
             trace = Trace()
             try:
@@ -241,7 +256,9 @@ class Forecaster:
             in_order = iter([text for of_prompt in texts for text in of_prompt])
             for i, reading in enumerate(readings):
                 for s in range(len(reading.samples)):
-                    numbers = reading.codec.decode(next(in_order))
+                    # the known columns of the first step were given with the history
+                    first = reading.known_texts(begin, begin + 1)[0]
+                    numbers = reading.codec.decode(first + next(in_order))
                     drawn[i][s].append(numbers)
                     past = np.concatenate([pasts[i][s], numbers])
                     pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens, alphabet)
@@ -298,6 +315,7 @@ class Forecaster:
             missing=self.missing,
             max_memory=self.max_memory,
             max_rows=self._max_rows,
+            times=self.times,
         )
 
 
@@ -307,18 +325,23 @@ def zero_shot(base: str) -> str:
 
 
 def _prompts(
-    readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], begin: int
+    readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], begin: int, stop: int
 ) -> list[Prompt]:
     """What is gone on from at a step of the horizon: of a reading, later of each of its samples."""
-    if begin == 0:
-        return [Prompt(r.name, r.codec.encode(r.numbers), r.grammar, r.samples) for r in readings]
-    return [
-        Prompt(
-            STREAM_SEPARATOR.join((reading.name, str(begin), str(sample))),
-            reading.codec.encode(numbers),
-            reading.grammar,
-            (0,),
-        )
-        for reading, past in zip(readings, pasts, strict=True)
-        for sample, numbers in zip(reading.samples, past, strict=True)
-    ]
+    prompts = []
+    for reading, past in zip(readings, pasts, strict=True):
+        first, *given = reading.known_texts(begin, stop)
+        if begin == 0:
+            text = reading.codec.encode(reading.numbers) + first
+            names = [(reading.name, text, reading.samples)]
+        else:
+            names = [
+                (
+                    STREAM_SEPARATOR.join((reading.name, str(begin), str(sample))),
+                    reading.codec.encode(numbers) + first,
+                    (0,),
+                )
+                for sample, numbers in zip(reading.samples, past, strict=True)
+            ]
+        prompts += [Prompt(n, t, reading.grammar, s, tuple(given)) for n, t, s in names]
+    return prompts

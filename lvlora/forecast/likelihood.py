@@ -118,7 +118,8 @@ def negative_log_likelihood(
 
     Returns:
         an array (H, V) a series: nats per original unit, NaN where the truth is missing, infinite
-        where the grammar cannot write it.
+        where the grammar cannot write it. Known columns are read and not scored. NaN throughout
+        where the history was resampled, since the truth is at other times then.
 
     Raises:
         DataError: a history cannot be read.
@@ -138,8 +139,8 @@ def negative_log_likelihood(
                 work.add(trace, plan.price_of(trace))
             for passage, tokens in zip(batch, log_p, strict=True):
                 reading = readings[passage.row]
-                widths = 10.0**-reading.codec.decimals * np.asarray(reading.scale.divisors)
-                n_variables = reading.codec.n_variables
+                widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)
+                n_variables = len(widths)
                 n_steps = passage.n_steps
                 sums = np.zeros(n_steps * n_variables)
                 np.add.at(sums, passage.owners, -tokens)
@@ -188,7 +189,9 @@ def _passages(
     """The texts in which each future is read: in pieces where it is too long for one."""
     alphabet = plan.base.alphabet
     for row, (reading, future) in enumerate(zip(readings, futures, strict=True)):
-        numbers = reading.scale.apply(future.values)
+        if reading.asked.resampled:
+            continue
+        numbers = np.column_stack([reading.given, reading.own_scale.apply(future.values)])
         past = reading.numbers
         for begin in range(0, len(numbers), reading.steps_at_once):
             part = numbers[begin : begin + reading.steps_at_once]
@@ -207,16 +210,22 @@ def _passage(
     alphabet: TokenAlphabet,
 ) -> _Passage:
     codec, ways = reading.codec, spelling(reading.grammar, alphabet.tokens)
+    n_variables = codec.n_variables - reading.n_known
     begins = _begins(ways, alphabet)
     truth: list[int] = []
     places: list[int] = []
     states: list[int] = []
     owners: list[int] = []
     impossible: list[int] = []
-    for owner, value in enumerate(part.ravel().tolist()):
-        variable = owner % codec.n_variables
-        last = variable == codec.n_variables - 1
+    for place, value in enumerate(part.ravel().tolist()):
+        step, column = divmod(place, codec.n_variables)
+        variable = column - reading.n_known
+        last = variable == n_variables - 1
         number = codec.number(value)
+        if variable < 0:  # it is given
+            truth += alphabet.spell(number + VALUE_SEPARATOR)
+            continue
+        owner = step * n_variables + variable
         spelled = alphabet.spell(number + (STEP_SEPARATOR if last else VALUE_SEPARATOR))
         walked = [begins[variable]]
         for token in spelled:

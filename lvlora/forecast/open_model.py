@@ -17,7 +17,7 @@ from lvlora.narrator import Narrator
 from lvlora.series.splits import Split
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
-from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.forecasting import AdapterSettings, Times
 from lvlora.settings.spoken import for_programs
 
 
@@ -29,12 +29,14 @@ def open_forecaster(
     *,
     max_memory: int | None = None,
     missing: bool = False,
+    times: Times = "auto",
 ) -> Forecaster:
     """Load the base model, attach the adapter.
 
     Args:
         decimals, number_format: None for the adapter's own.
         max_memory, missing: as `Forecaster` has them.
+        times: how uneven steps are read; auto: as the adapter was trained, else what has won.
 
     Raises:
         ModelError: they don't fit together or can't be read.
@@ -44,6 +46,8 @@ def open_forecaster(
         base, choice.info, decimals=decimals, number_format=number_format
     )
     forecaster.max_memory, forecaster.missing = max_memory, missing
+    if times != "auto":
+        forecaster.times = times
     if choice.source.kind == "bundled" and choice.info is None:
         forecaster.made_for = BUNDLED_FORM
     return forecaster
@@ -58,6 +62,7 @@ def open_model(
     decimals: int | None = None,
     number_format: NumberFormat | None = None,
     max_memory: int | None = None,
+    times: Times = "auto",
     dtype: Dtype = "auto",
     device: Device = "auto",
 ) -> Forecaster:
@@ -73,6 +78,7 @@ def open_model(
         decimals: of each number; None for the adapter's own, else 2.
         number_format: "point" (1.50) or "digits" (150); None for the adapter's own, else "point".
         max_memory: bytes for the caches of futures that are decoded together.
+        times: how uneven steps are read, as ``--times``.
         dtype, device: as ``--dtype`` and ``--device``.
 
     Raises:
@@ -83,10 +89,16 @@ def open_model(
         raise SettingsError(
             f"number_format {number_format!r}: is neither point nor digits", "Give one of the two."
         )
+    if times not in get_args(Times):
+        raise SettingsError(
+            f"times {times!r}: is none of {', '.join(get_args(Times))}", "Give one of them."
+        )
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), lambda note: None)
-    return open_forecaster(choice, settings, decimals, number_format, max_memory=max_memory)
+    return open_forecaster(
+        choice, settings, decimals, number_format, max_memory=max_memory, times=times
+    )
 
 
 def warn_of_seen(

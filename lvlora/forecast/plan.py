@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
+from lvlora.forecast.asked import TimesRead
 from lvlora.forecast.decoding import Trace
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import Reading, read, view_factors
@@ -42,6 +43,7 @@ class Plan:
         missing: a future may hold missing values.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         max_rows: rows that are decoded together, whatever their memory.
+        times: how uneven steps are read; None for what has won.
     """
 
     base: Outline
@@ -52,6 +54,7 @@ class Plan:
     missing: bool = False
     max_memory: int | None = None
     max_rows: int | None = None
+    times: TimesRead | None = None
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
@@ -99,6 +102,7 @@ class Plan:
             context=context,
             missing=self.missing,
             factor=factor,
+            times=self.times,
         )
 
     def at_most(
@@ -109,40 +113,51 @@ class Plan:
         context: int | None = None,
     ) -> Price:
         """The most that forecasts can cost: every number as long as the grammar allows."""
-        return self.at_most_of(self.views(histories, horizon, sampling, context), horizon)
+        return self.at_most_of(self.views(histories, horizon, sampling, context))
 
-    def at_most_of(self, planned: Sequence[Sequence[Reading]], horizon: int) -> Price:
+    def at_most_of(self, planned: Sequence[Sequence[Reading]]) -> Price:
         """The same of `views`."""
         readings = [r for of_one in planned for r in of_one]
+        price = NOTHING
+        for alike in {r.alike for r in readings}:
+            price += self._at_most_alike([r for r in readings if r.alike == alike])
+        return price
+
+    def _at_most_alike(self, group: Sequence[Reading]) -> Price:
+        """Of readings that are decoded together."""
         price, alphabet = NOTHING, self.base.alphabet
-        for at_once in {r.steps_at_once for r in readings}:
-            group = [r for r in readings if r.steps_at_once == at_once]
-            # all go on until the one with most choices is done
-            ways = [spelling(g, alphabet.tokens) for g in {r.grammar for r in group}]
-            n_variables = group[0].codec.n_variables
-            a_step = n_variables * max(w.longest_number for w in ways)
-            most_samples = max(len(r.samples) for r in group)
-            for begin in range(0, horizon, at_once):
-                steps = min(at_once, horizon - begin)
-                first = begin == 0
-                history_tokens = max(
+        # all go on until the one with most choices is done
+        ways = [spelling(g, alphabet.tokens) for g in {r.grammar for r in group}]
+        n_variables = group[0].grammar.codec.n_variables
+        at_once, horizon = group[0].steps_at_once, group[0].horizon
+        most_samples = max(len(r.samples) for r in group)
+        # known columns are fed with the choice before them
+        known = [max((alphabet.count(t) for t in r.known_texts()), default=0) for r in group]
+        a_step = n_variables * max(w.longest_number for w in ways) + max(known)
+        for begin in range(0, horizon, at_once):
+            steps = min(at_once, horizon - begin)
+            first = begin == 0
+            history_tokens = max(
+                most
+                + (
                     alphabet.count(r.codec.encode(r.numbers))
                     if first
                     else max(r.history_tokens, a_step)
-                    for r in group
                 )
-                price += pricing.at_most(
-                    self.base.shape,
-                    self.updates,
-                    # later pieces read one history a future
-                    n_prompts=len(group) * (1 if first else most_samples),
-                    n_futures=most_samples if first else 1,
-                    history_tokens=history_tokens,
-                    n_calls=steps * n_variables * max(w.most_choices for w in ways),
-                    n_tokens=steps * a_step,
-                    widest=max(w.widest for w in ways),
-                    max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
-                )
+                for r, most in zip(group, known, strict=True)
+            )
+            price += pricing.at_most(
+                self.base.shape,
+                self.updates,
+                # later pieces read one history a future
+                n_prompts=len(group) * (1 if first else most_samples),
+                n_futures=most_samples if first else 1,
+                history_tokens=history_tokens,
+                n_calls=steps * n_variables * max(w.most_choices for w in ways),
+                n_tokens=steps * a_step,
+                widest=max(w.widest for w in ways) + max(known),
+                max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
+            )
         return price
 
     def price_of(self, trace: Trace) -> Price:

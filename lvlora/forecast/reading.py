@@ -1,6 +1,7 @@
 """How a history is read: its scales, how much of it, and how far ahead at a time.
 
-Each history is read by itself: what else is forecast beside it changes nothing.
+Each history is read by itself: what else is forecast beside it changes nothing. Known columns
+stand first in each step; the model is given them, and never asked.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.errors import DataError
+from lvlora.forecast.asked import Asked, TimesRead, ask
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
-from lvlora.text.codec import Codec
+from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.losses import losses
-from lvlora.text.scaling import Scale, of_history, with_own
+from lvlora.text.scaling import Scale, joined, of_history, with_own
 
 _FITTING = (0.3, 40.0)
 """A stored scale serves a history whose largest number in the text is in this range."""
@@ -35,28 +37,64 @@ class Reading:
     """How one history is read.
 
     Attributes:
-        numbers: (T, V) its last steps, in text units.
-        grammar: of its future, however far that is rolled.
+        codec: of whole steps, K known columns and V variables.
+        scale: of the same.
+        numbers: (T, K + V) its last steps, in text units; given: (H, K) the known columns ahead.
+        grammar: of the V variables of its future, however far that is rolled.
         least: (V,) what no value of the future is below, in original units; -inf where it may be.
         steps_at_once: that are forecast before the history is read again with them.
         history_tokens: of the longest text that is read then.
         name: of the series; samples: those of its samples that are drawn from this reading.
+        asked: which steps these are.
     """
 
     codec: Codec
     scale: Scale
     numbers: FloatArray
+    given: FloatArray
     grammar: Grammar
     least: FloatArray
     steps_at_once: int
     history_tokens: int
     name: str
+    asked: Asked
     samples: tuple[int, ...] = (0,)
 
+    @property
+    def n_known(self) -> int:
+        """K."""
+        return int(self.given.shape[1])
+
+    @property
+    def horizon(self) -> int:
+        """H steps to forecast."""
+        return len(self.given)
+
+    @property
+    def own_scale(self) -> Scale:
+        """Of the V variables."""
+        return self.scale.part(self.n_known)
+
+    @property
+    def alike(self) -> tuple[int, int, int, int]:
+        """What must be the same of readings that are decoded together."""
+        return self.steps_at_once, self.horizon, self.n_known, self.codec.n_variables
+
+    def known_texts(self, begin: int = 0, stop: int | None = None) -> list[str]:
+        """The known columns of steps ahead as the text has them, each step's before its values."""
+        return [
+            "".join(self.codec.number(value) + VALUE_SEPARATOR for value in step)
+            for step in self.given[begin:stop].tolist()
+        ]
+
+    def values(self, numbers: FloatArray) -> FloatArray:
+        """Numbers of the future, (..., H, K + V) in text units: (..., H, V) in original units."""
+        found = np.maximum(self.scale.invert(numbers)[..., self.n_known :], self.least)
+        return np.asarray(found)
+
     def original(self, numbers: FloatArray) -> FloatArray:
-        """Numbers of the future, (..., V) in text units, to original units."""
-        values: FloatArray = np.maximum(self.scale.invert(numbers), self.least)
-        return values
+        """The same at the times that were asked for."""
+        return self.asked.at_wanted(self.values(numbers))
 
 
 def read(
@@ -71,6 +109,7 @@ def read(
     context: int | None = None,
     missing: bool = False,
     factor: float = 1.0,
+    times: TimesRead | None = None,
 ) -> Reading:
     """Plan the reading of one history.
 
@@ -82,21 +121,28 @@ def read(
         context: use only this many last steps.
         missing: the future may have missing values.
         factor: the divisors of the scale are multiplied by it.
+        times: how uneven steps are read; see `ask`.
 
     Raises:
-        DataError: it is empty, or not even two of its steps fit.
+        DataError: it is empty, or not even two of its steps fit; its known columns are not known.
     """
     if len(history) == 0:
         raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
-    codec = Codec(decimals, history.values.shape[1], number_format)
-    used = history.steps(max(0, len(history) - (context or len(history))), len(history))
-    scale = scale_for(used, stored).times(factor)
-    numbers = scale.apply(used.values)
+    asked = ask(history, horizon, context, times)
+    used, horizon = asked.history, asked.horizon
+    n_known, n_variables = asked.known.shape[1], used.values.shape[1]
+    codec = Codec(decimals, n_known + n_variables, number_format)
+    scale = scale_with_known(used, asked.known[: len(used)], stored).times(factor)
+    numbers = scale.apply(np.column_stack([asked.known[: len(used)], used.values]))
+    given = (
+        scale.part(0, n_known).apply(asked.known[len(used) :])
+        if n_known
+        else asked.known[len(used) :]
+    )
     room = max_positions - 1  # the start token
     # a future step is taken to be as long as the average past one; rotary positions a little
     # beyond the model's range do no harm
-    text = codec.encode(numbers)
-    per_step = alphabet.count(text) / len(numbers)
+    per_step = alphabet.count(codec.encode(numbers)) / len(numbers)
     readable = int(room / per_step)
     if readable < 2:
         raise DataError(
@@ -107,13 +153,26 @@ def read(
     fits = len(numbers) + horizon <= readable
     at_once = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
     history_tokens = room - int(at_once * per_step)
+    whole = numbers
     if not fits:
         numbers = last_steps(codec, numbers, history_tokens, alphabet)
     # below an offset a text has a sign, and what it says is seldom negative
-    moved = [offset != 0.0 for offset in scale.offsets]
-    grammar = Grammar.for_history(codec, text, missing=missing, signed=moved)
+    moved = [offset != 0.0 for offset in scale.offsets[n_known:]]
+    own = replace(codec, n_variables=n_variables)
+    grammar = Grammar.for_history(
+        own, own.encode(whole[:, n_known:]), missing=missing, signed=moved
+    )
     return Reading(
-        codec, scale, numbers, grammar, least_values(used), at_once, history_tokens, history.id
+        codec,
+        scale,
+        numbers,
+        given,
+        grammar,
+        least_values(used),
+        at_once,
+        history_tokens,
+        history.id,
+        asked,
     )
 
 
@@ -163,6 +222,27 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
     return with_own(stored, history, _MOST_LOST)
 
 
+def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -> Scale:
+    """Of known columns and variables: what is known has scales of its own, and changes no other.
+
+    Args:
+        known: (T, K) beside the history; stored: of both, or of the variables alone.
+    """
+    n_known, n_variables = known.shape[1], history.values.shape[1]
+    of_known: list[Scale | None] = [None] * n_known
+    if n_known and stored is not None and len(stored.divisors) == n_known + n_variables:
+        of_known = [stored.part(k, k + 1) for k in range(n_known)]
+        stored = stored.part(n_known)
+    scale = scale_for(history, stored)
+    parts = [
+        scale_for(replace(history, values=column[:, None]), of_one)
+        if np.isfinite(column).any()
+        else of_one or Scale((1.0,), "history")
+        for column, of_one in zip(known.T, of_known, strict=True)
+    ]
+    return joined(parts, scale)
+
+
 def loss_of_text(
     histories: Sequence[Series],
     stored: Scale | None,
@@ -177,6 +257,8 @@ def loss_of_text(
         context: only this many last steps are read.
     """
     used = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+    if stored is not None and len(stored.divisors) > len(variables):  # known columns first
+        stored = stored.part(len(stored.divisors) - len(variables))
     used = [h for h in used if np.isfinite(h.values).any()]
     return losses(used, [scale_for(h, stored) for h in used], decimals, variables) if used else ""
 

@@ -1,8 +1,8 @@
 """The rows of a batch that are decoded together: what each has written, and what it is fed next.
 
-A forced token enters together with its predecessor, so no call is spent on it. Behind a first
-digit stands a guess, the point; it is confirmed by the choice that is made after the digit, or
-taken back; no draw changes by that.
+A forced token enters together with its predecessor, so no call is spent on it; so do known columns
+at the beginning of a step, which are given. Behind a first digit stands a guess, the point; it is
+confirmed by the choice that is made after the digit, or taken back; no draw changes by that.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lvlora.forecast.sampling import (
     stream,
     uniforms,
 )
+from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.grammar import START, Grammar
 from lvlora.text.spelling import Spelling, spelling
 
@@ -30,13 +31,16 @@ class Prompt:
     """A history to go on from: a name for its random stream, its text, its grammar.
 
     Attributes:
+        text: with the known columns of the first step to come, if there are any.
         samples: which of its samples are drawn from this text; None is all.
+        given: the known columns of each further step, as they stand before what is chosen.
     """
 
     series: str
     text: str
     grammar: Grammar
     samples: tuple[int, ...] | None = None
+    given: tuple[str, ...] = ()
 
 
 @dataclass
@@ -45,16 +49,16 @@ class Chunk:
 
     Attributes:
         certain: tokens that are written.
-        guess: one that may follow them; None where none is likely.
+        guess: one that may follow them, and what is given then; empty where none is likely.
     """
 
     certain: list[int]
-    guess: int | None
+    guess: list[int]
 
     @property
     def tokens(self) -> list[int]:
         """All that is fed."""
-        return self.certain if self.guess is None else [*self.certain, self.guess]
+        return [*self.certain, *self.guess]
 
 
 class _Automaton:
@@ -90,23 +94,26 @@ class Rows:
         rows: Sequence[tuple[int, int]],
         horizon: int,
         sampling: Sampling,
-        tokens: tuple[str, ...],
+        alphabet: TokenAlphabet,
     ) -> None:
         """Rows that have written nothing.
 
         Args:
             rows: (index of its prompt, number of the sample) of each.
-            tokens: of the model's alphabet.
+            alphabet: the model's.
         """
         self.out: list[list[int]] = [[] for _ in rows]
         self.taken_back = 0
-        self._sampling, self._tokens = sampling, tokens
-        self._auto = _Automaton([spelling(prompts[p].grammar, tokens) for p, _ in rows])
+        self._sampling, self._tokens = sampling, alphabet.tokens
+        self._auto = _Automaton([spelling(prompts[p].grammar, alphabet.tokens) for p, _ in rows])
         self._state = self._auto.start.copy()
         self._streams = np.array(
             [stream(sampling.seed, prompts[p].series, s) for p, s in rows], dtype=np.uint64
         )
         self._steps_left = np.full(len(rows), horizon, dtype=np.int64)
+        spelled = {p: [alphabet.spell(t) for t in prompts[p].given] for p in {p for p, _ in rows}}
+        # of the step that is the last but so many
+        self._given = [dict(enumerate(reversed(spelled[p]), 1)) for p, _ in rows]
 
     def begin(self, logits: Floats) -> dict[int, int]:
         """The first choice of each row, from (rows, tokens) logits after the histories."""
@@ -116,14 +123,12 @@ class Rows:
         """Write the rows' chosen tokens and what they force; what the rows that go on are fed."""
         chunks: dict[int, Chunk] = {}
         for i, token in chosen.items():
-            certain = [token]
+            before = len(self.out[i])
             going = self._emit(i, token)
             while going and (forced := int(self._auto.forced[self._state[i]])) >= 0:
-                certain.append(forced)
                 going = self._emit(i, forced)
             if going:
-                guess = int(self._auto.guess[self._state[i]])
-                chunks[i] = Chunk(certain, guess if guess >= 0 else None)
+                chunks[i] = Chunk(self.out[i][before:], self._guessed(i))
         return chunks
 
     def settle(self, chunks: dict[int, Chunk], logits: Floats) -> tuple[dict[int, int], Ints]:
@@ -142,9 +147,10 @@ class Rows:
             kept[i] = len(chunk.certain)
         fed = list(chunks)
         chosen = self._pick(fed, logits[fed, kept[fed] - 1])
-        confirmed = [i for i, chunk in chunks.items() if chunk.guess == chosen[i]]
-        self.taken_back += sum(c.guess is not None for c in chunks.values()) - len(confirmed)
-        kept[confirmed] += 1
+        confirmed = [i for i, chunk in chunks.items() if chunk.guess[:1] == [chosen[i]]]
+        self.taken_back += sum(bool(c.guess) for c in chunks.values()) - len(confirmed)
+        for i in confirmed:
+            kept[i] += len(chunks[i].guess)
         going = [i for i in confirmed if self._emit(i, chosen.pop(i))]
         if going:  # nothing is forced behind a guess
             chosen |= self._pick(going, logits[going, kept[going] - 1])
@@ -164,10 +170,21 @@ class Rows:
             raise NotFinite(which[error.row]) from None
         return dict(zip(which, tokens.tolist(), strict=True))
 
+    def _guessed(self, i: int) -> list[int]:
+        """The token that is likely to be chosen next, and what is given after it."""
+        state, left = self._state[i], int(self._steps_left[i])
+        guess = int(self._auto.guess[state])
+        if guess < 0:
+            return []
+        given = self._given[i].get(left - 1, []) if self._auto.ends_step[state, guess] else []
+        return [guess, *given]
+
     def _emit(self, i: int, token: int) -> bool:
-        """Append a token to a row; whether the row goes on."""
+        """Append a token to a row, and what is given after it; whether the row goes on."""
         self.out[i].append(token)
         state = self._state[i]
-        self._steps_left[i] -= bool(self._auto.ends_step[state, token])
+        if self._auto.ends_step[state, token]:
+            self._steps_left[i] -= 1
+            self.out[i] += self._given[i].get(int(self._steps_left[i]), [])
         self._state[i] = self._auto.transitions[state, token]
         return bool(self._steps_left[i] > 0)

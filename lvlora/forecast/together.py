@@ -12,7 +12,7 @@ import numpy as np
 
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.forecast import Forecast, continue_time
+from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.sampling import Sampling
@@ -20,6 +20,7 @@ from lvlora.model.devices import cores
 from lvlora.narrator import Narrator
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.known import known_so_far
 from lvlora.series.rivals import BestEquations, Prediction, Rival, lone_rivals
 from lvlora.series.rivals.processes import RivalProcesses
 
@@ -60,11 +61,6 @@ def recent(dataset: Dataset, context: int | None) -> Dataset:
     return replace(dataset, series=series)
 
 
-def times_after(dataset: Dataset, horizon: int) -> list[FloatArray]:
-    """(H,) the times that follow each series."""
-    return [continue_time(s.time, horizon, s.calendar) for s in dataset]
-
-
 def of_rival(
     rival: Rival,
     histories: Sequence[Series],
@@ -82,7 +78,7 @@ def of_rival(
         processes: who shares the work where it is slow; None does it all here.
     """
     work = [
-        (np.concatenate([h.time, t]), h.values, n_samples, h.id)
+        (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
         for h, t in zip(histories, ahead, strict=True)
     ]
     found: dict[int, Prediction] = {}

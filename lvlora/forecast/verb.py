@@ -18,6 +18,7 @@ from lvlora.forecast.answers import (
     ForecastTiming,
     Timing,
 )
+from lvlora.forecast.asked import how_read, times_ahead
 from lvlora.forecast.calibration.files import load_fitting
 from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
@@ -35,6 +36,7 @@ from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.known import known_ahead
 from lvlora.series.splits import split_of
 from lvlora.settings.data import SplitSettings
 from lvlora.settings.forecasting import ForecastSettings
@@ -58,6 +60,7 @@ def forecast(
     if settings.forecaster not in ("lm", "auto"):
         return _rivals_forecast(settings, read, narrator)
     asked = _ask(settings, read, narrator)
+    settings = asked.settings
     opened = _open(asked, settings, narrator)
     forecaster, calibration = opened.forecaster, opened.calibration
     dataset, futures, sampling = asked.histories, asked.futures, Sampling.of(settings)
@@ -135,13 +138,18 @@ def _rivals_forecast(
 ) -> Forecasts:
     """One rival's: no model is loaded and nothing is spent."""
     check(settings)
-    _, dataset, futures = _data(settings, read)
+    settings, _, dataset, futures = _data(settings, read)
     rival = together.rival_called(settings.forecaster, dataset)
+    if dataset.known and not rival.uses_known:
+        narrator.warning(
+            f"{rival.name} has no use for known columns ({', '.join(dataset.known)}): they are "
+            "left out."
+        )
     n_samples = 0 if settings.greedy else settings.samples
     seen = together.recent(dataset, settings.context)
     begin = time.perf_counter()
     with narrator.counted("Forecasting", len(dataset)) as advance:
-        times = [f.time for f in futures] or together.times_after(seen, settings.n_steps)
+        times = [times_ahead(h, settings.n_steps) for h in seen]
         predictions = together.of_rival(rival, list(seen), times, n_samples, advance)
     seconds = time.perf_counter() - begin
     forecasts = [
@@ -174,6 +182,7 @@ def next_step_density(
         As `forecast`.
     """
     asked = _ask(settings, read, narrator)
+    settings = asked.settings
     opened = _open(asked, settings, narrator)
     forecaster, dataset = opened.forecaster, asked.histories
     histories, calls = list(dataset), settings.density_calls
@@ -246,10 +255,11 @@ def price(
     page = settings.plot is not None
     if settings.forecaster not in ("lm", "auto"):
         check(settings)
-        _, dataset, _ = _data(settings, read)
+        _, _, dataset, _ = _data(settings, read)
         together.rival_called(settings.forecaster, dataset)
         return price_answer({}, None, 0.0, page=page).of(len(dataset))
     asked = _ask(settings, read, narrator)
+    settings = asked.settings
     n_series = len(asked.histories)
     if asked.choice.info is None and not has_weights(asked.choice.source):
         narrator.note("The weights are not here, so time and memory were not measured.")
@@ -259,6 +269,7 @@ def price(
             number_format=settings.number_format or "point",
             missing=settings.missing,
             max_memory=settings.max_memory,
+            times=None if settings.times == "auto" else settings.times,
         )
         prices = {zero_shot(plan.base.name): _at_most(plan, asked, settings)}
         return price_answer(prices, None, 0.0, page=page).of(n_series)
@@ -281,11 +292,13 @@ class _Asked:
     """What is to be gone on from, and by which model; no weights are there yet.
 
     Attributes:
+        settings: with the steps that the data ask for.
         whole: the data set; histories: the series of it that were chosen, without what is held out
             of them.
         futures: what is held out, a series each; none if nothing is.
     """
 
+    settings: ForecastSettings
     whole: Dataset
     histories: Dataset
     futures: list[Series]
@@ -308,20 +321,31 @@ class _Opened:
 def _ask(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator) -> _Asked:
     """Data and model, after all that can be refused before."""
     check(settings)
-    whole, histories, futures = _data(settings, read)
+    settings, whole, histories, futures = _data(settings, read)
     devices.set_threads(settings.threads)
-    return _Asked(whole, histories, futures, choose(settings, settings.runs, narrator.note))
+    return _Asked(
+        settings, whole, histories, futures, choose(settings, settings.runs, narrator.note)
+    )
 
 
 def _data(
     settings: ForecastSettings, read: Callable[[], Dataset]
-) -> tuple[Dataset, Dataset, list[Series]]:
-    """All of it; the histories of the series that were chosen, and what is held out of them."""
+) -> tuple[ForecastSettings, Dataset, Dataset, list[Series]]:
+    """Settings with a horizon; all of the data; the histories that were chosen, and their futures.
+
+    Of known columns the horizon is as far as every one of them is known, unless it was said.
+    """
     whole = read()
     histories = whole if settings.series is None else whole.named(settings.series)
-    if settings.holdout is None:
-        return whole, histories, []
-    return whole, *hold_out(histories, settings.holdout, settings.n_steps)
+    if settings.holdout is not None:
+        return settings, whole, *hold_out(histories, settings.holdout, settings.n_steps)
+    if whole.known:
+        n_ahead = min(s.n_ahead for s in histories)
+        if settings.horizon is None and not settings.density and n_ahead:
+            settings = settings.model_copy(update={"horizon": n_ahead})
+        for series in histories:
+            known_ahead(series, settings.n_steps, whole.known)
+    return settings, whole, histories, []
 
 
 def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Opened:
@@ -334,15 +358,20 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
         settings.number_format,
         max_memory=settings.max_memory,
         missing=settings.missing,
+        times=settings.times,
     )
     seconds = time.perf_counter() - begin
     dataset, histories = asked.histories, list(asked.histories)
     lost = loss_of_text(
         histories, forecaster.scale, forecaster.decimals, dataset.variables, settings.context
     )
-    for warning in (forecaster.unlike_made, lost):
+    unlike = forecaster.unlike_known(dataset.known)
+    for warning in (forecaster.unlike_made, unlike, lost):
         if warning:
             narrator.warning(warning)
+    note = how_read(histories, forecaster.times, settings.n_steps)
+    if note:
+        narrator.note(note)
     if asked.futures and asked.choice.info is not None:
         ids, split = [s.id for s in dataset], split_of(asked.whole, SplitSettings())
         warn_of_seen([asked.choice.info], asked.whole.sha256(), split, ids, narrator)

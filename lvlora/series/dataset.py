@@ -32,6 +32,9 @@ class Series:
         values: (T, V) in original units; NaN marks a missing value.
         calendar: what the times are where they are dates; the same in a whole data set.
         absent: (T,) rows that were not there and have been put in; None where there are none.
+        known: (T + A, K) columns whose future is known (a season, a temperature): of every step,
+            and of the A steps after the last; None where there are none. They are not forecast.
+        ahead: (A,) the times of those steps, where they are known; None where time just goes on.
     """
 
     id: str
@@ -39,6 +42,8 @@ class Series:
     values: FloatArray
     calendar: Calendar | None = None
     absent: NDArray[np.bool_] | None = None
+    known: FloatArray | None = None
+    ahead: FloatArray | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -48,13 +53,34 @@ class Series:
         span = f", {self.time[0]:g} to {self.time[-1]:g}" if steps else ""
         return f"Series({self.id!r}: {steps} steps{span}, {width} variables)"
 
+    @property
+    def n_known(self) -> int:
+        """K columns whose future is known."""
+        return 0 if self.known is None else int(self.known.shape[1])
+
+    @property
+    def n_ahead(self) -> int:
+        """A steps after the last whose times are known."""
+        return 0 if self.ahead is None else len(self.ahead)
+
     def steps(self, start: int, stop: int) -> Series:
-        """The part [start, stop) of this trajectory."""
-        return self._rows(slice(start, stop))
+        """The part [start, stop) of this trajectory.
+
+        Times and known columns of what comes after it stay known.
+        """
+        part, later = self._rows(slice(start, stop)), self.time[stop:]
+        ahead = later if self.ahead is None else np.concatenate([later, self.ahead])
+        known = None if self.known is None else self.known[start:]
+        return replace(part, known=known, ahead=ahead if len(ahead) else None)
 
     def given(self) -> Series:
         """This trajectory without the rows that were put in."""
-        return self if self.absent is None else replace(self._rows(~self.absent), absent=None)
+        if self.absent is None:
+            return self
+        known = self.known
+        if known is not None:
+            known = known[np.append(~self.absent, np.ones(len(known) - len(self), dtype=bool))]
+        return replace(self._rows(~self.absent), absent=None, known=known)
 
     def _rows(self, which: slice | NDArray[np.bool_]) -> Series:
         absent = None if self.absent is None else self.absent[which]
@@ -70,12 +96,14 @@ class Dataset:
         variables: V names, the columns of every ``values``.
         source: where the data came from, for people (a path, "simulated …").
         time_name: what the file calls its time column.
+        known: K names, the columns of every ``Series.known``.
     """
 
     series: tuple[Series, ...]
     variables: tuple[str, ...]
     source: str = ""
     time_name: str = "time"
+    known: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What a reader had to say (rows sorted, ids made up…); shown on stderr."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -157,12 +185,16 @@ class Dataset:
         Rows that were put in are none of the data's.
         """
         digest = hashlib.sha256("\x1f".join(self.variables).encode())
+        if self.known:
+            digest.update(("\x1c" + "\x1f".join(self.known)).encode())
         if self.calendar is not None:  # what the numbers count, not how dates are written
             digest.update(f"\x1d{self.calendar.unit} {self.calendar.day}".encode())
         for s in (series.given() for series in self.series):
             digest.update(s.id.encode() + b"\x1e")
             digest.update(np.ascontiguousarray(s.time, dtype="<f8").tobytes())
             # +0.0 makes the two zeros equal, one NaN stands for all
-            values = np.where(np.isnan(s.values), np.nan, s.values + 0.0)
-            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+            for numbers in (s.values, s.known):
+                if numbers is not None:
+                    plain = np.where(np.isnan(numbers), np.nan, numbers + 0.0)
+                    digest.update(np.ascontiguousarray(plain, dtype="<f8").tobytes())
         return digest.hexdigest()

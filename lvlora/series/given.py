@@ -9,8 +9,9 @@ from lvlora.errors import SettingsError
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.readers import read_dataset
+from lvlora.series.known import read_known
 from lvlora.series.simulate import simulate
-from lvlora.settings.data import InputSettings, SimulateSettings
+from lvlora.settings.data import InputSettings, KnownSettings, SimulateSettings
 
 
 def given_dataset(settings: InputSettings, narrator: Narrator) -> Dataset:
@@ -27,7 +28,10 @@ def given_dataset(settings: InputSettings, narrator: Narrator) -> Dataset:
             "standard input is a terminal; there is no CSV to read.",
             "Pipe a file in (… < data.csv), or give its name.",
         )
-    dataset = read_dataset(settings.data, settings)
+    if isinstance(settings, KnownSettings):
+        dataset = read_known(settings.data, settings)
+    else:
+        dataset = read_dataset(settings.data, settings)
     for note in dataset.notes:
         narrator.note(note)
     for warning in dataset.warnings:

@@ -26,11 +26,15 @@ class Cut:
 def cut(series: Series, at: int, horizon: int) -> Cut:
     """The first ``at`` steps, and up to ``horizon`` after them.
 
-    The history's arrays are its own: views would lead to what comes next.
+    The history's arrays are its own: views would lead to what comes next. Of that it has the times
+    and the columns that are known.
     """
     past = series.steps(0, at)
     absent = None if past.absent is None else past.absent.copy()
-    history = replace(past, time=past.time.copy(), values=past.values.copy(), absent=absent)
+    known = None if past.known is None else past.known.copy()
+    history = replace(
+        past, time=past.time.copy(), values=past.values.copy(), absent=absent, known=known
+    )
     return Cut(history, series.steps(at, at + horizon))
 
 

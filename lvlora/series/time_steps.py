@@ -138,7 +138,11 @@ def insert_absent(series: Series) -> Series:
     time[there] = series.time
     values = np.full((len(time), series.values.shape[1]), np.nan)
     values[there] = series.values
-    return replace(series, time=time, values=values, absent=~there)
+    known = series.known
+    if known is not None:
+        at, known = np.flatnonzero(there), np.full((len(time), known.shape[1]), np.nan)
+        known[at] = series.known
+    return replace(series, time=time, values=values, absent=~there, known=known)
 
 
 def with_steps(dataset: Dataset, *, insert: bool) -> Dataset:

@@ -48,6 +48,19 @@ class InputSettings(Settings):
     )
 
 
+class KnownSettings(InputSettings):
+    """Columns whose future is known."""
+
+    known: Names | None = option(
+        None,
+        "Columns whose future is known (comma-separated), such as season,temperature: they are "
+        "given to whoever can use them, and not forecast. Rows after the last value of the other "
+        "columns hold their future.",
+        "Data",
+        affects="data",
+    )
+
+
 class SplitSettings(InputSettings):
     """Which series belong to which part."""
 

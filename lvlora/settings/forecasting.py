@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lvlora.settings.base import Fractions, Names, NumberFormat, Seed, option
-from lvlora.settings.data import InputSettings, MemorySettings, ModelSettings
+from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings
 from lvlora.settings.training import BudgetSettings
 
 LONGEST_HORIZON = 100_000
@@ -36,8 +36,22 @@ ForecasterName = Literal[
 """Who forecasts: the language model, all together, or a rival that needs one series alone."""
 
 
+Times = Literal["auto", "told", "resampled", "ignored"]
+"""What a model is shown of uneven time steps."""
+
+
 class SamplingSettings(MemorySettings):
     """How futures are drawn from the model."""
+
+    times: Times = option(
+        "auto",
+        "What the model sees of uneven time steps. told: the time since the last step, as a first "
+        "column; resampled: even steps, from which the forecast is read off at the wanted times; "
+        "ignored: steps are taken as consecutive. auto: as the adapter was trained, else what "
+        "has won.",
+        "Forecast",
+        affects="result",
+    )
 
     samples: int = option(
         20, "Futures drawn for each series.", "Forecast", affects="result", ge=1, le=10_000
@@ -97,7 +111,7 @@ class AdapterSettings(ModelSettings):
     )
 
 
-class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetSettings):
+class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetSettings):
     """`lvlora forecast FILE`: the future of one file's trajectories."""
 
     supports_dry_run: ClassVar[bool] = True
@@ -110,9 +124,18 @@ class ForecastSettings(InputSettings, AdapterSettings, SamplingSettings, BudgetS
         argument=True,
         metavar="FILE",
     )
+    future: Path | None = option(
+        None,
+        "File with the future of the --known columns, for the times that are to be forecast. "
+        "Default: the rows of FILE after the last value of the other columns.",
+        "Data",
+        affects="data",
+        metavar="FILE",
+    )
     horizon: int | None = option(
         None,
-        "Time steps to forecast. Default: 20, or those of --holdout.",
+        "Time steps to forecast. Default: 20, those of --holdout, or as far as --known columns "
+        "are known.",
         "Forecast",
         affects="result",
         short="-n",

@@ -19,6 +19,7 @@ class TrainKeywords(TypedDict, total=False):
     columns: str | Sequence[str] | None
     split_seed: int
     stratify: bool
+    known: str | Sequence[str] | None
     decimals: int
     number_format: Literal["point", "digits"]
     model: str
@@ -75,6 +76,7 @@ class SweepKeywords(TypedDict, total=False):
     columns: str | Sequence[str] | None
     split_seed: int
     stratify: bool
+    known: str | Sequence[str] | None
     decimals: int
     number_format: Literal["point", "digits"]
     model: str

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lvlora.settings.base import Names, NumberFormat, Split, Words, option
-from lvlora.settings.data import ModelSettings, SplitSettings
+from lvlora.settings.data import KnownSettings, ModelSettings, SplitSettings
 from lvlora.settings.forecasting import LONGEST_HORIZON, AdapterSettings, SamplingSettings
 from lvlora.settings.training import BudgetSettings
 
@@ -14,7 +14,9 @@ PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 
 """Steps of history and steps to forecast."""
 
 
-class ScoringSettings(SplitSettings, ModelSettings, SamplingSettings, BudgetSettings):
+class ScoringSettings(
+    SplitSettings, KnownSettings, ModelSettings, SamplingSettings, BudgetSettings
+):
     """What baseline and evaluate share: which series, which steps, which forecasters."""
 
     supports_dry_run: ClassVar[bool] = True

@@ -19,7 +19,7 @@ from lvlora.settings.base import (
     WindowStart,
     option,
 )
-from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
+from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings, SplitSettings
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
@@ -106,7 +106,9 @@ class LoraSettings(Settings):
     )
 
 
-class LearningSettings(SplitSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings):
+class LearningSettings(
+    SplitSettings, KnownSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings
+):
     """What one training is made of; `train` does one, `sweep` many."""
 
     supports_dry_run: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from lvlora.errors import SettingsError
 from lvlora.series.dataset import Dataset
-from lvlora.series.files.readers import read_dataset
+from lvlora.series.known import read_known
 from lvlora.settings.checked import checked
 from lvlora.settings.keywords import SweepKeywords
 from lvlora.settings.spoken import for_programs
@@ -67,7 +67,7 @@ def search(
         )
 
     def read() -> Dataset:
-        return data if isinstance(data, Dataset) else read_dataset(Path(data), chosen)
+        return read_known(data if isinstance(data, Dataset) else Path(data), chosen)
 
     with undisturbed():
         return run_search(

@@ -87,6 +87,10 @@ class Scale:
         """Divisor and offset of each variable."""
         return list(zip(self.divisors, self.offsets, strict=True))
 
+    def part(self, begin: int, stop: int | None = None) -> Scale:
+        """Of some of the variables."""
+        return replace(self, divisors=self.divisors[begin:stop], offsets=self.offsets[begin:stop])
+
     def times(self, factor: float) -> Scale:
         """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
         return (
@@ -121,6 +125,15 @@ class Scale:
         if not all(np.isfinite(o) for o in offsets):
             raise ValueError(f"offsets must be numbers, got {facts['offsets']}")
         return cls(divisors, facts["rule"], offsets)
+
+
+def joined(known: Sequence[Scale], scale: Scale) -> Scale:
+    """Scales of known columns, each its own, before that of the variables, whose rule it has."""
+    return replace(
+        scale,
+        divisors=(*(d for k in known for d in k.divisors), *scale.divisors),
+        offsets=(*(o for k in known for o in k.offsets), *scale.offsets),
+    )
 
 
 def given(divisor: float, n_variables: int) -> Scale:

@@ -18,7 +18,7 @@ from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator, Silent
 from lvlora.report.run.page import draw_run
 from lvlora.series.dataset import Dataset
-from lvlora.series.files.readers import read_dataset
+from lvlora.series.known import read_known
 from lvlora.settings.checked import checked
 from lvlora.settings.keywords import TrainKeywords
 from lvlora.settings.spoken import for_programs
@@ -81,7 +81,7 @@ def fine_tune(
     }
 
     def read(settings: TrainSettings) -> Dataset:
-        return data if isinstance(data, Dataset) else read_dataset(Path(data), settings)
+        return read_known(data if isinstance(data, Dataset) else Path(data), settings)
 
     with undisturbed():
         made = run_training(chosen, read, sources=sources, observer=observer or SilentRun())

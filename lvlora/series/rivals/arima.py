@@ -37,7 +37,12 @@ class AutoArima(Untrained):
         return self.predict(time, history).point
 
     def predict(
-        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
     ) -> Prediction:
         """See `Rival.predict`; the futures are those of its own intervals."""
         n_left_out = max(0, len(history) - _MAX_SAMPLES)

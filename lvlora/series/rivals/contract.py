@@ -42,10 +42,12 @@ class Rival(Protocol):
     Attributes:
         name: what tables call it.
         kind: "rival", or "floor" for what no forecaster can beat.
+        uses_known: it takes known columns for inputs; others never see them.
     """
 
     name: str
     kind: str
+    uses_known: bool
 
     def applies(self, dataset: Dataset) -> bool:
         """Whether it can forecast such data at all; if not, it is left out of the table."""
@@ -68,13 +70,19 @@ class Rival(Protocol):
         ...
 
     def predict(
-        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
     ) -> Prediction:
         """The same forecast, futures drawn around it, and what it cost.
 
         Args:
             n_samples: futures; 0 for none.
             name: of the series; the draws depend on it and on nothing else.
+            known: (T + H, K) columns whose future is known, None where there are none.
         """
         ...
 
@@ -83,6 +91,7 @@ class Untrained(ABC):
     """The part of a rival that needs no training, forecasts any data and says how sure it is."""
 
     kind = KIND
+    uses_known = False
 
     def applies(self, dataset: Dataset) -> bool:
         """Always."""
@@ -95,8 +104,12 @@ class Untrained(ABC):
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
 
+    def beside(self, time: FloatArray, history: FloatArray, known: FloatArray | None) -> FloatArray:
+        """The forecast beside known columns, for who uses them."""
+        return self.forecast(time, history)
+
     def with_hindcasts(
-        self, time: FloatArray, history: FloatArray
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None = None
     ) -> tuple[FloatArray, list[FloatArray]]:
         """The forecast, and what the same method makes of the history's own later parts.
 
@@ -104,11 +117,19 @@ class Untrained(ABC):
             (H, V), and (T - origin, V) for each of some origins.
         """
         n_known = len(history)
-        past = [self.forecast(time[:n_known], history[:n]) for n in origins(n_known)]
-        return self.forecast(time, history), past
+        past = [
+            self.beside(time[:n_known], history[:n], first(known, n_known))
+            for n in origins(n_known)
+        ]
+        return self.beside(time, history, known), past
 
     def predict(
-        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
     ) -> Prediction:
         """See `Rival.predict`; futures by `bootstrap.futures` of the errors of the hindcasts."""
         from lvlora.series.rivals.parts.bootstrap import futures
@@ -116,8 +137,8 @@ class Untrained(ABC):
 
         with counting() as tally:
             if n_samples < 1:
-                return Prediction(self.forecast(time, history), None, tally.total)
-            point, past = self.with_hindcasts(time, history)
+                return Prediction(self.beside(time, history, known), None, tally.total)
+            point, past = self.with_hindcasts(time, history, known)
         filled = complete(time, history)
         drawn = futures(point, past, filled, history, n_samples, name)
         return Prediction(point, drawn, tally.total)
@@ -135,12 +156,17 @@ class Refitted(Untrained):
 
     @abstractmethod
     def refit(
-        self, time: FloatArray, history: FloatArray, origins: Sequence[int]
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        origins: Sequence[int],
+        known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
         """The forecast, and hindcasts from these numbers of steps of the history.
 
         Args:
             time: (T + H,); history: (T, V) with its gaps, T at most `max_samples`.
+            known: (T + H, K) or None; who does not use known columns does not look at it.
 
         Returns:
             (H, V), and (T - origin, V) for each origin, or none at all.
@@ -148,18 +174,30 @@ class Refitted(Untrained):
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
-        return self.refit(*self._recent(time, history), ())[0]
+        return self.beside(time, history, None)
+
+    def beside(self, time: FloatArray, history: FloatArray, known: FloatArray | None) -> FloatArray:
+        """See `Untrained.beside`."""
+        time, history, known = self._recent(time, history, known)
+        return self.refit(time, history, (), known)[0]
 
     def with_hindcasts(
-        self, time: FloatArray, history: FloatArray
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None = None
     ) -> tuple[FloatArray, list[FloatArray]]:
         """See `Untrained.with_hindcasts`."""
-        time, history = self._recent(time, history)
-        return self.refit(time, history, origins(len(history)))
+        time, history, known = self._recent(time, history, known)
+        return self.refit(time, history, origins(len(history)), known)
 
-    def _recent(self, time: FloatArray, history: FloatArray) -> tuple[FloatArray, FloatArray]:
-        n_left_out = max(0, len(history) - self.max_samples)
-        return time[n_left_out:], history[n_left_out:]
+    def _recent(
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        start = max(0, len(history) - self.max_samples)
+        return time[start:], history[start:], None if known is None else known[start:]
+
+
+def first(known: FloatArray | None, n: int) -> FloatArray | None:
+    """The first n steps of known columns, if there are any."""
+    return None if known is None else known[:n]
 
 
 def origins(n_known: int) -> list[int]:

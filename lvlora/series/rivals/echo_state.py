@@ -54,7 +54,7 @@ class EchoState(ChosenOnHistory):
 
     name = "echo state network"
 
-    def settings(self, n_known: int, n_variables: int) -> list[Setting]:
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         """See `ChosenOnHistory.settings`."""
         if n_known < 6:
             return []

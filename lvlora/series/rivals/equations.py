@@ -58,7 +58,11 @@ class EquationFit(Refitted):
         return len(dataset.variables) == 2 and all(not np.any(s.values <= 0) for s in dataset)
 
     def refit(
-        self, time: FloatArray, history: FloatArray, origins: Sequence[int]
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        origins: Sequence[int],
+        known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
         """See `Refitted.refit`. A history that cannot be fitted goes on as its mean.
 
@@ -249,7 +253,7 @@ class BestEquations(Untrained):
         return self._best(time, history).forecast(time, history)
 
     def with_hindcasts(
-        self, time: FloatArray, history: FloatArray
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None = None
     ) -> tuple[FloatArray, list[FloatArray]]:
         """See `Untrained.with_hindcasts`; with the family chosen for the whole history."""
         return self._best(time, history).with_hindcasts(time, history)

@@ -41,7 +41,12 @@ class Fracast(Untrained):
         return self.predict(time, history).point
 
     def predict(
-        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
     ) -> Prediction:
         """See `Rival.predict`; the futures are those of its quantiles."""
         filled = complete(time, history)

@@ -39,7 +39,12 @@ class GaussianProcess(Untrained):
         return self.predict(time, history).point
 
     def predict(
-        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
     ) -> Prediction:
         """See `Rival.predict`; the futures are the process's own."""
         n_ahead = len(time) - len(history)

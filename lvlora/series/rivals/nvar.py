@@ -18,21 +18,24 @@ class Nvar(DelayMap):
     """Gauthier, Bollt, Griffith & Barbosa (2021), "Next generation reservoir computing".
 
     doi:10.1038/s41467-021-25801-2. The change of all variables is a polynomial of degree 2 or 3 of
-    their last one to three steps, by ridge regression (arXiv:2505.00846 on why it is needed).
-    Lags, degree, penalty and whether the history is smoothed first are chosen on the history; on
+    their last one to three steps and of known columns, by ridge regression (arXiv:2505.00846 on why
+    it is needed). Lags, degree, penalty and whether the history is smoothed first are chosen on the history; on
     logarithms of what is positive.
     """
 
     name = "nvar"
+    uses_known = True
     degrees: tuple[int, ...] = (2, 3)
     ridges: tuple[float, ...] = _RIDGES
 
-    def own_settings(self, n_lags: int, n_known: int, n_variables: int) -> list[tuple[int, float]]:
+    def own_settings(
+        self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
+    ) -> list[tuple[int, float]]:
         """Degree and penalty; at most about 1.5 times as many products as steps."""
         return [
             (degree, penalty)
             for degree in self.degrees
-            if n_monomials(n_lags * n_variables, degree) <= 1.5 * n_known + 10
+            if n_monomials(n_lags * n_variables + n_inputs, degree) <= 1.5 * n_known + 10
             for penalty in self.ridges
         ]
 

@@ -27,7 +27,9 @@ class ContextParroting(DelayMap):
     name = "context parroting"
     n_lags = (1, 2, 3, 4, 6, 8)
 
-    def own_settings(self, n_lags: int, n_known: int, n_variables: int) -> list[tuple[int, bool]]:
+    def own_settings(
+        self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
+    ) -> list[tuple[int, bool]]:
         """Neighbours, and whether changes are copied."""
         return [
             (n, changes)

@@ -23,8 +23,9 @@ from lvlora.series.rivals.contract import Prediction, Rival
 WORTH_SECONDS = 4.0
 """Expected work from which processes are started; each takes one to two seconds to begin."""
 
-Work = tuple[FloatArray, FloatArray, int, str]
-"""Times, history, number of samples and name of a series: the arguments of `Rival.predict`."""
+Work = tuple[FloatArray, FloatArray, int, str, FloatArray | None]
+"""Times, history, number of samples, name and known columns of a series: the arguments of
+`Rival.predict`."""
 
 
 class RivalProcesses:

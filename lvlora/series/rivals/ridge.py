@@ -86,7 +86,12 @@ class GlobalRidge(Untrained):
             return guarded(np.exp(ahead) if self._floor > 0 else ahead * self._size, filled)
 
     def predict(
-        self, time: FloatArray, history: FloatArray, n_samples: int = 0, name: str = ""
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
     ) -> Prediction:
         """See `Rival.predict`."""
         with counting() as tally:

@@ -49,10 +49,13 @@ class Sindy(ChosenOnHistory):
     a half and from three quarters of it. The equations are integrated from the last value by the
     classic Runge-Kutta method, times as they are.
 
+    Known columns are further variables of the right-hand sides, along a cubic spline of their own.
+
     On levels dx/dt is a polynomial of the variables; on rates d(log x)/dt is, for positive data.
     """
 
     even = False
+    uses_known = True
     trials = (0.5, 0.75)
 
     def __init__(self, *, on_rates: bool) -> None:
@@ -66,7 +69,7 @@ class Sindy(ChosenOnHistory):
         """Positive data, on rates; any, on levels."""
         return not self.on_logs or positive(dataset)
 
-    def settings(self, n_known: int, n_variables: int) -> list[Setting]:
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         """See `ChosenOnHistory.settings`; at most twice as many terms as steps."""
         if n_known < 4:
             return []
@@ -74,7 +77,8 @@ class Sindy(ChosenOnHistory):
             Setting(smooth, degree, penalty, threshold)
             for smooth in (False, True)
             for degree in self._degrees
-            if degree == self._degrees[0] or n_monomials(n_variables, degree) <= 2 * n_known
+            if degree == self._degrees[0]
+            or n_monomials(n_variables + n_inputs, degree) <= 2 * n_known
             for penalty in _RIDGES
             for threshold in _THRESHOLDS
         ]
@@ -82,7 +86,8 @@ class Sindy(ChosenOnHistory):
     def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
         """See `ChosenOnHistory.continued`."""
         n_known, n_variables = problem.values.shape
-        products = monomials(n_variables, max(s.degree for s in settings))
+        n_terms = n_variables + problem.inputs.shape[1]
+        products = monomials(n_terms, max(s.degree for s in settings))
         weights = np.zeros((len(settings), len(products), n_variables))
         start = np.empty((len(settings), n_variables))
         for smooth in dict.fromkeys(s.smooth for s in settings):
@@ -90,54 +95,70 @@ class Sindy(ChosenOnHistory):
             if smooth:
                 values = smoothed(problem.time[:n_known], values)
             start[[i for i, s in enumerate(settings) if s.smooth == smooth]] = values[-1]
-            terms = self._integrals(problem.time[:n_known], values, products)
+            terms = self._integrals(problem, values, products)
             for degree in dict.fromkeys(s.degree for s in settings if s.smooth == smooth):
                 which = [
                     i for i, s in enumerate(settings) if (s.smooth, s.degree) == (smooth, degree)
                 ]
-                used = n_monomials(n_variables, degree)
+                used = n_monomials(n_terms, degree)
                 weights[which, :used] = sparse(
                     terms[:, :used],
                     np.diff(values, axis=0),
                     np.array([settings[i].ridge for i in which]),
                     np.array([settings[i].threshold for i in which]),
                 )
-        return self._integrated(weights, products, start, problem.time[n_known - 1 :])
+        return self._integrated(weights, products, start, problem)
 
-    def _terms(self, values: FloatArray, products: Monomials) -> FloatArray:
-        """(..., V) values to (..., P) terms."""
+    def _terms(self, values: FloatArray, inputs: FloatArray, products: Monomials) -> FloatArray:
+        """(..., V) values and (..., K) known columns to (..., P) terms."""
         levels = np.exp(np.clip(values, -_FAR, _FAR)) if self.on_logs else values
-        return evaluated(levels, products)
+        return evaluated(np.concatenate([levels, inputs], axis=-1), products)
 
-    def _integrals(self, time: FloatArray, values: FloatArray, products: Monomials) -> FloatArray:
+    def _integrals(self, problem: Problem, values: FloatArray, products: Monomials) -> FloatArray:
         """(T - 1, P) integrals of the terms over each step, by Gauss-Legendre quadrature."""
         from scipy.interpolate import CubicSpline
 
+        time = problem.time[: len(values)]
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
         steps = np.diff(time)
         at = time[:-1, None] + steps[:, None] * (nodes + 1) / 2
-        terms = self._terms(CubicSpline(time, values)(at), products)
+        terms = self._terms(CubicSpline(time, values)(at), _inputs_at(problem, at), products)
         return np.asarray(steps[:, None] * np.einsum("k,tkp->tp", weights / 2, terms))
 
     def _integrated(
-        self, weights: FloatArray, products: Monomials, start: FloatArray, time: FloatArray
+        self, weights: FloatArray, products: Monomials, start: FloatArray, problem: Problem
     ) -> FloatArray:
-        """(C, H, V) solutions of C systems at ``time[1:]``, from their values at ``time[0]``."""
+        """(C, H, V) solutions of C systems at the times ahead, from the values at the last."""
+        time = problem.time[problem.n_known - 1 :]
+        # inputs at the ends and in the middle of every substep
+        shares = np.arange(2 * _SUBSTEPS + 1) / (2 * _SUBSTEPS)
+        given = _inputs_at(problem, time[:-1, None] + np.diff(time)[:, None] * shares)
 
-        def slope(state: FloatArray) -> FloatArray:
-            return product(self._terms(state, products)[:, None, :], weights)[:, 0]
+        def slope(state: FloatArray, inputs: FloatArray) -> FloatArray:
+            same = np.broadcast_to(inputs, (len(state), len(inputs)))
+            return product(self._terms(state, same, products)[:, None, :], weights)[:, 0]
 
         path = np.empty((len(start), len(time) - 1, start.shape[1]))
         state = start
         for k, step in enumerate(np.diff(time) / _SUBSTEPS):
-            for _ in range(_SUBSTEPS):
-                a = slope(state)
-                b = slope(state + step / 2 * a)
-                c = slope(state + step / 2 * b)
-                d = slope(state + step * c)
+            for part in range(_SUBSTEPS):
+                begin, middle, end = given[k, 2 * part : 2 * part + 3]
+                a = slope(state, begin)
+                b = slope(state + step / 2 * a, middle)
+                c = slope(state + step / 2 * b, middle)
+                d = slope(state + step * c, end)
                 state = np.clip(state + step / 6 * (a + 2 * b + 2 * c + d), -_FAR, _FAR)
             path[:, k] = state
         return path
+
+
+def _inputs_at(problem: Problem, at: FloatArray) -> FloatArray:
+    """(..., K) known columns at any times."""
+    from scipy.interpolate import CubicSpline
+
+    if not problem.inputs.shape[1]:
+        return np.empty((*at.shape, 0))
+    return np.asarray(CubicSpline(problem.time, problem.inputs)(at))
 
 
 def sparse(

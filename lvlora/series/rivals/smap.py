@@ -29,7 +29,7 @@ class SMap(DelayMap):
     n_lags = (1, 2, 3, 4)
 
     def own_settings(
-        self, n_lags: int, n_known: int, n_variables: int
+        self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[float, float]]:
         """theta and the ridge; states need more steps than a map has coefficients, or nearly."""
         if n_lags > 1 and n_lags * n_variables + 1 > n_known - n_lags:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.contract import Refitted, complete, guarded
+from lvlora.series.rivals.contract import Refitted, complete, first, guarded
 from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised
 
 _LOST = 4.0
@@ -40,19 +40,30 @@ class ChosenOnHistory(Refitted):
     trials: tuple[float, ...] = (0.75,)
 
     @abstractmethod
-    def settings(self, n_known: int, n_variables: int) -> Sequence[Any]:
-        """Settings that a history of ``n_known`` steps allows, the plainest first."""
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> Sequence[Any]:
+        """Settings that a history of ``n_known`` steps allows, the plainest first.
+
+        Args:
+            n_inputs: known columns beside it.
+        """
 
     @abstractmethod
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
         """(C, H, V) the forecast with each of C settings; one that diverges may not be finite."""
 
     def refit(
-        self, time: FloatArray, history: FloatArray, origins: Sequence[int]
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        origins: Sequence[int],
+        known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
         """See `Refitted.refit`; hindcasts have the settings chosen for the whole history."""
         filled = complete(time, history)
-        given = standardised(time, history, logs=self.on_logs, unit=self.unit, even=self.even)
+        inputs = known if self.uses_known else None
+        given = standardised(
+            time, history, logs=self.on_logs, unit=self.unit, even=self.even, inputs=inputs
+        )
         with np.errstate(all="ignore"):
             chosen = self._chosen(given, filled)
             ahead = self._ahead(given, chosen, time, history)
@@ -64,6 +75,7 @@ class ChosenOnHistory(Refitted):
                     logs=self.on_logs,
                     unit=self.unit,
                     even=self.even,
+                    inputs=first(inputs, len(history)),
                 )
                 past.append(self._ahead(part, chosen, time[: len(history)], history[:n]))
         return ahead, past
@@ -83,7 +95,9 @@ class ChosenOnHistory(Refitted):
         problem = given.problem
         n_known, n_variables = problem.values.shape
         cuts = sorted({min(n, n_known - 1) for s in self.trials if (n := int(s * n_known)) >= 2})
-        settings = list(self.settings(cuts[0], n_variables)) if cuts else []
+        settings = (
+            list(self.settings(cuts[0], n_variables, problem.inputs.shape[1])) if cuts else []
+        )
         if len(settings) < 2:
             return settings
         spread = problem.values.std(axis=0)

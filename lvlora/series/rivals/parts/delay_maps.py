@@ -38,6 +38,8 @@ class Setting:
 class DelayMap(ChosenOnHistory):
     """x(t + 1) = x(t) + f(x(t), …, x(t - k + 1)) with all variables, from one history.
 
+    One that uses known columns has those of the steps t + 1 and t among the arguments of f.
+
     Attributes:
         n_lags: numbers k to choose from.
     """
@@ -45,26 +47,32 @@ class DelayMap(ChosenOnHistory):
     n_lags: tuple[int, ...] = (1, 2, 3)
 
     @abstractmethod
-    def own_settings(self, n_lags: int, n_known: int, n_variables: int) -> Sequence[Any]:
-        """The method's own settings for a number of lags; empty where there are too many lags."""
+    def own_settings(
+        self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
+    ) -> Sequence[Any]:
+        """The method's own settings for a number of lags; empty where there are too many lags.
+
+        Args:
+            n_inputs: further columns of a delay vector.
+        """
 
     @abstractmethod
     def learnt(self, states: FloatArray, changes: FloatArray, own: Sequence[Any]) -> Step:
         """One map for each of C settings.
 
         Args:
-            states: (n, k V) delay vectors, the newest step first.
+            states: (n, k V + 2 K) delay vectors, the newest step first, then known columns.
             changes: (n, V) what each changed by.
         """
 
-    def settings(self, n_known: int, n_variables: int) -> list[Setting]:
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         """See `ChosenOnHistory.settings`."""
         return [
             Setting(smooth, n_lags, own)
             for smooth in (False, True)
             for n_lags in self.n_lags
             if n_known - n_lags >= 2
-            for own in self.own_settings(n_lags, n_known, n_variables)
+            for own in self.own_settings(n_lags, n_known, n_variables, 2 * n_inputs)
         ]
 
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
@@ -78,10 +86,15 @@ class DelayMap(ChosenOnHistory):
             which = [i for i, s in enumerate(settings) if (s.smooth, s.n_lags) == (smooth, n_lags)]
             states = delays(values, n_lags)
             own = [settings[i].own for i in which]
-            step = self.learnt(states[:-1], np.diff(values, axis=0)[n_lags - 1 :], own)
+            # of each step but the first: its known columns, and those of the step before
+            inputs = np.concatenate([problem.inputs[1:], problem.inputs[:-1]], axis=1)
+            seen = np.concatenate([states[:-1], inputs[n_lags - 1 : n_known - 1]], axis=1)
+            step = self.learnt(seen, np.diff(values, axis=0)[n_lags - 1 :], own)
             state = np.repeat(states[-1:], len(which), axis=0)
             for h in range(problem.n_ahead):
-                now = np.clip(state[:, :n_variables] + step(state), -_FAR, _FAR)
+                given = np.repeat(inputs[[n_known - 1 + h]], len(which), axis=0)
+                change = step(np.concatenate([state, given], axis=1))
+                now = np.clip(state[:, :n_variables] + change, -_FAR, _FAR)
                 ahead[which, h] = now
                 state = np.concatenate([now, state[:, :-n_variables]], axis=1)
         return ahead

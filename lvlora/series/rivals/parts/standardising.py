@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,13 @@ class Problem:
             mean.
         values: (T, V) the history, complete.
         known: (T, V) False where it was missing.
+        inputs: (T + H, K) columns whose future is known, of order one; K may be 0.
     """
 
     time: FloatArray
     values: FloatArray
     known: NDArray[np.bool_]
+    inputs: FloatArray
 
     @property
     def n_known(self) -> int:
@@ -43,7 +45,12 @@ class Problem:
 
     def cut(self, n_known: int) -> Problem:
         """The same history, of which the first ``n_known`` steps are known and the rest asked."""
-        return Problem(self.time[: self.n_known], self.values[:n_known], self.known[:n_known])
+        return Problem(
+            self.time[: self.n_known],
+            self.values[:n_known],
+            self.known[:n_known],
+            self.inputs[: self.n_known],
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ def standardised(
     logs: bool = True,
     unit: bool = True,
     even: bool = True,
+    inputs: FloatArray | None = None,
 ) -> Standardised:
     """A history of mean 0.
 
@@ -98,6 +106,7 @@ def standardised(
         logs: take the logarithms of each variable that is positive throughout.
         unit: give each variable variance 1.
         even: interpolate to even steps, where they are not.
+        inputs: (T + H, K) columns whose future is known.
     """
     n_known = len(history)
     filled = complete(time, history)
@@ -112,22 +121,34 @@ def standardised(
     step = (time[n_known - 1] - time[0]) / max(n_known - 1, 1)
     step = step if step > 0 else 1.0
     scaled = (time - time[0]) / step
-    problem = Problem(scaled, values, ~np.isnan(history))
+    problem = Problem(scaled, values, ~np.isnan(history), _inputs(time, inputs, n_known))
     if even:
         problem = _evened(problem)
     return Standardised(problem, scaled[n_known:], centre, spread, positive, size)
+
+
+def _inputs(time: FloatArray, inputs: FloatArray | None, n_known: int) -> FloatArray:
+    """Known columns without gaps, of the history's mean 0 and variance 1."""
+    if inputs is None:
+        return np.empty((len(time), 0))
+    whole = complete(time, inputs)
+    past = whole[:n_known]
+    spread = past.std(axis=0)
+    flat = spread <= _FLAT * np.maximum(np.abs(past).max(axis=0), 1.0)
+    return np.asarray((whole - past.mean(axis=0)) / np.where(flat, 1.0, spread))
 
 
 def _evened(problem: Problem) -> Problem:
     """The same problem at times 0, 1, 2, … as far as its horizon goes."""
     n_known, n_ahead = problem.n_known, problem.n_ahead
     if n_known < 3 or np.all(np.abs(np.diff(problem.time) - 1) <= _EVEN):
-        return Problem(_whole(len(problem.time)), problem.values, problem.known)
+        return replace(problem, time=_whole(len(problem.time)))
     steps = _whole(n_known)
     n_steps = int(np.ceil(min(problem.time[-1] - steps[-1], 4.0 * n_ahead + 1)))
     values = _at(problem.time[:n_known], problem.values, steps)
     known = _at(problem.time[:n_known], problem.known.astype(np.float64), steps) > 0.5
-    return Problem(_whole(n_known + max(n_steps, 1)), values, known)
+    whole = _whole(n_known + max(n_steps, 1))
+    return Problem(whole, values, known, _at(problem.time, problem.inputs, whole))
 
 
 def _whole(n: int) -> FloatArray:

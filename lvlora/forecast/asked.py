@@ -1,0 +1,191 @@
+"""What a model is asked of one history: which steps, at which times, beside which known columns.
+
+Uneven steps are told, as a known column of the time since the last step; or the history is
+interpolated to even ones, its future forecast there, and read off at the wanted times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from lvlora.forecast.forecast import continue_time
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.known import known_ahead
+from lvlora.series.time_steps import usual_step
+
+TimesRead = Literal["told", "resampled", "ignored"]
+"""How uneven steps are read; told is told of even ones, too."""
+
+AUTO: TimesRead = "resampled"
+"""What wins without an adapter that was trained otherwise (scripts/compare_times.py)."""
+_EVEN = 0.05
+"""Of a step: how far steps may be from the usual one, and be taken for even."""
+_MOST_STEPS = 4
+"""Even steps for each uneven one, at most."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question to a model.
+
+    Attributes:
+        history: its last steps, (T, V) values, at even times if it was resampled.
+        known: (T + H, K) known columns of these steps and of those to forecast.
+        time: (H,) times of the steps to forecast.
+        wanted: (W,) times that were asked for; ``time`` where nothing was resampled.
+    """
+
+    history: Series
+    known: FloatArray
+    time: FloatArray
+    wanted: FloatArray
+
+    @property
+    def horizon(self) -> int:
+        """H."""
+        return len(self.time)
+
+    @property
+    def resampled(self) -> bool:
+        """The steps are others than those that were asked for."""
+        return self.time is not self.wanted
+
+    def at_wanted(self, values: FloatArray) -> FloatArray:
+        """(..., H, V) futures at the times that were asked for, (..., W, V).
+
+        By monotone cubics from the last step of the history on; missing where the nearest step is.
+        """
+        if not self.resampled:
+            return values
+        from scipy.interpolate import PchipInterpolator
+
+        shape = (*values.shape[:-2], 1, values.shape[-1])
+        last = np.broadcast_to(self.history.values[-1], shape)
+        path = np.concatenate([last, values], axis=-2)
+        time = np.concatenate([self.history.time[-1:], self.time])
+        gaps = np.isnan(path)
+        inside = np.clip(self.wanted, time[0], time[-1])
+        found: FloatArray = PchipInterpolator(time, _filled(path), axis=-2)(inside)
+        nearest = np.abs(inside[:, None] - time[1:]).argmin(axis=1) + 1
+        return np.where(gaps[..., nearest, :], np.nan, found)
+
+
+def times_ahead(history: Series, horizon: int) -> FloatArray:
+    """(H,) the times of its next steps: those that are known, then at its usual step.
+
+    Raises:
+        DataError: dates beyond the year 9999.
+    """
+    if history.ahead is None:
+        return continue_time(history.time, horizon, history.calendar)
+    known = history.ahead[:horizon]
+    if len(known) == horizon:
+        return known
+    whole = np.concatenate([history.time, known])
+    return np.concatenate([known, continue_time(whole, horizon - len(known), history.calendar)])
+
+
+def ask(history: Series, horizon: int, context: int | None, times: TimesRead | None) -> Asked:
+    """The question for a number of steps.
+
+    Args:
+        context: use only this many last steps.
+        times: how uneven steps are read; None for `AUTO`.
+
+    Raises:
+        DataError: a known column is not known at every step; dates beyond the year 9999.
+    """
+    wanted = times_ahead(history, horizon)
+    time = np.concatenate([history.time, wanted])
+    known = known_ahead(history, horizon)
+    start = max(0, len(history) - (context or len(history)))
+    past = history.steps(start, len(history))
+    if times == "told" or (AUTO == "told" and times is None and not _even(time)):
+        intervals = np.diff(time, prepend=np.nan)
+        intervals[0] = usual_step(time) if len(time) > 1 else 1.0
+        known = np.column_stack([intervals, known])
+    elif (times or AUTO) == "resampled" and len(past) > 1 and not _even(time[start:]):
+        return _resampled(past, known[start:], wanted)
+    return Asked(past, known[start:], wanted, wanted)
+
+
+def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int) -> str:
+    """A sentence that says what is made of uneven steps; empty where all are even."""
+    if not any(is_uneven(h, horizon) for h in histories):
+        return ""
+    return {
+        "told": "Time steps are uneven: the model is told the time since the last step, as a first "
+        "column.",
+        "resampled": "Time steps are uneven: the model reads even ones, between which the data are "
+        "interpolated, and its forecast is read off at the wanted times.",
+        "ignored": "Time steps are uneven: the model takes them as consecutive.",
+    }[times or AUTO]
+
+
+def is_uneven(history: Series, horizon: int = 0) -> bool:
+    """Whether its steps, or those to its next ones, are of different lengths."""
+    return not _even(np.concatenate([history.time, times_ahead(history, horizon)]))
+
+
+def with_intervals(series: Series) -> Series:
+    """A series with the time since the last step as its first known column, as it is told."""
+    asked = ask(series, series.n_ahead, None, "told")
+    return replace(series, known=asked.known)
+
+
+def _even(time: FloatArray) -> bool:
+    if len(time) < 3:
+        return True
+    step = usual_step(time)
+    return bool(np.all(np.abs(np.diff(time) - step) <= _EVEN * step))
+
+
+def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> Asked:
+    """The history at even steps that end with it, and as many ahead as lead to the wanted times."""
+    last, span = history.time[-1], history.time[-1] - history.time[0]
+    ahead = float(wanted[-1] - last) if len(wanted) else 0.0
+    step = max(
+        usual_step(history.time),
+        span / (_MOST_STEPS * len(history)),
+        ahead / (_MOST_STEPS * max(1, len(wanted))),
+    )
+    past = last - step * np.arange(int(span / step + 1e-9), -1, -1)
+    future = last + step * np.arange(1, max(1, math.ceil(ahead / step - 1e-9)) + 1)
+    values = np.column_stack([_at(history.time, v, past) for v in history.values.T])
+    whole = np.concatenate([history.time, wanted])
+    even = np.concatenate([past, future])
+    columns = [_at(whole, k, np.minimum(even, whole[-1])) for k in known.T]
+    return Asked(
+        replace(history, time=past, values=values, absent=None, known=None, ahead=None),
+        np.column_stack(columns) if columns else np.empty((len(even), 0)),
+        future,
+        wanted,
+    )
+
+
+def _at(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
+    """One variable at other times, by monotone cubics between its known values; NaN outside."""
+    from scipy.interpolate import PchipInterpolator
+
+    there = np.isfinite(values)
+    if there.sum() < 2:
+        return np.where(np.isin(asked, time[there]), values[there].sum(), np.nan)
+    found: FloatArray = PchipInterpolator(time[there], values[there], extrapolate=False)(asked)
+    return found
+
+
+def _filled(path: FloatArray) -> FloatArray:
+    """(..., T, V) with the last known value in place of missing ones; first the next, or 0."""
+    if not np.isnan(path).any():
+        return path
+    out = np.moveaxis(path, -2, -1).reshape(-1, path.shape[-2]).copy()
+    steps = np.arange(out.shape[1])
+    for row in out:
+        there = np.flatnonzero(~np.isnan(row))
+        row[:] = np.interp(steps, there, row[there]) if len(there) else 0.0
+    return np.moveaxis(out.reshape(*path.shape[:-2], path.shape[-1], path.shape[-2]), -1, -2)

@@ -1,0 +1,191 @@
+"""Columns whose future is known: given to the model at every step, never chosen, never scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_runs
+import torch
+from decoding_oracle import oracle
+
+from lvlora.errors import DataError
+from lvlora.forecast import density
+from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.rows import Prompt
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.head import NumericHead
+from lvlora.series.known import with_known
+from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import Grammar
+from lvlora.text.spelling import spelling
+
+
+def _series(n=2, n_known=1, n_steps=12, ahead=4):
+    """Waves of two variables, after columns that are known for further steps."""
+    data = tiny_runs.dataset(n, n_steps=n_steps + ahead, n_variables=2 + n_known)
+    gone = [
+        replace(s, values=np.where(np.arange(len(s))[:, None] < n_steps, s.values, np.nan))
+        for s in data
+    ]
+    for before, after in zip(data, gone, strict=True):
+        after.values[:, :n_known] = before.values[:, :n_known]
+    named = with_known(replace(data, series=tuple(gone)), data.variables[:n_known])
+    return list(named), [s.values[n_steps:, n_known:] for s in data]
+
+
+@pytest.mark.parametrize(
+    ("decimals", "number_format", "options"),
+    [
+        (2, "point", {}),
+        (2, "digits", {"missing": True}),
+        (0, "point", {"signed": True}),
+        (0, "digits", {"max_integer_digits": 4}),
+        (1, "digits", {"max_integer_digits": 2}),
+    ],
+)
+@pytest.mark.parametrize("greedy", [True, False])
+def test_equals_the_oracle(tiny_base, decimals, number_format, options, greedy):
+    """Known numbers behind the choice before them, behind guesses of a step's end as well."""
+    base = tiny_base("qwen2")
+    codec = Codec(decimals, 2, number_format)
+    rng = np.random.default_rng(3)
+    grammar = Grammar(codec, **options)
+    prompts = []
+    for i, n in enumerate([2, 5]):
+        past = Codec(decimals, 4, number_format).encode(rng.gamma(2.0, 3.0, (n, 4)))
+        known = ["".join(codec.number(v) + "," for v in step) for step in rng.normal(0, 30, (4, 2))]
+        prompts.append(Prompt(f"series {i}", past + known[0], grammar, given=tuple(known[1:])))
+    sampling = Sampling(samples=3, temperature=3.0, seed=1, greedy=greedy)
+    trace = Trace()
+    decoder = Decoder(base, NumericHead(base.module, base.alphabet))
+    futures = decoder.decode(prompts, 4, sampling, trace=trace)
+    for prompt, texts in zip(prompts, futures, strict=True):
+        for sample, text in enumerate(texts):
+            assert text == oracle(base, prompt, 4, sampling, sample)
+            assert all(given in text for given in prompt.given)
+    ways = spelling(grammar)
+    given = max(len(g) for p in prompts for g in p.given)
+    assert len(trace.calls) - 1 <= 4 * 2 * ways.most_choices
+    assert max(c.width for c in trace.calls[1:]) <= ways.widest + given
+
+
+@pytest.mark.parametrize("n_known", [1, 2])
+def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(tiny_base, n_known):
+    forecaster = Forecaster(tiny_base(), decimals=1)
+    histories, _ = _series(n_known=n_known)
+    assert [h.values.shape for h in histories] == [(12, 2)] * 2
+    assert histories[0].known.shape == (16, n_known)
+    found = forecaster.predict(histories, 4, Sampling(samples=4, views=2))
+    assert found[0].samples.shape == (4, 4, 2)
+    assert found[0].time.tolist() == [12, 13, 14, 15]
+    assert len(found[0].scale.divisors) == 2
+    other = [replace(h, known=h.known + 20 * (np.arange(16) >= 13)[:, None]) for h in histories]
+    changed = forecaster.predict(other, 4, Sampling(samples=4, views=2))
+    # the first step's are the same, the others' are not: nor are the draws after it
+    assert np.array_equal(found[0].samples[:, 0], changed[0].samples[:, 0])
+    assert not np.array_equal(found[0].samples, changed[0].samples)
+
+
+def test_the_text_has_known_columns_first_at_a_scale_of_their_own(tiny_base):
+    (history, _), _ = _series()
+    plan = Forecaster(tiny_base(), decimals=1).plan
+    (reading,) = plan.readings([history], 4)
+    (without,) = plan.readings([replace(history, known=None)], 4)
+    assert reading.scale.divisors[1:] == without.scale.divisors
+    times = reading.scale.divisors[0]
+    (warm,) = plan.readings([replace(history, known=1000 * history.known)], 4)
+    assert warm.scale.divisors == (pytest.approx(1000 * times), *without.scale.divisors)
+    assert warm.codec.encode(warm.numbers) == reading.codec.encode(reading.numbers)
+    assert np.allclose(reading.given[:, 0] * times, history.known[12:, 0])
+    assert reading.grammar == without.grammar
+
+
+def test_no_draw_costs_more_than_was_reserved(tiny_base):
+    histories, _ = _series(n_known=2)
+    for max_positions in (4096, 150):  # at once, and in pieces
+        base = tiny_base()
+        base.max_positions = max_positions
+        forecaster = Forecaster(base, decimals=1)
+        sampling = Sampling(samples=5, temperature=5.0, views=2)
+        most = forecaster.at_most(histories, 4, sampling)
+        forecaster.predict(histories, 4, sampling)
+        spent = forecaster.usage.price
+        assert spent.executed <= most.executed < 6 * spent.executed
+        assert spent.coursework <= most.coursework
+
+
+def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
+    base = tiny_base()
+    histories, _ = _series(1, ahead=8)
+    (whole,) = Forecaster(base, decimals=1).plan.readings(histories, 8)
+    base.max_positions = 80
+    forecaster = Forecaster(base, decimals=1)
+    (reading,) = forecaster.plan.readings(histories, 8)
+    assert reading.steps_at_once < 8
+    fed = []
+    decode = forecaster.decoder.decode
+
+    def watched(prompts, *args, **options):
+        fed.extend(prompts)
+        return decode(prompts, *args, **options)
+
+    forecaster.decoder.decode = watched
+    forecaster.predict(histories, 8, Sampling(samples=1))
+    given = [text for p in fed for text in (p.text.rpartition(";")[2], *p.given)]
+    assert given == whole.known_texts()
+
+
+def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):
+    """Token by token with the whole model."""
+    base = tiny_base()
+    forecaster = Forecaster(base, decimals=1)
+    (history, *_), (truth, *_) = _series()
+    future = replace(history, values=truth, time=history.ahead, known=None, ahead=None)
+    (nll,) = negative_log_likelihood(forecaster, [history], [future])
+    (reading,) = forecaster.plan.readings([history], 4)
+    text = reading.codec.encode(reading.numbers)
+    numbers, expected = reading.own_scale.apply(truth), np.zeros((4, 2))
+    for step, known in enumerate(reading.known_texts()):
+        text, state = text + known, 0
+        for v in range(2):
+            for symbol in reading.codec.number(float(numbers[step, v])) + ",;"[v]:
+                ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
+                with torch.no_grad():
+                    logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double()
+                weights = np.where(reading.grammar.legal[state], np.exp(logits.numpy()), 0)
+                expected[step, v] -= np.log(weights[SYMBOLS.index(symbol)] / weights.sum())
+                text += symbol
+                state = int(reading.grammar.transitions[state, SYMBOLS.index(symbol)])
+            expected[step, v] += np.log(0.1 * reading.own_scale.divisors[v])
+    assert np.allclose(nll, expected, atol=2e-3)
+
+
+def test_the_density_is_that_of_the_likelihood(tiny_base):
+    forecaster = Forecaster(tiny_base(), decimals=1)
+    (history, *_), _ = _series(n_known=2)
+    ((first, second),) = density.next_step(forecaster, [history], threshold=1e-4, calls=400)
+    likeliest = np.array([[first.mode, second.mode]])
+    future = replace(history, values=likeliest, time=history.ahead[:1], known=None, ahead=None)
+    (nll,) = negative_log_likelihood(forecaster, [history], [future])
+    for found, value in zip((first, second), nll[0], strict=True):
+        assert value == pytest.approx(-np.log(found.densities.max()), abs=1e-3)
+    most = density.at_most(forecaster.plan, [history], threshold=1e-4, calls=400)
+    before = forecaster.usage.price
+    density.next_step(forecaster, [history], threshold=1e-4, calls=400)
+    assert (forecaster.usage.price - before).executed <= most.executed
+
+
+def test_what_is_not_known_is_said(tiny_base):
+    forecaster = Forecaster(tiny_base(), decimals=1)
+    (history, _), _ = _series()
+    with pytest.raises(DataError, match="known for 4 steps after the last, and 5 are"):
+        forecaster.predict([history], 5, Sampling(samples=1))
+    gone = history.known.copy()
+    gone[13] = np.nan
+    with pytest.raises(DataError, match="column 1 has no value at 13"):
+        forecaster.predict([replace(history, known=gone)], 4, Sampling(samples=1))
