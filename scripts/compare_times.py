@@ -9,24 +9,24 @@ python scripts/compare_times.py --model bundled
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 
+from lvlora.forecast.asked import TimesRead
+from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.histories import cut
 from lvlora.series.simulate import simulate
-from lvlora.series.time_steps import insert_absent
 from lvlora.settings.data import SimulateSettings, System
 
 SYSTEMS: tuple[System, ...] = ("rosenzweig-macarthur", "self-limited", "lotka-volterra")
 STEP, FINER = 2.0, 8
 """Time units between even steps, and simulated steps in each."""
 JITTER = 0.4
-WAYS = ("told", "resampled", "ignored")
+WAYS: tuple[TimesRead, ...] = ("told", "resampled", "ignored")
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
         for noise in args.noise:
             noisy = Disturbance(noise=noise, seed=args.seed)
             seen = [noisy.of(c.history) if noise else c.history for c in cuts]
-            errors = {}
+            errors: dict[str, FloatArray] = {}
             for way in WAYS:
                 forecaster.times = way
                 errors[way] = mistakes(
@@ -97,12 +97,16 @@ def mistakes(forecasts: list[FloatArray], futures: list[Series]) -> FloatArray:
     return np.array([np.abs(f - t.values).mean() for f, t in zip(forecasts, futures, strict=True)])
 
 
-def with_gaps(forecaster, history: Series, future: Series, sampling: Sampling) -> float:  # type: ignore[no-untyped-def]
+def with_gaps(forecaster: Forecaster, history: Series, future: Series, sampling: Sampling) -> float:
     """The error where the steps that were left out are missing values, as tables are read."""
-    whole = insert_absent(replace(history, ahead=None))
-    at = np.round((future.time - history.time[-1]) / np.diff(whole.time).min()).astype(int) - 1
-    (found,) = forecaster.predict([whole], int(at[-1]) + 1, sampling)
-    return float(np.abs(found.median[at] - future.values).mean())
+    begin = history.time[0]
+    seen, asked = (np.round((t - begin) / STEP).astype(int) for t in (history.time, future.time))
+    values = np.full((seen[-1] + 1, history.values.shape[1]), np.nan)
+    values[seen] = history.values
+    whole = Series(history.id, begin + STEP * np.arange(len(values)), values)
+    ahead = asked - seen[-1]
+    (found,) = forecaster.predict([whole], int(ahead[-1]), sampling)
+    return float(np.abs(found.median[ahead - 1] - future.values).mean())
 
 
 def told(way: str, found: FloatArray, ignored: FloatArray) -> str:

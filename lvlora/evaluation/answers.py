@@ -66,6 +66,8 @@ class EvaluatedData(Shape):
     split_seed: int
     stratified: bool
     split_sha256: str
+    known: tuple[str, ...] = ()
+    """Columns whose future was given."""
 
 
 class ClusterSize(Shape):
@@ -104,6 +106,8 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
 
     valid_by_step: list[Number]
     """Share of series whose forecast is valid up to and with that step; a number a step."""
+    uses_known: bool = False
+    """It was given the known columns; others leave them out."""
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     per_variable: dict[str, list[Number]]

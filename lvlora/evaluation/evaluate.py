@@ -35,6 +35,7 @@ from lvlora.evaluation.together import (
     takes_part,
 )
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.asked import how_read
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.reading import loss_of_text
@@ -124,6 +125,13 @@ def _score_models(
         lost = loss_of_text(
             job.task.histories, forecaster.scale, forecaster.decimals, job.task.variables
         )
+        unlike = forecaster.unlike_known(job.data.known)
+        if unlike:
+            narrator.warning(unlike)
+        read = how_read(job.task.histories, forecaster.times, job.task.protocol.horizon)
+        if read and read not in said:
+            said.add(read)
+            narrator.note(read)
         if lost and lost not in said:  # models with one scale lose the same
             said.add(lost)
             narrator.warning(lost)
@@ -285,6 +293,7 @@ def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
             split_seed=job.split.seed,
             stratified=settings.stratify,
             split_sha256=job.split.sha256,
+            known=job.data.known,
         ),
         settings=_told(settings),
         quantiles=settings.quantiles,

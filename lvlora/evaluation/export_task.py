@@ -46,6 +46,11 @@ def export_task(
     """
     folder = check(settings)
     data = read()
+    if data.known and narrator is not None:
+        narrator.warning(
+            f"Known columns ({', '.join(data.known)}) are not written: other programs forecast "
+            "without them."
+        )
     job = prepare(settings, data, narrator or Silent(), has_folder=False)
     given = job.task
     seen = Dataset(tuple(given.histories), given.variables, data.source, data.time_name)

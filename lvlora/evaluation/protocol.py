@@ -105,6 +105,11 @@ class Task:
         return len(set(self.of_series))
 
     @property
+    def has_known(self) -> bool:
+        """There are columns whose future is known."""
+        return any(h.known is not None for h in self.histories)
+
+    @property
     def truth(self) -> FloatArray:
         """(n, H, V) in original units."""
         return np.stack([f.values for f in self.futures])

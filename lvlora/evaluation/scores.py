@@ -84,6 +84,7 @@ class Entry:
         skill: by how much its scaled errors are below seasonal naive's; win_rate: against all
             others; None where there is nothing to compare with.
         past: for a forecast of all together.
+        uses_known: it was given columns whose future is known.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Entry:
     skill: Interval | None = None
     win_rate: Interval | None = None
     past: Past | None = None
+    uses_known: bool = False
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.errors.mae:.4g})"
@@ -115,6 +117,7 @@ class Entry:
             **scores.errors.model_dump(),
             **scores.dynamics.errors.model_dump(),
             valid_by_step=scores.dynamics.valid_by_step.tolist(),
+            uses_known=self.uses_known,
             coverage=_by_level(scores.coverage),
             per_variable={name: of.tolist() for name, of in scores.per_variable.items()},
             per_step={name: of.tolist() for name, of in scores.per_step.items()},
@@ -208,7 +211,9 @@ def score_model(
                 nll=np.stack(nll),
             )
         )
-    return _entry(name or forecaster.name, "model", given, pieces, levels)
+    entry = _entry(name or forecaster.name, "model", given, pieces, levels)
+    entry.uses_known = given.has_known
+    return entry
 
 
 def at_most(plan: Plan, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
@@ -284,7 +289,9 @@ def score_rival(
             )
             if progress is not None:
                 progress(1)
-    return _entry(rival.name, rival.kind, given, pieces, levels)
+    entry = _entry(rival.name, rival.kind, given, pieces, levels)
+    entry.uses_known = given.has_known and rival.uses_known
+    return entry
 
 
 def score_floor(

@@ -16,7 +16,7 @@ import numpy as np
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.known import known_ahead
-from lvlora.series.time_steps import usual_step
+from lvlora.series.time_steps import intervals, usual_step
 
 TimesRead = Literal["told", "resampled", "ignored"]
 """How uneven steps are read; told is told of even ones, too."""
@@ -106,9 +106,7 @@ def ask(history: Series, horizon: int, context: int | None, times: TimesRead | N
     start = max(0, len(history) - (context or len(history)))
     past = history.steps(start, len(history))
     if times == "told" or (AUTO == "told" and times is None and not _even(time)):
-        intervals = np.diff(time, prepend=np.nan)
-        intervals[0] = usual_step(time) if len(time) > 1 else 1.0
-        known = np.column_stack([intervals, known])
+        known = np.column_stack([intervals(time), known])
     elif (times or AUTO) == "resampled" and len(past) > 1 and not _even(time[start:]):
         return _resampled(past, known[start:], wanted)
     return Asked(past, known[start:], wanted, wanted)
@@ -130,12 +128,6 @@ def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int)
 def is_uneven(history: Series, horizon: int = 0) -> bool:
     """Whether its steps, or those to its next ones, are of different lengths."""
     return not _even(np.concatenate([history.time, times_ahead(history, horizon)]))
-
-
-def with_intervals(series: Series) -> Series:
-    """A series with the time since the last step as its first known column, as it is told."""
-    asked = ask(series, series.n_ahead, None, "told")
-    return replace(series, known=asked.known)
 
 
 def _even(time: FloatArray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 
@@ -111,7 +111,8 @@ class Forecaster:
         )
         forecaster.made_for = trained, written
         forecaster.made_beside = tuple(str(n) for n in info.facts.get("known") or ())
-        forecaster.times = "told" if info.facts.get("times") == "told" else "resampled"
+        read = info.facts.get("times")
+        forecaster.times = read if read in get_args(TimesRead) else "resampled"
         return forecaster
 
     def __repr__(self) -> str:

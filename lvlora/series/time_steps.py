@@ -64,7 +64,7 @@ class TimeSteps:
             what = f"{'a row' if one else 'rows'} of missing values {'stands' if one else 'stand'}"
             what += " for it" if one else " for them"
             if not self.inserted:
-                what = "what is there is taken as consecutive"
+                what = "no rows stand for them"
             are = "step is" if one else "steps are"
             return (
                 f"{self.n_absent:,} time {are} absent beside {self.n_steps:,} that are there (the "
@@ -72,10 +72,7 @@ class TimeSteps:
             )
         if self.uneven:
             usual, least, most = (_length(calendar, x) for x in (self.usual, self.least, self.most))
-            return (
-                f"the time steps are uneven ({least} to {most}, median {usual}); they are taken as "
-                "consecutive"
-            )
+            return f"the time steps are uneven ({least} to {most}, median {usual})"
         return ""
 
 
@@ -86,6 +83,23 @@ def _length(calendar: Calendar | None, step: float) -> str:
 def usual_step(time: FloatArray) -> float:
     """The median of a history's steps; of two middle ones the lower, which really occurs."""
     return float(np.quantile(np.diff(time), 0.5, method="lower"))
+
+
+def intervals(time: FloatArray) -> FloatArray:
+    """(T,) the time since the step before; of the first the usual one."""
+    if len(time) < 2:
+        return np.ones(len(time))
+    return np.diff(time, prepend=time[0] - usual_step(time))
+
+
+def with_intervals(series: Series) -> Series:
+    """The series with the time since the step before as its first known column."""
+    ahead = np.empty(0) if series.ahead is None else series.ahead
+    known = series.known
+    if known is None:
+        known = np.empty((len(series) + len(ahead), 0))
+    own = intervals(np.concatenate([series.time, ahead]))[: len(known)]
+    return replace(series, known=np.column_stack([own, known[: len(own)]]))
 
 
 def find_steps(series: Sequence[Series]) -> TimeSteps:
@@ -140,8 +154,9 @@ def insert_absent(series: Series) -> Series:
     values[there] = series.values
     known = series.known
     if known is not None:
-        at, known = np.flatnonzero(there), np.full((len(time), known.shape[1]), np.nan)
-        known[at] = series.known
+        past = np.full((len(time), known.shape[1]), np.nan)
+        past[there] = known[: len(series)]
+        known = np.concatenate([past, known[len(series) :]])
     return replace(series, time=time, values=values, absent=~there, known=known)
 
 

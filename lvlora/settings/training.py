@@ -113,6 +113,13 @@ class LearningSettings(
 
     supports_dry_run: ClassVar[bool] = True
 
+    times: Literal["ignored", "told"] = option(
+        "ignored",
+        "What the text says of time steps. told: the time since the last step, as a first column; "
+        "forecasts with the adapter are then told it, too.",
+        "Data",
+        affects="result",
+    )
     learning_rate: float = option(
         1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
     )

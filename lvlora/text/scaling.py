@@ -142,7 +142,7 @@ def given(divisor: float, n_variables: int) -> Scale:
 
 
 def of_dataset(train: Dataset) -> Scale:
-    """From the training part.
+    """From the training part: of its known columns, each its own, and of its variables.
 
     Raises:
         DataError: there is no value in it.
@@ -153,6 +153,18 @@ def of_dataset(train: Dataset) -> Scale:
             f"{train.source or 'the data'}: every value is missing",
             "At least one value must be known.",
         )
+    scale = _shared_where_possible(sizes, DATASET_TARGET, "dataset", "dataset")
+    known = [s.known for s in train if s.known is not None]
+    return (
+        joined([_of_column(known, k) for k in range(known[0].shape[1])], scale) if known else scale
+    )
+
+
+def _of_column(known: Sequence[FloatArray], k: int) -> Scale:
+    """Of one known column of a data set; 1 for one without a value."""
+    sizes = _sizes([part[:, [k]] for part in known], DATASET_PERCENTILE)
+    if sizes is None:
+        return Scale((1.0,), "dataset")
     return _shared_where_possible(sizes, DATASET_TARGET, "dataset", "dataset")
 
 

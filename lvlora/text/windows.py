@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.time_steps import with_intervals
 from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
-from lvlora.text.codec import Codec
+from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.scaling import Scale, of_dataset
 
 IGNORED = -100
@@ -27,10 +28,14 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class TokenSeries:
-    """One series as tokens: (N,) ids, and where each time step begins in them, (T + 1,)."""
+    """One series as tokens: (N,) ids, and where each time step begins in them, (T + 1,).
+
+    ``given``, (N,), marks those of known columns, which are no targets.
+    """
 
     ids: Ids
     starts: NDArray[np.int64]
+    given: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,27 @@ def tokenize_series(
     series: Series, scale: Scale, codec: Codec, alphabet: TokenAlphabet
 ) -> TokenSeries:
     """The tokens of one series, without the start token."""
-    steps = codec.encode_steps(scale.apply(series.values))
-    ids = [alphabet.encode(step) for step in steps]
+    values, n_known = series.values, series.n_known
+    if series.known is not None:
+        values = np.column_stack([series.known[: len(series)], values])
+    ids, given = [], []
+    for step in codec.encode_steps(scale.apply(values)):
+        # a token never reaches into two numbers
+        *known, rest = step.split(VALUE_SEPARATOR, n_known)
+        before = alphabet.encode("".join(number + VALUE_SEPARATOR for number in known))
+        ids.append(np.concatenate([before, alphabet.encode(rest)]))
+        given.append(np.arange(len(ids[-1])) < len(before))
     starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-    return TokenSeries(np.concatenate(ids), starts)
+    return TokenSeries(np.concatenate(ids), starts, np.concatenate(given))
 
 
-def collate(rows: Sequence[Ids]) -> Batch:
+def collate(rows: Sequence[Ids], given: Sequence[NDArray[np.bool_]] = ()) -> Batch:
     """Rows of consecutive tokens to inputs and next-token targets, padded on the right.
 
     Padding comes after the real tokens, so causal attention never sees it, and it is no target.
+
+    Args:
+        given: of each row, which tokens are given and no targets, either; none by default.
     """
     width = max(len(row) for row in rows) - 1
     inputs = np.zeros((len(rows), width), dtype=np.int64)
@@ -68,7 +84,7 @@ def collate(rows: Sequence[Ids]) -> Batch:
         n = len(row) - 1
         inputs[i, :n] = row[:-1]
         inputs[i, n:] = row[-1]  # any valid id
-        targets[i, :n] = row[1:]
+        targets[i, :n] = np.where(given[i][1:], IGNORED, row[1:]) if given else row[1:]
     return Batch(inputs, targets)
 
 
@@ -104,9 +120,12 @@ class Windows:
         window_start: WindowStart = "random",
         mix: float = 0.0,
         simulated: Callable[[int], Series] | None = None,
+        told: bool = False,
     ) -> None:
         if mix and simulated is None:
             raise ValueError("nothing to mix in")
+        self.told = told
+        dataset = self._as_told(dataset)
         tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
         self.names = [s.id for s, _ in tokenized]
@@ -137,6 +156,7 @@ class Windows:
             batch_size=min(self.batch_size, len(dataset)),
             seed=0,
             window_start=self._window_start,
+            told=self.told,
         )
 
     @property
@@ -148,7 +168,8 @@ class Windows:
     def batch(self, index: int) -> Batch:
         """The ``index``-th batch of the run."""
         first = index * self.batch_size
-        return collate([self._row(first + i) for i in range(self.batch_size)])
+        rows = [self._row(first + i) for i in range(self.batch_size)]
+        return collate([ids for ids, _ in rows], [given for _, given in rows])
 
     def ends_of(self, dataset: Dataset, n_steps: int) -> list[Batch]:
         """Of each series a row that ends with it, alike in every run; targets are its last steps.
@@ -160,25 +181,31 @@ class Windows:
             dataset: other series, or longer parts of the same.
             n_steps: whose tokens are targets.
         """
-        rows, firsts = [], []
-        for series in dataset:
+        rows, given, firsts = [], [], []
+        for series in self._as_told(dataset):
             tokens = self._tokenize(series, scale=self.scale)
             room = self.width + 1 - len(self.start)
             fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room))
             begin = min(fitting, len(series) - 1)
-            ids = tokens.ids[tokens.starts[begin] :][:room]
+            ids, marks = (x[tokens.starts[begin] :][:room] for x in (tokens.ids, tokens.given))
             before = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
             rows.append(np.concatenate([np.array(self.start, dtype=np.int64), ids]))
+            given.append(np.concatenate([np.zeros(len(self.start), dtype=bool), marks]))
             firsts.append(max(int(before) + len(self.start) - 1, 0))
-        found = [(r, f) for r, f in zip(rows, firsts, strict=True) if f < len(r) - 1]
+        found = [(r, g, f) for r, g, f in zip(rows, given, firsts, strict=True) if f < len(r) - 1]
         batches = []
         for place in range(0, len(found), self.batch_size):
             part = found[place : place + self.batch_size]
-            batch = collate([row for row, _ in part])
-            for targets, (_, first) in zip(batch.targets, part, strict=True):
+            batch = collate([row for row, _, _ in part], [marks for _, marks, _ in part])
+            for targets, (_, _, first) in zip(batch.targets, part, strict=True):
                 targets[:first] = IGNORED
             batches.append(batch)
         return batches
+
+    def _as_told(self, dataset: Dataset) -> Dataset:
+        if not self.told:
+            return dataset
+        return replace(dataset, series=tuple(with_intervals(s) for s in dataset))
 
     def origins(self, index: int) -> list[tuple[str, int]]:
         """The series and the time step at which each row of the ``index``-th batch begins."""
@@ -186,12 +213,15 @@ class Windows:
         places = (self._place(first + i) for i in range(self.batch_size))
         return [(name, step) for name, _, step in places]
 
-    def _row(self, sample: int) -> Ids:
+    def _row(self, sample: int) -> tuple[Ids, NDArray[np.bool_]]:
         _, series, step = self._place(sample)
         begin = int(series.starts[step])
         # with jitter a number may be longer than any in the data: no row is wider than planned
-        ids = series.ids[begin : begin + self.width + 1 - len(self.start)]
-        return np.concatenate([np.array(self.start, dtype=np.int64), ids])
+        part = slice(begin, begin + self.width + 1 - len(self.start))
+        return (
+            np.concatenate([np.array(self.start, dtype=np.int64), series.ids[part]]),
+            np.concatenate([np.zeros(len(self.start), dtype=bool), series.given[part]]),
+        )
 
     def _place(self, sample: int) -> tuple[str, TokenSeries, int]:
         """Which series, its tokens, and from which of its time steps on."""
@@ -226,5 +256,8 @@ class Windows:
             self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
         )
         # (factor · value - factor · offset) / divisor
-        moved = replace(scale, offsets=tuple(factor * o for o in scale.offsets))
+        n_known, offsets = original.n_known, scale.offsets
+        moved = replace(
+            scale, offsets=(*offsets[:n_known], *(factor * o for o in offsets[n_known:]))
+        )
         return self._tokenize(replace(original, values=original.values * factor), scale=moved)

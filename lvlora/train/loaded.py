@@ -90,6 +90,8 @@ class Loaded:
             "number_format": settings.number_format,
             "scale": plan.windows.scale.to_dict(),
             "variables": list(plan.dataset.variables),
+            "known": list(plan.dataset.known),
+            "times": plan.times,
             "data": plan.dataset.source,
             "loss": self.objective.loss_name,
         }

@@ -16,6 +16,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.prices import Trained
 from lvlora.flops.trainable import Lora
+from lvlora.forecast.asked import TimesRead, is_uneven
 from lvlora.model import devices
 from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
 from lvlora.model.loading import Outline, outline
@@ -24,6 +25,7 @@ from lvlora.model.machine import memory_limit
 from lvlora.series.alike import Likeness
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.splits import Split, split_of
+from lvlora.series.time_steps import with_intervals
 from lvlora.settings.training import TrainSettings
 from lvlora.text.codec import Codec
 from lvlora.text.losses import losses
@@ -108,6 +110,11 @@ class Plan:
         n_steps, validate_at = plan_steps(settings, self.per_step, self.per_validation)
         return replace(self, settings=settings, n_steps=n_steps, validate_at=validate_at)
 
+    @property
+    def times(self) -> TimesRead:
+        """How forecasts with its adapter read uneven steps."""
+        return times_of(self.settings, self.dataset.select(self.split.train))
+
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""
         s = self.settings
@@ -160,10 +167,22 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         model.shape.alphabet_rows,
     )
     trained = Trained(model.shape, Lora.of(settings.rank, settings.targets, layers), head)
+    told = settings.times == "told"
+    if settings.mix and (told or dataset.known):
+        raise SettingsError(
+            f"--mix and {'--times told' if told else '--known'}: simulated series have no known "
+            "columns.",
+            "Leave one of the two out.",
+        )
+    seen = replace(train, series=tuple(with_intervals(s) for s in train)) if told else train
     windows = Windows(
         train,
-        of_dataset(train),
-        Codec(settings.decimals, len(dataset.variables), settings.number_format),
+        of_dataset(seen),
+        Codec(
+            settings.decimals,
+            told + len(dataset.known) + len(dataset.variables),
+            settings.number_format,
+        ),
         model.alphabet,
         seq_len=settings.seq_len,
         seed=settings.seed,
@@ -172,6 +191,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         window_start=settings.window_start,
         mix=settings.mix,
         simulated=_simulated(settings, train) if settings.mix else None,
+        told=told,
     )
     if windows.width > model.max_positions:
         raise SettingsError(
@@ -191,7 +211,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
 
         @cache
         def part_of(n_series: int) -> ValidationPart:
-            return ValidationPart(windows, series[:n_series], n_held_out)
+            return ValidationPart(windows, series[:n_series], n_held_out, times_of(settings, train))
 
         def price_of(n_series: int) -> Price:
             return part_of(min(n_series, len(series))).at_most(trained, model, settings.max_memory)
@@ -220,8 +240,16 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         notes=(),
         warnings=(),
     )
-    lost = losses(train.series, [windows.scale] * len(train), settings.decimals, dataset.variables)
+    scale = windows.scale.part(told + len(dataset.known))
+    lost = losses(train.series, [scale] * len(train), settings.decimals, dataset.variables)
     return replace(plan, notes=_notes(plan, len(series)), warnings=(lost,) if lost else ())
+
+
+def times_of(settings: TrainSettings, train: Dataset) -> TimesRead:
+    """How forecasts are to read uneven steps: as the text of the training has them."""
+    if settings.times == "told":
+        return "told"
+    return "ignored" if any(is_uneven(s) for s in train) else "resampled"
 
 
 def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Series]:

@@ -38,6 +38,12 @@ def show_scores(found: Evaluation, output: Output) -> None:
         )
     if output.verbosity > 0:
         _sketch(found, output)
+    if found.data.known:
+        users = [f.name for f in found.forecasters if f.uses_known]
+        output.note(
+            f"Known columns ({', '.join(found.data.known)}) were given to "
+            f"{', '.join(users) or 'nobody'}; the others leave them out."
+        )
     for row in found.forecasters:
         _show_remarks(row, output)
 

@@ -19,8 +19,8 @@ class Nvar(DelayMap):
 
     doi:10.1038/s41467-021-25801-2. The change of all variables is a polynomial of degree 2 or 3 of
     their last one to three steps and of known columns, by ridge regression (arXiv:2505.00846 on why
-    it is needed). Lags, degree, penalty and whether the history is smoothed first are chosen on the history; on
-    logarithms of what is positive.
+    it is needed). Lags, degree, penalty and whether the history is smoothed first are chosen on the
+    history; on logarithms of what is positive.
     """
 
     name = "nvar"

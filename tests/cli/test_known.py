@@ -1,0 +1,209 @@
+"""`--known` and `--times` as a user meets them, in forecast, evaluate and train."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+N_STEPS, AHEAD = 16, 4
+
+
+def _rows(n_series=1, *, ahead=AHEAD, uneven=False):
+    """A long table whose hares follow a warmth that is known further."""
+    rows = ["id,time,warmth,hare,lynx"]
+    for s in range(n_series):
+        for t in range(N_STEPS + ahead):
+            warmth = 10 + 5 * math.sin(t / 2 + s)
+            animals = f"{3 + math.sin(t / 2 + s + 1):.2f},{2 + math.cos(t / 2 + s):.2f}"
+            time = t + (0.4 * (t % 3) if uneven else 0)
+            rows.append(f"s{s},{time:g},{warmth:.2f},{animals if t < N_STEPS else ','}")
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch, tiny_folder):
+    """A working directory with data, and what makes a forecast quick and repeatable."""
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text(_rows())
+    model = ["--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1"]
+    return [*model, "--samples", "3", "--decimals", "1"]
+
+
+def _table(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_rows_after_the_last_value_are_forecast(run_lvlora, words):
+    ran = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    (series,) = ran.json["series"]
+    assert series["time"] == [16, 17, 18, 19]
+    assert list(series["variables"]) == ["hare", "lynx"]
+    assert len(series["scale"]["divisors"]) == 2
+    assert ran.json["horizon"] == 4
+    # another future of the known column is another forecast
+    warmer = Path("data.csv").read_text().replace("s0,17,", "s0,17,9")
+    Path("warmer.csv").write_text(warmer)
+    other = run_lvlora(["forecast", "warmer.csv", "--known", "warmth", *words, "--json"])
+    assert other.exit_code == 0, other.stderr
+    assert other.json["series"][0]["variables"] != series["variables"]
+
+
+def test_a_second_file_gives_the_same(run_lvlora, words):
+    whole = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "-o", "-", "-q"])
+    head, *rows = Path("data.csv").read_text().splitlines()
+    Path("past.csv").write_text("\n".join([head, *rows[:N_STEPS]]) + "\n")
+    future = [",".join(row.split(",")[:3]) for row in [head, *rows[N_STEPS:]]]
+    Path("future.csv").write_text("\n".join(future) + "\n")
+    two = ["forecast", "past.csv", "--known", "warmth", "--future", "future.csv"]
+    ran = run_lvlora([*two, *words, "-o", "-", "-q"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stdout == whole.stdout
+    assert len(_table(ran.stdout)) == 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "hint"),
+    [
+        (["--known", "warmt"], "no such column", "Did you mean warmth"),
+        (["--known", "warmth,hare,lynx"], "nothing is left to forecast", "fewer"),
+        (["--known", "warmth", "-n", "9"], "known for 4 steps after the last, and 9", "--future"),
+        (["--future", "data.csv"], "of which columns?", "--known"),
+        (["--known", "warmth", "--future", "gone.csv"], "no such file", ""),
+    ],
+)
+def test_what_cannot_be_done_is_said(run_lvlora, words, options, what, hint):
+    ran = run_lvlora(["forecast", "data.csv", *options, *words])
+    assert ran.exit_code not in (0, 1), ran.stdout
+    said = " ".join(ran.stderr.split())
+    assert what in said
+    assert hint in said
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_missing_value_of_the_future_is_named(run_lvlora, words):
+    lines = Path("data.csv").read_text().splitlines()
+    lines[-2] = "s0,18,,,"
+    Path("data.csv").write_text("\n".join(lines) + "\n")
+    ran = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words])
+    assert ran.exit_code == 4, ran.stderr
+    assert "the known column warmth has no value at 18" in " ".join(ran.stderr.split())
+
+
+def test_the_price_is_that_of_known_columns_too(run_lvlora, words):
+    known = ["forecast", "data.csv", "--known", "warmth", *words, "--json"]
+    dry = run_lvlora([*known, "--dry-run"])
+    assert dry.exit_code == 0, dry.stderr
+    ran = run_lvlora(known)
+    most = dry.json["flops_at_most"]
+    assert ran.json["flops"]["executed"] <= most["executed"]
+    refused = run_lvlora([*known, "--max-flops", str(ran.json["flops"]["executed"] // 2)])
+    assert refused.exit_code not in (0, 1)
+
+
+def test_what_is_held_out_has_its_known_values(run_lvlora, words):
+    ran = run_lvlora(
+        ["forecast", "data.csv", "--known", "warmth", "--holdout", "3", *words, "--json"]
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["series"][0]["time"] == [13, 14, 15]
+    assert ran.json["scores"]["n_values"] == 6
+    assert ran.json["scores"]["nll"] is not None
+
+
+def test_a_density_is_given_the_next_steps_known_values(run_lvlora, words):
+    options = ["--known", "warmth", "--density", "--decimals", "1", "--json"]
+    ran = run_lvlora(["forecast", "data.csv", *options, *words[:-4]])
+    assert ran.exit_code == 0, ran.stderr
+    assert list(ran.json["series"][0]["variables"]) == ["hare", "lynx"]
+
+
+def test_rivals_say_whether_they_use_them(run_lvlora, words):
+    asked = ["forecast", "data.csv", "--known", "warmth", "--samples", "3", "--json"]
+    ran = run_lvlora([*asked, "--forecaster", "last-value"])
+    assert "last value has no use for known columns (warmth)" in " ".join(ran.stderr.split())
+    ran = run_lvlora([*asked, "--forecaster", "var-on-logs"])
+    assert ran.exit_code == 0, ran.stderr
+    assert "no use" not in ran.stderr
+
+
+def test_an_evaluation_gives_them_to_all_and_scores_none(run_lvlora, words):
+    Path("many.csv").write_text(_rows(6, ahead=0))
+    options = ["--known", "warmth", "--split", "all", "--holdout", "4", "--adapter", "none"]
+    ran = run_lvlora(["evaluate", "many.csv", *options, *words, "--out", "found", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    record = json.loads(Path("found/evaluation.json").read_text())
+    assert record["variables"] == ["hare", "lynx"]
+    assert record["data"]["known"] == ["warmth"]
+    users = {f["name"] for f in record["forecasters"] if f["uses_known"]}
+    assert {"var on logs", "nvar", "sindy on levels", "sindy on rates"} < users
+    assert "last value" not in users
+    model = next(f for f in record["forecasters"] if f["kind"] == "model")
+    assert model["uses_known"]
+    assert model["n_values"] == 6 * 4 * 2
+    assert model["nll"] is not None
+
+
+def test_an_adapter_knows_what_it_was_trained_beside(run_lvlora, words, tiny_folder):
+    Path("many.csv").write_text(_rows(8, ahead=0))
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), seq_len=64)
+    ran = run_lvlora(["train", "many.csv", "--known", "warmth", *flags, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    facts = json.loads((Path(ran.json["adapter"]) / "lvlora.json").read_text())
+    assert facts["known"] == ["warmth"]
+    assert facts["variables"] == ["hare", "lynx"]
+    assert len(facts["scale"]["divisors"]) == 3
+    beside = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"])
+    assert beside.exit_code == 0, beside.stderr
+    assert beside.json["model"]["adapter"] is not None
+    assert "trained beside" not in beside.stderr
+    alone = run_lvlora(["forecast", "data.csv", "--columns", "hare,lynx", *words, "-n", "3"])
+    assert alone.exit_code == 0, alone.stderr
+    assert "was trained beside warmth, and is given none" in " ".join(alone.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ("told", "told the time since the last step"),
+        ("resampled", "read off at the wanted times"),
+        ("ignored", "takes them as consecutive"),
+    ],
+)
+def test_uneven_steps(run_lvlora, words, times, said):
+    Path("uneven.csv").write_text(_rows(uneven=True))
+    ran = run_lvlora(
+        ["forecast", "uneven.csv", "--known", "warmth", "--times", times, *words, "--json"]
+    )
+    assert ran.exit_code == 0, ran.stderr
+    assert said in " ".join(ran.stderr.split())
+    assert ran.json["series"][0]["time"] == [16.4, 17.8, 18, 19.4]
+    Path("past.csv").write_text(_rows(ahead=0, uneven=True))
+    options = ["--columns", "hare", "--times", times, "--holdout", "4", "--json"]
+    held = run_lvlora(["forecast", "past.csv", *options, *words])
+    assert held.exit_code == 0, held.stderr
+    assert held.json["scores"]["mae"] > 0
+    assert (held.json["scores"]["nll"] is None) == (times == "resampled")
+
+
+def test_a_training_that_is_told_times_makes_an_adapter_that_is(run_lvlora, words, tiny_folder):
+    Path("many.csv").write_text(_rows(8, ahead=0, uneven=True))
+    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), seq_len=64)
+    for times in ("told", "ignored"):
+        run = ["train", "many.csv", "--columns", "hare,lynx", "--times", times, *flags]
+        ran = run_lvlora([*run, "--json"])
+        assert ran.exit_code == 0, ran.stderr
+        facts = json.loads((Path(ran.json["adapter"]) / "lvlora.json").read_text())
+        assert facts["times"] == times
+        assert len(facts["scale"]["divisors"]) == 2 + (times == "told")
+        Path("uneven.csv").write_text(_rows(ahead=0, uneven=True))
+        ran = run_lvlora(["forecast", "uneven.csv", "--columns", "hare,lynx", "-n", "3", *words])
+        assert ran.exit_code == 0, ran.stderr
+        said = "told the time" if times == "told" else "as consecutive"
+        assert said in " ".join(ran.stderr.split())
