@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lvlora.series.disturbance import Disturbance as Disturbance
     from lvlora.series.frames import from_arrays as from_arrays
     from lvlora.series.frames import from_frame as from_frame
+    from lvlora.series.known import with_known as with_known
     from lvlora.series.programs import read as read
     from lvlora.series.programs import simulate as simulate
     from lvlora.series.programs import write as write
@@ -85,6 +86,7 @@ _HOMES = {
     "lvlora.model.adapters.files": ("AdapterInfo",),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),
+    "lvlora.series.known": ("with_known",),
     "lvlora.series.programs": ("read", "simulate", "write"),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
     "lvlora.settings.data": ("FlopsSettings", "SimulateSettings"),

@@ -19,6 +19,10 @@ EXAMPLES = examples(
         "lvlora evaluate data.h5 --split test --output table.csv",
         "the final table; look at the test part once",
     ),
+    (
+        "lvlora evaluate data.h5 --known prey",
+        "predators where the prey of the future are known",
+    ),
 )
 
 

@@ -29,6 +29,10 @@ EXAMPLES = examples(
         "the last 20 steps, which the file has: how near does it come?",
     ),
     (
+        "lvlora forecast examples/hare_lynx.csv --known hare --holdout 5",
+        "the lynxes of five years of which the hares are known",
+    ),
+    (
         "lvlora forecast examples/trajectory.csv --density",
         "every value that the next step may have, with its probability",
     ),

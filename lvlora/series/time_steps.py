@@ -64,7 +64,7 @@ class TimeSteps:
             what = f"{'a row' if one else 'rows'} of missing values {'stands' if one else 'stand'}"
             what += " for it" if one else " for them"
             if not self.inserted:
-                what = "no rows stand for them"
+                what = "no row stands for it" if one else "no rows stand for them"
             are = "step is" if one else "steps are"
             return (
                 f"{self.n_absent:,} time {are} absent beside {self.n_steps:,} that are there (the "

@@ -20,6 +20,7 @@ class TrainKeywords(TypedDict, total=False):
     split_seed: int
     stratify: bool
     known: str | Sequence[str] | None
+    times: Literal["ignored", "told"]
     decimals: int
     number_format: Literal["point", "digits"]
     model: str
@@ -77,6 +78,7 @@ class SweepKeywords(TypedDict, total=False):
     split_seed: int
     stratify: bool
     known: str | Sequence[str] | None
+    times: Literal["ignored", "told"]
     decimals: int
     number_format: Literal["point", "digits"]
     model: str

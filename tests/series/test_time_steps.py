@@ -103,8 +103,8 @@ def test_an_array_keeps_its_shape():
     made = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 2, 4])
     assert len(made.series[0]) == 4
     assert made.warnings == (
-        "arrays: 1 time step is absent beside 4 that are there (the first: 3); what is there is "
-        "taken as consecutive",
+        "arrays: 1 time step is absent beside 4 that are there (the first: 3); no row stands for "
+        "it",
     )
 
 
