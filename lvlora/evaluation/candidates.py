@@ -69,6 +69,7 @@ class Candidate:
             self.number_format,
             max_memory=settings.max_memory,
             times=settings.times,
+            as_drawn=settings.as_drawn,
         )
         if forecaster.unlike_made:
             narrator.warning(forecaster.unlike_made)
@@ -87,6 +88,7 @@ class Candidate:
             **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
             **({} if read == "resampled" else {"times": read}),
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
+            **({} if forecaster.widths is None else {"widths": forecaster.widths.sha256}),
             "sampling": asdict(sampling),
         }
 

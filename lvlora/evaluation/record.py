@@ -24,6 +24,7 @@ from lvlora.evaluation.scores import Entry
 from lvlora.series.dataset import FloatArray
 from lvlora.series.files.formulas import csv_text
 from lvlora.series.metrics.measures import DynamicsErrors, Errors
+from lvlora.series.metrics.quantiles import of_function, of_samples
 from lvlora.series.metrics.scores import central_levels, scale_spread
 
 SCALES_APART = 100.0
@@ -118,6 +119,7 @@ def drawn(
 ) -> Drawn:
     """Forecasts of the reference to look at: of its best, middle and worst series."""
     about = reference(entries, led_by)
+    quantiles_of = of_function if about.are_quantiles else of_samples
     errors = about.scores.series_mae
     series = []
     for at, why in _chosen(np.asarray(errors)):
@@ -126,7 +128,7 @@ def drawn(
         if about.samples is not None and about.samples.shape[1] > 1:
             for level in central_levels(quantiles):
                 low, high = (1 - level) / 2, (1 + level) / 2
-                lower, upper = np.quantile(about.samples[at], (low, high), axis=0)
+                lower, upper = quantiles_of(about.samples[at], (low, high))
                 bands.append((low, high, lower.tolist(), upper.tolist()))
         series.append(
             DrawnSeries(

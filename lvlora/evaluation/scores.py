@@ -73,6 +73,7 @@ class Entry:
         kind: model, rival, floor (what rounding alone costs), foreign (of another program), or
             combination (of models and rivals).
         point: (n, H, V); samples: (n, S, H, V) or None.
+        are_quantiles: the samples are no draws but a quantile function at even levels.
         seconds: all of its work, fitting included, added up over processes.
         price: FLOPs where they are counted: of a rival, those of its linear algebra.
         nll: of the truth, for a model.
@@ -103,6 +104,7 @@ class Entry:
     win_rate: Interval | None = None
     past: Past | None = None
     uses_known: bool = False
+    are_quantiles: bool = False
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.errors.mae:.4g})"
@@ -314,7 +316,15 @@ def score_floor(
 def score_foreign(found: ForeignForecasts, given: Task, levels: Sequence[float]) -> Entry:
     """Another program's forecasts; what they took is not known."""
     scores = score_of(given, found.point, found.samples, levels, fair=not found.are_quantiles)
-    return Entry(found.name, KIND, scores, found.point, found.samples, math.nan)
+    return Entry(
+        found.name,
+        KIND,
+        scores,
+        found.point,
+        found.samples,
+        math.nan,
+        are_quantiles=found.are_quantiles,
+    )
 
 
 def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:

@@ -27,6 +27,8 @@ class ModelFacts(Shape):
     """Of the base model's weights."""
     dtype: str
     device: str
+    widths: str | None = None
+    """Hash of the rule by which its folder widens or narrows futures; None: they are as drawn."""
 
 
 class Timing(Shape):

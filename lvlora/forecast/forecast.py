@@ -14,6 +14,7 @@ import numpy as np
 
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.dates import Calendar
+from lvlora.series.metrics.quantiles import of_known_samples, of_samples
 from lvlora.series.time_steps import usual_step
 from lvlora.settings.checked import check_levels
 from lvlora.text.scaling import Scale
@@ -124,12 +125,12 @@ class Forecast:
         return np.asarray(np.isnan(self.samples).mean(axis=0), dtype=np.float64)
 
     def quantile(self, level: float) -> FloatArray:
-        """(H, V): the calibrated quantile, else an empirical one with linear interpolation."""
+        """(H, V): the calibrated quantile, else that of the samples, see `metrics.quantiles`."""
         if level in self.calibrated:
             return self.calibrated[level]
         return self._of_known(
-            lambda x, axis: np.quantile(x, level, axis=axis),
-            lambda x, axis: np.nanquantile(x, level, axis=axis),
+            lambda x, axis: of_samples(x, level, axis),
+            lambda x, axis: of_known_samples(x, level, axis),
         )
 
     def _of_known(self, plain: Callable[..., Any], with_gaps: Callable[..., Any]) -> FloatArray:

@@ -11,6 +11,7 @@ from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.asked import TimesRead
+from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
@@ -46,6 +47,7 @@ class Forecaster:
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         missing: a future may hold missing values (NaN) where the model writes "?".
         times: how uneven steps are read; None for what has won.
+        widths: how far futures are moved from their median; None leaves them as they are drawn.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Forecaster:
         self.missing, self.times = missing, times
         self.made_for: tuple[int, NumberFormat] | None = None
         self.made_beside: tuple[str, ...] | None = None
+        self.widths: Widths | None = None
         self._max_rows = max_rows
         self.decoder = Decoder(base, self.head, name=self.name)
 
@@ -161,6 +164,7 @@ class Forecaster:
             sha256=self.base.sha256,
             dtype=str(placement.dtype).removeprefix("torch."),
             device=str(placement.device),
+            widths=None if self.widths is None else self.widths.sha256,
         )
 
     @for_programs()
@@ -205,7 +209,7 @@ class Forecaster:
                 drawn = self._draw([r for _, r in group], sampling, work, progress)
                 for (i, reading), numbers in zip(group, drawn, strict=True):
                     samples[i][list(reading.samples)] = reading.original(numbers)
-        return [
+        drawn = [
             Forecast(
                 series=history.id,
                 time=views[0].asked.wanted,
@@ -217,6 +221,9 @@ class Forecaster:
             )
             for history, of_one, views in zip(histories, samples, planned, strict=True)
         ]
+        if self.widths is None or not self.widths.serves(sampling):
+            return drawn
+        return [self.widths.apply(forecast) for forecast in drawn]
 
     def _draw(
         self,
@@ -280,7 +287,7 @@ class Forecaster:
             levels: probabilities of the quantiles, each between 0 and 1.
 
         Returns:
-            quantiles (n, H, V, levels), empirical with linear interpolation; means (n, H, V).
+            quantiles (n, H, V, levels), see `metrics.quantiles`; means (n, H, V).
 
         Raises:
             DataError: as `predict`.

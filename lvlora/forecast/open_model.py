@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from lvlora.errors import SettingsError
+from lvlora.forecast.calibration import widths
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.model import devices
 from lvlora.model.adapters.files import AdapterInfo
@@ -30,6 +31,7 @@ def open_forecaster(
     max_memory: int | None = None,
     missing: bool = False,
     times: Times = "auto",
+    as_drawn: bool = False,
 ) -> Forecaster:
     """Load the base model, attach the adapter.
 
@@ -37,6 +39,7 @@ def open_forecaster(
         decimals, number_format: None for the adapter's own.
         max_memory, missing: as `Forecaster` has them.
         times: how uneven steps are read; auto: as the adapter was trained, else what has won.
+        as_drawn: without the `widths` of the model's folder.
 
     Raises:
         ModelError: they don't fit together or can't be read.
@@ -48,6 +51,7 @@ def open_forecaster(
     forecaster.max_memory, forecaster.missing = max_memory, missing
     if times != "auto":
         forecaster.times = times
+    forecaster.widths = None if as_drawn else widths.of_model(choice.source, base)
     if choice.source.kind == "bundled" and choice.info is None:
         forecaster.made_for = BUNDLED_FORM
     return forecaster
@@ -65,6 +69,7 @@ def open_model(
     times: Times = "auto",
     dtype: Dtype = "auto",
     device: Device = "auto",
+    as_drawn: bool = False,
 ) -> Forecaster:
     """A forecaster by name, for programs: as ``--model`` and ``--adapter`` would choose it.
 
@@ -80,6 +85,7 @@ def open_model(
         max_memory: bytes for the caches of futures that are decoded together.
         times: how uneven steps are read, as ``--times``.
         dtype, device: as ``--dtype`` and ``--device``.
+        as_drawn: futures as the model drew them, without the widths that its folder brings.
 
     Raises:
         ModelError: what was named is not there, or does not go together.
@@ -97,7 +103,13 @@ def open_model(
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), lambda note: None)
     return open_forecaster(
-        choice, settings, decimals, number_format, max_memory=max_memory, times=times
+        choice,
+        settings,
+        decimals,
+        number_format,
+        max_memory=max_memory,
+        times=times,
+        as_drawn=as_drawn,
     )
 
 

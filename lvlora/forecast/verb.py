@@ -359,6 +359,7 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
         max_memory=settings.max_memory,
         missing=settings.missing,
         times=settings.times,
+        as_drawn=settings.as_drawn,
     )
     seconds = time.perf_counter() - begin
     dataset, histories = asked.histories, list(asked.histories)
@@ -375,13 +376,19 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
     if asked.futures and asked.choice.info is not None:
         ids, split = [s.id for s in dataset], split_of(asked.whole, SplitSettings())
         warn_of_seen([asked.choice.info], asked.whole.sha256(), split, ids, narrator)
-    calibration = None
+    sampling, calibration = Sampling.of(settings), None
+    if forecaster.widths is not None and sampling.n_futures > 1:
+        if not forecaster.widths.serves(sampling):
+            narrator.note(
+                "The widths that the model's folder brings are for temperature 1 and top-p 1: "
+                "futures stay as drawn."
+            )
     if settings.calibrated:
         calibration = load_fitting(
             forecaster,
             asked.choice.info,
             settings.runs,
-            sampling=Sampling.of(settings),
+            sampling=sampling,
             quantiles=settings.quantiles,
             horizon=settings.n_steps,
             variables=dataset.variables,
@@ -442,6 +449,7 @@ def _check_forecaster(settings: ForecastSettings) -> None:
         "--density": settings.density,
         "--missing": settings.missing,
         "--calibrated": settings.calibrated,
+        "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
     }
     for option, given in asked.items():
         if given:
@@ -458,6 +466,7 @@ def _check_density(settings: ForecastSettings) -> None:
         "--horizon": settings.horizon not in (None, 1),
         "--holdout": settings.holdout is not None,
         "--calibrated": settings.calibrated,
+        "--as-drawn": settings.as_drawn,
         "--samples-out": settings.samples_out is not None,
         "--plot": settings.plot is not None,
         "--greedy": settings.greedy,

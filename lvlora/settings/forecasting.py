@@ -86,10 +86,18 @@ class SamplingSettings(MemorySettings):
     quantiles: Fractions = option(
         (0.1, 0.5, 0.9), "Quantiles to report.", "Forecast", affects="result"
     )
+    as_drawn: bool = option(
+        False,
+        "Leave futures as the model drew them, without the widening or narrowing that its folder "
+        "says (widths.json).",
+        "Forecast",
+        affects="result",
+        flag="--as-drawn",
+    )
     calibrated: bool = option(
         False,
-        "Widen (or narrow) intervals so that they cover what they say; needs the offsets "
-        "that lvlora evaluate --calibrate makes.",
+        "Widen (or narrow) intervals so that they cover what they say on your data; needs the "
+        "offsets that lvlora evaluate --calibrate makes.",
         "Forecast",
         affects="result",
         flag="--calibrated",

@@ -136,31 +136,6 @@ def test_a_calibration_of_other_data_is_refused(run_lvlora, words):
     assert "for decimals 1, and this is 2" in " ".join(ran.stderr.split())
 
 
-def test_the_bundled_model_s_calibration_says_that_it_is_for_any_data(run_lvlora, words):
-    tiny_runs.write_csv(
-        Path("hares.csv"), replace(tiny_runs.dataset(1, n_steps=14), variables=("hare", "lynx"))
-    )
-    ran = run_lvlora(
-        [
-            "forecast",
-            "hares.csv",
-            "--model",
-            "bundled",
-            "--adapter",
-            "none",
-            "--calibrated",
-            "--horizon",
-            "1",
-            "--threads",
-            "1",
-        ]
-    )
-    assert ran.exit_code == 0, ran.stderr
-    heard = " ".join(ran.stderr.split())
-    assert "40 series of simulated predator-prey systems" in heard
-    assert "of other kinds may be covered less" in heard
-
-
 def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
     tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset(30))
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), validation=False)
@@ -205,37 +180,3 @@ def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, ar
     assert ran.exit_code == 2, ran.stderr
     assert said in ran.stderr
     assert not Path("runs").exists()
-
-
-@pytest.mark.slow
-def test_the_bundled_models_intervals_cover_new_systems(run_lvlora, tmp_path, monkeypatch):
-    """With the offsets it brings, made of other systems. 30 series of smooth curves: a share of
-    them is easily eight points off."""
-    monkeypatch.chdir(tmp_path)
-    made = run_lvlora(
-        ["simulate", "new.h5", "-n", "30", "--n-steps", "70", "--duration", "139.4", "--seed", "77"]
-    )
-    assert made.exit_code == 0, made.stderr
-    ran = run_lvlora(
-        [
-            "forecast",
-            "new.h5",
-            "--model",
-            "bundled",
-            "--adapter",
-            "none",
-            "--dtype",
-            "float32",
-            "--holdout",
-            "20",
-            "--calibrated",
-            "--quantiles",
-            "0.1,0.25,0.5,0.75,0.9",
-            "--json",
-        ]
-    )
-    assert ran.exit_code == 0, ran.stderr
-    assert ran.stderr.count("The calibration was made with") == 0
-    covered = ran.json["scores"]["coverage"]
-    assert 0.7 < covered["0.8"] < 0.9
-    assert 0.38 < covered["0.5"] < 0.62

@@ -23,6 +23,7 @@ from lvlora.forecast.calibration.offsets import (
     share_inside,
     units_of,
 )
+from lvlora.forecast.calibration.widths import FEATURES, Widths
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
@@ -213,10 +214,8 @@ def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
         calibration_facts.check_data(made, ["hare", "lynx"], like(1.0, 30.0))
     assert calibration_facts.other_sampling(made, sampling) == ""
     assert "samples 9" in calibration_facts.other_sampling(made, Sampling(samples=5, views=2))
-    general = Calibration(made.offsets, {**made.facts, "general": True})
-    calibration_facts.check_data(general, ["hare", "lynx"], like(1e6, 1e6))
-    assert "of other kinds may be covered less" in calibration_facts.origin(general.facts)
-
+    widened = Forecaster(forecaster.base, forecaster.head, decimals=1)
+    widened.widths = Widths(0.5, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (0.0, 1.0)))
     for other, said in (
         (Forecaster(forecaster.base, forecaster.head, decimals=2), "decimals 1, and this is 2"),
         (
@@ -227,6 +226,7 @@ def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
             Forecaster(forecaster.base, forecaster.head, decimals=1, scale=Scale((1.0,), "given")),
             "scale history 2, and this is dataset 2",
         ),
+        (widened, "widths as drawn, and this is"),
     ):
         with pytest.raises(SettingsError, match=said):
             calibration_facts.check_form(made, other)

@@ -2,8 +2,8 @@
 
 Offsets belong to a model with its adapter (`files` holds them to the weights), to the
 rule of the scale, the format of the numbers, the horizon, and to data: the same variables, which
-vary about as much as those that they were made on. One that was made for series of any kind says
-so (``general``).
+vary about as much as those that they were made on. What a model's folder says of any series is in
+`widths`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def describe(
     units: FloatArray,
     context: int,
     horizon: int,
-    general: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
     """The facts of a calibration, as JSON.
@@ -43,13 +42,11 @@ def describe(
         source: of the data; variables: V names.
         units: (n, V) of the n series, see `calibration.units_of`.
         context, horizon: steps given and asked for.
-        general: it is meant for series of any kind.
         more: further facts, such as the hash of the data and which part of them it is.
     """
     return {
         "data": source,
         **more,
-        "general": general,
         "series": len(units),
         "context": context,
         "horizon": horizon,
@@ -62,12 +59,11 @@ def describe(
 
 def origin(facts: Mapping[str, Any]) -> str:
     """Where the offsets are from, for people."""
-    said = (
+    return (
         f"Intervals calibrated by {facts.get('series')} series of {facts.get('data')} "
         f"({facts.get('horizon')} steps from {facts.get('context')}), "
-        f"{facts.get('samples')} samples each"
+        f"{facts.get('samples')} samples each."
     )
-    return said + ("; series of other kinds may be covered less." if _is_general(facts) else ".")
 
 
 def check_form(calibration: Calibration, forecaster: Forecaster) -> None:
@@ -95,8 +91,6 @@ def check_data(
         DataError: they have other variables, or vary by far more or less.
     """
     facts = calibration.facts
-    if _is_general(facts):
-        return
     where = f"{facts.get('series')} series of {facts.get('data')}"
     known = [str(name) for name in facts.get("variables", ())]
     if known != list(variables):
@@ -135,10 +129,6 @@ def other_sampling(calibration: Calibration, sampling: Sampling) -> str:
     )
 
 
-def _is_general(facts: Mapping[str, Any]) -> bool:
-    return facts.get("general") is True
-
-
 def _sampling(sampling: Sampling) -> dict[str, Any]:
     return {
         "samples": sampling.samples,
@@ -154,4 +144,5 @@ def _form(forecaster: Forecaster) -> dict[str, Any]:
         "decimals": forecaster.decimals,
         "number_format": forecaster.number_format,
         "scale": f"{rule} {RULES}",
+        "widths": "as drawn" if forecaster.widths is None else forecaster.widths.sha256[:16],
     }

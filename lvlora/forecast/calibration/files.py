@@ -3,8 +3,7 @@
 - An adapter's is ``calibration.json`` in the adapter's folder.
 - A base model's without an adapter is ``calibrations/HASH-VARIABLES.json`` among the runs: the
   beginnings of SHA-256 hashes of its weights and of the variables' names, so that data with other
-  variables have theirs. The bundled model brings one of its own, which is taken where the runs have
-  none.
+  variables have theirs.
 
 The file names the weights that it is for and holds a hash of its own content: other weights, or a
 changed file, are refused.
@@ -26,7 +25,6 @@ from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
-from lvlora.model.catalogue import BUNDLED
 from lvlora.model.loading import BaseModel
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Series
@@ -74,16 +72,13 @@ def load(
         ModelError: there is none, it is damaged, or it was made for other weights.
     """
     path = place_of(base, info, runs, variables)
-    if info is None and not path.is_file():
-        bundled = BUNDLED / NAME
-        if not bundled.is_file() or _read(bundled)["weights"] != _weights(base, None):
-            raise ModelError(
-                f"--calibrated: {base.name} has no calibration for {', '.join(variables)} ({path})",
-                _OTHERWISE,
-            )
-        path = bundled
     if not path.is_file():
-        raise ModelError(f"--calibrated: the adapter has no calibration ({path})", _OTHERWISE)
+        lacks = (
+            "the adapter has no calibration"
+            if info is not None
+            else f"{base.name} has no calibration for {', '.join(variables)}"
+        )
+        raise ModelError(f"--calibrated: {lacks} ({path})", _OTHERWISE)
     content = _read(path)
     if content["weights"] != _weights(base, info):
         raise ModelError(

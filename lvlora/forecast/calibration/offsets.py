@@ -28,6 +28,7 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import least_values
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.metrics.quantiles import of_samples
 from lvlora.series.metrics.scores import central_levels
 
 ENOUGH = 40
@@ -115,7 +116,7 @@ class Calibration:
             for q in levels:
                 if round(abs(1 - 2 * q), 10) == level:
                     found[q] = np.maximum(low if q < 0.5 else high, least)
-        return replace(forecast, calibrated=found)
+        return replace(forecast, calibrated={**forecast.calibrated, **found})
 
 
 def units_of(history: Series, forecast: Forecast) -> FloatArray:
@@ -133,8 +134,8 @@ def units_of(history: Series, forecast: Forecast) -> FloatArray:
 
 
 def central_interval(samples: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
-    """Both ends of the samples' (S, …) central interval, linearly interpolated."""
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    """Both ends of the samples' (S, …) central interval."""
+    low, high = of_samples(samples, [(1 - level) / 2, (1 + level) / 2])
     return low, high
 
 

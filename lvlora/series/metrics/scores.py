@@ -19,6 +19,7 @@ from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
 from lvlora.series.metrics.dynamics import Dynamics
 from lvlora.series.metrics.measures import Errors
+from lvlora.series.metrics.quantiles import of_function, of_samples
 
 Axes = tuple[int, ...]
 
@@ -101,15 +102,19 @@ def crps_from_samples(truth: FloatArray, samples: FloatArray, *, fair: bool = Tr
     return scores
 
 
-def inside_interval(truth: FloatArray, samples: FloatArray, level: float) -> FloatArray:
+def inside_interval(
+    truth: FloatArray, samples: FloatArray, level: float, *, drawn: bool = True
+) -> FloatArray:
     """1 where the truth lies in the samples' central interval, else 0; NaN where it is missing.
 
     Args:
         samples: (n, S, H, V).
-        level: probability of the interval; its ends are the quantiles (1 ± level) / 2, linearly
-            interpolated between samples.
+        level: probability of the interval; its ends are the quantiles (1 ± level) / 2.
+        drawn: the samples are random draws, with quantiles by `quantiles.of_samples`; False for
+            a quantile function at even levels.
     """
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    quantiles_of = of_samples if drawn else of_function
+    low, high = quantiles_of(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
     inside = ((truth >= low) & (truth <= high)).astype(np.float64)
     return np.where(np.isnan(truth), np.nan, inside)
 
@@ -184,7 +189,7 @@ def score(
         quantiles: levels; each central pair among them gives one interval's coverage.
         periods: (n,) of the histories in steps, as `history_periods` finds them.
         fair: the samples are random draws; False for evenly spaced quantiles, see
-            `crps_from_samples`.
+            `crps_from_samples` and `inside_interval`.
 
     Raises:
         ValueError: shapes that do not fit, or a forecast that is not finite where the truth is
@@ -208,7 +213,8 @@ def score(
             raise ValueError("a sampled forecast is not finite")
         crps = crps_from_samples(truth, samples, fair=fair)
         for level in central_levels(quantiles):
-            coverage[level] = float(mean_known(inside_interval(truth, samples, level), (0, 1, 2)))
+            inside = inside_interval(truth, samples, level, drawn=fair)
+            coverage[level] = float(mean_known(inside, (0, 1, 2)))
     values = _of_each_value(truth, point, history, crps)
     series_mae = mean_known(errors, (1, 2))
     known_mae = series_mae[~np.isnan(series_mae)]

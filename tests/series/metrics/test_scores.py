@@ -145,6 +145,10 @@ def test_coverage_of_central_intervals():
         truth, truth, history=[np.array([[1.0], [2]])], samples=samples, quantiles=(0.1, 0.9, 0.25)
     )
     assert scores.coverage == {0.8: 0.75}
+    # of 9 draws an interval of 80 % is their range; of a quantile function it is what it says
+    few = np.linspace(0, 1, 9).reshape(1, 9, 1, 1).repeat(5, axis=2)
+    assert inside_interval(truth, few, 0.8).ravel()[:4].tolist() == [1, 1, 1, 1]
+    assert inside_interval(truth, few, 0.8, drawn=False).ravel()[:4].tolist() == [0, 1, 1, 1]
 
 
 def test_central_levels_pair_up():

@@ -1,0 +1,138 @@
+"""Series whose future is known, for what a model's folder says of the width of its intervals.
+
+Fitted on: systems of the mixture with another seed than the pretraining's, and one part of the
+measured series (`development.measured`). Tested on: the other part, families outside the mixture,
+and systems as `lvlora simulate` draws them. Series of one source are all in one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import development
+import numpy as np
+from observation import CLEAN, COUNTED, SURVEYED
+from parameters import Rng, log_uniform
+from populations import MIXTURE, Kind
+
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.simulate import observe, simulate
+from lvlora.settings.data import SimulateSettings
+
+SEED = 61_907
+"""No pool of pretraining and no other script has it."""
+HORIZONS = (10, 20, 50)
+_OFTEN = (0.65, 0.25, 0.1)
+_SHORTEST, _LONGEST = 12, 150
+"""Steps of a history."""
+GROUPS = {"clean": CLEAN, "noisy": SURVEYED, "like real": COUNTED}
+"""Names of the mixture's three parts, by their observer."""
+TESTED = ("datasets", "Measles", "Mumps", "HistData", "treering", "boot", "woolyrnq")
+"""Measured series whose names begin so are tested on; so are hares and lynxes. See `is_tested`."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A history and what came next.
+
+    Attributes:
+        group: what kind of series it is.
+        future: (H, V), NaN where it is not known.
+        noisy: (H, V) the future with noise like the history's, where ``future`` has none.
+    """
+
+    group: str
+    history: Series
+    future: FloatArray
+    noisy: FloatArray | None = None
+
+    @property
+    def alike(self) -> tuple[int, int]:
+        """H and V: what can be forecast in one call."""
+        return self.future.shape[0], self.future.shape[1]
+
+
+def fitted(n: int) -> list[Known]:
+    """About n series of each part of the mixture, and the measured series that are fitted on."""
+    found = [one for group in GROUPS for one in _of_mixture(group, n)]
+    for series in development.measured():
+        if not is_tested(series.id):
+            found += _origins(series)
+    return found
+
+
+def tested(n: int) -> Iterator[Known]:
+    """n systems of each noise and protocol, n series of a family, and the other measured series."""
+    clean = list(simulate(SimulateSettings(n_series=n, seed=SEED)))
+    for noise in (0.0, 0.02, 0.05, 0.1):
+        seen = list(simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise)))
+        for context, horizon in ((50, 50), (80, 20)):
+            for noted, true in zip(seen, clean, strict=True):
+                future, noisy = (s.values[context : context + horizon] for s in (true, noted))
+                history = noted.steps(0, context)
+                yield Known(f"{100 * noise:g} % noise", history, future, noisy if noise else None)
+    for place, (name, (make, noise)) in enumerate(development.UNSEEN.items()):
+        rng = np.random.default_rng((SEED, place))
+        values = observe(make(rng, n, 80), rng, noise=noise)
+        for i, one in enumerate(values):
+            series = Series(f"{name} {i}", np.arange(80.0), one)
+            yield Known(f"unseen: {name}", series.steps(0, 60), one[60:])
+    for series in development.measured():
+        if is_tested(series.id):
+            group = "seasonal" if series.id in development.SEASONAL else "no season"
+            cut = len(series) - 10
+            yield Known(f"measured, {group}", series.steps(0, cut), series.values[cut:])
+
+
+def is_tested(name: str) -> bool:
+    """Whether a measured series is tested on; the others are fitted on."""
+    return name == "hares and lynxes" or any(word in name.split()[:2] for word in TESTED)
+
+
+def _of_mixture(group: str, n: int) -> Iterator[Known]:
+    """About n series of the kinds that have the group's observer, as often as the mixture."""
+    kinds = {k: v for k, v in MIXTURE.items() if v.observer is GROUPS[group]}
+    rng = np.random.default_rng((SEED, list(GROUPS).index(group)))
+    shares = np.array([kind.share for kind in kinds.values()])
+    counts = rng.multinomial(n, shares / shares.sum())
+    for (name, kind), count in zip(kinds.items(), counts, strict=True):
+        values = kind.simulate(rng, int(count), _LONGEST + max(HORIZONS)) if count else ()
+        for i, one in enumerate(values):
+            known = _cut(rng, kind, f"{name} {i}", one, group)
+            if known is not None:
+                yield known
+
+
+def _cut(rng: Rng, kind: Kind, name: str, values: FloatArray, group: str) -> Known | None:
+    """A simulated series (T, V) as it is noted; None where its history says nothing."""
+    if values.shape[1] > kind.n_variables:
+        values = values[:, rng.permutation(values.shape[1])[: kind.n_variables]]
+    horizon = int(rng.choice(HORIZONS, p=_OFTEN))
+    cut = int(log_uniform(rng, _SHORTEST, _LONGEST, 1)[0])
+    if not np.isfinite(values).all():
+        return None
+    noted = kind.observer.observe(rng, values[: cut + horizon * 2], cut)
+    history, future = noted[:cut], noted[cut : cut + horizon]
+    known = np.isfinite(history).sum(axis=0)
+    if len(future) < horizon or known.min() < 3 or np.nanmax(history) == np.nanmin(history):
+        return None
+    return Known(group, Series(name, np.arange(cut, dtype=float), history), future)
+
+
+def _origins(series: Series) -> Iterator[Known]:
+    """A measured series from its last two origins that leave it 15 steps."""
+    for i in range(2):
+        cut = len(series) - 10 * (i + 1)
+        if cut >= 15:
+            yield Known("measured", series.steps(0, cut), series.values[cut : cut + 10])
+
+
+def batches(known: Sequence[Known], size: int) -> Iterator[list[int]]:
+    """Positions of what can be forecast together, at most so many, similar histories together."""
+    alike: dict[tuple[int, int], list[int]] = {}
+    for i, one in enumerate(known):
+        alike.setdefault(one.alike, []).append(i)
+    for of in alike.values():
+        of.sort(key=lambda i: len(known[i].history))
+        yield from (of[i : i + size] for i in range(0, len(of), size))

@@ -1,0 +1,104 @@
+"""The widths that a model's folder brings, and ``--as-drawn``, through the real commands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_runs
+
+from lvlora.forecast.calibration.widths import FEATURES, NAME, Widths
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch, tiny_folder, tiny_base) -> str:
+    """A folder whose futures lie twice as far from their median as it draws them."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder("qwen2"), folder)
+    rule = Widths(math.log(2), dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (-1.0, 1.0)))
+    rule.save(folder / NAME, tiny_base())
+    tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(2, n_steps=14))
+    return str(folder)
+
+
+def words(model: str, *more: str) -> list[str]:
+    plain = ["forecast", "data.csv", "--model", model, "--adapter", "none", "--dtype", "float32"]
+    return [*plain, "--threads", "1", "--decimals", "1", "--samples", "9", "--holdout", "3", *more]
+
+
+def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -> None:
+    drawn = run_lvlora(words(model, "--as-drawn", "--samples-out", "drawn.json", "--json"))
+    wide = run_lvlora(words(model, "--samples-out", "wide.json", "--json"))
+    assert wide.exit_code == 0, wide.stderr
+    assert drawn.json["model"]["widths"] is None
+    assert len(wide.json["model"]["widths"]) == 64
+    before, after = (
+        np.array([s["samples"] for s in json.loads(Path(name).read_text())["series"]])
+        for name in ("drawn.json", "wide.json")
+    )
+    median = np.median(before, axis=1, keepdims=True)
+    np.testing.assert_allclose(after, np.maximum(median + 2 * (before - median), 0), atol=1e-9)
+    for one, other in zip(drawn.json["series"], wide.json["series"], strict=True):
+        for name in ("prey", "predator"):
+            ours, theirs = other["variables"][name], one["variables"][name]
+            assert ours["median"] == theirs["median"]
+            # of nine draws the ends are the least and the largest
+            median, high = np.array(theirs["median"]), np.array(theirs["quantiles"]["0.9"])
+            assert ours["quantiles"]["0.9"] == pytest.approx(2 * high - median)
+    errors = [ran.json["scores"] for ran in (drawn, wide)]
+    assert errors[0]["mae"] == errors[1]["mae"]
+    assert errors[0]["nll"] == errors[1]["nll"]
+    assert errors[0]["crps"] != errors[1]["crps"]
+
+
+def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, model) -> None:
+    cold = ["--temperature", "0.5", "--json"]
+    ran = run_lvlora(words(model, *cold))
+    assert "for temperature 1 and top-p 1: futures stay as drawn" in " ".join(ran.stderr.split())
+    assert ran.json["series"] == run_lvlora(words(model, *cold, "--as-drawn")).json["series"]
+
+
+def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
+    asked = ["evaluate", "data.csv", "--model", model, "--adapter", "none", "--dtype", "float32"]
+    asked += ["--threads", "1", "--decimals", "1", "--samples", "9", "--split", "all"]
+    asked += ["--context", "10", "--horizon", "4", "--no-rivals", "--output", "table.csv"]
+    rows = []
+    for more in ([], ["--as-drawn"], []):
+        ran = run_lvlora([*asked, *more])
+        assert ran.exit_code == 0, ran.stderr
+        with Path("table.csv").open() as stream:
+            rows += csv.DictReader(stream)
+    assert rows[0]["mae"] == rows[1]["mae"]
+    assert rows[0]["crps"] != rows[1]["crps"]
+    assert rows[0]["crps"] == rows[2]["crps"]
+
+
+def test_a_file_for_other_weights_is_refused(run_lvlora, model) -> None:
+    path = Path(model) / NAME
+    path.write_text(path.read_text().replace("0.69", "0.70", 1))
+    ran = run_lvlora(words(model))
+    assert ran.exit_code == 4
+    heard = " ".join(ran.stderr.split())
+    assert "not what it was written with" in heard
+    assert "Delete the file" in heard
+    assert run_lvlora(words(model, "--as-drawn")).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--forecaster", "last-value"], "--as-drawn: that is of the language model"),
+        (["--density"], "--density and --as-drawn"),
+    ],
+)
+def test_what_draws_no_futures_of_a_model_has_no_widths(run_lvlora, model, more, said) -> None:
+    plain = ["forecast", "data.csv", "--model", model, "--adapter", "none", "--as-drawn", *more]
+    ran = run_lvlora(plain)
+    assert ran.exit_code == 2
+    assert said in " ".join(ran.stderr.split())

@@ -1,0 +1,177 @@
+"""How far futures lie from their median: the rule, what it reads, the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lvlora import durable
+from lvlora.errors import ModelError
+from lvlora.forecast.calibration.widths import (
+    FEATURES,
+    LARGEST,
+    NAME,
+    Widths,
+    features,
+    of_model,
+    read,
+)
+from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.catalogue import ModelSource
+from lvlora.series.dataset import FloatArray, Series
+
+ANY = dict.fromkeys(FEATURES, (-100.0, 100.0))
+
+
+def rule(constant: float, **weights: float) -> Widths:
+    named = {name.replace("_", " "): w for name, w in weights.items()}
+    return Widths(constant, {**dict.fromkeys(FEATURES, 0.0), **named}, ANY)
+
+
+def forecast(samples: FloatArray, history: FloatArray) -> Forecast:
+    before = Series("a", np.arange(float(len(history))), history)
+    time = np.arange(float(samples.shape[1]))
+    return Forecast("a", time, samples, None, len(history), history=before)
+
+
+@pytest.mark.parametrize("n_samples", [2, 5, 20])
+def test_futures_are_moved_from_their_median_which_stays(n_samples: int) -> None:
+    rng = np.random.default_rng(n_samples)
+    plain = forecast(rng.normal(5, 1, (n_samples, 4, 2)), rng.normal(0, 1, (30, 2)))
+    for factor in (0.3, 3.0):
+        found = rule(math.log(factor)).apply(plain)
+        np.testing.assert_array_equal(found.median, plain.median)
+        np.testing.assert_array_equal(found.quantile(0.5), plain.median)
+        np.testing.assert_array_equal(
+            np.argsort(found.samples, axis=0), np.argsort(plain.samples, axis=0)
+        )
+        for level in (0.1, 0.25, 0.9):
+            np.testing.assert_allclose(
+                found.quantile(level) - found.median,
+                factor * (plain.quantile(level) - plain.median),
+                atol=1e-12,
+            )
+    # no factor is beyond the limits
+    np.testing.assert_allclose(
+        rule(99.0).apply(plain).samples - plain.median, LARGEST * (plain.samples - plain.median)
+    )
+
+
+def test_what_was_never_negative_stays_so_and_gaps_stay_gaps() -> None:
+    history = np.column_stack([np.arange(1.0, 9.0), np.linspace(-1, 1, 8)])
+    samples = np.linspace(0, 1, 9)[:, None, None] * np.ones((9, 3, 2))
+    samples[2, 1] = np.nan
+    samples[:, 2, 1] = np.nan
+    found = rule(math.log(4)).apply(forecast(samples, history))
+    assert np.nanmin(found.samples[..., 0]) == 0
+    assert np.nanmin(found.samples[..., 1]) < -1
+    np.testing.assert_array_equal(np.isnan(found.samples), np.isnan(samples))
+    assert np.isnan(found.median[2, 1])
+
+
+def test_what_it_reads_of_a_history() -> None:
+    line = np.arange(10.0)[:, None]
+    samples = np.array([4.0, 5.0, 8.0])[:, None, None] * np.ones((3, 2, 1))
+    found = {name: z[:, 0] for name, z in features(line, samples).items()}
+    assert set(found) == set(FEATURES)
+    deviation = np.sqrt(8.25)
+    # the samples are 1, 0 and 3 away from their median, and steps are of 1
+    np.testing.assert_allclose(found["spread over steps"], np.log(4 / 3))
+    np.testing.assert_allclose(found["spread over deviation"], np.log(4 / 3 / deviation))
+    np.testing.assert_allclose(found["step"], np.log([1, 2]))
+    np.testing.assert_allclose(found["length"], np.log(10))
+    np.testing.assert_allclose(found["trend"], 1)
+    np.testing.assert_allclose(found["last"], 4.5 / deviation)
+    assert found["whole numbers"].tolist() == [1, 1]
+    assert found["roughness"].tolist() == [-3, -3]  # a line has no second differences
+    zigzag = features(0.5 + np.resize([0.0, 1.0], 50)[:, None], samples)
+    np.testing.assert_allclose(zigzag["roughness"], np.log(2))
+    assert zigzag["trend"].max() < 0.01
+    assert zigzag["whole numbers"].max() == 0
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        np.full((6, 1), 3.0),
+        np.full((6, 1), np.nan),
+        np.array([[1.0]]),
+        np.array([[np.nan], [2.0], [np.nan], [5.0], [np.nan]]),
+    ],
+)
+def test_any_history_has_finite_features(history: FloatArray) -> None:
+    for samples in (np.zeros((4, 3, 1)), np.random.default_rng(0).normal(size=(4, 3, 1))):
+        for name, z in features(history, samples).items():
+            assert z.shape == (3, 1), name
+            assert np.isfinite(z).all(), name
+
+
+def test_features_have_no_unit() -> None:
+    rng = np.random.default_rng(3)
+    history, samples = rng.normal(0, 1, (40, 2)), rng.normal(0, 1, (9, 5, 2))
+    ours, theirs = features(history, samples), features(1e6 * history, 1e6 * samples)
+    for name in FEATURES:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-9, err_msg=name)
+
+
+def test_only_futures_drawn_by_the_models_own_odds_are_moved() -> None:
+    made = rule(0.1)
+    assert made.serves(Sampling(samples=20))
+    assert made.serves(Sampling(samples=2, views=2))
+    for other in ({"temperature": 0.9}, {"top_p": 0.9}, {"greedy": True}, {"samples": 1}):
+        assert not made.serves(Sampling(**{"samples": 20, **other})), other
+
+
+def test_a_forecaster_moves_what_it_draws(tiny_base) -> None:
+    plain = Forecaster(tiny_base(), decimals=1)
+    history = Series("s", np.arange(12.0), 5 + np.sin(np.arange(12.0))[:, None])
+    (drawn,) = plain.predict([history], 3, Sampling(samples=6))
+    assert plain.facts().widths is None
+    plain.widths = rule(math.log(2))
+    (moved,) = plain.predict([history], 3, Sampling(samples=6))
+    np.testing.assert_array_equal(moved.median, drawn.median)
+    expected = np.maximum(drawn.median + 2 * (drawn.samples - drawn.median), 0)
+    np.testing.assert_allclose(moved.samples, expected)
+    assert not np.allclose(moved.samples, drawn.samples)
+    assert plain.facts().widths == plain.widths.sha256
+    (greedy,) = plain.predict([history], 3, Sampling(greedy=True))
+    assert greedy.calibrated == {}
+
+
+def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None:
+    base, path = tiny_base(), tmp_path / NAME
+    source = ModelSource("folder", "tiny", str(tmp_path))
+    assert of_model(source, base) is None
+    made = replace(rule(0.25, step=-0.5, whole_numbers=1.5), facts={"series": {"clean": 3}})
+    made.save(path, base)
+    assert of_model(source, base) == made
+    assert of_model(replace(source, kind="hub"), base) is None
+
+    content = json.loads(path.read_text())
+    for damaged in ("", "[]", "{}", path.read_text().replace("0.25", "0.26", 1)):
+        path.write_text(damaged)
+        with pytest.raises(ModelError, match=r"as JSON|a JSON object|not what it was written"):
+            read(path, base)
+    content.pop("sha256")
+    for odd in (
+        {"rule": {}},
+        {"constant": math.inf},
+        {"constant": "wide"},
+        {"ranges": {**content["ranges"], "step": [2.0, 1.0]}},
+        {"ranges": {**content["ranges"], "step": 3.0}},
+    ):
+        body = {**content, **odd}
+        path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))
+        with pytest.raises(ModelError, match=r"says no widths|not finite|as JSON"):
+            read(path, base)
+    made.save(path, base)
+    base.sha256 = "0" * 64
+    with pytest.raises(ModelError, match="other weights") as caught:
+        read(path, base)
+    assert "Delete the file" in caught.value.hint

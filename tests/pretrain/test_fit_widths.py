@@ -1,0 +1,84 @@
+"""The fit of a model's widths, and the series that it is fitted and tested on."""
+
+from __future__ import annotations
+
+import calibration_series
+import numpy as np
+import pytest
+from fit_widths import Example, fit
+
+from lvlora.forecast.forecast import Forecast
+from lvlora.series.dataset import Series
+from lvlora.series.metrics.scores import crps_from_samples, inside_interval
+
+
+def examples(seed: int, n: int) -> list[Example]:
+    """Smooth histories whose futures are drawn three times too wide, rough ones at 0.4."""
+    rng, found = np.random.default_rng(seed), []
+    for i in range(n):
+        smooth = i % 2 == 0
+        time = np.arange(60.0)
+        wave = np.sin(time / 5)[:, None]
+        history = 3 + (wave if smooth else rng.normal(0, 1, (60, 1)))
+        truth = 3 + 0.3 * rng.normal(0, 1, (10, 1))
+        drawn = 3 + 0.3 * (3 if smooth else 0.4) * rng.normal(0, 1, (20, 10, 1))
+        forecast = Forecast(
+            str(i), np.arange(10.0), drawn, None, 60, history=Series(str(i), time, history)
+        )
+        found.append(Example("smooth" if smooth else "rough", truth, forecast))
+    return found
+
+
+def test_one_rule_mends_what_is_too_wide_and_what_is_too_narrow() -> None:
+    made = fit(examples(1, 160), seed=7)
+    assert made.facts == {"series": {"smooth": 80, "rough": 80}, "seed": 7}
+    new = examples(2, 200)
+    for group, before in (("smooth", 0.99), ("rough", 0.39)):
+        of_group = [e for e in new if e.group == group]
+        truth = np.stack([e.truth for e in of_group])
+        plain = np.stack([e.forecast.samples for e in of_group])
+        moved = np.stack([made.apply(e.forecast).samples for e in of_group])
+        for level in (0.5, 0.8):
+            assert inside_interval(truth, moved, level).mean() == pytest.approx(level, abs=0.05)
+        assert inside_interval(truth, plain, 0.8).mean() == pytest.approx(before, abs=0.03)
+        assert crps_from_samples(truth, moved).mean() < crps_from_samples(truth, plain).mean()
+
+
+def test_missing_truths_are_left_out() -> None:
+    whole = examples(3, 40)
+    gappy = []
+    for e in whole:
+        truth = e.truth.copy()
+        truth[::2] = np.nan
+        gappy.append(Example(e.group, truth, e.forecast))
+    nothing = Example("rough", np.full((10, 1), np.nan), whole[1].forecast)
+    assert fit([*gappy, nothing]).constant == pytest.approx(fit(gappy).constant, abs=0.05)
+    assert fit(gappy).constant != fit(whole).constant
+
+
+@pytest.mark.parametrize("group", calibration_series.GROUPS)
+def test_what_is_fitted_on_is_noted_as_the_mixture_notes_it(group) -> None:
+    found = list(calibration_series._of_mixture(group, 30))
+    assert len(found) > 20
+    for known in found:
+        assert np.isfinite(known.history.values).any(axis=0).all()
+        assert known.future.shape[0] in calibration_series.HORIZONS
+    again = list(calibration_series._of_mixture(group, 30))
+    np.testing.assert_array_equal(again[3].history.values, found[3].history.values)
+
+
+def test_batches_are_of_one_shape_and_hold_all() -> None:
+    known = list(calibration_series._of_mixture("noisy", 40))
+    found = list(calibration_series.batches(known, 8))
+    assert sorted(i for batch in found for i in batch) == list(range(len(known)))
+    for batch in found:
+        assert len(batch) <= 8
+        assert len({known[i].alike for i in batch}) == 1
+
+
+def test_measured_series_of_one_source_are_in_one_part() -> None:
+    assert calibration_series.is_tested("Measles in Ohio")
+    assert calibration_series.is_tested("datasets Nile")
+    assert not calibration_series.is_tested("DAAG measles")
+    assert not calibration_series.is_tested("Polio in Ohio")
+    assert not calibration_series.is_tested("fpp2 oil")
