@@ -17,6 +17,7 @@ Database or of the coursework's file.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
-from lvlora.series.dataset import FloatArray
+from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.scores import crps_from_samples, inside_interval
 
 FITTED = Sampling(samples=16, views=4)
@@ -60,10 +61,9 @@ def forecasts_of(
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, Drawn] = {}
     for batch in batches(known, _AT_A_TIME):
-        path = folder / f"{batch[0]:05}-{len(batch)}.npz"
-        histories = [known[i].history for i in batch]
+        histories, (horizon, _) = [known[i].history for i in batch], known[batch[0]].alike
+        path = folder / f"{_digest(histories, horizon, sampling)}.npz"
         if not path.is_file():
-            horizon, _ = known[batch[0]].alike
             forecasts = forecaster.predict(histories, horizon, sampling)
             with replacing(path) as part, part.open("wb") as file:
                 np.savez(
@@ -83,8 +83,19 @@ def forecasts_of(
     return [found[i] for i in range(len(known))]
 
 
+def _digest(histories: Sequence[Series], horizon: int, sampling: Sampling) -> str:
+    """A name for what is forecast: a change of the mixture makes others."""
+    whole = hashlib.sha256(repr((horizon, sampling)).encode())
+    for history in histories:
+        whole.update(f"{history.id} {history.values.shape}".encode() + history.values.tobytes())
+    return whole.hexdigest()[:24]
+
+
 def table(before: Sequence[Drawn], after: Sequence[Forecast]) -> str:
-    """What intervals cover and the CRPS (in the raw futures' own), a row a kind of series."""
+    """What intervals cover, and by how much the CRPS changes, a row a kind of series.
+
+    The CRPS of each series is in standard deviations of its history.
+    """
     rows: dict[str, list[tuple[FloatArray, Forecast, Forecast]]] = {}
     for drawn, widened in zip(before, after, strict=True):
         known = drawn.known
@@ -102,10 +113,9 @@ def table(before: Sequence[Drawn], after: Sequence[Forecast]) -> str:
     for group, of in rows.items():
         covered = [[_covered(t, f[k], level) for level in LEVELS] for k in (0, 1) for t, *f in of]
         raw, moved = np.array(covered).reshape(2, len(of), -1).mean(axis=1)
-        scores = np.array([[np.nanmean(_crps(t, f)) for f in pair] for t, *pair in of])
-        ratio = np.exp(np.mean(np.log(scores[:, 1] / scores[:, 0])))
+        crps, crps_after = np.array([[_crps(t, f) for f in pair] for t, *pair in of]).mean(axis=0)
         said = [" / ".join(f"{100 * share:.0f}" for share in shares) for shares in (raw, moved)]
-        lines.append(f"| {group} | {len(of)} | {said[0]} | {said[1]} | {ratio:.3f} |")
+        lines.append(f"| {group} | {len(of)} | {said[0]} | {said[1]} | {crps_after / crps:.3f} |")
     return "\n".join(lines)
 
 
@@ -113,8 +123,11 @@ def _covered(truth: FloatArray, forecast: Forecast, level: float) -> float:
     return float(np.nanmean(inside_interval(truth[None], forecast.samples[None], level)))
 
 
-def _crps(truth: FloatArray, forecast: Forecast) -> FloatArray:
-    return np.maximum(crps_from_samples(truth[None], forecast.samples[None]), 1e-12)
+def _crps(truth: FloatArray, forecast: Forecast) -> float:
+    assert forecast.history is not None
+    unit = np.maximum(np.nanstd(forecast.history.values, axis=0), 1e-12)
+    scores = crps_from_samples(truth[None], forecast.samples[None])[0] / unit
+    return float(np.nanmean(scores))
 
 
 def main() -> None:
@@ -125,14 +138,14 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=40, help="of each part of the mixture")
     parser.add_argument("--table", action="store_true", help="test it, too")
     parser.add_argument("--systems", type=int, default=6, help="of each noise and family tested")
-    parser.add_argument("--work", type=Path, default=Path(".calibration"))
+    parser.add_argument("--work", type=Path, default=Path("work/calibration"))
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     set_threads(args.threads)
     base = load(resolve(str(args.folder)), choose("cpu", "float32"))
     forecaster = Forecaster(base)
     work = args.work / base.sha256[:16]
-    drawn = forecasts_of(forecaster, fitted(args.series), FITTED, work / f"fitted-{args.series}")
+    drawn = forecasts_of(forecaster, fitted(args.series), FITTED, work)
     made = fit(
         [Example(d.known.group, d.known.future, d.forecast) for d in drawn],
         seed=SEED,
@@ -142,9 +155,7 @@ def main() -> None:
     made.save(args.folder / NAME, base)
     print(f"written: {args.folder / NAME}")
     if args.table:
-        others = forecasts_of(
-            forecaster, list(tested(args.systems)), TESTED, work / f"tested-{args.systems}"
-        )
+        others = forecasts_of(forecaster, list(tested(args.systems)), TESTED, work)
         for what in (drawn, others):
             print(table(what, [made.apply(d.forecast) for d in what]), end="\n\n")
 

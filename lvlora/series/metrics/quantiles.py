@@ -22,12 +22,13 @@ The median is the same in both conventions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
 
-METHOD = "weibull"
+METHOD: Final = "weibull"
 """What numpy calls it."""
 
 
