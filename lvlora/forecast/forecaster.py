@@ -209,7 +209,7 @@ class Forecaster:
                 drawn = self._draw([r for _, r in group], sampling, work, progress)
                 for (i, reading), numbers in zip(group, drawn, strict=True):
                     samples[i][list(reading.samples)] = reading.original(numbers)
-        drawn = [
+        forecasts = [
             Forecast(
                 series=history.id,
                 time=views[0].asked.wanted,
@@ -222,8 +222,8 @@ class Forecaster:
             for history, of_one, views in zip(histories, samples, planned, strict=True)
         ]
         if self.widths is None or not self.widths.serves(sampling):
-            return drawn
-        return [self.widths.apply(forecast) for forecast in drawn]
+            return forecasts
+        return [self.widths.apply(forecast) for forecast in forecasts]
 
     def _draw(
         self,

@@ -64,6 +64,11 @@ def fitted(n: int) -> list[Known]:
 
 def tested(n: int) -> Iterator[Known]:
     """n systems of each noise and protocol, n series of a family, and the other measured series."""
+    for series in development.measured():
+        if is_tested(series.id):
+            group = "seasonal" if series.id in development.SEASONAL else "no season"
+            cut = len(series) - 10
+            yield Known(f"measured, {group}", series.steps(0, cut), series.values[cut:])
     clean = list(simulate(SimulateSettings(n_series=n, seed=SEED)))
     for noise in (0.0, 0.02, 0.05, 0.1):
         seen = list(simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise)))
@@ -78,11 +83,6 @@ def tested(n: int) -> Iterator[Known]:
         for i, one in enumerate(values):
             series = Series(f"{name} {i}", np.arange(80.0), one)
             yield Known(f"unseen: {name}", series.steps(0, 60), one[60:])
-    for series in development.measured():
-        if is_tested(series.id):
-            group = "seasonal" if series.id in development.SEASONAL else "no season"
-            cut = len(series) - 10
-            yield Known(f"measured, {group}", series.steps(0, cut), series.values[cut:])
 
 
 def is_tested(name: str) -> bool:

@@ -95,7 +95,8 @@ class Widths:
         found = np.full(samples.shape[1:], self.constant)
         for name, z in features(history, samples).items():
             found += self.weights[name] * np.clip(z, *self.ranges[name])
-        return np.exp(np.clip(found, -math.log(LARGEST), math.log(LARGEST)))
+        factors: FloatArray = np.exp(np.clip(found, -math.log(LARGEST), math.log(LARGEST)))
+        return factors
 
     def serves(self, sampling: Sampling) -> bool:
         """Whether futures are drawn as those it was fitted on: several, by the model's own odds."""
