@@ -1,8 +1,9 @@
 """Series whose future is known, for what a model's folder says of the width of its intervals.
 
-Fitted on: systems of the mixture with another seed than the pretraining's, and one part of the
-measured series (`development.measured`). Tested on: the other part, families outside the mixture,
-and systems as `lvlora simulate` draws them. Series of one source are all in one part.
+Fitted on: systems of the mixture with another seed than the pretraining's, and measured series
+(`development.measured`) in two halves, each of which is tested by what was fitted without it.
+Series of one source are all in one half. Tested on: families outside the mixture, and systems as
+`lvlora simulate` draws them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ _SHORTEST, _LONGEST = 12, 150
 """Steps of a history."""
 GROUPS = {"clean": CLEAN, "noisy": SURVEYED, "like real": COUNTED}
 """Names of the mixture's three parts, by their observer."""
-TESTED = ("datasets", "Measles", "Mumps", "HistData", "treering", "boot", "woolyrnq")
-"""Measured series whose names begin so are tested on; so are hares and lynxes. See `is_tested`."""
+MEASURED = "measured"
+_HALF = ("datasets", "Measles", "Mumps", "HistData", "treering", "boot", "woolyrnq")
+"""Words in the names of the measured series of one half; see `half_of`."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Known:
         group: what kind of series it is.
         future: (H, V), NaN where it is not known.
         noisy: (H, V) the future with noise like the history's, where ``future`` has none.
+        half: of a measured series, 0 or 1; None of others.
     """
 
     group: str
     history: Series
     future: FloatArray
     noisy: FloatArray | None = None
+    half: int | None = None
 
     @property
     def alike(self) -> tuple[int, int]:
@@ -54,21 +58,15 @@ class Known:
 
 
 def fitted(n: int) -> list[Known]:
-    """About n series of each part of the mixture, and the measured series that are fitted on."""
+    """About n series of each part of the mixture, and all measured series."""
     found = [one for group in GROUPS for one in _of_mixture(group, n)]
     for series in development.measured():
-        if not is_tested(series.id):
-            found += _origins(series)
+        found += _origins(series)
     return found
 
 
 def tested(n: int) -> Iterator[Known]:
-    """n systems of each noise and protocol, n series of a family, and the other measured series."""
-    for series in development.measured():
-        if is_tested(series.id):
-            group = "seasonal" if series.id in development.SEASONAL else "no season"
-            cut = len(series) - 10
-            yield Known(f"measured, {group}", series.steps(0, cut), series.values[cut:])
+    """n systems of each noise and protocol, and n series of each family."""
     clean = list(simulate(SimulateSettings(n_series=n, seed=SEED)))
     for noise in (0.0, 0.02, 0.05, 0.1):
         seen = list(simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise)))
@@ -85,9 +83,9 @@ def tested(n: int) -> Iterator[Known]:
             yield Known(f"unseen: {name}", series.steps(0, 60), one[60:])
 
 
-def is_tested(name: str) -> bool:
-    """Whether a measured series is tested on; the others are fitted on."""
-    return name == "hares and lynxes" or any(word in name.split()[:2] for word in TESTED)
+def half_of(name: str) -> int:
+    """The half that a measured series is in, by its source."""
+    return int(name == "hares and lynxes" or any(word in name.split()[:2] for word in _HALF))
 
 
 def _of_mixture(group: str, n: int) -> Iterator[Known]:
@@ -125,7 +123,8 @@ def _origins(series: Series) -> Iterator[Known]:
     for i in range(2):
         cut = len(series) - 10 * (i + 1)
         if cut >= 15:
-            yield Known("measured", series.steps(0, cut), series.values[cut : cut + 10])
+            future = series.values[cut : cut + 10]
+            yield Known(MEASURED, series.steps(0, cut), future, half=half_of(series.id))
 
 
 def batches(known: Sequence[Known], size: int) -> Iterator[list[int]]:

@@ -76,9 +76,7 @@ def test_batches_are_of_one_shape_and_hold_all() -> None:
         assert len({known[i].alike for i in batch}) == 1
 
 
-def test_measured_series_of_one_source_are_in_one_part() -> None:
-    assert calibration_series.is_tested("Measles in Ohio")
-    assert calibration_series.is_tested("datasets Nile")
-    assert not calibration_series.is_tested("DAAG measles")
-    assert not calibration_series.is_tested("Polio in Ohio")
-    assert not calibration_series.is_tested("fpp2 oil")
+def test_measured_series_of_one_source_are_in_one_half() -> None:
+    names = ("Measles in Ohio", "datasets Nile", "DAAG measles", "Polio in Ohio", "fpp2 oil")
+    assert [calibration_series.half_of(name) for name in names] == [1, 1, 0, 0, 0]
+    assert calibration_series.half_of("hares and lynxes") == 1
