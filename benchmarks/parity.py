@@ -102,9 +102,10 @@ def _lvlora(path: Path, initial: Tensors, dtype: str) -> tuple[Tensors, Loss]:
 
 def _peft(path: Path, dtype: torch.dtype, initial: Tensors) -> tuple[Tensors, Loss]:
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    from lvlora.model.loading import alphabet_of
+    from lvlora.model.catalogue import resolve
+    from lvlora.model.loading import alphabet_of, load_tokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     model = get_peft_model(
@@ -118,7 +119,7 @@ def _peft(path: Path, dtype: torch.dtype, initial: Tensors) -> tuple[Tensors, Lo
             name = name.replace("lora_A", "lora_a").replace("lora_B", "lora_b")
             parameter.data = initial[name].clone().float()
             parameters[name] = parameter
-    alphabet = alphabet_of(AutoTokenizer.from_pretrained(path), "model")
+    alphabet = alphabet_of(load_tokenizer(resolve(str(path))), "model")
     ids = list(alphabet.ids)
 
     def loss(batch: Batch) -> torch.Tensor:

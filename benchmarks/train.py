@@ -138,9 +138,9 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def token_windows(options: argparse.Namespace) -> list[Any]:
     """The same windows for everybody: simulated series as text."""
     import numpy as np
-    from transformers import AutoTokenizer
 
-    from lvlora.model.loading import alphabet_of
+    from lvlora.model.catalogue import resolve
+    from lvlora.model.loading import alphabet_of, load_tokenizer
     from lvlora.series.dataset import Dataset, Series
     from lvlora.text.codec import Codec
     from lvlora.text.scaling import of_dataset
@@ -153,7 +153,7 @@ def token_windows(options: argparse.Namespace) -> list[Any]:
         for i, (f, p) in enumerate(random.uniform(0.2, 1.0, (64, 2)))
     ]
     dataset = Dataset(tuple(series), ("prey", "predator"), "benchmark")
-    alphabet = alphabet_of(AutoTokenizer.from_pretrained(options.model), "model")
+    alphabet = alphabet_of(load_tokenizer(resolve(str(options.model))), "model")
     windows = Windows(
         dataset,
         of_dataset(dataset),
