@@ -215,7 +215,7 @@ class Forecaster:
                 time=views[0].asked.wanted,
                 samples=of_one,
                 scale=views[0].own_scale,
-                context=len(views[0].numbers),
+                context=views[0].steps_read(history),
                 calendar=history.calendar,
                 history=history,
             )

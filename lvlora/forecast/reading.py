@@ -80,6 +80,14 @@ class Reading:
         """What must be the same of readings that are decoded together."""
         return self.steps_at_once, self.horizon, self.n_known, self.codec.n_variables
 
+    def steps_read(self, history: Series) -> int:
+        """Steps of the history that are read, though they may have been resampled."""
+        if not self.asked.resampled:
+            return len(self.numbers)
+        first = self.asked.history.time[-len(self.numbers)]
+        whole = len(self.numbers) == len(self.asked.history)
+        return len(history) if whole else int((history.time >= first).sum())
+
     def known_texts(self, begin: int = 0, stop: int | None = None) -> list[str]:
         """The known columns of steps ahead as the text has them, each step's before its values."""
         return [

@@ -1,0 +1,105 @@
+"""What a model is asked of a history at uneven steps: told, resampled, or as if they were even."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lvlora.errors import DataError
+from lvlora.forecast.asked import ask, how_read, is_uneven, times_ahead
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.reading import cut_note
+from lvlora.forecast.sampling import Sampling
+from lvlora.series.dataset import Series
+
+UNEVEN = np.array([0.0, 1, 2, 4, 5, 6, 9, 10])
+AHEAD = np.array([10.5, 12, 13])
+
+
+def _series(time=UNEVEN, ahead=AHEAD, known=None):
+    return Series("a", time, np.column_stack([2 * time + 3, -time]), known=known, ahead=ahead)
+
+
+def test_times_go_on_where_they_are_not_known():
+    assert times_ahead(_series(), 2).tolist() == [10.5, 12]
+    assert times_ahead(_series(), 5).tolist() == [10.5, 12, 13, 14, 15]
+    assert times_ahead(_series(ahead=None), 2).tolist() == [11, 12]
+
+
+@pytest.mark.parametrize("times", ["told", "resampled", "ignored", None])
+def test_even_steps_are_read_as_they_are(times):
+    even = _series(np.arange(8.0), np.arange(8.0, 11))
+    assert not is_uneven(even, 3)
+    assert how_read([even], times, 3) == ""
+    asked = ask(even, 3, None, times)
+    assert asked.history.values is even.values or np.array_equal(asked.history.values, even.values)
+    assert not asked.resampled
+    # who was trained on told steps is told of even ones, too
+    assert asked.known.shape[1] == (times == "told")
+
+
+def test_told_steps_are_intervals():
+    asked = ask(_series(), 3, None, "told")
+    assert asked.known.ravel().tolist() == [1, 1, 1, 2, 1, 1, 3, 1, 0.5, 1.5, 1]
+    shorter = ask(_series(), 3, 4, "told")
+    assert shorter.known.ravel().tolist() == [1, 1, 3, 1, 0.5, 1.5, 1]
+    both = ask(_series(known=np.full((11, 1), 7.0)), 3, None, "told")
+    assert both.known[0].tolist() == [1, 7]
+
+
+def test_resampled_steps_are_even_and_read_off_at_the_wanted_times():
+    """A line is a line at any times."""
+    asked = ask(_series(known=np.arange(11.0)[:, None]), 3, None, "resampled")
+    assert asked.resampled
+    assert asked.history.time.tolist() == list(range(11))
+    assert np.allclose(asked.history.values[:, 0], 2 * asked.history.time + 3)
+    assert asked.time.tolist() == [11, 12, 13]
+    assert asked.known[[0, 4, 9, 12], 0].tolist() == [0, 3, 6, 9]
+    drawn = np.stack([np.column_stack([2 * asked.time + 3, -asked.time])] * 5)
+    assert np.allclose(asked.at_wanted(drawn), np.column_stack([2 * AHEAD + 3, -AHEAD]))
+
+
+def test_a_missing_value_stays_missing_where_it_is_nearest():
+    asked = ask(_series(), 3, None, "resampled")
+    drawn = np.zeros((1, 3, 2))
+    drawn[0, 1, 0] = np.nan  # at 12
+    found = asked.at_wanted(drawn)
+    assert np.isnan(found[0, :, 0]).tolist() == [False, True, False]
+    assert np.isfinite(found[0, :, 1]).all()
+
+
+def test_a_gap_in_a_history_is_bridged_and_its_ends_stay_unknown():
+    values = np.column_stack([[np.nan, 1, 2, np.nan, 5, 6, 9, np.nan]])
+    asked = ask(Series("a", UNEVEN, values), 2, None, "resampled")
+    found = asked.history.values[:, 0]
+    assert np.isnan(found[[0, -1]]).all()
+    assert np.allclose(found[1:-1], np.arange(1.0, 10))
+
+
+def test_very_uneven_steps_do_not_make_very_many_even_ones():
+    time = np.array([0.0, 1e-6, 2e-6, 3e-6, 1e3])
+    asked = ask(_series(time, np.array([1e3 + 1, 2e6])), 2, None, "resampled")
+    assert len(asked.history) <= 4 * 5 + 1
+    assert asked.horizon <= 4 * 2 + 1
+
+
+def test_known_columns_must_be_known_at_each_step():
+    with pytest.raises(DataError, match="known for 3 steps after the last, and 4"):
+        ask(_series(known=np.zeros((11, 1))), 4, None, "ignored")
+
+
+@pytest.mark.parametrize("times", ["told", "resampled", "ignored"])
+def test_forecasts_are_at_the_wanted_times_and_within_their_price(tiny_base, times):
+    forecaster = Forecaster(tiny_base(), decimals=1, times=times)
+    histories = [_series(), _series(np.arange(8.0), np.arange(8.0, 11))]
+    sampling = Sampling(samples=3, views=2)
+    most = forecaster.at_most(histories, 3, sampling)
+    first, second = forecaster.predict(histories, 3, sampling)
+    assert first.time.tolist() == AHEAD.tolist()
+    assert first.samples.shape == second.samples.shape == (3, 3, 2)
+    assert np.isfinite(first.samples).all()
+    assert forecaster.usage.price.executed <= most.executed
+    assert cut_note(histories, [first.context, second.context], 4096) == ""
+    # no series changes how another is read
+    (alone,) = forecaster.predict(histories[:1], 3, sampling)
+    assert np.allclose(alone.samples, first.samples)
