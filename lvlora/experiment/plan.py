@@ -127,6 +127,7 @@ def _adapter(plan: Plan) -> ForecastPlan:
         decimals=plan.settings.decimals,
         number_format=plan.settings.number_format,
         scale=plan.windows.scale,
+        times=plan.times,
     )
 
 
@@ -139,7 +140,14 @@ def _evaluation(
     prices, models, n_models = NOTHING, [], 0
     scored = [p for p in before.values() if p.job is not None and _is_same(p.job, job)]
     for choices in _models(stage, settings, before) if settings.with_model else ():
-        plans = [replace(plan, max_memory=settings.max_memory) for plan in choices]
+        plans = [
+            replace(
+                plan,
+                max_memory=settings.max_memory,
+                times=plan.times if settings.times == "auto" else settings.times,
+            )
+            for plan in choices
+        ]
         n_models += 1
         if not plans[0].updates and any(plans[0] in p.models for p in scored):
             continue

@@ -185,7 +185,7 @@ def test_errors_by_cluster() -> None:
 def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:
     given = task(waves(), Protocol("all", 8, 3))
     made = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
-    said = at_most(made, given, Pieces(), Sampling(samples=2))
+    said = at_most(made.plan, given, Pieces(), Sampling(samples=2))
     entry = score_model(made, given, Sampling(samples=2), LEVELS)
     arrays = negative_log_likelihood(made, given.histories, given.futures)
     assert entry.nll is not None
