@@ -20,6 +20,7 @@ from pathlib import Path
 import development
 import numpy as np
 
+from lvlora.forecast.calibration.widths import of_model as of_source
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
@@ -41,8 +42,10 @@ Forecasts = Callable[[Sequence[Series], int], list[FloatArray]]
 
 
 def of_model(folder: str, n_samples: int) -> Forecasts:
-    """A model's, zero-shot."""
-    forecaster = Forecaster(load(resolve(folder), choose()))
+    """A model's, zero-shot, with the widths that its folder brings."""
+    source = resolve(folder)
+    forecaster = Forecaster(load(source, choose()))
+    forecaster.widths = of_source(source, forecaster.base)
     sampling = Sampling(samples=n_samples, views=min(4, n_samples))
 
     def forecasts(histories: Sequence[Series], horizon: int) -> list[FloatArray]:
