@@ -5,10 +5,11 @@
         --mixture default --short 0 --decay 0.5 --learning-rate 2e-3 --steps 3600 --seed 1 \\
         --export work/stage2/model
     python scripts/pretrain/pretrain.py --out work/stage3 --init work/stage2/model --layers 8 \\
-        --mixture waves --short 0 --decay 0.7 --learning-rate 2e-3 --steps 3700 --seed 2 --export
-    python scripts/pretrain/pretrain.py --out work/stage4 --init lvlora/model/bundled --layers 8 \\
-        --mixture populations --short 0 --decay 0.9 --learning-rate 2e-3 --steps 6000 --seed 3 \\
-        --export work/stage4/model
+        --mixture waves --short 0 --decay 0.7 --learning-rate 2e-3 --steps 3700 --seed 2 \\
+        --export work/stage3/model
+    python scripts/pretrain/pretrain.py --out work/stage4 --init work/stage3/model --layers 8 \\
+        --mixture populations --short 0 --decay 0.5 --learning-rate 2e-3 --steps 3300 --seed 3 \\
+        --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the
 weights in the package. What a run is worth half-way shows once its rate has come down: a branch
