@@ -96,6 +96,7 @@ class Forecaster:
             scale = None if stored is None else Scale.from_dict(stored)
             trained = int(info.facts.get("decimals", DEFAULT_DECIMALS))
             written = checked_format(info.facts.get("number_format", "point"))
+            known = tuple(str(name) for name in info.facts.get("known") or ())
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{info.folder}: lvlora.json cannot be used: {error}",
@@ -113,7 +114,7 @@ class Forecaster:
             number_format=number_format or written,
         )
         forecaster.made_for = trained, written
-        forecaster.made_beside = tuple(str(n) for n in info.facts.get("known") or ())
+        forecaster.made_beside = known
         read = info.facts.get("times")
         forecaster.times = read if read in get_args(TimesRead) else "resampled"
         return forecaster

@@ -75,12 +75,17 @@ def words(tmp_path, monkeypatch, tiny_folder):
     quick = ["--model", model, "--dtype", "float32", "--threads", "1"]
     few = ["--samples", "1", "--views", "1", *quick]
     scored = ["data.csv", "--context", "4", "--horizon", "2", "--limit", "1", "--no-rivals", *few]
+    Path("stages.toml").write_text(
+        "[evaluate]\ncontext = 4\nhorizon = 2\nlimit = 1\nrivals = false\ngreedy = true\n"
+        '[stages.first]\ncommand = "evaluate"\n'
+    )
     short = tiny_runs.flags(model, Path("runs"), max_steps=1, validate_every=None)
     return {
         "simulate": ["out.h5", "--n-series", "2", "--n-steps", "10"],
         "analyze": ["data.csv"],
         "tokenize": ["data.csv", "--model", model],
         "flops": [],
+        "experiment": ["data.csv", "--config", "stages.toml", "--out", "all", *quick],
         "baseline": scored,
         "evaluate": [*scored, "--adapter", "none", "--split", "all"],
         "forecast": ["data.csv", "--adapter", "none", "--horizon", "1", "--series", "s0", *few],

@@ -229,6 +229,7 @@ def _histories(kind=0):
     ]
 
 
+@pytest.mark.slow
 @any_order
 @given(alphabets, st.integers(0, 2**32))
 @example(_alphabet([".2", ".5", "99.", "9.9"]), 0)

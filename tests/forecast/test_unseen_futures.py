@@ -122,7 +122,7 @@ def test_validation_during_training_sees_histories(tiny_base):
         windows = Windows(
             data, of_dataset(DATA), Codec(1, 2), base.alphabet, seq_len=64, batch_size=2, seed=0
         )
-        part = ValidationPart(windows, data, 4)
+        part = ValidationPart(windows, data)
         forecaster = Forecaster(base, decimals=1, scale=part.scale)
         found = forecaster.predict(part.histories, part.horizon, Sampling(greedy=True))
         return np.stack([f.samples for f in found])

@@ -22,7 +22,7 @@ MODELS = sorted(
     },
     key=lambda model: model.__name__,
 )
-INPUT = {"data", "format", "id_column", "time_column", "columns"}
+INPUT = {"data", "format", "id_column", "time_column", "columns", "known"}
 LATER = {"cache", "export_task"}
 """Settings that came when identities already derived from their fields, and change no number."""
 

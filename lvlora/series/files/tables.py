@@ -299,7 +299,7 @@ def assemble(
         Series(name, time[start : start + size], values[start : start + size], calendar)
         for name, start, size in zip(rows.ids, starts.tolist(), sizes.tolist(), strict=True)
     )
-    dataset = Dataset(series, tuple(variables), where, time_name, tuple(said))
+    dataset = Dataset(series, tuple(variables), where, time_name, notes=tuple(said))
     return with_steps(dataset, insert=True)
 
 

@@ -22,6 +22,7 @@ from lvlora.settings.data import (
     SimulateSettings,
     TokenizeSettings,
 )
+from lvlora.settings.experiment import ExperimentSettings
 from lvlora.settings.forecasting import AdapterSettings, ExportSettings, ForecastSettings
 from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 from lvlora.settings.training import SweepSettings, TrainSettings
@@ -31,6 +32,7 @@ MODELS: dict[str, type[Settings]] = {
     "baseline": BaselineSettings,
     "doctor": DoctorSettings,
     "evaluate": EvaluateSettings,
+    "experiment": ExperimentSettings,
     "export": ExportSettings,
     "flops": FlopsSettings,
     "forecast": ForecastSettings,

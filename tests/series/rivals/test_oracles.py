@@ -41,22 +41,28 @@ def test_sindy_finds_the_equations_that_pysindy_finds() -> None:
     model.fit(values, t=time)
     theirs = model.coefficients()  # (V, P) of 1, x, y, x^2, x y, y^2
     rival = Sindy(on_rates=False)
-    terms = rival._integrals(time, values, monomials(2, 2))
+    terms = rival._integrals(problem_of(time, values), values, monomials(2, 2))
     ours = sparse(terms, np.diff(values, axis=0), np.array([1e-10]), np.array([0.1]))[0].T
     assert ours == pytest.approx(theirs, abs=0.02)  # theirs by differences
     truth = [[0, 1, 0, 0, -1, 0], [0, 0, -1, 0, 1, 0]]
     assert ours == pytest.approx(np.array(truth), abs=1e-3)
 
 
+def problem_of(time, values):
+    """Nothing is missing, and nothing known ahead."""
+    whole = np.ones(values.shape, dtype=bool)
+    return Problem(time, values, whole, np.empty((len(time), 0)))
+
+
 def test_sindy_on_rates_finds_per_capita_rates() -> None:
     time, values = lotka_volterra()
     rival = Sindy(on_rates=True)
     logs = np.log(values)
-    terms = rival._integrals(time, logs, monomials(2, 1))
+    terms = rival._integrals(problem_of(time, logs), logs, monomials(2, 1))
     ours = sparse(terms, np.diff(logs, axis=0), np.array([1e-10]), np.array([0.1]))[0].T
     assert ours == pytest.approx(np.array([[1, 0, -1], [-1, 1, 0]]), abs=1e-4)
     setting = Setting(smooth=False, degree=1, ridge=1e-10, threshold=0.0)
-    problem = Problem(time, logs[:60], np.ones((60, 2), dtype=bool))
+    problem = problem_of(time, logs[:60])
     ahead = rival.continued(problem, [setting])[0]
     assert np.abs(ahead - logs[60:]).max() < 1e-3
 

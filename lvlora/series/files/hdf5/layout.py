@@ -106,7 +106,8 @@ def _read(file: Any, file_bytes: int, settings: InputSettings, where: str) -> Da
     values = _values(data, where)[:, :, chosen]
     series = _series(ids, times, values, calendar, time_name, where, notes)
     names = tuple(variables[i] for i in chosen)
-    return with_steps(Dataset(series, names, where, time_name, tuple(notes)), insert=False)
+    dataset = Dataset(series, names, where, time_name, notes=tuple(notes))
+    return with_steps(dataset, insert=False)
 
 
 def _strings(raw: Any) -> list[str]:
