@@ -1,15 +1,19 @@
-"""The plainest decoder there is: what every other one has to equal."""
+"""The plainest decoder there is, what every other one has to equal, and prompts for both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose, stream, uniforms
-from lvlora.text.grammar import START
+from lvlora.model.head import NumericHead
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import START, Grammar
 from lvlora.text.spelling import spelling
 
 
@@ -34,3 +38,21 @@ def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: 
                 written += base.alphabet.count(prompt.given[steps - 1])
         state = int(ways.transitions[state, token])
     return out
+
+
+def prompts_of(codec: Codec, lengths: Sequence[int], seed: int = 0, **options: Any) -> list[Prompt]:
+    """Histories of given lengths: random values, now and then with two integer digits."""
+    rng = np.random.default_rng(seed)
+    prompts = []
+    for i, n in enumerate(lengths):
+        values = rng.gamma(2.0, 3.0, (n, codec.n_variables))
+        if options.get("signed"):
+            values *= rng.choice([-1, 1], values.shape)
+        text = codec.encode(values)
+        prompts.append(Prompt(f"series {i}", text, Grammar(codec, **options)))
+    return prompts
+
+
+def decoder_for(base: Any) -> Decoder:
+    """With the model's own head."""
+    return Decoder(base, NumericHead(base.module, base.alphabet))

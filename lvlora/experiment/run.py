@@ -24,7 +24,7 @@ from lvlora.report.experiment.page import write_experiment_page
 from lvlora.report.page import PAGE
 from lvlora.series.dataset import Dataset
 from lvlora.settings.configuration import Source
-from lvlora.settings.experiment import ExperimentSettings, read_stages
+from lvlora.settings.experiment import ExperimentSettings, Stage, read_stages
 from lvlora.sweep.narrator import SweepNarrator
 from lvlora.train.observer import Observer
 
@@ -56,16 +56,14 @@ def run_experiment(
     """
     folder, stages = read_stages(settings, sources, config)
     dataset = read()
-    data_sha256, record = dataset.sha256(), Record.read(folder)
+    data_sha256 = dataset.sha256()
+    record = _checked(folder, stages, data_sha256)
     devices.set_threads(settings.threads)
-    for stage in stages:
-        record.check(stage, data_sha256)
     planned = plan_stages(stages, dataset)
     _check_budget(settings, record, planned)
     with record.held():
-        record = Record.read(folder)  # another process may have been at it until now
-        for stage in stages:
-            record.check(stage, data_sha256)
+        # another process may have been at it until now
+        record = _checked(folder, stages, data_sha256)
         for number, of_one in enumerate(planned, 1):
             stage = of_one.stage
             where = f"Stage {number} of {len(planned)}, {stage.name}"
@@ -96,10 +94,8 @@ def plan_experiment(
     """
     folder, stages = read_stages(settings, sources, config)
     dataset = read()
-    data_sha256, record = dataset.sha256(), Record.read(folder)
+    record = _checked(folder, stages, dataset.sha256())
     devices.set_threads(settings.threads)
-    for stage in stages:
-        record.check(stage, data_sha256)
     planned = plan_stages(stages, dataset)
     left = [p for p in planned if not record.is_done(p.stage.name)]
     narrator.detail("Measuring a few steps and forecasts of each stage …")
@@ -132,6 +128,14 @@ def plan_experiment(
         share_of_budget=None if budget is None else to_come.of(budget.convention) / budget.flops,
         estimate=whole,
     )
+
+
+def _checked(folder: Path, stages: Sequence[Stage], data_sha256: str) -> Record:
+    """What is kept of the stages; SettingsError where one was begun otherwise."""
+    record = Record.read(folder)
+    for stage in stages:
+        record.check(stage, data_sha256)
+    return record
 
 
 def _budget(settings: ExperimentSettings, folder: Path) -> Budget | None:

@@ -103,12 +103,12 @@ class Dataset:
     variables: tuple[str, ...]
     source: str = ""
     time_name: str = "time"
-    known: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    known: tuple[str, ...] = field(default=(), kw_only=True)
+    notes: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
     """What a reader had to say (rows sorted, ids made up…); shown on stderr."""
-    warnings: tuple[str, ...] = field(default=(), compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
     """What may mislead (absent time steps, uneven ones); shown on stderr."""
-    time_steps: TimeSteps | None = field(default=None, compare=False)
+    time_steps: TimeSteps | None = field(default=None, compare=False, kw_only=True)
     """How it is sampled, where a reader looked; absent rows may have been put in."""
 
     @property

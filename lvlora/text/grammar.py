@@ -59,12 +59,6 @@ class Grammar:
         return self._table[0]
 
     @cached_property
-    def legal(self) -> NDArray[np.bool_]:
-        """(states, symbols): whether the symbol may come next."""
-        legal: NDArray[np.bool_] = self.transitions != ILLEGAL
-        return legal
-
-    @cached_property
     def guess(self) -> NDArray[np.int64]:
         """(states,): the symbol worth feeding ahead of the choice, or -1.
 
@@ -136,12 +130,3 @@ class Grammar:
             for variable, number in enumerate(step):
                 signs[variable] |= number.startswith(MINUS)
         return cls(codec, tuple(signs), missing=missing, max_integer_digits=longest + 2)
-
-    def walk(self, text: str, state: int = START) -> int:
-        """The state after a text; ValueError with the position of the first illegal symbol."""
-        for position, symbol in enumerate(text):
-            following = self.transitions[state, INDEX[symbol]] if symbol in INDEX else ILLEGAL
-            if following == ILLEGAL:
-                raise ValueError(f"{symbol!r} is not legal at position {position} of {text[:80]!r}")
-            state = int(following)
-        return state

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_runs
 import torch
+from grammars import legal, walk
 
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
@@ -51,7 +52,7 @@ def _probability(forecaster, grammar, history, text, state):
         ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(history)]])
         with torch.no_grad():
             logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-        weights = np.where(grammar.legal[state], np.exp(logits - logits.max()), 0)
+        weights = np.where(legal(grammar)[state], np.exp(logits - logits.max()), 0)
         total *= weights[INDEX[symbol]] / weights.sum()
         state = int(grammar.transitions[state, INDEX[symbol]])
         history += symbol
@@ -77,7 +78,7 @@ def test_equals_enumeration(forecaster, one_digit):
             assert found.probabilities[place] == pytest.approx(expected, rel=1e-3, abs=1e-9)
         if found is prey:  # the second is conditional on the most probable first
             likeliest = f"{found.mode / divisor:.1f},"
-            text, state = text + likeliest, plan.grammar.walk(likeliest, state)
+            text, state = text + likeliest, walk(plan.grammar, likeliest, state)
     assert (prey.given, predator.given) == ((), (prey.mode,))
 
 

@@ -9,6 +9,7 @@ import pytest
 import tiny_runs
 import torch
 from decoding_oracle import oracle
+from grammars import legal
 
 from lvlora.errors import DataError
 from lvlora.forecast import density
@@ -157,7 +158,7 @@ def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):
                 ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
                 with torch.no_grad():
                     logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double()
-                weights = np.where(reading.grammar.legal[state], np.exp(logits.numpy()), 0)
+                weights = np.where(legal(reading.grammar)[state], np.exp(logits.numpy()), 0)
                 expected[step, v] -= np.log(weights[SYMBOLS.index(symbol)] / weights.sum())
                 text += symbol
                 state = int(reading.grammar.transitions[state, SYMBOLS.index(symbol)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_runs
 import torch
+from grammars import legal
 
 from lvlora.flops.measure import count
 from lvlora.forecast import likelihood
@@ -33,7 +34,7 @@ def _by_hand(forecaster, history, future):
             ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
             with torch.no_grad():
                 logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-            weights = np.where(plan.grammar.legal[state], np.exp(logits), 0)
+            weights = np.where(legal(plan.grammar)[state], np.exp(logits), 0)
             found[h, v] -= np.log(weights[INDEX[symbol]] / weights.sum())
             text += symbol
             state = int(plan.grammar.transitions[state, INDEX[symbol]])

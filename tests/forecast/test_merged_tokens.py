@@ -11,7 +11,8 @@ import pytest
 import tiny_models
 import tiny_runs
 import torch
-from decoding_oracle import oracle
+from decoding_oracle import decoder_for, oracle, prompts_of
+from grammars import walk
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.head import NumericHead
 from lvlora.model.loading import outline
 from lvlora.series.dataset import Series
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
@@ -33,22 +33,6 @@ from lvlora.text.spelling import spelling
 
 KINDS = list(tiny_models.MERGING)
 GREEDY = Sampling(greedy=True)
-
-
-def _prompts(codec, lengths, seed=0, **options):
-    """Histories of given lengths, with one integer digit and with two."""
-    rng = np.random.default_rng(seed)
-    prompts = []
-    for i, n in enumerate(lengths):
-        values = rng.gamma(2.0, 3.0, (n, codec.n_variables))
-        if options.get("signed"):
-            values *= rng.choice([-1, 1], values.shape)
-        prompts.append(Prompt(f"series {i}", codec.encode(values), Grammar(codec, **options)))
-    return prompts
-
-
-def _decoder(base):
-    return Decoder(base, NumericHead(base.module, base.alphabet))
 
 
 @pytest.fixture
@@ -82,8 +66,8 @@ def test_the_alphabet_has_the_merged_tokens(tiny_base, tiny_folder, kind):
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(samples=2, temperature=1.5, seed=5)])
 def test_decoding_equals_the_oracle(tiny_base, kind, sampling):
     base = tiny_base(kind)
-    prompts = _prompts(Codec(2, 2), [1, 3, 7, 2])
-    futures = _decoder(base).decode(prompts, 4, sampling)
+    prompts = prompts_of(Codec(2, 2), [1, 3, 7, 2])
+    futures = decoder_for(base).decode(prompts, 4, sampling)
     for prompt, texts in zip(prompts, futures, strict=True):
         assert len(texts) == sampling.n_futures
         for sample, text in enumerate(texts):
@@ -106,9 +90,9 @@ def test_equals_the_oracle_in_other_grammars(tiny_base, kind, decimals, n_variab
     base = tiny_base(kind)
     options = dict(options)
     codec = Codec(decimals, n_variables, options.pop("number_format", "point"))
-    prompts = _prompts(codec, [2, 5], **options)
+    prompts = prompts_of(codec, [2, 5], **options)
     sampling = Sampling(samples=2, temperature=3.0, top_p=0.95, seed=1)
-    for prompt, texts in zip(prompts, _decoder(base).decode(prompts, 3, sampling), strict=True):
+    for prompt, texts in zip(prompts, decoder_for(base).decode(prompts, 3, sampling), strict=True):
         for sample, text in enumerate(texts):
             assert text == oracle(base, prompt, 3, sampling, sample)
 
@@ -118,18 +102,18 @@ def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
     base = tiny_base(kind)
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", 100)
     prompts = [
-        *_prompts(Codec(2, 2), [30, 3]),
-        *_prompts(Codec(0, 1), [9], signed=True),
-        *_prompts(Codec(1, 3), [2], missing=True, max_integer_digits=2),
+        *prompts_of(Codec(2, 2), [30, 3]),
+        *prompts_of(Codec(0, 1), [9], signed=True),
+        *prompts_of(Codec(1, 3), [2], missing=True, max_integer_digits=2),
     ]
-    for prompt, (text,) in zip(prompts, _decoder(base).decode(prompts, 8, GREEDY), strict=True):
+    for prompt, (text,) in zip(prompts, decoder_for(base).decode(prompts, 8, GREEDY), strict=True):
         assert text == oracle(base, prompt, 8, GREEDY)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_neither_batches_nor_guesses_change_a_draw(tiny_base, kind, monkeypatch):
-    decoder = _decoder(tiny_base(kind))
-    prompts = _prompts(Codec(2, 2), [6, 2, 9]) + _prompts(Codec(0, 2), [5], 1, signed=True)
+    decoder = decoder_for(tiny_base(kind))
+    prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
     sampling = Sampling(samples=4, temperature=2.0, seed=3)
     guessed, plain = Trace(), Trace()
     together = decoder.decode(prompts, 5, sampling, trace=guessed)
@@ -213,7 +197,7 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(
         codec = prompt.grammar.codec
         assert len(texts) == sampling.n_futures
         for text in texts:
-            assert prompt.grammar.walk(text) == START
+            assert walk(prompt.grammar, text) == START
             assert codec.decode(text).shape == (4, codec.n_variables)
             longest = ways[prompt.grammar].longest_number * 4 * codec.n_variables
             assert next(written)[1] == alphabet.count(text) <= longest

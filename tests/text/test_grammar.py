@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from grammars import legal, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,19 +44,19 @@ def grammar_and_values(draw):
 def test_what_is_encoded_is_legal_and_ends_at_the_start(case):
     grammar, values = case
     text = grammar.codec.encode(values)
-    assert grammar.walk(text) == START
+    assert walk(grammar, text) == START
     # and symbol by symbol, as the decoder counts steps
     state, steps = START, 0
     for symbol in text:
         steps += symbol == STEP_SEPARATOR
-        state = grammar.walk(symbol, state)
+        state = walk(grammar, symbol, state)
     assert steps == len(values)
 
 
 def random_walk(grammar: Grammar, horizon: int, rng: random.Random) -> str:
     state, steps, text = START, 0, []
     while steps < horizon:
-        symbol = rng.choice(np.flatnonzero(grammar.legal[state]).tolist())
+        symbol = rng.choice(np.flatnonzero(legal(grammar)[state]).tolist())
         text.append(SYMBOLS[symbol])
         steps += SYMBOLS[symbol] == STEP_SEPARATOR
         state = int(grammar.transitions[state, symbol])
@@ -109,7 +110,7 @@ def test_every_reachable_state_has_a_way_on(grammar):
 )
 def test_illegal_text(text, options):
     with pytest.raises(ValueError, match="not legal"):
-        Grammar(Codec(2, 2), **options).walk(text)
+        walk(Grammar(Codec(2, 2), **options), text)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_illegal_text(text, options):
     ],
 )
 def test_legal_text(text, options):
-    assert Grammar(Codec(2, 2), **options).walk(text) == START
+    assert walk(Grammar(Codec(2, 2), **options), text) == START
 
 
 @given(grammar_and_values())
@@ -130,7 +131,7 @@ def test_a_history_walks_through_its_own_grammar(case):
     grammar, values = case
     text = grammar.codec.encode(values)
     own = Grammar.for_history(grammar.codec, text, missing=grammar.missing)
-    assert own.walk(text) == START
+    assert walk(own, text) == START
     steps = [step.split(",") for step in text.split(";")[:-1]]
     for variable, sign in enumerate(own.signs):
         assert sign == any(step[variable].startswith("-") for step in steps)
