@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from lvlora.series.dataset import Dataset, Series
 from lvlora.settings.training import TrainSettings
 from lvlora.train.loaded import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run
+from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create
 
 
@@ -104,3 +110,18 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 def steps_of(run: Path) -> list[int]:
     """The training steps in metrics.jsonl, in their order."""
     return [row["step"] for row in metrics(run) if "step" in row]
+
+
+@contextlib.contextmanager
+def stopped_by_a_signal(monkeypatch: pytest.MonkeyPatch, step: int = 2) -> Iterator[None]:
+    """Inside, a training gets SIGTERM as soon as it has recorded this step."""
+    record = Run._record_step
+
+    def stopping(self: Run, found: Any) -> None:
+        record(self, found)
+        if self.progress.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_record_step", stopping)
+        yield

@@ -234,17 +234,7 @@ def test_while_a_run_is_trained_it_cannot_be_resumed(run_lvlora, place):
 @pytest.fixture
 def stopped(run_lvlora, place, monkeypatch):
     """A run that a signal stopped after two steps."""
-    from lvlora.train.run import Run
-
-    record = Run._record_step
-
-    def stopping(self, step):
-        record(self, step)
-        if self.progress.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "_record_step", stopping)
+    with tiny_runs.stopped_by_a_signal(monkeypatch):
         ran = run_lvlora(["train", "data.csv", *place])
     assert ran.exit_code == 75, ran.stderr
     return _only_run()

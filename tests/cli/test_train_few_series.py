@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -48,19 +46,9 @@ def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, pl
 
 @pytest.mark.parametrize("data", ["one.csv", "three.csv"])
 def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(run_lvlora, place, monkeypatch, data):
-    from lvlora.train.run import Run
-
     words = [*place, "--mix", "0.4", "--dropout", "0.1"]
     assert run_lvlora(["train", data, *words, "--out", "whole"]).exit_code == 0
-    record = Run._record_step
-
-    def stopping(self, step):
-        record(self, step)
-        if self.progress.step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "_record_step", stopping)
+    with tiny_runs.stopped_by_a_signal(monkeypatch):
         assert run_lvlora(["train", data, *words]).exit_code == 75
     ran = run_lvlora(["train", "--resume"])
     assert ran.exit_code == 0, ran.stderr
