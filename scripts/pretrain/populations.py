@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import autoregressions
+import cycles
 import driven
 import maps
+import networks
 import numpy as np
 import outbreaks
 import seasonal
@@ -119,6 +121,17 @@ MIXTURE: dict[str, Kind] = {
     "driven": Kind(0.03, driven.driven, 2, COUNTED),
     "told times": Kind(0.01, driven.told_times("default systems"), 3, CLEAN),
     "noisy told times": Kind(0.01, driven.told_times("rosenzweig-macarthur"), 3, NOTED),
+    "cycle": Kind(0.025, lambda r, n, t: cycles.cycles(r, n, t, 1), 1, CLEAN),
+    "cycles of 2": Kind(0.035, lambda r, n, t: cycles.cycles(r, n, t, 2), 2, CLEAN),
+    "cycles of 3": Kind(0.01, lambda r, n, t: cycles.cycles(r, n, t, 3), 3, CLEAN),
+    "noisy cycle": Kind(0.02, lambda r, n, t: cycles.cycles(r, n, t, 1), 1, SURVEYED),
+    "noisy cycles of 2": Kind(0.02, lambda r, n, t: cycles.cycles(r, n, t, 2), 2, SURVEYED),
+    "network": Kind(0.01, lambda r, n, t: networks.networks(r, n, t, 1), 1, CLEAN),
+    "networks of 2": Kind(0.02, lambda r, n, t: networks.networks(r, n, t, 2), 2, CLEAN),
+    "networks of 3": Kind(0.01, lambda r, n, t: networks.networks(r, n, t, 3), 3, CLEAN),
+    "noisy networks of 2": Kind(0.01, lambda r, n, t: networks.networks(r, n, t, 2), 2, SURVEYED),
+    "profile": Kind(0.035, lambda r, n, t: cycles.profiles(r, n, t, 1), 1, COUNTED),
+    "profiles": Kind(0.01, lambda r, n, t: cycles.profiles(r, n, t, 2), 2, COUNTED),
     "epidemics": Kind(0.0105, outbreaks.epidemics, 1, COUNTED),
     "pulses": Kind(0.007, outbreaks.pulses, 1, COUNTED),
 }
