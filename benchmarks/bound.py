@@ -10,8 +10,8 @@ second model (fewer calls, more products) are not reckoned with, nor are layers 
 
 **Their time.** A call's products at the rate that was measured with as many rows as it has tokens,
 those of attention at the best rate of all; each weight, and each cached key and value, read once at
-the measured bandwidth, in the dtype of the weights. Of these two the longer counts, as if the other were done behind it; nothing
-else costs anything. That is the *bound*. Beside it stand
+the measured bandwidth, in the dtype of the weights. Of these two the longer counts, as if the other
+were done behind it; nothing else costs anything. That is the *bound*. Beside it stand
 
 - *in turn*: in each call the longer of products and weights, and then the longer of attention's
   products and the cache: keys and values are not fetched behind other products;
