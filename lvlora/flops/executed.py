@@ -14,6 +14,9 @@ from lvlora.flops.item import Item, Phase
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
 
+KEPT_LINEARS = ("k_proj", "v_proj")
+"""What they give is kept for later tokens, in the last layer, too."""
+
 Attention = Literal["products", "fused"]
 """How attention is differentiated: ``products`` keeps the weights and runs only the gradients that
 are needed (eager, SDPA's math kernel, grouped products); ``fused`` (flash kernels) computes the
@@ -80,6 +83,37 @@ def forward_call(
         n_in, n_out = shape.linear_layers()[name]
         flops[f"lora.{name}"] = lora.n_layers(shape) * _product(tokens, lora.rank, n_in + n_out)
     flops["lm_head"] = _product(head_positions, shape.hidden, head_rows)
+    return [Item(name, phase, count) for name, count in flops.items() if count]
+
+
+def packed_call(
+    shape: ModelShape,
+    tokens: int,
+    wanted: int,
+    *,
+    pairs: int,
+    last_pairs: int,
+    head_rows: int,
+    phase: Phase = "decode",
+) -> list[Item]:
+    """One call of the native decoder, which pads nothing.
+
+    In the last layer all tokens leave their keys and values, and only the wanted ones go on.
+
+    Args:
+        tokens: new tokens of all rows; wanted: of them those that go through the head.
+        pairs, last_pairs: products of a head's query with a position, in each layer but the last,
+            and in the last.
+        head_rows: rows of the output matrix that each is multiplied with.
+    """
+    flops = {}
+    for name, (n_in, n_out) in shape.linear_layers().items():
+        in_last = tokens if name in KEPT_LINEARS else wanted
+        flops[name] = _product((shape.layers - 1) * tokens + in_last, n_in, n_out)
+    flops["scores"] = flops["attention_values"] = _product(
+        (shape.layers - 1) * pairs + last_pairs, shape.head_dim, 1
+    )
+    flops["lm_head"] = _product(wanted, shape.hidden, head_rows)
     return [Item(name, phase, count) for name, count in flops.items() if count]
 
 

@@ -15,7 +15,6 @@ not marginal.
 
 from __future__ import annotations
 
-import copy
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +23,14 @@ import numpy as np
 import torch
 
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.decoding import Call, Decoder, Trace
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.plan import Plan
+from lvlora.forecast.pricing import most_attended
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
-from lvlora.model.cache import RowCache, in_blocks
+from lvlora.forecast.trace import Call, Trace
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import MISSING, VALUE_SEPARATOR
@@ -167,7 +167,7 @@ def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: i
             rows = sum(min(branches, len(alphabet.tokens) ** level) for level in levels)
             rows = min(rows, calls * BRANCHES)
             width = (variable + 1) * longest - 1
-            capacity = in_blocks(history + width + 1)
+            capacity = most_attended(history, width + 1)
             # one after another or together, a branch costs the same
             branch = Trace([Call(1, width, capacity, width)], futures=[(history, width)])
             price += rows * plan.price_of(branch)
@@ -234,8 +234,8 @@ class _Walk:
         self.series = reading.name
         self.threshold, self.calls = threshold, calls
         self.trace = trace
-        self.cache, logits = self.decoder.prefill([_text(reading)], trace)
-        self.first: FloatArray = logits[0]
+        self.continued = self.decoder.continuation(trace)
+        self.first: FloatArray = self.continued.begin([_text(reading)])[0]
         self.history_tokens = trace.histories[-1]
         width = self.ways.longest_number * len(reading.least)
         rows = forecaster.plan.rows_at_a_time(self.history_tokens + width)
@@ -262,7 +262,7 @@ class _Walk:
             try:
                 shares = np.exp(log_probabilities(logits, self.ways.legal[states]))
             except NotFinite:
-                raise self.decoder.broken(self.series, self.cache) from None
+                raise self.decoder.broken(self.series, self.continued.kept(0)) from None
             for (mass, text, at), row in zip(level, shares, strict=True):
                 for token in np.flatnonzero(self.ways.legal[at]):
                     child, end, whole = self._forced(text, at, int(token))
@@ -295,12 +295,7 @@ class _Walk:
         """(rows, tokens) after the history and each of the texts."""
         if list(texts) == [""]:
             return self.first[None]
-        # the history's cache is copied, and never written to
-        cache: RowCache = copy.deepcopy(self.cache)
-        cache.repeat(torch.zeros(len(texts), dtype=torch.long, device=self.decoder.device))
-        chunks = {i: self.alphabet.spell(text) for i, text in enumerate(texts)}
-        logits = self.decoder.step(cache, chunks, len(texts), self.trace)
-        lengths = np.array([len(chunk) for chunk in chunks.values()])
-        self.trace.futures += [(self.history_tokens, int(n)) for n in lengths]
-        after: FloatArray = logits[np.arange(len(texts)), lengths - 1]
+        chunks = [self.alphabet.spell(text) for text in texts]
+        after: FloatArray = self.continued.ahead(chunks)
+        self.trace.futures += [(self.history_tokens, len(chunk)) for chunk in chunks]
         return after

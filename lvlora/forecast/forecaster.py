@@ -12,13 +12,14 @@ from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.asked import TimesRead
 from lvlora.forecast.calibration.widths import Widths
-from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder, Trace
+from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.pricing import updates_in
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.trace import Trace
 from lvlora.forecast.usage import Usage, Work
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.search import IN_RUN

@@ -22,11 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from lvlora.flops.budget import Price
-from lvlora.forecast.decoding import PREFILL_TOKENS, Call, Trace
+from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
+from lvlora.forecast.trace import Call, Trace
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.spoken import for_programs
 from lvlora.text.alphabet import TokenAlphabet
@@ -286,19 +287,19 @@ def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> lis
     """The log-probability of each token that counts, for each passage."""
     decoder, start = forecaster.decoder, forecaster.base.alphabet.beginning
     width = len(start) + max(p.n_tokens for p in batch)
-    tokens = np.full((len(batch), width), int(decoder.token_ids[0]), dtype=np.int64)
+    tokens = np.full((len(batch), width), int(decoder.backbone.token_ids[0]), dtype=np.int64)
     for row, passage in zip(tokens, batch, strict=True):
         row[: len(start)] = start
         fed = np.concatenate([passage.history, passage.ids])[:-1]
         row[len(start) : len(start) + len(fed)] = fed
-    hidden = decoder.backbone(
-        input_ids=torch.from_numpy(tokens).to(decoder.device), use_cache=False
+    hidden = decoder.backbone.module(
+        input_ids=torch.from_numpy(tokens).to(decoder.backbone.device), use_cache=False
     ).last_hidden_state
     found = []
     for i, passage in enumerate(batch):
         # a token is predicted one position before its own
         at = len(start) + len(passage.history) + passage.places - 1
-        logits = decoder.logits(hidden[i, torch.from_numpy(at).to(decoder.device)])
+        logits = decoder.backbone.logits(hidden[i, torch.from_numpy(at).to(hidden.device)])
         counted = passage.truth[passage.places]
         try:
             log_p = log_probabilities(logits, passage.spelling.legal[passage.states])

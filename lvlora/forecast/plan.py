@@ -9,10 +9,10 @@ from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
 from lvlora.forecast.asked import TimesRead
-from lvlora.forecast.decoding import Trace
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import Reading, read, view_factors
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.trace import Trace
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
 from lvlora.series.dataset import Series

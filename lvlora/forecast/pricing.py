@@ -11,37 +11,56 @@ from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
-from lvlora.forecast.decoding import Call, Trace
+from lvlora.forecast.trace import Call, PackedCall, Trace
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
+from lvlora.model.native.engine import in_pages
 
-Updates = Sequence[tuple[str, int]]
-"""(name of the linear layer, rank) of each low-rank update in a model, over all its layers."""
+Updates = Sequence[tuple[int, str, int]]
+"""(layer, name of the linear layer, rank) of each low-rank update in a model."""
 
 
 def updates_in(module: nn.Module) -> Updates:
     """Those of a loaded model, whatever its adapter's patterns gave each layer."""
-    return [(name.rsplit(".", 1)[-1], layer.rank) for name, layer in lora.lora_layers(module)]
+    return [
+        (lora.layer_of(name), name.rsplit(".", 1)[-1], layer.rank)
+        for name, layer in lora.lora_layers(module)
+    ]
 
 
 def updates_of(trained: Lora, shape: ModelShape) -> Updates:
     """Those that a model of this shape would have."""
     return [
-        (name, trained.rank)
+        (layer, name, trained.rank)
         for layer in range(shape.layers)
         for name in shape.linear_layers()
         if trained.on(name, layer)
     ]
 
 
-def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call]) -> int:
+def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call | PackedCall]) -> int:
     """The matrix products of these calls, updates included."""
     sizes = shape.linear_layers()
-    updated = sum(rank * sum(sizes[name]) for name, rank in updates)
+    updated = skipped = 0
+    for layer, name, rank in updates:
+        of_a_token = rank * sum(sizes[name])
+        updated += of_a_token
+        if layer == shape.layers - 1 and name not in executed.KEPT_LINEARS:
+            skipped += of_a_token  # by tokens whose logits are not wanted
     flops = 0
     for call in calls:
-        flops += total(
-            executed.forward_call(
+        if isinstance(call, PackedCall):
+            items = executed.packed_call(
+                shape,
+                call.tokens,
+                call.wanted,
+                pairs=call.pairs,
+                last_pairs=call.last_pairs,
+                head_rows=shape.alphabet_rows,
+            )
+            flops -= 2 * (call.tokens - call.wanted) * skipped
+        else:
+            items = executed.forward_call(
                 shape,
                 call.rows,
                 call.width,
@@ -49,8 +68,7 @@ def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call]) -
                 head_rows=shape.alphabet_rows,
                 attended=call.attended,
             )
-        )
-        flops += 2 * call.rows * call.width * updated
+        flops += total(items) + 2 * call.tokens * updated
     return flops
 
 
@@ -69,7 +87,7 @@ def coursework_flops(
     sizes = coursework.linear_layers(shape)
 
     def updated(tokens: int) -> int:
-        return sum(coursework.lora_update(tokens, *sizes[name], rank) for name, rank in updates)
+        return sum(coursework.lora_update(tokens, *sizes[name], rank) for _, name, rank in updates)
 
     flops = 0
     for n in histories:
@@ -85,6 +103,14 @@ def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
         executed_flops(shape, updates, trace.calls),
         coursework_flops(shape, updates, trace.histories, trace.futures),
     )
+
+
+def most_attended(read: int, further: int) -> int:
+    """Positions that a token is multiplied with at most, after a history and what follows it.
+
+    PyTorch multiplies whole blocks of the two together, the native decoder whole pages of each.
+    """
+    return max(in_blocks(read + further), in_pages(read) + in_pages(further))
 
 
 def at_most(
@@ -112,7 +138,7 @@ def at_most(
     # a history is read again where its futures go on in the next group of rows
     n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
     read = history_tokens + 1  # the start token
-    capacity = in_blocks(read + n_tokens + widest)
+    capacity = most_attended(read, n_tokens + widest)
     reading = [Call(n_reads, read, read, n_reads)]
     step = [Call(rows, widest, capacity, widest * rows)]
     return Price(

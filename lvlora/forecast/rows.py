@@ -122,7 +122,7 @@ class Rows:
     def feed(self, chosen: dict[int, int]) -> dict[int, Chunk]:
         """Write the rows' chosen tokens and what they force; what the rows that go on are fed."""
         chunks: dict[int, Chunk] = {}
-        for i, token in chosen.items():
+        for i, token in sorted(chosen.items()):
             before = len(self.out[i])
             going = self._emit(i, token)
             while going and (forced := int(self._auto.forced[self._state[i]])) >= 0:
@@ -137,23 +137,28 @@ class Rows:
         Raises NotFinite with the row whose logits are not.
 
         Args:
-            logits: (rows, width, tokens) after each token that was fed.
+            logits: (wanted, tokens): of each row in order after what is certain, and behind that
+                after its guess if it has one.
 
         Returns:
             the next token of each row that goes on, and how many of its tokens each row keeps.
         """
         kept = np.zeros(len(self.out), dtype=np.int64)
-        for i, chunk in chunks.items():
-            kept[i] = len(chunk.certain)
         fed = list(chunks)
-        chosen = self._pick(fed, logits[fed, kept[fed] - 1])
-        confirmed = [i for i, chunk in chunks.items() if chunk.guess[:1] == [chosen[i]]]
-        self.taken_back += sum(bool(c.guess) for c in chunks.values()) - len(confirmed)
-        for i in confirmed:
+        kept[fed] = [len(chunk.certain) for chunk in chunks.values()]
+        looked = np.array([1 + bool(chunk.guess) for chunk in chunks.values()], dtype=np.int64)
+        place = np.cumsum(looked) - looked
+        chosen = self._pick(fed, logits[place])
+        confirmed = [n for n, i in enumerate(fed) if chunks[i].guess[:1] == [chosen[i]]]
+        self.taken_back += int((looked == 2).sum()) - len(confirmed)
+        going = []
+        for n in confirmed:
+            i = fed[n]
             kept[i] += len(chunks[i].guess)
-        going = [i for i in confirmed if self._emit(i, chosen.pop(i))]
-        if going:  # nothing is forced behind a guess
-            chosen |= self._pick(going, logits[going, kept[going] - 1])
+            if self._emit(i, chosen.pop(i)):  # nothing is forced behind a guess
+                going.append(n)
+        if going:
+            chosen |= self._pick([fed[n] for n in going], logits[place[going] + 1])
         return chosen, kept
 
     def texts(self) -> list[str]:

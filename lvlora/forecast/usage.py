@@ -21,7 +21,7 @@ from lvlora.errors import BudgetError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, check_limits
 from lvlora.flops.reservation import Reservation
-from lvlora.forecast.decoding import Trace
+from lvlora.forecast.trace import Trace
 from lvlora.settings.training import BudgetSettings
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def reserved(
         finally:
             trace = bill.trace
             useful = sum(trace.histories) + sum(written for _, written in trace.futures)
-            computed = sum(call.rows * call.width for call in trace.calls)
+            computed = sum(call.tokens for call in trace.calls)
             ledger.settle(
                 reservation,
                 executed=bill.spent.executed,

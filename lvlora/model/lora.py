@@ -142,8 +142,7 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
     linears = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
 
     def in_layers(name: str) -> bool:
-        layer = _LAYER.search(name)
-        return plan.layers is None or (layer is not None and int(layer[1]) in plan.layers)
+        return plan.layers is None or layer_of(name) in plan.layers
 
     linears = [n for n in linears if in_layers(n)]
     if plan.target_regex is not None:
@@ -196,6 +195,12 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
     """(name, layer) of every injected layer, in model order."""
     return ((n, m) for n, m in model.named_modules() if isinstance(m, LoraLinear))
+
+
+def layer_of(name: str) -> int:
+    """The number in a module's name, ``model.layers.3.mlp.up_proj``; -1 outside of layers."""
+    found = _LAYER.search(name)
+    return -1 if found is None else int(found[1])
 
 
 @torch.no_grad()

@@ -15,10 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lvlora.forecast import decoding, rows
-from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast import continuation, rows
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose
+from lvlora.forecast.trace import Trace
 from lvlora.model.cache import RowCache
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
@@ -81,7 +82,7 @@ def test_different_grammars_in_one_batch(tiny_base):
 
 def test_a_cache_that_grows_and_prefills_in_parts_equal_the_oracle(tiny_base, monkeypatch):
     base = tiny_base("gemma3")
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 150)
+    monkeypatch.setattr(continuation, "PREFILL_TOKENS", 150)
     prompts = prompts_of(Codec(2, 2), [12, 5, 11, 1])  # 120 tokens: the block of 128 is passed
     texts = decoder_for(base).decode(prompts, 6, GREEDY)
     for prompt, (text,) in zip(prompts, texts, strict=True):

@@ -13,11 +13,12 @@ from grammars import legal
 
 from lvlora.errors import DataError
 from lvlora.forecast import density
-from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.trace import Trace
 from lvlora.model.head import NumericHead
 from lvlora.series.known import with_known
 from lvlora.text.alphabet import SYMBOLS

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from lvlora.flops.measure import count
 from lvlora.forecast import decoding, density, likelihood, reading, rows
-from lvlora.forecast.decoding import Decoder, Trace
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.trace import Trace
 from lvlora.model.loading import outline
 from lvlora.series.dataset import Series
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet

@@ -1,0 +1,285 @@
+"""Histories that are read once, and rows that go on from them.
+
+PyTorch and the native decoder give the same numbers but for rounding. PyTorch pads all rows of a
+call to one width, and each
+row has its history's keys and values; the native decoder pads nothing and keeps a history once.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvlora.forecast.backbone import Backbone
+from lvlora.forecast.rows import Chunk
+from lvlora.forecast.sampling import Floats, Ints
+from lvlora.forecast.trace import Call, PackedCall, Trace
+from lvlora.model.cache import RowCache
+from lvlora.model.native.engine import Engine, Row
+from lvlora.text.alphabet import TokenAlphabet
+
+PREFILL_TOKENS = 2048
+"""Positions of one call that reads: enough to fill the processor, small enough for its memory."""
+
+
+class Continuation(Protocol):
+    """What both do. Tokens are places in the alphabet."""
+
+    def begin(self, texts: Sequence[str]) -> Floats:
+        """Read every history once; (histories, tokens) logits after each.
+
+        Raises:
+            ValueError: an empty history, for a model without a start token.
+        """
+
+    def repeat(self, histories: Ints) -> None:
+        """Rows that go on, as places in the histories that were read; equal ones together."""
+
+    def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
+        """Feed rows their chunks, in order.
+
+        Returns:
+            (wanted, tokens) logits: of each row after what is certain, and behind that after its
+            guess if it has one.
+        """
+
+    def keep(self, counts: Ints) -> None:
+        """How many of the tokens that each row was fed stay, after each `feed`."""
+
+    def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
+        """(chunks, tokens) logits after the first history and each chunk; nothing is kept."""
+
+    def kept(self, row: int) -> Sequence[tuple[Tensor, Tensor]]:
+        """Keys and values (kv heads, length, head dim) of a row in each layer."""
+
+    def close(self) -> None:
+        """Give memory back; no other call may follow."""
+
+
+def _ids(texts: Sequence[str], alphabet: TokenAlphabet, trace: Trace) -> list[Ints]:
+    """The tokens of histories, the start token before them, as rows of the embedding."""
+    start = np.array(alphabet.beginning, np.int64)
+    ids = [np.concatenate([start, alphabet.encode(text)]) for text in texts]
+    if min(len(i) for i in ids) == 0:
+        raise ValueError("an empty history, and the model has no start token")
+    trace.histories += [len(i) for i in ids]
+    return ids
+
+
+def _looked_at(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
+    """(place in the chunks, token in it) of the tokens whose logits are wanted."""
+    found = []
+    for n, chunk in enumerate(chunks):
+        found.append((n, len(chunk.certain) - 1))
+        if chunk.guess:
+            found.append((n, len(chunk.certain) + len(chunk.guess) - 1))
+    return found
+
+
+class TorchContinuation:
+    """Any model on any device, rows padded to one width."""
+
+    def __init__(self, backbone: Backbone, trace: Trace) -> None:
+        self._backbone, self._trace = backbone, trace
+        self._cache = RowCache(0, 0, backbone.device)
+
+    def begin(self, texts: Sequence[str]) -> Floats:
+        """As `Continuation.begin`."""
+        begun = time.perf_counter()
+        backbone = self._backbone
+        ids = _ids(texts, backbone.base.alphabet, self._trace)
+        lengths = torch.tensor([len(i) for i in ids])
+        width = int(lengths.max())
+        padded = np.full((len(ids), width), backbone.token_ids[0], dtype=np.int64)
+        for row, one in zip(padded, ids, strict=True):
+            row[: len(one)] = one
+        at_a_time = max(1, PREFILL_TOKENS // width)
+        whole: RowCache | None = None
+        logits: list[Floats] = []
+        for begin in range(0, len(ids), at_a_time):
+            tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(backbone.device)
+            lengths_now = lengths[begin : begin + at_a_time].to(backbone.device)
+            cache = RowCache(backbone.base.shape.layers, width + 1, backbone.device)
+            # before the call: an interrupted one is paid for
+            self._trace.calls.append(Call(len(tokens), width, width, len(tokens)))
+            hidden = backbone.module(
+                input_ids=tokens, use_cache=True, **backbone.given(cache)
+            ).last_hidden_state
+            rows = torch.arange(len(tokens), device=backbone.device)
+            logits.append(backbone.logits(hidden[rows, lengths_now - 1]))
+            cache.began(lengths_now)
+            if whole is None:
+                whole = cache
+            else:
+                whole.append(cache)
+        assert whole is not None  # there is at least one text
+        self._cache = whole
+        self._trace.prefill_seconds += time.perf_counter() - begun
+        return np.concatenate(logits)
+
+    def repeat(self, histories: Ints) -> None:
+        """As `Continuation.repeat`."""
+        self._cache.repeat(torch.from_numpy(histories).to(self._backbone.device))
+
+    def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
+        """As `Continuation.feed`."""
+        tokens = {i: chunk.tokens for i, chunk in chunks.items()}
+        row = list(chunks)
+        wanted = [(row[n], token) for n, token in _looked_at(list(chunks.values()))]
+        return self._step(self._cache, tokens, wanted)
+
+    def keep(self, counts: Ints) -> None:
+        """As `Continuation.keep`."""
+        self._cache.keep(torch.from_numpy(counts))
+
+    def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
+        """As `Continuation.ahead`."""
+        # the histories' cache is copied, and never written to
+        cache = copy.deepcopy(self._cache)
+        cache.repeat(torch.zeros(len(chunks), dtype=torch.long, device=self._backbone.device))
+        wanted = [(i, len(chunk) - 1) for i, chunk in enumerate(chunks)]
+        return self._step(cache, dict(enumerate(chunks)), wanted)
+
+    def kept(self, row: int) -> Sequence[tuple[Tensor, Tensor]]:
+        """As `Continuation.kept`."""
+        layers = [layer for layer in self._cache.rows if layer.is_filled]
+        length = int(self._cache.lengths[row]) if layers else 0
+        return [(a.keys[row, :, :length], a.values[row, :, :length]) for a in layers]
+
+    def close(self) -> None:
+        """As `Continuation.close`."""
+        self._cache = RowCache(0, 0, self._backbone.device)
+
+    def _step(
+        self,
+        cache: RowCache,
+        chunks: Mapping[int, Sequence[int]],
+        wanted: Sequence[tuple[int, int]],
+    ) -> Floats:
+        """Feed rows (those that are done a filler); logits after the wanted (row, token)."""
+        backbone = self._backbone
+        n, width = len(cache.lengths), max(len(chunk) for chunk in chunks.values())
+        fed = np.zeros((n, width), dtype=np.int64)
+        for i, chunk in chunks.items():
+            fed[i, : len(chunk)] = chunk
+        tokens = torch.from_numpy(backbone.token_ids[fed]).to(backbone.device)
+        positions, mask = cache.prepare(width)
+        # windowed layers (Gemma) see only the last places
+        everywhere = self._added(mask)
+        masks: Tensor | dict[str, Tensor] = everywhere
+        if backbone.window is not None:
+            places = torch.arange(cache.capacity, device=backbone.device)
+            near = (places > positions[:, :, None] - backbone.window)[:, None]
+            masks = {"full_attention": everywhere, "sliding_attention": self._added(mask & near)}
+        self._trace.calls.append(Call(n, width, cache.capacity, len(wanted)))
+        hidden = backbone.module(
+            input_ids=tokens,
+            attention_mask=masks,
+            position_ids=positions,
+            use_cache=True,
+            **backbone.given(cache),
+        ).last_hidden_state
+        rows, places_in = torch.tensor(wanted, device=backbone.device).T
+        return backbone.logits(hidden[rows, places_in])
+
+    def _added(self, mask: Tensor) -> Tensor:
+        """A mask to be added to scores: once a call, where every layer would fill its own."""
+        dtype = self._backbone.base.placement.dtype
+        none = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        return none.masked_fill_(~mask, torch.finfo(dtype).min)
+
+
+class NativeContinuation:
+    """Llama and Qwen2 on a CPU, by the compiled decoder."""
+
+    def __init__(self, engine: Engine, alphabet: TokenAlphabet, trace: Trace) -> None:
+        self._engine, self._alphabet, self._trace = engine, alphabet, trace
+        self._token_ids: Ints = np.array(alphabet.ids, dtype=np.int64)
+        self._histories: list[int] = []
+        self._shared: list[int] = []
+        self._own: list[int] = []
+        self._before: Ints = np.zeros(0, dtype=np.int64)
+
+    def begin(self, texts: Sequence[str]) -> Floats:
+        """As `Continuation.begin`."""
+        begun = time.perf_counter()
+        ids = _ids(texts, self._alphabet, self._trace)
+        self._histories = [self._engine.segment() for _ in ids]
+        logits: list[Floats] = []
+        batch: list[Row] = []
+        for segment, one in zip(self._histories, ids, strict=True):
+            if batch and sum(len(row.ids) for row in batch) + len(one) > PREFILL_TOKENS:
+                logits.append(self._read(batch))
+                batch = []
+            batch.append(Row(-1, segment, one))
+        logits.append(self._read(batch))
+        self._trace.prefill_seconds += time.perf_counter() - begun
+        return np.concatenate(logits)
+
+    def repeat(self, histories: Ints) -> None:
+        """As `Continuation.repeat`."""
+        self._shared = [self._histories[i] for i in histories]
+        self._own = [self._engine.segment() for _ in histories]
+
+    def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
+        """As `Continuation.feed`."""
+        engine = self._engine
+        self._before = np.array([engine.length(own) for own in self._own], dtype=np.int64)
+        rows = [
+            Row(self._shared[i], self._own[i], self._token_ids[chunk.tokens])
+            for i, chunk in chunks.items()
+        ]
+        lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
+        first = np.cumsum(lengths) - lengths
+        wanted = [first[n] + token for n, token in _looked_at(list(chunks.values()))]
+        return self._run(rows, np.array(wanted, dtype=np.int64))
+
+    def keep(self, counts: Ints) -> None:
+        """As `Continuation.keep`."""
+        for own, length in zip(self._own, self._before + counts, strict=True):
+            self._engine.cut(own, int(length))
+
+    def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
+        """As `Continuation.ahead`."""
+        own = [self._engine.segment() for _ in chunks]
+        rows = [
+            Row(self._histories[0], segment, self._token_ids[list(chunk)])
+            for segment, chunk in zip(own, chunks, strict=True)
+        ]
+        try:
+            return self._read(rows)
+        finally:
+            for segment in own:
+                self._engine.drop(segment)
+
+    def kept(self, row: int) -> Sequence[tuple[Tensor, Tensor]]:
+        """As `Continuation.kept`."""
+        # before there are rows, what went wrong is a history
+        parts = [self._shared[row], self._own[row]] if self._own else [self._histories[row]]
+        layers = []
+        for layer in range(self._engine.n_layers):
+            found = [self._engine.kept(part, layer) for part in parts]
+            keys, values = (np.concatenate(kind, axis=1) for kind in zip(*found, strict=True))
+            layers.append((torch.from_numpy(keys), torch.from_numpy(values)))
+        return layers
+
+    def close(self) -> None:
+        """As `Continuation.close`."""
+        self._engine.close()
+
+    def _read(self, rows: Sequence[Row]) -> Floats:
+        """Logits after the last token of each row."""
+        return self._run(rows, np.cumsum([len(row.ids) for row in rows]) - 1)
+
+    def _run(self, rows: Sequence[Row], want: Ints) -> Floats:
+        pairs = self._engine.prepare(rows, want)
+        # before the call: an interrupted one is paid for
+        tokens = sum(len(row.ids) for row in rows)
+        self._trace.calls.append(PackedCall(tokens, len(want), pairs.each, pairs.last))
+        return self._engine.run().astype(np.float64)

@@ -1,0 +1,6 @@
+"""The decoder of Llama and Qwen2 in C, for forecasts on a CPU.
+
+building    compiling decoder.c with the machine's own compiler, once
+engine      the compiled decoder: tokens of many rows in, logits out
+decoder.c   what it computes
+"""
