@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from xml.sax.saxutils import escape
 
 import hypothesis
 import pytest
@@ -32,6 +34,17 @@ for variable in list(os.environ):
 if "PYTEST_XDIST_WORKER" in os.environ:
     # as many processes as cores run tests: one thread each, or they wait for one another
     os.environ["OMP_NUM_THREADS"] = "1"
+
+_sync = os.fsync
+
+
+def _sync_no_file(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        _sync(descriptor)
+
+
+# no test cuts the power, and a slow disk would have each of them wait for thousands of files
+os.fsync = _sync_no_file
 
 # how long an example takes says nothing about the code, and differs from machine to machine
 # and half as many as usual, of others each time: what is found once is an example from then on
@@ -131,17 +144,30 @@ def run_lvlora_process() -> Run:
 
 
 @pytest.fixture
-def figures_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are built and become empty files: an evaluation draws some thirty, and to draw
-    them takes longer than all else that it does on tiny data."""
+def real_figures() -> None:
+    """For a test that looks into a figure: how they are drawn is the subject of tests/report."""
+
+
+@pytest.fixture(autouse=True)
+def _figures_not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are built, and not drawn: an evaluation has some thirty, and to draw them takes
+    longer than all else that it does on tiny data. An SVG has a figure's words."""
+    if "real_figures" in request.fixturenames:
+        return
     from lvlora.report.drawing import style
 
-    empty = {
-        "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
-        "png": b"\x89PNG\r\n\x1a\n",
-        "pdf": b"%PDF-1.4\n",
-    }
-    monkeypatch.setattr(style, "render", lambda figure, format: empty[format])
+    monkeypatch.setattr(style, "lay_out", lambda figure: None)
+    monkeypatch.setattr(style, "render", _undrawn)
+
+
+def _undrawn(figure: Any, format: str) -> bytes:
+    if format != "svg":
+        return {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-1.4\n"}[format]
+    from matplotlib.text import Text
+
+    words = "".join(f"<text>{escape(t.get_text())}</text>" for t in figure.findobj(Text))
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg">{words}</svg>'
+    return f'<?xml version="1.0"?>{svg}'.encode()
 
 
 @pytest.fixture(scope="session")

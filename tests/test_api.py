@@ -16,6 +16,8 @@ import pytest
 import tiny_runs
 
 import lvlora
+from lvlora.evaluation import scores
+from lvlora.series.rivals import quick_rivals
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pydantic", "optuna", "matplotlib", "h5py")
@@ -69,9 +71,7 @@ def test_the_examples_in_docstrings_are_true():
         assert not done.failed
 
 
-def test_a_program_makes_the_run_that_the_command_makes(
-    figures_not_drawn, run_lvlora, tmp_path, tiny_folder
-):
+def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, tiny_folder):
     data = tmp_path / "data.csv"
     lvlora.write(tiny_runs.dataset(), data)
     model, runs = tiny_folder("qwen2"), tmp_path / "runs"
@@ -125,8 +125,9 @@ def test_what_is_wrong_with_settings_is_said_at_once():
         lvlora.fine_tune("nowhere.csv")
 
 
-def test_evaluation_is_the_command_s(figures_not_drawn, run_lvlora, tmp_path, tiny_folder):
+def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypatch):
     """The same splits, scales and draws: the same figures."""
+    monkeypatch.setattr(scores, "default_rivals", quick_rivals)
     data = tiny_runs.dataset(n_series=12)
     lvlora.write(data, tmp_path / "data.csv")
     words = ["--context", "8", "--horizon", "4", "--samples", "3", "--dtype", "float32"]
@@ -358,7 +359,7 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
 def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
     """As they stand there, but for their size: a tiny model, few steps, few samples."""
     monkeypatch.chdir(tmp_path)
-    lvlora.write(tiny_runs.dataset(n_series=24), Path("mine.csv"))
+    lvlora.write(tiny_runs.dataset(n_series=12), Path("mine.csv"))
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.S | re.M)
     assert len(blocks) >= 5
@@ -381,7 +382,7 @@ def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
         "forecast.png",
         "errors.png",
     }
-    assert len(names["table"]) == 24 * 10 * 2
+    assert len(names["table"]) == 12 * 10 * 2
 
 
 def test_a_dataset_is_looked_into_by_place_slice_and_name():

@@ -37,11 +37,11 @@ def test_equals_the_oracle(tiny_base, family, greedy):
     prompts = prompts_of(Codec(2, 2), [1, 3, 7, 2])
     sampling = Sampling(samples=2, greedy=greedy, temperature=1.5, seed=5)
     trace = Trace()
-    futures = decoder_for(base).decode(prompts, 4, sampling, trace=trace)
+    futures = decoder_for(base).decode(prompts, 3, sampling, trace=trace)
     assert [len(f) for f in futures] == [sampling.n_futures] * 4
     for prompt, texts in zip(prompts, futures, strict=True):
         for sample, text in enumerate(texts):
-            assert text == oracle(base, prompt, 4, sampling, sample)
+            assert text == oracle(base, prompt, 3, sampling, sample)
     assert trace.taken_back > 0  # and guesses were wrong now and then
 
 
@@ -121,7 +121,7 @@ def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family
     decoder = decoder_for(base)
     together = decoder.decode(prompts, 4, sampling)
     assert len({t for texts in together for t in texts}) > 10
-    for max_rows in (1, 2, 4, 7):
+    for max_rows in (1, 4):
         assert decoder.decode(prompts, 4, sampling, max_rows=max_rows) == together
     assert decoder.decode(prompts[::-1], 4, sampling) == together[::-1]
     assert decoder.decode(prompts[1:2], 4, sampling) == together[1:2]

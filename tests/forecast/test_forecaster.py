@@ -175,7 +175,7 @@ def test_the_price_is_what_the_counter_finds(tiny_base, family, updated):
     if updated:
         lora.inject(base.module, lora.LoraPlan(rank=3, targets=("q_proj", "down_proj")))
     forecaster = Forecaster(base, decimals=2, max_rows=4)
-    histories = [*_histories(n_steps=3), *_histories(n_steps=10, seed=2)]
+    histories = [*_histories(n_series=2, n_steps=3), *_histories(n_series=2, seed=2)]
     for sampling in (DRAWN, GREEDY):
         before = forecaster.usage.price
         counted = count(lambda s=sampling: forecaster.predict(histories, 6, s))
@@ -196,7 +196,8 @@ def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_ro
     forecaster = Forecaster(base, decimals=decimals, max_rows=max_rows, number_format=number_format)
     time = np.arange(20.0)
     signed = Series("signed", time, np.stack([np.sin(time), 30 * np.cos(time)], 1))
-    for histories in (_histories(), [signed, *_histories(n_steps=9)], [signed]):
+    few = _histories(n_series=2)
+    for histories in (few, [signed, *_histories(n_series=1, n_steps=9)], [signed]):
         for sampling in (DRAWN, Sampling(2, temperature=5.0), GREEDY):
             before = forecaster.usage.price
             most = forecaster.at_most(histories, 9, sampling)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import calibration_series
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def test_what_is_fitted_on_is_noted_as_the_mixture_notes_it(group) -> None:
     for known in found:
         assert np.isfinite(known.history.values).any(axis=0).all()
         assert known.future.shape[0] in calibration_series.HORIZONS
-    again = list(calibration_series._of_mixture(group, 30))
+    again = list(islice(calibration_series._of_mixture(group, 30), 4))
     np.testing.assert_array_equal(again[3].history.values, found[3].history.values)
 
 

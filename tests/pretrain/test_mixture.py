@@ -1,5 +1,7 @@
 """The series that the bundled model is made on: what they are, and how they are written."""
 
+from concurrent.futures import Future
+
 import autoregressions
 import driven
 import families
@@ -75,21 +77,22 @@ def test_a_data_sets_divisor_leaves_all_of_a_series_a_target():
 
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_histories_are_no_targets_of_a_batch(name, monkeypatch):
-    monkeypatch.setattr(pretrain, "POOL", 64)  # enough for this batch
+    monkeypatch.setattr(pretrain, "POOL", 16)  # enough for this batch
     vocabulary = VOCABULARIES[name]
     alphabet = numeric_tokenizer.alphabet(vocabulary.several)
-    batches = pretrain.SimulatedBatches(5, 16, 256, "populations", name)
+    batches = pretrain.SimulatedBatches(5, 16, 96, "populations", name)
+    batches.pools[1] = Future()  # the next pool is not asked for
     batch = batches.batch(0)
     tokens = vocabulary.fewest, vocabulary.usual
-    rows = populations.draw(np.random.default_rng((5, 0)), pretrain.POOL + 64, 256, *tokens)[:16]
-    assert batch.inputs.shape == batch.targets.shape == (16, 256)
+    rows = populations.draw(np.random.default_rng((5, 0)), pretrain.POOL + 64, 96, *tokens)[:16]
+    assert batch.inputs.shape == batch.targets.shape == (16, 96)
     assert sum(row.first > 0 for row in rows) > 5
     for row, inputs, targets in zip(rows, batch.inputs, batch.targets, strict=True):
         steps = Codec(row.decimals, row.values.shape[1]).encode_steps(row.values)
-        whole = alphabet.encode("".join(steps))[:256]
+        whole = alphabet.encode("".join(steps))[:96]
         assert inputs[0] == numeric_tokenizer.START_ID
         np.testing.assert_array_equal(inputs[1 : len(whole)], whole[:-1])
-        history = min(256, alphabet.count("".join(steps[: row.first])))
+        history = min(96, alphabet.count("".join(steps[: row.first])))
         assert (targets[:history] == IGNORED).all()
         np.testing.assert_array_equal(targets[history : len(whole)], whole[history:])
         assert (targets[len(whole) :] == IGNORED).all()

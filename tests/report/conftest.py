@@ -12,6 +12,11 @@ from lvlora.report.forecast import ForecastPicture
 MakePicture = Callable[..., ForecastPicture]
 
 
+@pytest.fixture(autouse=True)
+def real_figures() -> None:
+    """Here they are drawn."""
+
+
 @pytest.fixture
 def make_picture() -> MakePicture:
     """``make_picture(n_variables=2, horizon=20, history=50, …)``: a forecast with two bands."""

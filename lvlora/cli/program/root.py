@@ -5,6 +5,7 @@ A command's module is imported when the command is called, so that help and comp
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import platform
@@ -45,6 +46,7 @@ def wants_debug(flag: bool) -> bool:
     return flag or os.environ.get("LVLORA_DEBUG", "") not in ("", "0")
 
 
+@functools.cache
 def load(name: str) -> TyperCommand:
     """The command itself, from its module."""
     importlib.import_module(f"lvlora.cli.{name}")

@@ -135,6 +135,11 @@ def check_suffix(path: Path) -> str:
     return suffix[1:]
 
 
+def lay_out(figure: Figure) -> None:
+    """Put everything in its place, as drawing would: what is measured then is as it will be."""
+    figure.draw_without_rendering()
+
+
 def render(figure: Figure, format: str) -> bytes:
     """A figure as the bytes of a PNG, SVG or PDF file; the same figure gives the same bytes."""
     undated: dict[str, dict[str, Any]] = {

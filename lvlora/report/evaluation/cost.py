@@ -150,7 +150,7 @@ def _label_points(figure: Figure, axes: Axes, rows: Rows, cost: str, metric: str
     if not rows:
         return
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    figure.draw_without_rendering()  # the layout must be known before names can be fitted into it
+    style.lay_out(figure)  # it must be known before names can be fitted into it
     points = [(float(r[cost]), float(r[metric])) for r in rows]
     marks = [Bbox([(x - 6, y - 6), (x + 6, y + 6)]) for x, y in axes.transData.transform(points)]
     frame = axes.get_window_extent(renderer)

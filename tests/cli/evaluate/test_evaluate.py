@@ -20,7 +20,7 @@ def ledger_rows() -> int:
         return len(ledger.rows())
 
 
-def test_evaluate_scores_the_newest_run(run_lvlora, data, runs, real_figures) -> None:
+def test_evaluate_scores_the_newest_run(run_lvlora, data, runs) -> None:
     training = json.loads(Path("runs/rank-2/adapter/lvlora.json").read_text())["flops"]
     args = ["evaluate", data, *STEPS, "--greedy", "--no-rivals"]
     ran = run_lvlora([*args, "--no-zero-shot", "--json"])
