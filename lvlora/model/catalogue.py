@@ -173,9 +173,11 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
 
 
 def _cached_file(hub_id: str, name: str, revision: str | None) -> Path | None:
+    cache = hub_cache()
+    if not (cache / f"models--{hub_id.replace('/', '--')}").is_dir():
+        return None  # without the hub's own look, whose import takes longer than all of this
     from huggingface_hub import try_to_load_from_cache
 
-    cache = hub_cache()
     found = try_to_load_from_cache(hub_id, name, cache_dir=cache, revision=revision or "main")
     return Path(found) if isinstance(found, str) else None
 

@@ -86,6 +86,24 @@ static inline vector multiply_add(vector sum, pack a, pack b) { return sum + a *
 
 #define PACK (LANES * PER_LANE)
 
+/* the larger of both, lane by lane; where one is NaN, b */
+static inline vector largest(vector a, vector b) {
+#if LANES == 16
+    return (vector)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    ivector first = a > b;
+    return (vector)(((ivector)a & first) | ((ivector)b & ~first));
+#endif
+}
+
+static inline float largest_of(vector v) {
+    float all[LANES];
+    memcpy(all, &v, sizeof v);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) all[i] = all[i] > all[i + half] ? all[i] : all[i + half];
+    return all[0];
+}
+
 static inline float total(vector v) {
     float sum[LANES];
     memcpy(sum, &v, sizeof v);
@@ -111,7 +129,29 @@ static inline void totals(const vector v[4], float out[4]) {
 #endif
 }
 
-/* e^x to float32's rounding (Cody and Waite's reduction, a polynomial of degree 6); NaN stays */
+/* e^x for x up to 0, to what products round to (Cody and Waite's reduction, a polynomial); NaN
+   stays */
+static inline vector exponentials(vector x) {
+    const vector turn = (vector){0} + 12582912.0f; /* 1.5 2^23: adding it rounds to whole numbers */
+    x = largest((vector){0} - 87.0f, x);
+    vector shifted = x * 1.44269504088896341f + turn;
+    vector n = shifted - turn;
+    vector r = x - n * 0.693359375f;
+    r += n * 2.12194440e-4f;
+#ifdef BFLOAT16
+    vector p = r * 4.3655555e-2f + 1.6666665459e-1f;
+#else
+    vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+#endif
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return (vector)((ivector)p + ((ivector)shifted << 23));
+}
+
+/* e^x to float32's rounding, for any x; NaN stays */
 static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
@@ -126,6 +166,17 @@ static inline float exponential(float x) {
     p = p * r * r + r + 1.0f;
     union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
     return p * power.f;
+}
+
+/* a page's weights, rounded */
+static inline void round_page(const vector *p, element *to) {
+#ifdef BFLOAT16
+    for (int v = 0; v < PAGE_VECTORS; v += 2)
+        _mm512_storeu_si512(
+            to + v * LANES, (__m512i)_mm512_cvtne2ps_pbh((__m512)p[v + 1], (__m512)p[v]));
+#else
+    for (int v = 0; v < PAGE_VECTORS; v++) memcpy(to + v * LANES, p + v, sizeof *p);
+#endif
 }
 
 /* ---- the model ---- */
@@ -517,7 +568,8 @@ static void rotate(Worker *self, int64_t layer, const int64_t *asks, int64_t n_a
 /* ---- attention ---- */
 
 typedef struct { /* of queries that go through pages together */
-    float most[MOST_QUERIES], sum[MOST_QUERIES];
+    vector sum[MOST_QUERIES]; /* of weights, lane by lane */
+    float most[MOST_QUERIES];
     float out[MOST_QUERIES][MOST_HEAD_DIM];
 } Softmax;
 
@@ -530,16 +582,23 @@ typedef struct { /* of queries that go through pages together */
         const float scale = 1.0f / sqrtf((float)dim);                                            \
         int64_t furthest = 0;                                                                    \
         for (int n = 0; n < N; n++) furthest = larger(furthest, limits[n]);                      \
-        for (int64_t page = 0; page < pieces(furthest, PAGE); page++) {                          \
+        const int64_t n_pages = pieces(furthest, PAGE);                                          \
+        for (int64_t page = 0; page < n_pages; page++) {                                         \
             const element *keys = keys_of(e, s, page, layer, kv_head);                           \
             const element *values = keys + PAGE * dim;                                           \
+            /* asked for while this one is multiplied */                                         \
+            const element *next = page + 1 < n_pages ? keys_of(e, s, page + 1, layer, kv_head)   \
+                                                     : keys;                                     \
             vector score[N][PAGE_VECTORS];                                                       \
             UNROLLED for (int n = 0; n < N; n++)                                                 \
                 UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) score[n][v] = (vector){0};       \
             for (int64_t d = 0; d < dim; d += PER_LANE) {                                        \
                 pack k[PAGE_VECTORS];                                                            \
                 UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                                  \
+                {                                                                                \
                     k[v] = load_pack(keys + d * PAGE + v * PACK);                                \
+                    __builtin_prefetch(next + d * PAGE + v * PACK);                              \
+                }                                                                                \
                 UNROLLED for (int n = 0; n < N; n++) {                                           \
                     pack one = spread_pack(q[n] + d);                                            \
                     UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                              \
@@ -549,20 +608,35 @@ typedef struct { /* of queries that go through pages together */
             element weights[N][PAGE];                                                            \
             float kept[N];                                                                       \
             for (int n = 0; n < N; n++) {                                                        \
-                float p[PAGE];                                                                   \
-                memcpy(p, score[n], sizeof p);                                                   \
-                int64_t seen = smaller(PAGE, limits[n] - page * PAGE);                           \
-                float most = state->most[at + n];                                                \
-                for (int64_t i = 0; i < PAGE; i++) p[i] *= scale;                                \
-                for (int64_t i = 0; i < seen; i++) most = p[i] > most ? p[i] : most;             \
-                for (int64_t i = 0; i < PAGE; i++) p[i] = exponential(p[i] - most);              \
-                for (int64_t i = larger(seen, 0); i < PAGE; i++) p[i] = 0;                       \
-                vector sum = {0};                                                                \
-                for (int v = 0; v < PAGE_VECTORS; v++) sum += *(const vector *)(p + v * LANES);  \
-                kept[n] = exponential(state->most[at + n] - most);                               \
-                state->most[at + n] = most;                                                      \
-                state->sum[at + n] = state->sum[at + n] * kept[n] + total(sum);                  \
-                for (int64_t i = 0; i < PAGE; i++) weights[n][i] = rounded(p[i]);                \
+                int64_t seen = limits[n] - page * PAGE;                                          \
+                vector most = score[n][0] * scale;                                               \
+                if (seen < PAGE) { /* what it may not see is as little as it gets */             \
+                    float p[PAGE];                                                               \
+                    memcpy(p, score[n], sizeof p);                                               \
+                    for (int64_t i = larger(seen, 0); i < PAGE; i++) p[i] = -INFINITY;           \
+                    memcpy(score[n], p, sizeof p);                                               \
+                    most = score[n][0] * scale;                                                  \
+                }                                                                                \
+                UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) {                                \
+                    score[n][v] *= scale;                                                        \
+                    most = largest(most, score[n][v]);                                           \
+                }                                                                                \
+                float before = state->most[at + n], top = largest_of(most);                      \
+                top = before > top ? before : top;                                               \
+                UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                                  \
+                    score[n][v] = exponentials(score[n][v] - top);                               \
+                if (seen < PAGE) {                                                               \
+                    float p[PAGE];                                                               \
+                    memcpy(p, score[n], sizeof p);                                               \
+                    for (int64_t i = larger(seen, 0); i < PAGE; i++) p[i] = 0;                   \
+                    memcpy(score[n], p, sizeof p);                                               \
+                }                                                                                \
+                kept[n] = exponential(before - top);                                             \
+                state->most[at + n] = top;                                                       \
+                vector sum = state->sum[at + n] * kept[n];                                       \
+                UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) sum += score[n][v];              \
+                state->sum[at + n] = sum;                                                        \
+                round_page(score[n], weights[n]);                                                \
             }                                                                                    \
             int64_t d = 0;                                                                       \
             for (; d + 2 * LANES <= dim; d += 2 * LANES) {                                       \
@@ -573,6 +647,8 @@ typedef struct { /* of queries that go through pages together */
                 for (int64_t i = 0; i < PAGE; i += PER_LANE) {                                   \
                     const element *row = values + i * dim + d * PER_LANE;                        \
                     pack a = load_pack(row), b = load_pack(row + PACK);                          \
+                    __builtin_prefetch(next + PAGE * dim + i * dim + d * PER_LANE);              \
+                    __builtin_prefetch(next + PAGE * dim + i * dim + d * PER_LANE + PACK);       \
                     UNROLLED for (int n = 0; n < N; n++) {                                       \
                         pack one = spread_pack(weights[n] + i);                                  \
                         out[n][0] = multiply_add(out[n][0], a, one);                             \
@@ -622,7 +698,7 @@ static void attend(Worker *self, int64_t layer, const Tasks *tasks, const int64_
             place[i] = (asking * e->heads + task->kv_head * group + query % group) * dim;
             q[i] = e->rotated + place[i];
             state.most[i] = -INFINITY;
-            state.sum[i] = 0;
+            state.sum[i] = (vector){0};
             memset(state.out[i], 0, (size_t)dim * sizeof(float));
         }
         int64_t shared = e->shared[token[0]];
@@ -639,9 +715,11 @@ static void attend(Worker *self, int64_t layer, const Tasks *tasks, const int64_
                 e, e->segments + e->own[token[i]], layer, task->kv_head, q + i, limits, &state, i);
             i += m;
         }
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
+            float sum = total(state.sum[i]);
             for (int64_t d = 0; d < dim; d++)
-                e->attended[place[i] + d] = rounded(state.out[i][d] / state.sum[i]);
+                e->attended[place[i] + d] = rounded(state.out[i][d] / sum);
+        }
     }
     meet(self);
 }
