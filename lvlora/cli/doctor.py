@@ -31,7 +31,7 @@ _ENOUGH = 2 * 10**9  # bytes of memory, and of disk: a hub model is about one
 
 @settings_command(app, DoctorSettings, name="doctor", epilog=EXAMPLES)
 def doctor(settings: DoctorSettings, context: CommandContext) -> None:
-    """Check the installation: packages, processor, memory, disk, models.
+    """Check the installation: packages, processor, decoder, memory, disk, models.
 
     Says what each part can do here and what to do about what is missing. Exits with 1 if
     something will not work.
@@ -93,6 +93,24 @@ def _processor(runs: Path) -> _Seen:
     if cores is not None and threads > cores:
         return "note", found, f"More threads than cores are slow: --threads {cores}"
     return "ok", found, ""
+
+
+def _decoder(runs: Path) -> _Seen:
+    import torch
+
+    from lvlora.model.devices import probe_bfloat16
+    from lvlora.model.native import building
+
+    dtype = torch.bfloat16 if probe_bfloat16() else torch.float32
+    name = str(dtype).removeprefix("torch.")
+    if building.library(dtype) is not None:
+        return "ok", f"compiled for {name} (in {building.folder()})", ""
+    if os.environ.get(building.SWITCH) == "0":
+        return "note", f"switched off by {building.SWITCH}=0", "PyTorch decodes, more slowly."
+    if building.compiler() is None:
+        advice = "PyTorch decodes, more slowly: install a C compiler (gcc or clang) for the other."
+        return "note", "there is no C compiler", advice
+    return "note", f"it cannot be compiled for {name} here", "PyTorch decodes, more slowly."
 
 
 def _gpu(runs: Path) -> _Seen:
@@ -168,6 +186,7 @@ def _models(runs: Path) -> _Seen:
 _LOOKS: dict[str, Callable[[Path], _Seen]] = {
     "packages": _packages,
     "processor": _processor,
+    "decoder": _decoder,
     "GPU": _gpu,
     "memory": _memory,
     "disk": _disk,

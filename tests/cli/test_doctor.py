@@ -36,7 +36,9 @@ def test_json(run_lvlora, healthy):
     assert ran.json["schema_version"] == 1
     assert ran.json["healthy"] is True
     checks = _checks(ran)
-    assert list(checks) == ["packages", "processor", "GPU", "memory", "disk", "ledger", "models"]
+    assert list(checks) == [
+        *("packages", "processor", "decoder", "GPU", "memory", "disk", "ledger", "models")
+    ]
     for check in checks.values():
         assert check["status"] in ("ok", "note")
         assert check["found"]
@@ -126,3 +128,15 @@ def test_the_table_fits_80_columns(run_lvlora, healthy):
     table = run_lvlora(["doctor"]).stdout.partition("\n\n")[0]
     assert "found" in table.splitlines()[0]
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_says_why_pytorch_decodes_instead(run_lvlora, healthy, monkeypatch):
+    from lvlora.model.native import building
+
+    monkeypatch.setattr(building, "library", lambda dtype: None)
+    without = _checks(run_lvlora(["doctor", "--json"], env={"CC": "no-such-compiler"}))["decoder"]
+    assert without["status"] == "note"
+    assert "install a C compiler" in without["advice"]
+    off = run_lvlora(["doctor", "--json"], env={"LVLORA_NATIVE": "0"})
+    assert "LVLORA_NATIVE=0" in _checks(off)["decoder"]["found"]
+    assert "not a setting" not in off.stderr

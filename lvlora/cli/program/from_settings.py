@@ -32,7 +32,7 @@ COMMANDS: dict[str, type[Settings]] = {}
 """The settings of each command that was loaded, by name."""
 
 GENERAL = "General"
-_OTHER_VARIABLES = ("config", "debug")
+_OTHER_VARIABLES = ("config", "debug", "native")
 
 
 def examples(*lines: tuple[str, str]) -> str:
