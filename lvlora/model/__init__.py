@@ -7,6 +7,7 @@ which adapter belong together, `shapes` knows sizes without weights. The verbs a
 - `files/` and `gguf/` check and read what is on disk; `adapters/` does so in PEFT's layout
 - `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is
   transformers' (`transformers_cache`). The families are listed in `flops.families`
+- `native/` is the same decoder in C, for forecasts on a processor
 - `parts` names the parts that all families have; `head` restricts the output to the alphabet
 - `lora` has the low-rank layers, `patterns` the regular expressions that choose them, `merging`
   writes adapter and base as one model
