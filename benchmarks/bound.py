@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lvlora.forecast.trace import PackedCall
 from lvlora.text.grammar import START
 
 if TYPE_CHECKING:
     from lvlora.flops.shape import ModelShape
-    from lvlora.forecast.decoding import Call as MadeCall
+    from lvlora.forecast.trace import Call as MadeCall
     from lvlora.text.spelling import Spelling
 
 
@@ -160,11 +161,18 @@ def reading(lengths: Sequence[int]) -> Call:
     return Call(sum(lengths), len(lengths), len(lengths), attended, 0)
 
 
-def made(call: MadeCall, *, reads: bool) -> Call:
-    """A call of a `Trace`; one that ``reads`` histories attends to itself and to no cache."""
-    tokens = call.rows * call.width
+def made(shape: ModelShape, call: MadeCall | PackedCall, *, reads: bool) -> Call:
+    """A call of a `Trace`; one that ``reads`` histories attends to itself and to no cache.
+
+    What the native decoder's calls read of the cache is not in a trace: their memory counts as if
+    it were one position.
+    """
+    if isinstance(call, PackedCall):
+        return Call(
+            call.tokens, call.wanted, call.wanted, call.pairs // shape.heads, int(not reads)
+        )
     cached = 0 if reads else call.rows * call.attended
-    return Call(tokens, tokens, call.head_rows, tokens * call.attended, cached)
+    return Call(call.tokens, call.tokens, call.head_rows, call.tokens * call.attended, cached)
 
 
 def flops(shape: ModelShape, call: Call) -> tuple[int, int]:

@@ -199,11 +199,10 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         futures = [bound.Future(i, read[i], bound.fed(ways[i], text)) for i, text in written]
         task += [bound.reading(read), *bound.needed(futures)]
         longest += max(len(text) for _, text in written)
-    made = [
-        # a history is attended to by itself alone, and only its last token is chosen after
-        bound.made(c, reads=c.width == c.attended and c.head_rows == c.rows)
-        for c in trace.calls
-    ]
+    made, unread = [], sum(trace.histories)
+    for call in trace.calls:
+        made.append(bound.made(base.shape, call, reads=unread > 0))
+        unread -= call.tokens  # or more, where histories were padded
     return {
         "seconds": taken,
         "reading": trace.prefill_seconds,

@@ -15,10 +15,10 @@ from decoding_oracle import decoder_for, prompts_of
 from lvlora.flops import executed
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
-from lvlora.forecast.decoding import Call as MadeCall
-from lvlora.forecast.decoding import Trace
 from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.trace import Call as MadeCall
+from lvlora.forecast.trace import PackedCall, Trace
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
@@ -67,7 +67,7 @@ def test_as_many_calls_are_needed_as_the_decoder_makes(tiny_base, kind, number_f
     assert read == trace.histories
     assert len(task) == len(trace.calls)
     for one, call in zip(task, trace.calls, strict=True):
-        as_made = bound.made(call, reads=call is trace.calls[0])
+        as_made = bound.made(one, call, reads=call is trace.calls[0])
         assert all(least <= most for least, most in zip(one, as_made, strict=True))
     # all tokens but those that nothing is chosen after
     written = sum(n for _, n in trace.futures)
@@ -115,7 +115,16 @@ def test_a_call_that_was_made_has_the_price_of_the_ledger(call):
         head_rows=one.alphabet_rows,
         attended=call.attended,
     )
-    assert sum(bound.flops(one, bound.made(call, reads=False))) == total(priced)
+    assert sum(bound.flops(one, bound.made(one, call, reads=False))) == total(priced)
+
+
+def test_a_packed_call_has_the_price_of_the_ledger_but_for_the_pages_of_its_last_layer():
+    one = shape()
+    call = PackedCall(tokens=10, wanted=4, pairs=10 * 4 * 64, last_pairs=4 * 4 * 64)
+    priced = executed.packed_call(
+        one, 10, 4, pairs=call.pairs, last_pairs=call.last_pairs, head_rows=one.alphabet_rows
+    )
+    assert sum(bound.flops(one, bound.made(one, call, reads=False))) == total(priced)
 
 
 def test_the_last_layer_goes_on_from_few_positions():
@@ -148,7 +157,7 @@ def test_rates_rise_with_the_rows():
 def test_the_bound_is_the_longer_of_products_and_memory():
     one = shape()
     task = [bound.reading([20]), *bound.needed([bound.Future(0, 20, [(1, 1)] * 3)])]
-    made = [bound.made(MadeCall(2, 1, 128, 2), reads=False)] * 4
+    made = [bound.made(one, MadeCall(2, 1, 128, 2), reads=False)] * 4
     products = [sum(bound.flops(one, call)) for call in task]
     memory = [sum(bound.n_bytes(one, call, 4)) for call in task]
     slow_products = bound.bound(one, bound.Machine({1: 1.0, 20: 2.0}, 1e30, 4), task, made)
