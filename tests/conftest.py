@@ -149,11 +149,15 @@ def real_figures() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _figures_not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick_figures(request: pytest.FixtureRequest) -> None:
+    if "real_figures" not in request.fixturenames:
+        request.getfixturevalue("figures_not_drawn")
+
+
+@pytest.fixture
+def figures_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are built, and not drawn: an evaluation has some thirty, and to draw them takes
     longer than all else that it does on tiny data. An SVG has a figure's words."""
-    if "real_figures" in request.fixturenames:
-        return
     from lvlora.report.drawing import style
 
     monkeypatch.setattr(style, "lay_out", lambda figure: None)

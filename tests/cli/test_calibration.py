@@ -25,7 +25,7 @@ def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
                 "simulate",
                 name,
                 "-n",
-                "60",
+                "40",
                 "--n-steps",
                 "14",
                 "--duration",
@@ -58,9 +58,9 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     assert ran.exit_code == 0, ran.stderr
     (kept,) = Path("runs/calibrations").iterdir()
     assert str(kept) in ran.stderr
-    assert "calibrated by 60 series" in " ".join(ran.stderr.split())
+    assert "calibrated by 40 series" in " ".join(ran.stderr.split())
     facts = json.loads(kept.read_text())["facts"]
-    assert (facts["series"], facts["samples"], facts["horizon"]) == (60, 10, 4)
+    assert (facts["series"], facts["samples"], facts["horizon"]) == (40, 10, 4)
 
     out = ["--calibrated", "--output", "table.csv"]
     ran = run_lvlora(["evaluate", "new.h5", *words, *ASKED, *out])
@@ -78,7 +78,7 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     assert abs(widened["scores"]["coverage"]["0.8"] - 0.8) < 0.1
     assert abs(without["scores"]["coverage"]["0.8"] - 0.8) > 0.1
     assert without["scores"]["crps"] == widened["scores"]["crps"]
-    assert widened["calibration"]["series"] == 60
+    assert widened["calibration"]["series"] == 40
     for one, other in zip(without["series"], widened["series"], strict=True):
         for name in ("prey", "predator"):
             ours, theirs = other["variables"][name], one["variables"][name]

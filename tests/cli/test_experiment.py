@@ -74,7 +74,7 @@ def data(tmp_path_factory):
     from lvlora.settings.data import SimulateSettings
 
     path = tmp_path_factory.mktemp("data") / "d.h5"
-    write_dataset(simulate(SimulateSettings(n_series=16, n_steps=12)), path)
+    write_dataset(simulate(SimulateSettings(n_series=16, n_steps=10)), path)
     (path.parent / "space.toml").write_text("learning_rate = [1e-3, 3e-2]\n")
     return path
 

@@ -352,30 +352,31 @@ def _umask() -> int:
     return mask
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_killed_before_the_end_it_leaves_no_folder(run_lvlora, make_adapter, tmp_path, there):
+def test_killed_before_the_end_it_leaves_no_folder(run_lvlora, make_adapter, tmp_path):
+    """None that is new, and one that was there as it was."""
     run, _ = make_adapter()
-    folder = tmp_path / "merged"
-    before = None
-    if there:
-        assert run_lvlora(["export", run, "--merged", folder]).exit_code == 0
-        before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    new, old = tmp_path / "new", tmp_path / "old"
+    assert run_lvlora(["export", run, "--merged", old]).exit_code == 0
+    before = {f.name: f.read_bytes() for f in old.iterdir()}
     code = (
         "import os, signal, sys\nfrom lvlora.cli.program.app import main\n"
-        "from lvlora.model import merging\n"
+        "from lvlora.model import merging\nfrom transformers import AutoModelForCausalLM\n"
         "merging._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "main(sys.argv[1:])"
+        "for folder in sys.argv[2:]:\n"
+        "    if not (child := os.fork()):\n"
+        "        main(['export', sys.argv[1], '--merged', folder, '--overwrite'])\n"
+        "        os._exit(0)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "export", run, "--merged", folder, "--overwrite"],
+        [sys.executable, "-c", code, run, new, old],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=120,
         capture_output=True,
     )
-    assert done.returncode == -signal.SIGKILL
-    assert folder.exists() == there
-    if there:
-        assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
+    assert done.stdout.split() == [str(-signal.SIGKILL).encode()] * 2, done.stderr
+    assert not new.exists()
+    assert {f.name: f.read_bytes() for f in old.iterdir()} == before
 
 
 def test_a_folder_that_gives_other_logits_is_not_kept(

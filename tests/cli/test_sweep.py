@@ -34,7 +34,7 @@ def data(tmp_path_factory):
     from lvlora.settings.data import SimulateSettings
 
     path = tmp_path_factory.mktemp("data") / "d.h5"
-    write_dataset(simulate(SimulateSettings(n_series=24, n_steps=12)), path)
+    write_dataset(simulate(SimulateSettings(n_series=24, n_steps=10)), path)
     return path
 
 

@@ -13,8 +13,8 @@ MakePicture = Callable[..., ForecastPicture]
 
 
 @pytest.fixture(autouse=True)
-def real_figures() -> None:
-    """Here they are drawn."""
+def _quick_figures() -> None:
+    """Here they are drawn, but where a test asks for `figures_not_drawn`."""
 
 
 @pytest.fixture

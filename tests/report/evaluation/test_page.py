@@ -185,6 +185,7 @@ def test_it_tells_of_skill_and_dynamics(record: dict[str, Any], page: Path) -> N
     assert tuned["valid_steps"] > by_name["context mean"]["valid_steps"]
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_scaled_errors_lead_where_scales_are_far_apart(
     record: dict[str, Any], page: Path, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_scaled_errors_lead_where_scales_are_far_apart(
     assert maes != sorted(maes), "the other order would have passed"
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_a_record_of_before_has_a_page(tmp_path: Path) -> None:
     old = made()
     for key in ("led_by", "scale_spread"):

@@ -130,6 +130,7 @@ ODD = [
 ]
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 @pytest.mark.parametrize("row", ODD, ids=lambda row: str(row)[:60])
 def test_numbers_that_cannot_be_believed_are_passed_over(run, row):
     rows = [*ROWS, row]
