@@ -69,7 +69,7 @@ def _of(name: str) -> Callable[[Rng, int, int], Array]:
 
 
 MIXTURE: dict[str, Kind] = {
-    "default systems": Kind(0.27, _of("default systems"), 2, CLEAN, 0.5),
+    "default systems": Kind(0.33, _of("default systems"), 2, CLEAN, 0.5),
     "rosenzweig-macarthur": Kind(0.07, _of("rosenzweig-macarthur"), 2, CLEAN, 0.4),
     "self-limited": Kind(0.04, _of("self-limited"), 2, CLEAN, 0.4),
     "lotka-volterra": Kind(0.03, _of("lotka-volterra"), 2, CLEAN, 0.4),
@@ -80,7 +80,7 @@ MIXTURE: dict[str, Kind] = {
     "oscillation 4": Kind(0.02, _of("oscillation 4"), 4, CLEAN),
     "logistic growth": Kind(0.01, _of("logistic growth"), 2, CLEAN),
     "one of default systems": Kind(0.02, _of("default systems"), 1, CLEAN, 0.4),
-    "noisy default systems": Kind(0.15, _of("default systems"), 2, SURVEYED, 0.5),
+    "noisy default systems": Kind(0.19, _of("default systems"), 2, SURVEYED, 0.5),
     "noisy rosenzweig-macarthur": Kind(0.05, _of("rosenzweig-macarthur"), 2, SURVEYED, 0.3),
     "noisy self-limited": Kind(0.02, _of("self-limited"), 2, SURVEYED, 0.3),
     "noisy lotka-volterra": Kind(0.02, _of("lotka-volterra"), 2, SURVEYED, 0.3),

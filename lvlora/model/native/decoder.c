@@ -96,7 +96,23 @@ static inline vector largest(vector a, vector b) {
 #endif
 }
 
+/* a where the mask is all ones, b where it is none */
+static inline vector chosen(ivector mask, vector a, vector b) {
+    return (vector)(((ivector)a & mask) | ((ivector)b & ~mask));
+}
+
+/* a mask of the first n lanes */
+static inline ivector seen(int64_t n) {
+    ivector lanes;
+    for (int i = 0; i < LANES; i++) lanes[i] = i;
+    int32_t limit = (int32_t)(n < 0 ? 0 : n > LANES ? LANES : n);
+    return lanes < limit - (ivector){0};
+}
+
 static inline float largest_of(vector v) {
+#if LANES == 16
+    return _mm512_reduce_max_ps((__m512)v);
+#endif
     float all[LANES];
     memcpy(all, &v, sizeof v);
     for (int half = LANES / 2; half; half /= 2)
@@ -105,6 +121,9 @@ static inline float largest_of(vector v) {
 }
 
 static inline float total(vector v) {
+#if LANES == 16
+    return _mm512_reduce_add_ps((__m512)v);
+#endif
     float sum[LANES];
     memcpy(sum, &v, sizeof v);
     for (int half = LANES / 2; half; half /= 2)
@@ -580,8 +599,11 @@ typedef struct { /* of queries that go through pages together */
         const element *const *q, const int64_t *limits, Softmax *state, int at) {                \
         const int64_t dim = e->head_dim;                                                         \
         const float scale = 1.0f / sqrtf((float)dim);                                            \
-        int64_t furthest = 0;                                                                    \
-        for (int n = 0; n < N; n++) furthest = larger(furthest, limits[n]);                      \
+        int64_t furthest = limits[0], nearest = limits[0];                                       \
+        for (int n = 1; n < N; n++) {                                                            \
+            furthest = larger(furthest, limits[n]);                                              \
+            nearest = smaller(nearest, limits[n]);                                               \
+        }                                                                                        \
         const int64_t n_pages = pieces(furthest, PAGE);                                          \
         for (int64_t page = 0; page < n_pages; page++) {                                         \
             const element *keys = keys_of(e, s, page, layer, kv_head);                           \
@@ -605,34 +627,37 @@ typedef struct { /* of queries that go through pages together */
                         score[n][v] = multiply_add(score[n][v], k[v], one);                      \
                 }                                                                                \
             }                                                                                    \
-            element weights[N][PAGE];                                                            \
-            float kept[N];                                                                       \
-            for (int n = 0; n < N; n++) {                                                        \
-                int64_t seen = limits[n] - page * PAGE;                                          \
-                vector most = score[n][0] * scale;                                               \
-                if (seen < PAGE) { /* what it may not see is as little as it gets */             \
-                    float p[PAGE];                                                               \
-                    memcpy(p, score[n], sizeof p);                                               \
-                    for (int64_t i = larger(seen, 0); i < PAGE; i++) p[i] = -INFINITY;           \
-                    memcpy(score[n], p, sizeof p);                                               \
-                    most = score[n][0] * scale;                                                  \
-                }                                                                                \
-                UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) {                                \
-                    score[n][v] *= scale;                                                        \
+            UNROLLED for (int n = 0; n < N; n++)                                                 \
+                UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) score[n][v] *= scale;            \
+            const int hides = (page + 1) * PAGE > nearest; /* something from somebody */         \
+            if (hides)                                                                           \
+                UNROLLED for (int n = 0; n < N; n++)                                             \
+                    UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                              \
+                        score[n][v] = chosen(                                                    \
+                            seen(limits[n] - page * PAGE - v * LANES), score[n][v],              \
+                            (vector){0} - INFINITY);                                             \
+            float tops[LANES] = {0}, before[LANES] = {0}, kept[LANES];                           \
+            UNROLLED for (int n = 0; n < N; n++) {                                               \
+                vector most = score[n][0];                                                       \
+                UNROLLED for (int v = 1; v < PAGE_VECTORS; v++)                                  \
                     most = largest(most, score[n][v]);                                           \
-                }                                                                                \
-                float before = state->most[at + n], top = largest_of(most);                      \
-                top = before > top ? before : top;                                               \
+                tops[n] = largest_of(most);                                                      \
+                before[n] = state->most[at + n];                                                 \
+            }                                                                                    \
+            vector earlier = *(const vector *)before;                                            \
+            vector top = largest(*(const vector *)tops, earlier);                                \
+            *(vector *)tops = top;                                                               \
+            *(vector *)kept = exponentials(earlier - top);                                       \
+            element weights[N][PAGE];                                                            \
+            UNROLLED for (int n = 0; n < N; n++) {                                               \
                 UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                                  \
-                    score[n][v] = exponentials(score[n][v] - top);                               \
-                if (seen < PAGE) {                                                               \
-                    float p[PAGE];                                                               \
-                    memcpy(p, score[n], sizeof p);                                               \
-                    for (int64_t i = larger(seen, 0); i < PAGE; i++) p[i] = 0;                   \
-                    memcpy(score[n], p, sizeof p);                                               \
-                }                                                                                \
-                kept[n] = exponential(before - top);                                             \
-                state->most[at + n] = top;                                                       \
+                    score[n][v] = exponentials(score[n][v] - tops[n]);                           \
+                if (hides)                                                                       \
+                    UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                              \
+                        score[n][v] = chosen(                                                    \
+                            seen(limits[n] - page * PAGE - v * LANES), score[n][v],              \
+                            (vector){0});                                                        \
+                state->most[at + n] = tops[n];                                                   \
                 vector sum = state->sum[at + n] * kept[n];                                       \
                 UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) sum += score[n][v];              \
                 state->sum[at + n] = sum;                                                        \
@@ -676,12 +701,24 @@ typedef void (*Attend)(
     Softmax *, int);
 
 ATTEND(1)
+#if QUERIES >= 3
 ATTEND(2)
 ATTEND(3)
+#endif
+#if QUERIES >= 6
 ATTEND(4)
 ATTEND(5)
 ATTEND(6)
-static const Attend ATTENDS[] = {attend_1, attend_2, attend_3, attend_4, attend_5, attend_6};
+#endif
+static const Attend ATTENDS[] = {
+    attend_1,
+#if QUERIES >= 3
+    attend_2, attend_3,
+#endif
+#if QUERIES >= 6
+    attend_4, attend_5, attend_6,
+#endif
+};
 
 static void attend(Worker *self, int64_t layer, const Tasks *tasks, const int64_t *asks) {
     Engine *e = self->engine;
