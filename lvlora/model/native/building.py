@@ -24,7 +24,9 @@ SOURCE = Path(__file__).with_name("decoder.c")
 SWITCH = "LVLORA_NATIVE"
 """The environment variable that is 0 where nothing shall be compiled or loaded."""
 _FLAGS = (
-    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
+    # clang on an Arm takes the one, compilers on an x86 the other
+    "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native",
+    *("-O3", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC", "-pthread"),
 )
 _SECONDS = 120
