@@ -187,10 +187,28 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 @pytest.fixture
 def tiny_base(tiny_folder: Callable[[str], Path]) -> Callable[..., Any]:
-    """``tiny_base("qwen2", torch.bfloat16)``: a tiny model, loaded anew; default float32."""
+    """``tiny_base("qwen2", torch.bfloat16)``: a tiny model, loaded anew; default float32.
+
+    ``tiny_base("native qwen2")`` is one that the compiled decoder takes, and the test is skipped
+    where there is none.
+    """
     import tiny_models
 
     def load(family: str = "qwen2", *dtype: Any, **how: bool) -> Any:
-        return tiny_models.load_tiny(tiny_folder(family), *dtype, **how)
+        base = tiny_models.load_tiny(tiny_folder(family), *dtype, **how)
+        if family.startswith(tiny_models.NATIVE):
+            from lvlora.model.native import building
+
+            if building.library(base.placement.dtype) is None:
+                pytest.skip("no compiled decoder on this machine")
+        return base
 
     return load
+
+
+@pytest.fixture
+def through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forecasts are computed by PyTorch, whose counter and whose calls the test looks at."""
+    from lvlora.model.native.engine import Engine
+
+    monkeypatch.setattr(Engine, "of", lambda *_: None)

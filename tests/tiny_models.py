@@ -57,6 +57,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name to (transformers' model type, what differs from `SIZES`)."""
 
+NATIVE = "native "
+"""Before a family's name: of sizes that are whole vectors, which the compiled decoder takes."""
+_WHOLE_VECTORS = {"hidden_size": 64, "intermediate_size": 96}
+
 PAIRS = "23 99 999 0. 10 100 5; 0.2 -1 ?, .7 00 12 1. 47".split()
 """Merged pairs without a system, each of two that come before it or of symbols."""
 
@@ -145,8 +149,11 @@ def write(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
     """The same as a folder with config, safetensors and tokenizer.
 
     Args:
-        family: of `FAMILIES`, with the alphabet's tokenizer; or a kind of `MERGING`, with its own.
+        family: of `FAMILIES`, with the alphabet's tokenizer; or a kind of `MERGING`, with its own;
+            with `NATIVE` before it or without.
     """
+    if family.startswith(NATIVE):
+        return write(folder, family.removeprefix(NATIVE), seed, **{**_WHOLE_VECTORS, **changes})
     if family in MERGING:
         family, save, size = MERGING[family]
         start = {"vocab_size": size, "bos_token_id": 0, "pad_token_id": 0}

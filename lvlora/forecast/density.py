@@ -31,6 +31,7 @@ from lvlora.forecast.pricing import most_attended
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
 from lvlora.forecast.trace import Call, Trace
+from lvlora.model.native.engine import in_pages
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import MISSING, VALUE_SEPARATOR
@@ -157,7 +158,8 @@ def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: i
     price, alphabet = NOTHING, plan.base.alphabet
     for reading in readings:
         history = alphabet.count(_text(reading)) + 1
-        price += plan.price_of(Trace([Call(1, history, history, 1)], [history]))
+        begin = Call(1, history, in_pages(history), 1)
+        price += plan.price_of(Trace([begin], [history]))
         ways = spelling(reading.grammar, alphabet.tokens)
         longest = ways.longest_number
         branches = int(1 / threshold) + 1

@@ -139,7 +139,7 @@ def at_most(
     n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
     read = history_tokens + 1  # the start token
     capacity = most_attended(read, n_tokens + widest)
-    reading = [Call(n_reads, read, read, n_reads)]
+    reading = [Call(n_reads, read, in_pages(read), n_reads)]
     step = [Call(rows, widest, capacity, widest * rows)]
     return Price(
         executed_flops(shape, updates, reading) + n_calls * executed_flops(shape, updates, step),

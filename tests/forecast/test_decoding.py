@@ -29,7 +29,10 @@ from lvlora.text.spelling import spelling
 GREEDY = Sampling(greedy=True)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3"])
+@pytest.mark.parametrize(
+    "family",
+    ["qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3", "native qwen2", "native llama"],
+)
 @pytest.mark.parametrize("greedy", [True, False])
 def test_equals_the_oracle(tiny_base, family, greedy):
     """Mixed lengths in one batch, some beyond Gemma's window of 16."""
@@ -45,6 +48,7 @@ def test_equals_the_oracle(tiny_base, family, greedy):
     assert trace.taken_back > 0  # and guesses were wrong now and then
 
 
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
 @pytest.mark.parametrize(
     ("decimals", "n_variables", "options"),
     [
@@ -58,8 +62,8 @@ def test_equals_the_oracle(tiny_base, family, greedy):
         (3, 1, {"number_format": "digits", "max_integer_digits": 3}),
     ],
 )
-def test_equals_the_oracle_in_other_grammars(tiny_base, decimals, n_variables, options):
-    base = tiny_base("qwen2")
+def test_equals_the_oracle_in_other_grammars(tiny_base, family, decimals, n_variables, options):
+    base = tiny_base(family)
     options = dict(options)
     codec = Codec(decimals, n_variables, options.pop("number_format", "point"))
     prompts = prompts_of(codec, [2, 5], **options)
@@ -69,8 +73,9 @@ def test_equals_the_oracle_in_other_grammars(tiny_base, decimals, n_variables, o
             assert text == oracle(base, prompt, 3, sampling, sample)
 
 
-def test_different_grammars_in_one_batch(tiny_base):
-    base = tiny_base("llama")
+@pytest.mark.parametrize("family", ["llama", "native llama"])
+def test_different_grammars_in_one_batch(tiny_base, family):
+    base = tiny_base(family)
     prompts = [
         *prompts_of(Codec(2, 2), [3]),
         *prompts_of(Codec(0, 1), [9], signed=True),
@@ -80,8 +85,9 @@ def test_different_grammars_in_one_batch(tiny_base):
         assert text == oracle(base, prompt, 3, GREEDY)
 
 
-def test_a_cache_that_grows_and_prefills_in_parts_equal_the_oracle(tiny_base, monkeypatch):
-    base = tiny_base("gemma3")
+@pytest.mark.parametrize("family", ["gemma3", "native qwen2"])
+def test_a_cache_that_grows_and_prefills_in_parts_equal_the_oracle(tiny_base, monkeypatch, family):
+    base = tiny_base(family)
     monkeypatch.setattr(continuation, "PREFILL_TOKENS", 150)
     prompts = prompts_of(Codec(2, 2), [12, 5, 11, 1])  # 120 tokens: the block of 128 is passed
     texts = decoder_for(base).decode(prompts, 6, GREEDY)
@@ -89,15 +95,17 @@ def test_a_cache_that_grows_and_prefills_in_parts_equal_the_oracle(tiny_base, mo
         assert text == oracle(base, prompt, 6, GREEDY)
 
 
-def test_without_a_start_token(tiny_base):
-    base = tiny_base("qwen2")
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
+def test_without_a_start_token(tiny_base, family):
+    base = tiny_base(family)
     base.alphabet = replace(base.alphabet, start=None)
     (prompt,) = prompts_of(Codec(2, 2), [4])
     assert decoder_for(base).decode([prompt], 3, GREEDY) == [[oracle(base, prompt, 3, GREEDY)]]
 
 
-def test_an_empty_history_needs_a_start_token(tiny_base):
-    base = tiny_base("qwen2")
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
+def test_an_empty_history_needs_a_start_token(tiny_base, family):
+    base = tiny_base(family)
     prompt = Prompt("x", "", Grammar(Codec(2, 2)))
     (future,) = decoder_for(base).decode([prompt], 2, GREEDY)
     assert future == [oracle(base, prompt, 2, GREEDY)]
@@ -113,7 +121,7 @@ def test_nothing_to_do(tiny_base):
     assert decoder.decode([prompt], 0, GREEDY) == [[""]]
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+@pytest.mark.parametrize("family", ["qwen2", "gemma3", "native qwen2"])
 def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family):
     base = tiny_base(family)
     prompts = prompts_of(Codec(2, 2), [6, 2, 9])
@@ -137,9 +145,10 @@ def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family
     assert decoder.decode(prompts, 4, replace(sampling, seed=12)) != together
 
 
-def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch):
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
+def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch, family):
     """The point is guessed, or nothing: the same futures."""
-    base = tiny_base("qwen2")
+    base = tiny_base(family)
     prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
     sampling = Sampling(samples=4, temperature=2.0, seed=3)
     pointed, plain = Trace(), Trace()
@@ -224,16 +233,16 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base
         assert futures[2][0] == "?,?,?,?,?;" * 4
 
 
-def test_random_weights_give_valid_series(tiny_base):
-    for family in ("qwen2", "gemma2"):
-        base = tiny_base(family, torch.bfloat16)
-        prompts = prompts_of(Codec(3, 5), [3, 8], signed=True, missing=True)
-        for texts in decoder_for(base).decode(prompts, 5, Sampling(samples=6, temperature=10.0)):
-            for text in texts:
-                assert Codec(3, 5).decode(text).shape == (5, 5)
+@pytest.mark.parametrize("family", ["qwen2", "gemma2", "native qwen2"])
+def test_random_weights_give_valid_series(tiny_base, family):
+    base = tiny_base(family, torch.bfloat16)
+    prompts = prompts_of(Codec(3, 5), [3, 8], signed=True, missing=True)
+    for texts in decoder_for(base).decode(prompts, 5, Sampling(samples=6, temperature=10.0)):
+        for text in texts:
+            assert Codec(3, 5).decode(text).shape == (5, 5)
 
 
-def test_the_trace_says_what_was_run(tiny_base):
+def test_the_trace_says_what_was_run(tiny_base, through_torch):
     base = tiny_base("qwen2")
     prompts = prompts_of(Codec(2, 2), [3, 8])
     trace = Trace()
@@ -245,9 +254,21 @@ def test_the_trace_says_what_was_run(tiny_base):
     ]
     prefill, *steps = trace.calls
     assert (prefill.rows, prefill.width, prefill.head_rows) == (2, max(lengths), 2)
-    assert all(c.rows == 6 and c.head_rows == 6 * c.width for c in steps)
+    assert all(c.rows == 6 for c in steps)
+    # one look a choice, the first of a row at the history, and one behind each wrong guess
+    choices = sum(_choices(p.grammar, t) for p, f in zip(prompts, futures, strict=True) for t in f)
+    assert sum(c.head_rows for c in steps) == choices - 6 + trace.taken_back
     # forced symbols and right guesses cost no calls of their own
     assert len(steps) < max(len(t) for texts in futures for t in texts)
+
+
+def _choices(grammar, text):
+    """Symbols of a text that more than one could have stood for."""
+    ways, state, found = spelling(grammar), START, 0
+    for symbol in text:
+        found += int(ways.forced[state]) < 0
+        state = int(ways.transitions[state, INDEX[symbol]])
+    return found
 
 
 def test_progress_counts_finished_futures(tiny_base):
@@ -319,7 +340,7 @@ def test_choices_have_the_probabilities_of_the_definition(temperature, top_p):
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
-def test_a_cache_is_gone_with_its_decoding(tiny_base, family):
+def test_a_cache_is_gone_with_its_decoding(tiny_base, through_torch, family):
     """Not when Python next looks for circles of references: many take gigabytes each."""
     decoder = decoder_for(tiny_base(family))
     gc.collect()

@@ -204,7 +204,7 @@ def test_statistics_of_a_density():
     assert found.densities.tolist() == pytest.approx([2, 5, 2])
 
 
-def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base):
+def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base, through_torch):
     """Fewer calls list a part of what more list, and say what is left."""
     history = _history(n_variables=1)
     exact, before = None, 2.0

@@ -170,7 +170,7 @@ def test_time_goes_on_without_the_noise_of_binary_fractions():
 @pytest.mark.parametrize(
     ("family", "updated"), [("qwen2", True), ("llama", False), ("gemma2", True)]
 )
-def test_the_price_is_what_the_counter_finds(tiny_base, family, updated):
+def test_the_price_is_what_the_counter_finds(tiny_base, through_torch, family, updated):
     base = _short_sighted(tiny_base(family))
     if updated:
         lora.inject(base.module, lora.LoraPlan(rank=3, targets=("q_proj", "down_proj")))
@@ -190,9 +190,12 @@ def test_the_price_is_what_the_counter_finds(tiny_base, family, updated):
     ("decimals", "max_rows", "number_format"),
     [(0, None, "point"), (1, 2, "point"), (3, 3, "point"), (2, 3, "digits")],
 )
-def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_rows, number_format):
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
+def test_no_forecast_costs_more_than_was_said_before(
+    tiny_base, family, decimals, max_rows, number_format
+):
     """Random weights write numbers as long as the grammar allows."""
-    base = _short_sighted(tiny_base())
+    base = _short_sighted(tiny_base(family))
     forecaster = Forecaster(base, decimals=decimals, max_rows=max_rows, number_format=number_format)
     time = np.arange(20.0)
     signed = Series("signed", time, np.stack([np.sin(time), 30 * np.cos(time)], 1))
@@ -207,17 +210,17 @@ def test_no_forecast_costs_more_than_was_said_before(tiny_base, decimals, max_ro
             assert spent.coursework <= most.coursework
 
 
-def test_an_interrupted_forecast_is_paid_for(forecaster, monkeypatch):
+def test_an_interrupted_forecast_is_paid_for(forecaster, monkeypatch, through_torch):
     calls = []
-    backbone = forecaster.decoder.backbone
+    module = forecaster.decoder.backbone.module
 
     def failing(*args, **kwargs):
         calls.append(args)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return backbone(*args, **kwargs)
+        return module(*args, **kwargs)
 
-    monkeypatch.setattr(forecaster.decoder, "backbone", failing)
+    monkeypatch.setattr(forecaster.decoder.backbone, "module", failing)
     with pytest.raises(KeyboardInterrupt):
         forecaster.predict(_histories(), 5, DRAWN)
     assert len(forecaster.usage.trace.calls) == 5

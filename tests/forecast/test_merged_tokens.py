@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lvlora.flops.measure import count
-from lvlora.forecast import decoding, density, likelihood, reading, rows
+from lvlora.forecast import continuation, density, likelihood, reading, rows
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.likelihood import negative_log_likelihood
@@ -33,6 +33,7 @@ from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
 
 KINDS = list(tiny_models.MERGING)
+BOTH_WAYS = [*KINDS, "native triples", "native whole"]
 GREEDY = Sampling(greedy=True)
 
 
@@ -63,7 +64,7 @@ def test_the_alphabet_has_the_merged_tokens(tiny_base, tiny_folder, kind):
     assert tokens == expected[kind]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOTH_WAYS)
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(samples=2, temperature=1.5, seed=5)])
 def test_decoding_equals_the_oracle(tiny_base, kind, sampling):
     base = tiny_base(kind)
@@ -98,10 +99,10 @@ def test_equals_the_oracle_in_other_grammars(tiny_base, kind, decimals, n_variab
             assert text == oracle(base, prompt, 2, sampling, sample)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOTH_WAYS)
 def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
     base = tiny_base(kind)
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 100)
+    monkeypatch.setattr(continuation, "PREFILL_TOKENS", 100)
     prompts = [
         *prompts_of(Codec(2, 2), [30, 3]),
         *prompts_of(Codec(0, 1), [9], signed=True),
@@ -111,7 +112,7 @@ def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
         assert text == oracle(base, prompt, 8, GREEDY)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BOTH_WAYS)
 def test_neither_batches_nor_guesses_change_a_draw(tiny_base, kind, monkeypatch):
     decoder = decoder_for(tiny_base(kind))
     prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
@@ -248,7 +249,7 @@ def _costs_no_more(forecaster, histories, horizon, sampling):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, kind):
+def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, through_torch, kind):
     forecaster = Forecaster(tiny_base(kind), decimals=2)
     histories, sampling = _histories(), Sampling(samples=2, seed=2, views=2)
     most = forecaster.at_most(histories, 5, sampling)
@@ -326,7 +327,9 @@ def test_the_probabilities_of_all_numbers_are_one(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("signed", [False, True])
-def test_a_density_states_what_it_does_not_list_and_its_price_is_bounded(tiny_base, kind, signed):
+def test_a_density_states_what_it_does_not_list_and_its_price_is_bounded(
+    tiny_base, through_torch, kind, signed
+):
     (series,) = tiny_runs.dataset(1, n_steps=8)
     history = Series(series.id, series.time, series.values - (3 if signed else 0))
     for threshold, decimals, form in product((1e-2, 1e-3), (0, 2), ("point", "digits")):

@@ -101,7 +101,7 @@ def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
     assert NOTHING.executed < likely.executed < dense.executed
 
 
-def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base):
+def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base, through_torch):
     """Two layers, two heads of eight, four bytes: 128 places take 32,768 bytes a row."""
     base = tiny_base()
     assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4

@@ -26,11 +26,13 @@ SWITCH = "LVLORA_NATIVE"
 _FLAGS = (
     # clang on an Arm takes the one, compilers on an x86 the other
     "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native",
-    *("-O3", "-fno-math-errno", "-fno-trapping-math"),
+    # where a compiler joins products and sums it does so here and not there, for other bits
+    *("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
     *("-shared", "-fPIC", "-pthread"),
 )
 _SECONDS = 120
-_UNUSABLE = (OSError, subprocess.SubprocessError)
+_UNUSABLE = (OSError, subprocess.SubprocessError, RuntimeError, ValueError)
+"""A compiler or a folder that fails; a home that nobody knows; a ``CC`` that is no command line."""
 
 
 def folder() -> Path:
@@ -64,10 +66,19 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     else:
         return None
     with contextlib.suppress(*_UNUSABLE):
-        path = folder() / f"decoder-{_key(flags)}.so"
-        if not path.is_file():
-            _compile(flags, path)
+        name = f"decoder-{_key(flags)}"
+        path = _kept(name) or _compile(flags, name)
         return ctypes.CDLL(str(path))
+    return None
+
+
+def _kept(name: str) -> Path | None:
+    """What was compiled before, if it is whole: to load a part of a library may end the process."""
+    for path in folder().glob(f"{name}-*.so"):
+        with contextlib.suppress(FileNotFoundError):  # another process has taken it away
+            if path.stem == f"{name}-{_digest(path.read_bytes())}":
+                return path
+            path.unlink()
     return None
 
 
@@ -96,29 +107,34 @@ def _key(flags: list[str]) -> str:
     # the file of the compiler instead of what it says: asking takes longer than all the rest
     stamp = os.stat(os.path.realpath(found))
     known = (SOURCE.read_bytes(), *command, found, stamp.st_size, stamp.st_mtime_ns, _processor())
+    return _digest(*(p if isinstance(p, bytes) else str(p).encode() for p in (*known, *flags)))
+
+
+def _digest(*parts: bytes) -> str:
     digest = hashlib.sha256()
-    for part in (*known, *flags):
-        digest.update(part if isinstance(part, bytes) else str(part).encode())
-        digest.update(b"\0")
+    for part in parts:
+        digest.update(part + b"\0")
     return digest.hexdigest()[:24]
 
 
-def _compile(flags: list[str], path: Path) -> None:
-    """Write the library under another name and put it in place whole."""
+def _compile(flags: list[str], name: str) -> Path:
+    """Write the library under another name and put it in place whole, what it holds in its name."""
     command = compiler()
     assert command is not None  # its key was asked for before
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    folder().mkdir(parents=True, exist_ok=True)
+    handle, written = tempfile.mkstemp(dir=folder(), suffix=".part")
     os.close(handle)
     try:
         subprocess.run(
-            [*command, *flags, str(SOURCE), "-o", name, "-lm"],
+            [*command, *flags, str(SOURCE), "-o", written, "-lm"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=_SECONDS,
             check=True,
         )
-        os.replace(name, path)
+        path = folder() / f"{name}-{_digest(Path(written).read_bytes())}.so"
+        os.replace(written, path)
+        return path
     finally:
-        Path(name).unlink(missing_ok=True)
+        Path(written).unlink(missing_ok=True)

@@ -22,6 +22,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -47,6 +49,28 @@
 
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t ivector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* a b + c, rounded once where the processor has that: written out, because a compiler that may
+   choose chooses differently from place to place, and results would depend on the batch */
+static inline vector fused(vector a, vector b, vector c) {
+#if LANES == 16
+    return (vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+static inline float fused_one(float a, float b, float c) {
+#ifdef FP_FAST_FMAF
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+static inline vector every(float x) { return x - (vector){0}; }
 
 /* ---- elements: what weights, keys and values are kept in ---- */
 
@@ -80,8 +104,8 @@ static inline element rounded(float x) { return x; }
 static inline float widened(element x) { return x; }
 typedef vector pack;
 static inline pack load_pack(const element *p) { return *(const vector *)p; }
-static inline pack spread_pack(const element *p) { return *p - (vector){0}; }
-static inline vector multiply_add(vector sum, pack a, pack b) { return sum + a * b; }
+static inline pack spread_pack(const element *p) { return every(*p); }
+static inline vector multiply_add(vector sum, pack a, pack b) { return fused(a, b, sum); }
 #endif
 
 #define PACK (LANES * PER_LANE)
@@ -151,23 +175,24 @@ static inline void totals(const vector v[4], float out[4]) {
 /* e^x for x up to 0, to what products round to (Cody and Waite's reduction, a polynomial); NaN
    stays */
 static inline vector exponentials(vector x) {
-    const vector turn = (vector){0} + 12582912.0f; /* 1.5 2^23: adding it rounds to whole numbers */
-    x = largest((vector){0} - 87.0f, x);
-    vector shifted = x * 1.44269504088896341f + turn;
+    const vector turn = every(12582912.0f); /* 1.5 2^23: adding it rounds to whole numbers */
+    x = largest(every(-87.0f), x);
+    vector shifted = fused(x, every(1.44269504088896341f), turn);
     vector n = shifted - turn;
-    vector r = x - n * 0.693359375f;
-    r += n * 2.12194440e-4f;
+    vector r = fused(n, every(-0.693359375f), x);
+    r = fused(n, every(2.12194440e-4f), r);
 #ifdef BFLOAT16
-    vector p = r * 4.3655555e-2f + 1.6666665459e-1f;
+    vector p = fused(r, every(4.3655555e-2f), every(1.6666665459e-1f));
 #else
-    vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
+    vector p = fused(r, every(1.9875691500e-4f), every(1.3981999507e-3f));
+    p = fused(p, r, every(8.3334519073e-3f));
+    p = fused(p, r, every(4.1665795894e-2f));
+    p = fused(p, r, every(1.6666665459e-1f));
 #endif
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    return (vector)((ivector)p + ((ivector)shifted << 23));
+    p = fused(p, r, every(5.0000001201e-1f));
+    p = fused(p * r, r, r) + 1.0f;
+    /* a product, because a NaN's own bits may be any and must not be added to */
+    return p * (vector)(((ivector)shifted << 23) + (127 << 23));
 }
 
 /* e^x to float32's rounding, for any x; NaN stays */
@@ -175,14 +200,14 @@ static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
     float n = rintf(x * 1.44269504088896341f);
-    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float r = fused_one(n, 2.12194440e-4f, fused_one(n, -0.693359375f, x));
     float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    p = fused_one(p, r, 1.3981999507e-3f);
+    p = fused_one(p, r, 8.3334519073e-3f);
+    p = fused_one(p, r, 4.1665795894e-2f);
+    p = fused_one(p, r, 1.6666665459e-1f);
+    p = fused_one(p, r, 5.0000001201e-1f);
+    p = fused_one(p * r, r, r) + 1.0f;
     union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
     return p * power.f;
 }
@@ -517,7 +542,7 @@ static void norm(Worker *self, const float *weight, int64_t rows) {
             vector sum = {0};
             for (int64_t j = 0; j < width; j += LANES) {
                 vector v = *(const vector *)(x + j);
-                sum += v * v;
+                sum = fused(v, v, sum);
             }
             float inverse = 1.0f / sqrtf(total(sum) / (float)width + e->eps);
             unsigned char lost = 1;
@@ -1018,7 +1043,7 @@ int engine_prepare(
     if (make_room(e, n)) return -1;
     for (int64_t i = 0, t = 0; i < n_rows; i++) {
         int64_t shared = rows[3 * i], own = rows[3 * i + 1], count = rows[3 * i + 2];
-        if (extend(e, own, count)) return -1;
+        if (extend(e, own, count) || (shared >= 0 && extend(e, shared, 0))) return -1;
         int64_t before = shared < 0 ? 0 : e->segments[shared].length;
         for (int64_t j = 0; j < count; j++, t++) {
             e->own[t] = own, e->shared[t] = shared;

@@ -129,9 +129,9 @@ class Engine:
         """An engine for a model, or None where PyTorch has to compute it.
 
         That is: another family than Llama and Qwen2, a GPU, a dtype without a compiled decoder,
-        sizes that are no whole vectors, or an update that is more than a plain product.
+        sizes that are no whole vectors, or an update or a head that is more than a plain product.
         """
-        if type(model) is not Llama or head.softcap is not None:
+        if type(model) is not Llama or type(head) is not NumericHead or head.softcap is not None:
             return None
         weights = [model.model.embed_tokens.weight]
         for layer in _layers(model):
@@ -233,11 +233,12 @@ class Engine:
         """Keys and values of a segment in a layer, each (kv heads, length, head dim)."""
         shape = self.kv_heads, self._lengths[segment], self.head_dim
         keys, values = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self._c.segment_read(
-            self._engine,
-            *(ctypes.c_int64(segment), ctypes.c_int64(layer)),
-            *(_pointer(keys), _pointer(values)),
-        )
+        if self._lengths[segment]:  # one that was never fed is unknown there
+            self._c.segment_read(
+                self._engine,
+                *(ctypes.c_int64(segment), ctypes.c_int64(layer)),
+                *(_pointer(keys), _pointer(values)),
+            )
         return keys, values
 
     def _reach(self, positions: int) -> None:
