@@ -15,7 +15,6 @@ from lvlora.forecast.likelihood import Score
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.histories import cut
 from lvlora.series.metrics.scores import score
-from lvlora.series.rivals import naive_rivals
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ def scores(
     quantiles: Sequence[float],
 ) -> HoldoutScores:
     """How near forecasts came to the truth, beside rivals that cost nothing."""
+    from lvlora.series.rivals import naive_rivals  # not for forecasts without a truth
+
     values = np.stack([f.values for f in truth.futures])
     samples = np.stack([f.samples for f in forecasts])
     several = samples.shape[1] > 1

@@ -10,7 +10,7 @@ from typing import Any
 from lvlora import numbers, output_files
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast import density, likelihood, together
+from lvlora.forecast import density, likelihood
 from lvlora.forecast.answers import (
     ForecastDensity,
     ForecastPrice,
@@ -66,6 +66,8 @@ def forecast(
     dataset, futures, sampling = asked.histories, asked.futures, Sampling.of(settings)
     histories, at_most = list(dataset), _at_most(forecaster.plan, asked, settings)
     all_together = settings.forecaster == "auto"
+    if all_together:
+        from lvlora.forecast import together  # and with it all rivals
     n_parts = len(histories) + (together.n_parts(histories) if all_together else 0)
     past: FloatArray | None = None
     begin = time.perf_counter()
@@ -139,6 +141,8 @@ def _rivals_forecast(
     """One rival's: no model is loaded and nothing is spent."""
     check(settings)
     settings, _, dataset, futures = _data(settings, read)
+    from lvlora.forecast import together
+
     rival = together.rival_called(settings.forecaster, dataset)
     if dataset.known and not rival.uses_known:
         narrator.warning(
@@ -256,6 +260,8 @@ def price(
     if settings.forecaster not in ("lm", "auto"):
         check(settings)
         _, _, dataset, _ = _data(settings, read)
+        from lvlora.forecast import together
+
         together.rival_called(settings.forecaster, dataset)
         return price_answer({}, None, 0.0, page=page).of(len(dataset))
     asked = _ask(settings, read, narrator)
@@ -411,6 +417,8 @@ def _at_most(plan: Plan, asked: _Asked, settings: ForecastSettings) -> Price:
         )
     price = plan.at_most(histories, settings.n_steps, sampling, context)
     if settings.forecaster == "auto":
+        from lvlora.forecast import together
+
         price += together.past_at_most(plan, histories, sampling, context=context)
     elif asked.futures:
         price += likelihood.price(plan, histories, asked.futures, context=context)

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import durable
-from lvlora.model.files.checks.tokenizer import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
 from lvlora.text.alphabet import TokenAlphabet
+
+TOKENIZER = "tokenizer.json"
+CONFIG, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+LARGEST = 2**28
+"""Bytes of a tokenizer.json (Gemma's has 33 MB)."""
 
 _AS_THEY_ARE = {"PreTrainedTokenizerFast", "TokenizersBackend"}
 """transformers' classes that take tokenizer.json as it is."""

@@ -18,7 +18,6 @@ from lvlora.errors import ModelError, reason
 from lvlora.flops.model_config import Token, complaint
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
-from lvlora.model.files.checks.tokenizer import check_tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _GENERATION = "generation_config.json"
@@ -72,7 +71,11 @@ def check_files(folder: Path, *, trusted: bool = False) -> None:
             GenerationConfig.model_validate(content)
         except ValidationError as error:
             raise ModelError(f"{folder / _GENERATION}: {complaint(error)}", _COPY) from None
-    check_tokenizer(folder, trusted=trusted)
+    if not trusted:
+        # its models of every file take longer to make than the bundled tokenizer to read
+        from lvlora.model.files.checks.tokenizer import check_tokenizer
+
+        check_tokenizer(folder)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -18,12 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lvlora import durable
 from lvlora.errors import ModelError
 from lvlora.flops.model_config import Token, Word, complaint
+from lvlora.model.files.tokenizer import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
 from lvlora.text.alphabet import SYMBOLS
-
-TOKENIZER = "tokenizer.json"
-CONFIG, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
-LARGEST = 2**28
-"""Bytes of a tokenizer.json (Gemma's has 33 MB)."""
 
 _MOST_TOKENS = 20_000
 """Beside the vocabulary: Gemma has 6,415; a hundred thousand keep transformers busy for minutes."""
@@ -143,11 +139,8 @@ class AddedTokens(_Strict):
     tokens: Annotated[dict[Word, Token], Field(max_length=_MOST_TOKENS)]
 
 
-def check_tokenizer(folder: Path, *, trusted: bool = False) -> None:
+def check_tokenizer(folder: Path) -> None:
     """Refuse tokenizer files whose values have other types, or that would take too long.
-
-    Args:
-        trusted: nothing has to be tried.
 
     Raises:
         ModelError: so; a file that is missing is not looked for.
@@ -156,7 +149,7 @@ def check_tokenizer(folder: Path, *, trusted: bool = False) -> None:
     _read(folder / SPECIAL, SpecialTokens)
     _read(folder / ADDED, AddedTokens, inside="tokens")
     found = _read(folder / TOKENIZER, TokenizerFile, LARGEST)
-    if isinstance(found, TokenizerFile) and not trusted and _is_strange(found):
+    if isinstance(found, TokenizerFile) and _is_strange(found):
         _try(folder / TOKENIZER)
 
 
