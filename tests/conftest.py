@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import stat
@@ -35,6 +36,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # as many processes as cores run tests: one thread each, or they wait for one another
     os.environ["OMP_NUM_THREADS"] = "1"
 
+# as the program itself does (lvlora/__main__.py): imports make a million objects that stay
+gc.set_threshold(50_000, 20, 50)
+
 _sync = os.fsync
 
 
@@ -50,6 +54,12 @@ os.fsync = _sync_no_file
 # and half as many as usual, of others each time: what is found once is an example from then on
 hypothesis.settings.register_profile("lvlora", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("lvlora")
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules have imported is looked through no more: a sweep tidies up often."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
