@@ -31,8 +31,8 @@ _FLAGS = (
     *("-shared", "-fPIC", "-pthread"),
 )
 _SECONDS = 120
-_UNUSABLE = (OSError, subprocess.SubprocessError, RuntimeError, ValueError)
-"""A compiler or a folder that fails; a home that nobody knows; a ``CC`` that is no command line."""
+_UNUSABLE = (OSError, subprocess.SubprocessError, RuntimeError)
+"""A compiler or a folder that fails, or a home that nobody knows."""
 
 
 def folder() -> Path:
@@ -43,7 +43,10 @@ def folder() -> Path:
 
 def compiler() -> list[str] | None:
     """The command that compiles C here: ``CC``, or what the system calls cc, gcc or clang."""
-    asked = shlex.split(os.environ.get("CC", ""))
+    try:
+        asked = shlex.split(os.environ.get("CC", ""))
+    except ValueError:  # a quote that does not end
+        return None
     names = [asked] if asked else [["cc"], ["gcc"], ["clang"]]
     return next((name for name in names if shutil.which(name[0])), None)
 

@@ -171,3 +171,5 @@ def test_compilers_are_looked_for_by_their_names(monkeypatch):
     assert building.compiler() == ["clang"]
     monkeypatch.setenv("CC", "clang -m64 '-DX=a b'")
     assert building.compiler() == ["clang", "-m64", "-DX=a b"]
+    monkeypatch.setenv("CC", "'clang")
+    assert building.compiler() is None

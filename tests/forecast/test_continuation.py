@@ -1,0 +1,249 @@
+"""The compiled decoder in forecasts: PyTorch's choices, and what it computes is what is paid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_runs
+import torch
+from decoding_oracle import decoder_for, prompts_of
+
+from lvlora.errors import NumericalError
+from lvlora.forecast import density, pricing
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.trace import Call, PackedCall, Trace
+from lvlora.model import lora
+from lvlora.model.native.engine import Engine, Row, in_pages
+from lvlora.text.alphabet import INDEX
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import START
+from lvlora.text.spelling import spelling
+
+GREEDY = Sampling(greedy=True)
+DRAWN = Sampling(samples=3, temperature=1.5, seed=5)
+MIXED = {"rank": 3, "targets": ("q_proj", "v_proj", "o_proj", "down_proj"), "layers": (1,)}
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The engines that were opened, in order."""
+    found, plain = [], Engine.of
+
+    def of(model, head):
+        engine = plain(model, head)
+        found.append(engine)
+        return engine
+
+    monkeypatch.setattr(Engine, "of", of)
+    return found
+
+
+def _both(monkeypatch, work):
+    """What a piece of work gives natively, and by PyTorch."""
+    native = work()
+    with monkeypatch.context() as only_torch:
+        only_torch.setattr(Engine, "of", lambda *_: None)
+        return native, work()
+
+
+def _updated(base, **updates):
+    lora.inject(base.module, lora.LoraPlan(**updates))
+    torch.manual_seed(2)
+    for _, layer in lora.lora_layers(base.module):
+        layer.lora_b.data.normal_(0, 0.2)
+    return base
+
+
+@pytest.mark.parametrize("family", ["native qwen2", "native llama", "native whole"])
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_both_make_the_same_choices(tiny_base, monkeypatch, opened, family, sampling):
+    base = _updated(tiny_base(family), **MIXED)
+    prompts = prompts_of(Codec(2, 2), [1, 9, 3])
+
+    def work():
+        trace = Trace()
+        return decoder_for(base).decode(prompts, 4, sampling, max_rows=4, trace=trace), trace
+
+    (native, computed), (torch_s, by_torch) = _both(monkeypatch, work)
+    assert native == torch_s
+    assert computed.histories == by_torch.histories
+    assert computed.futures == by_torch.futures
+    assert computed.taken_back == by_torch.taken_back
+    assert all(isinstance(call, PackedCall) for call in computed.calls)
+    assert all(isinstance(call, Call) for call in by_torch.calls)
+    assert len(computed.calls) == len(by_torch.calls)
+    # what was opened is closed, its memory with it
+    assert opened
+    assert not any(engine.close.alive for engine in opened)
+
+
+def test_nothing_is_padded_and_only_what_is_chosen_from_is_wanted(tiny_base):
+    base = tiny_base("native qwen2")
+    prompts = prompts_of(Codec(2, 2), [3, 8])
+    trace = Trace()
+    futures = decoder_for(base).decode(prompts, 4, DRAWN, trace=trace)
+    lengths = [len(p.text) + 1 for p in prompts]
+    prefill, *steps = trace.calls
+    assert trace.histories == lengths
+    assert (prefill.tokens, prefill.wanted) == (sum(lengths), 2)
+    choices = written = 0
+    for prompt, texts in zip(prompts, futures, strict=True):
+        ways = spelling(prompt.grammar)
+        for text in texts:
+            state, since = START, 0
+            for symbol in text:
+                if ways.forced[state] < 0:
+                    choices, written, since = choices + 1, written + since, 0
+                since += 1
+                state = int(ways.transitions[state, INDEX[symbol]])
+    # the first choice of a row is made after its history; what follows the last is not fed
+    assert sum(c.wanted for c in steps) == choices - 6 + trace.taken_back
+    assert sum(c.tokens for c in steps) == written + trace.taken_back
+
+
+def _linears(base):
+    """(layer, name, multiplications of a token) of each linear layer, its update included."""
+    for name, module in base.module.named_modules():
+        kind = name.rsplit(".", 1)[-1]
+        if not kind.endswith("_proj"):
+            continue
+        size = getattr(module, "base", module).weight.numel()
+        if isinstance(module, lora.LoraLinear):
+            size += module.lora_a.numel() + module.lora_b.numel()
+        yield lora.layer_of(name), kind, size
+
+
+@pytest.mark.parametrize("updates", [None, MIXED, {"rank": 2, "targets": ("all-linear",)}])
+def test_the_price_is_what_the_engine_was_given(tiny_base, monkeypatch, updates):
+    base = tiny_base("native qwen2")
+    base.max_positions = 96  # short ones in pieces, too
+    if updates:
+        _updated(base, **updates)
+    given, plain = [], Engine.prepare
+
+    def prepare(engine, rows, want):
+        pairs = plain(engine, rows, want)
+        given.append((sum(len(row.ids) for row in rows), len(want), *pairs))
+        return pairs
+
+    monkeypatch.setattr(Engine, "prepare", prepare)
+    forecaster = Forecaster(base, decimals=2, max_rows=4)
+    histories = [
+        *tiny_runs.dataset(n_series=2, n_steps=1),
+        *tiny_runs.dataset(n_series=2, n_steps=10, seed=2),
+    ]
+    for sampling in (DRAWN, GREEDY):
+        given.clear()
+        before = forecaster.usage.price
+        most = forecaster.at_most(histories, 6, sampling)
+        forecaster.predict(histories, 6, sampling)
+        spent = forecaster.usage.price - before
+        products = 0
+        for tokens, wanted, each, last in given:
+            for layer, kind, size in _linears(base):
+                goes_on = layer < 1 or kind in ("k_proj", "v_proj")
+                products += size * (tokens if goes_on else wanted)
+            products += 2 * base.shape.head_dim * (each + last)  # scores and values, two layers
+            products += wanted * base.shape.hidden * len(base.alphabet.tokens)
+        assert spent.executed == 2 * products > 0
+        assert spent.executed <= most.executed
+        assert spent.coursework <= most.coursework
+
+
+@pytest.mark.parametrize("n_layers", [2, 40])
+def test_no_history_costs_more_than_was_said_before(tiny_base, n_layers):
+    """However short: whole pages are multiplied, in every layer."""
+    base = tiny_base("native qwen2")
+    engine = Engine.of(base.module, decoder_for(base).head)
+    shape = replace(base.shape, layers=n_layers)
+    for n in (1, 2, 5, 31, 32, 33, 70):
+        pairs = engine.prepare([Row(-1, engine.segment(), [3] * n)], np.array([n - 1]))
+        spent = pricing.executed_flops(shape, [], [PackedCall(n, 1, pairs.each, pairs.last)])
+        most = pricing.at_most(
+            shape,
+            [],
+            n_prompts=1,
+            n_futures=1,
+            history_tokens=n - 1,
+            n_calls=0,
+            n_tokens=0,
+            widest=1,
+            max_rows=1,
+        )
+        assert (
+            spent
+            <= most.executed
+            == pricing.executed_flops(shape, [], [Call(1, n, in_pages(n), 1)])
+        )
+
+
+@pytest.mark.parametrize("family", ["native qwen2", "native triples"])
+def test_both_walk_to_the_same_densities(tiny_base, monkeypatch, family):
+    base = tiny_base(family)
+    (history,) = tiny_runs.dataset(1, n_steps=8)
+
+    def work():
+        forecaster = Forecaster(base, decimals=1)
+        most = density.at_most(forecaster.plan, [history], threshold=1e-3)
+        (found,) = density.next_step(forecaster, [history], threshold=1e-3)
+        assert forecaster.usage.price.executed <= most.executed
+        assert forecaster.usage.price.coursework <= most.coursework
+        return found, forecaster.usage.trace
+
+    (native, computed), (by_torch, other) = _both(monkeypatch, work)
+    assert computed.futures == other.futures
+    for one, two in zip(native, by_torch, strict=True):
+        assert np.array_equal(one.values, two.values)
+        # rounding of logits of up to some tens
+        assert np.allclose(one.probabilities, two.probabilities, rtol=2e-4, atol=1e-6)
+        assert one.probabilities.sum() + one.remainder == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("call", [0, 3])
+def test_an_interrupted_call_is_paid_for(tiny_base, monkeypatch, opened, call):
+    forecaster = Forecaster(tiny_base("native qwen2"), decimals=1)
+    ran, plain = [], Engine.run
+
+    def run(engine):
+        if len(ran) == call:
+            raise KeyboardInterrupt
+        ran.append(engine)
+        return plain(engine)
+
+    monkeypatch.setattr(Engine, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        forecaster.predict(list(tiny_runs.dataset(2, n_steps=6)), 5, DRAWN)
+    trace = forecaster.usage.trace
+    assert len(trace.calls) == call + 1
+    assert forecaster.usage.price == forecaster.plan.price_of(trace)
+    assert forecaster.usage.price.executed > 0
+    assert not any(engine.close.alive for engine in opened)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("embed_tokens", float("nan"), "model.embed_tokens.weight holds values that are not"),
+        ("layers.1.input_layernorm", float("inf"), "model.layers.1.input_layernorm.weight"),
+        ("layers.0.mlp.down_proj", 1e30, "layer 1 is the first whose keys and values are lost"),
+        ("layers.1.mlp.down_proj", 1e30, "behind the keys and values of layer 1, the last"),
+    ],
+)
+@pytest.mark.parametrize("family", ["native qwen2", "native llama"])
+def test_a_broken_model_is_told_as_by_pytorch(tiny_base, monkeypatch, family, name, value, said):
+    base = tiny_base(family)
+    with torch.no_grad():
+        base.module.model.get_submodule(name).weight[:] = value
+
+    def work():
+        # many rows, none of which was fed when it went wrong
+        with pytest.raises(NumericalError) as raised:
+            decoder_for(base).decode(prompts_of(Codec(1, 2), [2, 4]), 3, Sampling(samples=20))
+        return str(raised.value)
+
+    native, by_torch = _both(monkeypatch, work)
+    assert said in native
+    assert native == by_torch
