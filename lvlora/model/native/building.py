@@ -109,7 +109,8 @@ def _key(flags: list[str]) -> str:
     found = shutil.which(command[0]) or command[0]
     # the file of the compiler instead of what it says: asking takes longer than all the rest
     stamp = os.stat(os.path.realpath(found))
-    known = (SOURCE.read_bytes(), *command, found, stamp.st_size, stamp.st_mtime_ns, _processor())
+    source = (file.read_bytes() for file in sorted(SOURCE.parent.glob("*.[ch]")))
+    known = (*source, *command, found, stamp.st_size, stamp.st_mtime_ns, _processor())
     return _digest(*(p if isinstance(p, bytes) else str(p).encode() for p in (*known, *flags)))
 
 
