@@ -18,11 +18,14 @@ import torch
 
 from lvlora import numbers
 from lvlora.errors import SettingsError
+from lvlora.model.machine import processor
 from lvlora.narrator import Narrator
 
 if TYPE_CHECKING:
     from lvlora.flops.ledger import Ledger
 
+_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+"""What Linux calls products of bfloat16 among a processor's abilities."""
 _PROBE_SIZE = 512
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -67,7 +70,12 @@ def record_peaks(ledger: Ledger, narrator: Narrator) -> None:
 
 @functools.cache
 def probe_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 at least as fast as float32 (timed once a process)."""
+    """Whether the CPU multiplies bfloat16 at least as fast as float32.
+
+    A processor that says so is believed; others are timed, once a process.
+    """
+    if _BFLOAT16 & set(processor().split()):
+        return True
     return _product_seconds(torch.bfloat16) <= _product_seconds(torch.float32)
 
 

@@ -1,8 +1,11 @@
-"""The memory that this machine lets a process have; needs neither torch nor a model."""
+"""What this machine is and lets a process have; needs neither torch nor a model."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import platform
 from pathlib import Path
 
 
@@ -25,3 +28,14 @@ def memory_limit() -> int | None:
     except ImportError:  # Windows
         pass
     return min(limits, default=None)
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name and what it can do, as the system tells it."""
+    with contextlib.suppress(OSError):
+        for block in Path("/proc/cpuinfo").read_text().split("\n\n"):
+            lines = dict(line.split(":", 1) for line in block.splitlines() if ":" in line)
+            told = {name.strip(): value.strip() for name, value in lines.items()}
+            return f"{told.get('model name', '')} {told.get('flags', told.get('Features', ''))}"
+    return f"{platform.processor()} {platform.machine()}"

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from lvlora.model.machine import processor
+
 SOURCE = Path(__file__).with_name("decoder.c")
 SWITCH = "LVLORA_NATIVE"
 """The environment variable that is 0 where nothing shall be compiled or loaded."""
@@ -87,18 +89,7 @@ def _kept(name: str) -> Path | None:
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor has the instruction that decoder.c multiplies bfloat16 with."""
-    return "avx512_bf16" in _processor().split()
-
-
-@functools.cache
-def _processor() -> str:
-    """The processor's name and what it can do, as the system tells it."""
-    with contextlib.suppress(OSError):
-        for block in Path("/proc/cpuinfo").read_text().split("\n\n"):
-            lines = dict(line.split(":", 1) for line in block.splitlines() if ":" in line)
-            told = {name.strip(): value.strip() for name, value in lines.items()}
-            return f"{told.get('model name', '')} {told.get('flags', told.get('Features', ''))}"
-    return f"{platform.processor()} {platform.machine()}"
+    return "avx512_bf16" in processor().split()
 
 
 def _key(flags: list[str]) -> str:
@@ -110,7 +101,7 @@ def _key(flags: list[str]) -> str:
     # the file of the compiler instead of what it says: asking takes longer than all the rest
     stamp = os.stat(os.path.realpath(found))
     source = (file.read_bytes() for file in sorted(SOURCE.parent.glob("*.[ch]")))
-    known = (*source, *command, found, stamp.st_size, stamp.st_mtime_ns, _processor())
+    known = (*source, *command, found, stamp.st_size, stamp.st_mtime_ns, processor())
     return _digest(*(p if isinstance(p, bytes) else str(p).encode() for p in (*known, *flags)))
 
 
