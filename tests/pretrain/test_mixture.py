@@ -3,9 +3,11 @@
 from concurrent.futures import Future
 
 import autoregressions
+import cycles
 import driven
 import families
 import maps
+import networks
 import numpy as np
 import observation
 import outbreaks
@@ -230,3 +232,39 @@ def test_process_noise_has_the_variance_that_theory_says():
     shaken = stochastic.integrate(rng(), decay, start, np.ones(60), 400, none + 0.1, none)
     # Ornstein-Uhlenbeck: variance s² / (2 · 0.1)
     np.testing.assert_allclose(np.log(shaken[:, 50:]).var(), 0.05, rtol=0.1)
+
+
+def test_a_cycle_comes_round_again_at_a_period_of_its_own():
+    """What the next turn holds is in the ones before: at some lag a cycle is what it was."""
+    series = cycles.cycles(rng(), 200, 240, 2)
+    spread = series.std(axis=1).mean(axis=1)
+    least = np.full(200, np.inf)
+    for lag in range(4, 100):
+        distance = np.abs(series[:, lag:] - series[:, :-lag]).mean(axis=(1, 2)) / spread
+        least = np.minimum(least, distance)
+    assert (least < 0.15).mean() > 0.5  # some wander, grow or die away
+    assert np.median(least) < 0.15
+    # no two have the same form: of one turn nothing tells the other's
+    assert np.abs(np.corrcoef(series[:30, :60, 0])).mean() < 0.3
+
+
+def test_a_profile_repeats_what_each_step_of_the_season_had():
+    series = cycles.profiles(rng(1), 300, 240, 1)[:, :, 0]
+    level = series - series.mean(axis=1, keepdims=True)
+    shared = []
+    for lag in (4, 7, 12):
+        a, b = level[:, :-lag], level[:, lag:]
+        shared.append((a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1)))
+    assert (np.max(shared, axis=0) > 0.6).mean() > 0.3
+    assert np.isfinite(series).all()
+
+
+def test_networks_that_come_to_rest_are_left_out_first():
+    drawn, kept = networks.runs(rng(2), 80, 60, 2), networks.networks(rng(2), 40, 60, 2)
+
+    def moving(series):
+        late = series[:, 30:]
+        return late.std(axis=1).mean(axis=1) / np.abs(series).max(axis=(1, 2))
+
+    assert (moving(kept) > 0.02).mean() > (moving(drawn) > 0.02).mean() + 0.1
+    assert (moving(kept) > 0.02).mean() > 0.7
