@@ -186,7 +186,9 @@ static inline vector exponentials(vector x) {
 static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    float n = rintf(x * 1.44269504088896341f);
+    const float turn = 12582912.0f; /* as above: a NaN must not be made an integer of */
+    union { float f; uint32_t i; } power = {fused_one(x, 1.44269504088896341f, turn)};
+    float n = power.f - turn;
     float r = fused_one(n, 2.12194440e-4f, fused_one(n, -0.693359375f, x));
     float p = 1.9875691500e-4f;
     p = fused_one(p, r, 1.3981999507e-3f);
@@ -195,7 +197,7 @@ static inline float exponential(float x) {
     p = fused_one(p, r, 1.6666665459e-1f);
     p = fused_one(p, r, 5.0000001201e-1f);
     p = fused_one(p * r, r, r) + 1.0f;
-    union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
+    power.i = (power.i << 23) + (127u << 23);
     return p * power.f;
 }
 
