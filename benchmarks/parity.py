@@ -4,7 +4,8 @@ usage: python benchmarks/parity.py MODEL [--steps 50] [--batch 2] [--seq-len 256
 
 Same data, same initial A and B, same loss (cross-entropy over the numeric alphabet), same AdamW:
 peft in float32 (the reference), peft with the base in bfloat16 (what bfloat16 alone changes),
-lvlora in float32 (is the computation the same?) and lvlora as it trains here. Prints the relative
+lvlora in float32 (is the computation the same?), the same remembering its layers in float16, as
+`--activations half` does, and lvlora as it trains here. Prints the relative
 error of the gradients of all A and of all B at the first step (B drawn, not zero, so that A has a
 gradient), and how far the loss curves are apart (root mean square and largest difference, nats a
 token).
@@ -27,6 +28,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import load
 from lvlora.text.windows import IGNORED, Batch
 from lvlora.train.objective import Objective
+from lvlora.train.remembered import Remembered
 
 Loss = Callable[[Batch], torch.Tensor]
 
@@ -47,6 +49,9 @@ def main() -> None:
         "peft float32": train(*_peft(options.model, torch.float32, initial), batches),
         "peft bfloat16": train(*_peft(options.model, torch.bfloat16, initial), batches),
         "lvlora float32": train(*_lvlora(options.model, initial, "float32"), batches),
+        "lvlora float32, half": train(
+            *_lvlora(options.model, initial, "float32", in_half=True), batches
+        ),
         "lvlora": train(*_lvlora(options.model, initial, "auto"), batches),
     }
     gradients, losses = found["peft float32"]
@@ -88,7 +93,9 @@ def _initial(path: Path) -> Tensors:
     }
 
 
-def _lvlora(path: Path, initial: Tensors, dtype: str) -> tuple[Tensors, Loss]:
+def _lvlora(
+    path: Path, initial: Tensors, dtype: str, *, in_half: bool = False
+) -> tuple[Tensors, Loss]:
     base = load(resolve(str(path)), devices.choose("cpu", dtype))
     lora.inject(base.module, lora.LoraPlan())
     base.module.train()
@@ -96,7 +103,12 @@ def _lvlora(path: Path, initial: Tensors, dtype: str) -> tuple[Tensors, Loss]:
     with torch.no_grad():
         for name, value in initial.items():
             parameters[name].copy_(value)
-    objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
+    objective = Objective(
+        base.module,
+        base.alphabet,
+        NumericHead(base.module, base.alphabet),
+        Remembered(base.module) if in_half else None,
+    )
     return parameters, objective.loss_sum
 
 

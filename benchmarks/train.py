@@ -6,8 +6,9 @@ usage: python benchmarks/train.py MODEL [--batch 4] [--seq-len 512] [--steps 4] 
 MODEL is a folder that transformers loads (config.json, *.safetensors, tokenizer). All contenders
 get the same token windows of simulated series, LoRA r = 8 on q_proj and v_proj, and AdamW. The
 first step of each is not counted (allocation, compilation; it is printed). Prints seconds a step
-(median), peak resident memory, tokens a second, ratios, and the share of the measured
-matrix-product peak.
+(median), peak resident memory, tokens a second, ratios (with the first of lvlora's contenders that
+ran; of the FLOPs of a step by our formula and by PyTorch's counter), and the share of the measured
+matrix-product peak. With --steps 0 the first step is all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("lvlora", "lvlora-compiled", "peft-bfloat16", "peft-float32")
+CONTENDERS = (
+    *("lvlora", "lvlora-compiled", "lvlora-float32", "lvlora-float32-full"),
+    *("peft-bfloat16", "peft-float32"),
+)
 LEARNING_RATE = 1e-3
 
 
@@ -87,24 +91,26 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """Medians over the rounds, and everything as a ratio to lvlora."""
     lines = [
         f"{'contender':18} {'s/step':>8} {'first':>7} {'tokens/s':>9} {'peak GiB':>9} "
-        f"{'speed-up':>9} {'memory':>7} {'of peak':>8}"
+        f"{'speed-up':>9} {'memory':>7} {'FLOPs':>7} {'of peak':>8}"
     ]
     ours = next((n for n in found if n.startswith("lvlora")), None)
     for name, rounds in found.items():
         seconds = statistics.median(r["seconds"] for r in rounds)
         memory = statistics.median(r["peak_bytes"] for r in rounds)
-        speed_up = memory_ratio = share = ""
+        speed_up = memory_ratio = work = share = ""
         if ours and name != ours:
             own = found[ours]
             speed_up = f"{seconds / statistics.median(r['seconds'] for r in own):.2f} x"
             memory_ratio = f"{statistics.median(r['peak_bytes'] for r in own) / memory:.2f} x"
-        if "flops" in rounds[0]:
+        if ours and name != ours:
+            work = f"{found[ours][0]['flops'] / rounds[0]['flops']:.2f} x"
+        if "matrix_peak" in rounds[0]:
             peak = statistics.median(r["matrix_peak"] for r in rounds)
             share = f"{rounds[0]['flops'] / seconds / peak:.1%}"
         lines.append(
             f"{name:18} {seconds:8.2f} {statistics.median(r['first'] for r in rounds):7.1f} "
             f"{rounds[0]['tokens'] / seconds:9.0f} {memory / 2**30:9.2f} "
-            f"{speed_up:>9} {memory_ratio:>7} {share:>8}"
+            f"{speed_up:>9} {memory_ratio:>7} {work:>7} {share:>8}"
         )
     return "\n".join(lines)
 
@@ -125,7 +131,7 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
-        "seconds": statistics.median(seconds[1:]),
+        "seconds": statistics.median(seconds[1:] or seconds),
         "all_seconds": seconds,
         "first": seconds[0],
         "peak_bytes": peak,
@@ -181,17 +187,26 @@ def lvlora_step(
     from lvlora.model.catalogue import resolve
     from lvlora.model.head import NumericHead
     from lvlora.model.loading import load
-    from lvlora.train import compilation
+    from lvlora.train import compilation, remembered
     from lvlora.train.loop import steps
     from lvlora.train.objective import Objective
 
-    base = load(resolve(str(options.model)), devices.choose(options.device))
+    dtype = "float32" if name.startswith("lvlora-float32") else "auto"
+    base = load(resolve(str(options.model)), devices.choose(options.device, dtype))
     plan = lora.LoraPlan()
     lora.inject(base.module, plan)
     base.module.train()
     if name == "lvlora-compiled":
         compilation.compile_layers(base.module)
-    objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
+    in_half = remembered.is_wanted(
+        "full" if name == "lvlora-float32-full" else "half", base.placement
+    )
+    objective = Objective(
+        base.module,
+        base.alphabet,
+        NumericHead(base.module, base.alphabet),
+        remembered.Remembered(base.module) if in_half else None,
+    )
     parameters = [p for p in base.module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE)
 
@@ -237,6 +252,8 @@ def peft_step(name: str, options: argparse.Namespace) -> tuple[Step, Callable[[]
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
+    from lvlora.flops.measure import count
+
     dtype = getattr(torch, name.removeprefix("peft-"))
     model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
     model = get_peft_model(
@@ -257,7 +274,13 @@ def peft_step(name: str, options: argparse.Namespace) -> tuple[Step, Callable[[]
         optimizer.zero_grad(set_to_none=True)
         return float(loss)
 
-    return step, lambda: {"dtype": str(dtype)}
+    def facts() -> dict[str, Any]:
+        ids = torch.zeros((1, options.seq_len), dtype=torch.long, device=options.device)
+        # every product has the rows of a batch side by side
+        flops = options.batch * count(lambda: model(input_ids=ids, labels=ids).loss.backward())
+        return {"flops": flops, "dtype": str(dtype)}
+
+    return step, facts
 
 
 if __name__ == "__main__":

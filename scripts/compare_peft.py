@@ -115,6 +115,7 @@ def planned(args: argparse.Namespace, loss: str) -> Any:
         data=Path(args.data),
         model=args.model,
         dtype=args.dtype,
+        activations="full",
         device=args.device,
         threads=args.threads,
         rank=args.rank,

@@ -30,6 +30,7 @@ class TrainKeywords(TypedDict, total=False):
     device: Literal["auto", "cpu", "cuda", "mps"]
     max_memory: int | str | None
     compile: Literal["auto", "on", "off"]
+    activations: Literal["half", "full"]
     threads: int | None
     rank: int
     alpha: float | None
@@ -88,6 +89,7 @@ class SweepKeywords(TypedDict, total=False):
     device: Literal["auto", "cpu", "cuda", "mps"]
     max_memory: int | str | None
     compile: Literal["auto", "on", "off"]
+    activations: Literal["half", "full"]
     threads: int | None
     rank: int
     alpha: float | None

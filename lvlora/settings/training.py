@@ -24,6 +24,7 @@ from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings, S
 Schedule = Literal["cosine", "one-cycle", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
 Compile = Literal["auto", "on", "off"]
+Activations = Literal["half", "full"]
 
 COURSEWORK: dict[str, Any] = {
     "targets": ("q_proj", "v_proj"),
@@ -251,6 +252,14 @@ class LearningSettings(
         "auto",
         "Compile the layers (torch.compile; needs a C++ compiler): auto does for 500 micro-batches "
         "or more, where it pays.",
+        "Model",
+        affects="placement",
+    )
+    activations: Activations = option(
+        "half",
+        "How a training in float32 on a CPU remembers its layers between forward and backward: in "
+        "16 bits, which takes little more than half of the memory and moves gradients by less than "
+        "a thousandth (half), or as they are (full).",
         "Model",
         affects="placement",
     )

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
+from lvlora.model import devices
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
-from lvlora.train import held_out
+from lvlora.train import held_out, remembered
 from lvlora.train.step_plan import USUAL, Validations
 
 if TYPE_CHECKING:
@@ -93,9 +94,13 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
     was = facts_in(study)
     # a setting that a study did not have yet was what its default is, but for these
     before = SweepSettings().model_dump(mode="json") | held_out.BEFORE | was["settings"]
+    now = facts["settings"]
+    if "activations" not in was["settings"]:
+        differs = remembered.is_wanted("half", devices.choose(now["device"], now["dtype"]))
+        before |= remembered.BEFORE if differs else {"activations": now["activations"]}
     changed = [
         f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
-        for name, value in facts["settings"].items()
+        for name, value in now.items()
         if before[name] != value
     ]
     changed += ["what is searched"] * (was["stages"] != facts["stages"])

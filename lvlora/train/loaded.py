@@ -17,10 +17,11 @@ from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
 from lvlora.settings.training import TrainSettings
-from lvlora.train import held_out
+from lvlora.train import held_out, remembered
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.plan import Plan, deciding_settings
+from lvlora.train.remembered import Remembered
 from lvlora.train.validation import Validator
 
 
@@ -54,6 +55,7 @@ class Loaded:
                 placement.device.type,
                 str(placement.dtype),
                 *(["compiled"] if self.compiled else []),
+                *(["activations in float16"] if self.objective.remembered else []),
             ],
         }
 
@@ -137,7 +139,11 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     lora.inject(base.module, updates, settings.seed)
     for _, layer in lora.lora_layers(base.module):
         layer.train()
-    objective = Objective(base.module, base.alphabet, _head(base, settings))
+    head = _head(base, settings)
+    in_half = remembered.is_wanted(settings.activations, base.placement)
+    objective = Objective(
+        base.module, base.alphabet, head, Remembered(base.module) if in_half else None
+    )
     parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
     if objective.head is not None:
         parameters |= {f"head.{n}": p for n, p in objective.head.named_parameters()}

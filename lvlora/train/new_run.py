@@ -15,7 +15,7 @@ from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
-from lvlora.train import held_out
+from lvlora.train import held_out, remembered
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.plan import Plan
@@ -123,6 +123,8 @@ def stored_settings(
         resolved.sources["validation_steps"] == "default"
     ):  # every run that knows the setting says it
         update |= held_out.BEFORE
+    if resolved.sources["activations"] == "default":  # and of this one, too
+        update |= remembered.BEFORE
     if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
         dtype = folder.read_environment().get("dtype")
         update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from lvlora.model.head import NumericHead, cap
 from lvlora.model.parts import decoder_of, final_softcap_of, head_of
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.windows import IGNORED, Batch
+from lvlora.train.remembered import Remembered
 
 
 class Objective:
@@ -22,13 +24,21 @@ class Objective:
 
     Args:
         head: the restricted head (``numeric``) or None for the model's own (``full``).
+        remembered: how the layers remember what backward needs; None: as it is.
     """
 
-    def __init__(self, model: nn.Module, alphabet: TokenAlphabet, head: NumericHead | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        alphabet: TokenAlphabet,
+        head: NumericHead | None,
+        remembered: Remembered | None = None,
+    ) -> None:
         self.model = model
         self.decoder: Callable[..., Any] = decoder_of(model)
         self.head = head
         self.alphabet = alphabet
+        self.remembered = remembered
         self.device = next(model.parameters()).device
 
     @property
@@ -38,7 +48,9 @@ class Objective:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, S) ids to (B, S, classes) float32 logits."""
-        hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
+        # of the layers only: the logarithms of the loss are no factors to be rounded
+        with contextlib.nullcontext() if self.remembered is None else self.remembered.in_half():
+            hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
         if self.head is not None:
             restricted: Tensor = self.head(hidden)
             return restricted

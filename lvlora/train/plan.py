@@ -31,7 +31,7 @@ from lvlora.text.codec import Codec
 from lvlora.text.losses import losses
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Windows
-from lvlora.train import compilation, held_out, loop
+from lvlora.train import compilation, held_out, loop, remembered
 from lvlora.train.step_plan import USUAL, Cost, Validations, choose_validations, plan_steps
 from lvlora.train.validation import ValidationPart
 
@@ -324,7 +324,9 @@ def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:
         limit = torch.cuda.get_device_properties(device).total_memory
     shape = model.shape
     micro_batches = settings.accumulation * settings.batch_size * width * 16
-    row = width * (shape.layers * shape.hidden * model.placement.dtype.itemsize + 16)
+    in_half = remembered.is_wanted(settings.activations, model.placement)
+    size = 2 if in_half else model.placement.dtype.itemsize
+    row = width * (shape.layers * shape.hidden * size + 16)
     rows = -(-settings.batch_size // n_processes)
     if limit is not None and rows * row > limit:
         raise SettingsError(

@@ -43,6 +43,7 @@ def test_a_run_is_identified_by_what_it_always_was() -> None:
     """Runs of earlier versions go on."""
     undeciding = {
         *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
+        "activations",
         *("max_memory", "tracker", "model", "revision", "device", "dtype", *INPUT),
     }
     assert (
@@ -75,6 +76,9 @@ def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> N
 
 def test_values_are_told_as_json() -> None:
     given = TrainSettings(runs="elsewhere", targets="q_proj,v_proj", device="cpu")
-    assert given.deciding("placement") == {"dtype": "auto", "device": "cpu", "compile": "auto"}
+    assert given.deciding("placement") == {
+        **{"dtype": "auto", "device": "cpu", "compile": "auto"},
+        "activations": "half",
+    }
     assert given.deciding("project", "placement")["runs"] == "elsewhere"
     assert given.deciding("result")["targets"] == ["q_proj", "v_proj"]

@@ -75,6 +75,20 @@ def test_a_study_of_another_version_goes_on(settings):
         check_same(study, about(settings.model_copy(update={"number_format": "digits"})))
 
 
+@pytest.mark.parametrize(("dtype", "may"), [("float32", False), ("bfloat16", True)])
+def test_a_study_from_before_activations_in_half_is_not_mixed(tmp_path, dtype, may):
+    now = SweepSettings(runs=tmp_path, device="cpu", dtype=dtype)
+    facts = about(now)
+    older = {k: v for k, v in facts["settings"].items() if k != "activations"}
+    study = study_of(now, facts | {"settings": older})
+    check_same(study, about(now.model_copy(update={"activations": "full"})))
+    if may:
+        check_same(study, facts)
+    else:
+        with pytest.raises(SettingsError, match=r"--activations \(was full, not half\)"):
+            check_same(study, facts)
+
+
 def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
     """Version 0.1.0's first studies: sixteen series, or as many as were told, four times."""
     for told, series in ((None, 16), (2, 2)):

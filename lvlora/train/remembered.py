@@ -1,0 +1,147 @@
+"""What a float32 step remembers of its layers for backward, in half of the bytes.
+
+Where weights are float32, everything else is, too, and what a step remembers is most of its memory.
+It is computed in float32 and remembered in float16: forward, loss and every sum are as they were,
+and a gradient differs by the rounding of the factors that it is multiplied from, a twentieth of a
+percent (docs/notes/speed.md). A power of two of each tensor's own brings it into float16's range,
+so that nothing overflows and what is small beside the tensor's largest value keeps its eleven bits
+down to a billionth of it. bfloat16 would need no scale, and rounds eight times as coarsely.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import weakref
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from lvlora.model.devices import Placement
+from lvlora.settings.training import Activations
+
+BEFORE: dict[str, Any] = {"activations": "full"}
+"""What was done by runs and studies that did not have the setting yet."""
+
+_HIGHEST = 15
+"""A tensor's largest value is remembered between half and all of two to this; float16 ends at two
+to the sixteenth."""
+_LOWEST_EXPONENT = -126
+"""Two to this and two to minus this are both in float32."""
+_SLAB = 2**25
+"""Values of a block of memory for many tensors, which the heap does not know of: one by one they
+would lie between what a layer needs for a moment only, and as much again would be gaps."""
+_ALIGNED = 32
+"""Values of 64 bytes."""
+
+
+def is_wanted(setting: Activations, placement: Placement) -> bool:
+    """Whether it is done here: in bfloat16 nothing could be halved; GPUs were not measured."""
+    float32 = placement.dtype == torch.float32
+    return setting == "half" and float32 and placement.device.type == "cpu"
+
+
+class _Half(NamedTuple):
+    """A tensor of this shape and these strides, as it lies in memory, over two to ``exponent``."""
+
+    values: Tensor
+    exponent: int
+    shape: torch.Size
+    strides: tuple[int, ...]
+
+
+class Remembered:
+    """How autograd keeps what a model's layers save; `in_half` makes the block.
+
+    Args:
+        model: whose weights are kept as they are: they are there anyway.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        tensors = (*model.parameters(), *model.buffers())
+        self._weights = {t.untyped_storage()._cdata for t in tensors}
+        # one tensor may go into several layers: (its memory, what is remembered of it)
+        self._known: dict[Any, tuple[StorageWeakRef, weakref.ref[Tensor], int]] = {}
+        self._slab: Tensor | None = None
+        # kept for the next step, as all memory is (`devices.keep_freed_memory`): (memory, its user)
+        self._slabs: list[tuple[mmap.mmap, StorageWeakRef]] = []
+
+    @contextlib.contextmanager
+    def in_half(self) -> Iterator[None]:
+        """Within it, what is saved for backward is remembered in float16."""
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
+                yield
+        finally:
+            self._known.clear()
+            self._slab = None
+
+    def _pack(self, tensor: Tensor) -> Tensor | _Half:
+        storage = tensor.untyped_storage()
+        one_a_row = tensor.ndim == 0 or tensor.shape[-1] == 1  # a norm's, which is small
+        n_values = tensor.numel()
+        if tensor.dtype != torch.float32 or storage._cdata in self._weights or not n_values:
+            return tensor
+        if not _is_block(tensor):
+            return tensor
+        if one_a_row:
+            exact = self._room(2 * n_values).view(torch.float32)
+            return exact.copy_(tensor.as_strided((n_values,), (1,))).view(tensor.shape)
+        # while there is a weak reference no other memory has the address: a key means one tensor
+        key = (storage._cdata, tensor.storage_offset(), n_values, tensor._version)
+        if key in self._known:
+            _, kept, exponent = self._known[key]
+            found = kept()
+            if found is not None:
+                return _Half(found, exponent, tensor.shape, tensor.stride())
+        values = tensor.as_strided((n_values,), (1,))
+        largest = float(torch.linalg.vector_norm(values, math.inf))
+        if not math.isfinite(largest):
+            return tensor  # of a step that is refused for it
+        exponent = max(math.frexp(largest)[1] - _HIGHEST, _LOWEST_EXPONENT)
+        half = self._room(n_values).copy_(values * 2.0**-exponent)
+        memory: Any = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        self._known[key] = memory, weakref.ref(half), exponent
+        return _Half(half, exponent, tensor.shape, tensor.stride())
+
+    def _room(self, n_values: int) -> Tensor:
+        """Memory for so many values; a slab is free again after the last of them."""
+        if self._slab is None or len(self._slab) < n_values:
+            self._slab = self._new_slab(max(n_values, _SLAB))
+        room = self._slab[:n_values]
+        self._slab = self._slab[-(-n_values // _ALIGNED) * _ALIGNED :]
+        return room
+
+    def _new_slab(self, n_values: int) -> Tensor:
+        for i, (memory, user) in enumerate(self._slabs):
+            if user.expired() and len(memory) >= 2 * n_values:  # type: ignore[no-untyped-call]
+                del self._slabs[i]
+                break
+        else:
+            memory = mmap.mmap(-1, 2 * n_values)
+        slab = torch.frombuffer(memory, dtype=torch.float16)
+        user = StorageWeakRef(slab.untyped_storage())  # type: ignore[no-untyped-call]
+        self._slabs.append((memory, user))
+        return slab
+
+
+def _unpack(packed: Tensor | _Half) -> Tensor:
+    if isinstance(packed, Tensor):
+        return packed
+    values = packed.values.float().mul_(2.0**packed.exponent)
+    return values.as_strided(packed.shape, packed.strides)
+
+
+def _is_block(tensor: Tensor) -> bool:
+    """Whether its values fill one piece of memory, in whatever order of its dimensions."""
+    filled = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != filled:
+                return False
+            filled *= size
+    return True

@@ -1,0 +1,272 @@
+"""What a float32 step remembers in half: gradients within a percent, half of the bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_runs
+import torch
+from torch import nn
+
+from lvlora.errors import DataError, RunStopped
+from lvlora.model import lora
+from lvlora.model.devices import Placement
+from lvlora.model.head import NumericHead
+from lvlora.text.windows import Batch
+from lvlora.train import remembered
+from lvlora.train.compilation import compile_layers
+from lvlora.train.new_run import stored_settings
+from lvlora.train.objective import Objective
+from lvlora.train.observer import Silent
+from lvlora.train.remembered import Remembered
+from lvlora.train.run import Run
+from lvlora.train.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+
+
+def step(base, targets=("q_proj", "v_proj")):
+    """(an objective, what is trained, a batch), with updates that differ from zero."""
+    torch.manual_seed(0)
+    lora.inject(base.module, lora.LoraPlan(rank=2, targets=targets))
+    for _, layer in lora.lora_layers(base.module):
+        nn.init.normal_(layer.lora_b, std=0.1)
+    base.module.train()
+    objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
+    ids = np.array(base.alphabet.ids)[np.random.default_rng(0).integers(0, 12, (2, 161))]
+    parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
+    return objective, parameters, Batch(ids[:, :-1], ids[:, 1:])
+
+
+def gradients(objective, parameters, batch):
+    loss = objective.loss_sum(batch)
+    found = torch.autograd.grad(loss, list(parameters.values()))
+    return loss.detach(), dict(zip(parameters, found, strict=True))
+
+
+def apart(one, other, kind):
+    """Relative distance of the gradients of all A, or of all B."""
+    a, b = (torch.cat([g.flatten() for n, g in some.items() if kind in n]) for some in (one, other))
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("all-linear",)], ids=len)
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_the_loss_is_the_same_and_gradients_are_within_a_percent(tiny_base, family, targets):
+    objective, parameters, batch = step(tiny_base(family), targets)
+    loss, exact = gradients(objective, parameters, batch)
+    objective.remembered = Remembered(objective.model)
+    half_loss, half = gradients(objective, parameters, batch)
+    assert torch.equal(half_loss, loss)
+    for kind in ("lora_a", "lora_b"):
+        assert 0 < apart(half, exact, kind) < 0.002  # measured: 0.0005; 0.01 is allowed
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("all-linear",)], ids=len)
+def test_half_of_the_bytes_are_remembered(tiny_base, monkeypatch, targets):
+    objective, parameters, batch = step(tiny_base("llama"), targets)
+    weights = {p.untyped_storage().data_ptr() for p in objective.model.parameters()}
+    as_it_is, in_half = {}, {}
+    held = []
+
+    def note(tensor):
+        held.append(tensor)  # no address comes twice
+        if tensor.untyped_storage().data_ptr() not in weights:
+            as_it_is[tensor.untyped_storage().data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        objective.decoder(input_ids=torch.from_numpy(batch.inputs))
+    kept = Remembered(objective.model)
+    pack = kept._pack
+
+    def note_packed(tensor):
+        packed = pack(tensor)
+        held.append(packed)
+        values = packed if isinstance(packed, torch.Tensor) else packed.values
+        if values.untyped_storage().data_ptr() not in weights:
+            in_half[values.data_ptr()] = values.nbytes
+        return packed
+
+    monkeypatch.setattr(kept, "_pack", note_packed)
+    objective.remembered = kept
+    assert gradients(objective, parameters, batch)
+    assert sum(in_half.values()) < 0.55 * sum(as_it_is.values())
+
+
+class Saver(torch.autograd.Function):
+    """Gives back in backward what it saved in forward."""
+
+    @staticmethod
+    def forward(ctx, x, *saved):
+        ctx.save_for_backward(*saved)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, _):
+        Saver.found = ctx.saved_tensors
+        return (None,) * (1 + len(Saver.found))
+
+
+def brought_back(*saved, model=None):
+    kept = Remembered(nn.Module() if model is None else model)
+    with kept.in_half():
+        out = Saver.apply(torch.ones((), requires_grad=True), *saved)
+    out.backward()
+    return Saver.found
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-9, 1.0, 1e9, 1e37])
+def test_values_of_any_size_come_back_with_eleven_bits(scale):
+    x = torch.randn(7, 64, generator=torch.Generator().manual_seed(0)) * scale
+    x[2, 3] = 3.0 * scale * (1e4 if scale < 1e30 else 1.0)  # and one that is far from all others
+    (found,) = brought_back(x)
+    smallest = torch.finfo(torch.float32).tiny * 2.0**-14  # below it float32 itself ends
+    assert ((found - x).abs() <= x.abs() * 2.0**-11 + smallest).all()
+    assert scale < 1e-37 or not torch.equal(found, x)
+
+
+def test_zeros_stay_and_what_is_not_finite_is_not_hidden():
+    zeros, broken = torch.zeros(3, 4), torch.tensor([[1.0, float("inf")], [float("nan"), 0.1]])
+    found = brought_back(zeros, broken)
+    assert torch.equal(found[0], zeros)
+    assert torch.equal(found[1].nan_to_num(), broken.nan_to_num())
+
+
+def test_weights_other_dtypes_and_what_is_no_block_are_left_as_they_are():
+    model = nn.Linear(5, 3)
+    saved = (
+        model.weight.detach().t(),
+        torch.randn(4, 6, dtype=torch.float64),
+        torch.arange(5),
+        torch.randn(4, 1).expand(4, 3),
+    )
+    for found, given in zip(brought_back(*saved, model=model), saved, strict=True):
+        assert torch.equal(found, given)
+        assert found.data_ptr() == given.data_ptr()
+
+
+def test_one_number_a_row_is_exact():
+    norms = torch.randn(2, 9, 1)
+    assert torch.equal(brought_back(norms)[0], norms)
+
+
+def test_a_step_takes_the_memory_of_the_last_one_but_not_while_it_is_needed():
+    kept = Remembered(nn.Module())
+    with kept.in_half():
+        first = kept._pack(torch.full((5, 5), 1.0))
+    with kept.in_half():
+        second = kept._pack(torch.full((5, 5), 2.0))
+    address = first.values.data_ptr()
+    assert second.values.data_ptr() != address
+    assert float(remembered._unpack(first).mean()) == 1.0
+    del first
+    with kept.in_half():
+        assert kept._pack(torch.full((5, 5), 3.0)).values.data_ptr() == address
+
+
+def test_strides_are_kept():
+    heads = torch.randn(2, 5, 3, 4).transpose(1, 2)
+    (found,) = brought_back(heads)
+    assert found.stride() == heads.stride()
+    assert torch.allclose(found, heads, rtol=1e-3)
+
+
+def test_one_tensor_is_remembered_once_and_again_when_it_was_changed():
+    kept = Remembered(nn.Module())
+    with kept.in_half():
+        x = torch.randn(6, 8)
+        first, second, turned = kept._pack(x), kept._pack(x.view(2, 3, 8)), kept._pack(x.t())
+        assert first.values is second.values is turned.values
+        x.mul_(2.0)
+        changed = kept._pack(x)
+        assert changed.values is not first.values
+    assert torch.equal(remembered._unpack(changed), 2 * remembered._unpack(first))
+    assert torch.equal(remembered._unpack(turned), remembered._unpack(first).t())
+
+
+def test_memory_that_is_used_again_is_another_tensor():
+    kept, packed, addresses = Remembered(nn.Module()), [], set()
+    with kept.in_half():
+        for i in range(20):
+            x = torch.full((64, 64), float(i))
+            addresses.add(x.data_ptr())
+            packed.append(kept._pack(x))
+            del x
+    assert len(addresses) < 20, "no address came again: the test shows nothing"
+    assert [float(remembered._unpack(p)[3, 3]) for p in packed] == list(range(20))
+
+
+def test_it_is_for_float32_on_a_processor():
+    def wanted(setting, device, dtype):
+        return remembered.is_wanted(setting, Placement(torch.device(device), dtype, ""))
+
+    assert wanted("half", "cpu", torch.float32)
+    assert not wanted("full", "cpu", torch.float32)
+    assert not wanted("half", "cpu", torch.bfloat16)
+    assert not wanted("half", "cuda", torch.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_only_runs_in_float32_differ_and_are_told_apart(tiny_folder, tmp_path, dtype):
+    found = []
+    for activations in ("half", "full"):
+        loaded = tiny_runs.loaded(
+            tiny_folder("qwen2"), tmp_path, dtype=dtype, activations=activations
+        )
+        folder = tiny_runs.folder(tmp_path, activations)
+        Run(loaded, folder, Silent()).train()
+        found.append((tiny_runs.weights(folder.path, "adapter-last"), loaded.identity()))
+    (half, half_identity), (full, full_identity) = found
+    assert (half == full) is (dtype == "bfloat16")
+    assert (half_identity == full_identity) is (dtype == "bfloat16")
+
+
+class Stopped(Silent):
+    def step(self, record):
+        if record.step == 3:  # the second is saved
+            raise KeyboardInterrupt
+
+
+def test_a_run_goes_on_as_it_began_and_never_the_other_way(tiny_folder, tmp_path):
+    model = tiny_folder("qwen2")
+    ends = {}
+    for activations in ("half", "full"):
+        folder = tiny_runs.folder(tmp_path, activations)
+        loaded = tiny_runs.loaded(model, tmp_path, activations=activations)
+        with contextlib.suppress(KeyboardInterrupt, RunStopped):
+            Run(loaded, folder, Stopped()).train()
+        other = {"half": "full", "full": "half"}[activations]
+        again = tiny_runs.loaded(model, tmp_path, activations=other)
+        with pytest.raises(DataError, match="changed since: device and dtype"):
+            Run(again, RunFolder(folder.path), Silent(), resume=True).train()
+        again = tiny_runs.loaded(model, tmp_path, activations=activations)
+        Run(again, RunFolder(folder.path), Silent(), resume=True).train()
+        ends[activations] = tiny_runs.weights(folder.path, "adapter-last")
+    assert ends["half"] != ends["full"]
+
+
+def test_a_run_from_before_the_setting_goes_on_as_it_was(tmp_path):
+    folder = tiny_runs.folder(tmp_path)
+    given = tiny_runs.settings("bundled", tmp_path)
+    for said, expected in (("", "full"), ('activations = "half"\n', "half")):
+        folder.config.write_text(f'model = "bundled"\nmax_steps = 6\n{said}')
+        assert stored_settings(folder, given, {}).activations == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_layers_are_remembered_in_half_too(tiny_base):
+    objective, parameters, batch = step(tiny_base("llama"), ("all-linear",))
+    loss, exact = gradients(objective, parameters, batch)
+    compile_layers(objective.model)
+    objective.remembered = Remembered(objective.model)
+    half_loss, half = gradients(objective, parameters, batch)
+    assert float(half_loss) == pytest.approx(float(loss), rel=1e-5)
+    for kind in ("lora_a", "lora_b"):
+        assert 1e-5 < apart(half, exact, kind) < 0.002
