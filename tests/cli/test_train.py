@@ -464,3 +464,14 @@ def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, 
         found = [m["validation"] for m in tiny_runs.metrics(out) if "validation" in m]
         made.append((tiny_runs.weights(out), [(v["loss"], v["mae"]) for v in found]))
     assert made[0] == made[1]
+
+
+def test_how_activations_are_remembered_is_a_runs_own(run_lvlora, place):
+    """Where the base is float32, as it is on a processor without bfloat16."""
+    begun = ["train", "data.csv", *place, "--activations", "full", "--max-steps", "2"]
+    assert run_lvlora(begun).exit_code == 0
+    run = _only_run()
+    assert 'activations = "full"' in (run / "config.toml").read_text()
+    other = run_lvlora(["train", "--resume", run.name, "--activations", "half"])
+    assert other.exit_code == 2
+    assert "--activations: a run goes on with its own settings (full, not half)" in other.stderr
