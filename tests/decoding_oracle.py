@@ -10,7 +10,7 @@ import torch
 
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.rows import Prompt
-from lvlora.forecast.sampling import Sampling, choose, stream, uniforms
+from lvlora.forecast.sampling import Draws, Sampling, choose
 from lvlora.model.head import NumericHead
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
@@ -21,13 +21,13 @@ def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: 
     """One series alone, its whole text anew for every token, no cache, the model's own head."""
     text, out, state, steps, written = prompt.text, "", START, 0, 0
     ways = spelling(prompt.grammar, base.alphabet.tokens)
-    key = np.array([stream(sampling.seed, prompt.series, sample)], dtype=np.uint64)
+    draws = Draws(sampling, [(prompt.series, sample)])
     start = [] if base.alphabet.start is None else [base.alphabet.start]
     while steps < horizon:
         ids = torch.tensor([start + base.alphabet.encode(text + out).tolist()])
         with torch.no_grad():
             logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-        draw = uniforms(key, np.array([written]))
+        draw = draws.at([0], np.array([written]))
         token = int(choose(logits[None], ways.legal[[state]], sampling, draw)[0])
         out += ways.tokens[token]
         written += 1

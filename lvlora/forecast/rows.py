@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.forecast.sampling import (
+    Draws,
     Floats,
     Ints,
     NotFinite,
     Sampling,
     choose,
-    stream,
-    uniforms,
 )
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.grammar import START, Grammar
@@ -107,9 +106,7 @@ class Rows:
         self._sampling, self._tokens = sampling, alphabet.tokens
         self._auto = _Automaton([spelling(prompts[p].grammar, alphabet.tokens) for p, _ in rows])
         self._state = self._auto.start.copy()
-        self._streams = np.array(
-            [stream(sampling.seed, prompts[p].series, s) for p, s in rows], dtype=np.uint64
-        )
+        self._draws = Draws(sampling, [(prompts[p].series, s) for p, s in rows])
         self._steps_left = np.full(len(rows), horizon, dtype=np.int64)
         spelled = {p: [alphabet.spell(t) for t in prompts[p].given] for p in {p for p, _ in rows}}
         # of the step that is the last but so many
@@ -168,7 +165,7 @@ class Rows:
     def _pick(self, which: list[int], logits: Floats) -> dict[int, int]:
         """Row → the token chosen from its logits."""
         positions = np.array([len(self.out[i]) for i in which], dtype=np.int64)
-        draws = uniforms(self._streams[which], positions)
+        draws = self._draws.at(which, positions)
         try:
             tokens = choose(logits, self._auto.legal[self._state[which]], self._sampling, draws)
         except NotFinite as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvlora.forecast.sampling import stream, uniforms
+from lvlora.forecast.sampling import Draws, Sampling, stream, uniforms
 
 
 def test_the_numbers_never_change():
@@ -48,3 +48,56 @@ def test_a_number_depends_on_its_own_key_and_position_alone():
     together = uniforms(keys, positions)
     alone = [uniforms(keys[i : i + 1], positions[i : i + 1])[0] for i in range(100)]
     assert together.tolist() == alone
+
+
+def _draws(n, names=("a",), seed=0):
+    rows = [(name, s) for name in names for s in range(n)]
+    return Draws(Sampling(samples=n, seed=seed), rows), len(rows)
+
+
+def test_the_samples_of_a_series_share_out_the_unit_interval_at_every_place():
+    draws, n_rows = _draws(20, ("a", "b"))
+    for place in range(50):
+        found = draws.at(range(n_rows), np.full(n_rows, place)).reshape(2, 20)
+        assert (np.sort((found * 20).astype(int)) == np.arange(20)).all()
+    # and each series, place and seed in its own way
+    other, _ = _draws(20, ("a", "b"), seed=1)
+    for of in (draws, other):
+        parts = [(of.at(range(40), np.full(40, p)) * 20).astype(int) for p in range(20)]
+        assert len({tuple(row) for p in parts for row in p.reshape(2, 20)}) == 40
+    assert draws.at(range(40), np.zeros(40, int)).tolist() != (
+        other.at(range(40), np.zeros(40, int)).tolist()
+    )
+
+
+def test_what_a_sample_draws_is_distributed_as_if_it_were_alone():
+    """Uniform at each place, and independent from place to place; pairs of samples as well."""
+    names = [str(i) for i in range(1500)]
+    draws, n_rows = _draws(5, names)
+    found = np.stack([draws.at(range(n_rows), np.full(n_rows, p)) for p in range(12)])
+    one, two = found[:, 0::5], found[:, 3::5]  # a row is a place, a column a series
+    for sample in (one, two):
+        counts = np.bincount((sample.ravel() * 20).astype(int), minlength=20)
+        expected = sample.size / 20
+        assert ((counts - expected) ** 2 / expected).sum() < 43.8
+        assert np.abs(np.corrcoef(sample)[~np.eye(12, dtype=bool)]).max() < 5 / np.sqrt(1500)
+    # two samples keep apart by as much as n parts of [0, 1) do
+    assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1] + 1 / 4) < 0.03
+
+
+def test_a_draw_is_the_same_whoever_else_draws():
+    names = ("a", "b", "c")
+    draws, n_rows = _draws(7, names)
+    places = np.arange(n_rows) % 4
+    together = draws.at(range(n_rows), places)
+    order = np.random.default_rng(0).permutation(n_rows)
+    assert draws.at(order.tolist(), places[order]).tolist() == together[order].tolist()
+    for row in (0, 9, 20):
+        alone = Draws(Sampling(samples=7), [(names[row // 7], row % 7)])
+        assert alone.at([0], places[row : row + 1])[0] == together[row]
+
+
+def test_a_single_future_draws_from_its_own_stream():
+    draws = Draws(Sampling(samples=1), [("a", 0)])
+    key = np.array([stream(0, "a", 0)], dtype=np.uint64)
+    assert draws.at([0], np.array([3])) == uniforms(key, np.array([3]))

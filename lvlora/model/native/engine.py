@@ -28,6 +28,9 @@ _LINEARS = (
     *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
 )
 _FIRST_POSITIONS = 1024
+WHOLE_WIDTH, WHOLE_HEAD = 32, 16
+"""What widths of inputs and heads are multiples of: whole vectors, of whatever processor, so that
+the same models are computed by it everywhere."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,9 @@ class Engine:
         library = building.library(dtype) if plain else None
         if library is None:
             return None
-        pack, lanes = int(library.pack_elements()), int(library.vector_lanes())
         dim = _layers(model)[0].self_attn.head_dim
-        whole = all(w.shape[1] % pack == 0 for w in weights)
-        if not whole or dim % lanes or dim > int(library.most_head_dim()):
+        whole = all(w.shape[1] % WHOLE_WIDTH == 0 for w in weights)
+        if not whole or dim % WHOLE_HEAD or dim > int(library.most_head_dim()):
             return None
         return cls(library, model, head, dtype)
 
