@@ -33,8 +33,9 @@ to the sixteenth."""
 _LOWEST_EXPONENT = -126
 """Two to this and two to minus this are both in float32."""
 _SLAB = 2**25
-"""Values of a block of memory for many tensors, which the heap does not know of: one by one they
-would lie between what a layer needs for a moment only, and as much again would be gaps."""
+"""Values of a block of memory for many tensors, which the heap does not know of: a step of
+Qwen2.5-0.5B's shape takes 6.39 GB, and 7.14 GB where such blocks lie between what a layer needs for
+a moment only (docs/notes/speed.md)."""
 _ALIGNED = 32
 """Values of 64 bytes."""
 
