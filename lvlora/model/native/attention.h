@@ -75,7 +75,8 @@ typedef struct { /* of queries that go through pages together */
                 vector sum = state->sum[at + n] * kept[n];                                       \
                 UNROLLED for (int v = 0; v < PAGE_VECTORS; v++) sum += score[n][v];              \
                 state->sum[at + n] = sum;                                                        \
-                round_page(score[n], weights[n]);                                                \
+                UNROLLED for (int v = 0; v < PAGE_VECTORS; v++)                                  \
+                    store_rounded(score[n][v], weights[n] + v * LANES);                          \
             }                                                                                    \
             int64_t d = 0;                                                                       \
             for (; d + 2 * LANES <= dim; d += 2 * LANES) {                                       \
@@ -168,8 +169,9 @@ static void attend(Worker *self, int64_t layer, const Tasks *tasks, const int64_
         }
         for (int i = 0; i < n; i++) {
             float sum = total(state.sum[i]);
-            for (int64_t d = 0; d < dim; d++)
-                e->attended[place[i] + d] = rounded(state.out[i][d] / sum);
+            for (int64_t d = 0; d < dim; d += LANES)
+                store_rounded(
+                    *(const vector *)(state.out[i] + d) / sum, e->attended + place[i] + d);
         }
     }
     meet(self);

@@ -33,6 +33,8 @@
 #define BLOCK_BYTES 262144 /* of inputs that stay in a core's second cache */
 #define MOST_BLOCK_ROWS 384
 #define MOST_BLOCK_COLUMNS 32
+#define FEW_ROWS 16 /* so few that reading weights takes longer than multiplying them */
+#define FEW_ROWS_COLUMNS (MOST_BLOCK_ROWS * MOST_BLOCK_COLUMNS / FEW_ROWS)
 
 typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t ivector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -201,14 +203,17 @@ static inline float exponential(float x) {
     return p * power.f;
 }
 
-/* a page's weights, rounded */
-static inline void round_page(const vector *p, element *to) {
+/* x / (1 + e^-x), from e^-|x| so that nothing overflows */
+static inline vector silu(vector x) {
+    vector z = exponentials((vector)((ivector)x | INT32_MIN));
+    return x * chosen((ivector)(x < (vector){0}), z, every(1.0f)) / (1.0f + z);
+}
+
+static inline void store_rounded(vector v, element *to) {
 #ifdef BFLOAT16
-    for (int v = 0; v < PAGE_VECTORS; v += 2)
-        _mm512_storeu_si512(
-            to + v * LANES, (__m512i)_mm512_cvtne2ps_pbh((__m512)p[v + 1], (__m512)p[v]));
+    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)v));
 #else
-    for (int v = 0; v < PAGE_VECTORS; v++) memcpy(to + v * LANES, p + v, sizeof *p);
+    memcpy(to, &v, sizeof v);
 #endif
 }
 

@@ -57,19 +57,20 @@ static void project(
     int64_t block = row_block(products[0].linear->in), n_rows = pieces(rows, block), n_tasks = 0;
     for (int i = 0; i < n; i++) {
         int64_t out = products[i].linear->out;
-        n_tasks += n_rows * pieces(out, column_block(out));
+        n_tasks += n_rows * pieces(out, column_block(out, rows, e->n_threads));
     }
     for (int64_t t; (t = take(e, n_tasks)) < n_tasks;) {
         int64_t place = 0;
         const Product *p = products;
         for (;; p++) {
-            int64_t here = n_rows * pieces(p->linear->out, column_block(p->linear->out));
+            int64_t out = p->linear->out;
+            int64_t here = n_rows * pieces(out, column_block(out, rows, e->n_threads));
             if (t < here) break;
             t -= here;
             if (p->linear->low) place += p->linear->padded;
         }
         const Linear *f = p->linear;
-        int64_t width = column_block(f->out), n_columns = pieces(f->out, width);
+        int64_t width = column_block(f->out, rows, e->n_threads), n_columns = pieces(f->out, width);
         int64_t first = t / n_columns * block, column = t % n_columns * width;
         block_of(
             e, f, place, x, ldx, first, smaller(block, rows - first), column,
@@ -85,9 +86,9 @@ static void gated_unit(Worker *self, const Layer *layer, int64_t rows) {
     const Product both[2] = {{.linear = gate}, {.linear = up}};
     if (any_low(both, 2)) lower(self, both, 2, e->in, e->hidden, rows);
     int64_t behind = gate->low ? gate->padded : 0;
-    int64_t block = row_block(e->hidden), width = column_block(e->wide);
+    int64_t block = row_block(e->hidden), width = column_block(e->wide, rows, e->n_threads);
     int64_t n_columns = pieces(e->wide, width), n_tasks = pieces(rows, block) * n_columns;
-    float *g = self->scratch, *u = g + block * width;
+    float *g = self->scratch, *u = g + smaller(block, rows) * width;
     for (int64_t t; (t = take(e, n_tasks)) < n_tasks;) {
         int64_t first = t / n_columns * block, m = smaller(block, rows - first);
         int64_t column = t % n_columns * width, n = smaller(width, e->wide - column);
@@ -95,9 +96,13 @@ static void gated_unit(Worker *self, const Layer *layer, int64_t rows) {
         block_of(e, up, behind, e->in, e->hidden, first, m, column, n, u, width, 0);
         for (int64_t i = 0; i < m; i++) {
             element *to = e->act + (first + i) * e->wide + column;
-            for (int64_t j = 0; j < n; j++) {
-                float x = g[i * width + j];
-                to[j] = rounded(x / (1.0f + exponential(-x)) * u[i * width + j]);
+            const float *x = g + i * width, *y = u + i * width;
+            int64_t j = 0;
+            for (; j + LANES <= n; j += LANES)
+                store_rounded(silu(*(const vector *)(x + j)) * *(const vector *)(y + j), to + j);
+            for (; j < n; j++) { /* the same numbers, of a vector's first lane */
+                vector one = silu(every(x[j])) * y[j];
+                to[j] = rounded(one[0]);
             }
         }
     }
@@ -119,11 +124,13 @@ static void norm(Worker *self, const float *weight, int64_t rows) {
             float inverse = 1.0f / sqrtf(total(sum) / (float)width + e->eps);
             unsigned char lost = 1;
             element *to = e->in + i * width;
-            for (int64_t j = 0; j < width; j++) {
-                float y = x[j] * inverse;
-                lost &= y == 0.0f;
-                to[j] = rounded(y * weight[j]);
+            ivector any = {0};
+            for (int64_t j = 0; j < width; j += LANES) {
+                vector y = *(const vector *)(x + j) * inverse;
+                any |= y != (vector){0};
+                store_rounded(y * *(const vector *)(weight + j), to + j);
             }
+            for (int l = 0; l < LANES; l++) lost &= !any[l];
             e->lost[i] = lost;
         }
     meet(self);
