@@ -9,6 +9,9 @@
         --export work/stage3/model
     python scripts/pretrain/pretrain.py --out work/stage4 --init work/stage3/model --layers 8 \\
         --mixture populations --short 0 --decay 0.5 --learning-rate 2e-3 --steps 3300 --seed 3 \\
+        --export work/stage4/model
+    python scripts/pretrain/pretrain.py --out work/stage5 --init work/stage4/model --layers 8 \\
+        --mixture populations --short 0 --decay 0.65 --learning-rate 1.5e-3 --steps 2100 --seed 4 \\
         --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the
