@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "export": "Merge an adapter into its base model, or rewrite it for peft.",
     "report": "Rebuild the report of a run or an evaluation from its folder, and open it if asked.",
-    "doctor": "Check the installation: packages, processor, memory, disk, models.",
+    "doctor": "Check the installation: packages, processor, decoder, memory, disk, models.",
 }
 """Name → one line of help, in the order of the work. `lvlora.cli.<name>` is the module, and the
 line is the first of its command's docstring (a test holds that)."""
