@@ -31,6 +31,8 @@
 #define MOST_QUERIES 6
 #define MOST_HEAD_DIM 256
 #define BLOCK_BYTES 262144 /* of inputs that stay in a core's second cache */
+#define HUGE_PAGE (1 << 21)
+#define ARENA_BYTES (4 * HUGE_PAGE) /* that pages of keys and values are cut from */
 #define MOST_BLOCK_ROWS 384
 #define MOST_BLOCK_COLUMNS 32
 #define FEW_ROWS 16 /* so few that reading weights takes longer than multiplying them */

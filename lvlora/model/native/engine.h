@@ -41,8 +41,8 @@ typedef struct {
     Layer *layers;
     Segment *segments;
     int64_t n_segments, page_bytes;
-    char **free_pages;
-    int64_t n_free, free_room;
+    char **free_pages, **arenas, *arena;
+    int64_t n_free, free_room, n_arenas, arena_left;
     /* of one call */
     int64_t n_tokens, n_want;
     const int64_t *ids, *want;
