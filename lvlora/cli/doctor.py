@@ -105,7 +105,7 @@ def _decoder(runs: Path) -> _Seen:
     name = str(dtype).removeprefix("torch.")
     if building.library(dtype) is not None:
         return "ok", f"compiled for {name} (in {building.folder()})", ""
-    if os.environ.get(building.SWITCH) == "0":
+    if building.is_switched_off():
         return "note", f"switched off by {building.SWITCH}=0", "PyTorch decodes, more slowly."
     if building.compiler() is None:
         advice = "PyTorch decodes, more slowly: install a C compiler (gcc or clang) for the other."

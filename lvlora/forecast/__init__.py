@@ -7,7 +7,7 @@ they read top to bottom. Programs begin with `open_model` and its `Forecaster`.
   no weights. `forecaster` is the plan with a model; what it spends is in `usage`
 - `decoding` draws futures: `rows` says what each is fed under the grammar, `continuation` has a
   model read it, by PyTorch (`backbone`) or the native decoder, `sampling` chooses a symbol: a draw
-  depends on its seed, series, sample and place alone; `trace` is what was computed
+  depends on its seed, series, sample (of how many) and place; `trace` is what was computed
 - `likelihood` says how probable the truth was, `density` what the next values may be
 - `forecast` is one series' future, `dataset_forecast` those of a data set, `answers` what is told
   of them; `files` writes them, `holdout` holds them to the truth, `calibration/` corrects their

@@ -1,8 +1,8 @@
 """Histories that are read once, and rows that go on from them.
 
 PyTorch and the native decoder give the same numbers but for rounding. PyTorch pads all rows of a
-call to one width, and each
-row has its history's keys and values; the native decoder pads nothing and keeps a history once.
+call to one width, and each row has its history's keys and values; the native decoder pads nothing
+and keeps a history once.
 """
 
 from __future__ import annotations
@@ -198,9 +198,8 @@ class TorchContinuation:
 class NativeContinuation:
     """Llama and Qwen2 on a CPU, by the compiled decoder."""
 
-    def __init__(self, engine: Engine, alphabet: TokenAlphabet, trace: Trace) -> None:
-        self._engine, self._alphabet, self._trace = engine, alphabet, trace
-        self._token_ids: Ints = np.array(alphabet.ids, dtype=np.int64)
+    def __init__(self, engine: Engine, backbone: Backbone, trace: Trace) -> None:
+        self._engine, self._backbone, self._trace = engine, backbone, trace
         self._histories: list[int] = []
         self._shared: list[int] = []
         self._own: list[int] = []
@@ -209,7 +208,7 @@ class NativeContinuation:
     def begin(self, texts: Sequence[str]) -> Floats:
         """As `Continuation.begin`."""
         begun = time.perf_counter()
-        ids = _ids(texts, self._alphabet, self._trace)
+        ids = _ids(texts, self._backbone.base.alphabet, self._trace)
         self._histories = [self._engine.segment() for _ in ids]
         logits: list[Floats] = []
         batch: list[Row] = []
@@ -232,7 +231,7 @@ class NativeContinuation:
         engine = self._engine
         self._before = np.array([engine.length(own) for own in self._own], dtype=np.int64)
         rows = [
-            Row(self._shared[i], self._own[i], self._token_ids[chunk.tokens])
+            Row(self._shared[i], self._own[i], self._backbone.token_ids[chunk.tokens])
             for i, chunk in chunks.items()
         ]
         lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
@@ -249,7 +248,7 @@ class NativeContinuation:
         """As `Continuation.ahead`."""
         own = [self._engine.segment() for _ in chunks]
         rows = [
-            Row(self._histories[0], segment, self._token_ids[list(chunk)])
+            Row(self._histories[0], segment, self._backbone.token_ids[list(chunk)])
             for segment, chunk in zip(own, chunks, strict=True)
         ]
         try:

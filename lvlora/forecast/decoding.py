@@ -113,7 +113,7 @@ class Decoder:
         """Histories that are read, and gone on from, by what is fastest here."""
         engine = Engine.of(self.base.module, self.head)
         if engine is not None:
-            return NativeContinuation(engine, self.base.alphabet, trace)
+            return NativeContinuation(engine, self.backbone, trace)
         return TorchContinuation(self.backbone, trace)
 
     def broken(self, series: str, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> NumericalError:

@@ -45,6 +45,11 @@ def folder() -> Path:
     return Path(cache) / "lvlora" / "native"
 
 
+def is_switched_off() -> bool:
+    """Whether the environment says that PyTorch shall decode."""
+    return os.environ.get(SWITCH) == "0"
+
+
 def compiler() -> list[str] | None:
     """The command that compiles C here: ``CC``, or what the system calls cc, gcc or clang."""
     try:
@@ -62,7 +67,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     It is compiled at the first call on a machine, which takes some seconds, and kept by what it
     depends on: the source, the compiler and the processor.
     """
-    if os.environ.get(SWITCH, "1") == "0" or sys.platform == "win32" or sys.maxsize < 2**32:
+    if is_switched_off() or sys.platform == "win32" or sys.maxsize < 2**32:
         return None
     if dtype == torch.bfloat16:
         if not multiplies_bfloat16():

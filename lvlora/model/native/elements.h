@@ -54,13 +54,7 @@ static inline vector fused(vector a, vector b, vector c) {
     return a * b + c;
 #endif
 }
-static inline float fused_one(float a, float b, float c) {
-#ifdef FP_FAST_FMAF
-    return __builtin_fmaf(a, b, c);
-#else
-    return a * b + c;
-#endif
-}
+
 static inline vector every(float x) { return x - (vector){0}; }
 
 /* elements: what weights, keys and values are kept in */
@@ -101,19 +95,18 @@ static inline vector multiply_add(vector sum, pack a, pack b) { return fused(a, 
 
 #define PACK (LANES * PER_LANE)
 
+/* a where the mask is all ones, b where it is none */
+static inline vector chosen(ivector mask, vector a, vector b) {
+    return (vector)(((ivector)a & mask) | ((ivector)b & ~mask));
+}
+
 /* the larger of both, lane by lane; where one is NaN, b */
 static inline vector largest(vector a, vector b) {
 #if LANES == 16
     return (vector)_mm512_max_ps((__m512)a, (__m512)b);
 #else
-    ivector first = a > b;
-    return (vector)(((ivector)a & first) | ((ivector)b & ~first));
+    return chosen((ivector)(a > b), a, b);
 #endif
-}
-
-/* a where the mask is all ones, b where it is none */
-static inline vector chosen(ivector mask, vector a, vector b) {
-    return (vector)(((ivector)a & mask) | ((ivector)b & ~mask));
 }
 
 /* a mask of the first n lanes */
@@ -184,25 +177,6 @@ static inline vector exponentials(vector x) {
     p = fused(p * r, r, r) + 1.0f;
     /* a product, because a NaN's own bits may be any and must not be added to */
     return p * (vector)(((ivector)shifted << 23) + (127 << 23));
-}
-
-/* e^x to float32's rounding, for any x; NaN stays */
-static inline float exponential(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
-    const float turn = 12582912.0f; /* as above: a NaN must not be made an integer of */
-    union { float f; uint32_t i; } power = {fused_one(x, 1.44269504088896341f, turn)};
-    float n = power.f - turn;
-    float r = fused_one(n, 2.12194440e-4f, fused_one(n, -0.693359375f, x));
-    float p = 1.9875691500e-4f;
-    p = fused_one(p, r, 1.3981999507e-3f);
-    p = fused_one(p, r, 8.3334519073e-3f);
-    p = fused_one(p, r, 4.1665795894e-2f);
-    p = fused_one(p, r, 1.6666665459e-1f);
-    p = fused_one(p, r, 5.0000001201e-1f);
-    p = fused_one(p * r, r, r) + 1.0f;
-    power.i = (power.i << 23) + (127u << 23);
-    return p * power.f;
 }
 
 /* x / (1 + e^-x), from e^-|x| so that nothing overflows */

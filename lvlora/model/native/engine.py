@@ -73,7 +73,7 @@ class Engine:
         self._free: list[int] = []
         decoder = model.model
         layers = _layers(model)
-        self.n_layers, self.hidden = len(layers), decoder.norm.weight.numel()
+        self.n_layers = len(layers)
         dim = layers[0].self_attn.head_dim
         projections = [_parts(layers[0].get_submodule(name)) for name in _LINEARS]
         heads, kv_heads = (projections[i][0].weight.shape[0] // dim for i in (0, 1))
@@ -104,7 +104,7 @@ class Engine:
             # those of the same inputs lie beside each other
             low_width = max(low_width, sum(widths[:3]), widths[3], sum(widths[4:6]), widths[6])
         sizes = [
-            *(self.n_layers, self.hidden, heads, kv_heads, dim),
+            *(self.n_layers, decoder.norm.weight.numel(), heads, kv_heads, dim),
             *(projections[4][0].weight.shape[0], self.n_tokens),
             *(torch.get_num_threads(), low_width),
         ]
