@@ -9,7 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lvlora.model.parts import config_of, embedding_of, final_softcap_of, head_of, is_tied
+from lvlora.model.parts import (
+    config_of,
+    dtype_of,
+    embedding_of,
+    final_softcap_of,
+    head_of,
+    is_tied,
+)
 from lvlora.text.alphabet import TokenAlphabet
 
 
@@ -57,7 +64,8 @@ def untie_head(model: nn.Module) -> None:
     """Give a tied head weights of its own: training it then leaves the embedding alone."""
     if is_tied(model):
         head = head_of(model)
-        head.weight = nn.Parameter(embedding_of(model).weight.detach().clone(), False)
+        own = embedding_of(model).weight.detach().to(dtype_of(model), copy=True)
+        head.weight = nn.Parameter(own, False)
     config_of(model).tie_word_embeddings = False
 
 

@@ -153,7 +153,7 @@ class Decoder(nn.Module):
             position_ids: (B, S); None: 0 to S - 1.
             use_cache: nothing; whether there is a ``cache`` says it.
         """
-        x = self.embed_tokens(input_ids)
+        x = self.embed_tokens(input_ids).to(self.norm.weight.dtype)
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1], device=x.device)[None]
         rotation = self._rotation(position_ids, x.dtype)
@@ -171,6 +171,8 @@ class Decoder(nn.Module):
 
 class Llama(nn.Module):
     """The decoder and its head, with the accessors of transformers that lvlora uses.
+
+    The weights of embedding and head may be narrower than the others: only rows are widened.
 
     Attributes:
         config: the parsed ``config.json``, by attribute.
@@ -196,7 +198,9 @@ class Llama(nn.Module):
 
     def forward(self, input_ids: Tensor, **how: Any) -> SimpleNamespace:
         """As transformers' causal models are called; its ``logits`` are (B, S, vocabulary)."""
-        return SimpleNamespace(logits=self.lm_head(self.model(input_ids, **how).last_hidden_state))
+        hidden = self.model(input_ids, **how).last_hidden_state
+        weight = self.lm_head.weight.to(hidden.dtype)
+        return SimpleNamespace(logits=nn.functional.linear(hidden, weight))
 
 
 def _linear(shape: ModelShape, name: str) -> nn.Linear:

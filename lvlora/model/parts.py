@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from lvlora.model import llama
@@ -32,6 +33,11 @@ def cache_argument(decoder: nn.Module) -> Callable[[RowCache], dict[str, Any]]:
     known = inspect.signature(decoder.forward).parameters
     keyword = "cache" if "cache" in known else "past_key_values"
     return lambda cache: {keyword: TransformersCache(cache)}
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """What the layers compute in; the embedding's weights may be narrower (`model.files.llama`)."""
+    return list(decoder_of(model).parameters())[-1].dtype
 
 
 def embedding_of(model: nn.Module) -> nn.Embedding:

@@ -6,7 +6,7 @@ reads more kinds of folder, and says what is wrong with one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from lvlora.model.llama import Llama
 _SPECIALITIES = ("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config")
 _SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+_BY_ROWS = (_HEAD, _EMBEDDING)
 
 
 def is_plain(config: Mapping[str, Any]) -> bool:
@@ -73,6 +74,9 @@ def read_model(
 ) -> nn.Module | None:
     """The folder's model on the CPU, its weights mapped from their files where the dtype is theirs.
 
+    So are those of the embedding and the head where theirs is narrower: few of their rows are ever
+    wanted, which are widened when they are.
+
     Args:
         config: the folder's, `is_plain`.
     """
@@ -87,10 +91,7 @@ def read_model(
 def _read_model(
     folder: Path, config: dict[str, Any], shape: ModelShape, dtype: torch.dtype
 ) -> nn.Module | None:
-    tensors: dict[str, Tensor] = {}
-    for file in weight_files(folder):
-        with safe_open(file, framework="pt") as opened:
-            tensors |= {name: opened.get_tensor(name) for name in opened.keys()}
+    tensors = _tensors(folder)
     if shape.head_dim % 2:
         return None
     if shape.tied and not _is_tied(tensors):
@@ -105,11 +106,32 @@ def _read_model(
         return None
     if not all(tensors[name].is_floating_point() for name in expected):
         return None
-    found = {name: tensors[name].to(dtype) for name in expected}
+    narrow = [n for n in _BY_ROWS if n in expected and _is_narrower(tensors[n], dtype)]
+    found = {name: tensors[name].to(dtype) for name in expected if name not in narrow}
+    # mapped anew: a mapping stays as a whole, and with it all that was read to be converted
+    found |= _tensors(folder, narrow)
     model.load_state_dict(found, strict=not shape.tied, assign=True)
     if shape.tied:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model
+
+
+def _tensors(folder: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The folder's tensors, all or those of some names, mapped from their files."""
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            tensors |= {
+                name: opened.get_tensor(name)
+                for name in opened.keys()
+                if names is None or name in names
+            }
+    return tensors
+
+
+def _is_narrower(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether all values of the tensor are values of the dtype, in less memory."""
+    return tensor.dtype != dtype and torch.promote_types(tensor.dtype, dtype) == dtype
 
 
 def _is_tied(tensors: Mapping[str, Tensor]) -> bool:

@@ -108,8 +108,14 @@ class Engine:
             *(projections[4][0].weight.shape[0], self.n_tokens),
             *(torch.get_num_threads(), low_width),
         ]
+        self._embedding = decoder.embed_tokens.weight.detach()
+        self._widened = self._embedding
+        self._is_wide: NDArray[np.bool_] | None = None
+        if self._embedding.dtype != dtype:  # memory of which only the rows in use are touched
+            self._widened = torch.empty(self._embedding.shape, dtype=dtype)
+            self._is_wide = np.zeros(len(self._embedding), dtype=np.bool_)
         shared = [
-            decoder.embed_tokens.weight.data_ptr(),
+            self._widened.data_ptr(),
             *(rows, self._float(head.bias), self._float(decoder.norm.weight)),
         ]
         self._kept += [model, head]
@@ -136,7 +142,7 @@ class Engine:
         """
         if type(model) is not Llama or type(head) is not NumericHead or head.softcap is not None:
             return None
-        weights = [model.model.embed_tokens.weight]
+        weights = []
         for layer in _layers(model):
             for name in _LINEARS:
                 module = layer.get_submodule(name)
@@ -147,15 +153,16 @@ class Engine:
                 if not isinstance(module, nn.Linear):
                     return None
                 weights.append(module.weight)
-        dtype = weights[0].dtype
-        plain = all(
-            w.dtype == dtype and w.is_contiguous() and w.device.type == "cpu" for w in weights
+        dtype, embedding = weights[0].dtype, model.model.embed_tokens.weight
+        plain = torch.promote_types(embedding.dtype, dtype) == dtype and all(
+            (w.dtype == dtype or w is embedding) and w.is_contiguous() and w.device.type == "cpu"
+            for w in (embedding, *weights)
         )
         library = building.library(dtype) if plain else None
         if library is None:
             return None
         dim = _layers(model)[0].self_attn.head_dim
-        whole = all(w.shape[1] % WHOLE_WIDTH == 0 for w in weights)
+        whole = all(w.shape[1] % WHOLE_WIDTH == 0 for w in (embedding, *weights))
         if not whole or dim % WHOLE_HEAD or dim > int(library.most_head_dim()):
             return None
         return cls(library, model, head, dtype)
@@ -192,6 +199,7 @@ class Engine:
         """
         self._ids = np.concatenate([np.asarray(row.ids, dtype=np.int64) for row in rows])
         self._want = np.ascontiguousarray(want, dtype=np.int64)
+        self._widen(self._ids)
         table = np.array([(row.shared, row.own, len(row.ids)) for row in rows], dtype=np.int64)
         self._reach(
             max(
@@ -242,6 +250,14 @@ class Engine:
                 *(_pointer(keys), _pointer(values)),
             )
         return keys, values
+
+    def _widen(self, ids: Ints) -> None:
+        """Have the embedding's rows of tokens in the dtype of the other weights."""
+        if self._is_wide is None or self._is_wide[ids].all():
+            return
+        rows = torch.from_numpy(np.unique(ids))
+        self._widened[rows] = self._embedding[rows].to(self._widened.dtype)
+        self._is_wide[ids] = True
 
     def _reach(self, positions: int) -> None:
         """Have angles of so many positions."""

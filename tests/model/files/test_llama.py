@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 
@@ -15,6 +16,7 @@ from lvlora.model import llama
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import Placement
 from lvlora.model.files.llama import is_plain
+from lvlora.model.head import untie_head
 from lvlora.model.loading import load
 
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
@@ -157,18 +159,36 @@ def test_sizes_that_the_weights_do_not_have_are_one_sentence(folder, changes):
         load(tiny_models.source(folder), CPU)
 
 
-def test_a_tied_embedding_is_converted_once(folder):
+def _narrow(folder):
     tensors = load_file(folder / "model.safetensors")
     save_file({n: t.bfloat16() for n, t in tensors.items()}, folder / "model.safetensors")
+
+
+def test_a_narrower_embedding_stays_in_its_file(folder):
+    """Its rows are widened one by one: of 150,000 words fifteen are ever wanted."""
+    _narrow(folder)
     module = load(tiny_models.source(folder), CPU).module
     assert module.lm_head.weight is module.model.embed_tokens.weight
+    narrow = {n for n, p in module.named_parameters() if p.dtype == torch.bfloat16}
+    assert narrow == {"model.embed_tokens.weight"}
+    # the numbers are those of a model whose weights are all float32
+    ids = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
+    found = module(ids).logits
+    assert found.dtype == torch.float32
+    assert torch.equal(found, copy.deepcopy(module).float()(ids).logits)
+
+
+def test_an_untied_narrower_head_is_as_wide_as_the_layers(folder):
+    _narrow(folder)
+    module = load(tiny_models.source(folder), CPU).module
+    untie_head(module)
     assert module.lm_head.weight.dtype == torch.float32
+    assert torch.equal(module.lm_head.weight, module.model.embed_tokens.weight.float())
 
 
 def test_weights_keep_their_memory_map_in_their_own_dtype(folder):
     """What is never touched, such as most of a large embedding, costs no memory."""
-    tensors = load_file(folder / "model.safetensors")
-    save_file({n: t.bfloat16() for n, t in tensors.items()}, folder / "model.safetensors")
+    _narrow(folder)
     base = load(
         tiny_models.source(folder), Placement(torch.device("cpu"), torch.bfloat16, "for tests")
     )
