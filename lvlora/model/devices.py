@@ -6,6 +6,7 @@ AMX, any recent GPU): elsewhere bfloat16 products are tens to hundreds of times 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -120,6 +121,13 @@ def keep_freed_memory() -> bool:
         return False
     # malloc.h: no mappings of their own for large blocks; nothing is trimmed below 2 GiB
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what was freed so far, such as what a large tokenizer took to be read."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def set_threads(threads: int | None) -> int:

@@ -25,7 +25,7 @@ from lvlora.errors import LvloraError, ModelError, SettingsError, reason
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
-from lvlora.model.devices import Placement, keep_freed_memory
+from lvlora.model.devices import Placement, give_back_freed_memory, keep_freed_memory
 from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
 from lvlora.model.files.checks.folder import check_files, check_sizes
@@ -171,6 +171,7 @@ def load(
                 folder = stack.enter_context(made)
                 read = ModelSource("folder", source.name, str(folder))
         known = outlined or outline(read, placement)
+        give_back_freed_memory()  # reading 150,000 words takes some 250 MB
         module = _load(read, config, known, through_transformers)
     module.train(False)
     module.to(placement.device)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -73,6 +77,35 @@ def test_a_processor_that_says_it_multiplies_bfloat16_is_not_timed(monkeypatch):
 
 def test_the_probe_measures_something():
     assert devices._product_seconds(torch.float32) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    """In a process of its own: what is kept is kept from then on."""
+    program = """
+import torch
+from lvlora.model.devices import give_back_freed_memory, keep_freed_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+if not keep_freed_memory():
+    raise SystemExit("skip")
+begun = resident()
+some = [torch.ones(50_000) for _ in range(500)]  # 100 MB
+last = torch.ones(50_000)  # so that the heap's end stays where it is
+del some
+kept = resident()
+give_back_freed_memory()
+print(kept - begun, resident() - begun)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    if "skip" in done.stderr:
+        pytest.skip("another C library")
+    kept, given_back = map(int, done.stdout.split())
+    assert kept > 90e6
+    assert given_back < 20e6
 
 
 def test_threads():
