@@ -7,9 +7,10 @@
      products along the rows in tiles that fit into the registers, so nothing is packed.
    - Hidden states, sums, norms, softmax and activations are float32; in bfloat16 only what goes
      into a product is rounded.
-   - Keys and values are in pages of PAGE positions, each of all layers. A segment is a list of
-     pages; a row attends to a shared segment (its history, read once for all its samples) and then
-     to its own. Softmax is taken page by page (Milakov and Gimelshein 2018, arXiv:1805.02867).
+   - Keys and values are in pages of PAGE positions, those of a segment and a layer one after the
+     other (segments.h). A row attends to a shared segment (its history, read once for all its
+     samples) and then to its own. Softmax is taken page by page (Milakov and Gimelshein 2018,
+     arXiv:1805.02867).
    - Every number is a sum in an order that does not depend on other rows, on how tokens are
      divided into calls, or on threads: the same bits whatever the batch. */
 
@@ -19,6 +20,7 @@
 #include "elements.h"
 #include "products.h"
 #include "engine.h"
+#include "segments.h"
 #include "layer.h"
 #include "attention.h"
 
@@ -120,8 +122,6 @@ void *engine_open(
     e->eps = (float)eps;
     e->embedding = (const element *)shared[0], e->head = (const element *)shared[1];
     e->head_bias = (const float *)shared[2], e->final_norm = (const float *)shared[3];
-    e->page_bytes =
-        e->n_layers * e->kv_heads * 2 * PAGE * e->head_dim * (int64_t)sizeof(element);
     e->layers = calloc((size_t)e->n_layers, sizeof *e->layers);
     if (!e->layers) { free(e); return NULL; }
     for (int64_t l = 0; l < e->n_layers; l++) {
@@ -156,72 +156,6 @@ void *engine_open(
 void engine_positions(void *given, const float *cosines, const float *sines) {
     Engine *e = given;
     e->cosines = cosines, e->sines = sines;
-}
-
-static void give_page_back(Engine *e, char *page) {
-    if (e->n_free == e->free_room) {
-        int64_t room = larger(64, 2 * e->free_room);
-        char **pages = realloc(e->free_pages, (size_t)room * sizeof *pages);
-        if (!pages) return; /* it stays in its arena */
-        e->free_pages = pages, e->free_room = room;
-    }
-    e->free_pages[e->n_free++] = page;
-}
-
-/* a segment keeps its first `length` positions; 0 frees it */
-void segment_cut(void *given, int64_t which, int64_t length) {
-    Engine *e = given;
-    Segment *s = e->segments + which;
-    s->length = smaller(s->length, length);
-    while (s->n_pages > pieces(s->length, PAGE)) give_page_back(e, s->pages[--s->n_pages]);
-}
-
-/* Pages are cut from arenas of large pages of memory: of small ones the processor would look up
-   two for each page of a layer, which took a seventh of a call. */
-static char *new_page(Engine *e) {
-    if (e->arena_left < e->page_bytes) {
-        int64_t size = pieces(larger(e->page_bytes, ARENA_BYTES), HUGE_PAGE) * HUGE_PAGE;
-        char **arenas = realloc(e->arenas, (size_t)(e->n_arenas + 1) * sizeof *arenas);
-        if (!arenas) return NULL;
-        e->arenas = arenas;
-        void *fresh;
-        if (posix_memalign(&fresh, HUGE_PAGE, (size_t)size)) return NULL;
-#ifdef MADV_HUGEPAGE
-        madvise(fresh, (size_t)size, MADV_HUGEPAGE); /* where it can't be had nothing is lost */
-#endif
-        e->arenas[e->n_arenas++] = fresh;
-        e->arena_left = size;
-        e->arena = fresh;
-    }
-    char *page = e->arena;
-    e->arena += e->page_bytes;
-    e->arena_left -= e->page_bytes;
-    return page;
-}
-
-static int extend(Engine *e, int64_t which, int64_t by) {
-    if (which >= e->n_segments) {
-        int64_t n = larger(which + 1, 2 * e->n_segments);
-        Segment *all = realloc(e->segments, (size_t)n * sizeof *all);
-        if (!all) return -1;
-        memset(all + e->n_segments, 0, (size_t)(n - e->n_segments) * sizeof *all);
-        e->segments = all, e->n_segments = n;
-    }
-    Segment *s = e->segments + which;
-    while (s->n_pages * PAGE < s->length + by) {
-        if (s->n_pages == s->room) {
-            int64_t room = larger(8, 2 * s->room);
-            char **pages = realloc(s->pages, (size_t)room * sizeof *pages);
-            if (!pages) return -1;
-            s->pages = pages, s->room = room;
-        }
-        char *page = e->n_free ? e->free_pages[--e->n_free] : new_page(e);
-        if (!page) return -1;
-        memset(page, 0, (size_t)e->page_bytes); /* weights of 0 times what was there before */
-        s->pages[s->n_pages++] = page;
-    }
-    s->length += by;
-    return 0;
 }
 
 static int make_room(Engine *e, int64_t n) {
@@ -301,23 +235,6 @@ int engine_run(void *given, float *logits) {
     return 0;
 }
 
-/* a segment's keys and values in a layer, each (kv heads, length, head dim) */
-void segment_read(void *given, int64_t which, int64_t layer, float *keys, float *values) {
-    Engine *e = given;
-    const Segment *s = e->segments + which;
-    const int64_t dim = e->head_dim;
-    for (int64_t h = 0; h < e->kv_heads; h++)
-        for (int64_t i = 0; i < s->length; i++) {
-            const element *k = keys_of(e, s, i / PAGE, layer, h);
-            int64_t slot = i % PAGE;
-            for (int64_t d = 0; d < dim; d++, keys++, values++) {
-                *keys = widened(k[d / PER_LANE * PAGE * PER_LANE + slot * PER_LANE + d % PER_LANE]);
-                *values = widened(
-                    k[PAGE * dim + (slot / PER_LANE * dim + d) * PER_LANE + slot % PER_LANE]);
-            }
-        }
-}
-
 void engine_close(void *given) {
     Engine *e = given;
     pthread_mutex_lock(&e->mutex);
@@ -325,13 +242,9 @@ void engine_close(void *given) {
     pthread_cond_broadcast(&e->wake);
     pthread_mutex_unlock(&e->mutex);
     for (int i = 1; i < e->n_threads; i++) pthread_join(e->threads[i], NULL);
-    for (int64_t i = 0; i < e->n_segments; i++) {
-        Segment *s = e->segments + i;
-        free(s->pages);
-    }
     while (e->n_arenas) free(e->arenas[--e->n_arenas]);
     void *owned[] = {
-        e->arenas, e->free_pages, e->segments, e->layers, e->threads, e->tasks.list, e->last_tasks.list,
+        e->arenas, e->holes, e->segments, e->layers, e->threads, e->tasks.list, e->last_tasks.list,
         e->all, e->own, e->shared, e->at, e->position, e->lost, e->x, e->queries, e->keys_values,
         e->low_sums, e->low, e->in, e->rotated, e->attended, e->act};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);

@@ -29,10 +29,12 @@
 #define AHEAD 8 /* rows of weights are asked for before they are used */
 #define QUERIES (PAGE_VECTORS >= 8 ? 1 : 12 / PAGE_VECTORS) /* that go through a page together */
 #define MOST_QUERIES 6
+#define MOST_HEADS 8 /* key/value heads whose queries go through pages together */
+#define ENOUGH_TASKS 8 /* a thread: heads may go together */
 #define MOST_HEAD_DIM 256
 #define BLOCK_BYTES 262144 /* of inputs that stay in a core's second cache */
 #define HUGE_PAGE (1 << 21)
-#define ARENA_BYTES (4 * HUGE_PAGE) /* that pages of keys and values are cut from */
+#define ARENA_BYTES (32 * HUGE_PAGE) /* that pages of keys and values are cut from */
 #define MOST_BLOCK_ROWS 384
 #define MOST_BLOCK_COLUMNS 32
 #define FEW_ROWS 16 /* so few that reading weights takes longer than multiplying them */
@@ -94,6 +96,10 @@ static inline vector multiply_add(vector sum, pack a, pack b) { return fused(a, 
 #endif
 
 #define PACK (LANES * PER_LANE)
+
+/* Into the second cache: a core has few requests for the first one open at a time, and waits where
+   there are more. */
+static inline void ask_for(const element *p) { __builtin_prefetch(p, 0, 2); }
 
 /* a where the mask is all ones, b where it is none */
 static inline vector chosen(ivector mask, vector a, vector b) {

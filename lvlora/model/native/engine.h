@@ -16,15 +16,21 @@ typedef struct {
     const float *before_attention, *before_unit; /* weights of the norms */
 } Layer;
 
-typedef struct {
-    char **pages;
+typedef struct { /* (layers, room, kv heads) pages, of which the first n_pages are in use */
+    char *begin;
     int64_t n_pages, room, length;
 } Segment;
 
-typedef struct { /* queries of one key/value head that go through pages together */
-    int64_t first;   /* asking token of the group's first query */
-    int64_t begin;   /* query in the group: token by token, in each head by head */
-    int64_t count, kv_head;
+typedef struct { /* free memory */
+    char *begin;
+    int64_t bytes;
+} Hole;
+
+typedef struct { /* queries that go through pages together */
+    int64_t first; /* asking token of the group's first query */
+    int64_t begin; /* query in the group, of a head: token by token, in each by query heads */
+    int64_t count;
+    int64_t first_head, n_heads; /* key/value heads */
 } Task;
 
 typedef struct {
@@ -40,9 +46,9 @@ typedef struct {
     const float *cosines, *sines; /* (positions, head dim / 2) */
     Layer *layers;
     Segment *segments;
-    int64_t n_segments, page_bytes;
-    char **free_pages, **arenas, *arena;
-    int64_t n_free, free_room, n_arenas, arena_left;
+    Hole *holes; /* by their places, none beside another */
+    char **arenas;
+    int64_t n_segments, n_holes, holes_room, n_arenas;
     /* of one call */
     int64_t n_tokens, n_want;
     const int64_t *ids, *want;

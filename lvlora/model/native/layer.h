@@ -136,17 +136,12 @@ static void norm(Worker *self, const float *weight, int64_t rows) {
     meet(self);
 }
 
-static inline element *keys_of(const Engine *e, const Segment *s, int64_t page, int64_t layer,
-                               int64_t kv_head) {
-    int64_t place = (layer * e->kv_heads + kv_head) * 2 * PAGE * e->head_dim;
-    return (element *)s->pages[page] + place;
-}
-
 /* rotary positions (Su et al. 2021, arXiv:2104.09864); keys and values go into their pages */
 static void rotate(Worker *self, int64_t layer, const int64_t *asks, int64_t n_asks) {
     Engine *e = self->engine;
     const int64_t dim = e->head_dim, half = dim / 2, n_kv = e->kv_heads;
-    const int64_t block = 8, n_keys = pieces(e->n_tokens, block), n_all = n_keys + pieces(n_asks, block);
+    const int64_t block = 8, n_keys = pieces(e->n_tokens, block);
+    const int64_t n_all = n_keys + pieces(n_asks, block);
     for (int64_t t; (t = take(e, n_all)) < n_all;) {
         if (t >= n_keys) {
             int64_t first = (t - n_keys) * block;
@@ -170,7 +165,8 @@ static void rotate(Worker *self, int64_t layer, const int64_t *asks, int64_t n_a
             int64_t slot = e->at[i] % PAGE;
             for (int64_t h = 0; h < n_kv; h++) {
                 element *keys = keys_of(e, e->segments + e->own[i], e->at[i] / PAGE, layer, h);
-                element *values = keys + PAGE * dim + slot / PER_LANE * PER_LANE * dim + slot % PER_LANE;
+                element *values =
+                    keys + PAGE * dim + slot / PER_LANE * PER_LANE * dim + slot % PER_LANE;
                 const float *k = e->keys_values + (i * 2 * n_kv + h) * dim;
                 const float *v = k + n_kv * dim;
                 keys += slot * PER_LANE;

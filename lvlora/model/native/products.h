@@ -2,20 +2,20 @@
 
 #define UNROLLED _Pragma("GCC unroll 8")
 
-/* y[m][n] (+)= sum_k x[m][k] w[n][k] for a tile of m x n */
+/* y[m][n] (+)= sum_k x[m][k] w[n][k] for a tile of m x n; at each step `asks` packs of `ask`, of
+   weights that are wanted soon, are asked for */
 #define TILE(M, N)                                                                               \
     static void tile_##M##_##N(                                                                  \
         const element *x, int64_t ldx, const element *w, int64_t ldw, int64_t k, float *y,       \
-        int64_t ldy, int add, int64_t ahead) {                                                   \
+        int64_t ldy, int add, const element *ask, int asks) {                                    \
         vector sum[M][N];                                                                        \
         UNROLLED for (int i = 0; i < M; i++)                                                     \
             UNROLLED for (int j = 0; j < N; j++) sum[i][j] = (vector){0};                        \
         for (int64_t at = 0; at < k; at += PACK) {                                               \
             pack right[N];                                                                       \
             UNROLLED for (int j = 0; j < N; j++) right[j] = load_pack(w + j * ldw + at);         \
-            if (ahead)                                                                           \
-                UNROLLED for (int j = 0; j < N; j++)                                             \
-                    __builtin_prefetch(w + j * ldw + at + ahead);                                \
+            UNROLLED for (int j = 0; j < N; j++)                                                 \
+                if (j < asks) ask_for(ask + at * asks + j * PACK);                               \
             UNROLLED for (int i = 0; i < M; i++) {                                               \
                 pack left = load_pack(x + i * ldx + at);                                         \
                 UNROLLED for (int j = 0; j < N; j++)                                             \
@@ -35,7 +35,7 @@
 
 typedef void (*Tile)(
     const element *, int64_t, const element *, int64_t, int64_t, float *, int64_t, int,
-    int64_t);
+    const element *, int);
 
 TILE(1, 4)
 TILE(2, 4)
@@ -73,19 +73,22 @@ static const Tile TILES_1[] = {
 #endif
 };
 
-/* y (rows, ldy) (+)= x wT, w being `columns` rows of k */
+/* y (rows, ldy) (+)= x wT, w being `columns` rows of k. While some of these are multiplied, as many
+   are asked for AHEAD of them: each tile asks for its share, because more requests at once than a
+   core can have open would be waited for. */
 static void multiply(
     const element *x, int64_t ldx, int64_t rows, const element *w, int64_t columns, int64_t k,
     float *y, int64_t ldy, int add) {
+    const int64_t n_tiles = pieces(rows, TILE_ROWS);
     for (int64_t j = 0; j < columns;) {
-        int64_t n = columns - j >= TILE_COLUMNS ? TILE_COLUMNS : 1;
+        const int64_t n = columns - j >= TILE_COLUMNS ? TILE_COLUMNS : 1;
         const Tile *tiles = n == TILE_COLUMNS ? TILES_4 : TILES_1;
-        for (int64_t i = 0; i < rows;) {
-            int64_t m = rows - i < TILE_ROWS ? rows - i : TILE_ROWS;
-            tiles[m - 1](x + i * ldx, ldx, w + j * k, k, k, y + i * ldy + j, ldy, add,
-                          i ? 0 : AHEAD * k);
-            i += m;
-        }
+        const int asks = (int)pieces(n, n_tiles);
+        const element *ask = w + (j + AHEAD) * k, *asked = ask + n * k;
+        for (int64_t i = 0; i < rows; i += TILE_ROWS, ask += asks * k)
+            tiles[smaller(rows - i, TILE_ROWS) - 1](
+                x + i * ldx, ldx, w + j * k, k, k, y + i * ldy + j, ldy, add, ask,
+                ask < asked ? asks : 0);
         j += n;
     }
 }
