@@ -1,15 +1,16 @@
-"""The rule of `lvlora.forecast.calibration.widths`, fitted to forecasts whose truth is known."""
+"""The rules of `lvlora.forecast.calibration.widths`, fitted to forecasts whose truth is known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
-from lvlora.forecast.calibration.widths import FEATURES, Widths, features
+from lvlora.forecast.calibration.rule import FEATURES, Rule, features
+from lvlora.forecast.calibration.widths import LEAST_SHARE, Widths, naive, shares
 from lvlora.forecast.forecast import Forecast
 from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics.quantiles import of_samples
@@ -24,6 +25,14 @@ _LEAST = 0.005
 """Half an interval counts as so many standard deviations of the history at least: about what two
 decimals write."""
 _FAR = 1000.0
+
+
+_BETTER = 2.0
+"""What being nearer to the truth than the last value weighs beside the log of the error."""
+_EDGE = 0.03
+"""Of the two errors' ratio: within so much of 1 neither counts as the nearer one for sure."""
+_NEAR = 0.02
+"""Of the last value's error: errors below it are alike."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,104 @@ class Example:
 
 
 def fit(examples: Sequence[Example], **facts: Any) -> Widths:
-    """The rule that makes intervals cover what they say, as nearly as one factor can.
+    """The rule that draws medians to the last value where that helps, and then the one that makes
+    intervals cover what they say, as nearly as one factor can.
 
     Args:
-        facts: to keep with it, as JSON.
+        facts: to keep with them, as JSON.
     """
-    z, needed, weight = _numbers(examples)
+    known = _known(examples)
+    pull = _fit_pull(known)
+    moved = shares(pull.of(known.features)) * (known.naive - known.median)
+    groups = dict.fromkeys(e.group for e in examples)
+    return Widths(
+        _fit_width(known, moved),
+        pull,
+        {"series": {g: sum(e.group == g for e in examples) for g in groups}, **facts},
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All N known values of all examples, one after the other.
+
+    Attributes:
+        series: (N,) which of the n examples that have any; weight: (n,) what each one weighs.
+        features: (N,) of each name; truth, median, naive, last_value: (N,), two of them forecasts.
+        low, high: (N, levels) ends of the intervals; least: (N,) what half of one has at least.
+    """
+
+    series: FloatArray
+    weight: FloatArray
+    features: dict[str, FloatArray]
+    truth: FloatArray
+    median: FloatArray
+    naive: FloatArray
+    last_value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    least: FloatArray
+
+
+def _known(examples: Sequence[Example]) -> _Known:
+    parts: list[dict[str, FloatArray]] = []
+    groups: list[str] = []
+    for example in examples:
+        known, samples = np.isfinite(example.truth), example.forecast.samples
+        if not known.any():
+            continue
+        history = example.forecast.history
+        assert history is not None
+        read = history.values[max(0, len(history) - example.forecast.context) :]
+        median = np.median(samples, axis=0)
+        ends = [of_samples(samples, [(1 - x) / 2, (1 + x) / 2]) for x in LEVELS]
+        least = np.broadcast_to(_LEAST * np.nanstd(read, axis=0), median.shape)
+        arrays = {
+            "truth": example.truth,
+            "median": median,
+            "naive": naive(read, median),
+            "last_value": last_value(read, median),
+            "least": np.maximum(least, 1e-12),
+            **features(read, samples),
+        }
+        part = {name: array[known] for name, array in arrays.items()}
+        part["low"], part["high"] = (
+            np.column_stack([both[side][known] for both in ends]) for side in (0, 1)
+        )
+        part["series"] = np.full(int(known.sum()), len(parts))
+        parts.append(part)
+        groups.append(example.group)
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    weight = np.array([1 / groups.count(group) for group in groups])
+    return _Known(
+        features={name: whole.pop(name) for name in FEATURES},
+        weight=weight / weight.sum(),
+        **whole,
+    )
+
+
+def last_value(read: FloatArray, otherwise: FloatArray) -> FloatArray:
+    """(H, V) the last known value of each variable of a history (T, V), or what is given (H, V)."""
+    found = otherwise.copy()
+    for v, column in enumerate(read.T):
+        known = column[np.isfinite(column)]
+        found[:, v] = known[-1] if len(known) else found[:, v]
+    return found
+
+
+def _fit_rule(
+    known: _Known,
+    loss: Callable[[FloatArray], tuple[float, FloatArray]],
+    *,
+    weight: FloatArray,
+    begin: float,
+) -> Rule:
+    """The rule whose numbers (N,) have the least loss, which gives its slope by each of them, too.
+
+    Args:
+        weight: (N,) of the values, for means and sizes of the features.
+    """
+    z = np.column_stack([known.features[name] for name in FEATURES])
     low, high = np.quantile(z, [0.01, 0.99], axis=0)
     z = np.clip(z, low, high)
     centre = np.average(z, axis=0, weights=weight)
@@ -55,55 +156,74 @@ def fit(examples: Sequence[Example], **facts: Any) -> Widths:
     size[size < 1e-9] = np.inf  # what never varies tells nothing
     columns = np.column_stack([np.ones(len(z)), (z - centre) / size])
 
-    def loss(b: FloatArray) -> tuple[float, FloatArray]:
-        total, gradient = _RIDGE * float(b[1:] @ b[1:]), 2 * _RIDGE * np.append(0, b[1:])
-        for level, of_level in zip(LEVELS, needed.T, strict=True):
-            gap = of_level - columns @ b
-            # the pinball loss with its corner rounded off (Zheng 2011)
-            each = level * gap + _SMOOTH * np.logaddexp(0, -gap / _SMOOTH)
-            slope = 0.5 * (1 - np.tanh(gap / _SMOOTH / 2)) - level
-            total += float(weight @ each) / len(LEVELS)
-            gradient += columns.T @ (weight * slope) / len(LEVELS)
-        return total, gradient
+    def whole(b: FloatArray) -> tuple[float, FloatArray]:
+        total, slopes = loss(columns @ b)
+        ridge = _RIDGE * np.append(0, b[1:])
+        return total + float(ridge @ b), columns.T @ slopes + 2 * ridge
 
-    found = minimize(loss, np.zeros(columns.shape[1]), jac=True, method="L-BFGS-B").x
+    first = np.append(begin, np.zeros(len(FEATURES)))
+    found = minimize(whole, first, jac=True, method="L-BFGS-B").x
     of_feature = found[1:] / size
-    groups = dict.fromkeys(e.group for e in examples)
-    return Widths(
+    return Rule(
         float(found[0] - of_feature @ centre),
         dict(zip(FEATURES, of_feature.tolist(), strict=True)),
         {n: (float(a), float(b)) for n, a, b in zip(FEATURES, low, high, strict=True)},
-        {"series": {g: sum(e.group == g for e in examples) for g in groups}, **facts},
     )
 
 
-def _numbers(examples: Sequence[Example]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(N, features), (N, levels) logs of the factors that were needed, and (N,) weights."""
-    z, needed, weight = [], [], []
-    for example in examples:
-        known = np.isfinite(example.truth)
-        if not known.any():
-            continue
-        history = example.forecast.history
-        assert history is not None
-        read = history.values[max(0, len(history) - example.forecast.context) :]
-        found = features(read, example.forecast.samples)
-        z.append(np.column_stack([found[name][known] for name in FEATURES]))
-        least = _LEAST * np.nanstd(read, axis=0)
-        needed.append(
-            np.column_stack(
-                [_needed(example.truth, example.forecast.samples, x, least)[known] for x in LEVELS]
-            )
-        )
-        of_group = sum(e.group == example.group for e in examples)
-        weight.append(np.full(int(known.sum()), 1 / of_group / known.sum()))
-    weights = np.concatenate(weight)
-    return np.concatenate(z), np.concatenate(needed), weights / weights.sum()
+def _fit_pull(known: _Known) -> Rule:
+    """Of a series the log of its mean error over the last value's, and whether that is below 0.
+
+    The second is a logistic function of the ratio; without it the rule moves medians too little to
+    be nearer than the last value more often, which is what a reader of the table looks at, too.
+    """
+    n = len(known.weight)
+    way = known.naive - known.median
+
+    def of_series(values: FloatArray) -> FloatArray:
+        return np.bincount(known.series, values, n)
+
+    of_last = of_series(np.abs(known.last_value - known.truth))
+    tells = of_last > 1e-9 * of_series(np.abs(known.truth) + np.abs(known.last_value))
+    of_last[~tells] = 1.0
+
+    def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
+        share = shares(numbers)
+        gap = known.median + share * way - known.truth
+        ratio = of_series(np.abs(gap)) / of_last
+        worse = 0.5 * (1 + np.tanh((ratio - 1) / _EDGE / 2))
+        each = np.where(tells, np.log(ratio + _NEAR) + _BETTER * worse, 0.0)
+        by_ratio = 1 / (ratio + _NEAR) + _BETTER * worse * (1 - worse) / _EDGE
+        by_gap = (known.weight * np.where(tells, by_ratio, 0.0) / of_last)[known.series]
+        logistic = LEAST_SHARE + (1 - LEAST_SHARE) * share
+        by_number = np.where(share > 0, logistic * (1 - logistic) / (1 - LEAST_SHARE), 0.0)
+        return float(known.weight @ each), by_gap * np.sign(gap) * way * by_number
+
+    values = np.bincount(known.series, minlength=n)
+    return _fit_rule(known, loss, weight=(known.weight / values)[known.series], begin=-1.5)
 
 
-def _needed(truth: FloatArray, samples: FloatArray, level: float, least: FloatArray) -> FloatArray:
-    """(H, V) log of the factor at which the central interval just holds the truth."""
-    low, median, high = of_samples(samples, [(1 - level) / 2, 0.5, (1 + level) / 2])
-    side = np.where(truth >= median, high - median, median - low)
-    factor = np.abs(truth - median) / np.maximum(side, np.maximum(least, 1e-12))
-    return np.log(np.clip(factor, 1 / _FAR, _FAR))
+def _fit_width(known: _Known, moved: FloatArray) -> Rule:
+    """Of the logs of factors by pinball loss.
+
+    Args:
+        moved: (N,) by how much medians were.
+    """
+    truth = known.truth - moved
+    above = (truth >= known.median)[:, None]
+    side = np.where(above, known.high - known.median[:, None], known.median[:, None] - known.low)
+    factor = np.abs(truth - known.median)[:, None] / np.maximum(side, known.least[:, None])
+    needed = np.log(np.clip(factor, 1 / _FAR, _FAR))
+    weight = (known.weight / np.bincount(known.series))[known.series]
+
+    def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
+        total, slopes = 0.0, np.zeros(len(numbers))
+        for level, of_level in zip(LEVELS, needed.T, strict=True):
+            gap = of_level - numbers
+            # the pinball loss with its corner rounded off (Zheng 2011)
+            each = level * gap + _SMOOTH * np.logaddexp(0, -gap / _SMOOTH)
+            total += float(weight @ each) / len(LEVELS)
+            slopes += weight * (0.5 * (1 - np.tanh(gap / _SMOOTH / 2)) - level) / len(LEVELS)
+        return total, slopes
+
+    return _fit_rule(known, loss, weight=weight, begin=0.0)

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.forecast.calibration.widths import FEATURES, NAME, Widths
+from lvlora.forecast.calibration.rule import FEATURES, Rule
+from lvlora.forecast.calibration.widths import NAME, Widths
+
+
+def constant(number: float) -> Rule:
+    return Rule(number, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (-1.0, 1.0)))
 
 
 @pytest.fixture
@@ -21,8 +26,7 @@ def model(tmp_path, monkeypatch, tiny_folder, tiny_base) -> str:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder("qwen2"), folder)
-    rule = Widths(math.log(2), dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (-1.0, 1.0)))
-    rule.save(folder / NAME, tiny_base())
+    Widths(constant(math.log(2))).save(folder / NAME, tiny_base())
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(2, n_steps=14))
     return str(folder)
 
@@ -55,6 +59,17 @@ def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -
     assert errors[0]["mae"] == errors[1]["mae"]
     assert errors[0]["nll"] == errors[1]["nll"]
     assert errors[0]["crps"] != errors[1]["crps"]
+
+
+def test_a_pull_to_the_last_value_moves_medians_and_errors(run_lvlora, model, tiny_base) -> None:
+    Widths(constant(0.0), constant(99.0)).save(Path(model) / NAME, tiny_base())
+    pulled = run_lvlora(words(model, "--json"))
+    assert pulled.exit_code == 0, pulled.stderr
+    for series in pulled.json["series"]:
+        for of_one in series["variables"].values():
+            assert np.ptp(of_one["median"]) < 1e-9
+    last = run_lvlora(words(model, "--forecaster", "last-value", "--json"))
+    assert pulled.json["scores"]["mae"] == pytest.approx(last.json["scores"]["mae"], rel=1e-6)
 
 
 def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, model) -> None:

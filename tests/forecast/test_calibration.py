@@ -23,7 +23,8 @@ from lvlora.forecast.calibration.offsets import (
     share_inside,
     units_of,
 )
-from lvlora.forecast.calibration.widths import FEATURES, Widths
+from lvlora.forecast.calibration.rule import FEATURES, Rule
+from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
@@ -215,7 +216,8 @@ def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
     assert calibration_facts.other_sampling(made, sampling) == ""
     assert "samples 9" in calibration_facts.other_sampling(made, Sampling(samples=5, views=2))
     widened = Forecaster(forecaster.base, forecaster.head, decimals=1)
-    widened.widths = Widths(0.5, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (0.0, 1.0)))
+    rule = Rule(0.5, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (0.0, 1.0)))
+    widened.widths = Widths(rule)
     for other, said in (
         (Forecaster(forecaster.base, forecaster.head, decimals=2), "decimals 1, and this is 2"),
         (

@@ -1,4 +1,4 @@
-"""How far futures lie from their median: the rule, what it reads, the file."""
+"""Where futures lie and how widely: the rules, what they read, the file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ import pytest
 
 from lvlora import durable
 from lvlora.errors import ModelError
-from lvlora.forecast.calibration.widths import (
-    FEATURES,
-    LARGEST,
-    NAME,
-    Widths,
-    features,
-    of_model,
-    read,
-)
+from lvlora.forecast.calibration.rule import FEATURES, Rule, cycle, features
+from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, naive, of_model, read
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
@@ -29,9 +22,13 @@ from lvlora.series.dataset import FloatArray, Series
 ANY = dict.fromkeys(FEATURES, (-100.0, 100.0))
 
 
-def rule(constant: float, **weights: float) -> Widths:
+def linear(constant: float, **weights: float) -> Rule:
     named = {name.replace("_", " "): w for name, w in weights.items()}
-    return Widths(constant, {**dict.fromkeys(FEATURES, 0.0), **named}, ANY)
+    return Rule(constant, {**dict.fromkeys(FEATURES, 0.0), **named}, ANY)
+
+
+def rule(constant: float, **weights: float) -> Widths:
+    return Widths(linear(constant, **weights))
 
 
 def forecast(samples: FloatArray, history: FloatArray) -> Forecast:
@@ -75,6 +72,46 @@ def test_what_was_never_negative_stays_so_and_gaps_stay_gaps() -> None:
     assert np.isnan(found.median[2, 1])
 
 
+@pytest.mark.parametrize(("u", "share"), [(99.0, 1.0), (-3.0, 0.0), (0.0, (0.5 - 0.05) / 0.95)])
+def test_medians_go_a_part_of_the_way_to_the_last_value(u: float, share: float) -> None:
+    rng = np.random.default_rng(4)
+    history = rng.normal(9, 1, (30, 2))
+    history[-1, 1] = np.nan  # a gap: the last known value counts
+    plain = forecast(rng.normal(5, 1, (8, 4, 2)), history)
+    found = replace(rule(math.log(2)), pull=linear(u)).apply(plain)
+    last = np.array([history[-1, 0], history[-2, 1]])
+    expected = plain.median + share * (last - plain.median)
+    np.testing.assert_allclose(found.median, expected)
+    np.testing.assert_allclose(found.samples - expected, 2 * (plain.samples - plain.median))
+
+
+def test_what_repeats_is_taken_from_its_last_cycle() -> None:
+    season = np.resize([1.0, 5.0, 2.0, 4.0, 3.0], 31)
+    rng = np.random.default_rng(5)
+    walk = np.cumsum(rng.normal(0, 1, 31))
+    found = naive(np.column_stack([season, walk]), np.zeros((7, 2)))
+    np.testing.assert_array_equal(found[:, 0], np.resize(season[1:6], 7))
+    np.testing.assert_array_equal(found[:, 1], walk[-1])
+    gappy = season.copy()
+    gappy[-5] = np.nan  # unknown in the last cycle: the last value instead
+    found = naive(gappy[:, None], np.zeros((7, 1)))[:, 0]
+    np.testing.assert_array_equal(found, [1.0, *season[2:6], 1.0, season[2]])
+    nothing = np.full((6, 1), np.nan)
+    np.testing.assert_array_equal(naive(nothing, np.full((2, 1), 8.0)), [[8.0], [8.0]])
+
+
+def test_cycles() -> None:
+    rng = np.random.default_rng(6)
+    wave = np.sin(2 * np.pi * np.arange(70) / 12)
+    lag, distance = cycle(wave + rng.normal(0, 0.1, 70))
+    assert lag % 12 == 0
+    assert distance < 0.3
+    assert cycle(rng.normal(0, 1, 70))[1] > 0.6
+    assert cycle(np.cumsum(rng.normal(0, 1, 70)))[1] > 0.6
+    for nothing in (np.full(9, 2.0), np.full(9, np.nan), np.array([1.0])):
+        assert cycle(nothing) == (0, 1.0)
+
+
 def test_what_it_reads_of_a_history() -> None:
     line = np.arange(10.0)[:, None]
     samples = np.array([4.0, 5.0, 8.0])[:, None, None] * np.ones((3, 2, 1))
@@ -94,6 +131,8 @@ def test_what_it_reads_of_a_history() -> None:
     np.testing.assert_allclose(zigzag["roughness"], np.log(2))
     assert zigzag["trend"].max() < 0.01
     assert zigzag["whole numbers"].max() == 0
+    np.testing.assert_allclose(zigzag["returns"], np.log(0.02))  # 0, which is below the least
+    np.testing.assert_allclose(found["returns"], np.log(5 / 3 / (11 / 6)), atol=0.2)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +188,10 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     source = ModelSource("folder", "tiny", str(tmp_path))
     assert of_model(source, base) is None
     made = replace(rule(0.25, step=-0.5, whole_numbers=1.5), facts={"series": {"clean": 3}})
+    pulling = replace(made, pull=linear(-1.0, trend=2.0))
+    assert pulling.sha256 != made.sha256
+    pulling.save(path, base)
+    assert of_model(source, base) == pulling
     made.save(path, base)
     assert of_model(source, base) == made
     assert of_model(replace(source, kind="hub"), base) is None
@@ -165,6 +208,7 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
         {"constant": "wide"},
         {"ranges": {**content["ranges"], "step": [2.0, 1.0]}},
         {"ranges": {**content["ranges"], "step": 3.0}},
+        {"pull": {"constant": 0.0}},
     ):
         body = {**content, **odd}
         path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))

@@ -1,0 +1,156 @@
+"""A rule that is linear in what a history and the futures drawn after it look like.
+
+For each step and variable a number c + sum_k w_k z_k, each z_k one of the `FEATURES`, clipped to
+the range that it was fitted on.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from lvlora.series.dataset import FloatArray
+
+FEATURES = (
+    *("spread over steps", "spread over deviation", "step"),
+    *("roughness", "length", "trend", "last", "whole numbers", "returns"),
+)
+"""What a rule reads, see `features`."""
+
+_TINY = 1e-12
+_LEAST_SPREAD = 0.002
+_LEAST_RETURN = 0.02
+_ROUGH = 0.35
+"""Where a history has no second differences: a walk's."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A fitted rule.
+
+    Attributes:
+        constant: c; weights: w of each of the `FEATURES`.
+        ranges: the least and the largest value of each that it was fitted on.
+    """
+
+    constant: float
+    weights: Mapping[str, float]
+    ranges: Mapping[str, tuple[float, float]]
+
+    def of(self, found: Mapping[str, FloatArray]) -> FloatArray:
+        """The numbers (H, V) for `features` of a forecast."""
+        numbers: FloatArray = np.full(found["step"].shape, self.constant)
+        for name, z in found.items():
+            numbers += self.weights[name] * np.clip(z, *self.ranges[name])
+        return numbers
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "constant": self.constant,
+            "rule": dict(self.weights),
+            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_json` gave; KeyError, TypeError or ValueError where it is none."""
+        found = cls(
+            float(content["constant"]),
+            {name: float(content["rule"][name]) for name in FEATURES},
+            {name: _range(content["ranges"][name]) for name in FEATURES},
+        )
+        if not np.isfinite([found.constant, *found.weights.values()]).all():
+            raise ValueError("a number in it is not finite")
+        return found
+
+
+def _range(ends: Any) -> tuple[float, float]:
+    low, high = map(float, ends)
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(f"{ends} is no range")
+    return low, high
+
+
+def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
+    """What a rule reads of a history (T, V) and the futures (S, H, V) drawn after it; (H, V) each.
+
+    - spread over steps, spread over deviation: logs of the samples' mean distance from their
+      median, over the mean absolute change from one step of the history to the next, and over the
+      history's standard deviation. No distance counts as less than 0.002 of the latter.
+    - roughness: log of the mean absolute second difference of the history over the mean absolute
+      first one: -2 for a smooth curve, 0.35 for a walk, 0.55 for white noise.
+    - length: log of the number of known values; step: log of the step's number, from 1.
+    - trend: squared correlation of the history with its time.
+    - last: how many standard deviations the last known value is away from the mean, 3 at most.
+    - whole numbers: 1 where all known values are such.
+    - returns: log of how nearly the history repeats itself (`cycle`): 0 for noise and walks, -3 and
+      less for what does.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
+        spread = np.nanmean(np.abs(samples - np.nanmedian(samples, axis=0)), axis=0)
+    n_steps = len(spread)
+    of_variable = [_of_history(column[np.isfinite(column)], column) for column in history.T]
+    found: dict[str, FloatArray] = {}
+    for name in of_variable[0]:
+        rows = np.array([of_one[name] for of_one in of_variable])
+        found[name] = np.broadcast_to(rows, spread.shape)
+    change, deviation = found.pop("change"), found.pop("deviation")
+    width = np.log(np.fmax(spread, _LEAST_SPREAD * deviation))
+    return {
+        "spread over steps": width - np.log(change),
+        "spread over deviation": width - np.log(deviation),
+        "step": np.broadcast_to(np.log(np.arange(1.0, n_steps + 1))[:, None], spread.shape),
+        **found,
+    }
+
+
+def _of_history(known: FloatArray, column: FloatArray) -> dict[str, float]:
+    """What one variable's history says: its known values, and all (T,) with gaps."""
+    deviation = max(float(known.std()) if len(known) else 0.0, _TINY)
+    first, second = (_size(np.diff(column, n=n)) for n in (1, 2))
+    change = deviation if first is None else max(first, _LEAST_SPREAD * deviation)
+    rough = _ROUGH if second is None else math.log(max(second, _TINY) / change)
+    steps = np.flatnonzero(np.isfinite(column))
+    varies = len(known) > 2 and deviation > _TINY
+    return {
+        "change": change,
+        "deviation": deviation,
+        "roughness": min(max(rough, -3.0), 1.0),
+        "length": math.log(max(len(known), 1)),
+        "trend": float(np.corrcoef(steps, known)[0, 1] ** 2) if varies else 0.0,
+        "last": min(3.0, abs(float(known[-1] - known.mean())) / deviation) if varies else 0.0,
+        "whole numbers": float((known == np.round(known)).all()),
+        "returns": math.log(max(cycle(column)[1], _LEAST_RETURN)) if varies else 0.0,
+    }
+
+
+def cycle(column: FloatArray) -> tuple[int, float]:
+    """A lag (T,) values repeat themselves after, and how nearly.
+
+    The lag is the one of the least mean distance of values so far apart, of lags up to half of the
+    history and behind the first at which they are as far apart as on average. How nearly: that
+    distance over the average one, about 1 where nothing repeats. (0, 1.0) where nothing can be
+    said.
+    """
+    sizes = [_size(column[lag:] - column[:-lag]) for lag in range(1, len(column) // 2 + 1)]
+    distances = np.array([math.inf if size is None else size for size in sizes])
+    known = np.isfinite(distances)
+    average = float(distances[known].mean()) if known.any() else 0.0
+    if average <= _TINY:
+        return 0, 1.0
+    first = int(np.argmax(known & (distances >= average)))
+    least = first + int(np.argmin(distances[first:]))
+    return least + 1, float(distances[least] / average)
+
+
+def _size(differences: FloatArray) -> float | None:
+    """Mean absolute value of those that are known; None where none is."""
+    known = differences[np.isfinite(differences)]
+    return float(np.abs(known).mean()) if len(known) else None
