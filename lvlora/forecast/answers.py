@@ -28,7 +28,7 @@ class ModelFacts(Shape):
     dtype: str
     device: str
     widths: str | None = None
-    """Hash of the rule by which its folder widens or narrows futures; None: they are as drawn."""
+    """Hash of the rules by which its folder moves and widens futures; None: they are as drawn."""
 
 
 class Timing(Shape):

@@ -88,8 +88,8 @@ class SamplingSettings(MemorySettings):
     )
     as_drawn: bool = option(
         False,
-        "Leave futures as the model drew them, without the widening or narrowing that its folder "
-        "says (widths.json).",
+        "Leave futures as the model drew them, neither moved nor widened by what its folder says "
+        "(widths.json).",
         "Forecast",
         affects="result",
         flag="--as-drawn",

@@ -27,10 +27,6 @@ decimals write."""
 _FAR = 1000.0
 
 
-_BETTER = 2.0
-"""What being nearer to the truth than the last value weighs beside the log of the error."""
-_EDGE = 0.03
-"""Of the two errors' ratio: within so much of 1 neither counts as the nearer one for sure."""
 _NEAR = 0.02
 """Of the last value's error: errors below it are alike."""
 
@@ -172,11 +168,7 @@ def _fit_rule(
 
 
 def _fit_pull(known: _Known) -> Rule:
-    """Of a series the log of its mean error over the last value's, and whether that is below 0.
-
-    The second is a logistic function of the ratio; without it the rule moves medians too little to
-    be nearer than the last value more often, which is what a reader of the table looks at, too.
-    """
+    """By the log of the mean error of a series over the last value's, which all series share."""
     n = len(known.weight)
     way = known.naive - known.median
 
@@ -191,10 +183,8 @@ def _fit_pull(known: _Known) -> Rule:
         share = shares(numbers)
         gap = known.median + share * way - known.truth
         ratio = of_series(np.abs(gap)) / of_last
-        worse = 0.5 * (1 + np.tanh((ratio - 1) / _EDGE / 2))
-        each = np.where(tells, np.log(ratio + _NEAR) + _BETTER * worse, 0.0)
-        by_ratio = 1 / (ratio + _NEAR) + _BETTER * worse * (1 - worse) / _EDGE
-        by_gap = (known.weight * np.where(tells, by_ratio, 0.0) / of_last)[known.series]
+        each = np.where(tells, np.log(ratio + _NEAR), 0.0)
+        by_gap = (known.weight * tells / (ratio + _NEAR) / of_last)[known.series]
         logistic = LEAST_SHARE + (1 - LEAST_SHARE) * share
         by_number = np.where(share > 0, logistic * (1 - logistic) / (1 - LEAST_SHARE), 0.0)
         return float(known.weight @ each), by_gap * np.sign(gap) * way * by_number

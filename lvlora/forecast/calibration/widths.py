@@ -12,7 +12,8 @@ sure of itself, and near 1 where the truth used to be no nearer to its median th
 keep their order, and so every interval, score and file says the same. Nothing is drawn
 and no model is called.
 
-v minimises the pinball loss of the factors that would have been needed: of each value of a
+u minimises the mean, over calibration series, of the log of the error that is left over the last
+value's. v minimises the pinball loss of the factors that would have been needed: of each value of a
 calibration series, the log of the factor at which its central interval just holds the truth, whose
 quantile of level q is the log of the factor that makes the interval cover q. That is conformalized
 quantile regression (Romano, Patterson & Candès 2019, arXiv:1905.03222) of normalised scores
