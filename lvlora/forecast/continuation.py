@@ -26,6 +26,8 @@ from lvlora.text.alphabet import TokenAlphabet
 
 PREFILL_TOKENS = 2048
 """Positions of one call that reads: enough to fill the processor, small enough for its memory."""
+_LEEWAY = 1.1
+"""Numbers may become longer; a future that outgrows its memory moves to another place."""
 
 
 class Continuation(Protocol):
@@ -38,8 +40,12 @@ class Continuation(Protocol):
             ValueError: an empty history, for a model without a start token.
         """
 
-    def repeat(self, histories: Ints) -> None:
-        """Rows that go on, as places in the histories that were read; equal ones together."""
+    def repeat(self, histories: Ints, ratios: Floats) -> None:
+        """Rows that go on, as places in the histories that were read; equal ones together.
+
+        Args:
+            ratios: of each, how many times as long as its history it is likely to get.
+        """
 
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
         """Feed rows their chunks, in order.
@@ -123,7 +129,7 @@ class TorchContinuation:
         self._trace.prefill_seconds += time.perf_counter() - begun
         return np.concatenate(logits)
 
-    def repeat(self, histories: Ints) -> None:
+    def repeat(self, histories: Ints, ratios: Floats) -> None:
         """As `Continuation.repeat`."""
         self._cache.repeat(torch.from_numpy(histories).to(self._backbone.device))
 
@@ -221,10 +227,12 @@ class NativeContinuation:
         self._trace.prefill_seconds += time.perf_counter() - begun
         return np.concatenate(logits)
 
-    def repeat(self, histories: Ints) -> None:
+    def repeat(self, histories: Ints, ratios: Floats) -> None:
         """As `Continuation.repeat`."""
         self._shared = [self._histories[i] for i in histories]
-        self._own = [self._engine.segment() for _ in histories]
+        lengths = np.array([self._engine.length(segment) for segment in self._shared])
+        expected = np.ceil(_LEEWAY * ratios * lengths)
+        self._own = [self._engine.segment(int(positions)) for positions in expected]
 
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
         """As `Continuation.feed`."""

@@ -22,6 +22,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.native.engine import Engine
 from lvlora.model.soundness import largest_scaling, where_it_breaks
+from lvlora.text.codec import STEP_SEPARATOR
 
 STREAM_SEPARATOR = "\x1f"
 """In the name of a random stream, behind the id of its series."""
@@ -92,7 +93,8 @@ class Decoder:
         try:
             logits = continued.begin([prompts[p].text for p in used])
             index = np.array([used.index(p) for p, _ in rows], dtype=np.int64)
-            continued.repeat(index)
+            ratios = [horizon / max(1, prompts[p].text.count(STEP_SEPARATOR)) for p, _ in rows]
+            continued.repeat(index, np.array(ratios))
             chosen = batch.begin(logits[index])
             while chunks := batch.feed(chosen):
                 chosen, kept = batch.settle(chunks, continued.feed(chunks))

@@ -30,9 +30,16 @@ static void run(Worker *self, int leads) {
     Engine *e = self->engine;
     const int64_t n = e->n_tokens, hidden = e->hidden;
     const int64_t q_width = e->heads * e->head_dim, k_width = e->kv_heads * e->head_dim;
-    for (int64_t i; (i = take(e, n)) < n;)
+    const int64_t n_blanks = e->n_blanks * e->n_layers;
+    for (int64_t i; (i = take(e, n_blanks + n)) < n_blanks + n;) {
+        if (i < n_blanks) {
+            blank(e, i);
+            continue;
+        }
+        i -= n_blanks;
         for (int64_t j = 0; j < hidden; j++)
             e->x[i * hidden + j] = widened(e->embedding[e->ids[i] * hidden + j]);
+    }
     meet(self);
     int64_t rows = n;
     const int64_t *asks = e->all;
@@ -198,6 +205,7 @@ int engine_prepare(
     int64_t n = 0;
     for (int64_t i = 0; i < n_rows; i++) n += rows[3 * i + 2];
     if (make_room(e, n)) return -1;
+    blank_all(e); /* those of a call that was prepared and never run */
     for (int64_t i = 0, t = 0; i < n_rows; i++) {
         int64_t shared = rows[3 * i], own = rows[3 * i + 1], count = rows[3 * i + 2];
         if (extend(e, own, count) || (shared >= 0 && extend(e, shared, 0))) return -1;
@@ -227,6 +235,7 @@ int engine_run(void *given, float *logits) {
     pthread_cond_broadcast(&e->wake);
     pthread_mutex_unlock(&e->mutex);
     run(self, 1);
+    e->n_blanks = 0;
     for (int64_t i = 0; i < e->n_want; i++)
         if (e->lost[i]) /* a norm makes zeros of what is too large to be squared */
             for (int64_t j = 0; j < e->n_head; j++) logits[i * e->n_head + j] = NAN;
@@ -244,9 +253,9 @@ void engine_close(void *given) {
     for (int i = 1; i < e->n_threads; i++) pthread_join(e->threads[i], NULL);
     while (e->n_arenas) free(e->arenas[--e->n_arenas]);
     void *owned[] = {
-        e->arenas, e->holes, e->segments, e->layers, e->threads, e->tasks.list, e->last_tasks.list,
-        e->all, e->own, e->shared, e->at, e->position, e->lost, e->x, e->queries, e->keys_values,
-        e->low_sums, e->low, e->in, e->rotated, e->attended, e->act};
+        e->arenas, e->holes, e->blanks, e->segments, e->layers, e->threads, e->tasks.list,
+        e->last_tasks.list, e->all, e->own, e->shared, e->at, e->position, e->lost, e->x,
+        e->queries, e->keys_values, e->low_sums, e->low, e->in, e->rotated, e->attended, e->act};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     pthread_mutex_destroy(&e->mutex);
     pthread_cond_destroy(&e->wake);

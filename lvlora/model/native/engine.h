@@ -18,8 +18,13 @@ typedef struct {
 
 typedef struct { /* (layers, room, kv heads) pages, of which the first n_pages are in use */
     char *begin;
-    int64_t n_pages, room, length;
+    int64_t n_pages, room, length, expected;
 } Segment;
+
+typedef struct { /* (layers) times so many bytes that have to be zeros, `stride` apart */
+    char *begin;
+    int64_t stride, bytes;
+} Blank;
 
 typedef struct { /* free memory */
     char *begin;
@@ -48,7 +53,8 @@ typedef struct {
     Segment *segments;
     Hole *holes; /* by their places, none beside another */
     char **arenas;
-    int64_t n_segments, n_holes, holes_room, n_arenas;
+    Blank *blanks;
+    int64_t n_segments, n_holes, holes_room, n_arenas, n_blanks, blanks_room;
     /* of one call */
     int64_t n_tokens, n_want;
     const int64_t *ids, *want;

@@ -167,10 +167,19 @@ class Engine:
             return None
         return cls(library, model, head, dtype)
 
-    def segment(self) -> int:
-        """A new segment without positions."""
+    def segment(self, expected: int = 0) -> int:
+        """A new segment without positions.
+
+        Args:
+            expected: positions that it is likely to have in the end; it may have more.
+
+        Raises:
+            MemoryError: there is none left.
+        """
         which = self._free.pop() if self._free else len(self._lengths)
         self._lengths[which] = 0
+        if self._c.segment_expect(self._engine, ctypes.c_int64(which), ctypes.c_int64(expected)):
+            raise MemoryError("no memory for keys and values")
         return which
 
     def length(self, segment: int) -> int:

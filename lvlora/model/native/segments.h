@@ -3,7 +3,7 @@
    A segment is in one piece, which in each layer goes page by page and in a page head by head: what
    attention reads of it follows one another. Pieces of 8 KiB here and there were read at a third of
    the speed, because a processor asks for memory ahead only where it sees it run on. A segment that
-   outgrows its piece moves to one a third larger. */
+   outgrows its piece, which has room for what was expected of it, moves to one a quarter larger. */
 
 static int give_back(Engine *e, char *begin, int64_t bytes) {
     if (!bytes) return 0;
@@ -88,32 +88,74 @@ void segment_cut(void *given, int64_t which, int64_t length) {
     s->n_pages = smaller(s->n_pages, pieces(s->length, PAGE));
     if (length) return;
     give_back(e, s->begin, e->n_layers * s->room * bytes_of_page(e));
-    *s = (Segment){0};
+    s->begin = NULL, s->room = 0;
 }
 
-static int extend(Engine *e, int64_t which, int64_t by) {
+static Segment *segment_of(Engine *e, int64_t which) {
     if (which >= e->n_segments) {
         int64_t n = larger(which + 1, 2 * e->n_segments);
         Segment *all = realloc(e->segments, (size_t)n * sizeof *all);
-        if (!all) return -1;
+        if (!all) return NULL;
         memset(all + e->n_segments, 0, (size_t)(n - e->n_segments) * sizeof *all);
         e->segments = all, e->n_segments = n;
     }
-    Segment *s = e->segments + which;
+    return e->segments + which;
+}
+
+/* a new segment's number of positions, as far as that is known. 0, or -1 without memory */
+int segment_expect(void *given, int64_t which, int64_t positions) {
+    Segment *s = segment_of(given, which);
+    if (!s) return -1;
+    s->expected = positions;
+    return 0;
+}
+
+/* What a segment has not written has to be zeros, because weights of 0 are multiplied with it. They
+   are written by all threads, at the beginning of a call: that is when a system gives memory, and
+   it takes its time. */
+static void blank(const Engine *e, int64_t i) { /* one layer of one segment */
+    const Blank *b = e->blanks + i / e->n_layers;
+    memset(b->begin + i % e->n_layers * b->stride, 0, (size_t)b->bytes);
+}
+
+static void blank_all(Engine *e) {
+    for (int64_t i = 0; i < e->n_blanks * e->n_layers; i++) blank(e, i);
+    e->n_blanks = 0;
+}
+
+static int to_blank(Engine *e, Blank b) {
+    if (e->n_blanks == e->blanks_room) {
+        int64_t room = larger(64, 2 * e->blanks_room);
+        Blank *blanks = realloc(e->blanks, (size_t)room * sizeof *blanks);
+        if (!blanks) return -1;
+        e->blanks = blanks, e->blanks_room = room;
+    }
+    e->blanks[e->n_blanks++] = b;
+    return 0;
+}
+
+static int extend(Engine *e, int64_t which, int64_t by) {
+    Segment *s = segment_of(e, which);
+    if (!s) return -1;
     const int64_t page = bytes_of_page(e), n = pieces(s->length + by, PAGE);
     if (n > s->room) {
-        int64_t room = larger(n, s->room + s->room / 3);
+        int64_t room = s->room ? s->room + s->room / 4 : pieces(s->expected, PAGE);
+        room = larger(n, room);
         char *begin = piece_of(e, e->n_layers * room * page);
         if (!begin) return -1;
-        for (int64_t l = 0; s->n_pages && l < e->n_layers; l++)
-            memcpy(begin + l * room * page, s->begin + l * s->room * page, s->n_pages * page);
-        give_back(e, s->begin, e->n_layers * s->room * page);
+        if (s->room) {
+            blank_all(e); /* of what goes back nothing may be written any more */
+            for (int64_t l = 0; l < e->n_layers; l++)
+                memcpy(begin + l * room * page, s->begin + l * s->room * page, s->n_pages * page);
+            give_back(e, s->begin, e->n_layers * s->room * page);
+        }
         s->begin = begin, s->room = room;
     }
-    if (n > s->n_pages) /* weights of 0 times what was there before */
-        for (int64_t l = 0; l < e->n_layers; l++)
-            memset(s->begin + (l * s->room + s->n_pages) * page, 0, (n - s->n_pages) * page);
-    s->n_pages = n;
+    if (n > s->n_pages) {
+        Blank fresh = {s->begin + s->n_pages * page, s->room * page, (n - s->n_pages) * page};
+        if (to_blank(e, fresh)) return -1;
+        s->n_pages = n;
+    }
     s->length += by;
     return 0;
 }

@@ -281,6 +281,32 @@ def test_a_segment_that_was_never_fed_holds_nothing(lasting):
     assert np.array_equal(found, _alone(engine, ids))
 
 
+@pytest.mark.parametrize("expected", [0, 1, 32, 40, 300])
+def test_the_same_bits_whatever_length_was_expected(lasting, expected):
+    """Three rows grow beside each other, and in turns out of their memory."""
+    _, engine = lasting
+    texts = [_ids(150, seed) for seed in range(3)]
+    alone = [_alone(engine, ids) for ids in texts]
+    rows = [engine.segment(expected) for _ in texts]
+    for begin in range(0, 150, 25):
+        pieces = [ids[begin : begin + 25] for ids in texts]
+        found = _feed(engine, [Row(-1, s, p) for s, p in zip(rows, pieces, strict=True)])
+        assert np.array_equal(found, np.concatenate([one[begin : begin + 25] for one in alone]))
+
+
+def test_a_call_that_was_prepared_and_never_run_leaves_nothing(lasting):
+    _, engine = lasting
+    ids = _ids(90)
+    expected = _alone(engine, ids)
+    one, other = engine.segment(), engine.segment()
+    _feed(engine, [Row(-1, one, ids[:40])])
+    engine.prepare([Row(-1, one, ids), Row(-1, other, ids)], np.array([0]))
+    engine.cut(one, 40)
+    engine.cut(other, 0)
+    found = _feed(engine, [Row(-1, other, ids), Row(-1, one, ids[40:])])
+    assert np.array_equal(found, np.concatenate([expected, expected[40:]]))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_not_finite_stays_in_its_row(value, dtype):
@@ -463,7 +489,7 @@ def test_any_sequence_of_calls_equals_pytorch(data):
         elif todo == "go on":
             for shared in [-1, *histories]:
                 for _ in range(data.draw(st.integers(0, 2))):
-                    rows[engine.segment()] = shared, []
+                    rows[engine.segment(data.draw(st.integers(0, 90)))] = shared, []
             going = [r for r in rows if data.draw(st.booleans())]
             # those that share a history stand together
             going.sort(key=lambda r: (rows[r][0], data.draw(st.integers(0, 9))))
