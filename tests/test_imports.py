@@ -121,7 +121,10 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
         yield from _outside_functions(child)
 
 
-MODULES = [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
+@functools.cache
+def modules() -> list[Module]:
+    """Every file of the package, read when a test asks."""
+    return [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 def _rooms_of(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -133,13 +136,13 @@ def _rooms_of(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def test_every_module_is_in_a_known_room():
-    unknown = [m.name for m in MODULES if m.room not in {*ROOMS, "lvlora"}]
+    unknown = [m.name for m in modules() if m.room not in {*ROOMS, "lvlora"}]
     assert not unknown, "say in ROOMS what these may import"
 
 
 def test_rooms_import_one_way_only():
     wrong = []
-    for module in MODULES:
+    for module in modules():
         if module.room == "lvlora":
             allowed = set(ROOMS) - {"cli"}
         else:
@@ -151,7 +154,7 @@ def test_rooms_import_one_way_only():
 
 def test_modules_import_each_other_in_no_circle():
     """When they are imported: what a function imports may lead back."""
-    names = {_dotted(module): module for module in MODULES}
+    names = {_dotted(module): module for module in modules()}
     inner = {
         name: {n for n in module.imports_at_import_time if n in names and n != name}
         for name, module in names.items()
@@ -164,10 +167,10 @@ def test_modules_import_each_other_in_no_circle():
 
 def test_names_are_imported_from_their_home():
     """A module has what it defines; only a room's `__init__` and the package pass names on."""
-    homes = {_dotted(module): module for module in MODULES if module.path.name != "__init__.py"}
+    homes = {_dotted(module): module for module in modules() if module.path.name != "__init__.py"}
     elsewhere = [
         f"{module.name}: {node.module}.{alias.name}"
-        for module in MODULES
+        for module in modules()
         for node in module.nodes
         if isinstance(node, ast.ImportFrom) and node.module in homes
         for alias in node.names
@@ -197,15 +200,15 @@ def _dotted(module: Module) -> str:
 
 def test_only_the_command_line_knows_typer_and_rich():
     strangers = {"typer", "rich"}
-    assert not [m.name for m in MODULES if m.room != "cli" and m.packages & strangers]
+    assert not [m.name for m in modules() if m.room != "cli" and m.packages & strangers]
     # typer brings its own click; another one may not be installed, or be of another version
-    assert not [m.name for m in MODULES if "click" in m.packages]
+    assert not [m.name for m in modules() if "click" in m.packages]
 
 
 def test_heavy_packages_are_imported_where_they_are_used():
     wrong = [
         f"{module.name}: {name}"
-        for module in MODULES
+        for module in modules()
         if module.room not in HEAVY_ALLOWED
         for name in sorted(module.imports_at_import_time)
         if name.split(".")[0] in HEAVY
@@ -217,7 +220,7 @@ def test_the_command_line_imports_heavy_rooms_late():
     light = "lvlora.train.observer"  # the protocol that cli/terminal/progress.py implements
     wrong = [
         f"{module.name}: {name}"
-        for module in MODULES
+        for module in modules()
         if module.room == "cli"
         for name, room in _rooms_of(module.imports_at_import_time)
         if room in HEAVY_ALLOWED and not name.startswith(light)
@@ -226,19 +229,19 @@ def test_the_command_line_imports_heavy_rooms_late():
 
 
 def test_modules_stay_readable():
-    assert not [m.name for m in MODULES if len(m.text.splitlines()) > 500]
+    assert not [m.name for m in modules() if len(m.text.splitlines()) > 500]
     vague = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
-    assert not [m.name for m in MODULES if vague & set(Path(m.name).with_suffix("").parts)]
+    assert not [m.name for m in modules() if vague & set(Path(m.name).with_suffix("").parts)]
     # of a module what it is about, of a room its map
-    assert not [m.name for m in MODULES if not ast.get_docstring(m.tree)]
+    assert not [m.name for m in modules() if not ast.get_docstring(m.tree)]
 
 
 def test_no_file_can_run_code():
     unsafe_packages = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     unsafe_calls = {"torch.load", "torch.save", "eval", "exec", "yaml.load"}
-    assert not [m.name for m in MODULES if m.packages & unsafe_packages]
-    assert not [m.name for m in MODULES if m.imports & {"torch.load", "torch.save"}]
-    for module in MODULES:
+    assert not [m.name for m in modules() if m.packages & unsafe_packages]
+    assert not [m.name for m in modules() if m.imports & {"torch.load", "torch.save"}]
+    for module in modules():
         for call in module.calls():
             where = f"{module.name}:{call.lineno}"
             assert ast.unparse(call.func) not in unsafe_calls, where
@@ -250,7 +253,7 @@ def test_no_file_can_run_code():
 
 def test_nothing_is_left_unfinished():
     words = ("TODO", "FIXME", "XXX", "NotImplementedError")
-    assert not [f"{m.name}: {word}" for m in MODULES for word in words if word in m.text]
+    assert not [f"{m.name}: {word}" for m in modules() for word in words if word in m.text]
 
 
 def test_every_error_says_what_to_do():
@@ -262,7 +265,7 @@ def test_every_error_says_what_to_do():
     }
     wrong = [
         f"{module.name}:{call.lineno}: {call.func.id} without a hint"
-        for module in MODULES
+        for module in modules()
         for call in module.calls()
         if isinstance(call.func, ast.Name)
         and call.func.id in ours

@@ -13,6 +13,8 @@ import programs
 import pytest
 
 import lvlora
+from lvlora.evaluation import scores
+from lvlora.series.rivals import quick_rivals
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -20,6 +22,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    # those that fit equations take longer than all else in here
+    monkeypatch.setattr(scores, "default_rivals", quick_rivals)
     entries = programs.load("examples/train_from_python.py").main(steps=1, series=1)
     out = capsys.readouterr().out
     assert "after step 1: validation loss" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Field:
         )
 
 
+@functools.cache  # the settings, the command line and the configuration each ask
 def read_fields(model: type[Settings]) -> tuple[Field, ...]:
     """Every field of a model: arguments first, then options by panel in the help's order."""
     return tuple(_read(name, model.model_fields[name]) for name in field_names(model))

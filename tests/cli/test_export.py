@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
+from forked import Forked
 from safetensors import safe_open
 
 from lvlora.cli.program.root import load as load_command
@@ -23,8 +24,6 @@ from lvlora.model.adapters.config import config_for
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
 from lvlora.model.parts import head_of, is_tied
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
     "ignore:.*is_gradient_checkpointing:FutureWarning",
@@ -358,23 +357,14 @@ def test_killed_before_the_end_it_leaves_no_folder(run_lvlora, make_adapter, tmp
     new, old = tmp_path / "new", tmp_path / "old"
     assert run_lvlora(["export", run, "--merged", old]).exit_code == 0
     before = {f.name: f.read_bytes() for f in old.iterdir()}
-    code = (
-        "import os, signal, sys\nfrom lvlora.cli.program.app import main\n"
-        "from lvlora.model import merging\nfrom transformers import AutoModelForCausalLM\n"
-        "merging._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "for folder in sys.argv[2:]:\n"
-        "    if not (child := os.fork()):\n"
-        "        main(['export', sys.argv[1], '--merged', folder, '--overwrite'])\n"
-        "        os._exit(0)\n"
-        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, run, new, old],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=120,
-        capture_output=True,
-    )
-    assert done.stdout.split() == [str(-signal.SIGKILL).encode()] * 2, done.stderr
+
+    def dies():
+        merging._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+    for folder in (new, old):
+        export = Forked(["export", run, "--merged", folder, "--overwrite"], before=dies)
+        said = export.communicate()
+        assert export.returncode == -signal.SIGKILL, said
     assert not new.exists()
     assert {f.name: f.read_bytes() for f in old.iterdir()} == before
 

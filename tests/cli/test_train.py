@@ -6,17 +6,15 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import tiny_runs
+from forked import Forked
 
 from lvlora.flops.ledger import Ledger
-
-ROOT = Path(__file__).parents[2]
+from lvlora.train import loop
 
 
 @pytest.fixture
@@ -125,29 +123,26 @@ def test_a_dry_run_tells_time_and_memory(run_lvlora, place):
 class _Process:
     """The program, with a slow step so that a signal meets it in the middle."""
 
-    _SLOW = (
-        "import sys, time; from lvlora.train import loop; old = loop.nn.utils.clip_grad_norm_\n"
-        "def slow(*a):\n    time.sleep(0.15); return old(*a)\n"
-        "loop.nn.utils.clip_grad_norm_ = slow\n"
-        "from lvlora.cli.program.app import main; sys.exit(main())"
-    )
-
     def __init__(self, args):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", self._SLOW, *map(str, args)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        )
+        self.process = Forked(args, before=self._slow)
+
+    @staticmethod
+    def _slow():
+        whole = loop.nn.utils.clip_grad_norm_
+
+        def slow(*args):
+            time.sleep(0.15)
+            return whole(*args)
+
+        loop.nn.utils.clip_grad_norm_ = slow
 
     def until_step(self, step, runs=Path("runs")):
         for _ in range(1200):
             for file in runs.glob("*/metrics.jsonl"):
                 if f'{{"step": {step},' in file.read_text():
                     return self
-            assert self.process.poll() is None, self.process.stderr.read()
-            time.sleep(0.05)
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
         raise AssertionError("no step was made")
 
     def send(self, number):
@@ -155,7 +150,7 @@ class _Process:
         return self
 
     def end(self):
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(60)
         return self.process.returncode, out, err
 
 

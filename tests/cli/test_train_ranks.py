@@ -14,6 +14,7 @@ import numpy as np
 import ports
 import pytest
 import tiny_runs
+from forked import Forked
 from safetensors.numpy import load_file
 
 from lvlora.flops.ledger import Ledger
@@ -45,13 +46,10 @@ def start(args, size=2, folders=None):
     port = ports.free_port()
     told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "lvlora", *map(str, args)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        Forked(
+            args,
             cwd=folders[rank] if folders else None,
-            env={**ENVIRONMENT, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(size)
     ]
@@ -60,12 +58,10 @@ def start(args, size=2, folders=None):
 def ended(processes):
     """(exit code, stdout, stderr) of each."""
     try:
-        said = [process.communicate(timeout=SECONDS) for process in processes]
-    except subprocess.TimeoutExpired:
+        said = [process.communicate(SECONDS) for process in processes]
+    finally:
         for process in processes:
             process.kill()
-        said = [process.communicate() for process in processes]
-        raise AssertionError(f"they did not end: {said}") from None
     return [(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
 
 

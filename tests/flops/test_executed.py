@@ -28,10 +28,10 @@ def cut(name, layers=2):
 SHAPES = {
     "tiny": TINY,
     "untied": dataclasses.replace(TINY, model_type="llama", qkv_bias=False, tied=False),
-    "qwen2.5-0.5b": cut("qwen2.5-0.5b", 3),
+    "qwen2.5-0.5b": cut("qwen2.5-0.5b"),
     "qwen2.5-1.5b": cut("qwen2.5-1.5b"),
-    "smollm2-135m": cut("smollm2-135m", 3),
-    "bundled": ModelShape.from_file(BUNDLED / "config.json"),
+    "smollm2-135m": cut("smollm2-135m"),
+    "bundled": dataclasses.replace(ModelShape.from_file(BUNDLED / "config.json"), layers=2),
     "qwen3-0.6b": cut("qwen3-0.6b"),
     "gemma-2b": cut("gemma-2b"),
     "gemma-2-2b": cut("gemma-2-2b"),
@@ -44,6 +44,8 @@ HEADS = [
     ("full", "full"),
     ("numeric", "full"),
 ]
+FEWER_HEADS = [HEADS[0], HEADS[3]]
+"""Where the model is not tiny: what a head costs depends on its shape and on nothing behind it."""
 
 
 def price(shape, batch, seq, lora, loss="numeric", train_head="none", **more):
@@ -60,7 +62,8 @@ def price(shape, batch, seq, lora, loss="numeric", train_head="none", **more):
 )
 def test_a_training_step_equals_the_counter(kernel, name):
     shape, lora = SHAPES[name], Lora.of(8, QV)
-    for loss, train_head in HEADS if not kernel else HEADS[1:2]:
+    small = name in ("tiny", "untied")
+    for loss, train_head in HEADS[1:2] if kernel else HEADS if small else FEWER_HEADS:
         counted = train_step(
             build_model(shape, kernel=kernel), 2, 24, lora=lora, loss=loss, train_head=train_head
         )
@@ -99,7 +102,7 @@ def test_full_fine_tuning_equals_the_counter(name, kernel):
 @pytest.mark.parametrize("name", SHAPES)
 def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
     shape = SHAPES[name]
-    for lora in (Lora(), Lora.of(4, QV, (1,))):
+    for lora in (Lora(), Lora.of(4, QV, (1,)))[0 if name == "tiny" else 1 :]:
         model = build_model(shape)
         put_lora(model, lora)
         widths = (1, 2, 3, 100, 1)

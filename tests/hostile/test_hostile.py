@@ -64,7 +64,9 @@ def test_the_seeds_are_good_files(name, tmp_path):
     assert found.read == len(seeds)
 
 
-def test_the_prison_notices_what_it_must():
+def test_the_prison_notices_what_it_must(monkeypatch):
+    monkeypatch.setattr(prison, "SECONDS", 0.5)
+
     def misbehave(number):
         match number:
             case 0:

@@ -17,7 +17,7 @@ def _quick_figures() -> None:
     """Here they are drawn, but where a test asks for `figures_not_drawn`."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_picture() -> MakePicture:
     """``make_picture(n_variables=2, horizon=20, history=50, …)``: a forecast with two bands."""
 

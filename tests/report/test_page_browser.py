@@ -33,13 +33,13 @@ def window() -> Iterator[chromium.Browser]:
         yield opened
 
 
-@pytest.fixture
-def report(tmp_path: Path, make_picture) -> Path:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, make_picture) -> Path:
     head = ["forecaster", "kind", *(f"metric {i}" for i in range(7))]
     errors = [{"name": row[0], "kind": row[1], "mae": row[2]} for row in ROWS]
     two = [make_picture(title="one"), make_picture(title="two")]
     wide, narrow = forecast_figure(two), forecast_figure(two, narrow=True)
-    path = tmp_path / "report.html"
+    path = tmp_path_factory.mktemp("page") / "report.html"
     write_page(
         path,
         PageContent(

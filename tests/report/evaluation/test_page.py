@@ -229,17 +229,18 @@ def page_rows(page: Path, caption: str) -> list[list[str]]:
     ]
 
 
-def test_the_same_record_gives_the_same_page(
-    record: dict[str, Any], page: Path, tmp_path: Path
-) -> None:
-    assert written(tmp_path / "e", record).read_bytes() == page.read_bytes()
+@pytest.mark.usefixtures("figures_not_drawn")
+def test_the_same_record_gives_the_same_page(record: dict[str, Any], tmp_path: Path) -> None:
+    """Of what is drawn, tests/report/drawing/test_style.py says the same."""
+    one, other = (written(tmp_path / name, record).read_bytes() for name in "ab")
+    assert one == other
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"n": 1, "horizon": 1, "variables": ("x",)},
-        {"n": 3, "variables": ("a", "b", "c", "d", "e"), "gap": True},
+        {"n": 3, "variables": ("a", "b", "c"), "gap": True},
     ],
 )
 def test_any_evaluation_has_a_page(tmp_path: Path, changes: dict[str, Any]) -> None:
