@@ -158,10 +158,49 @@ def real_figures() -> None:
     """For a test that looks into a figure: how they are drawn is the subject of tests/report."""
 
 
+@pytest.fixture
+def made_figures() -> None:
+    """For a test of what a page is made of: its figures have their words and are not drawn."""
+
+
 @pytest.fixture(autouse=True)
 def _quick_figures(request: pytest.FixtureRequest) -> None:
-    if "real_figures" not in request.fixturenames:
-        request.getfixturevalue("figures_not_drawn")
+    if "real_figures" in request.fixturenames:
+        return
+    request.getfixturevalue("figures_not_drawn")
+    if "made_figures" not in request.fixturenames:
+        request.getfixturevalue("figures_not_made")
+
+
+FIGURES_OF_PAGES = {
+    "lvlora.report.run.page": ["training_figure"],
+    "lvlora.report.run.training": ["training_figure"],
+    "lvlora.report.run.forecasts": ["forecast_figure"],
+    "lvlora.report.evaluation.figures": [
+        "errors_figure",
+        "forecast_figure",
+        "error_by_step_figure",
+        "valid_time_figure",
+        "cost_figure",
+    ],
+    "lvlora.report.sweep.figures": ["error_by_flops_figure", "map_figure", "parallel_figure"],
+    "lvlora.report.sweep.page": ["error_by_flops_figure", "map_figure", "parallel_figure"],
+}
+
+
+@pytest.fixture
+def figures_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages of runs, evaluations and sweeps have an empty figure wherever they have one: to
+    build theirs takes a third of a tiny training."""
+
+    def empty(*_: Any, **__: Any) -> Any:
+        from matplotlib.figure import Figure
+
+        return Figure()
+
+    for module, names in FIGURES_OF_PAGES.items():
+        for name in names:
+            monkeypatch.setattr(f"{module}.{name}", empty)
 
 
 @pytest.fixture

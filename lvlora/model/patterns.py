@@ -67,7 +67,7 @@ def check(pattern: str, *, suffix: bool = False) -> str:
 class Matcher:
     """Matches patterns that were checked, as long as there is time."""
 
-    seconds_left: float = SECONDS
+    seconds_left: float = field(default_factory=lambda: SECONDS)
     _literals: dict[str, re.Pattern[str]] = field(default_factory=dict)
 
     def full(self, pattern: str, name: str) -> bool:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import tiny_runs
 
+from lvlora.evaluation import scores
+from lvlora.series.rivals import naive_rivals
+
 MONTHS = [f"{2010 + i // 12}-{i % 12 + 1:02d}" for i in range(24)]
 
 
@@ -148,6 +151,7 @@ def test_pages_of_runs_and_evaluations_have_axes_of_dates(
     assert kept["calendar"]["unit"] == "month"
     assert kept["series"][0]["time"][-1] == 503
     assert _drawn_in(tmp_path / "runs/r/report.html", ">2011<")
+    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     few = ["--no-model", "--context", "10", "--horizon", "4", "--limit", "2"]
     ran = run_lvlora(["baseline", data, *few, "--out", tmp_path / "e"])
     assert ran.exit_code == 0, ran.stderr

@@ -103,7 +103,7 @@ def kept(tmp_path_factory):
 
 
 @pytest.fixture
-def done(kept, run_lvlora, args, tmp_path):
+def done(kept, run_lvlora, args, tmp_path, made_figures):
     """The answer of the finished experiment, whose folder is at ``tmp_path / "whole"``."""
     if not (kept / "answer.json").exists():
         ran = run_lvlora([*args, "--json", "--budget", "1e12"])

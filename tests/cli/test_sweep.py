@@ -77,7 +77,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def done(finished, run_lvlora, args, tmp_path):
+def done(finished, run_lvlora, args, tmp_path, made_figures):
     """A finished sweep in this test's runs."""
     if not (finished / "runs").exists():
         ran = run_lvlora([*args, "--json", "--runs", finished / "runs"])

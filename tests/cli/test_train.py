@@ -30,7 +30,7 @@ def _only_run(runs=Path("runs")):
     return found
 
 
-def test_a_run_leaves_all_that_repeats_it(run_lvlora, place):
+def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     ran = run_lvlora(["train", "data.csv", *place, "--json"])
     assert ran.exit_code == 0, ran.stderr
     result = ran.json

@@ -178,10 +178,10 @@ def test_the_price_is_what_the_counter_finds(tiny_base, through_torch, family, u
     histories = [*_histories(n_series=2, n_steps=3), *_histories(n_series=2, seed=2)]
     for sampling in (DRAWN, GREEDY):
         before = forecaster.usage.price
-        counted = count(lambda s=sampling: forecaster.predict(histories, 6, s))
+        counted = count(lambda s=sampling: forecaster.predict(histories, 3, s))
         spent = forecaster.usage.price - before
         assert spent.executed == counted
-        most = forecaster.at_most(histories, 6, sampling)
+        most = forecaster.at_most(histories, 3, sampling)
         assert counted < most.executed < 6 * counted
         assert spent.coursework <= most.coursework
 

@@ -202,10 +202,23 @@ MODEL_FILES = [
 BESIDE["special_tokens_map.json"] = BESIDE["tokenizer_config.json"][1:6]
 
 
+BY_ALL = "config.json", "generation_config.json"
+"""Read by our loader (qwen2) and by transformers' (gemma2); tokenizers are read by one."""
+
+
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("quick", SPEED)
-@pytest.mark.parametrize("file", MODEL_FILES)
-@pytest.mark.parametrize("family", ["qwen2", "gemma2"])  # our loader, and transformers'
+@pytest.mark.parametrize(
+    ("family", "file", "quick"),
+    [
+        *(("qwen2", file, True) for file in MODEL_FILES),
+        *(("gemma2", file, True) for file in BY_ALL),
+        *(
+            pytest.param(family, file, False, marks=pytest.mark.slow)
+            for family in ("qwen2", "gemma2")
+            for file in MODEL_FILES
+        ),
+    ],
+)
 def test_files_of_a_model(
     run_lvlora, tmp_path, monkeypatch, tiny_folder, family, file, quick, recwarn
 ):

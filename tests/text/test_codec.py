@@ -36,7 +36,7 @@ def codec_and_values(draw, elements=values_of_any_kind):
     return codec, arrays(draw, codec, elements)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(codec_and_values())
 def test_round_trip_is_within_half_a_unit(case):
     codec, values = case

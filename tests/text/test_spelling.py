@@ -37,7 +37,7 @@ pieces = st.text(alphabet="0123456789", min_size=2, max_size=4) | st.sampled_fro
 any_alphabets = alphabets | st.lists(pieces, unique=True, max_size=12).map(lambda p: alphabet(*p))
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(grammar_and_values(), any_alphabets)
 def test_every_text_has_a_path_and_it_is_its_spelling(case, tokens):
     grammar, values = case
@@ -65,7 +65,7 @@ def random_walk(ways: Spelling, horizon: int, rng: random.Random) -> list[int]:
     return walked
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(grammars(), any_alphabets, st.integers(0, 5), st.integers(0, 2**32))
 def test_every_path_is_the_spelling_of_a_text(grammar, tokens, horizon, seed):
     walked = random_walk(spelling(grammar, tokens.tokens), horizon, random.Random(seed))

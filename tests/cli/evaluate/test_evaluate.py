@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lvlora.evaluation import scores
+from lvlora.series.rivals import lotka_volterra
+
 STEPS = ["--context", "15", "--horizon", "5"]
 SHORT = [*STEPS, "--samples", "3", "--workers", "1"]
 
@@ -20,7 +23,7 @@ def ledger_rows() -> int:
         return len(ledger.rows())
 
 
-def test_evaluate_scores_the_newest_run(run_lvlora, data, runs) -> None:
+def test_evaluate_scores_the_newest_run(run_lvlora, data, runs, made_figures) -> None:
     training = json.loads(Path("runs/rank-2/adapter/lvlora.json").read_text())["flops"]
     args = ["evaluate", data, *STEPS, "--greedy", "--no-rivals"]
     ran = run_lvlora([*args, "--no-zero-shot", "--json"])
@@ -52,7 +55,8 @@ def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, runs, ti
     assert alone["training_flops"] == {"executed": 0, "coursework": 0}
 
 
-def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, every_rival) -> None:
+def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, monkeypatch) -> None:
+    monkeypatch.setattr(scores, "default_rivals", lambda: [lotka_volterra()])
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none"]
     args += [*STEPS, "--samples", "3", "--json"]
     planned = run_lvlora([*args, "--dry-run"])
@@ -123,7 +127,7 @@ def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> N
         assert found[name]["flops"] == facts["flops"], name
 
 
-def test_the_folder_of_an_evaluation(run_lvlora, data, runs) -> None:
+def test_the_folder_of_an_evaluation(run_lvlora, data, runs, made_figures) -> None:
     args = ["evaluate", data, *SHORT, "--adapter", runs[0], "--out", "here", "--json"]
     ran = run_lvlora(args)
     assert ran.exit_code == 0, ran.stderr
@@ -171,7 +175,7 @@ def test_the_folder_of_an_evaluation(run_lvlora, data, runs) -> None:
     assert "holds no evaluation" in refused.stderr
 
 
-def test_its_report_can_be_made_again(run_lvlora, data, runs) -> None:
+def test_its_report_can_be_made_again(run_lvlora, data, runs, made_figures) -> None:
     ran = run_lvlora(["evaluate", data, *SHORT, "--adapter", runs[0], "--json"])
     page = Path(ran.json["folder"]) / "report.html"
     before = page.read_bytes()

@@ -60,7 +60,7 @@ def test_what_was_asked_for_stays(run_lvlora, tmp_path, asked, got):
 
 @pytest.mark.usefixtures("every_rival")
 def test_short_series_are_halved(run_lvlora, tmp_path):
-    ran = run_lvlora(["baseline", "-", "--no-model"], input=csv(*[24] * 10))
+    ran = run_lvlora(["baseline", "-", "--no-model", "--limit", "1"], input=csv(*[24] * 10))
     assert ran.exit_code == 0, ran.stderr
     assert "12 steps from 12" in ran.stdout
 
@@ -100,10 +100,10 @@ def test_what_cannot_be_is_refused_with_numbers(run_lvlora, words, said, hint):
 )
 def test_constants_and_extremes_print_no_nan_and_warn_of_nothing(run_lvlora, value):
     """Warnings of numpy are errors here."""
-    rows = [f"{i},{t},{value(i, t)!r},{value(i, t + 1)!r}" for i in range(6) for t in range(24)]
+    rows = [f"{i},{t},{value(i, t)!r},{value(i, t + 1)!r}" for i in range(6) for t in range(12)]
     text = "id,time,x,y\n" + "\n".join(rows) + "\n"
     for words in (
-        ["baseline", "-", "--no-model", "--context", "16", "--horizon", "8"],
+        ["baseline", "-", "--no-model", "--context", "8", "--horizon", "4"],
         ["analyze", "-"],
         ["tokenize", "-"],
     ):

@@ -542,7 +542,7 @@ def test_no_memory_and_no_thread_stays(how, monkeypatch):
     for _ in range(20):
         once()
     before, threads = resident(), len(os.listdir("/proc/self/task"))
-    for _ in range(200):
+    for _ in range(100):
         once()
     # some 0.2 MB a time
     assert resident() - before < 10e6

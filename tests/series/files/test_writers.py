@@ -45,7 +45,7 @@ def datasets(draw):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(dataset=datasets())
 def test_what_is_written_reads_back_equal(suffix, dataset):
     if suffix == ".parquet":
