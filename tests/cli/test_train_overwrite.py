@@ -18,10 +18,10 @@ from lvlora.train.objective import Objective
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, tiny_folder):
-    """A working directory with data; the flags that name model, runs and a short run."""
+    """A working directory with data; the flags that name model, runs and a run of one step."""
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
-    return tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
+    return tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), max_steps=1, validation=False)
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -46,7 +46,7 @@ def _below(folder: Path) -> list[str]:
     ],
 )
 def test_a_run_that_cannot_start_replaces_nothing(run_lvlora, place, more, code):
-    words = ["train", "data.csv", *place, "--out", "keep", "--no-validation"]
+    words = ["train", "data.csv", *place, "--out", "keep"]
     assert run_lvlora(words).exit_code == 0
     before = _content(Path("keep"))
     ran = run_lvlora([*words, "--overwrite", *more])
@@ -67,7 +67,7 @@ def test_data_that_cannot_be_read_replace_no_run(run_lvlora, place):
 def test_a_run_that_fails_at_its_first_step_is_beside_the_one_it_would_replace(
     run_lvlora, place, monkeypatch
 ):
-    words = ["train", "data.csv", *place, "--out", "keep", "--no-validation"]
+    words = ["train", "data.csv", *place, "--out", "keep"]
     assert run_lvlora(words).exit_code == 0
     before = _content(Path("keep"))
     real = Objective.loss_sum
@@ -147,7 +147,7 @@ def test_a_run_that_holds_the_runs_or_the_data_is_not_replaced(run_lvlora, place
 
 
 def test_through_a_link_the_run_that_it_leads_to_is_replaced_and_no_namesake(run_lvlora, place):
-    words = ["train", "data.csv", *place, "--no-validation", "--max-steps", 1]
+    words = ["train", "data.csv", *place]
     for out in ("runs/same", "other/same"):
         assert run_lvlora([*words, "--out", out]).exit_code == 0
     Path("runs/link").symlink_to("../other/same")
@@ -161,7 +161,7 @@ def test_through_a_link_the_run_that_it_leads_to_is_replaced_and_no_namesake(run
 
 def test_a_run_that_came_later_is_not_the_one_to_be_replaced(run_lvlora, place, monkeypatch):
     """One that was stopped goes on when another has taken the place that it was to take."""
-    words = ["train", "data.csv", *place, "--no-validation", "--max-steps", 1, "--out", "keep"]
+    words = ["train", "data.csv", *place, "--out", "keep"]
     assert run_lvlora(words).exit_code == 0
     real = Objective.loss_sum
     with monkeypatch.context() as patched:
@@ -178,7 +178,7 @@ def test_a_run_that_came_later_is_not_the_one_to_be_replaced(run_lvlora, place, 
 
 def test_two_at_once_make_one_run(run_lvlora, place, monkeypatch):
     """The second comes between the first one's look at the folder and its first file."""
-    words = ["train", "data.csv", *place, "--out", "both", "--no-validation"]
+    words = ["train", "data.csv", *place, "--out", "both"]
     second = []
     real = new_run.create
 
