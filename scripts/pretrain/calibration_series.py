@@ -1,15 +1,15 @@
 """Series whose future is known, for what a model's folder says of the width of its intervals.
 
-Fitted on: systems of the mixture with another seed than the pretraining's, and measured series
-(`development.measured`) in two halves, each of which is tested by what was fitted without it.
-Series of one source are all in one half. Tested on: families outside the mixture, and systems as
-`lvlora simulate` draws them.
+Fitted on: systems of the mixture with another seed than the pretraining's, predators and prey as
+`lvlora simulate` draws them, and measured series (`development.measured`) in two halves, each of
+which is tested by what was fitted without it. Series of one source are all in one half. Tested on:
+families outside the mixture, and other predators and prey.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import development
 import numpy as np
@@ -29,6 +29,10 @@ _SHORTEST, _LONGEST = 12, 150
 """Steps of a history."""
 GROUPS = {"clean": CLEAN, "noisy": SURVEYED, "like real": COUNTED}
 """Names of the mixture's three parts, by their observer."""
+SYSTEMS = "predators and prey"
+NOISES = (0.0, 0.02, 0.05, 0.1)
+PROTOCOLS = ((50, 50), (80, 20))
+"""Steps that are read, and that are forecast."""
 MEASURED = "measured"
 _HALF = ("datasets", "Measles", "Mumps", "HistData", "treering", "boot", "woolyrnq")
 """Words in the names of the measured series of one half; see `half_of`."""
@@ -58,8 +62,10 @@ class Known:
 
 
 def fitted(n: int) -> list[Known]:
-    """About n series of each part of the mixture, and all measured series."""
+    """About n series of each part of the mixture and of the systems, and all measured series."""
     found = [one for group in GROUPS for one in _of_mixture(group, n)]
+    each = max(1, n // (len(NOISES) * len(PROTOCOLS)))
+    found += [replace(one, group=SYSTEMS) for one in _systems(each, SEED + 1)]
     for series in development.measured():
         found += _origins(series)
     return found
@@ -67,20 +73,25 @@ def fitted(n: int) -> list[Known]:
 
 def tested(n: int) -> Iterator[Known]:
     """n systems of each noise and protocol, and n series of each family."""
-    clean = list(simulate(SimulateSettings(n_series=n, seed=SEED)))
-    for noise in (0.0, 0.02, 0.05, 0.1):
-        seen = list(simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise)))
-        for context, horizon in ((50, 50), (80, 20)):
-            for noted, true in zip(seen, clean, strict=True):
-                future, noisy = (s.values[context : context + horizon] for s in (true, noted))
-                history = noted.steps(0, context)
-                yield Known(f"{100 * noise:g} % noise", history, future, noisy if noise else None)
+    yield from _systems(n, SEED)
     for place, (name, (make, noise)) in enumerate(development.UNSEEN.items()):
         rng = np.random.default_rng((SEED, place))
         values = observe(make(rng, n, 80), rng, noise=noise)
         for i, one in enumerate(values):
             series = Series(f"{name} {i}", np.arange(80.0), one)
             yield Known(f"unseen: {name}", series.steps(0, 60), one[60:])
+
+
+def _systems(n: int, seed: int) -> Iterator[Known]:
+    """n systems of each noise of the history and protocol, with clean futures."""
+    clean = list(simulate(SimulateSettings(n_series=n, seed=seed)))
+    for noise in NOISES:
+        seen = list(simulate(SimulateSettings(n_series=n, seed=seed, noise=noise)))
+        for context, horizon in PROTOCOLS:
+            for noted, true in zip(seen, clean, strict=True):
+                future, noisy = (s.values[context : context + horizon] for s in (true, noted))
+                history = noted.steps(0, context)
+                yield Known(f"{100 * noise:g} % noise", history, future, noisy if noise else None)
 
 
 def half_of(name: str) -> int:
