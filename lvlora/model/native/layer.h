@@ -19,7 +19,8 @@ static void lower(
             if (!f->low) continue;
             float *sums = e->low_sums + first * e->low_width + place;
             element *low = e->low + first * e->low_width + place;
-            multiply(x + first * ldx, ldx, m, f->low, f->rank, f->in, sums, e->low_width, 0);
+            multiply(
+                x + first * ldx, ldx, m, f->low, f->rank, f->in, sums, e->low_width, 0, f->low);
             for (int64_t r = 0; r < m; r++)
                 for (int64_t c = 0; c < f->padded; c++)
                     low[r * e->low_width + c] =
@@ -36,45 +37,62 @@ static int any_low(const Product *products, int n) {
     return 0;
 }
 
-/* a block of a product, its update and bias included; `place` is where its low part is */
+/* a block of a product, its update and bias included; `place` is where its low part is, `then` what
+   weights come after it */
 static void block_of(
     const Engine *e, const Linear *f, int64_t place, const element *x, int64_t ldx, int64_t first,
-    int64_t m, int64_t column, int64_t n, float *y, int64_t ldy, int add) {
-    multiply(x + first * ldx, ldx, m, f->weight + column * f->in, n, f->in, y, ldy, add);
-    if (f->low)
+    int64_t m, int64_t column, int64_t n, float *y, int64_t ldy, int add, const element *then) {
+    const element *weight = f->weight + column * f->in;
+    multiply(x + first * ldx, ldx, m, weight, n, f->in, y, ldy, add, then ? then : weight);
+    if (f->low) {
+        const element *high = f->high + column * f->padded;
         multiply(
-            e->low + first * e->low_width + place, e->low_width, m, f->high + column * f->padded, n,
-            f->padded, y, ldy, 1);
+            e->low + first * e->low_width + place, e->low_width, m, high, n, f->padded, y, ldy, 1,
+            high);
+    }
     if (f->bias)
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++) y[i * ldy + j] += f->bias[column + j];
+}
+
+typedef struct {
+    const Product *product; /* none behind the last piece */
+    int64_t first, column, width, place;
+} Piece;
+
+/* piece t of products, rows in blocks */
+static Piece piece_at(
+    const Engine *e, const Product *products, int n, int64_t rows, int64_t block, int64_t t) {
+    int64_t place = 0;
+    for (const Product *p = products; p < products + n; p++) {
+        int64_t width = column_block(p->linear->out, rows, e->n_threads);
+        int64_t n_columns = pieces(p->linear->out, width), here = pieces(rows, block) * n_columns;
+        if (t < here) return (Piece){p, t / n_columns * block, t % n_columns * width, width, place};
+        t -= here;
+        if (p->linear->low) place += p->linear->padded;
+    }
+    return (Piece){0};
 }
 
 static void project(
     Worker *self, const Product *products, int n, const element *x, int64_t ldx, int64_t rows) {
     Engine *e = self->engine;
     if (any_low(products, n)) lower(self, products, n, x, ldx, rows);
-    int64_t block = row_block(products[0].linear->in), n_rows = pieces(rows, block), n_tasks = 0;
+    int64_t block = row_block(products[0].linear->in), n_tasks = 0;
     for (int i = 0; i < n; i++) {
         int64_t out = products[i].linear->out;
-        n_tasks += n_rows * pieces(out, column_block(out, rows, e->n_threads));
+        n_tasks += pieces(rows, block) * pieces(out, column_block(out, rows, e->n_threads));
     }
     for (int64_t t; (t = take(e, n_tasks)) < n_tasks;) {
-        int64_t place = 0;
-        const Product *p = products;
-        for (;; p++) {
-            int64_t out = p->linear->out;
-            int64_t here = n_rows * pieces(out, column_block(out, rows, e->n_threads));
-            if (t < here) break;
-            t -= here;
-            if (p->linear->low) place += p->linear->padded;
-        }
-        const Linear *f = p->linear;
-        int64_t width = column_block(f->out, rows, e->n_threads), n_columns = pieces(f->out, width);
-        int64_t first = t / n_columns * block, column = t % n_columns * width;
+        const Piece now = piece_at(e, products, n, rows, block, t);
+        /* threads take pieces in turns, more or less */
+        const Piece next = piece_at(e, products, n, rows, block, t + e->n_threads);
+        const Product *p = now.product;
+        const Linear *f = p->linear, *after = next.product ? next.product->linear : NULL;
         block_of(
-            e, f, place, x, ldx, first, smaller(block, rows - first), column,
-            smaller(width, f->out - column), p->y + first * p->ldy + column, p->ldy, p->add);
+            e, f, now.place, x, ldx, now.first, smaller(block, rows - now.first), now.column,
+            smaller(now.width, f->out - now.column), p->y + now.first * p->ldy + now.column, p->ldy,
+            p->add, after ? after->weight + next.column * after->in : NULL);
     }
     meet(self);
 }
@@ -92,8 +110,12 @@ static void gated_unit(Worker *self, const Layer *layer, int64_t rows) {
     for (int64_t t; (t = take(e, n_tasks)) < n_tasks;) {
         int64_t first = t / n_columns * block, m = smaller(block, rows - first);
         int64_t column = t % n_columns * width, n = smaller(width, e->wide - column);
-        block_of(e, gate, 0, e->in, e->hidden, first, m, column, n, g, width, 0);
-        block_of(e, up, behind, e->in, e->hidden, first, m, column, n, u, width, 0);
+        const element *then = up->weight + column * e->hidden;
+        block_of(e, gate, 0, e->in, e->hidden, first, m, column, n, g, width, 0, then);
+        then = t + e->n_threads < n_tasks /* threads take them in turns, more or less */
+            ? gate->weight + (t + e->n_threads) % n_columns * width * e->hidden
+            : NULL;
+        block_of(e, up, behind, e->in, e->hidden, first, m, column, n, u, width, 0, then);
         for (int64_t i = 0; i < m; i++) {
             element *to = e->act + (first + i) * e->wide + column;
             const float *x = g + i * width, *y = u + i * width;

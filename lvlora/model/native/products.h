@@ -74,17 +74,19 @@ static const Tile TILES_1[] = {
 };
 
 /* y (rows, ldy) (+)= x wT, w being `columns` rows of k. While some of these are multiplied, as many
-   are asked for AHEAD of them: each tile asks for its share, because more requests at once than a
-   core can have open would be waited for. */
+   are asked for AHEAD of them, and at the end those of `then`, which is going to be multiplied
+   next. Each tile asks for its share, because more requests at once than a core can have open would
+   be waited for. */
 static void multiply(
     const element *x, int64_t ldx, int64_t rows, const element *w, int64_t columns, int64_t k,
-    float *y, int64_t ldy, int add) {
+    float *y, int64_t ldy, int add, const element *then) {
     const int64_t n_tiles = pieces(rows, TILE_ROWS);
     for (int64_t j = 0; j < columns;) {
-        const int64_t n = columns - j >= TILE_COLUMNS ? TILE_COLUMNS : 1;
+        const int64_t n = columns - j >= TILE_COLUMNS ? TILE_COLUMNS : 1, soon = j + AHEAD;
         const Tile *tiles = n == TILE_COLUMNS ? TILES_4 : TILES_1;
         const int asks = (int)pieces(n, n_tiles);
-        const element *ask = w + (j + AHEAD) * k, *asked = ask + n * k;
+        const element *ask = soon < columns ? w + soon * k : then + (soon - columns) * k;
+        const element *asked = ask + n * k;
         for (int64_t i = 0; i < rows; i += TILE_ROWS, ask += asks * k)
             tiles[smaller(rows - i, TILE_ROWS) - 1](
                 x + i * ldx, ldx, w + j * k, k, k, y + i * ldy + j, ldy, add, ask,
