@@ -199,7 +199,8 @@ def test_only_the_command_that_is_called_is_loaded():
 def test_a_forecast_of_the_bundled_model_needs_neither_transformers_nor_the_compiler():
     """Either takes longer to import than the forecast takes (docs/notes/speed.md)."""
     file = str(ROOT / "examples" / "trajectory.csv")
-    loaded = _modules_after(["forecast", file, "--model", "bundled", "--adapter", "none"])
+    words = ["--model", "bundled", "--adapter", "none", "--samples", "2", "--horizon", "2"]
+    loaded = _modules_after(["forecast", file, *words])
     assert {"torch", "lvlora.model.llama"} <= loaded
     assert loaded.isdisjoint({"transformers", "torch._dynamo", "scipy", "matplotlib", "optuna"})
 
