@@ -23,7 +23,7 @@ def waves(growth: float) -> Dataset:
     """Signed waves (no equations are fitted), each so many times larger than the one before."""
     time, rng = np.arange(42.0), np.random.default_rng(0)
     series = []
-    for i in range(8):
+    for i in range(6):
         angle = 2 * np.pi * time[:, None] / (7 + i) + rng.uniform(0, 6, 2)
         values = (np.sin(angle) + rng.normal(0, 0.05, (42, 2))) * growth**i
         values[30 + i, 0] = np.nan if i % 2 else 0.0  # gaps in some truths
