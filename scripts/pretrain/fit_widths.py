@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from lvlora.forecast.calibration.rule import FEATURES, Rule, features
-from lvlora.forecast.calibration.widths import LEAST_SHARE, Widths, naive, shares
+from lvlora.forecast.calibration.widths import Widths, naive, shares
 from lvlora.forecast.forecast import Forecast
 from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics.quantiles import of_samples
@@ -27,7 +27,7 @@ decimals write."""
 _FAR = 1000.0
 
 
-_NEAR = 0.02
+_NEAR = 0.005
 """Of the last value's error: errors below it are alike."""
 
 
@@ -55,7 +55,8 @@ def fit(examples: Sequence[Example], **facts: Any) -> Widths:
     """
     known = _known(examples)
     pull = _fit_pull(known)
-    moved = shares(pull.of(known.features)) * (known.naive - known.median)
+    share, _ = shares(pull.of(known.features), known.features)
+    moved = share * (known.naive - known.median)
     groups = dict.fromkeys(e.group for e in examples)
     return Widths(
         _fit_width(known, moved),
@@ -180,13 +181,11 @@ def _fit_pull(known: _Known) -> Rule:
     of_last[~tells] = 1.0
 
     def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
-        share = shares(numbers)
+        share, by_number = shares(numbers, known.features)
         gap = known.median + share * way - known.truth
         ratio = of_series(np.abs(gap)) / of_last
         each = np.where(tells, np.log(ratio + _NEAR), 0.0)
         by_gap = (known.weight * tells / (ratio + _NEAR) / of_last)[known.series]
-        logistic = LEAST_SHARE + (1 - LEAST_SHARE) * share
-        by_number = np.where(share > 0, logistic * (1 - logistic) / (1 - LEAST_SHARE), 0.0)
         return float(known.weight @ each), by_gap * np.sign(gap) * way * by_number
 
     values = np.bincount(known.series, minlength=n)

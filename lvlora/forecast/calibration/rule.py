@@ -24,6 +24,8 @@ FEATURES = (
 
 _TINY = 1e-12
 _LEAST_SPREAD = 0.002
+SEEN = 2.5
+"""So many cycles are to be seen: half of a second one may be that of a slow swing."""
 _LEAST_RETURN = 0.02
 _ROUGH = 0.35
 """Where a history has no second differences: a walk's."""
@@ -132,14 +134,15 @@ def _of_history(known: FloatArray, column: FloatArray) -> dict[str, float]:
 
 
 def cycle(column: FloatArray) -> tuple[int, float]:
-    """A lag (T,) values repeat themselves after, and how nearly.
+    """The lag after which values (T,) repeat themselves, and how nearly.
 
-    The lag is the one of the least mean distance of values so far apart, of lags up to half of the
-    history and behind the first at which they are as far apart as on average. How nearly: that
-    distance over the average one, about 1 where nothing repeats. (0, 1.0) where nothing can be
-    said.
+    The lag is the one of the least mean distance of values so far apart, of lags behind the first
+    at which they are as far apart as on average, and so short that the history holds `SEEN` of
+    them. How nearly: that distance over the average one, about 1 where nothing repeats. (0, 1.0)
+    where nothing can be said.
     """
-    sizes = [_size(column[lag:] - column[:-lag]) for lag in range(1, len(column) // 2 + 1)]
+    lags = range(1, int(len(column) / SEEN) + 1)
+    sizes = [_size(column[lag:] - column[:-lag]) for lag in lags]
     distances = np.array([math.inf if size is None else size for size in sizes])
     known = np.isfinite(distances)
     average = float(distances[known].mean()) if known.any() else 0.0

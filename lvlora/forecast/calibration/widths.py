@@ -4,11 +4,12 @@ A model that draws well on one kind of series draws too closely on another, and 
 course. Its folder may hold ``widths.json``: two rules (`rule.Rule`) that read a history and the
 futures drawn after it, and move each future x, for each step and variable:
 
-    x' = m' + f (x - m),    m' = m + p (l - m),    p = max(0, (s(u) - 1/20) / (19/20)),    log f = v
+    x' = m' + f (x - m),    m' = m + p (l - m),    p = g s(u),    log f = v
 
 with the median m of the drawn values, the naive forecast l (the last cycle again, or the last
-value: `naive`), the logistic function s, and the rules' numbers u and v. p is 0 where the model is
-sure of itself, and near 1 where the truth used to be no nearer to its median than to l. Futures
+value: `naive`), the logistic function s, and the rules' numbers u and v. g is 0 where futures lie
+within a fifth of the history's deviation from their median, 1 from four fifths on, and linear in
+the log between: a model that is sure of itself is believed. Futures
 keep their order, and so every interval, score and file says the same. Nothing is drawn
 and no model is called.
 
@@ -94,7 +95,7 @@ class Widths:
         factors = np.exp(np.clip(self.width.of(found), -math.log(LARGEST), math.log(LARGEST)))
         drawn = median = forecast.median
         if self.pull is not None:
-            median = pulled(drawn, read, shares(self.pull.of(found)))
+            median = pulled(drawn, read, shares(self.pull.of(found), found)[0])
         moved = median + factors * (forecast.samples - drawn)
         return replace(
             forecast,
@@ -118,15 +119,20 @@ class Widths:
 
 REPEATS = 0.6
 """A history repeats itself if it is so near to itself after a cycle, see `rule.cycle`."""
-LEAST_SHARE = 0.05
-"""Of the logistic function, which is never 0: so much of it counts as nothing."""
+SURE, UNSURE = 0.2, 0.8
+"""Futures that lie so near to their median, in deviations of the history: nothing of p, all."""
 
 
-def shares(numbers: FloatArray) -> FloatArray:
-    """p of u: the part of the way to the naive forecast that a median goes."""
+def shares(numbers: FloatArray, found: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """p of u, the part of the way to the naive forecast that a median goes; and its slope dp/du.
+
+    Args:
+        found: the `features` that gave u.
+    """
+    ends = math.log(SURE), math.log(UNSURE)
+    unsure = np.clip((found["spread over deviation"] - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
     logistic = 0.5 * (1 + np.tanh(numbers / 2))
-    found: FloatArray = np.maximum(0.0, (logistic - LEAST_SHARE) / (1 - LEAST_SHARE))
-    return found
+    return unsure * logistic, unsure * logistic * (1 - logistic)
 
 
 def pulled(median: FloatArray, read: FloatArray, share: FloatArray) -> FloatArray:
