@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from calibration_series import MEASURED
 from scipy.optimize import minimize
 
 from lvlora.forecast.calibration.rule import FEATURES, Rule, features
@@ -17,6 +18,8 @@ from lvlora.series.metrics.quantiles import of_samples
 
 LEVELS = (0.5, 0.8, 0.9)
 """Of the intervals that the one factor should make right."""
+_WEIGHT = {MEASURED: 2.0}
+"""Of a group, 1 where it is not named: what users bring is measured, and of one such group only."""
 _SMOOTH = 0.1
 """Of the pinball loss, in logs of factors."""
 _RIDGE = 0.01
@@ -36,7 +39,7 @@ class Example:
     """A forecast and what came.
 
     Attributes:
-        group: all groups weigh alike, and in each all series.
+        group: in each all series weigh alike; see `_WEIGHT`.
         truth: (H, V), NaN where it is not known.
         forecast: as the model drew it, with its history.
     """
@@ -116,7 +119,7 @@ def _known(examples: Sequence[Example]) -> _Known:
         parts.append(part)
         groups.append(example.group)
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    weight = np.array([1 / groups.count(group) for group in groups])
+    weight = np.array([_WEIGHT.get(group, 1.0) / groups.count(group) for group in groups])
     return _Known(
         features={name: whole.pop(name) for name in FEATURES},
         weight=weight / weight.sum(),
