@@ -3,14 +3,15 @@ and both against what this machine needs at least.
 
 usage: python benchmarks/decode.py MODEL [--series 32] [--history 50] [--horizon 50] [--samples 0]
                                    [--only lvlora,generate-static,generate] [--dtypes auto]
-                                   [--out FILE.json]
+                                   [--own-dtype auto] [--out FILE.json]
 
 MODEL is a folder that transformers loads. All contenders continue the same histories (simulated
 series as text, two variables, two decimals, --history steps) by --horizon steps, greedily or, with
 --samples N, by N futures of each. All are fed the same tokens, those of lvlora's alphabet.
 `generate` gets the whole batch at once, SDPA attention, its static cache (or `generate`: its
 dynamic one), in bfloat16 and in float32 where the processor has both, of which the faster counts.
-Its text need not be a valid series; it writes as many tokens as the longest of lvlora's futures
+--own-dtype float32 has lvlora do what it does on a processor without native bfloat16 (there
+--dtypes is float32, too). generate's text need not be a valid series; it writes as many tokens as the longest of lvlora's futures
 has, so that both forecast as many numbers, and a number that the model's vocabulary has as one
 token is one for both. Loading is not counted.
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=0, help="0: greedy")
     parser.add_argument("--only", default=",".join(CONTENDERS))
     parser.add_argument("--dtypes", default="auto", help="of generate, comma-separated")
+    parser.add_argument("--own-dtype", default="auto", choices=("auto", "bfloat16", "float32"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -173,7 +175,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     from lvlora.forecast.sampling import Sampling
     from lvlora.text.spelling import spelling
 
-    forecaster = open_model(str(options.model))
+    forecaster = open_model(str(options.model), dtype=options.own_dtype)
     sampling = Sampling(samples=max(1, options.samples), greedy=options.samples == 0)
     decoder, decoded = forecaster.decoder, []
     decode = decoder.decode
