@@ -11,9 +11,9 @@ series as text, two variables, two decimals, --history steps) by --horizon steps
 `generate` gets the whole batch at once, SDPA attention, its static cache (or `generate`: its
 dynamic one), in bfloat16 and in float32 where the processor has both, of which the faster counts.
 --own-dtype float32 has lvlora do what it does on a processor without native bfloat16 (there
---dtypes is float32, too). generate's text need not be a valid series; it writes as many tokens as the longest of lvlora's futures
-has, so that both forecast as many numbers, and a number that the model's vocabulary has as one
-token is one for both. Loading is not counted.
+--dtypes is float32, too). generate's text need not be a valid series; it writes as many tokens as
+the longest of lvlora's futures has, so that both forecast as many numbers, and a number that the
+model's vocabulary has as one token is one for both. Loading is not counted.
 
 Prints what the machine does (products with as many rows as a call has, reading memory), the seconds
 that the task takes at least on it, what that means is in `bound.py`, and for each contender
