@@ -11,7 +11,7 @@ from calibration_series import MEASURED
 from scipy.optimize import minimize
 
 from lvlora.forecast.calibration.rule import FEATURES, Rule, features
-from lvlora.forecast.calibration.widths import Widths, naive, shares
+from lvlora.forecast.calibration.widths import Widths, last_cycle, shares
 from lvlora.forecast.forecast import Forecast
 from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics.quantiles import of_samples
@@ -50,7 +50,7 @@ class Example:
 
 
 def fit(examples: Sequence[Example], **facts: Any) -> Widths:
-    """The rule that draws medians to the last value where that helps, and then the one that makes
+    """The rule that draws medians to the last cycle where that helps, and then the one that makes
     intervals cover what they say, as nearly as one factor can.
 
     Args:
@@ -59,7 +59,7 @@ def fit(examples: Sequence[Example], **facts: Any) -> Widths:
     known = _known(examples)
     pull = _fit_pull(known)
     share, _ = shares(pull.of(known.features), known.features)
-    moved = share * (known.naive - known.median)
+    moved = share * (known.again - known.median)
     groups = dict.fromkeys(e.group for e in examples)
     return Widths(
         _fit_width(known, moved),
@@ -74,7 +74,7 @@ class _Known:
 
     Attributes:
         series: (N,) which of the n examples that have any; weight: (n,) what each one weighs.
-        features: (N,) of each name; truth, median, naive, last_value: (N,), two of them forecasts.
+        features: (N,) of each name; truth, median, again (the last cycle), last_value: (N,).
         low, high: (N, levels) ends of the intervals; least: (N,) what half of one has at least.
     """
 
@@ -83,7 +83,7 @@ class _Known:
     features: dict[str, FloatArray]
     truth: FloatArray
     median: FloatArray
-    naive: FloatArray
+    again: FloatArray
     last_value: FloatArray
     low: FloatArray
     high: FloatArray
@@ -106,7 +106,7 @@ def _known(examples: Sequence[Example]) -> _Known:
         arrays = {
             "truth": example.truth,
             "median": median,
-            "naive": naive(read, median),
+            "again": last_cycle(read, median),
             "last_value": last_value(read, median),
             "least": np.maximum(least, 1e-12),
             **features(read, samples),
@@ -174,7 +174,7 @@ def _fit_rule(
 def _fit_pull(known: _Known) -> Rule:
     """By the log of the mean error of a series over the last value's, which all series share."""
     n = len(known.weight)
-    way = known.naive - known.median
+    way = known.again - known.median
 
     def of_series(values: FloatArray) -> FloatArray:
         return np.bincount(known.series, values, n)

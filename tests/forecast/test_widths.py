@@ -12,7 +12,7 @@ import pytest
 from lvlora import durable
 from lvlora.errors import ModelError
 from lvlora.forecast.calibration.rule import FEATURES, Rule, cycle, features
-from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, naive, of_model, read
+from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, last_cycle, of_model, read
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.sampling import Sampling
@@ -73,14 +73,14 @@ def test_what_was_never_negative_stays_so_and_gaps_stay_gaps() -> None:
 
 
 @pytest.mark.parametrize(("u", "share"), [(99.0, 1.0), (-99.0, 0.0), (0.0, 0.5)])
-def test_medians_go_a_part_of_the_way_to_the_last_value(u: float, share: float) -> None:
+def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float) -> None:
     rng = np.random.default_rng(4)
-    history = rng.normal(0, 2, (30, 2))
-    history[-1, 1] = np.nan  # a gap: the last known value counts
-    plain = forecast(rng.normal(5, 5, (8, 4, 2)), history)
+    season = np.resize([-2.0, 5.0, 2.0, 4.0, 3.0], 31)
+    history = np.column_stack([season, np.cumsum(rng.normal(0, 1, 31))])
+    plain = forecast(rng.normal(5, 5, (8, 7, 2)), history)
     found = replace(rule(math.log(2)), pull=linear(u)).apply(plain)
-    last = np.array([history[-1, 0], history[-2, 1]])
-    expected = plain.median + share * (last - plain.median)
+    expected = plain.median.copy()
+    expected[:, 0] += share * (np.resize(season[1:6], 7) - expected[:, 0])  # a walk has no cycle
     np.testing.assert_allclose(found.median, expected)
     np.testing.assert_allclose(found.samples - expected, 2 * (plain.samples - plain.median))
     # a model that is sure of itself is believed
@@ -90,19 +90,14 @@ def test_medians_go_a_part_of_the_way_to_the_last_value(u: float, share: float) 
     )
 
 
-def test_what_repeats_is_taken_from_its_last_cycle() -> None:
+def test_gaps_of_the_last_cycle_leave_what_is_given() -> None:
     season = np.resize([1.0, 5.0, 2.0, 4.0, 3.0], 31)
-    rng = np.random.default_rng(5)
-    walk = np.cumsum(rng.normal(0, 1, 31))
-    found = naive(np.column_stack([season, walk]), np.zeros((7, 2)))
-    np.testing.assert_array_equal(found[:, 0], np.resize(season[1:6], 7))
-    np.testing.assert_array_equal(found[:, 1], walk[-1])
-    gappy = season.copy()
-    gappy[-5] = np.nan  # unknown in the last cycle: the last value instead
-    found = naive(gappy[:, None], np.zeros((7, 1)))[:, 0]
-    np.testing.assert_array_equal(found, [1.0, *season[2:6], 1.0, season[2]])
-    nothing = np.full((6, 1), np.nan)
-    np.testing.assert_array_equal(naive(nothing, np.full((2, 1), 8.0)), [[8.0], [8.0]])
+    season[-5] = np.nan
+    given = np.full((7, 1), 8.0)
+    found = last_cycle(season[:, None], given)[:, 0]
+    np.testing.assert_array_equal(found, [8.0, *season[2:6], 8.0, season[2]])
+    for nothing in (np.full((6, 1), np.nan), np.full((6, 1), 2.0)):
+        np.testing.assert_array_equal(last_cycle(nothing, given), given)
 
 
 def test_cycles() -> None:

@@ -6,12 +6,11 @@ futures drawn after it, and move each future x, for each step and variable:
 
     x' = m' + f (x - m),    m' = m + p (l - m),    p = g s(u),    log f = v
 
-with the median m of the drawn values, the naive forecast l (the last cycle again, or the last
-value: `naive`), the logistic function s, and the rules' numbers u and v. g is 0 where futures lie
+with the median m of the drawn values, the history's last cycle again l where it repeats itself
+(`last_cycle`), the logistic function s, and the rules' numbers u and v. g is 0 where futures lie
 within a fifth of the history's deviation from their median, 1 from four fifths on, and linear in
-the log between: a model that is sure of itself is believed. Futures
-keep their order, and so every interval, score and file says the same. Nothing is drawn
-and no model is called.
+the log between: a model that is sure of itself is believed. Futures keep their order, and so every
+interval, score and file says the same. Nothing is drawn and no model is called.
 
 u minimises the mean, over calibration series, of the log of the error that is left over the last
 value's. v minimises the pinball loss of the factors that would have been needed: of each value of a
@@ -118,13 +117,14 @@ class Widths:
 
 
 REPEATS = 0.6
-"""A history repeats itself if it is so near to itself after a cycle, see `rule.cycle`."""
+"""A history repeats itself if it is so near to itself after a cycle, see `rule.cycle`; where it
+does not, medians stay to the last bit."""
 SURE, UNSURE = 0.2, 0.8
 """Futures that lie so near to their median, in deviations of the history: nothing of p, all."""
 
 
 def shares(numbers: FloatArray, found: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """p of u, the part of the way to the naive forecast that a median goes; and its slope dp/du.
+    """p of u, the part of the way to the last cycle that a median goes; and its slope dp/du.
 
     Args:
         found: the `features` that gave u.
@@ -136,22 +136,20 @@ def shares(numbers: FloatArray, found: Mapping[str, FloatArray]) -> tuple[FloatA
 
 
 def pulled(median: FloatArray, read: FloatArray, share: FloatArray) -> FloatArray:
-    """Medians (H, V), so much of the way nearer to the `naive` forecast of a history (T, V)."""
-    found: FloatArray = median + share * (naive(read, median) - median)
+    """Medians (H, V), so much of the way nearer to `last_cycle` of a history (T, V)."""
+    found: FloatArray = median + share * (last_cycle(read, median) - median)
     return found
 
 
-def naive(read: FloatArray, otherwise: FloatArray) -> FloatArray:
-    """(H, V) the last cycle again of each variable of a history (T, V) that has one (`rule.cycle`),
-    else its last value; where neither is known what is given (H, V)."""
-    found = np.empty_like(otherwise)
-    n_steps = len(otherwise)
+def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
+    """(H, V) the last cycle again of each variable of a history (T, V) that has one (`rule.cycle`);
+    where there is none, or its value is not known, what is given (H, V)."""
+    found = otherwise.copy()
+    steps = np.arange(len(otherwise))
     for v, column in enumerate(read.T):
-        known = column[np.isfinite(column)]
-        found[:, v] = known[-1] if len(known) else otherwise[:, v]
         lag, distance = cycle(column)
         if distance < REPEATS:
-            again = column[len(column) - lag + np.arange(n_steps) % lag]
+            again = column[len(column) - lag + steps % lag]
             found[:, v] = np.where(np.isfinite(again), again, found[:, v])
     return found
 
