@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from calibration_series import MEASURED
+from calibration_series import MEASURED, SYSTEMS
 from scipy.optimize import minimize
 
 from lvlora.forecast.calibration.rule import FEATURES, Rule, features
@@ -18,8 +18,8 @@ from lvlora.series.metrics.quantiles import of_samples
 
 LEVELS = (0.5, 0.8, 0.9)
 """Of the intervals that the one factor should make right."""
-_WEIGHT = {MEASURED: 2.0}
-"""Of a group, 1 where it is not named: what users bring is measured, and of one such group only."""
+_WEIGHT = {MEASURED: 2.0, SYSTEMS: 2.0}
+"""Of a group, 1 where it is not named: what users bring is measured, or predators and prey."""
 _SMOOTH = 0.1
 """Of the pinball loss, in logs of factors."""
 _RIDGE = 0.01

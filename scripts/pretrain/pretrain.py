@@ -12,6 +12,9 @@
         --export work/stage4/model
     python scripts/pretrain/pretrain.py --out work/stage5 --init work/stage4/model --layers 8 \\
         --mixture populations --short 0 --decay 0.65 --learning-rate 1.5e-3 --steps 2100 --seed 4 \\
+        --export work/stage5/model
+    python scripts/pretrain/pretrain.py --out work/stage6 --init work/stage5/model --layers 8 \\
+        --mixture populations --short 0 --decay 0.43 --learning-rate 1.5e-3 --steps 2800 --seed 6 \\
         --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the

@@ -80,7 +80,8 @@ def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float) 
     plain = forecast(rng.normal(5, 5, (8, 7, 2)), history)
     found = replace(rule(math.log(2)), pull=linear(u)).apply(plain)
     expected = plain.median.copy()
-    expected[:, 0] += share * (np.resize(season[1:6], 7) - expected[:, 0])  # a walk has no cycle
+    # one cycle ahead; a walk has none
+    expected[:5, 0] += share * (season[26:31] - expected[:5, 0])
     np.testing.assert_allclose(found.median, expected)
     np.testing.assert_allclose(found.samples - expected, 2 * (plain.samples - plain.median))
     # a model that is sure of itself is believed
@@ -95,7 +96,8 @@ def test_gaps_of_the_last_cycle_leave_what_is_given() -> None:
     season[-5] = np.nan
     given = np.full((7, 1), 8.0)
     found = last_cycle(season[:, None], given)[:, 0]
-    np.testing.assert_array_equal(found, [8.0, *season[2:6], 8.0, season[2]])
+    np.testing.assert_array_equal(found, [8.0, *season[2:6], 8.0, 8.0])
+    np.testing.assert_array_equal(last_cycle(season[:, None], given[:2])[:, 0], [8.0, season[2]])
     for nothing in (np.full((6, 1), np.nan), np.full((6, 1), 2.0)):
         np.testing.assert_array_equal(last_cycle(nothing, given), given)
 

@@ -6,9 +6,9 @@ futures drawn after it, and move each future x, for each step and variable:
 
     x' = m' + f (x - m),    m' = m + p (l - m),    p = g s(u),    log f = v
 
-with the median m of the drawn values, the history's last cycle again l where it repeats itself
-(`last_cycle`), the logistic function s, and the rules' numbers u and v. g is 0 where futures lie
-within a fifth of the history's deviation from their median, 1 from four fifths on, and linear in
+with the median m of the drawn values, the history's last cycle l where it repeats itself, for one
+cycle ahead (`last_cycle`), the logistic function s, and the rules' numbers u and v. g is 0 where
+futures lie within a fifth of the history's deviation from their median, 1 from four fifths on, and linear in
 the log between: a model that is sure of itself is believed. Futures keep their order, and so every
 interval, score and file says the same. Nothing is drawn and no model is called.
 
@@ -142,15 +142,14 @@ def pulled(median: FloatArray, read: FloatArray, share: FloatArray) -> FloatArra
 
 
 def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
-    """(H, V) the last cycle again of each variable of a history (T, V) that has one (`rule.cycle`);
-    where there is none, or its value is not known, what is given (H, V)."""
+    """(H, V) the last cycle of each variable of a history (T, V) that has one (`rule.cycle`), for as
+    many steps; then, where its value is not known, and without one, what is given (H, V)."""
     found = otherwise.copy()
-    steps = np.arange(len(otherwise))
     for v, column in enumerate(read.T):
         lag, distance = cycle(column)
         if distance < REPEATS:
-            again = column[len(column) - lag + steps % lag]
-            found[:, v] = np.where(np.isfinite(again), again, found[:, v])
+            again = column[len(column) - lag :][: len(found)]
+            found[: len(again), v] = np.where(np.isfinite(again), again, found[: len(again), v])
     return found
 
 
