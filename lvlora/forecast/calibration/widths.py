@@ -8,9 +8,9 @@ futures drawn after it, and move each future x, for each step and variable:
 
 with the median m of the drawn values, the history's last cycle l where it repeats itself, for one
 cycle ahead (`last_cycle`), the logistic function s, and the rules' numbers u and v. g is 0 where
-futures lie within a fifth of the history's deviation from their median, 1 from four fifths on, and linear in
-the log between: a model that is sure of itself is believed. Futures keep their order, and so every
-interval, score and file says the same. Nothing is drawn and no model is called.
+futures lie within a fifth of the history's deviation from their median, 1 from four fifths on, and
+linear in the log between: a model that is sure of itself is believed. Futures keep their order, and
+so every interval, score and file says the same. Nothing is drawn and no model is called.
 
 u minimises the mean, over calibration series, of the log of the error that is left over the last
 value's. v minimises the pinball loss of the factors that would have been needed: of each value of a
@@ -142,8 +142,10 @@ def pulled(median: FloatArray, read: FloatArray, share: FloatArray) -> FloatArra
 
 
 def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
-    """(H, V) the last cycle of each variable of a history (T, V) that has one (`rule.cycle`), for as
-    many steps; then, where its value is not known, and without one, what is given (H, V)."""
+    """The last cycle of each variable of a history (T, V) that has one (`rule.cycle`), once: (H, V).
+
+    After it, where its value is not known, and where there is none, what is given (H, V).
+    """
     found = otherwise.copy()
     for v, column in enumerate(read.T):
         lag, distance = cycle(column)
