@@ -142,7 +142,7 @@ def pulled(median: FloatArray, read: FloatArray, share: FloatArray) -> FloatArra
 
 
 def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
-    """The last cycle of each variable of a history (T, V) that has one (`rule.cycle`), once: (H, V).
+    """(H, V) the last cycle of each variable of a history (T, V) that has one (`rule.cycle`), once.
 
     After it, where its value is not known, and where there is none, what is given (H, V).
     """
