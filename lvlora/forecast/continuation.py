@@ -24,9 +24,9 @@ from lvlora.model.cache import RowCache
 from lvlora.model.native.engine import Engine, Row
 from lvlora.text.alphabet import TokenAlphabet
 
-PREFILL_TOKENS = 2048
+PREFILL_TOKENS = 1024
 """Positions of one call that reads: enough to fill the processor, small enough for its memory."""
-_LEEWAY = 1.1
+_LEEWAY = 1.04
 """Numbers may become longer; a future that outgrows its memory moves to another place."""
 
 
