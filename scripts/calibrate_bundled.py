@@ -30,7 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "pretrain"))
 import development
 from calibration_series import MEASURED, SEED, Known, batches, fitted, tested
-from fit_widths import Example, fit, last_value
+from fit_widths import Example, fit
 
 from lvlora.durable import replacing
 from lvlora.forecast.calibration.widths import NAME, Widths
@@ -42,6 +42,7 @@ from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.scores import crps_from_samples, inside_interval
+from lvlora.series.rivals.naive import LastValue
 
 FITTED = Sampling(samples=16, views=4)
 TESTED = Sampling(samples=20, views=4)
@@ -147,7 +148,8 @@ def table(moved: Sequence[tuple[Drawn, Forecast]]) -> str:
 def _errors(truth: FloatArray, drawn: Forecast, moved: Forecast) -> list[float]:
     """Mean absolute errors of the last value and of the two medians."""
     assert drawn.history is not None
-    last = last_value(drawn.history.values, np.full(truth.shape, np.nan))
+    read = drawn.history.values
+    last = LastValue().forecast(np.arange(len(read) + len(truth)), read)
     return [float(np.nanmean(np.abs(p - truth))) for p in (last, drawn.median, moved.median)]
 
 

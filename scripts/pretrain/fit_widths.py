@@ -15,6 +15,7 @@ from lvlora.forecast.calibration.widths import Widths, last_cycle, shares
 from lvlora.forecast.forecast import Forecast
 from lvlora.series.dataset import FloatArray
 from lvlora.series.metrics.quantiles import of_samples
+from lvlora.series.rivals.naive import LastValue
 
 LEVELS = (0.5, 0.8, 0.9)
 """Of the intervals that the one factor should make right."""
@@ -28,8 +29,6 @@ _LEAST = 0.005
 """Half an interval counts as so many standard deviations of the history at least: about what two
 decimals write."""
 _FAR = 1000.0
-
-
 _NEAR = 0.005
 """Of the last value's error: errors below it are alike."""
 
@@ -89,6 +88,12 @@ class _Known:
     high: FloatArray
     least: FloatArray
 
+    @property
+    def weights(self) -> FloatArray:
+        """(N,) what each value weighs: those of an example share its weight."""
+        each: FloatArray = (self.weight / np.bincount(self.series))[self.series]
+        return each
+
 
 def _known(examples: Sequence[Example]) -> _Known:
     parts: list[dict[str, FloatArray]] = []
@@ -107,7 +112,7 @@ def _known(examples: Sequence[Example]) -> _Known:
             "truth": example.truth,
             "median": median,
             "again": last_cycle(read, median),
-            "last_value": last_value(read, median),
+            "last_value": LastValue().forecast(np.arange(len(read) + len(median)), read),
             "least": np.maximum(least, 1e-12),
             **features(read, samples),
         }
@@ -127,27 +132,18 @@ def _known(examples: Sequence[Example]) -> _Known:
     )
 
 
-def last_value(read: FloatArray, otherwise: FloatArray) -> FloatArray:
-    """(H, V) the last known value of each variable of a history (T, V), or what is given (H, V)."""
-    found = otherwise.copy()
-    for v, column in enumerate(read.T):
-        known = column[np.isfinite(column)]
-        found[:, v] = known[-1] if len(known) else found[:, v]
-    return found
-
-
 def _fit_rule(
     known: _Known,
     loss: Callable[[FloatArray], tuple[float, FloatArray]],
     *,
-    weight: FloatArray,
     begin: float,
 ) -> Rule:
     """The rule whose numbers (N,) have the least loss, which gives its slope by each of them, too.
 
     Args:
-        weight: (N,) of the values, for means and sizes of the features.
+        begin: the number that all values have at first.
     """
+    weight = known.weights
     z = np.column_stack([known.features[name] for name in FEATURES])
     low, high = np.quantile(z, [0.01, 0.99], axis=0)
     z = np.clip(z, low, high)
@@ -191,8 +187,7 @@ def _fit_pull(known: _Known) -> Rule:
         by_gap = (known.weight * tells / (ratio + _NEAR) / of_last)[known.series]
         return float(known.weight @ each), by_gap * np.sign(gap) * way * by_number
 
-    values = np.bincount(known.series, minlength=n)
-    return _fit_rule(known, loss, weight=(known.weight / values)[known.series], begin=-1.5)
+    return _fit_rule(known, loss, begin=-1.5)
 
 
 def _fit_width(known: _Known, moved: FloatArray) -> Rule:
@@ -206,7 +201,7 @@ def _fit_width(known: _Known, moved: FloatArray) -> Rule:
     side = np.where(above, known.high - known.median[:, None], known.median[:, None] - known.low)
     factor = np.abs(truth - known.median)[:, None] / np.maximum(side, known.least[:, None])
     needed = np.log(np.clip(factor, 1 / _FAR, _FAR))
-    weight = (known.weight / np.bincount(known.series))[known.series]
+    weight = known.weights
 
     def loss(numbers: FloatArray) -> tuple[float, FloatArray]:
         total, slopes = 0.0, np.zeros(len(numbers))
@@ -218,4 +213,4 @@ def _fit_width(known: _Known, moved: FloatArray) -> Rule:
             slopes += weight * (0.5 * (1 - np.tanh(gap / _SMOOTH / 2)) - level) / len(LEVELS)
         return total, slopes
 
-    return _fit_rule(known, loss, weight=weight, begin=0.0)
+    return _fit_rule(known, loss, begin=0.0)

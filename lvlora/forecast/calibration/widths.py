@@ -94,7 +94,8 @@ class Widths:
         factors = np.exp(np.clip(self.width.of(found), -math.log(LARGEST), math.log(LARGEST)))
         drawn = median = forecast.median
         if self.pull is not None:
-            median = pulled(drawn, read, shares(self.pull.of(found), found)[0])
+            share, _ = shares(self.pull.of(found), found)
+            median = drawn + share * (last_cycle(read, drawn) - drawn)
         moved = median + factors * (forecast.samples - drawn)
         return replace(
             forecast,
@@ -133,12 +134,6 @@ def shares(numbers: FloatArray, found: Mapping[str, FloatArray]) -> tuple[FloatA
     unsure = np.clip((found["spread over deviation"] - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
     logistic = 0.5 * (1 + np.tanh(numbers / 2))
     return unsure * logistic, unsure * logistic * (1 - logistic)
-
-
-def pulled(median: FloatArray, read: FloatArray, share: FloatArray) -> FloatArray:
-    """Medians (H, V), so much of the way nearer to `last_cycle` of a history (T, V)."""
-    found: FloatArray = median + share * (last_cycle(read, median) - median)
-    return found
 
 
 def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
