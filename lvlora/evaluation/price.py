@@ -27,7 +27,7 @@ from lvlora.series.rivals.processes import WORTH_SECONDS
 from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
 _SERIES = 4
-"""Of which a rival's time is taken; a slow one's differs from series to series."""
+"""Of which the times of rivals and likelihoods are taken; a slow rival's differs by series."""
 _ENOUGH_SECONDS = 1.0
 """After which no more of a slow rival's are timed."""
 
@@ -87,10 +87,11 @@ def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimat
     """`score_model`: the forecasts, and how probable the truth was."""
     size = min(len(given.histories), group_size(sampling.n_futures))
     found = of_forecasts(forecaster, given.histories, given.protocol.horizon, sampling, group=size)
-    histories, futures = given.histories[:size], given.futures[:size]
+    few = min(size, _SERIES)
+    histories, futures = given.histories[:few], given.futures[:few]
     begin = time.perf_counter()
     likelihood.negative_log_likelihood(forecaster, histories, futures)
-    seconds = (time.perf_counter() - begin) * len(given.histories) / size
+    seconds = (time.perf_counter() - begin) * len(given.histories) / few
     return Estimate(
         found.seconds + seconds,
         found.peak_bytes,

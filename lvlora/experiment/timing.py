@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lvlora.evaluation.price import of_model, of_rivals
+from lvlora.evaluation.scores import group_size
 from lvlora.experiment.plan import Planned, source_of
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.estimate import REPORT_SECONDS, Estimate
@@ -58,8 +59,9 @@ def time_stages(stages: Sequence[Planned]) -> Timing | None:
     # the smaller first: the most memory so far is all that a process can say of itself
     for size in sizes:
         each = []
+        timed: dict[tuple[object, ...], Estimate] = {}
         for stage in stages:
-            estimate = _stage(stage, size)
+            estimate = _stage(stage, size, timed)
             if estimate is None:
                 return None
             each.append(estimate.seconds)
@@ -100,8 +102,15 @@ def _rivals(planned: Planned) -> float:
     return seconds
 
 
-def _stage(planned: Planned, layers: int) -> Estimate | None:
-    """A stage with a model of so many layers."""
+def _stage(
+    planned: Planned, layers: int, timed: dict[tuple[object, ...], Estimate]
+) -> Estimate | None:
+    """A stage with a model of so many layers.
+
+    Args:
+        timed: evaluations of one model by what its time depends on; those that are made are added.
+            An adapter is merged into the weights, so it takes no time of its own.
+    """
     if planned.training is not None:
         plan = planned.training
         begin = time.perf_counter()
@@ -116,7 +125,18 @@ def _stage(planned: Planned, layers: int) -> Estimate | None:
     assert job is not None
     peak = devices.peak_bytes(devices.choose(job.settings.device).device)
     total = Estimate(0.0, peak, NOTHING)
+    n = len(job.task.histories)
     for model in planned.models:
+        key = (
+            model.base.shape,
+            (model.decimals, model.number_format, model.max_memory),
+            (job.task.context, job.task.protocol.horizon, job.sampling),
+            min(n, group_size(job.sampling.n_futures)),
+        )
+        if key in timed:
+            again = timed[key]
+            total = replace(total, seconds=total.seconds + again.seconds * n)
+            continue
         base = stand_in(source_of(planned.stage.settings), model.base, layers)
         if base is None:
             return None
@@ -128,6 +148,7 @@ def _stage(planned: Planned, layers: int) -> Estimate | None:
             max_memory=model.max_memory,
         )
         one = of_model(forecaster, job.task, job.sampling)
+        timed[key] = replace(one, seconds=one.seconds / n)
         total = Estimate(
             total.seconds + one.seconds, max(peak, one.peak_bytes), total.probe + one.probe
         )

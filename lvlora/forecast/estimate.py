@@ -34,6 +34,8 @@ REPORT_SECONDS = 2.0
 
 _STEPS = 6
 """Further steps of the horizon from which the time of each is taken."""
+_SLOW_SECONDS = 4.0
+"""Of one prediction, from which on none is made twice to be rid of what is only done once."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,21 @@ def of_forecasts(
         return time.perf_counter() - begin, trace.prefill_seconds - reading
 
     few = min(horizon, 1 + _STEPS)
-    predict(1, chosen)  # memory and threads are had from here on
+    first, reading = predict(1, chosen)  # memory and threads are had from here on
     # now: a second prediction does not lie where the first one's memory was, and adds to the most
     peak = peak_bytes(forecaster.base.placement.device)
-    first, reading = predict(1, chosen)
+    is_slow = first > _SLOW_SECONDS  # beside which what the first one alone does is nothing
+    if not is_slow:
+        first, reading = predict(1, chosen)
     each = 0.0
     if few > 1:
         # a step attends to all before it, so its time is taken in the middle of the horizon
         halfway = [_longer(h, min(horizon, at_once) // 2) for h in chosen]
-        more = predict(few, halfway)[0] - predict(1, halfway)[0]
-        each = max(0.0, more) / (few - 1)
+        whole, read_again = predict(few, halfway)
+        if is_slow:
+            each = (whole - read_again) / few
+        else:
+            each = max(0.0, whole - predict(1, halfway)[0]) / (few - 1)
     n_pieces = -(-horizon // at_once)
     seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
     tokens = read + min(horizon, at_once) * a_step

@@ -17,6 +17,7 @@ from lvlora.model.devices import Placement
 from lvlora.model.loading import outline
 from lvlora.model.stand_in import stand_in
 from lvlora.settings.experiment import Stage
+from lvlora.settings.scoring import EvaluateSettings
 
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 
@@ -57,7 +58,7 @@ def test_time_and_memory_grow_to_the_models_layers(tmp_path, monkeypatch):
     settings = tiny_runs.settings(folder, tmp_path / "runs")
     (planned,) = plan_stages([Stage("first", "train", settings, {})], data)
 
-    def of_size(of_one: Planned, layers: int) -> Estimate:
+    def of_size(of_one: Planned, layers: int, timed: dict) -> Estimate:
         return Estimate(3.0 + 0.5 * layers, 100 + 7 * layers, NOTHING)
 
     assert timing.time_stages([planned]).seconds[0] > 0  # the real ones
@@ -66,3 +67,34 @@ def test_time_and_memory_grow_to_the_models_layers(tmp_path, monkeypatch):
     assert found.seconds == pytest.approx((8.0,))
     assert found.peak_bytes == 170
     assert not (tmp_path / "runs").exists()
+
+
+def test_models_that_take_as_long_are_timed_once(tmp_path, monkeypatch, tiny_folder):
+    data = tiny_runs.dataset(20, 14)
+    model = str(tiny_folder("qwen2"))
+    scoring = {"model": model, "context": 6, "horizon": 4, "rivals": False}
+    scoring |= {"decimals": 1, "dtype": "float32"}  # as the run is made
+    trained = tiny_runs.settings(model, tmp_path / "runs")
+    alone = EvaluateSettings(**scoring)
+    beside = EvaluateSettings(**scoring, adapter=("first",))
+    longer = EvaluateSettings(**{**scoring, "horizon": 6}, adapter=("first",), zero_shot=False)
+    stages = plan_stages(
+        [
+            Stage("zero-shot", "evaluate", alone, {}),
+            Stage("first", "train", trained, {}),
+            Stage("both", "evaluate", beside, {}),
+            Stage("longer", "evaluate", longer, {}),
+        ],
+        data,
+    )
+    asked = []
+
+    def of_model(forecaster, task, sampling):
+        asked.append(task.protocol.horizon)
+        return Estimate(3.0, 10, NOTHING)
+
+    monkeypatch.setattr(timing, "of_model", of_model)
+    zero_shot, _, both, later = timing.time_stages(stages).seconds
+    assert asked == [4, 6]
+    assert zero_shot == pytest.approx(later)
+    assert both == pytest.approx(zero_shot + 3.0)  # the model with and without the adapter

@@ -1,0 +1,44 @@
+"""Write a model's folder with some of its layers only: a cheaper model to tune.
+
+    python scripts/keep_layers.py MODEL OUT --keep 0-5,18-23
+
+MODEL is a folder of one model (config.json, safetensors, tokenizer); OUT gets the same in bfloat16
+with the layers named, in order, under new numbers, and the whole tokenizer, embedding and head.
+What is left has forgotten a lot and has to be tuned. What came of it: docs/notes/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def numbers(text: str) -> list[int]:
+    """`0-2,7` is 0, 1, 2, 7."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--keep", type=numbers, required=True, help="layers from 0, e.g. 0-5,18-23")
+    given = parser.parse_args()
+    model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.bfloat16)
+    model.model.layers = torch.nn.ModuleList(model.model.layers[i] for i in given.keep)
+    model.config.num_hidden_layers = len(given.keep)
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = [model.config.layer_types[i] for i in given.keep]
+    model.save_pretrained(given.out)
+    AutoTokenizer.from_pretrained(given.model).save_pretrained(given.out)
+
+
+if __name__ == "__main__":
+    main()
