@@ -11,6 +11,7 @@ from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.job import Job, check, prepare
 from lvlora.evaluation.scores import at_most
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.asked import AUTO
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.plan import Plan as ForecastPlan
 from lvlora.forecast.pricing import updates_of
@@ -144,7 +145,7 @@ def _evaluation(
             replace(
                 plan,
                 max_memory=settings.max_memory,
-                times=plan.times if settings.times == "auto" else settings.times,
+                times=(plan.times if settings.times == "auto" else settings.times) or AUTO,
             )
             for plan in choices
         ]
