@@ -10,8 +10,8 @@ The model forecasts, zero-shot, systems that its pretraining did not see and mea
 to that. Printed is what intervals of 50, 80 and 95 % cover before and after, in how many series the
 median is nearer to the truth than the last value, and how much less the errors are; of measured
 series by rules that were fitted without the half that they are in. ``--table`` forecasts systems
-with and without noise and families outside the mixture, too; ``--rivals`` puts every rival beside the
-model on each measured series.
+with and without noise and families outside the mixture, too; ``--rivals`` puts every rival beside
+the model on each measured series.
 
 Forecasts are kept in ``--work``, by the hash of the weights: the same command goes on where it was
 stopped, and another fit needs no new ones. None of the series is of the Global Population Dynamics
