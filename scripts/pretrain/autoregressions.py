@@ -104,3 +104,34 @@ def trend(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
     course = course + log_uniform(rng, 0.01, 0.5, (n, 1, 1)) * around
     exponential = rng.random((n, 1, 1)) < 0.6
     return np.where(exponential, np.exp(np.clip(course, -10, 10)), 3 + course)
+
+
+def lagged(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
+    """(n, n_steps, V): autoregressions of order 2 to 6, with roots anywhere; levels or logs.
+
+    Half of them have a root of 1 as well, so that their changes are what returns to a mean.
+    """
+    order = 6
+    radius = rng.uniform(0.3, 0.97, (n, order // 2)) * (
+        np.arange(order // 2) < rng.integers(1, order // 2 + 1, (n, 1))
+    )
+    angle = np.where(rng.random(radius.shape) < 0.4, 0.0, rng.uniform(0, np.pi, radius.shape))
+    coefficients = np.zeros((n, order + 1))
+    coefficients[:, 0] = 1.0
+    for k in range(order // 2):  # times 1 - 2 r cos(a) z + r² z²
+        first, second = -2 * radius[:, k] * np.cos(angle[:, k]), radius[:, k] ** 2
+        before = coefficients.copy()
+        coefficients[:, 1:] += first[:, None] * before[:, :-1]
+        coefficients[:, 2:] += second[:, None] * before[:, :-2]
+    shocks = innovations(rng, n, n_steps + 60, n_variables)
+    x = np.zeros_like(shocks)
+    for t in range(shocks.shape[1]):
+        x[:, t] = shocks[:, t]
+        for lag in range(1, min(order, t) + 1):
+            x[:, t] -= coefficients[:, lag, None] * x[:, t - lag]
+    x = x[:, 60:] / np.maximum(x[:, 60:].std(axis=1, keepdims=True), 1e-9)
+    summed = np.cumsum(x, axis=1) / 4
+    x = np.where(rng.random((n, 1, 1)) < 0.5, summed, x)
+    logs = np.exp(np.clip(log_uniform(rng, 0.05, 0.8, (n, 1, 1)) * x, -10, 10))
+    levels = x + log_uniform(rng, 2, 30, (n, 1, 1))
+    return np.where(rng.random((n, 1, 1)) < 0.6, logs, levels)

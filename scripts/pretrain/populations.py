@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import autoregressions
+import climbs
 import cycles
 import driven
 import maps
@@ -132,6 +133,10 @@ MIXTURE: dict[str, Kind] = {
     "noisy networks of 2": Kind(0.01, lambda r, n, t: networks.networks(r, n, t, 2), 2, SURVEYED),
     "profile": Kind(0.035, lambda r, n, t: cycles.profiles(r, n, t, 1), 1, COUNTED),
     "profiles": Kind(0.01, lambda r, n, t: cycles.profiles(r, n, t, 2), 2, COUNTED),
+    "climb": Kind(0.03, lambda r, n, t: climbs.climbs(r, n, t, 1), 1, COUNTED),
+    "climbs": Kind(0.01, lambda r, n, t: climbs.climbs(r, n, t, 2), 2, COUNTED),
+    "lagged": Kind(0.02, lambda r, n, t: autoregressions.lagged(r, n, t, 1), 1, COUNTED),
+    "lagged of 2": Kind(0.01, lambda r, n, t: autoregressions.lagged(r, n, t, 2), 2, COUNTED),
     "epidemics": Kind(0.0105, outbreaks.epidemics, 1, COUNTED),
     "pulses": Kind(0.007, outbreaks.pulses, 1, COUNTED),
 }

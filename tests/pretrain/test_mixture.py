@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 
 import autoregressions
+import climbs
 import cycles
 import driven
 import families
@@ -186,6 +187,21 @@ def test_white_noise_has_no_memory_and_a_walk_has_nothing_else():
     walk = np.log(autoregressions.log_walk(rng(), 200, 200, 1))
     assert abs(_correlation(np.diff(walk, axis=1), 1)) < 0.05
     assert _correlation(walk, 1) > 0.9
+
+
+def test_what_climbs_goes_on_as_it_went():
+    values = climbs.climbs(rng(), 400, 80, 1)[..., 0]
+    last, rate = values[:, 49], (values[:, 49] - values[:, 39]) / 10
+    ahead = np.abs(values[:, 54] - last - 5 * rate), np.abs(values[:, 54] - last)
+    assert np.mean(ahead[0] < ahead[1]) > 0.6
+    assert (np.diff(values, axis=1) > 0).mean() > 0.55
+
+
+def test_autoregressions_of_many_lags_neither_explode_nor_die():
+    values = autoregressions.lagged(rng(), 200, 400, 1)[..., 0]
+    early, late = np.diff(values[:, :200]).std(axis=1), np.diff(values[:, 200:]).std(axis=1)
+    assert 0.5 < np.median(late / early) < 2
+    assert np.quantile(late / early, 0.05) > 0.1
 
 
 def test_maps_without_noise_come_to_rest_at_the_capacity():
