@@ -8,6 +8,8 @@
 - Families that are in no mixture (`development.UNSEEN`): the same, 60 -> 20 steps.
 - Systems as `lvlora simulate` draws them, with other seeds: the mean absolute error against the
   clean truth, by the noise of the history, 50 -> 50 and 80 -> 20 steps, and the coverage.
+- Hard ones: the same from histories of 20 steps, of prey alone, and with a fifth of the values
+  missing.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from lvlora.settings.data import SimulateSettings
 
 HELD_OUT = 10
 SEED = 410_019
+PARTS = ("measured", "unseen", "systems", "hard")
 PROTOCOLS = {"50 -> 50": (50, 50), "80 -> 20": (80, 20)}
 
 
@@ -74,9 +77,8 @@ def relative(
     model, last, inside = [], [], []
     for history, truth, drawn in zip(histories, truths, samples, strict=True):
         scale = naive_scale(history.values)
-        known = [column[np.isfinite(column)][-1] for column in history.values.T]
         model.append(np.nanmean(np.abs(np.median(drawn, axis=0) - truth) / scale))
-        last.append(np.nanmean(np.abs(np.array(known) - truth) / scale))
+        last.append(np.nanmean(np.abs(_last(history) - truth) / scale))
         inside.append(np.nanmean(inside_interval(truth[None], drawn[None], 0.8)))
     better = np.mean(np.array(model) < np.array(last))
     return {
@@ -125,26 +127,61 @@ def score_systems(
     forecasts: Forecasts, n: int, noises: Sequence[float]
 ) -> dict[str, dict[str, float]]:
     """Predators and prey: noisy histories, clean truths."""
-    clean = simulate(SimulateSettings(n_series=n, seed=SEED))
     found = {}
     for noise in noises:
-        seen = simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise))
-        for protocol, (context, horizon) in PROTOCOLS.items():
-            histories = [s.steps(0, context) for s in seen]
-            truth = np.stack([s.values[context : context + horizon] for s in clean])
-            drawn = np.stack(forecasts(histories, horizon))
-            errors = np.abs(np.median(drawn, axis=1) - truth).mean(axis=(1, 2))
-            last = np.stack([h.values[-1:] for h in histories])
+        for protocol, cut in PROTOCOLS.items():
             label = f"{100 * noise:g} % noise, {protocol}"
-            found[label] = {
-                "series": n,
-                "mae": float(errors.mean()),
-                "median series": float(np.median(errors)),
-                "last value": float(np.abs(last - truth).mean()),
-                "coverage": float(inside_interval(truth, drawn, 0.8).mean()),
-            }
+            found[label] = _score(forecasts, n, cut, noise=noise)
             say(label, found[label])
     return found
+
+
+def score_hard(forecasts: Forecasts, n: int) -> dict[str, dict[str, float]]:
+    """The same where less is known: short histories, one of two variables, gaps."""
+    found = {
+        "20 -> 20, 5 % noise": _score(forecasts, n, (20, 20), noise=0.05),
+        "prey alone, clean": _score(forecasts, n, (50, 50), n_variables=1),
+        "prey alone, 5 % noise": _score(forecasts, n, (50, 50), noise=0.05, n_variables=1),
+        "20 % gaps, clean": _score(forecasts, n, (50, 50), gaps=0.2),
+        "20 % gaps, 5 % noise": _score(forecasts, n, (50, 50), noise=0.05, gaps=0.2),
+    }
+    for label, scores in found.items():
+        say(label, scores)
+    return found
+
+
+def _score(
+    forecasts: Forecasts,
+    n: int,
+    cut: tuple[int, int],
+    *,
+    noise: float = 0.0,
+    gaps: float = 0.0,
+    n_variables: int = 2,
+) -> dict[str, float]:
+    """n systems, of each the first variables alone."""
+    clean = simulate(SimulateSettings(n_series=n, seed=SEED))
+    seen = simulate(SimulateSettings(n_series=n, seed=SEED, noise=noise, gaps=gaps))
+    context, horizon = cut
+    histories = [
+        Series(s.id, s.time[:context], s.values[:context, :n_variables]) for s in seen.series
+    ]
+    truth = np.stack([s.values[context : context + horizon, :n_variables] for s in clean])
+    drawn = np.stack(forecasts(histories, horizon))
+    errors = np.abs(np.median(drawn, axis=1) - truth).mean(axis=(1, 2))
+    last = np.stack([_last(h) for h in histories])
+    return {
+        "series": n,
+        "mae": float(errors.mean()),
+        "median series": float(np.median(errors)),
+        "last value": float(np.abs(last - truth).mean()),
+        "coverage": float(inside_interval(truth, drawn, 0.8).mean()),
+    }
+
+
+def _last(history: Series) -> FloatArray:
+    """(1, V) the last known values."""
+    return np.array([[column[np.isfinite(column)][-1] for column in history.values.T]])
 
 
 def say(label: str, scores: dict[str, float]) -> None:
@@ -162,7 +199,7 @@ def main() -> None:
     parser.add_argument("--systems", type=int, default=24, help="of each noise")
     parser.add_argument("--family", type=int, default=12, help="series of each unseen family")
     parser.add_argument("--noise", type=float, nargs="*", default=[0.0, 0.02, 0.05, 0.1])
-    parser.add_argument("--parts", nargs="+", default=["measured", "unseen", "systems"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -175,6 +212,8 @@ def main() -> None:
         found["unseen"] = score_unseen(forecasts, args.family)
     if "systems" in args.parts:
         found["systems"] = score_systems(forecasts, args.systems, args.noise)
+    if "hard" in args.parts:
+        found["hard"] = score_hard(forecasts, args.systems)
     if args.out:
         args.out.write_text(json.dumps(found, indent=2) + "\n")
 
