@@ -8,7 +8,7 @@ from typing import Any
 
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.asked import AUTO
+from lvlora.forecast.asked import AUTO, AUTO_GAPS
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
@@ -69,6 +69,7 @@ class Candidate:
             self.number_format,
             max_memory=settings.max_memory,
             times=settings.times,
+            gaps=settings.gaps,
             as_drawn=settings.as_drawn,
         )
         if forecaster.unlike_made:
@@ -78,7 +79,7 @@ class Candidate:
     def identity(self, forecaster: Forecaster, sampling: Sampling) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""
         info, base = self.choice.info, forecaster.base
-        read = forecaster.times or AUTO
+        read, gaps = forecaster.times or AUTO, forecaster.gaps or AUTO_GAPS
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
             "base": base.sha256,
@@ -87,6 +88,7 @@ class Candidate:
             "decimals": forecaster.decimals,
             **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
             **({} if read == "resampled" else {"times": read}),
+            **({} if gaps == "told" else {"gaps": gaps}),
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
             **({} if forecaster.widths is None else {"widths": forecaster.widths.sha256}),
             "sampling": asdict(sampling),

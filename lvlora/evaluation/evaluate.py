@@ -35,7 +35,7 @@ from lvlora.evaluation.together import (
     takes_part,
 )
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.asked import how_read
+from lvlora.forecast.asked import how_bridged, how_read
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.reading import loss_of_text
@@ -128,10 +128,14 @@ def _score_models(
         unlike = forecaster.unlike_known(job.data.known)
         if unlike:
             narrator.warning(unlike)
-        read = how_read(job.task.histories, forecaster.times, job.task.protocol.horizon)
-        if read and read not in said:
-            said.add(read)
-            narrator.note(read)
+        seen, horizon = job.task.histories, job.task.protocol.horizon
+        for read in (
+            how_read(seen, forecaster.times, horizon),
+            how_bridged(seen, forecaster.gaps_read),
+        ):
+            if read and read not in said:
+                said.add(read)
+                narrator.note(read)
         if lost and lost not in said:  # models with one scale lose the same
             said.add(lost)
             narrator.warning(lost)

@@ -146,6 +146,7 @@ def _evaluation(
                 plan,
                 max_memory=settings.max_memory,
                 times=(plan.times if settings.times == "auto" else settings.times) or AUTO,
+                gaps=None if settings.gaps == "auto" else settings.gaps,
             )
             for plan in choices
         ]

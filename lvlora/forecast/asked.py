@@ -1,7 +1,8 @@
 """What a model is asked of one history: which steps, at which times, beside which known columns.
 
 Uneven steps are told, as a known column of the time since the last step; or the history is
-interpolated to even ones, its future forecast there, and read off at the wanted times.
+interpolated to even ones, its future forecast there, and read off at the wanted times. Short gaps
+are filled in.
 """
 
 from __future__ import annotations
@@ -15,14 +16,22 @@ import numpy as np
 
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.gaps import at_times, bridged
 from lvlora.series.known import known_ahead
 from lvlora.series.time_steps import intervals, usual_step
 
 TimesRead = Literal["told", "resampled", "ignored"]
 """How uneven steps are read; told is told of even ones, too."""
 
+GapsRead = Literal["told", "filled"]
+"""How missing values of a history are read: as such, or filled in where few follow one another."""
+
 AUTO: TimesRead = "resampled"
 """What wins without an adapter that was trained otherwise (scripts/compare_times.py)."""
+AUTO_GAPS: GapsRead = "filled"
+"""What wins (scripts/compare_gaps.py)."""
+LONGEST_FILLED = 3
+"""Steps: a longer gap is told as one, which it is from there on in either case."""
 _EVEN = 0.05
 """Of a step: how far steps may be from the usual one, and be taken for even."""
 _MOST_STEPS = 4
@@ -90,12 +99,20 @@ def times_ahead(history: Series, horizon: int) -> FloatArray:
     return np.concatenate([known, continue_time(whole, horizon - len(known), history.calendar)])
 
 
-def ask(history: Series, horizon: int, context: int | None, times: TimesRead | None) -> Asked:
+def ask(
+    history: Series,
+    horizon: int,
+    context: int | None,
+    times: TimesRead | None,
+    gaps: GapsRead | None = None,
+) -> Asked:
     """The question for a number of steps.
 
     Args:
         context: use only this many last steps.
         times: how uneven steps are read; None for `AUTO`.
+        gaps: how missing values are read; None for `AUTO_GAPS`. Those of a history that is
+            resampled are always filled in.
 
     Raises:
         DataError: a known column is not known at every step; dates beyond the year 9999.
@@ -109,6 +126,8 @@ def ask(history: Series, horizon: int, context: int | None, times: TimesRead | N
         known = np.column_stack([intervals(time), known])
     elif (times or AUTO) == "resampled" and len(past) > 1 and not _even(time[start:]):
         return _resampled(past, known[start:], wanted)
+    if (gaps or AUTO_GAPS) == "filled" and np.isnan(past.values).any():
+        past = replace(past, values=bridged(past.time, past.values, LONGEST_FILLED))
     return Asked(past, known[start:], wanted, wanted)
 
 
@@ -123,6 +142,24 @@ def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int)
         "interpolated, and its forecast is read off at the wanted times.",
         "ignored": "Time steps are uneven: the model takes them as consecutive.",
     }[times or AUTO]
+
+
+def how_bridged(histories: Sequence[Series], gaps: GapsRead | None) -> str:
+    """A sentence that says what is made of missing values; empty where nothing is filled in."""
+    if (gaps or AUTO_GAPS) != "filled":
+        return ""
+    n = sum(
+        int((np.isnan(h.values) & ~np.isnan(bridged(h.time, h.values, LONGEST_FILLED))).sum())
+        for h in histories
+        if np.isnan(h.values).any()
+    )
+    if n == 0:
+        return ""
+    values = "1 missing value" if n == 1 else f"{n:,} missing values"
+    return (
+        f"In place of {values} the model reads numbers on a smooth curve through the values around "
+        "(--gaps told: that they are missing)."
+    )
 
 
 def is_uneven(history: Series, horizon: int = 0) -> bool:
@@ -148,27 +185,16 @@ def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> Asked:
     )
     past = last - step * np.arange(int(span / step + 1e-9), -1, -1)
     future = last + step * np.arange(1, max(1, math.ceil(ahead / step - 1e-9)) + 1)
-    values = np.column_stack([_at(history.time, v, past) for v in history.values.T])
+    values = np.column_stack([at_times(history.time, v, past) for v in history.values.T])
     whole = np.concatenate([history.time, wanted])
     even = np.concatenate([past, future])
-    columns = [_at(whole, k, np.minimum(even, whole[-1])) for k in known.T]
+    columns = [at_times(whole, k, np.minimum(even, whole[-1])) for k in known.T]
     return Asked(
         replace(history, time=past, values=values, absent=None, known=None, ahead=None),
         np.column_stack(columns) if columns else np.empty((len(even), 0)),
         future,
         wanted,
     )
-
-
-def _at(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
-    """One variable at other times, by monotone cubics between its known values; NaN outside."""
-    from scipy.interpolate import PchipInterpolator
-
-    there = np.isfinite(values)
-    if there.sum() < 2:
-        return np.where(np.isin(asked, time[there]), values[there].sum(), np.nan)
-    found: FloatArray = PchipInterpolator(time[there], values[there], extrapolate=False)(asked)
-    return found
 
 
 def _filled(path: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 from lvlora.errors import DataError, ModelError
 from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
-from lvlora.forecast.asked import TimesRead
+from lvlora.forecast.asked import GapsRead, TimesRead
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder
 from lvlora.forecast.forecast import Forecast
@@ -47,7 +47,8 @@ class Forecaster:
         usage: what all calls so far have cost.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         missing: a future may hold missing values (NaN) where the model writes "?".
-        times: how uneven steps are read; None for what has won.
+        times, gaps: how uneven steps and missing values are read; None for what has won. Where
+            futures may hold missing values, those of a history are told.
         widths: how far futures are moved from their median; None leaves them as they are drawn.
     """
 
@@ -64,6 +65,7 @@ class Forecaster:
         missing: bool = False,
         number_format: NumberFormat = "point",
         times: TimesRead | None = None,
+        gaps: GapsRead | None = None,
     ) -> None:
         self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
@@ -72,7 +74,7 @@ class Forecaster:
         self.adapter = adapter
         self.usage = Usage()
         self.max_memory = max_memory
-        self.missing, self.times = missing, times
+        self.missing, self.times, self.gaps = missing, times, gaps
         self.made_for: tuple[int, NumberFormat] | None = None
         self.made_beside: tuple[str, ...] | None = None
         self.widths: Widths | None = None
@@ -314,6 +316,11 @@ class Forecaster:
         return self.plan.at_most(histories, horizon, sampling, context)
 
     @property
+    def gaps_read(self) -> GapsRead | None:
+        """How missing values of a history are read, whatever was asked of futures."""
+        return "told" if self.missing else self.gaps
+
+    @property
     def plan(self) -> Plan:
         """What it will read and cost, which needs no weights."""
         return Plan(
@@ -326,6 +333,7 @@ class Forecaster:
             max_memory=self.max_memory,
             max_rows=self._max_rows,
             times=self.times,
+            gaps=self.gaps,
         )
 
 

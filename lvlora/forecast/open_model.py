@@ -18,7 +18,7 @@ from lvlora.narrator import Narrator
 from lvlora.series.splits import Split
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
-from lvlora.settings.forecasting import AdapterSettings, Times
+from lvlora.settings.forecasting import AdapterSettings, Gaps, Times
 from lvlora.settings.spoken import for_programs
 
 
@@ -31,6 +31,7 @@ def open_forecaster(
     max_memory: int | None = None,
     missing: bool = False,
     times: Times = "auto",
+    gaps: Gaps = "auto",
     as_drawn: bool = False,
 ) -> Forecaster:
     """Load the base model, attach the adapter.
@@ -39,6 +40,7 @@ def open_forecaster(
         decimals, number_format: None for the adapter's own.
         max_memory, missing: as `Forecaster` has them.
         times: how uneven steps are read; auto: as the adapter was trained, else what has won.
+        gaps: how missing values of a history are read; auto: what has won.
         as_drawn: without the `widths` of the model's folder.
 
     Raises:
@@ -51,6 +53,8 @@ def open_forecaster(
     forecaster.max_memory, forecaster.missing = max_memory, missing
     if times != "auto":
         forecaster.times = times
+    if gaps != "auto":
+        forecaster.gaps = gaps
     forecaster.widths = None if as_drawn else widths.of_model(choice.source, base)
     if choice.source.kind == "bundled" and choice.info is None:
         forecaster.made_for = BUNDLED_FORM
@@ -67,6 +71,7 @@ def open_model(
     number_format: NumberFormat | None = None,
     max_memory: int | None = None,
     times: Times = "auto",
+    gaps: Gaps = "auto",
     dtype: Dtype = "auto",
     device: Device = "auto",
     as_drawn: bool = False,
@@ -83,7 +88,7 @@ def open_model(
         decimals: of each number; None for the adapter's own, else 2.
         number_format: "point" (1.50) or "digits" (150); None for the adapter's own, else "point".
         max_memory: bytes for the caches of futures that are decoded together.
-        times: how uneven steps are read, as ``--times``.
+        times, gaps: how uneven steps and missing values are read, as ``--times`` and ``--gaps``.
         dtype, device: as ``--dtype`` and ``--device``.
         as_drawn: futures as the model drew them, without the widths that its folder brings.
 
@@ -95,10 +100,11 @@ def open_model(
         raise SettingsError(
             f"number_format {number_format!r}: is neither point nor digits", "Give one of the two."
         )
-    if times not in get_args(Times):
-        raise SettingsError(
-            f"times {times!r}: is none of {', '.join(get_args(Times))}", "Give one of them."
-        )
+    for name, value, choices in (("times", times, Times), ("gaps", gaps, Gaps)):
+        if value not in get_args(choices):
+            raise SettingsError(
+                f"{name} {value!r}: is none of {', '.join(get_args(choices))}", "Give one of them."
+            )
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), lambda note: None)
@@ -109,6 +115,7 @@ def open_model(
         number_format,
         max_memory=max_memory,
         times=times,
+        gaps=gaps,
         as_drawn=as_drawn,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
-from lvlora.forecast.asked import TimesRead
+from lvlora.forecast.asked import GapsRead, TimesRead
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import Reading, read, view_factors
 from lvlora.forecast.sampling import Sampling
@@ -43,7 +43,7 @@ class Plan:
         missing: a future may hold missing values.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         max_rows: rows that are decoded together, whatever their memory.
-        times: how uneven steps are read; None for what has won.
+        times, gaps: how uneven steps and missing values are read; None for what has won.
     """
 
     base: Outline
@@ -55,6 +55,7 @@ class Plan:
     max_memory: int | None = None
     max_rows: int | None = None
     times: TimesRead | None = None
+    gaps: GapsRead | None = None
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
@@ -103,6 +104,7 @@ class Plan:
             missing=self.missing,
             factor=factor,
             times=self.times,
+            gaps="told" if self.missing else self.gaps,
         )
 
     def at_most(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.errors import DataError
-from lvlora.forecast.asked import Asked, TimesRead, ask
+from lvlora.forecast.asked import Asked, GapsRead, TimesRead, ask
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
@@ -118,6 +118,7 @@ def read(
     missing: bool = False,
     factor: float = 1.0,
     times: TimesRead | None = None,
+    gaps: GapsRead | None = None,
 ) -> Reading:
     """Plan the reading of one history.
 
@@ -129,14 +130,14 @@ def read(
         context: use only this many last steps.
         missing: the future may have missing values.
         factor: the divisors of the scale are multiplied by it.
-        times: how uneven steps are read; see `ask`.
+        times, gaps: how uneven steps and missing values are read; see `ask`.
 
     Raises:
         DataError: it is empty, or not even two of its steps fit; its known columns are not known.
     """
     if len(history) == 0:
         raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
-    asked = ask(history, horizon, context, times)
+    asked = ask(history, horizon, context, times, gaps)
     used, horizon = asked.history, asked.horizon
     n_known, n_variables = asked.known.shape[1], used.values.shape[1]
     codec = Codec(decimals, n_known + n_variables, number_format)

@@ -18,7 +18,7 @@ from lvlora.forecast.answers import (
     ForecastTiming,
     Timing,
 )
-from lvlora.forecast.asked import how_read, times_ahead
+from lvlora.forecast.asked import how_bridged, how_read, times_ahead
 from lvlora.forecast.calibration.files import load_fitting
 from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
@@ -276,6 +276,7 @@ def price(
             missing=settings.missing,
             max_memory=settings.max_memory,
             times=None if settings.times == "auto" else settings.times,
+            gaps=None if settings.gaps == "auto" else settings.gaps,
         )
         prices = {zero_shot(plan.base.name): _at_most(plan, asked, settings)}
         return price_answer(prices, None, 0.0, page=page).of(n_series)
@@ -365,6 +366,7 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
         max_memory=settings.max_memory,
         missing=settings.missing,
         times=settings.times,
+        gaps=settings.gaps,
         as_drawn=settings.as_drawn,
     )
     seconds = time.perf_counter() - begin
@@ -376,9 +378,12 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
     for warning in (forecaster.unlike_made, unlike, lost):
         if warning:
             narrator.warning(warning)
-    note = how_read(histories, forecaster.times, settings.n_steps)
-    if note:
-        narrator.note(note)
+    for note in (
+        how_read(histories, forecaster.times, settings.n_steps),
+        how_bridged(histories, forecaster.gaps_read),
+    ):
+        if note:
+            narrator.note(note)
     if asked.futures and asked.choice.info is not None:
         ids, split = [s.id for s in dataset], split_of(asked.whole, SplitSettings())
         warn_of_seen([asked.choice.info], asked.whole.sha256(), split, ids, narrator)

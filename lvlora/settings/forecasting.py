@@ -40,6 +40,10 @@ Times = Literal["auto", "told", "resampled", "ignored"]
 """What a model is shown of uneven time steps."""
 
 
+Gaps = Literal["auto", "filled", "told"]
+"""What a model is shown of missing values."""
+
+
 class SamplingSettings(MemorySettings):
     """How futures are drawn from the model."""
 
@@ -49,6 +53,14 @@ class SamplingSettings(MemorySettings):
         "column; resampled: even steps, from which the forecast is read off at the wanted times; "
         "ignored: steps are taken as consecutive. auto: as the adapter was trained, else what "
         "has won.",
+        "Forecast",
+        affects="result",
+    )
+    gaps: Gaps = option(
+        "auto",
+        "What the model sees of a history's missing values. filled: of up to three in a row, "
+        "numbers on a smooth curve through the values around them; told: that they are missing. "
+        "auto: filled, which has won, but told with --missing.",
         "Forecast",
         affects="result",
     )

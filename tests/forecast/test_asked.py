@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lvlora.errors import DataError
-from lvlora.forecast.asked import ask, how_read, is_uneven, times_ahead
+from lvlora.forecast.asked import ask, how_bridged, how_read, is_uneven, times_ahead
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.reading import cut_note
 from lvlora.forecast.sampling import Sampling
@@ -74,6 +74,41 @@ def test_a_gap_in_a_history_is_bridged_and_its_ends_stay_unknown():
     found = asked.history.values[:, 0]
     assert np.isnan(found[[0, -1]]).all()
     assert np.allclose(found[1:-1], np.arange(1.0, 10))
+
+
+def _gappy():
+    values = np.array([[1.5, np.nan, 2.5, np.nan, np.nan, np.nan, np.nan, 4.5, np.nan]]).T
+    return Series("a", np.arange(9.0), values)
+
+
+@pytest.mark.parametrize("gaps", ["filled", "told", None])
+def test_short_gaps_are_filled_unless_they_are_to_be_told(gaps):
+    values = ask(_gappy(), 3, None, None, gaps).history.values[:, 0]
+    missing = [False, gaps == "told", False, True, True, True, True, False, True]
+    assert np.isnan(values).tolist() == missing
+    assert ("1 missing value the" in how_bridged([_gappy()], gaps)) == (gaps != "told")
+    assert how_bridged([_series()], gaps) == ""
+
+
+def test_the_model_reads_the_filled_value(tiny_base):
+    whole = Series("a", np.arange(9.0), np.array([[1.5, 2, 2.5, 3, 3.5, 4, 4.5, 4, 3]]).T)
+    gappy = whole.values.copy()
+    gappy[[1, 3, 4]] = np.nan
+    lacking = Series("a", whole.time, gappy)
+    sampling, base = Sampling(samples=3, views=2), tiny_base()
+
+    def samples(series, **how):
+        return Forecaster(base, **how).predict([series], 4, sampling)[0].samples
+
+    alone = Series("a", whole.time, np.where(np.arange(9)[:, None] == 1, np.nan, whole.values))
+    close = ask(alone, 4, None, None).history.values[1, 0]
+    filled = Series("a", whole.time, np.where(np.isnan(alone.values), close, alone.values))
+    np.testing.assert_array_equal(samples(alone), samples(filled))
+    assert not np.array_equal(samples(lacking), samples(lacking, gaps="told"))
+    np.testing.assert_array_equal(samples(whole), samples(whole, gaps="told"))
+    # who may write a gap is told of gaps
+    reading = Forecaster(base, missing=True).plan.readings([lacking], 4)[0]
+    assert np.isnan(reading.numbers).sum() == 3
 
 
 def test_very_uneven_steps_do_not_make_very_many_even_ones():
