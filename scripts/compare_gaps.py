@@ -34,9 +34,8 @@ from lvlora.settings.data import SimulateSettings
 
 WAYS = {
     "told": 0,
-    "filled up to 1 step": 1,
-    "up to 3": 3,
-    "up to 5": 5,
+    "filled up to 3 steps": 3,
+    "up to 8": 8,
     "all": 1000,
 }
 RIVALS = ("nvar", "s-map", "sindy on rates", "var on logs")

@@ -30,8 +30,8 @@ AUTO: TimesRead = "resampled"
 """What wins without an adapter that was trained otherwise (scripts/compare_times.py)."""
 AUTO_GAPS: GapsRead = "filled"
 """What wins (scripts/compare_gaps.py)."""
-LONGEST_FILLED = 3
-"""Steps: a longer gap is told as one, which it is from there on in either case."""
+LONGEST_FILLED = 8
+"""Steps: longer gaps, of which a curve through their ends says little, are told as gaps."""
 _EVEN = 0.05
 """Of a step: how far steps may be from the usual one, and be taken for even."""
 _MOST_STEPS = 4

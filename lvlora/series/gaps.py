@@ -44,7 +44,7 @@ def bridged(time: FloatArray, values: FloatArray, longest: int | None = None) ->
 
 
 def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
-    """One variable (T,) at other times, by monotone cubics between its known values; NaN outside."""
+    """One variable (T,) at other times, on monotone cubics between known values; NaN outside."""
     from scipy.interpolate import PchipInterpolator
 
     there = np.isfinite(values)

@@ -58,7 +58,7 @@ class SamplingSettings(MemorySettings):
     )
     gaps: Gaps = option(
         "auto",
-        "What the model sees of a history's missing values. filled: of up to three in a row, "
+        "What the model sees of a history's missing values. filled: of up to eight in a row, "
         "numbers on a smooth curve through the values around them; told: that they are missing. "
         "auto: filled, which has won, but told with --missing.",
         "Forecast",

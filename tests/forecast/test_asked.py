@@ -77,14 +77,14 @@ def test_a_gap_in_a_history_is_bridged_and_its_ends_stay_unknown():
 
 
 def _gappy():
-    values = np.array([[1.5, np.nan, 2.5, np.nan, np.nan, np.nan, np.nan, 4.5, np.nan]]).T
-    return Series("a", np.arange(9.0), values)
+    values = np.array([[1.5, np.nan, 2.5, *[np.nan] * 9, 4.5, np.nan]]).T
+    return Series("a", np.arange(14.0), values)
 
 
 @pytest.mark.parametrize("gaps", ["filled", "told", None])
 def test_short_gaps_are_filled_unless_they_are_to_be_told(gaps):
     values = ask(_gappy(), 3, None, None, gaps).history.values[:, 0]
-    missing = [False, gaps == "told", False, True, True, True, True, False, True]
+    missing = [False, gaps == "told", False, *[True] * 9, False, True]
     assert np.isnan(values).tolist() == missing
     assert ("1 missing value the" in how_bridged([_gappy()], gaps)) == (gaps != "told")
     assert how_bridged([_series()], gaps) == ""

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.gaps import interpolated
+from lvlora.series.gaps import bridged, interpolated
 
 KIND = "rival"
 GUARD_RANGES = 1.0
@@ -206,8 +206,12 @@ def origins(n_known: int) -> list[int]:
 
 
 def complete(time: FloatArray, history: FloatArray) -> FloatArray:
-    """(T, V) history without gaps: linear interpolation; 0 for a variable with no value at all."""
-    filled = interpolated(time[: len(history)], history)
+    """(T, V) history without gaps: on monotone cubics between known values.
+
+    At its ends the nearest known value is held; 0 for a variable with no value at all.
+    """
+    past = time[: len(history)]
+    filled = interpolated(past, bridged(past, history))
     return np.where(np.isnan(filled), 0.0, filled)
 
 
