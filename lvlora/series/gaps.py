@@ -50,8 +50,13 @@ def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatAr
     there = np.isfinite(values)
     if there.sum() < 2:
         return np.where(np.isin(asked, time[there]), values[there].sum(), np.nan)
-    found: FloatArray = PchipInterpolator(time[there], values[there], extrapolate=False)(asked)
-    return found
+    # by a power of two, so that slopes of very large values are finite and no bit changes
+    unit = 2.0 ** np.frexp(np.abs(values[there]).max())[1].clip(-1000, 1000)
+    known = values[there] / unit
+    with np.errstate(all="ignore"):  # slopes of very small ones: no slope, as they should be
+        found = PchipInterpolator(time[there], known, extrapolate=False)(asked)
+    line = np.interp(asked, time[there], known, left=np.nan, right=np.nan)
+    return np.asarray(np.where(np.isfinite(found), found, line) * unit)
 
 
 def _in_short(there: NDArray[np.bool_], longest: int | None) -> NDArray[np.bool_]:
