@@ -15,27 +15,22 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-
-def numbers(text: str) -> list[int]:
-    """`0-2,7` is 0, 1, 2, 7."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
+from lvlora.model.lora import parse_layers
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--keep", type=numbers, required=True, help="layers from 0, e.g. 0-5,18-23")
+    parser.add_argument("--keep", required=True, help="layers from 0, e.g. 0-5,18-23")
     given = parser.parse_args()
     model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.bfloat16)
-    model.model.layers = torch.nn.ModuleList(model.model.layers[i] for i in given.keep)
-    model.config.num_hidden_layers = len(given.keep)
+    keep = parse_layers(given.keep, len(model.model.layers))
+    assert keep is not None
+    model.model.layers = torch.nn.ModuleList(model.model.layers[i] for i in keep)
+    model.config.num_hidden_layers = len(keep)
     if getattr(model.config, "layer_types", None):
-        model.config.layer_types = [model.config.layer_types[i] for i in given.keep]
+        model.config.layer_types = [model.config.layer_types[i] for i in keep]
     model.save_pretrained(given.out)
     AutoTokenizer.from_pretrained(given.model).save_pretrained(given.out)
 

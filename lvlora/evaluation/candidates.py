@@ -8,7 +8,7 @@ from typing import Any
 
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.asked import AUTO, AUTO_GAPS
+from lvlora.forecast.asked import AUTO
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
@@ -79,7 +79,7 @@ class Candidate:
     def identity(self, forecaster: Forecaster, sampling: Sampling) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""
         info, base = self.choice.info, forecaster.base
-        read, gaps = forecaster.times or AUTO, forecaster.gaps or AUTO_GAPS
+        read, gaps = forecaster.times or AUTO, forecaster.plan.gaps_read
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
             "base": base.sha256,

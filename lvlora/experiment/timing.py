@@ -133,24 +133,25 @@ def _stage(
             (job.task.context, job.task.protocol.horizon, job.sampling),
             min(n, group_size(job.sampling.n_futures)),
         )
-        if key in timed:
-            again = timed[key]
-            total = replace(total, seconds=total.seconds + again.seconds * n)
-            continue
-        base = stand_in(source_of(planned.stage.settings), model.base, layers)
-        if base is None:
-            return None
-        forecaster = Forecaster(
-            base,
-            decimals=model.decimals,
-            number_format=model.number_format,
-            scale=model.scale,
-            max_memory=model.max_memory,
-        )
-        one = of_model(forecaster, job.task, job.sampling)
-        timed[key] = replace(one, seconds=one.seconds / n)
-        total = Estimate(
-            total.seconds + one.seconds, max(peak, one.peak_bytes), total.probe + one.probe
+        if key not in timed:
+            base = stand_in(source_of(planned.stage.settings), model.base, layers)
+            if base is None:
+                return None
+            forecaster = Forecaster(
+                base,
+                decimals=model.decimals,
+                number_format=model.number_format,
+                scale=model.scale,
+                max_memory=model.max_memory,
+            )
+            one = of_model(forecaster, job.task, job.sampling)
+            timed[key] = replace(one, seconds=one.seconds / n, probe=NOTHING)
+            total = replace(total, probe=total.probe + one.probe)
+        known = timed[key]
+        total = replace(
+            total,
+            seconds=total.seconds + known.seconds * n,
+            peak_bytes=max(total.peak_bytes, known.peak_bytes),
         )
     return total
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.gaps import at_times, bridged
+from lvlora.series.gaps import at_times, bridged, in_short
 from lvlora.series.known import known_ahead
 from lvlora.series.time_steps import intervals, usual_step
 
@@ -146,13 +146,9 @@ def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int)
 
 def how_bridged(histories: Sequence[Series], gaps: GapsRead | None) -> str:
     """A sentence that says what is made of missing values; empty where nothing is filled in."""
-    if (gaps or AUTO_GAPS) != "filled":
-        return ""
-    n = sum(
-        int((np.isnan(h.values) & ~np.isnan(bridged(h.time, h.values, LONGEST_FILLED))).sum())
-        for h in histories
-        if np.isnan(h.values).any()
-    )
+    n = 0
+    if (gaps or AUTO_GAPS) == "filled":
+        n = sum(int(in_short(h.values, LONGEST_FILLED).sum()) for h in histories)
     if n == 0:
         return ""
     values = "1 missing value" if n == 1 else f"{n:,} missing values"

@@ -316,11 +316,6 @@ class Forecaster:
         return self.plan.at_most(histories, horizon, sampling, context)
 
     @property
-    def gaps_read(self) -> GapsRead | None:
-        """How missing values of a history are read, whatever was asked of futures."""
-        return "told" if self.missing else self.gaps
-
-    @property
     def plan(self) -> Plan:
         """What it will read and cost, which needs no weights."""
         return Plan(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
-from lvlora.forecast.asked import GapsRead, TimesRead
+from lvlora.forecast.asked import AUTO_GAPS, GapsRead, TimesRead
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import Reading, read, view_factors
 from lvlora.forecast.sampling import Sampling
@@ -57,6 +57,11 @@ class Plan:
     times: TimesRead | None = None
     gaps: GapsRead | None = None
 
+    @property
+    def gaps_read(self) -> GapsRead:
+        """How missing values of a history are read: told to whom may write them."""
+        return "told" if self.missing else self.gaps or AUTO_GAPS
+
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[Reading]:
@@ -104,7 +109,7 @@ class Plan:
             missing=self.missing,
             factor=factor,
             times=self.times,
-            gaps="told" if self.missing else self.gaps,
+            gaps=self.gaps_read,
         )
 
     def at_most(

@@ -32,14 +32,12 @@ def bridged(time: FloatArray, values: FloatArray, longest: int | None = None) ->
         longest: steps of a gap that is filled, at most.
     """
     filled = np.array(values, dtype=np.float64)
-    for column in filled.T:
-        there = np.isfinite(column)
-        if there.all() or there.sum() < 2:
+    for column, wanted in zip(filled.T, in_short(filled, longest).T, strict=True):
+        if not wanted.any():
             continue
-        found = at_times(time, column, time)
-        if (column[there] == np.round(column[there])).all():
-            found = np.round(found)
-        column[:] = np.where(there | ~_in_short(there, longest), column, found)
+        known = column[np.isfinite(column)]
+        found = at_times(time, column, time[wanted])
+        column[wanted] = np.round(found) if (known == np.round(known)).all() else found
     return filled
 
 
@@ -59,14 +57,14 @@ def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatAr
     return np.asarray(np.where(np.isfinite(found), found, line) * unit)
 
 
-def _in_short(there: NDArray[np.bool_], longest: int | None) -> NDArray[np.bool_]:
-    """(T,) whether a step is missing in a gap of at most so many."""
-    steps = np.arange(len(there))
+def in_short(values: FloatArray, longest: int | None) -> NDArray[np.bool_]:
+    """(T, V) what is missing between two known values, at most so many steps in a row."""
+    there, n_steps = np.isfinite(values), len(values)
+    steps = np.arange(n_steps)[:, None]
     before = np.maximum.accumulate(np.where(there, steps, -1))
-    after = np.minimum.accumulate(np.where(there, steps, len(there))[::-1])[::-1]
-    inside: NDArray[np.bool_] = ~there & (
-        after - before - 1 <= (len(there) if longest is None else longest)
-    )
+    after = np.minimum.accumulate(np.where(there, steps, n_steps)[::-1])[::-1]
+    short = after - before - 1 <= (n_steps if longest is None else longest)
+    inside: NDArray[np.bool_] = ~there & (before >= 0) & (after < n_steps) & short
     return inside
 
 

@@ -31,12 +31,14 @@ from lvlora.model.loading import load
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.scores import inside_interval, naive_scale
 from lvlora.series.rivals import default_rivals
+from lvlora.series.rivals.naive import LastValue
 from lvlora.series.simulate import observe, simulate
 from lvlora.settings.data import SimulateSettings
 
 HELD_OUT = 10
 SEED = 410_019
 PARTS = ("measured", "unseen", "systems", "hard")
+_LAST = LastValue()
 PROTOCOLS = {"50 -> 50": (50, 50), "80 -> 20": (80, 20)}
 
 
@@ -78,7 +80,12 @@ def relative(
     for history, truth, drawn in zip(histories, truths, samples, strict=True):
         scale = naive_scale(history.values)
         model.append(np.nanmean(np.abs(np.median(drawn, axis=0) - truth) / scale))
-        last.append(np.nanmean(np.abs(_last(history) - truth) / scale))
+        last.append(
+            np.nanmean(
+                np.abs(_LAST.forecast(np.arange(len(history) + 1.0), history.values) - truth)
+                / scale
+            )
+        )
         inside.append(np.nanmean(inside_interval(truth[None], drawn[None], 0.8)))
     better = np.mean(np.array(model) < np.array(last))
     return {
@@ -169,7 +176,7 @@ def _score(
     truth = np.stack([s.values[context : context + horizon, :n_variables] for s in clean])
     drawn = np.stack(forecasts(histories, horizon))
     errors = np.abs(np.median(drawn, axis=1) - truth).mean(axis=(1, 2))
-    last = np.stack([_last(h) for h in histories])
+    last = np.stack([_LAST.forecast(np.arange(len(h) + 1.0), h.values) for h in histories])
     return {
         "series": n,
         "mae": float(errors.mean()),
@@ -177,11 +184,6 @@ def _score(
         "last value": float(np.abs(last - truth).mean()),
         "coverage": float(inside_interval(truth, drawn, 0.8).mean()),
     }
-
-
-def _last(history: Series) -> FloatArray:
-    """(1, V) the last known values."""
-    return np.array([[column[np.isfinite(column)][-1] for column in history.values.T]])
 
 
 def say(label: str, scores: dict[str, float]) -> None:

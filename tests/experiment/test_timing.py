@@ -91,10 +91,11 @@ def test_models_that_take_as_long_are_timed_once(tmp_path, monkeypatch, tiny_fol
 
     def of_model(forecaster, task, sampling):
         asked.append(task.protocol.horizon)
-        return Estimate(3.0, 10, NOTHING)
+        return Estimate(3.0, 10**15, NOTHING)
 
     monkeypatch.setattr(timing, "of_model", of_model)
     zero_shot, _, both, later = timing.time_stages(stages).seconds
     assert asked == [4, 6]
     assert zero_shot == pytest.approx(later)
+    assert timing.time_stages(stages[:3]).peak_bytes == 10**15  # the last was not timed
     assert both == pytest.approx(zero_shot)  # of the adapter: the model without it is scored

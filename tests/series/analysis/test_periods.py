@@ -37,8 +37,7 @@ def test_lag_of_a_shifted_cosine_is_signed(period, fraction):
     second = find_peaks(TIME, wave(period, 5 + fraction * period))
     lags = phase_lags(first, second)
     assert len(lags)
-    assert np.median(lags) == pytest.approx(fraction * period, abs=0.2)
-    assert np.allclose(lags, fraction * period, atol=0.5)  # a peak at the edge is half seen
+    assert np.allclose(lags, fraction * period, atol=0.2)
 
 
 def test_variables_of_different_periods_have_no_lag():
