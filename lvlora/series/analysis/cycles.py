@@ -133,11 +133,19 @@ def vertex(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:
     return clipped
 
 
-def smoothed(values: FloatArray, width: float) -> tuple[FloatArray, float]:
+def smoothed(values: FloatArray, width: float, period: float) -> tuple[FloatArray, float]:
     """A column smoothed by a Hann window of ``width`` samples, and the share of white noise left.
 
+    Beyond its ends the column goes on as it did one period away, on the level of its end: mirrored
+    ends would move a peak that lies within half a window of one.
+
+    Args:
+        values: (T,).
+        width: at most half of ``period``.
+        period: after how many samples the column repeats itself, at most 2/3 T.
+
     Returns:
-        (T,) smoothed, point-mirrored at its ends; its noise over that of ``values``.
+        (T,) smoothed; its noise over that of ``values``.
     """
     half = int(width) // 2
     if half < 1:
@@ -145,11 +153,19 @@ def smoothed(values: FloatArray, width: float) -> tuple[FloatArray, float]:
     from scipy import signal
 
     window = np.hanning(2 * half + 3)[1:-1]
-    window /= window.sum()
-    half = min(half, len(values) - 1)
-    window = window[len(window) // 2 - half : len(window) // 2 + half + 1]
-    before = 2 * values[0] - values[half:0:-1]
-    after = 2 * values[-1] - values[-2 : -half - 2 : -1]
+    before = _one_period_on(values, period, half)[::-1]
+    after = _one_period_on(values[::-1], period, half)
     padded = np.concatenate([before, values, after])
     smooth = signal.oaconvolve(padded, window / window.sum(), mode="valid")
     return smooth, float(np.sqrt(np.sum(window**2)) / window.sum())
+
+
+def _one_period_on(values: FloatArray, period: float, n: int) -> FloatArray:
+    """(n,) what lies before the first value, the nearest first, by what lies a period after it."""
+    from scipy.interpolate import CubicSpline
+
+    curve = CubicSpline(np.arange(len(values)), values)
+    here = np.arange(n + 1)
+    level = np.mean(values[: n + 1]) - np.mean(curve(period + here))
+    found: FloatArray = curve(period - 1 - np.arange(n)) + level
+    return found

@@ -123,7 +123,7 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
         return _none(confidence)
     # what does not repeat is noise, too; from neighbours alone a fast cycle looks like noise
     noise = min(noise, math.sqrt(max(1 - cycle.agreement, 0.0)) * float(scaled.std()))
-    smooth, left = smoothed(scaled, cycle.period * _WINDOW)
+    smooth, left = smoothed(scaled, cycle.period * _WINDOW, cycle.period)
     least = max(least, _NOISES * noise * left)
     at = _maxima(smooth, least, apart=_APART * cycle.period)
     found = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
