@@ -72,3 +72,23 @@ def test_a_compiled_step_has_the_same_gradients(tiny_base):
     assert compiled[0] == pytest.approx(plain[0], rel=1e-5)
     for name, a, b in zip(parameters, plain[1], compiled[1], strict=True):
         assert torch.allclose(a, b, atol=1e-4 * a.abs().max().item()), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_rows_of_all_lengths_share_a_compilation(tiny_base):
+    torch._dynamo.reset()
+    base = tiny_base()
+    lora.inject(base.module, lora.LoraPlan(rank=2, targets=("all-linear",)))
+    base.module.train()
+    objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
+    parameters = [p for p in base.module.parameters() if p.requires_grad]
+    compile_layers(base.module)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    for n in (41, 37, 52, 60, 33, 150):
+        ids = np.array(base.alphabet.ids)[np.random.default_rng(n).integers(0, 12, (1, n))]
+        torch.autograd.grad(objective.loss_sum(Batch(ids[:, :-1], ids[:, 1:])), parameters)
+    # the first layer, whose input has no gradient, and the others; for one length, then for all
+    assert counters["stats"]["unique_graphs"] == 4
