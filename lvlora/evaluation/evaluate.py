@@ -131,7 +131,7 @@ def _score_models(
         seen, horizon = job.task.histories, job.task.protocol.horizon
         for read in (
             how_read(seen, forecaster.times, horizon),
-            how_bridged(seen, forecaster.plan.gaps_read),
+            how_bridged(seen, forecaster.times, forecaster.plan.gaps_read, horizon),
         ):
             if read and read not in said:
                 said.add(read)

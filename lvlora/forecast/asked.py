@@ -144,11 +144,21 @@ def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int)
     }[times or AUTO]
 
 
-def how_bridged(histories: Sequence[Series], gaps: GapsRead | None) -> str:
-    """A sentence that says what is made of missing values; empty where nothing is filled in."""
+def how_bridged(
+    histories: Sequence[Series], times: TimesRead | None, gaps: GapsRead | None, horizon: int
+) -> str:
+    """A sentence that says what is made of missing values; empty where nothing is filled in.
+
+    A history that is resampled is filled in whatever ``gaps`` says: `how_read` tells of it.
+    """
     n = 0
     if (gaps or AUTO_GAPS) == "filled":
-        n = sum(int(in_short(h.values, LONGEST_FILLED).sum()) for h in histories)
+        resampled = (times or AUTO) == "resampled"
+        n = sum(
+            int(in_short(h.values, LONGEST_FILLED).sum())
+            for h in histories
+            if not (resampled and is_uneven(h, horizon))
+        )
     if n == 0:
         return ""
     values = "1 missing value" if n == 1 else f"{n:,} missing values"

@@ -380,7 +380,7 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
             narrator.warning(warning)
     for note in (
         how_read(histories, forecaster.times, settings.n_steps),
-        how_bridged(histories, forecaster.plan.gaps_read),
+        how_bridged(histories, forecaster.times, forecaster.plan.gaps_read, settings.n_steps),
     ):
         if note:
             narrator.note(note)

@@ -86,8 +86,17 @@ def test_short_gaps_are_filled_unless_they_are_to_be_told(gaps):
     values = ask(_gappy(), 3, None, None, gaps).history.values[:, 0]
     missing = [False, gaps == "told", False, *[True] * 9, False, True]
     assert np.isnan(values).tolist() == missing
-    assert ("1 missing value the" in how_bridged([_gappy()], gaps)) == (gaps != "told")
-    assert how_bridged([_series()], gaps) == ""
+    said = how_bridged([_gappy()], None, gaps, 3)
+    assert ("1 missing value the" in said) == (gaps != "told")
+    assert how_bridged([_series()], None, gaps, 3) == ""
+
+
+def test_of_gaps_that_are_resampled_no_option_is_told():
+    """`--gaps told` changes nothing of them."""
+    gappy = _gappy()
+    gappy.time[5:] += 0.5
+    assert how_bridged([gappy], None, "filled", 3) == ""
+    assert "1 missing value the" in how_bridged([gappy], "ignored", "filled", 3)
 
 
 def test_the_model_reads_the_filled_value(tiny_base):
