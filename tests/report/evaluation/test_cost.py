@@ -81,6 +81,21 @@ def test_twenty_names_of_the_results_cover_neither_each_other_nor_a_point() -> N
     assert heights == sorted(heights)
 
 
+def test_trainings_of_the_results_stand_where_the_table_says() -> None:
+    script = programs.load("scripts/make_cost_figure.py")
+    trainings = script.trainings_of(script.RESULTS.read_text(encoding="utf-8"))
+    assert len({row["model"] for row in trainings}) >= 3
+    assert all(row["mae"] > 0 and 0 < row["series"] <= 128 for row in trainings)
+    (axes,) = script.training_figure(trainings, [row("a rival", 0.2)]).axes
+    cheapest = min(row["flops"] for row in trainings if row["flops"])
+    for mark, told in zip(axes.collections, trainings, strict=True):
+        ((flops, mae),) = mark.get_offsets()
+        assert mae == pytest.approx(told["mae"])
+        assert flops == pytest.approx(told["flops"]) if told["flops"] else flops < cheapest / 2
+        assert (mark.get_facecolor()[0, :3] == 1).all() == (told["series"] < 128)
+    assert "a rival" in {text.get_text() for text in axes.texts}
+
+
 def test_names_in_the_plane_are_shown_as_they_are() -> None:
     svg = style.render(cost_figure([row("a$b$<i>", 0.1, 1e6), row("c$d$", 0.2)]), "svg").decode()
     assert "a$b$&lt;i&gt;" in svg
