@@ -16,7 +16,7 @@ import numpy as np
 
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.gaps import at_times, bridged, in_short
+from lvlora.series.gaps import LONGEST_FILLED, at_times, bridged, in_short
 from lvlora.series.known import known_ahead
 from lvlora.series.time_steps import intervals, usual_step
 
@@ -30,8 +30,6 @@ AUTO: TimesRead = "resampled"
 """What wins without an adapter that was trained otherwise (scripts/compare_times.py)."""
 AUTO_GAPS: GapsRead = "filled"
 """What wins (scripts/compare_gaps.py)."""
-LONGEST_FILLED = 8
-"""Steps: longer gaps, of which a curve through their ends says little, are told as gaps."""
 _EVEN = 0.05
 """Of a step: how far steps may be from the usual one, and be taken for even."""
 _MOST_STEPS = 4

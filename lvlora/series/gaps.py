@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from lvlora.series.dataset import FloatArray
 
+LONGEST_FILLED = 8
+"""Steps: longer gaps, of which a curve through their ends says little, are told to a model."""
+
 
 def interpolated(time: FloatArray, values: FloatArray) -> FloatArray:
     """(T, V) with each NaN replaced by linear interpolation in time, per variable.

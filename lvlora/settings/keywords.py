@@ -21,6 +21,7 @@ class TrainKeywords(TypedDict, total=False):
     stratify: bool
     known: str | Sequence[str] | None
     times: Literal["ignored", "told"]
+    gaps: Literal["filled", "told"]
     decimals: int
     number_format: Literal["point", "digits"]
     model: str
@@ -80,6 +81,7 @@ class SweepKeywords(TypedDict, total=False):
     stratify: bool
     known: str | Sequence[str] | None
     times: Literal["ignored", "told"]
+    gaps: Literal["filled", "told"]
     decimals: int
     number_format: Literal["point", "digits"]
     model: str

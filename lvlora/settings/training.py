@@ -121,6 +121,14 @@ class LearningSettings(
         "Data",
         affects="result",
     )
+    gaps: Literal["filled", "told"] = option(
+        "filled",
+        "What the text says of missing values. filled: of up to eight in a row, numbers on a "
+        "smooth curve through the values around them, as forecasts read histories; told: that "
+        "they are missing, which an adapter for forecasts with --missing has to learn.",
+        "Data",
+        affects="result",
+    )
     learning_rate: float = option(
         1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
     )

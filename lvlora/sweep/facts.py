@@ -12,6 +12,7 @@ from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
 from lvlora.train import held_out, remembered
+from lvlora.train.plan import GAPS_BEFORE
 from lvlora.train.step_plan import USUAL, Validations
 
 if TYPE_CHECKING:
@@ -93,7 +94,12 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
     """
     was = facts_in(study)
     # a setting that a study did not have yet was what its default is, but for these
-    before = SweepSettings().model_dump(mode="json") | held_out.BEFORE | was["settings"]
+    before = {
+        **SweepSettings().model_dump(mode="json"),
+        **held_out.BEFORE,
+        **GAPS_BEFORE,
+        **was["settings"],
+    }
     now = facts["settings"]
     if "activations" not in was["settings"]:
         differs = remembered.is_wanted("half", devices.choose(now["device"], now["dtype"]))

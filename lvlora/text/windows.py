@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.gaps import LONGEST_FILLED, bridged, in_short
 from lvlora.series.time_steps import with_intervals
 from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
@@ -104,6 +105,11 @@ class Windows:
         mix: share of the rows that are windows of ``simulated``, below 1.
         simulated: gives the series of a number, 0, 1, …, with as many variables as the data set;
             each is scaled by the rule of data sets, for itself.
+        told: each step begins with the time since the last one.
+        filled: short gaps of all series are filled in, as forecasts read histories.
+
+    Attributes:
+        n_filled: how many values were filled in.
     """
 
     def __init__(
@@ -121,11 +127,14 @@ class Windows:
         mix: float = 0.0,
         simulated: Callable[[int], Series] | None = None,
         told: bool = False,
+        filled: bool = False,
     ) -> None:
         if mix and simulated is None:
             raise ValueError("nothing to mix in")
-        self.told = told
-        dataset = self._as_told(dataset)
+        self.told, self.filled = told, filled
+        short = [in_short(s.values, LONGEST_FILLED) for s in dataset] if filled else []
+        self.n_filled = sum(int(gaps.sum()) for gaps in short)
+        dataset = replace(dataset, series=tuple(self._as_read(s) for s in dataset))
         tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
         self.names = [s.id for s, _ in tokenized]
@@ -157,6 +166,7 @@ class Windows:
             seed=0,
             window_start=self._window_start,
             told=self.told,
+            filled=self.filled,
         )
 
     @property
@@ -182,7 +192,7 @@ class Windows:
             n_steps: whose tokens are targets.
         """
         rows, given, firsts = [], [], []
-        for series in self._as_told(dataset):
+        for series in map(self._as_read, dataset):
             tokens = self._tokenize(series, scale=self.scale)
             room = self.width + 1 - len(self.start)
             fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room))
@@ -202,10 +212,10 @@ class Windows:
             batches.append(batch)
         return batches
 
-    def _as_told(self, dataset: Dataset) -> Dataset:
-        if not self.told:
-            return dataset
-        return replace(dataset, series=tuple(with_intervals(s) for s in dataset))
+    def _as_read(self, series: Series) -> Series:
+        if self.filled and np.isnan(series.values).any():
+            series = replace(series, values=bridged(series.time, series.values, LONGEST_FILLED))
+        return with_intervals(series) if self.told else series
 
     def origins(self, index: int) -> list[tuple[str, int]]:
         """The series and the time step at which each row of the ``index``-th batch begins."""
@@ -227,7 +237,7 @@ class Windows:
         """Which series, its tokens, and from which of its time steps on."""
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
-            made = self._simulated(mixed)
+            made = self._as_read(self._simulated(mixed))
             scale = of_dataset(Dataset((made,), ("",) * len(self.scale.divisors)))
             name, series = f"simulated {made.id}", self._jittered(made, scale, sample)
         else:

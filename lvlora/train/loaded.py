@@ -20,7 +20,7 @@ from lvlora.settings.training import TrainSettings
 from lvlora.train import held_out, remembered
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
-from lvlora.train.plan import Plan, deciding_settings
+from lvlora.train.plan import GAPS_BEFORE, Plan, deciding_settings
 from lvlora.train.remembered import Remembered
 from lvlora.train.validation import Validator
 
@@ -64,7 +64,12 @@ class Loaded:
         now = self.identity()
         changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
         # a setting that a run did not have yet was what its default is, but for these
-        before = deciding_settings(TrainSettings()) | held_out.BEFORE | saved.get("settings", {})
+        before = {
+            **deciding_settings(TrainSettings()),
+            **held_out.BEFORE,
+            **GAPS_BEFORE,
+            **saved.get("settings", {}),
+        }
         for name, value in now["settings"].items():
             if before[name] != value:
                 changed.append(f"{name} ({before[name]} then, {value} now)")

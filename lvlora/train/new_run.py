@@ -18,7 +18,7 @@ from lvlora.settings.training import TrainSettings
 from lvlora.train import held_out, remembered
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
-from lvlora.train.plan import Plan
+from lvlora.train.plan import GAPS_BEFORE, Plan
 from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create, newest_unfinished
@@ -125,6 +125,8 @@ def stored_settings(
         update |= held_out.BEFORE
     if resolved.sources["activations"] == "default":  # and of this one, too
         update |= remembered.BEFORE
+    if resolved.sources["gaps"] == "default":
+        update |= GAPS_BEFORE
     if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
         dtype = folder.read_environment().get("dtype")
         update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"

@@ -136,6 +136,10 @@ class Plan:
         }
 
 
+GAPS_BEFORE: dict[str, Any] = {"gaps": "told"}
+"""What was done by runs and studies that did not have the setting yet."""
+
+
 def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
     """The settings that decide a run's result, as JSON; identities have the rest as hashes."""
     return settings.deciding("result", "limit")
@@ -192,6 +196,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         mix=settings.mix,
         simulated=_simulated(settings, train) if settings.mix else None,
         told=told,
+        filled=settings.gaps == "filled",
     )
     if windows.width > model.max_positions:
         raise SettingsError(
@@ -287,6 +292,13 @@ def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
         )
     if settings.validation and part is None:
         notes.append("There are too few series to validate with: the last adapter is the best.")
+    n_filled = plan.windows.n_filled
+    if n_filled:
+        values = "1 missing value" if n_filled == 1 else f"{n_filled:,} missing values"
+        notes.append(
+            f"In place of {values} the text has numbers on a smooth curve through the values "
+            "around (--gaps told: that they are missing)."
+        )
     if settings.train_head == "full":
         head = trained.head.trained_rows * trained.shape.hidden
         notes.append(

@@ -89,6 +89,15 @@ def test_a_study_from_before_activations_in_half_is_not_mixed(tmp_path, dtype, m
             check_same(study, facts)
 
 
+def test_a_study_from_before_gaps_were_filled_goes_on_telling_them(settings):
+    facts = about(settings.model_copy(update={"gaps": "told"}))
+    older = {k: v for k, v in facts["settings"].items() if k != "gaps"}
+    study = study_of(settings, facts | {"settings": older})
+    check_same(study, facts)
+    with pytest.raises(SettingsError, match=r"--gaps \(was told, not filled\)"):
+        check_same(study, about(settings))
+
+
 def test_a_study_that_says_nothing_of_validations_goes_on_as_it_began(settings):
     """Version 0.1.0's first studies: sixteen series, or as many as were told, four times."""
     for told, series in ((None, 16), (2, 2)):

@@ -294,6 +294,58 @@ def test_without_a_share_nothing_is_simulated():
         windows(mix=0.5)
 
 
+def gappy():
+    """Of both series three single values are missing, and nine in a row of the first."""
+    series = dataset((30, 40)).series
+    for each in series:
+        each.values[[3, 7, 28], [0, 1, 0]] = np.nan
+    series[0].values[10:19, 0] = np.nan
+    return Dataset(series, ("prey", "predator"), "test data")
+
+
+def unknown(rows):
+    return sorted(NO_START.decode(row.tolist()).count("?") for row in rows)
+
+
+def test_short_gaps_are_filled_in_all_that_is_read():
+    options = {"seq_len": 2000, "batch_size": 2, "seed": 0}
+    told = Windows(gappy(), SCALE, CODEC, NO_START, **options)
+    filled = Windows(gappy(), SCALE, CODEC, NO_START, filled=True, **options)
+    assert (told.n_filled, filled.n_filled) == (0, 6)
+    assert unknown(t.ids for t in told.series) == [3, 12]
+    assert unknown(t.ids for t in told.of_others(gappy()).series) == [3, 12]
+    assert unknown(t.ids for t in filled.series) == [0, 9]
+    assert unknown(t.ids for t in filled.of_others(gappy()).series) == [0, 9]
+    (ends,) = filled.ends_of(gappy(), 4)
+    assert unknown(inputs for inputs, _ in rows(ends)) == [0, 0]
+    # of numbers between their neighbours
+    whole, read = dataset((30, 40)).series[1].values, _values_of(filled.series[1])
+    lower, upper = sorted((whole[2, 0], whole[4, 0]))
+    assert lower - 0.02 <= read[3, 0] <= upper + 0.02
+
+
+def _values_of(tokens):
+    return SCALE.invert(CODEC.decode(NO_START.decode(tokens.ids.tolist())))
+
+
+def test_gaps_of_simulated_series_are_filled_with_the_data():
+    options = {"seq_len": 2000, "batch_size": 4, "seed": 0}
+    mixed = Windows(
+        gappy(),
+        SCALE,
+        CODEC,
+        NO_START,
+        filled=True,
+        mix=0.5,
+        simulated=lambda index: replace(gappy().series[1], id=str(index)),
+        **options,
+    )
+    names = [name for name, _ in mixed.origins(0)]
+    assert sum(name.startswith("simulated") for name in names) == 2
+    for inputs, name in zip(mixed.batch(0).inputs, names, strict=True):
+        assert ("?" in NO_START.decode(inputs.tolist())) == (name == "s0")
+
+
 @pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])
 @pytest.mark.parametrize("seq_len", [40, 64, 2000])
 def test_ends_have_the_last_steps_as_their_only_targets(alphabet, seq_len):

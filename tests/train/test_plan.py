@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import tiny_models
 import tiny_runs
@@ -83,3 +84,15 @@ def test_a_short_run_of_a_dear_model_says_how_it_is_validated(tmp_path):
     assert any("Validation scores 4 series" in note for note in plan.notes)
     told = plan_run(settings.model_copy(update={"validation_series": 4}), data)
     assert not any("Validation scores" in note for note in told.notes)
+
+
+def test_a_run_says_which_gaps_its_text_does_not_have(weightless, tmp_path):
+    data = tiny_runs.dataset()
+    for series in data.series:
+        series.values[3, 0] = series.values[6, 1] = np.nan
+    plan = tiny_runs.plan(weightless, tmp_path, data)
+    n = 2 * len(plan.split.train)
+    assert any(f"In place of {n} missing values the text has" in note for note in plan.notes)
+    told = tiny_runs.plan(weightless, tmp_path, data, gaps="told")
+    assert not any("missing" in note for note in told.notes)
+    assert told.identity()["settings"] != plan.identity()["settings"]

@@ -250,12 +250,15 @@ def test_a_run_goes_on_as_it_began_and_never_the_other_way(tiny_folder, tmp_path
     assert ends["half"] != ends["full"]
 
 
-def test_a_run_from_before_the_setting_goes_on_as_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "before", "other"), [("activations", "full", "half"), ("gaps", "told", "filled")]
+)
+def test_a_run_from_before_a_setting_goes_on_as_it_was(tmp_path, setting, before, other):
     folder = tiny_runs.folder(tmp_path)
     given = tiny_runs.settings("bundled", tmp_path)
-    for said, expected in (("", "full"), ('activations = "half"\n', "half")):
+    for said, expected in (("", before), (f'{setting} = "{other}"\n', other)):
         folder.config.write_text(f'model = "bundled"\nmax_steps = 6\n{said}')
-        assert stored_settings(folder, given, {}).activations == expected
+        assert getattr(stored_settings(folder, given, {}), setting) == expected
 
 
 @pytest.mark.slow
