@@ -164,7 +164,8 @@ def _cells(line: str) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name.replace("bundled model + LoRA", "+ LoRA").replace(" (2 decimals)", "")
+    tuned = name.replace("bundled model, version 2 + LoRA", "version 2 + LoRA")
+    return tuned.replace(", on simulated systems", ", simulated").replace(" (2 decimals)", "")
 
 
 if __name__ == "__main__":

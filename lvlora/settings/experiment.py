@@ -125,7 +125,7 @@ def read_stages(
     if not tables:
         raise SettingsError(
             f"{config}: has no [stages.NAME]; they are what an experiment is made of.",
-            "examples/coursework.toml has six.",
+            "examples/coursework.toml has seven.",
         )
     scales = _table(document.get(SCALES), SCALES, config)
     scale: Mapping[str, Any] = {}

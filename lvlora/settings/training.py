@@ -266,7 +266,7 @@ class LearningSettings(
     activations: Activations = option(
         "half",
         "How a training in float32 on a CPU remembers its layers between forward and backward: in "
-        "16 bits, which takes little more than half of the memory and moves gradients by less than "
+        "16 bits, which takes about 0.7 of the memory and moves gradients by less than "
         "a thousandth (half), or as they are (full).",
         "Model",
         affects="placement",
