@@ -17,7 +17,10 @@ from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.experiment.answers import Found
 from lvlora.flops.budget import Price
+from lvlora.series import gaps
 from lvlora.settings.experiment import Stage
+from lvlora.settings.training import LearningSettings
+from lvlora.train import held_out
 
 FILE = "experiment.json"
 ACCOUNTING = "accounting.csv"
@@ -147,12 +150,13 @@ class Record:
         kept = self.stages.get(stage.name)
         if kept is None:
             return
-        now, then = asked(stage, data_sha256), kept.asked
+        now, then = asked(stage, data_sha256), _unsaid(stage) | kept.asked
         if kept.found is None and (now.get("max_flops") or 0) > (then.get("max_flops") or 0) > 0:
-            kept.asked = then = {**then, "max_flops": now["max_flops"]}
+            larger = {"max_flops": now["max_flops"]}
+            kept.asked, then = kept.asked | larger, then | larger
         different = [
             f"{name} ({then.get(name)} then, {now.get(name)} now)"
-            for name in {**then, **now}
+            for name in {**kept.asked, **now}
             if then.get(name) != now.get(name)
         ]
         if different:
@@ -199,4 +203,12 @@ def asked(stage: Stage, data_sha256: str) -> dict[str, Any]:
     told = {"command": stage.command, **said, "data": data_sha256}
     # as it will be read again: tuples are lists, paths text
     as_read: dict[str, Any] = json.loads(json.dumps(told))
+    return as_read
+
+
+def _unsaid(stage: Stage) -> dict[str, Any]:
+    """What a setting was for a stage that was begun before there was one: its default, nearly."""
+    defaults = type(stage.settings)().deciding("result")
+    before = held_out.BEFORE | gaps.BEFORE if isinstance(stage.settings, LearningSettings) else {}
+    as_read: dict[str, Any] = json.loads(json.dumps(defaults | before))
     return as_read

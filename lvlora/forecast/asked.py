@@ -118,8 +118,8 @@ def ask(
     wanted = times_ahead(history, horizon)
     time = np.concatenate([history.time, wanted])
     known = known_ahead(history, horizon)
-    start = max(0, len(history) - (context or len(history)))
-    past = history.steps(start, len(history))
+    past = _last(history, context)
+    start = len(history) - len(past)
     if times == "told" or (AUTO == "told" and times is None and not _even(time)):
         known = np.column_stack([intervals(time), known])
     elif (times or AUTO) == "resampled" and len(past) > 1 and not _even(time[start:]):
@@ -129,9 +129,15 @@ def ask(
     return Asked(past, known[start:], wanted, wanted)
 
 
-def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int) -> str:
-    """A sentence that says what is made of uneven steps; empty where all are even."""
-    if not any(is_uneven(h, horizon) for h in histories):
+def how_read(
+    histories: Sequence[Series], times: TimesRead | None, horizon: int, context: int | None = None
+) -> str:
+    """A sentence that says what is made of uneven steps; empty where all are even.
+
+    Args:
+        context: only so many last steps are read.
+    """
+    if not any(is_uneven(_last(h, context), horizon) for h in histories):
         return ""
     return {
         "told": "Time steps are uneven: the model is told the time since the last step, as a first "
@@ -143,18 +149,25 @@ def how_read(histories: Sequence[Series], times: TimesRead | None, horizon: int)
 
 
 def how_bridged(
-    histories: Sequence[Series], times: TimesRead | None, gaps: GapsRead | None, horizon: int
+    histories: Sequence[Series],
+    times: TimesRead | None,
+    gaps: GapsRead | None,
+    horizon: int,
+    context: int | None = None,
 ) -> str:
     """A sentence that says what is made of missing values; empty where nothing is filled in.
 
     A history that is resampled is filled in whatever ``gaps`` says: `how_read` tells of it.
+
+    Args:
+        context: only so many last steps are read.
     """
     n = 0
     if (gaps or AUTO_GAPS) == "filled":
         resampled = (times or AUTO) == "resampled"
         n = sum(
             int(in_short(h.values, LONGEST_FILLED).sum())
-            for h in histories
+            for h in (_last(h, context) for h in histories)
             if not (resampled and is_uneven(h, horizon))
         )
     if n == 0:
@@ -164,6 +177,10 @@ def how_bridged(
         f"In place of {values} the model reads numbers on a smooth curve through the values around "
         "(--gaps told: that they are missing)."
     )
+
+
+def _last(history: Series, context: int | None) -> Series:
+    return history.steps(max(0, len(history) - (context or len(history))), len(history))
 
 
 def is_uneven(history: Series, horizon: int = 0) -> bool:

@@ -378,9 +378,10 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
     for warning in (forecaster.unlike_made, unlike, lost):
         if warning:
             narrator.warning(warning)
+    plan, read = forecaster.plan, (settings.n_steps, settings.context)
     for note in (
-        how_read(histories, forecaster.times, settings.n_steps),
-        how_bridged(histories, forecaster.times, forecaster.plan.gaps_read, settings.n_steps),
+        how_read(histories, plan.times, *read),
+        how_bridged(histories, plan.times, plan.gaps_read, *read),
     ):
         if note:
             narrator.note(note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ from lvlora.series.dataset import FloatArray
 
 LONGEST_FILLED = 8
 """Steps: longer gaps, of which a curve through their ends says little, are told to a model."""
+BEFORE: dict[str, Any] = {"gaps": "told"}
+"""What was done by runs and studies that did not have the setting yet."""
 
 
 def interpolated(time: FloatArray, values: FloatArray) -> FloatArray:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
 from lvlora.model import devices
+from lvlora.series import gaps
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
 from lvlora.train import held_out, remembered
-from lvlora.train.plan import GAPS_BEFORE
 from lvlora.train.step_plan import USUAL, Validations
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def settings_in(study: Study, given: SweepSettings) -> SweepSettings:
     """The settings that the study was made with, found where ``given`` says it is."""
     facts = facts_in(study)
     return SweepSettings(
-        **facts["settings"],
+        **held_out.BEFORE | gaps.BEFORE | facts["settings"],
         data=facts["data"],
         max_flops=facts["max_flops"],
         runs=given.runs,
@@ -97,7 +97,7 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
     before = {
         **SweepSettings().model_dump(mode="json"),
         **held_out.BEFORE,
-        **GAPS_BEFORE,
+        **gaps.BEFORE,
         **was["settings"],
     }
     now = facts["settings"]

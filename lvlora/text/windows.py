@@ -104,9 +104,9 @@ class Windows:
             and drawn anew for each row; 0 leaves them as they are.
         mix: share of the rows that are windows of ``simulated``, below 1.
         simulated: gives the series of a number, 0, 1, …, with as many variables as the data set;
-            each is scaled by the rule of data sets, for itself.
+            each is taken as it is, and scaled by the rule of data sets, for itself.
         told: each step begins with the time since the last one.
-        filled: short gaps of all series are filled in, as forecasts read histories.
+        filled: short gaps of the data's series are filled in, as forecasts read histories.
 
     Attributes:
         n_filled: how many values were filled in.
@@ -192,8 +192,9 @@ class Windows:
             n_steps: whose tokens are targets.
         """
         rows, given, firsts = [], [], []
-        for series in map(self._as_read, dataset):
-            tokens = self._tokenize(series, scale=self.scale)
+        for series in dataset:
+            read = self._as_read(series, known=len(series) - n_steps)
+            tokens = self._tokenize(read, scale=self.scale)
             room = self.width + 1 - len(self.start)
             fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room))
             begin = min(fitting, len(series) - 1)
@@ -212,9 +213,14 @@ class Windows:
             batches.append(batch)
         return batches
 
-    def _as_read(self, series: Series) -> Series:
+    def _as_read(self, series: Series, known: int = 0) -> Series:
+        """Gaps of the first ``known`` steps are filled without a look at what comes after them."""
         if self.filled and np.isnan(series.values).any():
-            series = replace(series, values=bridged(series.time, series.values, LONGEST_FILLED))
+            values = bridged(series.time, series.values, LONGEST_FILLED)
+            if known > 0:
+                past = series.time[:known], series.values[:known]
+                values[:known] = bridged(*past, LONGEST_FILLED)
+            series = replace(series, values=values)
         return with_intervals(series) if self.told else series
 
     def origins(self, index: int) -> list[tuple[str, int]]:
@@ -237,7 +243,7 @@ class Windows:
         """Which series, its tokens, and from which of its time steps on."""
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
-            made = self._as_read(self._simulated(mixed))
+            made = self._simulated(mixed)
             scale = of_dataset(Dataset((made,), ("",) * len(self.scale.divisors)))
             name, series = f"simulated {made.id}", self._jittered(made, scale, sample)
         else:

@@ -16,11 +16,12 @@ from lvlora.model.adapters import files as adapter_files
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
+from lvlora.series import gaps
 from lvlora.settings.training import TrainSettings
 from lvlora.train import held_out, remembered
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
-from lvlora.train.plan import GAPS_BEFORE, Plan, deciding_settings
+from lvlora.train.plan import Plan, deciding_settings
 from lvlora.train.remembered import Remembered
 from lvlora.train.validation import Validator
 
@@ -67,7 +68,7 @@ class Loaded:
         before = {
             **deciding_settings(TrainSettings()),
             **held_out.BEFORE,
-            **GAPS_BEFORE,
+            **gaps.BEFORE,
             **saved.get("settings", {}),
         }
         for name, value in now["settings"].items():

@@ -12,13 +12,14 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.model import devices
 from lvlora.runs import NEWEST, find_run
+from lvlora.series import gaps
 from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
 from lvlora.train import held_out, remembered
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
-from lvlora.train.plan import GAPS_BEFORE, Plan
+from lvlora.train.plan import Plan
 from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create, newest_unfinished
@@ -101,7 +102,11 @@ def stored_settings(
     resolved = resolve(
         "train", TrainSettings, flags={}, environment={}, config=str(folder.config), commands={}
     )
-    stored = resolved.settings
+    before: dict[str, object] = {}
+    for past in (held_out.BEFORE, remembered.BEFORE, gaps.BEFORE):
+        # every run that knows a setting says it
+        before |= {k: v for k, v in past.items() if resolved.sources[k] == "default"}
+    stored = resolved.settings.model_copy(update=before)
     said = {name for name, source in sources.items() if source != "default"}
     for name in said & _FIXED:
         asked, was = getattr(given, name), getattr(stored, name)
@@ -119,14 +124,6 @@ def stored_settings(
         # found from any working directory
         beside = folder.path.resolve().parent
         update["runs"] = beside if (beside / FILE_NAME).is_file() else stored.runs
-    if (
-        resolved.sources["validation_steps"] == "default"
-    ):  # every run that knows the setting says it
-        update |= held_out.BEFORE
-    if resolved.sources["activations"] == "default":  # and of this one, too
-        update |= remembered.BEFORE
-    if resolved.sources["gaps"] == "default":
-        update |= GAPS_BEFORE
     if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
         dtype = folder.read_environment().get("dtype")
         update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"

@@ -24,6 +24,7 @@ from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
 from lvlora.series.alike import Likeness
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.gaps import LONGEST_FILLED, bridged
 from lvlora.series.splits import Split, split_of
 from lvlora.series.time_steps import with_intervals
 from lvlora.settings.training import TrainSettings
@@ -134,10 +135,6 @@ class Plan:
             "tokenizer": [*self.model.alphabet.ids, self.model.alphabet.start],
             "schedule": [self.n_steps, sorted(self.validate_at)],
         }
-
-
-GAPS_BEFORE: dict[str, Any] = {"gaps": "told"}
-"""What was done by runs and studies that did not have the setting yet."""
 
 
 def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
@@ -260,6 +257,9 @@ def times_of(settings: TrainSettings, train: Dataset) -> TimesRead:
 def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Series]:
     """Series to mix in, by their number."""
     likeness = Likeness.to(train)
+    if settings.gaps == "filled":  # with as many gaps as the text is left with
+        read = [replace(s, values=bridged(s.time, s.values, LONGEST_FILLED)) for s in train]
+        likeness = replace(likeness, gaps=Likeness.to(replace(train, series=tuple(read))).gaps)
     return partial(likeness.series, settings.seed)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
-from lvlora.forecast.asked import TimesRead
+from lvlora.forecast.asked import GapsRead, TimesRead
 from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import Plan
@@ -92,6 +92,7 @@ class ValidationPart:
         times: TimesRead = "resampled",
     ) -> None:
         self.times = times
+        self.gaps: GapsRead = "filled" if windows.filled else "told"
         self.n_series = len(chosen)
         self.scale, self.codec = windows.scale, windows.codec
         if n_held_out:
@@ -128,6 +129,7 @@ class ValidationPart:
             scale=self.scale,
             max_memory=max_memory,
             times=self.times,
+            gaps=self.gaps,
         )
         return self.loss_price(trained) + plan.at_most(self.histories, self.horizon, _GREEDY)
 
@@ -208,6 +210,7 @@ class Validator:
             max_memory=self.max_memory,
             number_format=self.part.codec.number_format,
             times=self.part.times,
+            gaps=self.part.gaps,
         )
 
 

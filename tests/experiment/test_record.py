@@ -53,6 +53,14 @@ def test_other_settings_are_refused_by_name(begun):
     begun.check(Stage("another", "train", TrainSettings(), {}), "hash")
 
 
+def test_a_stage_from_before_a_setting_was_there_goes_on_as_it_was(begun):
+    for name in ("gaps", "number_format"):
+        begun.stages["first"].asked.pop(name)
+    with pytest.raises(SettingsError, match=r"settings: gaps \(told then, filled now\)$"):
+        begun.check(_stage(), "hash")
+    begun.check(_stage(gaps="told"), "hash")
+
+
 def test_a_limit_may_grow_until_the_stage_is_done(begun):
     larger = replace(_stage(), settings=TrainSettings(max_flops=2 * 10**12))
     with pytest.raises(SettingsError, match="max_flops"):

@@ -91,6 +91,14 @@ def test_short_gaps_are_filled_unless_they_are_to_be_told(gaps):
     assert how_bridged([_series()], None, gaps, 3) == ""
 
 
+def test_what_is_said_is_of_the_steps_that_are_read():
+    gappy = _gappy()
+    assert how_bridged([gappy], None, None, 3, context=11) == ""
+    gappy.time[:3] -= 0.5
+    assert how_read([gappy], None, 3)
+    assert not how_read([gappy], None, 3, context=11)
+
+
 def test_of_gaps_that_are_resampled_no_option_is_told():
     """`--gaps told` changes nothing of them."""
     gappy = _gappy()

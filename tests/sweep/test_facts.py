@@ -94,6 +94,7 @@ def test_a_study_from_before_gaps_were_filled_goes_on_telling_them(settings):
     older = {k: v for k, v in facts["settings"].items() if k != "gaps"}
     study = study_of(settings, facts | {"settings": older})
     check_same(study, facts)
+    assert settings_in(study, settings).gaps == "told"
     with pytest.raises(SettingsError, match=r"--gaps \(was told, not filled\)"):
         check_same(study, about(settings))
 

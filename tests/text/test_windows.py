@@ -317,7 +317,7 @@ def test_short_gaps_are_filled_in_all_that_is_read():
     assert unknown(t.ids for t in filled.series) == [0, 9]
     assert unknown(t.ids for t in filled.of_others(gappy()).series) == [0, 9]
     (ends,) = filled.ends_of(gappy(), 4)
-    assert unknown(inputs for inputs, _ in rows(ends)) == [0, 0]
+    assert unknown(ends.inputs) == [0, 9]
     # of numbers between their neighbours
     whole, read = dataset((30, 40)).series[1].values, _values_of(filled.series[1])
     lower, upper = sorted((whole[2, 0], whole[4, 0]))
@@ -328,22 +328,36 @@ def _values_of(tokens):
     return SCALE.invert(CODEC.decode(NO_START.decode(tokens.ids.tolist())))
 
 
-def test_gaps_of_simulated_series_are_filled_with_the_data():
-    options = {"seq_len": 2000, "batch_size": 4, "seed": 0}
+def test_what_is_held_out_is_in_no_filled_value_before_it():
+    options = {"seq_len": 2000, "batch_size": 2, "seed": 0, "filled": True}
+    given = []
+    for after in (1.0, 50.0):
+        holed = gappy()
+        for series in holed:
+            series.values[-7:-3] = np.nan  # up to the first of the steps that are held out
+            series.values[-3:] = after
+        source = Windows(gappy(), SCALE, CODEC, NO_START, **options)
+        (ends,) = source.ends_of(holed, 4)
+        first = [int(np.flatnonzero(t != IGNORED)[0]) for t in ends.targets]
+        given.append([row[: n + 1].tolist() for row, n in zip(ends.inputs, first, strict=True)])
+    assert given[0] == given[1]
+
+
+def test_simulated_series_are_taken_with_the_gaps_that_they_have():
+    options = {"seq_len": 2000, "batch_size": 4, "seed": 0, "mix": 0.5, "filled": True}
+    made = gappy().series[1]
     mixed = Windows(
         gappy(),
         SCALE,
         CODEC,
         NO_START,
-        filled=True,
-        mix=0.5,
-        simulated=lambda index: replace(gappy().series[1], id=str(index)),
+        simulated=lambda index: replace(made, id=str(index)),
         **options,
     )
     names = [name for name, _ in mixed.origins(0)]
     assert sum(name.startswith("simulated") for name in names) == 2
     for inputs, name in zip(mixed.batch(0).inputs, names, strict=True):
-        assert ("?" in NO_START.decode(inputs.tolist())) == (name == "s0")
+        assert ("?" in NO_START.decode(inputs.tolist())) == (name != "s1")
 
 
 @pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])

@@ -12,7 +12,7 @@ import tiny_runs
 import torch
 from torch import nn
 
-from lvlora.errors import DataError, RunStopped
+from lvlora.errors import DataError, RunStopped, SettingsError
 from lvlora.model import lora
 from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead
@@ -259,6 +259,12 @@ def test_a_run_from_before_a_setting_goes_on_as_it_was(tmp_path, setting, before
     for said, expected in (("", before), (f'{setting} = "{other}"\n', other)):
         folder.config.write_text(f'model = "bundled"\nmax_steps = 6\n{said}')
         assert getattr(stored_settings(folder, given, {}), setting) == expected
+        said = {setting: "option"}  # what it was may be said; anything else is refused
+        as_it_was = given.model_copy(update={setting: expected})
+        assert getattr(stored_settings(folder, as_it_was, said), setting) == expected
+    folder.config.write_text('model = "bundled"\nmax_steps = 6\n')
+    with pytest.raises(SettingsError, match=f"its own settings .{before}, not {other}"):
+        stored_settings(folder, given.model_copy(update={setting: other}), {setting: "option"})
 
 
 @pytest.mark.slow

@@ -133,7 +133,9 @@ def vertex(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:
     return clipped
 
 
-def smoothed(values: FloatArray, width: float, period: float) -> tuple[FloatArray, float]:
+def smoothed(
+    values: FloatArray, width: float, periods: tuple[float, float]
+) -> tuple[FloatArray, float]:
     """A column smoothed by a Hann window of ``width`` samples, and the share of white noise left.
 
     Beyond its ends the column goes on as it did one period away, on the level of its end: mirrored
@@ -141,8 +143,9 @@ def smoothed(values: FloatArray, width: float, period: float) -> tuple[FloatArra
 
     Args:
         values: (T,).
-        width: at most half of ``period``.
-        period: after how many samples the column repeats itself, at most 2/3 T.
+        width: at most half of the periods.
+        periods: after how many samples the column repeats itself, at its beginning and its end;
+            they differ where its times are uneven.
 
     Returns:
         (T,) smoothed; its noise over that of ``values``.
@@ -153,15 +156,21 @@ def smoothed(values: FloatArray, width: float, period: float) -> tuple[FloatArra
     from scipy import signal
 
     window = np.hanning(2 * half + 3)[1:-1]
-    before = _one_period_on(values, period, half)[::-1]
-    after = _one_period_on(values[::-1], period, half)
+    before = _one_period_on(values, periods[0], half)[::-1]
+    after = _one_period_on(values[::-1], periods[1], half)
     padded = np.concatenate([before, values, after])
     smooth = signal.oaconvolve(padded, window / window.sum(), mode="valid")
     return smooth, float(np.sqrt(np.sum(window**2)) / window.sum())
 
 
 def _one_period_on(values: FloatArray, period: float, n: int) -> FloatArray:
-    """(n,) what lies before the first value, the nearest first, by what lies a period after it."""
+    """(n,) what lies before the first value, the nearest first, by what lies a period after it.
+
+    Point-mirrored where so few samples make a period, or so many, that there is nothing to copy.
+    """
+    if not n < period <= len(values) - 1 - n:
+        mirrored: FloatArray = 2 * values[0] - values[1 : n + 1]
+        return mirrored
     from scipy.interpolate import CubicSpline
 
     curve = CubicSpline(np.arange(len(values)), values)

@@ -123,14 +123,21 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
         return _none(confidence)
     # what does not repeat is noise, too; from neighbours alone a fast cycle looks like noise
     noise = min(noise, math.sqrt(max(1 - cycle.agreement, 0.0)) * float(scaled.std()))
-    smooth, left = smoothed(scaled, cycle.period * _WINDOW, cycle.period)
+    interval = float(time[-1] - time[0]) / (n - 1)
+    smooth, left = smoothed(scaled, cycle.period * _WINDOW, _at_ends(time, cycle.period * interval))
     least = max(least, _NOISES * noise * left)
     at = _maxima(smooth, least, apart=_APART * cycle.period)
     found = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
     if alike(found.period_samples, cycle.period):
         return found
-    interval = float(time[-1] - time[0]) / (n - 1)
     return replace(found, period=cycle.period * interval, period_samples=cycle.period)
+
+
+def _at_ends(time: FloatArray, period: float) -> tuple[float, float]:
+    """A period in samples, of those at the beginning and of those at the end."""
+    samples = np.arange(len(time), dtype=np.float64)
+    begin, end = np.interp([time[0] + period, time[-1] - period], time, samples)
+    return float(begin), float(samples[-1] - end)
 
 
 def alike(periods: Any, period: float) -> Any:

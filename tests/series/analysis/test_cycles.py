@@ -115,13 +115,13 @@ def test_agreement_of_a_damped_cycle_is_nearly_that_of_a_steady_one():
 
 def test_smoothing_says_what_noise_it_leaves():
     noise = np.random.default_rng(0).normal(size=5000)
-    smooth, left = smoothed(noise, 9, 18)
+    smooth, left = smoothed(noise, 9, (18, 18))
     assert len(smooth) == 5000
     assert smooth.std() == pytest.approx(left, rel=0.05)
     line = np.arange(50.0)
-    assert smoothed(line, 12, 33)[0] == pytest.approx(line)
-    assert smoothed(line[:6], 2, 4)[0] == pytest.approx(line[:6])
-    assert smoothed(line, 1.9, 4)[1] == 1
+    assert smoothed(line, 12, (33, 24.5))[0] == pytest.approx(line)
+    assert smoothed(line[:6], 2, (4, 4))[0] == pytest.approx(line[:6])
+    assert smoothed(line, 1.9, (4, 4))[1] == 1
 
 
 @pytest.mark.parametrize("period", [8, 10.3, 20])
@@ -129,5 +129,7 @@ def test_smoothing_moves_no_peak_near_an_end(period):
     inside = np.arange(-20.0, 80)
     for delay in (0, 1, 2.4):
         wave = np.cos(2 * np.pi * (inside - delay) / period)
-        whole = smoothed(wave, period / 2, period)[0][20:60]
-        assert smoothed(wave[20:60], period / 2, period)[0] == pytest.approx(whole, abs=0.01)
+        whole = smoothed(wave, period / 2, (period, period))[0][20:60]
+        assert smoothed(wave[20:60], period / 2, (period, period))[0] == pytest.approx(
+            whole, abs=0.01
+        )

@@ -41,6 +41,20 @@ def test_lag_of_a_shifted_cosine_is_signed(period, fraction):
     assert np.allclose(lags, fraction * period, atol=0.2)
 
 
+@pytest.mark.parametrize("power", [1.2, 1.5])
+def test_noisy_peaks_at_uneven_times_are_none_that_are_not_there(power):
+    """The ends of a smoothed column go on a period away in time, not in samples."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        n = int(rng.integers(60, 120))
+        time = n * np.linspace(0, 1, n) ** power
+        period, delay = rng.uniform(10, 20), rng.uniform(0, 10)
+        values = wave(period, delay, time) + 0.1 * rng.normal(size=n)
+        found = find_peaks(time, values).times
+        off = np.abs((found - delay + period / 2) % period - period / 2)
+        assert np.all(off < period / 4)
+
+
 def test_variables_of_different_periods_have_no_lag():
     assert len(phase_lags(find_peaks(TIME, wave(24)), find_peaks(TIME, wave(36)))) == 0
 
