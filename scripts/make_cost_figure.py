@@ -11,7 +11,6 @@ with some rivals of the first as lines across.
 from __future__ import annotations
 
 import re
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ def training_figure(trainings: list[dict[str, Any]], rivals: list[dict[str, Any]
     """A line for each model over its trainings, from the model as it is; rivals across.
 
     Args:
-        trainings: see `trainings_of`; those of a model stand together.
+        trainings: see `trainings_of`.
         rivals: rows with ``name`` and ``mae``.
     """
     from matplotlib.lines import Line2D
@@ -84,8 +83,9 @@ def training_figure(trainings: list[dict[str, Any]], rivals: list[dict[str, Any]
         axes.set_xlabel("FLOPs of the training, executed (logarithmic)")
         axes.set_ylabel("mean absolute error, 50 → 50 (logarithmic; less is better)")
         untrained = cheapest / _UNTRAINED
-        for i, (_, of_one) in enumerate(groupby(trainings, key=lambda row: row["model"])):
-            rows = list(of_one)
+        names = list(dict.fromkeys(row["model"] for row in trainings))
+        for i, name in enumerate(names):
+            rows = [row for row in trainings if row["model"] == name]
             for row in rows:
                 whole = row["series"] == N_SERIES
                 at = row["flops"] or untrained
@@ -135,7 +135,6 @@ def training_figure(trainings: list[dict[str, Any]], rivals: list[dict[str, Any]
             fontsize=8.5,
             color=style.FAINT,
         )
-        names = list(dict.fromkeys(row["model"] for row in trainings))
         handles: list[Any] = [
             Line2D([], [], color=style.colour(i), marker="o", label=style.plain(name))
             for i, name in enumerate(names)
