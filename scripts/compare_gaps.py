@@ -20,11 +20,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "pretrain"))
 import development
 
-from lvlora.forecast import asked
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
+from lvlora.series import gaps as filling
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.histories import Cut, cut
 from lvlora.series.metrics.scores import naive_scale
@@ -66,7 +66,7 @@ def main() -> None:
                 if gaps == "none" and way != "told":
                     cells.append("")
                     continue
-                asked.LONGEST_FILLED = longest
+                filling.LONGEST_FILLED = longest
                 cells.append(error(medians(forecaster, seen, cuts, sampling), seen, cuts))
             for rival in RIVALS:
                 forecast = rivals[rival].forecast

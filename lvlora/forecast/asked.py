@@ -16,7 +16,7 @@ import numpy as np
 
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.gaps import LONGEST_FILLED, at_times, bridged, in_short
+from lvlora.series.gaps import at_times, n_short, said_of_short, without_short
 from lvlora.series.known import known_ahead
 from lvlora.series.time_steps import intervals, usual_step
 
@@ -124,8 +124,8 @@ def ask(
         known = np.column_stack([intervals(time), known])
     elif (times or AUTO) == "resampled" and len(past) > 1 and not _even(time[start:]):
         return _resampled(past, known[start:], wanted)
-    if (gaps or AUTO_GAPS) == "filled" and np.isnan(past.values).any():
-        past = replace(past, values=bridged(past.time, past.values, LONGEST_FILLED))
+    if (gaps or AUTO_GAPS) == "filled":
+        past = without_short(past)
     return Asked(past, known[start:], wanted, wanted)
 
 
@@ -162,21 +162,12 @@ def how_bridged(
     Args:
         context: only so many last steps are read.
     """
-    n = 0
-    if (gaps or AUTO_GAPS) == "filled":
-        resampled = (times or AUTO) == "resampled"
-        n = sum(
-            int(in_short(h.values, LONGEST_FILLED).sum())
-            for h in (_last(h, context) for h in histories)
-            if not (resampled and is_uneven(h, horizon))
-        )
-    if n == 0:
+    if (gaps or AUTO_GAPS) != "filled":
         return ""
-    values = "1 missing value" if n == 1 else f"{n:,} missing values"
-    return (
-        f"In place of {values} the model reads numbers on a smooth curve through the values around "
-        "(--gaps told: that they are missing)."
-    )
+    resampled = (times or AUTO) == "resampled"
+    read = (_last(h, context) for h in histories)
+    n = n_short(h for h in read if not (resampled and is_uneven(h, horizon)))
+    return said_of_short(n, "the model reads")
 
 
 def _last(history: Series, context: int | None) -> Series:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.series.dataset import FloatArray
+from lvlora.series.dataset import FloatArray, Series
 
 LONGEST_FILLED = 8
 """Steps: longer gaps, of which a curve through their ends says little, are told to a model."""
@@ -46,6 +48,33 @@ def bridged(time: FloatArray, values: FloatArray, longest: int | None = None) ->
         found = at_times(time, column, time[wanted])
         column[wanted] = np.round(found) if (known == np.round(known)).all() else found
     return filled
+
+
+def without_short(series: Series) -> Series:
+    """A series with its short gaps bridged, as a model reads it."""
+    if not np.isnan(series.values).any():
+        return series
+    return replace(series, values=bridged(series.time, series.values, LONGEST_FILLED))
+
+
+def n_short(series: Iterable[Series]) -> int:
+    """How many values `without_short` fills in."""
+    return sum(int(in_short(s.values, LONGEST_FILLED).sum()) for s in series)
+
+
+def said_of_short(n: int, reads: str) -> str:
+    """A sentence that says that n values were filled in; empty of none.
+
+    Args:
+        reads: who has them: "the model reads", "the text has".
+    """
+    if n == 0:
+        return ""
+    values = "1 missing value" if n == 1 else f"{n:,} missing values"
+    return (
+        f"In place of {values} {reads} numbers on a smooth curve through the values around "
+        "(--gaps told: that they are missing)."
+    )
 
 
 def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:

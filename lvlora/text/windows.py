@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.gaps import LONGEST_FILLED, bridged, in_short
+from lvlora.series.gaps import n_short, without_short
 from lvlora.series.time_steps import with_intervals
 from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
@@ -132,8 +132,7 @@ class Windows:
         if mix and simulated is None:
             raise ValueError("nothing to mix in")
         self.told, self.filled = told, filled
-        short = [in_short(s.values, LONGEST_FILLED) for s in dataset] if filled else []
-        self.n_filled = sum(int(gaps.sum()) for gaps in short)
+        self.n_filled = n_short(dataset) if filled else 0
         dataset = replace(dataset, series=tuple(self._as_read(s) for s in dataset))
         tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
@@ -215,12 +214,11 @@ class Windows:
 
     def _as_read(self, series: Series, known: int = 0) -> Series:
         """Gaps of the first ``known`` steps are filled without a look at what comes after them."""
-        if self.filled and np.isnan(series.values).any():
-            values = bridged(series.time, series.values, LONGEST_FILLED)
-            if known > 0:
-                past = series.time[:known], series.values[:known]
-                values[:known] = bridged(*past, LONGEST_FILLED)
-            series = replace(series, values=values)
+        if self.filled:
+            whole = without_short(series)
+            if known > 0 and whole is not series:
+                whole.values[:known] = without_short(series.steps(0, known)).values
+            series = whole
         return with_intervals(series) if self.told else series
 
     def origins(self, index: int) -> list[tuple[str, int]]:

@@ -24,7 +24,7 @@ from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
 from lvlora.series.alike import Likeness
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.gaps import LONGEST_FILLED, bridged
+from lvlora.series.gaps import said_of_short, without_short
 from lvlora.series.splits import Split, split_of
 from lvlora.series.time_steps import with_intervals
 from lvlora.settings.training import TrainSettings
@@ -258,8 +258,8 @@ def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Serie
     """Series to mix in, by their number."""
     likeness = Likeness.to(train)
     if settings.gaps == "filled":  # with as many gaps as the text is left with
-        read = [replace(s, values=bridged(s.time, s.values, LONGEST_FILLED)) for s in train]
-        likeness = replace(likeness, gaps=Likeness.to(replace(train, series=tuple(read))).gaps)
+        read = replace(train, series=tuple(map(without_short, train)))
+        likeness = replace(likeness, gaps=Likeness.to(read).gaps)
     return partial(likeness.series, settings.seed)
 
 
@@ -292,13 +292,8 @@ def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
         )
     if settings.validation and part is None:
         notes.append("There are too few series to validate with: the last adapter is the best.")
-    n_filled = plan.windows.n_filled
-    if n_filled:
-        values = "1 missing value" if n_filled == 1 else f"{n_filled:,} missing values"
-        notes.append(
-            f"In place of {values} the text has numbers on a smooth curve through the values "
-            "around (--gaps told: that they are missing)."
-        )
+    if plan.windows.n_filled:
+        notes.append(said_of_short(plan.windows.n_filled, "the text has"))
     if settings.train_head == "full":
         head = trained.head.trained_rows * trained.shape.hidden
         notes.append(

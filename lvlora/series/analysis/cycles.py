@@ -156,6 +156,8 @@ def smoothed(
     from scipy import signal
 
     window = np.hanning(2 * half + 3)[1:-1]
+    half = min(half, len(values) - 1)
+    window = window[len(window) // 2 - half : len(window) // 2 + half + 1]
     before = _one_period_on(values, periods[0], half)[::-1]
     after = _one_period_on(values[::-1], periods[1], half)
     padded = np.concatenate([before, values, after])

@@ -120,6 +120,7 @@ def test_smoothing_says_what_noise_it_leaves():
     assert smooth.std() == pytest.approx(left, rel=0.05)
     line = np.arange(50.0)
     assert smoothed(line, 12, (33, 24.5))[0] == pytest.approx(line)
+    assert smoothed(line[:4], 12, (4, 4))[0] == pytest.approx(line[:4])
     assert smoothed(line[:6], 2, (4, 4))[0] == pytest.approx(line[:6])
     assert smoothed(line, 1.9, (4, 4))[1] == 1
 
