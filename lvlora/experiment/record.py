@@ -17,10 +17,7 @@ from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.experiment.answers import Found
 from lvlora.flops.budget import Price
-from lvlora.series import gaps
 from lvlora.settings.experiment import Stage
-from lvlora.settings.training import LearningSettings
-from lvlora.train import held_out
 
 FILE = "experiment.json"
 ACCOUNTING = "accounting.csv"
@@ -208,7 +205,7 @@ def asked(stage: Stage, data_sha256: str) -> dict[str, Any]:
 
 def _unsaid(stage: Stage) -> dict[str, Any]:
     """What a setting was for a stage that was begun before there was one: its default, nearly."""
-    defaults = type(stage.settings)().deciding("result")
-    before = held_out.BEFORE | gaps.BEFORE if isinstance(stage.settings, LearningSettings) else {}
-    as_read: dict[str, Any] = json.loads(json.dumps(defaults | before))
+    model = type(stage.settings)
+    said = model().deciding("result") | model.before("result")
+    as_read: dict[str, Any] = json.loads(json.dumps(said))
     return as_read

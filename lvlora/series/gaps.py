@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,6 @@ from lvlora.series.dataset import FloatArray, Series
 
 LONGEST_FILLED = 8
 """Steps: longer gaps, of which a curve through their ends says little, are told to a model."""
-BEFORE: dict[str, Any] = {"gaps": "told"}
-"""What was done by runs and studies that did not have the setting yet."""
 
 
 def interpolated(time: FloatArray, values: FloatArray) -> FloatArray:

@@ -69,6 +69,17 @@ class Settings(BaseModel):
         """The settings that affect one of these, as JSON: for identities and records."""
         return self.model_dump(mode="json", include=set(self.affecting(*kinds)))
 
+    @classmethod
+    def before(cls, *kinds: Affects) -> dict[str, Any]:
+        """What records from before a setting mean by saying nothing of it, where that is not its
+        default; of those settings that affect one of these."""
+        extras = {name: cls.model_fields[name].json_schema_extra for name in cls.affecting(*kinds)}
+        return {
+            name: extra["before"]
+            for name, extra in extras.items()
+            if isinstance(extra, dict) and "before" in extra
+        }
+
 
 def option(
     default: Any,
@@ -82,6 +93,7 @@ def option(
     metavar: str | None = None,
     bare: str | None = None,
     repeat: bool = False,
+    before: bool | int | float | str | None = None,
     **constraints: Any,
 ) -> Any:
     """A pydantic field that also says how it looks on the command line.
@@ -95,6 +107,7 @@ def option(
         metavar: what stands for the value in the help.
         bare: the value that is meant when the option stands without one (``--resume``).
         repeat: it may be given several times, for a field of type `Words`.
+        before: what was done before there was the option, where that is not its default.
         constraints: pydantic's own (ge, gt, le, lt, min_length…). A number that is only bounded
             from below is below `LARGEST`, too.
     """
@@ -106,9 +119,8 @@ def option(
         "argument": argument,
         "repeat": repeat,
     }
-    for key, value in (("flag", flag), ("short", short), ("metavar", metavar), ("bare", bare)):
-        if value is not None:
-            extra[key] = value
+    rare = {"flag": flag, "short": short, "metavar": metavar, "bare": bare, "before": before}
+    extra |= {key: value for key, value in rare.items() if value is not None}
     return Field(default, description=description, json_schema_extra=extra, **constraints)
 
 

@@ -128,6 +128,7 @@ class LearningSettings(
         "they are missing, which an adapter for forecasts with --missing has to learn.",
         "Data",
         affects="result",
+        before="told",
     )
     learning_rate: float = option(
         1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
@@ -214,6 +215,7 @@ class LearningSettings(
         ge=0,
         le=10**6,
         metavar="STEPS",
+        before=0,
     )
     validate_every: int | None = option(
         None,
@@ -270,6 +272,7 @@ class LearningSettings(
         "a thousandth (half), or as they are (full).",
         "Model",
         affects="placement",
+        before="full",
     )
     threads: int | None = option(
         None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024

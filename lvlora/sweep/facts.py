@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
 from lvlora.model import devices
-from lvlora.series import gaps
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
-from lvlora.train import held_out, remembered
+from lvlora.train import remembered
 from lvlora.train.step_plan import USUAL, Validations
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def settings_in(study: Study, given: SweepSettings) -> SweepSettings:
     """The settings that the study was made with, found where ``given`` says it is."""
     facts = facts_in(study)
     return SweepSettings(
-        **held_out.BEFORE | gaps.BEFORE | facts["settings"],
+        **SweepSettings.before("result") | facts["settings"],
         data=facts["data"],
         max_flops=facts["max_flops"],
         runs=given.runs,
@@ -96,14 +95,14 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
     # a setting that a study did not have yet was what its default is, but for these
     before = {
         **SweepSettings().model_dump(mode="json"),
-        **held_out.BEFORE,
-        **gaps.BEFORE,
+        **SweepSettings.before("result"),
         **was["settings"],
     }
     now = facts["settings"]
     if "activations" not in was["settings"]:
         differs = remembered.is_wanted("half", devices.choose(now["device"], now["dtype"]))
-        before |= remembered.BEFORE if differs else {"activations": now["activations"]}
+        unsaid = {"activations": now["activations"]}
+        before |= SweepSettings.before("placement") if differs else unsaid
     changed = [
         f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
         for name, value in now.items()

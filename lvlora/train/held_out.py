@@ -7,7 +7,6 @@ forecasts their own last steps, which it was not trained on.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from lvlora.settings.training import LearningSettings
 
 FEW_SERIES = 8
 """Fewer are validated by steps where nothing is asked for."""
-BEFORE: dict[str, Any] = {"validation_steps": 0}
-"""What was done by runs and studies that did not have the setting yet."""
 
 _SHARE = 4
 """One part in so many of a series of middle length is held out, within these limits."""

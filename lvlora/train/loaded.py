@@ -16,9 +16,8 @@ from lvlora.model.adapters import files as adapter_files
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
-from lvlora.series import gaps
 from lvlora.settings.training import TrainSettings
-from lvlora.train import held_out, remembered
+from lvlora.train import remembered
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
 from lvlora.train.plan import Plan, deciding_settings
@@ -67,8 +66,7 @@ class Loaded:
         # a setting that a run did not have yet was what its default is, but for these
         before = {
             **deciding_settings(TrainSettings()),
-            **held_out.BEFORE,
-            **gaps.BEFORE,
+            **TrainSettings.before("result"),
             **saved.get("settings", {}),
         }
         for name, value in now["settings"].items():

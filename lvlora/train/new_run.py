@@ -12,11 +12,9 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.model import devices
 from lvlora.runs import NEWEST, find_run
-from lvlora.series import gaps
 from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
-from lvlora.train import held_out, remembered
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.plan import Plan
@@ -102,11 +100,10 @@ def stored_settings(
     resolved = resolve(
         "train", TrainSettings, flags={}, environment={}, config=str(folder.config), commands={}
     )
-    before: dict[str, object] = {}
-    for past in (held_out.BEFORE, remembered.BEFORE, gaps.BEFORE):
-        # every run that knows a setting says it
-        before |= {k: v for k, v in past.items() if resolved.sources[k] == "default"}
-    stored = resolved.settings.model_copy(update=before)
+    # every run that knows a setting says it
+    before = TrainSettings.before("result", "placement").items()
+    unsaid = {name: was for name, was in before if resolved.sources[name] == "default"}
+    stored = resolved.settings.model_copy(update=unsaid)
     said = {name for name, source in sources.items() if source != "default"}
     for name in said & _FIXED:
         asked, was = getattr(given, name), getattr(stored, name)

@@ -24,9 +24,6 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from lvlora.model.devices import Placement
 from lvlora.settings.training import Activations
 
-BEFORE: dict[str, Any] = {"activations": "full"}
-"""What was done by runs and studies that did not have the setting yet."""
-
 _HIGHEST = 15
 """A tensor's largest value is remembered between half and all of two to this; float16 ends at two
 to the sixteenth."""

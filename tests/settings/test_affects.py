@@ -8,6 +8,7 @@ import pytest
 
 from lvlora.settings import data, forecasting, scoring, training
 from lvlora.settings.base import Affects, Settings, option
+from lvlora.settings.data import SimulateSettings
 from lvlora.settings.forecasting import ForecastSettings
 from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import SweepSettings, TrainSettings
@@ -82,3 +83,10 @@ def test_values_are_told_as_json() -> None:
     }
     assert given.deciding("project", "placement")["runs"] == "elsewhere"
     assert given.deciding("result")["targets"] == ["q_proj", "v_proj"]
+
+
+def test_what_older_records_mean_by_saying_nothing() -> None:
+    assert TrainSettings.before("result") == {"gaps": "told", "validation_steps": 0}
+    assert TrainSettings.before("placement") == {"activations": "full"}
+    # `gaps` of a simulation is another setting
+    assert SimulateSettings.before("result") == {}
