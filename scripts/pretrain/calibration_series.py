@@ -30,7 +30,8 @@ _SHORTEST, _LONGEST = 12, 150
 GROUPS = {"clean": CLEAN, "noisy": SURVEYED, "like real": COUNTED}
 """Names of the mixture's three parts, by their observer."""
 SYSTEMS = "predators and prey"
-NOISES = (0.0, 0.02, 0.05, 0.1)
+NOISES_AND_GAPS = ((0.0, 0.0), (0.02, 0.0), (0.05, 0.0), (0.1, 0.0), (0.0, 0.2), (0.05, 0.2))
+"""Of histories: the standard deviation of the logs, and the share of values that are missing."""
 PROTOCOLS = ((50, 50), (80, 20))
 """Steps that are read, and that are forecast."""
 MEASURED = "measured"
@@ -62,9 +63,9 @@ class Known:
 
 
 def fitted(n: int) -> list[Known]:
-    """About n series of each part of the mixture and of the systems, and all measured series."""
+    """About n series of each part of the mixture, half as many more systems, and all measured."""
     found = [one for group in GROUPS for one in _of_mixture(group, n)]
-    each = max(1, n // (len(NOISES) * len(PROTOCOLS)))
+    each = max(1, n // 8)
     found += [replace(one, group=SYSTEMS) for one in _systems(each, SEED + 1)]
     for series in development.measured():
         found += _origins(series)
@@ -72,7 +73,7 @@ def fitted(n: int) -> list[Known]:
 
 
 def tested(n: int) -> Iterator[Known]:
-    """n systems of each noise and protocol, and n series of each family."""
+    """n systems of each kind of history and protocol, and n series of each family."""
     yield from _systems(n, SEED)
     for place, (name, (make, noise)) in enumerate(development.UNSEEN.items()):
         rng = np.random.default_rng((SEED, place))
@@ -83,15 +84,17 @@ def tested(n: int) -> Iterator[Known]:
 
 
 def _systems(n: int, seed: int) -> Iterator[Known]:
-    """n systems of each noise of the history and protocol, with clean futures."""
+    """n systems of each kind of history and protocol, with clean futures."""
     clean = list(simulate(SimulateSettings(n_series=n, seed=seed)))
-    for noise in NOISES:
-        seen = list(simulate(SimulateSettings(n_series=n, seed=seed, noise=noise)))
+    for noise, gaps in NOISES_AND_GAPS:
+        seen = list(simulate(SimulateSettings(n_series=n, seed=seed, noise=noise, gaps=gaps)))
+        missing = f", {100 * gaps:g} % missing" if gaps else ""
         for context, horizon in PROTOCOLS:
             for noted, true in zip(seen, clean, strict=True):
                 future, noisy = (s.values[context : context + horizon] for s in (true, noted))
                 history = noted.steps(0, context)
-                yield Known(f"{100 * noise:g} % noise", history, future, noisy if noise else None)
+                group = f"{100 * noise:g} % noise{missing}"
+                yield Known(group, history, future, noisy if noise else None)
 
 
 def half_of(name: str) -> int:

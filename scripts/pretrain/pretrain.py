@@ -15,6 +15,9 @@
         --export work/stage5/model
     python scripts/pretrain/pretrain.py --out work/stage6 --init work/stage5/model --layers 8 \\
         --mixture populations --short 0 --decay 0.43 --learning-rate 1.5e-3 --steps 2800 --seed 6 \\
+        --export work/stage6/model
+    python scripts/pretrain/pretrain.py --out work/stage7 --init work/stage6/model --layers 8 \\
+        --mixture populations --short 0 --decay 0.6 --learning-rate 1.5e-3 --steps 4600 --seed 7 \\
         --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the

@@ -136,6 +136,10 @@ def test_what_it_reads_of_a_history() -> None:
     np.testing.assert_allclose(zigzag["returns"], np.log(0.02))  # 0, which is below the least
     # lags of 1 to 4 steps are as long as their distances, 2.5 on average: the first behind it is 3
     np.testing.assert_allclose(found["returns"], np.log(3 / 2.5))
+    assert found["missing"].tolist() == [0, 0]
+    gappy = np.stack([np.arange(10.0), np.where(np.arange(10) % 5 == 2, np.nan, 1.0)], axis=1)
+    of_two = features(gappy, np.repeat(samples, 2, axis=2))
+    np.testing.assert_allclose(of_two["missing"], [[0, 0.2], [0, 0.2]])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lvlora.series.dataset import FloatArray
 
 FEATURES = (
     *("spread over steps", "spread over deviation", "step"),
-    *("roughness", "length", "trend", "last", "whole numbers", "returns"),
+    *("roughness", "length", "trend", "last", "whole numbers", "returns", "missing"),
 )
 """What a rule reads, see `features`."""
 
@@ -93,6 +93,7 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
     - whole numbers: 1 where all known values are such.
     - returns: log of how nearly the history repeats itself (`cycle`): 0 for noise and walks, -3 and
       less for what does.
+    - missing: the share of the history's steps whose value is not known, 0 to 1.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
@@ -130,6 +131,7 @@ def _of_history(known: FloatArray, column: FloatArray) -> dict[str, float]:
         "last": min(3.0, abs(float(known[-1] - known.mean())) / deviation) if varies else 0.0,
         "whole numbers": float((known == np.round(known)).all()),
         "returns": math.log(max(cycle(column)[1], _LEAST_RETURN)) if varies else 0.0,
+        "missing": 1.0 - len(known) / max(len(column), 1),
     }
 
 
