@@ -1,9 +1,10 @@
 """Series whose future is known, for what a model's folder says of the width of its intervals.
 
 Fitted on: systems of the mixture with another seed than the pretraining's, predators and prey as
-`lvlora simulate` draws them, and measured series (`development.measured`) in two halves, each of
-which is tested by what was fitted without it. Series of one source are all in one half. Tested on:
-families outside the mixture, and other predators and prey.
+`lvlora simulate` draws them, families that are in no mixture (`others`), and measured series
+(`development.measured`) in two halves, each of which is tested by what was fitted without it.
+Series of one source are all in one half. Tested on: other families outside the mixture, and other
+predators and prey.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import development
 import numpy as np
 from observation import CLEAN, COUNTED, SURVEYED
+from others import OTHERS
 from parameters import Rng, log_uniform
 from populations import MIXTURE, Kind
 
@@ -27,9 +29,11 @@ HORIZONS = (10, 20, 50)
 _OFTEN = (0.65, 0.25, 0.1)
 _SHORTEST, _LONGEST = 12, 150
 """Steps of a history."""
+_LONGEST_OTHER = 100
 GROUPS = {"clean": CLEAN, "noisy": SURVEYED, "like real": COUNTED}
 """Names of the mixture's three parts, by their observer."""
 SYSTEMS = "predators and prey"
+FOREIGN = "in no mixture"
 NOISES_AND_GAPS = ((0.0, 0.0), (0.02, 0.0), (0.05, 0.0), (0.1, 0.0), (0.0, 0.2), (0.05, 0.2))
 """Of histories: the standard deviation of the logs, and the share of values that are missing."""
 PROTOCOLS = ((50, 50), (80, 20))
@@ -63,8 +67,10 @@ class Known:
 
 
 def fitted(n: int) -> list[Known]:
-    """About n series of each part of the mixture, half as many more systems, and all measured."""
+    """About n series of each part of the mixture and of none, half as many more systems, and all
+    measured ones."""
     found = [one for group in GROUPS for one in _of_mixture(group, n)]
+    found += _of_others(max(1, n // len(OTHERS)))
     each = max(1, n // 8)
     found += [replace(one, group=SYSTEMS) for one in _systems(each, SEED + 1)]
     for series in development.measured():
@@ -114,6 +120,19 @@ def _of_mixture(group: str, n: int) -> Iterator[Known]:
             known = _cut(rng, kind, f"{name} {i}", one, group)
             if known is not None:
                 yield known
+
+
+def _of_others(n: int) -> Iterator[Known]:
+    """n series of each family that is in no mixture, every other one with noise."""
+    for place, (name, make) in enumerate(OTHERS.items()):
+        rng = np.random.default_rng((SEED, len(GROUPS) + place))
+        for i, true in enumerate(make(rng, n, _LONGEST_OTHER + max(HORIZONS))):
+            noise = float(log_uniform(rng, 0.01, 0.2, 1)[0]) if i % 2 else 0.0
+            (values,) = observe(true[None], rng, noise=noise)
+            horizon = int(rng.choice(HORIZONS, p=_OFTEN))
+            cut = int(log_uniform(rng, 2 * _SHORTEST, _LONGEST_OTHER, 1)[0])
+            history = Series(f"{name} {i}", np.arange(cut, dtype=float), values[:cut])
+            yield Known(FOREIGN, history, values[cut : cut + horizon])
 
 
 def _cut(rng: Rng, kind: Kind, name: str, values: FloatArray, group: str) -> Known | None:
