@@ -37,6 +37,7 @@ NAMES = (
     "nvar",
     "gaussian process",
     "s-map",
+    "echo state network",
     "var on logs",
     "context parroting",
 )
