@@ -163,8 +163,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _short(name: str) -> str:
-    tuned = name.replace("bundled model, version 2 + LoRA", "version 2 + LoRA")
-    return tuned.replace(", on simulated systems", ", simulated").replace(" (2 decimals)", "")
+    return name.replace(", on simulated systems", ", simulated").replace(" (2 decimals)", "")
 
 
 if __name__ == "__main__":

@@ -132,7 +132,8 @@ def _of_others(n: int) -> Iterator[Known]:
             horizon = int(rng.choice(HORIZONS, p=_OFTEN))
             cut = int(log_uniform(rng, 2 * _SHORTEST, _LONGEST_OTHER, 1)[0])
             history = Series(f"{name} {i}", np.arange(cut, dtype=float), values[:cut])
-            yield Known(FOREIGN, history, values[cut : cut + horizon])
+            if np.isfinite(values).all() and np.ptp(values[:cut], axis=0).min() > 0:
+                yield Known(FOREIGN, history, values[cut : cut + horizon])
 
 
 def _cut(rng: Rng, kind: Kind, name: str, values: FloatArray, group: str) -> Known | None:

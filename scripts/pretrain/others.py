@@ -86,7 +86,7 @@ def lorenz(rng: Rng, n: int, n_steps: int) -> Array:
         return np.stack([10 * (y - x), x * (rho - z) - y, x * y - 8 / 3 * z], 1)
 
     start = np.stack([rng.normal(0, 6, n), rng.normal(0, 6, n), rng.uniform(10, 30, n)], 1)
-    # in hundredths of its time, for the steps of the integrator
+    # a tenth as fast: the integrator's steps are made for slower systems
     slow = runge_kutta(lambda s: rate(s) / 10, start, rng.uniform(0.4, 1.0, n), n_steps)
     return slow[:, :, :1]
 

@@ -1,4 +1,4 @@
-"""The mixture of the fourth stage: clean systems as before, and all that real series are made of.
+"""The mixture of stages 4 to 7: clean systems as before, and all that real series are made of.
 
 Each row is one series cut in a history and a future. Its numbers are scaled as a forecast scales
 them, by the history alone (`lvlora.text.scaling.of_history`), so that what a scale tells (the
