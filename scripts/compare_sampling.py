@@ -11,11 +11,10 @@ import argparse
 
 import numpy as np
 
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.evaluation.comparison import difference
+from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.catalogue import resolve
-from lvlora.model.devices import choose, set_threads
-from lvlora.model.loading import load
+from lvlora.model.devices import set_threads
 from lvlora.series.simulate import simulate
 from lvlora.settings.data import SimulateSettings
 
@@ -30,7 +29,6 @@ CHOICES = (
 """The first is what commands do; the others are told by their difference from it."""
 PROTOCOLS = ((50, 50), (80, 20))
 SEED = 777_001
-_AT_A_TIME = 8
 
 
 def main() -> None:
@@ -44,10 +42,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     set_threads(args.threads)
-    forecaster = Forecaster(load(resolve(args.model), choose()))
+    forecaster = open_model(args.model, as_drawn=True)
     n = args.series
     clean = list(simulate(SimulateSettings(n_series=n, seed=SEED)))
-    drawn = np.random.default_rng(0).integers(0, n, (10_000, n))
     print("| noise | steps | samples, views, temperature | MAE | median series | minus the first |")
     print("|---|---|---|---|---|---|")
     for noise in args.noise:
@@ -55,25 +52,22 @@ def main() -> None:
         for context, horizon in PROTOCOLS:
             usual = None
             for choice in CHOICES:
-                points = [
-                    forecast.median
-                    for at in range(0, n, _AT_A_TIME)
-                    for forecast in forecaster.predict(
-                        [s.steps(0, context) for s in seen[at : at + _AT_A_TIME]], horizon, choice
-                    )
-                ]
+                histories = [s.steps(0, context) for s in seen]
                 errors = np.array(
                     [
-                        np.abs(point - s.values[context : context + horizon]).mean()
-                        for point, s in zip(points, clean, strict=True)
+                        np.abs(forecast.median - s.values[context : context + horizon]).mean()
+                        for forecast, s in zip(
+                            forecaster.predict(histories, horizon, choice), clean, strict=True
+                        )
                     ]
                 )
                 usual = errors if usual is None else usual
-                low, high = np.quantile((errors - usual)[drawn].mean(axis=1), (0.025, 0.975))
+                minus = difference(errors, usual, resamples=10_000)
                 print(
                     f"| {100 * noise:g} % | {context} -> {horizon} "
                     f"| {choice.samples}, {choice.views}, {choice.temperature:g} "
-                    f"| {errors.mean():.4f} | {np.median(errors):.4f} | {low:+.4f} … {high:+.4f} |",
+                    f"| {errors.mean():.4f} | {np.median(errors):.4f} "
+                    f"| {minus.low:+.4f} … {minus.high:+.4f} |",
                     flush=True,
                 )
 

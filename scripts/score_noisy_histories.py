@@ -15,13 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.evaluation.comparison import difference
+from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.catalogue import resolve
-from lvlora.model.devices import choose
-from lvlora.model.loading import load
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.rivals import default_rivals
+from lvlora.series.rivals.rounding_floor import RoundingFloor
 from lvlora.series.simulate import simulate
 from lvlora.settings.data import SimulateSettings
 from lvlora.text.scaling import of_history
@@ -29,8 +28,6 @@ from lvlora.text.scaling import of_history
 CONTEXT, HORIZON = 50, 50
 DECIMALS = 2
 SAMPLING = Sampling(samples=20, views=4)
-ENDS = (0.025, 0.975)
-_AT_A_TIME = 8
 NAMES = (
     "sindy on rates",
     "sindy on levels",
@@ -45,27 +42,15 @@ NAMES = (
 
 def as_text(history: Series) -> Series:
     """The history with its numbers rounded as the text has them."""
-    scale = of_history(history)
-    rounded = np.round(scale.apply(history.values), DECIMALS)
-    return replace(history, values=scale.invert(rounded))
+    divisors, offsets = np.array(of_history(history).pairs).T
+    text = RoundingFloor(DECIMALS, divisors, offsets)
+    return replace(history, values=text.of(history.values))
 
 
-def of_model(name: str, histories: list[Series]) -> list[FloatArray]:
-    """Medians (H, V) of a model as it is, which reads histories as text in any case."""
-    forecaster = Forecaster(load(resolve(name), choose()))
-    found: list[FloatArray] = []
-    for begin in range(0, len(histories), _AT_A_TIME):
-        some = histories[begin : begin + _AT_A_TIME]
-        found += [f.median for f in forecaster.predict(some, HORIZON, SAMPLING)]
-    return found
-
-
-def interval(differences: FloatArray) -> str:
-    """Of the mean, by resampling the systems."""
-    rng = np.random.default_rng(0)
-    n = len(differences)
-    low, high = np.quantile(differences[rng.integers(0, n, (10_000, n))].mean(axis=1), ENDS)
-    return f"{low:+.3f} … {high:+.3f}"
+def more(theirs: FloatArray, ours: FloatArray) -> str:
+    """The interval of how much more their errors are."""
+    found = difference(theirs, ours, resamples=10_000)
+    return f"{found.low:+.3f} … {found.high:+.3f}"
 
 
 def main() -> None:
@@ -81,6 +66,8 @@ def main() -> None:
     parser.add_argument("--model", help="forecast with it, too")
     args = parser.parse_args()
     rivals = {rival.name: rival for rival in default_rivals()}
+    # as it draws, and it reads histories as text in any case
+    model = open_model(args.model, as_drawn=True) if args.model else None
     columns = slice(0, 1 if args.prey_alone else None)
     stop = CONTEXT + HORIZON
 
@@ -100,8 +87,8 @@ def main() -> None:
         forecasts = {
             name: [rivals[name].forecast(c.time, h.values) for h, c in both] for name in NAMES
         }
-        if args.model:
-            forecasts[args.model] = of_model(args.model, seen)
+        if model is not None:
+            forecasts[model.name] = [f.median for f in model.predict(seen, HORIZON, SAMPLING)]
         errors = {
             name: np.array(
                 [np.abs(f - c.values[CONTEXT:]).mean() for f, c in zip(of, clean, strict=True)]
@@ -110,9 +97,9 @@ def main() -> None:
         }
         cells = [f"{of.mean():.3f}" for of in errors.values()]
         print(f"| {100 * noise:g} % | " + " | ".join(cells) + " |", flush=True)
-        if args.model:
-            more = [errors[name] - errors[args.model] for name in NAMES]
-            print("| more than it, 95 % | " + " | ".join(map(interval, more)) + " | |", flush=True)
+        if model is not None:
+            intervals = [more(errors[name], errors[model.name]) for name in NAMES]
+            print("| more than it, 95 % | " + " | ".join(intervals) + " | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -65,12 +65,17 @@ def _rank(entries: Sequence[Entry], seed: int, series: Sequence[str] | None) -> 
 
 
 def difference(
-    ours: FloatArray, theirs: FloatArray, seed: int = 0, series: Sequence[str] | None = None
+    ours: FloatArray,
+    theirs: FloatArray,
+    seed: int = 0,
+    series: Sequence[str] | None = None,
+    resamples: int = _RESAMPLES,
 ) -> Difference:
     """Mean of ``ours - theirs`` over series, (n,) each; series that either lacks are left out.
 
     Args:
         series: n names, where several are windows of one series, which counts once.
+        resamples: of the series, for the interval.
     """
     gaps = ours - theirs
     if series is not None:
@@ -82,7 +87,7 @@ def difference(
     if len(gaps) < 2:
         return Difference(mean, math.nan, math.nan)
     rng = np.random.default_rng(seed)
-    picks: NDArray[np.int64] = rng.integers(0, len(gaps), (_RESAMPLES, len(gaps)))
+    picks: NDArray[np.int64] = rng.integers(0, len(gaps), (resamples, len(gaps)))
     low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
     return Difference(mean, float(low), float(high))
 

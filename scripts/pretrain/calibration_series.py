@@ -71,7 +71,7 @@ def fitted(n: int) -> list[Known]:
     measured ones."""
     found = [one for group in GROUPS for one in _of_mixture(group, n)]
     found += _of_others(max(1, n // len(OTHERS)))
-    each = max(1, n // 8)
+    each = max(1, 3 * n // 2 // (len(NOISES_AND_GAPS) * len(PROTOCOLS)))
     found += [replace(one, group=SYSTEMS) for one in _systems(each, SEED + 1)]
     for series in development.measured():
         found += _origins(series)
