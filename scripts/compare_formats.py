@@ -25,7 +25,6 @@ import numpy as np
 from comparison import common, options
 
 from lvlora.__main__ import main as run_lvlora
-from lvlora.forecast import reading
 from lvlora.text import scaling
 from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import Codec
@@ -76,8 +75,8 @@ def exchange(write: Callable[[str], str], read: Callable[[str], str]) -> None:
     Grammar._table = property_  # type: ignore[assignment]
     for module in (scaling, plan):  # the second has it by name
         vars(module)["of_dataset"] = scale
-    low, high = reading._FITTING  # numbers that are hundreds now are as they should be
-    vars(reading)["_FITTING"] = (100 * low, 100 * high)
+    low, high = scaling._FITTING  # numbers that are hundreds now are as they should be
+    vars(scaling)["_FITTING"] = (100 * low, 100 * high)
 
 
 def lvlora(form: str, *arguments: object) -> Any:

@@ -21,7 +21,6 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import Plan
-from lvlora.forecast.reading import scale_for
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.known import known_so_far
@@ -29,7 +28,7 @@ from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
 from lvlora.series.rivals.processes import RivalProcesses
-from lvlora.text.scaling import Scale
+from lvlora.text.scaling import Scale, scale_for
 
 Progress = Callable[[int], None]
 

@@ -20,12 +20,8 @@ from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.losses import losses
-from lvlora.text.scaling import Scale, joined, of_history, with_own
+from lvlora.text.scaling import Scale, scale_for, scale_with_known
 
-_FITTING = (0.3, 40.0)
-"""A stored scale serves a history whose largest number in the text is in this range."""
-_MOST_LOST = 0.1
-"""And of which the text loses no more than this share of any variable's spread."""
 _LEAST_CONTEXT = 0.5
 """A long horizon is forecast in pieces that leave at least this share of the window to history."""
 _FARTHEST_VIEW = 1.25
@@ -214,42 +210,6 @@ def last_steps(
     lengths = np.cumsum([alphabet.count(s) for s in reversed(codec.encode_steps(numbers))])
     fitting = int(np.searchsorted(lengths, tokens, side="right"))
     return numbers[-max(1, fitting) :]
-
-
-def scale_for(history: Series, stored: Scale | None) -> Scale:
-    """The stored scale where it fits the history, else the history's own.
-
-    A variable that the stored one would erase has a scale of its own beside it.
-    """
-    stored = None if stored is None else stored.of_variables(history.values.shape[1])
-    if stored is None:
-        return of_history(history)
-    numbers = np.abs(stored.apply(history.values))
-    top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
-    if not _FITTING[0] <= top <= _FITTING[1]:
-        return of_history(history)
-    return with_own(stored, history, _MOST_LOST)
-
-
-def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -> Scale:
-    """Of known columns and variables: what is known has scales of its own, and changes no other.
-
-    Args:
-        known: (T, K) beside the history; stored: of both, or of the variables alone.
-    """
-    n_known, n_variables = known.shape[1], history.values.shape[1]
-    of_known: list[Scale | None] = [None] * n_known
-    if n_known and stored is not None and len(stored.divisors) == n_known + n_variables:
-        of_known = [stored.part(k, k + 1) for k in range(n_known)]
-        stored = stored.part(n_known)
-    scale = scale_for(history, stored)
-    parts = [
-        scale_for(replace(history, values=column[:, None]), of_one)
-        if np.isfinite(column).any()
-        else of_one or Scale((1.0,), "history")
-        for column, of_one in zip(known.T, of_known, strict=True)
-    ]
-    return joined(parts, scale)
 
 
 def loss_of_text(

@@ -22,6 +22,7 @@ class TrainKeywords(TypedDict, total=False):
     known: str | Sequence[str] | None
     times: Literal["ignored", "told"]
     gaps: Literal["filled", "told"]
+    scaling: Literal["dataset", "history"]
     decimals: int
     number_format: Literal["point", "digits"]
     model: str
@@ -82,6 +83,7 @@ class SweepKeywords(TypedDict, total=False):
     known: str | Sequence[str] | None
     times: Literal["ignored", "told"]
     gaps: Literal["filled", "told"]
+    scaling: Literal["dataset", "history"]
     decimals: int
     number_format: Literal["point", "digits"]
     model: str

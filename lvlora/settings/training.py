@@ -160,6 +160,15 @@ class LearningSettings(
         "Training",
         affects="result",
     )
+    scaling: Literal["dataset", "history"] = option(
+        "dataset",
+        "What the numbers in the text are scaled by. dataset: one scale for all series, from the "
+        "training part, and for all forecasts with the adapter; history: each sequence by its "
+        "own beginning (8 steps to three quarters of it), of which it then does not learn, as "
+        "forecasts without an adapter scale each history: for series of very different size.",
+        "Data",
+        affects="result",
+    )
     scale_jitter: float = option(
         0.2,
         "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "

@@ -41,6 +41,10 @@ MOST_LOST = 0.01
 _MOST_LOST_SHARED = 0.03
 """The same where variables share a divisor. At 1 % a tenth of the coursework's histories would be
 parted, and those are forecast worse for it."""
+_FITTING = (0.3, 40.0)
+"""A stored scale serves a history whose largest number in the text is in this range."""
+_MOST_LOST_STORED = 0.1
+"""And of which the text loses no more than this share of any variable's spread."""
 
 _DECIMALS = 2
 """Decimals that the rules count with: scales do not depend on how a text is written."""
@@ -181,6 +185,42 @@ def of_history(history: Series) -> Scale:
             "Leave the series out; --series names those to take.",
         )
     return _shared_where_possible(sizes, HISTORY_TARGET, "history", "variable")
+
+
+def scale_for(history: Series, stored: Scale | None) -> Scale:
+    """The stored scale where it fits the history, else the history's own.
+
+    A variable that the stored one would erase has a scale of its own beside it.
+    """
+    stored = None if stored is None else stored.of_variables(history.values.shape[1])
+    if stored is None:
+        return of_history(history)
+    numbers = np.abs(stored.apply(history.values))
+    top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
+    if not _FITTING[0] <= top <= _FITTING[1]:
+        return of_history(history)
+    return with_own(stored, history, _MOST_LOST_STORED)
+
+
+def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -> Scale:
+    """Of known columns and variables: what is known has scales of its own, and changes no other.
+
+    Args:
+        known: (T, K) beside the history; stored: of both, or of the variables alone.
+    """
+    n_known, n_variables = known.shape[1], history.values.shape[1]
+    of_known: list[Scale | None] = [None] * n_known
+    if n_known and stored is not None and len(stored.divisors) == n_known + n_variables:
+        of_known = [stored.part(k, k + 1) for k in range(n_known)]
+        stored = stored.part(n_known)
+    scale = scale_for(history, stored)
+    parts = [
+        scale_for(replace(history, values=column[:, None]), of_one)
+        if np.isfinite(column).any()
+        else of_one or Scale((1.0,), "history")
+        for column, of_one in zip(known.T, of_known, strict=True)
+    ]
+    return joined(parts, scale)
 
 
 def with_own(scale: Scale, history: Series, most_lost: float) -> Scale:

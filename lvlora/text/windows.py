@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +20,13 @@ from lvlora.series.time_steps import with_intervals
 from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
-from lvlora.text.scaling import Scale, of_dataset
+from lvlora.text.scaling import Scale, joined, of_dataset, scale_with_known
 
 IGNORED = -100
 """The class of a position that is no target (padding)."""
+_SHORTEST_HISTORY = 8
+_LONGEST_HISTORY = 0.75
+"""Steps of the history by which a row is scaled, and its largest share of the row."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ def tokenize_series(
     return TokenSeries(np.concatenate(ids), starts, np.concatenate(given))
 
 
+def of_beginning(series: Series, n_steps: int) -> Scale:
+    """The scale of a history of its first steps; of all of it where these have no value."""
+    known = np.empty((len(series), 0)) if series.known is None else series.known
+    for part in (series.steps(0, n_steps), series):
+        if np.isfinite(part.values).any():
+            return scale_with_known(part, known[: len(part)], None)
+    return Scale((1.0,) * (known.shape[1] + series.values.shape[1]), "history")
+
+
 def collate(rows: Sequence[Ids], given: Sequence[NDArray[np.bool_]] = ()) -> Batch:
     """Rows of consecutive tokens to inputs and next-token targets, padded on the right.
 
@@ -99,14 +110,19 @@ class Windows:
     the order in which they would come without them.
 
     Args:
+        scale: of the data set; without one each row is scaled by its own first steps, as forecasts
+            scale a history, and only what follows is a target: a scale tells what it was taken
+            from (the largest number so far is 5). How many steps these are is drawn for each row,
+            evenly in the logarithm: 8 to three quarters.
         window_start: "random", or "first": every window begins with its series.
         scale_jitter: the numbers of each row are multiplied by exp(jitter · z), z standard normal
             and drawn anew for each row; 0 leaves them as they are.
         mix: share of the rows that are windows of ``simulated``, below 1.
         simulated: gives the series of a number, 0, 1, …, with as many variables as the data set;
-            each is taken as it is, and scaled by the rule of data sets, for itself.
+            each is taken as it is, and scaled for itself, by the rule of data sets or of histories.
         told: each step begins with the time since the last one.
         filled: short gaps of the data's series are filled in, as forecasts read histories.
+        halved: rows that are scaled by their first steps are by the first half, none drawn.
 
     Attributes:
         n_filled: how many values were filled in.
@@ -115,7 +131,7 @@ class Windows:
     def __init__(
         self,
         dataset: Dataset,
-        scale: Scale,
+        scale: Scale | None,
         codec: Codec,
         alphabet: TokenAlphabet,
         *,
@@ -128,25 +144,24 @@ class Windows:
         simulated: Callable[[int], Series] | None = None,
         told: bool = False,
         filled: bool = False,
+        halved: bool = False,
     ) -> None:
         if mix and simulated is None:
             raise ValueError("nothing to mix in")
         self.told, self.filled = told, filled
         self.n_filled = n_short(dataset) if filled else 0
         dataset = replace(dataset, series=tuple(self._as_read(s) for s in dataset))
-        tokenized = [(s, tokenize_series(s, scale, codec, alphabet)) for s in dataset]
+        self.scale, self.codec, self._alphabet = scale, codec, alphabet
+        tokenized = [(s, self._tokenize(s, scale or of_beginning(s, len(s)))) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
-        self.names = [s.id for s, _ in tokenized]
         self.series = [tokens for _, tokens in tokenized]
         if not self.series:
             raise DataError(
                 f"{dataset.source}: no series to train on", "Give a file with more series."
             )
-        self.scale, self.codec, self._alphabet = scale, codec, alphabet
-        self._jitter, self._window_start = scale_jitter, window_start
+        self._jitter, self._window_start, self._halved = scale_jitter, window_start, halved
         self._mix, self._simulated = mix, simulated
         self._originals = [s for s, _ in tokenized]
-        self._tokenize = partial(tokenize_series, scale=scale, codec=codec, alphabet=alphabet)
         self.start = alphabet.beginning
         self.seq_len = seq_len
         self.batch_size = batch_size
@@ -166,6 +181,7 @@ class Windows:
             window_start=self._window_start,
             told=self.told,
             filled=self.filled,
+            halved=True,
         )
 
     @property
@@ -193,15 +209,16 @@ class Windows:
         rows, given, firsts = [], [], []
         for series in dataset:
             read = self._as_read(series, known=len(series) - n_steps)
-            tokens = self._tokenize(read, scale=self.scale)
+            before = max(len(series) - n_steps, 1)
+            tokens = self._tokenize(read, self.scale or of_beginning(read, before))
             room = self.width + 1 - len(self.start)
             fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room))
             begin = min(fitting, len(series) - 1)
             ids, marks = (x[tokens.starts[begin] :][:room] for x in (tokens.ids, tokens.given))
-            before = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
+            skipped = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
             rows.append(np.concatenate([np.array(self.start, dtype=np.int64), ids]))
             given.append(np.concatenate([np.zeros(len(self.start), dtype=bool), marks]))
-            firsts.append(max(int(before) + len(self.start) - 1, 0))
+            firsts.append(max(int(skipped) + len(self.start) - 1, 0))
         found = [(r, g, f) for r, g, f in zip(rows, given, firsts, strict=True) if f < len(r) - 1]
         batches = []
         for place in range(0, len(found), self.batch_size):
@@ -225,37 +242,74 @@ class Windows:
         """The series and the time step at which each row of the ``index``-th batch begins."""
         first = index * self.batch_size
         places = (self._place(first + i) for i in range(self.batch_size))
-        return [(name, step) for name, _, step in places]
+        return [(series.id, step) for series, _, step in places]
 
     def _row(self, sample: int) -> tuple[Ids, NDArray[np.bool_]]:
-        _, series, step = self._place(sample)
-        begin = int(series.starts[step])
+        """The ids of a row, and which of them are no targets."""
+        series, tokens, step = self._place(sample)
+        if self.scale is None:
+            tokens, step = self._scaled_by_itself(series, tokens, step, sample), 0
+        begin = int(tokens.starts[step])
         # with jitter a number may be longer than any in the data: no row is wider than planned
-        part = slice(begin, begin + self.width + 1 - len(self.start))
+        part = slice(begin, begin + self._room)
         return (
-            np.concatenate([np.array(self.start, dtype=np.int64), series.ids[part]]),
-            np.concatenate([np.zeros(len(self.start), dtype=bool), series.given[part]]),
+            np.concatenate([np.array(self.start, dtype=np.int64), tokens.ids[part]]),
+            np.concatenate([np.zeros(len(self.start), dtype=bool), tokens.given[part]]),
         )
 
-    def _place(self, sample: int) -> tuple[str, TokenSeries, int]:
+    @property
+    def _room(self) -> int:
+        """Tokens of a row, without the start token."""
+        return self.width + 1 - len(self.start)
+
+    def _place(self, sample: int) -> tuple[Series, TokenSeries, int]:
         """Which series, its tokens, and from which of its time steps on."""
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
             made = self._simulated(mixed)
-            scale = of_dataset(Dataset((made,), ("",) * len(self.scale.divisors)))
-            name, series = f"simulated {made.id}", self._jittered(made, scale, sample)
+            series = replace(made, id=f"simulated {made.id}")
+            if self.scale is None:
+                tokens = self._tokenize(series, of_beginning(series, len(series)))
+            else:
+                own = of_dataset(Dataset((made,), ("",) * len(self.scale.divisors)))
+                tokens = self._jittered(series, own, sample)
         else:
             chosen = self._chosen(sample - mixed)
-            name = self.names[chosen]
-            series = self.series[chosen]
-            if self._jitter:
-                series = self._jittered(self._originals[chosen], self.scale, sample)
+            series, tokens = self._originals[chosen], self.series[chosen]
+            if self._jitter and self.scale is not None:
+                tokens = self._jittered(series, self.scale, sample)
         if self._window_start == "first":
-            return name, series, 0
+            return series, tokens, 0
         wanted = self.seq_len + 1 - len(self.start)
-        fitting = int(np.searchsorted(series.starts, len(series.ids) - wanted, side="right"))
+        fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - wanted, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))
-        return name, series, int(rng.integers(max(fitting, 1)))
+        return series, tokens, int(rng.integers(max(fitting, 1)))
+
+    def _scaled_by_itself(
+        self, series: Series, tokens: TokenSeries, step: int, sample: int
+    ) -> TokenSeries:
+        """The steps of a row from ``step`` on, scaled by the first of them, which are no targets.
+
+        Args:
+            tokens: of the whole series, at a scale that makes its numbers about as long.
+        """
+        stop = int(np.searchsorted(tokens.starts, tokens.starts[step] + self._room))
+        row = series.steps(step, min(stop, len(series)))
+        if self._halved:
+            history = len(row) - len(row) // 2
+        else:
+            longest = max(1, int(_LONGEST_HISTORY * len(row)))
+            shortest = min(_SHORTEST_HISTORY, longest)
+            rng = np.random.default_rng((self.seed, 3, sample))
+            drawn = math.exp(rng.uniform(math.log(shortest), math.log(longest + 1)))
+            history = min(longest, int(drawn))
+        scale = of_beginning(row, history)
+        known = [scale.part(k, k + 1) for k in range(series.n_known)]
+        moved = scale.part(series.n_known).times(1 / self._factor(sample))
+        made = self._tokenize(row, joined(known, moved))
+        # where jitter has made numbers so long that nothing else fits, the last token is a target
+        made.given[: min(int(made.starts[history]), self._room - 1)] = True
+        return made
 
     def _chosen(self, sample: int) -> int:
         """Which of the data's own series its ``sample``-th window is of."""
@@ -265,13 +319,19 @@ class Windows:
             self._order = (epoch, order)
         return int(self._order[1][place])
 
+    def _tokenize(self, series: Series, scale: Scale) -> TokenSeries:
+        return tokenize_series(series, scale, self.codec, self._alphabet)
+
+    def _factor(self, sample: int) -> float:
+        """By which the numbers of a row are multiplied."""
+        rng = np.random.default_rng((self.seed, 2, sample))
+        return float(np.exp(self._jitter * rng.standard_normal()))
+
     def _jittered(self, original: Series, scale: Scale, sample: int) -> TokenSeries:
-        factor = np.exp(
-            self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
-        )
+        factor = self._factor(sample)
         # (factor · value - factor · offset) / divisor
         n_known, offsets = original.n_known, scale.offsets
         moved = replace(
             scale, offsets=(*offsets[:n_known], *(factor * o for o in offsets[n_known:]))
         )
-        return self._tokenize(replace(original, values=original.values * factor), scale=moved)
+        return self._tokenize(replace(original, values=original.values * factor), moved)

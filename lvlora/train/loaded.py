@@ -79,6 +79,7 @@ class Loaded:
         plan, settings = self.plan, self.plan.settings
         source, alphabet = plan.source, self.base.alphabet
         known = {"bundled": "bundled", "hub": source.location}
+        scale = plan.windows.scale
         # a folder is found again from any working directory
         model = known.get(source.kind) or str(Path(source.location).resolve())
         return {
@@ -94,7 +95,7 @@ class Loaded:
             "alphabet": [*alphabet.ids, alphabet.start],
             "decimals": settings.decimals,
             "number_format": settings.number_format,
-            "scale": plan.windows.scale.to_dict(),
+            "scale": None if scale is None else scale.to_dict(),
             "variables": list(plan.dataset.variables),
             "known": list(plan.dataset.known),
             "times": plan.times,

@@ -17,6 +17,7 @@ from lvlora.flops.executed import Head
 from lvlora.flops.prices import Trained
 from lvlora.flops.trainable import Lora
 from lvlora.forecast.asked import TimesRead, is_uneven
+from lvlora.forecast.reading import loss_of_text
 from lvlora.model import devices
 from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
 from lvlora.model.loading import Outline, outline
@@ -178,7 +179,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     seen = replace(train, series=tuple(with_intervals(s) for s in train)) if told else train
     windows = Windows(
         train,
-        of_dataset(seen),
+        of_dataset(seen) if settings.scaling == "dataset" else None,
         Codec(
             settings.decimals,
             told + len(dataset.known) + len(dataset.variables),
@@ -242,8 +243,11 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         notes=(),
         warnings=(),
     )
-    scale = windows.scale.part(told + len(dataset.known))
-    lost = losses(train.series, [scale] * len(train), settings.decimals, dataset.variables)
+    if windows.scale is None:
+        lost = loss_of_text(train.series, None, settings.decimals, dataset.variables)
+    else:
+        scales = [windows.scale.part(told + len(dataset.known))] * len(train)
+        lost = losses(train.series, scales, settings.decimals, dataset.variables)
     return replace(plan, notes=_notes(plan, len(series)), warnings=(lost,) if lost else ())
 
 

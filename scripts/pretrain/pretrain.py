@@ -217,32 +217,73 @@ def phases(args: argparse.Namespace) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def price_of(shape: ModelShape, batch_size: int, seq_len: int, steps: int) -> Price:
-    """What these steps cost with every weight trained, in both conventions."""
+def optimizers_of(
+    parameters: dict[str, torch.nn.Parameter], args: argparse.Namespace
+) -> list[torch.optim.Optimizer]:
+    """AdamW; or Muon for the matrices of the layers, with updates as large as AdamW's, and AdamW
+    for norms, biases and the embedding (Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982).
+    """
+    orthogonal = args.optimizer == "muon"
+    matrices = [q for n, q in parameters.items() if orthogonal and q.ndim == 2 and "embed" not in n]
+    others = [q for q in parameters.values() if all(q is not m for m in matrices)]
+    common = {"lr": args.learning_rate, "weight_decay": args.weight_decay}
+    adamw = torch.optim.AdamW(others, betas=(0.9, 0.98), fused=True, **common)
+    if not matrices:
+        return [adamw]
+    return [torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **common), adamw]
+
+
+def orthogonalisations(optimizers: list[torch.optim.Optimizer]) -> int:
+    """FLOPs of the matrix products in a step of Muon: five Newton-Schulz iterations a matrix."""
+    groups = [g for o in optimizers if isinstance(o, torch.optim.Muon) for g in o.param_groups]
+    shapes = [sorted(q.shape) for group in groups for q in group["params"]]
+    return sum(5 * (4 * m * m * n + 2 * m**3) for m, n in shapes)
+
+
+def price_of(
+    shape: ModelShape,
+    optimizers: list[torch.optim.Optimizer],
+    batch_size: int,
+    seq_len: int,
+    steps: int,
+) -> Price:
+    """What these steps cost with every weight trained; the coursework counts no optimiser."""
     return steps * Price(
-        total(executed.full_fine_tuning_step(shape, batch_size, seq_len)),
+        total(executed.full_fine_tuning_step(shape, batch_size, seq_len))
+        + orthogonalisations(optimizers),
         total(coursework.training_step(shape, batch_size, seq_len)),
     )
 
 
-def remaining(shape: ModelShape, args: argparse.Namespace, first: int) -> Price:
+def remaining(
+    shape: ModelShape,
+    optimizers: list[torch.optim.Optimizer],
+    args: argparse.Namespace,
+    first: int,
+) -> Price:
     """The price of the steps from ``first`` on."""
     return sum(
         (
-            price_of(shape, b, s, max(0, stop - max(first, start)))
+            price_of(shape, optimizers, b, s, max(0, stop - max(first, start)))
             for start, stop, b, s in phases(args)
         ),
         Price(),
     )
 
 
-def reserve(ledger: Ledger, shape: ModelShape, args: argparse.Namespace, first: int) -> Reservation:
+def reserve(
+    ledger: Ledger,
+    shape: ModelShape,
+    optimizers: list[torch.optim.Optimizer],
+    args: argparse.Namespace,
+    first: int,
+) -> Reservation:
     """Charge the run: a killed one's reservation is taken over, what it spent stays spent."""
-    price = remaining(shape, args, first)
+    price = remaining(shape, optimizers, args, first)
     held = ledger.resume("pretrain")
     if held is not None:
         return ledger.extend(held, executed=price.executed, coursework=price.coursework)
-    unit = price_of(shape, args.batch_size * 2, args.seq_len, 1)
+    unit = price_of(shape, optimizers, args.batch_size * 2, args.seq_len, 1)
     return ledger.reserve(
         run="pretrain",
         phase="pretraining",
@@ -271,6 +312,7 @@ def main() -> None:
     p.add_argument("--heads", type=int, default=4)
     p.add_argument("--kv-heads", type=int, default=2)
     p.add_argument("--rope-theta", type=float, default=10_000.0)
+    p.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     p.add_argument("--learning-rate", type=float, default=3e-3)
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--warmup", type=int, default=100)
@@ -298,13 +340,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build(args).to(device)
     parameters = dict(model.named_parameters())
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=args.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=args.weight_decay,
-        fused=True,
-    )
+    optimizers = optimizers_of(parameters, args)
     apart = ("out", "export", "export_saved", "branch_from", "stop_at", "init", "threads")
     facts = {k: v for k, v in vars(args).items() if k not in apart}
     state, warnings = checkpoint.latest(args.out)
@@ -316,11 +352,11 @@ def main() -> None:
         state, warnings = checkpoint.latest(args.branch_from)
         ends_elsewhere = {"steps", "decay", "save_every"}
     if state is not None:
-        # runs had a token a symbol before there were others
-        before = {"vocabulary": "symbols", **state.facts}
+        # what runs did before there was a choice
+        before = {"vocabulary": "symbols", "optimizer": "adamw", **state.facts}
         if any(before.get(k) != facts[k] for k in facts.keys() - ends_elsewhere):
             raise SystemExit(f"{state.folder} is of a run with other settings: {state.facts}")
-        checkpoint.restore(state, parameters, [optimizer])
+        checkpoint.restore(state, parameters, optimizers)
         first = state.step
     if args.export_saved is not None:
         print(f"step {first}")
@@ -350,7 +386,7 @@ def main() -> None:
     begin, losses = time.time(), []
     shape = ModelShape.from_config(model.config.to_dict(), name="lvlora-bundled")
     ledger = Ledger.for_runs(args.out)
-    held = reserve(ledger, shape, args, first)
+    held = reserve(ledger, shape, optimizers, args, first)
     spent, tokens = held.spent, held.tokens_useful
     for start, stop, batch_size, seq_len in phases(args):
         if first >= stop:
@@ -360,7 +396,7 @@ def main() -> None:
         )
         done = loop.steps(
             list(parameters.values()),
-            [optimizer],
+            optimizers,
             loss_sum,
             source,
             lambda s: learning_rate(s, args),
@@ -372,7 +408,7 @@ def main() -> None:
             working.refresh()
             losses.append(record.loss)
             step = record.step
-            spent += price_of(shape, batch_size, seq_len, 1)
+            spent += price_of(shape, optimizers, batch_size, seq_len, 1)
             tokens += record.tokens
             if step % 20 == 0:
                 rate = (record.tokens + record.tokens_padded) / record.seconds
@@ -382,7 +418,7 @@ def main() -> None:
                     flush=True,
                 )
             if step % args.save_every == 0 or step == args.steps:
-                checkpoint.save(args.out, step, parameters, [optimizer], facts)
+                checkpoint.save(args.out, step, parameters, optimizers, facts)
             if step % 20 == 0 or step == args.stop_at:
                 charge = {
                     "executed": spent.executed,

@@ -251,3 +251,32 @@ def test_evaluate_forecast_and_python_forecast_the_same(
             sampling=lvlora.Sampling(6, seed=3, views=4),
         )
         assert entry.scores.mae == pytest.approx(mae, rel=1e-12)
+
+
+def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
+    run_lvlora, tmp_path, monkeypatch, tiny_folder
+):
+    """Series of very different size: one scale for all would round the small ones away."""
+    monkeypatch.chdir(tmp_path)
+    data = tiny_runs.dataset()
+    sizes = [10.0 ** (i % 5) for i in range(len(data))]
+    series = [Series(s.id, s.time, s.values * size) for s, size in zip(data, sizes, strict=True)]
+    tiny_runs.write_csv(Path("sizes.csv"), Dataset(tuple(series), data.variables, "sizes"))
+    model = tiny_folder("qwen2")
+    flags = tiny_runs.flags(model, Path("runs"), decimals=2, seq_len=64, max_steps=4)
+    for scaling in ("dataset", "history"):
+        ran = run_lvlora(["train", "sizes.csv", *flags, "--scaling", scaling])
+        assert ran.exit_code == 0, ran.stderr
+        run = Path("runs") / Path("runs/latest").read_text().strip()
+        stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
+        assert (stored is None) == (scaling == "history")
+        shown = run_lvlora(["forecast", "sizes.csv", *words(model), "--horizon", "3", "--json"])
+        assert shown.exit_code == 0, shown.stderr
+        found = [one["scale"] for one in shown.json["series"]]
+        assert all(one["rule"] != "dataset" for one in found) == (scaling == "history")
+        if scaling == "history":
+            tops = [
+                np.abs(s.values).max() / one["divisors"][0]
+                for s, one in zip(series, found, strict=True)
+            ]
+            assert np.allclose(tops, 5)

@@ -381,3 +381,110 @@ def test_ends_have_the_last_steps_as_their_only_targets(alphabet, seq_len):
         whole = CODEC.encode(SCALE.apply(series.values[-4:]))
         assert whole.endswith(text)
         assert text == whole or seq_len == 40
+
+
+def by_themselves(lengths=(30, 20, 40), data=None, **options):
+    options = {"seq_len": 200, "batch_size": 2, "seed": 0, **options}
+    return Windows(data or dataset(lengths), None, CODEC, ALPHABET, **options)
+
+
+def read_back(inputs, targets):
+    """Numbers of a row's whole steps, and how many of these are no targets."""
+    places = np.flatnonzero(targets != IGNORED)
+    ids = [*inputs[1 : places[-1] + 1].tolist(), int(targets[places[-1]])]
+    text = ALPHABET.decode(ids)
+    history = ALPHABET.decode(ids[: places[0]])
+    assert history == "" or history.endswith(";")
+    return CODEC.decode(text[: text.rindex(";") + 1]), history.count(";")
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+def test_without_a_scale_a_row_has_that_of_its_beginning_which_is_no_target(jitter):
+    values = {s.id: s.values for s in dataset((30, 20, 40))}
+    source = by_themselves(scale_jitter=jitter)
+    lengths, tops = [], []
+    for index in range(40):
+        batch = source.batch(index)
+        for (name, step), inputs, targets in zip(
+            source.origins(index), batch.inputs, batch.targets, strict=True
+        ):
+            found, n = read_back(inputs, targets)
+            given = values[name][step : step + len(found)]
+            divisor = np.median(given[given > 1] / found[given > 1])
+            assert np.abs(found - given / divisor).max() < 0.03
+            lengths.append(n)
+            tops.append(float(found[:n].max()))
+            assert n <= 0.75 * (len(found) + 1)
+    assert min(lengths) == 8
+    assert len(set(lengths)) > 4
+    if jitter:
+        assert 0.2 < np.std(np.log(tops)) < 0.4
+    else:
+        assert np.abs(np.array(tops) - 5).max() < 0.011
+
+
+@given(st.floats(0, 2), st.integers(0, 99), st.integers(8, 300))
+def test_no_row_at_a_scale_of_its_own_is_wider_than_planned_or_without_a_target(
+    jitter, seed, seq_len
+):
+    data = dataset((12, 9, 2))
+    data = replace(data, series=(*data, Series("empty", np.arange(9.0), np.full((9, 2), np.nan))))
+    source, again = (
+        by_themselves(data=data, seed=seed, seq_len=seq_len, scale_jitter=jitter) for _ in range(2)
+    )
+    for index in range(3):
+        batch = source.batch(index)
+        assert batch.inputs.shape[1] <= source.width
+        assert (batch.targets != IGNORED).any(axis=1).all()
+        assert np.array_equal(batch.targets, again.batch(index).targets)
+
+
+def test_rows_to_validate_with_have_the_scale_of_their_first_half():
+    others = by_themselves(seq_len=4000, scale_jitter=0.5).of_others(dataset((34, 25, 44), seed=1))
+    for index in range(3):
+        batch = others.batch(index)
+        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+            found, n = read_back(inputs, targets)
+            assert n in (17, 13, 22)
+            assert abs(found[:n].max() - 5) < 0.011
+
+
+def test_ends_have_the_scale_of_what_comes_before_them():
+    source = by_themselves()
+    made = dataset((30,), seed=1)
+    (series,) = made
+    larger = series.values.copy()
+    larger[-4:] *= 3
+    for values in (series.values, larger):
+        end = source.ends_of(replace(made, series=(replace(series, values=values),)), 4)[0]
+        places = np.flatnonzero(end.targets[0] != IGNORED)
+        scale = 5 / series.values[:-4].max()
+        text = ALPHABET.decode(end.targets[0][places].tolist())
+        assert text == CODEC.encode(values[-4:] * scale)
+
+
+def test_simulated_rows_and_known_columns_have_scales_of_their_own_too():
+    source = by_themselves(mix=0.5, simulated=simulated)
+    for index in range(6):
+        for inputs, targets in zip(*vars(source.batch(index)).values(), strict=True):
+            found, n = read_back(inputs, targets)
+            assert abs(found[:n].max() - 5) < 0.011
+    data = dataset((30, 20))
+    seasons = [np.sin(np.arange(len(s)))[:, None] * 70 for s in data]
+    data = replace(
+        data,
+        series=tuple(replace(s, known=k) for s, k in zip(data, seasons, strict=True)),
+        known=("season",),
+    )
+    codec = Codec(2, 3)
+    source = Windows(
+        data, None, codec, ALPHABET, seq_len=300, batch_size=2, seed=0, scale_jitter=0.4
+    )
+    batch = source.batch(0)
+    for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+        text = ALPHABET.decode(inputs[1:].tolist())
+        numbers = codec.decode(text[: text.rindex(";") + 1])
+        n = int(np.flatnonzero(targets != IGNORED)[0])
+        history = numbers[: ALPHABET.decode(inputs[1 : n + 1].tolist()).count(";")]
+        assert abs(np.abs(history[:, 0]).max() - 5) < 0.011  # what is known is not jittered
+        assert abs(history[:, 1:].max() - 5) > 0.02
