@@ -105,7 +105,7 @@ def incomparable(stages: Sequence[Stage]) -> list[str]:
     }
     return [
         name
-        for name in ("seq_len", "window_start", "decimals", "number_format", "loss")
+        for name in ("seq_len", "window_start", "scaling", "decimals", "number_format", "loss")
         if name in searched
     ]
 

@@ -1,4 +1,4 @@
-"""The mixture of stages 4 to 7: clean systems as before, and all that real series are made of.
+"""The mixture of stages 4 to 8: clean systems as before, and all that real series are made of.
 
 Each row is one series cut in a history and a future. Its numbers are scaled as a forecast scales
 them, by the history alone (`lvlora.text.scaling.of_history`), so that what a scale tells (the
@@ -70,7 +70,7 @@ def _of(name: str) -> Callable[[Rng, int, int], Array]:
 
 
 MIXTURE: dict[str, Kind] = {
-    "default systems": Kind(0.33, _of("default systems"), 2, CLEAN, 0.5),
+    "default systems": Kind(0.36, _of("default systems"), 2, CLEAN, 0.5),
     "rosenzweig-macarthur": Kind(0.07, _of("rosenzweig-macarthur"), 2, CLEAN, 0.4),
     "self-limited": Kind(0.04, _of("self-limited"), 2, CLEAN, 0.4),
     "lotka-volterra": Kind(0.03, _of("lotka-volterra"), 2, CLEAN, 0.4),
@@ -80,12 +80,12 @@ MIXTURE: dict[str, Kind] = {
     "oscillation 2": Kind(0.025, _of("oscillation 2"), 2, CLEAN),
     "oscillation 4": Kind(0.02, _of("oscillation 4"), 4, CLEAN),
     "logistic growth": Kind(0.01, _of("logistic growth"), 2, CLEAN),
-    "one of default systems": Kind(0.04, _of("default systems"), 1, CLEAN, 0.4),
+    "one of default systems": Kind(0.06, _of("default systems"), 1, CLEAN, 0.4),
     "noisy default systems": Kind(0.19, _of("default systems"), 2, SURVEYED, 0.5),
     "noisy rosenzweig-macarthur": Kind(0.05, _of("rosenzweig-macarthur"), 2, SURVEYED, 0.3),
     "noisy self-limited": Kind(0.02, _of("self-limited"), 2, SURVEYED, 0.3),
     "noisy lotka-volterra": Kind(0.02, _of("lotka-volterra"), 2, SURVEYED, 0.3),
-    "noisy one of default systems": Kind(0.05, _of("default systems"), 1, SURVEYED, 0.3),
+    "noisy one of default systems": Kind(0.07, _of("default systems"), 1, SURVEYED, 0.3),
     "noisy one of two": Kind(0.025, _of("rosenzweig-macarthur"), 1, SURVEYED, 0.3),
     "noisy food chain": Kind(0.01, _of("food chain"), 3, SURVEYED, 0.3),
     "noisy oscillation 1": Kind(0.015, _of("oscillation 1"), 1, SURVEYED),
