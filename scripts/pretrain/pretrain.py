@@ -18,7 +18,10 @@
         --export work/stage6/model
     python scripts/pretrain/pretrain.py --out work/stage7 --init work/stage6/model --layers 8 \\
         --mixture populations --short 0 --decay 0.6 --learning-rate 1.5e-3 --steps 4600 --seed 7 \\
-        --export
+        --export work/stage7/model
+    python scripts/pretrain/pretrain.py --out work/stage8 --init work/stage7/model --layers 8 \\
+        --mixture populations --short 0 --optimizer muon --learning-rate 1e-3 --decay 0.5625 \\
+        --steps 3200 --seed 9 --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the
 weights in the package. What a run is worth half-way shows once its rate has come down: a branch
@@ -29,9 +32,8 @@ begins at its newest state and ends sooner (here at step 700, decaying from 550)
         --export work/branch/model
 
 Every batch is a pure function of (seed, step), so a killed run goes on where its last checkpoint
-was and ends the same. Float32 master weights, bfloat16 where the processor has it, AdamW; Muon
-with the same rate was behind it after 120 steps (docs/notes/results.md). What it costs is
-charged to a ledger in the same folder.
+was and ends the same. Float32 master weights, bfloat16 where the processor has it, AdamW, or Muon
+for the matrices (README.md, "Stage 8"). What it costs is charged to a ledger in the same folder.
 
 A run may begin with another's weights and more layers: the new layers are copies whose output
 projections are zero, so that the model begins as the same function (block expansion: Wu et al.
