@@ -165,7 +165,8 @@ class LearningSettings(
         "What the numbers in the text are scaled by. dataset: one scale for all series, from the "
         "training part, and for all forecasts with the adapter; history: each sequence by its "
         "own beginning (8 steps to three quarters of it), of which it then does not learn, as "
-        "forecasts without an adapter scale each history: for series of very different size.",
+        "forecasts without an adapter scale each history: for series of very different size, whose "
+        "size says nothing of their course.",
         "Data",
         affects="result",
     )
