@@ -223,6 +223,15 @@ def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -
     return joined(parts, scale)
 
 
+def of_beginning(series: Series, n_steps: int) -> Scale:
+    """The scale of a history of its first steps; of all of it where these have no value."""
+    known = np.empty((len(series), 0)) if series.known is None else series.known
+    for part in (series.steps(0, n_steps), series):
+        if np.isfinite(part.values).any():
+            return scale_with_known(part, known[: len(part)], None)
+    return Scale((1.0,) * (known.shape[1] + series.values.shape[1]), "history")
+
+
 def with_own(scale: Scale, history: Series, most_lost: float) -> Scale:
     """A scale with those variables exchanged for the history's own of which it loses more."""
     kept = lost([history.values], [scale], _DECIMALS) <= most_lost

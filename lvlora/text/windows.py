@@ -20,7 +20,7 @@ from lvlora.series.time_steps import with_intervals
 from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
-from lvlora.text.scaling import Scale, joined, of_dataset, scale_with_known
+from lvlora.text.scaling import Scale, of_beginning, of_dataset
 
 IGNORED = -100
 """The class of a position that is no target (padding)."""
@@ -70,15 +70,6 @@ def tokenize_series(
         given.append(np.arange(len(ids[-1])) < len(before))
     starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
     return TokenSeries(np.concatenate(ids), starts, np.concatenate(given))
-
-
-def of_beginning(series: Series, n_steps: int) -> Scale:
-    """The scale of a history of its first steps; of all of it where these have no value."""
-    known = np.empty((len(series), 0)) if series.known is None else series.known
-    for part in (series.steps(0, n_steps), series):
-        if np.isfinite(part.values).any():
-            return scale_with_known(part, known[: len(part)], None)
-    return Scale((1.0,) * (known.shape[1] + series.values.shape[1]), "history")
 
 
 def collate(rows: Sequence[Ids], given: Sequence[NDArray[np.bool_]] = ()) -> Batch:
@@ -303,10 +294,7 @@ class Windows:
             rng = np.random.default_rng((self.seed, 3, sample))
             drawn = math.exp(rng.uniform(math.log(shortest), math.log(longest + 1)))
             history = min(longest, int(drawn))
-        scale = of_beginning(row, history)
-        known = [scale.part(k, k + 1) for k in range(series.n_known)]
-        moved = scale.part(series.n_known).times(1 / self._factor(sample))
-        made = self._tokenize(row, joined(known, moved))
+        made = self._jittered(row, of_beginning(row, history), sample)
         # where jitter has made numbers so long that nothing else fits, the last token is a target
         made.given[: min(int(made.starts[history]), self._room - 1)] = True
         return made
@@ -322,13 +310,10 @@ class Windows:
     def _tokenize(self, series: Series, scale: Scale) -> TokenSeries:
         return tokenize_series(series, scale, self.codec, self._alphabet)
 
-    def _factor(self, sample: int) -> float:
-        """By which the numbers of a row are multiplied."""
-        rng = np.random.default_rng((self.seed, 2, sample))
-        return float(np.exp(self._jitter * rng.standard_normal()))
-
     def _jittered(self, original: Series, scale: Scale, sample: int) -> TokenSeries:
-        factor = self._factor(sample)
+        factor = np.exp(
+            self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
+        )
         # (factor · value - factor · offset) / divisor
         n_known, offsets = original.n_known, scale.offsets
         moved = replace(

@@ -225,14 +225,13 @@ def optimizers_of(
     """AdamW; or Muon for the matrices of the layers, with updates as large as AdamW's, and AdamW
     for norms, biases and the embedding (Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982).
     """
-    orthogonal = args.optimizer == "muon"
-    matrices = [q for n, q in parameters.items() if orthogonal and q.ndim == 2 and "embed" not in n]
-    others = [q for q in parameters.values() if all(q is not m for m in matrices)]
     common = {"lr": args.learning_rate, "weight_decay": args.weight_decay}
-    adamw = torch.optim.AdamW(others, betas=(0.9, 0.98), fused=True, **common)
-    if not matrices:
-        return [adamw]
-    return [torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **common), adamw]
+    others, muon = dict(parameters), []
+    if args.optimizer == "muon":
+        names = [n for n, q in parameters.items() if q.ndim == 2 and "embed" not in n]
+        matrices = [others.pop(name) for name in names]
+        muon = [torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **common)]
+    return [*muon, torch.optim.AdamW(others.values(), betas=(0.9, 0.98), fused=True, **common)]
 
 
 def orthogonalisations(optimizers: list[torch.optim.Optimizer]) -> int:
@@ -396,6 +395,7 @@ def main() -> None:
         source = SimulatedBatches(
             args.seed + seq_len, batch_size, seq_len, args.mixture, args.vocabulary
         )
+        per_step = price_of(shape, optimizers, batch_size, seq_len, 1)
         done = loop.steps(
             list(parameters.values()),
             optimizers,
@@ -410,7 +410,7 @@ def main() -> None:
             working.refresh()
             losses.append(record.loss)
             step = record.step
-            spent += price_of(shape, optimizers, batch_size, seq_len, 1)
+            spent += per_step
             tokens += record.tokens
             if step % 20 == 0:
                 rate = (record.tokens + record.tokens_padded) / record.seconds
