@@ -1,4 +1,4 @@
-"""The mixture of stages 4 to 8: clean systems as before, and all that real series are made of.
+"""The mixture of stages 4 to 9: clean systems as before, and all that real series are made of.
 
 Each row is one series cut in a history and a future. Its numbers are scaled as a forecast scales
 them, by the history alone (`lvlora.text.scaling.of_history`), so that what a scale tells (the
@@ -36,6 +36,8 @@ _VIEWS = 1.25
 _LARGEST = 500.0
 """A row ends where a number in the text would be larger."""
 _SHORTEST_HISTORY = 8
+_DECIMALS, _DECIMALS_ALONE = (0.92, 0.03, 0.05), (0.72, 0.03, 0.25)
+"""Shares of 2, 1 and 3 decimals: a lone variable has the room, and nothing else to be exact from."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def one_row(rng: Rng, kind: Kind, values: Array, read: float = 0.8) -> Row | Non
     history = noted[:cut]
     if np.isfinite(history).sum() < 3 or np.nanmax(history) == np.nanmin(history):
         return None
-    decimals = int(rng.choice([2, 1, 3], p=[0.92, 0.03, 0.05]))
+    decimals = int(rng.choice([2, 1, 3], p=_DECIMALS if noted.shape[1] > 1 else _DECIMALS_ALONE))
     if rng.random() < kind.common:
         numbers = noted / (COMMON_DIVISOR * float(np.exp(rng.normal(0, 0.2))))
         cut = 0

@@ -21,7 +21,10 @@
         --export work/stage7/model
     python scripts/pretrain/pretrain.py --out work/stage8 --init work/stage7/model --layers 8 \\
         --mixture populations --short 0 --optimizer muon --learning-rate 1e-3 --decay 0.5625 \\
-        --steps 3200 --seed 9 --export
+        --steps 3200 --seed 9 --export work/stage8/model
+    python scripts/pretrain/pretrain.py --out work/stage9 --init work/stage8/model --layers 8 \\
+        --mixture populations --short 0 --optimizer muon --learning-rate 1e-3 --decay 0.6 \\
+        --steps 3200 --seed 10 --export
 
 The same command again goes on where a run was stopped; --export without a folder installs the
 weights in the package. What a run is worth half-way shows once its rate has come down: a branch
