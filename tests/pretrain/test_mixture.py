@@ -78,6 +78,14 @@ def test_a_data_sets_divisor_leaves_all_of_a_series_a_target():
     assert {row.first for row in rows} == {0}
 
 
+@pytest.mark.parametrize(("n_variables", "share"), [(1, 0.25), (2, 0.05)])
+def test_a_lone_variable_is_often_written_with_three_decimals(n_variables, share):
+    kind = Kind(1.0, families.FAMILIES["oscillation 2"][1], n_variables, CLEAN)
+    values = kind.simulate(rng(4), 1, 40)[0]
+    rows = [populations.one_row(rng(seed), kind, values) for seed in range(600)]
+    assert np.mean([row.decimals == 3 for row in rows]) == pytest.approx(share, abs=0.05)
+
+
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_histories_are_no_targets_of_a_batch(name, monkeypatch):
     monkeypatch.setattr(pretrain, "POOL", 16)  # enough for this batch
