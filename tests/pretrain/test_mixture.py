@@ -83,7 +83,9 @@ def test_a_lone_variable_is_often_written_with_three_decimals(n_variables, share
     kind = Kind(1.0, families.FAMILIES["oscillation 2"][1], n_variables, CLEAN)
     values = kind.simulate(rng(4), 1, 40)[0]
     rows = [populations.one_row(rng(seed), kind, values) for seed in range(600)]
-    assert np.mean([row.decimals == 3 for row in rows]) == pytest.approx(share, abs=0.05)
+    threes = [row.decimals == 3 for row in rows if row is not None]
+    assert len(threes) > 500
+    assert np.mean(threes) == pytest.approx(share, abs=0.05)
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
