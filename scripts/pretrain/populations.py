@@ -37,7 +37,7 @@ _LARGEST = 500.0
 """A row ends where a number in the text would be larger."""
 _SHORTEST_HISTORY = 8
 _DECIMALS, _DECIMALS_ALONE = (0.92, 0.03, 0.05), (0.72, 0.03, 0.25)
-"""Shares of 2, 1 and 3 decimals: a lone variable has room for a third, and no other to read from."""
+"""Shares of 2, 1 and 3 decimals: a lone variable has room for a third."""
 
 
 @dataclass(frozen=True)
