@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
+from lvlora.folders import MARK
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 CSV = "time,prey,predator\n" + "".join(
     f"{t},{2 + (t % 10) / 5:.2f},{1 + ((t - 2) % 10) / 10:.2f}\n" for t in range(60)
@@ -204,7 +206,7 @@ def test_figures(run_lvlora, data, tmp_path):
     split = json.loads((out / "split.json").read_text())
     assert split["sha256"] == ran.json["split"]["sha256"]
     assert len(split["validation"]) == ran.json["split"]["validation"]
-    figures = [file for file in out.iterdir() if file.name != "split.json"]
+    figures = [file for file in out.iterdir() if file.name not in ("split.json", MARK)]
     assert {file.suffix for file in figures} == {".png", ".svg"}
     assert sorted(ran.json["figures"]) == sorted(str(file) for file in figures)
     assert "5 figures drawn into" in ran.stderr
