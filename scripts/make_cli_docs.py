@@ -17,7 +17,7 @@ from make_schemas import ANSWERS
 
 from lvlora.cli.program import from_settings
 from lvlora.cli.program.root import COMMANDS, load
-from lvlora.settings.fields import Field, read_fields
+from lvlora.settings.fields import Field, by_help
 
 FILE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -58,7 +58,7 @@ def text() -> str:
 
 def _command(name: str) -> str:
     command = load(name)
-    fields = read_fields(from_settings.COMMANDS[name])
+    fields = by_help(from_settings.COMMANDS[name])
     arguments = [field for field in fields if field.argument]
     options = [field for field in fields if not field.argument]
     usage = " ".join(["lvlora", name, "[OPTIONS]", *map(_shown_argument, arguments)])

@@ -42,6 +42,8 @@ class Settings(BaseModel):
 
     Attributes:
         supports_dry_run: the command can say what it would cost without doing it.
+        common: names of the options that most people use, which the help shows first; where there
+            are none, all options stand in their panels.
     """
 
     # defer_build: twelve models are declared at start-up and one is used
@@ -54,6 +56,7 @@ class Settings(BaseModel):
     )
 
     supports_dry_run: ClassVar[bool] = False
+    common: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def affecting(cls, *kinds: Affects) -> frozenset[str]:

@@ -236,6 +236,20 @@ class TokenizeSettings(InputSettings):
 class FlopsSettings(Settings):
     """`lvlora flops`: what a step costs, what a budget buys, what was spent."""
 
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "batch_size",
+        "seq_len",
+        "rank",
+        "targets",
+        "train_head",
+        "context",
+        "new_tokens",
+        "vary",
+        "budget",
+        "ledger",
+    )
+
     model: str = option(
         "qwen2.5-0.5b",
         "Base model, or a folder with a config.json. The default is the coursework's model, whose "

@@ -16,6 +16,9 @@ from lvlora.settings.base import Settings, field_names
 
 Kind = Literal["flag", "whole", "number", "text", "path", "list", "choice"]
 
+COMMON = "Common options"
+"""Panel of a command's `Settings.common`."""
+
 _METAVARS: dict[Kind, str] = {
     "flag": "",
     "whole": "INT",
@@ -108,10 +111,26 @@ class Field:
 @functools.cache  # the settings, the command line and the configuration each ask
 def read_fields(model: type[Settings]) -> tuple[Field, ...]:
     """Every field of a model: arguments first, then options by panel in the help's order."""
-    return tuple(_read(name, model.model_fields[name]) for name in field_names(model))
+    return tuple(_read(name, model) for name in field_names(model))
 
 
-def _read(name: str, info: FieldInfo) -> Field:
+def by_help(model: type[Settings]) -> list[Field]:
+    """Sort fields as a help page shows them: arguments, common options, the rest by panel."""
+    place = {name: index for index, name in enumerate(model.common)}
+    return sorted(
+        read_fields(model),
+        key=lambda field: (not field.argument, place.get(field.name, len(place))),
+    )
+
+
+def _panel(name: str, model: type[Settings], panel: str) -> str:
+    if not model.common:
+        return panel
+    return COMMON if name in model.common else f"More: {panel}"
+
+
+def _read(name: str, model: type[Settings]) -> Field:
+    info = model.model_fields[name]
     extra = info.json_schema_extra
     if not isinstance(extra, dict) or "panel" not in extra or not info.description:
         raise TypeError(f"the settings field {name!r} is not made by lvlora.settings.base.option")
@@ -131,7 +150,7 @@ def _read(name: str, info: FieldInfo) -> Field:
         default=None if info.default is PydanticUndefined else info.default,
         bounds=dict(_bounds(info.annotation, info.metadata)) if kind in ("whole", "number") else {},
         description=info.description,
-        panel=str(extra["panel"]),
+        panel=_panel(name, model, str(extra["panel"])),
         argument=argument,
         declarations=() if argument else declarations,
         opposite=opposite,

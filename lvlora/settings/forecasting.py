@@ -135,6 +135,21 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetS
     """`lvlora forecast FILE`: the future of one file's trajectories."""
 
     supports_dry_run: ClassVar[bool] = True
+    common: ClassVar[tuple[str, ...]] = (
+        "horizon",
+        "holdout",
+        "forecaster",
+        "model",
+        "adapter",
+        "samples",
+        "quantiles",
+        "output",
+        "plot",
+        "series",
+        "columns",
+        "id_column",
+        "time_column",
+    )
 
     data: Path = option(
         ...,

@@ -200,6 +200,24 @@ class ScoringSettings(
 class EvaluateSettings(ScoringSettings):
     """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
 
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "adapter",
+        "split",
+        "limit",
+        "protocol",
+        "context",
+        "horizon",
+        "holdout",
+        "windows",
+        "samples",
+        "calibrate",
+        "out",
+        "columns",
+        "id_column",
+        "time_column",
+    )
+
     split: Split = option(
         "validation",
         "Part of the data to score; test is for the final table, all for a file of its own that "
@@ -251,6 +269,21 @@ class EvaluateSettings(ScoringSettings):
 
 class BaselineSettings(ScoringSettings):
     """`lvlora baseline`: the zero-shot model and all rivals, one table."""
+
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "split",
+        "limit",
+        "protocol",
+        "context",
+        "horizon",
+        "holdout",
+        "samples",
+        "out",
+        "columns",
+        "id_column",
+        "time_column",
+    )
 
     split: Literal["train", "validation"] = option(
         "validation",

@@ -321,6 +321,23 @@ class LearningSettings(
 class TrainSettings(LearningSettings):
     """`lvlora train`: one run."""
 
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "max_steps",
+        "max_flops",
+        "rank",
+        "targets",
+        "learning_rate",
+        "batch_size",
+        "seq_len",
+        "seed",
+        "out",
+        "resume",
+        "columns",
+        "id_column",
+        "time_column",
+    )
+
     out: Path | None = option(
         None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output", affects="output"
     )
@@ -346,6 +363,22 @@ class SweepSettings(LearningSettings):
 
     A trial's own ``max_flops`` is what the plan gives it; here it is the limit of the whole sweep.
     """
+
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "max_flops",
+        "trials",
+        "max_steps",
+        "preset",
+        "space",
+        "sampler",
+        "study",
+        "workers",
+        "status",
+        "columns",
+        "id_column",
+        "time_column",
+    )
 
     max_flops: Flops | None = option(
         None,

@@ -24,7 +24,7 @@ from lvlora.cli.terminal.output import Output
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Settings
 from lvlora.settings.configuration import Resolved, as_toml, misspelt_variables, resolve
-from lvlora.settings.fields import Field, read_fields
+from lvlora.settings.fields import Field, by_help, read_fields
 
 S = TypeVar("S", bound=Settings)
 
@@ -71,7 +71,7 @@ def settings_command(
 
         parameters = [
             parameter
-            for field in fields
+            for field in by_help(model)
             for parameter in parameters_of(field, chosen.get(field.name))
         ]
         parameters += [
@@ -232,7 +232,7 @@ def _unwrapped(docstring: str) -> str:
 
 def _variable_example(fields: Sequence[Field]) -> str:
     spoken = [field for field in fields if field.default_text() and not field.argument]
-    liked = (field for field in spoken if field.kind == "whole" and field.panel != "Data")
+    liked = (field for field in spoken if field.kind == "whole" and not field.panel.endswith("Data"))
     shown = next(liked, spoken[0])
     return f"{shown.variable}={shown.default_text()}"
 

@@ -220,6 +220,20 @@ def test_every_command_has_help_and_examples(run_lvlora, name):
     assert "Examples" in ran.stdout
     assert max(map(len, ran.stdout.splitlines())) <= 80
     assert "…" not in ran.stdout
+    assert "<bool>" not in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["forecast", "train", "sweep", "evaluate", "baseline", "flops"])
+def test_the_help_of_a_large_command_begins_with_its_common_options(run_lvlora, name):
+    load(name)
+    model = from_settings.COMMANDS[name]
+    assert 8 <= len(model.common) <= 15
+    assert set(model.common) <= set(model.model_fields)
+    panels = re.findall(r"─ ([A-Z][^─]*) ─", run_lvlora([name, "-h"]).stdout)
+    panels = [panel for panel in panels if panel != "Arguments"]
+    assert panels[0] == "Common options"
+    assert panels[-1] == "General"
+    assert all(panel.startswith("More: ") for panel in panels[1:-1])
 
 
 @pytest.mark.parametrize("name", REGISTERED)
