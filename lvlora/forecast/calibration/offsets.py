@@ -12,7 +12,8 @@ is exchangeable with those of the calibration. Q may be negative: too wide inter
 Offsets are in standard deviations of the history (`units_of`), so that they serve series of any
 magnitude, and they belong to a step of the horizon and a variable. Where a step has
 fewer than `ENOUGH` scores, those of its neighbours are taken too: as many steps on either side as
-it takes. One more row of offsets, over all variables, is used for files with another number of variables.
+it takes. One more row of offsets, over all variables, is used for files with another number of
+variables.
 """
 
 from __future__ import annotations
