@@ -2,7 +2,7 @@
 
     python scripts/make_cost_figure.py
 
-The first is of the first table of docs/notes/results.md (50 steps from 50, 128 series), against
+The first is of the first table of docs/notes/log/2026-11-results.md (50 steps from 50, 128 series), against
 the FLOPs of the forecasts. A language model's are those that the text beneath the table says; the
 table itself says each rival's. The second is of the table "Error against the FLOPs of training",
 with some rivals of the first as lines across.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs" / "notes" / "results.md"
+RESULTS = ROOT / "docs" / "notes" / "log" / "2026-11-results.md"
 IMAGE = ROOT / "docs" / "images" / "cost.png"
 TRAINING = ROOT / "docs" / "images" / "training.png"
 N_SERIES = 128

@@ -186,7 +186,7 @@ def view_factors(n: int) -> list[float]:
 
     The model reads digits, and the same dynamics at another scale are other digits. Its errors at
     one scale are partly of that scale, so the median over several is nearer to the truth than as
-    many samples from one (test-time augmentation; figures in docs/notes/results.md).
+    many samples from one (test-time augmentation; figures in docs/notes/log/2026-11-results.md).
 
     Odd numbers are symmetric; an even one has its odd one out among the smaller numbers.
     """

@@ -33,7 +33,7 @@ COURSEWORK: dict[str, Any] = {
     "scale_jitter": 0.0,
 }
 """What the coursework trains; `lvlora train` itself begins with what won
-(docs/notes/results.md)."""
+(docs/notes/log/2026-11-results.md)."""
 
 
 class BudgetSettings(Settings):

@@ -69,7 +69,7 @@ def test_the_last_steps_are_those_of_forecast(run_lvlora, data, no_page) -> None
 
 
 def test_hares_and_lynxes_in_one_command(run_lvlora, tmp_path, monkeypatch) -> None:
-    """As docs/notes/results.md shows it; with a page, which names the protocol."""
+    """As docs/notes/log/2026-11-results.md shows it; with a page, which names the protocol."""
     monkeypatch.chdir(tmp_path)
     file = ROOT / "examples" / "hare_lynx.csv"
     ran = run_lvlora(["evaluate", file, "--no-model", "--holdout", "5", "--out", "e"])
