@@ -4,7 +4,8 @@
 
 MODEL is a folder of one model (config.json, safetensors, tokenizer); OUT gets the same in bfloat16
 with the layers named, in order, under new numbers, and the whole tokenizer, embedding and head.
-What is left has forgotten a lot and has to be tuned. What came of it: docs/notes/log/2026-11-results.md.
+What is left has forgotten a lot and has to be tuned. What came of it:
+docs/notes/log/2026-11-results.md.
 """
 
 from __future__ import annotations
