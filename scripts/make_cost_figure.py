@@ -2,10 +2,10 @@
 
     python scripts/make_cost_figure.py
 
-The first is of the first table of docs/notes/log/2026-11-results.md (50 steps from 50, 128
-series), against the FLOPs of the forecasts. A language model's are those that the text beneath the table says; the
-table itself says each rival's. The second is of the table "Error against the FLOPs of training",
-with some rivals of the first as lines across.
+The first is of the first table of docs/notes/log/2026-11-results.md (50 steps from 50, 128 series),
+against the FLOPs of the forecasts. A language model's are those that the text beneath the table
+says; the table itself says each rival's. The second is of the table "Error against the FLOPs of
+training", with some rivals of the first as lines across.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ from the history alone, too: Gruver et al. 2023, arXiv:2310.07820):
 
 Variables of like size share a divisor, because how large they are beside each other is something
 that a model can use, and what the bundled one was made with: its error on predators and prey is
-twice as large when each has a divisor of its own (docs/notes/log/2026-11-results.md). They share one
-only as long as the text, with its usual two decimals, keeps their spread: a variable of which it would lose
-more than 3 % has its own (``variable``), or shares one with others that are as small. Where its own
-loses more than 1 % because the level is far from the spread (37 ± 0.3), an offset is subtracted
-first, and what is written is the variable's course between about a third of the target and all of
-it.
-"""
+twice as large when each has a divisor of its own (docs/notes/log/2026-11-results.md). They share
+one only as long as the text, with its usual two decimals, keeps their spread: a variable of which
+it would lose more than 3 % has its own (``variable``), or shares one with others that are as small.
+Where its own loses more than 1 % because the level is far from the spread (37 ± 0.3), an offset is
+subtracted first, and what is written is the variable's course between about a third of the target
+and all of it."""
 
 from __future__ import annotations
 
