@@ -66,7 +66,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
                 if planned is not None:
                     show_run_plan(planned, context)
                 return
-            made = run_training(
+            result = run_training(
                 settings,
                 read,
                 sources=context.sources,
@@ -76,76 +76,71 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             )
     except FailedElsewhere as error:
         raise SystemExit(error.exit_code) from None
-    if made is not None:
-        _show(made, output)
+    if result is not None:
+        _show(result, output)
 
 
-def _show(made: Train, output: Output) -> None:
-    output.report(made, lambda: _table(made, output))
-    helped, judgement = judged(made)
+def _show(result: Train, output: Output) -> None:
+    output.report(result, lambda: _table(result, output))
+    judgement = judged(result)
     if judgement:
         output.note(judgement)
-    output.hint(f"Next: {_next(made, with_adapter=helped)}")
+    output.hint(f"Next: {_next(result)}")
 
 
-def _next(made: Train, *, with_adapter: bool) -> str:
-    """The command that forecasts a series that was not trained on, with the adapter or without."""
-    plan, settings, split = made.plan, made.plan.settings, made.plan.split
-    adapter = made.folder if with_adapter else "none"
+def _next(result: Train) -> str:
+    """The command that compares the adapter with the model, or forecasts where one is known."""
+    settings, split, part = result.plan.settings, result.plan.split, result.plan.part
+    before = None if result.zero_shot is None else result.zero_shot.mae
+    after = None if result.validation is None else result.validation.mae
+    is_compared = before is not None and after is not None
+    helps = before is None or after is None or after < before
+    adapter = result.folder if helps else "none"
     # an adapter knows its model; without one it must be named
-    without = () if not with_adapter else ("model", "revision")
-    if settings.data is None:
-        return next_command(
-            "evaluate",
-            EvaluateSettings,
-            settings,
-            "--limit",
-            "4",
-            "--adapter",
-            adapter,
-            without=without,
-        )
+    without = ("model", "revision") if helps else ()
+    if settings.data is None or (is_compared and helps):
+        words = ["--limit", "4"]
+        if part is not None and part.scored.held_out:
+            n_windows = len(part.histories) // part.n_series
+            words = [
+                *("--split", "all", "--limit", str(part.n_series)),
+                *("--windows", str(n_windows), "--horizon", str(part.horizon)),
+            ]
+        words += ["--adapter", adapter]
+        return next_command("evaluate", EvaluateSettings, settings, *words, without=without)
     series = [*split.test, *split.validation, *split.train][0]
-    which = ["--series", series] if len(plan.dataset) > 1 else []
-    return next_command(
-        "forecast",
-        ForecastSettings,
-        settings,
-        *which,
-        "--adapter",
-        adapter,
-        without=without,
-        also=() if with_adapter else ("decimals", "number_format"),
-    )
+    words = [*(["--series", series] if len(result.plan.dataset) > 1 else []), "--adapter", adapter]
+    also = () if helps else ("decimals", "number_format")
+    return next_command("forecast", ForecastSettings, settings, *words, without=without, also=also)
 
 
-def _table(made: Train, output: Output) -> None:
+def _table(result: Train, output: Output) -> None:
     from lvlora.train.run_folder import RunFolder
 
     rows: list[tuple[str, str]] = [
         (
             "steps",
-            numbers.count(made.steps) + (" (stopped early)" if made.stopped_early else ""),
+            numbers.count(result.steps) + (" (stopped early)" if result.stopped_early else ""),
         ),
-        ("trained parameters", numbers.count(made.trainable_parameters)),
-        ("tokens", numbers.count(made.tokens)),
-        ("time in steps", numbers.duration(made.seconds)),
-        ("FLOPs, executed", numbers.flops(made.flops.executed)),
-        ("FLOPs, coursework", numbers.flops(made.flops.coursework)),
+        ("trained parameters", numbers.count(result.trainable_parameters)),
+        ("tokens", numbers.count(result.tokens)),
+        ("time in steps", numbers.duration(result.seconds)),
+        ("FLOPs, executed", numbers.flops(result.flops.executed)),
+        ("FLOPs, coursework", numbers.flops(result.flops.coursework)),
     ]
     for key, name in (("loss", "validation loss"), ("mae", "validation MAE")):
-        before, after = getattr(made.zero_shot, key, None), getattr(made.validation, key, None)
+        before, after = getattr(result.zero_shot, key, None), getattr(result.validation, key, None)
         if before is not None and after is not None:
             rows.append(
                 (
                     name,
                     f"{numbers.plain(before)} before, {numbers.plain(after)} "
-                    f"at step {made.best_step}",
+                    f"at step {result.best_step}",
                 )
             )
-    folder = RunFolder(Path(made.folder))
-    rows.append(("adapter", made.adapter))
+    folder = RunFolder(Path(result.folder))
+    rows.append(("adapter", result.adapter))
     rows.append(("report", str(folder.path / "report.html")))
-    output.table([f"Run {made.run}", ""], rows)
-    output.line(reconciled(made))
+    output.table([f"Run {result.run}", ""], rows)
+    output.line(reconciled(result))
     show_losses(folder.read_metrics(), output)

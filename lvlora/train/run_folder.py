@@ -305,6 +305,11 @@ def check_out(settings: TrainSettings) -> bool:
                 "Choose another name.",
             )
         if not _is_taken(out):
+            parent = out.resolve().parent
+            if parent != runs.resolve() and not parent.is_dir():  # the runs' folder is made
+                raise SettingsError(
+                    f"--out {out}: the folder {out.parent} is not there", "Make it first."
+                )
             return False
     except (OSError, RuntimeError) as error:  # of a loop of links, before Python 3.13
         raise SettingsError(

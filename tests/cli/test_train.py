@@ -92,7 +92,7 @@ def test_a_table_for_people_and_the_next_command(run_lvlora, place):
     assert ran.exit_code == 0
     assert "validation MAE" in ran.stdout
     assert "FLOPs, executed" in ran.stdout
-    assert re.search(f"Next: lvlora forecast .* --adapter {_only_run()}$", ran.stderr, re.MULTILINE)
+    assert re.search(f"Next: lvlora evaluate .* --adapter {_only_run()}$", ran.stderr, re.MULTILINE)
     assert "Traceback" not in ran.stderr
 
 
@@ -287,6 +287,13 @@ def test_resume_alone_takes_the_newest_run_that_is_not_over(run_lvlora, place, s
     ran = run_lvlora(["train", "--resume", "nothing"])
     assert ran.exit_code == 2
     assert "no such run" in ran.stderr
+
+
+def test_a_folder_that_is_missing_is_refused_before_anything(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place, "--out", "nowhere/inside/run"])
+    assert ran.exit_code == 2
+    assert "--out nowhere/inside/run: the folder nowhere/inside is not there" in ran.stderr
+    assert not Path("nowhere").exists()
 
 
 def test_resume_alone_goes_by_time_and_not_by_name(run_lvlora, stopped):

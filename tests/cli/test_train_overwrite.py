@@ -148,6 +148,7 @@ def test_a_run_that_holds_the_runs_or_the_data_is_not_replaced(run_lvlora, place
 
 def test_through_a_link_the_run_that_it_leads_to_is_replaced_and_no_namesake(run_lvlora, place):
     words = ["train", "data.csv", *place]
+    Path("other").mkdir()
     for out in ("runs/same", "other/same"):
         assert run_lvlora([*words, "--out", out]).exit_code == 0
     Path("runs/link").symlink_to("../other/same")

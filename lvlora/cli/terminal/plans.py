@@ -41,38 +41,41 @@ def show_run_plan(planned: TrainPlan, context: CommandContext) -> None:
     context.output.report(planned, human)
 
 
-def judged(made: Train) -> tuple[bool, str]:
-    """Whether the adapter is worth using, and what to say of that; nothing where nobody knows."""
-    before = None if made.zero_shot is None else made.zero_shot.mae
-    after = None if made.validation is None else made.validation.mae
+def judged(result: Train) -> str:
+    """Compare greedy forecasts with and without the kept adapter; "" where there are none.
+
+    `forecast` takes medians of samples, which gain less or nothing, so nothing is recommended.
+    """
+    before = None if result.zero_shot is None else result.zero_shot.mae
+    after = None if result.validation is None else result.validation.mae
     if before is None or after is None:
-        return True, ""
+        return ""
     if after >= before:
-        return False, (
+        return (
             "On the validation part the adapter is no better than the model without it "
             f"({numbers.plain(after)} against {numbers.plain(before)}): train longer, or use "
             "--adapter none."
         )
-    gain = made.gain
+    gain = result.gain
     if gain is None:
-        return True, ""
+        return ""
     one, many = {
-        "series": ("One validation series", f"{gain.n} validation series"),
-        "windows": ("One window of steps", f"{gain.n} windows of steps that were not trained on"),
+        "series": ("one validation series", f"{gain.n} validation series"),
+        "windows": ("one window of steps", f"{gain.n} windows of steps that were not trained on"),
     }[gain.of]
     mean = numbers.plain(gain.mean, 3)
     if gain.low is None or gain.high is None:
-        return True, f"{one} tells little of a gain of {mean} in MAE."
+        return f"Greedy forecasts of {one} tell little of a gain of {mean} in MAE."
     within = f"95 % interval {numbers.interval(gain.low, gain.high)}"
-    if gain.low > 0:
-        return True, (
-            f"The adapter improves on the model without it: its MAE is smaller by {mean} on {many} "
-            f"({within}), by which it was chosen."
+    if gain.low <= 0:
+        more = {"series": "--validation-series", "windows": "--validation-steps"}[gain.of]
+        return (
+            f"The gain of {mean} in MAE of greedy forecasts is within the noise of {many} "
+            f"({within}). {more} takes more of them."
         )
-    more = {"series": "--validation-series", "windows": "--validation-steps"}[gain.of]
-    return True, (
-        f"The gain of {mean} in MAE is within the noise of {many} ({within}): more of them would "
-        f"tell ({more})."
+    return (
+        f"With the adapter the MAE of greedy forecasts of {many} is smaller by {mean} ({within}). "
+        "They chose the adapter, and lvlora forecast samples instead: it may gain less."
     )
 
 
