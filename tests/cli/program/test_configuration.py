@@ -11,6 +11,7 @@ import typer
 
 from lvlora.answers import Answer
 from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
+from lvlora.cli.program.root import load_all
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings, option
 from lvlora.settings.configuration import as_toml, resolve
@@ -57,6 +58,7 @@ class _Given(_Said):
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     """A program with every settings model; each command prints what it was given."""
+    load_all()  # a command that loads for the first time while the copy is there is lost after it
     monkeypatch.setattr("lvlora.cli.program.from_settings.COMMANDS", dict(COMMANDS))
     app = typer.Typer(
         pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
