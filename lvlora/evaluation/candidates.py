@@ -15,6 +15,7 @@ from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
+from lvlora.series.dataset import Dataset
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.scoring import EvaluateSettings, ScoringSettings
 from lvlora.text.codec import Codec
@@ -95,14 +96,17 @@ class Candidate:
         }
 
 
-def candidates(settings: ScoringSettings, narrator: Narrator) -> list[Candidate]:
-    """The adapters in the order given, then the base model of each without one.
+def candidates(settings: ScoringSettings, data: Dataset, narrator: Narrator) -> list[Candidate]:
+    """The adapters in their order, then the base model of each without one.
+
+    Args:
+        data: the whole data set; an adapter that nobody named was trained on it.
 
     Raises:
         ModelError: what was named is not there.
     """
     if not isinstance(settings, EvaluateSettings):
-        choice = choose(settings.with_adapter("none"), settings.runs, narrator.note)
+        choice = choose(settings.with_adapter("none"), settings.runs, data, narrator.note)
         return [Candidate(choice, settings.decimals, settings.number_format)]
     named = settings.adapter or (None,)
     said: set[str] = set()
@@ -112,7 +116,7 @@ def candidates(settings: ScoringSettings, narrator: Narrator) -> list[Candidate]
             said.add(message)
             narrator.note(message)
 
-    chosen = [choose(settings.with_adapter(name), settings.runs, note) for name in named]
+    chosen = [choose(settings.with_adapter(name), settings.runs, data, note) for name in named]
     found = [Candidate(choice, settings.decimals, settings.number_format) for choice in chosen]
     if settings.zero_shot:
         for choice in chosen:

@@ -87,8 +87,9 @@ def begin(
         has_folder: see `prepare`.
     """
     check(settings)
-    chosen = candidates(settings, narrator) if settings.with_model else []
-    job = prepare(settings, read(), narrator, has_folder=has_folder)
+    data = read()
+    chosen = candidates(settings, data, narrator) if settings.with_model else []
+    job = prepare(settings, data, narrator, has_folder=has_folder)
     warn_of_seen(
         [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
     )

@@ -83,7 +83,8 @@ def open_model(
 
     Args:
         model: bundled, a short name, a hub id, a folder, a .gguf file, or auto.
-        adapter: a run, an adapter folder, ``latest``, or ``none``; None takes the newest run's.
+        adapter: a run, an adapter folder, ``latest``, or ``none``; None takes the newest
+            run's, if there is one, whatever it was trained on.
         runs: where runs are looked for by name.
         decimals: of each number; None for the adapter's own, else 2.
         number_format: "point" (1.50) or "digits" (150); None for the adapter's own, else "point".
@@ -107,7 +108,7 @@ def open_model(
             )
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
-    choice = choose(settings, Path(runs), lambda note: None)
+    choice = choose(settings, Path(runs), None, lambda note: None)
     return open_forecaster(
         choice,
         settings,

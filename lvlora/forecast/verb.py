@@ -330,9 +330,8 @@ def _ask(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narr
     check(settings)
     settings, whole, histories, futures = _data(settings, read)
     devices.set_threads(settings.threads)
-    return _Asked(
-        settings, whole, histories, futures, choose(settings, settings.runs, narrator.note)
-    )
+    choice = choose(settings, settings.runs, whole, narrator.note)
+    return _Asked(settings, whole, histories, futures, choice)
 
 
 def _data(

@@ -12,7 +12,14 @@ from lvlora.model.adapters.files import AdapterInfo
 from lvlora.model.adapters.search import find_adapter
 from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import weights_sha256
+from lvlora.series.dataset import Dataset
 from lvlora.settings.forecasting import AdapterSettings
+from lvlora.text.scaling import sizes_of
+
+_LIKE_SIZES = 10.0
+"""The largest factor between sizes of a variable that may be in the same units."""
+_NAMELESS = ("standard input", "arrays", "data frame")
+"""Sources that name no file: only their content tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,17 @@ class Choice:
     info: AdapterInfo | None
 
 
-def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -> Choice:
+def choose(
+    settings: AdapterSettings, runs: Path, data: Dataset | None, note: Callable[[str], None]
+) -> Choice:
     """Resolve --model and --adapter.
 
     - An adapter brings its own base model, unless --model names one.
-    - The newest run's adapter is only a default: if it was made for another base than --model
-      names, it is left out with a note. An adapter that was named must fit.
+    - The newest run's adapter is only a default: it is left aside, with a note, where it was
+      trained on other data or for another base model. An adapter that was named must fit.
+
+    Args:
+        data: the whole data set; None: there is none to compare with.
 
     Raises:
         ModelError: what was named is not there.
@@ -41,13 +53,49 @@ def choose(settings: AdapterSettings, runs: Path, note: Callable[[str], None]) -
             note("No trained adapter yet (lvlora train makes one): forecasting zero-shot.")
         return Choice(source, None)
     info = adapter_files.read_info(folder)
-    if settings.model == "auto":
+    difference = ""
+    if settings.adapter is None and data is not None:
+        difference = _difference(info, data)
+    if settings.model == "auto" and not difference:
         return Choice(_base_of(info, keep=settings.cache), info)
     source = resolve(settings.model, settings.revision, keep=settings.cache)
-    if settings.adapter is None and not _fits(source, info):
-        note(f"The newest adapter ({folder}) was made for {info.base_name}: forecasting zero-shot.")
-        return Choice(source, None)
-    return Choice(source, info)
+    if not difference and settings.adapter is None and not _fits(source, info):
+        difference = f"was made for {info.base_name}"
+    if not difference:
+        return Choice(source, info)
+    _say(source, note)
+    note(
+        f"The newest adapter {difference}: forecasting zero-shot. To use it: --adapter "
+        f"{folder.parent.name}"
+    )
+    return Choice(source, None)
+
+
+def _difference(info: AdapterInfo, data: Dataset) -> str:
+    """How an adapter's training data differ from these; empty where they are the same.
+
+    They are the same by content, or by the file's name where the variables and their sizes
+    agree: a file may have grown since. An adapter made elsewhere says nothing of its data.
+    """
+    facts = info.facts
+    if facts.get("data_sha256") == data.sha256():
+        return ""
+    source = str(facts.get("data") or "")
+    if not source:
+        return "does not say which data it was trained on"
+    name, here = Path(source).name, Path(data.source).name
+    if name != here or source in _NAMELESS:
+        return f"was trained on {name}"
+    columns = [*(facts.get("variables") or ()), *(facts.get("known") or ())]
+    if columns != [*data.variables, *data.known]:
+        return f"was trained on other columns of {name} ({', '.join(map(str, columns))})"
+    # an adapter of version 0.1.0 has no sizes
+    for variable, then, now in zip(
+        data.variables, facts.get("sizes") or (), sizes_of(data), strict=False
+    ):
+        if max(then, now) > _LIKE_SIZES * min(then, now):
+            return f"was trained on {name} with {variable} in other units"
+    return ""
 
 
 def _base_of(info: AdapterInfo, *, keep: bool) -> ModelSource:

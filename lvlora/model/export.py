@@ -44,7 +44,7 @@ def export(settings: ExportSettings, narrator: Narrator) -> Exported:
             "nothing to write.",
             "Give --merged DIR for a plain transformers folder, --peft DIR for a PEFT adapter.",
         )
-    choice = choose(settings, settings.runs, narrator.note)
+    choice = choose(settings, settings.runs, None, narrator.note)
     if choice.info is None:
         raise SettingsError(
             "ADAPTER none: a plain base model is an export already.", "Name a run or an adapter."

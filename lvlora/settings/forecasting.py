@@ -125,7 +125,8 @@ class AdapterSettings(ModelSettings):
 
     adapter: str | None = option(
         None,
-        "Run or adapter folder. Default: the newest run's, if it fits --model; none: zero-shot.",
+        "Run or adapter folder. Default: the newest run's, if it was trained on these data and "
+        "fits --model; none: zero-shot.",
         "Model",
         affects="model",
     )

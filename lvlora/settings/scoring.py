@@ -228,7 +228,7 @@ class EvaluateSettings(ScoringSettings):
     adapter: Words | None = option(
         None,
         "Run or adapter folder; give it again to score several. Default: the newest run's, if it "
-        "fits --model; none: zero-shot.",
+        "was trained on these data and fits --model; none: zero-shot.",
         "Model",
         affects="model",
         repeat=True,

@@ -163,6 +163,12 @@ def of_dataset(train: Dataset) -> Scale:
     )
 
 
+def sizes_of(dataset: Dataset) -> tuple[float, ...]:
+    """(V,) the 99.7th percentile of |value| of each variable; 0 for one without a value."""
+    sizes = _sizes([s.values for s in dataset], DATASET_PERCENTILE)
+    return (0.0,) * len(dataset.variables) if sizes is None else tuple(sizes.top.tolist())
+
+
 def _of_column(known: Sequence[FloatArray], k: int) -> Scale:
     """Of one known column of a data set; 1 for one without a value."""
     sizes = _sizes([part[:, [k]] for part in known], DATASET_PERCENTILE)

@@ -17,6 +17,7 @@ from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import head_of
 from lvlora.settings.training import TrainSettings
+from lvlora.text.scaling import sizes_of
 from lvlora.train import remembered
 from lvlora.train.compilation import compile_layers, is_wanted
 from lvlora.train.objective import Objective
@@ -100,6 +101,7 @@ class Loaded:
             "known": list(plan.dataset.known),
             "times": plan.times,
             "data": plan.dataset.source,
+            "sizes": list(sizes_of(plan.dataset)),
             "loss": self.objective.loss_name,
         }
 

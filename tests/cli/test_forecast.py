@@ -134,7 +134,7 @@ def test_some_series_some_steps(run_lvlora, words):
 
 
 def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):
-    ahead = ["forecast", "data.csv", *words[2:], "--json"]
+    ahead = ["forecast", "train.csv", *words[2:], "--json"]
     default = run_lvlora(ahead)
     assert default.exit_code == 0, default.stderr
     assert default.json["model"]["adapter"] == trained.name
@@ -148,6 +148,36 @@ def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):
     assert last.json["model"]["adapter"] == f"{trained.name}/adapter-last"
 
 
+@pytest.mark.parametrize("change", ["file", "content", "columns", "units", "rows", "pipe"])
+def test_the_newest_run_is_the_default_for_its_own_data_only(
+    run_lvlora, words, trained, change, tmp_path
+):
+    lines = Path("train.csv").read_text().splitlines()
+    file, more, content = "train.csv", [], None
+    if change == "file":  # another file, though with the same columns
+        file = "data.csv"
+    elif change == "columns":
+        more = ["--columns", "prey"]
+    elif change == "units":  # the same file, in thousandths
+        rows = [line.split(",") for line in lines[1:]]
+        scaled = [[*row[:2], *(str(float(cell) / 1000) for cell in row[2:])] for row in rows]
+        Path(file).write_text("\n".join([lines[0], *map(",".join, scaled)]) + "\n")
+    elif change == "content":  # the same data under another name
+        file = "renamed.csv"
+        Path("train.csv").rename(file)
+    elif change == "rows":  # the file has grown since
+        row = lines[-1].split(",")
+        row[1] = str(float(row[1]) + 1)
+        Path(file).write_text("\n".join([*lines, ",".join(row)]) + "\n")
+    else:
+        file, content = "-", Path("train.csv").read_text()
+    ran = run_lvlora(["forecast", file, *words[2:], *more, "--json"], input=content)
+    assert ran.exit_code == 0, ran.stderr
+    same = change in ("content", "rows", "pipe")
+    assert ran.json["model"]["adapter"] == (trained.name if same else None)
+    assert (f"--adapter {trained.name}" in " ".join(ran.stderr.split())) == (not same)
+
+
 def test_the_adapter_is_found_from_another_directory(run_lvlora, words, trained, monkeypatch):
     run = trained.resolve()
     Path("elsewhere").mkdir()
@@ -158,7 +188,7 @@ def test_the_adapter_is_found_from_another_directory(run_lvlora, words, trained,
 
 def test_an_adapter_of_another_base(run_lvlora, words, trained, tiny_folder):
     other = ["--model", str(tiny_folder("llama"))]
-    ran = run_lvlora(["forecast", "data.csv", *words[2:], *other, "--json"])
+    ran = run_lvlora(["forecast", "train.csv", *words[2:], *other, "--json"])
     assert ran.exit_code == 0, ran.stderr
     assert ran.json["model"]["adapter"] is None
     assert "was made for qwen2: forecasting zero-shot" in ran.stderr
@@ -177,7 +207,7 @@ def test_no_adapter_makes_lvlora_download_its_base(run_lvlora, words, trained):
     facts = json.loads((trained / "adapter/lvlora.json").read_text())
     del facts["facts_sha256"]
     (trained / "adapter/lvlora.json").write_text(json.dumps({**facts, "model": "some/body"}))
-    ran = run_lvlora(["forecast", "data.csv", *words[2:]], env={"HF_HUB_OFFLINE": None})
+    ran = run_lvlora(["forecast", "train.csv", *words[2:]], env={"HF_HUB_OFFLINE": None})
     assert ran.exit_code == 4
     assert "some/body is not in the local hub cache" in ran.stderr
     assert "Add --model some/body to download it" in ran.stderr

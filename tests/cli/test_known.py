@@ -166,6 +166,7 @@ def test_an_adapter_knows_what_it_was_trained_beside(run_lvlora, words, tiny_fol
     assert facts["known"] == ["warmth"]
     assert facts["variables"] == ["hare", "lynx"]
     assert len(facts["scale"]["divisors"]) == 3
+    words = [*words, "--adapter", "latest"]
     beside = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"])
     assert beside.exit_code == 0, beside.stderr
     assert beside.json["model"]["adapter"] is not None
@@ -210,7 +211,8 @@ def test_a_training_that_is_told_times_makes_an_adapter_that_is(run_lvlora, word
         assert facts["times"] == times
         assert len(facts["scale"]["divisors"]) == 2 + (times == "told")
         Path("uneven.csv").write_text(_rows(ahead=0, uneven=True))
-        ran = run_lvlora(["forecast", "uneven.csv", "--columns", "hare,lynx", "-n", "3", *words])
+        options = ["--columns", "hare,lynx", "-n", "3", "--adapter", "latest"]
+        ran = run_lvlora(["forecast", "uneven.csv", *options, *words])
         assert ran.exit_code == 0, ran.stderr
         said = "told the time" if times == "told" else "as consecutive"
         assert said in " ".join(ran.stderr.split())

@@ -187,6 +187,7 @@ def _plan(config: AdapterConfig) -> lora.LoraPlan:
 
 Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Offset = Annotated[float, Field(allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -218,4 +219,7 @@ class AdapterFacts(_Strict):
     decimals: Annotated[int, Field(ge=0, le=12)] = 2
     number_format: NumberFormat = "point"
     scale: ScaleFacts | None = None
+    variables: Annotated[list[Word], Field(max_length=100_000)] | None = None
+    known: Annotated[list[Word], Field(max_length=100_000)] | None = None
+    sizes: Annotated[list[Size], Field(max_length=100_000)] | None = None
     flops: dict[Word, Annotated[int, Field(ge=0)]] | None = None
