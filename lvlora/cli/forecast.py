@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
 
 EXAMPLES = examples(
-    ("lvlora forecast examples/trajectory.csv", "20 steps, by the run that was trained on it, if any"),
+    ("lvlora forecast examples/trajectory.csv", "20 steps; by a run on it, if it is the newest"),
     (
         "lvlora forecast examples/hare_lynx.csv --horizon 10 --plot hares.png",
         "with a picture; the file's own years go on",
