@@ -18,7 +18,7 @@ from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.gaps import at_times, n_short, said_of_short, without_short
 from lvlora.series.known import known_ahead
-from lvlora.series.time_steps import intervals, usual_step
+from lvlora.series.time_steps import are_even, intervals, usual_step
 
 TimesRead = Literal["told", "resampled", "ignored"]
 """How uneven steps are read; told is told of even ones, too."""
@@ -120,9 +120,9 @@ def ask(
     known = known_ahead(history, horizon)
     past = _last(history, context)
     start = len(history) - len(past)
-    if times == "told" or (AUTO == "told" and times is None and not _even(time)):
+    if times == "told" or (AUTO == "told" and times is None and not are_even(time, _EVEN)):
         known = np.column_stack([intervals(time), known])
-    elif (times or AUTO) == "resampled" and len(past) > 1 and not _even(time[start:]):
+    elif (times or AUTO) == "resampled" and len(past) > 1 and not are_even(time[start:], _EVEN):
         return _resampled(past, known[start:], wanted)
     if (gaps or AUTO_GAPS) == "filled":
         past = without_short(past)
@@ -176,14 +176,8 @@ def _last(history: Series, context: int | None) -> Series:
 
 def is_uneven(history: Series, horizon: int = 0) -> bool:
     """Whether its steps, or those to its next ones, are of different lengths."""
-    return not _even(np.concatenate([history.time, times_ahead(history, horizon)]))
-
-
-def _even(time: FloatArray) -> bool:
-    if len(time) < 3:
-        return True
-    step = usual_step(time)
-    return bool(np.all(np.abs(np.diff(time) - step) <= _EVEN * step))
+    time = np.concatenate([history.time, times_ahead(history, horizon)])
+    return not are_even(time, _EVEN)
 
 
 def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> Asked:

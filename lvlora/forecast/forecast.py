@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.dates import Calendar
 from lvlora.series.metrics.quantiles import of_known_samples, of_samples
-from lvlora.series.time_steps import usual_step
+from lvlora.series.time_steps import EVEN, are_even, usual_step
 from lvlora.settings.checked import check_levels
 from lvlora.text.scaling import Scale
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DIGITS = 12
-"""Significant digits of a time."""
+"""Significant digits of a continued time, at least."""
+_STEP_DIGITS = 9
+"""The same of a step: Julian dates in steps of a second have more digits than `_DIGITS`."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,10 @@ class Forecast:
 
 
 def continue_time(time: FloatArray, horizon: int, calendar: Calendar | None = None) -> FloatArray:
-    """(H,) the median interval of the history, repeated; without the noise of binary fractions.
+    """(H,) the interval of the history, repeated; without the noise of binary fractions.
+
+    The interval is the mean of even steps, whose rounding errors would add up otherwise, and the
+    median of uneven ones.
 
     Raises:
         DataError: dates beyond the year 9999.
@@ -153,12 +159,16 @@ def continue_time(time: FloatArray, horizon: int, calendar: Calendar | None = No
         dated: FloatArray = time[-1] + step * np.arange(1, horizon + 1)
         calendar.dates(dated)
         return dated
-    interval = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
+    interval = 1.0
+    if len(time) > 1:
+        mean = (time[-1] - time[0]) / (len(time) - 1)
+        interval = float(mean if are_even(time, EVEN) else np.median(np.diff(time)))
     future: FloatArray = time[-1] + interval * np.arange(1, horizon + 1)
-    size = float(np.abs(future).max(initial=0.0))
-    rounded: FloatArray = np.round(future, max(0, _DIGITS - math.ceil(math.log10(size or 1.0))))
-    # times that a rounding would make equal (seconds since an epoch, in tiny steps) stay
-    return rounded if np.all(np.diff(rounded, prepend=time[-1]) > 0) else future
+    whole_digits = math.ceil(math.log10(float(np.abs(future).max(initial=0.0)) or 1.0))
+    decimals = max(_DIGITS - whole_digits, _STEP_DIGITS - math.floor(math.log10(interval)), 0)
+    if decimals + whole_digits > sys.float_info.dig:  # nothing is left to round
+        return future
+    return np.asarray(np.round(future, decimals))
 
 
 def to_rows(

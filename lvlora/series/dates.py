@@ -158,8 +158,17 @@ class Calendar:
 
 
 def text_of(calendar: Calendar | None, position: float) -> str:
-    """A time as people and tables have it: a date where times are dates, else a number."""
-    return f"{position:.10g}" if calendar is None else calendar.text(position)
+    """A time as people read it: a date where times are dates, else a rounded number.
+
+    Whole numbers are written out (milliseconds since an epoch); others have ten digits, or six
+    decimals where those are more (seconds of Julian dates).
+    """
+    if calendar is not None:
+        return calendar.text(position)
+    if float(position).is_integer() and abs(position) < 2**53:
+        return str(int(position))
+    whole_digits = len(str(int(min(abs(position), 1e17))))
+    return f"{position:.{min(max(10, whole_digits + 6), 15)}g}"
 
 
 def written(calendar: Calendar | None, times: FloatArray) -> list[str] | list[float]:

@@ -85,6 +85,27 @@ def usual_step(time: FloatArray) -> float:
     return float(np.quantile(np.diff(time), 0.5, method="lower"))
 
 
+def are_even(time: FloatArray, tolerance: float, step: float | None = None) -> bool:
+    """Whether all steps are as long, but for a share of one and the resolution of float64.
+
+    A hundredth of a second in Julian dates differs by more than `EVEN`: float64 has no more digits.
+
+    Args:
+        tolerance: a share of the step.
+        step: default: the usual one.
+    """
+    if len(time) < 2:
+        return True
+    length = usual_step(time) if step is None else step
+    off = np.abs(np.diff(time) - length)
+    return bool(np.all(off <= tolerance * length + _resolution(time)))
+
+
+def _resolution(time: FloatArray) -> float:
+    """The rounding error of a difference of two times, at most."""
+    return 2 * float(np.spacing(np.abs(time).max()))
+
+
 def intervals(time: FloatArray) -> FloatArray:
     """(T,) the time since the step before; of the first the usual one."""
     if len(time) < 2:
@@ -118,7 +139,7 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
     found = TimeSteps(
         float(np.median(every)), float(every.min()), float(every.max()), sum(map(len, series))
     )
-    if np.all(np.abs(every - found.usual) <= EVEN * found.usual):
+    if all(are_even(s.time, EVEN, found.usual) for s in looked_at):
         return found
     n_absent, first = 0, None
     for s, own in zip(looked_at, steps, strict=True):
@@ -126,7 +147,9 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
         with np.errstate(over="ignore", invalid="ignore"):  # steps of any size
             missing = np.round(own / step) - 1
             off = np.abs(own - (missing + 1) * step)
-        if not np.all((missing >= 0) & (missing <= len(s)) & (off <= EVEN * step)):
+        if not np.all(
+            (missing >= 0) & (missing <= len(s)) & (off <= EVEN * step + _resolution(s.time))
+        ):
             return replace(found, uneven=True)
         n_absent += int(missing.sum())
         if first is None and missing.any():

@@ -9,7 +9,7 @@ import numpy as np
 
 from lvlora.series.answers import Quality, Summary
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.time_steps import EVEN, find_steps
+from lvlora.series.time_steps import EVEN, are_even, find_steps
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _SHOWN = 20
@@ -35,8 +35,7 @@ def check_quality(dataset: Dataset) -> Quality:
             known = column[~np.isnan(column)]
             if len(known) == 0 or known.min() == known.max():
                 constant.append((series.id, name))
-    steps = [np.diff(s.time) for s in dataset]
-    interval = float(np.median(np.concatenate(steps)))
+    interval = float(np.median(np.concatenate([np.diff(s.time) for s in dataset])))
     lengths = [len(s) for s in dataset]
     first = dataset.series[0].time
     return Quality(
@@ -52,7 +51,7 @@ def check_quality(dataset: Dataset) -> Quality:
         duplicates=duplicates[:_SHOWN],
         n_constant=len(constant),
         constant=constant[:_SHOWN],
-        regular=all(bool(np.all(np.abs(d - interval) <= EVEN * interval)) for d in steps),
+        regular=all(are_even(s.time, EVEN, interval) for s in dataset),
         interval=interval,
         same_times=all(np.array_equal(s.time, first) for s in dataset),
         time_steps=found.as_answer(calendar),

@@ -15,7 +15,7 @@ import numpy as np
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import DateReader, Moments, looks_like_date
-from lvlora.series.files.formulas import armed, disarmed
+from lvlora.series.files.formulas import armed, disarmed, number_text
 from lvlora.series.files.limits import (
     MAX_LINE_BYTES,
     MAX_MAGNITUDE,
@@ -325,15 +325,11 @@ def write_csv(dataset: Dataset, stream: BinaryIO, *, always_ids: bool = False) -
         times = (
             series.calendar.texts(series.time)
             if series.calendar
-            else ([_number(t) for t in series.time.tolist()])
+            else map(number_text, series.time.tolist())
         )
         for time, values in zip(times, series.values.tolist(), strict=True):
-            cells = [time, *("" if v != v else _number(v) for v in values)]
+            cells = [time, *map(number_text, values)]
             stream.write((prefix + ",".join(cells) + "\n").encode())
-
-
-def _number(value: float) -> str:
-    return repr(value).removesuffix(".0")
 
 
 def _row(cells: list[str]) -> str:

@@ -43,7 +43,16 @@ def csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return stream.getvalue()
 
 
+def number_text(value: float) -> str:
+    """The shortest text that reads back as the same float64; empty for NaN.
+
+    >>> number_text(3.0), number_text(1700000060120.0), number_text(0.1 + 0.2)
+    ('3', '1700000060120', '0.30000000000000004')
+    """
+    return "" if math.isnan(value) else repr(float(value)).removesuffix(".0")
+
+
 def _harmless(cell: Any) -> Any:
     if isinstance(cell, float):
-        return "" if math.isnan(cell) else f"{cell:.12g}"
+        return number_text(cell)
     return disarmed(cell) if isinstance(cell, str) else cell

@@ -283,7 +283,7 @@ def assemble(
         if len(twice):
             first, second = sorted(int(n) for n in rows.numbers[order][twice[0] : twice[0] + 2])
             of = f" of series '{rows.ids[codes[twice[0]]]}'" if len(rows.ids) > 1 else ""
-            shown = text_of(calendar, time[twice[0]]) if calendar else f"{time[twice[0]]:g}"
+            shown = text_of(calendar, time[twice[0]])
             raise DataError(
                 f"{where}, row {second}, column '{time_name}': time {shown}{of} is "
                 f"already in row {first}",
