@@ -15,6 +15,7 @@ def project(tmp_path, monkeypatch):
     series = "".join(f"{name},{row}\n" for name in ("alpha", "beta") for row in ROWS.split())
     (tmp_path / "long.csv").write_text("id,time,prey,predator\n" + series)
     (tmp_path / "broken.csv").write_text("time,prey\n0,1\n1,x\n")
+    (tmp_path / "headless.csv").write_text("a,2020-01,1.5\na,2020-02,1.7\n")
     (tmp_path / "space.toml").write_text("rnk = [2, 4]\n")
     (tmp_path / "runs" / "first").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "config.toml").touch()
@@ -32,6 +33,8 @@ def project(tmp_path, monkeypatch):
         ("analyze dta.csv", 4, "dta.csv", "Did you mean data.csv?"),
         ("analyze data.csv --columns pray", 4, "--columns", "prey"),
         ("analyze data.csv --time-column tme", 4, "--time-column", "time"),
+        ("forecast long.csv --id state", 2, "--id", "--id-column"),
+        ("analyze headless.csv", 4, "headless.csv, row 1", "first row"),
         ("analyze broken.csv", 4, "broken.csv, row 3, column 'prey'", "empty"),
         ("forecast long.csv --series alfa", 4, "--series alfa", "Did you mean alpha?"),
         ("tokenize long.csv --series bata", 4, "--series bata", "Did you mean beta?"),

@@ -36,7 +36,9 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         program: what to run; another one than lvlora's own shares only the errors' mapping.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    if sys.stdout is None:  # closed by the caller (>&-)
+    if sys.stdin is None:  # closed by the caller (<&-), as the others may be (>&-)
+        sys.stdin = open(os.devnull)
+    if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")
@@ -60,6 +62,7 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
 
 def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
     try:
+        _check_working_folder()
         # not "standalone": typer would draw its refusals as boxes
         code = program(args=arguments, prog_name="lvlora", standalone_mode=False)
     except SystemExit as stop:
@@ -75,6 +78,17 @@ def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
     if code == EXIT_INTERRUPTED:
         return _tell(KeyboardInterrupt(), arguments)
     return code if isinstance(code, int) else EXIT_DONE
+
+
+def _check_working_folder() -> None:
+    """Refuse to start where relative paths lead nowhere; libraries fall over it unpredictably."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise SettingsError(
+            f"the working folder cannot be used: {error.strerror}.",
+            "It was deleted or moved: change to another folder (cd) and run the command there.",
+        ) from None
 
 
 def _tell(error: BaseException, arguments: list[str]) -> int:
@@ -170,10 +184,12 @@ def _meant(option: str, context: Any) -> str:
         for spelling in (*parameter.opts, *parameter.secondary_opts)
         if spelling.startswith("--") and not getattr(parameter, "hidden", False)
     }
-    # a negative that is meant well: --no-resume for an option that has none
-    match = closest(option.lstrip("-").replace("-", "_"), known)
-    if match:
-        return f"Did you mean {known[match]}? "
+    name = option.lstrip("-").replace("-", "_")
+    longer = [known[k] for k in known if k.startswith(f"{name}_")]  # --id for --id-column
+    near = closest(name, known)
+    likely = dict.fromkeys([*longer[:2], *([known[near]] if near else [])])
+    if likely:
+        return f"Did you mean {' or '.join(likely)}? "
     # lvlora --rank 4 train
     return "" if context.parent is not None else "A command's options stand after its name. "
 

@@ -24,8 +24,10 @@ from lvlora.series.files.limits import (
     MAX_VALUES,
 )
 from lvlora.series.files.tables import (
+    ID_NAMES,
     LONE_ID,
     SHORT_OF_ROWS,
+    TIME_NAMES,
     Roles,
     Rows,
     assemble,
@@ -40,6 +42,7 @@ from lvlora.settings.data import InputSettings
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_DECIMAL = re.compile(r"[+-]?\d*[.,]\d+([eE][+-]?\d+)?")
 _QUOTED = re.compile(r'"[^"]*"')
 _SEPARATORS_HINT = "Columns are separated by commas, semicolons or tabs; the first row names them."
 
@@ -204,16 +207,24 @@ def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, lis
 def _header(cells: list[str], where: str) -> list[str]:
     names = [armed(cell.strip()) for cell in cells]
     names[0] = names[0].lstrip("#").lstrip()  # as numpy.savetxt writes it
-    try:
-        numbers = [float(name.replace(",", ".")) for name in names if name]
-    except ValueError:
-        return names
-    if numbers:
+    if _is_row_of_values([name for name in names if name]):
         raise DataError(
-            f"{where}, row 1: numbers where the names of the columns should be",
+            f"{where}, row 1: values where the names of the columns should be",
             "Put a first row such as time,prey,predator above them.",
         )
     return names
+
+
+def _is_row_of_values(names: list[str]) -> bool:
+    """Whether the first row is no header: dates or decimals, or nothing but numbers.
+
+    Years and levels of quantiles may be names beside others, such as that of the time.
+    """
+    if {name.lower() for name in names} & {*TIME_NAMES, *ID_NAMES}:
+        return False
+    if any(looks_like_date(name) or _DECIMAL.fullmatch(name) for name in names):
+        return True
+    return bool(names) and all(name.lstrip("+-").isdecimal() for name in names)
 
 
 def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:

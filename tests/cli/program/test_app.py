@@ -326,9 +326,22 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert _shell("lvlora simulate -h | head -1", tmp_path).stderr == ""
 
 
+def test_a_working_folder_that_was_deleted(tmp_path):
+    for line in ("forecast x.csv", "train", "report", "simulate"):
+        gone = _shell(f"mkdir gone; cd gone; rmdir ../gone; lvlora {line}", tmp_path)
+        assert gone.returncode == 2, gone.stderr
+        assert gone.stderr.count("Error: ") == gone.stderr.count("Hint: ") == 1
+        assert "Traceback" not in gone.stderr
+
+
 def test_closed_streams_and_full_disks(tmp_path):
     assert _shell("lvlora flops >&-", tmp_path).returncode == 0
     assert _shell("lvlora flops 2>&-", tmp_path).returncode == 0
+    for line in ("forecast -", "train -", "forecast x.csv --config -"):
+        closed = _shell(f"lvlora {line} <&-", tmp_path)
+        assert closed.returncode in (2, 4), closed.stderr
+        assert "Hint: " in closed.stderr
+        assert "unforeseen" not in closed.stderr
     full = _shell("lvlora flops > /dev/full", tmp_path)
     assert full.returncode == 1
     assert "no space left" in full.stderr

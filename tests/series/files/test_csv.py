@@ -118,7 +118,7 @@ BAD = {
     "header only": ("time,prey\n", "no row"),
     "one row": ("time,prey\n0,1\n", "only 1 row"),
     "one row of a series": ("id,time,x\na,0,1\na,1,1\nb,0,1\n", "series 'b' has only 1 row"),
-    "no header": ("0,1,2\n1,2,3\n", "row 1: numbers"),
+    "no header": ("0,1,2\n1,2,3\n", "row 1: values"),
     "ragged short": ("time,prey\n0,1\n1\n2,3\n", "row 3: 1 fields"),
     "ragged long": ("time,prey\n0,1\n1,2,\n", "row 3: 3 fields"),
     "text": ("time,prey\n0,1\n1,many\n", "row 3, column 'prey': 'many' is not a number"),
