@@ -69,7 +69,10 @@ class Flops(Shape):
 def _finite_or_none(value: object) -> object:
     if value is None or isinstance(value, bool | int | str):
         return value
-    number = float(value)  # type: ignore[arg-type]  # numpy's are floats, too
+    try:
+        number = float(value)  # type: ignore[arg-type]  # numpy's are floats, too
+    except TypeError:
+        return value  # pydantic refuses it by the name of its key
     return number if math.isfinite(number) else None
 
 

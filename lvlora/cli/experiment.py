@@ -47,12 +47,10 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
         return given_dataset(settings, output)
 
     if context.dry_run:
-        planned = plan_experiment(
-            settings, read, config=context.config, sources=context.sources, narrator=output
-        )
+        planned = plan_experiment(settings, read, config=context.config, sources=context.sources)
         output.report(planned, lambda: _show_plan(planned, context))
         return
-    made = run_experiment(
+    answer = run_experiment(
         settings,
         read,
         config=context.config,
@@ -60,9 +58,9 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
         narrator=SweepNarration(output),
         observer=lambda: observer(output),
     )
-    output.report(made, lambda: _show(made, output))
-    output.note(f"Report: {made.files[-1]}")
-    output.hint(f"lvlora flops --ledger --runs {made.folder} shows every entry of the ledger")
+    output.report(answer, lambda: _show(answer, output))
+    output.note(f"Report: {answer.files[-1]}")
+    output.hint(f"lvlora flops --ledger --runs {answer.folder} shows every entry of the ledger")
 
 
 def _show_plan(planned: ExperimentPlan, context: CommandContext) -> None:
@@ -78,10 +76,9 @@ def _show_plan(planned: ExperimentPlan, context: CommandContext) -> None:
         ]
         for stage in planned.stages
     ]
-    whole, found = planned.flops_at_most, planned.estimate
-    seconds = None if found is None else found.seconds
-    together = [numbers.flops(whole.executed), numbers.flops(whole.coursework), _time(seconds)]
-    rows.append(["together", "", "", *together])
+    whole = planned.flops_at_most
+    together = [numbers.flops(whole.executed), numbers.flops(whole.coursework)]
+    rows.append(["together", "", "", *together, _time(planned.seconds)])
     head = ["stage", "command", "what", "executed at most", "coursework at most", "time"]
     output.table(head, rows, title=f"Experiment in {planned.folder}", bold=[len(rows) - 1])
     if planned.budget is not None and planned.share_of_budget is not None:
@@ -90,41 +87,44 @@ def _show_plan(planned: ExperimentPlan, context: CommandContext) -> None:
             f"are charged already: at most {numbers.share(planned.share_of_budget)} of the budget "
             f"of {numbers.flops(planned.budget)} ({planned.convention})."
         )
-    if found is not None:
-        output.line(f"Memory at most: about {numbers.size(found.peak_bytes)}.")
-    nothing_spent(0 if found is None else found.probe_flops.executed, context)
+    rates = {
+        "ledger": "Times are at the rate of the last such work in the ledger.",
+        "products": "Times are at least these: no such work is in the ledger, so they are at the "
+        "rate of matrix products here. lvlora train --dry-run measures a run's steps.",
+    }
+    output.line(rates[planned.pace])
+    nothing_spent(0, context)
 
 
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else f"about {numbers.duration(seconds)}"
 
 
-def _show(made: Experiment, output: Output) -> None:
-    rows = []
-    for stage in made.stages:
-        found = stage.found
-        rows.append(
-            [
-                stage.name,
-                stage.command,
-                _change(found.loss_before, found.loss),
-                _change(found.mae_before, found.mae),
-                numbers.flops(stage.flops.executed),
-                numbers.flops(stage.flops.coursework),
-                numbers.duration(stage.seconds),
-            ]
-        )
-    total = [numbers.flops(made.flops.executed), numbers.flops(made.flops.coursework)]
-    rows.append(["all", "", None, None, *total, ""])
+def _show(answer: Experiment, output: Output) -> None:
+    rows = [
+        [
+            stage.name,
+            stage.command,
+            _change(stage.found.loss_before, stage.found.loss),
+            _change(stage.found.mae_before, stage.found.mae),
+            numbers.flops(stage.flops.executed),
+            numbers.flops(stage.flops.coursework),
+            numbers.duration(stage.seconds),
+        ]
+        for stage in answer.stages
+    ]
+    for name, flops in (("others", answer.others), ("all", answer.flops)):
+        counts = [numbers.flops(flops.executed), numbers.flops(flops.coursework)]
+        rows.append([name, "", None, None, *counts, ""])
     head = ["stage", "command", "loss", "MAE", "FLOPs executed", "FLOPs coursework", "time"]
-    output.table(head, rows, title=f"Experiment in {made.folder}", bold=[len(rows) - 1])
-    for stage in made.stages:
+    output.table(head, rows, title=f"Experiment in {answer.folder}", bold=[len(rows) - 1])
+    for stage in answer.stages:
         for name, mae in (stage.found.forecasters or {}).items():
             output.detail(f"{stage.name}: {name}, MAE {numbers.plain(mae, 3)}")
-    if made.budget is not None and made.left is not None:
+    if answer.budget is not None and answer.left is not None:
         output.line(
-            f"{numbers.share(1 - made.left / made.budget)} of the budget of "
-            f"{numbers.flops(made.budget)} FLOPs ({made.convention}) is spent."
+            f"{numbers.share(1 - answer.left / answer.budget)} of the budget of "
+            f"{numbers.flops(answer.budget)} FLOPs ({answer.convention}) is spent."
         )
 
 

@@ -1,10 +1,8 @@
-"""Several commands told as one: the stages of a file, in one folder, on one ledger, interruptible.
+"""The stages of a file by the three verbs, in one folder, on one ledger.
 
-Begin with `run.run_experiment`, the verb, and `run.plan_experiment`, what it would cost.
+Begin with `run.run_experiment`, the verb, and `run.plan_experiment`, its price. The stages are read
+by `lvlora.settings.experiment`. `plan` prices them without weights; `record` keeps their results
+and says which entries of the ledger are whose; `stages` makes one by its own verb.
 
-What the stages are is `lvlora.settings.experiment`. `plan` prices them without weights, `timing`
-times them on this machine by small models of the same widths, `record` keeps what was begun and
-found, `stages` does one of them by its own verb. What is told: `answers`.
-
-It knows the verbs of train, sweep and evaluation, and nothing of how they do their work.
+It knows the verbs of train, sweep and evaluation, and nothing of how they work.
 """

@@ -1,13 +1,12 @@
-"""The answers about an experiment: what it found, and what it would cost."""
+"""The answers about an experiment: its results, and what it would cost."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from lvlora.answers import Answer, Estimate, Flops, Number, Shape
-
-Command = Literal["train", "sweep", "evaluate"]
-Convention = Literal["executed", "coursework"]
+from lvlora.answers import Answer, Flops, Number, Shape
+from lvlora.settings.base import Convention
+from lvlora.settings.experiment import Command
 
 
 class PlannedStage(Shape):
@@ -20,7 +19,7 @@ class PlannedStage(Shape):
     done: bool
     flops_at_most: Flops
     seconds: Number
-    """On this machine; null where it was not measured, 0 where it is done."""
+    """Of models on this machine, at the rate of ``ExperimentPlan.pace``; 0 where it is done."""
 
 
 class ExperimentPlan(Answer):
@@ -32,17 +31,20 @@ class ExperimentPlan(Answer):
     flops_at_most: Flops
     """Of all stages, those that are done included."""
     charged: Flops
-    """That the ledger of the folder charges already."""
+    """By the ledger of the folder until now."""
     budget: int | None
     convention: Convention
     share_of_budget: float | None
     """What was charged and the most that is still to come."""
-    estimate: Estimate | None
-    """Of what is still to come; null where it could not be measured."""
+    seconds: Number
+    """Of what is still to come."""
+    pace: Literal["ledger", "products"]
+    """The rate behind ``seconds``: that of the last such work in the ledger, or that of matrix
+    products on this machine, which no stage exceeds."""
 
 
-class Found(Shape):
-    """What a stage found, for a table."""
+class Result(Shape):
+    """What a stage came to, for a table."""
 
     folder: str
     mae_before: Number = None
@@ -66,11 +68,11 @@ class StageResult(Shape):
     flops_at_most: Flops
     """As planned."""
     flops: Flops
-    """Charged, what interrupted processes had begun included."""
+    """The sum of its entries in the ledger, what was lost in interruptions included."""
     share_of_budget: float | None
     seconds: float
     """Of all processes that worked on it and were not killed."""
-    found: Found
+    found: Result
 
 
 class Experiment(Answer):
@@ -79,8 +81,10 @@ class Experiment(Answer):
     folder: str
     scale: str | None
     stages: list[StageResult]
+    others: Flops
+    """Charged by the ledger of the folder to no stage here: other commands, unfinished stages."""
     flops: Flops
-    """All that the ledger of the folder charges."""
+    """All that the ledger of the folder charges: the stages and ``others``."""
     budget: int | None
     convention: Convention
     left: int | None

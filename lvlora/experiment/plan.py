@@ -1,4 +1,4 @@
-"""What the stages of an experiment will do and cost at most; no weights are opened."""
+"""Stages of an experiment with their prices; no weights are opened."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.job import Job, check, prepare
 from lvlora.evaluation.scores import at_most
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.rows import Row
 from lvlora.forecast.asked import AUTO
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.plan import Plan as ForecastPlan
 from lvlora.forecast.pricing import updates_of
 from lvlora.model import devices
-from lvlora.model.catalogue import ModelSource, resolve
+from lvlora.model.catalogue import resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.narrator import Silent
 from lvlora.series.dataset import Dataset
 from lvlora.settings.experiment import Stage, StageSettings
 from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import SearchPlan, points_to_price
 from lvlora.sweep.results import shared_settings
-from lvlora.sweep.search import laid_out, largest_trial
+from lvlora.sweep.search import laid_out
 from lvlora.sweep.space import with_params
 from lvlora.train.plan import Plan, plan_run
 
@@ -38,22 +39,18 @@ class Planned:
     """A stage with its price.
 
     Attributes:
-        what: it does, in words.
-        training: a run like it, the largest of a sweep's in memory; None of an evaluation.
-        runs: all that it trains, in units of that run's executed FLOPs.
+        what: steps, trials or series, in words.
+        at_most: the most that it costs.
         job, models: of an evaluation: what is scored, and how each of its models forecasts that no
-            stage before it has scored; rivals: whether those have to be scored.
+            stage before it has scored.
         adapters: how an adapter that it leaves may forecast, for evaluations after it.
     """
 
     stage: Stage
     what: str
     at_most: Price
-    training: Plan | None = None
-    runs: float = 1.0
     job: Job | None = None
     models: tuple[ForecastPlan, ...] = ()
-    rivals: bool = False
     adapters: tuple[ForecastPlan, ...] = ()
 
 
@@ -65,27 +62,28 @@ def plan_stages(stages: Sequence[Stage], dataset: Dataset) -> tuple[Planned, ...
         BudgetError: one does not fit into a limit of its own.
         LvloraError: as the commands, before their first step.
     """
-    found: dict[str, Planned] = {}
+    planned: dict[str, Planned] = {}
     for stage in stages:
         settings = stage.settings
         if isinstance(settings, EvaluateSettings):
-            found[stage.name] = _evaluation(stage, settings, dataset, found)
+            planned[stage.name] = _evaluation(stage, settings, dataset, planned)
         elif isinstance(settings, SweepSettings):
-            found[stage.name] = _sweep(stage, settings, dataset)
+            planned[stage.name] = _sweep(stage, settings, dataset)
         else:
-            found[stage.name] = _training(stage, settings, dataset)
-    return tuple(found.values())
+            plan = plan_run(settings, dataset)
+            steps, tokens = numbers.count(plan.n_steps), numbers.count(plan.tokens_per_step)
+            planned[stage.name] = Planned(
+                stage,
+                f"{steps} steps of {tokens} tokens",
+                plan.at_most(),
+                adapters=(_adapter(plan),),
+            )
+    return tuple(planned.values())
 
 
 def named_adapters(settings: EvaluateSettings) -> tuple[str, ...]:
     """The adapters that an evaluation names; without any it is of the model alone."""
     return settings.adapter or (ZERO_SHOT,)
-
-
-def _training(stage: Stage, settings: TrainSettings, dataset: Dataset) -> Planned:
-    plan = plan_run(settings, dataset)
-    what = f"{numbers.count(plan.n_steps)} steps of {numbers.count(plan.tokens_per_step)} tokens"
-    return Planned(stage, what, plan.at_most(), plan, adapters=(_adapter(plan),))
 
 
 def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset) -> Planned:
@@ -95,27 +93,23 @@ def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset) -> Planned:
             "Without them a sweep would take all of the budget.",
         )
     plan = laid_out(settings, lambda: dataset, sources=stage.sources)
-    largest = largest_trial(plan, settings, dataset)
     parts = [f"{s.n_trials} {s.name}" for s in plan.stages]
-    return Planned(
-        stage,
-        f"{plan.n_trials} trials ({', '.join(parts)})" if len(parts) > 1 else f"{parts[0]} trials",
-        plan.at_most,
-        largest,
-        plan.at_most.executed / max(largest.at_most().executed, 1),
-        adapters=tuple(_chosen(plan, settings, dataset)),
+    what = (
+        f"{plan.n_trials} trials ({', '.join(parts)})" if len(parts) > 1 else f"{parts[0]} trials"
     )
+    adapters = tuple(_chosen(plan, settings, dataset))
+    return Planned(stage, what, plan.at_most, adapters=adapters)
 
 
 def _chosen(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Iterator[ForecastPlan]:
     """How the adapter of a sweep may forecast: it is one of its last stage's."""
     base = shared_settings(settings, plan)
-    told = set()
+    priced = set()
     for point in points_to_price(plan.stages)[0]:
         trial = with_params(base, point)
         key = (trial.rank, trial.targets, trial.layers, trial.decimals, trial.number_format)
-        if key not in told:
-            told.add(key)
+        if key not in priced:
+            priced.add(key)
             yield _adapter(plan_run(trial.model_copy(update={"max_steps": 1}), dataset))
 
 
@@ -164,8 +158,7 @@ def _evaluation(
     several = f"{n_models} model{'' if n_models == 1 else 's'}"
     beside = " and the rivals" if settings.rivals else ""
     what = f"{several}{beside}, {n} series of {settings.split}, {futures}"
-    rivals = settings.rivals and not any(p.rivals for p in scored)
-    return Planned(stage, what, prices, job=job, models=tuple(models), rivals=rivals)
+    return Planned(stage, what, prices, job=job, models=tuple(models))
 
 
 def _is_same(one: Job, other: Job) -> bool:
@@ -213,11 +206,36 @@ def _models(
         yield (plan,)
 
 
-def _outline(settings: EvaluateSettings) -> Outline:
+def _outline(settings: StageSettings) -> Outline:
     placement = devices.choose(settings.device, settings.dtype)
-    return outline(source_of(settings), placement)
+    source = resolve(settings.model, settings.revision, keep=settings.cache)
+    return outline(source, placement)
 
 
-def source_of(settings: StageSettings) -> ModelSource:
-    """The model that all stages share."""
-    return resolve(settings.model, settings.revision, keep=settings.cache)
+def seconds_of(planned: Sequence[Planned], entries: Sequence[Row]) -> tuple[list[float], bool]:
+    """Time the models of stages on this machine: their FLOPs over a rate.
+
+    The rate is that of the last such work in the ledger, else that of matrix products here.
+
+    Args:
+        entries: of a ledger, the oldest first.
+
+    Returns:
+        seconds of each stage, and whether every rate is from the ledger.
+    """
+    model = None if not planned else _outline(planned[0].stage.settings)
+    seconds, is_known = [], True
+    for one in planned:
+        assert model is not None
+        device, dtype = model.placement.device.type, model.placement.dtype
+        kind = ("evaluate", "forecast", "baseline") if one.job is not None else ("train",)
+        rates = [
+            row.spent.executed / row.seconds
+            for row in entries
+            if (row.command in kind and row.model == model.name and row.device == device)
+            and (row.status == "settled" and row.seconds > 0 and row.spent.executed)
+        ]
+        is_known = is_known and bool(rates)
+        rate = rates[-1] if rates else devices.matrix_peak(device, dtype)
+        seconds.append(one.at_most.executed / rate)
+    return seconds, is_known

@@ -1,112 +1,95 @@
-"""What of an experiment was begun, done and found: experiment.json in its folder."""
+"""experiment.json: the stages that were begun, their results, and whose each ledger entry is."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from lvlora import __version__, durable, folders
+from lvlora.answers import Flops, Shape
 from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.experiment.answers import Found
-from lvlora.flops.budget import Price
+from lvlora.experiment.answers import Result
+from lvlora.flops import process_lock
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.ledger import FILE_NAME, Ledger
+from lvlora.flops.rows import Row
 from lvlora.settings.experiment import Stage
+from lvlora.train.run_folder import RunFolder
 
 FILE = "experiment.json"
 ACCOUNTING = "accounting.csv"
 _ENTRIES = (FILE, ACCOUNTING, "report.html")
 _AGAIN = "Take it from a copy, or give the experiment another --out."
+_LONGEST = 2**30
 
 
-@dataclass
-class Kept:
-    """A stage that was begun.
+class Session(Shape):
+    """A process that worked on an evaluation: its entries come after ``after``, up to ``last``."""
 
-    Attributes:
-        asked: the settings that decide its result, and the data.
-        before: what the ledger charged when it was begun; after: when it was done.
-        at_most: the most that it could cost.
-        seconds: of processes that worked on it and were not killed.
-        found: None until it is done.
-    """
+    process: str
+    after: int
+    last: int | None = None
 
-    asked: dict[str, Any]
-    before: Price
-    at_most: Price
+
+class StageRecord(Shape):
+    """A stage that was begun."""
+
+    settings: dict[str, Any]
+    """Those that decide its result, with its command and the hash of the data."""
+    flops_at_most: Flops
     began: str
-    seconds: float = 0.0
-    after: Price | None = None
-    found: Found | None = None
-
-    @property
-    def spent(self) -> Price | None:
-        """What was charged for it; None until it is done."""
-        return None if self.after is None else self.after - self.before
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON; FLOPs as text, they pass 2^53."""
-        return {
-            "asked": self.asked,
-            "before": _written(self.before),
-            "at_most": _written(self.at_most),
-            "began": self.began,
-            "seconds": self.seconds,
-            "after": None if self.after is None else _written(self.after),
-            "found": None if self.found is None else self.found.model_dump(mode="json"),
-        }
-
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Kept:
-        """The inverse of `to_dict`; KeyError, TypeError or ValueError for anything else."""
-        after, found = facts["after"], facts["found"]
-        return cls(
-            dict(facts["asked"]),
-            _price(facts["before"]),
-            _price(facts["at_most"]),
-            str(facts["began"]),
-            float(facts["seconds"]),
-            None if after is None else _price(after),
-            None if found is None else Found.model_validate(found),
-        )
+    seconds: float = Field(default=0.0, ge=0)
+    sessions: tuple[Session, ...] = Field(default=(), strict=False)
+    found: Result | None = None
+    """Null until the stage is done."""
 
 
-def _written(price: Price) -> dict[str, str]:
-    return {name: str(count) for name, count in price.to_dict().items()}
-
-
-def _price(facts: Mapping[str, str]) -> Price:
-    return Price(int(facts["executed"]), int(facts["coursework"]))
+class _File(Shape):
+    schema_version: Literal[1]
+    lvlora_version: str
+    stages: dict[str, StageRecord]
 
 
 @dataclass
 class Record:
-    """The folder of an experiment and what it holds of each stage that was begun."""
+    """The folder of an experiment and its stages that were begun."""
 
     folder: Path
-    stages: dict[str, Kept] = field(default_factory=dict)
+    stages: dict[str, StageRecord] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path) -> Record:
-        """What is there, if anything is.
+    def read(cls, folder: Path, stages: Sequence[Stage], data_sha256: str) -> Record:
+        """Return the record in a folder; an empty one where there is none.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the file is damaged.
+            SettingsError: a stage was begun with other settings or data.
         """
-        if not (folder / FILE).exists():
-            return cls(folder)
-        facts = durable.read_json_object(folder / FILE, hint=_AGAIN)
-        try:
-            stages = {str(name): Kept.from_dict(kept) for name, kept in facts["stages"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
-            raise DataError(f"{folder / FILE}: cannot be used ({error})", _AGAIN) from None
-        return cls(folder, stages)
+        record = cls(folder)
+        file = folder / FILE
+        if file.exists():
+            facts = durable.read_json_object(file, _LONGEST, hint=_AGAIN)
+            try:
+                record.stages = _File.model_validate(facts).stages
+            except ValidationError as error:
+                wrong = error.errors(include_url=False, include_input=False)[0]
+                place = ".".join(map(str, wrong["loc"]))
+                raise DataError(f"{file}: {place}: {wrong['msg']}", _AGAIN) from None
+        for stage in stages:
+            record._check(stage, data_sha256)
+        return record
+
+    def is_done(self, name: str) -> bool:
+        """Whether a stage has its result."""
+        return name in self.stages and self.stages[name].found is not None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -131,29 +114,69 @@ class Record:
         with folders.held(self.folder, busy):
             yield
 
-    def is_done(self, name: str) -> bool:
-        """Whether a stage needs nothing more."""
-        kept = self.stages.get(name)
-        return kept is not None and kept.found is not None
+    @contextlib.contextmanager
+    def session(self, stage: Stage, data_sha256: str, at_most: Price) -> Iterator[None]:
+        """Note that this process works on a stage inside the block, and for how long."""
+        known = self.stages.get(stage.name) or StageRecord(
+            settings=_deciding(stage, data_sha256),
+            flops_at_most=at_most.as_answer(),
+            began=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        session = Session(
+            process=_process_in(process_lock.this_process()), after=self._last_entry()
+        )
+        self._keep(stage.name, known, sessions=(*known.sessions, session))
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = known.seconds + time.perf_counter() - begin
+            over = session.model_copy(update={"last": self._last_entry()})
+            now = self.stages[stage.name]
+            self._keep(stage.name, now, seconds=seconds, sessions=(*known.sessions, over))
 
-    def check(self, stage: Stage, data_sha256: str) -> None:
-        """Refuse a stage that was begun with other settings or data.
+    def finish(self, name: str, result: Result) -> None:
+        """Keep the result of a stage."""
+        self._keep(name, self.stages[name], found=result)
 
-        Only its own limit may be larger than it was, until it is done.
+    def entries(self) -> list[Row]:
+        """Every entry of the folder's ledger."""
+        if not (self.folder / FILE_NAME).exists():
+            return []
+        with Ledger.for_runs(self.folder, create=False, reading=True) as ledger:
+            return ledger.rows()
 
-        Raises:
-            SettingsError: it names what differs.
+    def spent_on(self, name: str, entries: Iterable[Row]) -> Price:
+        """Sum a stage's own entries of the ledger.
+
+        A training is known by its run, a sweep by the folder of its runs, an evaluation by the
+        processes that worked on it: runs of forecasts have names of their own.
         """
-        kept = self.stages.get(stage.name)
-        if kept is None:
+        known = self.stages.get(name)
+        if known is None:
+            return NOTHING
+        if known.settings.get("command") == "evaluate":
+            own = [row for row in entries if _is_of(known.sessions, row)]
+        else:
+            run = RunFolder(self.folder / name).name
+            own = [row for row in entries if row.run == run or row.run.startswith(f"{name}/")]
+        return sum((row.charged for row in own), NOTHING)
+
+    def _check(self, stage: Stage, data_sha256: str) -> None:
+        """Refuse a stage that was begun otherwise; its limit may grow until it is done."""
+        known = self.stages.get(stage.name)
+        if known is None:
             return
-        now, then = asked(stage, data_sha256), _unsaid(stage) | kept.asked
-        if kept.found is None and (now.get("max_flops") or 0) > (then.get("max_flops") or 0) > 0:
-            larger = {"max_flops": now["max_flops"]}
-            kept.asked, then = kept.asked | larger, then | larger
+        now, then = _deciding(stage, data_sha256), dict(known.settings)
+        limit, begun_with = now.get("max_flops"), then.get("max_flops")
+        larger = type(limit) is type(begun_with) is int and limit > begun_with
+        if known.found is None and larger:
+            then["max_flops"] = limit
+            known = known.model_copy(update={"settings": then})
+            self.stages[stage.name] = known
         different = [
             f"{name} ({then.get(name)} then, {now.get(name)} now)"
-            for name in {**kept.asked, **now}
+            for name in {**then, **now}
             if then.get(name) != now.get(name)
         ]
         if different:
@@ -162,50 +185,33 @@ class Record:
                 "Take them back, or give the experiment another --out.",
             )
 
-    @contextlib.contextmanager
-    def working_on(
-        self, stage: Stage, data_sha256: str, charged: Price, at_most: Price
-    ) -> Iterator[Kept]:
-        """Write down that a stage is begun; count the time that is spent inside the block.
+    def _last_entry(self) -> int:
+        return max((row.id for row in self.entries()), default=0)
 
-        Args:
-            charged: by the ledger until now.
-        """
-        kept = self.stages.get(stage.name)
-        if kept is None:
-            moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            kept = Kept(asked(stage, data_sha256), charged, at_most, moment)
-            self.stages[stage.name] = kept
-            self.write()
-        begin = time.perf_counter()
-        try:
-            yield kept
-        finally:
-            kept.seconds += time.perf_counter() - begin
-            self.write()
-
-    def write(self) -> None:
-        """The file, whole."""
-        facts = {
-            "schema_version": 1,
-            "lvlora_version": __version__,
-            "stages": {name: kept.to_dict() for name, kept in self.stages.items()},
-        }
-        durable.write_text(self.folder / FILE, json.dumps(facts, indent=1) + "\n")
+    def _keep(self, name: str, known: StageRecord, **changes: Any) -> None:
+        self.stages[name] = known.model_copy(update=changes)
+        whole = _File(schema_version=1, lvlora_version=__version__, stages=self.stages)
+        durable.write_text(self.folder / FILE, whole.model_dump_json(indent=1) + "\n")
 
 
-def asked(stage: Stage, data_sha256: str) -> dict[str, Any]:
-    """All that decides a stage's result, as JSON; later stages name earlier ones by their names."""
-    said = stage.settings.deciding("result", "model", "limit")
-    told = {"command": stage.command, **said, "data": data_sha256}
-    # as it will be read again: tuples are lists, paths text
-    as_read: dict[str, Any] = json.loads(json.dumps(told))
+def _deciding(stage: Stage, data_sha256: str) -> dict[str, Any]:
+    """Return all that decides a stage's result, as it is read again from JSON."""
+    settings = stage.settings.deciding("result", "model", "limit")
+    facts = {"command": stage.command, **settings, "data": data_sha256}
+    as_read: dict[str, Any] = json.loads(json.dumps(facts))
     return as_read
 
 
-def _unsaid(stage: Stage) -> dict[str, Any]:
-    """What a setting was for a stage that was begun before there was one: its default, nearly."""
-    model = type(stage.settings)
-    said = model().deciding("result") | model.before("result")
-    as_read: dict[str, Any] = json.loads(json.dumps(said))
-    return as_read
+def _is_of(sessions: Iterable[Session], row: Row) -> bool:
+    process = _process_in(row.holder)
+    return any(
+        session.process == process
+        and session.after < row.id
+        and (session.last is None or row.id <= session.last)
+        for session in sessions
+    )
+
+
+def _process_in(holder: str) -> str:
+    """Return the process in a ledger's holder, which ends with a part for the moment."""
+    return holder.rpartition(":")[0]

@@ -4,29 +4,72 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvlora import durable
 from lvlora.errors import BudgetError
 from lvlora.experiment.answers import Experiment, ExperimentPlan, PlannedStage, StageResult
-from lvlora.experiment.plan import Planned, plan_stages
+from lvlora.experiment.plan import Planned, plan_stages, seconds_of
 from lvlora.experiment.record import ACCOUNTING, Record
 from lvlora.experiment.stages import make
-from lvlora.experiment.timing import time_stages
 from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.limits import asked
-from lvlora.forecast.estimate import PICTURES_BYTES
+from lvlora.flops.rows import Row
 from lvlora.model import devices
-from lvlora.narrator import Narrator
 from lvlora.report.experiment.page import write_experiment_page
 from lvlora.report.page import PAGE
 from lvlora.series.dataset import Dataset
+from lvlora.settings.base import Convention
 from lvlora.settings.configuration import Source
 from lvlora.settings.experiment import ExperimentSettings, Stage, read_stages
 from lvlora.sweep.narrator import SweepNarrator
 from lvlora.train.observer import Observer
+
+
+@dataclass
+class _Prepared:
+    """An experiment that could begin."""
+
+    settings: ExperimentSettings
+    stages: tuple[Stage, ...]
+    dataset: Dataset
+    data_sha256: str
+    planned: tuple[Planned, ...]
+    record: Record
+
+    def read_record(self) -> None:
+        """Read experiment.json again."""
+        self.record = Record.read(self.record.folder, self.stages, self.data_sha256)
+
+    @property
+    def budget(self) -> Budget | None:
+        """The limit of the whole: the setting, else what the ledger of the folder keeps."""
+        folder = self.record.folder
+        if self.settings.budget is not None:
+            return asked(self.settings.budget, self.settings.convention)
+        if not (folder / FILE_NAME).exists():
+            return None
+        with Ledger.for_runs(folder, create=False, reading=True) as ledger:
+            return ledger.budget()
+
+    @property
+    def convention(self) -> Convention:
+        """The convention of the budget."""
+        budget = self.budget
+        return self.settings.convention if budget is None else budget.convention
+
+    @property
+    def unfinished(self) -> list[Planned]:
+        """Stages without a result."""
+        return [p for p in self.planned if not self.record.is_done(p.stage.name)]
+
+    def at_most(self, entries: list[Row]) -> Price:
+        """The most that the ledger will charge in the end."""
+        spent = sum((self.record.spent_on(p.stage.name, entries) for p in self.unfinished), NOTHING)
+        return _charged(entries) - spent + sum((p.at_most for p in self.unfinished), NOTHING)
 
 
 def run_experiment(
@@ -38,45 +81,41 @@ def run_experiment(
     narrator: SweepNarrator,
     observer: Callable[[], Observer],
 ) -> Experiment:
-    """Make the stages that are left; those that are done are skipped.
+    """Make the stages that have no result yet.
 
     The accounting and the page are written after each stage.
 
     Args:
-        read: gives the data; asked once, after the file's stages were understood.
+        read: gives the data; called once, after the file's stages were understood.
         config: the file that names the stages.
         sources: setting → where its value came from.
         observer: gives who watches a run.
 
     Raises:
         SettingsError: the file is wrong, or a stage was begun with other settings.
+        DataError: the record of the folder is damaged.
         BudgetError: the stages that are left may cost more than the budget has; nothing was spent.
             (Or a limit of a stage was reached before it was done.)
         RunStopped: a signal came; everything is saved, and the same call goes on.
     """
-    folder, stages = read_stages(settings, sources, config)
-    dataset = read()
-    data_sha256 = dataset.sha256()
-    record = _checked(folder, stages, data_sha256)
-    devices.set_threads(settings.threads)
-    planned = plan_stages(stages, dataset)
-    _check_budget(settings, record, planned)
-    with record.held():
-        # another process may have been at it until now
-        record = _checked(folder, stages, data_sha256)
-        for number, of_one in enumerate(planned, 1):
-            stage = of_one.stage
-            where = f"Stage {number} of {len(planned)}, {stage.name}"
+    experiment = _prepare(settings, read, config, sources)
+    _check_budget(experiment)
+    with experiment.record.held():
+        experiment.read_record()  # another process may have been at it until now
+        record = experiment.record
+        for number, planned in enumerate(experiment.planned, 1):
+            stage = planned.stage
+            where = f"Stage {number} of {len(experiment.planned)}, {stage.name}"
             if record.is_done(stage.name):
                 narrator.note(f"{where}: is done.")
                 continue
-            narrator.note(f"{where}: lvlora {stage.command}, {of_one.what}.")
-            with record.working_on(stage, data_sha256, _charged(folder), of_one.at_most) as kept:
-                found = {name: k.found for name, k in record.stages.items() if k.found is not None}
-                kept.found = make(stage, dataset, found, narrator, observer)
-                kept.after = _charged(folder)
-            _tell(settings, record, planned)
-        return _tell(settings, record, planned)
+            narrator.note(f"{where}: lvlora {stage.command}, {planned.what}.")
+            results = {n: r.found for n, r in record.stages.items() if r.found is not None}
+            with record.session(stage, experiment.data_sha256, planned.at_most):
+                result = make(stage, experiment.dataset, results, narrator, observer)
+                record.finish(stage.name, result)
+            _write(experiment)
+        return _write(experiment)
 
 
 def plan_experiment(
@@ -85,31 +124,19 @@ def plan_experiment(
     *,
     config: Path | None,
     sources: Mapping[str, Source],
-    narrator: Narrator,
 ) -> ExperimentPlan:
-    """What `run_experiment` would do and cost at most, and how long it would take here.
-
-    No weights are opened, and nothing is charged or left: time and memory are those of small models
-    of the same widths, grown to the model's layers.
-    """
-    folder, stages = read_stages(settings, sources, config)
-    dataset = read()
-    record = _checked(folder, stages, dataset.sha256())
-    devices.set_threads(settings.threads)
-    planned = plan_stages(stages, dataset)
-    left = [p for p in planned if not record.is_done(p.stage.name)]
-    narrator.detail("Measuring a few steps and forecasts of each stage …")
-    timing = time_stages(left)
-    if timing is None:
-        narrator.note("Models of this kind cannot be stood in for: time was not measured.")
-    names = [p.stage.name for p in left]
-    seconds = {} if timing is None else dict(zip(names, timing.seconds, strict=True))
-    budget, charged = _budget(settings, folder), _charged(folder)
-    to_come = _before_next(record, planned, charged) + _left(record, planned)
-    whole = None if timing is None else timing.whole.with_room(PICTURES_BYTES).answer()
+    """Say what `run_experiment` would do and cost at most; nothing is opened, charged or left."""
+    experiment = _prepare(settings, read, config, sources)
+    record, budget = experiment.record, experiment.budget
+    entries = record.entries()
+    beside = Record(record.folder.parent).entries()
+    each, is_known = seconds_of(experiment.unfinished, [*beside, *entries])
+    names = [p.stage.name for p in experiment.unfinished]
+    seconds = dict(zip(names, each, strict=True))
+    most = experiment.at_most(entries).of(experiment.convention)
     return ExperimentPlan(
-        folder=str(folder),
-        model=stages[0].settings.model,
+        folder=str(record.folder),
+        model=experiment.stages[0].settings.model,
         stages=[
             PlannedStage(
                 name=p.stage.name,
@@ -117,65 +144,45 @@ def plan_experiment(
                 what=p.what,
                 done=record.is_done(p.stage.name),
                 flops_at_most=p.at_most.as_answer(),
-                seconds=0.0 if record.is_done(p.stage.name) else seconds.get(p.stage.name),
+                seconds=seconds.get(p.stage.name, 0.0),
             )
-            for p in planned
+            for p in experiment.planned
         ],
-        flops_at_most=sum((p.at_most for p in planned), NOTHING).as_answer(),
-        charged=charged.as_answer(),
+        flops_at_most=sum((p.at_most for p in experiment.planned), NOTHING).as_answer(),
+        charged=_charged(entries).as_answer(),
         budget=None if budget is None else budget.flops,
-        convention=settings.convention if budget is None else budget.convention,
-        share_of_budget=None if budget is None else to_come.of(budget.convention) / budget.flops,
-        estimate=whole,
+        convention=experiment.convention,
+        share_of_budget=None if budget is None else most / budget.flops,
+        seconds=sum(each),
+        pace="ledger" if is_known else "products",
     )
 
 
-def _checked(folder: Path, stages: Sequence[Stage], data_sha256: str) -> Record:
-    """What is kept of the stages; SettingsError where one was begun otherwise."""
-    record = Record.read(folder)
-    for stage in stages:
-        record.check(stage, data_sha256)
-    return record
+def _prepare(
+    settings: ExperimentSettings,
+    read: Callable[[], Dataset],
+    config: Path | None,
+    sources: Mapping[str, Source],
+) -> _Prepared:
+    folder, stages = read_stages(settings, sources, config)
+    dataset = read()
+    data_sha256 = dataset.sha256()
+    record = Record.read(folder, stages, data_sha256)
+    devices.set_threads(settings.threads)
+    planned = plan_stages(stages, dataset)
+    return _Prepared(settings, stages, dataset, data_sha256, planned, record)
 
 
-def _budget(settings: ExperimentSettings, folder: Path) -> Budget | None:
-    """The limit of the whole: as is said, else as the ledger of the folder keeps it."""
-    if settings.budget is not None:
-        return asked(settings.budget, settings.convention)
-    if not (folder / FILE_NAME).exists():
-        return None
-    with Ledger.for_runs(folder) as ledger:
-        return ledger.budget()
+def _charged(entries: list[Row]) -> Price:
+    return sum((row.charged for row in entries), NOTHING)
 
 
-def _charged(folder: Path) -> Price:
-    if not (folder / FILE_NAME).exists():
-        return NOTHING
-    with Ledger.for_runs(folder) as ledger:
-        return ledger.charged()
-
-
-def _before_next(record: Record, planned: Sequence[Planned], charged: Price) -> Price:
-    """What was charged before the first stage that is not done was begun."""
-    for of_one in planned:
-        if not record.is_done(of_one.stage.name):
-            kept = record.stages.get(of_one.stage.name)
-            return charged if kept is None else kept.before
-    return charged
-
-
-def _left(record: Record, planned: Sequence[Planned]) -> Price:
-    """The most that stages cost which are not done."""
-    left = (p.at_most for p in planned if not record.is_done(p.stage.name))
-    return sum(left, NOTHING)
-
-
-def _check_budget(settings: ExperimentSettings, record: Record, planned: Sequence[Planned]) -> None:
-    budget = _budget(settings, record.folder)
+def _check_budget(experiment: _Prepared) -> None:
+    budget, entries = experiment.budget, experiment.record.entries()
     if budget is None:
         return
-    before = _before_next(record, planned, _charged(record.folder)).of(budget.convention)
-    left = _left(record, planned).of(budget.convention)
+    left = sum((p.at_most for p in experiment.unfinished), NOTHING).of(budget.convention)
+    before = experiment.at_most(entries).of(budget.convention) - left
     if before + left > budget.flops:
         raise BudgetError(
             f"the stages that are left may cost {left:,} FLOPs ({budget.convention}); of the "
@@ -185,81 +192,75 @@ def _check_budget(settings: ExperimentSettings, record: Record, planned: Sequenc
         )
 
 
-def _tell(settings: ExperimentSettings, record: Record, planned: Sequence[Planned]) -> Experiment:
+def _write(experiment: _Prepared) -> Experiment:
     """Write the accounting and the page of what is done, and answer."""
-    folder, budget = record.folder, _budget(settings, record.folder)
-    with Ledger.for_runs(folder) as ledger:
-        table, charged = ledger.table(), ledger.charged()
-    results = []
-    for of_one in planned:
-        kept = record.stages.get(of_one.stage.name)
-        if kept is None or kept.found is None or kept.spent is None:
+    record, budget = experiment.record, experiment.budget
+    with Ledger.for_runs(record.folder) as ledger:
+        table, entries = ledger.table(), ledger.rows()
+    stages, others = [], _charged(entries)
+    for planned in experiment.planned:
+        stage = planned.stage
+        known = record.stages.get(stage.name)
+        if known is None or known.found is None:
             continue
-        share = None if budget is None else kept.spent.of(budget.convention) / budget.flops
-        results.append(
+        spent = record.spent_on(stage.name, entries)
+        others -= spent
+        stages.append(
             StageResult(
-                name=of_one.stage.name,
-                command=of_one.stage.command,
-                flops_at_most=kept.at_most.as_answer(),
-                flops=kept.spent.as_answer(),
-                share_of_budget=share,
-                seconds=kept.seconds,
-                found=kept.found,
+                name=stage.name,
+                command=stage.command,
+                flops_at_most=known.flops_at_most,
+                flops=spent.as_answer(),
+                share_of_budget=(
+                    None if budget is None else spent.of(budget.convention) / budget.flops
+                ),
+                seconds=known.seconds,
+                found=known.found,
             )
         )
-    durable.write_text(folder / ACCOUNTING, _accounting(results, charged, budget))
-    # of two that are kept in one folder the later one's record is there
-    scored = {r.found.folder: r.name for r in results if r.command == "evaluate"}
-    write_experiment_page(
-        folder / PAGE,
-        name=folder.name,
-        stages=[result.model_dump(mode="json") for result in results],
-        n_stages=len(planned),
-        ledger=table.model_dump(mode="json"),
-        evaluations={name: Path(where) for where, name in scored.items()},
-    )
-    convention = settings.convention if budget is None else budget.convention
-    return Experiment(
-        folder=str(folder),
-        scale=settings.scale,
-        stages=results,
+    charged = _charged(entries)
+    files = [record.folder / ACCOUNTING, record.folder / PAGE]
+    answer = Experiment(
+        folder=str(record.folder),
+        scale=experiment.settings.scale,
+        stages=stages,
+        others=others.as_answer(),
         flops=charged.as_answer(),
         budget=None if budget is None else budget.flops,
-        convention=convention,
-        left=None if budget is None else budget.flops - charged.of(convention),
-        files=[str(folder / ACCOUNTING), str(folder / PAGE)],
+        convention=experiment.convention,
+        left=None if budget is None else budget.flops - charged.of(budget.convention),
+        files=[str(file) for file in files],
     )
+    durable.write_text(files[0], _accounting(answer))
+    write_experiment_page(
+        files[1],
+        answer.model_dump(mode="json"),
+        n_stages=len(experiment.planned),
+        ledger=table.model_dump(mode="json"),
+    )
+    return answer
 
 
-def _accounting(results: Sequence[StageResult], charged: Price, budget: Budget | None) -> str:
-    """A row a stage and one of all, as CSV."""
+def _accounting(answer: Experiment) -> str:
+    """A row a stage, one of all others, and one of all, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            *("stage", "command", "executed_at_most", "coursework_at_most"),
-            *("executed", "coursework", "share_of_budget", "seconds"),
-        ]
-    )
-    for r in results:
-        most, spent, share = r.flops_at_most, r.flops, r.share_of_budget
+    most, spent = ("executed_at_most", "coursework_at_most"), ("executed", "coursework")
+    writer.writerow(["stage", "command", *most, *spent, "share_of_budget", "seconds"])
+
+    def share(flops: int) -> str:
+        return "" if not answer.budget else f"{flops / answer.budget:.6g}"
+
+    for stage in answer.stages:
+        planned, flops = stage.flops_at_most, stage.flops
         writer.writerow(
             [
-                *(r.name, r.command, most.executed, most.coursework),
-                *(spent.executed, spent.coursework),
-                *("" if share is None else f"{share:.6g}", f"{r.seconds:.1f}"),
+                *(stage.name, stage.command, planned.executed, planned.coursework),
+                *(flops.executed, flops.coursework),
+                *(share(getattr(flops, answer.convention)), f"{stage.seconds:.1f}"),
             ]
         )
-    most_of_all = [
-        sum(r.flops_at_most.executed for r in results),
-        sum(r.flops_at_most.coursework for r in results),
-    ]
-    share = None if budget is None else charged.of(budget.convention) / budget.flops
-    seconds = sum(r.seconds for r in results)
-    writer.writerow(
-        [
-            *("all", "", *most_of_all, charged.executed, charged.coursework),
-            *("" if share is None else f"{share:.6g}", f"{seconds:.1f}"),
-        ]
-    )
+    for name, flops in (("others", answer.others), ("all", answer.flops)):
+        counts = (flops.executed, flops.coursework)
+        writer.writerow([name, "", "", "", *counts, share(getattr(flops, answer.convention)), ""])
     return text.getvalue()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lvlora.errors import LvloraError
 from lvlora.evaluation.evaluate import evaluate
-from lvlora.experiment.answers import Found
+from lvlora.experiment.answers import Result
 from lvlora.experiment.plan import ZERO_SHOT, named_adapters
 from lvlora.series.dataset import Dataset
 from lvlora.settings.experiment import Stage
@@ -24,14 +24,14 @@ from lvlora.train.run_folder import RunFolder
 def make(
     stage: Stage,
     dataset: Dataset,
-    found: Mapping[str, Found],
+    results: Mapping[str, Result],
     narrator: SweepNarrator,
     observer: Callable[[], Observer],
-) -> Found:
+) -> Result:
     """Make a stage, or the rest of it.
 
     Args:
-        found: by the stages before.
+        results: of the stages before.
         observer: gives who watches a run.
 
     Raises:
@@ -42,24 +42,22 @@ def make(
     settings = stage.settings
     if isinstance(settings, EvaluateSettings):
         adapters = tuple(
-            name if name == ZERO_SHOT else _adapter(name, found, settings.runs)
+            name if name == ZERO_SHOT else _adapter(name, results, settings.runs)
             for name in named_adapters(settings)
         )
-        told = settings.model_copy(update={"adapter": adapters})
-        scored = evaluate(told, lambda: dataset, narrator)
-        assert scored.folder is not None
-        return Found(
-            folder=scored.folder,
-            forecasters={row.name: row.mae for row in scored.forecasters},
-        )
+        resolved = settings.model_copy(update={"adapter": adapters})
+        scores = evaluate(resolved, lambda: dataset, narrator)
+        assert scores.folder is not None
+        maes = {row.name: row.mae for row in scores.forecasters}
+        return Result(folder=scores.folder, forecasters=maes)
     if isinstance(settings, SweepSettings):
         return _sweep(stage, settings, dataset, narrator)
     return _train(stage, settings, dataset, narrator, observer())
 
 
-def _adapter(name: str, found: Mapping[str, Found], runs: Path) -> str:
+def _adapter(name: str, results: Mapping[str, Result], runs: Path) -> str:
     stage, slash, _ = name.partition("/")
-    folder = str(runs / name) if slash else found[stage].adapter
+    folder = str(runs / name) if slash else results[stage].adapter
     if folder is None:
         raise LvloraError(
             f"stage {name} has no adapter: none of its trials came to an end",
@@ -74,42 +72,44 @@ def _train(
     dataset: Dataset,
     narrator: SweepNarrator,
     observer: Observer,
-) -> Found:
+) -> Result:
     assert settings.out is not None
     folder = RunFolder(settings.out)
     if folder.config.is_file():
         settings = settings.model_copy(update={"resume": str(folder.path)})
-    made = run_training(
+    run = run_training(
         settings, lambda _: dataset, sources=stage.sources, observer=observer, narrator=narrator
     )
-    assert made is not None  # there is one process
-    before, after = made.zero_shot, made.validation
-    return Found(
+    assert run is not None  # there is one process
+    before, after = run.zero_shot, run.validation
+    return Result(
         folder=str(folder.path),
         mae_before=None if before is None else before.mae,
         mae=None if after is None else after.mae,
         loss_before=None if before is None else before.loss,
         loss=None if after is None else after.loss,
-        steps=made.steps,
-        adapter=made.folder,
+        steps=run.steps,
+        adapter=run.folder,
     )
 
 
 def _sweep(
     stage: Stage, settings: SweepSettings, dataset: Dataset, narrator: SweepNarrator
-) -> Found:
-    made = run_search(settings, lambda: dataset, sources=stage.sources, narrator=narrator)
-    if made.refusal is not None:
-        raise made.refusal
-    best, folder = chosen_trial(made), str(settings.runs / settings.study)
+) -> Result:
+    search = run_search(settings, lambda: dataset, sources=stage.sources, narrator=narrator)
+    if search.refusal is not None:
+        raise search.refusal
+    best, folder = chosen_trial(search), str(settings.runs / settings.study)
     if best is None:
-        return Found(folder=folder)
-    return Found(folder=folder, mae=best.mae, loss=best.loss, steps=best.steps, adapter=best.folder)
+        return Result(folder=folder)
+    return Result(
+        folder=folder, mae=best.mae, loss=best.loss, steps=best.steps, adapter=best.folder
+    )
 
 
-def chosen_trial(made: Sweep) -> Trial | None:
-    """The best trial of a sweep's last stage: those before it were there to find its settings."""
-    last = made.plan.stages[-1].stage
-    complete = [t for t in made.table if t.stage == last and t.value is not None]
-    complete = [t for t in complete if t.state == "complete"]
-    return min(complete, key=lambda t: (t.value, t.trial), default=None)
+def chosen_trial(search: Sweep) -> Trial | None:
+    """Return the best trial of a sweep's last stage: earlier ones only choose its settings."""
+    last = search.plan.stages[-1].stage
+    complete = [t for t in search.table if t.stage == last and t.state == "complete"]
+    valued = [t for t in complete if t.value is not None]
+    return min(valued, key=lambda t: (t.value, t.trial), default=None)

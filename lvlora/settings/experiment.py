@@ -7,7 +7,7 @@ smaller or larger.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from lvlora.errors import SettingsError
 from lvlora.guesses import did_you_mean
-from lvlora.settings.base import Convention, FlopsOrNone, Seed, Settings, option
+from lvlora.settings.base import Convention, FlopsOrNone, Seed, option
 from lvlora.settings.complaints import complaints
 from lvlora.settings.configuration import SCALES, STAGES, Source, load_toml
 from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
@@ -25,8 +25,9 @@ from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import SweepSettings, TrainSettings
 
 StageSettings = TrainSettings | SweepSettings | EvaluateSettings
+Command = Literal["train", "sweep", "evaluate"]
 
-COMMANDS: dict[str, type[TrainSettings] | type[SweepSettings] | type[EvaluateSettings]] = {
+COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[EvaluateSettings]] = {
     "train": TrainSettings,
     "sweep": SweepSettings,
     "evaluate": EvaluateSettings,
@@ -84,33 +85,26 @@ class ExperimentSettings(SplitSettings, ModelSettings, MemorySettings):
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of an experiment: a command with its settings.
+    """Part of an experiment: a command with its settings.
 
     Attributes:
         sources: setting → where its value came from.
     """
 
     name: str
-    command: Literal["train", "sweep", "evaluate"]
+    command: Command
     settings: StageSettings
     sources: dict[str, Source]
-
-
-@dataclass(frozen=True)
-class _Given:
-    value: Any
-    source: Source
-    label: str
 
 
 def read_stages(
     settings: ExperimentSettings, sources: Mapping[str, Source], config: Path | None
 ) -> tuple[Path, tuple[Stage, ...]]:
-    """The experiment's folder, and its stages in the order of the file.
+    """Return the experiment's folder, and its stages in the order of the file.
 
-    A stage's settings are, the later the stronger: the file's keys outside all tables, its table of
-    the command, the stage's own, those of the scale, the scale's of the stage; and what is a
-    setting of the whole experiment.
+    Later settings replace earlier ones: the file's keys outside all tables, its table of the
+    command, the stage's own, those of the scale, the scale's of the stage, and what is a setting
+    of the whole experiment.
 
     Raises:
         SettingsError: there is no file, or no stage in it, or with all that is wrong with them.
@@ -127,153 +121,120 @@ def read_stages(
             f"{config}: has no [stages.NAME]; they are what an experiment is made of.",
             "examples/coursework.toml has seven.",
         )
-    scales = _table(document.get(SCALES), SCALES, config)
+    scale_name = f"{SCALES}.{settings.scale}"
     scale: Mapping[str, Any] = {}
     if settings.scale is not None:
+        scales = _table(document.get(SCALES), SCALES, config)
         if settings.scale not in scales:
             near = did_you_mean(settings.scale, scales) or "."
             raise SettingsError(
-                f"--scale {settings.scale}: {config} has no [scales.{settings.scale}]{near}",
+                f"--scale {settings.scale}: {config} has no [{scale_name}]{near}",
                 f"It has: {', '.join(scales) or 'none'}.",
             )
-        scale = _table(scales[settings.scale], f"{SCALES}.{settings.scale}", config)
+        scale = _table(scales[settings.scale], scale_name, config)
     folder = settings.out or Path("runs") / config.stem
     problems = [
-        f"[{SCALES}.{settings.scale}.{name}] of {config}: is not a stage"
-        f"{did_you_mean(name, tables)}"
+        f"[{scale_name}.{name}] of {config}: is not a stage{did_you_mean(name, tables)}"
         for name, value in scale.items()
         if isinstance(value, dict) and name not in tables
     ]
+    shared = {name: getattr(settings, name) for name in _SHARED}
     stages = []
-    for name, table in tables.items():
-        stage = _stage(
-            name,
-            _table(table, f"{STAGES}.{name}", config),
-            [
-                (f"of {config}", {k: v for k, v in document.items() if not isinstance(v, dict)}),
-                (f"of {config}", document),
-                (f"in [{STAGES}.{name}] of {config}", table),
-                (f"in [{SCALES}.{settings.scale}] of {config}", scale),
-                (f"in [{SCALES}.{settings.scale}.{name}] of {config}", scale.get(name, {})),
-            ],
-            _of_all(settings, sources),
-            folder,
-            problems,
-        )
+    for name in tables:
+        table = _table(tables[name], f"{STAGES}.{name}", config)
+        command = table.get("command")
+        if command not in COMMANDS:
+            problems.append(
+                f"command in [{STAGES}.{name}] of {config}: should be {', '.join(COMMANDS)}, got "
+                f"{command!r}{did_you_mean(str(command), COMMANDS)}"
+            )
+            continue
+        own = {key: value for key, value in table.items() if key != "command"}
+        layers = [
+            _Layer(f"of {config}", document),
+            _Layer(f"in [{command}] of {config}", document.get(command, {})),
+            _Layer(f"in [{STAGES}.{name}] of {config}", own, strict=True),
+            _Layer(f"in [{scale_name}] of {config}", scale),
+            _Layer(f"in [{scale_name}.{name}] of {config}", scale.get(name, {}), strict=True),
+        ]
+        # an evaluation's folder is named by what is scored: what two stages share is forecast once
+        out = None if command == "evaluate" else folder / name
+        places = {"runs": folder, "out": out, "study": name}
+        stage = _stage(name, command, layers, shared, places, sources, problems)
         if stage is not None:
             stages.append(stage)
     if problems:
-        many = "" if len(problems) == 1 else f"{len(problems)} settings are wrong:\n  "
+        several = "" if len(problems) == 1 else f"{len(problems)} settings are wrong:\n  "
         raise SettingsError(
-            many + "\n  ".join(problems), "lvlora COMMAND --help explains every option."
+            several + "\n  ".join(problems), "lvlora COMMAND --help explains every option."
         )
     return folder, tuple(stages)
 
 
-def _table(found: object, name: str, config: Path) -> Mapping[str, Any]:
-    if found is None:
+_SHARED = tuple(name for name in ExperimentSettings.model_fields if name not in ("scale", "out"))
+"""Settings that hold for every stage, and that no stage may set."""
+_REFUSED = (*_PLACES, *_NOT_OF_A_STAGE, "scale", *_SHARED)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Keys of one table; a strict one is for this stage alone, so that every key must fit."""
+
+    where: str
+    keys: Mapping[str, Any]
+    strict: bool = False
+
+
+def _table(value: object, name: str, config: Path) -> Mapping[str, Any]:
+    if value is None:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise SettingsError(f"{name} in {config}: should be a table", f"Write [{name}.NAME].")
-    return found
-
-
-def _of_all(settings: ExperimentSettings, sources: Mapping[str, Source]) -> dict[str, _Given]:
-    """The settings that hold for every stage."""
-    return {
-        name: _Given(getattr(settings, name), sources[name], f"--{name.replace('_', '-')}")
-        for name in ExperimentSettings.model_fields
-        if name not in ("scale", "out")
-    }
+    return value
 
 
 def _stage(
     name: str,
-    table: Mapping[str, Any],
-    layers: Sequence[tuple[str, Mapping[str, Any]]],
-    of_all: Mapping[str, _Given],
-    folder: Path,
+    command: Command,
+    layers: Sequence[_Layer],
+    shared: Mapping[str, Any],
+    places: Mapping[str, Any],
+    shared_sources: Mapping[str, Source],
     problems: list[str],
 ) -> Stage | None:
-    """A stage, or None where something is wrong with it, which ``problems`` then says.
-
-    Args:
-        layers: where keys stand, and the keys: of the whole file, of its command's table (found in
-            the document), of the stage, of the scale, of the scale's stage.
-    """
-    command = table.get("command")
-    if command not in COMMANDS:
-        problems.append(
-            f"command {layers[2][0]}: should be {', '.join(COMMANDS)}, got {command!r}"
-            f"{did_you_mean(str(command), COMMANDS)}"
-        )
-        return None
+    """Return a stage; None where something is wrong with it, which is added to ``problems``."""
     model = COMMANDS[command]
-    (where, shared), (_, document), *own, (part, of_part) = layers
-    commands_own = document.get(command, {})
     before = len(problems)
-    given: dict[str, _Given] = {}
-    _take(shared, where, model, given, problems, lenient=True)
-    if isinstance(commands_own, dict):
-        _take(commands_own, f"in [{command}] {where}", model, given, problems, lenient=True)
-    (stage_where, stage_table), (scale_where, scale) = own
-    keys = {key: value for key, value in stage_table.items() if key != "command"}
-    _take(keys, stage_where, model, given, problems)
-    plain = {key: value for key, value in scale.items() if not isinstance(value, dict)}
-    _take(plain, scale_where, model, given, problems, lenient=True)
-    _take(of_part, part, model, given, problems)
-    given |= {key: found for key, found in of_all.items() if key in model.model_fields}
-    # an evaluation's folder is named by what is scored: what two stages share is forecast once
-    out = None if command == "evaluate" else folder / name
-    for key, place in (("runs", folder), ("out", out), ("study", name)):
-        if key in model.model_fields:
-            given[key] = _Given(place, "default", key)
-    fields = read_fields(model)
+    values: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+    for layer in layers:
+        if not isinstance(layer.keys, dict):
+            problems.append(f"{name} {layer.where}: should be a table")
+            continue
+        for key, value in layer.keys.items():
+            field, label = key.replace("-", "_"), f"{key} {layer.where}"
+            if isinstance(value, dict) and not layer.strict:
+                continue
+            if field in model.model_fields and field not in _REFUSED:
+                values[field], labels[field] = value, label
+            elif layer.strict and field in model.model_fields:
+                problems.append(f"{label}: is the experiment's to say, not a stage's")
+            elif layer.strict:
+                near = did_you_mean(field, model.model_fields)
+                problems.append(f"{label}: is not a setting of this stage's command{near}")
+    sources: dict[str, Source] = dict.fromkeys(model.model_fields, "default")
+    sources |= dict.fromkeys(values, "config")
+    sources |= {key: shared_sources[key] for key in shared if key in model.model_fields}
+    labels |= {key: f"--{key.replace('_', '-')}" for key in shared}
+    values |= {
+        key: value for key, value in {**shared, **places}.items() if key in model.model_fields
+    }
     if len(problems) > before:
         return None
     try:
-        settings = model(**{key: found.value for key, found in given.items()})
+        return Stage(name, command, model(**values), sources)
     except ValidationError as error:
-        problems += [
-            f"{complaint} (stage {name})"
-            for complaint in complaints(
-                error, fields, lambda f: given[f.name].label if f.name in given else f.name
-            )
-        ]
+        fields = read_fields(model)
+        wrong = complaints(error, fields, lambda field: labels.get(field.name, field.name))
+        problems += [f"{complaint} (stage {name})" for complaint in wrong]
         return None
-    sources: dict[str, Source] = {
-        key: given[key].source if key in given else "default" for key in model.model_fields
-    }
-    return Stage(name, command, settings, sources)
-
-
-def _take(
-    table: Mapping[str, Any],
-    where: str,
-    model: type[Settings],
-    given: dict[str, _Given],
-    problems: list[str],
-    *,
-    lenient: bool = False,
-) -> None:
-    """Add a table's keys to what is given.
-
-    Args:
-        lenient: the table is of several commands, so that a key may be of another one.
-    """
-    refused: Collection[str] = (
-        *_PLACES,
-        *_NOT_OF_A_STAGE,
-        *(name for name in ExperimentSettings.model_fields if name != "out"),
-    )
-    for key, value in table.items():
-        field, label = key.replace("-", "_"), f"{key} {where}"
-        if field not in model.model_fields:
-            if not lenient:
-                near = did_you_mean(field, model.model_fields)
-                problems.append(f"{label}: is not a setting of this stage's command{near}")
-        elif field in refused:
-            if not lenient:
-                problems.append(f"{label}: is the experiment's to say, not a stage's")
-        else:
-            given[field] = _Given(value, "config", label)
