@@ -28,6 +28,8 @@ ForecasterName = Literal[
     "gaussian-process",
     "sindy-on-levels",
     "sindy-on-rates",
+    "refitted-quadratic-rates",
+    "refitted-rates",
     "lotka-volterra-fit",
     "self-limited-lotka-volterra-fit",
     "rosenzweig-macarthur-fit",

@@ -23,6 +23,7 @@ from lvlora.series.rivals.gaussian_process import GaussianProcess
 from lvlora.series.rivals.naive import ContextMean, LastValue, SeasonalNaive
 from lvlora.series.rivals.nvar import Nvar, VectorAutoregression
 from lvlora.series.rivals.parroting import ContextParroting
+from lvlora.series.rivals.refitted_rates import RefittedRates
 from lvlora.series.rivals.ridge import GlobalRidge
 from lvlora.series.rivals.rounding_floor import RoundingFloor
 from lvlora.series.rivals.sindy import Sindy
@@ -57,6 +58,8 @@ def default_rivals() -> list[Rival]:
         GaussianProcess(),
         Sindy(on_rates=False),
         Sindy(on_rates=True),
+        RefittedRates(saturating=False),
+        RefittedRates(saturating=True),
         lotka_volterra(),
         self_limited(),
         rosenzweig_macarthur(),
@@ -87,6 +90,7 @@ __all__ = [
     "LastValue",
     "Nvar",
     "Prediction",
+    "RefittedRates",
     "Rival",
     "RoundingFloor",
     "SMap",

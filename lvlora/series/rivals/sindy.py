@@ -9,6 +9,7 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.rivals.parts.choosing import ChosenOnHistory, positive
+from lvlora.series.rivals.parts.collocation import step_integrals
 from lvlora.series.rivals.parts.linear import column_sizes, product, solved
 from lvlora.series.rivals.parts.polynomials import Monomials, evaluated, monomials, n_monomials
 from lvlora.series.rivals.parts.smoothing import smoothed
@@ -16,7 +17,6 @@ from lvlora.series.rivals.parts.standardising import Problem
 
 _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _THRESHOLDS = (0.0, 0.01, 0.03, 0.1)
-_NODES = 4  # of the quadrature within a step: exact to degree 7
 _ROUNDS = 10  # of thresholding; two or three are usual
 _SUBSTEPS = 4  # of the integration in each step of the history
 _FAR = 8.0
@@ -115,15 +115,12 @@ class Sindy(ChosenOnHistory):
         return evaluated(np.concatenate([levels, inputs], axis=-1), products)
 
     def _integrals(self, problem: Problem, values: FloatArray, products: Monomials) -> FloatArray:
-        """(T - 1, P) integrals of the terms over each step, by Gauss-Legendre quadrature."""
-        from scipy.interpolate import CubicSpline
-
-        time = problem.time[: len(values)]
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-        steps = np.diff(time)
-        at = time[:-1, None] + steps[:, None] * (nodes + 1) / 2
-        terms = self._terms(CubicSpline(time, values)(at), _inputs_at(problem, at), products)
-        return np.asarray(steps[:, None] * np.einsum("k,tkp->tp", weights / 2, terms))
+        """(T - 1, P) integrals of the terms over each step."""
+        return step_integrals(
+            problem.time[: len(values)],
+            values,
+            lambda at, x: self._terms(x, _inputs_at(problem, at), products),
+        )
 
     def _integrated(
         self, weights: FloatArray, products: Monomials, start: FloatArray, problem: Problem

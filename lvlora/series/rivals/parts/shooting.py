@@ -1,0 +1,191 @@
+"""Fitting rates to a history by multiple shooting.
+
+The history is cut into stretches, each with a start of its own; residuals are the gaps to the known
+values and, weighted, those between the end of a stretch and the start of the next. Short stretches
+cannot lose the phase, and a rising weight draws them together into one solution (van Domselaar &
+Hemker 1975; Bock 1983, doi:10.1007/978-1-4684-7324-7_7). Least squares by the method of Levenberg
+and Marquardt (Marquardt 1963, doi:10.1137/0111030), for many systems at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.parts.linear import product, solved
+from lvlora.series.rivals.parts.rates import Rates, Systems, integrated, integrated_with_changes
+
+STRETCH = 6
+"""Steps of a stretch."""
+LOWEST_LOG_H, HIGHEST_LOG_H = -7.0, 4.0
+_DAMPING = 1e-2
+_MOST_DAMPING = 1e8
+_SLACK = 1e-3
+"""Relative gain below which a fit has come to rest."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What B systems are fitted to.
+
+    Attributes:
+        time: (T,) increasing.
+        logs: (T, V) complete; known: (B, T, V) the values that count.
+    """
+
+    time: FloatArray
+    logs: FloatArray
+    known: NDArray[np.bool_]
+
+    @property
+    def n_stretches(self) -> int:
+        """S."""
+        return -(-len(self.time) // STRETCH)
+
+    def steps(self) -> FloatArray:
+        """(S, K) lengths of the steps of each stretch; 0 beyond the end."""
+        lengths = np.zeros(self.n_stretches * STRETCH)
+        lengths[: len(self.time) - 1] = np.diff(self.time)
+        return lengths.reshape(-1, STRETCH)
+
+    def stretches(self, values: FloatArray) -> FloatArray:
+        """(..., T, V) to (..., S, K, V), zeros beyond the end."""
+        missing = self.n_stretches * STRETCH - values.shape[-2]
+        padding = [(0, 0)] * (values.ndim - 2) + [(0, missing), (0, 0)]
+        full = np.pad(values, padding)
+        return full.reshape(*values.shape[:-2], -1, STRETCH, values.shape[-1])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Systems and the starts of their stretches.
+
+    Attributes:
+        starts: (B, S, V).
+        error: (B,) sum of squared residuals of the known values.
+    """
+
+    systems: Systems
+    starts: FloatArray
+    error: FloatArray
+
+    def continued(self, time: FloatArray, n_known: int) -> FloatArray:
+        """(B, H, V) solutions at the times after the first ``n_known``."""
+        stretch = (n_known - 1) // STRETCH
+        begin = stretch * STRETCH
+        path = integrated(Rates(self.systems), self.starts[:, stretch], np.diff(time[begin:]))
+        return path[:, n_known - 1 - begin :]
+
+
+def fitted(
+    systems: Systems, starts: FloatArray, observed: Observed, weight: float, n_rounds: int
+) -> Fit:
+    """Systems refitted with one weight of the joints, from where they are.
+
+    Args:
+        starts: (B, S, V).
+    """
+    n_batch = len(starts)
+    steps = observed.steps()
+    logs = observed.stretches(observed.logs)
+    known = observed.stretches(observed.known.astype(np.float64))
+    rates = Rates(systems)
+    residuals, jacobian = _linearised(rates, starts, steps, logs, known, weight)
+    cost = _squares(residuals)
+    damping = np.full(n_batch, _DAMPING)
+    active = np.arange(n_batch)
+    n_parameters = rates.used.shape[1]
+    for _ in range(n_rounds):
+        active = active[np.isfinite(cost[active]) & (damping[active] < _MOST_DAMPING)]
+        if not len(active):
+            break
+        step = _step(residuals[active], jacobian[active], damping[active])
+        trial = Rates(systems.only(active)).moved(
+            step[:, :n_parameters], LOWEST_LOG_H, HIGHEST_LOG_H
+        )
+        trial_starts = starts[active] + step[:, n_parameters:].reshape(starts[active].shape)
+        new_residuals, new_jacobian = _linearised(
+            Rates(trial), trial_starts, steps, logs, known[active], weight
+        )
+        new_cost = _squares(new_residuals)
+        better = new_cost < cost[active]
+        rest = better & (new_cost > (1 - _SLACK) * cost[active])
+        which = active[better]
+        systems = _replaced(systems, which, trial, better)
+        starts = starts.copy()
+        starts[which] = trial_starts[better]
+        residuals[which], jacobian[which] = new_residuals[better], new_jacobian[better]
+        cost[which] = new_cost[better]
+        damping[active] = np.where(better, damping[active] / 10, damping[active] * 5)
+        active = active[~rest]
+    n_values = known[0].size
+    return Fit(systems, starts, _squares(residuals[:, :n_values]))
+
+
+def _replaced(
+    systems: Systems, which: NDArray[np.intp], trial: Systems, better: NDArray[np.bool_]
+) -> Systems:
+    coefficients, log_h = systems.coefficients.copy(), systems.log_h.copy()
+    coefficients[which], log_h[which] = trial.coefficients[better], trial.log_h[better]
+    return replace(systems, coefficients=coefficients, log_h=log_h)
+
+
+def _squares(residuals: FloatArray) -> FloatArray:
+    squares = np.sum(residuals**2, axis=1)
+    return np.where(np.isfinite(squares), squares, np.inf)
+
+
+def _step(residuals: FloatArray, jacobian: FloatArray, damping: FloatArray) -> FloatArray:
+    """(B, U) damped Gauss-Newton steps, each unknown at equal size."""
+    turned = np.swapaxes(jacobian, 1, 2)
+    gram = product(turned, jacobian)
+    size = np.sqrt(np.einsum("buu->bu", gram))
+    size = np.where(size > 0, size, 1.0)
+    gram = gram / size[:, :, None] / size[:, None, :]
+    gram = gram + damping[:, None, None] * np.eye(gram.shape[1])
+    right = product(turned, -residuals[..., None]) / size[..., None]
+    step = solved(gram, right)[..., 0] / size
+    return np.where(np.isfinite(step), step, 0.0)
+
+
+def _linearised(
+    rates: Rates,
+    starts: FloatArray,
+    steps: FloatArray,
+    logs: FloatArray,
+    known: FloatArray,
+    weight: float,
+) -> tuple[FloatArray, FloatArray]:
+    """(B, N) residuals and (B, N, P + S V) their derivatives; known values first, then joints."""
+    n_batch, n_stretches, n_variables = starts.shape
+    with np.errstate(all="ignore"):
+        path, changes = integrated_with_changes(rates, starts, steps)
+    n_parameters = rates.used.shape[1]
+    n_unknowns = n_parameters + n_stretches * n_variables
+    by_value = np.zeros((n_batch, n_stretches, STRETCH, n_variables, n_unknowns))
+    by_joint = np.zeros((n_batch, n_stretches, n_variables, n_unknowns))
+    for target, source in (
+        (by_value, changes[:, :, :-1] * known[..., None]),
+        (by_joint, weight * changes[:, :, -1]),
+    ):
+        target[..., :n_parameters] = source[..., :n_parameters]
+        for s in range(n_stretches):
+            first = n_parameters + s * n_variables
+            target[:, s, ..., first : first + n_variables] = source[:, s, ..., n_parameters:]
+    for s in range(n_stretches - 1):
+        first = n_parameters + (s + 1) * n_variables
+        by_joint[:, s, :, first : first + n_variables] -= weight * np.eye(n_variables)
+    values = (path[:, :, :-1] - logs) * known
+    joints = weight * (path[:, :-1, -1] - starts[:, 1:])
+    residuals = np.concatenate([values.reshape(n_batch, -1), joints.reshape(n_batch, -1)], axis=1)
+    jacobian = np.concatenate(
+        [
+            by_value.reshape(n_batch, -1, n_unknowns),
+            by_joint[:, :-1].reshape(n_batch, -1, n_unknowns),
+        ],
+        axis=1,
+    )
+    return residuals, np.where(np.isfinite(jacobian), jacobian, 0.0)
