@@ -18,6 +18,7 @@ from lvlora.forecast.calibration.facts import describe
 from lvlora.forecast.calibration.offsets import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.reading import joint_scale
 from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
 from lvlora.series.metrics.scores import central_levels
@@ -142,6 +143,6 @@ def _forecasts(entry: Entry, given: Task, forecaster: Forecaster) -> list[Foreca
     readings = forecaster.plan.readings(given.histories, given.protocol.horizon)
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     return [
-        Forecast(h.id, f.time, s, r.scale, len(r.numbers))
+        Forecast(h.id, f.time, s, joint_scale(r), min(len(part.numbers) for part in r))
         for h, f, s, r in zip(given.histories, given.futures, samples, readings, strict=True)
     ]

@@ -38,7 +38,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.asked import how_bridged, how_read
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.reading import loss_of_text
+from lvlora.forecast.reading import how_cut, loss_of_text
 from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
@@ -136,9 +136,11 @@ def _score_models(
             if read and read not in said:
                 said.add(read)
                 narrator.note(read)
-        if lost and lost not in said:  # models with one scale lose the same
-            said.add(lost)
-            narrator.warning(lost)
+        planned = forecaster.plan.readings(seen, horizon)
+        for warning in (lost, *how_cut(seen, planned, forecaster.base.max_positions)):
+            if warning and warning not in said:  # models with one scale lose the same
+                said.add(warning)
+                narrator.warning(warning)
         if i == 0:
             decimals, scale = forecaster.decimals, forecaster.scale
         calibration = coverage.calibration_for(candidate, forecaster, job, narrator)

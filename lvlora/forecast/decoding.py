@@ -16,16 +16,13 @@ from lvlora.errors import NumericalError
 from lvlora.forecast.backbone import Backbone
 from lvlora.forecast.continuation import Continuation, NativeContinuation, TorchContinuation
 from lvlora.forecast.rows import Prompt, Rows
-from lvlora.forecast.sampling import NotFinite, Sampling
+from lvlora.forecast.sampling import STREAM_SEPARATOR, NotFinite, Sampling
 from lvlora.forecast.trace import Trace
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.native.engine import Engine
 from lvlora.model.soundness import largest_scaling, where_it_breaks
 from lvlora.text.codec import STEP_SEPARATOR
-
-STREAM_SEPARATOR = "\x1f"
-"""In the name of a random stream, behind the id of its series."""
 
 
 class Decoder:

@@ -128,13 +128,16 @@ def next_step(
     found, plan = [], forecaster.plan
     readings = plan.readings(histories, 1, context)
     with forecaster.usage.work(lambda: _at_most(plan, readings, threshold, calls)) as work:
-        for history, reading in zip(histories, readings, strict=True):
-            trace = Trace()
-            try:
-                walk = _Walk(forecaster, reading, threshold, calls, trace)
-                found.append(_densities(walk, history, reading))
-            finally:  # what an interrupted walk did was spent, too
-                work.add(trace, plan.price_of(trace))
+        for history, of_one in zip(histories, readings, strict=True):
+            densities: list[Density] = []
+            for reading in of_one:
+                trace = Trace()
+                try:
+                    walk = _Walk(forecaster, reading, threshold, calls, trace)
+                    densities += _densities(walk, history, reading)
+                finally:  # what an interrupted walk did was spent, too
+                    work.add(trace, plan.price_of(trace))
+            found.append(sorted(densities, key=lambda density: density.variable))
     return found
 
 
@@ -154,9 +157,11 @@ def at_most(
     return _at_most(plan, plan.readings(histories, 1, context), threshold, calls)
 
 
-def _at_most(plan: Plan, readings: Sequence[Reading], threshold: float, calls: int) -> Price:
+def _at_most(
+    plan: Plan, planned: Sequence[Sequence[Reading]], threshold: float, calls: int
+) -> Price:
     price, alphabet = NOTHING, plan.base.alphabet
-    for reading in readings:
+    for reading in (reading for readings in planned for reading in readings):
         history = alphabet.count(_text(reading)) + 1
         begin = Call(1, history, in_pages(history), 1)
         price += plan.price_of(Trace([begin], [history]))
@@ -200,7 +205,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
         density = Density(
             history.id,
             time,
-            variable,
+            reading.columns[variable],
             given,
             np.maximum(centres[possible], least),
             probabilities,

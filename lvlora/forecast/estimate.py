@@ -113,7 +113,8 @@ def of_forecasts(
         group: histories that are predicted in one call; default: all.
     """
     before = forecaster.usage.price
-    readings = forecaster.plan.readings(histories, horizon, context)
+    planned = forecaster.plan.readings(histories, horizon, context)
+    readings = [reading for of_one in planned for reading in of_one]
     alphabet = forecaster.base.alphabet
     texts = {i: alphabet.count(r.codec.encode(r.numbers)) for i, r in enumerate(readings)}
     longest, read = max(texts.items(), key=lambda item: item[1])
@@ -121,7 +122,8 @@ def of_forecasts(
     a_step = codec.n_variables * alphabet.count(codec.usual_number + VALUE_SEPARATOR)
     at_once = min(r.steps_at_once for r in readings)
     rows = forecaster.plan.rows_at_a_time(read + min(horizon, at_once) * a_step)
-    n = min(len(histories), group or len(histories), max(1, rows // sampling.n_futures))
+    rows_of_one = sampling.n_futures * max(len(of_one) for of_one in planned)
+    n = min(len(histories), group or len(histories), max(1, rows // rows_of_one))
     # spread, not the first: a file is often sorted by length
     chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]
 
@@ -151,7 +153,7 @@ def of_forecasts(
     seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
     tokens = read + min(horizon, at_once) * a_step
     grown = row_bytes(forecaster.base, tokens) - row_bytes(forecaster.base, read + a_step)
-    together = min(rows, n * sampling.n_futures)
+    together = min(rows, n * rows_of_one)
     return Estimate(
         seconds * len(histories) / n,
         peak + max(0, grown) * together,

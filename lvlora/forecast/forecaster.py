@@ -12,13 +12,13 @@ from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.asked import GapsRead, TimesRead
 from lvlora.forecast.calibration.widths import Widths
-from lvlora.forecast.decoding import STREAM_SEPARATOR, Decoder
+from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.pricing import updates_in
-from lvlora.forecast.reading import Reading, last_steps
+from lvlora.forecast.reading import Reading, joint_scale, last_steps
 from lvlora.forecast.rows import Prompt
-from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
 from lvlora.forecast.trace import Trace
 from lvlora.forecast.usage import Usage, Work
 from lvlora.model.adapters import files as adapter_files
@@ -205,26 +205,32 @@ class Forecaster:
         # each history is read at several scales, among which its samples are shared
         planned = plan.views(histories, horizon, sampling, context)
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
-        readings = [(i, reading) for i, of_one in enumerate(planned) for reading in of_one]
+        everything = [(i, reading) for i, readings in enumerate(planned) for reading in readings]
+        if progress is not None:
+            n_drawn = sum(len(reading.samples) for _, reading in everything)
+            progress = _shared(progress, n_drawn, len(histories) * sampling.n_futures)
         with self.usage.work(lambda: plan.at_most_of(planned)) as work:
-            for alike in sorted({reading.alike for _, reading in readings}):
+            for alike in sorted({reading.alike for _, reading in everything}):
                 # those that are read alike go together: no series changes how another is read
-                group = [(i, reading) for i, reading in readings if reading.alike == alike]
+                group = [(i, reading) for i, reading in everything if reading.alike == alike]
                 drawn = self._draw([r for _, r in group], sampling, work, progress)
                 for (i, reading), numbers in zip(group, drawn, strict=True):
-                    samples[i][list(reading.samples)] = reading.original(numbers)
-        forecasts = [
-            Forecast(
-                series=history.id,
-                time=views[0].asked.wanted,
-                samples=of_one,
-                scale=views[0].own_scale,
-                context=views[0].steps_read(history),
-                calendar=history.calendar,
-                history=history,
+                    places = np.ix_(reading.samples, range(horizon), reading.columns)
+                    samples[i][places] = reading.original(numbers)
+        forecasts = []
+        for history, of_one, readings in zip(histories, samples, planned, strict=True):
+            first = [reading for reading in readings if reading.samples[0] == 0]
+            forecasts.append(
+                Forecast(
+                    series=history.id,
+                    time=first[0].asked.wanted,
+                    samples=of_one,
+                    scale=joint_scale(first),
+                    context=min(reading.steps_read(history) for reading in first),
+                    calendar=history.calendar,
+                    history=history,
+                )
             )
-            for history, of_one, views in zip(histories, samples, planned, strict=True)
-        ]
         if self.widths is None or not self.widths.serves(sampling):
             return forecasts
         return [self.widths.apply(forecast) for forecast in forecasts]
@@ -330,6 +336,18 @@ class Forecaster:
             times=self.times,
             gaps=self.gaps,
         )
+
+
+def _shared(progress: Callable[[int], None], n_drawn: int, n_futures: int) -> Callable[[int], None]:
+    """Progress in futures of all variables, though some were drawn variable by variable."""
+    drawn = 0
+
+    def advance(n: int) -> None:
+        nonlocal drawn
+        before, drawn = drawn, drawn + n
+        progress(drawn * n_futures // n_drawn - before * n_futures // n_drawn)
+
+    return advance
 
 
 def zero_shot(base: str) -> str:

@@ -139,7 +139,7 @@ def negative_log_likelihood(
             finally:  # an interrupted call was spent, too
                 work.add(trace, plan.price_of(trace))
             for passage, tokens in zip(batch, log_p, strict=True):
-                reading = readings[passage.row]
+                series, reading = readings[passage.row]
                 widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)
                 n_variables = len(widths)
                 n_steps = passage.n_steps
@@ -147,11 +147,13 @@ def negative_log_likelihood(
                 np.add.at(sums, passage.owners, -tokens)
                 sums[passage.impossible] = np.inf
                 end = passage.first_step + n_steps
-                truth = futures[passage.row].values[passage.first_step : end]
+                truth = futures[series].values[passage.first_step : end, reading.columns]
                 known = ~np.isnan(truth)
                 nll = sums.reshape(n_steps, n_variables) + np.log(widths)
                 nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
-                found[passage.row][passage.first_step : end] = np.where(known, nll, np.nan)
+                found[series][passage.first_step : end, reading.columns] = np.where(
+                    known, nll, np.nan
+                )
     return found
 
 
@@ -180,19 +182,25 @@ def _price(batches: Iterable[Sequence[_Passage]], plan: Plan) -> Price:
 
 def _readings(
     plan: Plan, histories: Sequence[Series], futures: Sequence[Series], context: int | None
-) -> list[Reading]:
-    return [plan.readings([h], len(f), context)[0] for h, f in zip(histories, futures, strict=True)]
+) -> list[tuple[int, Reading]]:
+    """Readings, and which history each is of."""
+    return [
+        (i, reading)
+        for i, (history, future) in enumerate(zip(histories, futures, strict=True))
+        for reading in plan.readings([history], len(future), context)[0]
+    ]
 
 
 def _passages(
-    plan: Plan, readings: Sequence[Reading], futures: Sequence[Series]
+    plan: Plan, readings: Sequence[tuple[int, Reading]], futures: Sequence[Series]
 ) -> Iterator[_Passage]:
     """The texts in which each future is read: in pieces where it is too long for one."""
     alphabet = plan.base.alphabet
-    for row, (reading, future) in enumerate(zip(readings, futures, strict=True)):
+    for row, (i, reading) in enumerate(readings):
         if reading.asked.resampled:
             continue
-        numbers = np.column_stack([reading.given, reading.own_scale.apply(future.values)])
+        truth = futures[i].values[:, reading.columns]
+        numbers = np.column_stack([reading.given, reading.own_scale.apply(truth)])
         past = reading.numbers
         for begin in range(0, len(numbers), reading.steps_at_once):
             part = numbers[begin : begin + reading.steps_at_once]

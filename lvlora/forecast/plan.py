@@ -10,7 +10,13 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
 from lvlora.forecast.asked import AUTO_GAPS, GapsRead, TimesRead
 from lvlora.forecast.pricing import Updates
-from lvlora.forecast.reading import Reading, read, view_factors
+from lvlora.forecast.reading import (
+    Reading,
+    StepTooLong,
+    columns_apart,
+    read,
+    view_factors,
+)
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.trace import Trace
 from lvlora.model.cache import in_blocks
@@ -64,10 +70,13 @@ class Plan:
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
-    ) -> list[Reading]:
-        """How each history is read at its own scale; DataError where one can't be."""
+    ) -> list[list[Reading]]:
+        """How each history is read at its own scale; DataError where one can't be.
+
+        One reading each, or several of some of the variables (`reading.columns_apart`).
+        """
         check_count("horizon", horizon, at_most=LONGEST_HORIZON)
-        return [self._read(history, horizon, context) for history in histories]
+        return [self._read(history, horizon, context, [1.0])[0] for history in histories]
 
     def views(
         self,
@@ -78,25 +87,49 @@ class Plan:
     ) -> list[list[Reading]]:
         """How each history is read at several scales, among which its samples are shared.
 
-        Sample s is drawn from the reading s modulo their number.
+        Sample s is drawn from the scale s modulo their number.
         """
         check_count("horizon", horizon, at_most=LONGEST_HORIZON)
         n = min(sampling.views, sampling.n_futures)
         return [
             [
-                replace(
-                    self._read(history, horizon, context, factor),
-                    samples=tuple(range(view, sampling.n_futures, n)),
+                replace(reading, samples=tuple(range(view, sampling.n_futures, n)))
+                for view, readings in enumerate(
+                    self._read(history, horizon, context, view_factors(n))
                 )
-                for view, factor in enumerate(view_factors(n))
+                for reading in readings
             ]
             for history in histories
         ]
 
     def _read(
-        self, history: Series, horizon: int, context: int | None, factor: float = 1.0
-    ) -> Reading:
+        self, history: Series, horizon: int, context: int | None, factors: Sequence[float]
+    ) -> list[list[Reading]]:
+        """The readings at each scale, the first of which decides what is read together."""
         check_count("context", context, optional=True)
+        together: Reading | None = None
+        try:
+            together = self._read_at(history, horizon, context, factors[0])
+        except StepTooLong:
+            if history.values.shape[1] == 1:
+                raise
+        groups = columns_apart(history, context, together)
+        if together is not None and not groups:
+            others = [self._read_at(history, horizon, context, factor) for factor in factors[1:]]
+            return [[reading] for reading in (together, *others)]
+        return [
+            [self._read_at(history, horizon, context, factor, columns) for columns in groups]
+            for factor in factors
+        ]
+
+    def _read_at(
+        self,
+        history: Series,
+        horizon: int,
+        context: int | None,
+        factor: float,
+        columns: tuple[int, ...] | None = None,
+    ) -> Reading:
         return read(
             history,
             horizon,
@@ -110,6 +143,7 @@ class Plan:
             factor=factor,
             times=self.times,
             gaps=self.gaps_read,
+            columns=columns,
         )
 
     def at_most(

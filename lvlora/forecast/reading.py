@@ -1,7 +1,8 @@
 """How a history is read: its scales, how much of it, and how far ahead at a time.
 
 Each history is read by itself: what else is forecast beside it changes nothing. Known columns
-stand first in each step; the model is given them, and never asked.
+stand first in each step; the model is given them, and never asked. Where the text of all variables
+would leave few steps of a history, each variable is read by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.forecast.asked import Asked, GapsRead, TimesRead, ask
+from lvlora.forecast.sampling import STREAM_SEPARATOR
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
@@ -24,6 +26,10 @@ from lvlora.text.scaling import Scale, scale_for, scale_with_known
 
 _LEAST_CONTEXT = 0.5
 """A long horizon is forecast in pieces that leave at least this share of the window to history."""
+_ENOUGH_STEPS = 64
+"""Where the text of all variables leaves fewer, each variable is read by itself."""
+_SMALL_CUT = 0.1
+"""Unless no more than this share is cut: the other variables say more than so few steps."""
 _FARTHEST_VIEW = 1.25
 """How far the outermost scales are away; at a factor of two the bundled model's error doubles."""
 
@@ -40,7 +46,8 @@ class Reading:
         least: (V,) what no value of the future is below, in original units; -inf where it may be.
         steps_at_once: that are forecast before the history is read again with them.
         history_tokens: of the longest text that is read then.
-        name: of the series; samples: those of its samples that are drawn from this reading.
+        name: of the random stream; columns: (V,) places of the variables in the series.
+        samples: those of the series' samples that are drawn from this reading.
         asked: which steps these are.
     """
 
@@ -53,6 +60,7 @@ class Reading:
     steps_at_once: int
     history_tokens: int
     name: str
+    columns: tuple[int, ...]
     asked: Asked
     samples: tuple[int, ...] = (0,)
 
@@ -93,12 +101,16 @@ class Reading:
 
     def values(self, numbers: FloatArray) -> FloatArray:
         """Numbers of the future, (..., H, K + V) in text units: (..., H, V) in original units."""
-        found = np.maximum(self.scale.invert(numbers)[..., self.n_known :], self.least)
-        return np.asarray(found)
+        values = np.maximum(self.scale.invert(numbers)[..., self.n_known :], self.least)
+        return np.asarray(values)
 
     def original(self, numbers: FloatArray) -> FloatArray:
         """The same at the times that were asked for."""
         return self.asked.at_wanted(self.values(numbers))
+
+
+class StepTooLong(DataError):
+    """Not even two steps of a history fit into what a model reads."""
 
 
 def read(
@@ -115,6 +127,7 @@ def read(
     factor: float = 1.0,
     times: TimesRead | None = None,
     gaps: GapsRead | None = None,
+    columns: tuple[int, ...] | None = None,
 ) -> Reading:
     """Plan the reading of one history.
 
@@ -127,12 +140,19 @@ def read(
         missing: the future may have missing values.
         factor: the divisors of the scale are multiplied by it.
         times, gaps: how uneven steps and missing values are read; see `ask`.
+        columns: places of the variables to read; None for all together.
 
     Raises:
-        DataError: it is empty, or not even two of its steps fit; its known columns are not known.
+        StepTooLong: not even two of its steps fit.
+        DataError: it is empty; its known columns are not known.
     """
     if len(history) == 0:
         raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
+    name, n_all = history.id, history.values.shape[1]
+    if columns is not None:
+        name = STREAM_SEPARATOR.join((name, *map(str, columns)))
+        history = replace(history, values=history.values[:, columns])
+        stored = None if stored is None else stored.of_columns(columns, n_all)
     asked = ask(history, horizon, context, times, gaps)
     used, horizon = asked.history, asked.horizon
     n_known, n_variables = asked.known.shape[1], used.values.shape[1]
@@ -150,7 +170,7 @@ def read(
     per_step = alphabet.count(codec.encode(numbers)) / len(numbers)
     readable = int(room / per_step)
     if readable < 2:
-        raise DataError(
+        raise StepTooLong(
             f"series {history.id!r}: one step of its {codec.n_variables} variables takes "
             f"{per_step:.0f} tokens, and the model reads {max_positions}",
             "Choose fewer variables by --columns, or fewer --decimals.",
@@ -176,9 +196,46 @@ def read(
         least_values(used),
         at_once,
         history_tokens,
-        history.id,
+        name,
+        tuple(range(n_all)) if columns is None else columns,
         asked,
     )
+
+
+def columns_apart(
+    history: Series, context: int | None, together: Reading | None
+) -> list[tuple[int, ...]]:
+    """The variables that are read by themselves, in groups; none where all are read together.
+
+    A variable without a value in the history has nothing to be read from, and stays beside another.
+
+    Args:
+        context: use only this many last steps.
+        together: the reading of all variables; None where one of its steps is too long.
+    """
+    n_variables = history.values.shape[1]
+    if n_variables == 1:
+        return []
+    if together is not None:
+        n_steps, n_read = len(together.asked.history), len(together.numbers)
+        if n_read >= min(_ENOUGH_STEPS, (1 - _SMALL_CUT) * n_steps):
+            return []
+    has_values = np.isfinite(history.values[-(context or len(history)) :]).any(axis=0)
+    groups: list[tuple[int, ...]] = [(column,) for column in np.flatnonzero(has_values).tolist()]
+    groups[-1] += tuple(np.flatnonzero(~has_values).tolist())
+    return groups
+
+
+def joint_scale(readings: Sequence[Reading]) -> Scale:
+    """The scale of all variables of a history, from the readings of some of them each."""
+    pairs = {
+        column: pair
+        for reading in readings
+        for column, pair in zip(reading.columns, reading.own_scale.pairs, strict=True)
+    }
+    divisors, offsets = zip(*(pairs[column] for column in sorted(pairs)), strict=True)
+    rule = readings[0].scale.rule if len(readings) == 1 else "variable"
+    return Scale(divisors, rule, offsets)
 
 
 def view_factors(n: int) -> list[float]:
@@ -232,28 +289,42 @@ def loss_of_text(
     return losses(used, [scale_for(h, stored) for h in used], decimals, variables) if used else ""
 
 
-def cut_note(
+def how_cut(
     histories: Sequence[Series],
-    used: Sequence[int],
+    planned: Sequence[Sequence[Reading]],
     max_positions: int,
     context: int | None = None,
-) -> str:
-    """A sentence when histories were cut from the left further than asked, else empty.
+) -> list[str]:
+    """Warnings of histories of which less is read than they have, and of variables read apart.
 
     Args:
-        used: steps of each history that were read.
-        context: the last steps that were asked for.
+        planned: the readings of each history at one scale.
+        max_positions: tokens that the model reads; context: the last steps that were chosen.
     """
-    cut = [
-        (len(h), n)
-        for h, n in zip(histories, used, strict=True)
-        if n < min(len(h), context or len(h))
+    warnings = []
+    apart = [h for h, readings in zip(histories, planned, strict=True) if len(readings) > 1]
+    if apart:
+        warnings.append(
+            f"The model reads {max_positions:,} tokens, too few for all variables of "
+            f"{_so_many(apart, histories)} at once. It reads each variable by itself, and learns "
+            "nothing of one from another. To read fewer together: --columns."
+        )
+    steps = [
+        (min(len(h), context or len(h)), min(reading.steps_read(h) for reading in readings))
+        for h, readings in zip(histories, planned, strict=True)
     ]
-    if not cut:
-        return ""
-    before, after = cut[0]
-    return (
-        f"{len(cut)} of {len(histories)} histories were cut from the left "
-        f"({before} to the last {after} steps for the first): the model reads {max_positions} "
-        "tokens"
-    )
+    cut = [h for h, (whole, read) in zip(histories, steps, strict=True) if read < whole]
+    if cut:
+        whole, read = min((s for s in steps if s[1] < s[0]), key=lambda s: s[1])
+        warnings.append(
+            f"The model reads {max_positions:,} tokens: of {_so_many(cut, histories)} it reads "
+            f"the last steps only, {read:,} of {whole:,} at least. For more of them choose a "
+            "shorter --horizon, fewer --decimals or --columns, or a --model that reads more."
+        )
+    return warnings
+
+
+def _so_many(some: Sequence[Series], histories: Sequence[Series]) -> str:
+    if len(histories) == 1:
+        return "the history"
+    return f"{len(some):,} of {len(histories):,} histories"

@@ -16,7 +16,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_SHARED = "\x1fparts"
+STREAM_SEPARATOR = "\x1f"
+"""In the name of a random stream, behind the id of its series."""
+_SHARED = STREAM_SEPARATOR + "parts"
 """Behind a series' name: the streams by which its samples share out [0, 1)."""
 _BELOW_ONE = 1.0 - 2.0**-53
 

@@ -28,7 +28,7 @@ from lvlora.forecast.forecaster import Forecaster, zero_shot
 from lvlora.forecast.holdout import Truth, hold_out, scores
 from lvlora.forecast.open_model import open_forecaster, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
-from lvlora.forecast.reading import cut_note, loss_of_text
+from lvlora.forecast.reading import how_cut, loss_of_text
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.usage import reserved
 from lvlora.model import devices
@@ -90,10 +90,6 @@ def forecast(
             )
             truth = Truth(futures, nll)
     seconds = time.perf_counter() - begin
-    used = [f.context for f in forecasts]
-    note = cut_note(histories, used, forecaster.base.max_positions, settings.context)
-    if note:
-        narrator.note(note)
     if futures:
         forecasts = [replace(f, time=t.time) for f, t in zip(forecasts, futures, strict=True)]
     weights: list[dict[str, float]] = []
@@ -374,10 +370,12 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
         histories, forecaster.scale, forecaster.decimals, dataset.variables, settings.context
     )
     unlike = forecaster.unlike_known(dataset.known)
-    for warning in (forecaster.unlike_made, unlike, lost):
+    plan, read = forecaster.plan, (settings.n_steps, settings.context)
+    planned = plan.readings(histories, *read)
+    cut = how_cut(histories, planned, plan.base.max_positions, settings.context)
+    for warning in (forecaster.unlike_made, unlike, lost, *cut):
         if warning:
             narrator.warning(warning)
-    plan, read = forecaster.plan, (settings.n_steps, settings.context)
     for note in (
         how_read(histories, plan.times, *read),
         how_bridged(histories, plan.times, plan.gaps_read, *read),

@@ -94,6 +94,14 @@ class Scale:
         """Of some of the variables."""
         return replace(self, divisors=self.divisors[begin:stop], offsets=self.offsets[begin:stop])
 
+    def of_columns(self, columns: Sequence[int], n_variables: int) -> Scale:
+        """Of some of V variables, with the known columns that stand before them, if any."""
+        n_known = len(self.divisors) - n_variables
+        if n_known < 0:  # one for all variables, or for others
+            return self
+        parts = [self.part(n_known + column, n_known + column + 1) for column in columns]
+        return joined([self.part(0, n_known)], joined(parts[:-1], parts[-1]))
+
     def times(self, factor: float) -> Scale:
         """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
         return (

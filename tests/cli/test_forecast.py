@@ -128,9 +128,25 @@ def test_some_series_some_steps(run_lvlora, words):
     ran = run_lvlora(["forecast", "data.csv", *words, "--context", "5", "--json"])
     assert {s["context"] for s in ran.json["series"]} == {5}
     assert "cut" not in ran.stderr
-    tiny_runs.write_csv(Path("long.csv"), tiny_runs.dataset(1, n_steps=200))
-    ran = run_lvlora(["forecast", "long.csv", *words])
-    assert "1 of 1 histories were cut from the left (200 to the last" in ran.stderr
+
+
+def test_a_wide_table_keeps_its_history(run_lvlora, words):
+    wide = tiny_runs.dataset(1, n_steps=195, n_variables=4)
+    tiny_runs.write_csv(Path("wide.csv"), wide)
+    ran = run_lvlora(["forecast", "wide.csv", *words, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["series"][0]["context"] >= 64
+    # both are warnings: variables are read apart, and some steps are not read
+    assert ran.stderr.count("Warning: The model reads 512 tokens") == 2
+    assert "--columns" in ran.stderr
+    before = run_lvlora(["forecast", "wide.csv", *words, "--dry-run", "--json"])
+    for convention, most in before.json["flops_at_most"].items():
+        assert 0.1 * most < ran.json["flops"][convention] <= most
+    held = run_lvlora(["forecast", "wide.csv", *words, "--holdout", "4", "--json"])
+    assert held.exit_code == 0, held.stderr
+    assert held.json["scores"]["nll"] is not None
+    exact = run_lvlora(["forecast", "wide.csv", *words, "--horizon", "1", "--density", "--json"])
+    assert exact.exit_code == 0, exact.stderr
 
 
 def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):

@@ -8,7 +8,7 @@ import pytest
 from lvlora.errors import DataError
 from lvlora.forecast.asked import ask, how_bridged, how_read, is_uneven, times_ahead
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.reading import cut_note
+from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 
@@ -124,7 +124,7 @@ def test_the_model_reads_the_filled_value(tiny_base):
     assert not np.array_equal(samples(lacking), samples(lacking, gaps="told"))
     np.testing.assert_array_equal(samples(whole), samples(whole, gaps="told"))
     # who may write a gap is told of gaps
-    reading = Forecaster(base, missing=True).plan.readings([lacking], 4)[0]
+    reading = Forecaster(base, missing=True).plan.readings([lacking], 4)[0][0]
     assert np.isnan(reading.numbers).sum() == 3
 
 
@@ -151,7 +151,7 @@ def test_forecasts_are_at_the_wanted_times_and_within_their_price(tiny_base, tim
     assert first.samples.shape == second.samples.shape == (3, 3, 2)
     assert np.isfinite(first.samples).all()
     assert forecaster.usage.price.executed <= most.executed
-    assert cut_note(histories, [first.context, second.context], 4096) == ""
+    assert how_cut(histories, forecaster.plan.readings(histories, 3), 4096) == []
     # no series changes how another is read
     (alone,) = forecaster.predict(histories[:1], 3, sampling)
     assert np.allclose(alone.samples, first.samples)

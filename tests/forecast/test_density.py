@@ -62,7 +62,7 @@ def _probability(forecaster, grammar, history, text, state):
 def test_equals_enumeration(forecaster, one_digit):
     """Each of the 100 numbers that one integer digit and one decimal can write."""
     history = _history()
-    (plan,) = forecaster.plan.readings([history], 1)
+    ((plan,),) = forecaster.plan.readings([history], 1)
     text = plan.codec.encode(plan.numbers)
     prey, predator = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)[0]
     state = START
@@ -87,7 +87,7 @@ def test_digits_are_hundredths(tiny_base):
     forecaster = Forecaster(tiny_base(), decimals=1, number_format="digits")
     history = _history(1)
     ((found,),) = density.next_step(forecaster, [history], threshold=1e-4, calls=10**6)
-    divisor = forecaster.plan.readings([history], 1)[0].scale.divisors[0]
+    divisor = forecaster.plan.readings([history], 1)[0][0].scale.divisors[0]
     units = found.values / divisor * 10
     assert np.allclose(units, np.round(units))
     assert found.width == pytest.approx(0.1 * divisor)

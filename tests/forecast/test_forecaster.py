@@ -12,7 +12,7 @@ from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast.forecast import continue_time, to_rows
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.reading import cut_note
+from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
 from lvlora.series.dataset import Series
@@ -87,19 +87,20 @@ def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
 
 
 def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
-    histories = _histories(n_steps=200)
+    histories = _histories(n_steps=200, n_variables=1)
     found = forecaster.predict(histories, 5, GREEDY)
     used = found[0].context
-    assert 40 < used < 70
-    note = cut_note(histories, [f.context for f in found], forecaster.base.max_positions)
-    assert f"(200 to the last {used} steps for the first)" in note
+    assert 100 < used < 150
+    positions = forecaster.base.max_positions
+    (warning,) = how_cut(histories, forecaster.plan.readings(histories, 5), positions)
+    assert f"{used} of 200" in warning
     short = [h.steps(200 - used, 200) for h in histories]
     forecaster.scale = found[0].scale
     again = forecaster.predict([Series("s0", short[0].time, short[0].values)], 5, GREEDY)
     assert np.array_equal(again[0].samples, found[0].samples)
     asked = forecaster.predict(histories, 5, GREEDY, context=7)
     assert asked[0].context == 7
-    assert cut_note(histories, [f.context for f in asked], 512, 7) == ""
+    assert how_cut(histories, forecaster.plan.readings(histories, 5, 7), positions, 7) == []
 
 
 def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
@@ -140,8 +141,9 @@ def test_what_cannot_be_read_is_refused_by_name(forecaster):
         forecaster.predict([Series("nothing", time, np.full((4, 2), np.nan))], 2, GREEDY)
     with pytest.raises(DataError, match=r"'none'.*empty"):
         forecaster.predict([Series("none", time[:0], np.ones((0, 2)))], 2, GREEDY)
-    with pytest.raises(DataError, match=r"'wide'.*200 variables takes 800 tokens"):
-        forecaster.predict([Series("wide", time, np.ones((4, 200)))], 2, GREEDY)
+    known = np.ones((6, 200))
+    with pytest.raises(DataError, match=r"'wide'.*201 variables takes 804 tokens"):
+        forecaster.predict([Series("wide", time, np.ones((4, 2)), known=known)], 2, GREEDY)
 
 
 def test_quantiles_and_rows(forecaster):

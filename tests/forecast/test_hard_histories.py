@@ -59,7 +59,7 @@ def test_futures_are_valid_and_their_own(tiny_base, name, missing, stored):
     n_variables = history.values.shape[1]
     assert found.samples.shape == (3, 2, n_variables)
     assert missing or np.isfinite(found.samples).all()
-    (plan,) = made.plan.readings([history], 2)
+    ((plan,),) = made.plan.readings([history], 2)
     numbers = found.samples[~np.isnan(found.samples)]
     if not plan.grammar.signed:
         assert (numbers >= 0).all()

@@ -24,7 +24,7 @@ def _cut(series, n):
 def _by_hand(forecaster, history, future):
     """Symbol by symbol with the whole model, no batch; (H, V)."""
     base = forecaster.base
-    (plan,) = forecaster.plan.readings([history], len(future))
+    ((plan,),) = forecaster.plan.readings([history], len(future))
     text, state = plan.codec.encode(plan.numbers), START
     numbers = plan.scale.apply(future.values)
     found = np.zeros(numbers.shape)
@@ -100,13 +100,13 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     base = tiny_base()
     base.max_positions = 96
     forecaster = Forecaster(base, decimals=1)
-    (series,) = tiny_runs.dataset(1, n_steps=30)
+    (series,) = tiny_runs.dataset(1, n_steps=30, n_variables=1)
     history, future = _cut(series, 10)
     (found,) = negative_log_likelihood(forecaster, [history], [future])
     assert np.isfinite(found).all()
     assert len(forecaster.usage.trace.histories) > 1
     # the first piece is read as if there were no other
-    (plan,) = forecaster.plan.readings([history], 20)
+    ((plan,),) = forecaster.plan.readings([history], 20)
     forecaster.scale = plan.scale
     early = Series(
         future.id, future.time[: plan.steps_at_once], future.values[: plan.steps_at_once]
