@@ -43,7 +43,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     output = context.output
     narrator = SweepNarration(output)
     if settings.status:
-        _show(search_status(settings, narrator), output)
+        _show(search_status(settings), output)
         return
 
     def read() -> Dataset:

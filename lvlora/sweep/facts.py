@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import SettingsError
-from lvlora.model import devices
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import Allotment, SearchPlan
 from lvlora.sweep.stages import Stage
-from lvlora.train import remembered
-from lvlora.train.step_plan import USUAL, Validations
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -59,10 +56,9 @@ def facts_in(study: Study) -> dict[str, Any]:
 def plan_in(study: Study) -> SearchPlan:
     """The plan that the study was made with."""
     facts = facts_in(study)
-    before = Validations(facts["settings"].get("validation_series") or USUAL.series, USUAL.times)
     return SearchPlan(
         tuple(Stage.from_dict(s) for s in facts["stages"]),
-        tuple(Allotment.from_dict(a, before) for a in facts["allotments"]),
+        tuple(Allotment.from_dict(a) for a in facts["allotments"]),
     )
 
 
@@ -76,7 +72,7 @@ def settings_in(study: Study, given: SweepSettings) -> SweepSettings:
     """The settings that the study was made with, found where ``given`` says it is."""
     facts = facts_in(study)
     return SweepSettings(
-        **SweepSettings.before("result") | facts["settings"],
+        **facts["settings"],
         data=facts["data"],
         max_flops=facts["max_flops"],
         runs=given.runs,
@@ -92,21 +88,11 @@ def check_same(study: Study, facts: Mapping[str, Any]) -> None:
         SettingsError: naming what is not as it was.
     """
     was = facts_in(study)
-    # a setting that a study did not have yet was what its default is, but for these
-    before = {
-        **SweepSettings().model_dump(mode="json"),
-        **SweepSettings.before("result"),
-        **was["settings"],
-    }
-    now = facts["settings"]
-    if "activations" not in was["settings"]:
-        differs = remembered.is_wanted("half", devices.choose(now["device"], now["dtype"]))
-        unsaid = {"activations": now["activations"]}
-        before |= SweepSettings.before("placement") if differs else unsaid
+    before, now = was["settings"], facts["settings"]
     changed = [
-        f"--{name.replace('_', '-')} (was {before[name]}, not {value})"
-        for name, value in now.items()
-        if before[name] != value
+        f"--{name.replace('_', '-')} (was {before.get(name)}, not {now.get(name)})"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
     ]
     changed += ["what is searched"] * (was["stages"] != facts["stages"])
     changed += ["the data"] * (was["data_sha256"] != facts["data_sha256"])

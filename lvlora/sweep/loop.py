@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lvlora.errors import (
     BudgetError,
@@ -21,12 +20,11 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger
 from lvlora.series.dataset import Dataset
 from lvlora.settings.training import SweepSettings, TrainSettings
-from lvlora.sweep.attempts import Attempt
 from lvlora.sweep.narrator import SweepNarrator
 from lvlora.sweep.results import trial_of
 from lvlora.sweep.space import with_params
 from lvlora.sweep.storage import folder_of
-from lvlora.sweep.study import Claim, SharedStudy, heartbeat
+from lvlora.sweep.study import OVER, Claim, SharedStudy, slot_of, state_of
 from lvlora.sweep.trial import (
     Watch,
     open_run,
@@ -43,9 +41,17 @@ from lvlora.train.process import StopRequest
 from lvlora.train.run import Run
 from lvlora.train.trackers.tracked import tracked
 
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.trial import FrozenTrial
+
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 Ending = Literal["done", "limit"]
+
+
+class _NoResult(Exception):
+    """A trial failed, was not begun, or gave way: Optuna is told so, and the search goes on."""
 
 
 @dataclass
@@ -79,124 +85,156 @@ class TrialLoop:
         """
         with StopRequest() as self.stop:
             while self.study.unfinished():
-                for dead in self.study.recover(self._charge):
-                    self.narrator.recovered(dead.slot)
-                claim = self.study.claim()
-                if claim is None:
+                for slot in self.study.recover(self._charge):
+                    self.narrator.recovered(slot)
+                if not self.study.queue():
                     self._wait()
                     continue
-                try:
-                    if not self._make(claim):
-                        return "limit"
-                except BaseException as error:
-                    self._give_back(claim, error)
-                    raise
+                # Optuna beats the heart of the trial, and fails those whose hearts stopped
+                self.study.study.optimize(
+                    self._objective,
+                    n_trials=1,
+                    catch=(_NoResult,),
+                    callbacks=[self._tell],
+                    gc_after_trial=True,  # the next model is loaded when this one is gone
+                )
+                if self.refusal is not None:
+                    return "limit"
                 self._stop_if_asked()
         return "done"
 
-    def _make(self, claim: Claim) -> bool:
-        """One trial; False if it would pass a limit, and was not begun."""
-        from lvlora.report.run.page import draw_run
+    def _objective(self, trial: Trial) -> float | list[float]:
+        """Make the trial that Optuna asked for.
+
+        Raises:
+            TrialPruned, _NoResult: it is over without a value.
+            RunStopped: a signal came. (Or anything unforeseen; the slot is free again.)
+        """
+        claim = self.study.claim(trial)
+        if claim is None:
+            raise _NoResult
+        try:
+            return self._make(claim)
+        except BaseException as error:
+            if "end" not in trial.user_attrs:
+                spent = NOTHING if isinstance(error, BudgetError) else self._charge_of(claim)
+                self.study.lose(trial.number, spent)
+            if isinstance(error, BudgetError):
+                self.refusal = error
+                raise _NoResult from None
+            if isinstance(error, RunStopped):
+                raise RunStopped(
+                    f"study {self.settings.study}: stopped in trial {claim.slot}; everything is "
+                    "saved",
+                    "The same command goes on.",
+                ) from None
+            raise
+
+    def _make(self, claim: Claim) -> float | list[float]:
+        """Train, and return what Optuna is to have the least of.
+
+        Raises:
+            BudgetError: it would pass a limit, and was not begun.
+            TrialPruned, _NoResult: it ended early, or failed.
+        """
+        from optuna import TrialPruned
 
         stage = self.study.plan.stages[claim.stage]
-        allotment = self.study.plan.allotments[claim.stage]
         self.narrator.began(claim.slot, stage.name, claim.params)
-        convention = self.settings.convention
-        loaded: Loaded | None = None
         run: Run | None = None
-        folder = trial_folder(folder_of(self.settings), claim.slot)
-        done: int | None = None
         try:
-            plan = plan_trial(with_params(self.base, claim.params), self.dataset, allotment)
-            if folder.state.exists():  # only its weights tell whether it can go on
-                loaded = load_run(plan)
-                done = steps_done(loaded, folder)
-            price = plan.at_most(done or 0, whole=done is None)
-            self.study.price(claim, price, run=folder.name)
-            if not self._fits(claim, price):
-                self.study.give_back(claim, NOTHING)
-                return False
-            if loaded is None:
-                loaded = load_run(plan)
-            self._check_base(loaded)
-            self._stop_if_asked()
-            watch = Watch(
-                tracked(self.narrator.observer(), loaded, folder),
-                claim.trial if self._prunes(claim.stage) else None,
-                max(1, allotment.at_most.of(convention)),
-                self.parent,
-                self.settings.objective,
-            )
-            sources = sources_of(plan.settings, claim.params, self.sources)
-            run = open_run(loaded, folder, watch, sources, resume=done is not None)
-            if run.progress.step:
-                watch.replay(folder.read_metrics(), convention)
-            with heartbeat(claim.trial):
-                result = run.train()
-            draw_run(folder.path)
-        except BudgetError as error:
-            if run is not None and done is None:
-                folder.remove_if_nothing_was_done()
-            self.study.give_back(claim, NOTHING)  # the ledger refuses before a run begins
-            self.refusal = error
-            return False
+            run, watch, resumed = self._open(claim)
+            result = self._train(claim, run, resumed)
         except Exception as error:
-            if not isinstance(error, (NumericalError, SettingsError)) and not is_out_of_memory(
-                error
-            ):
+            foreseen = isinstance(error, (NumericalError, SettingsError))
+            if not foreseen and not is_out_of_memory(error):
                 raise
             spent = NOTHING if run is None else spent_by(run)
-            self._fail(claim, spent, error)
-        else:
-            self._succeed(claim, run, result, watch.pruned)
-        # a model at a time: the next one is loaded when this one is gone
-        del loaded, run
-        gc.collect()
-        tell(self.narrator, self.study, self.settings, claim.slot)
-        return True
-
-    def _succeed(self, claim: Claim, run: Run, result: Train, pruned: bool) -> None:
-        found = result.validation
-        value = None if found is None else found.mae
-        if found is not None and (value is None or self.settings.objective == "loss"):
-            value = found.loss
-        facts = _facts(result)
+            self.study.end(claim, "failed", None, spent, {"reason": reason_of(error)})
+            raise _NoResult from None
+        validation = result.validation
+        value = None if validation is None else validation.mae
+        if validation is not None and (value is None or self.settings.objective == "loss"):
+            value = validation.loss
+        facts, spent = _facts(result), spent_by(run)
         if value is None or not math.isfinite(value):
             reason = {"reason": "the validation error is not a number"}
-            self.study.finish(claim, "failed", None, spent_by(run), {**facts, **reason})
-        else:
-            outcome: Literal["pruned", "complete"] = "pruned" if pruned else "complete"
-            cost = getattr(result.flops, self.settings.convention) if self.settings.pareto else None
-            self.study.finish(claim, outcome, float(value), spent_by(run), facts, cost)
+            self.study.end(claim, "failed", None, spent, {**facts, **reason})
+            raise _NoResult
+        outcome: Literal["pruned", "complete"] = "pruned" if watch.pruned else "complete"
+        self.study.end(claim, outcome, float(value), spent, facts)
+        if watch.pruned:
+            raise TrialPruned
+        if self.settings.pareto:
+            return [float(value), float(getattr(result.flops, self.settings.convention))]
+        return float(value)
 
-    def _fail(self, claim: Claim, spent: Price, error: Exception) -> None:
-        self.study.finish(claim, "failed", None, spent, {"reason": reason_of(error)})
+    def _open(self, claim: Claim) -> tuple[Run, Watch, bool]:
+        """Open the run of a trial that fits into the limit; whether it goes on from a checkpoint.
 
-    def _give_back(self, claim: Claim, error: BaseException) -> None:
-        """Whatever ended the attempt: its slot must not stay taken by it."""
-        attempt = next((a for a in self.study.attempts() if a.number == claim.trial.number), None)
-        if attempt is not None and attempt.state == "running":
-            self.study.give_back(claim, self._charge(attempt) or NOTHING)
-        if isinstance(error, RunStopped):
-            raise RunStopped(
-                f"study {self.settings.study}: stopped in trial {claim.slot}; everything is saved",
-                "The same command goes on.",
-            ) from None
+        Raises:
+            BudgetError: it does not fit, and nothing was opened.
+        """
+        allotment = self.study.plan.allotments[claim.stage]
+        convention = self.settings.convention
+        folder = trial_folder(folder_of(self.settings), claim.slot)
+        plan = plan_trial(with_params(self.base, claim.params), self.dataset, allotment)
+        loaded: Loaded | None = None
+        done: int | None = None
+        if folder.state.exists():  # only its weights tell whether it can go on
+            loaded = load_run(plan)
+            done = steps_done(loaded, folder)
+        price = plan.at_most(done or 0, whole=done is None)
+        self.study.price(claim, price, run=folder.name)
+        self._check_limit(claim, price)
+        loaded = loaded or load_run(plan)
+        self._check_base(loaded)
+        self._stop_if_asked()
+        watch = Watch(
+            tracked(self.narrator.observer(), loaded, folder),
+            claim.trial if self._prunes(claim.stage) else None,
+            max(1, allotment.at_most.of(convention)),
+            self.parent,
+            self.settings.objective,
+        )
+        sources = sources_of(plan.settings, claim.params, self.sources)
+        run = open_run(loaded, folder, watch, sources, resume=done is not None)
+        if run.progress.step:
+            watch.replay(folder.read_metrics(), convention)
+        return run, watch, done is not None
 
-    def _fits(self, claim: Claim, price: Price) -> bool:
-        if self.limit is None:
-            return True
+    def _train(self, claim: Claim, run: Run, resumed: bool) -> Train:
+        from lvlora.report.run.page import draw_run
+
+        try:
+            result = run.train()
+        except BudgetError:  # the ledger refuses before a run begins
+            if not resumed:
+                run.folder.remove_if_nothing_was_done()
+            raise
+        draw_run(run.folder.path)
+        return result
+
+    def _tell(self, study: object, trial: FrozenTrial) -> None:
+        if "slot" in trial.user_attrs and state_of(trial) in OVER:
+            tell(self.narrator, self.study, self.settings, trial)
+
+    def _charge_of(self, claim: Claim) -> Price:
+        """What the ledger says of the attempt that this process made."""
+        own = [t for t in self.study.attempts() if t.number == claim.trial.number]
+        return sum((self._charge(trial) or NOTHING for trial in own), NOTHING)
+
+    def _check_limit(self, claim: Claim, price: Price) -> None:
+        """BudgetError where the study's limit does not allow a trial beside all others."""
         convention = self.settings.convention
         spent = self.study.committed(claim.trial.number).of(convention)
-        wanted = price.of(convention)
-        if spent + wanted <= self.limit:
-            return True
-        self.refusal = BudgetError(
-            f"study {self.settings.study}: trial {claim.slot} may cost {wanted:,} FLOPs "
-            f"({convention}), {max(0, self.limit - spent):,} of {self.limit:,} are left",
-            "The same command with a larger --max-flops goes on.",
-        )
-        return False
+        if self.limit is not None and spent + price.of(convention) > self.limit:
+            raise BudgetError(
+                f"study {self.settings.study}: trial {claim.slot} may cost "
+                f"{price.of(convention):,} FLOPs ({convention}), "
+                f"{max(0, self.limit - spent):,} of {self.limit:,} are left",
+                "The same command with a larger --max-flops goes on.",
+            )
 
     def _prunes(self, stage: int) -> bool:
         """Only the search is pruned: later stages have too few trials to judge one by."""
@@ -214,9 +252,10 @@ class TrialLoop:
                 "Name that model with --model, or start another --study.",
             )
 
-    def _charge(self, attempt: Attempt) -> Price | None:
+    def _charge(self, trial: FrozenTrial) -> Price | None:
         """What the ledger says of an attempt whose process is gone; None if it knows nothing."""
-        run = trial_folder(folder_of(self.settings), attempt.slot).name
+        slot = slot_of(trial)
+        run = trial_folder(folder_of(self.settings), slot).name
         with Ledger.for_runs(self.settings.runs) as ledger:
             rows = [row for row in ledger.rows() if row.run == run]
             if any(row.status == "open" for row in rows):
@@ -224,10 +263,9 @@ class TrialLoop:
                 rows = [row for row in ledger.rows() if row.run == run]
         if not rows:
             # it was never begun, as far as this ledger knows; one that began has a price
-            return None if "price" in attempt.start else NOTHING
+            return None if "price" in trial.user_attrs.get("start", {}) else NOTHING
         charged = sum((row.charged for row in rows), NOTHING)
-        earlier = self.study.spent_on(attempt.slot, attempt.number)
-        return (charged - earlier) | NOTHING
+        return (charged - self.study.spent_on(slot, trial.number)) | NOTHING
 
     def _stop_if_asked(self) -> None:
         if self.stop is not None and self.stop.requested:
@@ -242,12 +280,13 @@ class TrialLoop:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def tell(narrator: SweepNarrator, study: SharedStudy, settings: SweepSettings, slot: int) -> None:
+def tell(
+    narrator: SweepNarrator, study: SharedStudy, settings: SweepSettings, trial: FrozenTrial
+) -> None:
     """Say how a trial ended."""
-    record = next(attempt for attempt in study.records() if attempt.slot == slot)
     best = study.best()
-    is_best = best is not None and best.slot == slot
-    narrator.ended(trial_of(study, record, settings), best=is_best)
+    is_best = best is not None and best.number == trial.number
+    narrator.ended(trial_of(study, trial, settings), best=is_best)
 
 
 def _facts(result: Train) -> Mapping[str, Any]:

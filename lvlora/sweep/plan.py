@@ -67,20 +67,15 @@ class Allotment:
         }
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any], validations: Validations) -> Allotment:
+    def from_dict(cls, facts: Mapping[str, Any]) -> Allotment:
         """The inverse of `to_dict`.
-
-        Args:
-            validations: where it says none, as those of version 0.1.0's first studies.
 
         Raises:
             ValueError: it cannot be right.
         """
-        if "validations" in facts:
-            series, times = facts["validations"]
-            if not all(type(n) is int and n > 0 for n in (series, times)):
-                raise ValueError(f"validations: {facts['validations']}")
-            validations = Validations(series, times)
+        series, times = facts["validations"]
+        if not all(type(n) is int and n > 0 for n in (series, times)):
+            raise ValueError(f"validations: {facts['validations']}")
         return cls(
             facts["steps"],
             {c: int(cap) for c, cap in facts["caps"].items()},
@@ -88,7 +83,7 @@ class Allotment:
             Price(*map(int, facts["together"])),
             facts["fewest"],
             facts["largest"],
-            validations,
+            Validations(series, times),
         )
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlora.settings.fields import read_fields
 from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import answers
-from lvlora.sweep.attempts import Attempt
 from lvlora.sweep.facts import limit_in
 from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.space import with_params
 from lvlora.sweep.storage import folder_of
-from lvlora.sweep.study import SharedStudy
+from lvlora.sweep.study import OVER, SharedStudy, end_of, slot_of, state_of
 from lvlora.sweep.trial import trial_folder
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 _NOT_IN_COMMAND = ("max_steps", "max_flops", "data", "save_every", "threads")
 
@@ -31,8 +33,8 @@ def answer_of(
         named: its data are those that the settings name, so that a command can name them.
     """
     folder, best = folder_of(settings), study.best()
-    front = [attempt.slot for attempt in study.front(settings.convention)]
-    trials = [trial_of(study, a, settings, front) for a in study.records()]
+    front = [slot_of(trial) for trial in study.front(settings.convention)]
+    trials = [trial_of(study, trial, settings, front) for trial in study.records()]
     command = None
     if best is not None and named:
         # a longer run may well be validated more thoroughly than its trial was
@@ -74,30 +76,31 @@ def shared_settings(settings: SweepSettings, plan: SearchPlan | None) -> TrainSe
 
 
 def trial_of(
-    study: SharedStudy, attempt: Attempt, settings: SweepSettings, front: Collection[int] = ()
+    study: SharedStudy, trial: FrozenTrial, settings: SweepSettings, front: Collection[int] = ()
 ) -> answers.Trial:
     """A trial as an answer.
 
     Args:
         front: the trials that no other beats in both error and FLOPs.
     """
-    end = attempt.end if attempt.state in ("complete", "pruned", "failed") else {}
+    state, slot = state_of(trial), slot_of(trial)
+    assert state is not None  # an attempt that was lost takes no slot
+    end = end_of(trial) if state in OVER else {}
     flops = (end.get("flops") or {}).get(settings.convention)
-    assert attempt.state != "lost"  # such an attempt takes no slot
     return answers.Trial(
-        trial=attempt.slot,
-        stage=study.plan.stages[study.plan.stage_of(attempt.slot)].name,
-        params=dict(attempt.params),
-        value=attempt.value,
+        trial=slot,
+        stage=study.plan.stages[study.plan.stage_of(slot)].name,
+        params=dict(trial.params),
+        value=end.get("value"),
         mae=end.get("mae"),
         loss=end.get("loss"),
         steps=end.get("steps"),
         flops=None if flops is None else int(flops),
         seconds=end.get("seconds"),
-        state=attempt.state,
-        front=attempt.slot in front,
+        state=state,
+        front=slot in front,
         reason=end.get("reason"),
-        folder=str(trial_folder(folder_of(settings), attempt.slot).path),
+        folder=str(trial_folder(folder_of(settings), slot).path),
     )
 
 
@@ -150,21 +153,22 @@ def _counted(trials: Sequence[answers.Trial], planned: int) -> answers.TrialCoun
     )
 
 
-def _best(trials: Sequence[answers.Trial], best: Attempt | None) -> answers.Best | None:
+def _best(trials: Sequence[answers.Trial], best: FrozenTrial | None) -> answers.Best | None:
     for trial in trials:
-        if best is not None and trial.trial == best.slot:
+        if best is not None and trial.trial == slot_of(best):
             return answers.Best(**trial.model_dump(include=set(answers.Best.model_fields)))
     return None
 
 
 def _seconds_left(study: SharedStudy) -> float | None:
     """Until all is done, one trial after another, at the pace of those that are done."""
-    done = [a for a in study.records() if a.state in ("complete", "failed", "pruned")]
-    seconds = sum(a.ended - a.began for a in done if a.ended and a.began)
-    spent = sum(a.spent.executed for a in done if a.spent is not None)
+    done = [trial for trial in study.records() if state_of(trial) in OVER]
+    times = [(trial.datetime_start, trial.datetime_complete) for trial in done]
+    seconds = sum((over - began).total_seconds() for began, over in times if began and over)
+    spent = sum(study.spent_by(trial).executed for trial in done)
     if not seconds or not spent or not study.unfinished():
         return None
-    shares = [study.plan.allotments[study.plan.stage_of(a.slot)].at_most for a in done]
+    shares = [study.plan.allotments[study.plan.stage_of(slot_of(t))].at_most for t in done]
     left = study.plan.at_most.executed - sum(price.executed for price in shares)
     return max(0.0, seconds / spent * left)
 
@@ -212,9 +216,10 @@ def draw_study(
 
 def _metric(study: SharedStudy, objective: str) -> tuple[str, float | None]:
     """What the value of a trial is, and what it was before training."""
-    for attempt in study.records():
-        if attempt.value is not None:
-            if attempt.end.get("mae") is not None and objective == "error":
-                return "validation MAE", attempt.end.get("mae_before")
-            return "validation loss", attempt.end.get("loss_before")
+    for trial in study.records():
+        end = end_of(trial)
+        if end.get("value") is not None:
+            if end.get("mae") is not None and objective == "error":
+                return "validation MAE", end.get("mae_before")
+            return "validation loss", end.get("loss_before")
     return "validation error", None

@@ -78,9 +78,7 @@ def run_search(
     found = _ask(settings, read, sources, narrator, space)
     study, parent = found.study, parent_of_this_worker()
     if study is None:
-        study = storage.make(
-            settings, found.plan, found.facts, pruner(settings.pruner), narrator.note
-        )
+        study = storage.make(settings, found.plan, found.facts, pruner(settings.pruner))
     study.pruner = pruner(settings.pruner)
     # its plan, not ours: another process may have made the study just now
     shared = SharedStudy(study, facts.plan_in(study), found.sampler, settings.seed)
@@ -168,13 +166,13 @@ def largest_trial(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -
     return plan_trial(largest, dataset, allotment)
 
 
-def search_status(settings: SweepSettings, narrator: SweepNarrator) -> answers.Sweep:
+def search_status(settings: SweepSettings) -> answers.Sweep:
     """The study as it is; nothing is made or spent, no model is loaded.
 
     Raises:
         SettingsError: there is no such study.
     """
-    study = storage.find(settings, narrator.note)
+    study = storage.find(settings)
     if study is None:
         near = meant(settings.study, storage.studies_in(settings.runs))
         raise SettingsError(
@@ -203,7 +201,7 @@ def _ask(
     n_held_out = held_out.steps_of(settings, dataset)
     told = settings.model_copy(update={"validation_steps": n_held_out})
     about = facts.facts_of(told, stages, sampler, dataset.sha256())
-    study = storage.find(settings, narrator.note)
+    study = storage.find(settings)
     if study is None:
         note = resolve(settings.model, settings.revision).note
         if note:

@@ -15,6 +15,7 @@ from lvlora.settings.training import TrainSettings
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.distributions import BaseDistribution
 
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
@@ -74,8 +75,14 @@ class Choice:
 
     values: tuple[Scalar, ...]
 
+    def distribution(self) -> BaseDistribution:
+        """Optuna's distribution of these values."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.values)
+
     def suggest(self, trial: Trial, name: str) -> Scalar:
-        """What Optuna's trial takes."""
+        """Return the value that Optuna's trial takes."""
         chosen = trial.suggest_categorical(name, self.values)
         assert chosen is not None  # no value of ours is None
         return chosen
@@ -105,8 +112,17 @@ class Range:
     step: float | None = None
     whole: bool = False
 
+    def distribution(self) -> BaseDistribution:
+        """Optuna's distribution of this range."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        if self.whole:
+            step = 1 if self.step is None else int(self.step)
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
     def suggest(self, trial: Trial, name: str) -> Scalar:
-        """What Optuna's trial takes."""
+        """Return the value that Optuna's trial takes."""
         if self.whole:
             step = 1 if self.step is None else int(self.step)
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.storages.journal import JournalFileOpenLock
-
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings.training import SweepSettings
-from lvlora.sweep.attempts import attempt_of
 from lvlora.sweep.facts import check_same, limit_in, plan_in, settings_in
 from lvlora.sweep.plan import SearchPlan
+from lvlora.sweep.study import SharedStudy, end_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -32,12 +29,9 @@ _PROXY_SECONDS = 20.0
 _NAME = re.compile(r"[\w][\w.+@-]{0,99}")
 _RESERVED = ("latest", "ledger.sqlite")
 
-_PATIENCE_SECONDS = 2.0
-"""A living process holds the lock while it writes a line; one that was killed holds it for ever."""
-_GRACE_SECONDS = 30
-
-Note = Callable[[str], None] | None
-"""Whoever is told what a person should know."""
+_HEARTBEAT_SECONDS, STALE_SECONDS = 60, 900
+"""Of a database: how often a trial's process shows that it lives, and after how long without a
+sign the trial is made again."""
 
 
 def studies_in(runs: Path) -> list[str]:
@@ -65,27 +59,23 @@ def folder_of(settings: SweepSettings) -> Path:
     return folder
 
 
-def find(settings: SweepSettings, note: Note = None) -> Study | None:
-    """The study, if there is one; none is made (an empty database gets Optuna's tables).
-
-    Args:
-        note: told when another process has to be waited for.
-    """
+def find(settings: SweepSettings) -> Study | None:
+    """Return the study, if there is one; an empty database gets Optuna's tables."""
     import optuna
 
     folder = folder_of(settings)
     if settings.storage is None and not (folder / JOURNAL).is_file():
         return None
     with storage_errors(settings), damage(settings):
-        storage = _open(settings, folder, note)
+        storage = _open(settings, folder)
         try:
             study = optuna.load_study(study_name=settings.study, storage=storage)
         except KeyError:
             return None
         if "lvlora" in study.user_attrs:  # all that is read later can be read
             _ = plan_in(study).validations, settings_in(study, settings), limit_in(study)
-            for trial in study.get_trials(deepcopy=False):
-                attempt_of(trial, study.user_attrs.get(f"lost:{trial.number}"))
+            shared = SharedStudy(study, plan_in(study), "", 0)
+            _ = shared.committed(), [end_of(trial) for trial in shared.records()]
         return study
 
 
@@ -94,7 +84,6 @@ def make(
     plan: SearchPlan,
     facts: Mapping[str, Any],
     pruner: BasePruner,
-    note: Note = None,
 ) -> Study:
     """A new study with its plan in it; of two processes that make it at once, both get the same.
 
@@ -105,7 +94,7 @@ def make(
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with storage_errors(settings):
-        storage = _open(settings, folder, note)
+        storage = _open(settings, folder)
         try:
             study = optuna.create_study(
                 study_name=settings.study,
@@ -186,19 +175,27 @@ def _unusable(place: str, error: BaseException) -> LvloraError:
     )
 
 
-def _open(settings: SweepSettings, folder: Path, note: Note) -> BaseStorage:
+def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
     import optuna
+    from optuna.exceptions import ExperimentalWarning
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if settings.storage is not None:
         proxy = _PROXY.fullmatch(settings.storage)
         if proxy is not None:
             return _proxy(proxy["host"], int(proxy["port"] or DEFAULT_PROXY_PORT))
-        return RDBStorage(settings.storage)
+        _check_url(settings.storage)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return RDBStorage(
+                settings.storage,
+                heartbeat_interval=_HEARTBEAT_SECONDS,
+                grace_period=STALE_SECONDS,
+            )
     path = folder / JOURNAL
-    lock = JournalLock(path, note)
+    lock = JournalFileOpenLock(str(path))
     if path.is_file():
         lock.acquire()
         try:
@@ -206,6 +203,24 @@ def _open(settings: SweepSettings, folder: Path, note: Note) -> BaseStorage:
         finally:
             lock.release()
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _check_url(url: str) -> None:
+    """Refuse what is no URL of a database.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(url).get_dialect()
+    except ArgumentError:
+        raise SettingsError(
+            f"--storage {_shown(url)}: is not the URL of a database",
+            "For example sqlite:///studies.db, postgresql+psycopg://HOST/NAME or grpc://HOST:PORT.",
+        ) from None
 
 
 def _proxy(host: str, port: int) -> BaseStorage:
@@ -241,33 +256,3 @@ def _shown(url: str) -> str:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         return "(no URL)"
-
-
-class JournalLock(JournalFileOpenLock):
-    """Optuna's lock: a file that only one process can make, taken over when it is abandoned.
-
-    Args:
-        note: told once if the lock is not free for longer than a line takes to write.
-    """
-
-    def __init__(self, journal: Path, note: Callable[[str], None] | None) -> None:
-        super().__init__(str(journal), grace_period=_GRACE_SECONDS)
-        self._journal = journal
-        self._note = note
-
-    def acquire(self) -> bool:
-        """Wait for the lock and take it."""
-        timer = threading.Timer(_PATIENCE_SECONDS, self._say)
-        timer.daemon = True
-        timer.start()
-        try:
-            return super().acquire()
-        finally:
-            timer.cancel()
-
-    def _say(self) -> None:
-        if self._note is not None:
-            self._note(
-                f"Waiting for {self._journal}.lock: another process writes there, or was killed "
-                f"while it did; after {_GRACE_SECONDS} s without a change it is taken over."
-            )

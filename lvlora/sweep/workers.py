@@ -24,11 +24,10 @@ from lvlora.errors import (
 from lvlora.model.devices import cores
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import SweepSettings
-from lvlora.sweep.attempts import OVER
 from lvlora.sweep.loop import tell
 from lvlora.sweep.narrator import SweepNarrator
 from lvlora.sweep.storage import folder_of
-from lvlora.sweep.study import SharedStudy
+from lvlora.sweep.study import OVER, SharedStudy, state_of
 from lvlora.train.process import StopRequest
 
 PARENT_VARIABLE = "SWEEP_PARENT_OF_LVLORA"
@@ -68,13 +67,13 @@ def share(
     config = folder / "worker.toml"
     durable.write_text(config, to_toml("sweep", theirs))
     narrator.note(f"{settings.workers} workers with {threads} threads each; logs in {folder}")
-    told = {a.number for a in study.records() if a.state in OVER}
+    told = {trial.number for trial in study.records() if state_of(trial) in OVER}
 
     def look() -> None:
-        for record in study.records():
-            if record.number not in told and record.state in OVER:
-                told.add(record.number)
-                tell(narrator, study, settings, record.slot)
+        for trial in study.records():
+            if trial.number not in told and state_of(trial) in OVER:
+                told.add(trial.number)
+                tell(narrator, study, settings, trial)
 
     with StopRequest() as stop:
         ended = _run(

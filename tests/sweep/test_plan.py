@@ -15,7 +15,7 @@ from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.plan import Allotment, SearchPlan, make_plan
 from lvlora.sweep.space import Choice, Range, Space
 from lvlora.sweep.stages import Stage, stages_of
-from lvlora.train.step_plan import USUAL, Cost
+from lvlora.train.step_plan import Cost
 
 BASE = TrainSettings()
 
@@ -233,7 +233,7 @@ def test_a_plan_is_the_same_when_read_back():
     )
     again = SearchPlan(
         tuple(Stage.from_dict(s) for s in facts[0]),
-        tuple(Allotment.from_dict(a, USUAL) for a in facts[1]),
+        tuple(Allotment.from_dict(a) for a in facts[1]),
     )
     assert again == plan
     assert again.at_most != NOTHING

@@ -12,6 +12,7 @@ import optuna
 import ports
 import postgres
 import pytest
+from sweeping import claim, finish
 
 from lvlora.errors import LvloraError
 from lvlora.flops.budget import Price
@@ -20,7 +21,7 @@ from lvlora.sweep import storage
 from lvlora.sweep.facts import facts_of, plan_in
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
-from lvlora.sweep.study import SharedStudy, pruner
+from lvlora.sweep.study import SharedStudy, pruner, slot_of, state_of
 from lvlora.train.step_plan import Cost
 
 WORKER = """
@@ -35,17 +36,25 @@ from lvlora.sweep.study import SharedStudy
 settings = SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1])
 study = storage.find(settings)
 board = SharedStudy(study, plan_in(study), "grid", 0)
-while board.unfinished():
-    claim = board.claim()
+class Faster(Exception):
+    pass
+
+def objective(trial):
+    claim = board.claim(trial)
     if claim is None:
-        continue
+        raise Faster
     if len(sys.argv) > 3 and claim.slot == int(sys.argv[3]):
         sys.stdout.write(f"died with {claim.slot}")
         sys.stdout.flush()
         import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
-    board.finish(claim, "complete", 1.0 / (1 + claim.slot), Price(10, 20), {})
+    board.end(claim, "complete", 1.0 / (1 + claim.slot), Price(10, 20), {})
     print(claim.slot)
+    return 1.0 / (1 + claim.slot)
+
+while board.unfinished():
+    if board.queue():
+        study.optimize(objective, n_trials=1, catch=(Faster,))
 """
 
 
@@ -104,8 +113,8 @@ def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tm
     said, err = dying.communicate(timeout=120)
     assert "died with 1" in said, err
     board = SharedStudy(study, plan, "grid", 0)
-    assert [(a.slot, a.state) for a in board.records()] == [(0, "complete"), (1, "running")]
-    assert [a.slot for a in board.recover(lambda attempt: Price(3, 4))] == [1]
+    assert [(slot_of(t), state_of(t)) for t in board.records()] == [(0, "complete"), (1, "running")]
+    assert board.recover(lambda attempt: Price(3, 4)) == [1]
     workers = [worker(database, tmp_path) for _ in range(2)]
     slots = []
     for process in workers:
@@ -115,7 +124,7 @@ def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tm
     # every trial was made once, by one of them
     assert sorted(slots) == [1, 2, 3, 4, 5]
     assert not board.unfinished()
-    assert board.best().slot == 5
+    assert slot_of(board.best()) == 5
     assert board.committed() == Price(63, 124)
     assert plan_in(storage.find(settings)) == plan
 
@@ -152,8 +161,7 @@ def proxy(tmp_path):
 def test_a_proxy_serves_as_well(proxy, tmp_path):
     settings, study, plan = made(proxy, tmp_path)
     board = SharedStudy(study, plan, "grid", 0)
-    claim = board.claim()
-    board.finish(claim, "complete", 0.5, Price(1, 2), {"mae": 0.5})
+    finish(board, claim(board), "complete", 0.5, Price(1, 2), {"mae": 0.5})
     found = storage.find(settings)
     assert plan_in(found) == plan
     assert SharedStudy(found, plan, "grid", 0).best().value == 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sweeping import claim
 
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops.budget import Price
@@ -11,7 +12,7 @@ from lvlora.sweep import storage
 from lvlora.sweep.facts import check_same, facts_of, plan_in, settings_in
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
-from lvlora.sweep.study import SharedStudy, pruner
+from lvlora.sweep.study import SharedStudy, pruner, slot_of
 from lvlora.train.step_plan import Cost
 
 
@@ -56,7 +57,7 @@ def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings, monkeypatc
     _, first, _ = made(settings.model_copy(update={"study": "other", "max_steps": 3}))
     storage.folder_of(settings).mkdir(parents=True)
     theirs = optuna.create_study(
-        study_name="sweep", storage=storage._open(settings, storage.folder_of(settings), print)
+        study_name="sweep", storage=storage._open(settings, storage.folder_of(settings))
     )
     stages = stages_of(settings, None)
     facts = facts_of(settings, stages, "grid", "abc")
@@ -85,24 +86,22 @@ def test_a_database_serves_as_well(settings, tmp_path):
     _, plan, _ = made(there)
     study = storage.find(there)
     assert plan_in(study) == plan
-    claim = SharedStudy(study, plan, "grid", 0).claim()
-    assert claim.params == plan.stages[0].points[0]
+    taken = claim(SharedStudy(study, plan, "grid", 0))
+    assert taken.params == plan.stages[0].points[0]
     assert storage.find(settings) is None  # the journal is another place
 
 
 def test_a_line_that_was_never_finished_is_no_obstacle(settings):
     study, plan, _ = made(settings)
-    SharedStudy(study, plan, "grid", 0).claim()
+    claim(SharedStudy(study, plan, "grid", 0))
     journal = settings.runs / "sweep" / storage.JOURNAL
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":8,"trial_i')
     board = SharedStudy(storage.find(settings), plan, "grid", 0)
     assert journal.read_bytes() == whole
-    assert board.claim().slot == 1
-    assert [a.slot for a in SharedStudy(storage.find(settings), plan, "grid", 0).records()] == [
-        0,
-        1,
-    ]
+    assert claim(board).slot == 1
+    again = SharedStudy(storage.find(settings), plan, "grid", 0)
+    assert [slot_of(t) for t in again.records()] == [0, 1]
 
 
 def test_a_file_that_is_no_journal_is_named(settings):
@@ -140,7 +139,8 @@ def test_a_study_of_something_else_is_refused(settings, tmp_path):
 @pytest.mark.parametrize(
     ("url", "kind", "words"),
     [
-        ("nonsense", LvloraError, "cannot be used"),
+        ("nonsense", SettingsError, "is not the URL of a database"),
+        ("nothing://host/name", SettingsError, "is not the URL of a database"),
         ("sqlite:////nowhere/at/all.db", LvloraError, "cannot be used"),
         ("postgresql+nodriver://me:secret@host/db", LvloraError, "driver|cannot be used"),
     ],
