@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError, model_validator
 
+from lvlora import durable
 from lvlora.answers import Answer, Flops, Number, Shape
-from lvlora.errors import SettingsError, meant
-from lvlora.series.metrics.measures import DynamicsErrors, Errors, Metric
+from lvlora.errors import DataError, SettingsError, meant
+from lvlora.runs import EVALUATION
+from lvlora.series.metrics.measures import DynamicsErrors, Errors, Metric, metrics_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lvlora.evaluation.scores import Entry
+
+_LARGEST = 2**28
+"""Bytes of a record."""
+_AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
 
 
 class Disturbance(Shape):
@@ -136,6 +143,12 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     win_rate: Annotated[Interval | None, Metric("win rate", "win rate", more_is_better=True)]
     """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_every_metric(cls, values: object) -> object:
+        """Leave a metric open that was added after the record was written."""
+        return {**dict.fromkeys(metrics_of(cls)), **values} if isinstance(values, dict) else values
+
 
 class _Scored(Answer):
     """What the answer and the record in the folder both say."""
@@ -188,6 +201,52 @@ class EvaluationRecord(_Scored):
     drawn: Drawn
     key: str
     """A hash of what was forecast from what."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the record of an evaluation's folder.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        file = folder / EVALUATION
+        content = durable.read_json_object(file, _LARGEST, hint=_AGAIN)
+        try:
+            return cls.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, wrong["loc"])) or "the whole"
+            raise DataError(f"{file}: damaged at {place} ({wrong['msg']})", _AGAIN) from None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Check that tables of numbers have a row a step and a column a variable."""
+        n_steps, n_variables = self.protocol.horizon, len(self.variables)
+        if not self.forecasters or min(n_steps, n_variables, self.protocol.series) < 1:
+            raise ValueError("there is no forecaster, series, step or variable")
+        for row in self.forecasters:
+            lengths = {
+                "valid_by_step": {len(row.valid_by_step), n_steps},
+                "per_variable": {n_variables, *map(len, row.per_variable.values())},
+                "per_step": {n_steps, *map(len, row.per_step.values())},
+                "mae_by_step": {n_steps, len(row.mae_by_step)},
+                "variables": {n_variables, *map(len, row.mae_by_step)},
+            }
+            wrong = [name for name, known in lengths.items() if len(known) > 1]
+            if wrong or "mae" not in row.per_variable:
+                raise ValueError(f"numbers of {row.name} are missing ({', '.join(wrong)})")
+        for series in self.drawn.series:
+            tables = [series.truth, series.median]
+            tables += [table for band in series.bands for table in band[2:]]
+            if (
+                {n_steps, *map(len, tables)} != {n_steps}
+                or len(series.time) != n_steps
+                or len(series.history) != len(series.history_time)
+                or any(len(row) != n_variables for table in tables for row in table)
+                or any(len(row) != n_variables for row in series.history)
+            ):
+                raise ValueError(f"steps of the drawn series {series.id} are missing")
+        return self
 
 
 class Evaluation(_Scored):

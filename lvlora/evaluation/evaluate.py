@@ -75,8 +75,8 @@ def evaluate(
     """
     narrator = narrator or Silent()
     job, chosen = begin(settings, read, narrator)
-    foreign = read_foreign(job, narrator)
-    with _interruptible(job, narrator):
+    with job.folder.held(), _interruptible(job, narrator):
+        foreign = read_foreign(job, narrator)
         entries, decimals, scale = _score_models(job, chosen, narrator)
         if settings.rivals:
             entries += score_rivals(job, settings.workers or cores(), narrator)
@@ -86,7 +86,7 @@ def evaluate(
         entries += foreign
         if settings.rivals:
             entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
-    return finish(job, entries)
+        return finish(job, entries)
 
 
 def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:
@@ -311,7 +311,7 @@ def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
         each = table_of_series(entries, given, job.clusters)
         tables = {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
         files = job.folder.write(record, tables)
-        files += draw_evaluation(job.folder.path)
+        files += draw_evaluation(job.folder.path, record.model_dump(mode="json"))
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output_files.write_text(settings.output, table)
         files.append(settings.output)

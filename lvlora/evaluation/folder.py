@@ -2,36 +2,37 @@
 
 What a forecaster has finished is kept piece by piece in a file of JSON lines, so that a killed
 evaluation goes on from there. The first line says what was forecast by whom; a file whose first
-line differs is begun again. Each further line is a piece. The line that a kill tore is left out,
-and its series are done again.
+line differs is begun again. Each further line is a piece with its hash. A line that a kill tore, or
+that was altered, is left out, and its series are done again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lvlora import __version__, durable
+from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.evaluation.answers import EvaluationRecord
 from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import Price
+from lvlora.runs import EVALUATION
 from lvlora.series.dataset import FloatArray
 
-RECORD = "evaluation.json"
 TABLE = "table.csv"
 SERIES = "series.csv"
 _FORECASTS = "forecasts"
-_LARGEST_RECORD = 2**28
-"""Bytes of a record."""
+_HASHED = re.compile(r'(\{.*), "sha256": "([0-9a-f]{64})"\}')
+"""A line: what its hash is of, and the hash."""
 
 
 def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
@@ -63,6 +64,38 @@ class EvaluationFolder:
         if path is not None:
             _check(path, key, fresh)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the folder for this process; one in which nothing was written is taken back.
+
+        Raises:
+            LvloraError: another process works on the evaluation, or the folder cannot be made.
+            SettingsError: the folder holds something else.
+        """
+        if self.path is None:
+            yield
+            return
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise durable.not_written(self.path, error) from None
+        busy = LvloraError(
+            f"another process works on the evaluation in {self.path}",
+            "Wait for it, or choose another --out.",
+        )
+        with folders.held(self.path, busy):
+            # the other process may have finished since the settings were checked
+            _check(self.path, self.key, self._fresh)
+            try:
+                yield
+            finally:
+                if new and os.listdir(self.path) == [folders.LOCK]:
+                    (self.path / folders.LOCK).unlink()
+                    with contextlib.suppress(OSError):
+                        for folder in new:
+                            folder.rmdir()
+
     def pieces(self, name: str, identity: Mapping[str, Any]) -> Pieces:
         """What one forecaster has finished.
 
@@ -91,28 +124,30 @@ class EvaluationFolder:
             durable.write_text(self.path / name, content)
             written.append(self.path / name)
         text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False)
-        durable.write_text(self.path / RECORD, text + "\n")
-        return [self.path / RECORD, *written]
+        durable.write_text(self.path / EVALUATION, text + "\n")
+        return [self.path / EVALUATION, *written]
 
 
 def _check(path: Path, key: str, fresh: bool) -> None:
     other = "Choose another folder."
     try:
-        there = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+        there = bool(names - {folders.LOCK}) or (path.exists() and not path.is_dir())
     except OSError as error:
         raise SettingsError(
             f"--out {path}: cannot be read ({error.strerror or error})",
             "Check its permissions, or choose another folder.",
         ) from None
-    if not there:
-        return
-    if path.is_dir() and (path / _FORECASTS).is_dir() and not (path / RECORD).exists():
-        return  # one that was interrupted
+    ours = (path / _FORECASTS).is_dir()
+    if not there or (ours and (fresh or EVALUATION not in names)):
+        return  # a new one, one to replace, one that was interrupted
     try:
-        found = durable.read_json_object(path / RECORD, _LARGEST_RECORD).get("key")
-    except DataError:
+        record = EvaluationRecord.read(path)
+    except DataError as error:
+        if ours:
+            raise SettingsError(f"--out {error}", "--fresh makes all of it again.") from None
         raise SettingsError(f"--out {path}: is there and holds no evaluation", other) from None
-    if found != key and not fresh:
+    if record.key != key and not fresh:
         raise SettingsError(
             f"--out {path}: holds the evaluation of something else",
             "Choose another folder, or add --fresh to replace it.",
@@ -142,9 +177,9 @@ class Piece:
     nll: FloatArray | None = None
 
     def to_line(self) -> str:
-        """As JSON without a newline; every number comes back exactly."""
+        """Return it as JSON with its hash, without a newline; every number comes back exactly."""
         price = self.price
-        return json.dumps(
+        text = json.dumps(
             {
                 "series": self.series,
                 "point": self.point.tolist(),
@@ -154,21 +189,25 @@ class Piece:
                 "flops": None if price is None else [price.executed, price.coursework],
             }
         )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return f'{text[:-1]}, "sha256": "{digest}"}}'
 
     @classmethod
-    def from_line(cls, line: str) -> Piece:
-        """The inverse of `to_line`.
-
-        Raises:
-            ValueError, KeyError, TypeError: it is no such line.
-        """
-        found = durable.parse_json(line)
-        samples, flops, nll = found["samples"], found["flops"], found["nll"]
+    def from_line(cls, line: str) -> Piece | None:
+        """Return what `to_line` wrote; None for a line that was torn or altered."""
+        match = _HASHED.fullmatch(line)
+        if match is None:
+            return None
+        text = match[1] + "}"
+        if hashlib.sha256(text.encode()).hexdigest() != match[2]:
+            return None
+        piece = json.loads(text)
+        samples, flops, nll = piece["samples"], piece["flops"], piece["nll"]
         return cls(
-            tuple(found["series"]),
-            np.array(found["point"], dtype=np.float64),
+            tuple(piece["series"]),
+            np.array(piece["point"], dtype=np.float64),
             None if samples is None else np.array(samples, dtype=np.float64),
-            float(found["seconds"]),
+            piece["seconds"],
             None if flops is None else Price(*flops),
             None if nll is None else np.array(nll, dtype=np.float64),
         )
@@ -201,7 +240,7 @@ class Pieces:
             return
         lines = _whole_lines(path)
         if lines[:1] == [self._head]:
-            for piece in _read(lines[1:]):
+            for piece in filter(None, map(Piece.from_line, lines[1:])):
                 self._take(piece)
 
     def begin(self) -> None:
@@ -280,9 +319,3 @@ def _whole_lines(path: Path) -> list[str]:
             "Check its permissions, or choose another --out.",
         ) from None
     return text.split("\n")[:-1]
-
-
-def _read(lines: Iterable[str]) -> Iterable[Piece]:
-    for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-            yield Piece.from_line(line)

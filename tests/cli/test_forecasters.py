@@ -25,7 +25,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scores, "default_rivals", quick)
     monkeypatch.setattr(together, "lone_rivals", quick)
-    monkeypatch.setattr(evaluate, "draw_evaluation", lambda folder: [])
+    monkeypatch.setattr(evaluate, "draw_evaluation", lambda *_: [])
     path = tmp_path / "data.csv"
     rows = ["id,time,prey,predator"]
     for k in range(3):

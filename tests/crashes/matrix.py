@@ -532,7 +532,7 @@ def warm_up() -> None:
     # Optuna takes a dead process's lock away after 30 s; the same happens here after one
     JournalFileOpenLock.__init__.__defaults__ = (1,)
     run_page.draw_run = lambda folder: []
-    evaluation_page.draw_evaluation = lambda folder: []
+    evaluation_page.draw_evaluation = lambda folder, record: []
     sweep_results.draw_study = lambda *args: []
     random.seed(0)
     for command in ("train", "sweep", "forecast", "simulate", "export", "evaluate", "baseline"):

@@ -178,10 +178,10 @@ def _show_remarks(row: ForecasterScores, output: Output) -> None:
         said = "–" if share is None else numbers.share(share)
         line(f"{row.name}: calibrated {100 * float(level):g} % intervals cover {said}")
     if row.nll_impossible:
+        rest = f"; without them it is {numbers.plain(row.nll_possible, 3)}"
         line(
-            f"{row.name}: {row.nll_impossible} of {row.n_values} true values are beyond its "
-            "grammar, so NLL/D is infinite; without them it is "
-            f"{numbers.plain(row.nll_possible, 3)}"
+            f"{row.name}: its grammar cannot write {row.nll_impossible} of {row.n_values} true "
+            f"values, so NLL/D is infinite{rest if row.nll_possible is not None else ''}"
         )
     if row.flops is not None:
         spent = f"{numbers.flops(row.flops.executed)} FLOPs executed"

@@ -44,10 +44,11 @@ def limits_of(record: Mapping[str, Any]) -> list[str]:
         )
     for model in models:
         if model["nll_impossible"]:
+            rest = model["nll_possible"]
             limits.append(
-                f"{model['nll_impossible']:,} true values are beyond the grammar of "
-                f"{model['name']}: its NLL/D is infinite; without them it is "
-                f"{model['nll_possible']:.3g}."
+                f"The grammar of {model['name']} cannot write {model['nll_impossible']:,} of the "
+                "true values: its NLL/D is infinite"
+                + (f"; without them it is {rest:.3g}." if rest is not None else ".")
             )
     limits.append(
         "CRPS of a forecaster without samples is its absolute error: it claims to be certain."

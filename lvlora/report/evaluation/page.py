@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import durable
-from lvlora.errors import DataError
 from lvlora.report.drawing.errors import is_model
 from lvlora.report.evaluation.dynamics import dynamics_of, ranking_of
 from lvlora.report.evaluation.figures import leads, pictures_of
@@ -27,52 +26,28 @@ from lvlora.report.page import (
 )
 from lvlora.series.metrics.measures import METRICS, Errors
 
-RECORD = "evaluation.json"
 FIGURES = Path("figures")
-_LARGEST = 2**28  # bytes of a record
 
 _HEADS = {**{name: metric.head_with_unit for name, metric in METRICS.items()}, "nll": "NLL/D"}
 _POINT = tuple(name for name in Errors.model_fields if name != "crps")
 
 
-def draw_evaluation(folder: Path) -> list[Path]:
+def draw_evaluation(folder: Path, record: Mapping[str, Any]) -> list[Path]:
     """Write an evaluation's figures and its page, report.html, from its record.
 
     Returns:
         the files that were written.
 
     Raises:
-        DataError: the folder holds no evaluation, or a damaged one.
         LvloraError: a file cannot be written.
     """
-    record = read_evaluation(folder)
-    try:
-        pictures = pictures_of(record)
-        content = evaluation_page(record, pictures)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{folder / RECORD}: lacks what a page needs ({error})", _AGAIN) from error
+    pictures = pictures_of(record)
     written = []
     for name, picture in pictures.items():
         written.append(folder / FIGURES / f"{name}.svg")
         durable.write_bytes(written[-1], picture.content)
-    write_page(folder / PAGE, content)
+    write_page(folder / PAGE, evaluation_page(record, pictures))
     return [folder / PAGE, *written]
-
-
-_AGAIN = "lvlora evaluate with the same settings writes it again."
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """An evaluation's record.
-
-    Raises:
-        DataError: there is none, or it cannot be read.
-    """
-    file = folder / RECORD
-    record = durable.read_json_object(file, _LARGEST, hint=_AGAIN)
-    if not record.get("forecasters"):
-        raise DataError(f"{file}: is no record of an evaluation", _AGAIN)
-    return record
 
 
 def evaluation_page(record: Mapping[str, Any], pictures: Mapping[str, Picture]) -> PageContent:

@@ -21,7 +21,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "default_rivals", naive_rivals)
-    monkeypatch.setattr(evaluate, "draw_evaluation", lambda folder: [])
+    monkeypatch.setattr(evaluate, "draw_evaluation", lambda *_: [])
 
 
 @pytest.fixture

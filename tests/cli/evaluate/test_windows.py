@@ -21,7 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "draw_evaluation", lambda folder: [])
+    monkeypatch.setattr(evaluate, "draw_evaluation", lambda *_: [])
 
 
 @pytest.fixture

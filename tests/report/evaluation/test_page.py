@@ -13,18 +13,17 @@ import chromium
 import numpy as np
 import pytest
 
-from lvlora.errors import DataError
 from lvlora.evaluation.answers import EvaluatedData
 from lvlora.evaluation.comparison import by_cluster, compare
-from lvlora.evaluation.folder import RECORD
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.record import record_of
+from lvlora.evaluation.report import rebuild
 from lvlora.evaluation.scores import Entry, score_floor, score_rival
 from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
-from lvlora.report.evaluation.page import _interval, draw_evaluation
+from lvlora.report.evaluation.page import _interval
+from lvlora.runs import EVALUATION
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.measures import DynamicsErrors
 from lvlora.series.metrics.scores import score
 from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 
@@ -104,8 +103,8 @@ def made(
 
 def written(folder: Path, record: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
-    assert draw_evaluation(folder)[0] == folder / "report.html"
+    (folder / EVALUATION).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
+    rebuild(folder)
     return folder / "report.html"
 
 
@@ -207,19 +206,6 @@ def test_scaled_errors_lead_where_scales_are_far_apart(
     assert maes != sorted(maes), "the other order would have passed"
 
 
-@pytest.mark.usefixtures("figures_not_drawn")
-def test_a_record_of_before_has_a_page(tmp_path: Path) -> None:
-    old = made()
-    for key in ("led_by", "scale_spread"):
-        del old[key]
-    for row in old["forecasters"]:
-        for key in ("skill", "win_rate", "valid_by_step", *DynamicsErrors.model_fields):
-            del row[key]
-    text = words(written(tmp_path / "e", old))
-    assert "win rate" not in text
-    assert "base + tuned: MAE" in text
-
-
 def page_rows(page: Path, caption: str) -> list[list[str]]:
     """The texts of a table's cells."""
     table = page.read_text().split(caption)[1].split("</table>")[0]
@@ -258,15 +244,6 @@ def test_drawn_are_the_best_middle_and_worst(record: dict[str, Any]) -> None:
     low, high, lower, upper = tuned["series"][0]["bands"][0]
     assert (low, high) == pytest.approx((0.1, 0.9))
     assert np.all(np.array(lower) <= np.array(upper))
-
-
-def test_what_is_no_record_is_said(tmp_path: Path) -> None:
-    for content in ("{", "[]", "{}", '{"forecasters": [{"name": 1}]}'):
-        (tmp_path / "evaluation.json").write_text(content)
-        with pytest.raises(DataError, match=r"evaluation\.json"):
-            draw_evaluation(tmp_path)
-    with pytest.raises(DataError, match="cannot be read"):
-        draw_evaluation(tmp_path / "nowhere")
 
 
 @pytest.fixture(scope="module")
