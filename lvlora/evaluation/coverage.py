@@ -14,7 +14,7 @@ from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.calibration import files as calibration_files
-from lvlora.forecast.calibration.facts import describe
+from lvlora.forecast.calibration.facts import amount, describe
 from lvlora.forecast.calibration.offsets import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster
@@ -74,7 +74,7 @@ def keep_calibration(
         f"{100 * level:g} % intervals covered {numbers.share(share)}"
         for level, share in entry.scores.coverage.items()
     )
-    narrator.note(f"{entry.name}: {covered}; calibrated by {len(job.task.ids)} series: {path}")
+    narrator.note(f"{entry.name}: {covered}; calibrated by {amount(made.facts)}: {path}")
 
 
 def calibrate_entry(
@@ -109,6 +109,7 @@ def calibrate_entry(
         units=units,
         context=given.protocol.context or given.context,
         horizon=given.protocol.horizon,
+        n_series=len(set(given.of_series)),
         split=given.protocol.part,
         **facts,
     )

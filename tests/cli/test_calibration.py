@@ -180,3 +180,19 @@ def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, ar
     assert ran.exit_code == 2, ran.stderr
     assert said in ran.stderr
     assert not Path("runs").exists()
+
+
+def test_one_long_series_is_calibrated_by_its_windows(run_lvlora, words):
+    long = tiny_runs.dataset(1, n_steps=60)
+    tiny_runs.write_csv(Path("long.csv"), long)
+    asked = ["--adapter", "none", "--split", "all", "--windows", "8", "--context", "20"]
+    asked += ["--horizon", "4", "--no-rivals", "--calibrate"]
+    ran = run_lvlora(["evaluate", "long.csv", *words, *asked])
+    assert ran.exit_code == 0, ran.stderr
+    assert "8 windows of 1 series" in " ".join(ran.stderr.split())
+    ahead = [*words, "--adapter", "none", "--calibrated", "--horizon", "4", "--json"]
+    ran = run_lvlora(["forecast", "long.csv", *ahead])
+    assert ran.exit_code == 0, ran.stderr
+    assert "8 windows of 1 series" in " ".join(ran.stderr.split())
+    facts = ran.json["calibration"]
+    assert (facts["series"], facts["windows"]) == (1, 8)

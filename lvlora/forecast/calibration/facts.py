@@ -34,20 +34,23 @@ def describe(
     units: FloatArray,
     context: int,
     horizon: int,
+    n_series: int | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The facts of a calibration, as JSON.
+    """Return the facts of a calibration, as JSON.
 
     Args:
         source: of the data; variables: V names.
-        units: (n, V) of the n series, see `calibration.units_of`.
+        units: (n, V) of the n histories, see `calibration.units_of`.
+        n_series: that the histories are windows of, where some have several.
         context, horizon: steps given and asked for.
         more: further facts, such as the hash of the data and which part of them it is.
     """
     return {
         "data": source,
         **more,
-        "series": len(units),
+        "series": len(units) if n_series is None else n_series,
+        **({} if n_series in (None, len(units)) else {"windows": len(units)}),
         "context": context,
         "horizon": horizon,
         "variables": list(variables),
@@ -57,10 +60,16 @@ def describe(
     }
 
 
+def amount(facts: Mapping[str, Any]) -> str:
+    """Return how much the offsets are from: "30 series", "8 windows of 1 series"."""
+    series = f"{facts.get('series')} series"
+    return f"{facts['windows']} windows of {series}" if "windows" in facts else series
+
+
 def origin(facts: Mapping[str, Any]) -> str:
-    """Where the offsets are from, for people."""
+    """Return where the offsets are from, for people."""
     return (
-        f"Intervals calibrated by {facts.get('series')} series of {facts.get('data')} "
+        f"Intervals calibrated by {amount(facts)} of {facts.get('data')} "
         f"({facts.get('horizon')} steps from {facts.get('context')}), "
         f"{facts.get('samples')} samples each."
     )
@@ -91,7 +100,7 @@ def check_data(
         DataError: they have other variables, or vary by far more or less.
     """
     facts = calibration.facts
-    where = f"{facts.get('series')} series of {facts.get('data')}"
+    where = f"{amount(facts)} of {facts.get('data')}"
     known = [str(name) for name in facts.get("variables", ())]
     if known != list(variables):
         raise DataError(

@@ -1,4 +1,4 @@
-"""What an evaluation keeps: damaged forecasts are made again, and nobody else works in its folder."""
+"""What an evaluation keeps: damaged forecasts are made again, one process works at a time."""
 
 from __future__ import annotations
 
