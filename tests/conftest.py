@@ -184,7 +184,6 @@ FIGURES_OF_PAGES = {
         "cost_figure",
     ],
     "lvlora.report.sweep.figures": ["error_by_flops_figure", "map_figure", "parallel_figure"],
-    "lvlora.report.sweep.page": ["error_by_flops_figure", "map_figure", "parallel_figure"],
 }
 
 

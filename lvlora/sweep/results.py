@@ -12,7 +12,7 @@ from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import answers
 from lvlora.sweep.facts import limit_in
 from lvlora.sweep.plan import SearchPlan
-from lvlora.sweep.space import with_params
+from lvlora.sweep.space import merged, with_params
 from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import OVER, SharedStudy, end_of, slot_of, state_of
 from lvlora.sweep.trial import trial_folder
@@ -181,13 +181,18 @@ def draw_study(
     command: str | None,
 ) -> list[Path]:
     """The figures and the page; returns the files."""
-    from lvlora.report.sweep.figures import draw_sweep
+    from lvlora.report.drawing import style
+    from lvlora.report.sweep.figures import sweep_figures
     from lvlora.report.sweep.page import write_sweep_page
 
     metric, before = _metric(study, settings.objective)
-    importances = study.importances()
     rows = [trial.model_dump() for trial in trials]
-    written = draw_sweep(folder / "figures", rows, metric, before, importances)
+    space = merged([stage.space for stage in study.plan.stages])
+    distributions = {name: values.distribution() for name, values in space.dimensions.items()}
+    figures = sweep_figures(rows, metric, distributions, study.importances())
+    written = [folder / "figures" / f"{name}.png" for name in figures]
+    for path, figure in zip(written, figures.values(), strict=True):
+        style.save(figure, path)
     spent = study.committed()
     facts: dict[str, Any] = {
         "trials": f"{len(rows)} of {study.plan.n_trials}",
@@ -208,8 +213,7 @@ def draw_study(
         rows=rows,
         plan=study.plan.rows(settings.convention),
         facts=facts,
-        before=before,
-        importances=importances,
+        figures=figures,
     )
     return [*written, page]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlora.report.page import (
     Block,
@@ -17,14 +17,9 @@ from lvlora.report.page import (
     Table,
     write_page,
 )
-from lvlora.report.sweep.figures import (
-    error_by_flops_figure,
-    is_map,
-    map_figure,
-    parallel_figure,
-    searched,
-)
-from lvlora.report.sweep.importance import importance_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LIMITS = (
     "The validation part chose among the trials, so the best one's error is a little too good; the "
@@ -33,6 +28,15 @@ LIMITS = (
     "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
     "time.",
 )
+_CAPTIONS = {
+    "error-by-flops": ("The error of each trial against its FLOPs", ""),
+    "map": ("The error over the two searched settings", ""),
+    "parallel": ("A line for each trial to its error", ""),
+    "importances": (
+        "What the differences between the trials of the search come from",
+        "Functional analysis of variance; with few trials a hint, no more.",
+    ),
+}
 
 
 def write_sweep_page(
@@ -44,8 +48,7 @@ def write_sweep_page(
     rows: Sequence[Mapping[str, Any]],
     plan: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
-    before: float | None,
-    importances: Mapping[str, float],
+    figures: Mapping[str, Figure],
 ) -> None:
     """Write report.html of a sweep.
 
@@ -55,11 +58,9 @@ def write_sweep_page(
             ``steps``, ``reason``.
         plan: a stage each: ``stage``, ``trials``, ``searched``, ``steps``, ``flops_at_most``.
         facts: totals, name to value.
-        before: the error of the model without training.
-        importances: searched setting → its share of the differences; empty where it is not known.
+        figures: by name, as `lvlora.report.sweep.figures` gives them.
     """
-    valued = [r for r in rows if r["value"] is not None]
-    complete = [r for r in valued if r["state"] == "complete"]
+    complete = [r for r in rows if r["state"] == "complete" and r["value"] is not None]
     best = min(complete, key=lambda r: (r["value"], r["trial"]), default=None)
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
     cells: list[list[Cell]] = [
@@ -75,35 +76,9 @@ def write_sweep_page(
         ]
         for row in rows
     ]
-    found: list[Block] = []
-    if valued:
-        found.append(
-            Picture.of(
-                error_by_flops_figure(rows, metric, before),
-                "The error of each trial against its FLOPs",
-                "The grey line joins the trials that no other beats in both.",
-            )
-        )
-        if is_map(rows):
-            found.append(
-                Picture.of(
-                    map_figure(rows, metric),
-                    "The error at each pair of searched values",
-                    narrow=map_figure(rows, metric, narrow=True),
-                )
-            )
-        if searched(rows):
-            found.append(
-                Picture.of(parallel_figure(rows, metric), "A line for each trial to its error")
-            )
-        if importances:
-            found.append(
-                Picture.of(
-                    importance_figure(importances, metric),
-                    "What the differences between the trials of the search come from",
-                    "Functional analysis of variance; with few trials a hint, no more.",
-                )
-            )
+    pictures: list[Block] = [
+        Picture.of(figure, *_CAPTIONS[name]) for name, figure in figures.items()
+    ]
     outcome: list[Block] = []
     lead = "No trial has a result yet."
     if best is not None:
@@ -117,7 +92,7 @@ def write_sweep_page(
     sections = (
         Section("Outcome", outcome),
         Section("Trials", (Table("Every trial", head, cells, marked),)),
-        Section("What was found", found),
+        Section("Figures", pictures),
         Section(
             "Plan",
             (
