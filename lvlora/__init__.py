@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from lvlora.errors import RunStopped as RunStopped
     from lvlora.errors import SettingsError as SettingsError
     from lvlora.evaluation.answers import Evaluation as Evaluation
-    from lvlora.evaluation.programs import evaluate as evaluate
     from lvlora.evaluation.scores import Entry as Entry
     from lvlora.flops.budget import Price as Price
     from lvlora.flops.ledger import spent as spent
+    from lvlora.forecast.answers import Forecasts as Forecasts
     from lvlora.forecast.density import next_step as next_step
     from lvlora.forecast.forecast import Forecast as Forecast
     from lvlora.forecast.forecast import to_rows as to_rows
@@ -29,30 +29,34 @@ if TYPE_CHECKING:
     from lvlora.forecast.likelihood import Score as Score
     from lvlora.forecast.likelihood import negative_log_likelihood as negative_log_likelihood
     from lvlora.forecast.open_model import open_model as open_model
-    from lvlora.forecast.programs import charged as charged
     from lvlora.forecast.sampling import Sampling as Sampling
     from lvlora.model.adapters.files import AdapterInfo as AdapterInfo
-    from lvlora.model.programs import count_flops as count_flops
-    from lvlora.model.programs import read_adapter as read_adapter
+    from lvlora.programs import charged as charged
+    from lvlora.programs import count_flops as count_flops
+    from lvlora.programs import evaluate as evaluate
+    from lvlora.programs import predict as predict
+    from lvlora.programs import read as read
+    from lvlora.programs import read_adapter as read_adapter
+    from lvlora.programs import search as search
+    from lvlora.programs import simulate as simulate
+    from lvlora.programs import write as write
     from lvlora.series.dataset import Dataset as Dataset
     from lvlora.series.dataset import Series as Series
     from lvlora.series.disturbance import Disturbance as Disturbance
     from lvlora.series.frames import from_arrays as from_arrays
     from lvlora.series.frames import from_frame as from_frame
     from lvlora.series.known import with_known as with_known
-    from lvlora.series.programs import read as read
-    from lvlora.series.programs import simulate as simulate
-    from lvlora.series.programs import write as write
     from lvlora.settings.data import FlopsSettings as FlopsSettings
     from lvlora.settings.data import SimulateSettings as SimulateSettings
+    from lvlora.settings.forecasting import ForecastSettings as ForecastSettings
     from lvlora.settings.keywords import FlopsKeywords as FlopsKeywords
+    from lvlora.settings.keywords import ForecastKeywords as ForecastKeywords
     from lvlora.settings.keywords import SimulateKeywords as SimulateKeywords
     from lvlora.settings.keywords import SweepKeywords as SweepKeywords
     from lvlora.settings.keywords import TrainKeywords as TrainKeywords
     from lvlora.settings.training import SweepSettings as SweepSettings
     from lvlora.settings.training import TrainSettings as TrainSettings
     from lvlora.sweep.answers import Sweep as Sweep
-    from lvlora.sweep.programs import search as search
     from lvlora.train.answers import Result as Result
     from lvlora.train.fine_tune import fine_tune as fine_tune
     from lvlora.train.observer import Observer as Observer
@@ -72,33 +76,42 @@ _HOMES = {
     ),
     "lvlora.flops.budget": ("Price",),
     "lvlora.flops.ledger": ("spent",),
+    "lvlora.forecast.answers": ("Forecasts",),
     "lvlora.forecast.sampling": ("Sampling",),
     "lvlora.forecast.density": ("next_step",),
     "lvlora.evaluation.answers": ("Evaluation",),
-    "lvlora.evaluation.programs": ("evaluate",),
     "lvlora.evaluation.scores": ("Entry",),
     "lvlora.forecast.forecaster": ("Forecaster",),
     "lvlora.forecast.forecast": ("Forecast", "to_rows"),
     "lvlora.forecast.likelihood": ("Score", "negative_log_likelihood"),
     "lvlora.forecast.open_model": ("open_model",),
-    "lvlora.forecast.programs": ("charged",),
-    "lvlora.model.programs": ("count_flops", "read_adapter"),
     "lvlora.model.adapters.files": ("AdapterInfo",),
+    "lvlora.programs": (
+        "charged",
+        "count_flops",
+        "evaluate",
+        "predict",
+        "read",
+        "read_adapter",
+        "search",
+        "simulate",
+        "write",
+    ),
     "lvlora.series.dataset": ("Dataset", "Series"),
     "lvlora.series.disturbance": ("Disturbance",),
     "lvlora.series.known": ("with_known",),
-    "lvlora.series.programs": ("read", "simulate", "write"),
     "lvlora.series.frames": ("from_arrays", "from_frame"),
     "lvlora.settings.data": ("FlopsSettings", "SimulateSettings"),
+    "lvlora.settings.forecasting": ("ForecastSettings",),
     "lvlora.settings.training": ("SweepSettings", "TrainSettings"),
     "lvlora.settings.keywords": (
         "FlopsKeywords",
+        "ForecastKeywords",
         "SimulateKeywords",
         "SweepKeywords",
         "TrainKeywords",
     ),
     "lvlora.sweep.answers": ("Sweep",),
-    "lvlora.sweep.programs": ("search",),
     "lvlora.train.observer": ("Observer", "RunPlan", "Silent", "StepRecord", "ValidationRecord"),
     "lvlora.train.answers": ("Result",),
     "lvlora.train.fine_tune": ("fine_tune",),

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from lvlora.settings import base
 from lvlora.settings.base import Settings, field_names
 from lvlora.settings.data import FlopsSettings, SimulateSettings
+from lvlora.settings.forecasting import ForecastSettings
 from lvlora.settings.training import SweepSettings, TrainSettings
 
 PLACE = Path(__file__).parents[1] / "lvlora" / "settings" / "keywords.py"
@@ -33,6 +34,14 @@ from typing import Literal, TypedDict
 KEYWORDS: dict[str, tuple[type[Settings], str, set[str]]] = {
     "TrainKeywords": (TrainSettings, "fine_tune", {"data", "resume"}),
     "SweepKeywords": (SweepSettings, "search", {"data", "space", "status"}),
+    "ForecastKeywords": (
+        ForecastSettings,
+        "predict",
+        {
+            *("data", "horizon", "output", "samples_out", "plot", "overwrite"),
+            *("density", "density_floor", "density_calls"),
+        },
+    ),
     "SimulateKeywords": (SimulateSettings, "simulate", {"out", "overwrite"}),
     "FlopsKeywords": (
         FlopsSettings,

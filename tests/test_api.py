@@ -63,7 +63,7 @@ def test_the_page_tells_of_every_name():
 
 
 def test_the_examples_in_docstrings_are_true():
-    for name in ("lvlora.model.programs", "lvlora.series.programs", "lvlora.series.frames"):
+    for name in ("lvlora.programs", "lvlora.series.frames"):
         module = importlib.import_module(name)
         scope = {n: getattr(lvlora, n) for n in lvlora.__all__}
         done = doctest.testmod(module, extraglobs=scope)
@@ -168,6 +168,128 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypa
         assert list(mine) == list(other)
         for key in set(mine) - {"seconds", "flops", "training_flops"}:
             assert mine[key] == other[key], key
+
+
+def _frame(ids="unique_id", time="ds", values=("y",), n_series=2):
+    import pandas
+
+    days = pandas.date_range("2024-01-01", periods=30)
+    return pandas.concat(
+        pandas.DataFrame(
+            {ids: f"s{s}", time: days, **{name: wave(s) + v for v, name in enumerate(values)}}
+        )
+        for s in range(n_series)
+    )
+
+
+def wave(phase):
+    import numpy as np
+
+    return 5 + np.sin(np.arange(30) / 3 + phase)
+
+
+def test_predict_is_the_command(run_lvlora, tmp_path, tiny_folder):
+    """The same views, samples and corrections, and the same charge."""
+    frame, model = _frame(), str(tiny_folder("qwen2"))
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    words = ["--model", model, "--adapter", "none", "--runs", tmp_path / "command"]
+    ran = run_lvlora(["forecast", tmp_path / "data.csv", "-n", "3", *words, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    chosen = {"model": model, "adapter": "none"}
+    forecasts = lvlora.predict(frame, horizon=3, **chosen, runs=tmp_path / "python")
+    assert isinstance(forecasts, lvlora.Forecasts)
+    ours = json.loads(forecasts.model_dump_json())
+    for key in ("series", "model", "horizon", "samples", "flops"):
+        assert ours[key] == ran.json[key], key
+    assert lvlora.spent(tmp_path / "python") == lvlora.spent(tmp_path / "command")
+    assert lvlora.spent(tmp_path / "python").executed == forecasts.flops.executed
+    # an open model draws the same without being asked to
+    (first, _) = lvlora.open_model(model).predict(frame, 3)
+    assert (first.samples == forecasts["s0"].samples).all()
+
+
+def test_a_forecast_is_a_table_with_the_names_of_the_input(tmp_path, tiny_folder):
+    chosen = {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
+    table = lvlora.predict(_frame(), 2, samples=3, **chosen).to_frame()
+    assert list(table) == ["unique_id", "ds", "lvlora", "lvlora-lo-80", "lvlora-hi-80"]
+    assert table["unique_id"].tolist() == ["s0", "s0", "s1", "s1"]
+    assert str(table["ds"].iloc[0]) == "2024-01-31 00:00:00"
+    frame = _frame("shop", "day", ("apples", "pears"))
+    forecasts = lvlora.predict(
+        frame, 2, samples=3, quantiles=[0.25, 0.75], id_column="shop", time_column="day", **chosen
+    )
+    table = forecasts.to_frame()
+    assert list(table) == ["shop", "day", "variable", "median", "mean", "0.25", "0.75"]
+    assert table["variable"].tolist() == ["apples", "pears"] * 4
+    for i, forecast in enumerate(forecasts):
+        assert forecast.to_frame((0.25, 0.75)).equals(
+            table[4 * i : 4 * i + 4].reset_index(drop=True)
+        )
+        assert (forecast.samples.shape, forecast.variables) == ((3, 2, 2), ("apples", "pears"))
+
+
+def test_a_forecast_is_a_figure_in_a_notebook(tmp_path, tiny_folder):
+    chosen = {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
+    forecasts = lvlora.predict(_frame(), 2, samples=3, holdout=4, **chosen)
+    assert forecasts.plot().axes
+    for shown in (forecasts, forecasts[0]):
+        assert shown._repr_html_().startswith("<img alt=")
+    assert forecasts.scores.n_values == 4
+
+
+@pytest.mark.parametrize("what", ["column", "Series", "list", "array", "dictionary", "path"])
+def test_predict_takes_what_a_program_has(what, tmp_path, tiny_folder):
+    frame = _frame(n_series=1)
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    (series,) = lvlora.from_frame(frame)
+    data = {
+        "column": frame.set_index("ds").y,
+        "Series": series,
+        "list": [series],
+        "array": frame.y.to_numpy(),
+        "dictionary": {"y": frame.y.tolist()},
+        "path": tmp_path / "data.csv",
+    }[what]
+    chosen = {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
+    (forecast,) = lvlora.predict(data, horizon=2, samples=2, **chosen)
+    assert forecast.samples.shape == (2, 2, 1)
+    assert forecast.variables == (("x1",) if what in ("Series", "list", "array") else ("y",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"data": 5}, "data"),
+        ({"horizon": 0}, "horizon"),
+        ({"samples": 0}, "samples"),
+        ({"horizn": 3}, "horizn"),
+        ({"output": "x.csv"}, "output"),
+        ({"id_column": "nosuch"}, "id_column"),
+    ],
+)
+def test_predict_names_the_argument_that_is_wrong(arguments, named, tmp_path):
+    with pytest.raises(lvlora.LvloraError) as caught:
+        lvlora.predict(**{"data": _frame(), "runs": tmp_path} | arguments)
+    assert named in caught.value.message
+    assert caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (([5], 2), "histories"),
+        ((object(), 2), "histories"),
+        (([1.0, 2.0, 3.0], 0), "horizon"),
+        (([1.0, 2.0, 3.0], 2, 50), "sampling"),
+    ],
+)
+def test_an_open_model_names_the_argument_that_is_wrong(arguments, named, tiny_folder):
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")))
+    for method in (forecaster.predict, forecaster.at_most):
+        with pytest.raises(lvlora.LvloraError) as caught:
+            method(*arguments)
+        assert named in caught.value.message
 
 
 def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):

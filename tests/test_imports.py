@@ -44,6 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "train": _BELOW - {"train"},
     "sweep": _BELOW,
     "experiment": _BELOW | {"sweep"},
+    "programs": _BELOW | {"sweep"},
     "cli": _BELOW | {"sweep", "experiment"},
 }
 """Room → the rooms it may import besides the above and itself."""

@@ -33,10 +33,10 @@ def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     assert 0 < entries[0].scores.mae < 1  # the systems swing by more
     (adapter,) = Path("runs").glob("*/adapter")
 
-    rows = programs.load("examples/own_data_frame.py").main(
+    table = programs.load("examples/own_data_frame.py").main(
         adapter=str(adapter), horizon=2, samples=2
     )
-    rows = rows if isinstance(rows, list) else rows.to_dict("records")
+    rows = table.to_dict("records")
     assert [(row["year"], row["variable"]) for row in rows] == [
         (1921, "hare"),
         (1921, "lynx"),

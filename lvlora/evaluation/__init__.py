@@ -1,7 +1,7 @@
 """Forecasters side by side: the same histories, the same truth, the same metrics.
 
-Begin with `evaluate`, the verb: `lvlora evaluate` and `baseline` call it, and `programs` has it for
-Python, with forecasters that are open already; `price` says beforehand what it would take,
+Begin with `evaluate`, the verb: `lvlora evaluate` and `baseline` call it, and `lvlora.programs` has
+it for Python, with forecasters that are open already; `price` says beforehand what it would take,
 `report` draws its page again. A `job` is what the settings ask of a data set: do they go together,
 and what is scored? A `protocol` cuts the data into a task. `candidates` are the models to score,
 `scores` makes each forecaster's entry, `together` that of all forecasters as one, `coverage`

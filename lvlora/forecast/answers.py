@@ -6,6 +6,7 @@ the answer about all series of a data set, and carries them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import PrivateAttr
@@ -14,7 +15,11 @@ from lvlora.answers import Answer, Estimate, Flops, Number, Shape
 from lvlora.series.metrics.measures import Errors
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
     from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
+    from lvlora.forecast.forecast import Forecast
 
 
 class ModelFacts(Shape):
@@ -107,7 +112,10 @@ class HoldoutScores(Errors):
 
 
 class Forecasts(Answer):
-    """`lvlora forecast FILE --json`"""
+    """`lvlora forecast FILE --json`
+
+    For programs it is a sequence of `Forecast`, one a series, with all samples.
+    """
 
     series: list[ForecastSeries]
     model: ModelFacts | None
@@ -137,6 +145,35 @@ class Forecasts(Answer):
         same = self.model_copy()
         same._made = made
         return same
+
+    def __iter__(self) -> Iterator[Forecast]:  # type: ignore[override]
+        return iter(self.made)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __getitem__(self, which: int | str) -> Forecast:
+        """Return the forecast of a series, by its place or its id, with all samples."""
+        return self.made[which]
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas table: a row a series, time and variable.
+
+        Columns: the input's ids and times under their names, ``variable``, ``median``, ``mean``,
+        and each quantile ("0.1"). A Nixtla table (unique_id, ds, y) gives Nixtla's columns:
+        unique_id, ds, ``lvlora`` (the median), ``lvlora-lo-80``, ``lvlora-hi-80``, ….
+        """
+        return self.made.to_frame()
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure: history, median and bands of up to six series."""
+        return self.made.figure()
+
+    def _repr_html_(self) -> str:
+        """Return the figure for a notebook."""
+        from lvlora.report.drawing import style
+
+        return style.image_tag(self.plot(), f"Forecasts of {len(self)} series")
 
 
 class Distribution(Shape):

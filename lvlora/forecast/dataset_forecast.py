@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlora.forecast import answers
 from lvlora.forecast.answers import DensitySeries, Distribution, ForecastSeries, Future
 from lvlora.forecast.density import Density
-from lvlora.forecast.forecast import Forecast, to_rows
-from lvlora.forecast.holdout import Truth
+from lvlora.forecast.forecast import Forecast, frame_of, to_rows
+from lvlora.forecast.holdout import Truth, central_pairs
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import written
 from lvlora.series.files.formulas import csv_text
 from lvlora.text.scaling import Scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,45 @@ class DatasetForecast:
     forecasts: Sequence[Forecast]
     levels: Sequence[float]
     truth: Truth | None = None
+
+    def __len__(self) -> int:
+        return len(self.forecasts)
+
+    def __iter__(self) -> Iterator[Forecast]:
+        return (forecast.named(self.histories) for forecast in self.forecasts)
+
+    def __getitem__(self, which: int | str) -> Forecast:
+        """Return a forecast by its place or the id of its series."""
+        if isinstance(which, str):
+            which = [series.id for series in self.histories].index(self.histories[which].id)
+        return self.forecasts[which].named(self.histories)
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas table of all forecasts; see `frame_of`."""
+        return frame_of(list(self), self.levels)
+
+    def figure(self) -> Figure:
+        """Draw every series: history, median, bands, and the truth where it is known."""
+        from lvlora.report.forecast import ForecastPicture, forecast_figure
+
+        dataset = self.histories
+        return forecast_figure(
+            [
+                ForecastPicture(
+                    variables=dataset.variables,
+                    time_name=dataset.time_name,
+                    history_time=history.time,
+                    history=history.values,
+                    future_time=f.time,
+                    median=f.median,
+                    bands=bands_of(f, self.levels),
+                    truth=None if self.truth is None else self.truth.futures[i].values,
+                    title=f.series if len(self) > 1 else "",
+                    calendar=dataset.calendar,
+                )
+                for i, (history, f) in enumerate(zip(dataset, self.forecasts, strict=True))
+            ]
+        )
 
     def answers(self, weights: Sequence[Mapping[str, float]] = ()) -> list[ForecastSeries]:
         """Each series as part of an answer.
@@ -134,6 +177,18 @@ class DatasetDensity:
             for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
         ]
         return csv_text(head, rows)
+
+
+def bands_of(
+    forecast: Forecast, levels: Sequence[float]
+) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
+    """Return the quantiles of each pair of levels that are as far from either end, (H, V) each."""
+    if len(forecast.samples) < 2:
+        return {}
+    return {
+        pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
+        for pair in central_pairs(levels)
+    }
 
 
 def _scale(scale: Scale) -> answers.Scale:

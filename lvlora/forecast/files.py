@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from lvlora import output_files
 from lvlora.errors import SettingsError
 from lvlora.forecast.dataset_forecast import DatasetForecast
-from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.holdout import central_pairs
 from lvlora.output_files import Kind
 from lvlora.series.dataset import FloatArray
 from lvlora.series.dates import written
@@ -79,7 +76,10 @@ def write(settings: ForecastSettings, made: DatasetForecast) -> list[Path]:
         write_samples(settings.samples_out, made)
         paths.append(settings.samples_out)
     if settings.plot is not None:
-        draw(settings.plot, made)
+        from lvlora.report.drawing import style
+
+        with output_files.writing(settings.plot) as part:
+            style.save(made.figure(), part)
         paths.append(settings.plot)
     return paths
 
@@ -144,39 +144,3 @@ def _write_hdf5(path: Path, made: DatasetForecast) -> None:
         for name, text in said.items():
             time.attrs[name] = np.bytes_(text)
         file.create_dataset("id", data=np.array([f.series.encode() for f in forecasts], dtype="S"))
-
-
-def draw(path: Path, made: DatasetForecast) -> None:
-    """A picture of every series: history, median, bands, and the truth where it is known."""
-    from lvlora.report.forecast import ForecastPicture, draw_forecast
-
-    dataset = made.histories
-    pictures = [
-        ForecastPicture(
-            variables=dataset.variables,
-            time_name=dataset.time_name,
-            history_time=history.time,
-            history=history.values,
-            future_time=f.time,
-            median=f.median,
-            bands=bands_of(f, made.levels),
-            truth=None if made.truth is None else made.truth.futures[i].values,
-            title=f.series if len(made.forecasts) > 1 else "",
-            calendar=dataset.calendar,
-        )
-        for i, (history, f) in enumerate(zip(dataset, made.forecasts, strict=True))
-    ]
-    with output_files.writing(path) as part:
-        draw_forecast(part, pictures)
-
-
-def bands_of(
-    forecast: Forecast, levels: Sequence[float]
-) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
-    """The quantiles of each pair of levels that are as far from either end, (H, V) each."""
-    if len(forecast.samples) < 2:
-        return {}
-    return {
-        pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
-        for pair in central_pairs(levels)
-    }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar
 from lvlora.series.metrics.quantiles import of_known_samples, of_samples
 from lvlora.series.time_steps import EVEN, are_even, usual_step
@@ -22,7 +20,12 @@ from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
+NIXTLA = ("unique_id", "ds", ("y",))
+"""Ids, times and variables of a table in Nixtla's form."""
+MODEL_COLUMN = "lvlora"
+"""Point forecasts in a table of that form."""
 _DIGITS = 12
 """Significant digits of a continued time, at least."""
 _STEP_DIGITS = 9
@@ -43,6 +46,7 @@ class Forecast:
         calendar: what the times are where they are dates.
         history: what it was forecast from.
         point: (H, V) the point forecast of who has one of their own; None: the samples' median.
+        variables: V names; time_name, id_name: names of the input's columns.
     """
 
     series: str
@@ -54,6 +58,22 @@ class Forecast:
     calendar: Calendar | None = None
     history: Series | None = field(default=None, compare=False)
     point: FloatArray | None = None
+    variables: tuple[str, ...] = ()
+    time_name: str = "time"
+    id_name: str = "id"
+
+    def named(self, dataset: Dataset) -> Forecast:
+        """Return the same forecast with the names of a data set's columns."""
+        return replace(
+            self,
+            variables=dataset.variables,
+            time_name=dataset.time_name,
+            id_name=dataset.id_name,
+        )
+
+    def to_frame(self, levels: Sequence[float] = (0.1, 0.5, 0.9)) -> DataFrame:
+        """Return a pandas table: a row a time and variable; see `frame_of`."""
+        return frame_of([self], levels)
 
     def __repr__(self) -> str:
         n, horizon, width = self.samples.shape
@@ -75,21 +95,22 @@ class Forecast:
         Args:
             history: what came before; default: what was forecast from.
             truth: what came next, where it is known.
-            variables: V names; default: x1, x2, …
+            variables: V names; default: the input's.
             levels: quantiles, of which the first and the last are the widest band, and so on.
         """
         from lvlora.report.forecast import ForecastPicture, forecast_figure
 
         check_levels(levels)
-        history, n_variables = history or self.history, self.samples.shape[2]
+        history = history or self.history
+        variables = tuple(variables) or _variables(self)
         ordered = sorted(levels)
         several = len(self.samples) > 1 or bool(self.calibrated)
         return forecast_figure(
             ForecastPicture(
-                variables=tuple(variables) or tuple(f"x{i + 1}" for i in range(n_variables)),
-                time_name="time",
+                variables=variables,
+                time_name=self.time_name,
                 history_time=np.empty(0) if history is None else history.time,
-                history=np.empty((0, n_variables)) if history is None else history.values,
+                history=np.empty((0, len(variables))) if history is None else history.values,
                 future_time=self.time,
                 median=self.median,
                 bands={
@@ -104,11 +125,10 @@ class Forecast:
         )
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
+        """Return the figure for a notebook."""
         from lvlora.report.drawing import style
 
-        picture = base64.b64encode(style.render(self.plot(), "png")).decode()
-        return f'<img alt="{escape(repr(self))}" src="data:image/png;base64,{picture}">'
+        return style.image_tag(self.plot(), repr(self))
 
     @property
     def median(self) -> FloatArray:
@@ -145,6 +165,40 @@ class Forecast:
             return np.asarray(with_gaps(self.samples, axis=0), dtype=np.float64)
 
 
+def _variables(forecast: Forecast) -> tuple[str, ...]:
+    n_variables = forecast.samples.shape[2]
+    return forecast.variables or tuple(f"x{i + 1}" for i in range(n_variables))
+
+
+def frame_of(forecasts: Sequence[Forecast], levels: Sequence[float]) -> DataFrame:
+    """Return forecasts as one pandas table, with the names of the input's columns.
+
+    A row a series, time and variable: the id, the time, ``variable``, ``median``, ``mean``, and a
+    column a level ("0.1"). Forecasts of a Nixtla table (unique_id, ds, y) have Nixtla's columns
+    instead: unique_id, ds, ``lvlora`` (the median), ``lvlora-lo-80``, ``lvlora-hi-80``, ….
+
+    Args:
+        forecasts: of series that all have the same variables.
+        levels: probabilities of the quantiles.
+    """
+    import pandas
+
+    check_levels(levels)
+    if not forecasts:
+        return pandas.DataFrame()
+    first = forecasts[0]
+    rows = to_rows(forecasts, _variables(first), levels, first.time_name, id_name=first.id_name)
+    frame = pandas.DataFrame(rows)
+    if (first.id_name, first.time_name, first.variables) != NIXTLA:
+        return frame
+    names = {"median": MODEL_COLUMN}
+    for level in levels:
+        if level != 0.5:
+            side = "lo" if level < 0.5 else "hi"
+            names[f"{level:g}"] = f"{MODEL_COLUMN}-{side}-{100 * abs(1 - 2 * level):.6g}"
+    return frame[["unique_id", "ds", *names]].rename(columns=names)
+
+
 def continue_time(time: FloatArray, horizon: int, calendar: Calendar | None = None) -> FloatArray:
     """(H,) the interval of the history, repeated; without the noise of binary fractions.
 
@@ -177,6 +231,7 @@ def to_rows(
     levels: Sequence[float],
     time_name: str = "time",
     *,
+    id_name: str = "id",
     known: Sequence[Mapping[str, FloatArray]] = (),
 ) -> list[dict[str, Any]]:
     """A long table: one row a series, time and variable, with median, mean and quantiles.
@@ -184,12 +239,13 @@ def to_rows(
     Args:
         forecasts: of series that all have these variables.
         variables: V names; levels: quantiles, each a column named by its number.
-        time_name: the column of times.
+        time_name: the column of times; id_name: of ids.
         known: for each forecast, name of a further column -> (H, V), such as the truth.
 
     Returns:
-        dictionaries with the same keys: ``id``, the time's name (a number, or a datetime where
-        times are dates), ``variable``, ``median``, ``mean``, the quantiles, and what is ``known``.
+        dictionaries with the same keys: the ids' name, the time's name (a number, or a datetime
+        where times are dates), ``variable``, ``median``, ``mean``, the quantiles, and what is
+        ``known``.
     """
     rows: list[dict[str, Any]] = []
     for i, forecast in enumerate(forecasts):
@@ -201,7 +257,7 @@ def to_rows(
             for v, variable in enumerate(variables):
                 rows.append(
                     {
-                        "id": forecast.series,
+                        id_name: forecast.series,
                         time_name: t,
                         "variable": variable,
                         "median": float(median[h, v]),

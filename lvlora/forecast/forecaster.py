@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
-from lvlora.errors import DataError, ModelError
+from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.asked import GapsRead, TimesRead
@@ -25,9 +25,11 @@ from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
-from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.frames import to_dataset
 from lvlora.settings.base import NumberFormat
-from lvlora.settings.checked import check_levels
+from lvlora.settings.checked import check_count, check_levels
+from lvlora.settings.forecasting import LONGEST_HORIZON
 from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
@@ -174,21 +176,22 @@ class Forecaster:
     @for_programs()
     def predict(
         self,
-        histories: Sequence[Series],
+        histories: Any,
         horizon: int,
-        sampling: Sampling,
+        sampling: Sampling | None = None,
         *,
         context: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Forecast]:
-        """Samples of each history's future.
+        """Draw samples of each history's future.
 
         Args:
-            histories: series of (T, V) values, NaN where missing; V may differ between calls, not
-                within one. Columns that are known ahead (`Series.known`) are given to the model.
+            histories: a `Dataset`, a data frame, a column of one, an array, or one `Series` or
+                several of (T, V) values, NaN where missing; V may differ between calls, not within
+                one. Columns that are known ahead (`Series.known`) are given to the model.
             horizon: H steps.
             sampling: how many futures S, and how they are drawn; its seed and the ids of the
-                series alone decide the draws.
+                series alone decide the draws. Default: as ``lvlora forecast`` draws.
             context: use only this many last steps.
             progress: told how many futures were finished.
 
@@ -201,7 +204,8 @@ class Forecaster:
             NumericalError: the model gives no finite numbers.
             BudgetError: inside `charged`, what was reserved there does not pay for it.
         """
-        plan = self.plan
+        data, sampling = _checked(histories, horizon, sampling)
+        histories, plan = data.series, self.plan
         # each history is read at several scales, among which its samples are shared
         planned = plan.views(histories, horizon, sampling, context)
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
@@ -229,7 +233,7 @@ class Forecaster:
                     context=min(reading.steps_read(history) for reading in first),
                     calendar=history.calendar,
                     history=history,
-                )
+                ).named(data)
             )
         if self.widths is None or not self.widths.serves(sampling):
             return forecasts
@@ -285,12 +289,12 @@ class Forecaster:
     @for_programs()
     def predict_quantiles(
         self,
-        histories: Sequence[Series],
+        histories: Any,
         horizon: int,
-        sampling: Sampling,
+        sampling: Sampling | None = None,
         levels: Sequence[float] = (0.1, 0.5, 0.9),
     ) -> tuple[FloatArray, FloatArray]:
-        """Quantiles and means of each history's future, as arrays in original units.
+        """Return quantiles and means of each history's future, as arrays in original units.
 
         Args:
             histories, horizon, sampling: as for `predict`; all histories have V variables.
@@ -312,14 +316,15 @@ class Forecaster:
     @for_programs()
     def at_most(
         self,
-        histories: Sequence[Series],
+        histories: Any,
         horizon: int,
-        sampling: Sampling,
+        sampling: Sampling | None = None,
         *,
         context: int | None = None,
     ) -> Price:
-        """The most that `predict` with these arguments can cost."""
-        return self.plan.at_most(histories, horizon, sampling, context)
+        """Return the most that `predict` with these arguments can cost."""
+        data, sampling = _checked(histories, horizon, sampling)
+        return self.plan.at_most(data.series, horizon, sampling, context)
 
     @property
     def plan(self) -> Plan:
@@ -353,6 +358,16 @@ def _shared(progress: Callable[[int], None], n_drawn: int, n_futures: int) -> Ca
 def zero_shot(base: str) -> str:
     """What a base model without an adapter is called in tables."""
     return f"{base} zero-shot"
+
+
+def _checked(histories: Any, horizon: int, sampling: Sampling | None) -> tuple[Dataset, Sampling]:
+    """Return the arguments of a forecast, or raise an error that names the one that is wrong."""
+    check_count("horizon", horizon, at_most=LONGEST_HORIZON)
+    if not isinstance(sampling, Sampling | None):
+        raise SettingsError(
+            f"sampling: should be a Sampling, got {sampling!r}", "lvlora.Sampling(samples=50)"
+        )
+    return to_dataset(histories, argument="histories"), sampling or Sampling()
 
 
 def _prompts(

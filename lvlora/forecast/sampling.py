@@ -25,14 +25,14 @@ _BELOW_ONE = 1.0 - 2.0**-53
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen: the likeliest, or drawn."""
+    """How futures are drawn; the defaults are those of ``lvlora forecast``."""
 
     samples: int = 20
     greedy: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int = 0
-    views: int = 1
+    views: int = 4
     """Scales at which a history is read; its samples are shared among them."""
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 Begin with `loading`, which opens a model that `catalogue` has found; `choice` says which model and
 which adapter belong together, `shapes` knows sizes without weights. The verbs are `export`,
-`tokenizing` and, for Python, `programs`.
+`tokenizing`.
 
 - `files/` and `gguf/` check and read what is on disk; `adapters/` does so in PEFT's layout
 - `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,17 +55,6 @@ class ForecastPicture:
     line_name: str = "forecast (median)"
     band_name: str = ""
     calendar: Calendar | None = None
-
-
-def draw_forecast(path: Path, pictures: ForecastPicture | Sequence[ForecastPicture]) -> None:
-    """Draw forecasts of one or several series into a PNG, SVG or PDF file.
-
-    Raises:
-        SettingsError: the path's suffix is none of these.
-        LvloraError: the file cannot be written.
-    """
-    style.check_suffix(path)
-    style.save(forecast_figure(pictures), path)
 
 
 def forecast_figure(

@@ -95,7 +95,7 @@ class Dataset:
         series: the trajectories, in file order.
         variables: V names, the columns of every ``values``.
         source: where the data came from, for people (a path, "simulated …").
-        time_name: what the file calls its time column.
+        time_name: the name of the file's time column; id_name: of its ids.
         known: K names, the columns of every ``Series.known``.
     """
 
@@ -104,6 +104,7 @@ class Dataset:
     source: str = ""
     time_name: str = "time"
     known: tuple[str, ...] = field(default=(), kw_only=True)
+    id_name: str = field(default="id", compare=False, kw_only=True)
     notes: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
     """What a reader had to say (rows sorted, ids made up…); shown on stderr."""
     warnings: tuple[str, ...] = field(default=(), compare=False, kw_only=True)

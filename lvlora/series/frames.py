@@ -6,7 +6,7 @@ library is imported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,8 +108,9 @@ def from_frame(
     'year'
 
     Args:
-        frame: a data frame of pandas or polars, a pyarrow table, or a dictionary of columns. Levels
-            of an index are columns, too, if they hold dates or have the name of ids or times.
+        frame: a data frame of pandas or polars, one column of it, a pyarrow table, or a dictionary
+            of columns. Levels of an index are columns, too, if they hold dates or have the name of
+            ids or times.
         id_column: tells series apart; default: a column with one of the usual names, if any.
         time_column: default: a column with one of the usual names, else steps 0, 1, 2, …
             Dates (datetime64, date, datetime, period or ISO text) stay dates: `Dataset.calendar`.
@@ -119,6 +120,8 @@ def from_frame(
     Raises:
         DataError: what is no number, a missing time or id, a time that is there twice.
     """
+    if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
+        frame = frame.to_frame("y" if frame.name in (None, "") else frame.name)
     names = getattr(frame, "column_names", None)  # pyarrow; its columns are something else
     if names is None:
         names = frame.columns if hasattr(frame, "columns") else frame
@@ -153,7 +156,51 @@ def from_frame(
         variables,
         where=source,
         time_name=time_name,
+        id_name="id" if roles.id is None else header[roles.id],
         ask_about=unclear_column(header, roles, settings),
+    )
+
+
+def to_dataset(data: Any, settings: InputSettings | None = None, argument: str = "data") -> Dataset:
+    """Return the data set of whatever a program holds its trajectories in.
+
+    Args:
+        data: a `Dataset`, a `Series` or a sequence of them, an array, or what `from_frame` takes.
+        settings: which columns of a frame are ids, times and variables.
+        argument: the name of ``data`` in messages.
+
+    Raises:
+        DataError: it is something else, or cannot be used.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, Series):
+        data = [data]
+    if isinstance(data, list | tuple) and all(isinstance(one, Series) for one in data):
+        widths = sorted({one.values.shape[1] for one in data})
+        if len(widths) > 1:
+            raise DataError(
+                f"{argument}: its series have {widths} variables",
+                "Give those with as many variables together.",
+            )
+        names = (f"x{i + 1}" for width in widths for i in range(width))
+        return Dataset(tuple(data), tuple(names), argument)
+    if isinstance(data, np.ndarray | list | tuple):
+        return from_arrays(data, source=argument)
+    if not isinstance(data, Mapping) and not any(
+        hasattr(data, name) for name in ("columns", "column_names", "to_frame")
+    ):
+        raise DataError(
+            f"{argument}: a {type(data).__name__} holds no trajectories",
+            "Give a data frame, a column of one, an array, a Series or a Dataset.",
+        )
+    chosen = settings or InputSettings()
+    return from_frame(
+        data,
+        id_column=chosen.id_column,
+        time_column=chosen.time_column,
+        columns=chosen.columns,
+        source=argument,
     )
 
 

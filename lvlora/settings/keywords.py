@@ -138,6 +138,67 @@ class SweepKeywords(TypedDict, total=False):
     storage: str | None
 
 
+class ForecastKeywords(TypedDict, total=False):
+    """What `predict` may be told, as the fields of `ForecastSettings`."""
+
+    format: Literal["auto", "hdf5", "csv", "parquet"]
+    id_column: str | None
+    time_column: str | None
+    columns: str | Sequence[str] | None
+    known: str | Sequence[str] | None
+    future: str | Path | None
+    series: str | Sequence[str] | None
+    model: str
+    revision: str | None
+    cache: bool
+    dtype: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    adapter: str | None
+    max_memory: int | str | None
+    threads: int | None
+    times: Literal["auto", "told", "resampled", "ignored"]
+    gaps: Literal["auto", "filled", "told"]
+    samples: int
+    greedy: bool
+    temperature: float
+    top_p: float
+    views: int
+    quantiles: str | Sequence[float]
+    as_drawn: bool
+    calibrated: bool
+    seed: int
+    holdout: int | None
+    forecaster: Literal[
+        "lm",
+        "auto",
+        "last-value",
+        "context-mean",
+        "seasonal-naive",
+        "context-parroting",
+        "var-on-logs",
+        "autoarima",
+        "fracast-0",
+        "s-map",
+        "echo-state-network",
+        "nvar",
+        "gaussian-process",
+        "sindy-on-levels",
+        "sindy-on-rates",
+        "lotka-volterra-fit",
+        "self-limited-lotka-volterra-fit",
+        "rosenzweig-macarthur-fit",
+        "best-fitted-equations",
+    ]
+    missing: bool
+    context: int | None
+    decimals: int | None
+    number_format: Literal["point", "digits"] | None
+    budget: int | Literal["none"] | float | str | None
+    max_flops: int | float | str | None
+    convention: Literal["executed", "coursework"]
+    runs: str | Path
+
+
 class SimulateKeywords(TypedDict, total=False):
     """What `simulate` may be told, as the fields of `SimulateSettings`."""
 

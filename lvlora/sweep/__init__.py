@@ -1,6 +1,6 @@
 """Many trainings under one FLOP budget, and the best of them.
 
-Begin with `search.run_search`, the verb; `programs.search` is the same for programs.
+Begin with `search.run_search`, the verb; `lvlora.programs.search` is the same for programs.
 
 What is searched: `space`, `space_file` (a space in TOML), `stages` (trials that are compared with
 each other). What it may cost: `plan`, which gives every stage its share of a limit before

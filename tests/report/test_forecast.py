@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lvlora.errors import SettingsError
 from lvlora.report.drawing import style
-from lvlora.report.forecast import ForecastPicture, draw_forecast, forecast_figure
+from lvlora.report.forecast import forecast_figure
 
 
 def words(figure: Figure) -> str:
@@ -120,15 +118,3 @@ def test_names_are_shown_as_they_are(make_picture) -> None:
 def test_no_forecast_is_the_callers_mistake() -> None:
     with pytest.raises(ValueError, match="no forecast"):
         forecast_figure([])
-
-
-def test_the_suffix_is_checked_before_drawing(tmp_path: Path) -> None:
-    nothing = np.zeros((0, 0))
-    picture = ForecastPicture((), "time", np.zeros(0), nothing, np.zeros(0), nothing)
-    with pytest.raises(SettingsError, match=r"\.gif"):
-        draw_forecast(tmp_path / "x.gif", picture)
-
-
-def test_a_file_is_written(tmp_path: Path, make_picture) -> None:
-    draw_forecast(tmp_path / "new" / "x.png", make_picture())
-    assert (tmp_path / "new" / "x.png").read_bytes().startswith(b"\x89PNG")

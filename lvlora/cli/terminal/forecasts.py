@@ -69,7 +69,7 @@ def _weights(one: ForecastSeries, several: bool) -> str:
 def _charts(found: Forecasts, output: Output) -> None:
     import numpy as np
 
-    from lvlora.forecast.files import bands_of
+    from lvlora.forecast.dataset_forecast import bands_of
     from lvlora.report.drawing.text_chart import terminal_plot
     from lvlora.series.dates import written
 

@@ -5,6 +5,7 @@ matplotlib's figures are used without pyplot, whose state is the caller's.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import math
@@ -12,6 +13,7 @@ import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +153,12 @@ def render(figure: Figure, format: str) -> bytes:
     with look():
         figure.savefig(buffer, format=format, metadata=undated[format])
     return buffer.getvalue()
+
+
+def image_tag(figure: Figure, text: str) -> str:
+    """Return a figure as an HTML image that needs no file, with its text for screen readers."""
+    picture = base64.b64encode(render(figure, "png")).decode()
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{picture}">'
 
 
 def save(figure: Figure, path: Path) -> None:

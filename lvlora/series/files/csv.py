@@ -269,6 +269,7 @@ def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
         variables,
         where=where,
         time_name=time_name,
+        id_name="id" if roles.id is None else header[roles.id],
         notes=notes,
         ask_about=unclear_column(header, roles, settings),
     )

@@ -91,6 +91,7 @@ def _read(file: Any, path: Path, settings: InputSettings, where: str) -> Dataset
         variables,
         where=where,
         time_name=time_name,
+        id_name="id" if roles.id is None else header[roles.id],
         ask_about=unclear_column(header, roles, settings),
     )
 

@@ -245,6 +245,7 @@ def assemble(
     *,
     where: str,
     time_name: str,
+    id_name: str = "id",
     notes: Sequence[str] = (),
     ask_about: str | None = None,
 ) -> Dataset:
@@ -299,7 +300,9 @@ def assemble(
         Series(name, time[start : start + size], values[start : start + size], calendar)
         for name, start, size in zip(rows.ids, starts.tolist(), sizes.tolist(), strict=True)
     )
-    dataset = Dataset(series, tuple(variables), where, time_name, notes=tuple(said))
+    dataset = Dataset(
+        series, tuple(variables), where, time_name, id_name=id_name, notes=tuple(said)
+    )
     return with_steps(dataset, insert=True)
 
 
