@@ -504,7 +504,7 @@ def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
         "forecast.png",
         "errors.png",
     }
-    assert len(names["table"]) == 12 * 10 * 2
+    assert len(names["table"]) == 12 * 12 * 2
 
 
 def test_a_dataset_is_looked_into_by_place_slice_and_name():

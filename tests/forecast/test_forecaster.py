@@ -75,7 +75,7 @@ def test_a_series_is_forecast_as_if_it_were_alone(forecaster, horizon):
 
 def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
     assert forecaster.base.max_positions == 512
-    (found,) = forecaster.predict(_histories()[:1], 70, Sampling(2, seed=1))
+    (found,) = forecaster.predict(_histories()[:1], 70, Sampling(2, seed=1, views=1))
     assert found.samples.shape == (2, 70, 2)
     assert len(forecaster.usage.trace.histories) == 1 + 2 * 2  # each sample, after each piece
     # the samples go ways of their own in every piece
