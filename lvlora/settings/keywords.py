@@ -184,6 +184,8 @@ class ForecastKeywords(TypedDict, total=False):
         "gaussian-process",
         "sindy-on-levels",
         "sindy-on-rates",
+        "refitted-quadratic-rates",
+        "refitted-rates",
         "lotka-volterra-fit",
         "self-limited-lotka-volterra-fit",
         "rosenzweig-macarthur-fit",
