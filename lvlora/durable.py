@@ -43,8 +43,7 @@ def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        sync_file(temporary)
         _be_as_open_as(path, temporary)
         if over:
             temporary.replace(path)
@@ -100,6 +99,12 @@ def not_written(path: Path, error: Exception) -> Exception:
         else "Is the folder there, and may you write to it?"
     )
     return LvloraError(f"{path}: cannot be written: {error.strerror or error}", hint)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content outlast a power cut."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:

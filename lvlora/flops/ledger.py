@@ -11,6 +11,7 @@ import operator
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from os.path import lexists
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +53,7 @@ class Ledger(LedgerFile):
             DataError: there is none and ``create`` is false.
         """
         path = Path(runs_dir) / FILE_NAME
-        if not create and not path.exists():
+        if not create and not lexists(path):
             raise DataError(
                 f"{path}: there is no ledger",
                 "It is made by the first command that spends FLOPs; --runs names another folder.",
@@ -417,7 +418,7 @@ def check_limits(
     """
     rows: list[Row] = []
     budget = limits.asked(settings.budget, settings.convention)
-    if (settings.runs / FILE_NAME).is_file():
+    if lexists(settings.runs / FILE_NAME):
         with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
             rows = ledger.rows()
             if settings.budget is None:
@@ -463,7 +464,7 @@ def _now() -> str:
 
 def spent(runs: str | Path = "runs") -> Price:
     """The FLOPs that the ledger among the runs has charged so far, in both conventions."""
-    if not (Path(runs) / FILE_NAME).is_file():
+    if not lexists(Path(runs) / FILE_NAME):
         return NOTHING
     with Ledger.for_runs(Path(runs), create=False, reading=True) as ledger:
         return ledger.charged()

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lvlora.errors import DataError, LvloraError, reason
+from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.flops import migrations, process_lock
 
 _BUSY_SECONDS = 60.0
@@ -37,6 +37,7 @@ class LedgerFile:
         self._connection: sqlite3.Connection | None = None
         self._inherited: sqlite3.Connection | None = None
         with self.errors():
+            self._refuse_what_is_no_file()
             self._open()
 
     def __enter__(self) -> Self:
@@ -49,6 +50,19 @@ class LedgerFile:
         trace: TracebackType | None,
     ) -> None:
         self.disconnect()
+
+    def _refuse_what_is_no_file(self) -> None:
+        """Raise SettingsError for a link to nothing, a device, a pipe or a folder."""
+        if self.path.is_symlink() and not self.path.exists():
+            what = "a link to a file that does not exist"
+        elif self.path.exists() and not self.path.is_file():
+            what = "not a regular file"
+        else:
+            return
+        raise SettingsError(
+            f"{self.path}: the ledger is {what}",
+            "Remove it, or keep the runs in another folder: --runs.",
+        )
 
     def disconnect(self) -> None:
         """Close the file; the next call opens it again."""

@@ -42,7 +42,7 @@ class ModelSource:
 
     Attributes:
         kind: where it comes from.
-        name: what to call it, and what to write as a peft base model name.
+        name: what to call it.
         location: a folder, a .gguf file, or a hub id.
         revision: of a hub model.
         note: what ``auto`` chose and how to get the other, for stderr.
@@ -55,6 +55,13 @@ class ModelSource:
     revision: str | None = None
     note: str = ""
     keep: bool = True
+
+    @property
+    def for_peft(self) -> str:
+        """A hub id or a path that transformers loads; a .gguf file has only its name."""
+        if self.kind in ("bundled", "folder"):
+            return str(Path(self.location).absolute())
+        return self.name
 
 
 def resolve(model: str, revision: str | None = None, *, keep: bool = True) -> ModelSource:

@@ -60,7 +60,7 @@ def choose(
         return Choice(_base_of(info, keep=settings.cache), info)
     source = resolve(settings.model, settings.revision, keep=settings.cache)
     if not difference and settings.adapter is None and not _fits(source, info):
-        difference = f"was made for {info.base_name}"
+        difference = f"was made for {info.model}"
     if not difference:
         return Choice(source, info)
     _say(source, note)
@@ -99,7 +99,7 @@ def _difference(info: AdapterInfo, data: Dataset) -> str:
 
 
 def _base_of(info: AdapterInfo, *, keep: bool) -> ModelSource:
-    named = str(info.facts.get("model") or info.base_name)
+    named = info.model
     if not named:
         raise ModelError(
             f"{info.folder}: does not say which base model it belongs to", "Add --model."

@@ -129,8 +129,10 @@ def write_peft(info: AdapterInfo, base: BaseModel, folder: Path, facts: Mapping[
         ModelError: it has what PEFT's files have no place for.
     """
     refuse_what_peft_lacks(info)
+    # a folder of this machine is nobody else's
+    base_name = base.name if Path(info.base_name).is_absolute() else info.base_name
     config = {
-        **adapter_config.config_for(info.plan, info.base_name, info.full_head),
+        **adapter_config.config_for(info.plan, base_name, info.full_head),
         "lora_dropout": info.config.get("lora_dropout", 0.0),
         "revision": info.config.get("revision"),
     }

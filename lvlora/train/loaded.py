@@ -110,7 +110,7 @@ class Loaded:
         full = self.plan.settings.train_head == "full"
         adapter_files.save(
             folder,
-            adapter_config.config_for(self.lora, self.plan.source.name, full),
+            adapter_config.config_for(self.lora, self.plan.source.for_peft, full),
             adapter_files.adapter_tensors(self.base.module, self.objective.head, full),
             {**self.adapter_facts(), **facts},
         )

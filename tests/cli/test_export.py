@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+import tiny_runs
 import torch
 from forked import Forked
 from safetensors import safe_open
@@ -24,6 +25,7 @@ from lvlora.model.adapters.config import config_for
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
 from lvlora.model.parts import head_of, is_tied
+from lvlora.series.files.writers import write_dataset
 
 pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
     "ignore:.*is_gradient_checkpointing:FutureWarning",
@@ -207,6 +209,24 @@ def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_pat
     again = tiny_models.load_tiny(tiny_folder("qwen2"))
     adapter_files.attach(again, info)
     assert close(merging.logits(again.module, IDS), expected)
+
+
+@pytest.mark.parametrize("model", ["bundled", "folder"])
+def test_peft_finds_the_base_of_a_run_by_itself(run_lvlora, tiny_folder, tmp_path, model):
+    """And what is exported for others names no folder of this machine."""
+    peft = pytest.importorskip("peft")
+    data, run = tmp_path / "data.csv", tmp_path / "one"
+    write_dataset(tiny_runs.dataset(), data)
+    name = "bundled" if model == "bundled" else tiny_folder("qwen2")
+    steps = ["--max-steps", "1", "--seq-len", "48", "--no-validation", "--threads", "1"]
+    trained = run_lvlora(["train", data, "--model", name, "--out", run, "--runs", tmp_path, *steps])
+    assert trained.exit_code == 0, trained.stderr
+    opened = peft.AutoPeftModelForCausalLM.from_pretrained(run / "adapter")
+    assert any("lora_B" in name for name, _ in opened.named_parameters())
+    ran = run_lvlora(["export", run, "--peft", tmp_path / "shared"])
+    assert ran.exit_code == 0, ran.stderr
+    shared = json.loads((tmp_path / "shared/adapter_config.json").read_text())
+    assert "/" not in shared["base_model_name_or_path"]
 
 
 def test_an_adapter_of_peft_is_merged(run_lvlora, plain, tiny_folder, tmp_path):

@@ -33,6 +33,30 @@ def test_what_it_becomes_is_kept_unless_nobody_wants_it(run_lvlora, tmp_path, wo
     assert ("1 made of .gguf files" in found["models"]) == (not words)
 
 
+@pytest.mark.parametrize("harm", ["altered", "cut", "gone", "added", "no hashes"])
+def test_a_damaged_folder_is_made_again(run_lvlora, tmp_path, harm):
+    line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
+    first = run_lvlora([*line, "--samples", "1", "--json"])
+    assert first.exit_code == 0, first.stderr
+    (folder,) = (tmp_path / "hf/lvlora-gguf").iterdir()
+    content = {file.name: file.read_bytes() for file in folder.iterdir()}
+    (weights,) = folder.glob("*.safetensors")
+    if harm == "altered":
+        weights.write_bytes(content[weights.name][:-1] + b"\x7f")
+    elif harm == "cut":
+        weights.write_bytes(content[weights.name][:-100])
+    elif harm == "gone":
+        (folder / "tokenizer.json").unlink()
+    elif harm == "added":
+        (folder / "generation_config.json").write_text("{}")
+    else:
+        (folder / "sha256.json").unlink()
+    again = run_lvlora([*line, "--samples", "1", "--json"])
+    assert again.exit_code == 0, again.stderr
+    assert again.json["series"] == first.json["series"]
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == content
+
+
 def test_its_shape_is_priced_without_its_weights(run_lvlora, tmp_path):
     ran = run_lvlora(["flops", "--model", TINY, "--json"])
     assert ran.exit_code == 0, ran.stderr

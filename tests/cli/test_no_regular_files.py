@@ -219,3 +219,25 @@ def test_links_to_files_are_files(run_lvlora, here, tiny_folder):
         ]
     )
     assert ran.exit_code == 0, ran.stderr
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "dangling link", "folder"])
+@pytest.mark.parametrize("command", ["flops", "forecast"])
+def test_a_ledger_that_is_no_file_is_refused(run_lvlora, here, tiny_folder, kind, command):
+    ledger = here / "runs/ledger.sqlite"
+    ledger.parent.mkdir()
+    if kind == "dangling link":
+        ledger.symlink_to(here / "nowhere.sqlite")
+    elif kind == "folder":
+        ledger.mkdir()
+    else:
+        replace(ledger, kind)
+    line = {
+        "flops": ["flops", "--ledger"],
+        "forecast": ["forecast", "data.csv", "--model", tiny_folder("qwen2"), "--adapter", "none"],
+    }[command]
+    ran = run_lvlora([*line, "--runs", "runs"])
+    assert ran.exit_code == 2, ran.stderr
+    assert "ledger.sqlite" in ran.stderr
+    assert "--runs" in ran.stderr
+    assert not (here / "nowhere.sqlite").exists()

@@ -22,7 +22,7 @@ from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
 from lvlora.text.scaling import Scale
 
-DRAWN = Sampling(3, seed=2, temperature=1.5)
+DRAWN = Sampling(3, seed=2, temperature=1.5, views=1)
 WAVE = 3 + 2 * np.sin(np.arange(9.0))[:, None]
 HISTORIES = {
     "one step": np.array([[2.0, 5.0]]),

@@ -63,6 +63,11 @@ class AdapterInfo:
     full_head: bool = False
 
     @property
+    def model(self) -> str:
+        """The base model as ``--model`` names it, else as the config does."""
+        return str(self.facts.get("model") or self.base_name)
+
+    @property
     def base_name(self) -> str:
         """The base model it was trained on, as written in the config."""
         return str(self.config.get("base_model_name_or_path") or "")
@@ -191,9 +196,9 @@ def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
     recorded = info.facts.get("base_sha256")
     if recorded and base.sha256 and recorded != base.sha256:
         raise ModelError(
-            f"{info.folder}: was trained on {info.base_name or 'another model'} with other weights "
+            f"{info.folder}: was trained on {info.model or 'another model'} with other weights "
             f"than {base.name}",
-            f"Use --model {info.facts.get('model', info.base_name)}.",
+            f"Use --model {info.model}.",
         )
     file = info.folder / WEIGHTS
     if not file.is_file():

@@ -1,13 +1,14 @@
 """Model folders made of .gguf files, kept beside the hub's cache for the next time.
 
 Each is under the SHA-256 of its file and the dtype of its weights, written under another name and
-put in place whole. Together they take `LIMIT_BYTES` at most: those that were not used for longest
-go first.
+put in place whole, with the hashes of its files; one that differs from them is made again.
+Together they take `LIMIT_BYTES` at most: those that were not used for longest go first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -18,13 +19,17 @@ from pathlib import Path
 
 import torch
 
+from lvlora import durable
+from lvlora.errors import DataError
 from lvlora.model.catalogue import hub_cache
 from lvlora.model.gguf.conversion import convert
 
 LIMIT_BYTES = 20_000_000_000
 """Qwen2.5-0.5B takes 1.3 GB in bfloat16, 2.5 GB in float32."""
 _USED = "config.json"
-"""The file whose time says when a folder was used; it is also written last."""
+"""The file whose time says when a folder was used."""
+_HASHES = "sha256.json"
+"""File -> SHA-256 of all others in a folder; written last."""
 _ABANDONED_SECONDS = 3600.0
 
 
@@ -70,11 +75,13 @@ def converted(path: Path, sha256: str, dtype: torch.dtype, *, keep: bool = True)
         OSError: not even the temporary folder has room.
     """
     place = root() / f"{sha256[:32]}-{str(dtype).removeprefix('torch.')}"
-    if keep and (place / _USED).is_file():
+    if keep and _is_whole(place):
         with contextlib.suppress(OSError):  # somebody else's cache may be read, too
             os.utime(place / _USED)
         yield place
         return
+    if keep:
+        shutil.rmtree(place, ignore_errors=True)  # damaged, or it is not there
     if keep and _make(path, place, dtype):
         _forget(place)
         yield place
@@ -85,7 +92,7 @@ def converted(path: Path, sha256: str, dtype: torch.dtype, *, keep: bool = True)
 
 
 def _make(path: Path, place: Path, dtype: torch.dtype) -> bool:
-    """Whether the folder could be put in the cache."""
+    """Put the folder in the cache; False where there is no room."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
@@ -93,12 +100,29 @@ def _make(path: Path, place: Path, dtype: torch.dtype) -> bool:
         return False
     try:
         convert(path, made, dtype)
+        hashes = {file.name: durable.sha256_of(file) for file in made.iterdir()}
+        for file in made.iterdir():
+            durable.sync_file(file)
+        durable.write_text(made / _HASHES, json.dumps(hashes, indent=1) + "\n")
         made.rename(place)
+        durable.sync_folder(place.parent)
     except OSError:  # no room, or another process was first
-        return (place / _USED).is_file()
+        return _is_whole(place)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return True
+
+
+def _is_whole(place: Path) -> bool:
+    """Compare the files of a folder with their hashes."""
+    try:
+        hashes = durable.read_json_object(place / _HASHES)
+        names = {file.name for file in place.iterdir()} - {_HASHES}
+        return names == hashes.keys() and all(
+            durable.sha256_of(place / name) == digest for name, digest in hashes.items()
+        )
+    except (DataError, OSError):
+        return False
 
 
 def _forget(but: Path) -> None:
