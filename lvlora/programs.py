@@ -66,6 +66,7 @@ def read(
     format: str = "auto",
     id_column: str | None = None,
     time_column: str | None = None,
+    date_format: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> Dataset:
     """Read the trajectories of a CSV, HDF5 or Parquet file; its ``notes`` say what was changed.
@@ -74,6 +75,7 @@ def read(
         file: its path.
         format: csv, hdf5, parquet, or auto.
         id_column, time_column: of a table; default: the usual names.
+        date_format: how dates are written, such as ``%d.%m.%Y``; default: ISO.
         columns: the variables, in this order; default: all others.
 
     Raises:
@@ -81,10 +83,16 @@ def read(
     """
     from lvlora.series.files.readers import read_dataset
 
-    names = {"format": format, "id_column": id_column, "time_column": time_column}
-    variables = None if columns is None else tuple(columns)
     path = Path(file)
-    return read_dataset(path, checked(InputSettings, {"data": path, "columns": variables, **names}))
+    options = {
+        "data": path,
+        "format": format,
+        "id_column": id_column,
+        "time_column": time_column,
+        "date_format": date_format,
+        "columns": None if columns is None else tuple(columns),
+    }
+    return read_dataset(path, checked(InputSettings, options))
 
 
 @for_programs()

@@ -57,6 +57,7 @@ HEAVY = {
     "matplotlib",
     "optuna",
     "h5py",
+    "pandas",
     "pyarrow",
     "gguf",
     "huggingface_hub",

@@ -5,25 +5,30 @@ Months and working days differ in length, so one step is one of *them*, not a nu
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 DateArray = NDArray[np.datetime64]
 
 Unit = Literal["month", "weekday", "day", "hour", "minute", "second", "millisecond", "microsecond"]
-Precision = Literal["M", "Q", "D", "h", "m", "s", "ms", "us"]
-"""How far a date is written out, in numpy's letters; Q is a quarter."""
+Precision = Literal["M", "Q", "W", "D", "h", "m", "s", "ms", "us"]
+"""How far a date is written out, in numpy's letters; Q is a quarter, W an ISO week."""
+
+WHOLE_DAYS: tuple[Precision, ...] = ("Q", "M", "W", "D")
+"""Without an hour."""
 
 MICROSECONDS: dict[Unit, int] = {
     "day": 86_400_000_000,
@@ -36,24 +41,25 @@ MICROSECONDS: dict[Unit, int] = {
 """Of the units that are always equally long, the longest first."""
 
 _DAY = MICROSECONDS["day"]
-_FINENESS: tuple[Precision, ...] = ("Q", "M", "D", "h", "m", "s", "ms", "us")
+_FINENESS: tuple[Precision, ...] = ("Q", "M", "W", "D", "h", "m", "s", "ms", "us")
 _LAST_YEAR = 9999
 _EPOCH = datetime(1970, 1, 1)
 
 _ISO = re.compile(
-    r"(?P<date>\d{4}-\d{2}(?P<day>-\d{2})?)"
-    r"(?:(?P<mark>[T ])(?P<hour>\d{2})(?P<minute>:\d{2}(?P<second>:\d{2}(?P<part>[.,]\d{1,9})?)?)?"
-    r"\s?(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?"
+    r"\d{4}-\d{2}(?P<day>-\d{2})?"
+    r"(?:(?P<mark>[T ])\d{2}(?P<minute>:\d{2}(?P<second>:\d{2}(?P<part>[.,]\d{1,9})?)?)?"
+    r"\s?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?"
 )
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})")
 _ALIKE = re.compile(
     r"\d{1,4}[./-]\d{1,2}([./-]\d{1,4})?([T ].*)?"
     r"|.*\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*\d.*",
     re.IGNORECASE,
 )
 ISO_HINT = (
-    "Write dates as year-month-day, such as 2020-01-31 (or 2020-01, 2020-Q1, 2020-01-31T12:00): "
-    "01/02/2020 is January to some and February to others."
+    "Write dates as year-month-day, such as 2020-01-31 (or 2020-01, 2020-Q1, 2020-W05, "
+    "2020-01-31T12:00), or say how they are written, such as --date-format %d.%m.%Y."
 )
 
 
@@ -116,8 +122,11 @@ class Calendar:
         if self.precision == "Q":
             months = dates.astype("datetime64[M]").astype(np.int64)
             return [f"{1970 + m // 12:04d}-Q{m % 12 // 3 + 1}" for m in months.tolist()]
+        if self.precision == "W":
+            weeks = (date.isocalendar() for date in dates.tolist())
+            return [f"{week.year:04d}-W{week.week:02d}" for week in weeks]
         written = np.datetime_as_string(dates, unit=self.precision)
-        zone = _zone(self.offset) if self.precision not in ("M", "D") else ""
+        zone = _zone(self.offset) if self.precision not in WHOLE_DAYS else ""
         return [str(text).replace("T", self.separator) + zone for text in written]
 
     def text(self, position: float) -> str:
@@ -269,8 +278,20 @@ class _Written:
 
     microseconds: int
     precision: Precision
-    separator: Literal["T", " "]
-    offset: int | None
+    separator: Literal["T", " "] = "T"
+    offset: int | None = None
+
+    @classmethod
+    def of(cls, moment: datetime, precision: Precision, mark: str | None = None) -> Self:
+        """A moment on the clock of its zone."""
+        zone = moment.utcoffset()
+        clock = moment.replace(tzinfo=None) - _EPOCH
+        return cls(
+            clock // timedelta(microseconds=1),
+            precision,
+            " " if mark == " " else "T",
+            None if zone is None else zone // timedelta(minutes=1),
+        )
 
 
 def looks_like_date(text: str) -> bool:
@@ -278,158 +299,136 @@ def looks_like_date(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return is_iso(text) or bool(_ALIKE.fullmatch(text.strip()))
+        return bool(_ALIKE.fullmatch(text.strip())) or _is_iso(text.strip())
     return False
 
 
-def is_iso(text: str) -> bool:
-    """Whether it is a date that can be read."""
+def _is_iso(text: str) -> bool:
     try:
-        return _parsed(text.strip()) is not None
+        return _parsed(text) is not None
     except ValueError:
         return False
 
 
-@functools.lru_cache(maxsize=65_536)  # a long table has each date once a series
 def _parsed(text: str) -> _Written | None:
-    """A date of `_ISO` or `_QUARTER`; None if it has another form.
+    """An ISO date, week or month, or a quarter; None if it has another form.
 
     Raises:
         ValueError: there is no such day or hour, or it is finer than a microsecond.
     """
-    quarter = _QUARTER.fullmatch(text)
-    if quarter:
-        day = datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1)
-        return _Written(_microseconds(day), "Q", "T", None)
-    found = _ISO.fullmatch(text)
-    if found is None:
+    if quarter := _QUARTER.fullmatch(text):
+        return _Written.of(datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1), "Q")
+    if week := _WEEK.fullmatch(text):
+        return _Written.of(datetime.fromisocalendar(int(week[1]), int(week[2]), 1), "W")
+    match = _ISO.fullmatch(text)
+    if match is None or (match["mark"] and not match["day"]):
         return None
-    if found["mark"] is None:
-        day = datetime.fromisoformat(found["date"] + ("" if found["day"] else "-01"))
-        return _Written(_microseconds(day), "D" if found["day"] else "M", "T", None)
-    if found["day"] is None:
-        return None
-    part = (found["part"] or "")[1:].rstrip("0")
+    if match["day"] is None:
+        return _Written.of(datetime.fromisoformat(f"{text}-01"), "M")
+    if match["mark"] is None:
+        return _Written.of(datetime.fromisoformat(text), "D")
+    part = (match["part"] or "")[1:].rstrip("0")
     if len(part) > 6:
         raise ValueError("finer than a microsecond")
-    precision: Precision = "h" if not found["minute"] else "m" if not found["second"] else "s"
-    if found["part"]:
+    precision: Precision = "h" if not match["minute"] else "m" if not match["second"] else "s"
+    if match["part"]:
         precision = "ms" if len(part) <= 3 else "us"
-    day = datetime.fromisoformat(found["date"])
-    clock = timedelta(
-        hours=_below(found["hour"], 24),
-        minutes=_below((found["minute"] or ":0")[1:3], 60),
-        seconds=_below((found["second"] or ":0")[1:3], 60),
-        microseconds=int(part.ljust(6, "0")),
-    )
-    zone, offset = found["zone"], None
-    if zone:
-        digits = zone[1:].replace(":", "").ljust(4, "0")
-        offset = 60 * _below(digits[:2] or "0", 24) + _below(digits[2:] or "0", 60)
-        offset = -offset if zone[0] == "-" else offset
-    mark: Literal["T", " "] = "T" if found["mark"] == "T" else " "
-    return _Written(_microseconds(day + clock), precision, mark, offset)
+    moment = datetime.fromisoformat(f"{text[:10]}T{''.join(text[11:].split())}")
+    return _Written.of(moment, precision, match["mark"])
 
 
-def _below(digits: str, limit: int) -> int:
-    if int(digits) >= limit:
-        raise ValueError(f"{digits} is not below {limit}")
-    return int(digits)
+def has_dates(column: pandas.Series) -> bool:
+    """Whether a column of pandas has dates: by its type, or by the first value that is there."""
+    import pandas
+
+    if column.dtype.kind == "M" or isinstance(column.dtype, pandas.PeriodDtype):
+        return True
+    first = next(iter(column.dropna()), None) if column.dtype.kind == "O" else None
+    return looks_like_date(first) if isinstance(first, str) else hasattr(first, "isoformat")
 
 
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+def read_dates(
+    column: pandas.Series, place: Callable[[int], str], date_format: str | None = None
+) -> Moments | None:
+    """(N,) dates of a column of pandas, none of them missing; None where they are no dates.
 
-
-class DateReader:
-    """Reads the dates of one column, text by text; all have a zone, or none has."""
-
-    def __init__(self) -> None:
-        self._found: list[_Written] = []
-
-    def add(self, text: str, place: str) -> None:
-        """One more date.
-
-        Args:
-            place: how a message calls the cell.
-
-        Raises:
-            DataError: it is none, or it has a zone where others have none.
-        """
-        shown = text if len(text) <= 30 else text[:29] + "…"
-        try:
-            date = _parsed(text)
-        except ValueError as error:
-            raise DataError(f"{place}: '{shown}' is no date ({error})", ISO_HINT) from None
-        if date is None:
-            raise DataError(f"{place}: '{shown}' is not an ISO date", ISO_HINT)
-        if self._found and (self._found[0].offset is None) != (date.offset is None):
-            has = "has a time zone, those before it have none"
-            has = has if self._found[0].offset is None else "has no time zone, as those before have"
-            raise DataError(f"{place}: '{shown}' {has}", "Write all dates in one way.")
-        self._found.append(date)
-
-    def moments(self) -> Moments:
-        """All of them."""
-        return _moments(self._found)
-
-
-def _moments(found: Sequence[_Written]) -> Moments:
-    clock = np.array([d.microseconds for d in found], dtype=np.int64)
-    precision = max((d.precision for d in found), key=_FINENESS.index)
-    separator = found[0].separator
-    offsets = {d.offset for d in found}
-    if len(offsets) <= 1:
-        return Moments(clock, precision, separator, offsets.pop())
-    if not (clock % _DAY).any():  # days as somebody's clock has them, with summer time or without
-        return Moments(clock, "D")
-    minutes = np.array([d.offset for d in found], dtype=np.int64)
-    return Moments(clock - minutes * MICROSECONDS["minute"], precision, separator, 0)
-
-
-def moments_of(column: NDArray[Any], where: str, name: str) -> Moments | None:
-    """The dates of a column in memory: datetime64, date and datetime objects, periods, ISO texts.
-
-    Returns:
-        None where they are no dates.
+    Args:
+        place: how messages call the cell at a position.
+        date_format: how texts are written, as ``datetime.strptime`` has it; default: ISO.
 
     Raises:
-        DataError: a date is missing, or cannot be read.
+        DataError: a date cannot be read, or is written in another way than those before.
     """
+    import pandas
 
-    def place(row: int) -> str:
-        return f"{where}, row {row + 1}, column '{name}'"
-
-    if column.dtype.kind == "M":
-        if np.isnat(column).any():
-            row = int(np.flatnonzero(np.isnat(column))[0])
-            raise DataError(f"{place(row)}: the time is missing", "Every row needs its time.")
-        return Moments.of(column.astype("datetime64[us]").astype(np.int64))
-    if column.dtype.kind not in "UOT":
+    kind = column.dtype
+    if isinstance(kind, pandas.PeriodDtype):
+        moments = Moments.of(_microseconds(column.dt.to_timestamp()))
+        letter = kind.freq.name[0]
+        return replace(moments, precision=letter) if letter in "QM" else moments
+    if isinstance(kind, pandas.DatetimeTZDtype):
+        clock = _microseconds(column.dt.tz_localize(None))
+        utc = _microseconds(column.dt.tz_convert("UTC").dt.tz_localize(None))
+        return _on_one_clock(Moments.of(clock), (clock - utc) // MICROSECONDS["minute"])
+    if kind.kind == "M":
+        return Moments.of(_microseconds(column))
+    if date_format is None and not has_dates(column):
         return None
-    items = column.tolist()
-    first = next((item for item in items if item is not None), None)
-    if not (hasattr(first, "isoformat") or hasattr(first, "to_timestamp")) and not (
-        isinstance(first, str) and looks_like_date(first)
-    ):
-        return None
-    reader = DateReader()
-    for row, item in enumerate(items):
-        if item is None or item != item:  # None, NaT
-            raise DataError(f"{place(row)}: the time is missing", "Every row needs its time.")
-        reader.add(_text_of(item), place(row))
-    found = reader.moments()
-    if isinstance(first, str):
-        return found
-    if found.precision in ("Q", "M"):
-        return found
-    return Moments.of(found.microseconds, found.offset)
+    objects = not isinstance(column.iloc[0], str)
+    texts = column.map(lambda item: item.isoformat() if hasattr(item, "isoformat") else str(item))
+    codes, distinct = pandas.factorize(texts.str.strip())
+    _, first = np.unique(codes, return_index=True)
+    dates: list[_Written] = []
+    for text, at in zip(distinct, first.tolist(), strict=True):
+        dates.append(_date(text, place(at), date_format))
+        if (dates[0].offset is None) != (dates[-1].offset is None):
+            has = "has no time zone, as those before have"
+            if dates[0].offset is None:
+                has = "has a time zone, those before it have none"
+            raise DataError(f"{place(at)}: '{text}' {has}", "Write all dates in one way.")
+    clock = np.array([d.microseconds for d in dates], dtype=np.int64)[codes]
+    moments = Moments.of(clock)
+    if not objects and date_format is None:  # as they are written, not as finely as they need
+        precision = max((d.precision for d in dates), key=_FINENESS.index)
+        moments = Moments(clock, precision, dates[0].separator)
+    if dates[0].offset is None:
+        return moments
+    return _on_one_clock(moments, np.array([d.offset for d in dates], dtype=np.int64)[codes])
 
 
-def _text_of(item: Any) -> str:
-    """A date object as ISO text; a period by its own name, or its first day."""
-    if isinstance(item, str):
-        return item.strip()
-    if hasattr(item, "to_timestamp") and not is_iso(str(item)):
-        item = item.to_timestamp()
-    return str(item.isoformat()) if hasattr(item, "isoformat") else str(item)
+def _date(text: str, place: str, date_format: str | None) -> _Written:
+    """One date; DataError where it is none."""
+    shown = text if len(text) <= 30 else text[:29] + "…"
+    try:
+        if date_format is not None:
+            return _Written.of(datetime.strptime(text, date_format), "us")
+        date = _parsed(text)
+    except ValueError as error:
+        if date_format is not None:
+            raise DataError(
+                f"{place}: '{shown}' is not written as --date-format {date_format} says",
+                "For example %d.%m.%Y for 31.12.2020, %m/%d/%Y for 12/31/2020, %b %Y for Dec 2020.",
+            ) from None
+        raise DataError(f"{place}: '{shown}' is no date ({error})", ISO_HINT) from None
+    if date is None:
+        raise DataError(f"{place}: '{shown}' is not an ISO date", ISO_HINT)
+    return date
+
+
+def _microseconds(column: pandas.Series) -> IntArray:
+    dates: DateArray = column.to_numpy().astype("datetime64[us]")
+    return dates.astype(np.int64)
+
+
+def _on_one_clock(moments: Moments, offsets: IntArray) -> Moments:
+    """Dates of several zones (summer time and not) as days of their own clocks, else in UTC.
+
+    Args:
+        offsets: (N,) minutes from UTC.
+    """
+    if np.all(offsets == offsets[0]):
+        return replace(moments, offset=int(offsets[0]))
+    if not (moments.microseconds % _DAY).any():
+        return Moments(moments.microseconds, "D")
+    utc = moments.microseconds - offsets * MICROSECONDS["minute"]
+    return replace(moments, microseconds=utc, offset=0)

@@ -1,37 +1,35 @@
 """Trajectories from arrays and data frames in memory, checked as strictly as those from files.
 
-A frame is anything with named columns (pandas, polars, pyarrow, a dictionary); no data frame
-library is imported.
+A frame is anything with named columns (pandas, polars, pyarrow, a dictionary).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lvlora.errors import DataError
+from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.dates import Moments, looks_like_date, moments_of
+from lvlora.series.dates import has_dates
+from lvlora.series.files.columns import check_magnitude, check_name, read_times
 from lvlora.series.files.limits import MAX_MAGNITUDE
 from lvlora.series.files.tables import (
     ID_NAMES,
-    LONE_ID,
     SHORT_OF_ROWS,
     TIME_NAMES,
-    Rows,
-    assemble,
     assign_roles,
-    check_magnitude,
-    check_name,
+    from_columns,
     numbered,
-    unclear_column,
 )
 from lvlora.series.time_steps import with_steps
 from lvlora.settings.data import InputSettings
 from lvlora.settings.spoken import for_programs
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @for_programs()
@@ -58,7 +56,9 @@ def from_arrays(
     Raises:
         DataError: shapes that don't go together, infinite values, times that don't increase.
     """
-    cube = _numbers(values, source, "values")
+    import pandas
+
+    cube = _cube(values, source)
     if cube.ndim not in (1, 2, 3):
         raise DataError(
             f"{source}: the values have the shape {cube.shape}",
@@ -70,8 +70,9 @@ def from_arrays(
         raise DataError(f"{source}: {n} series of {steps} steps, {width} variables", SHORT_OF_ROWS)
     moments, calendar = np.arange(steps, dtype=np.float64), None
     if time is not None:
-        read = _times(time, source, "time")
-        moments, calendar = numbered(read, np.zeros(_n_times(read), dtype=np.int64))
+        column = pandas.Series(_array(time), name="time")
+        read = read_times(column.set_axis(range(1, len(column) + 1)), source)
+        moments, calendar = numbered(read, np.zeros(len(column), dtype=np.int64))
     if moments.shape != (steps,) or np.isnan(moments).any() or (np.diff(moments) <= 0).any():
         raise DataError(
             f"{source}: the times should be {steps} increasing numbers",
@@ -99,6 +100,7 @@ def from_frame(
     *,
     id_column: str | None = None,
     time_column: str | None = None,
+    date_format: str | None = None,
     columns: Sequence[str] | None = None,
     source: str = "data frame",
 ) -> Dataset:
@@ -114,51 +116,44 @@ def from_frame(
         id_column: tells series apart; default: a column with one of the usual names, if any.
         time_column: default: a column with one of the usual names, else steps 0, 1, 2, …
             Dates (datetime64, date, datetime, period or ISO text) stay dates: `Dataset.calendar`.
+        date_format: how texts of dates are written, such as ``%d.%m.%Y``; default: ISO.
         columns: the variables, in this order; default: all others.
         source: where the data came from, for people.
 
     Raises:
         DataError: what is no number, a missing time or id, a time that is there twice.
     """
+    import pandas
+
     if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
         frame = frame.to_frame("y" if frame.name in (None, "") else frame.name)
-    names = getattr(frame, "column_names", None)  # pyarrow; its columns are something else
-    if names is None:
-        names = frame.columns if hasattr(frame, "columns") else frame
-    indexed, dates = _index(frame, {id_column, time_column})
-    header = [*indexed, *(str(name).strip() for name in names)]
-    data = indexed | {str(name).strip(): frame[name] for name in names}
     settings = InputSettings(
         id_column=id_column,
-        time_column=time_column or dates,
+        time_column=time_column,
+        date_format=date_format,
         columns=None if columns is None else tuple(columns),
     )
+    if isinstance(frame, pandas.DataFrame):
+        indexed, dates = _index(frame, {id_column, time_column})
+        settings = settings.model_copy(update={"time_column": time_column or dates})
+        table = pandas.concat([indexed, frame], axis=1) if len(indexed.columns) else frame
+    else:
+        names = getattr(frame, "column_names", None)  # pyarrow; its columns are something else
+        if names is None:
+            names = frame.columns if hasattr(frame, "columns") else frame
+        try:
+            table = pandas.DataFrame({str(name).strip(): _array(frame[name]) for name in names})
+        except ValueError as error:
+            raise DataError(
+                f"{source}: the columns have different lengths ({reason(error)})",
+                "Fill what is missing with NaN.",
+            ) from None
+    header = [str(name).strip() for name in table.columns]
+    rows = pandas.RangeIndex(1, len(table) + 1)
     roles = assign_roles(header, settings, source)
-    variables = [header[i] for i in roles.variables]
-    parts = [_numbers(data[name], source, name) for name in variables]
-    n_rows = len(parts[0])
-    time = None
-    if roles.time is not None:
-        time = _times(data[header[roles.time]], source, header[roles.time])
-    labels, codes = [LONE_ID], np.zeros(n_rows, dtype=np.int64)
-    if roles.id is not None:
-        labels, codes = _labels(data[header[roles.id]], source, header[roles.id])
-    lengths = {len(codes), *map(len, parts), n_rows if time is None else _n_times(time)}
-    if len(lengths) > 1:
-        raise DataError(
-            f"{source}: the columns have different lengths: {sorted(lengths)}",
-            "Fill what is missing with NaN.",
-        )
-    rows = Rows(labels, codes, time, np.column_stack(parts), np.arange(1, n_rows + 1))
-    time_name = "time" if roles.time is None else header[roles.time]
-    return assemble(
-        rows,
-        variables,
-        where=source,
-        time_name=time_name,
-        id_name="id" if roles.id is None else header[roles.id],
-        ask_about=unclear_column(header, roles, settings),
-    )
+    in_use = {i for i in (roles.time, roles.id, *roles.variables) if i is not None}
+    data = {i: table.iloc[:, i].set_axis(rows).rename(header[i]) for i in in_use}
+    return from_columns(data, header, roles, settings, source)
 
 
 def to_dataset(data: Any, settings: InputSettings | None = None, argument: str = "data") -> Dataset:
@@ -199,95 +194,49 @@ def to_dataset(data: Any, settings: InputSettings | None = None, argument: str =
         data,
         id_column=chosen.id_column,
         time_column=chosen.time_column,
+        date_format=chosen.date_format,
         columns=chosen.columns,
         source=argument,
     )
 
 
-def _index(frame: Any, asked: set[str | None]) -> tuple[dict[str, Any], str | None]:
-    """Levels of a pandas index that say when or whose a row is, by name; which of them is dates."""
-    index: Any = getattr(frame, "index", None)
-    if not hasattr(index, "get_level_values"):
-        return {}, None
+def _index(frame: pandas.DataFrame, chosen: set[str | None]) -> tuple[pandas.DataFrame, str | None]:
+    """Levels of an index that say when or whose a row is; the name of the first that is dates."""
+    import pandas
+
     columns = {str(name).strip() for name in frame.columns}
-    found: dict[str, Any] = {}
+    levels: dict[str, pandas.Series] = {}
     dates = None
-    for position, name in enumerate(index.names):
-        level = index.get_level_values(position)
-        is_date = _has_dates(level)
+    for position, name in enumerate(frame.index.names):
+        level = pandas.Series(frame.index.get_level_values(position), index=frame.index)
         title = "time" if name is None else str(name).strip()
-        known = title in asked or title.lower() in (*TIME_NAMES, *ID_NAMES)
+        known = title in chosen or title.lower() in (*TIME_NAMES, *ID_NAMES)
+        is_date = has_dates(level)
         if title not in columns and (is_date or (name is not None and known)):
-            found[title] = level
+            levels[title] = level
             dates = title if is_date and dates is None else dates
-    return found, dates
+    return pandas.DataFrame(levels, index=frame.index), dates
 
 
-def _has_dates(column: Any) -> bool:
-    array = _array(column)
-    if array.dtype.kind == "M":
-        return True
-    first = array[0] if array.dtype.kind in "OUT" and len(array) else None
-    if isinstance(first, str):
-        return looks_like_date(first)
-    return hasattr(first, "isoformat") or hasattr(first, "to_timestamp")
+def _cube(values: ArrayLike, source: str) -> FloatArray:
+    """Values of any shape as float64."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "Mmc":  # which numpy would take for numbers, or for halves of them
+            raise TypeError("dates or complex numbers")
+        cube: FloatArray = np.array(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{source}: the values have something else than numbers",
+            "Give an array of numbers, with NaN for what is missing.",
+        ) from None
+    bad = cube[np.abs(cube) > MAX_MAGNITUDE]
+    if len(bad):
+        check_magnitude(float(bad[0]), source)
+    return cube
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:
     if hasattr(column, "to_numpy") and not hasattr(column, "chunks"):
         return np.asarray(column.to_numpy())
     return np.asarray(column)  # pyarrow's own to_numpy refuses some types that this takes
-
-
-def _numbers(column: Any, source: str, name: str) -> FloatArray:
-    """float64 of a column; None and NaN are missing values."""
-    try:
-        array = _array(column)
-        if array.dtype.kind in "Mc":  # which numpy would take for numbers, or for halves of them
-            raise TypeError("dates or complex numbers")
-        numbers: FloatArray = np.array(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        hint = "Choose numeric columns, and name the columns of ids and times."
-        if _has_dates(column):
-            hint = f"Is it the time? time_column={name!r}"
-        raise DataError(
-            f"{source}, column '{name}': it has something else than numbers", hint
-        ) from None
-    bad = np.argwhere(np.abs(numbers) > MAX_MAGNITUDE)
-    if len(bad):
-        check_magnitude(float(numbers[tuple(bad[0])]), f"{source}, column '{name}'")
-    return numbers
-
-
-def _times(column: Any, source: str, name: str) -> FloatArray | Moments:
-    """Times as numbers or dates, none missing."""
-    array = _array(column)
-    dates = moments_of(array, source, name)
-    if dates is not None:
-        return dates
-    moments = _numbers(array, source, name)
-    if np.isnan(moments).any():
-        row = int(np.flatnonzero(np.isnan(moments))[0]) + 1
-        raise DataError(
-            f"{source}, row {row}, column '{name}': the time is missing",
-            "Every row needs its time.",
-        )
-    return moments
-
-
-def _n_times(time: FloatArray | Moments) -> int:
-    return len(time.microseconds if isinstance(time, Moments) else time)
-
-
-def _labels(column: Any, source: str, name: str) -> tuple[list[str], Any]:
-    """The distinct ids in order of first appearance, and each row's code."""
-    code_of: dict[str, int] = {}
-    codes = []
-    for row, item in enumerate(_array(column).tolist(), 1):
-        if item is None or item != item:
-            raise DataError(
-                f"{source}, row {row}, column '{name}': an id is missing", "Every row needs its id."
-            )
-        label = check_name(str(item).strip(), f"an id ('{name}')", source)
-        codes.append(code_of.setdefault(label, len(code_of)))
-    return list(code_of), np.array(codes, dtype=np.int64)

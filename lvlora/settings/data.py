@@ -40,6 +40,14 @@ class InputSettings(Settings):
         None, "Column that tells trajectories apart (a long table).", "Data", affects="data"
     )
     time_column: str | None = option(None, "Column with the times.", "Data", affects="data")
+    date_format: str | None = option(
+        None,
+        "How dates are written, such as %d.%m.%Y, %m/%d/%Y or %b %Y; default: ISO (2020-01-31, "
+        "2020-01, 2020-W05, 2020-Q1). Results have ISO dates.",
+        "Data",
+        affects="data",
+        metavar="FORMAT",
+    )
     columns: Names | None = option(
         None,
         "Variables to use, in this order (comma-separated); default: all.",

@@ -16,6 +16,7 @@ class TrainKeywords(TypedDict, total=False):
     format: Literal["auto", "hdf5", "csv", "parquet"]
     id_column: str | None
     time_column: str | None
+    date_format: str | None
     columns: str | Sequence[str] | None
     split_seed: int
     stratify: bool
@@ -77,6 +78,7 @@ class SweepKeywords(TypedDict, total=False):
     format: Literal["auto", "hdf5", "csv", "parquet"]
     id_column: str | None
     time_column: str | None
+    date_format: str | None
     columns: str | Sequence[str] | None
     split_seed: int
     stratify: bool
@@ -144,6 +146,7 @@ class ForecastKeywords(TypedDict, total=False):
     format: Literal["auto", "hdf5", "csv", "parquet"]
     id_column: str | None
     time_column: str | None
+    date_format: str | None
     columns: str | Sequence[str] | None
     known: str | Sequence[str] | None
     future: str | Path | None

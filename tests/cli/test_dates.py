@@ -183,3 +183,50 @@ def test_rows_of_python_have_datetimes(tiny_base):
     drawn = Forecaster(tiny_base()).predict(list(data), 2, Sampling(samples=1, greedy=True))
     rows = lvlora.to_rows(drawn, data.variables, (), data.time_name)
     assert [row["date"] for row in rows] == [datetime(2020, 4, 30), datetime(2020, 5, 31)]
+
+
+def _written(path, head, times):
+    rows = [f"{time},{3 + i * i % 7}" for i, time in enumerate(times)]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("head", "times", "options", "ahead"),
+    [
+        ("Datum,x", ["30.11.2020", "31.12.2020", "31.01.2021"], "%d.%m.%Y", "2021-02-28"),
+        ("week,x", ["1991-W06", "1991-W07", "1991-W08"], None, "1991-W09"),
+        ("quarter,x", ["2009Q2", "2009Q3", "2009Q4"], None, "2010-Q1"),
+    ],
+)
+def test_dates_of_other_forms(run_lvlora, tmp_path, head, times, options, ahead):
+    file = _written(tmp_path / "f.csv", head, times)
+    how = ["--date-format", options, "--time-column", head.split(",")[0]] if options else []
+    quick = ["--forecaster", "last-value", "--horizon", "1", "--json"]
+    ran = run_lvlora(["forecast", file, *how, *quick])
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.json["series"][0]["time"] == [ahead]
+    if options:
+        refused = run_lvlora(["forecast", file, "--time-column", "Datum", *quick])
+        assert refused.exit_code == 4
+        assert "--date-format" in refused.stderr
+
+
+def test_of_two_columns_like_time_both_are_named(run_lvlora, tmp_path):
+    file = tmp_path / "f.csv"
+    quick = ["--forecaster", "last-value", "--horizon", "1", "--json"]
+    rows = "".join(f"{i},2020-01-0{i},{i * i}\n" for i in range(1, 8))
+    file.write_text("step,stamp,x\n" + rows)
+    ran = run_lvlora(["forecast", file, *quick])
+    assert ran.exit_code == 4
+    words = " ".join(ran.stderr.split())
+    assert "'step' and 'stamp'" in words
+    assert "--time-column stamp" in words
+    chosen = run_lvlora(["forecast", file, "--time-column", "stamp", "--columns", "x", *quick])
+    assert chosen.json["series"][0]["time"] == ["2020-01-08"]
+    file.write_text("year,step,x\n" + rows.replace("2020-01-0", ""))
+    ran = run_lvlora(["forecast", file, *quick])
+    assert ran.exit_code == 0
+    words = " ".join(ran.stderr.split())
+    assert "'year' and 'step'" in words
+    assert "--time-column" in words

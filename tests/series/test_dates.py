@@ -16,6 +16,7 @@ from lvlora.series.dates import Calendar, Moments, looks_like_date
 from lvlora.series.files.csv import read_csv, write_csv
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.writers import write_dataset
+from lvlora.series.frames import from_frame
 from lvlora.settings.data import InputSettings
 
 
@@ -44,6 +45,7 @@ STEPS = {
     "year": (["2018-06-30", "2019-06-30"], "month", ["2020-06-30", "2021-06-30"]),
     "year-month": (["2020-10", "2020-11"], "month", ["2020-12", "2021-01"]),
     "written quarter": (["2020-Q2", "2020-Q3"], "month", ["2020-Q4", "2021-Q1"]),
+    "ISO week": (["2020-W52", "2020-W53"], "day", ["2021-W01", "2021-W02"]),
     "hour": (
         ["2020-12-31T21:00", "2020-12-31T22:00"],
         "hour",
@@ -93,6 +95,33 @@ def test_dates_go_on_in_steps_of_their_calendar(kind, tmp_path):
         assert (again.calendar.dates(time) == calendar.dates(time)).all()
         if suffix != "parquet":
             assert again.calendar == calendar
+
+
+@pytest.mark.parametrize(
+    ("written", "date_format"),
+    [
+        (["31.12.2020", "01.01.2021", "02.01.2021"], "%d.%m.%Y"),
+        (["12/31/2020", "1/1/2021", "1/2/2021"], "%m/%d/%Y"),
+        (["31 Dec 2020", "1 Jan 2021", "2 Jan 2021"], "%d %b %Y"),
+        (["20201231", "20210101", "20210102"], "%Y%m%d"),
+    ],
+)
+def test_dates_are_read_as_their_format_says(written, date_format):
+    made = table(*written, date_format=date_format)
+    assert made.calendar == Calendar("day")
+    assert made.calendar.texts(made.series[0].time) == ["2020-12-31", "2021-01-01", "2021-01-02"]
+    frame = from_frame({"date": written, "x": [0, 1, 4]}, date_format=date_format)
+    assert frame.sha256() == made.sha256()
+    with pytest.raises(DataError, match="row 3, column 'date': '2021-01-01'") as caught:
+        table(written[0], "2021-01-01", date_format=date_format)
+    assert date_format in caught.value.message
+
+
+def test_a_format_goes_with_decimal_commas():
+    text = "Datum;x\n31.12.2020;1,5\n01.01.2021;2,5\n"
+    options = InputSettings(time_column="Datum", date_format="%d.%m.%Y")
+    made = read_csv(io.BytesIO(text.encode()), options, "F")
+    assert made.series[0].values.tolist() == [[1.5], [2.5]]
 
 
 def test_dates_are_other_data_than_their_numbers():

@@ -1,50 +1,161 @@
-"""CSV: one trajectory as a wide table, several as a long one with an id column."""
+"""CSV: one trajectory as a wide table, several as a long one with an id column.
+
+Python's csv module cuts the text into cells, and pandas has the columns. The parser of pandas fills
+short rows up, joins what stands behind a closing quote to the cell, does not know the lines of the
+file and bounds none; all of that is refused here, by row.
+"""
 
 from __future__ import annotations
 
 import csv
-import math
 import re
-from array import array
-from collections.abc import Iterator
-from itertools import chain
-from typing import BinaryIO
-
-import numpy as np
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TYPE_CHECKING, BinaryIO
 
 from lvlora.errors import DataError, reason
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.dates import DateReader, Moments, looks_like_date
+from lvlora.series.dataset import Dataset
+from lvlora.series.dates import looks_like_date
+from lvlora.series.files.columns import place, read_numbers, shortened
 from lvlora.series.files.formulas import armed, disarmed, number_text
-from lvlora.series.files.limits import (
-    MAX_LINE_BYTES,
-    MAX_MAGNITUDE,
-    MAX_NUMBER_CHARACTERS,
-    MAX_TEXT_BYTES,
-    MAX_VALUES,
-)
+from lvlora.series.files.limits import MAX_LINE_BYTES, MAX_TEXT_BYTES, MAX_VALUES
 from lvlora.series.files.tables import (
     ID_NAMES,
     LONE_ID,
-    SHORT_OF_ROWS,
     TIME_NAMES,
-    Roles,
-    Rows,
-    assemble,
     assign_roles,
-    check_magnitude,
-    check_name,
+    from_columns,
     table_header,
     time_hint,
-    unclear_column,
 )
 from lvlora.settings.data import InputSettings
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+if TYPE_CHECKING:
+    import pandas
+
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+([eE][+-]?\d+)?")
+_DECIMALS = {mark: rf"\s*[+-]?\d*{mark}\d+(?:[eE][+-]?\d+)?\s*" for mark in (",", r"\.")}
 _QUOTED = re.compile(r'"[^"]*"')
 _SEPARATORS_HINT = "Columns are separated by commas, semicolons or tabs; the first row names them."
+_BLOCK = 50_000
+"""Rows that are texts at a time; numbers take a tenth of their memory."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A CSV text of which the first row was read.
+
+    Attributes:
+        header: the names of its columns.
+        where: how messages call it.
+    """
+
+    header: list[str]
+    where: str
+    _separator: str
+    _records: Iterator[tuple[int, list[str]]]
+    _marks: set[str] = field(default_factory=set)
+
+    @classmethod
+    def open(cls, stream: BinaryIO, where: str) -> TextTable:
+        """Read the names.
+
+        Args:
+            stream: UTF-8 bytes, with or without a byte order mark.
+
+        Raises:
+            DataError: it is empty, no UTF-8 text, or begins with values.
+        """
+        lines = _lines(stream, where)
+        leading: list[str] = []
+        for line in lines:
+            leading.append(line)
+            if line.strip():
+                break
+        else:
+            raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
+        separator = _separator(leading[-1])
+        reader = csv.reader(
+            chain(leading, lines), delimiter=separator, skipinitialspace=True, strict=True
+        )
+        records = _records(reader, where)
+        first = next(records, None)
+        if first is None:
+            raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
+        return cls(_header(first[1], where), where, separator, records)
+
+    def columns(
+        self,
+        numbers: Collection[int],
+        texts: Collection[int],
+        hints: Mapping[int, str] | None = None,
+    ) -> dict[int, pandas.Series]:
+        """The columns at some positions, indexed by the numbers of their lines.
+
+        Args:
+            numbers: those that become float64, NaN where a value is missing.
+            texts: those that stay texts.
+            hints: what to do where one of the numbers is a date.
+
+        Raises:
+            DataError: a row of another length, a cell that is no number, too many values.
+        """
+        import pandas
+
+        parts: dict[int, list[pandas.Series]] = {i: [] for i in (*numbers, *texts)}
+        n_values = 0
+        while block := list(islice(self._records, _BLOCK)):
+            n_values += len(block) * len(numbers)
+            self._check_block(block, n_values)
+            lines = [line for line, _ in block]
+            for i, name in enumerate(self.header):
+                if i not in parts:
+                    continue
+                column = pandas.Series([cells[i] for _, cells in block], lines, object, name)
+                if i in numbers:
+                    hint = (hints or {}).get(i, "")
+                    values = read_numbers(self.with_points(column), self.where, date_hint=hint)
+                    column = pandas.Series(values, lines, name=name)
+                else:
+                    column = column.map(lambda cell: armed(cell.strip()))
+                parts[i].append(column)
+        empty = pandas.Series([], dtype=float)
+        return {i: pandas.concat(blocks) if blocks else empty for i, blocks in parts.items()}
+
+    def _check_block(self, block: list[tuple[int, list[str]]], n_values: int) -> None:
+        for line, cells in block:
+            if len(cells) != len(self.header):
+                raise DataError(
+                    f"{self.where}, row {line}: {len(cells)} fields, but the first row names "
+                    f"{len(self.header)} columns",
+                    _SEPARATORS_HINT,
+                )
+        if n_values > MAX_VALUES:
+            raise DataError(
+                f"{self.where}, row {block[-1][0]}: more than {MAX_VALUES:,} values",
+                "Split the file or use --columns.",
+            )
+
+    def with_points(self, column: pandas.Series) -> pandas.Series:
+        """A column of texts with a point in place of each decimal comma.
+
+        Raises:
+            DataError: some decimals of the table have a point, others a comma.
+        """
+        if self._separator == ",":
+            return column
+        written = {mark[-1]: column.str.fullmatch(form) for mark, form in _DECIMALS.items()}
+        firsts = [(int(cells.argmax()), mark) for mark, cells in written.items() if cells.any()]
+        for at, mark in sorted(firsts):
+            if self._marks - {mark}:
+                raise DataError(
+                    f"{place(column, at, self.where)}: '{shortened(column.iloc[at].strip())}' has "
+                    f"a decimal '{mark}', a cell before it another mark",
+                    "Write all decimals in one way.",
+                )
+            self._marks.add(mark)
+        return column.mask(written[","], column.str.replace(",", ".", regex=False))
 
 
 def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
@@ -88,104 +199,6 @@ def _separator(header: str) -> str:
     """The separator of a header line: a tab or semicolon outside of quotes, else a comma."""
     bare = _QUOTED.sub("", header)
     return next((s for s in "\t;" if s in bare), ",")
-
-
-class _Numbers:
-    """Reads the cells of one file; all its decimals have a point, or all a comma."""
-
-    def __init__(self, where: str, header: list[str], roles: Roles, comma_allowed: bool) -> None:
-        self._where = where
-        self._header = header
-        self._roles = roles
-        self._comma_allowed = comma_allowed
-        self._mark: str | None = None
-
-    def place(self, line: int, column: int) -> str:
-        """How messages call a cell."""
-        return f"{self._where}, row {line}, column '{self._header[column]}'"
-
-    def __call__(self, cell: str, line: int, column: int) -> float:
-        """The cell's value, NaN if it is missing."""
-        if len(cell) > MAX_NUMBER_CHARACTERS:
-            raise DataError(
-                f"{self.place(line, column)}: the field has {len(cell):,} characters; "
-                f"the limit for a number is {MAX_NUMBER_CHARACTERS}",
-                "Is a quote left open?",
-            )
-        text = cell.strip()
-        if text.lower() in _MISSING:
-            return math.nan
-        comma = self._comma_allowed and _DECIMAL_COMMA.fullmatch(text)
-        try:
-            value = float(text.replace(",", ".") if comma else text)
-        except ValueError:
-            value = math.nan
-        # float() also takes 1_000 and the digits of other scripts
-        if value != value or "_" in text or not text.isascii():
-            raise DataError(
-                f"{self.place(line, column)}: '{_shortened(text)}' is not a number",
-                self._hint(text, column),
-            )
-        if comma or "." in text:
-            self._check_mark("," if comma else ".", text, line, column)
-        if abs(value) > MAX_MAGNITUDE:
-            check_magnitude(value, f"{self.place(line, column)} ('{_shortened(text)}')")
-        return value
-
-    def _check_mark(self, mark: str, text: str, line: int, column: int) -> None:
-        if self._mark not in (None, mark):
-            raise DataError(
-                f"{self.place(line, column)}: '{_shortened(text)}' has a decimal '{mark}', "
-                f"a row before it a '{self._mark}'",
-                "Write all decimals in one way.",
-            )
-        self._mark = mark
-
-    def _hint(self, text: str, column: int) -> str:
-        if column != self._roles.time and looks_like_date(text):
-            return time_hint(self._header[column], self._header, self._roles)
-        if "," in text and not self._comma_allowed:
-            return "A decimal comma needs semicolons or tabs between the columns."
-        return (
-            "Leave a missing value empty; choose numeric columns with --columns; "
-            "name an id column with --id-column."
-        )
-
-
-class _Times:
-    """Reads the cells of the time column: numbers, or dates if the first cell is one."""
-
-    def __init__(self, number: _Numbers, column: int) -> None:
-        self._number, self._column = number, column
-        self._numbers = array("d")
-        self._dates: DateReader | None = None
-
-    def add(self, cell: str, line: int) -> None:
-        """One more time.
-
-        Raises:
-            DataError: it is missing, or neither number nor date, or not what those before are.
-        """
-        text, place = cell.strip(), self._number.place(line, self._column)
-        if text.lower() in _MISSING:
-            raise DataError(f"{place}: the time is missing", "Every row needs its time.")
-        if self._dates is None and not self._numbers and looks_like_date(text):
-            self._dates = DateReader()
-        if self._dates is not None:
-            self._dates.add(text, place)
-        else:
-            self._numbers.append(self._number(cell, line, self._column))
-
-    def all(self) -> FloatArray | Moments:
-        """(N,) what was read."""
-        if self._dates is not None:
-            return self._dates.moments()
-        return np.array(self._numbers, dtype=np.float64)
-
-
-def _shortened(text: str) -> str:
-    text = text if len(text) <= 30 else text[:29] + "…"
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, list[str]]]:
@@ -241,79 +254,16 @@ def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
     Raises:
         DataError: anything that is not such a table, with row and column.
     """
-    lines = _lines(stream, where)
-    leading: list[str] = []
-    for line in lines:
-        leading.append(line)
-        if line.strip():
-            break
-    else:
-        raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
-    separator = _separator(leading[-1])
-    reader = csv.reader(
-        chain(leading, lines), delimiter=separator, skipinitialspace=True, strict=True
-    )
-    records = _records(reader, where)
-    first = next(records, None)
-    if first is None:
-        raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
-    header = _header(first[1], where)
+    table = TextTable.open(stream, where)
+    header = table.header
     roles = assign_roles(header, settings, where)
-    number = _Numbers(where, header, roles, separator != ",")
-    rows = _read_rows(records, header, roles, number, where)
-    time_name = "time" if roles.time is None else header[roles.time]
+    texts = [i for i in (roles.time, roles.id) if i is not None]
+    hints = {i: time_hint(header[i], header, roles) for i in roles.variables}
+    columns = table.columns(roles.variables, texts, hints)
+    if roles.time is not None and settings.date_format is None and len(columns[roles.time]):
+        columns[roles.time] = table.with_points(columns[roles.time])
     notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
-    variables = [header[i] for i in roles.variables]
-    return assemble(
-        rows,
-        variables,
-        where=where,
-        time_name=time_name,
-        id_name="id" if roles.id is None else header[roles.id],
-        notes=notes,
-        ask_about=unclear_column(header, roles, settings),
-    )
-
-
-def _read_rows(
-    records: Iterator[tuple[int, list[str]]],
-    header: list[str],
-    roles: Roles,
-    number: _Numbers,
-    where: str,
-) -> Rows:
-    codes, lines, values = array("q"), array("q"), array("d")
-    times = None if roles.time is None else _Times(number, roles.time)
-    code_of: dict[str, int] = {}
-    for line, cells in records:
-        at = f"{where}, row {line}"
-        if len(cells) != len(header):
-            raise DataError(
-                f"{at}: {len(cells)} fields, but the first row names {len(header)} columns",
-                _SEPARATORS_HINT,
-            )
-        name = LONE_ID
-        if roles.id is not None:
-            name = check_name(armed(cells[roles.id].strip()), f"the id ('{header[roles.id]}')", at)
-        codes.append(code_of.setdefault(name, len(code_of)))
-        lines.append(line)
-        if times is not None and roles.time is not None:
-            times.add(cells[roles.time], line)
-        for i in roles.variables:
-            values.append(number(cells[i], line, i))
-        if len(values) > MAX_VALUES:
-            raise DataError(
-                f"{at}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
-            )
-    if not code_of:
-        raise DataError(f"{where}: names of columns, but no row of values", SHORT_OF_ROWS)
-    return Rows(
-        list(code_of),
-        np.array(codes, dtype=np.int64),
-        None if times is None else times.all(),
-        np.array(values, dtype=np.float64).reshape(len(codes), len(roles.variables)),
-        np.array(lines, dtype=np.int64),
-    )
+    return from_columns(columns, header, roles, settings, where, notes)
 
 
 def write_csv(dataset: Dataset, stream: BinaryIO, *, always_ids: bool = False) -> None:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from lvlora.errors import DataError, SettingsError, reason
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.dates import Moments, moments_of
-from lvlora.series.files.limits import MAX_MAGNITUDE, MAX_VALUES
-from lvlora.series.files.tables import (
-    LONE_ID,
-    SHORT_OF_ROWS,
-    Rows,
-    assemble,
-    assign_roles,
-    check_magnitude,
-    check_name,
-    table_header,
-    time_hint,
-    unclear_column,
-)
+from lvlora.series.dataset import Dataset
+from lvlora.series.dates import WHOLE_DAYS
+from lvlora.series.files.limits import MAX_TEXT_BYTES, MAX_VALUES
+from lvlora.series.files.tables import assign_roles, from_columns, table_header, time_hint
 from lvlora.settings.data import InputSettings
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -39,21 +34,106 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def read_parquet(path: Path, settings: InputSettings, where: str) -> Dataset:
-    """The trajectories of a Parquet file; `tables.assign_roles` says what the columns are.
+@dataclass(frozen=True)
+class ParquetTable:
+    """An open Parquet file.
 
-    Nulls are missing values. Rows are counted from 1, without a header.
+    Attributes:
+        header: the names of its columns.
+        where: how messages call it.
+    """
+
+    header: list[str]
+    where: str
+    _stream: BinaryIO
+
+    def columns(
+        self,
+        numbers: Collection[int],
+        others: Collection[int],
+        hints: dict[int, str] | None = None,
+    ) -> dict[int, pandas.Series]:
+        """The columns at some positions; rows are counted from 1.
+
+        Args:
+            numbers: those of a numeric type.
+            others: those that stay as they are; texts are categories, so that one long text of
+                many rows is in memory once.
+            hints: what to do where one of the numbers is a date.
+
+        Raises:
+            DataError: too many values, or another type.
+        """
+        pyarrow, parquet = _pyarrow()
+        with parquet.ParquetFile(self._stream) as file:
+            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+            # of whole groups of rows: pyarrow 26 aborts where a column's own entry is damaged
+            groups = range(file.metadata.num_row_groups)
+            n_bytes = sum(file.metadata.row_group(g).total_byte_size for g in groups)
+        types = pyarrow.types
+        for i in numbers:
+            kind = schema.field(i).type
+            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+                is_date = types.is_date(kind) or types.is_timestamp(kind)
+                raise DataError(
+                    f"{self.where}, column '{self.header[i]}': it has the type {str(kind)[:60]}, "
+                    "not numbers",
+                    (is_date and (hints or {}).get(i))
+                    or "Choose numeric columns with --columns; name an id column with --id-column.",
+                )
+        n_values = n_rows * len({*numbers, *others})
+        if n_values > MAX_VALUES or n_bytes > MAX_TEXT_BYTES:
+            raise DataError(
+                f"{self.where}: {n_values:,} values in {n_bytes:,} bytes; the limits are "
+                f"{MAX_VALUES:,} and {MAX_TEXT_BYTES:,}",
+                "Split the file.",
+            )
+        texts = [schema.names[i] for i in others if _is_text(schema.field(i).type)]
+        with parquet.ParquetFile(self._stream, read_dictionary=texts) as file:
+            return {i: self._column(file, i, i in numbers) for i in (*numbers, *others)}
+
+    def _column(self, file: Any, position: int, to_float: bool) -> pandas.Series:
+        """One column, checked: a damaged page may give indices out of range."""
+        import pandas
+
+        pyarrow, _ = _pyarrow()
+        name, n_rows = file.schema_arrow.names[position], file.metadata.num_rows
+        kind = file.schema_arrow.field(position).type
+        if pyarrow.types.is_nested(kind) or pyarrow.types.is_binary(kind):
+            raise DataError(
+                f"{self.where}, column '{name}': it has the type {str(kind)[:60]}",
+                "Ids are strings or whole numbers, times are numbers or dates.",
+            )
+        column = file.read(columns=[name]).column(name)
+        column.validate(full=True)
+        if len(column) != n_rows:
+            raise ValueError(f"column {name} has {len(column)} of {n_rows} rows")
+        rows = pandas.RangeIndex(1, n_rows + 1)
+        if to_float:
+            values = np.asarray(column.cast(pyarrow.float64(), safe=False).to_numpy())
+        else:
+            values = column.to_pandas(date_as_object=False).array
+        return pandas.Series(values, index=rows, name=self.header[position])
+
+
+def _is_text(kind: Any) -> bool:
+    types = _pyarrow()[0].types
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+@contextmanager
+def open_table(stream: BinaryIO, where: str) -> Iterator[ParquetTable]:
+    """The table in a Parquet file; what goes wrong inside is a `DataError`.
 
     Raises:
-        DataError: columns that are not numbers, infinities, missing times or ids, damaged files.
+        DataError: the file is damaged.
         SettingsError: pyarrow is not installed.
     """
     pyarrow, parquet = _pyarrow()
     try:
-        with parquet.ParquetFile(path) as file:
-            return _read(file, path, settings, where)
-    except (DataError, SettingsError):
-        raise
+        with parquet.ParquetFile(stream) as file:
+            header = [name.strip() for name in file.schema_arrow.names]
+        yield ParquetTable(header, where, stream)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{where}: not a readable Parquet file ({reason(error)})",
@@ -61,140 +141,27 @@ def read_parquet(path: Path, settings: InputSettings, where: str) -> Dataset:
         ) from None
 
 
-def _read(file: Any, path: Path, settings: InputSettings, where: str) -> Dataset:
-    schema = file.schema_arrow
-    header = [name.strip() for name in schema.names]
-    roles = assign_roles(header, settings, where)
-    n_rows = file.metadata.num_rows
-    if n_rows * len(roles.variables) > MAX_VALUES:
-        raise DataError(
-            f"{where}: {n_rows * len(roles.variables):,} values; the limit is {MAX_VALUES:,}",
-            "Split the file or use --columns.",
-        )
-    if n_rows == 0:
-        raise DataError(f"{where}: names of columns, but no row of values", SHORT_OF_ROWS)
-    values = np.column_stack(
-        [
-            _numbers(file, i, header[i], where, time_hint(header[i], header, roles))
-            for i in roles.variables
-        ]
-    )
-    time = None if roles.time is None else _times(file, roles.time, header[roles.time], where)
-    ids, codes = [LONE_ID], np.zeros(n_rows, dtype=np.int64)
-    if roles.id is not None:
-        ids, codes = _ids(file, path, roles.id, header[roles.id], where)
-    rows = Rows(ids, codes, time, values, np.arange(1, n_rows + 1))
-    time_name = "time" if roles.time is None else header[roles.time]
-    variables = [header[i] for i in roles.variables]
-    return assemble(
-        rows,
-        variables,
-        where=where,
-        time_name=time_name,
-        id_name="id" if roles.id is None else header[roles.id],
-        ask_about=unclear_column(header, roles, settings),
-    )
+def read_parquet(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
+    """The trajectories of a Parquet file; `tables.assign_roles` says what the columns are.
 
+    Nulls are missing values.
 
-def _column(file: Any, position: int) -> Any:
-    """One column as a chunked array, checked: a damaged page may give indices out of range."""
-    name = file.schema_arrow.names[position]
-    column = file.read(columns=[name]).column(name)
-    column.validate(full=True)
-    if len(column) != file.metadata.num_rows:
-        raise ValueError(f"column {name} has {len(column)} of {file.metadata.num_rows} rows")
-    return column
-
-
-def _times(file: Any, position: int, name: str, where: str) -> FloatArray | Moments:
-    """(N,) times, none missing: numbers, or dates from a date, a timestamp or ISO texts."""
-    pyarrow, _ = _pyarrow()
-    types, kind = pyarrow.types, file.schema_arrow.field(position).type
-    if types.is_date(kind) or types.is_timestamp(kind) or _is_text(kind):
-        column = _column(file, position)
-        if column.null_count:
-            row = column.to_pylist().index(None) + 1
-            raise DataError(
-                f"{where}, row {row}, column '{name}': the time is missing",
-                "Every row needs its time.",
-            )
-        zoned = types.is_timestamp(kind) and kind.tz is not None
-        # objects know their zone; without one numpy's dates are the same and many times as fast
-        items = column.to_pylist() if zoned or _is_text(kind) else column.to_numpy()
-        dates = moments_of(np.asarray(items, dtype=object if zoned else None), where, name)
-        if dates is not None:
-            return dates
-    numbers = _numbers(file, position, name, where)
-    if np.isnan(numbers).any():
-        row = int(np.flatnonzero(np.isnan(numbers))[0]) + 1
-        raise DataError(
-            f"{where}, row {row}, column '{name}': the time is missing", "Every row needs its time."
-        )
-    return numbers
-
-
-def _is_text(kind: Any) -> bool:
-    pyarrow, _ = _pyarrow()
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
-
-
-def _numbers(file: Any, position: int, name: str, where: str, if_date: str = "") -> FloatArray:
-    """(N,) float64 of a numeric column, NaN for nulls.
-
-    Args:
-        if_date: what to do where it holds dates.
+    Raises:
+        DataError: columns that are not numbers, infinities, missing times or ids, damaged files.
+        SettingsError: pyarrow is not installed.
     """
-    pyarrow, _ = _pyarrow()
-    kind = file.schema_arrow.field(position).type
-    types = pyarrow.types
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
-        is_date = types.is_date(kind) or types.is_timestamp(kind)
-        raise DataError(
-            f"{where}, column '{name}': it has the type {str(kind)[:60]}, not numbers",
-            (is_date and if_date)
-            or "Choose numeric columns with --columns; name an id column with --id-column.",
-        )
-    column = _column(file, position).cast(pyarrow.float64(), safe=False)
-    numbers: FloatArray = np.asarray(column.to_numpy(), dtype=np.float64)
-    bad = np.flatnonzero(np.abs(numbers) > MAX_MAGNITUDE)
-    if len(bad):
-        check_magnitude(float(numbers[bad[0]]), f"{where}, row {bad[0] + 1}, column '{name}'")
-    return numbers
-
-
-def _ids(file: Any, path: Path, position: int, name: str, where: str) -> tuple[list[str], Any]:
-    """The distinct ids in order of first appearance, and each row's code."""
-    pyarrow, parquet = _pyarrow()
-    kind = file.schema_arrow.field(position).type
-    types = pyarrow.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if not (types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)):
-        raise DataError(
-            f"{where}, column '{name}': it has the type {str(kind)[:60]}, not ids",
-            "Ids are strings or whole numbers; choose the column with --id-column.",
-        )
-    # many rows may share one long id: it is never written out for each of them
-    stored_name = file.schema_arrow.names[position]
-    with parquet.ParquetFile(path, read_dictionary=[stored_name]) as again:
-        column = _column(again, position)
-    if column.null_count:
-        raise DataError(f"{where}, column '{name}': an id is missing", "Every row needs its id.")
-    if not types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    encoded = column.unify_dictionaries().combine_chunks()
-    texts = [
-        check_name(str(item).strip(), f"an id ('{name}')", where)
-        for item in encoded.dictionary.to_pylist()
-    ]
-    # a stored dictionary may hold unused or repeated entries, in any order
-    code_of: dict[str, int] = {}
-    indices = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-    _, first = np.unique(indices, return_index=True)
-    translation = np.zeros(len(texts), dtype=np.int64)
-    for index in indices[np.sort(first)].tolist():
-        translation[index] = code_of.setdefault(texts[index], len(code_of))
-    return list(code_of), translation[indices]
+    with open_table(stream, where) as table:
+        header = table.header
+        roles = assign_roles(header, settings, where)
+        others = [i for i in (roles.time, roles.id) if i is not None]
+        hints = {i: time_hint(header[i], header, roles) for i in roles.variables}
+        columns = table.columns(roles.variables, others, hints)
+        if roles.id is not None and columns[roles.id].dtype.kind == "f":
+            raise DataError(
+                f"{where}, column '{header[roles.id]}': it has fractions, not ids",
+                "Ids are strings or whole numbers; choose the column with --id-column.",
+            )
+        return from_columns(columns, header, roles, settings, where)
 
 
 def write_parquet(dataset: Dataset, path: Path) -> None:
@@ -222,7 +189,7 @@ def _stored_times(dataset: Dataset) -> Any:
     if calendar is None:
         return pyarrow.array(times)
     dates = calendar.dates(times)
-    if calendar.precision in ("Q", "M", "D"):
+    if calendar.precision in WHOLE_DAYS:
         return pyarrow.array(dates.astype("datetime64[D]"))
     if calendar.offset is None:
         return pyarrow.array(dates)

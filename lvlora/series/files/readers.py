@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 import sys
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from lvlora import durable
 from lvlora.errors import DataError, SettingsError
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.csv import read_csv
@@ -59,17 +61,17 @@ def read_dataset(
         stream = sys.stdin.buffer if stdin is None else stdin
         return read_csv(stream, settings, "standard input")
     where = str(path)
-    is_stream = _check_readable(path)
     try:
-        if is_stream:  # a pipe such as <(…): its first bytes can be read only once
-            with path.open("rb") as stream:
-                return read_csv(stream, settings, where)
-        kind = _format(path) if settings.format == "auto" else settings.format
-        if kind == "hdf5":
-            return read_hdf5(path, settings, where)
-        if kind == "parquet":
-            return read_parquet(path, settings, where)
-        with path.open("rb") as stream:
+        with _open(path) as stream:
+            # the first bytes of a pipe such as <(…) can be read only once
+            is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+            kind = settings.format
+            if is_pipe or kind == "auto":
+                kind = "csv" if is_pipe else _format(path, stream)
+            if kind == "hdf5":
+                return read_hdf5(path, settings, where)
+            if kind == "parquet":
+                return read_parquet(stream, settings, where)
             return read_csv(stream, settings, where)
     except OSError as error:
         raise DataError(
@@ -77,25 +79,22 @@ def read_dataset(
         ) from None
 
 
-def _check_readable(path: Path) -> bool:
-    """Whether it is a pipe rather than a file; DataError if it is neither."""
+def _open(path: Path) -> BinaryIO:
+    """A file or a pipe to read; DataError where it is neither."""
     try:
-        mode = path.stat().st_mode
+        return durable.open_regular(path, pipes=True)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such file", _near(path)) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{str(path)!r}: cannot be read ({reason})", "Check the path.") from None
-    if stat.S_ISDIR(mode):
-        raise DataError(f"{path}: a folder, not a file", _FORMATS_HINT)
-    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise DataError(f"{path}: neither a file nor a pipe", "Use - for standard input.")
-    try:
-        if stat.S_ISREG(mode):
-            path.open("rb").close()
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, not a file", _FORMATS_HINT) from None
     except PermissionError:
         raise DataError(f"{path}: no permission to read it", "Check its owner and mode.") from None
-    return stat.S_ISFIFO(mode)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{str(path)!r}: cannot be read ({reason})",
+            "Give a regular file or a pipe, or - for standard input.",
+        ) from None
 
 
 def _near(path: Path) -> str:
@@ -110,10 +109,10 @@ def _near(path: Path) -> str:
     return "Check the path; lvlora simulate FILE.h5 writes a data set."
 
 
-def _format(path: Path) -> Format:
-    """The format by the first bytes, then by the suffix."""
-    with path.open("rb") as stream:
-        start = stream.read(4096)
+def _format(path: Path, stream: BinaryIO) -> Format:
+    """The format by the first bytes of a file, then by its suffix."""
+    start = stream.read(4096)
+    stream.seek(0)
     if start.startswith(_HDF5_MAGIC):
         return "hdf5"
     if start.startswith(_PARQUET_MAGIC):

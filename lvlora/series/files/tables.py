@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +15,20 @@ from numpy.typing import NDArray
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar, Moments, text_of
-from lvlora.series.files.limits import (
-    MAX_COLUMNS,
-    MAX_MAGNITUDE,
-    MAX_NAME_CHARACTERS,
-    MAX_VARIABLES,
-)
+from lvlora.series.files.columns import check_name, read_ids, read_numbers, read_times
+from lvlora.series.files.limits import MAX_COLUMNS, MAX_VALUES, MAX_VARIABLES
 from lvlora.series.time_steps import with_steps
 from lvlora.settings.data import InputSettings
+
+if TYPE_CHECKING:
+    import pandas
 
 TIME_NAMES = (
     "time",
     "t",
     "year",
     "years",
+    "quarter",
     "month",
     "week",
     "day",
@@ -98,24 +99,6 @@ class Rows:
     time: FloatArray | Moments | None
     values: FloatArray
     numbers: NDArray[np.int64]
-
-
-def check_name(name: str, what: str, where: str) -> str:
-    """The name, if it is short, printable and not empty.
-
-    Raises:
-        DataError: naming what it is and where it stands.
-    """
-    if not name:
-        raise DataError(f"{where}: {what} is empty", "Give it a name.")
-    if len(name) > MAX_NAME_CHARACTERS:
-        raise DataError(
-            f"{where}: {what} has {len(name):,} characters; the limit is {MAX_NAME_CHARACTERS}",
-            "Shorten it.",
-        )
-    if not name.isprintable():
-        raise DataError(f"{where}: {what} {name!r} has unprintable characters", "Rename it.")
-    return name
 
 
 def find_column(name: str, names: Sequence[str], option: str, where: str) -> int:
@@ -229,14 +212,67 @@ def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
     )
 
 
-def check_magnitude(value: float, where: str) -> float:
-    """The value, if it is finite and at most `MAX_MAGNITUDE`; DataError otherwise."""
-    if abs(value) <= MAX_MAGNITUDE:
-        return value
-    size = "infinite" if np.isinf(value) else f"beyond the limit of {MAX_MAGNITUDE:g}"
-    raise DataError(
-        f"{where}: the value is {size}", "Correct it, or leave it empty if it's missing."
+def from_columns(
+    columns: Mapping[int, pandas.Series],
+    header: Sequence[str],
+    roles: Roles,
+    settings: InputSettings,
+    where: str,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """The trajectories of a table in memory.
+
+    Args:
+        columns: those in use by their positions; their indices number the rows as messages do.
+        header: the names of all columns.
+        notes: what its reader did to it.
+
+    Raises:
+        DataError: a cell that is no number, a missing time or id, or as `assemble`.
+    """
+    n_rows = len(columns[roles.variables[0]])
+    if n_rows == 0:
+        raise DataError(f"{where}: names of columns, but no row of values", SHORT_OF_ROWS)
+    if n_rows * len(roles.variables) > MAX_VALUES:
+        raise DataError(
+            f"{where}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
+        )
+    values = [
+        read_numbers(columns[i], where, date_hint=time_hint(header[i], header, roles))
+        for i in roles.variables
+    ]
+    time, ids, codes = None, [LONE_ID], np.zeros(n_rows, dtype=np.int64)
+    if roles.time is not None:
+        time = read_times(columns[roles.time], where, settings.date_format)
+    if roles.id is not None:
+        ids, codes = read_ids(columns[roles.id], where)
+    index = columns[roles.variables[0]].index
+    rows = Rows(ids, codes, time, np.column_stack(values), np.asarray(index, dtype=np.int64))
+    return assemble(
+        rows,
+        [header[i] for i in roles.variables],
+        where=where,
+        time_name="time" if roles.time is None else header[roles.time],
+        id_name="id" if roles.id is None else header[roles.id],
+        notes=[*notes, *_two_times(header, roles, settings, where)],
+        ask_about=unclear_column(header, roles, settings),
     )
+
+
+def _two_times(
+    header: Sequence[str], roles: Roles, settings: InputSettings, where: str
+) -> list[str]:
+    """A sentence about a variable that is called as a time column is, where nobody chose it."""
+    if roles.time is None or settings.columns or settings.time_column:
+        return []
+    others = [header[i] for i in roles.variables if header[i].lower() in TIME_NAMES]
+    if not others:
+        return []
+    return [
+        f"{where}: columns '{header[roles.time]}' and '{others[0]}' are both called as times are; "
+        f"'{header[roles.time]}' is the time, '{others[0]}' a variable (--time-column and "
+        "--columns choose)"
+    ]
 
 
 def assemble(
@@ -288,7 +324,8 @@ def assemble(
             raise DataError(
                 f"{where}, row {second}, column '{time_name}': time {shown}{of} is "
                 f"already in row {first}",
-                "Keep one row for each time; several trajectories need an id column (--id-column).",
+                "Keep one row for each time; several trajectories need an id column "
+                "(--id-column). Where year and month are two columns, join them into one date.",
             )
         as_read = as_read[grouped]
         unsorted = np.unique(codes[1:][within & (as_read[1:] < as_read[:-1])])
@@ -333,10 +370,15 @@ def unclear_column(header: Sequence[str], roles: Roles, settings: InputSettings)
 
 
 def time_hint(name: str, header: Sequence[str], roles: Roles) -> str:
-    """How to say that a column is the time, or that it is a variable."""
+    """How to say that a column of dates is the time, or leave it out."""
     others = [header[i] for i in roles.variables if header[i] != name]
-    return f"Is it the time? --time-column {shlex.quote(name)}" + (
-        f"; or leave it out: --columns {shlex.quote(','.join(others))}" if others else ""
+    leave_out = f"; or leave it out: --columns {shlex.quote(','.join(others))}" if others else ""
+    option = f"--time-column {shlex.quote(name)}"
+    if roles.time is None:
+        return f"Is it the time? {option}{leave_out}"
+    return (
+        f"Columns '{header[roles.time]}' and '{name}' both look like time; the first is taken. "
+        f"Choose the other: {option}{leave_out}"
     )
 
 

@@ -12,11 +12,11 @@ from typing import Literal
 from lvlora import durable, output_files
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset
+from lvlora.series.files.columns import check_name
 from lvlora.series.files.csv import write_csv
 from lvlora.series.files.hdf5.layout import write_hdf5
 from lvlora.series.files.parquet import write_parquet
 from lvlora.series.files.readers import FORMATS
-from lvlora.series.files.tables import check_name
 
 
 @contextmanager

@@ -140,7 +140,7 @@ BAD = {
     ),
     "missing time": ("time,prey\n0,1\n,2\n", "row 3, column 'time': the time is missing"),
     "infinite time": ("time,prey\n0,1\ninf,2\n", "row 3, column 'time'"),
-    "missing id": ("id,time,x\na,0,1\n,1,2\n", "row 3: the id ('id') is empty"),
+    "missing id": ("id,time,x\na,0,1\n,1,2\n", "row 3, column 'id': the id is empty"),
     "duplicate name": ("time,x,x\n0,1,2\n1,2,3\n", "2 columns are named 'x'"),
     "unnamed column": ("time,x,\n0,1,2\n1,2,3\n", "column 3 has no name"),
     "no variable": ("time\n0\n1\n", "no column is left"),

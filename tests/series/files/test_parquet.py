@@ -66,7 +66,7 @@ BAD = {
     "lists": ({"time": [0, 1], "x": [[1], [2]]}, "not numbers"),
     "float ids": ({"id": [1.0, 1.0], "time": [0, 1], "x": [1, 2]}, "not ids"),
     "dates": ({"time": [0, 1], "x": pa.array([0, 1], pa.timestamp("s"))}, "timestamp"),
-    "words": ({"time": ["a", "b"], "x": [1, 2]}, "not numbers"),
+    "words": ({"time": ["a", "b"], "x": [1, 2]}, "row 1, column 'time'"),
 }
 
 

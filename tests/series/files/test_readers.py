@@ -85,7 +85,7 @@ def test_missing_file_with_a_near_name(tmp_path):
 def test_folder_device_and_odd_paths(tmp_path):
     with pytest.raises(DataError, match="folder"):
         read_dataset(tmp_path, AUTO)
-    with pytest.raises(DataError, match="neither"):
+    with pytest.raises(DataError, match="/dev/null"):
         read_dataset(Path("/dev/null"), AUTO)
     with pytest.raises(DataError, match="cannot be read"):
         read_dataset(Path("x" * 5000), AUTO)

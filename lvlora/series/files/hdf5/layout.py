@@ -19,6 +19,7 @@ import numpy as np
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar
+from lvlora.series.files.columns import check_magnitude, check_name
 from lvlora.series.files.hdf5.checks import (
     LAYOUT_HINT,
     check_storage,
@@ -32,8 +33,6 @@ from lvlora.series.files.limits import MAX_MAGNITUDE, MAX_VARIABLES
 from lvlora.series.files.tables import (
     ID_NAMES,
     SHORT_OF_ROWS,
-    check_magnitude,
-    check_name,
     find_column,
 )
 from lvlora.series.time_steps import with_steps
