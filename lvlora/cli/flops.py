@@ -49,7 +49,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     from lvlora.model.shapes import shape_of
 
     output = context.output
-    shape = shape_of(settings.model, output)
+    shape = shape_of(settings.model)
     if context.sources.get("model") == "default":
         output.note(
             f"Priced for {_MODEL}, the coursework's model, which needs no weights for it; "
@@ -59,7 +59,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
         table = architecture(shape)
         output.report(table, lambda: costs.show_architecture(table, output))
     elif settings.vary is not None:
-        variants = vary(settings, shape, shape_of=lambda name: shape_of(name, output))
+        variants = vary(settings, shape, shape_of=shape_of)
         output.report(variants, lambda: costs.show_variants(variants, settings, output))
     elif settings.measure:
         from lvlora.flops.trainable import Lora

@@ -36,8 +36,6 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     if dataset is not None:
         chosen = dataset.named(settings.series or [dataset.series[0].id])
     source = resolve(settings.model, settings.revision, keep=settings.cache)
-    if source.note:
-        output.note(source.note)
     from lvlora.cli.terminal import tokens
     from lvlora.model import tokenizing
     from lvlora.text.losses import of_shares

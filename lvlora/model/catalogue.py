@@ -9,11 +9,13 @@ import difflib
 import os
 import re
 from dataclasses import dataclass, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any, Literal
 
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
+from lvlora.flops.ledger import FILE_NAME as LEDGER
 from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
 from lvlora.settings.base import NumberFormat
 
@@ -55,6 +57,10 @@ class ModelSource:
     revision: str | None = None
     note: str = ""
     keep: bool = True
+
+    def first_note(self, runs: Path) -> str:
+        """Return the note until something was spent among these runs, and then nothing."""
+        return "" if lexists(runs / LEDGER) else self.note
 
     @property
     def for_peft(self) -> str:

@@ -48,7 +48,7 @@ def choose(
     folder = find_adapter(settings.adapter, runs)
     if folder is None:
         source = resolve(settings.model, settings.revision, keep=settings.cache)
-        _say(source, note)
+        _say(source, runs, note)
         if settings.adapter is None:
             note("No trained adapter yet (lvlora train makes one): forecasting zero-shot.")
         return Choice(source, None)
@@ -63,7 +63,7 @@ def choose(
         difference = f"was made for {info.model}"
     if not difference:
         return Choice(source, info)
-    _say(source, note)
+    _say(source, runs, note)
     note(
         f"The newest adapter {difference}: forecasting zero-shot. To use it: --adapter "
         f"{folder.parent.name}"
@@ -126,6 +126,6 @@ def _fits(source: ModelSource, info: AdapterInfo) -> bool:
     return info.base_name in ("", source.name, source.location)
 
 
-def _say(source: ModelSource, note: Callable[[str], None]) -> None:
-    if source.note:
-        note(source.note)
+def _say(source: ModelSource, runs: Path, note: Callable[[str], None]) -> None:
+    if message := source.first_note(runs):
+        note(message)

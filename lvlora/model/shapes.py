@@ -8,14 +8,10 @@ from pathlib import Path
 from lvlora.errors import ModelError
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.shape import ModelShape
-from lvlora.narrator import Narrator, Silent
 
 
-def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
+def shape_of(model: str) -> ModelShape:
     """The model's shape: known by name, from a config.json or a .gguf file, or from the hub cache.
-
-    Args:
-        narrator: told which model ``auto`` is.
 
     Raises:
         ModelError: it is not known, and there is no such folder.
@@ -36,8 +32,6 @@ def shape_of(model: str, narrator: Narrator | None = None) -> ModelShape:
         from lvlora.model.catalogue import resolve
 
         source = resolve(model)
-        if source.note:
-            (narrator or Silent()).note(source.note)
         if source.kind == "bundled":
             found = dataclasses.replace(find_shape(source.location), name=source.name)
             return _with_tokens(found, Path(source.location))

@@ -270,7 +270,8 @@ def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Serie
 def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
     """``n_possible``: series that could be scored."""
     settings, trained = plan.settings, plan.trained
-    notes = [plan.source.note] if plan.source.note else []
+    first = plan.source.first_note(settings.runs)
+    notes = [first] if first else []
     written = settings.decimals, settings.number_format
     if plan.source.kind == "bundled" and written != BUNDLED_FORM:
         made, asked = (Codec(d, 1, f).number(1.5) for d, f in (BUNDLED_FORM, written))

@@ -207,10 +207,11 @@ def test_an_adapter_of_another_base(run_lvlora, words, trained, tiny_folder):
     ran = run_lvlora(["forecast", "train.csv", *words[2:], *other, "--json"])
     assert ran.exit_code == 0, ran.stderr
     assert ran.json["model"]["adapter"] is None
-    assert "was made for qwen2: forecasting zero-shot" in ran.stderr
+    base = str(tiny_folder("qwen2"))
+    assert f"was made for {base}: forecasting zero-shot" in ran.stderr
     ran = run_lvlora(["forecast", "data.csv", *words[2:], *other, "--adapter", trained.name])
     assert ran.exit_code == 4
-    assert "was trained on qwen2 with other weights than llama" in ran.stderr
+    assert f"was trained on {base} with other weights than llama" in ran.stderr
 
 
 def test_a_name_that_is_nearly_right(run_lvlora, words, trained):
@@ -369,3 +370,21 @@ def test_an_id_that_is_a_formula_is_harmless_and_reads_back(run_lvlora, tmp_path
     back = run_lvlora(["analyze", out, "--columns", "median", "--json"])
     assert back.exit_code == 0, back.stderr
     assert back.json["clusters"][0]["example"] == name
+
+
+def test_the_choice_of_a_model_is_told_once_a_project(run_lvlora, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    line = ["forecast", EXAMPLES / "trajectory.csv", "-n", "1", "--samples", "1", "--views", "1"]
+
+    def is_told(*words):
+        ran = run_lvlora([*line, *words])
+        assert ran.exit_code == 0, ran.stderr
+        return "--model qwen2.5-0.5b" in ran.stderr
+
+    assert is_told("--dry-run")  # nothing was spent yet
+    assert is_told()
+    assert not is_told()
+    assert is_told("--runs", "another")
+    for words in (["tokenize", EXAMPLES / "trajectory.csv"], ["flops"]):
+        assert "--model qwen2.5-0.5b" not in run_lvlora(words).stderr
