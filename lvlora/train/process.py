@@ -9,8 +9,10 @@ back what it found.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
@@ -19,7 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 _drawing = threading.Lock()
 _counting = threading.Lock()
 _n_inside = 0
@@ -43,6 +47,8 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # nohup, which is to outlast its terminal
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -62,7 +68,19 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            _leave_terminal()
         self._tell("Stopping after this step, then saving; once more stops at once.")
+
+
+def _leave_terminal() -> None:
+    """Write no more to a terminal that is gone: every write would fail before all is saved."""
+    for descriptor in (1, 2):
+        # one that is gone is no terminal to isatty any more
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import pytest
 import tiny_runs
 
 from lvlora.train import loop
-from lvlora.train.trackers.adapters import ADAPTERS
+from lvlora.train.trackers.adapters import NAMES
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = (
@@ -64,19 +64,19 @@ class Fakes:
         self.calls = {"trackio": [], "wandb": [], "mlflow": []}
         self.broken_at = None
         modules = {}
-        for name in ("trackio", "wandb", "mlflow", "mlflow.tracking", "mlflow.entities"):
+        for name in ("trackio", "wandb", "mlflow"):
             modules[name] = types.ModuleType(name)
             modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
             monkeypatch.setitem(sys.modules, name, modules[name])
         trackio, said = modules["trackio"], self.calls["trackio"]
-        trackio.init = lambda **given: said.append(given)
-        trackio.log = lambda values, step: said.append((step, values))
-        trackio.finish = lambda: said.append("finish")
+        run = types.SimpleNamespace(
+            log=lambda values, step: said.append((step, values)),
+            finish=lambda: said.append("finish"),
+        )
+        trackio.init = lambda **given: said.append(given) or run
         modules["wandb"].init = self._wandb
         modules["wandb"].Settings = lambda **given: given
-        modules["mlflow.tracking"].MlflowClient = self._mlflow
-        modules["mlflow.entities"].Metric = lambda *parts: parts
-        modules["mlflow.entities"].Param = lambda *parts: parts
+        self._mlflow(modules["mlflow"])
 
     def _wandb(self, **given):
         print("chatter that would spoil the JSON")
@@ -95,24 +95,24 @@ class Fakes:
             finish=lambda exit_code: calls.append(exit_code),
         )
 
-    def _mlflow(self, tracking_uri):
+    def _mlflow(self, mlflow):
         calls = self.calls["mlflow"]
-        calls.append(tracking_uri)
         run = types.SimpleNamespace(info=types.SimpleNamespace(run_id="abc"))
 
-        def created(experiment, run_name, tags):
-            calls.append((experiment, run_name))
+        def begun(experiment_id, run_name, run_id, **given):
+            calls.append((experiment_id, run_name, run_id))
             return run
 
-        return types.SimpleNamespace(
-            get_experiment_by_name=lambda name: None,
-            create_experiment=lambda name: f"the experiment {name}",
-            create_run=created,
-            log_batch=lambda run, metrics=(), params=(): calls.append(
-                (run, list(metrics), dict(params))
-            ),
-            set_terminated=lambda run, status: calls.append((run, status)),
-        )
+        limits = types.SimpleNamespace(MAX_PARAM_VAL_LENGTH=6000, MAX_PARAMS_TAGS_PER_BATCH=100)
+        mlflow.utils = types.SimpleNamespace(validation=limits)
+        mlflow.set_tracking_uri = calls.append
+        mlflow.search_experiments = lambda filter_string: []
+        mlflow.create_experiment = lambda name, **given: f"the experiment {name}"
+        mlflow.start_run = begun
+        mlflow.log_params = calls.append
+        mlflow.log_metrics = lambda values, step, synchronous: calls.append((step, values))
+        mlflow.flush_async_logging = lambda: calls.append("flushed")
+        mlflow.end_run = calls.append
 
 
 def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, place, monkeypatch):
@@ -150,15 +150,15 @@ def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, 
     trackio, wandb, mlflow = fakes.calls.values()
     assert trackio[0]["resume"] == "allow"
     assert (wandb[0]["id"], wandb[0]["mode"], wandb[1][0], wandb[-1]) == ("id1", "online", 5, 1)
-    assert [run for run, *_ in mlflow[1:]] == ["abc", "abc"]  # no new run
-    assert mlflow[-1] == ("abc", "FAILED")
+    assert mlflow[1] == ("the experiment lvlora", "told", "abc")  # no new run
+    assert mlflow[-1] == "FAILED"
     found, _ = scalars(Path("runs/told/tensorboard"))
     assert sorted(found["train/loss"]) == [1, 2, 3, 4, 5]  # step 6 of the first time is taken back
 
 
 def _check_tensorboard(run, said):
     assert "tensorboard --logdir runs" in said
-    found, metadata = scalars(run / "tensorboard")
+    found, _ = scalars(run / "tensorboard")
     assert set(found) == documented_names()
     assert len(found) == 12
     rows = tiny_runs.metrics(run)
@@ -172,6 +172,9 @@ def _check_tensorboard(run, said):
     assert found["validation/mae"] == pytest.approx({v["step"]: v["mae"] for v in validations})
     assert found["validation/best"] == {v["step"]: float(v["best"]) for v in validations}
     from tensorboard.plugins.hparams import metadata as hparams
+
+    (events,) = (run / "tensorboard").glob("*/events.*")
+    _, metadata = scalars(events.parent)
 
     start = hparams.parse_session_start_info_plugin_data(
         metadata["_hparams_/session_start_info"].plugin_data.content
@@ -197,15 +200,13 @@ def _check_the_others(calls, said):
     assert end == 0
     assert "wandb sync runs/told/wandb/offline-run-*" in said
 
-    store, made, params, *batches, end = calls["mlflow"]
+    store, begin, params, *logs, flushed, end = calls["mlflow"]
     assert store == f"sqlite:///{Path('runs').resolve() / 'mlflow.db'}"
-    assert made == ("the experiment lvlora", "told")
-    assert params[2]["rank"] == "2"
-    assert len(batches) < 6  # not one for each step
-    metrics = [metric for _, batch, _ in batches for metric in batch]
-    assert {name for name, *_ in metrics} == documented_names()
-    assert [step for name, _, _, step in metrics if name == "train/loss"] == [1, 2, 3, 4, 5, 6]
-    assert end == ("abc", "FINISHED")
+    assert begin == ("the experiment lvlora", "told", None)
+    assert params["rank"] == 2
+    assert [step for step, _ in logs] == order
+    assert {name for _, values in logs for name in values} == documented_names()
+    assert (flushed, end) == ("flushed", "FINISHED")
     ids = {"trackio": "told", "wandb": "id1", "mlflow": "abc"}
     assert json.loads(Path("runs/told/trackers.json").read_text()) == ids
 
@@ -246,8 +247,9 @@ def test_each_has_an_extra_of_its_name():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    for name in ADAPTERS:
-        (needed,) = extras[name]
+    for name in NAMES:
+        needed, accelerate = extras[name]
+        assert accelerate.startswith("accelerate>=")
         assert re.match(rf"{name}(-skinny)?>=", needed)
 
 

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from lvlora.errors import SettingsError, reason
 from lvlora.train.loaded import Loaded
 from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.trackers.adapters import ADAPTERS, Scalar, TrackedRun, Tracker
+from lvlora.train.trackers.adapters import Scalar, TrackedRun, Tracker
 
 
 def check_installed(names: Iterable[str]) -> None:
@@ -30,11 +30,12 @@ def check_installed(names: Iterable[str]) -> None:
         SettingsError: one is.
     """
     for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise SettingsError(
-                f"--tracker {name}: the package {name} is not installed",
-                f"pip install 'lvlora[{name}]', or leave {name} out.",
-            )
+        for package in (name, "accelerate"):
+            if importlib.util.find_spec(package) is None:
+                raise SettingsError(
+                    f"--tracker {name}: the package {package} is not installed",
+                    f"pip install 'lvlora[{name}]', or leave {name} out.",
+                )
 
 
 def tracked(inner: Observer, loaded: Loaded, folder: RunFolder) -> Observer:
@@ -56,7 +57,6 @@ class Tracked:
     Args:
         names: of the trackers.
         facts: as in `TrackedRun`.
-        make: a tracker by its name.
     """
 
     def __init__(
@@ -66,14 +66,12 @@ class Tracked:
         folder: RunFolder,
         runs: Path,
         facts: Mapping[str, Scalar],
-        make: Callable[[str], Tracker] | None = None,
     ) -> None:
         self.inner = inner
         self.folder = folder
         self.runs = runs
         self.facts = facts
         self._names = tuple(dict.fromkeys(names))
-        self._make = make or (lambda name: ADAPTERS[name]())
         self._trackers: dict[str, Tracker] = {}
         self._outer: BaseException | None = None
 
@@ -83,7 +81,7 @@ class Tracked:
         run = TrackedRun(self.folder.name, self.folder.path, self.runs, plan.first_step, self.facts)
         for name in self._names:
             with self._guarded(name):
-                tracker = self._make(name)
+                tracker = Tracker(name)
                 where = tracker.start(run)
                 self._trackers[name] = tracker
                 self.inner.note(where)
