@@ -67,8 +67,8 @@ def _command(name: str) -> str:
     parts += [f"Usage: `{usage}`\n\n", *_examples(command.epilog or "")]
     if arguments:
         parts += ["**Arguments**\n\n", *_table("argument", arguments), "\n"]
-    for panel in dict.fromkeys(field.panel for field in options):
-        chosen = [field for field in options if field.panel == panel]
+    for panel in dict.fromkeys(field.help_panel for field in options):
+        chosen = [field for field in options if field.help_panel == panel]
         parts += [f"**{panel}**\n\n", *_table("option", chosen), "\n"]
     if any("--dry-run" in option.opts for option in command.params):
         parts.append("`--dry-run`: say what it would cost (FLOPs, memory, time) and stop.\n\n")

@@ -41,6 +41,7 @@ class Field:
         optional: None is allowed ("not set").
         default: the default, or None; ``required`` tells a missing default from one of None.
         bounds: the limits of a number by annotated_types' names: ge, gt, le, lt.
+        help_panel: where the help shows it: among the common options, or among more of its panel.
         declarations: its spellings, as the help shows them (none for an argument).
         opposite: the spelling of a flag that the help does not show.
         metavar: what stands for its value.
@@ -57,6 +58,7 @@ class Field:
     bounds: dict[str, Any]
     description: str
     panel: str
+    help_panel: str
     argument: bool
     declarations: tuple[str, ...]
     opposite: str
@@ -123,7 +125,7 @@ def by_help(model: type[Settings]) -> list[Field]:
     )
 
 
-def _panel(name: str, model: type[Settings], panel: str) -> str:
+def _help_panel(name: str, model: type[Settings], panel: str) -> str:
     if not model.common:
         return panel
     return COMMON if name in model.common else f"More: {panel}"
@@ -150,7 +152,8 @@ def _read(name: str, model: type[Settings]) -> Field:
         default=None if info.default is PydanticUndefined else info.default,
         bounds=dict(_bounds(info.annotation, info.metadata)) if kind in ("whole", "number") else {},
         description=info.description,
-        panel=_panel(name, model, str(extra["panel"])),
+        panel=str(extra["panel"]),
+        help_panel=_help_panel(name, model, str(extra["panel"])),
         argument=argument,
         declarations=() if argument else declarations,
         opposite=opposite,

@@ -8,7 +8,10 @@ from lvlora.flops.executed import Head
 from lvlora.flops.item import total
 from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
 
-TEXT = (Path(__file__).parents[2] / "docs" / "flops.md").read_text(encoding="utf-8")
+TEXT = "\n".join(
+    (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
+    for name in ("flops.md", "flops_coursework.md")
+)
 QWEN = KNOWN_SHAPES["qwen2.5-0.5b"]
 QV = Lora.of(8, ("q_proj", "v_proj"))
 

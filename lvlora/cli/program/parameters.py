@@ -46,7 +46,7 @@ def _option(field: Field, *declarations: str, **kwargs: Any) -> Any:
         help=_help(field),
         show_default=False,
         metavar=field.metavar,
-        rich_help_panel=field.panel,
+        rich_help_panel=field.help_panel,
         **kwargs,
     )
 
