@@ -41,7 +41,7 @@ class Field:
         optional: None is allowed ("not set").
         default: the default, or None; ``required`` tells a missing default from one of None.
         bounds: the limits of a number by annotated_types' names: ge, gt, le, lt.
-        help_panel: where the help shows it: among the common options, or among more of its panel.
+        help_panel: the help's panel: the common options, or more of its panel.
         declarations: its spellings, as the help shows them (none for an argument).
         opposite: the spelling of a flag that the help does not show.
         metavar: what stands for its value.

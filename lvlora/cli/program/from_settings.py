@@ -232,9 +232,7 @@ def _unwrapped(docstring: str) -> str:
 
 def _variable_example(fields: Sequence[Field]) -> str:
     spoken = [field for field in fields if field.default_text() and not field.argument]
-    liked = (
-        field for field in spoken if field.kind == "whole" and field.panel != "Data"
-    )
+    liked = (field for field in spoken if field.kind == "whole" and field.panel != "Data")
     shown = next(liked, spoken[0])
     return f"{shown.variable}={shown.default_text()}"
 
