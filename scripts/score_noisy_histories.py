@@ -3,6 +3,7 @@
 python scripts/score_noisy_histories.py --noise 0.02 0.05 0.1
 python scripts/score_noisy_histories.py --noise 0 --as-text
 python scripts/score_noisy_histories.py --noise 0 --as-text --prey-alone --model bundled
+python scripts/score_noisy_histories.py --rivals "refitted rates" --outside --samples 40
 
 ``--as-text`` rounds histories as a language model's text does: it shows what two decimals cost
 those who read more.
@@ -11,6 +12,8 @@ those who read more.
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +22,10 @@ from lvlora.evaluation.comparison import difference
 from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.metrics.scores import crps_from_samples
 from lvlora.series.rivals import default_rivals
 from lvlora.series.rivals.rounding_floor import RoundingFloor
-from lvlora.series.simulate import simulate
+from lvlora.series.simulate import System, simulate, simulate_series
 from lvlora.settings.data import SimulateSettings
 from lvlora.text.scaling import of_history
 
@@ -29,6 +33,8 @@ CONTEXT, HORIZON = 50, 50
 DECIMALS = 2
 SAMPLING = Sampling(samples=20, views=4)
 NAMES = (
+    "refitted rates",
+    "refitted quadratic rates",
     "sindy on rates",
     "sindy on levels",
     "nvar",
@@ -38,6 +44,33 @@ NAMES = (
     "var on logs",
     "context parroting",
 )
+
+
+def _type_three(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
+    eaten = p["beta"] * x / (1.0 + p["h"] * x * x)
+    crowded = 1.0 - x / p["K"]
+    return (
+        p["alpha"] * crowded * (x - p["A"]) / (x + p["A"]) - eaten * y,
+        p["conversion"] * eaten * x - p["gamma"],
+    )
+
+
+OUTSIDE = System(
+    "type III",
+    "x' = x (alpha (1 - x / K) (x - A) / (x + A) - beta x y / (1 + h x²)), "
+    "y' = y (delta x² / (1 + h x²) - gamma)",
+    _type_three,
+    {
+        "alpha": (0.10, 0.30),
+        "beta": (0.20, 0.50),
+        "conversion": (0.30, 0.70),
+        "gamma": (0.10, 0.30),
+        "K": (5.0, 15.0),
+        "h": (0.20, 0.60),
+        "A": (0.20, 0.40),
+    },
+)
+"""A response that no library of ours has, and an Allee effect (Holling 1959; Allee 1931)."""
 
 
 def as_text(history: Series) -> Series:
@@ -53,6 +86,14 @@ def more(theirs: FloatArray, ours: FloatArray) -> str:
     return f"{found.low:+.3f} … {found.high:+.3f}"
 
 
+def distribution(truth: FloatArray, samples: FloatArray, seconds: float) -> str:
+    """What futures are worth, as cells of a table."""
+    crps = float(np.mean(crps_from_samples(truth, samples)))
+    low, high = np.quantile(samples, [0.1, 0.9], axis=1)
+    inside, width = np.mean((truth >= low) & (truth <= high)), np.mean(high - low)
+    return f"CRPS {crps:.4f} | in 80 % {100 * inside:.0f} % | width {width:.3f} | {seconds:.2f} s"
+
+
 def main() -> None:
     """Print MAE by noise and rival, as a table of Markdown."""
     parser = argparse.ArgumentParser(
@@ -63,6 +104,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=8001)
     parser.add_argument("--as-text", action="store_true", help="round histories as the text does")
     parser.add_argument("--prey-alone", action="store_true", help="hide the predators")
+    parser.add_argument("--outside", action="store_true", help="a type III response, Allee effect")
+    parser.add_argument("--rivals", nargs="+", default=NAMES, help="their names in the table")
+    parser.add_argument("--samples", type=int, default=0, help="futures: CRPS and intervals, too")
     parser.add_argument("--model", help="forecast with it, too")
     args = parser.parse_args()
     rivals = {rival.name: rival for rival in default_rivals()}
@@ -73,10 +117,16 @@ def main() -> None:
 
     def systems(noise: float) -> list[Series]:
         settings = SimulateSettings(n_series=args.series, seed=args.seed, noise=noise)
-        return [
-            replace(s, values=s.values[:stop, columns], time=s.time[:stop])
-            for s in simulate(settings)
-        ]
+        all_steps = np.linspace(0.0, settings.duration, settings.n_steps)
+        made = (
+            (
+                simulate_series(OUTSIDE, all_steps, args.seed, i, noise=noise)
+                for i in range(args.series)
+            )
+            if args.outside
+            else simulate(settings)
+        )
+        return [replace(s, values=s.values[:stop, columns], time=s.time[:stop]) for s in made]
 
     clean = systems(0.0)
     for noise in args.noise:
@@ -84,9 +134,16 @@ def main() -> None:
         if args.as_text:
             seen = [as_text(history) for history in seen]
         both = list(zip(seen, clean, strict=True))
-        forecasts = {
-            name: [rivals[name].forecast(c.time, h.values) for h, c in both] for name in NAMES
-        }
+        truth = np.stack([c.values[CONTEXT:] for c in clean])
+        forecasts, distributions = {}, {}
+        for name in args.rivals:
+            begin = time.process_time()
+            made = [rivals[name].predict(c.time, h.values, args.samples, c.id) for h, c in both]
+            seconds = (time.process_time() - begin) / len(made)
+            forecasts[name] = [prediction.point for prediction in made]
+            if args.samples:
+                samples = np.stack([p.samples for p in made if p.samples is not None])
+                distributions[name] = distribution(truth, samples, seconds)
         if model is not None:
             forecasts[model.name] = [f.median for f in model.predict(seen, HORIZON, SAMPLING)]
         errors = {
@@ -95,10 +152,12 @@ def main() -> None:
             )
             for name, of in forecasts.items()
         }
-        cells = [f"{of.mean():.3f}" for of in errors.values()]
+        cells = [f"{of.mean():.4f}" for of in errors.values()]
         print(f"| {100 * noise:g} % | " + " | ".join(cells) + " |", flush=True)
+        for name, text in distributions.items():
+            print(f"| {name} | {text} |", flush=True)
         if model is not None:
-            intervals = [more(errors[name], errors[model.name]) for name in NAMES]
+            intervals = [more(errors[name], errors[model.name]) for name in args.rivals]
             print("| more than it, 95 % | " + " | ".join(intervals) + " | |", flush=True)
 
 

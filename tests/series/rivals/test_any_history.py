@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import default_rivals
 
-_SLOW = (" fit", "equations", "gaussian")
+_SLOW = (" fit", "equations", "gaussian", "refitted")
 
 
 @st.composite

@@ -14,18 +14,20 @@ from lvlora.series.rivals.parts.families import library
 from lvlora.series.rivals.parts.rates import Rates, integrated_with_changes
 from lvlora.series.rivals.parts.shooting import STRETCH, Observed, fitted
 from lvlora.series.rivals.parts.smoothing import smoothed
-from lvlora.series.simulate import SYSTEMS, simulate, simulate_series
+from lvlora.series.simulate import SYSTEMS, System, simulate, simulate_series
 from lvlora.settings.data import SimulateSettings
 
 TIME = np.linspace(0.0, 200.0, 100)
 
 
-def mae(rival: RefittedRates, system: str, noise: float) -> float:
+def mae(rival: RefittedRates, system: str, noise: float, n_variables: int = 2) -> float:
     """Mean error of forecasts from noisy histories, beside the truth without noise."""
-    settings = SimulateSettings(n_series=8, seed=8001, system=system)
+    settings = SimulateSettings(n_series=4, seed=8001, system=system)
     clean, noisy = simulate(settings), simulate(settings.model_copy(update={"noise": noise}))
     errors = [
-        np.abs(rival.forecast(c.time, s.values[:50]) - c.values[50:]).mean()
+        np.abs(
+            rival.forecast(c.time, s.values[:50, :n_variables]) - c.values[50:, :n_variables]
+        ).mean()
         for s, c in zip(noisy, clean, strict=True)
     ]
     return float(np.mean(errors))
@@ -41,7 +43,7 @@ def test_shooting_recovers_the_rates_that_made_a_series(noise):
     logs = np.log(series.values) - centre
     families = [family for family in library(2, saturating=True) if family.prey == 0][:1]
     smooth = smoothed(TIME, logs)
-    observed = Observed(TIME, logs, np.ones((1, 100, 2), dtype=bool))
+    observed = Observed(TIME, logs, np.ones((100, 2), dtype=bool))
     systems, starts = collocated(TIME, smooth, families), smooth[None, ::STRETCH]
     for weight in (1.0, 100.0):
         fit = fitted(systems, starts, observed, weight, 20)
@@ -89,6 +91,30 @@ def test_derivatives_are_those_of_the_solution():
 )
 def test_forecasts_go_on_as_the_truth(saturating, system, noise, limit):
     assert mae(RefittedRates(saturating=saturating), system, noise) < limit
+
+
+@pytest.mark.parametrize(("noise", "limit"), [(0.0, 0.015), (0.05, 0.09)])
+def test_prey_alone_goes_on_by_a_hidden_second(noise, limit):
+    assert mae(RefittedRates(saturating=True), "rosenzweig-macarthur", noise, 1) < limit
+
+
+def test_a_system_outside_the_library_says_less():
+    """Intervals of a type III response with an Allee effect are ten times as wide, at least."""
+
+    def outside(x, y, p):
+        eaten = 0.4 * x / (1 + 0.4 * x * x)
+        allee = (x - p["A"]) / (x + p["A"])
+        return 0.25 * (1 - x / 9) * allee - eaten * y, 0.5 * eaten * x - 0.15
+
+    def width(system):
+        series = simulate_series(system, TIME, 77, 1)
+        made = RefittedRates(saturating=True).predict(TIME, series.values[:50], 40, "a")
+        assert made.samples is not None
+        low, high = np.quantile(made.samples, [0.1, 0.9], axis=0)
+        return np.mean((high - low) / series.values[:50].std(axis=0))
+
+    other = System("outside", "", outside, {"A": (0.3, 0.3)})
+    assert width(other) > 10 * width(SYSTEMS["rosenzweig-macarthur"])
 
 
 def test_a_chain_of_three_species_goes_on():

@@ -16,6 +16,9 @@ from lvlora.series.rivals.parts.rates import Rates, Systems
 
 _NODES = 4  # of the quadrature within a step: exact to degree 7
 _LOG_H = tuple(np.log(np.geomspace(0.03, 3.0, 9)))
+_MARGINS = (0.05, 0.3, 1.0)
+"""Of the fastest growth without a hidden second, beyond what is seen, in ranges of growth."""
+_HIDDEN_H = (0.0, 0.1, 0.3)
 _RIDGE = 1e-7
 """Penalty, relative to the mean square of each term."""
 
@@ -61,12 +64,38 @@ def collocated(time: FloatArray, logs: FloatArray, families: Sequence[Family]) -
             error = float(np.sum((product(integrals, coefficients) - change) ** 2))
             fits.append((error, replace(blank, coefficients=coefficients[None])))
         systems.append(min(fits, key=lambda fit: fit[0])[1])
+    return joined(systems)
+
+
+def joined(parts: Sequence[Systems]) -> Systems:
+    """Return several batches of systems as one."""
     return Systems(
-        np.concatenate([s.coefficients for s in systems]),
-        np.concatenate([s.log_h for s in systems]),
-        tuple(families),
-        width,
+        np.concatenate([part.coefficients for part in parts]),
+        np.concatenate([part.log_h for part in parts]),
+        tuple(family for part in parts for family in part.families),
+        parts[0].width,
     )
+
+
+def hidden_seconds(time: FloatArray, logs: FloatArray) -> list[FloatArray]:
+    """Return (T, 1) logarithms of what may have eaten a prey, up to their level.
+
+    A prey grows at r = a - y / (1 + h x), of which r is seen. Each of some a, above all r, and of
+    some h makes a hidden y.
+
+    Args:
+        time: (T,) increasing; logs: (T, 1) smooth.
+    """
+    from scipy.interpolate import CubicSpline
+
+    growth = CubicSpline(time, logs)(time, 1)
+    width = float(np.ptp(growth)) or 1.0
+    seconds = []
+    for margin in _MARGINS:
+        for h in _HIDDEN_H:
+            eaten = (growth.max() + margin * width - growth) * (1 + h * np.exp(logs))
+            seconds.append(np.log(eaten) - np.log(eaten).mean())
+    return seconds
 
 
 def _terms(rates: Rates, _time: FloatArray, logs: FloatArray) -> FloatArray:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lvlora.series.rivals.parts.polynomials import monomials
 
-_MOST_FOR_QUADRATICS = 4
-"""Variables beyond which rates have no quadratic terms: there are too many."""
+_MOST_FOR_CURVES = 4
+"""Variables beyond which rates are linear: other shapes have too many coefficients."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,44 @@ class Family:
         """Coefficients, and h where there is one."""
         return int(self.terms.sum()) + (self.prey >= 0)
 
+    @property
+    def n_unknowns(self) -> int:
+        """Parameters, and a start of each variable that has rates."""
+        return self.n_parameters + int(self.terms.any(axis=0).sum())
+
 
 def degree(n_variables: int) -> int:
     """The degree of the monomials among the terms of so many variables."""
-    return 2 if n_variables <= _MOST_FOR_QUADRATICS else 1
+    return 2 if n_variables <= _MOST_FOR_CURVES else 1
 
 
 def library(n_variables: int, *, saturating: bool) -> list[Family]:
-    """Return linear and quadratic families, then saturating ones, the plainest of each first."""
+    """Return linear and quadratic families, then saturating ones, the plainest of each first.
+
+    One variable is the prey of a hidden second in some, and alone in others: all are families of
+    two.
+    """
+    if n_variables == 1:
+        return _of_one(saturating=saturating)
     families = [Family(terms) for terms in _polynomial(n_variables)]
-    if saturating and n_variables > 1:
+    if saturating and degree(n_variables) == 2:
         for prey in range(n_variables):
             families.extend(Family(terms, prey) for terms in _saturating(n_variables, prey))
+    return families
+
+
+def _of_one(*, saturating: bool) -> list[Family]:
+    """Families of a prey and a hidden second."""
+    linear = np.zeros_like(_quadratic(2))
+    linear[:2, 0] = True
+    square = linear.copy()
+    square[monomials(2, 2).index((0, 0)), 0] = True
+    none = np.zeros(2, dtype=bool)
+    prey = np.array([True, False])
+    hunted = (_linear(2, none), _linear(2, prey), _curved(2, 0))
+    families = [Family(terms) for terms in (linear, square, *hunted)]
+    if saturating:
+        families.extend(Family(terms, 0) for terms in _saturating(2, 0))
     return families
 
 
@@ -58,24 +84,29 @@ def _linear(n: int, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _polynomial(n: int) -> Iterator[NDArray[np.bool_]]:
     """Lotka-Volterra, with one variable limiting itself, with all; quadratic in one, in all."""
     one = np.eye(n, dtype=bool)
-    if n > 1:
-        yield _linear(n, np.zeros(n, dtype=bool))
-        yield from (_linear(n, one[prey]) for prey in range(n))
+    yield _linear(n, np.zeros(n, dtype=bool))
     yield _linear(n, np.ones(n, dtype=bool))
-    if degree(n) < 2:
-        return
+    if degree(n) == 2:
+        yield from (_linear(n, one[prey]) for prey in range(n))
+        yield from (_curved(n, prey) for prey in range(n))
+        yield _quadratic(n)
+
+
+def _curved(n: int, prey: int) -> NDArray[np.bool_]:
+    """Rates that saturate in a prey, to second order."""
     products = monomials(n, 2)
-    if n > 1:
-        for prey in range(n):  # a saturating response, to second order
-            terms = _linear(n, one[prey])
-            for other in range(n):
-                pair = (min(prey, other), max(prey, other))
-                terms[products.index(pair), prey] = other != prey
-                terms[products.index((prey, prey)), other] = other != prey
-            yield terms
+    terms = _linear(n, np.arange(n) == prey)
+    for other in range(n):
+        pair = (min(prey, other), max(prey, other))
+        terms[products.index(pair), prey] = other != prey
+        terms[products.index((prey, prey)), other] = other != prey
+    return terms
+
+
+def _quadratic(n: int) -> NDArray[np.bool_]:
     terms = _linear(n, np.ones(n, dtype=bool))
-    terms[: len(products)] = True
-    yield terms
+    terms[:-n] = True
+    return terms
 
 
 def _saturating(n: int, prey: int) -> Iterator[NDArray[np.bool_]]:

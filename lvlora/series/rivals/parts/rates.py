@@ -34,15 +34,13 @@ class Systems:
         coefficients: (B, F, V); zero where a family has no such term.
         log_h: (B,) logarithms of h; ignored where nothing saturates.
         families: B families.
-        fixed: coefficients that are no parameters, as pairs of term and variable.
-        width: coefficients that are parameters, at most, of a system.
+        width: coefficients of the family with the most.
     """
 
     coefficients: FloatArray
     log_h: FloatArray
     families: tuple[Family, ...]
     width: int
-    fixed: tuple[tuple[int, int], ...] = ()
 
     def only(self, which: NDArray[np.intp]) -> Systems:
         """Some of the systems."""
@@ -57,7 +55,7 @@ class Systems:
 class Rates:
     """The right-hand sides of `Systems`, with their derivatives.
 
-    Parameters of a system are its free coefficients and the logarithm of its h, padded to the
+    Parameters of a system are its coefficients and the logarithm of its h, padded to the
     longest: (B, P), with the logarithm last.
     """
 
@@ -74,12 +72,7 @@ class Rates:
 
     def _index(self) -> None:
         systems = self.systems
-        pairs = []
-        for family in systems.families:
-            free = family.terms.copy()
-            for term, variable in systems.fixed:
-                free[term, variable] = False
-            pairs.append(np.argwhere(free))
+        pairs = [np.argwhere(family.terms) for family in systems.families]
         n_batch, n_variables = len(pairs), systems.coefficients.shape[-1]
         n_coefficients = systems.width
         self.used = np.zeros((n_batch, n_coefficients + 1), dtype=bool)

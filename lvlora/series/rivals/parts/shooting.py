@@ -29,11 +29,11 @@ _SLACK = 1e-3
 
 @dataclass(frozen=True)
 class Observed:
-    """What B systems are fitted to.
+    """What systems are fitted to.
 
     Attributes:
         time: (T,) increasing.
-        logs: (T, V) complete; known: (B, T, V) the values that count.
+        logs: (T, V) complete; known: (T, V) the values that count.
     """
 
     time: FloatArray
@@ -52,11 +52,10 @@ class Observed:
         return lengths.reshape(-1, STRETCH)
 
     def stretches(self, values: FloatArray) -> FloatArray:
-        """(..., T, V) to (..., S, K, V), zeros beyond the end."""
-        missing = self.n_stretches * STRETCH - values.shape[-2]
-        padding = [(0, 0)] * (values.ndim - 2) + [(0, missing), (0, 0)]
-        full = np.pad(values, padding)
-        return full.reshape(*values.shape[:-2], -1, STRETCH, values.shape[-1])
+        """(T, V) to (S, K, V), zeros beyond the end."""
+        missing = self.n_stretches * STRETCH - len(values)
+        full = np.pad(values, ((0, missing), (0, 0)))
+        return full.reshape(-1, STRETCH, values.shape[1])
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,29 @@ class Fit:
 
     Attributes:
         starts: (B, S, V).
-        error: (B,) sum of squared residuals of the known values.
+        cost: (B,) sum of squares, weighted gaps between stretches included.
+        error: (B,) sum of squares of the known values.
     """
 
     systems: Systems
     starts: FloatArray
+    cost: FloatArray
     error: FloatArray
+
+    def only(self, which: NDArray[np.intp]) -> Fit:
+        """Some of the fits."""
+        return Fit(
+            self.systems.only(which), self.starts[which], self.cost[which], self.error[which]
+        )
+
+    def best(self, n_each: int) -> Fit:
+        """The fits of least cost, at most so many of each family."""
+        families = self.systems.families
+        kept: list[int] = []
+        for i in np.argsort(self.cost, kind="stable").tolist():
+            if sum(families[j] is families[i] for j in kept) < n_each:
+                kept.append(i)
+        return self.only(np.array(sorted(kept)))
 
     def continued(self, time: FloatArray, n_known: int) -> FloatArray:
         """(B, H, V) solutions at the times after the first ``n_known``."""
@@ -108,7 +124,7 @@ def fitted(
         )
         trial_starts = starts[active] + step[:, n_parameters:].reshape(starts[active].shape)
         new_residuals, new_jacobian = _linearised(
-            Rates(trial), trial_starts, steps, logs, known[active], weight
+            Rates(trial), trial_starts, steps, logs, known, weight
         )
         new_cost = _squares(new_residuals)
         better = new_cost < cost[active]
@@ -121,8 +137,8 @@ def fitted(
         cost[which] = new_cost[better]
         damping[active] = np.where(better, damping[active] / 10, damping[active] * 5)
         active = active[~rest]
-    n_values = known[0].size
-    return Fit(systems, starts, _squares(residuals[:, :n_values]))
+    n_values = known.size
+    return Fit(systems, starts, cost, _squares(residuals[:, :n_values]))
 
 
 def _replaced(
