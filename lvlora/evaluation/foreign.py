@@ -1,31 +1,43 @@
-"""Forecasts that were made elsewhere, read from a table and checked before they are scored."""
+"""Forecasts that were made elsewhere: a long table, read by pandas and checked before scoring."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.errors import DataError, SettingsError, meant, reason
+from lvlora import durable
+from lvlora.errors import DataError, SettingsError, meant
 from lvlora.evaluation.task_folder import TaskName
 from lvlora.series.dataset import FloatArray
+from lvlora.series.files.columns import place, read_numbers
+from lvlora.series.files.csv import TextTable
 from lvlora.series.files.formulas import armed
-from lvlora.series.files.limits import MAX_MAGNITUDE, MAX_TEXT_BYTES, MAX_VALUES
+from lvlora.series.files.limits import MAX_VALUES
+from lvlora.series.files.parquet import ParquetTable, open_table
+
+if TYPE_CHECKING:
+    import pandas
 
 KIND = "foreign"
 N_LEVELS = 101
 """Levels, evenly from 0 to 1, at which the quantiles of a file are read off: every percent is one
 of them, so that coverage is that of the file's own quantiles."""
 
-_KEYS = ("series", "step", "variable")
+_TEXTS = ("series", "variable", "task")
+_NUMBERS = ("step", "quantile", "sample", "value")
+_OPTIONAL = ("quantile", "sample", "task")
 _LARGEST_SAMPLE = 10**9
-_CSV_LIMIT = 10_000
-"""Characters of a cell."""
+_LEVEL_DECIMALS = 9
+"""Levels that differ by less are one."""
+_COLUMNS_HINT = (
+    "Columns are series, step, variable, value, and quantile or sample; task may be there."
+)
+_VALUES_HINT = "Every series, step and variable needs a finite number."
 
 
 @dataclass(frozen=True)
@@ -100,51 +112,38 @@ def read_forecasts(
             a value is not finite; the forecasts were made for another task.
         SettingsError: it is a Parquet file, and pyarrow is not installed.
     """
-    is_parquet = path.suffix.lower() in (".parquet", ".pq")
-    table = _parquet_columns(path) if is_parquet else _csv_columns(path)
-    said = _task_of(table, task, path)
-    kinds = [kind for kind in ("quantile", "sample") if kind in table.columns]
-    if len(kinds) > 1:
-        raise DataError(
-            f"{path}: has both a column 'quantile' and a column 'sample'", "Leave one of them out."
-        )
-    series = _positions(table, "series", ids)
-    variable = _positions(table, "variable", variables)
-    step = _whole(table, "step", 1, horizon) - 1
-    values = _values(table)
-    if kinds == ["sample"]:
-        members, which = np.unique(_whole(table, "sample", 0, _LARGEST_SAMPLE), return_inverse=True)
-        words = [f"sample {m}" for m in members.tolist()]
-    elif kinds == ["quantile"]:
-        levels, which = np.unique(_levels(table), return_inverse=True)
-        words = [f"quantile {q:g}" for q in levels.tolist()]
-        if not np.isclose(levels, 0.5).any():
-            raise DataError(
-                f"{path}: has no quantile 0.5", "The median is the point forecast: add it."
-            )
-    else:
-        which, words = np.zeros(len(values), dtype=np.int64), [""]
+    where = str(path)
+    table = _read_table(path, where)
+    task_name = _task_of(table, task, where)
+    series = _positions(table["series"], ids, where, "series that is scored")
+    variable = _positions(table["variable"], variables, where, "variable of the data")
+    step = _whole(table["step"], 1, horizon, where) - 1
+    values = _complete(table["value"], where)
+    levels, which, words = _members(table, where)
     shape = (len(ids), len(words), horizon, len(variables))
-    n_wanted = int(np.prod(shape, dtype=object))
-    if n_wanted > MAX_VALUES:
+    n_values = int(np.prod(shape, dtype=object))
+    if n_values > MAX_VALUES:
         raise DataError(
-            f"{path}: {n_wanted:,} values; the limit is {MAX_VALUES:,}", "Give fewer samples."
+            f"{where}: {n_values:,} values; the limit is {MAX_VALUES:,}", "Give fewer samples."
         )
     flat = np.ravel_multi_index((series, which, step, variable), shape)
-    _check_each_once(table, flat, shape, ids, words, variables)
-    numbers = np.empty(n_wanted)
+
+    def cell(position: int) -> str:
+        i, m, h, v = (int(x) for x in np.unravel_index(position, shape))
+        member = f", {words[m]}" if words[m] else ""
+        return f"series {ids[i]}, step {h + 1}, variable {variables[v]}{member}"
+
+    _check_each_once(flat, n_values, table["value"].index, where, cell)
+    numbers = np.empty(n_values)
     numbers[flat] = values
-    found = numbers.reshape(shape)
-    if kinds == ["sample"]:
-        alone = shape[1] == 1
-        return ForeignForecasts(
-            name, np.median(found, axis=1), None if alone else found, False, said
-        )
-    if kinds == ["quantile"]:
-        point = found[:, int(np.argmin(np.abs(levels - 0.5)))]
-        whole = None if len(levels) == 1 else _quantile_function(levels, found)
-        return ForeignForecasts(name, point, whole, True, said)
-    return ForeignForecasts(name, found[:, 0], None, False, said)
+    members = numbers.reshape(shape)
+    several = len(words) > 1
+    if levels is not None:
+        point = members[:, int(np.argmin(np.abs(levels - 0.5)))]
+        samples = _quantile_function(levels, members) if several else None
+        return ForeignForecasts(name, point, samples, True, task_name)
+    point = np.median(members, axis=1)
+    return ForeignForecasts(name, point, members if several else None, False, task_name)
 
 
 def _quantile_function(levels: FloatArray, found: FloatArray) -> FloatArray:
@@ -163,246 +162,154 @@ def _quantile_function(levels: FloatArray, found: FloatArray) -> FloatArray:
     return read
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Columns of equal length, as they were read.
+def _read_table(path: Path, where: str) -> dict[str, pandas.Series]:
+    """The columns by name, indexed by the numbers of their rows."""
+    try:
+        with durable.open_regular(path) as stream:
+            if path.suffix.lower() in (".parquet", ".pq"):
+                with open_table(stream, where) as parquet:
+                    return _columns(parquet, where)
+            return _columns(TextTable.open(stream, where), where)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise DataError(
+            f"{where}: {'no such file' if missing else error.strerror or error}",
+            "--forecasts wants NAME=FILE, a CSV or Parquet file.",
+        ) from None
 
-    Attributes:
-        first_row: the number that messages give the first row.
-    """
 
-    path: Path
-    columns: Mapping[str, Sequence[Any] | NDArray[Any]]
-    first_row: int
-
-    def at(self, row: int, column: str) -> str:
-        """How messages call a cell."""
-        return f"{self.path}, row {self.first_row + row}, column '{column}'"
-
-
-def _check_columns(path: Path, header: Sequence[str]) -> None:
-    known = (*_KEYS, "quantile", "sample", "value", "task")
+def _columns(table: TextTable | ParquetTable, where: str) -> dict[str, pandas.Series]:
+    header, known = table.header, (*_TEXTS, *_NUMBERS)
     for name in header:
         if name not in known:
             raise DataError(
-                f"{path}: has a column '{name}'",
-                f"{meant(name, known)}Columns are series, step, variable, value, and quantile or "
-                "sample; task may be there.",
+                f"{where}: has a column '{name}'", f"{meant(name, known)}{_COLUMNS_HINT}"
             )
-        if list(header).count(name) > 1:
-            raise DataError(f"{path}: has two columns '{name}'", "Leave one of them out.")
-    for name in (*_KEYS, "value"):
-        if name not in header:
-            raise DataError(
-                f"{path}: has no column '{name}'",
-                "Columns are series, step, variable, value, and quantile or sample.",
-            )
+        if header.count(name) > 1:
+            raise DataError(f"{where}: has two columns '{name}'", "Leave one of them out.")
+    for name in known:
+        if name not in header and name not in _OPTIONAL:
+            raise DataError(f"{where}: has no column '{name}'", _COLUMNS_HINT)
+    numbers = [i for i, name in enumerate(header) if name in _NUMBERS]
+    texts = [i for i, name in enumerate(header) if name in _TEXTS]
+    return {header[i]: column for i, column in table.columns(numbers, texts).items()}
 
 
-def _csv_columns(path: Path) -> _Table:
-    try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise DataError(f"{path}: more than {MAX_TEXT_BYTES:,} bytes", "Write Parquet instead.")
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header, columns = _csv_cells(path, _bounded(stream, path))
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8 text ({reason(error)})", "Give CSV or .parquet."
-        ) from None
-    except csv.Error as error:
-        raise DataError(f"{path}: is no CSV file ({reason(error)})", "Is a quote open?") from None
-    return _Table(path, dict(zip(header, columns, strict=True)), 2)
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    what = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-    return DataError(f"{path}: {what}", "--forecasts wants NAME=FILE, a CSV or Parquet file.")
-
-
-def _bounded(stream: Iterable[str], path: Path) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
-        if len(line) > _CSV_LIMIT or "\0" in line:
-            raise DataError(
-                f"{path}, row {number}: is no line of a CSV file", "Give CSV or .parquet."
-            )
-        yield line
-
-
-def _csv_cells(path: Path, lines: Iterator[str]) -> tuple[list[str], list[list[str]]]:
-    reader = csv.reader(lines)
-    header = [name.strip() for name in next(reader, [])]
-    _check_columns(path, header)
-    columns: list[list[str]] = [[] for _ in header]
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path}, row {reader.line_num}: {len(cells)} fields, but {len(header)} columns",
-                "Every row has a field for each column, separated by commas.",
-            )
-        if len(columns[0]) * len(header) > MAX_VALUES:
-            raise DataError(f"{path}: more than {MAX_VALUES:,} fields", "Give fewer samples.")
-        for column, cell in zip(columns, cells, strict=True):
-            column.append(cell)
-    return header, columns
-
-
-def _parquet_columns(path: Path) -> _Table:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise SettingsError(
-            "Parquet files need the package pyarrow",
-            "Install it: pip install 'lvlora[parquet]'; or write CSV.",
-        ) from None
-    try:
-        if not path.is_file():
-            raise FileNotFoundError(2, "no such file")
-        with pyarrow.parquet.ParquetFile(path) as file:
-            header = list(file.schema_arrow.names)
-            _check_columns(path, header)
-            if file.metadata.num_rows * len(header) > MAX_VALUES:
-                raise DataError(f"{path}: more than {MAX_VALUES:,} fields", "Give fewer samples.")
-            table = file.read()
-            table.validate(full=True)
-            columns = {name: table.column(name).to_pylist() for name in header}
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except (pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: is no Parquet file ({reason(error)})", "Write it again."
-        ) from None
-    return _Table(path, columns, 1)
-
-
-def _task_of(table: _Table, task: TaskName, path: Path) -> str | None:
-    """What the file says it was made for, which must be this."""
-    if "task" not in table.columns:
+def _task_of(table: dict[str, pandas.Series], task: TaskName, where: str) -> str | None:
+    """The task that the file names, which must be this."""
+    if "task" not in table:
         return None
-    names = sorted({str(cell).strip() for cell in table.columns["task"]})
+    names = sorted({str(name).strip() for name in table["task"].unique()})
     if len(names) > 1:
         raise DataError(
-            f"{path}: is for two tasks, {names[0][:80]} and {names[1][:80]}",
+            f"{where}: is for two tasks, {names[0][:80]} and {names[1][:80]}",
             "A file of forecasts is for one.",
         )
     if names and names[0] != str(task):
         raise DataError(
-            f"{path}: {task.unlike(names[0])}",
+            f"{where}: {task.unlike(names[0])}",
             "lvlora evaluate --export-task DIR, with the options of this evaluation, writes what "
             "may be seen.",
         )
     return names[0] if names else None
 
 
-def _positions(table: _Table, column: str, names: Sequence[str]) -> NDArray[np.int64]:
-    """(N,) which of the names each row has."""
-    place = {name: i for i, name in enumerate(names)}
-    found = np.empty(len(table.columns[column]), dtype=np.int64)
-    for row, cell in enumerate(table.columns[column]):
-        name = str(cell)
-        at = place.get(name, place.get(armed(name.strip())))
-        if at is None:
-            what = {"series": "series that is scored"}.get(column, "variable of the data")
-            raise DataError(
-                f"{table.at(row, column)}: {name[:80]!r} is no {what}",
-                f"{meant(name, names)}There are {', '.join(names[:5])}"
-                f"{', …' if len(names) > 5 else ''}.",
-            )
-        found[row] = at
-    return found
-
-
-def _numbers(table: _Table, column: str, what: str) -> FloatArray:
-    """(N,) finite numbers of a column."""
-    cells = table.columns[column]
-    try:
-        found = np.array([float(cell) for cell in cells], dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        found = np.array([_number(cell) for cell in cells], dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(found))
-    if len(bad):
-        row = int(bad[0])
-        raise DataError(f"{table.at(row, column)}: {str(cells[row])[:80]!r} is no {what}", _HINT)
-    return found
-
-
-_HINT = "Every series, step and variable needs a finite number."
-
-
-def _number(cell: object) -> float:
-    try:
-        return float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
-
-
-def _whole(table: _Table, column: str, low: int, high: int) -> NDArray[np.int64]:
-    """(N,) whole numbers of a column, within limits."""
-    found = _numbers(table, column, "whole number")
-    bad = np.flatnonzero((found != np.floor(found)) | (found < low) | (found > high))
-    if len(bad):
-        row = int(bad[0])
-        limits = f"1 to {high}, the steps that are forecast" if column == "step" else f"from {low}"
+def _members(
+    table: dict[str, pandas.Series], where: str
+) -> tuple[FloatArray | None, NDArray[np.int64], list[str]]:
+    """Levels of quantiles if there are any, (N,) which member each row is of, a word for each."""
+    if "quantile" in table and "sample" in table:
         raise DataError(
-            f"{table.at(row, column)}: {str(table.columns[column][row])[:80]} is none of {limits}",
-            "Step 1 is the first after the history." if column == "step" else "",
+            f"{where}: has both a column 'quantile' and a column 'sample'", "Leave one of them out."
         )
-    return found.astype(np.int64)
-
-
-def _levels(table: _Table) -> FloatArray:
-    """(N,) probabilities; those that differ by rounding are one."""
-    found = _numbers(table, "quantile", "probability")
-    bad = np.flatnonzero((found <= 0) | (found >= 1))
+    if "sample" in table:
+        numbers = _whole(table["sample"], 0, _LARGEST_SAMPLE, where)
+        samples, which = np.unique(numbers, return_inverse=True)
+        return None, which, [f"sample {m}" for m in samples.tolist()]
+    if "quantile" not in table:
+        return None, np.zeros(len(table["value"]), dtype=np.int64), [""]
+    rounded = np.round(_complete(table["quantile"], where), _LEVEL_DECIMALS)
+    bad = np.flatnonzero((rounded <= 0) | (rounded >= 1))
     if len(bad):
-        row = int(bad[0])
+        at = int(bad[0])
         raise DataError(
-            f"{table.at(row, 'quantile')}: {found[row]:g} is not between 0 and 1",
+            f"{place(table['quantile'], at, where)}: {table['quantile'].iloc[at]:g} is not between "
+            f"0 and 1, rounded to {_LEVEL_DECIMALS} decimals",
             "The median is 0.5.",
         )
-    rounded: FloatArray = np.round(found, 9)
-    return rounded
-
-
-def _values(table: _Table) -> FloatArray:
-    found = _numbers(table, "value", "finite number")
-    bad = np.flatnonzero(np.abs(found) > MAX_MAGNITUDE)
-    if len(bad):
+    levels, which = np.unique(rounded, return_inverse=True)
+    if not np.isclose(levels, 0.5).any():
         raise DataError(
-            f"{table.at(int(bad[0]), 'value')}: beyond the limit of {MAX_MAGNITUDE:g}", _HINT
+            f"{where}: has no quantile 0.5", "The median is the point forecast: add it."
         )
-    return found
+    return levels, which, [f"quantile {q:g}" for q in levels.tolist()]
+
+
+def _positions(
+    column: pandas.Series, names: Sequence[str], where: str, what: str
+) -> NDArray[np.int64]:
+    """(N,) the place of each row's name among the names."""
+    import pandas
+
+    codes, distinct = pandas.factorize(column, use_na_sentinel=False)
+    _, first = np.unique(codes, return_index=True)
+    places = {name: i for i, name in enumerate(names)}
+    translation = np.empty(len(distinct), dtype=np.int64)
+    for code, (cell, at) in enumerate(zip(distinct, first.tolist(), strict=True)):
+        name = str(cell)
+        position = places.get(name, places.get(armed(name.strip())))
+        if position is None:
+            raise DataError(
+                f"{place(column, at, where)}: {name[:80]!r} is no {what}",
+                f"{meant(name[:80], names)}There are {', '.join(names[:5])}"
+                f"{', …' if len(names) > 5 else ''}.",
+            )
+        translation[code] = position
+    return translation[np.asarray(codes, dtype=np.int64)]
+
+
+def _complete(column: pandas.Series, where: str) -> FloatArray:
+    """(N,) numbers of a column, none of them missing."""
+    numbers = read_numbers(column, where)
+    missing = np.flatnonzero(np.isnan(numbers))
+    if len(missing):
+        raise DataError(
+            f"{place(column, int(missing[0]), where)}: the number is missing", _VALUES_HINT
+        )
+    return numbers
+
+
+def _whole(column: pandas.Series, low: int, high: int, where: str) -> NDArray[np.int64]:
+    """(N,) whole numbers of a column, within limits."""
+    numbers = _complete(column, where)
+    bad = np.flatnonzero((numbers != np.floor(numbers)) | (numbers < low) | (numbers > high))
+    if len(bad):
+        at = int(bad[0])
+        raise DataError(
+            f"{place(column, at, where)}: {numbers[at]:g} is none of {low} to {high}",
+            "Step 1 is the first after the history; samples are numbered.",
+        )
+    return numbers.astype(np.int64)
 
 
 def _check_each_once(
-    table: _Table,
     flat: NDArray[np.int64],
-    shape: tuple[int, int, int, int],
-    ids: Sequence[str],
-    words: Sequence[str],
-    variables: Sequence[str],
+    n_values: int,
+    rows: pandas.Index,
+    where: str,
+    cell: Callable[[int], str],
 ) -> None:
     """Refuse rows that are there twice, or not at all."""
-    counts = np.bincount(flat, minlength=int(np.prod(shape)))
-
-    def said(place: int) -> str:
-        i, m, step, v = (int(x) for x in np.unravel_index(place, shape))
-        which = f", {words[m]}" if words[m] else ""
-        return f"series {ids[i]}, step {step + 1}, variable {variables[v]}{which}"
-
+    counts = np.bincount(flat, minlength=n_values)
     twice = np.flatnonzero(counts > 1)
     if len(twice):
-        place = int(twice[0])
-        rows = np.flatnonzero(flat == place)[:2] + table.first_row
+        position = int(twice[0])
+        first, second = rows[np.flatnonzero(flat == position)[:2]]
         raise DataError(
-            f"{table.path}, row {rows[1]}: {said(place)} is already in row {rows[0]}",
+            f"{where}, row {second}: {cell(position)} is already in row {first}",
             "Keep one row for each.",
         )
     absent = np.flatnonzero(counts == 0)
     if len(absent):
         more = f", and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-        raise DataError(f"{table.path}: has no row for {said(int(absent[0]))}{more}", _HINT)
+        raise DataError(f"{where}: has no row for {cell(int(absent[0]))}{more}", _VALUES_HINT)

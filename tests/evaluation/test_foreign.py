@@ -1,6 +1,7 @@
 """Forecasts of other programs: what is read, what is refused."""
 
 import math
+import resource
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_parquet_says_the_same(tmp_path: Path, read: Reader) -> None:
     theirs = read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
     np.testing.assert_array_equal(theirs.point, read(rows()).point)
     path.write_bytes(b"PAR1 and nothing")
-    with pytest.raises(DataError, match="no Parquet file"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
 
 
@@ -141,16 +142,20 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], list[list[str]] | str], str]]
     "step 0": (with_cell(4, 1, "0"), "row 5, column 'step': 0 is none of 1 to 3"),
     "step 4": (with_cell(4, 1, "4"), "row 5, column 'step': 4 is none of 1 to 3"),
     "half a step": (with_cell(4, 1, "1.5"), "row 5, column 'step': 1.5 is none"),
-    "nan": (with_cell(4, 4, "nan"), "row 5, column 'value': 'nan' is no finite number"),
-    "empty": (with_cell(4, 4, ""), "row 5, column 'value': '' is no finite number"),
-    "infinite": (with_cell(4, 4, "-inf"), "'-inf' is no finite number"),
+    "nan": (with_cell(4, 4, "nan"), "row 5, column 'value': the number is missing"),
+    "empty": (with_cell(4, 4, ""), "row 5, column 'value': the number is missing"),
+    "infinite": (with_cell(4, 4, "-inf"), "row 5, column 'value'.*infinite"),
     "too large": (with_cell(4, 4, "1e101"), "beyond the limit of 1e\\+100"),
-    "a word": (with_cell(4, 4, "high"), "'high' is no finite number"),
+    "a word": (with_cell(4, 4, "high"), "row 5, column 'value': 'high' is not a number"),
     "quantile 1": (with_cell(4, 3, "1"), "row 5, column 'quantile': 1 is not between 0 and 1"),
+    "a level of nothing": (with_cell(4, 3, "1e-300"), "column 'quantile'.* between 0 and 1"),
+    "underscore": (with_cell(4, 4, "1_000"), "row 5, column 'value': '1_000'"),
+    "digits of another script": (with_cell(4, 4, "\u0661\u0662"), "row 5, column 'value'"),
+    "underscore in a step": (with_cell(4, 1, "0_1"), "row 5, column 'step': '0_1'"),
     "percent": (with_cell(4, 3, "50"), "50 is not between 0 and 1"),
     "no median": (lambda t: [r for r in t if r[3] != "0.5"], "no quantile 0.5"),
-    "short row": (lambda t: [*t[:4], t[4][:-1], *t[5:]], "row 5: 4 fields, but 5 columns"),
-    "no header": (lambda t: t[1:], "has a column 'a'"),
+    "short row": (lambda t: [*t[:4], t[4][:-1], *t[5:]], "row 5: 4 fields"),
+    "no header": (lambda t: t[1:], "row 1: values"),
     "strange column": (lambda t: [[*t[0], "mean"], *([*r, "1"] for r in t[1:])], "column 'mean'"),
     "no column": (lambda t: [r[1:] for r in t], "no column 'series'"),
     "two columns": (lambda t: [[*r, r[-1]] for r in t], "two columns 'value'"),
@@ -158,10 +163,10 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], list[list[str]] | str], str]]
         lambda t: [[*t[0], "sample"], *([*r, "1"] for r in t[1:])],
         "both a column 'quantile' and a column 'sample'",
     ),
-    "nothing": (lambda t: "", "no column 'series'"),
+    "nothing": (lambda t: "", "empty"),
     "only a head": (lambda t: t[:1], "no quantile 0.5"),
-    "open quote": (lambda t: text(t) + '"a,1,prey,0.1,1\n', "row 38: 1 fields, but 5 columns"),
-    "binary": (lambda t: "series,step\0", "no line of a CSV file"),
+    "open quote": (lambda t: text(t) + '"a,1,prey,0.1,1\n', "row 38: unexpected end"),
+    "binary": (lambda t: "series,step\0", "row 1: binary"),
 }
 
 
@@ -219,3 +224,21 @@ def test_names_of_files() -> None:
         named_files(["nvar=a.csv"], taken=["nvar"])
     with pytest.raises(SettingsError, match="another forecaster"):
         named_files(["a=a.csv", "a=b.csv"])
+
+
+def test_a_long_text_of_many_rows_is_in_memory_once(tmp_path: Path) -> None:
+    """A dictionary of Parquet names it once: 8 GB in a file of less than a megabyte."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    n_rows = 8_000
+    name = "x" * 1_000_000
+    same = pyarrow.DictionaryArray.from_arrays(np.zeros(n_rows, dtype=np.int32), [name])
+    ones = np.ones(n_rows)
+    path = tmp_path / "bomb.parquet"
+    columns = {"series": same, "variable": same, "step": ones, "value": ones}
+    parquet.write_table(pyarrow.table(columns), path)
+    assert path.stat().st_size < 1_000_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match="row 1, column 'series'"):
+        read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**20  # KiB

@@ -123,7 +123,7 @@ WRONG = {
     "twice": (lambda rows: [*rows, rows[3]], "is already in row 5"),
     "id": (changed("series", "e"), "row 6, column 'series': 'e' is no series that is scored"),
     "variable": (changed("variable", "lynx"), "'lynx' is no variable of the data"),
-    "nan": (changed("value", "nan"), "row 6, column 'value': 'nan' is no finite number"),
+    "nan": (changed("value", "nan"), "row 6, column 'value'"),
     "step": (changed("step", "9"), "row 6, column 'step': 9 is none of 1 to 3"),
 }
 
