@@ -4,203 +4,86 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 from lvlora.errors import ModelError
 from lvlora.flops.answers import FlopsArchitecture
-from lvlora.flops.shape import ALPHABET_ROWS, ModelShape
+from lvlora.flops.shape import ModelShape
 
+_QWEN: dict[str, Any] = {"rope_theta": 1e6, "bos_id": 151_643, "eos_id": 151_645}
+_SMOLLM: dict[str, Any] = {"tied": True, "max_positions": 8192, "rope_theta": 1e5}
+_GEMMA: dict[str, Any] = {
+    "head_dim": 256,
+    "tied": True,
+    "sandwich_norms": True,
+    "unit_offset_norms": True,
+    "activation": "gelu_tanh",
+    "max_positions": 8192,
+    "rope_theta": 1e4,
+    "bos_id": 2,
+    "eos_id": 1,
+}
+_FAMILIES: dict[str, dict[str, Any]] = {
+    "qwen2": {**_QWEN, "tied": True, "qkv_bias": True, "max_positions": 32_768},
+    "qwen3": {**_QWEN, "tied": True, "head_dim": 128, "qk_norm": True, "max_positions": 40_960},
+    "llama": {"norm_eps": 1e-5, "bos_id": 1, "eos_id": 2},
+    "gemma": {**_GEMMA, "sandwich_norms": False},
+    "gemma2": {
+        **_GEMMA,
+        "attention_softcap": True,
+        "final_softcap": True,
+    },
+    "gemma3_text": {
+        **_GEMMA,
+        "qk_norm": True,
+        "max_positions": 32_768,
+        "rope_theta": 1e6,
+    },
+}
+"""What the models of a family have in common."""
 
-def _qwen2(name: str, sizes: tuple[int, ...], tied: bool = True) -> ModelShape:
-    hidden, intermediate, layers, heads, kv_heads, vocab = sizes
-    return ModelShape(
-        model_type="qwen2",
-        hidden=hidden,
-        intermediate=intermediate,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=hidden // heads,
-        vocab=vocab,
-        tied=tied,
-        qkv_bias=True,
-        max_positions=32_768,
-        rope_theta=1e6,
-        bos_id=151_643,
-        eos_id=151_645,
-        name=name,
-    )
-
-
-def _qwen3(name: str, sizes: tuple[int, ...]) -> ModelShape:
-    hidden, intermediate, layers, heads, kv_heads = sizes
-    return ModelShape(
-        model_type="qwen3",
-        hidden=hidden,
-        intermediate=intermediate,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=128,
-        vocab=151_936,
-        tied=True,
-        qk_norm=True,
-        max_positions=40_960,
-        rope_theta=1e6,
-        bos_id=151_643,
-        eos_id=151_645,
-        name=name,
-    )
-
-
-def _llama(
-    name: str,
-    sizes: tuple[int, ...],
-    *,
-    tied: bool,
-    max_positions: int,
-    rope_theta: float,
-    bos_eos: tuple[int, int],
-    alphabet_rows: int = ALPHABET_ROWS,
-) -> ModelShape:
-    hidden, intermediate, layers, heads, kv_heads, vocab = sizes
-    return ModelShape(
-        model_type="llama",
-        hidden=hidden,
-        intermediate=intermediate,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=hidden // heads,
-        vocab=vocab,
-        tied=tied,
-        norm_eps=1e-5,
-        max_positions=max_positions,
-        rope_theta=rope_theta,
-        bos_id=bos_eos[0],
-        eos_id=bos_eos[1],
-        name=name,
-        alphabet_rows=alphabet_rows,
-    )
-
-
-def _gemma(
-    name: str,
-    family: str,
-    sizes: tuple[int, ...],
-    *,
-    vocab: int,
-    max_positions: int,
-    rope_theta: float,
-) -> ModelShape:
-    hidden, intermediate, layers, heads, kv_heads = sizes
-    return ModelShape(
-        model_type=family,
-        hidden=hidden,
-        intermediate=intermediate,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=256,
-        vocab=vocab,
-        tied=True,
-        qk_norm=family == "gemma3_text",
-        sandwich_norms=family != "gemma",
-        unit_offset_norms=True,
-        activation="gelu_tanh",
-        attention_softcap=family == "gemma2",
-        final_softcap=family == "gemma2",
-        max_positions=max_positions,
-        rope_theta=rope_theta,
-        bos_id=2,
-        eos_id=1,
-        name=name,
-    )
-
-
-_SHAPES = (
-    _qwen2("qwen2.5-0.5b", (896, 4864, 24, 14, 2, 151_936)),
-    _qwen2("qwen2.5-1.5b", (1536, 8960, 28, 12, 2, 151_936)),
-    _qwen2("qwen2.5-3b", (2048, 11_008, 36, 16, 2, 151_936)),
-    _qwen2("qwen2.5-7b", (3584, 18_944, 28, 28, 4, 152_064), tied=False),
-    _qwen3("qwen3-0.6b", (1024, 3072, 28, 16, 8)),
-    _qwen3("qwen3-1.7b", (2048, 6144, 28, 16, 8)),
-    _qwen3("qwen3-4b", (2560, 9728, 36, 32, 8)),
-    _llama(
-        "smollm2-135m",
-        (576, 1536, 30, 9, 3, 49_152),
-        tied=True,
-        max_positions=8192,
-        rope_theta=1e5,
-        bos_eos=(1, 2),
-    ),
-    _llama(
-        "smollm2-360m",
-        (960, 2560, 32, 15, 5, 49_152),
-        tied=True,
-        max_positions=8192,
-        rope_theta=1e5,
-        bos_eos=(1, 2),
-    ),
-    _llama(
-        "smollm2-1.7b",
-        (2048, 8192, 24, 32, 32, 49_152),
-        tied=True,
-        max_positions=8192,
-        rope_theta=1.3e5,
-        bos_eos=(1, 2),
-    ),
-    _llama(
-        "tinyllama-1.1b",
-        (2048, 5632, 22, 32, 4, 32_000),
-        tied=False,
-        max_positions=2048,
-        rope_theta=1e4,
-        bos_eos=(1, 2),
-    ),
-    _llama(
-        "llama-3.2-1b",
-        (2048, 8192, 16, 32, 8, 128_256),
-        tied=True,
-        max_positions=131_072,
-        rope_theta=5e5,
-        bos_eos=(128_000, 128_001),
-        alphabet_rows=15 + 100 + 1000 + 1,  # numbers of two and three digits, and "?,"
-    ),
-    _gemma(
-        "gemma-2b",
-        "gemma",
-        (2048, 16_384, 18, 8, 1),
-        vocab=256_000,
-        max_positions=8192,
-        rope_theta=1e4,
-    ),
-    _gemma(
-        "gemma-2-2b",
-        "gemma2",
-        (2304, 9216, 26, 8, 4),
-        vocab=256_000,
-        max_positions=8192,
-        rope_theta=1e4,
-    ),
-    _gemma(
-        "gemma-3-270m",
-        "gemma3_text",
-        (640, 2048, 18, 4, 1),
-        vocab=262_144,
-        max_positions=32_768,
-        rope_theta=1e6,
-    ),
-    _gemma(
-        "gemma-3-1b",
-        "gemma3_text",
-        (1152, 6912, 26, 4, 1),
-        vocab=262_144,
-        max_positions=32_768,
-        rope_theta=1e6,
-    ),
+_LLAMA_3: dict[str, Any] = {
+    "tied": True,
+    "max_positions": 131_072,
+    "rope_theta": 5e5,
+    "bos_id": 128_000,
+    "eos_id": 128_001,
+    "alphabet_rows": 15 + 100 + 1000 + 1,  # numbers of two and three digits, and "?,"
+}
+_TINYLLAMA: dict[str, Any] = {"tied": False, "max_positions": 2048, "rope_theta": 1e4}
+_SIZES = ("hidden", "intermediate", "layers", "heads", "kv_heads", "vocab")
+_MODELS: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
+    ("qwen2.5-0.5b", "qwen2", (896, 4864, 24, 14, 2, 151_936), {}),
+    ("qwen2.5-1.5b", "qwen2", (1536, 8960, 28, 12, 2, 151_936), {}),
+    ("qwen2.5-3b", "qwen2", (2048, 11_008, 36, 16, 2, 151_936), {}),
+    ("qwen2.5-7b", "qwen2", (3584, 18_944, 28, 28, 4, 152_064), {"tied": False}),
+    ("qwen3-0.6b", "qwen3", (1024, 3072, 28, 16, 8, 151_936), {}),
+    ("qwen3-1.7b", "qwen3", (2048, 6144, 28, 16, 8, 151_936), {}),
+    ("qwen3-4b", "qwen3", (2560, 9728, 36, 32, 8, 151_936), {}),
+    ("smollm2-135m", "llama", (576, 1536, 30, 9, 3, 49_152), _SMOLLM),
+    ("smollm2-360m", "llama", (960, 2560, 32, 15, 5, 49_152), _SMOLLM),
+    ("smollm2-1.7b", "llama", (2048, 8192, 24, 32, 32, 49_152), {**_SMOLLM, "rope_theta": 1.3e5}),
+    ("tinyllama-1.1b", "llama", (2048, 5632, 22, 32, 4, 32_000), _TINYLLAMA),
+    ("llama-3.2-1b", "llama", (2048, 8192, 16, 32, 8, 128_256), _LLAMA_3),
+    ("gemma-2b", "gemma", (2048, 16_384, 18, 8, 1, 256_000), {}),
+    ("gemma-2-2b", "gemma2", (2304, 9216, 26, 8, 4, 256_000), {}),
+    ("gemma-3-270m", "gemma3_text", (640, 2048, 18, 4, 1, 262_144), {}),
+    ("gemma-3-1b", "gemma3_text", (1152, 6912, 26, 4, 1, 262_144), {}),
 )
+"""Name, family, sizes, and what differs from the family."""
 
-KNOWN_SHAPES: dict[str, ModelShape] = {shape.name: shape for shape in _SHAPES}
+
+def _shape(
+    name: str, family: str, sizes: tuple[int, ...], differences: dict[str, Any]
+) -> ModelShape:
+    facts = dict(zip(_SIZES, sizes, strict=True))
+    facts |= {"head_dim": facts["hidden"] // facts["heads"]}
+    return ModelShape(
+        **{"name": name, "model_type": family, **facts, **_FAMILIES[family], **differences}
+    )
+
+
+KNOWN_SHAPES: dict[str, ModelShape] = {row[0]: _shape(*row) for row in _MODELS}
 """Short name to shape; an instruct model has its base model's."""
 
 
