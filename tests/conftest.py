@@ -102,6 +102,22 @@ class Run(Protocol):
 
 
 @pytest.fixture
+def without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Futures as they are drawn: a random model's leave the bounds of what a history says."""
+    import numpy as np
+
+    from lvlora.forecast import reading
+    from lvlora.forecast.bounds import least_values
+    from lvlora.forecast.calibration import widths
+
+    def bounds(values: Any, horizon: int) -> Any:
+        return least_values(values), np.full(values.shape[1], np.inf)
+
+    for module in (reading, widths):
+        monkeypatch.setattr(module, "bounds_of_future", bounds)
+
+
+@pytest.fixture
 def run_lvlora() -> Run:
     """The real command line in this process, through the error mapping of ``main``."""
     from typer.testing import CliRunner

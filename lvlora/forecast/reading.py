@@ -15,6 +15,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.forecast.asked import Asked, GapsRead, TimesRead, ask
+from lvlora.forecast.bounds import bounds_of_future, least_values
 from lvlora.forecast.sampling import STREAM_SEPARATOR
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
@@ -43,7 +44,7 @@ class Reading:
         scale: of the same.
         numbers: (T, K + V) its last steps, in text units; given: (H, K) the known columns ahead.
         grammar: of the V variables of its future, however far that is rolled.
-        least: (V,) what no value of the future is below, in original units; -inf where it may be.
+        bounds: (V,) least and largest values of the future, in original units.
         steps_at_once: that are forecast before the history is read again with them.
         history_tokens: of the longest text that is read then.
         name: of the random stream; columns: (V,) places of the variables in the series.
@@ -56,7 +57,7 @@ class Reading:
     numbers: FloatArray
     given: FloatArray
     grammar: Grammar
-    least: FloatArray
+    bounds: tuple[FloatArray, FloatArray]
     steps_at_once: int
     history_tokens: int
     name: str
@@ -73,6 +74,11 @@ class Reading:
     def horizon(self) -> int:
         """H steps to forecast."""
         return len(self.given)
+
+    @property
+    def least(self) -> FloatArray:
+        """(V,) 0 of the variables that were never negative, -inf of the others."""
+        return least_values(self.asked.history.values)
 
     @property
     def own_scale(self) -> Scale:
@@ -101,8 +107,8 @@ class Reading:
 
     def values(self, numbers: FloatArray) -> FloatArray:
         """Numbers of the future, (..., H, K + V) in text units: (..., H, V) in original units."""
-        values = np.maximum(self.scale.invert(numbers)[..., self.n_known :], self.least)
-        return np.asarray(values)
+        values = self.scale.invert(numbers)[..., self.n_known :]
+        return np.asarray(np.clip(values, *self.bounds))
 
     def original(self, numbers: FloatArray) -> FloatArray:
         """The same at the times that were asked for."""
@@ -193,7 +199,7 @@ def read(
         numbers,
         given,
         grammar,
-        least_values(used),
+        bounds_of_future(used.values, horizon),
         at_once,
         history_tokens,
         name,
@@ -252,12 +258,6 @@ def view_factors(n: int) -> list[float]:
     half = n // 2
     steps = sorted(range(-((n - 1) // 2), half + 1), key=abs)
     return [math.exp(k / half * math.log(_FARTHEST_VIEW)) for k in steps]
-
-
-def least_values(history: Series) -> FloatArray:
-    """(V,) 0 of the variables that were never negative, -inf of the others."""
-    negative = (history.values < 0).any(axis=0)
-    return np.where(negative, -np.inf, 0.0)
 
 
 def last_steps(

@@ -29,6 +29,9 @@ _SAFE_PRODUCT = 2.0**36
 """Below it the product with a power of ten is off by less than 2^-17: only values nearer than that
 to a tie may round to the other neighbour, which is within half a unit up to that much as well."""
 
+_TIE_DIGITS = 6
+"""A number so near to a tie is one: the last bits of a unit of the data decide no digit."""
+
 _FORMS = {
     "point": "A text of numbers looks like 0.25,1.50;0.27,1.47;",
     "digits": "A text of numbers without points looks like 25,150;27,147;",
@@ -85,6 +88,8 @@ class Codec:
         scaled = value * 10.0**self.decimals
         if abs(scaled) < _SAFE_PRODUCT:
             units = round(scaled)
+            if abs(abs(scaled - units) - 0.5) < 10.0**-_TIE_DIGITS:
+                units = round(round(scaled, _TIE_DIGITS))
         else:  # exact at any size, and slow
             units = round(Fraction(value) * 10**self.decimals)
         return self.format_units(units)

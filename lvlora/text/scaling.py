@@ -47,10 +47,10 @@ _MOST_LOST_STORED = 0.1
 
 _DECIMALS = 2
 """Decimals that the rules count with: scales do not depend on how a text is written."""
-_NOTHING = 1e-300
+_NOTHING = 1e-305
 """What is smaller is too small to divide by, and taken for zero."""
-_CONSTANT = 1e-9
-"""A spread below this share of the largest |value| is rounding of the data, not a course."""
+_CONSTANT = 1e-15
+"""A spread below this share of the largest |value| is rounding of float64, not a course."""
 _NARROW = 0.5
 """An offset must make the divisor at least so much smaller."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from lvlora import durable
 from lvlora.errors import ModelError
+from lvlora.forecast.bounds import bounds_of_future
 from lvlora.forecast.calibration.rule import FEATURES, Rule, cycle, features
 from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, last_cycle, of_model, read
 from lvlora.forecast.forecast import Forecast
@@ -40,7 +41,7 @@ def forecast(samples: FloatArray, history: FloatArray) -> Forecast:
 @pytest.mark.parametrize("n_samples", [2, 5, 20])
 def test_futures_are_moved_from_their_median_which_stays(n_samples: int) -> None:
     rng = np.random.default_rng(n_samples)
-    plain = forecast(rng.normal(5, 1, (n_samples, 4, 2)), rng.normal(0, 1, (30, 2)))
+    plain = forecast(rng.normal(5, 1, (n_samples, 4, 2)), rng.normal(0, 20, (30, 2)))
     for factor in (0.3, 3.0):
         found = rule(math.log(factor)).apply(plain)
         np.testing.assert_array_equal(found.median, plain.median)
@@ -83,7 +84,8 @@ def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float) 
     # one cycle ahead; a walk has none
     expected[:5, 0] += share * (season[26:31] - expected[:5, 0])
     np.testing.assert_allclose(found.median, expected)
-    np.testing.assert_allclose(found.samples - expected, 2 * (plain.samples - plain.median))
+    widened = expected + 2 * (plain.samples - plain.median)
+    np.testing.assert_allclose(found.samples, np.clip(widened, *bounds_of_future(history, 7)))
     # a model that is sure of itself is believed
     near = forecast(5 + 0.02 * (plain.samples - plain.median), history)
     np.testing.assert_array_equal(
@@ -174,6 +176,7 @@ def test_only_futures_drawn_by_the_models_own_odds_are_moved() -> None:
         assert not made.serves(Sampling(**{"samples": 20, **other})), other
 
 
+@pytest.mark.usefixtures("without_bounds")
 def test_a_forecaster_moves_what_it_draws(tiny_base) -> None:
     plain = Forecaster(tiny_base(), decimals=1)
     history = Series("s", np.arange(12.0), 5 + np.sin(np.arange(12.0))[:, None])
@@ -182,7 +185,8 @@ def test_a_forecaster_moves_what_it_draws(tiny_base) -> None:
     plain.widths = rule(math.log(2))
     (moved,) = plain.predict([history], 3, Sampling(samples=6))
     np.testing.assert_array_equal(moved.median, drawn.median)
-    expected = np.maximum(drawn.median + 2 * (drawn.samples - drawn.median), 0)
+    expected = drawn.median + 2 * (drawn.samples - drawn.median)
+    expected = np.maximum(expected, 0)
     np.testing.assert_allclose(moved.samples, expected)
     assert not np.allclose(moved.samples, drawn.samples)
     assert plain.facts().widths == plain.widths.sha256

@@ -132,6 +132,7 @@ def _sentence(found: HoldoutScores) -> str:
     """The scores for people."""
     words = [
         f"MAE {numbers.plain(found.mae, 3)}",
+        *([] if found.mase is None else [f"MASE {numbers.plain(found.mase, 3)}"]),
         f"CRPS {numbers.plain(found.crps, 3)}",
     ]
     if found.nll_impossible is not None:

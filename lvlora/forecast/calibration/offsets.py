@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from lvlora.errors import DataError, SettingsError
+from lvlora.forecast.bounds import least_values
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.reading import least_values
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.quantiles import of_samples
 from lvlora.series.metrics.scores import central_levels
@@ -110,7 +110,7 @@ class Calibration:
         self.check(levels, len(forecast.time))
         wanted = _central(levels)
         units = units_of(history, forecast)
-        least = least_values(history)
+        least = least_values(history.values)
         ends = [self.intervals(forecast.samples, units, level) for level in wanted]
         found: dict[float, FloatArray] = {}
         for level, (low, high) in zip(wanted, nested(ends, forecast.median), strict=True):

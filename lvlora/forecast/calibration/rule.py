@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lvlora.series.dataset import FloatArray
 
@@ -23,6 +24,8 @@ FEATURES = (
 """What a rule reads, see `features`."""
 
 _TINY = 1e-12
+"""In units of a variable's range."""
+_LARGEST_COUNT = 1e9
 _LEAST_SPREAD = 0.002
 SEEN = 2.5
 """So many cycles are to be seen: half of a second one may be that of a slow swing."""
@@ -90,17 +93,22 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
     - length: log of the number of known values; step: log of the step's number, from 1.
     - trend: squared correlation of the history with its time.
     - last: how many standard deviations the last known value is away from the mean, 3 at most.
-    - whole numbers: 1 where all known values are such.
+    - whole numbers: 1 where all known values are such, as counts are; none above a billion.
     - returns: log of how nearly the history repeats itself (`cycle`): 0 for noise and walks, -3 and
       less for what does.
     - missing: the share of the history's steps whose value is not known, 0 to 1.
     """
+    whole = [_are_counts(column[np.isfinite(column)]) for column in history.T]
+    exponents = _exponents(history)
+    history, samples = np.ldexp(history, -exponents), np.ldexp(samples, -exponents)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
         spread = np.nanmean(np.abs(samples - np.nanmedian(samples, axis=0)), axis=0)
     n_steps = len(spread)
     of_variable = [_of_history(column[np.isfinite(column)], column) for column in history.T]
-    found: dict[str, FloatArray] = {}
+    found: dict[str, FloatArray] = {
+        "whole numbers": np.broadcast_to(np.array(whole, dtype=np.float64), spread.shape)
+    }
     for name in of_variable[0]:
         rows = np.array([of_one[name] for of_one in of_variable])
         found[name] = np.broadcast_to(rows, spread.shape)
@@ -112,6 +120,20 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
         "step": np.broadcast_to(np.log(np.arange(1.0, n_steps + 1))[:, None], spread.shape),
         **found,
     }
+
+
+def _are_counts(known: FloatArray) -> bool:
+    return bool(((known == np.round(known)) & (np.abs(known) < _LARGEST_COUNT)).all())
+
+
+def _exponents(history: FloatArray) -> NDArray[np.int64]:
+    """(V,) powers of two near each variable's range: divided by them, the unit is of no matter."""
+    known = np.where(np.isfinite(history), history, np.nan)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        ranges = np.nan_to_num(np.nanmax(known, axis=0) - np.nanmin(known, axis=0))
+    _, exponents = np.frexp(ranges)
+    return np.asarray(exponents, dtype=np.int64)
 
 
 def _of_history(known: FloatArray, column: FloatArray) -> dict[str, float]:
@@ -129,7 +151,6 @@ def _of_history(known: FloatArray, column: FloatArray) -> dict[str, float]:
         "length": math.log(max(len(known), 1)),
         "trend": float(np.corrcoef(steps, known)[0, 1] ** 2) if varies else 0.0,
         "last": min(3.0, abs(float(known[-1] - known.mean())) / deviation) if varies else 0.0,
-        "whole numbers": float((known == np.round(known)).all()),
         "returns": math.log(max(cycle(column)[1], _LEAST_RETURN)) if varies else 0.0,
         "missing": 1.0 - len(known) / max(len(column), 1),
     }
@@ -148,7 +169,8 @@ def cycle(column: FloatArray) -> tuple[int, float]:
     distances = np.array([math.inf if size is None else size for size in sizes])
     known = np.isfinite(distances)
     average = float(distances[known].mean()) if known.any() else 0.0
-    if average <= _TINY:
+    values = column[np.isfinite(column)]
+    if not known.any() or average <= _TINY * float(np.ptp(values)):
         return 0, 1.0
     first = int(np.argmax(known & (distances >= average)))
     least = first + int(np.argmin(distances[first:]))

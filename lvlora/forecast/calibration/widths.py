@@ -33,9 +33,9 @@ import numpy as np
 
 from lvlora import __version__, durable
 from lvlora.errors import ModelError
+from lvlora.forecast.bounds import bounds_of_future
 from lvlora.forecast.calibration.rule import Rule, cycle, features
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.reading import least_values
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.loading import BaseModel
@@ -84,7 +84,7 @@ class Widths:
     def apply(self, forecast: Forecast) -> Forecast:
         """The forecast with its futures moved.
 
-        No value of a variable is below 0 if its history never is.
+        They stay within the bounds of what the history makes possible.
         """
         if forecast.history is None:
             raise ValueError("a forecast without its history has no widths")
@@ -99,7 +99,7 @@ class Widths:
         moved = median + factors * (forecast.samples - drawn)
         return replace(
             forecast,
-            samples=np.maximum(moved, least_values(forecast.history)),
+            samples=np.clip(moved, *bounds_of_future(whole, len(drawn))),
             point=median,
             calibrated={**forecast.calibrated, 0.5: median},
         )
