@@ -101,20 +101,18 @@ class Run(Protocol):
     ) -> Ran: ...
 
 
-@pytest.fixture
-def without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Futures as they are drawn: a random model's leave the bounds of what a history says."""
+@pytest.fixture(autouse=True)
+def without_bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Futures as they are drawn: a random model's would all be at the bounds of their history."""
     import numpy as np
 
-    from lvlora.forecast import reading
-    from lvlora.forecast.bounds import least_values
-    from lvlora.forecast.calibration import widths
+    from lvlora.forecast import bounds
 
-    def bounds(values: Any, horizon: int) -> Any:
-        return least_values(values), np.full(values.shape[1], np.inf)
+    def of_sign(values: Any, horizon: int) -> Any:
+        return bounds.least_values(values), np.full(values.shape[1], np.inf)
 
-    for module in (reading, widths):
-        monkeypatch.setattr(module, "bounds_of_future", bounds)
+    if request.module.__name__ not in ("test_bounds", "test_hard_histories"):
+        monkeypatch.setattr(bounds, "bounds_of_future", of_sign)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.errors import DataError
+from lvlora.forecast import bounds
 from lvlora.forecast.asked import Asked, GapsRead, TimesRead, ask
-from lvlora.forecast.bounds import bounds_of_future, least_values
 from lvlora.forecast.sampling import STREAM_SEPARATOR
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
@@ -78,7 +78,7 @@ class Reading:
     @property
     def least(self) -> FloatArray:
         """(V,) 0 of the variables that were never negative, -inf of the others."""
-        return least_values(self.asked.history.values)
+        return bounds.least_values(self.asked.history.values)
 
     @property
     def own_scale(self) -> Scale:
@@ -199,7 +199,7 @@ def read(
         numbers,
         given,
         grammar,
-        bounds_of_future(used.values, horizon),
+        bounds.bounds_of_future(used.values, horizon),
         at_once,
         history_tokens,
         name,

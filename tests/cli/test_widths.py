@@ -36,7 +36,6 @@ def words(model: str, *more: str) -> list[str]:
     return [*plain, "--threads", "1", "--decimals", "1", "--samples", "9", "--holdout", "3", *more]
 
 
-@pytest.mark.usefixtures("without_bounds")
 def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -> None:
     drawn = run_lvlora(words(model, "--as-drawn", "--samples-out", "drawn.json", "--json"))
     wide = run_lvlora(words(model, "--samples-out", "wide.json", "--json"))
@@ -62,7 +61,6 @@ def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -
     assert errors[0]["crps"] != errors[1]["crps"]
 
 
-@pytest.mark.usefixtures("without_bounds")
 def test_where_a_history_repeats_itself_medians_go_to_its_last_cycle(
     run_lvlora, model, tiny_base
 ) -> None:
@@ -85,7 +83,6 @@ def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, mode
     assert ran.json["series"] == run_lvlora(words(model, *cold, "--as-drawn")).json["series"]
 
 
-@pytest.mark.usefixtures("without_bounds")
 def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
     asked = ["evaluate", "data.csv", "--model", model, "--adapter", "none", "--dtype", "float32"]
     asked += ["--threads", "1", "--decimals", "1", "--samples", "9", "--split", "all"]

@@ -82,7 +82,6 @@ def test_equals_enumeration(forecaster, one_digit):
     assert (prey.given, predator.given) == ((), (prey.mode,))
 
 
-@pytest.mark.usefixtures("without_bounds")
 def test_digits_are_hundredths(tiny_base):
     """Without a point the same values are on the grid, and sampling agrees with their shares."""
     forecaster = Forecaster(tiny_base(), decimals=1, number_format="digits")
@@ -127,7 +126,6 @@ def test_what_is_not_listed_is_stated(forecaster, threshold, n_variables, signed
             assert (full.probabilities[~listed] < threshold).all()
 
 
-@pytest.mark.usefixtures("without_bounds")
 def test_agrees_with_sampling(forecaster):
     """Of 3,000 drawn steps; the second variable among the steps with the likeliest first."""
     history = _history()

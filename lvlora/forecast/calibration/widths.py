@@ -33,7 +33,7 @@ import numpy as np
 
 from lvlora import __version__, durable
 from lvlora.errors import ModelError
-from lvlora.forecast.bounds import bounds_of_future
+from lvlora.forecast import bounds
 from lvlora.forecast.calibration.rule import Rule, cycle, features
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.sampling import Sampling
@@ -99,7 +99,7 @@ class Widths:
         moved = median + factors * (forecast.samples - drawn)
         return replace(
             forecast,
-            samples=np.clip(moved, *bounds_of_future(whole, len(drawn))),
+            samples=np.clip(moved, *bounds.bounds_of_future(whole, len(drawn))),
             point=median,
             calibrated={**forecast.calibrated, 0.5: median},
         )
