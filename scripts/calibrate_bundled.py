@@ -44,7 +44,7 @@ from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics.scores import crps_from_samples, inside_interval
-from lvlora.series.rivals import lone_rivals
+from lvlora.series.rivals import default_rivals
 from lvlora.series.rivals.naive import LastValue
 
 FITTED = Sampling(samples=16, views=4)
@@ -165,7 +165,7 @@ def rivals_table(moved: Sequence[tuple[Drawn, Forecast]]) -> str:
     resampled = np.random.default_rng(SEED).integers(0, len(series), (2000, len(series)))
     lines = ["| rival | nearer to the truth than the model, 95 % |", "|---|---|"]
     of_one = [d.known.history for d, _ in of if d.known.history.values.shape[1] == 1]
-    lone = [r for r in lone_rivals() if r.applies(Dataset(tuple(of_one), ("value",)))]
+    lone = [r for r in default_rivals() if not r.refusal(Dataset(tuple(of_one), ("value",)))]
     for rival in lone:
         votes: dict[str, list[float]] = {name: [] for name in series}
         for (drawn, _), name, mine in zip(of, names, ours, strict=True):

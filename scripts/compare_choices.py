@@ -18,8 +18,8 @@ import numpy as np
 import lvlora
 from lvlora.evaluation.comparison import difference
 from lvlora.evaluation.protocol import Protocol, Task, task
-from lvlora.evaluation.scores import rivals_for, score_model, score_rival
-from lvlora.evaluation.together import past_of_model, past_of_rival, takes_part
+from lvlora.evaluation.scores import rivals_of, score_model, score_rival
+from lvlora.evaluation.together import past_of_model, past_of_rival
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.contest import weighted_median
 from lvlora.series.dataset import Dataset, FloatArray
@@ -85,7 +85,7 @@ def compare(given: Task, train: Dataset, with_model: bool) -> None:
         entry = score_model(forecaster, given, sampling, (0.1, 0.5, 0.9))
         points[entry.name] = entry.point
         losses[entry.name] = past_of_model(forecaster, given, sampling).losses
-    for rival in filter(takes_part, rivals_for(given, train)):
+    for rival in (r for r in rivals_of(given)[0] if r.takes_part):
         points[rival.name] = score_rival(rival, given, train, (0.1, 0.5, 0.9)).point
         losses[rival.name] = past_of_rival(rival, given, train).losses
     errors = {name: _errors(given, point) for name, point in points.items()}

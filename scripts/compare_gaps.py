@@ -28,7 +28,7 @@ from lvlora.series import gaps as filling
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.histories import Cut, cut
 from lvlora.series.metrics.scores import naive_scale
-from lvlora.series.rivals import lone_rivals
+from lvlora.series.rivals import default_rivals
 from lvlora.series.simulate import simulate
 from lvlora.settings.data import SimulateSettings
 
@@ -54,7 +54,7 @@ def main() -> None:
     set_threads(args.threads)
     forecaster = open_model(args.model)
     sampling = Sampling(samples=args.samples, views=min(4, args.samples))
-    rivals = {r.name: r for r in lone_rivals()}
+    rivals = {r.name: r for r in default_rivals()}
     print(f"| data | gaps | {' | '.join([*WAYS, *RIVALS])} |")
     print("|---" * (2 + len(WAYS) + len(RIVALS)) + "|")
     for name, cuts in data(args.series, args.seed):

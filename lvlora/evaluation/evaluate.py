@@ -18,7 +18,7 @@ from lvlora.evaluation.scores import (
     Entry,
     Past,
     at_most,
-    rivals_for,
+    rivals_of,
     score_floor,
     score_foreign,
     score_model,
@@ -32,7 +32,6 @@ from lvlora.evaluation.together import (
     past_of_model,
     past_of_rival,
     score_together,
-    takes_part,
 )
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.asked import how_bridged, how_read
@@ -46,6 +45,7 @@ from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.report.evaluation.page import draw_evaluation
 from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
+from lvlora.series.rivals import Rival
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.settings.scoring import BaselineSettings, EvaluateSettings, ScoringSettings
 from lvlora.text.scaling import Scale
@@ -246,16 +246,24 @@ def _left_of(
     return settings.model_copy(update={"max_flops": settings.max_flops - already})
 
 
+def _identity(rival: Rival) -> dict[str, str | int]:
+    """What decides a rival's forecasts of given histories."""
+    season = {"season": rival.season} if rival.uses_season and rival.season != "auto" else {}
+    return {"rival": rival.name, **season}
+
+
 def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
     """All rivals that apply, the slow ones shared among so many processes."""
     given, n_samples = job.task, job.rival_samples
-    rivals = rivals_for(given, job.train)
-    pieces = [job.folder.pieces(r.name, {"rival": r.name, "samples": n_samples}) for r in rivals]
+    rivals, others = rivals_of(given)
+    if others:
+        narrator.note(others)
+    pieces = [job.folder.pieces(r.name, {**_identity(r), "samples": n_samples}) for r in rivals]
     left = sum(not p.has([name]) for p in pieces for name in given.ids)
     past: dict[str, Pieces] = {}
     if job.settings.together:
-        for rival in filter(takes_part, rivals):
-            identity = {"rival": rival.name, "past": list(SHARES)}
+        for rival in (r for r in rivals if r.takes_part):
+            identity = {**_identity(rival), "past": list(SHARES)}
             past[rival.name] = job.folder.pieces(f"{rival.name}, past", identity)
     left += sum(n_parts_left(given, kept) for kept in past.values())
     entries = []

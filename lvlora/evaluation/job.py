@@ -195,7 +195,7 @@ def prepare(
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])
     protocol = _protocol(settings)
-    given = task(part, protocol, disturbance or Disturbance.asked(settings))
+    given = task(part, protocol, disturbance or Disturbance.asked(settings), settings.season)
     _say_what_is_scored(given, split, settings.rivals, narrator)
     found = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
     clusters = {

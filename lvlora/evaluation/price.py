@@ -11,7 +11,7 @@ import torch
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scores import at_most, group_size, rivals_for
+from lvlora.evaluation.scores import at_most, group_size, rivals_of
 from lvlora.evaluation.together import past_at_most
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
@@ -105,7 +105,7 @@ def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> 
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
     seen = given.learnable(train)
-    for rival in rivals_for(given, train):
+    for rival in rivals_of(given)[0]:
         begin = time.perf_counter()
         rival.fit(seen, given.context, given.protocol.horizon)
         seconds += time.perf_counter() - begin

@@ -16,9 +16,9 @@ from lvlora.narrator import Narrator
 from lvlora.series import histories
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
-from lvlora.series.rivals.contract import complete
-from lvlora.series.rivals.naive import season
+from lvlora.series.seasons import seasons_of
 from lvlora.series.splits import Split
+from lvlora.settings.base import Season
 from lvlora.settings.base import Split as Part
 from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
 
@@ -60,6 +60,7 @@ class Task:
         disturbance: what was done to the histories.
         undisturbed: the histories before that, by which errors are scaled.
         series: n ids of the series that the histories are of; empty where they are their own.
+        season: of the histories, or how it is seen.
     """
 
     protocol: Protocol
@@ -70,6 +71,7 @@ class Task:
     disturbance: Disturbance = NO_DISTURBANCE
     undisturbed: list[Series] | None = None
     series: tuple[str, ...] = ()
+    season: Season = "auto"
 
     @property
     def clean(self) -> list[Series]:
@@ -87,7 +89,10 @@ class Task:
         if self.disturbance:
             seen = self.disturbance.of_training(seen)
         own = [replace(h, id=name) for h, name in zip(self.histories, self.of_series, strict=True)]
-        return histories.learnable(seen, own)
+        # where forecasts go back from the end, nobody learns from the times that are scored
+        rolling = self.protocol.windows is not None
+        before = min(float(f.time[0]) for f in self.futures) if rolling else None
+        return histories.learnable(seen, own, before)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -117,10 +122,18 @@ class Task:
     @cached_property
     def periods(self) -> FloatArray:
         """(n,) periods of the histories in steps, those of seasonal naive; NaN without one."""
-        return np.array([season(h.time, complete(h.time, h.values)) for h in self.clean])
+        periods = [seasons_of(h, self.season) for h in self.clean]
+        return np.array(
+            [p[np.isfinite(p)].mean() if np.isfinite(p).any() else np.nan for p in periods]
+        )
 
 
-def task(part: Dataset, protocol: Protocol, disturbance: Disturbance = NO_DISTURBANCE) -> Task:
+def task(
+    part: Dataset,
+    protocol: Protocol,
+    disturbance: Disturbance = NO_DISTURBANCE,
+    season: Season = "auto",
+) -> Task:
     """Cut histories and futures from every series of the part that is long enough.
 
     With several windows, a history is called by its series and its number of the series' steps
@@ -153,6 +166,7 @@ def task(part: Dataset, protocol: Protocol, disturbance: Disturbance = NO_DISTUR
         disturbance,
         clean if disturbance else None,
         tuple(names) if n_windows > 1 else (),
+        season,
     )
 
 

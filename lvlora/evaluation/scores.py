@@ -26,7 +26,7 @@ from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.known import known_so_far
 from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
-from lvlora.series.rivals import Rival, RoundingFloor, default_rivals
+from lvlora.series.rivals import Rival, RoundingFloor, default_rivals, rivals_for
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.text.scaling import Scale, scale_for
 
@@ -229,10 +229,10 @@ def at_most(plan: Plan, given: Task, pieces: Pieces, sampling: Sampling) -> Pric
     return price
 
 
-def rivals_for(given: Task, train: Dataset) -> list[Rival]:
-    """New rivals that can forecast such data, judged by what they may learn from."""
-    seen = given.learnable(train)
-    return [rival for rival in default_rivals() if rival.applies(seen)]
+def rivals_of(given: Task) -> tuple[list[Rival], str]:
+    """New rivals that can forecast the histories, and a sentence about the others."""
+    seen = Dataset(tuple(given.histories), given.variables)
+    return rivals_for(seen, every=default_rivals(given.season))
 
 
 def score_rival(

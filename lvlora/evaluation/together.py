@@ -21,16 +21,11 @@ from lvlora.forecast.together import before, groups
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset
 from lvlora.series.known import known_so_far
-from lvlora.series.rivals import BestEquations, Prediction, Rival
+from lvlora.series.rivals import Prediction, Rival
 from lvlora.series.rivals.processes import RivalProcesses
 
 NAME = "chosen on the history"
 KIND = "combination"
-
-
-def takes_part(rival: Rival) -> bool:
-    """Not who chooses among others that take part themselves."""
-    return not isinstance(rival, BestEquations)
 
 
 def past_of_rival(

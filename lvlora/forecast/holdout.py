@@ -15,6 +15,7 @@ from lvlora.forecast.likelihood import Score
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.histories import cut
 from lvlora.series.metrics.scores import score
+from lvlora.settings.base import Season
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,14 @@ def scores(
     truth: Truth,
     forecasts: Sequence[Forecast],
     quantiles: Sequence[float],
+    season: Season = "auto",
 ) -> HoldoutScores:
     """How near forecasts came to the truth, beside rivals that cost nothing."""
-    from lvlora.series.rivals import naive_rivals  # not for forecasts without a truth
+    # not for forecasts without a truth
+    from lvlora.series.rivals import naive_rivals, rivals_for
+
+    names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
+    rivals, _ = rivals_for(Dataset(tuple(histories), names), every=naive_rivals(season))
 
     values = np.stack([f.values for f in truth.futures])
     samples = np.stack([f.samples for f in forecasts])
@@ -99,7 +105,7 @@ def scores(
                     ),
                 ),
             )
-            for rival in naive_rivals()
+            for rival in rivals
         ],
     )
 

@@ -21,8 +21,9 @@ from lvlora.narrator import Narrator
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.known import known_so_far
-from lvlora.series.rivals import BestEquations, Prediction, Rival, lone_rivals
+from lvlora.series.rivals import Prediction, Rival, default_rivals, rival_called
 from lvlora.series.rivals.processes import RivalProcesses
+from lvlora.settings.base import Season
 
 NAME = "models and rivals together"
 
@@ -32,23 +33,18 @@ _AT_A_TIME = 32
 Progress = Callable[[int], None]
 
 
-def spoken(name: str) -> str:
-    """A rival's name as it is typed: ``sindy-on-rates``."""
-    return name.replace(" ", "-")
-
-
-def rival_called(word: str, dataset: Dataset) -> Rival:
-    """A new rival by its name as it is typed.
+def rival_for(word: str, dataset: Dataset, season: Season) -> Rival:
+    """A new rival by its name as it is typed, for these data.
 
     Raises:
-        SettingsError: it cannot forecast such data, or its package is not installed.
+        SettingsError: there is none of that name, or it cannot forecast such data.
     """
-    (rival,) = (rival for rival in lone_rivals() if spoken(rival.name) == word)
-    if not rival.applies(dataset):
+    rival = rival_called(word, season)
+    reason = rival.refusal(dataset)
+    if reason:
         raise SettingsError(
-            f"--forecaster {word}: cannot forecast these data here",
-            "Fitted equations need two positive variables, SINDy on rates positive ones; autoarima "
-            "and fracast-0 need pip install 'lvlora[rivals]'.",
+            f"--forecaster {word}: cannot forecast these data here: {reason}",
+            "lvlora baseline says which forecasters can.",
         )
     return rival
 
@@ -81,6 +77,10 @@ def of_rival(
         (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
         for h, t in zip(histories, ahead, strict=True)
     ]
+    if histories:
+        names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
+        horizon, context = max(map(len, ahead)), min(map(len, histories))
+        rival.fit(Dataset(tuple(histories), names), context, horizon)
     found: dict[int, Prediction] = {}
     for at, prediction, _ in (processes or RivalProcesses(1)).predictions(rival, work):
         found[at] = prediction
@@ -89,12 +89,10 @@ def of_rival(
     return [found[at] for at in range(len(work))]
 
 
-def members(dataset: Dataset) -> list[Rival]:
+def members(dataset: Dataset, season: Season = "auto") -> list[Rival]:
     """New rivals that take part in a forecast of all together: no one who only chooses."""
     return [
-        rival
-        for rival in lone_rivals()
-        if rival.applies(dataset) and not isinstance(rival, BestEquations)
+        rival for rival in default_rivals(season) if rival.takes_part and not rival.refusal(dataset)
     ]
 
 
@@ -127,6 +125,7 @@ def of_all(
     dataset: Dataset,
     n_samples: int,
     narrator: Narrator,
+    season: Season = "auto",
 ) -> tuple[list[Forecast], list[dict[str, float]]]:
     """A model's forecasts and those of all rivals in one, each with its weight.
 
@@ -134,6 +133,7 @@ def of_all(
         name: of the model; past: (n, W) its losses, see `past_of_model`.
         dataset: the n histories, as rivals see them.
         n_samples: futures of each; 0 for none.
+        season: of those that have one.
 
     Returns:
         the forecasts, and for each the weight of everybody, the greatest first.
@@ -142,7 +142,7 @@ def of_all(
     names = [name]
     losses = [past]
     predictions = [[Prediction(f.median, f.samples if n_samples else None) for f in forecasts]]
-    rivals = members(dataset)
+    rivals = members(dataset, season)
     with (
         RivalProcesses(cores()) as processes,
         narrator.counted("Rivals", len(rivals) * len(histories)) as advance,

@@ -101,6 +101,7 @@ def forecast(
             together.recent(dataset, settings.context),
             0 if sampling.greedy else sampling.n_futures,
             narrator,
+            settings.season,
         )
         seconds = time.perf_counter() - begin
     if calibration is not None:
@@ -112,7 +113,7 @@ def forecast(
     # these are in the answer only where they were asked for
     more: dict[str, Any] = {"forecaster": together.NAME} if all_together else {}
     if truth is not None:
-        more["scores"] = scores(histories, truth, forecasts, settings.quantiles)
+        more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
     if calibration is not None:
         more["calibration"] = dict(calibration.facts)
     return Forecasts(
@@ -139,7 +140,7 @@ def _rivals_forecast(
     settings, _, dataset, futures = _data(settings, read)
     from lvlora.forecast import together
 
-    rival = together.rival_called(settings.forecaster, dataset)
+    rival = together.rival_for(settings.forecaster, dataset, settings.season)
     if dataset.known and not rival.uses_known:
         narrator.warning(
             f"{rival.name} has no use for known columns ({', '.join(dataset.known)}): they are "
@@ -159,7 +160,9 @@ def _rivals_forecast(
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
     more: dict[str, Any] = {}
     if truth is not None:
-        more["scores"] = scores(list(dataset), truth, forecasts, settings.quantiles)
+        more["scores"] = scores(
+            list(dataset), truth, forecasts, settings.quantiles, settings.season
+        )
     return Forecasts(
         series=made.answers(),
         model=None,
@@ -258,7 +261,7 @@ def price(
         _, _, dataset, _ = _data(settings, read)
         from lvlora.forecast import together
 
-        together.rival_called(settings.forecaster, dataset)
+        together.rival_for(settings.forecaster, dataset, settings.season)
         return price_answer({}, None, 0.0, page=page).of(len(dataset))
     asked = _ask(settings, read, narrator)
     settings = asked.settings

@@ -108,3 +108,13 @@ def mean_known(values: FloatArray, axes: tuple[int, ...] | None = None) -> Float
     total = np.where(present, values, 0.0).sum(axis=axes)
     mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return mean
+
+
+def complete(time: FloatArray, history: FloatArray) -> FloatArray:
+    """(T, V) history without gaps: on monotone cubics between known values.
+
+    At its ends the nearest known value is held; 0 for a variable with no value at all.
+    """
+    past = time[: len(history)]
+    filled = interpolated(past, bridged(past, history))
+    return np.where(np.isnan(filled), 0.0, filled)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lvlora.series.dataset import Dataset, Series
 
 LEAST_HISTORY = 2
@@ -75,17 +77,27 @@ def windows_that_fit(
     return 0 if last < 0 else last // stride + 1
 
 
-def learnable(train: Dataset, histories: Iterable[Series]) -> Dataset:
+def learnable(train: Dataset, histories: Iterable[Series], before: float | None = None) -> Dataset:
     """What a forecaster may learn from: of series that are forecast only the histories.
 
     Args:
         train: the training part.
         histories: of all series that are forecast, in that part or in others; of several histories
             of one series the shortest counts.
+        before: a time from which nothing may be learnt, of any series; None for no such time.
+
+    Returns:
+        the training series, and the histories that are not of them.
     """
     forecast: dict[str, Series] = {}
     for history in histories:
         other = forecast.get(history.id)
         if other is None or len(history) < len(other):
             forecast[history.id] = history
-    return replace(train, series=tuple(forecast.get(s.id, s) for s in train))
+    known = {s.id for s in train}
+    others = [history for name, history in forecast.items() if name not in known]
+    series = [*(forecast.get(s.id, s) for s in train), *others]
+    if before is not None:
+        cuts = [(s, int(np.searchsorted(s.time, before))) for s in series]
+        series = [s.steps(0, n) for s, n in cuts if n]
+    return replace(train, series=tuple(series))

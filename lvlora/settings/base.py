@@ -217,6 +217,20 @@ def _flops_or_none(value: object) -> object:
 FlopsOrNone = Annotated[int | Literal["none"], BeforeValidator(_flops_or_none)]
 """An exact count as `Flops`, or the word that lifts a limit."""
 
+
+def _season(value: object) -> object:
+    """A season as a user types it: a whole number of steps, ``none`` or ``auto``."""
+    if isinstance(value, str) and value.strip().lower() in ("auto", "none"):
+        return value.strip().lower()
+    steps = int(str(value)) if str(value).isascii() and str(value).isdigit() else 0
+    if not 2 <= steps <= 100_000:
+        raise ValueError(f"should be a whole number of steps from 2, none or auto, got {value!r}")
+    return steps
+
+
+Season = Annotated[int | Literal["auto", "none"], BeforeValidator(_season)]
+"""A period in steps; ``auto``: what the history shows; ``none``: there is no season."""
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_several)]
 Fractions = Annotated[

@@ -182,9 +182,9 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     annotation = _bare_type(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        if len(parts) == 1:
-            return _without_word(_bare_type(parts[0])), True
-        raise TypeError(f"no option can be made from {annotation}")
+        optional = len(parts) < len(get_args(annotation))
+        inner = _bare_type(parts[0]) if len(parts) == 1 else annotation
+        return _without_word(inner), optional
     return annotation, False
 
 

@@ -5,38 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from lvlora.settings.base import Fractions, Names, NumberFormat, Seed, option
+from lvlora.settings.base import Fractions, Names, NumberFormat, Season, Seed, option
 from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings
 from lvlora.settings.training import BudgetSettings
 
 LONGEST_HORIZON = 100_000
 """Time steps of a forecast: each is reckoned with before the first is drawn."""
-
-ForecasterName = Literal[
-    "lm",
-    "auto",
-    "last-value",
-    "context-mean",
-    "seasonal-naive",
-    "context-parroting",
-    "var-on-logs",
-    "autoarima",
-    "fracast-0",
-    "s-map",
-    "echo-state-network",
-    "nvar",
-    "gaussian-process",
-    "sindy-on-levels",
-    "sindy-on-rates",
-    "refitted-quadratic-rates",
-    "refitted-rates",
-    "lotka-volterra-fit",
-    "self-limited-lotka-volterra-fit",
-    "rosenzweig-macarthur-fit",
-    "best-fitted-equations",
-]
-"""Who forecasts: the language model, all together, or a rival that needs one series alone."""
-
 
 Times = Literal["auto", "told", "resampled", "ignored"]
 """What a model is shown of uneven time steps."""
@@ -96,6 +70,14 @@ class SamplingSettings(MemorySettings):
         affects="result",
         ge=1,
         le=25,
+    )
+    season: Season = option(
+        "auto",
+        "Steps of a season, for forecasters that have one and for scaled errors; none: no season; "
+        "auto: the period that lvlora analyze sees in each history.",
+        "Forecast",
+        affects="result",
+        metavar="N",
     )
     quantiles: Fractions = option(
         (0.1, 0.5, 0.9), "Quantiles to report.", "Forecast", affects="result"
@@ -190,7 +172,7 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetS
         le=LONGEST_HORIZON,
         metavar="N",
     )
-    forecaster: ForecasterName = option(
+    forecaster: str = option(
         "lm",
         "Who forecasts. lm: the language model; auto: the model and its rivals together, each "
         "weighted by how well it forecasts the end of the history from its earlier part; or one "

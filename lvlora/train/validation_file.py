@@ -153,7 +153,7 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
     context = min(map(len, scored.histories))
     rows = []
     for rival in quick_rivals():
-        if not rival.applies(some):
+        if rival.refusal(some):
             continue
         try:
             rival.fit(some, context, horizon)

@@ -15,7 +15,7 @@ from lvlora.series.rivals import LastValue, SeasonalNaive, VectorAutoregression
 ROOT = Path(__file__).parents[2]
 
 
-def quick() -> list[object]:
+def quick(season: object = "auto") -> list[object]:
     return [LastValue(), SeasonalNaive(), VectorAutoregression()]
 
 
@@ -24,7 +24,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three waves of 30 steps."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scores, "default_rivals", quick)
-    monkeypatch.setattr(together, "lone_rivals", quick)
+    monkeypatch.setattr(together, "default_rivals", quick)
     monkeypatch.setattr(evaluate, "draw_evaluation", lambda *_: [])
     path = tmp_path / "data.csv"
     rows = ["id,time,prey,predator"]
@@ -94,8 +94,8 @@ def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--forecaster", "sindy-on-rate"], "did you mean sindy-on-rates?"),
-        (["--forecaster", "global-ridge-on-logs"], "should be lm, auto, last-value"),
+        (["--forecaster", "sindy-on-rate"], "Did you mean sindy-on-rates?"),
+        (["--forecaster", "global-ridge"], "should be lm, auto, last-value"),
         (["--forecaster", "last-value", "--density"], "--forecaster last-value and --density"),
         (["--forecaster", "auto", "--calibrated"], "--forecaster auto and --calibrated"),
         (["--forecaster", "auto", "--missing"], "--forecaster auto and --missing"),

@@ -139,7 +139,7 @@ def test_rivals_say_whether_they_use_them(run_lvlora, words):
 def test_an_evaluation_gives_them_to_all_and_scores_none(run_lvlora, words, monkeypatch):
     # equations are of two variables and nothing else, and take their time
     unfitted = [rival for rival in default_rivals() if "equations" not in type(rival).__module__]
-    monkeypatch.setattr(scores, "default_rivals", lambda: unfitted)
+    monkeypatch.setattr(scores, "default_rivals", lambda season: unfitted)
     Path("many.csv").write_text(_rows(6, ahead=0))
     options = ["--known", "warmth", "--split", "all", "--holdout", "4", "--adapter", "none"]
     options += ["--limit", "2"]

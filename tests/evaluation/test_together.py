@@ -11,7 +11,6 @@ from lvlora.evaluation.together import (
     n_parts_left,
     past_of_rival,
     score_together,
-    takes_part,
 )
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset, Series
@@ -130,5 +129,5 @@ def test_histories_too_short_for_a_past_weigh_all_alike() -> None:
 
 
 def test_only_who_merely_chooses_stays_out() -> None:
-    out = [rival.name for rival in default_rivals() if not takes_part(rival)]
+    out = [rival.name for rival in default_rivals() if not rival.takes_part]
     assert out == ["best fitted equations"]

@@ -1,7 +1,5 @@
 """Rivals' forecasts, and those of models and rivals together, of futures that nobody knows."""
 
-from typing import get_args
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,7 @@ from lvlora.forecast import together
 from lvlora.forecast.forecast import Forecast, continue_time
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.rivals import LastValue, Prediction, SeasonalNaive, lone_rivals
+from lvlora.series.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
 
 
 def wave(n_steps: int = 48, name: str = "w", shift: float = 0.0) -> Series:
@@ -24,15 +22,15 @@ def dataset(*series: Series) -> Dataset:
 
 
 def test_names_are_typed_with_hyphens() -> None:
-    for rival in lone_rivals():
-        if rival.applies(dataset()):
-            assert together.rival_called(together.spoken(rival.name), dataset()).name == rival.name
+    for rival in default_rivals():
+        if not rival.refusal(dataset()):
+            assert together.rival_for(spoken(rival.name), dataset(), "auto").name == rival.name
 
 
 def test_who_cannot_forecast_such_data_says_so() -> None:
     negative = Dataset((Series("n", np.arange(9.0), -np.ones((9, 1))),), ("x",))
     with pytest.raises(SettingsError, match="--forecaster sindy-on-rates: cannot forecast"):
-        together.rival_called("sindy-on-rates", negative)
+        together.rival_for("sindy-on-rates", negative, "auto")
 
 
 def test_a_rivals_forecast_is_its_own_point_with_futures_around_it() -> None:
@@ -51,7 +49,6 @@ def test_those_who_choose_among_others_do_not_take_part() -> None:
     names = [rival.name for rival in together.members(dataset())]
     assert "best fitted equations" not in names
     assert "rosenzweig-macarthur fit" in names
-    assert "global ridge on logs" not in names
 
 
 def test_the_past_is_forecast_from_what_came_before_it() -> None:
@@ -109,10 +106,3 @@ def test_a_prediction_without_samples_is_one_future() -> None:
     found = together.as_forecast(history, Prediction(point), np.arange(2.0))
     assert found.context == 48
     np.testing.assert_array_equal(found.quantile(0.9), point)
-
-
-def test_settings_name_every_rival_that_needs_one_series() -> None:
-    from lvlora.settings.forecasting import ForecasterName
-
-    names = [together.spoken(rival.name) for rival in lone_rivals()]
-    assert list(get_args(ForecasterName)) == ["lm", "auto", *names]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lvlora.evaluation.protocol import Protocol, task
-from lvlora.evaluation.scores import rivals_for, score_model, score_rival
+from lvlora.evaluation.scores import rivals_of, score_model, score_rival
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.holdout import hold_out
 from lvlora.forecast.sampling import Sampling
@@ -78,11 +78,11 @@ def test_the_model_forecasts_the_same_whatever_comes(forecasters, futures):
 def test_rivals_forecast_the_same_whatever_comes(futures):
     """Of data whose training part is scored, too: who learns from series learns from histories."""
     other = with_futures(np.array(futures))
-    names = [r.name for r in rivals_for(task(DATA, ASKED), DATA)]
-    assert [r.name for r in rivals_for(task(other, ASKED), other)] == names
-    assert "global ridge on logs" in names
+    names = [r.name for r in rivals_of(task(DATA, ASKED))[0]]
+    assert [r.name for r in rivals_of(task(other, ASKED))[0]] == names
+    assert "pooled quantiles" in names
     for ours, theirs in zip(
-        rivals_for(task(DATA, ASKED), DATA), rivals_for(task(other, ASKED), other), strict=True
+        rivals_of(task(DATA, ASKED))[0], rivals_of(task(other, ASKED))[0], strict=True
     ):
         if isinstance(ours, EquationFit | BestEquations):
             continue  # below: it takes its time
@@ -96,7 +96,7 @@ def test_equations_are_fitted_to_the_history_alone():
     points = []
     for data in (DATA, other):
         (one,) = (task(data.select(["s1"]), few).histories,)
-        fits = [r for r in rivals_for(task(data, few), data) if isinstance(r, EquationFit)]
+        fits = [r for r in rivals_of(task(data, few))[0] if isinstance(r, EquationFit)]
         points.append([r.forecast(np.arange(CONTEXT + 2.0), one[0].values) for r in fits])
     assert len(points[0]) == 3
     assert np.array_equal(points[0], points[1])
@@ -108,7 +108,7 @@ def test_a_rival_that_learns_does_so_from_series_that_are_not_scored():
     given_task = task(scored, ASKED)
     seen = learnable(DATA, given_task.histories)
     assert [len(s) for s in seen] == [CONTEXT, CONTEXT, CONTEXT + HORIZON, CONTEXT + HORIZON]
-    (ridge,) = [r for r in rivals_for(given_task, DATA) if "ridge" in r.name]
+    (ridge,) = [r for r in rivals_of(given_task)[0] if "pooled" in r.name]
     learnt = score_rival(ridge, given_task, DATA, ()).point
     last = np.stack([np.repeat(h.values[-1:], HORIZON, 0) for h in given_task.histories])
     assert not np.array_equal(learnt, last)

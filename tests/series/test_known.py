@@ -202,9 +202,9 @@ def test_equations_are_found_beside_what_drives_them():
 def test_other_rivals_never_see_them():
     time, values, driver = _driven()
     for rival in default_rivals():
-        if rival.uses_known or not rival.applies(Dataset((Series("a", time, values),), ("x",))):
+        if rival.uses_known or rival.refusal(Dataset((Series("a", time, values),), ("x",))):
             continue
-        if rival.name in ("gaussian process", "autoarima", "fracast-0"):
+        if rival.name in ("gaussian process", "arima", "fracast-0"):
             continue  # slow
         plain = rival.predict(time, values[:60]).point
         assert np.array_equal(plain, rival.predict(time, values[:60], known=driver).point)

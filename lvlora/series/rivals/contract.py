@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Protocol
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.gaps import bridged, interpolated
+from lvlora.series.gaps import complete
+from lvlora.settings.base import Season
 
 KIND = "rival"
+Speed = str
+"""instant, quick or slow: no time, a few hundredths of a second a series, or more."""
 GUARD_RANGES = 1.0
 """A forecast may leave the range of its history by this many widths of that range."""
 _ORIGINS = (0.625, 0.75, 0.875)
@@ -43,14 +47,25 @@ class Rival(Protocol):
         name: what tables call it.
         kind: "rival", or "floor" for what no forecaster can beat.
         uses_known: it takes known columns for inputs; others never see them.
+        uses_season: it has a season where there is one; season: by which rule.
+        speed: about how long a forecast takes.
+        takes_part: in `auto`; False for one that only chooses among others that do.
     """
 
     name: str
     kind: str
     uses_known: bool
+    uses_season: bool
+    season: Season
+    speed: Speed
+    takes_part: bool
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Whether it can forecast such data at all; if not, it is left out of the table."""
+    def refusal(self, dataset: Dataset) -> str:
+        """Say why it cannot forecast such data, so that its row is left out; empty if it can."""
+        ...
+
+    def period_used(self, period: float, n_steps: int) -> float:
+        """The season that it takes from a variable's period and so many steps; NaN for none."""
         ...
 
     def fit(self, train: Dataset, context: int, horizon: int) -> None:
@@ -92,10 +107,18 @@ class Untrained(ABC):
 
     kind = KIND
     uses_known = False
+    uses_season = False
+    season: Season = "auto"
+    speed: Speed = "slow"
+    takes_part = True
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Always."""
-        return True
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: none."""
+        return ""
+
+    def period_used(self, period: float, n_steps: int) -> float:
+        """The season that it takes from a variable's period and so many steps; NaN for none."""
+        return period
 
     def fit(self, train: Dataset, context: int, horizon: int) -> None:  # noqa: B027
         """There is nothing to learn."""
@@ -195,6 +218,12 @@ class Refitted(Untrained):
         return time[start:], history[start:], None if known is None else known[start:]
 
 
+def missing_package(name: str) -> str:
+    """Say how to install a package of the extra ``rivals``; empty where it is there."""
+    here = importlib.util.find_spec(name) is not None
+    return "" if here else f"{name} is not installed: pip install 'lvlora[rivals]'"
+
+
 def first(known: FloatArray | None, n: int) -> FloatArray | None:
     """The first n steps of known columns, if there are any."""
     return None if known is None else known[:n]
@@ -203,16 +232,6 @@ def first(known: FloatArray | None, n: int) -> FloatArray | None:
 def origins(n_known: int) -> list[int]:
     """Numbers of steps of a history of ``n_known`` after which its rest is forecast."""
     return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
-
-
-def complete(time: FloatArray, history: FloatArray) -> FloatArray:
-    """(T, V) history without gaps: on monotone cubics between known values.
-
-    At its ends the nearest known value is held; 0 for a variable with no value at all.
-    """
-    past = time[: len(history)]
-    filled = interpolated(past, bridged(past, history))
-    return np.where(np.isnan(filled), 0.0, filled)
 
 
 def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:

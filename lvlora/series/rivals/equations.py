@@ -11,7 +11,9 @@ import numpy as np
 
 from lvlora.series.analysis.periods import find_peaks
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.contract import Refitted, Untrained, complete, guarded
+from lvlora.series.gaps import complete
+from lvlora.series.rivals.contract import Refitted, Untrained, guarded
+from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, positive
 
 Derivative = Callable[[FloatArray, float], tuple[float, float]]
 
@@ -53,9 +55,11 @@ class EquationFit(Refitted):
         self.name = name
         self._n = n_parameters
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Two variables, all values positive."""
-        return len(dataset.variables) == 2 and all(not np.any(s.values <= 0) for s in dataset)
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: other than two variables, or a value that is not positive."""
+        if len(dataset.variables) != 2:
+            return "it needs two variables"
+        return "" if positive(dataset) else NOT_POSITIVE
 
     def refit(
         self,
@@ -239,14 +243,15 @@ class BestEquations(Untrained):
     """
 
     name = "best fitted equations"
+    takes_part = False
 
     def __init__(self, fits: Sequence[EquationFit]) -> None:
         """``fits``: the families, the plainest first."""
         self._fits = tuple(fits)
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Where all of them apply."""
-        return all(fit.applies(dataset) for fit in self._fits)
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: that of the first that cannot."""
+        return next(filter(None, (fit.refusal(dataset) for fit in self._fits)), "")
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""

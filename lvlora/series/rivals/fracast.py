@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.contract import Prediction, Untrained, complete, guarded
+from lvlora.series.gaps import complete
+from lvlora.series.rivals.contract import Prediction, Untrained, guarded, missing_package
 from lvlora.series.rivals.parts.bootstrap import stream
 from lvlora.series.rivals.parts.standardising import standardised
 
@@ -32,9 +32,9 @@ class Fracast(Untrained):
         """For another process: it opens the model by itself."""
         return {"_model": None}
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Where the package is installed: ``pip install 'lvlora[rivals]'``."""
-        return importlib.util.find_spec("fracast") is not None
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: the package is not installed."""
+        return missing_package("fracast")
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.contract import Prediction, Untrained, complete, guarded
+from lvlora.series.gaps import complete
+from lvlora.series.rivals.contract import Prediction, Untrained, guarded
 from lvlora.series.rivals.parts.bootstrap import stream
 from lvlora.series.rivals.parts.delay_maps import delays
 from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised

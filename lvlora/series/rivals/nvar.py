@@ -67,6 +67,7 @@ class VectorAutoregression(Nvar):
     """
 
     name = "var on logs"
+    speed = "quick"
     n_lags = (1, 2, 3, 4, 6, 8, 10, 12)
     degrees = (1,)
     ridges = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)

@@ -25,6 +25,7 @@ class ContextParroting(DelayMap):
     """
 
     name = "context parroting"
+    speed: str = "quick"
     n_lags = (1, 2, 3, 4, 6, 8)
 
     def own_settings(

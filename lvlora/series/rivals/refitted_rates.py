@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.contract import Refitted, complete, guarded
-from lvlora.series.rivals.parts.choosing import positive
+from lvlora.series.gaps import complete
+from lvlora.series.rivals.contract import Refitted, guarded
+from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, positive
 from lvlora.series.rivals.parts.collocation import collocated, hidden_seconds, joined
 from lvlora.series.rivals.parts.families import Family, library
 from lvlora.series.rivals.parts.shooting import STRETCH, Fit, Observed, fitted
@@ -52,9 +53,11 @@ class RefittedRates(Refitted):
         self.name = "refitted rates" if saturating else "refitted quadratic rates"
         self._saturating = saturating
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Up to eight variables, all values positive."""
-        return len(dataset.variables) <= _MOST_VARIABLES and positive(dataset)
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: more than eight variables, or a value that is not positive."""
+        if len(dataset.variables) > _MOST_VARIABLES:
+            return f"it takes at most {_MOST_VARIABLES} variables"
+        return "" if positive(dataset) else NOT_POSITIVE
 
     def refit(
         self,

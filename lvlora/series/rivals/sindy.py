@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.parts.choosing import ChosenOnHistory, positive
+from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, ChosenOnHistory, positive
 from lvlora.series.rivals.parts.collocation import step_integrals
 from lvlora.series.rivals.parts.linear import column_sizes, product, solved
 from lvlora.series.rivals.parts.polynomials import Monomials, evaluated, monomials, n_monomials
@@ -65,9 +65,9 @@ class Sindy(ChosenOnHistory):
         self.unit = not on_rates  # a polynomial of x is none of a power of x
         self._degrees = (1, 2, 3) if on_rates else (2, 3, 4)
 
-    def applies(self, dataset: Dataset) -> bool:
-        """Positive data, on rates; any, on levels."""
-        return not self.on_logs or positive(dataset)
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: on rates, a value that is not positive."""
+        return "" if positive(dataset) or not self.on_logs else NOT_POSITIVE
 
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         """See `ChosenOnHistory.settings`; at most twice as many terms as steps."""

@@ -56,7 +56,7 @@ def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, runs, ti
 
 
 def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, monkeypatch) -> None:
-    monkeypatch.setattr(scores, "default_rivals", lambda: [lotka_volterra()])
+    monkeypatch.setattr(scores, "default_rivals", lambda season: [lotka_volterra()])
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none"]
     args += [*STEPS, "--samples", "3", "--json"]
     planned = run_lvlora([*args, "--dry-run"])

@@ -43,7 +43,7 @@ def series(draw):
 @pytest.mark.parametrize("name", [rival.name for rival in default_rivals()])
 def test_any_history(name) -> None:
     rival = next(rival for rival in default_rivals() if rival.name == name)
-    if not rival.applies(Dataset((), ("prey", "predator"))):
+    if rival.refusal(Dataset((), ("prey", "predator"))):
         pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
 
     @settings(

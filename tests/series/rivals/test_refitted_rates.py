@@ -144,7 +144,7 @@ def test_rates_apply_to_positive_data():
     def applies(values):
         series = Series("a", np.arange(float(len(values))), values)
         names = tuple(map(str, range(values.shape[1])))
-        return RefittedRates(saturating=True).applies(Dataset((series,), names))
+        return not RefittedRates(saturating=True).refusal(Dataset((series,), names))
 
     two = np.ones((4, 2))
     assert applies(two)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.rivals.contract import Refitted, complete, first, guarded
+from lvlora.series.gaps import complete
+from lvlora.series.rivals.contract import Refitted, first, guarded
 from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised
 
 _LOST = 4.0
@@ -114,6 +115,9 @@ class ChosenOnHistory(Refitted):
         errors += astray.mean(axis=(1, 2))
         order = np.argsort(errors, kind="stable")
         return [settings[i] for i in order[:_N_BEST]]
+
+
+NOT_POSITIVE = "a value is not positive"
 
 
 def positive(dataset: Dataset) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.contract import complete
+from lvlora.series.gaps import complete
 
 _EVEN = 1e-2
 """Steps that differ from their mean by no more than this share of it are even."""
@@ -61,14 +61,21 @@ class Standardised:
         problem: each variable of mean 0 and variance 1, or of mean 0 alone.
         asked: (H,) the times that were asked for, in the problem's units; the problem's own are
             others where its steps were made even.
+        centre: (V,) what was taken off.
     """
 
     problem: Problem
     asked: FloatArray
-    _centre: FloatArray
+    centre: FloatArray
     _spread: FloatArray
     _logs: NDArray[np.bool_]
     _unit: FloatArray
+
+    @property
+    def uncentred(self) -> FloatArray:
+        """(T, V) the problem's values with what was taken off; of variance 1 no more."""
+        levels: FloatArray = self.problem.values * self._spread + self.centre
+        return levels
 
     def back(self, ahead: FloatArray) -> FloatArray:
         """(..., H, V) in original units, at the times asked for; not guarded."""
@@ -85,7 +92,7 @@ class Standardised:
             )
             ahead = np.where(whole, ahead, np.nan)
         with np.errstate(all="ignore"):
-            levels = ahead * self._spread + self._centre
+            levels = ahead * self._spread + self.centre
             restored: FloatArray = np.where(self._logs, np.exp(levels), levels * self._unit)
         return restored
 

@@ -1,0 +1,88 @@
+"""The season of a series: one rule for seasonal forecasters, scaled errors and `--season`.
+
+The rule is that of ``lvlora analyze`` (`find_peaks`), unless the user names a period or none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from lvlora.series.analysis.periods import alike, find_peaks
+from lvlora.series.dataset import FloatArray, Series
+from lvlora.series.gaps import complete
+from lvlora.settings.base import Season
+
+
+def seasons(time: FloatArray, history: FloatArray, season: Season = "auto") -> FloatArray:
+    """(V,) period of each variable of a complete history in steps, NaN where it has none.
+
+    Periods that are nearly equal belong to one cycle, and their mean is nearer to it than each. A
+    variable without a period takes that mean, too, if all others are nearly equal.
+
+    Args:
+        time: (T,); history: (T, V) without gaps.
+        season: the period of every variable, ``none``, or ``auto``.
+    """
+    n_steps, n_variables = history.shape
+    if season == "none":
+        return np.full(n_variables, np.nan)
+    if season != "auto":
+        return np.full(n_variables, float(season) if season < n_steps else math.nan)
+    periods = np.array([find_peaks(time, column).period_samples for column in history.T])
+    known = periods[periods >= 2]
+    shared = np.full(n_variables, np.nan)
+    for v, own in enumerate(periods.tolist()):
+        same = known[alike(known, own)] if own >= 2 else known
+        if len(same) and alike(same.max(), same.min()):
+            shared[v] = same.mean()
+        elif own >= 2:
+            shared[v] = own
+    return shared
+
+
+def seasons_of(history: Series, season: Season = "auto") -> FloatArray:
+    """(V,) `seasons` of a history with its gaps."""
+    return seasons(history.time, complete(history.time, history.values), season)
+
+
+def whole_season(period: float) -> int:
+    """The whole number of steps nearest to a period; 1 without one.
+
+    >>> whole_season(11.6), whole_season(float("nan"))
+    (12, 1)
+    """
+    return max(round(period), 1) if math.isfinite(period) else 1
+
+
+@dataclass(frozen=True)
+class SeasonsUsed:
+    """The periods of several series.
+
+    Attributes:
+        low, high: the smallest and the largest, in steps; NaN where no series has one.
+        without: number of series in which no variable has a period.
+    """
+
+    low: float
+    high: float
+    without: int
+
+    @classmethod
+    def of(cls, periods: FloatArray) -> Self:
+        """Summarise the periods (n, V) of n series."""
+        known = periods[np.isfinite(periods)]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (math.nan,) * 2
+        return cls(low, high, int((~np.isfinite(periods)).all(axis=1).sum()))
+
+
+def sentence(low: float | None, high: float | None, without: int, n_series: int) -> str:
+    """The periods in a cell of a table: ``12``, ``9.5 to 11; none in 3 series``, ``none``."""
+    if low is None or high is None or not math.isfinite(low):
+        return "none"
+    ends = list(dict.fromkeys(f"{end:.4g}" for end in (low, high)))
+    missing = f"; none in {without} of {n_series}" if without else ""
+    return " to ".join(ends) + missing
