@@ -166,34 +166,13 @@ class ForecastKeywords(TypedDict, total=False):
     temperature: float
     top_p: float
     views: int
+    season: int | Literal["auto", "none"]
     quantiles: str | Sequence[float]
     as_drawn: bool
     calibrated: bool
     seed: int
     holdout: int | None
-    forecaster: Literal[
-        "lm",
-        "auto",
-        "last-value",
-        "context-mean",
-        "seasonal-naive",
-        "context-parroting",
-        "var-on-logs",
-        "autoarima",
-        "fracast-0",
-        "s-map",
-        "echo-state-network",
-        "nvar",
-        "gaussian-process",
-        "sindy-on-levels",
-        "sindy-on-rates",
-        "refitted-quadratic-rates",
-        "refitted-rates",
-        "lotka-volterra-fit",
-        "self-limited-lotka-volterra-fit",
-        "rosenzweig-macarthur-fit",
-        "best-fitted-equations",
-    ]
+    forecaster: str
     missing: bool
     context: int | None
     decimals: int | None
