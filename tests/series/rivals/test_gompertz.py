@@ -7,8 +7,38 @@ from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals.gompertz import Gompertz, fit_gompertz
 
 REDSTARTS = np.array(
-    [18, 10, 9, 14, 17, 14, 5, 10, 9, 5, 11, 11, 4, 5, 4]
-    + [8, 2, 3, 9, 2, 4, 7, 4, 1, 2, 4, 11, 11, 9, 6],
+    [
+        18,
+        10,
+        9,
+        14,
+        17,
+        14,
+        5,
+        10,
+        9,
+        5,
+        11,
+        11,
+        4,
+        5,
+        4,
+        8,
+        2,
+        3,
+        9,
+        2,
+        4,
+        7,
+        4,
+        1,
+        2,
+        4,
+        11,
+        11,
+        9,
+        6,
+    ],
     dtype=float,
 )
 """American redstarts of one route of the Breeding Bird Survey (Dennis et al. 2006)."""
