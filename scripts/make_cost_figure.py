@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.report.drawing import style
-from lvlora.report.evaluation.cost import draw_cost
+from lvlora.report.drawing.cost import draw_cost
+from lvlora.report.drawing.errors import Bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +63,11 @@ def trainings_of(text: str) -> list[dict[str, Any]]:
         }
         for row in _table(text, "| model | trained |")
     ]
+
+
+def bars_of(rows: list[dict[str, Any]]) -> list[Bar]:
+    """Return the rows of the table as a figure takes them."""
+    return [Bar(row["name"], row["mae"], row["kind"] == "model", row["flops"]) for row in rows]
 
 
 def training_figure(trainings: list[dict[str, Any]], rivals: list[dict[str, Any]]) -> Figure:
@@ -169,6 +175,6 @@ def _short(name: str) -> str:
 if __name__ == "__main__":
     told = RESULTS.read_text(encoding="utf-8")
     forecasters = rows_of(told)
-    draw_cost(IMAGE, forecasters)
+    draw_cost(IMAGE, bars_of(forecasters))
     beside = [row for row in forecasters if row["name"] in ACROSS]
     style.save(training_figure(trainings_of(told), beside), TRAINING)

@@ -190,7 +190,7 @@ FIGURES_OF_PAGES = {
     "lvlora.report.run.page": ["training_figure"],
     "lvlora.report.run.training": ["training_figure"],
     "lvlora.report.run.forecasts": ["forecast_figure"],
-    "lvlora.report.evaluation.figures": [
+    "lvlora.evaluation.figures": [
         "errors_figure",
         "forecast_figure",
         "error_by_step_figure",

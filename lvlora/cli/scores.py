@@ -69,13 +69,14 @@ def _export_task(
 def _show(
     found: Evaluation, settings: EvaluateSettings | BaselineSettings, context: CommandContext
 ) -> None:
-    from lvlora.cli.terminal.scores import show_scores
+    from lvlora.cli.terminal.document import show_document
+    from lvlora.evaluation.document import document
 
     output = context.output
     if settings.output == STANDARD_OUTPUT:
         output.write(found.table)
     else:
-        output.report(found, lambda: show_scores(found, output))
+        output.report(found, lambda: show_document(document(found), output))
     for path in found.files:
         if path.endswith("report.html"):
             output.note(f"Report: {path}")

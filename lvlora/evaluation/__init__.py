@@ -9,6 +9,6 @@ calibrates intervals, `comparison` holds entries against each other, and `record
 (`answers`) of them. `folder` keeps what is finished, so that a killed evaluation goes on.
 `export_task`, `task_folder` and `foreign` are for forecasts of other programs.
 
-The room knows no terminal: what happens is told to a `lvlora.narrator.Narrator`. Pages and figures
-of an evaluation are `report.evaluation`'s, made from the record alone.
+The room knows no terminal: what happens is told to a `lvlora.narrator.Narrator`.
+`document` and `figures` show the record on a page and in a terminal.
 """

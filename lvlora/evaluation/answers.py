@@ -324,16 +324,17 @@ class Evaluation(_Scored):
         Raises:
             SettingsError: there is none of that name.
         """
+        from lvlora.evaluation.figures import bars
         from lvlora.report.drawing.errors import errors_figure
 
-        rows = [row.model_dump(mode="json") for row in self.forecasters]
-        known = [name for name, value in rows[0].items() if isinstance(value, float)]
+        row = self.forecasters[0].model_dump(mode="json")
+        known = [name for name, value in row.items() if isinstance(value, float)]
         if metric not in known:
             raise SettingsError(
                 f"metric: {metric!r} is none of these scores",
                 f"{meant(metric, known)}There are {', '.join(known)}.",
             )
-        return errors_figure(rows, metric)
+        return errors_figure(bars(self.forecasters, metric), metric)
 
     def _repr_html_(self) -> str:
         """For notebooks: one row a forecaster, the best first."""

@@ -14,6 +14,7 @@ from lvlora.evaluation.folder import SERIES, TABLE, Pieces
 from lvlora.evaluation.foreign import named_files, read_forecasts
 from lvlora.evaluation.job import TAKEN, Job, begin
 from lvlora.evaluation.record import record_of, table_of, table_of_series
+from lvlora.evaluation.report import draw_evaluation
 from lvlora.evaluation.scores import (
     Entry,
     Past,
@@ -42,7 +43,6 @@ from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.report.evaluation.page import draw_evaluation
 from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals import Rival
@@ -319,7 +319,7 @@ def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
         each = table_of_series(entries, given, job.clusters)
         tables = {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
         files = job.folder.write(record, tables)
-        files += draw_evaluation(job.folder.path, record.model_dump(mode="json"))
+        files += draw_evaluation(job.folder.path, record)
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output_files.write_text(settings.output, table)
         files.append(settings.output)

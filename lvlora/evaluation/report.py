@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvlora.evaluation.answers import EvaluationRecord, EvaluationReport
-from lvlora.report.evaluation.page import draw_evaluation
+from lvlora.evaluation.document import document
+from lvlora.report.page import PAGE, write_page
+
+FIGURES = "figures"
 
 
 def rebuild(folder: Path) -> EvaluationReport:
@@ -16,7 +19,7 @@ def rebuild(folder: Path) -> EvaluationReport:
         LvloraError: a file cannot be written.
     """
     record = EvaluationRecord.read(folder)
-    files = draw_evaluation(folder, record.model_dump(mode="json"))
+    files = draw_evaluation(folder, record)
     return EvaluationReport(
         evaluation=folder.resolve().name,
         folder=str(folder),
@@ -25,3 +28,15 @@ def rebuild(folder: Path) -> EvaluationReport:
         files=[str(file) for file in files],
         opened=False,
     )
+
+
+def draw_evaluation(folder: Path, record: EvaluationRecord) -> list[Path]:
+    """Write an evaluation's figures and its page, report.html.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        LvloraError: a file cannot be written.
+    """
+    return write_page(folder / PAGE, document(record), folder / FIGURES)

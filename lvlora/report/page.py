@@ -7,126 +7,78 @@ import hashlib
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lvlora.durable import write_text
+from lvlora.durable import write_bytes, write_text
+from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Table
 from lvlora.report.drawing import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAGE = "report.html"
 """What a run or an evaluation calls its page."""
 
 _WIDE = 900  # px: of a figure with many panels, which needs more room on a small screen
 
-Cell = str | int | float | None
-"""What a table holds; None and what is not finite is shown as a dash."""
+
+def write_page(path: Path, content: Document, figures: Path | None = None) -> list[Path]:
+    """Write a report, whole or not at all.
+
+    Args:
+        figures: a folder for the pictures that have a name, as SVG files.
+
+    Returns:
+        the files.
+
+    Raises:
+        LvloraError: a file cannot be written.
+    """
+    images = _images(content)
+    written = []
+    for picture, image in images.items():
+        if figures is not None and picture.name:
+            written.append(figures / f"{picture.name}.svg")
+            write_bytes(written[-1], image.content)
+    write_text(path, page(content, images))
+    return [path, *written]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Names and values, one pair a line: settings, sizes, totals; see `show`."""
-
-    pairs: Sequence[tuple[str, object]] | Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column names its rows.
+class Image:
+    """A drawn picture.
 
     Attributes:
-        caption: what it shows; read out before it.
-        head: a name for each column; rows: as many cells each.
-        marked: positions of rows to stand out: what the report is about.
+        content: an SVG or PNG file; narrow: the same for a phone, empty if there is none.
+        width, height: the shape of its box until it is drawn.
     """
 
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    marked: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
-class Points:
-    """A list of sentences of equal weight: limits, warnings, next steps."""
-
-    items: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as an image.
-
-    Attributes:
-        alt: what it shows, in words, for those who do not see it.
-        content: an SVG or PNG file.
-        caption: what to look for.
-        width, height: the shape of its box until it is drawn; 0 if not known.
-        narrow: the same drawn for a phone; empty if there is none.
-    """
-
-    alt: str
     content: bytes
-    caption: str = ""
-    width: int = 0
-    height: int = 0
+    width: int
+    height: int
     narrow: bytes = b""
 
     @classmethod
-    def of(
-        cls, figure: Figure, alt: str, caption: str = "", *, narrow: Figure | None = None
-    ) -> Picture:
-        """A matplotlib figure as SVG; ``narrow`` is what a phone shows instead."""
+    def of(cls, picture: Picture) -> Image:
+        """Draw a picture."""
+        figure = picture.draw()
         width, height = (round(96 * inches) for inches in figure.get_size_inches())
-        small = b"" if narrow is None else style.render(narrow, "svg")
-        return cls(alt, style.render(figure, "svg"), caption, width, height, small)
+        narrow = b"" if picture.narrow is None else style.render(picture.narrow(), "svg")
+        return cls(style.render(figure, "svg"), width, height, narrow)
 
 
-Block = str | Facts | Table | Points | Picture
-"""What a section is made of; a string is a paragraph."""
+def _images(content: Document) -> dict[Picture, Image]:
+    blocks = [block for section in content.sections for block in section.blocks]
+    return {block: Image.of(block) for block in blocks if isinstance(block, Picture)}
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading and what is under it, in order."""
+def page(content: Document, images: Mapping[Picture, Image] | None = None) -> str:
+    """Return a report as HTML; every text is shown as it is, never taken for markup.
 
-    heading: str
-    blocks: Sequence[Block]
-
-
-@dataclass(frozen=True)
-class PageContent:
-    """A whole report.
-
-    Attributes:
-        title: of the page and the browser's tab.
-        lead: the result in one or two sentences.
-        sections: those without blocks are left out.
-        footer: when and by what it was made.
+    Args:
+        images: its pictures where they are drawn already.
     """
-
-    title: str
-    sections: Sequence[Section]
-    lead: str = ""
-    footer: str = ""
-
-
-def write_page(path: Path, content: PageContent) -> None:
-    """Write a report, whole or not at all.
-
-    Raises:
-        LvloraError: the file cannot be written.
-    """
-    write_text(path, page(content))
-
-
-def page(content: PageContent) -> str:
-    """A report as HTML; every text is shown as it is, never taken for markup."""
+    images = _images(content) if images is None else images
     css = resources.files("lvlora.report").joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     # nothing may be loaded or run but this very style and the pictures inside the page
@@ -168,7 +120,7 @@ def page(content: PageContent) -> str:
         parts.append(f'<section id="{identifier}" aria-labelledby="{heading}">')
         parts.append(f'<h2 id="{heading}">{_text(section.heading)}</h2>')
         for block in section.blocks:
-            parts.extend(_block(block, names))
+            parts.extend(_block(block, names, images))
         parts.append("</section>")
     parts.append("</main>")
     if content.footer:
@@ -225,20 +177,19 @@ def _text(text: str) -> str:
     return html.escape(clean)
 
 
-def _block(block: Block, names: _Names) -> Iterator[str]:
+def _block(block: Block, names: _Names, images: Mapping[Picture, Image]) -> Iterator[str]:
     match block:
         case str():
             yield f"<p>{_text(block)}</p>"
         case Facts():
-            given = block.pairs.items() if isinstance(block.pairs, Mapping) else block.pairs
-            pairs = (f"<dt>{_text(k)}</dt><dd>{_text(show(v))}</dd>" for k, v in given)
+            pairs = (f"<dt>{_text(k)}</dt><dd>{_text(show(v))}</dd>" for k, v in block.items)
             yield f"<dl>{''.join(pairs)}</dl>"
         case Points():
             yield f"<ul>{''.join(f'<li>{_text(item)}</li>' for item in block.items)}</ul>"
         case Table():
             yield from _table(block, names)
         case Picture():
-            yield from _picture(block)
+            yield from _picture(block, images[block])
 
 
 def _table(table: Table, names: _Names) -> Iterator[str]:
@@ -268,23 +219,23 @@ def _is_number(cell: Cell) -> bool:
     return cell is None or (isinstance(cell, int | float) and not isinstance(cell, bool))
 
 
-def _picture(picture: Picture) -> Iterator[str]:
-    shape = f' width="{picture.width}" height="{picture.height}"' if picture.width else ""
-    if picture.narrow:
+def _picture(picture: Picture, image: Image) -> Iterator[str]:
+    shape = f' width="{image.width}" height="{image.height}"'
+    if image.narrow:
         shape = ' class="fits"'  # it has two shapes: a box reserved for one would not suit both
-    elif picture.height > picture.width:
+    elif image.height > image.width:
         shape += ' class="tall"'
-    elif picture.width > _WIDE:
+    elif image.width > _WIDE:
         shape += ' class="wide"'
     alt = _text(picture.alt)
-    image = f'<img src="{_data(picture.content)}" alt="{alt}"{shape}>'
+    shown = f'<img src="{_data(image.content)}" alt="{alt}"{shape}>'
     yield f'<figure><div class="scroll" role="region" aria-label="{alt}" tabindex="0">'
-    if picture.narrow:
+    if image.narrow:
         # the same width as in the style sheet's rule for phones
-        source = f'<source media="(max-width: 38rem)" srcset="{_data(picture.narrow)}">'
-        yield f"<picture>{source}{image}</picture></div>"
+        source = f'<source media="(max-width: 38rem)" srcset="{_data(image.narrow)}">'
+        yield f"<picture>{source}{shown}</picture></div>"
     else:
-        yield f"{image}</div>"
+        yield f"{shown}</div>"
     if picture.caption:
         yield f"<figcaption>{_text(picture.caption)}</figcaption>"
     yield "</figure>"

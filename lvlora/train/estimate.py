@@ -68,7 +68,9 @@ def _ending(loaded: Loaded) -> float:
 
     Libraries that draw and fit are loaded by then, which is more than all the pictures take.
     """
+    from lvlora.report.document import Picture
     from lvlora.report.drawing import style
+    from lvlora.report.page import Image
     from lvlora.report.run.forecasts import forecasts_of
     from lvlora.report.run.training import training_figure
 
@@ -81,7 +83,9 @@ def _ending(loaded: Loaded) -> float:
             point = np.stack([np.repeat(value, validator.part.horizon, axis=0) for value in last])
             validation_file.keep(file, validator.part.scored, point, "kept", 1)
             validation_file.add_rivals(file, validator.part.scored, loaded.plan.train)
-            forecasts_of(durable.read_json_object(file, 2**28), 1)
+            for block in forecasts_of(durable.read_json_object(file, 2**28), 1):
+                if isinstance(block, Picture):
+                    Image.of(block)
     rows = [{"step": n, "loss": 1.0 / n, "flops": 1} for n in range(1, loaded.plan.n_steps + 1)]
     for kind in ("png", "svg"):
         style.render(training_figure(rows), kind)

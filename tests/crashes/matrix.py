@@ -525,7 +525,7 @@ def warm_up() -> None:
     import transformers.models.qwen2.modeling_qwen2  # noqa: F401
     from optuna.storages.journal import JournalFileOpenLock
 
-    import lvlora.report.evaluation.page as evaluation_page
+    import lvlora.evaluation.evaluate as evaluation_page
     import lvlora.report.run.page as run_page
     import lvlora.sweep.results as sweep_results
 

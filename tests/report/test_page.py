@@ -6,29 +6,21 @@ import base64
 import hashlib
 import re
 from collections import Counter
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
-from lvlora.report.page import (
-    Facts,
-    PageContent,
-    Picture,
-    Points,
-    Section,
-    Table,
-    page,
-    show,
-    write_page,
-)
+from lvlora.report.document import Document, Facts, Picture, Points, Section, Table
+from lvlora.report.page import Image, page, show, write_page
 from lvlora.report.run.training import training_figure
 
 EVIL = "<script>alert(1)</script> \"'&amp; $x$ </style><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "source"}
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
 
 
 class Reader(HTMLParser):
@@ -64,8 +56,8 @@ class Reader(HTMLParser):
         return "".join(self.words)
 
 
-def content(text: str = EVIL) -> PageContent:
-    return PageContent(
+def content(text: str = EVIL) -> Document:
+    return Document(
         title=text,
         lead=text,
         footer=text,
@@ -77,10 +69,10 @@ def content(text: str = EVIL) -> PageContent:
                     Facts([(text, text), ("rank", 8)]),
                     Table(text, ["forecaster", text], [[text, 0.5], ["VAR", None]], marked=[0]),
                     Points([text]),
-                    Picture(text, SVG, text),
+                    Picture(text, Figure, text),
                 ],
             ),
-            Section(text, [Table(text, ["a"], []), Picture(text, b"\x89PNG\r\n", "", 1000, 500)]),
+            Section(text, [Table(text, ["a"], []), Picture(text, Figure)]),
         ],
     )
 
@@ -152,7 +144,7 @@ def test_everyone_finds_their_way() -> None:
 
 
 def test_sections_without_content_are_left_out() -> None:
-    read = Reader(page(PageContent("t", [Section("full", ["words"]), Section("empty", [])])))
+    read = Reader(page(Document("t", [Section("full", ["words"]), Section("empty", [])])))
     assert len(read.all("section")) == 1
     assert not read.all("nav")
 
@@ -168,7 +160,7 @@ def test_cells_are_numbers_as_people_read_them() -> None:
         "no",
     ]
     facts = Facts({"targets": ("q", "v"), "none": [], "path": Path("a/b")})
-    words = Reader(page(PageContent("t", [Section("s", [facts])]))).text
+    words = Reader(page(Document("t", [Section("s", [facts])]))).text
     assert "targetsq, vnone–patha/b" in words
     read = Reader(page(content("x")))
     assert [found.get("class") for found in read.all("td")] == ["number", "number"]
@@ -178,13 +170,13 @@ def test_cells_are_numbers_as_people_read_them() -> None:
 def test_a_row_of_the_wrong_length_is_the_callers_mistake() -> None:
     table = Table("t", ["a", "b"], [["x", 1], ["y"]])
     with pytest.raises(ValueError, match="row 1"):
-        page(PageContent("t", [Section("s", [table])]))
+        page(Document("t", [Section("s", [table])]))
 
 
 def test_a_matplotlib_figure_becomes_a_picture() -> None:
     figure = training_figure([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}])
-    picture = Picture.of(figure, "loss falls")
-    (found,) = Reader(page(PageContent("t", [Section("s", [picture])]))).all("img")
+    picture = Picture("loss falls", lambda: figure)
+    (found,) = Reader(page(Document("t", [Section("s", [picture])]))).all("img")
     assert (found["width"], found["height"]) == ("768", "346")
     head, data = found["src"].split(",")
     assert head == "data:image/svg+xml;base64"
@@ -193,11 +185,14 @@ def test_a_matplotlib_figure_becomes_a_picture() -> None:
 
 def test_a_phone_is_given_its_own_picture() -> None:
     rows = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
-    picture = Picture.of(training_figure(rows), "loss", narrow=training_figure(rows, narrow=True))
-    read = Reader(page(PageContent("t", [Section("s", [picture])])))
+    picture = Picture(
+        "loss", partial(training_figure, rows), narrow=partial(training_figure, rows, narrow=True)
+    )
+    read = Reader(page(Document("t", [Section("s", [picture])])))
+    image = Image.of(picture)
     (source,) = read.all("source")
     assert "max-width" in source["media"]
-    assert base64.b64decode(source["srcset"].split(",")[1]) == picture.narrow != picture.content
+    assert base64.b64decode(source["srcset"].split(",")[1]) == image.narrow != image.content
 
 
 def test_the_file_is_the_page(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import chromium
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from lvlora.report.drawing.errors import errors_figure
+from lvlora.report.document import Document, Facts, Picture, Points, Section, Table
+from lvlora.report.drawing.errors import Bar, errors_figure
 from lvlora.report.forecast import forecast_figure
-from lvlora.report.page import Facts, PageContent, Picture, Points, Section, Table, write_page
+from lvlora.report.page import write_page
 
 pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
 
@@ -36,19 +38,21 @@ def window() -> Iterator[chromium.Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, make_picture) -> Path:
     head = ["forecaster", "kind", *(f"metric {i}" for i in range(7))]
-    errors = [{"name": row[0], "kind": row[1], "mae": row[2]} for row in ROWS]
+    errors = [Bar(str(row[0]), float(row[2]), row[1] == "adapter") for row in ROWS]
     two = [make_picture(title="one"), make_picture(title="two")]
-    wide, narrow = forecast_figure(two), forecast_figure(two, narrow=True)
+    all_bars, one = partial(errors_figure, errors), partial(forecast_figure, make_picture())
+    narrow = partial(forecast_figure, two, narrow=True)
+    both = Picture("two forecasts", partial(forecast_figure, two), narrow=narrow)
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_page(
         path,
-        PageContent(
+        Document(
             "Run <script>document.title = 'broken'</script>",
             [
                 Section("Result", [Table("Forecasters", head, ROWS, marked=[0])]),
-                Section("Errors", [Picture.of(errors_figure(errors), "errors", "All of them")]),
-                Section("Forecasts", [Picture.of(forecast_figure(make_picture()), "a forecast")]),
-                Section("Phone", [Picture.of(wide, "two forecasts", narrow=narrow)]),
+                Section("Errors", [Picture("errors", all_bars, "All of them")]),
+                Section("Forecasts", [Picture("a forecast", one)]),
+                Section("Phone", [both]),
                 Section("Settings", [Facts([("data", "long/" * 60), ("rank", 8)])]),
                 Section("Limits", [Points(["x" * 300])]),
             ],

@@ -96,6 +96,11 @@ class Output:
         if not self.json_mode:
             self.write(f"{printable(text, keep_lines=True)}\n")
 
+    def heading(self, text: str) -> None:
+        """Print a bold line; nothing in JSON mode."""
+        if not self.json_mode:
+            self._print(Text(self._spelled(text), style="bold"))
+
     def table(
         self,
         columns: Sequence[str],
@@ -122,7 +127,7 @@ class Output:
         cells = [[self._spelled("–" if c is None else c) for c in row] for row in rows]
         heads = self._folded([self._spelled(head) for head in columns], cells)
         if title:
-            self._print(Text(self._spelled(title), style="bold"))
+            self.heading(title)
         for chosen in self._fitting(heads, cells):
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
             for index in chosen:

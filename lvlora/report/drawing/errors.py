@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,42 +19,50 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
-Rows = Sequence[Mapping[str, Any]]
-
 MAX_FORECASTERS = 24
 _MAX_PANELS = 6
 _WIDE = 20.0  # largest over smallest, from which an axis is logarithmic
-_OTHER_KINDS = ("", "rival", "floor", "baseline")
 
 
-def is_model(row: Mapping[str, Any]) -> bool:
-    """Whether a table's row is a language model's: what the figures are about."""
-    return str(row.get("kind", "")) not in _OTHER_KINDS
+@dataclass(frozen=True)
+class Bar:
+    """One forecaster in a figure.
+
+    Attributes:
+        error: None where it is not defined; a score if more of it is better.
+        is_model: language models stand out from all others.
+        cost: FLOPs or seconds; None where nobody counted.
+    """
+
+    name: str
+    error: float | None
+    is_model: bool = False
+    cost: float | None = None
 
 
-def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = False) -> Figure:
+def errors_figure(
+    forecasters: Sequence[Bar], metric: str = "mae", *, narrow: bool = False
+) -> Figure:
     """A bar for each forecaster, the best on top; dots where only a logarithmic axis shows all.
 
     Args:
-        forecasters: rows with ``name``, ``kind`` and ``metric`` (None where it is not defined).
+        metric: name of the errors.
         narrow: for a phone.
     """
     more = metric in METRICS and METRICS[metric].more_is_better
-    rows = sorted(
-        (r for r in forecasters if number(r, metric) is not None),
-        key=lambda r: r[metric],
-        reverse=more,
-    )
+    pairs = [(r.error, r) for r in forecasters if r.error is not None and math.isfinite(r.error)]
+    pairs.sort(key=lambda pair: pair[0], reverse=more)
+    rows = [row for _, row in pairs]
     left_out = max(0, len(rows) - MAX_FORECASTERS)
     rows = rows[:MAX_FORECASTERS]
-    values = [float(r[metric]) for r in rows]
+    values = [error for error, _ in pairs[:MAX_FORECASTERS]]
     logarithmic = _needs_log(values)
     with style.look():
         width = style.NARROW if narrow else style.WIDTH
         figure = style.new_figure(width, 1.2 + (0.4 if narrow else 0.3) * max(2, len(rows)))
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
-        colours = [style.ACCENT if is_model(r) else style.REST for r in rows]
+        colours = [style.ACCENT if r.is_model else style.REST for r in rows]
         if logarithmic:
             # a bar has no foot on a logarithmic axis: its length would mean nothing
             axes.hlines(
@@ -74,14 +83,14 @@ def errors_figure(forecasters: Rows, metric: str = "mae", *, narrow: bool = Fals
                 textcoords="offset points",
                 va="center",
                 fontsize=9,
-                fontweight="bold" if is_model(row) else "normal",
+                fontweight="bold" if row.is_model else "normal",
             )
-        names = [style.plain(str(r["name"]), 44) for r in rows]
+        names = [style.plain(r.name, 44) for r in rows]
         if narrow:
             names = ["\n".join(textwrap.wrap(name, 20)) for name in names]
         axes.set_yticks(places, names, fontsize=8 if narrow else None)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-            label.set_fontweight("bold" if is_model(row) else "normal")
+            label.set_fontweight("bold" if row.is_model else "normal")
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
@@ -170,14 +179,6 @@ def error_by_step_figure(
     return figure
 
 
-def number(row: Mapping[str, Any], key: str) -> float | None:
-    """A row's number by this name, None if it has none or one that is not finite."""
-    value = row.get(key)
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return None
-
-
 def _needs_log(values: Sequence[float]) -> bool:
     return len(values) > 1 and min(values) > 0 and max(values) / min(values) > _WIDE
 
@@ -187,11 +188,11 @@ def metric_name(metric: str) -> str:
     return METRICS[metric].axis if metric in METRICS else style.plain(metric)
 
 
-def key_of_kinds(rows: Rows) -> list[Any]:
+def key_of_kinds(rows: Sequence[Bar]) -> list[Any]:
     """A legend's entries for models and rivals; none where all rows are of one kind."""
     from matplotlib.patches import Patch
 
-    kinds = {is_model(row) for row in rows}
+    kinds = {row.is_model for row in rows}
     if len(kinds) < 2:
         return []
     return [

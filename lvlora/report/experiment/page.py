@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lvlora import numbers
-from lvlora.report.page import Block, Cell, PageContent, Picture, Points, Section, Table, write_page
+from lvlora.report.document import Block, Cell, Document, Picture, Points, Section, Table
+from lvlora.report.page import write_page
 from lvlora.report.spending import spending_figure
 
 LIMITS = (
@@ -52,8 +54,8 @@ def write_experiment_page(
     ]
     spending: list[Block] = [_accounting(answer)]
     if ledger["runs"]:
-        figure = spending_figure(ledger)
-        spending.append(Picture.of(figure, "FLOPs in all over time", "Both conventions."))
+        figure = partial(spending_figure, ledger)
+        spending.append(Picture("FLOPs in all over time", figure, "Both conventions."))
     sections = (
         Section("Trainings", trainings),
         Section("Errors", errors),
@@ -61,7 +63,7 @@ def write_experiment_page(
         Section("Limits", (Points(LIMITS),)),
     )
     title = f"Experiment {Path(answer['folder']).name}"
-    write_page(path, PageContent(title=title, lead=lead, sections=sections))
+    write_page(path, Document(title=title, lead=lead, sections=sections))
 
 
 def _accounting(answer: Mapping[str, Any]) -> Table:

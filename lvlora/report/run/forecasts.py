@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from lvlora.report.document import Block, Picture, Table
 from lvlora.report.forecast import FloatArray, ForecastPicture, forecast_figure
-from lvlora.report.page import Block, Picture, Table
 from lvlora.series.dates import Calendar
 
 _SHARE = 0.8
@@ -30,7 +31,6 @@ def forecasts_of(found: Mapping[str, Any], step: int | None) -> list[Block]:
         if found["kept"]["step"] != step:
             return []
         drawn, has_bands = _pictures(found)
-        figures = [forecast_figure(drawn, narrow=narrow) for narrow in (False, True)]
     except (KeyError, TypeError, ValueError, IndexError):
         return []
     band = (
@@ -40,12 +40,12 @@ def forecasts_of(found: Mapping[str, Any], step: int | None) -> list[Block]:
         else ""
     )
     return [
-        Picture.of(
-            figures[0],
+        Picture(
             "Greedy forecasts of the kept adapter against the truth",
+            partial(forecast_figure, drawn),
             f"Greedy forecasts that the validation at step {step} made, of its best, middle and "
             f"worst series: line, history; dashes, forecast; circles, truth{band}.",
-            narrow=figures[1],
+            narrow=partial(forecast_figure, drawn, narrow=True),
         )
     ]
 

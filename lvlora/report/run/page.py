@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from lvlora.report.page import PAGE, Cell, Facts, PageContent, Picture, Points, Section, write_page
+from lvlora.report.document import Cell, Document, Facts, Picture, Points, Section
+from lvlora.report.page import PAGE, write_page
 from lvlora.report.run.forecasts import forecasts_of, rivals_of
 from lvlora.report.run.record import RunRecord, read_run
 from lvlora.report.run.training import draw_training, training_figure
@@ -41,7 +43,7 @@ def draw_run(folder: Path) -> list[Path]:
     return [folder / FIGURE, folder / PAGE]
 
 
-def run_page(record: RunRecord) -> PageContent:
+def run_page(record: RunRecord) -> Document:
     """The content of the page."""
     before, after = record.zero_shot or {}, record.validation or {}
     outcome: list[tuple[str, Cell]] = [("steps", record.steps), ("tokens", record.tokens)]
@@ -59,10 +61,10 @@ def run_page(record: RunRecord) -> PageContent:
         ("seconds in steps", record.seconds),
         ("trained parameters", record.trainable_parameters),
     ]
-    course = Picture.of(
-        training_figure(record.metrics),
+    course = Picture(
         "Loss and validation error by step and FLOPs",
-        narrow=training_figure(record.metrics, narrow=True),
+        partial(training_figure, record.metrics),
+        narrow=partial(training_figure, record.metrics, narrow=True),
     )
     sections = (
         Section("Outcome", (Facts(outcome),)),
@@ -74,4 +76,4 @@ def run_page(record: RunRecord) -> PageContent:
         Section("Settings", (Facts(record.settings),)),
         Section("Limits", (Points(LIMITS if record.forecasts else (*LIMITS, _NO_FORECASTS)),)),
     )
-    return PageContent(title=f"Run {record.name}", sections=sections)
+    return Document(title=f"Run {record.name}", sections=sections)

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora.report.page import (
-    Block,
-    Cell,
-    Facts,
-    PageContent,
-    Picture,
-    Points,
-    Section,
-    Table,
-    write_page,
-)
+from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
+from lvlora.report.page import write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +69,8 @@ def write_sweep_page(
         for row in rows
     ]
     pictures: list[Block] = [
-        Picture.of(figure, *_CAPTIONS[name]) for name, figure in figures.items()
+        Picture(_CAPTIONS[name][0], partial(_as_is, figure), _CAPTIONS[name][1])
+        for name, figure in figures.items()
     ]
     outcome: list[Block] = []
     lead = "No trial has a result yet."
@@ -108,4 +101,8 @@ def write_sweep_page(
         ),
         Section("Limits", (Points(LIMITS),)),
     )
-    write_page(path, PageContent(title=f"Sweep {study}", lead=lead, sections=sections))
+    write_page(path, Document(title=f"Sweep {study}", lead=lead, sections=sections))
+
+
+def _as_is(figure: Figure) -> Figure:
+    return figure

@@ -28,7 +28,7 @@ def test_poorer_histories_are_seen_and_the_truth_is_scored(run_lvlora, tmp_path,
     ran, noisy, noisy_row = _record(run_lvlora, "--history-noise", "0.3", "--history-gaps", "0.2")
     seen = "30 % noise, 20 % of the values missing"
     assert f"Forecasters see: {seen}; what is scored is as" in ran.stderr
-    assert f"; seen: {seen}" in ran.stdout
+    assert f"; histories: {seen}" in ran.stdout
     assert noisy["protocol"]["disturbance"]["noise"] == 0.3
     assert noisy["drawn"]["series"][0]["truth"] == clean["drawn"]["series"][0]["truth"]
     assert noisy_row["mae"] != clean_row["mae"]

@@ -35,11 +35,10 @@ def test_evaluate_scores_the_newest_run(run_lvlora, data, runs, made_figures) ->
     assert table["runs"][-1]["executed"] == entry["flops"]["executed"]
     # what the adapter cost stands beside what it is worth
     assert entry["training_flops"] == training
-    both = run_lvlora([*args, "--output", "table.csv"])
+    run_lvlora([*args, "--output", "table.csv"])
     with open("table.csv", encoding="utf-8") as file:
         costs = [int(row["training_flops_executed"]) for row in csv.DictReader(file)]
     assert costs == [training["executed"], 0]
-    assert both.stdout.count(" by its training") == 1
     (figure,) = Path("runs").glob("evaluation-*/figures/cost-training.svg")
     assert "FLOPs of the adapter" in figure.read_text(encoding="utf-8")
 

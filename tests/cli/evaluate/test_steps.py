@@ -28,7 +28,7 @@ def test_one_series_is_scored_itself_with_steps_that_fit(run_lvlora, tmp_path, t
     assert "8 steps from 8 (--context 8 --horizon 8)" in ran.stderr
     assert "8 steps from 8" in ran.stdout
     assert "nan" not in ran.stdout
-    assert "MAE - model" not in ran.stdout
+    assert "MAE minus" not in ran.stdout
 
 
 @pytest.mark.slow  # it draws a report

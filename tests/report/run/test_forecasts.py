@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 
+from lvlora.report.document import Picture, Table
 from lvlora.report.forecast import forecast_figure
-from lvlora.report.page import Picture, Table
 from lvlora.report.run.forecasts import _pictures, forecasts_of, rivals_of
 
 N, T, H = 9, 12, 6

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from lvlora.report.drawing import style
 from lvlora.report.drawing.errors import (
     MAX_FORECASTERS,
+    Bar,
     FloatArray,
-    Rows,
-    is_model,
     key_of_kinds,
     metric_name,
-    number,
 )
 
 if TYPE_CHECKING:
@@ -44,23 +43,25 @@ _COST_NAMES = {
 }
 
 
-def draw_cost(path: Path, forecasters: Rows, cost: Cost = "flops", metric: str = "mae") -> None:
+def draw_cost(
+    path: Path, forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = "mae"
+) -> None:
     """`cost_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
     style.check_suffix(path)
     style.save(cost_figure(forecasters, cost, metric), path)
 
 
-def cost_figure(forecasters: Rows, cost: Cost = "flops", metric: str = "mae") -> Figure:
+def cost_figure(forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = "mae") -> Figure:
     """Cost and error of each forecaster; a line joins those that nothing beats in both.
 
     Forecasters whose cost is not known, or nothing, are lines across at the height of their error.
 
     Args:
-        forecasters: rows with ``name``, ``kind``, ``metric`` and ``cost``.
+        cost, metric: names of the costs and errors.
     """
-    usable = [r for r in forecasters if (number(r, metric) or 0) > 0][:MAX_FORECASTERS]
-    priced = [r for r in usable if (number(r, cost) or 0) > 0]
-    others = [r for r in usable if (number(r, cost) or 0) <= 0]
+    usable = [r for r in forecasters if _is_above_zero(r.error)][:MAX_FORECASTERS]
+    priced = [_Point(r.cost or 0.0, r.error or 0.0, r) for r in usable if _is_above_zero(r.cost)]
+    others = [(r.error or 0.0, r) for r in usable if not _is_above_zero(r.cost)]
     with style.look():
         figure = style.new_figure(height=5.0)
         axes = figure.add_subplot()
@@ -71,54 +72,64 @@ def cost_figure(forecasters: Rows, cost: Cost = "flops", metric: str = "mae") ->
         if not usable:
             axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center")
             return figure
-        costs = [float(r[cost]) for r in priced] or [1.0]
-        heights = [float(r[metric]) for r in usable]
+        costs = [p.cost for p in priced] or [1.0]
+        heights = [r.error or 0.0 for r in usable]
         axes.set_xlim(min(costs) / 4, max(costs) * 6)
         axes.set_ylim(min(heights) / 1.5, max(heights) * 1.6)
         style.plain_log_ticks(axes.xaxis)
         style.plain_log_ticks(axes.yaxis)
-        front = _front(priced, cost, metric)
+        front = _front(priced)
         if len(front) > 1:
             axes.plot(
-                [r[cost] for r in front],
-                [r[metric] for r in front],
+                [p.cost for p in front],
+                [p.error for p in front],
                 color="#c3cad2",
                 linewidth=1.2,
                 drawstyle="steps-post",
                 zorder=1,
             )
-        for row in others:
-            axes.axhline(float(row[metric]), color="#c3cad2", linewidth=1, linestyle=":", zorder=1)
-        for row in priced:
+        for error, _ in others:
+            axes.axhline(error, color="#c3cad2", linewidth=1, linestyle=":", zorder=1)
+        for point in priced:
             axes.scatter(
-                float(row[cost]),
-                float(row[metric]),
-                s=56 if is_model(row) else 36,
+                point.cost,
+                point.error,
+                s=56 if point.row.is_model else 36,
                 zorder=3,
-                color=style.ACCENT if is_model(row) else style.REST,
-                marker="o" if is_model(row) else "s",
+                color=style.ACCENT if point.row.is_model else style.REST,
+                marker="o" if point.row.is_model else "s",
             )
-        _label_lines(axes, sorted(others, key=lambda r: float(r[metric])), metric)
-        _label_points(figure, axes, priced, cost, metric)
+        _label_lines(axes, sorted(others, key=lambda pair: pair[0]))
+        _label_points(figure, axes, priced)
         note = "Dotted lines: they have no such cost, or it is not counted." if others else ""
         style.legend_below(figure, key_of_kinds(usable), note=note)
     return figure
 
 
-def _label_lines(axes: Axes, rows: Rows, metric: str) -> None:
+def _is_above_zero(value: float | None) -> bool:
+    return value is not None and 0 < value < math.inf
+
+
+class _Point(NamedTuple):
+    cost: float
+    error: float
+    row: Bar
+
+
+def _label_lines(axes: Axes, rows: Sequence[tuple[float, Bar]]) -> None:
     """Names at the lines' right ends, moved apart where they would cover each other."""
     low, high = np.log(axes.get_ylim())
-    at = (np.log([float(r[metric]) for r in rows]) - low) / (high - low)
-    for row, y, place in zip(rows, at, _apart(at), strict=True):
+    at = (np.log([error for error, _ in rows]) - low) / (high - low)
+    for (_, row), y, place in zip(rows, at, _apart(at), strict=True):
         axes.annotate(
-            style.plain(str(row["name"]), 32),
+            style.plain(row.name, 32),
             (1.0, y),
             xytext=(1.03, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
             fontsize=8.5,
-            color=style.INK if is_model(row) else style.FAINT,
+            color=style.INK if row.is_model else style.FAINT,
             # to the middle of its left edge: a line to its centre would cross the names below
             arrowprops={
                 "arrowstyle": "-",
@@ -142,7 +153,7 @@ def _apart(places: FloatArray) -> FloatArray:
     return spread
 
 
-def _label_points(figure: Figure, axes: Axes, rows: Rows, cost: str, metric: str) -> None:
+def _label_points(figure: Figure, axes: Axes, rows: Sequence[_Point]) -> None:
     """Put each name beside its point, where it covers no other name or point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
@@ -151,21 +162,21 @@ def _label_points(figure: Figure, axes: Axes, rows: Rows, cost: str, metric: str
         return
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     style.lay_out(figure)  # it must be known before names can be fitted into it
-    points = [(float(r[cost]), float(r[metric])) for r in rows]
+    points = [(point.cost, point.error) for point in rows]
     marks = [Bbox([(x - 6, y - 6), (x + 6, y + 6)]) for x, y in axes.transData.transform(points)]
     frame = axes.get_window_extent(renderer)
     names = [
         axes.annotate(
-            style.plain(str(row["name"]), 34),
+            style.plain(row.name, 34),
             point,
             xytext=(0, 0),
             textcoords="offset points",
             va="center",
             fontsize=8.5,
-            fontweight="bold" if is_model(row) else "normal",
+            fontweight="bold" if row.is_model else "normal",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
         )
-        for row, point in zip(rows, points, strict=True)
+        for row, point in zip((p.row for p in rows), points, strict=True)
     ]
 
     def box_at(name: Any, place: Place) -> Any:
@@ -218,10 +229,10 @@ def _overlap(a: Any, b: Any) -> float:
     return float(max(0.0, width) * max(0.0, height))
 
 
-def _front(rows: Rows, cost: str, metric: str) -> list[Mapping[str, Any]]:
+def _front(rows: Sequence[_Point]) -> list[_Point]:
     """Those that no other beats in cost and error at once, from cheap to dear."""
-    front: list[Mapping[str, Any]] = []
-    for row in sorted(rows, key=lambda r: (r[cost], r[metric])):
-        if not front or row[metric] < front[-1][metric]:
-            front.append(row)
+    front: list[_Point] = []
+    for point in sorted(rows, key=lambda point: point[:2]):
+        if not front or point.error < front[-1].error:
+            front.append(point)
     return front

@@ -11,17 +11,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from lvlora.report.drawing import style
-from lvlora.report.evaluation.cost import cost_figure, draw_cost
+from lvlora.report.drawing.cost import cost_figure, draw_cost
+from lvlora.report.drawing.errors import Bar
 
 
-def row(name: str, mae: float | None, flops: float | None = None, kind: str = "rival") -> Any:
-    return {"name": name, "kind": kind, "mae": mae, "flops": flops, "seconds": 1.0}
+def row(name: str, mae: float | None, flops: float | None = None, kind: str = "rival") -> Bar:
+    return Bar(name, mae, kind == "model", flops)
 
 
 TABLE = [
     row("last value", 0.48),
     row("VAR", 0.19, 1e8),
-    row("bundled + LoRA", 0.13, 1e13, "adapter"),
+    row("bundled + LoRA", 0.13, 1e13, "model"),
     row("ridge", 0.26, 1e7),
     row("broken", None, 1e9),
 ]
@@ -62,7 +63,7 @@ def test_twenty_names_of_the_results_cover_neither_each_other_nor_a_point() -> N
     rows = script.rows_of(script.RESULTS.read_text(encoding="utf-8"))
     assert len(rows) >= 20
     assert {row["kind"] for row in rows} == {"model", "rival", "floor"}
-    figure = cost_figure(rows)
+    figure = cost_figure(script.bars_of(rows))
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     (axes,) = figure.axes
@@ -86,7 +87,7 @@ def test_trainings_of_the_results_stand_where_the_table_says() -> None:
     trainings = script.trainings_of(script.RESULTS.read_text(encoding="utf-8"))
     assert len({row["model"] for row in trainings}) >= 3
     assert all(row["mae"] > 0 and 0 < row["series"] <= 128 for row in trainings)
-    (axes,) = script.training_figure(trainings, [row("a rival", 0.2)]).axes
+    (axes,) = script.training_figure(trainings, [{"name": "a rival", "mae": 0.2}]).axes
     cheapest = min(row["flops"] for row in trainings if row["flops"])
     for mark, told in zip(axes.collections, trainings, strict=True):
         ((flops, mae),) = mark.get_offsets()

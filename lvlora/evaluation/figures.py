@@ -1,0 +1,184 @@
+"""The pictures of an evaluation's page, drawn from its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora import numbers
+from lvlora.evaluation.answers import Drawn, DrawnSeries, Evaluation, EvaluationRecord
+from lvlora.evaluation.answers import ForecasterScores as Row
+from lvlora.report.document import Picture
+from lvlora.report.drawing.cost import cost_figure
+from lvlora.report.drawing.errors import Bar, error_by_step_figure, errors_figure, metric_name
+from lvlora.report.drawing.text_chart import terminal_plot
+from lvlora.report.drawing.valid_time import valid_time_figure
+from lvlora.report.forecast import ForecastPicture, forecast_figure
+from lvlora.series.dates import Calendar
+
+_RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
+_SKETCHED = 4  # variables in a terminal
+
+
+def pictures_of(record: Evaluation | EvaluationRecord) -> dict[str, Picture]:
+    """Every picture of the page, by its name; nothing is drawn yet."""
+    rows, metric = record.forecasters, record.led_by
+    pictures = [
+        Picture(
+            f"{metric_name(metric).capitalize()} of each forecaster",
+            partial(errors_figure, bars(rows, metric), metric),
+            narrow=partial(errors_figure, bars(rows, metric), metric, narrow=True),
+            name="errors",
+        )
+    ]
+    if record.drawn is not None and record.drawn.series:
+        pictures.append(_forecasts(record, record.drawn))
+    shown, models = _shown(rows, metric)
+    steps = {f.name: _array(f.mae_by_step) for f in shown}
+    by_step = partial(error_by_step_figure, steps, record.variables, models)
+    pictures.append(
+        Picture(
+            f"{metric_name('mae').capitalize()} by steps ahead, for each variable",
+            by_step,
+            "Models and the best rivals.",
+            narrow=partial(by_step, narrow=True),
+            name="error-by-step",
+        )
+    )
+    shares = {f.name: _array(f.valid_by_step) for f in shown if f.valid_by_step[0] is not None}
+    if shares:
+        valid = partial(valid_time_figure, shares, models)
+        pictures.append(
+            Picture(
+                "Series whose forecast is still valid",
+                valid,
+                "Until sMAPE (0 to 100) first exceeds 30. Models and the best rivals.",
+                narrow=partial(valid, narrow=True),
+                name="valid-time",
+            )
+        )
+    return {picture.name: picture for picture in [*pictures, *_costs(rows, metric)]}
+
+
+def bars(
+    rows: Sequence[Row], metric: str, costs: Sequence[float | None] | None = None
+) -> list[Bar]:
+    """The rows as a figure takes them."""
+    costs = [None] * len(rows) if costs is None else costs
+    return [
+        Bar(row.name, _value(row, metric), row.kind == "model", cost)
+        for row, cost in zip(rows, costs, strict=True)
+    ]
+
+
+def _value(row: Row, metric: str) -> float | None:
+    value = getattr(row, metric)
+    return value if isinstance(value, float) else getattr(value, "value", None)
+
+
+def _costs(rows: Sequence[Row], metric: str) -> list[Picture]:
+    pictures = []
+    trained = [None if f.training_flops is None else f.training_flops.executed for f in rows]
+    if any(trained):
+        pictures.append(
+            Picture(
+                "Error against the FLOPs of training",
+                partial(cost_figure, bars(rows, metric, trained), "training_flops", metric),
+                "What each adapter's run had spent until then, validations included.",
+                name="cost-training",
+            )
+        )
+    spent = [None if f.flops is None else f.flops.executed for f in rows]
+    if sum(f.flops is not None for f in rows) > 1:  # one point alone compares nothing
+        pictures.append(
+            Picture(
+                "Error against FLOPs",
+                partial(cost_figure, bars(rows, metric, spent), metric=metric),
+                "Only the language models' FLOPs are counted.",
+                name="cost-flops",
+            )
+        )
+    if any(f.seconds for f in rows):
+        seconds = [f.seconds or None for f in rows]
+        pictures.append(
+            Picture(
+                "Error against seconds",
+                partial(cost_figure, bars(rows, metric, seconds), "seconds", metric),
+                "The line joins those that no other beats in both.",
+                name="cost-seconds",
+            )
+        )
+    return pictures
+
+
+def _forecasts(record: Evaluation | EvaluationRecord, drawn: Drawn) -> Picture:
+    panels = [_panel(series, record, drawn) for series in drawn.series]
+    ends = [series for series in drawn.series if series.why in ("best", "worst")]
+
+    def sketch(ascii_only: bool) -> str:
+        shown = ends[:: max(1, len(ends) - 1)]
+        return "\n".join(
+            _sketch(series, v, name, drawn.forecaster, ascii_only)
+            for series in shown
+            for v, name in enumerate(record.variables[:_SKETCHED])
+        )
+
+    return Picture(
+        f"Forecasts of {drawn.forecaster} against the truth",
+        partial(forecast_figure, panels),
+        f"The best, middle and worst series of {drawn.forecaster}: line, history; dashes, median; "
+        "band, interval; circles, truth.",
+        narrow=partial(forecast_figure, panels, narrow=True),
+        name="forecasts",
+        sketch=sketch,
+    )
+
+
+def _panel(
+    series: DrawnSeries, record: Evaluation | EvaluationRecord, drawn: Drawn
+) -> ForecastPicture:
+    why = f": {series.why}, " if series.why else ": "
+    return ForecastPicture(
+        variables=tuple(record.variables),
+        time_name=record.data.time,
+        history_time=_array(series.history_time),
+        history=_array(series.history),
+        future_time=_array(series.time),
+        median=_array(series.median),
+        bands={
+            (low, high): (_array(lower), _array(upper)) for low, high, lower, upper in series.bands
+        },
+        truth=_array(series.truth),
+        title=f"{series.id}{why}MAE {series.mae:.3g}",
+        calendar=Calendar.from_dict(drawn.calendar),
+    )
+
+
+def _sketch(series: DrawnSeries, v: int, name: str, forecaster: str, ascii_only: bool) -> str:
+    band = series.bands[0] if series.bands else None
+    return terminal_plot(
+        _array(series.history)[:, v],
+        _array(series.median)[:, v],
+        None if band is None else _array(band[2])[:, v],
+        None if band is None else _array(band[3])[:, v],
+        height=8,
+        ascii_only=ascii_only,
+        time=[*series.history_time, *series.time],
+        title=f"{series.why}, {series.id}: {name} by {forecaster}, "
+        f"MAE {numbers.plain(series.mae, 3)}",
+    )
+
+
+def _array(values: Sequence[object]) -> NDArray[np.float64]:
+    return np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def _shown(rows: Sequence[Row], metric: str) -> tuple[list[Row], list[str]]:
+    """Rows of the models and of the best others; names of the models."""
+    models = [f for f in rows if f.kind == "model"]
+    others = [f for f in rows if f.kind != "model" and _value(f, metric) is not None]
+    others.sort(key=lambda f: _value(f, metric) or 0.0)
+    return [*models, *others[:_RIVALS_BY_STEP]], [f.name for f in models]
