@@ -183,8 +183,8 @@ def _uncertainty(rows: Sequence[Row], marked: Sequence[int]) -> list[Block]:
 
 def _differences(rows: Sequence[Row]) -> list[Block]:
     models = [f.name for f in rows if f.kind == "model"]
-    if not models or len(rows) < 2:
-        return []
+    if all(gap.low is None for f in rows for gap in f.mae_minus.values()):
+        return []  # of one series there is no interval, and a difference alone says nothing
     cells: list[list[Cell]] = [
         [f.name, *(_difference(f.mae_minus.get(name)) for name in models)] for f in rows
     ]
