@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import development
 import numpy as np
+from mixture import MIXTURE, Kind
 from observation import CLEAN, COUNTED, SURVEYED
 from others import OTHERS
 from parameters import Rng, log_uniform
-from populations import MIXTURE, Kind
 
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.simulate import observe, simulate

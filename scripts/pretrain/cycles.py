@@ -8,7 +8,7 @@ history tells it.
 from __future__ import annotations
 
 import numpy as np
-from parameters import Array, Rng, innovations, log_uniform, sometimes
+from parameters import Array, Rng, log_uniform, sometimes
 
 _HARMONICS = 8
 
@@ -43,28 +43,3 @@ def cycles(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
     growth = np.exp(sometimes(rng, 0.33, rng.uniform(-2, 0.7, (n, 1, 1))) * t[..., None] / n_steps)
     level = sometimes(rng, 0.4, rng.uniform(1.0, 4.0, (n, 1, n_variables)))
     return np.asarray(wave * growth + level * np.abs(wave).max(axis=1, keepdims=True))
-
-
-def profiles(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
-    """(n, n_steps, V): a random number for each of the 2 to 52 steps of a season, again and again.
-
-    To it come a wandering level and noise, and in half of the series all of it is in logarithms.
-    """
-    usual = rng.choice([4, 5, 6, 7, 12, 24, 52], n, p=[0.2, 0.05, 0.05, 0.15, 0.4, 0.1, 0.05])
-    period = np.where(rng.random(n) < 0.75, usual, rng.integers(2, 40, n))
-    roughness = rng.random((n, 1, 1))
-    out = np.empty((n, n_steps, n_variables))
-    for i in range(n):
-        season = rng.normal(0, 1, (int(period[i]), n_variables))
-        if roughness[i] < 0.5:  # neighbours alike, round the year
-            season = season + np.roll(season, 1, axis=0) + np.roll(season, -1, axis=0)
-        out[i] = np.resize(season / max(float(season.std()), 1e-6), (n_steps, n_variables))
-    slope = sometimes(rng, 0.4, rng.normal(0, 1, (n, 1, n_variables))) / n_steps
-    wander = sometimes(rng, 0.6, log_uniform(rng, 0.01, 0.3, (n, 1, 1)))
-    noise = sometimes(rng, 0.85, log_uniform(rng, 0.03, 1.0, (n, 1, 1)))
-    out = out + slope * np.arange(n_steps)[None, :, None]
-    out = out + wander * np.cumsum(innovations(rng, n, n_steps, n_variables), axis=1)
-    out = out + noise * innovations(rng, n, n_steps, n_variables)
-    scale = log_uniform(rng, 0.05, 0.8, (n, 1, 1))
-    level = rng.uniform(3, 12, (n, 1, 1))
-    return np.where(rng.random((n, 1, 1)) < 0.5, np.exp(np.clip(scale * out, -9, 9)), level + out)

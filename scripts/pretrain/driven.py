@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from families import FAMILIES, MIXTURES
 from parameters import Array, Rng, innovations, log_uniform, sometimes
 
 _FINER = 2
@@ -49,9 +48,8 @@ def driven(rng: Rng, n: int, n_steps: int) -> Array:
     return np.stack([unit * (driver[:, 1:] + level), np.exp(np.clip(log, -8, 8))], axis=2)
 
 
-def told_times(name: str) -> Callable[[Rng, int, int], Array]:
-    """Of a family: uneven steps of a system, and in the first column the time since the last."""
-    simulate = {**FAMILIES, **MIXTURES["default"]}[name][1]
+def told_times(simulate: Callable[[Rng, int, int], Array]) -> Callable[[Rng, int, int], Array]:
+    """Return a generator of uneven steps of a system, with the time since the last before them."""
 
     def draw(rng: Rng, n: int, n_steps: int) -> Array:
         """(n, n_steps, 1 + V)."""

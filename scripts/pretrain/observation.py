@@ -1,4 +1,4 @@
-"""What an observer notes of a series: noise, counts, rounding, gaps, uneven and missing columns.
+"""Observation of a series: noise, shocks, counts, rounding, gaps, uneven and missing columns.
 
 Up to a cut a series is history, and from there it is to be forecast. What is wrong with a history
 may end at the cut: a model that has seen clean continuations of noisy histories learns what the
@@ -23,7 +23,8 @@ class Observer:
         rounding: to one to three significant digits of the largest value.
         gaps: values that are missing (singly, in blocks, every so many steps, or of one variable).
         uneven: steps left out without a trace.
-        ends: of the noise, and of the gaps, the share that ends with the history.
+        shocks: outliers, changes that fade, and steps.
+        ends: noise, counts and rounding that end with the history; apart from them, gaps that do.
         units: variables in units of their own.
         offset: levels far above the spread.
     """
@@ -33,41 +34,46 @@ class Observer:
     rounding: float = 0.0
     gaps: float = 0.0
     uneven: float = 0.0
+    shocks: float = 0.0
     ends: float = 0.0
     units: float = 0.0
     offset: float = 0.0
 
-    def observe(self, rng: Rng, values: Array, cut: int) -> Array:
-        """What is noted of (T, V) true values, NaN where nothing is; fewer rows if uneven.
+    def observe(self, rng: Rng, values: Array, cut: int, *, clean_future: bool = False) -> Array:
+        """Return what is noted of (T, V) true values: NaN for nothing, fewer rows if uneven.
 
         Args:
             cut: steps of the history. With steps left out, it reaches further.
+            clean_future: noise, counts and rounding always end with the history.
         """
         positive = bool((values >= 0).all())
         if rng.random() < self.uneven:
             values = values[rng.random(len(values)) < rng.uniform(0.75, 0.97)]
-        if rng.random() < self.noise:
-            values = self._noisy(rng, values, cut, positive)
+        if rng.random() < self.shocks:
+            values = shocked(rng, values, positive)
+        noted = self._noisy(rng, values, positive) if rng.random() < self.noise else values
         if positive and rng.random() < self.counts:
-            values = counted(rng, values)
+            unit = count_unit(rng, noted)
+            noted, values = counted(rng, noted * unit), values * unit
         elif rng.random() < self.rounding:
-            values = rounded(values, int(rng.integers(1, 4)))
-        if values.shape[1] > 1 and rng.random() < self.units:
-            values = values * log_uniform(rng, 0.03, 30, values.shape[1])
+            noted = rounded(noted, int(rng.integers(1, 4)))
+        if clean_future or rng.random() < self.ends:
+            noted = np.concatenate([noted[:cut], values[cut:]])
+        if noted.shape[1] > 1 and rng.random() < self.units:
+            noted = noted * log_uniform(rng, 0.03, 30, noted.shape[1])
         if rng.random() < self.offset:
-            values = values + log_uniform(rng, 5, 200, 1) * max(float(values.std()), 1e-9)
+            noted = noted + log_uniform(rng, 5, 200, 1) * max(float(noted.std()), 1e-9)
         if rng.random() < self.gaps:
-            values = self._gappy(rng, values, cut)
-        return values
+            noted = self._gappy(rng, noted, cut)
+        return noted
 
-    def _noisy(self, rng: Rng, values: Array, cut: int, positive: bool) -> Array:
+    @staticmethod
+    def _noisy(rng: Rng, values: Array, positive: bool) -> Array:
         share = log_uniform(rng, 0.005, 0.4, 1)
-        shocks = rng.normal(0, 1, values.shape)
-        if rng.random() < self.ends:
-            shocks[cut:] = 0
+        noise = rng.normal(0, 1, values.shape)
         if positive:
-            return np.asarray(values * np.exp(share * shocks))
-        return np.asarray(values + share * values.std(axis=0) * shocks)
+            return np.asarray(values * np.exp(share * noise))
+        return np.asarray(values + share * values.std(axis=0) * noise)
 
     def _gappy(self, rng: Rng, values: Array, cut: int) -> Array:
         missing = gaps(rng, *values.shape)
@@ -77,14 +83,35 @@ class Observer:
         return np.where(missing, np.nan, values)
 
 
-def counted(rng: Rng, values: Array) -> Array:
-    """Individuals: Poisson counts, of half the series with overdispersion (negative binomial)."""
-    mean = values * (log_uniform(rng, 1, 5000, 1) / max(float(values.mean()), 1e-9))
+def count_unit(rng: Rng, values: Array) -> float:
+    """Return the factor after which the mean is 1 to 5,000 individuals."""
+    return float(log_uniform(rng, 1, 5000, 1)[0]) / max(float(values.mean()), 1e-9)
+
+
+def counted(rng: Rng, mean: Array) -> Array:
+    """Draw Poisson counts of a mean, for half of the series clumped (negative binomial)."""
     mean = np.minimum(mean, 1e7)
     if rng.random() < 0.5:
         clumping = float(log_uniform(rng, 1, 100, 1)[0])
         mean = mean * rng.gamma(clumping, 1 / clumping, mean.shape)
     return rng.poisson(mean).astype(np.float64)
+
+
+def shocked(rng: Rng, values: Array, positive: bool) -> Array:
+    """Add one to three shocks: an outlier, a change that fades, or a step that stays.
+
+    Source: the outliers of Chen & Liu 1993, doi:10.1080/01621459.1993.10594321. Positive series
+    are multiplied, so that they stay positive.
+    """
+    course = np.zeros_like(values)
+    spread = 1.0 if positive else np.maximum(values.std(axis=0), 1e-9)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(len(values)))
+        age = np.arange(len(values) - at)[:, None]
+        kept = float(rng.choice([0.0, float(rng.uniform(0.5, 0.95)), 1.0]))
+        height = rng.normal(0, 0.8, (1, values.shape[1])) * (rng.random(values.shape[1]) < 0.7)
+        course[at:] += kept**age * height
+    return np.asarray(values * np.exp(course) if positive else values + 2 * spread * course)
 
 
 def rounded(values: Array, digits: int) -> Array:
@@ -116,12 +143,22 @@ def gaps(rng: Rng, n_steps: int, n_variables: int) -> np.ndarray:
 
 
 CLEAN = Observer(gaps=0.04, units=0.03, uneven=0.02, offset=0.02)
-"""As the mixtures before: nothing wrong but a few gaps."""
+"""Nothing wrong but a few gaps."""
 SURVEYED = Observer(noise=0.9, counts=0.06, rounding=0.08, gaps=0.2, uneven=0.05, ends=0.45)
-"""Of equations: noisy histories, nearly half of them with a clean future."""
+"""Equations: noisy histories, nearly half of them with a clean future."""
 COUNTED = Observer(
-    noise=0.4, counts=0.4, rounding=0.25, gaps=0.15, uneven=0.1, ends=0.05, units=0.3, offset=0.05
+    noise=0.4,
+    counts=0.4,
+    rounding=0.25,
+    gaps=0.15,
+    uneven=0.1,
+    shocks=0.08,
+    ends=0.05,
+    units=0.3,
+    offset=0.05,
 )
-"""Of populations and measurements: as files of real data are."""
+"""Populations with process and observation noise."""
+RECORDED = Observer(rounding=0.3, gaps=0.1, shocks=0.12, units=0.3, offset=0.03)
+"""Generators whose noise is their own: files of measurements."""
 NOTED = Observer(noise=0.7, ends=0.45, gaps=0.1, units=0.1)
 """Noise, but no step left out: beside a column that tells the times."""

@@ -33,3 +33,12 @@ def innovations(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
     freedom = rng.uniform(3, 10, (n, 1, 1))
     heavy = np.sqrt((freedom - 2) / rng.chisquare(np.broadcast_to(freedom, (n, n_steps, 1))))
     return np.asarray(shocks * np.where(rng.random((n, 1, 1)) < 0.3, heavy, 1.0))
+
+
+_USUAL_PERIODS = (4, 7, 12, 24)
+
+
+def periods(rng: Rng, n: int) -> NDArray[np.int64]:
+    """(n,) steps of a season, 2 to 50: three fifths are those of quarters, weeks, years or days."""
+    usual = rng.choice(_USUAL_PERIODS, n, p=[0.25, 0.2, 0.45, 0.1])
+    return np.where(rng.random(n) < 0.6, usual, rng.integers(2, 51, n))

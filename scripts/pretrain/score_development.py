@@ -88,9 +88,11 @@ def relative(
         )
         inside.append(np.nanmean(inside_interval(truth[None], drawn[None], 0.8)))
     better = np.mean(np.array(model) < np.array(last))
+    log_ratio = np.mean(np.log(np.maximum(model, 1e-9) / np.maximum(last, 1e-9)))
     return {
         "series": len(model),
         "mase": float(np.median(model)),
+        "log ratio": float(log_ratio),
         "last value": float(np.median(last)),
         "better": float(better),
         "coverage": float(np.mean(inside)),
