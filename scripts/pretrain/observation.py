@@ -115,9 +115,10 @@ def shocked(rng: Rng, values: Array, positive: bool) -> Array:
 
 
 def rounded(values: Array, digits: int) -> Array:
-    """To so many significant digits of the largest value, as tables have them."""
+    """Round to significant digits of the largest value, and never more coarsely than the spread."""
     top = max(float(np.abs(values).max()), 1e-12)
-    unit = 10.0 ** (np.floor(np.log10(top)) + 1 - digits)
+    spread = max(float(values.std(axis=0).max()), 1e-12)
+    unit = 10.0 ** np.floor(min(np.log10(top) + 1 - digits, np.log10(spread)))
     return np.asarray(np.round(values / unit) * unit)
 
 

@@ -19,7 +19,7 @@ SEED_STEP = 200.0 / 99.0
 
 
 def runge_kutta(rate: Callable[[Array], Array], state: Array, dt: Array, n_steps: int) -> Array:
-    """(n, V) states to (n, n_steps, V) samples dt (n,) apart; at most a quarter of a time unit a substep."""
+    """(n, V) states to (n, n_steps, V) samples dt (n,) apart, in substeps of at most 0.25."""
     substeps = int(np.ceil(dt.max() / 0.25))
     h = (dt / substeps)[:, None]
     out = np.empty((state.shape[0], n_steps, state.shape[1]))
