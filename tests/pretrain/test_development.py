@@ -1,8 +1,8 @@
 """What a bundled model is chosen on."""
 
 import development
+import mixture
 import numpy as np
-import populations
 import pytest
 import score_development
 
@@ -12,7 +12,7 @@ from lvlora.series.dataset import Series
 @pytest.mark.parametrize("name", development.UNSEEN)
 def test_unseen_families_are_in_no_mixture_and_move_to_the_end(name):
     simulate, _ = development.UNSEEN[name]
-    assert simulate not in {kind.simulate for kind in populations.MIXTURE.values()}
+    assert simulate not in {kind.simulate for kind in mixture.MIXTURE.values()}
     values = simulate(np.random.default_rng(0), 5, 80)
     assert values.shape[:2] == (5, 80)
     assert np.isfinite(values).all()
@@ -25,6 +25,7 @@ def test_scores_are_relative_to_the_steps_of_the_history_and_to_the_last_value()
     truth = np.full((4, 1), 9.0)
     samples = np.broadcast_to(np.array([7.0, 8.0, 11.0])[:, None, None], (3, 4, 1))
     scores = score_development.relative([history], [truth], [samples])
+    assert scores.pop("log ratio") == pytest.approx(np.log(0.25))
     assert scores == {"series": 1, "mase": 0.5, "last value": 2.0, "better": 1.0, "coverage": 1.0}
 
 

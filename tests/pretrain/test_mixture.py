@@ -1,26 +1,25 @@
 """The series that the bundled model is made on: what they are, and how they are written."""
 
-from concurrent.futures import Future
-
-import autoregressions
-import climbs
 import cycles
 import driven
-import families
+import kernels
 import maps
+import mixture
 import networks
 import numpy as np
 import observation
+import oscillators
 import outbreaks
-import populations
-import pretrain
 import pytest
-import seasonal
+import rows
 import stochastic
 import torch
-from observation import CLEAN, Observer
-from populations import MIXTURE, Kind
+from exponential_smoothing import exponential_smoothing
+from mixture import DEFAULT, MIXTURE, Drawing, Kind
+from observation import Observer
+from seasonal_arima import seasonal_arima
 from spellings import VOCABULARIES, number_line
+from switching import switching
 
 from lvlora.model import numeric_tokenizer
 from lvlora.text.codec import Codec
@@ -39,76 +38,6 @@ def test_every_kind_gives_finite_series(name):
     assert values.shape[2] >= kind.n_variables
     assert np.isfinite(values).all()
     assert (values.std(axis=1) > 0).any()
-
-
-def test_a_pool_is_a_pure_function_of_its_seed():
-    one, two = (populations.draw(rng(3), 30, 200) for _ in range(2))
-    assert len(one) == 30
-    for a, b in zip(one, two, strict=True):
-        np.testing.assert_array_equal(a.values, b.values)
-        assert (a.decimals, a.first) == (b.decimals, b.first)
-
-
-def test_a_history_is_scaled_by_itself_as_forecasts_scale_it():
-    plain = Kind(1.0, lambda r, n, t: maps.gompertz(r, n, t), 1, Observer())
-    at_usual = 0
-    for seed, values in enumerate(maps.gompertz(rng(), 60, 100)):
-        row = populations.one_row(rng(seed), plain, values)
-        largest = np.abs(row.values[: row.first]).max()
-        if row.first and np.ptp(values[: row.first]) > 0.3 * values[: row.first].max():
-            assert 5 / 1.26 < largest < 5 * 1.26
-            at_usual += abs(largest - 5) < 1e-9
-    assert at_usual > 5
-
-
-def test_what_comes_after_changes_nothing_of_a_history():
-    kind = Kind(1.0, families.FAMILIES["oscillation 1"][1], 1, CLEAN)
-    values = families.FAMILIES["oscillation 1"][1](rng(1), 1, 100)[0]
-    row = populations.one_row(rng(7), kind, values)
-    other = values.copy()
-    other[row.first :] *= 1.5
-    again = populations.one_row(rng(7), kind, other)
-    assert again.first == row.first > 0
-    np.testing.assert_allclose(again.values[: row.first], row.values[: row.first])
-
-
-def test_a_data_sets_divisor_leaves_all_of_a_series_a_target():
-    kind = Kind(1.0, lambda r, n, t: maps.moran(r, n, t), 1, Observer(), common=1.0)
-    rows = [populations.one_row(rng(i), kind, v) for i, v in enumerate(maps.moran(rng(), 9, 60))]
-    assert {row.first for row in rows} == {0}
-
-
-@pytest.mark.parametrize(("n_variables", "share"), [(1, 0.25), (2, 0.05)])
-def test_a_lone_variable_is_often_written_with_three_decimals(n_variables, share):
-    kind = Kind(1.0, families.FAMILIES["oscillation 2"][1], n_variables, CLEAN)
-    values = kind.simulate(rng(4), 1, 40)[0]
-    rows = [populations.one_row(rng(seed), kind, values) for seed in range(600)]
-    threes = [row.decimals == 3 for row in rows if row is not None]
-    assert len(threes) > 500
-    assert np.mean(threes) == pytest.approx(share, abs=0.05)
-
-
-@pytest.mark.parametrize("name", VOCABULARIES)
-def test_histories_are_no_targets_of_a_batch(name, monkeypatch):
-    monkeypatch.setattr(pretrain, "POOL", 16)  # enough for this batch
-    vocabulary = VOCABULARIES[name]
-    alphabet = numeric_tokenizer.alphabet(vocabulary.several)
-    batches = pretrain.SimulatedBatches(5, 16, 96, "populations", name)
-    batches.pools[1] = Future()  # the next pool is not asked for
-    batch = batches.batch(0)
-    tokens = vocabulary.fewest, vocabulary.usual
-    rows = populations.draw(np.random.default_rng((5, 0)), pretrain.POOL + 64, 96, *tokens)[:16]
-    assert batch.inputs.shape == batch.targets.shape == (16, 96)
-    assert sum(row.first > 0 for row in rows) > 5
-    for row, inputs, targets in zip(rows, batch.inputs, batch.targets, strict=True):
-        steps = Codec(row.decimals, row.values.shape[1]).encode_steps(row.values)
-        whole = alphabet.encode("".join(steps))[:96]
-        assert inputs[0] == numeric_tokenizer.START_ID
-        np.testing.assert_array_equal(inputs[1 : len(whole)], whole[:-1])
-        history = min(96, alphabet.count("".join(steps[: row.first])))
-        assert (targets[:history] == IGNORED).all()
-        np.testing.assert_array_equal(targets[history : len(whole)], whole[history:])
-        assert (targets[len(whole) :] == IGNORED).all()
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
@@ -140,29 +69,6 @@ def test_a_driver_stands_before_what_it_drives():
     assert np.median(moved) > 0.3
 
 
-def test_told_times_are_those_of_the_steps():
-    even = driven.told_times("default systems")(rng(4), 40, 50)
-    assert even.shape == (40, 50, 3)
-    assert (even[..., 0] > 0).all()
-    # a multiple of the shortest step
-    shares = even[..., 0] / even[..., 0].min(axis=1, keepdims=True)
-    np.testing.assert_allclose(shares, shares.round(), atol=1e-6)
-
-
-def test_numbers_too_large_end_a_row():
-    kind = Kind(1.0, lambda r, n, t: np.empty(0), 1, Observer())
-    values = np.exp(np.linspace(0, 60, 120))[:, None]
-    row = populations.one_row(rng(), kind, values)
-    assert row is None or np.abs(row.values).max() <= 500
-
-
-def test_noise_may_end_with_the_history():
-    truth = np.exp(rng().normal(0, 0.3, (80, 2)))
-    seen = Observer(noise=1.0, ends=1.0).observe(rng(1), truth, 50)
-    assert (seen[:50] != truth[:50]).all()
-    np.testing.assert_array_equal(seen[50:], truth[50:])
-
-
 def test_gaps_may_end_with_the_history_and_leave_something_of_each_variable():
     for seed in range(60):
         seen = Observer(gaps=1.0, ends=1.0).observe(rng(seed), np.ones((40, 2)), 20)
@@ -170,48 +76,10 @@ def test_gaps_may_end_with_the_history_and_leave_something_of_each_variable():
         assert np.isfinite(seen[:20]).any(axis=0).all()
 
 
-def test_counts_are_individuals_about_the_truth():
-    means = []
-    for seed in range(40):
-        counts = observation.counted(rng(seed), np.full((400, 1), 7.0))
-        np.testing.assert_array_equal(counts, np.round(counts))
-        assert counts.min() >= 0
-        means.append(counts.mean())
-    assert min(means) < 10 < 300 < max(means)
-
-
 def test_rounding_is_to_digits_of_the_largest():
     np.testing.assert_allclose(
         observation.rounded(np.array([[1234.0], [56.0]]), 2), [[1200.0], [100.0]]
     )
-
-
-def _correlation(x, lag):
-    x = x - x.mean(axis=1, keepdims=True)
-    return float(((x[:, lag:] * x[:, :-lag]).sum() / (x[:, lag:] ** 2).sum()).item())
-
-
-def test_white_noise_has_no_memory_and_a_walk_has_nothing_else():
-    white = autoregressions.white(rng(), 200, 200, 1)
-    assert abs(_correlation(white, 1)) < 0.05
-    walk = np.log(autoregressions.log_walk(rng(), 200, 200, 1))
-    assert abs(_correlation(np.diff(walk, axis=1), 1)) < 0.05
-    assert _correlation(walk, 1) > 0.9
-
-
-def test_what_climbs_goes_on_as_it_went():
-    values = climbs.climbs(rng(), 400, 80, 1)[..., 0]
-    last, rate = values[:, 49], (values[:, 49] - values[:, 39]) / 10
-    ahead = np.abs(values[:, 54] - last - 5 * rate), np.abs(values[:, 54] - last)
-    assert np.mean(ahead[0] < ahead[1]) > 0.6
-    assert (np.diff(values, axis=1) > 0).mean() > 0.55
-
-
-def test_autoregressions_of_many_lags_neither_explode_nor_die():
-    values = autoregressions.lagged(rng(), 200, 400, 1)[..., 0]
-    early, late = np.diff(values[:, :200]).std(axis=1), np.diff(values[:, 200:]).std(axis=1)
-    assert 0.5 < np.median(late / early) < 2
-    assert np.quantile(late / early, 0.05) > 0.1
 
 
 def test_maps_without_noise_come_to_rest_at_the_capacity():
@@ -229,15 +97,6 @@ def test_morans_map_has_cycles():
     spectrum = np.abs(np.fft.rfft(logs - logs.mean(axis=1, keepdims=True), axis=1)).mean(axis=0)
     period = 150 / (1 + np.argmax(spectrum[1:]))
     assert 3 < period < 30
-
-
-def test_a_season_comes_back():
-    values = seasonal.seasonal(rng(2), 300, 96, 1)[:, :, 0]
-    standard = values - values.mean(axis=1, keepdims=True)
-    standard /= standard.std(axis=1, keepdims=True)
-    assert (standard[:, 12:] * standard[:, :-12]).mean() > (
-        standard[:, 9:] * standard[:, :-9]
-    ).mean() + 0.1
 
 
 def test_epidemics_are_counts_with_quiet_and_bursts():
@@ -274,17 +133,6 @@ def test_a_cycle_comes_round_again_at_a_period_of_its_own():
     assert np.abs(np.corrcoef(series[:30, :60, 0])).mean() < 0.3
 
 
-def test_a_profile_repeats_what_each_step_of_the_season_had():
-    series = cycles.profiles(rng(1), 300, 240, 1)[:, :, 0]
-    level = series - series.mean(axis=1, keepdims=True)
-    shared = []
-    for lag in (4, 7, 12):
-        a, b = level[:, :-lag], level[:, lag:]
-        shared.append((a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1)))
-    assert (np.max(shared, axis=0) > 0.6).mean() > 0.3
-    assert np.isfinite(series).all()
-
-
 def test_networks_that_come_to_rest_are_left_out_first():
     drawn, kept = networks.runs(rng(2), 80, 60, 2), networks.networks(rng(2), 40, 60, 2)
 
@@ -294,3 +142,160 @@ def test_networks_that_come_to_rest_are_left_out_first():
 
     assert (moving(kept) > 0.02).mean() > (moving(drawn) > 0.02).mean() + 0.1
     assert (moving(kept) > 0.02).mean() > 0.7
+
+
+def one_part(seed, kind, values, options=None):
+    row = mixture.one_row(rng(seed), kind, values[None], options or Drawing())
+    return None if row is None else row.parts[0]
+
+
+def test_a_pool_is_a_pure_function_of_its_seed():
+    one, two = (mixture.draw(rng(3), 30, 200) for _ in range(2))
+    assert len(one) == 30
+    for a, b in zip(one, two, strict=True):
+        assert a.decimals == b.decimals
+        for p, q in zip(a.parts, b.parts, strict=True):
+            np.testing.assert_array_equal(p.values, q.values)
+            assert p.first == q.first
+
+
+def test_a_history_is_scaled_by_itself_as_forecasts_scale_it():
+    plain = Kind(1.0, maps.gompertz, 1, Observer())
+    at_usual = 0
+    for seed, values in enumerate(maps.gompertz(rng(), 60, 100)):
+        part = one_part(seed, plain, values)
+        largest = np.abs(part.values[: part.first]).max()
+        if part.first and np.ptp(values[: part.first]) > 0.3 * values[: part.first].max():
+            assert 5 / 1.26 < largest < 5 * 1.26
+            at_usual += abs(largest - 5) < 1e-9
+    assert at_usual > 5
+
+
+def test_a_data_sets_divisor_leaves_all_of_a_series_a_target():
+    kind = Kind(1.0, maps.moran, 1, Observer(), common=1.0)
+    parts = [one_part(i, kind, v) for i, v in enumerate(maps.moran(rng(), 9, 60))]
+    assert {part.first for part in parts} == {0}
+
+
+def test_numbers_too_large_end_a_series():
+    kind = Kind(1.0, maps.moran, 1, Observer())
+    part = one_part(0, kind, np.exp(np.linspace(0, 60, 120))[:, None])
+    assert part is None or np.abs(part.values).max() <= 500
+
+
+@pytest.mark.parametrize(("related", "largest"), [(True, 8), (False, 1)])
+def test_related_series_stand_in_one_row(related, largest):
+    drawn = mixture.draw(rng(1), 120, 512, Drawing(related=related))
+    assert max(len(row.parts) for row in drawn) == largest
+
+
+def test_long_rows_are_filled_with_several_series():
+    drawn = mixture.draw(rng(1), 60, 4096, Drawing(1, 1, thirds=False, related=False))
+    full = [sum(part.values.size for part in row.parts) >= 4000 for row in drawn]
+    assert np.mean(full) > 0.8
+    assert max(part.first for row in drawn for part in row.parts) <= 1000
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_noise_counts_and_rounding_may_end_with_the_history(clean):
+    truth = np.exp(rng().normal(0, 0.3, (80, 1)))
+    observer = Observer(noise=1.0, rounding=1.0)
+    seen = observer.observe(rng(1), truth, 50, clean_future=clean)
+    assert (seen[:50] != truth[:50]).all()
+    assert (seen[50:] == truth[50:]).all() == clean
+
+
+def test_counts_with_a_clean_future_have_one_unit():
+    truth = np.full((400, 1), 3.0)
+    seen = Observer(counts=1.0).observe(rng(2), truth, 200, clean_future=True)
+    np.testing.assert_array_equal(seen[:200], np.round(seen[:200]))
+    np.testing.assert_allclose(seen[:200].mean(), seen[200:].mean(), rtol=0.3)
+    assert np.ptp(seen[200:]) == 0
+
+
+def test_shocks_keep_positive_series_positive_and_change_the_others():
+    for seed in range(40):
+        assert (observation.shocked(rng(seed), np.ones((60, 2)), True) > 0).all()
+    level = rng().normal(0, 1, (60, 1))
+    assert (observation.shocked(rng(3), level, False) != level).any()
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_histories_are_no_targets_of_a_batch(name, monkeypatch):
+    monkeypatch.setattr(rows, "POOL", 64)  # enough for this batch
+    settings = rows.Rows(name, seed=5)
+    n, length = settings.shape(0)
+    batches = rows.SimulatedBatches(settings)
+    batch = batches.batch(0)
+    assert batch.inputs.shape == batch.targets.shape == (n, length)
+    drawn = mixture.draw(np.random.default_rng((5, length, 0)), 64, length, settings.drawing)
+    for row, inputs, targets in zip(drawn, batch.inputs, batch.targets, strict=False):
+        assert inputs[0] == numeric_tokenizer.START_ID
+        part = row.parts[0]
+        steps = Codec(row.decimals, part.values.shape[1]).encode_steps(part.values)
+        written = batches.alphabet.encode("".join(steps))[:length]
+        np.testing.assert_array_equal(inputs[1 : len(written)], written[:-1])
+        history = min(length, batches.alphabet.count("".join(steps[: part.first])))
+        assert (targets[:history] == IGNORED).all()
+        np.testing.assert_array_equal(targets[history : len(written)], written[history:])
+    # nothing is asked to foretell that a series begins
+    assert not (batch.targets == numeric_tokenizer.START_ID).any()
+
+
+def test_told_times_are_those_of_the_steps():
+    even = driven.told_times(DEFAULT)(rng(4), 40, 50)
+    assert even.shape == (40, 50, 3)
+    assert (even[..., 0] > 0).all()
+    shares = even[..., 0] / even[..., 0].min(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, shares.round(), atol=1e-6)
+
+
+@pytest.mark.parametrize("generator", [seasonal_arima, exponential_smoothing])
+def test_seasons_come_back_after_their_period(generator):
+    values = generator(rng(2), 300, 240, 1)[:, :, 0]
+    changes = np.diff(values, axis=1)
+    changes = changes - changes.mean(axis=1, keepdims=True)
+    changes = changes / np.maximum(changes.std(axis=1, keepdims=True), 1e-9)
+    alike = (changes[:, 12:] * changes[:, :-12]).mean(axis=1)
+    beside = (changes[:, 11:] * changes[:, :-11]).mean(axis=1)
+    assert (alike > 0.4).mean() > (beside > 0.4).mean() + 0.05
+
+
+def test_seasonal_arima_stays_inside_the_stability_region():
+    values = seasonal_arima(rng(4), 200, 1000, 1)[:, :, 0]
+    assert np.isfinite(values).all()
+    early, late = values[:, :500].std(axis=1), values[:, 500:].std(axis=1)
+    assert 0.5 < np.median(late / np.maximum(early, 1e-9)) < 2
+
+
+def test_exponential_smoothing_reaches_over_five_decades():
+    values = exponential_smoothing(rng(1), 400, 400, 1)[:, :, 0]
+    positive = values[(values > 0).all(axis=1)]
+    assert (positive.max(axis=1) / positive.min(axis=1)).max() > 1e5
+    assert np.median(np.ptp(values, axis=1) / np.abs(values).max(axis=1)) < 1
+
+
+def test_kernels_give_smooth_and_rough_processes():
+    values = kernels.kernel_draws(rng(), 40, 128, 1)[:, :, 0]
+    roughness = np.diff(values).std(axis=1) / values.std(axis=1)
+    assert roughness.min() < 0.2
+    assert roughness.max() > 0.8
+
+
+def test_switching_stays_and_then_jumps():
+    values = np.log(np.abs(switching(rng(), 200, 300, 1)[:, :, 0]))
+    steps = np.abs(np.diff(values))
+    # rare large steps: the largest is far beyond the usual one
+    assert np.median(steps.max(axis=1) / np.maximum(np.median(steps, axis=1), 1e-9)) > 4
+
+
+def test_coarser_substeps_are_below_the_rounding_of_the_text():
+    start = np.log(np.array([[1.0, 0.5]]))
+
+    def rate(logs):
+        x, y = np.exp(logs).T
+        return np.stack([0.3 - 0.4 * y, 0.2 * x - 0.3], 1)
+
+    coarse = np.exp(oscillators.runge_kutta(rate, start, np.array([2.0]), 100))
+    fine = np.exp(oscillators.runge_kutta(rate, start, np.array([0.05]), 3961))[:, ::40]
+    np.testing.assert_allclose(coarse, fine, atol=5e-4)
