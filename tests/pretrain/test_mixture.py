@@ -183,10 +183,10 @@ def test_numbers_too_large_end_a_series():
     assert part is None or np.abs(part.values).max() <= 500
 
 
-@pytest.mark.parametrize(("related", "largest"), [(True, 8), (False, 1)])
-def test_related_series_stand_in_one_row(related, largest):
-    drawn = mixture.draw(rng(1), 120, 512, Drawing(related=related))
-    assert max(len(row.parts) for row in drawn) == largest
+@pytest.mark.parametrize("related", [True, False])
+def test_related_series_stand_in_one_row(related):
+    drawn = mixture.draw(rng(1), 120, 256, Drawing(related=related))
+    assert any(len(row.parts) > 1 for row in drawn) == related
 
 
 def test_long_rows_are_filled_with_several_series():
