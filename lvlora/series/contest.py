@@ -77,18 +77,18 @@ def together(
 ) -> Prediction:
     """The forecast of all, each with its weight.
 
-    The point forecast is the weighted median of theirs at each step: one that goes astray does not
-    pull it along. Each member gives futures in proportion to its weight,
-    evenly from its own, so that they are drawn from the weighted mixture of all distributions.
+    Each member gives futures in proportion to its weight, evenly from its own, so that they are
+    drawn from the weighted mixture of all distributions. The point forecast is their median, the
+    0.5 quantile. Without futures it is the weighted median of the members' point forecasts: one
+    that goes astray does not pull it along.
 
     Args:
         predictions: M forecasts; one without samples gives its point forecast in their place.
         shares: (M,) weights.
         n_samples: futures; 0 for none.
     """
-    point = weighted_median(np.stack([p.point for p in predictions]), shares)
     if n_samples < 1:
-        return Prediction(point)
+        return Prediction(weighted_median(np.stack([p.point for p in predictions]), shares))
     drawn = []
     for prediction, n in zip(predictions, _allotted(shares, n_samples), strict=True):
         if prediction.samples is None:
@@ -96,7 +96,8 @@ def together(
         else:
             own = len(prediction.samples)
             drawn.append(prediction.samples[np.arange(n) * own // max(n, 1)])
-    return Prediction(point, np.concatenate(drawn))
+    samples = np.concatenate(drawn)
+    return Prediction(np.median(samples, axis=0), samples)
 
 
 def weighted_median(values: FloatArray, shares: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lvlora.series.contest import earlier_origins, loss, together, weights
+from lvlora.series.metrics.quantiles import of_samples
 from lvlora.series.rivals import LastValue, SeasonalNaive
 from lvlora.series.rivals.contract import Prediction
 
@@ -53,8 +54,10 @@ def test_the_forecast_of_all_lies_between_theirs() -> None:
     a = Prediction(np.zeros((3, 2)), np.arange(24.0).reshape(4, 3, 2))
     b = Prediction(np.ones((3, 2)), None)
     found = together([a, b], np.array([0.75, 0.25]), 4)
-    np.testing.assert_allclose(found.point, 0.0)  # it has more than half of the weight
     assert found.samples is not None
+    np.testing.assert_array_equal(found.point, np.median(found.samples, axis=0))
+    # without futures the point forecast is that of the member with more than half of the weight
+    np.testing.assert_allclose(together([a, b], np.array([0.75, 0.25])).point, 0.0)
     assert found.samples.shape == (4, 3, 2)
     np.testing.assert_array_equal(found.samples[3], 1.0)
     assert together([a, b], np.array([1.0, 0.0])).samples is None
@@ -72,6 +75,22 @@ def test_the_point_forecast_is_the_weighted_median() -> None:
         (0.5, 0.0, 0.5, 0.0): 51.5,
     }.items():
         assert together(members, np.array(shares)).point[0, 0] == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_median_is_the_half_quantile_and_lies_in_its_own_band(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n_members = int(rng.integers(1, 6))
+    members = [
+        Prediction(rng.normal(10 * m, 1, (4, 2)), rng.normal(10 * m, 2, (20, 4, 2)))
+        for m in range(n_members)
+    ]
+    mixed = together(members, rng.dirichlet(np.ones(n_members)), 20)
+    assert mixed.samples is not None
+    low, middle, high = of_samples(mixed.samples, (0.1, 0.5, 0.9))
+    np.testing.assert_allclose(mixed.point, middle, rtol=1e-12)
+    assert (low <= mixed.point).all()
+    assert (mixed.point <= high).all()
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 7, 20])
