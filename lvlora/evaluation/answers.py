@@ -115,6 +115,8 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     """Share of series whose forecast is valid up to and with that step; a number a step."""
     uses_known: bool = False
     """It was given the known columns; others leave them out."""
+    season: str = ""
+    """Steps of the season that it used, ``none`` where it saw none; empty for one without."""
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     per_variable: dict[str, list[Number]]

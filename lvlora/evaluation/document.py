@@ -144,6 +144,10 @@ def _errors(
     names.sort(key=lambda name: name != record.led_by)
     cells: list[list[Cell]] = [[f.name, *(getattr(f, name) for name in names)] for f in rows]
     head = ["forecaster", *(_HEADS[name] for name in names)]
+    if any(f.season for f in rows):
+        head.append("season")
+        for row, f in zip(cells, rows, strict=True):
+            row.append(f.season)
     if record.led_by == "mae":
         caption = "Errors in original units, the best first; models are marked"
         return [Table(caption, head, cells, marked)]

@@ -28,6 +28,7 @@ from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals, rivals_for
 from lvlora.series.rivals.processes import RivalProcesses
+from lvlora.series.seasons import seasons_of, seasons_used
 from lvlora.text.scaling import Scale, scale_for
 
 Progress = Callable[[int], None]
@@ -85,6 +86,7 @@ class Entry:
             others; None where there is nothing to compare with.
         past: for a forecast of all together.
         uses_known: it was given columns whose future is known.
+        season: the steps of the season that it used; empty for one without.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Entry:
     win_rate: Interval | None = None
     past: Past | None = None
     uses_known: bool = False
+    season: str = ""
     are_quantiles: bool = False
 
     def __repr__(self) -> str:
@@ -119,6 +122,7 @@ class Entry:
             **scores.dynamics.errors.model_dump(),
             valid_by_step=scores.dynamics.valid_by_step.tolist(),
             uses_known=self.uses_known,
+            season=self.season,
             coverage=_by_level(scores.coverage),
             per_variable={name: of.tolist() for name, of in scores.per_variable.items()},
             per_step={name: of.tolist() for name, of in scores.per_step.items()},
@@ -292,6 +296,13 @@ def score_rival(
                 progress(1)
     entry = _entry(rival.name, rival.kind, given, pieces, levels)
     entry.uses_known = given.has_known and rival.uses_known
+    if rival.uses_season:
+        entry.season = seasons_used(
+            [
+                [rival.period_used(p, len(h)) for p in seasons_of(h, rival.season).tolist()]
+                for h in given.histories
+            ]
+        )
     return entry
 
 

@@ -6,8 +6,7 @@ The rule is that of ``lvlora analyze`` (`find_peaks`), unless the user names a p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,31 +57,17 @@ def whole_season(period: float) -> int:
     return max(round(period), 1) if math.isfinite(period) else 1
 
 
-@dataclass(frozen=True)
-class SeasonsUsed:
-    """The periods of several series.
+def seasons_used(periods: Sequence[Sequence[float]]) -> str:
+    """The periods of several series, a row each, for a cell of a table.
 
-    Attributes:
-        low, high: the smallest and the largest, in steps; NaN where no series has one.
-        without: number of series in which no variable has a period.
+    >>> nan = float("nan")
+    >>> seasons_used([[12.0], [12.0]]), seasons_used([[9.5], [11.0], [nan]]), seasons_used([[nan]])
+    ('12', '9.5 to 11; none in 1 of 3', 'none')
     """
-
-    low: float
-    high: float
-    without: int
-
-    @classmethod
-    def of(cls, periods: FloatArray) -> Self:
-        """Summarise the periods (n, V) of n series."""
-        known = periods[np.isfinite(periods)]
-        low, high = (float(known.min()), float(known.max())) if len(known) else (math.nan,) * 2
-        return cls(low, high, int((~np.isfinite(periods)).all(axis=1).sum()))
-
-
-def sentence(low: float | None, high: float | None, without: int, n_series: int) -> str:
-    """The periods in a cell of a table: ``12``, ``9.5 to 11; none in 3 series``, ``none``."""
-    if low is None or high is None or not math.isfinite(low):
+    seen = [[period for period in row if math.isfinite(period)] for row in periods]
+    known = [period for row in seen for period in row]
+    if not known:
         return "none"
-    ends = list(dict.fromkeys(f"{end:.4g}" for end in (low, high)))
-    missing = f"; none in {without} of {n_series}" if without else ""
-    return " to ".join(ends) + missing
+    ends = dict.fromkeys(f"{end:.4g}" for end in (min(known), max(known)))
+    without = sum(not row for row in seen)
+    return " to ".join(ends) + (f"; none in {without} of {len(seen)}" if without else "")

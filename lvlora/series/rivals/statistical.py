@@ -105,7 +105,7 @@ class Statistical(Untrained):
             warnings.filterwarnings("ignore", category=RuntimeWarning)
             try:
                 ahead = method(season_length=season).forecast(values, n_ahead, level=[_LEVEL])
-            except (ArithmeticError, ValueError, IndexError, TypeError, RuntimeError):
+            except Exception:  # AutoETS raises just that where no model can be fitted
                 if season > 1:
                     return self._fitted(values, n_ahead, 1)
                 spread = np.full(n_ahead, np.std(np.diff(values)))

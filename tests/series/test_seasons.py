@@ -1,0 +1,57 @@
+"""One rule finds the season for all."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvlora.series.seasons import seasons, seasons_used, whole_season
+
+NONE = math.nan
+
+
+@pytest.mark.parametrize(
+    ("periods", "expected"),
+    [
+        ([[12.0], [12.0]], "12"),
+        ([[9.5, NONE], [11.0, 10.0]], "9.5 to 11"),
+        ([[9.5], [NONE]], "9.5; none in 1 of 2"),
+        ([[NONE], [NONE]], "none"),
+    ],
+)
+def test_periods_of_several_series_in_a_cell(periods, expected):
+    assert seasons_used(periods) == expected
+
+
+def test_a_season_that_is_given_needs_a_history_that_holds_it():
+    time = np.arange(20.0)
+    history = np.sin(time)[:, None]
+    assert seasons(time, history, 7).tolist() == [7.0]
+    assert np.isnan(seasons(time, history, 20)).all()
+    assert np.isnan(seasons(time, history, "none")).all()
+    assert whole_season(NONE) == 1
+
+
+def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{t},{10 + 3 * math.sin(2 * math.pi * t / 12):.4f}\n" for t in range(72))
+    Path("wave.csv").write_text(f"time,x\n{rows}")
+    words = ["evaluate", "wave.csv", "--no-model", "--holdout", "6"]
+    ran = run_lvlora([*words, "--split", "all", "--samples", "3", "--season", "9", "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    table = json.loads(ran.stdout)["forecasters"]
+    season = {row["name"]: row["season"] for row in table}
+    assert season["seasonal naive"] == "9"
+    assert season["last value"] == ""
+    ran = run_lvlora([*words, "--split", "all", "--samples", "3", "--json", "--out", "other"])
+    assert ran.exit_code == 0, ran.stderr
+    (found,) = {
+        row["season"]
+        for row in json.loads(ran.stdout)["forecasters"]
+        if row["name"] == "seasonal naive"
+    }
+    assert float(found) == pytest.approx(12, abs=0.5)
