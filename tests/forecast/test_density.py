@@ -92,7 +92,7 @@ def test_digits_are_hundredths(tiny_base):
     assert np.allclose(units, np.round(units))
     assert found.width == pytest.approx(0.1 * divisor)
     n = 400
-    (drawn,) = forecaster.predict([history], 1, Sampling(n, seed=4))
+    (drawn,) = forecaster.predict([history], 1, Sampling(n, seed=4, views=1))
     samples = drawn.samples[:, 0, 0]
     best = found.probabilities.argmax()
     share = np.isclose(samples, found.values[best]).mean()
@@ -131,7 +131,7 @@ def test_agrees_with_sampling(forecaster):
     history = _history()
     prey, predator = density.next_step(forecaster, [history], threshold=1e-6, calls=10**6)[0]
     n = 3000
-    (drawn,) = forecaster.predict([history], 1, Sampling(n, seed=4))
+    (drawn,) = forecaster.predict([history], 1, Sampling(n, seed=4, views=1))
     samples = drawn.samples[:, 0]
 
     def distance(found, values):

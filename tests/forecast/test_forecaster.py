@@ -82,7 +82,7 @@ def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
     late = found.samples[:, 64:]
     assert not np.array_equal(late[0], late[1])
     # its first steps are those of a shorter forecast that is read in the same pieces
-    (shorter,) = forecaster.predict(_histories()[:1], 60, Sampling(2, seed=1))
+    (shorter,) = forecaster.predict(_histories()[:1], 60, Sampling(2, seed=1, views=1))
     assert np.array_equal(shorter.samples[:, :20], found.samples[:, :20])
 
 

@@ -19,7 +19,7 @@ from lvlora.forecast.reading import view_factors
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import outline
 
-DRAWN = Sampling(samples=7, seed=5)
+DRAWN = Sampling(samples=7, seed=5, views=1)
 FEW = Sampling(samples=3, seed=5)
 
 
