@@ -24,6 +24,8 @@ import torch
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+_ASKED = (signal.SIGINT, signal.SIGTERM)
+"""Always taken: a shell's background jobs, and their workers, are started with SIGINT ignored."""
 _drawing = threading.Lock()
 _counting = threading.Lock()
 _n_inside = 0
@@ -47,7 +49,8 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                if signal.getsignal(number) is signal.SIG_IGN:
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                if ignored and number not in _ASKED:
                     continue  # nohup, which is to outlast its terminal
                 self._before[number] = signal.signal(number, self._handle)
         return self
@@ -68,7 +71,7 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        if number not in (signal.SIGINT, signal.SIGTERM):
+        if number not in _ASKED:
             _leave_terminal()
         self._tell("Stopping after this step, then saving; once more stops at once.")
 
