@@ -28,6 +28,14 @@ def models(incomplete: str) -> list[str]:
     return [name for name in ("auto", "bundled", *SHORT_NAMES) if name.startswith(incomplete)]
 
 
+def forecasters(incomplete: str) -> list[str]:
+    """Names that ``--forecaster`` knows."""
+    from lvlora.series.rivals import default_rivals, spoken
+
+    names = ("lm", "auto", *(spoken(rival.name) for rival in default_rivals()))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def priced_models(incomplete: str) -> list[str]:
     """Names that ``lvlora flops --model`` knows."""
     from lvlora.flops.catalogue import KNOWN_SHAPES
@@ -118,7 +126,11 @@ def linear_layers(incomplete: str) -> list[str]:
     return [f"{done}{comma}{word}" for word in words if word.startswith(last) and word not in taken]
 
 
-BY_FIELD: dict[str, Completer] = {"model": models, "targets": linear_layers}
+BY_FIELD: dict[str, Completer] = {
+    "forecaster": forecasters,
+    "model": models,
+    "targets": linear_layers,
+}
 """Field name → its completer in every command that has the field."""
 
 IN_RUNS: dict[str, FolderCompleter] = {
