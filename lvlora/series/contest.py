@@ -77,10 +77,11 @@ def together(
 ) -> Prediction:
     """The forecast of all, each with its weight.
 
-    Each member gives futures in proportion to its weight, evenly from its own, so that they are
-    drawn from the weighted mixture of all distributions. The point forecast is their median, the
-    0.5 quantile. Without futures it is the weighted median of the members' point forecasts: one
-    that goes astray does not pull it along.
+    Its quantiles at each step are those of the weighted mixture of all members' distributions. The
+    point forecast is their median. Futures take these quantiles in the order of futures that the
+    members give in proportion to their weights, so that they keep the members' courses (ensemble
+    copula coupling, Schefzik et al. 2013, doi:10.1214/13-STS443). Without futures the point
+    forecast is the weighted median of the members' point forecasts.
 
     Args:
         predictions: M forecasts; one without samples gives its point forecast in their place.
@@ -89,15 +90,35 @@ def together(
     """
     if n_samples < 1:
         return Prediction(weighted_median(np.stack([p.point for p in predictions]), shares))
-    drawn = []
-    for prediction, n in zip(predictions, _allotted(shares, n_samples), strict=True):
-        if prediction.samples is None:
-            drawn.append(np.repeat(prediction.point[None], n, axis=0))
-        else:
-            own = len(prediction.samples)
-            drawn.append(prediction.samples[np.arange(n) * own // max(n, 1)])
-    samples = np.concatenate(drawn)
+    members = [p.point[None] if p.samples is None else p.samples for p in predictions]
+    counts = _allotted(shares, n_samples)
+    drawn = np.concatenate(
+        [own[np.arange(n) * len(own) // max(n, 1)] for own, n in zip(members, counts, strict=True)]
+    )
+    quantiles = _mixture_quantiles(members, shares, n_samples)
+    ranks = drawn.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    samples = np.take_along_axis(quantiles, ranks, axis=0)
     return Prediction(np.median(samples, axis=0), samples)
+
+
+def _mixture_quantiles(members: Sequence[FloatArray], shares: FloatArray, n: int) -> FloatArray:
+    """(n, H, V) quantiles k / (n + 1) of a mixture of samples (S, H, V) with weights (M,)."""
+    values = np.concatenate([own for own, s in zip(members, shares, strict=True) if s > 0])
+    weights = np.concatenate(
+        [np.full(len(own), s / len(own)) for own, s in zip(members, shares, strict=True) if s > 0]
+    )
+    weights /= weights.sum()
+    # plotting positions i / (S + 1) where weights are equal, as of one member's own samples
+    size = 1.0 / (weights**2).sum()
+    levels = np.arange(1, n + 1) / (n + 1)
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered, mass = np.take_along_axis(values, order, axis=0), weights[order]
+    positions = ((np.cumsum(mass, axis=0) - mass / 2) * size + 0.5) / (size + 1)
+    quantiles = np.empty((n, *values.shape[1:]))
+    for at in np.ndindex(values.shape[1:]):
+        column = (slice(None), *at)
+        quantiles[column] = np.interp(levels, positions[column], ordered[column])
+    return quantiles
 
 
 def weighted_median(values: FloatArray, shares: FloatArray) -> FloatArray:

@@ -141,7 +141,7 @@ def test_all_together_lean_on_who_was_right(run_lvlora, data, tiny_folder) -> No
 
 
 def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
-    options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
+    options = ["--model", tiny_folder("qwen2"), "--samples", "60", "--views", "1", "--holdout", "4"]
     command = ["evaluate", data, *options, "--split", "all", "--together", "--adapter", "none"]
     ran = run_lvlora([*command, "--out", "e", "--json"])
     assert ran.exit_code == 0, ran.stderr
