@@ -77,19 +77,22 @@ def together(
 ) -> Prediction:
     """The forecast of all, each with its weight.
 
-    Its quantiles at each step are those of the weighted mixture of all members' distributions. The
-    point forecast is their median. Futures take these quantiles in the order of futures that the
-    members give in proportion to their weights, so that they keep the members' courses (ensemble
-    copula coupling, Schefzik et al. 2013, doi:10.1214/13-STS443). Without futures the point
-    forecast is the weighted median of the members' point forecasts.
+    Its distribution at each step is the weighted mixture of the members', moved to the weighted
+    median of their point forecasts: one that goes astray does not pull it along. Futures take its
+    quantiles in the order of futures that the members give in proportion to their weights, so that
+    they keep the members' courses (ensemble copula coupling, Schefzik et al. 2013,
+    doi:10.1214/13-STS443), and stay within what some member forecasts. The point forecast is their
+    median, the 0.5 quantile.
 
     Args:
         predictions: M forecasts; one without samples gives its point forecast in their place.
         shares: (M,) weights.
         n_samples: futures; 0 for none.
     """
+    points = np.stack([p.point for p in predictions])
+    middle = weighted_median(points, shares)
     if n_samples < 1:
-        return Prediction(weighted_median(np.stack([p.point for p in predictions]), shares))
+        return Prediction(middle)
     members = [p.point[None] if p.samples is None else p.samples for p in predictions]
     counts = _allotted(shares, n_samples)
     drawn = np.concatenate(
@@ -97,7 +100,9 @@ def together(
     )
     quantiles = _mixture_quantiles(members, shares, n_samples)
     ranks = drawn.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    samples = np.take_along_axis(quantiles, ranks, axis=0)
+    moved = np.take_along_axis(quantiles, ranks, axis=0) + middle - np.median(quantiles, axis=0)
+    every = np.concatenate([points, *members])
+    samples = np.clip(moved, every.min(axis=0), every.max(axis=0))
     return Prediction(np.median(samples, axis=0), samples)
 
 

@@ -455,7 +455,7 @@ def test_someone_elses_database_is_left_alone(tmp_path):
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
     (tmp_path / "ledger.sqlite").mkdir()
-    with pytest.raises(DataError):
+    with pytest.raises(SettingsError):
         Ledger.for_runs(tmp_path)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,7 +148,7 @@ def read_info(folder: Path) -> AdapterInfo:
         )
     config = durable.read_json_object(folder / CONFIG, wrong=ModelError)
     facts = {}
-    if (folder / FACTS).is_file():
+    if os.path.lexists(folder / FACTS):  # a pipe in its place is no adapter from elsewhere
         facts = durable.read_json_object(folder / FACTS, wrong=ModelError)
         try:
             AdapterFacts.model_validate(facts)
