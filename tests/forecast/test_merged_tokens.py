@@ -391,7 +391,7 @@ def test_long_horizons_in_pieces(tiny_base, kind):
     ((plan,),) = forecaster.plan.readings([history], 30)
     assert 0 < plan.steps_at_once < 30
     assert base.alphabet.count(plan.codec.encode(plan.numbers)) <= plan.history_tokens
-    sampling = Sampling(samples=2, seed=1)
+    sampling = Sampling(samples=2, seed=1, views=1)
     _costs_no_more(forecaster, [history], 30, sampling)
     (drawn,) = forecaster.predict([history], 30, sampling)
     assert drawn.samples.shape == (2, 30, 1)
