@@ -23,7 +23,7 @@ MODELS = sorted(
     },
     key=lambda model: model.__name__,
 )
-INPUT = {"data", "format", "id_column", "time_column", "columns", "known"}
+INPUT = {"data", "format", "id_column", "time_column", "date_format", "columns", "known"}
 LATER = {"cache", "export_task"}
 """Settings that came when identities already derived from their fields, and change no number."""
 
