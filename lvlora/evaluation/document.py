@@ -292,7 +292,7 @@ def _cost(rows: Sequence[Row], n_series: int, marked: Sequence[int]) -> Table:
 
 
 def _remarks(record: Evaluation | EvaluationRecord) -> list[Block]:
-    """What no table says."""
+    """Remarks that stand in no table."""
     lines = []
     if record.data.known:
         users = [f.name for f in record.forecasters if f.uses_known]

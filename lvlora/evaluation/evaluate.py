@@ -247,7 +247,7 @@ def _left_of(
 
 
 def _identity(rival: Rival) -> dict[str, str | int]:
-    """What decides a rival's forecasts of given histories."""
+    """Facts that decide a rival's forecasts of the histories."""
     season = {"season": rival.season} if rival.uses_season and rival.season != "auto" else {}
     return {"rival": rival.name, **season}
 

@@ -40,7 +40,7 @@ _FAMILIES: dict[str, dict[str, Any]] = {
         "rope_theta": 1e6,
     },
 }
-"""What the models of a family have in common."""
+"""Facts that the models of a family share."""
 
 _LLAMA_3: dict[str, Any] = {
     "tied": True,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Cell = str | int | float | None
-"""What a table holds; None and what is not finite is shown as a dash."""
+"""A value in a table; None and numbers that are not finite are shown as a dash."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Picture:
 
 
 Block = str | Facts | Table | Points | Picture
-"""What a section is made of; a string is a paragraph."""
+"""A part of a section; a string is a paragraph."""
 
 
 @dataclass(frozen=True)
