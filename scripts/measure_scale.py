@@ -1,4 +1,4 @@
-"""Measure what docs/notes/scale.md says: workers of a sweep, processes of a run, a study's storage.
+"""Measure what docs/notes/log/2026-11-scale.md says: workers of a sweep, processes of a run, a study's storage.
 
 Usage: python scripts/measure_scale.py sweep|ranks|storage FOLDER [STORAGE-URL]
 
