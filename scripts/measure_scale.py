@@ -1,4 +1,4 @@
-"""Measure what docs/notes/log/2026-11-scale.md says: workers of a sweep, processes of a run, a study's storage.
+"""Measure workers of a sweep, processes of a run, and the storage of a study.
 
 Usage: python scripts/measure_scale.py sweep|ranks|storage FOLDER [STORAGE-URL]
 
