@@ -27,9 +27,9 @@ GapsRead = Literal["told", "filled"]
 """How missing values of a history are read: as such, or filled in where few follow one another."""
 
 AUTO: TimesRead = "resampled"
-"""What wins without an adapter that was trained otherwise (scripts/compare_times.py)."""
+"""What wins without an adapter that was trained otherwise (docs/notes/log/2026-11-results.md)."""
 AUTO_GAPS: GapsRead = "filled"
-"""What wins (scripts/compare_gaps.py)."""
+"""What wins (docs/notes/log/2026-11-results.md)."""
 _EVEN = 0.05
 """Of a step: how far steps may be from the usual one, and be taken for even."""
 _MOST_STEPS = 4
