@@ -4,8 +4,8 @@ usage: python benchmarks/parity.py MODEL [--steps 50] [--batch 2] [--seq-len 256
 
 Same data, same initial A and B, same loss (cross-entropy over the numeric alphabet), same AdamW:
 peft in float32 (the reference), peft with the base in bfloat16 (what bfloat16 alone changes),
-lvlora in float32 (is the computation the same?), the same remembering its layers in float16, as
-`--activations half` does, and lvlora as it trains here. Prints the relative
+lvlora in float32 (is the computation the same?), the same remembering its layers in float16,
+as a training on a processor does, and lvlora as it trains here. Prints the relative
 error of the gradients of all A and of all B at the first step (B drawn, not zero, so that A has a
 gradient), and how far the loss curves are apart (root mean square and largest difference, nats a
 token).

@@ -115,7 +115,6 @@ def planned(args: argparse.Namespace, loss: str) -> Any:
         data=Path(args.data),
         model=args.model,
         dtype=args.dtype,
-        activations="full",
         device=args.device,
         threads=args.threads,
         rank=args.rank,
@@ -138,6 +137,7 @@ def by_lvlora(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[fl
     from lvlora.train.loaded import load_run
 
     run = load_run(plan)
+    run.objective.remembered = None  # as peft keeps its layers: in float32
     start = args.work / "start"
     if plan.settings.loss == "full":
         start.mkdir(parents=True, exist_ok=True)

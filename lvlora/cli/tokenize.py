@@ -56,5 +56,5 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
         answer.merged_tokens,
         output,
     )
-    trained = next_command("train", TrainSettings, settings, also=("decimals", "number_format"))
+    trained = next_command("train", TrainSettings, settings, also=("decimals",))
     output.hint(f"Next: lvlora flops says what a step costs; {trained} trains.")

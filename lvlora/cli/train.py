@@ -110,8 +110,10 @@ def _next(result: Train) -> str:
         return next_command("evaluate", EvaluateSettings, settings, *words, without=without)
     series = [*split.test, *split.validation, *split.train][0]
     words = [*(["--series", series] if len(result.plan.dataset) > 1 else []), "--adapter", adapter]
-    also = () if helps else ("decimals", "number_format")
-    return next_command("forecast", ForecastSettings, settings, *words, without=without, also=also)
+    if helps:
+        return next_command("forecast", ForecastSettings, settings, *words, without=without)
+    words += ["--number-format", result.plan.windows.codec.number_format]
+    return next_command("forecast", ForecastSettings, settings, *words, also=("decimals",))
 
 
 def _table(result: Train, output: Output) -> None:

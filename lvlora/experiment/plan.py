@@ -107,7 +107,7 @@ def _chosen(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Iter
     priced = set()
     for point in points_to_price(plan.stages)[0]:
         trial = with_params(base, point)
-        key = (trial.rank, trial.targets, trial.layers, trial.decimals, trial.number_format)
+        key = (trial.rank, trial.targets, trial.layers, trial.decimals)
         if key not in priced:
             priced.add(key)
             yield _adapter(plan_run(trial.model_copy(update={"max_steps": 1}), dataset))
@@ -120,7 +120,7 @@ def _adapter(plan: Plan) -> ForecastPlan:
         plan.model,
         updates_of(trained.lora, trained.shape),
         decimals=plan.settings.decimals,
-        number_format=plan.settings.number_format,
+        number_format=plan.windows.codec.number_format,
         scale=plan.windows.scale,
         times=plan.times,
     )

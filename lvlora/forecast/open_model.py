@@ -11,7 +11,7 @@ from lvlora.forecast.calibration import widths
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.model import devices
 from lvlora.model.adapters.files import AdapterInfo
-from lvlora.model.catalogue import BUNDLED_FORM
+from lvlora.model.catalogue import BUNDLED_DECIMALS
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import load
 from lvlora.narrator import Narrator
@@ -57,7 +57,7 @@ def open_forecaster(
         forecaster.gaps = gaps
     forecaster.widths = None if as_drawn else widths.of_model(choice.source, base)
     if choice.source.kind == "bundled" and choice.info is None:
-        forecaster.made_for = BUNDLED_FORM
+        forecaster.made_for = BUNDLED_DECIMALS, base.number_format
     return forecaster
 
 

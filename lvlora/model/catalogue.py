@@ -17,7 +17,6 @@ from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.flops.ledger import FILE_NAME as LEDGER
 from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
-from lvlora.settings.base import NumberFormat
 
 SHORT_NAMES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -33,8 +32,8 @@ SHORT_NAMES = {
 
 DEFAULT_HUB_MODEL = SHORT_NAMES["qwen2.5-0.5b"]
 BUNDLED = Path(__file__).parent / "bundled"
-BUNDLED_FORM: tuple[int, NumberFormat] = (2, "point")
-"""Decimals and number format that the bundled model was made for."""
+BUNDLED_DECIMALS = 2
+"""Decimals that the bundled model was made for."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

@@ -30,8 +30,11 @@ from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
 from lvlora.model.files.checks.folder import check_files, check_sizes
 from lvlora.model.gguf import cache, conversion
+from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
 
+_FEWEST_OF_LANGUAGE = 10_000
+"""Tokens of the smallest vocabulary of a language model."""
 _POSITIONS = "max_position_embeddings"
 _HUB_SECONDS = 10.0
 """How long the hub may take to say whether it has a model."""
@@ -54,6 +57,15 @@ class Outline:
     shape: ModelShape
     placement: Placement
     max_positions: int
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """How a training writes numbers for it: without a point, in fewer tokens.
+
+        Language models forecast better so (docs/notes/log/2026-11-results.md, "How numbers are
+        written"); a model of numbers alone, as the bundled one, was made with a point.
+        """
+        return "digits" if self.shape.vocab >= _FEWEST_OF_LANGUAGE else "point"
 
 
 @dataclass

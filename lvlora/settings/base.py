@@ -72,17 +72,6 @@ class Settings(BaseModel):
         """The settings that affect one of these, as JSON: for identities and records."""
         return self.model_dump(mode="json", include=set(self.affecting(*kinds)))
 
-    @classmethod
-    def before(cls, *kinds: Affects) -> dict[str, Any]:
-        """What records from before a setting mean by saying nothing of it, where that is not its
-        default; of those settings that affect one of these."""
-        extras = {name: cls.model_fields[name].json_schema_extra for name in cls.affecting(*kinds)}
-        return {
-            name: extra["before"]
-            for name, extra in extras.items()
-            if isinstance(extra, dict) and "before" in extra
-        }
-
 
 def option(
     default: Any,
@@ -96,7 +85,6 @@ def option(
     metavar: str | None = None,
     bare: str | None = None,
     repeat: bool = False,
-    before: bool | int | float | str | None = None,
     **constraints: Any,
 ) -> Any:
     """A pydantic field that also says how it looks on the command line.
@@ -110,7 +98,6 @@ def option(
         metavar: what stands for the value in the help.
         bare: the value that is meant when the option stands without one (``--resume``).
         repeat: it may be given several times, for a field of type `Words`.
-        before: what was done before there was the option, where that is not its default.
         constraints: pydantic's own (ge, gt, le, lt, min_length…). A number that is only bounded
             from below is below `LARGEST`, too.
     """
@@ -122,7 +109,7 @@ def option(
         "argument": argument,
         "repeat": repeat,
     }
-    rare = {"flag": flag, "short": short, "metavar": metavar, "bare": bare, "before": before}
+    rare = {"flag": flag, "short": short, "metavar": metavar, "bare": bare}
     extra |= {key: value for key, value in rare.items() if value is not None}
     return Field(default, description=description, json_schema_extra=extra, **constraints)
 
@@ -239,9 +226,6 @@ Fractions = Annotated[
 Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 NumberFormat = Literal["point", "digits"]
 """``1.50``, or ``150``: the number of units of the last decimal."""
-
-WindowStart = Literal["random", "first"]
-"""Where windows that are shorter than their series begin: at any step, or at the first."""
 
 Trackers = Annotated[tuple[Tracker, ...], BeforeValidator(_comma_separated)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

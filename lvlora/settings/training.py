@@ -12,11 +12,9 @@ from lvlora.settings.base import (
     Flops,
     FlopsOrNone,
     Names,
-    NumberFormat,
     Seed,
     Settings,
     Trackers,
-    WindowStart,
     option,
 )
 from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings, SplitSettings
@@ -24,7 +22,6 @@ from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings, S
 Schedule = Literal["cosine", "one-cycle", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
 Compile = Literal["auto", "on", "off"]
-Activations = Literal["half", "full"]
 
 COURSEWORK: dict[str, Any] = {
     "targets": ("q_proj", "v_proj"),
@@ -128,7 +125,6 @@ class LearningSettings(
         "they are missing, which an adapter for forecasts with --missing has to learn.",
         "Data",
         affects="result",
-        before="told",
     )
     learning_rate: float = option(
         1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
@@ -153,13 +149,6 @@ class LearningSettings(
     batch_size: int = option(2, "Sequences in a micro-batch.", "Training", affects="result", ge=1)
     accumulation: int = option(1, "Micro-batches in a step.", "Training", affects="result", ge=1)
     seq_len: int = option(1000, "Tokens in a sequence.", "Training", affects="result", ge=8)
-    window_start: WindowStart = option(
-        "random",
-        "Where a sequence begins in a series that is longer: at a random step, or at the "
-        "first, which is better where forecasts are asked for from the beginning on.",
-        "Training",
-        affects="result",
-    )
     scaling: Literal["dataset", "history"] = option(
         "dataset",
         "What the numbers in the text are scaled by. dataset: one scale for all series, from the "
@@ -199,13 +188,6 @@ class LearningSettings(
     decimals: int = option(
         2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
     )
-    number_format: NumberFormat = option(
-        "point",
-        "How numbers are written: 1.50 (point) or 150 (digits), which takes fewer tokens; "
-        "the bundled model was made with a point.",
-        "Data",
-        affects="result",
-    )
     loss: Literal["numeric", "full"] = option(
         "numeric",
         "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",
@@ -225,7 +207,6 @@ class LearningSettings(
         ge=0,
         le=10**6,
         metavar="STEPS",
-        before=0,
     )
     validate_every: int | None = option(
         None,
@@ -243,13 +224,6 @@ class LearningSettings(
         "Training",
         affects="result",
         ge=1,
-    )
-    objective: Literal["error", "loss"] = option(
-        "error",
-        "What the best adapter has the least of in validation: the error of its forecasts (the "
-        "loss where none can be made), or the loss.",
-        "Training",
-        affects="result",
     )
     patience: int = option(
         0,
@@ -274,15 +248,6 @@ class LearningSettings(
         "or more, where it pays.",
         "Model",
         affects="placement",
-    )
-    activations: Activations = option(
-        "half",
-        "How a training in float32 on a CPU remembers its layers between forward and backward: in "
-        "16 bits, which takes about 0.7 of the memory and moves gradients by less than "
-        "a thousandth (half), or as they are (full).",
-        "Model",
-        affects="placement",
-        before="full",
     )
     threads: int | None = option(
         None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
@@ -445,7 +410,7 @@ class SweepSettings(LearningSettings):
     )
     pareto: bool = option(
         False,
-        "Two objectives, the first being --objective and the second the FLOPs of a trial: "
+        "Two objectives, the validation error and the FLOPs of a trial: "
         "search the front of trials that no other beats in both.",
         "Training",
         affects="result",

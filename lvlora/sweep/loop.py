@@ -154,7 +154,7 @@ class TrialLoop:
             raise _NoResult from None
         validation = result.validation
         value = None if validation is None else validation.mae
-        if validation is not None and (value is None or self.settings.objective == "loss"):
+        if validation is not None and value is None:
             value = validation.loss
         facts, spent = _facts(result), spent_by(run)
         if value is None or not math.isfinite(value):
@@ -195,7 +195,6 @@ class TrialLoop:
             claim.trial if self._prunes(claim.stage) else None,
             max(1, allotment.at_most.of(convention)),
             self.parent,
-            self.settings.objective,
         )
         sources = sources_of(plan.settings, claim.params, self.sources)
         run = open_run(loaded, folder, watch, sources, resume=done is not None)

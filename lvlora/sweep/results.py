@@ -185,7 +185,7 @@ def draw_study(
     from lvlora.report.sweep.figures import sweep_figures
     from lvlora.report.sweep.page import write_sweep_page
 
-    metric, before = _metric(study, settings.objective)
+    metric, before = _metric(study)
     rows = [trial.model_dump() for trial in trials]
     space = merged([stage.space for stage in study.plan.stages])
     distributions = {name: values.distribution() for name, values in space.dimensions.items()}
@@ -218,12 +218,12 @@ def draw_study(
     return [*written, page]
 
 
-def _metric(study: SharedStudy, objective: str) -> tuple[str, float | None]:
+def _metric(study: SharedStudy) -> tuple[str, float | None]:
     """What the value of a trial is, and what it was before training."""
     for trial in study.records():
         end = end_of(trial)
         if end.get("value") is not None:
-            if end.get("mae") is not None and objective == "error":
+            if end.get("mae") is not None:
                 return "validation MAE", end.get("mae_before")
             return "validation loss", end.get("loss_before")
     return "validation error", None

@@ -24,7 +24,7 @@ from lvlora.sweep.plan import SearchPlan, make_plan, points_to_price
 from lvlora.sweep.results import answer_of, limit_of, plan_answer, shared_settings
 from lvlora.sweep.space import Space, with_params
 from lvlora.sweep.space_file import read_space
-from lvlora.sweep.stages import Stage, incomparable, sampler_of, stages_of
+from lvlora.sweep.stages import Stage, sampler_of, stages_of
 from lvlora.sweep.study import SharedStudy, pruner
 from lvlora.sweep.trial import cost_of, plan_trial
 from lvlora.sweep.workers import parent_of_this_worker, share
@@ -196,7 +196,7 @@ def _ask(
 ) -> _Asked:
     """Find the study, or plan one; who narrates is told the plan, unless this is a worker."""
     check_installed(settings.tracker)
-    stages, sampler = _what_is_searched(settings, sources, narrator, space)
+    stages, sampler = _what_is_searched(settings, sources, space)
     dataset = read()
     n_held_out = held_out.steps_of(settings, dataset)
     told = settings.model_copy(update={"validation_steps": n_held_out})
@@ -219,7 +219,6 @@ def _ask(
 def _what_is_searched(
     settings: SweepSettings,
     sources: Mapping[str, str],
-    narrator: SweepNarrator,
     space: Space | None,
 ) -> tuple[tuple[Stage, ...], str]:
     """The stages and the search method; what contradicts itself is refused."""
@@ -244,12 +243,6 @@ def _what_is_searched(
                 f"--{name.replace('_', '-')}: is searched, so one value means nothing",
                 "Leave it out, or give a --space without it.",
             )
-    doubtful = incomparable(stages) if settings.objective == "loss" else []
-    if doubtful:
-        narrator.warning(
-            f"losses of different {' and '.join(doubtful)} are means over different tokens; "
-            "--objective error compares what they forecast."
-        )
     return stages, sampler_of(settings, stages[0].space)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,21 +93,6 @@ def stages_of(settings: SweepSettings, own: Space | None) -> tuple[Stage, ...]:
         order = np.random.default_rng(settings.seed).permutation(len(points))
         points = [points[i] for i in sorted(order[: settings.trials])]
     return (Stage("search", space, len(points), tuple(points), 100),)
-
-
-def incomparable(stages: Sequence[Stage]) -> list[str]:
-    """Searched settings that change the tokens, or the classes, over which a loss is the mean."""
-    searched = {
-        name
-        for stage in stages
-        for name, values in stage.space.dimensions.items()
-        if len(values.ends()) > 1
-    }
-    return [
-        name
-        for name in ("seq_len", "window_start", "scaling", "decimals", "number_format", "loss")
-        if name in searched
-    ]
 
 
 def sampler_of(settings: SweepSettings, space: Space) -> str:

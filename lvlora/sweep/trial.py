@@ -141,7 +141,6 @@ class Watch:
         trial: Optuna's; None: nothing is reported and nothing pruned.
         dearest: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
         parent: the process that started this one; when it is gone, the run stops, saved.
-        objective: what is reported: the error (the loss where there is none), or the loss.
     """
 
     def __init__(
@@ -150,13 +149,11 @@ class Watch:
         trial: Trial | None,
         dearest: int,
         parent: int | None = None,
-        objective: str = "error",
     ) -> None:
         self.inner = inner
         self.trial = trial
         self.dearest = dearest
         self.parent = parent
-        self.objective = objective
         self.pruned = False
         self._spent = 0
         self._steps = 0
@@ -203,7 +200,7 @@ class Watch:
         self.inner.finished()
 
     def _report(self, mae: float | None, loss: float) -> None:
-        score = loss if mae is None or self.objective == "loss" else mae
+        score = loss if mae is None else mae
         reached = REACH * self._spent // self.dearest
         if self.trial is None or not math.isfinite(score) or reached in self._reported:
             return

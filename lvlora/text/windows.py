@@ -17,7 +17,6 @@ from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.gaps import n_short, without_short
 from lvlora.series.time_steps import with_intervals
-from lvlora.settings.base import WindowStart
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.scaling import Scale, of_beginning, of_dataset
@@ -105,7 +104,6 @@ class Windows:
             scale a history, and only what follows is a target: a scale tells what it was taken
             from (the largest number so far is 5). How many steps these are is drawn for each row,
             evenly in the logarithm: 8 to three quarters.
-        window_start: "random", or "first": every window begins with its series.
         scale_jitter: the numbers of each row are multiplied by exp(jitter · z), z standard normal
             and drawn anew for each row; 0 leaves them as they are.
         mix: share of the rows that are windows of ``simulated``, below 1.
@@ -130,7 +128,6 @@ class Windows:
         batch_size: int,
         seed: int,
         scale_jitter: float = 0.0,
-        window_start: WindowStart = "random",
         mix: float = 0.0,
         simulated: Callable[[int], Series] | None = None,
         told: bool = False,
@@ -150,7 +147,7 @@ class Windows:
             raise DataError(
                 f"{dataset.source}: no series to train on", "Give a file with more series."
             )
-        self._jitter, self._window_start, self._halved = scale_jitter, window_start, halved
+        self._jitter, self._halved = scale_jitter, halved
         self._mix, self._simulated = mix, simulated
         self._originals = [s for s, _ in tokenized]
         self.start = alphabet.beginning
@@ -169,7 +166,6 @@ class Windows:
             seq_len=self.seq_len,
             batch_size=min(self.batch_size, len(dataset)),
             seed=0,
-            window_start=self._window_start,
             told=self.told,
             filled=self.filled,
             halved=True,
@@ -269,8 +265,6 @@ class Windows:
             series, tokens = self._originals[chosen], self.series[chosen]
             if self._jitter and self.scale is not None:
                 tokens = self._jittered(series, self.scale, sample)
-        if self._window_start == "first":
-            return series, tokens, 0
         wanted = self.seq_len + 1 - len(self.start)
         fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - wanted, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))

@@ -64,15 +64,10 @@ class Loaded:
         """What of `identity` is not as it was, by name; settings one by one."""
         now = self.identity()
         changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
-        # a setting that a run did not have yet was what its default is, but for these
-        before = {
-            **deciding_settings(TrainSettings()),
-            **TrainSettings.before("result"),
-            **saved.get("settings", {}),
-        }
+        before = saved.get("settings", {})
         for name, value in now["settings"].items():
-            if before[name] != value:
-                changed.append(f"{name} ({before[name]} then, {value} now)")
+            if before.get(name) != value:
+                changed.append(f"{name} ({before.get(name)} then, {value} now)")
         return changed
 
     def adapter_facts(self) -> dict[str, Any]:
@@ -95,7 +90,7 @@ class Loaded:
             "held_out": settings.validation_steps,
             "alphabet": [*alphabet.ids, alphabet.start],
             "decimals": settings.decimals,
-            "number_format": settings.number_format,
+            "number_format": plan.windows.codec.number_format,
             "scale": None if scale is None else scale.to_dict(),
             "variables": list(plan.dataset.variables),
             "known": list(plan.dataset.known),
@@ -147,7 +142,7 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     for _, layer in lora.lora_layers(base.module):
         layer.train()
     head = _head(base, settings)
-    in_half = remembered.is_wanted(settings.activations, base.placement)
+    in_half = remembered.is_wanted(base.placement)
     objective = Objective(
         base.module, base.alphabet, head, Remembered(base.module) if in_half else None
     )

@@ -100,10 +100,7 @@ def stored_settings(
     resolved = resolve(
         "train", TrainSettings, flags={}, environment={}, config=str(folder.config), commands={}
     )
-    # every run that knows a setting says it
-    before = TrainSettings.before("result", "placement").items()
-    unsaid = {name: was for name, was in before if resolved.sources[name] == "default"}
-    stored = resolved.settings.model_copy(update=unsaid)
+    stored = resolved.settings
     said = {name for name, source in sources.items() if source != "default"}
     for name in said & _FIXED:
         asked, was = getattr(given, name), getattr(stored, name)

@@ -19,7 +19,7 @@ from lvlora.flops.trainable import Lora
 from lvlora.forecast.asked import TimesRead, is_uneven
 from lvlora.forecast.reading import loss_of_text
 from lvlora.model import devices
-from lvlora.model.catalogue import BUNDLED_FORM, ModelSource, resolve
+from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
@@ -183,14 +183,13 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         Codec(
             settings.decimals,
             told + len(dataset.known) + len(dataset.variables),
-            settings.number_format,
+            model.number_format,
         ),
         model.alphabet,
         seq_len=settings.seq_len,
         seed=settings.seed,
         batch_size=settings.batch_size,
         scale_jitter=settings.scale_jitter,
-        window_start=settings.window_start,
         mix=settings.mix,
         simulated=_simulated(settings, train) if settings.mix else None,
         told=told,
@@ -272,12 +271,10 @@ def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
     settings, trained = plan.settings, plan.trained
     first = plan.source.first_note(settings.runs)
     notes = [first] if first else []
-    written = settings.decimals, settings.number_format
-    if plan.source.kind == "bundled" and written != BUNDLED_FORM:
-        made, asked = (Codec(d, 1, f).number(1.5) for d, f in (BUNDLED_FORM, written))
+    if plan.source.kind == "bundled" and settings.decimals != BUNDLED_DECIMALS:
         notes.append(
-            f"The bundled model was made to write 1.5 as {made}, and must learn to write {asked}: "
-            "that takes a long run."
+            f"The bundled model was made to write {BUNDLED_DECIMALS} decimals, and must learn to "
+            f"write {settings.decimals}: that takes a long run."
         )
     part = plan.part
     if part is not None and settings.validation_series is None:
@@ -336,7 +333,7 @@ def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:
         limit = torch.cuda.get_device_properties(device).total_memory
     shape = model.shape
     micro_batches = settings.accumulation * settings.batch_size * width * 16
-    in_half = remembered.is_wanted(settings.activations, model.placement)
+    in_half = remembered.is_wanted(model.placement)
     size = 2 if in_half else model.placement.dtype.itemsize
     row = width * (shape.layers * shape.hidden * size + 16)
     rows = -(-settings.batch_size // n_processes)

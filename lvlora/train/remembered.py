@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from lvlora.model.devices import Placement
-from lvlora.settings.training import Activations
 
 _HIGHEST = 15
 """A tensor's largest value is remembered between half and all of two to this; float16 ends at two
@@ -37,10 +36,10 @@ _ALIGNED = 32
 """Values of 64 bytes."""
 
 
-def is_wanted(setting: Activations, placement: Placement) -> bool:
+def is_wanted(placement: Placement) -> bool:
     """Whether it is done here: in bfloat16 nothing could be halved; GPUs were not measured."""
     float32 = placement.dtype == torch.float32
-    return setting == "half" and float32 and placement.device.type == "cpu"
+    return float32 and placement.device.type == "cpu"
 
 
 class _Half(NamedTuple):

@@ -329,9 +329,9 @@ class Run:
         """Score, keep the adapter if it is the best so far; whether the run ends here."""
         p, progress = self.plan, self.progress
         found = self._measure()
-        score = found.score(p.settings.objective)
+        score = found.score
         kept = progress.best is None or score < progress.best
-        before = score_of(progress.zero_shot, p.settings.objective)
+        before = score_of(progress.zero_shot)
         best = kept and (before is None or score < before)
         if kept:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0

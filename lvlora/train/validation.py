@@ -50,19 +50,18 @@ class Validation:
     scored: Scored | None = field(default=None, compare=False, repr=False)
     point: FloatArray | None = field(default=None, compare=False, repr=False)
 
-    def score(self, objective: str) -> float:
-        """What is to be small: ``error`` (the loss where no forecast can be scored) or ``loss``."""
-        score = score_of({"loss": self.loss, "mae": self.mae}, objective)
-        assert score is not None  # there is a loss
-        return score
+    @property
+    def score(self) -> float:
+        """What is to be small: the error, or the loss where no forecast can be scored."""
+        return self.loss if self.mae is None else self.mae
 
 
-def score_of(found: Mapping[str, float | None] | None, objective: str) -> float | None:
+def score_of(facts: Mapping[str, float | None] | None) -> float | None:
     """`Validation.score` of one that is known by its ``loss`` and ``mae``; None of none."""
-    if found is None:
+    if facts is None:
         return None
-    loss, mae = found.get("loss"), found.get("mae")
-    return loss if objective == "loss" or mae is None else mae
+    mae = facts.get("mae")
+    return facts.get("loss") if mae is None else mae
 
 
 class ValidationPart:

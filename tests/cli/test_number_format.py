@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny_models
 import tiny_runs
 
 USED = ["--adapter", "bare", "--threads", "1", "--dtype", "float32", "--json"]
@@ -16,17 +17,18 @@ ALONE = ["forecast", "data.csv", *USED, "--horizon", "3", "--series", "s0"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_folder) -> Path:
-    """A folder with data and two runs on them: ``plain`` with points, ``bare`` without."""
+    """A folder with data and two runs on them: ``plain`` of numbers alone, ``bare`` of language."""
     from lvlora.cli.program.app import main
 
     place = tmp_path_factory.mktemp("number-formats")
     tiny_runs.write_csv(place / "data.csv", tiny_runs.dataset())
-    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
+    folder = place / "talking"
+    tiny_models.write(folder, "qwen2", vocab_size=10_000)  # as large as a language model's
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        assert main(["train", "data.csv", *flags, "--out", "plain", "--quiet"]) == 0
-        bare = ["--number-format", "digits", "--out", "bare", "--quiet"]
-        assert main(["train", "data.csv", *flags, *bare]) == 0
+        for model, out in ((tiny_folder("qwen2"), "plain"), (folder, "bare")):
+            flags = tiny_runs.flags(model, Path("runs"))
+            assert main(["train", "data.csv", *flags, "--out", out, "--quiet"]) == 0
     return place
 
 
@@ -39,9 +41,9 @@ def place(trained, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def scored(run_lvlora, place, tiny_folder) -> float:
+def scored(run_lvlora, place) -> float:
     """The error of the base model on the text of ``bare``, asked for without an adapter."""
-    asked = ["--model", tiny_folder("qwen2"), "--threads", "1", "--dtype", "float32"]
+    asked = ["--model", "talking", "--threads", "1", "--dtype", "float32"]
     asked += ["--decimals", "1", "--number-format", "digits"]
     ran = run_lvlora(["baseline", "data.csv", *asked, *STEPS])
     assert ran.exit_code == 0, ran.stderr

@@ -327,24 +327,6 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
     assert measured == [(768, 8)]
 
 
-@pytest.mark.parametrize(
-    ("searched", "objective", "doubtful"),
-    [
-        ("seq_len = [32, 64]\ndecimals = [1, 2]", "loss", "seq_len and decimals"),
-        ('number_format = ["point", "digits"]', "loss", "number_format"),
-        ("seq_len = [32, 64]", "error", None),
-        ("seq_len = [64]\nrank = [1, 2]", "loss", None),
-    ],
-)
-def test_losses_of_other_tokens_are_warned_of(run_lvlora, args, searched, objective, doubtful):
-    args[args.index("--space") + 1].write_text(searched)
-    given = [*without(args, "--seq-len"), "--objective", objective, "--dry-run"]
-    ran = run_lvlora([*given, "--quiet"])
-    assert ran.exit_code == 0, ran.stderr
-    assert ("Warning: losses of different" in ran.stderr) == (doubtful is not None)
-    assert doubtful is None or f"different {doubtful} are means" in ran.stderr
-
-
 def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, args, plain, interrupted):
     made = run_lvlora([*args, "--dry-run", "--json"]).json
     most = made["plan"]["flops_at_most"]["executed"]
@@ -419,16 +401,16 @@ def front_of(rows):
 
 @pytest.mark.slow
 def test_two_objectives_have_a_front(run_lvlora, args, plain):
-    ran = run_lvlora([*args, "--pareto", "--objective", "loss", "--max-steps", "2", "--json"])
+    ran = run_lvlora([*args, "--pareto", "--max-steps", "2", "--json"])
     assert ran.exit_code == 0, ran.stderr
     found = ran.json
-    assert all(row["value"] == row["loss"] for row in found["table"])
+    assert all(row["value"] == row["mae"] for row in found["table"])
     assert set(found["front"]) == front_of(found["table"])
     assert {row["trial"] for row in found["table"] if row["front"]} == set(found["front"])
     assert found["best"]["trial"] in found["front"]
-    shown = run_lvlora([*args, "--pareto", "--objective", "loss", "--max-steps", "2"])
+    shown = run_lvlora([*args, "--pareto", "--max-steps", "2"])
     assert shown.stdout.count("complete, front") == len(found["front"])
-    other = run_lvlora([*args, "--max-steps", "2", "--objective", "loss"])
+    other = run_lvlora([*args, "--max-steps", "2"])
     assert other.exit_code == 2
     assert "--pareto (was True, not False)" in other.stderr
 

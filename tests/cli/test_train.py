@@ -77,16 +77,6 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert not Path("latest").exists()
 
 
-def test_a_run_from_before_a_setting_goes_on(tiny_folder):
-    """What a run did not say then was as its default is."""
-    loaded = tiny_runs.loaded(tiny_folder("qwen2"), Path("runs"))
-    then = loaded.identity()
-    then["settings"] = {k: v for k, v in then["settings"].items() if k != "number_format"}
-    assert loaded.changes_since(then) == []
-    other = tiny_runs.loaded(tiny_folder("qwen2"), Path("runs"), number_format="digits")
-    assert other.changes_since(then) == ["number_format (point then, digits now)"]
-
-
 def test_a_table_for_people_and_the_next_command(run_lvlora, place):
     ran = run_lvlora(["train", "data.csv", *place])
     assert ran.exit_code == 0
@@ -476,14 +466,3 @@ def test_gaps_are_filled_in_the_text_and_it_is_said(run_lvlora, place, more):
     assert ran.exit_code == 0, ran.stderr
     said = "missing values the text has numbers on a smooth curve" in " ".join(ran.stderr.split())
     assert said == (not more)
-
-
-def test_how_activations_are_remembered_is_a_runs_own(run_lvlora, place):
-    """Where the base is float32, as it is on a processor without bfloat16."""
-    begun = ["train", "data.csv", *place, "--activations", "full", "--max-steps", "2"]
-    assert run_lvlora(begun).exit_code == 0
-    run = _only_run()
-    assert 'activations = "full"' in (run / "config.toml").read_text()
-    other = run_lvlora(["train", "--resume", run.name, "--activations", "half"])
-    assert other.exit_code == 2
-    assert "--activations: a run goes on with its own settings (full, not half)" in other.stderr

@@ -8,7 +8,6 @@ import pytest
 
 from lvlora.settings import data, forecasting, scoring, training
 from lvlora.settings.base import Affects, Settings, option
-from lvlora.settings.data import SimulateSettings
 from lvlora.settings.forecasting import ForecastSettings
 from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import SweepSettings, TrainSettings
@@ -44,7 +43,6 @@ def test_a_run_is_identified_by_what_it_always_was() -> None:
     """Runs of earlier versions go on."""
     undeciding = {
         *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
-        "activations",
         *("max_memory", "tracker", "model", "revision", "device", "dtype", *INPUT),
     }
     assert (
@@ -77,16 +75,6 @@ def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> N
 
 def test_values_are_told_as_json() -> None:
     given = TrainSettings(runs="elsewhere", targets="q_proj,v_proj", device="cpu")
-    assert given.deciding("placement") == {
-        **{"dtype": "auto", "device": "cpu", "compile": "auto"},
-        "activations": "half",
-    }
+    assert given.deciding("placement") == {"dtype": "auto", "device": "cpu", "compile": "auto"}
     assert given.deciding("project", "placement")["runs"] == "elsewhere"
     assert given.deciding("result")["targets"] == ["q_proj", "v_proj"]
-
-
-def test_what_older_records_mean_by_saying_nothing() -> None:
-    assert TrainSettings.before("result") == {"gaps": "told", "validation_steps": 0}
-    assert TrainSettings.before("placement") == {"activations": "full"}
-    # `gaps` of a simulation is another setting
-    assert SimulateSettings.before("result") == {}

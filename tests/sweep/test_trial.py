@@ -10,8 +10,7 @@ import tiny_runs
 
 from lvlora.flops.budget import NOTHING
 from lvlora.sweep.plan import Allotment
-from lvlora.sweep.trial import Watch, cost_of, plan_trial, steps_done
-from lvlora.train import checkpoint
+from lvlora.sweep.trial import Watch, cost_of, plan_trial
 from lvlora.train.observer import Silent, StepRecord
 from lvlora.train.process import StopRequest
 
@@ -45,19 +44,6 @@ def test_a_trial_is_compiled_if_its_own_steps_say_so(weightless, tmp_path):
         allotment = Allotment(n_steps, {}, NOTHING, NOTHING, n_steps, n_steps)
         plan = plan_trial(settings, dataset, allotment)
         assert (plan.n_steps, plan.compiles) == (n_steps, compiles)
-
-
-def test_a_trial_from_before_a_setting_goes_on(tmp_path, tiny_folder):
-    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path)
-    place = tiny_runs.folder(tmp_path, "trial")
-    place.config.write_text("")
-    identity = loaded.identity()
-    for settings, step in (({"number_format": "digits"}, None), ({}, 2)):
-        facts = {**identity, "settings": {**identity["settings"], **settings}}
-        if not settings:
-            del facts["settings"]["number_format"]
-        checkpoint.save(place.state, 2, loaded.parameters, loaded.optimizers, {"identity": facts})
-        assert steps_done(loaded, place) == step
 
 
 def test_a_worker_without_its_parent_stops(monkeypatch):

@@ -103,18 +103,6 @@ def test_a_batch_is_a_pure_function_of_seed_and_index(seed, indices):
         assert np.array_equal(again.targets, first[i].targets)
 
 
-def test_windows_may_begin_with_their_series():
-    anywhere, first = windows(), windows(window_start="first", scale_jitter=0.3)
-    assert any(step for i in range(6) for _, step in anywhere.origins(i))
-    assert all(step == 0 for i in range(6) for _, step in first.origins(i))
-    names = [name for i in range(6) for name, _ in first.origins(i)]
-    assert names == [name for i in range(6) for name, _ in anywhere.origins(i)]
-    plain = windows(window_start="first")
-    for (inputs, _), (name, _) in zip(rows(plain.batch(0)), plain.origins(0), strict=True):
-        text = CODEC.encode(SCALE.apply(dataset((30, 20, 40)).select([name]).series[0].values))
-        assert inputs.tolist() == [99, *ALPHABET.encode(text)[:63]]
-
-
 def test_another_seed_gives_other_batches():
     a, b = windows(seed=0), windows(seed=1)
     assert any(not np.array_equal(a.batch(i).inputs, b.batch(i).inputs) for i in range(3))

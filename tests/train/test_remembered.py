@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 
 import numpy as np
 import pytest
 import tiny_models
-import tiny_runs
 import torch
 from torch import nn
 
-from lvlora.errors import DataError, RunStopped, SettingsError
 from lvlora.model import lora
 from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead
 from lvlora.text.windows import Batch
 from lvlora.train import remembered
 from lvlora.train.compilation import compile_layers
-from lvlora.train.new_run import stored_settings
 from lvlora.train.objective import Objective
-from lvlora.train.observer import Silent
 from lvlora.train.remembered import Remembered
-from lvlora.train.run import Run
-from lvlora.train.run_folder import RunFolder
 
 CPU = torch.device("cpu")
 
@@ -202,69 +195,12 @@ def test_memory_that_is_used_again_is_another_tensor():
 
 
 def test_it_is_for_float32_on_a_processor():
-    def wanted(setting, device, dtype):
-        return remembered.is_wanted(setting, Placement(torch.device(device), dtype, ""))
+    def wanted(device, dtype):
+        return remembered.is_wanted(Placement(torch.device(device), dtype, ""))
 
-    assert wanted("half", "cpu", torch.float32)
-    assert not wanted("full", "cpu", torch.float32)
-    assert not wanted("half", "cpu", torch.bfloat16)
-    assert not wanted("half", "cuda", torch.float32)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_only_runs_in_float32_differ_and_are_told_apart(tiny_folder, tmp_path, dtype):
-    found = []
-    for activations in ("half", "full"):
-        loaded = tiny_runs.loaded(
-            tiny_folder("qwen2"), tmp_path, dtype=dtype, activations=activations
-        )
-        folder = tiny_runs.folder(tmp_path, activations)
-        Run(loaded, folder, Silent()).train()
-        found.append((tiny_runs.weights(folder.path, "adapter-last"), loaded.identity()))
-    (half, half_identity), (full, full_identity) = found
-    assert (half == full) is (dtype == "bfloat16")
-    assert (half_identity == full_identity) is (dtype == "bfloat16")
-
-
-class Stopped(Silent):
-    def step(self, record):
-        if record.step == 3:  # the second is saved
-            raise KeyboardInterrupt
-
-
-def test_a_run_goes_on_as_it_began_and_never_the_other_way(tiny_folder, tmp_path):
-    model = tiny_folder("qwen2")
-    ends = {}
-    for activations in ("half", "full"):
-        folder = tiny_runs.folder(tmp_path, activations)
-        loaded = tiny_runs.loaded(model, tmp_path, activations=activations)
-        with contextlib.suppress(KeyboardInterrupt, RunStopped):
-            Run(loaded, folder, Stopped()).train()
-        other = {"half": "full", "full": "half"}[activations]
-        again = tiny_runs.loaded(model, tmp_path, activations=other)
-        with pytest.raises(DataError, match="changed since: device and dtype"):
-            Run(again, RunFolder(folder.path), Silent(), resume=True).train()
-        again = tiny_runs.loaded(model, tmp_path, activations=activations)
-        Run(again, RunFolder(folder.path), Silent(), resume=True).train()
-        ends[activations] = tiny_runs.weights(folder.path, "adapter-last")
-    assert ends["half"] != ends["full"]
-
-
-@pytest.mark.parametrize(
-    ("setting", "before", "other"), [("activations", "full", "half"), ("gaps", "told", "filled")]
-)
-def test_a_run_from_before_a_setting_goes_on_as_it_was(tmp_path, setting, before, other):
-    folder = tiny_runs.folder(tmp_path)
-    given = tiny_runs.settings("bundled", tmp_path)
-    for said, expected in (("", before), (f'{setting} = "{other}"\n', other)):
-        folder.config.write_text(f'model = "bundled"\nmax_steps = 6\n{said}')
-        assert getattr(stored_settings(folder, given, {}), setting) == expected
-        said = {setting: "option"}  # what it was may be said; anything else is refused
-        as_it_was = given.model_copy(update={setting: expected})
-        assert getattr(stored_settings(folder, as_it_was, said), setting) == expected
-    folder.config.write_text('model = "bundled"\nmax_steps = 6\n')
-    with pytest.raises(SettingsError, match=f"its own settings .{before}, not {other}"):
-        stored_settings(folder, given.model_copy(update={setting: other}), {setting: "option"})
+    assert wanted("cpu", torch.float32)
+    assert not wanted("cpu", torch.bfloat16)
+    assert not wanted("cuda", torch.float32)
 
 
 @pytest.mark.slow
