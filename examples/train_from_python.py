@@ -41,11 +41,11 @@ def main(steps: int = 50, runs: str = "runs", series: int = 6) -> list[lvlora.En
     entries = lvlora.evaluate(
         data,
         [forecaster, base],
-        part="validation",
+        split="validation",
         context=40,
         horizon=20,
         limit=series,
-        sampling=lvlora.Sampling(samples=10, seed=0),
+        samples=10,
     )
     for entry in sorted(entries, key=lambda entry: entry.scores.mae):
         print(f"{entry.name:50} MAE {entry.scores.mae:.3f}")

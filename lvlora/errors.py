@@ -6,6 +6,7 @@ hint, and exits with the code. A traceback reaches a user only by ``--debug``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 EXIT_DONE = 0
@@ -20,15 +21,40 @@ EXIT_INTERRUPTED = 130
 
 
 commands_running = 0
-"""How many commands run in this process; in none, it is a program that asks (`settings.spoken`)."""
+"""How many commands run in this process; where none does, a program reads the messages."""
+
+_OPTION = re.compile(
+    r"\blvlora [a-z]+(?: [^\s,;()]*[^\s,;:.()])*"  # a command stays one, whoever reads it
+    r"|--no-(?P<off>[a-z][a-z-]*)|--(?P<name>[a-z][a-z-]*)"
+    r"(?: (?P<number>-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?!\w))?"
+)
+
+
+def in_python(text: str) -> str:
+    """Replace options by keyword arguments: ``--max-steps 5`` becomes ``max_steps=5``."""
+
+    def keyword(match: re.Match[str]) -> str:
+        if match["off"]:
+            return f"{match['off'].replace('-', '_')}=False"
+        if not match["name"]:
+            return match[0]
+        name = match["name"].replace("-", "_")
+        return f"{name}={match['number'].replace(',', '_')}" if match["number"] else name
+
+    return _OPTION.sub(keyword, text)
 
 
 class LvloraError(Exception):
-    """A failure with one line that says what is wrong and one that says what to do."""
+    """A failure with one line that says what is wrong and one that says what to do.
+
+    Both name settings as options where a command runs, else as keyword arguments.
+    """
 
     exit_code = EXIT_FAILURE
 
     def __init__(self, message: str, hint: str = "") -> None:
+        if not commands_running:
+            message, hint = in_python(message), in_python(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -12,7 +12,7 @@ from lvlora.evaluation.answers import EvaluatedData, Evaluation
 from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.folder import SERIES, TABLE, Pieces
 from lvlora.evaluation.foreign import named_files, read_forecasts
-from lvlora.evaluation.job import TAKEN, Job, begin
+from lvlora.evaluation.job import TAKEN, Job, begin, check, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.report import draw_evaluation
 from lvlora.evaluation.scores import (
@@ -87,6 +87,28 @@ def evaluate(
         if settings.rivals:
             entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
         return finish(job, entries)
+
+
+def evaluate_open(
+    settings: EvaluateSettings,
+    data: Dataset,
+    forecasters: Sequence[Forecaster],
+    narrator: Narrator,
+) -> Evaluation:
+    """Score open forecasters as `evaluate` does, without a folder and without a charge.
+
+    Raises:
+        DataError: no series is long enough.
+    """
+    check(settings)
+    job = prepare(settings, data, narrator, has_folder=False)
+    levels = settings.quantiles
+    entries = [score_model(one, job.task, job.sampling, levels) for one in forecasters]
+    if settings.rivals:
+        entries += score_rivals(job, settings.workers or cores(), narrator)
+        first = forecasters[0]
+        entries.append(score_floor(job.task, first.decimals, levels, first.scale))
+    return finish(job, entries)
 
 
 def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:

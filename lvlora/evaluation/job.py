@@ -176,14 +176,11 @@ def prepare(
     data: Dataset,
     narrator: Narrator,
     *,
-    sampling: Sampling | None = None,
-    disturbance: Disturbance | None = None,
     has_folder: bool = True,
 ) -> Job:
     """Cut the data as the settings ask; what a reader of the table should know is said.
 
     Args:
-        sampling, disturbance: if not those of the settings.
         has_folder: without --out, an evaluation has a folder of its own among the runs.
 
     Raises:
@@ -195,7 +192,7 @@ def prepare(
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])
     protocol = _protocol(settings)
-    given = task(part, protocol, disturbance or Disturbance.asked(settings), settings.season)
+    given = task(part, protocol, Disturbance.asked(settings), settings.season)
     _say_what_is_scored(given, split, settings.rivals, narrator)
     found = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
     clusters = {
@@ -216,7 +213,7 @@ def prepare(
         given,
         clusters,
         EvaluationFolder(folder, key, fresh=settings.fresh),
-        sampling or Sampling.of(settings),
+        Sampling.of(settings),
     )
 
 

@@ -33,7 +33,6 @@ from lvlora.forecast.sampling import NotFinite
 from lvlora.forecast.trace import Call, Trace
 from lvlora.model.native.engine import in_pages
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import MISSING, VALUE_SEPARATOR
 from lvlora.text.grammar import START
 from lvlora.text.spelling import Spelling, spelling
@@ -100,7 +99,6 @@ class Density:
         return float(self.values[min(place, len(self.values) - 1)])
 
 
-@for_programs()
 @torch.no_grad()
 def next_step(
     forecaster: Forecaster,

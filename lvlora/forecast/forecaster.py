@@ -30,7 +30,6 @@ from lvlora.series.frames import to_dataset
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.checked import check_count, check_levels
 from lvlora.settings.forecasting import LONGEST_HORIZON
-from lvlora.settings.spoken import for_programs
 from lvlora.text.codec import Codec, checked_format
 from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
@@ -173,7 +172,6 @@ class Forecaster:
             widths=None if self.widths is None else self.widths.sha256,
         )
 
-    @for_programs()
     def predict(
         self,
         histories: Any,
@@ -286,7 +284,6 @@ class Forecaster:
                     pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens, alphabet)
         return [np.stack([np.concatenate(pieces) for pieces in of_one]) for of_one in drawn]
 
-    @for_programs()
     def predict_quantiles(
         self,
         histories: Any,
@@ -313,7 +310,6 @@ class Forecaster:
         quantiles = np.stack([np.stack([f.quantile(q) for q in levels], -1) for f in forecasts])
         return quantiles, np.stack([f.mean for f in forecasts])
 
-    @for_programs()
     def at_most(
         self,
         histories: Any,

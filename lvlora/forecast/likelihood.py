@@ -29,7 +29,6 @@ from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.forecast.trace import Call, Trace
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.settings.spoken import for_programs
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import ILLEGAL, START
@@ -102,7 +101,6 @@ class _Passage:
         return len(self.history) + len(self.truth) - 1
 
 
-@for_programs()
 @torch.no_grad()
 def negative_log_likelihood(
     forecaster: Forecaster,

@@ -19,7 +19,6 @@ from lvlora.series.splits import Split
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
 from lvlora.settings.forecasting import AdapterSettings, Gaps, Times
-from lvlora.settings.spoken import for_programs
 
 
 def open_forecaster(
@@ -61,7 +60,6 @@ def open_forecaster(
     return forecaster
 
 
-@for_programs()
 def open_model(
     model: str = "auto",
     adapter: str | Path | None = "none",

@@ -26,13 +26,11 @@ from lvlora.series.files.tables import (
 )
 from lvlora.series.time_steps import with_steps
 from lvlora.settings.data import InputSettings
-from lvlora.settings.spoken import for_programs
 
 if TYPE_CHECKING:
     import pandas
 
 
-@for_programs()
 def from_arrays(
     values: ArrayLike,
     time: ArrayLike | None = None,
@@ -94,7 +92,6 @@ def from_arrays(
     return with_steps(Dataset(series, tuple(names), source), insert=False)
 
 
-@for_programs()
 def from_frame(
     frame: Any,
     *,

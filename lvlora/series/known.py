@@ -14,7 +14,6 @@ from lvlora.series.dates import Calendar, Moments, text_of
 from lvlora.series.files.readers import read_dataset
 from lvlora.settings.data import KnownSettings
 from lvlora.settings.forecasting import ForecastSettings
-from lvlora.settings.spoken import for_programs
 
 
 def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
@@ -48,7 +47,6 @@ def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
     return with_known(dataset, settings.known, future)
 
 
-@for_programs()
 def with_known(dataset: Dataset, known: Sequence[str], future: Dataset | None = None) -> Dataset:
     """Set columns apart whose future is known; the others are forecast.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,8 +16,19 @@ from lvlora.settings.fields import read_fields
 S = TypeVar("S", bound=Settings)
 
 
-def checked(model: type[S], values: Mapping[str, Any]) -> S:
-    """Settings, or one error with everything that is wrong with them."""
+def checked(model: type[S], values: Mapping[str, Any], refused: Collection[str] = ()) -> S:
+    """Make settings of a program's keyword arguments.
+
+    Args:
+        refused: settings that only the command has.
+
+    Raises:
+        SettingsError: with everything that is wrong, each by its name.
+    """
+    for name in sorted(values.keys() & set(refused)):
+        raise SettingsError(
+            f"{name}: is an option of the command alone.", "The result has what it would write."
+        )
     try:
         return model(**values)
     except ValidationError as error:

@@ -36,7 +36,12 @@ class ScoringSettings(
         ge=1,
     )
     horizon: int | None = option(
-        None, "Steps to forecast. Default: the protocol's.", "Forecast", affects="result", ge=1
+        None,
+        "Steps to forecast. Default: the protocol's.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
     )
     holdout: int | None = option(
         None,

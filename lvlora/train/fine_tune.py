@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from lvlora.answers import Flops
-from lvlora.errors import BudgetError, SettingsError
+from lvlora.errors import BudgetError
 from lvlora.flops.ledger import check_limits
 from lvlora.forecast.estimate import AROUND_SECONDS
 from lvlora.model.loading import has_weights
@@ -20,8 +20,6 @@ from lvlora.report.run.page import draw_run
 from lvlora.series.dataset import Dataset
 from lvlora.series.known import read_known
 from lvlora.settings.checked import checked
-from lvlora.settings.keywords import TrainKeywords
-from lvlora.settings.spoken import for_programs
 from lvlora.settings.training import TrainSettings
 from lvlora.train import answers
 from lvlora.train.answers import Train, TrainPlan
@@ -40,12 +38,11 @@ from lvlora.train.validation_file import add_rivals, gain_of
 from lvlora.train.worker import Read, follow, for_others, load_together
 
 
-@for_programs()
 def fine_tune(
     data: Dataset | str | Path,
     *,
     observer: Observer | None = None,
-    **settings: Unpack[TrainKeywords],
+    **options: Any,
 ) -> Train:
     """Fine-tune a base model with LoRA, as ``lvlora train`` does: one run in a folder of its own.
 
@@ -58,7 +55,7 @@ def fine_tune(
     Args:
         data: the trajectories, or their file.
         observer: told of every step and validation; None tells nobody.
-        settings: the options of ``lvlora train`` with underscores: rank, max_steps, model, runs, …
+        options: those of ``lvlora train``, fields of `TrainSettings`.
 
     Returns:
         The object that ``lvlora train --json`` prints.
@@ -68,16 +65,12 @@ def fine_tune(
         BudgetError: the run would pass ``max_flops`` or ``budget``; nothing was spent or left.
         RunStopped: a signal came; the state is saved.
     """
-    given: dict[str, Any] = dict(settings)
-    if given.get("resume") is not None:
-        raise SettingsError(
-            "resume: a program can't go on with a run.", "lvlora train --resume RUN"
-        )
+    values = dict(options)
     if isinstance(data, str | Path):
-        given["data"] = data
-    chosen = checked(TrainSettings, given)
+        values["data"] = data
+    chosen = checked(TrainSettings, values, refused=("resume",))
     sources = {
-        name: "python" if name in given else "default" for name in TrainSettings.model_fields
+        name: "python" if name in values else "default" for name in TrainSettings.model_fields
     }
 
     def read(settings: TrainSettings) -> Dataset:

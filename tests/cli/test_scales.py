@@ -244,11 +244,12 @@ def test_evaluate_forecast_and_python_forecast_the_same(
         (entry,) = lvlora.evaluate(
             lvlora.read(data),
             forecaster,
-            part="all",
+            split="all",
             context=9,
             horizon=3,
             rivals=False,
-            sampling=lvlora.Sampling(6, seed=3, views=4),
+            samples=6,
+            seed=3,
         )
         assert entry.scores.mae == pytest.approx(mae, rel=1e-12)
 

@@ -252,7 +252,7 @@ def test_too_many_windows_say_how_many_fit() -> None:
         DataError, match="24 steps that 6 windows of 4 steps and 10 before"
     ) as caught:
         task(data, Protocol("all", 10, 4, windows=6, stride=2))
-    assert caught.value.hint == "The longest has 20: --windows 4 fit."
+    assert caught.value.hint == "The longest has 20: windows=4 fit."
     task(data, Protocol("all", 10, 4, windows=4, stride=2))
     with pytest.raises(DataError, match="the last 19 steps and 2 before them need") as caught:
         task(data, Protocol("all", None, 19, windows=1))

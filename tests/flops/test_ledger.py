@@ -72,7 +72,7 @@ def test_the_budget_holds_in_its_own_convention(ledger):
 
 
 def test_the_budget_of_a_refused_run_is_not_kept(ledger):
-    with pytest.raises(BudgetError, match=r"limit 10 \(executed\), by --budget"):
+    with pytest.raises(BudgetError, match=r"limit 10 \(executed\), by budget"):
         reserve(ledger, 11, 1, budget=10)
     assert ledger.budget() is None
     assert ledger.rows() == []

@@ -29,7 +29,7 @@ def test_names_are_typed_with_hyphens() -> None:
 
 def test_who_cannot_forecast_such_data_says_so() -> None:
     negative = Dataset((Series("n", np.arange(9.0), -np.ones((9, 1))),), ("x",))
-    with pytest.raises(SettingsError, match="--forecaster sindy-on-rates: cannot forecast"):
+    with pytest.raises(SettingsError, match="forecaster sindy-on-rates: cannot forecast"):
         together.rival_for("sindy-on-rates", negative, "auto")
 
 

@@ -78,11 +78,11 @@ def test_a_refusal_by_the_budget_leaves_nothing_behind(asked, tmp_path, more, li
 
 
 def test_what_does_not_go_together_is_refused_before_the_data_are_read(asked):
-    with pytest.raises(SettingsError, match="--density and --greedy"):
+    with pytest.raises(SettingsError, match="density and greedy"):
         verb.next_step_density(asked(density=True, horizon=None, greedy=True), _never, Silent())
     with pytest.raises(SettingsError, match="only 1 steps are held out"):
         verb.forecast(asked(holdout=1), _never, Silent())
-    with pytest.raises(SettingsError, match="--missing and --holdout"):
+    with pytest.raises(SettingsError, match="missing and holdout"):
         verb.price(asked(holdout=2, missing=True), _never, Silent())
 
 

@@ -211,7 +211,7 @@ def test_layers_as_text(text, layers):
 
 @pytest.mark.parametrize("text", ["12", "0-12", "a", "", "3-1", "-1", "1,,2", "1-2-3"])
 def test_bad_layers(text):
-    with pytest.raises(SettingsError, match="--layers"):
+    with pytest.raises(SettingsError, match="layers"):
         lora.parse_layers(text, 12)
 
 

@@ -285,5 +285,5 @@ def test_parquet_has_dates_timestamps_zones_and_texts(tmp_path):
     parquet.write_table(pyarrow.table({"when": stamps, "x": [1.0, 2.0, 3.0]}), tmp_path / "w.pq")
     with pytest.raises(DataError, match="column 'when'") as caught:
         read_dataset(tmp_path / "w.pq", InputSettings())
-    assert "--time-column when" in caught.value.hint
+    assert "time_column when" in caught.value.hint
     assert read_dataset(tmp_path / "w.pq", InputSettings(time_column="when")).calendar is not None

@@ -43,7 +43,7 @@ def test_what_changed_is_named(settings):
     facts = about(settings)
     study = study_of(settings, facts)
     changed = settings.model_copy(update={"dropout": 0.5})
-    with pytest.raises(SettingsError, match=r"--dropout \(was 0.0, not 0.5\)"):
+    with pytest.raises(SettingsError, match=r"dropout \(was 0.0, not 0.5\)"):
         check_same(study, about(changed))
     with pytest.raises(SettingsError, match="the data"):
         check_same(study, facts | {"data_sha256": "other"})

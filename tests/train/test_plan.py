@@ -49,7 +49,7 @@ def test_refusals_need_no_weights(weightless, tmp_path):
         tiny_runs.plan(weightless, runs, targets=("w_proj",))
     with pytest.raises(SettingsError, match="of memory"):
         tiny_runs.plan(weightless, runs, batch_size=10**9)
-    with pytest.raises(SettingsError, match="--max-memory"):
+    with pytest.raises(SettingsError, match="max_memory"):
         tiny_runs.plan(weightless, runs, max_memory=1000)
     assert not runs.exists()
 

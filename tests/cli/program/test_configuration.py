@@ -400,7 +400,7 @@ def test_resolving_needs_no_terminal():
     assert resolved.settings.rank == 4
     assert resolved.settings.data == Path("x.h5")
     assert "rank = 4" in as_toml("train", resolved)
-    with pytest.raises(SettingsError, match="--rank"):
+    with pytest.raises(SettingsError, match="rank"):
         resolve(
             "train",
             TrainSettings,

@@ -425,7 +425,7 @@ def test_another_base_is_refused(tiny_base, tmp_path):
     base = tiny_base()
     with pytest.raises(ModelError, match="other weights") as caught:
         adapter_files.attach(base, adapter_files.read_info(tmp_path))
-    assert "--model qwen2.5-0.5b" in caught.value.hint
+    assert "model qwen2.5-0.5b" in caught.value.hint
 
 
 def test_a_model_of_another_shape_is_refused(tiny_base, saved):
@@ -492,7 +492,7 @@ def test_interrupted_at_any_rename_it_is_old_or_new_or_refused(
     if stop_at == 4:  # one of the two files of weights was replaced
         with pytest.raises(ModelError, match="not those that") as caught:
             adapter_files.read_info(tmp_path)
-        assert "--resume" in caught.value.hint
+        assert "resume" in caught.value.hint
         return
     fresh = tiny_base()
     back = adapter_files.attach(fresh, adapter_files.read_info(tmp_path))

@@ -1,0 +1,51 @@
+"""The public names and their homes: type checkers read them here, and `__init__` loads them."""
+
+from .errors import BudgetError as BudgetError
+from .errors import DataError as DataError
+from .errors import LvloraError as LvloraError
+from .errors import ModelError as ModelError
+from .errors import RunStopped as RunStopped
+from .errors import SettingsError as SettingsError
+from .evaluation.answers import Evaluation as Evaluation
+from .evaluation.scores import Entry as Entry
+from .flops.budget import Price as Price
+from .flops.ledger import spent as spent
+from .forecast.answers import Forecasts as Forecasts
+from .forecast.density import next_step as next_step
+from .forecast.forecast import Forecast as Forecast
+from .forecast.forecast import to_rows as to_rows
+from .forecast.forecaster import Forecaster as Forecaster
+from .forecast.likelihood import Score as Score
+from .forecast.likelihood import negative_log_likelihood as negative_log_likelihood
+from .forecast.open_model import open_model as open_model
+from .forecast.sampling import Sampling as Sampling
+from .model.adapters.files import AdapterInfo as AdapterInfo
+from .programs import charged as charged
+from .programs import count_flops as count_flops
+from .programs import evaluate as evaluate
+from .programs import predict as predict
+from .programs import read as read
+from .programs import read_adapter as read_adapter
+from .programs import search as search
+from .programs import simulate as simulate
+from .programs import write as write
+from .series.dataset import Dataset as Dataset
+from .series.dataset import Series as Series
+from .series.frames import from_arrays as from_arrays
+from .series.frames import from_frame as from_frame
+from .series.known import with_known as with_known
+from .settings.data import FlopsSettings as FlopsSettings
+from .settings.data import SimulateSettings as SimulateSettings
+from .settings.forecasting import ForecastSettings as ForecastSettings
+from .settings.training import SweepSettings as SweepSettings
+from .settings.training import TrainSettings as TrainSettings
+from .sweep.answers import Sweep as Sweep
+from .train.answers import Result as Result
+from .train.fine_tune import fine_tune as fine_tune
+from .train.observer import Observer as Observer
+from .train.observer import RunPlan as RunPlan
+from .train.observer import Silent as Silent
+from .train.observer import StepRecord as StepRecord
+from .train.observer import ValidationRecord as ValidationRecord
+
+__version__: str
