@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from lvlora.errors import SettingsError, meant
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals.contract import Prediction, Rival
+from lvlora.series.rivals.delay_maps import ContextParroting, Nvar, SMap, VectorAutoregression
 from lvlora.series.rivals.echo_state import EchoState
 from lvlora.series.rivals.equations import (
     BestEquations,
@@ -23,18 +24,13 @@ from lvlora.series.rivals.equations import (
     self_limited,
 )
 from lvlora.series.rivals.exponential_smoothing import ExponentialSmoothing
-from lvlora.series.rivals.fracast import Fracast
 from lvlora.series.rivals.gaussian_process import GaussianProcess
 from lvlora.series.rivals.gompertz import Gompertz
-from lvlora.series.rivals.naive import ContextMean, LastValue, SeasonalNaive
-from lvlora.series.rivals.nvar import Nvar, VectorAutoregression
-from lvlora.series.rivals.parroting import ContextParroting
+from lvlora.series.rivals.naive import ContextMean, LastValue, RoundingFloor, SeasonalNaive
+from lvlora.series.rivals.packages import MODELS, Fracast, Statistical
 from lvlora.series.rivals.pooled_quantiles import PooledQuantiles
 from lvlora.series.rivals.refitted_rates import RefittedRates
-from lvlora.series.rivals.rounding_floor import RoundingFloor
 from lvlora.series.rivals.sindy import Sindy
-from lvlora.series.rivals.smap import SMap
-from lvlora.series.rivals.statistical import MODELS, Statistical
 from lvlora.settings.base import Season
 
 GROUP = "lvlora.forecasters"

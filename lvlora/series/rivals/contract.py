@@ -1,4 +1,4 @@
-"""What a rival is, and the guard that keeps every rival's forecast within reason."""
+"""Rivals: what each must say, and the bases of those that learn nothing beforehand."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.gaps import complete
+from lvlora.series.rivals.parts.algebra import counting
+from lvlora.series.rivals.parts.futures import futures, guarded, origins, stream
+from lvlora.series.rivals.parts.standardising import Standardised, standardised
+from lvlora.series.seasons import seasons, whole_season
 from lvlora.settings.base import Season
 
 KIND = "rival"
 Speed = str
 """instant, quick or slow: no time, a few hundredths of a second a series, or more."""
-GUARD_RANGES = 1.0
-"""A forecast may leave the range of its history by this many widths of that range."""
-_ORIGINS = (0.625, 0.75, 0.875)
-"""Shares of a history after which the rest is forecast from it, to see how good that is."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,7 @@ class Untrained(ABC):
         name: str = "",
         known: FloatArray | None = None,
     ) -> Prediction:
-        """See `Rival.predict`; futures by `bootstrap.futures` of the errors of the hindcasts."""
-        from lvlora.series.rivals.parts.bootstrap import futures
-        from lvlora.series.rivals.parts.linear import counting
-
+        """See `Rival.predict`; futures by `futures` of the errors of the hindcasts."""
         with counting() as tally:
             if n_samples < 1:
                 return Prediction(self.beside(time, history, known), None, tally.total)
@@ -218,6 +215,81 @@ class Refitted(Untrained):
         return time[start:], history[start:], None if known is None else known[start:]
 
 
+class OwnDistribution(Untrained):
+    """A method for each variable by itself that says how sure it is.
+
+    The history is standardised (`standardised`) and a variable continued by the method; one that
+    is constant, or too short, goes on as its last value. The forecast is guarded (`guarded`).
+
+    Attributes:
+        max_samples: of the history that are used, the last ones.
+        fewest: steps of a history without which it is its last value.
+        on_logs: take logarithms of positive variables; unit: standardise variances as well.
+    """
+
+    speed = "quick"
+    max_samples = 300
+    fewest = 8
+    on_logs = True
+    unit = True
+
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: every series is too short."""
+        longest = max((len(s) for s in dataset), default=self.fewest)
+        return f"it needs {self.fewest} steps of history" if longest < self.fewest else ""
+
+    @abstractmethod
+    def continued(
+        self,
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """(1 + n_samples, H) the standardised forecast of one variable, and futures after it.
+
+        Args:
+            season: in whole steps; 1 for none, or for a method without.
+        """
+
+    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
+        """See `Rival.forecast`."""
+        return self.predict(time, history).point
+
+    def predict(
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
+    ) -> Prediction:
+        """See `Rival.predict`; the futures are those of the method's own distribution."""
+        start = max(0, len(history) - self.max_samples)
+        time, history = time[start:], history[start:]
+        filled = complete(time, history)
+        scaled = standardised(time, history, logs=self.on_logs, unit=self.unit)
+        problem = scaled.problem
+        paths = np.repeat(problem.values[-1:], problem.n_ahead, axis=0)
+        paths = np.repeat(paths[None], 1 + n_samples, axis=0)
+        rng = stream(name)
+        if problem.n_known >= self.fewest:
+            periods = self.seasons_of(time[: len(history)], filled)
+            for v, season in enumerate(periods):
+                if np.ptp(problem.values[:, v]) > 0:
+                    paths[:, :, v] = self.continued(scaled, v, season, n_samples, rng)
+        bounded = guarded(scaled.back(paths), filled)
+        return Prediction(bounded[0], bounded[1:] if n_samples else None)
+
+    def seasons_of(self, time: FloatArray, filled: FloatArray) -> list[int]:
+        """The season of each variable of a complete history in whole steps; 1 for none."""
+        if not self.uses_season:
+            return [1] * filled.shape[1]
+        periods = seasons(time, filled, self.season).tolist()
+        return [whole_season(self.period_used(period, len(filled))) for period in periods]
+
+
 def missing_package(name: str) -> str:
     """Say how to install a package of the extra ``rivals``; empty where it is there."""
     here = importlib.util.find_spec(name) is not None
@@ -227,32 +299,3 @@ def missing_package(name: str) -> str:
 def first(known: FloatArray | None, n: int) -> FloatArray | None:
     """The first n steps of known columns, if there are any."""
     return None if known is None else known[:n]
-
-
-def origins(n_known: int) -> list[int]:
-    """Numbers of steps of a history of ``n_known`` after which its rest is forecast."""
-    return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
-
-
-def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:
-    """A forecast that cannot blow up.
-
-    Each variable stays within the range of its complete history, widened by `GUARD_RANGES` times
-    its width on both sides, and does not become negative if the history is not. What is not
-    finite becomes the last value.
-
-    Args:
-        forecast: (..., H, V).
-    """
-    low, high = history.min(axis=0), history.max(axis=0)
-    margin = GUARD_RANGES * (high - low)
-    floor = np.where(low >= 0, np.maximum(low - margin, 0.0), low - margin)
-    finite = np.where(np.isfinite(forecast), forecast, history[-1])
-    bounded: FloatArray = np.clip(finite, floor, high + margin)
-    return bounded
-
-
-def to_logs(history: FloatArray) -> tuple[FloatArray, bool]:
-    """The logarithms and True if every value is positive, else the values and False."""
-    positive = bool(np.all(history > 0))
-    return (np.log(history) if positive else history), positive

@@ -9,10 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.parts.algebra import product, ridge
 from lvlora.series.rivals.parts.choosing import ChosenOnHistory
-from lvlora.series.rivals.parts.linear import product, ridge
-from lvlora.series.rivals.parts.smoothing import smoothed
-from lvlora.series.rivals.parts.standardising import Problem
+from lvlora.series.rivals.parts.standardising import Problem, smoothed
 
 N_UNITS = 60
 _CONNECTED = 0.1

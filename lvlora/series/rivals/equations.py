@@ -12,8 +12,9 @@ import numpy as np
 from lvlora.series.analysis.periods import find_peaks
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Refitted, Untrained, guarded
+from lvlora.series.rivals.contract import Refitted, Untrained
 from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, positive
+from lvlora.series.rivals.parts.futures import guarded
 
 Derivative = Callable[[FloatArray, float], tuple[float, float]]
 
@@ -42,7 +43,7 @@ class EquationFit(Refitted):
     from losing the phase. Last, residuals are weighted by exp(-age / period): where the equations
     are only nearly right, the recent cycle is what the future follows. Another start is tried
     until a fit is within 2 % or two agree; the best is kept. Parameters and initial state are all
-    free. The forecast is guarded (`contract.guarded`).
+    free. The forecast is guarded (`guarded`).
 
     Data must be two variables, prey first, all positive.
     """

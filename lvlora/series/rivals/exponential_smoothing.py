@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Prediction, Untrained, guarded
-from lvlora.series.rivals.parts.bootstrap import stream
-from lvlora.series.rivals.parts.standardising import standardised
-from lvlora.series.seasons import seasons, whole_season
+from lvlora.series.dataset import FloatArray
+from lvlora.series.rivals.contract import OwnDistribution
+from lvlora.series.rivals.parts.standardising import Standardised
+from lvlora.series.seasons import whole_season
 
-_MAX_SAMPLES = 300
 _FEWEST = 6
 _LONGEST_SEASON = 60
 _EVALUATIONS = 80
@@ -131,22 +128,16 @@ def _one_step(
     return squares, states[:, 0] + states[:, 1:] @ initial
 
 
-class ExponentialSmoothing(Untrained):
+class ExponentialSmoothing(OwnDistribution):
     """Additive exponential smoothing on logarithms of what is positive (Holt 1957, Winters 1960).
 
     With or without a damped trend and the variable's season, by AICc. Futures are drawn from the
-    model with normal errors. A history of fewer than `_FEWEST` steps goes on as its last value. The
-    forecast is guarded (`contract.guarded`).
+    model with normal errors.
     """
 
     name = "exponential smoothing"
-    speed = "quick"
     uses_season = True
-
-    def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: every series is too short."""
-        longest = max((len(s) for s in dataset), default=_FEWEST)
-        return f"it needs {_FEWEST} steps of history" if longest < _FEWEST else ""
+    fewest = _FEWEST
 
     def period_used(self, period: float, n_steps: int) -> float:
         """See `Untrained.period_used`: whole steps, two seasons of them and more."""
@@ -154,34 +145,15 @@ class ExponentialSmoothing(Untrained):
         fits = 2 <= whole <= min(_LONGEST_SEASON, (n_steps - 2) // 2)
         return float(whole) if fits else math.nan
 
-    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
-        return self.predict(time, history).point
-
-    def predict(
+    def continued(
         self,
-        time: FloatArray,
-        history: FloatArray,
-        n_samples: int = 0,
-        name: str = "",
-        known: FloatArray | None = None,
-    ) -> Prediction:
-        """See `Rival.predict`."""
-        n_left_out = max(0, len(history) - _MAX_SAMPLES)
-        time, history = time[n_left_out:], history[n_left_out:]
-        filled = complete(time, history)
-        scaled = standardised(time, history)
-        problem = scaled.problem
-        paths = np.repeat(problem.values[-1:], problem.n_ahead, axis=0)[None]
-        paths = np.repeat(paths, 1 + n_samples, axis=0)
-        periods = seasons(time[: len(history)], filled, self.season)
-        rng = stream(name)
-        for v, column in enumerate(problem.values.T):
-            errors = rng.standard_normal((1 + n_samples, problem.n_ahead))
-            errors[0] = 0.0
-            if problem.n_known >= _FEWEST and np.ptp(column) > 0:
-                period = self.period_used(float(periods[v]), problem.n_known)
-                model = smoothed_exponentially(column, whole_season(period))
-                paths[:, :, v] = model.ahead(errors)
-        bounded = guarded(scaled.back(paths), filled)
-        return Prediction(bounded[0], bounded[1:] if n_samples else None)
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`."""
+        errors = rng.standard_normal((1 + n_samples, scaled.problem.n_ahead))
+        errors[0] = 0.0
+        return smoothed_exponentially(scaled.problem.values[:, variable], season).ahead(errors)

@@ -9,9 +9,9 @@ import numpy as np
 
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Prediction, Untrained, guarded
-from lvlora.series.rivals.parts.bootstrap import stream
-from lvlora.series.rivals.parts.delay_maps import delays
+from lvlora.series.rivals.contract import Prediction, Untrained
+from lvlora.series.rivals.delay_maps import delays
+from lvlora.series.rivals.parts.futures import guarded, stream
 from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised
 
 _N_LAGS = (1, 2, 3)

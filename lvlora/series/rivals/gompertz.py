@@ -8,14 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Prediction, Untrained, guarded
-from lvlora.series.rivals.parts.bootstrap import stream
+from lvlora.series.rivals.contract import OwnDistribution
 from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, positive
-from lvlora.series.rivals.parts.standardising import standardised
+from lvlora.series.rivals.parts.standardising import Standardised
 
-_MAX_SAMPLES = 200
-_FEWEST = 8
 _PARAMETERS = 4
 _MOST_MEMORY, _LEAST_SHARE = 0.995, 1e-4
 _GRID = (
@@ -24,7 +20,6 @@ _GRID = (
 )
 """Memories and shares of observation noise from the best of which a fit starts."""
 _EVALUATIONS = 120
-_HIGHEST_LOG = 700.0
 
 
 @dataclass(frozen=True)
@@ -132,52 +127,35 @@ def _ahead(logs: FloatArray, n_ahead: int) -> tuple[FloatArray, FloatArray]:
     return mean + weights @ (logs[at] - mean), covariance * unbiased
 
 
-class Gompertz(Untrained):
+class Gompertz(OwnDistribution):
     """Gompertz state space model of each variable by itself: the standard of ecologists.
 
     Both noise of the population and of its observation are estimated (`fit_gompertz`); futures are
-    drawn from the joint normal distribution of later observations. A history of fewer than
-    `_FEWEST` known values goes on as its last value. The forecast is guarded (`contract.guarded`).
+    drawn from the joint normal distribution of later observations. Missing values are not filled.
     """
 
     name = "gompertz state space"
-    speed = "quick"
+    max_samples = 200
 
     def refusal(self, dataset: Dataset) -> str:
         """See `Rival.refusal`: a value that is not positive, or too short series."""
-        if max((len(s) for s in dataset), default=_FEWEST) < _FEWEST:
-            return f"it needs {_FEWEST} steps of history"
-        return "" if positive(dataset) else NOT_POSITIVE
+        return super().refusal(dataset) or ("" if positive(dataset) else NOT_POSITIVE)
 
-    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
-        return self.predict(time, history).point
-
-    def predict(
+    def continued(
         self,
-        time: FloatArray,
-        history: FloatArray,
-        n_samples: int = 0,
-        name: str = "",
-        known: FloatArray | None = None,
-    ) -> Prediction:
-        """See `Rival.predict`."""
-        n_left_out = max(0, len(history) - _MAX_SAMPLES)
-        time, history = time[n_left_out:], history[n_left_out:]
-        filled = complete(time, history)
-        scaled = standardised(time, history)
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`."""
         problem = scaled.problem
-        paths = np.repeat(problem.values[-1:], problem.n_ahead, axis=0)[None]
-        paths = np.repeat(paths, 1 + n_samples, axis=0)
-        rng = stream(name)
-        for v, column in enumerate(np.where(problem.known, problem.values, np.nan).T):
-            draws = rng.standard_normal((n_samples, problem.n_ahead))
-            seen = column[np.isfinite(column)]
-            if len(seen) < _FEWEST or not np.ptp(seen) > 0 or not (filled[:, v] > 0).all():
-                continue
-            mean, covariance = _ahead(column, problem.n_ahead)
-            sizes, axes = np.linalg.eigh(covariance)
-            root = axes * np.sqrt(np.maximum(sizes, 0.0))
-            paths[0, :, v], paths[1:, :, v] = mean, mean + draws @ root.T
-        bounded = guarded(scaled.back(np.clip(paths, -_HIGHEST_LOG, _HIGHEST_LOG)), filled)
-        return Prediction(bounded[0], bounded[1:] if n_samples else None)
+        values, known = problem.values[:, variable], problem.known[:, variable]
+        if known.sum() < self.fewest or not np.ptp(values[known]) > 0:
+            return np.full((1 + n_samples, problem.n_ahead), values[-1])
+        mean, covariance = _ahead(np.where(known, values, np.nan), problem.n_ahead)
+        sizes, axes = np.linalg.eigh(covariance)
+        root = axes * np.sqrt(np.maximum(sizes, 0.0))
+        draws = rng.standard_normal((n_samples, problem.n_ahead))
+        return np.concatenate([mean[None], mean + draws @ root.T])

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Prediction, Untrained, guarded
-from lvlora.series.rivals.parts.bootstrap import stream
-from lvlora.series.rivals.parts.standardising import standardised
-from lvlora.series.seasons import seasons, whole_season
+from lvlora.series.rivals.contract import OwnDistribution
+from lvlora.series.rivals.parts.futures import stream
+from lvlora.series.rivals.parts.standardising import Standardised, standardised
+from lvlora.series.seasons import whole_season
 
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _LAGS = 5
 _RECENT = 10
-_FEWEST = 8
 _LEAST_HISTORIES = 5
-_MAX_SAMPLES = 200
 _MOST_ROWS = 12_000
 _LONGEST_LEARNT = 100
 """Steps ahead that are learnt; later ones are forecast as the last of these."""
 _ITERATIONS, _LEAVES, _LEAST_ROWS_OF_A_LEAF = 60, 8, 25
 
 
-class PooledQuantiles(Untrained):
+class PooledQuantiles(OwnDistribution):
     """Gradient boosting of five quantiles, with one model for all histories and steps ahead.
 
     A row is a variable of a history at one of its steps, and a number of steps ahead: the last
@@ -37,8 +35,8 @@ class PooledQuantiles(Untrained):
     """
 
     name = "pooled quantiles"
-    speed = "quick"
     uses_season = True
+    max_samples = 200
 
     def __init__(self) -> None:
         self._models: list[Any] = []
@@ -46,10 +44,10 @@ class PooledQuantiles(Untrained):
 
     def refusal(self, dataset: Dataset) -> str:
         """See `Rival.refusal`: too few histories to learn from."""
-        long = sum(len(s) >= 2 * _FEWEST for s in dataset)
+        long = sum(len(s) >= 2 * self.fewest for s in dataset)
         if long * len(dataset.variables) >= _LEAST_HISTORIES:
             return ""
-        return f"it learns from at least {_LEAST_HISTORIES} histories of {2 * _FEWEST} steps"
+        return f"it learns from at least {_LEAST_HISTORIES} histories of {2 * self.fewest} steps"
 
     def fit(self, train: Dataset, context: int, horizon: int) -> None:
         """Learn from all steps of the series; too few of them leave it unfitted."""
@@ -61,10 +59,13 @@ class PooledQuantiles(Untrained):
         each = max(_MOST_ROWS // max(len(train) * len(train.variables), 1), 20)
         rng = stream("pooled quantiles")
         for series in train:
-            if len(series) < 2 * _FEWEST:
+            if len(series) < 2 * self.fewest:
                 continue
-            for values, season in self._columns(series.time, series.values):
-                origins = rng.integers(_FEWEST - 1, len(values) - 1, each)
+            filled = complete(series.time, series.values)
+            periods = self.seasons_of(series.time, filled)
+            columns = standardised(series.time, series.values).problem.values.T
+            for values, season in zip(columns, periods, strict=True):
+                origins = rng.integers(self.fewest - 1, len(values) - 1, each)
                 ahead = rng.integers(1, self._longest + 1, each)
                 inside = origins + ahead < len(values)
                 origins, ahead = origins[inside], ahead[inside]
@@ -85,49 +86,35 @@ class PooledQuantiles(Untrained):
             )
             self._models.append(model.fit(features, changes))
 
-    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
-        return self.predict(time, history).point
+    def period_used(self, period: float, n_steps: int) -> float:
+        """See `Untrained.period_used`: whole steps, one season of them and more."""
+        whole = whole_season(period)
+        return float(whole) if 2 <= whole < n_steps else math.nan
 
-    def predict(
+    def continued(
         self,
-        time: FloatArray,
-        history: FloatArray,
-        n_samples: int = 0,
-        name: str = "",
-        known: FloatArray | None = None,
-    ) -> Prediction:
-        """See `Rival.predict`; unfitted, or with too short a history, it is the last value."""
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`; unfitted, it is the last value."""
         from scipy.special import ndtri
 
-        n_left_out = max(0, len(history) - _MAX_SAMPLES)
-        time, history = time[n_left_out:], history[n_left_out:]
-        scaled = standardised(time, history)
         problem = scaled.problem
-        paths = np.repeat(problem.values[-1:], problem.n_ahead, axis=0)[None]
-        paths = np.repeat(paths, 1 + n_samples, axis=0)
-        if self._models and problem.n_known >= _FEWEST:
-            ranks = ndtri(stream(name).random((n_samples, history.shape[1])))
+        values = problem.values[:, variable]
+        paths = np.full((1 + n_samples, problem.n_ahead), values[-1])
+        if self._models:
             ahead = np.minimum(np.arange(1, problem.n_ahead + 1), self._longest)
             origin = np.full(problem.n_ahead, problem.n_known - 1)
+            features = _features(values, origin, ahead, season)
+            changes = np.sort(np.stack([m.predict(features) for m in self._models]), axis=0)
             knots = ndtri(np.array(_LEVELS))
-            for v, (values, season) in enumerate(self._columns(time, history)):
-                features = _features(values, origin, ahead, season)
-                changes = np.sort(np.stack([m.predict(features) for m in self._models]), axis=0)
-                paths[0, :, v] += changes[len(_LEVELS) // 2]
-                for i, rank in enumerate(ranks[:, v]):
-                    paths[1 + i, :, v] += _between(rank, knots, changes)
-        bounded = guarded(scaled.back(paths), complete(time, history))
-        return Prediction(bounded[0], bounded[1:] if n_samples else None)
-
-    def _columns(self, time: FloatArray, history: FloatArray) -> Iterator[tuple[FloatArray, int]]:
-        """Each variable standardised, and its season in whole steps; 1 for none."""
-        n_known = len(history)
-        values = standardised(time, history).problem.values
-        periods = seasons(time[:n_known], complete(time, history), self.season)
-        for column, period in zip(values.T, periods, strict=True):
-            season = whole_season(period)
-            yield column, season if season < n_known else 1
+            paths[0] += changes[len(_LEVELS) // 2]
+            for path, rank in zip(paths[1:], ndtri(rng.random(n_samples)), strict=True):
+                path += _between(rank, knots, changes)
+        return paths
 
 
 def _features(

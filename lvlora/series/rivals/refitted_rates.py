@@ -9,13 +9,20 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Refitted, guarded
+from lvlora.series.rivals.contract import Refitted
 from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, positive
-from lvlora.series.rivals.parts.collocation import collocated, hidden_seconds, joined
-from lvlora.series.rivals.parts.families import Family, library
-from lvlora.series.rivals.parts.shooting import STRETCH, Fit, Observed, fitted
-from lvlora.series.rivals.parts.smoothing import smoothed
-from lvlora.series.rivals.parts.standardising import Problem, standardised
+from lvlora.series.rivals.parts.fitting import (
+    STRETCH,
+    Fit,
+    Observed,
+    collocated,
+    fitted,
+    hidden_seconds,
+    joined,
+)
+from lvlora.series.rivals.parts.futures import guarded
+from lvlora.series.rivals.parts.rates import Family, library
+from lvlora.series.rivals.parts.standardising import Problem, smoothed, standardised
 
 _MOST_VARIABLES = 8
 _WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
@@ -42,7 +49,7 @@ class RefittedRates(Refitted):
     their forecasts averaged; a family loses weight by the share of its forecast that the guard
     would cut. The library has linear and quadratic rates, and such that saturate in one variable
     (`library`). One variable may have a hidden second, which starts from what its growth lacks
-    (`hidden_seconds`). The forecast is guarded (`contract.guarded`). A history of too few values
+    (`hidden_seconds`). The forecast is guarded (`guarded`). A history of too few values
     for any family goes on as its last value.
     """
 

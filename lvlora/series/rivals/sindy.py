@@ -8,12 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.rivals.parts.algebra import (
+    Monomials,
+    column_sizes,
+    evaluated,
+    monomials,
+    n_monomials,
+    product,
+    solved,
+)
 from lvlora.series.rivals.parts.choosing import NOT_POSITIVE, ChosenOnHistory, positive
-from lvlora.series.rivals.parts.collocation import step_integrals
-from lvlora.series.rivals.parts.linear import column_sizes, product, solved
-from lvlora.series.rivals.parts.polynomials import Monomials, evaluated, monomials, n_monomials
-from lvlora.series.rivals.parts.smoothing import smoothed
-from lvlora.series.rivals.parts.standardising import Problem
+from lvlora.series.rivals.parts.fitting import step_integrals
+from lvlora.series.rivals.parts.standardising import Problem, smoothed
 
 _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _THRESHOLDS = (0.0, 0.01, 0.03, 0.1)

@@ -7,8 +7,7 @@ import pytest
 
 from lvlora.series.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap
 from lvlora.series.rivals.echo_state import weights
-from lvlora.series.rivals.parts.linear import counting, product, ridge, solved
-from lvlora.series.rivals.parts.polynomials import monomials
+from lvlora.series.rivals.parts.algebra import counting, monomials, product, ridge, solved
 from lvlora.series.rivals.parts.standardising import Problem
 from lvlora.series.rivals.sindy import Setting, sparse
 from lvlora.series.simulate import simulate

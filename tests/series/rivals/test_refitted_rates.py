@@ -9,11 +9,9 @@ import pytest
 
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import RefittedRates
-from lvlora.series.rivals.parts.collocation import collocated
-from lvlora.series.rivals.parts.families import library
-from lvlora.series.rivals.parts.rates import Rates, integrated_with_changes
-from lvlora.series.rivals.parts.shooting import STRETCH, Observed, fitted
-from lvlora.series.rivals.parts.smoothing import smoothed
+from lvlora.series.rivals.parts.fitting import STRETCH, Observed, collocated, fitted
+from lvlora.series.rivals.parts.rates import Rates, integrated_with_changes, library
+from lvlora.series.rivals.parts.standardising import smoothed
 from lvlora.series.simulate import SYSTEMS, System, simulate, simulate_series
 from lvlora.settings.data import SimulateSettings
 

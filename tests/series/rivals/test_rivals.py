@@ -24,7 +24,7 @@ from lvlora.series.rivals import (
     rosenzweig_macarthur,
     self_limited,
 )
-from lvlora.series.rivals.contract import guarded
+from lvlora.series.rivals.parts.futures import guarded
 from lvlora.series.simulate import simulate
 from lvlora.series.splits import split_ids
 from lvlora.settings.data import InputSettings, SimulateSettings

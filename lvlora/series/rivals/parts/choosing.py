@@ -10,7 +10,8 @@ import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Refitted, first, guarded
+from lvlora.series.rivals.contract import Refitted, first
+from lvlora.series.rivals.parts.futures import guarded
 from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised
 
 _LOST = 4.0
@@ -25,7 +26,7 @@ class ChosenOnHistory(Refitted):
     history from the rest; its error is the mean absolute one, plus the share of its real forecast
     that leaves the range of the history so far that the guard would cut it: who is right about
     the past and then flies away was right by chance. The median of the five best, refitted to the
-    whole history, is the forecast, guarded (`contract.guarded`). A history of too few steps for
+    whole history, is the forecast, guarded (`guarded`). A history of too few steps for
     any setting goes on as its last value.
 
     Attributes:

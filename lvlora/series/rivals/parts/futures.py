@@ -1,4 +1,4 @@
-"""Futures around a forecast, from the errors that the same method made within the history."""
+"""Futures around a forecast, and the guard that keeps every forecast within reason."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import hashlib
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
-from lvlora.series.rivals.contract import guarded, to_logs
 
+GUARD_RANGES = 1.0
+"""A forecast may leave the range of its history by this many widths of that range."""
+_ORIGINS = (0.625, 0.75, 0.875)
+"""Shares of a history after which the rest is forecast from it, to see how good that is."""
 _SMALLEST = 1e-12  # of a history's range: an error of nothing has no size
 
 
@@ -93,3 +96,32 @@ def _drawn(pool: list[FloatArray], n_ahead: int, rng: np.random.Generator) -> Fl
         pieces.append(sign * path[start : start + missing])
         missing -= len(pieces[-1])
     return np.concatenate(pieces)
+
+
+def origins(n_known: int) -> list[int]:
+    """Numbers of steps of a history of ``n_known`` after which its rest is forecast."""
+    return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
+
+
+def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:
+    """A forecast that cannot blow up.
+
+    Each variable stays within the range of its complete history, widened by `GUARD_RANGES` times
+    its width on both sides, and does not become negative if the history is not. What is not
+    finite becomes the last value.
+
+    Args:
+        forecast: (..., H, V).
+    """
+    low, high = history.min(axis=0), history.max(axis=0)
+    margin = GUARD_RANGES * (high - low)
+    floor = np.where(low >= 0, np.maximum(low - margin, 0.0), low - margin)
+    finite = np.where(np.isfinite(forecast), forecast, history[-1])
+    bounded: FloatArray = np.clip(finite, floor, high + margin)
+    return bounded
+
+
+def to_logs(history: FloatArray) -> tuple[FloatArray, bool]:
+    """The logarithms and True if every value is positive, else the values and False."""
+    positive = bool(np.all(history > 0))
+    return (np.log(history) if positive else history), positive

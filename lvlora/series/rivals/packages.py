@@ -1,20 +1,17 @@
-"""ETS, Theta, ARIMA and CES of the package statsforecast, one variable at a time."""
+"""Forecasters of other packages, if they are installed: statsforecast and fracast."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.gaps import complete
-from lvlora.series.rivals.contract import Prediction, Untrained, guarded, missing_package
-from lvlora.series.rivals.parts.bootstrap import stream
-from lvlora.series.rivals.parts.standardising import standardised
-from lvlora.series.seasons import seasons, whole_season
+from lvlora.series.rivals.contract import OwnDistribution, missing_package
+from lvlora.series.rivals.parts.standardising import Standardised
+from lvlora.series.seasons import whole_season
 
-_MAX_SAMPLES = 300
-_FEWEST = 8
 _LEVEL = 80
 _Z = 1.2815515655446004  # half the width of an 80 % interval in standard deviations
 _LONGEST_SEASON = 24
@@ -28,30 +25,27 @@ MODELS = {
 """Name of a row -> class of `statsforecast.models`."""
 
 
-class Statistical(Untrained):
+class Statistical(OwnDistribution):
     """An automatic method of statsforecast (Garza et al. 2022) for each variable by itself.
 
     ETS: Hyndman et al. (2002), doi:10.1016/S0169-2070(01)00110-8. Theta: Fiorucci et al. (2016),
     doi:10.1016/j.ijforecast.2016.02.005. ARIMA: Hyndman & Khandakar (2008),
     doi:10.18637/jss.v027.i03. CES: Svetunkov et al. (2022), doi:10.1002/nav.22074.
 
-    On logarithms of what is positive, with the season of each variable rounded to whole steps.
-    Futures follow its own 80 % interval: normal on each side, with one quantile at all steps. A
-    history of fewer than `_FEWEST` steps goes on as its last value.
+    Futures follow its own 80 % interval: normal on each side, with one quantile at all steps.
     """
 
+    speed = "slow"
     uses_season = True
+    unit = False
 
     def __init__(self, name: str) -> None:
         """``name``: of `MODELS`."""
         self.name = name
 
     def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: statsforecast is not installed, or every series is too short."""
-        longest = max((len(s) for s in dataset), default=_FEWEST)
-        if longest < _FEWEST:
-            return f"it needs {_FEWEST} steps of history"
-        return missing_package("statsforecast")
+        """See `Rival.refusal`: every series is too short, or statsforecast is not installed."""
+        return super().refusal(dataset) or missing_package("statsforecast")
 
     def period_used(self, period: float, n_steps: int) -> float:
         """See `Untrained.period_used`: whole steps, at least two seasons of them."""
@@ -59,38 +53,20 @@ class Statistical(Untrained):
         longest = n_steps // 2 if self.name in ("theta", "ces") else _LONGEST_SEASON
         return float(whole) if 2 <= whole <= min(longest, n_steps // 2) else float("nan")
 
-    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
-        return self.predict(time, history).point
-
-    def predict(
+    def continued(
         self,
-        time: FloatArray,
-        history: FloatArray,
-        n_samples: int = 0,
-        name: str = "",
-        known: FloatArray | None = None,
-    ) -> Prediction:
-        """See `Rival.predict`; the futures are those of its own intervals."""
-        n_left_out = max(0, len(history) - _MAX_SAMPLES)
-        time, history = time[n_left_out:], history[n_left_out:]
-        filled = complete(time, history)
-        scaled = standardised(time, history, unit=False)
-        problem, levels = scaled.problem, scaled.uncentred
-        mean = np.repeat(levels[-1:], problem.n_ahead, axis=0)
-        low, high = np.zeros_like(mean), np.zeros_like(mean)
-        if problem.n_known >= _FEWEST:
-            periods = seasons(time[: len(history)], filled, self.season)
-            for v, column in enumerate(levels.T):
-                if np.ptp(column) > 0:
-                    period = self.period_used(float(periods[v]), problem.n_known)
-                    mean[:, v], low[:, v], high[:, v] = self._fitted(
-                        column, problem.n_ahead, whole_season(period)
-                    )
-        draws = stream(name).standard_normal((n_samples, 1, mean.shape[1]))
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`."""
+        values = scaled.uncentred[:, variable]
+        mean, low, high = self._fitted(values, scaled.problem.n_ahead, season)
+        draws = rng.standard_normal((n_samples, 1))
         paths = np.concatenate([mean[None], mean + np.where(draws < 0, low, high) * draws])
-        bounded = guarded(scaled.back(paths - scaled.centre), filled)
-        return Prediction(bounded[0], bounded[1:] if n_samples else None)
+        return np.asarray(paths - scaled.centre[variable])
 
     def _fitted(
         self, values: FloatArray, n_ahead: int, season: int
@@ -119,3 +95,48 @@ class Statistical(Untrained):
 
 def _spread(values: FloatArray) -> FloatArray:
     return np.where(np.isfinite(values), np.maximum(values, 0.0), 0.0)
+
+
+class Fracast(OwnDistribution):
+    """https://github.com/ztxtech/fracast-0 (Apache-2.0): a convolutional foundation model.
+
+    Its weights come with its wheel, so nothing is downloaded. Each variable by itself, as it
+    stands: the model has seen neither logarithms nor several variables. The forecast is its
+    median; futures are drawn from its nine quantiles with the same rank at every step.
+    """
+
+    name = "fracast-0"
+    speed = "slow"
+    max_samples = 10_000
+    on_logs = False
+
+    def __init__(self) -> None:
+        self._model: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: it opens the model by itself."""
+        return {"_model": None}
+
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: every series is too short, or the package is not installed."""
+        return super().refusal(dataset) or missing_package("fracast")
+
+    def continued(
+        self,
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`."""
+        if self._model is None:
+            from fracast import FracastModel
+
+            self._model = FracastModel.from_pretrained(weights="fp32")
+        problem = scaled.problem
+        forecast = self._model.forecast(problem.values.T[[variable]], horizon=problem.n_ahead)
+        quantiles = np.sort(forecast[0], axis=1).astype(np.float64)  # (H, Q)
+        levels = np.asarray(self._model.quantiles)
+        ranks = [0.5, *rng.random(n_samples)]
+        return np.array([[np.interp(rank, levels, at) for at in quantiles] for rank in ranks])

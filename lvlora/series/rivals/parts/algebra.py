@@ -1,4 +1,4 @@
-"""Linear systems and matrix products of rivals, counted as they are done.
+"""Linear systems, matrix products and monomials, with their FLOPs counted as they are done.
 
 A product (m x n)(n x p) counts 2mnp FLOPs executed and mp(2n - 1) in the coursework convention
 (docs/flops.md); a system of p unknowns with v right sides counts its elimination,
@@ -13,6 +13,8 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from math import comb
 
 import numpy as np
 
@@ -122,3 +124,28 @@ def ridge(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
     systems = gram + (len(x) * penalties)[:, None, None] * np.diag(shrunk)
     solution: FloatArray = solved(systems, np.broadcast_to(right, (len(penalties), *right.shape)))
     return solution / size[:, None]
+
+
+Monomials = list[tuple[int, ...]]
+
+
+def monomials(n_variables: int, degree: int) -> Monomials:
+    """All products of up to ``degree`` variables, each by the positions of its factors; 1 is ()."""
+    return [
+        factors
+        for d in range(degree + 1)
+        for factors in combinations_with_replacement(range(n_variables), d)
+    ]
+
+
+def n_monomials(n_variables: int, degree: int) -> int:
+    """The number of `monomials`."""
+    return comb(n_variables + degree, degree)
+
+
+def evaluated(values: FloatArray, products: Monomials) -> FloatArray:
+    """(..., V) to (..., P); a factor of every product must be among the products before it."""
+    table: dict[tuple[int, ...], FloatArray] = {(): np.ones(values.shape[:-1])}
+    for factors in products[1:]:
+        table[factors] = table[factors[:-1]] * values[..., factors[-1]]
+    return np.stack([table[factors] for factors in products], axis=-1)
