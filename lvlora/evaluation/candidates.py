@@ -8,7 +8,6 @@ from typing import Any
 
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.asked import AUTO
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
@@ -69,8 +68,6 @@ class Candidate:
             self.decimals,
             self.number_format,
             max_memory=settings.max_memory,
-            times=settings.times,
-            gaps=settings.gaps,
             as_drawn=settings.as_drawn,
         )
         if forecaster.unlike_made:
@@ -80,7 +77,6 @@ class Candidate:
     def identity(self, forecaster: Forecaster, sampling: Sampling) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""
         info, base = self.choice.info, forecaster.base
-        read, gaps = forecaster.times or AUTO, forecaster.plan.gaps_read
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
             "base": base.sha256,
@@ -88,8 +84,7 @@ class Candidate:
             "device": [base.placement.device.type, str(base.placement.dtype)],
             "decimals": forecaster.decimals,
             **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
-            **({} if read == "resampled" else {"times": read}),
-            **({} if gaps == "told" else {"gaps": gaps}),
+            "gaps": "filled",  # as version 0.1.0 did not
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
             **({} if forecaster.widths is None else {"widths": forecaster.widths.sha256}),
             "sampling": asdict(sampling),

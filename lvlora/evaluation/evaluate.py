@@ -35,7 +35,7 @@ from lvlora.evaluation.together import (
     score_together,
 )
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.asked import how_bridged, how_read
+from lvlora.forecast.even_steps import interpolated
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.reading import how_cut, loss_of_text
@@ -151,13 +151,10 @@ def _score_models(
         if unlike:
             narrator.warning(unlike)
         seen, horizon = job.task.histories, job.task.protocol.horizon
-        for read in (
-            how_read(seen, forecaster.times, horizon),
-            how_bridged(seen, forecaster.times, forecaster.plan.gaps_read, horizon),
-        ):
-            if read and read not in said:
-                said.add(read)
-                narrator.note(read)
+        for note in interpolated(seen, horizon):
+            if note not in said:
+                said.add(note)
+                narrator.note(note)
         planned = forecaster.plan.readings(seen, horizon)
         for warning in (lost, *how_cut(seen, planned, forecaster.base.max_positions)):
             if warning and warning not in said:  # models with one scale lose the same

@@ -12,7 +12,6 @@ from lvlora.evaluation.job import Job, check, prepare
 from lvlora.evaluation.scores import at_most
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
-from lvlora.forecast.asked import AUTO
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.plan import Plan as ForecastPlan
 from lvlora.forecast.pricing import updates_of
@@ -122,7 +121,6 @@ def _adapter(plan: Plan) -> ForecastPlan:
         decimals=plan.settings.decimals,
         number_format=plan.windows.codec.number_format,
         scale=plan.windows.scale,
-        times=plan.times,
     )
 
 
@@ -135,15 +133,7 @@ def _evaluation(
     prices, models, n_models = NOTHING, [], 0
     scored = [p for p in before.values() if p.job is not None and _is_same(p.job, job)]
     for choices in _models(stage, settings, before) if settings.with_model else ():
-        plans = [
-            replace(
-                plan,
-                max_memory=settings.max_memory,
-                times=(plan.times if settings.times == "auto" else settings.times) or AUTO,
-                gaps=None if settings.gaps == "auto" else settings.gaps,
-            )
-            for plan in choices
-        ]
+        plans = [replace(plan, max_memory=settings.max_memory) for plan in choices]
         n_models += 1
         if not plans[0].updates and any(plans[0] in p.models for p in scored):
             continue

@@ -180,7 +180,7 @@ def _at_most(
 
 
 def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
-    time, scale = float(reading.asked.time[0]), reading.own_scale
+    time, scale = float(reading.steps.time[0]), reading.own_scale
     densities: list[Density] = []
     before, state = "", START
     given: tuple[float, ...] = ()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.flops.budget import Price
 from lvlora.forecast.answers import ModelFacts
-from lvlora.forecast.asked import GapsRead, TimesRead
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecast import Forecast
@@ -47,9 +46,8 @@ class Forecaster:
             one each history has its own.
         usage: what all calls so far have cost.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
-        missing: a future may hold missing values (NaN) where the model writes "?".
-        times, gaps: how uneven steps and missing values are read; None for what has won. Where
-            futures may hold missing values, those of a history are told.
+        missing: a future may hold missing values (NaN) where the model writes "?"; those of a
+            history are not filled in then.
         widths: how far futures are moved from their median; None leaves them as they are drawn.
     """
 
@@ -65,8 +63,6 @@ class Forecaster:
         max_rows: int | None = None,
         missing: bool = False,
         number_format: NumberFormat = "point",
-        times: TimesRead | None = None,
-        gaps: GapsRead | None = None,
     ) -> None:
         self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
@@ -75,7 +71,7 @@ class Forecaster:
         self.adapter = adapter
         self.usage = Usage()
         self.max_memory = max_memory
-        self.missing, self.times, self.gaps = missing, times, gaps
+        self.missing = missing
         self.made_for: tuple[int, NumberFormat] | None = None
         self.made_beside: tuple[str, ...] | None = None
         self.widths: Widths | None = None
@@ -119,8 +115,6 @@ class Forecaster:
         )
         forecaster.made_for = trained, written
         forecaster.made_beside = known
-        read = info.facts.get("times")
-        forecaster.times = read if read in get_args(TimesRead) else "resampled"
         return forecaster
 
     def __repr__(self) -> str:
@@ -225,7 +219,7 @@ class Forecaster:
             forecasts.append(
                 Forecast(
                     series=history.id,
-                    time=first[0].asked.wanted,
+                    time=first[0].steps.wanted,
                     samples=of_one,
                     scale=joint_scale(first),
                     context=min(reading.steps_read(history) for reading in first),
@@ -334,8 +328,6 @@ class Forecaster:
             missing=self.missing,
             max_memory=self.max_memory,
             max_rows=self._max_rows,
-            times=self.times,
-            gaps=self.gaps,
         )
 
 

@@ -195,7 +195,7 @@ def _passages(
     """The texts in which each future is read: in pieces where it is too long for one."""
     alphabet = plan.base.alphabet
     for row, (i, reading) in enumerate(readings):
-        if reading.asked.resampled:
+        if reading.steps.resampled:
             continue
         truth = futures[i].values[:, reading.columns]
         numbers = np.column_stack([reading.given, reading.own_scale.apply(truth)])

@@ -18,7 +18,7 @@ from lvlora.narrator import Narrator
 from lvlora.series.splits import Split
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
-from lvlora.settings.forecasting import AdapterSettings, Gaps, Times
+from lvlora.settings.forecasting import AdapterSettings
 
 
 def open_forecaster(
@@ -29,8 +29,6 @@ def open_forecaster(
     *,
     max_memory: int | None = None,
     missing: bool = False,
-    times: Times = "auto",
-    gaps: Gaps = "auto",
     as_drawn: bool = False,
 ) -> Forecaster:
     """Load the base model, attach the adapter.
@@ -38,8 +36,6 @@ def open_forecaster(
     Args:
         decimals, number_format: None for the adapter's own.
         max_memory, missing: as `Forecaster` has them.
-        times: how uneven steps are read; auto: as the adapter was trained, else what has won.
-        gaps: how missing values of a history are read; auto: what has won.
         as_drawn: without the `widths` of the model's folder.
 
     Raises:
@@ -50,10 +46,6 @@ def open_forecaster(
         base, choice.info, decimals=decimals, number_format=number_format
     )
     forecaster.max_memory, forecaster.missing = max_memory, missing
-    if times != "auto":
-        forecaster.times = times
-    if gaps != "auto":
-        forecaster.gaps = gaps
     forecaster.widths = None if as_drawn else widths.of_model(choice.source, base)
     if choice.source.kind == "bundled" and choice.info is None:
         forecaster.made_for = BUNDLED_DECIMALS, base.number_format
@@ -68,8 +60,6 @@ def open_model(
     decimals: int | None = None,
     number_format: NumberFormat | None = None,
     max_memory: int | None = None,
-    times: Times = "auto",
-    gaps: Gaps = "auto",
     dtype: Dtype = "auto",
     device: Device = "auto",
     as_drawn: bool = False,
@@ -87,7 +77,6 @@ def open_model(
         decimals: of each number; None for the adapter's own, else 2.
         number_format: "point" (1.50) or "digits" (150); None for the adapter's own, else "point".
         max_memory: bytes for the caches of futures that are decoded together.
-        times, gaps: how uneven steps and missing values are read, as ``--times`` and ``--gaps``.
         dtype, device: as ``--dtype`` and ``--device``.
         as_drawn: futures as the model drew them, without the widths that its folder brings.
 
@@ -99,11 +88,6 @@ def open_model(
         raise SettingsError(
             f"number_format {number_format!r}: is neither point nor digits", "Give one of the two."
         )
-    for name, value, choices in (("times", times, Times), ("gaps", gaps, Gaps)):
-        if value not in get_args(choices):
-            raise SettingsError(
-                f"{name} {value!r}: is none of {', '.join(get_args(choices))}", "Give one of them."
-            )
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), None, lambda note: None)
@@ -113,8 +97,6 @@ def open_model(
         decimals,
         number_format,
         max_memory=max_memory,
-        times=times,
-        gaps=gaps,
         as_drawn=as_drawn,
     )
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
-from lvlora.forecast.asked import AUTO_GAPS, GapsRead, TimesRead
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import (
     Reading,
@@ -46,10 +45,9 @@ class Plan:
         updates: low-rank ones in it.
         decimals, number_format: of each number.
         scale: a data set's scale; without one each history has its own.
-        missing: a future may hold missing values.
+        missing: a future may hold missing values, and those of a history are not filled in.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         max_rows: rows that are decoded together, whatever their memory.
-        times, gaps: how uneven steps and missing values are read; None for what has won.
     """
 
     base: Outline
@@ -60,13 +58,6 @@ class Plan:
     missing: bool = False
     max_memory: int | None = None
     max_rows: int | None = None
-    times: TimesRead | None = None
-    gaps: GapsRead | None = None
-
-    @property
-    def gaps_read(self) -> GapsRead:
-        """How missing values of a history are read: told to whom may write them."""
-        return "told" if self.missing else self.gaps or AUTO_GAPS
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
@@ -141,8 +132,6 @@ class Plan:
             context=context,
             missing=self.missing,
             factor=factor,
-            times=self.times,
-            gaps=self.gaps_read,
             columns=columns,
         )
 

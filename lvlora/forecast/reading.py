@@ -15,7 +15,7 @@ import numpy as np
 
 from lvlora.errors import DataError
 from lvlora.forecast import bounds
-from lvlora.forecast.asked import Asked, GapsRead, TimesRead, ask
+from lvlora.forecast.even_steps import EvenSteps, even_steps
 from lvlora.forecast.sampling import STREAM_SEPARATOR
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
@@ -49,7 +49,7 @@ class Reading:
         history_tokens: of the longest text that is read then.
         name: of the random stream; columns: (V,) places of the variables in the series.
         samples: those of the series' samples that are drawn from this reading.
-        asked: which steps these are.
+        steps: that it is of, and those to forecast.
     """
 
     codec: Codec
@@ -62,7 +62,7 @@ class Reading:
     history_tokens: int
     name: str
     columns: tuple[int, ...]
-    asked: Asked
+    steps: EvenSteps
     samples: tuple[int, ...] = (0,)
 
     @property
@@ -78,7 +78,7 @@ class Reading:
     @property
     def least(self) -> FloatArray:
         """(V,) 0 of the variables that were never negative, -inf of the others."""
-        return bounds.least_values(self.asked.history.values)
+        return bounds.least_values(self.steps.history.values)
 
     @property
     def own_scale(self) -> Scale:
@@ -92,10 +92,10 @@ class Reading:
 
     def steps_read(self, history: Series) -> int:
         """Steps of the history that are read, though they may have been resampled."""
-        if not self.asked.resampled:
+        if not self.steps.resampled:
             return len(self.numbers)
-        first = self.asked.history.time[-len(self.numbers)]
-        whole = len(self.numbers) == len(self.asked.history)
+        first = self.steps.history.time[-len(self.numbers)]
+        whole = len(self.numbers) == len(self.steps.history)
         return len(history) if whole else int((history.time >= first).sum())
 
     def known_texts(self, begin: int = 0, stop: int | None = None) -> list[str]:
@@ -111,8 +111,8 @@ class Reading:
         return np.asarray(np.clip(values, *self.bounds))
 
     def original(self, numbers: FloatArray) -> FloatArray:
-        """The same at the times that were asked for."""
-        return self.asked.at_wanted(self.values(numbers))
+        """The same at the wanted times."""
+        return self.steps.at_wanted(self.values(numbers))
 
 
 class StepTooLong(DataError):
@@ -131,8 +131,6 @@ def read(
     context: int | None = None,
     missing: bool = False,
     factor: float = 1.0,
-    times: TimesRead | None = None,
-    gaps: GapsRead | None = None,
     columns: tuple[int, ...] | None = None,
 ) -> Reading:
     """Plan the reading of one history.
@@ -143,9 +141,8 @@ def read(
         number_format: of the text.
         stored: a data set's scale, used where it fits.
         context: use only this many last steps.
-        missing: the future may have missing values.
+        missing: the future may have missing values, and those of the history are read as such.
         factor: the divisors of the scale are multiplied by it.
-        times, gaps: how uneven steps and missing values are read; see `ask`.
         columns: places of the variables to read; None for all together.
 
     Raises:
@@ -159,16 +156,16 @@ def read(
         name = STREAM_SEPARATOR.join((name, *map(str, columns)))
         history = replace(history, values=history.values[:, columns])
         stored = None if stored is None else stored.of_columns(columns, n_all)
-    asked = ask(history, horizon, context, times, gaps)
-    used, horizon = asked.history, asked.horizon
-    n_known, n_variables = asked.known.shape[1], used.values.shape[1]
+    steps = even_steps(history, horizon, context, fill=not missing)
+    used, horizon = steps.history, steps.horizon
+    n_known, n_variables = steps.known.shape[1], used.values.shape[1]
     codec = Codec(decimals, n_known + n_variables, number_format)
-    scale = scale_with_known(used, asked.known[: len(used)], stored).times(factor)
-    numbers = scale.apply(np.column_stack([asked.known[: len(used)], used.values]))
+    scale = scale_with_known(used, steps.known[: len(used)], stored).times(factor)
+    numbers = scale.apply(np.column_stack([steps.known[: len(used)], used.values]))
     given = (
-        scale.part(0, n_known).apply(asked.known[len(used) :])
+        scale.part(0, n_known).apply(steps.known[len(used) :])
         if n_known
-        else asked.known[len(used) :]
+        else steps.known[len(used) :]
     )
     room = max_positions - 1  # the start token
     # a future step is taken to be as long as the average past one; rotary positions a little
@@ -204,7 +201,7 @@ def read(
         history_tokens,
         name,
         tuple(range(n_all)) if columns is None else columns,
-        asked,
+        steps,
     )
 
 
@@ -223,7 +220,7 @@ def columns_apart(
     if n_variables == 1:
         return []
     if together is not None:
-        n_steps, n_read = len(together.asked.history), len(together.numbers)
+        n_steps, n_read = len(together.steps.history), len(together.numbers)
         if n_read >= min(_ENOUGH_STEPS, (1 - _SMALL_CUT) * n_steps):
             return []
     has_values = np.isfinite(history.values[-(context or len(history)) :]).any(axis=0)

@@ -18,11 +18,11 @@ from lvlora.forecast.answers import (
     ForecastTiming,
     Timing,
 )
-from lvlora.forecast.asked import how_bridged, how_read, times_ahead
 from lvlora.forecast.calibration.files import load_fitting
 from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 from lvlora.forecast.estimate import of_forecasts, price_answer
+from lvlora.forecast.even_steps import interpolated, times_ahead
 from lvlora.forecast.files import check_samples, write
 from lvlora.forecast.forecaster import Forecaster, zero_shot
 from lvlora.forecast.holdout import Truth, hold_out, scores
@@ -274,8 +274,6 @@ def price(
             number_format=settings.number_format or "point",
             missing=settings.missing,
             max_memory=settings.max_memory,
-            times=None if settings.times == "auto" else settings.times,
-            gaps=None if settings.gaps == "auto" else settings.gaps,
         )
         prices = {zero_shot(plan.base.name): _at_most(plan, asked, settings)}
         return price_answer(prices, None, 0.0, page=page).of(n_series)
@@ -363,8 +361,6 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
         settings.number_format,
         max_memory=settings.max_memory,
         missing=settings.missing,
-        times=settings.times,
-        gaps=settings.gaps,
         as_drawn=settings.as_drawn,
     )
     seconds = time.perf_counter() - begin
@@ -379,12 +375,8 @@ def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Ope
     for warning in (forecaster.unlike_made, unlike, lost, *cut):
         if warning:
             narrator.warning(warning)
-    for note in (
-        how_read(histories, plan.times, *read),
-        how_bridged(histories, plan.times, plan.gaps_read, *read),
-    ):
-        if note:
-            narrator.note(note)
+    for note in interpolated(histories, *read, fill=not settings.missing):
+        narrator.note(note)
     if asked.futures and asked.choice.info is not None:
         ids, split = [s.id for s in dataset], split_of(asked.whole, SplitSettings())
         warn_of_seen([asked.choice.info], asked.whole.sha256(), split, ids, narrator)

@@ -60,18 +60,13 @@ def n_short(series: Iterable[Series]) -> int:
 
 
 def said_of_short(n: int, reads: str) -> str:
-    """A sentence that says that n values were filled in; empty of none.
+    """Say that n values were filled in.
 
     Args:
         reads: who has them: "the model reads", "the text has".
     """
-    if n == 0:
-        return ""
     values = "1 missing value" if n == 1 else f"{n:,} missing values"
-    return (
-        f"In place of {values} {reads} numbers on a smooth curve through the values around "
-        "(--gaps told: that they are missing)."
-    )
+    return f"In place of {values} {reads} numbers on a smooth curve through the values around them."
 
 
 def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:

@@ -106,23 +106,6 @@ def _resolution(time: FloatArray) -> float:
     return 2 * float(np.spacing(np.abs(time).max()))
 
 
-def intervals(time: FloatArray) -> FloatArray:
-    """(T,) the time since the step before; of the first the usual one."""
-    if len(time) < 2:
-        return np.ones(len(time))
-    return np.diff(time, prepend=time[0] - usual_step(time))
-
-
-def with_intervals(series: Series) -> Series:
-    """The series with the time since the step before as its first known column."""
-    ahead = np.empty(0) if series.ahead is None else series.ahead
-    known = series.known
-    if known is None:
-        known = np.empty((len(series) + len(ahead), 0))
-    own = intervals(np.concatenate([series.time, ahead]))[: len(known)]
-    return replace(series, known=np.column_stack([own, known[: len(own)]]))
-
-
 def find_steps(series: Sequence[Series]) -> TimeSteps:
     """Look at the times of all series.
 

@@ -12,34 +12,9 @@ from lvlora.settings.training import BudgetSettings
 LONGEST_HORIZON = 100_000
 """Time steps of a forecast: each is reckoned with before the first is drawn."""
 
-Times = Literal["auto", "told", "resampled", "ignored"]
-"""What a model is shown of uneven time steps."""
-
-
-Gaps = Literal["auto", "filled", "told"]
-"""What a model is shown of missing values."""
-
 
 class SamplingSettings(MemorySettings):
     """How futures are drawn from the model."""
-
-    times: Times = option(
-        "auto",
-        "What the model sees of uneven time steps. told: the time since the last step, as a first "
-        "column; resampled: even steps, from which the forecast is read off at the wanted times; "
-        "ignored: steps are taken as consecutive. auto: as the adapter was trained, else what "
-        "has won.",
-        "Forecast",
-        affects="result",
-    )
-    gaps: Gaps = option(
-        "auto",
-        "What the model sees of a history's missing values. filled: of up to eight in a row, "
-        "numbers on a smooth curve through the values around them; told: that they are missing. "
-        "auto: filled, which has won, but told with --missing.",
-        "Forecast",
-        affects="result",
-    )
 
     samples: int = option(
         20, "Futures drawn for each series.", "Forecast", affects="result", ge=1, le=10_000
@@ -208,7 +183,8 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetS
     )
     missing: bool = option(
         False,
-        "Futures may have missing values, as a history with gaps has.",
+        "Futures may have missing values, as a history with gaps has; without it short gaps of "
+        "the history are filled in.",
         "Forecast",
         affects="result",
         flag="--missing",

@@ -111,21 +111,6 @@ class LearningSettings(
 
     supports_dry_run: ClassVar[bool] = True
 
-    times: Literal["ignored", "told"] = option(
-        "ignored",
-        "What the text says of time steps. told: the time since the last step, as a first column; "
-        "forecasts with the adapter are then told it, too.",
-        "Data",
-        affects="result",
-    )
-    gaps: Literal["filled", "told"] = option(
-        "filled",
-        "What the text says of missing values. filled: of up to eight in a row, numbers on a "
-        "smooth curve through the values around them, as forecasts read histories; told: that "
-        "they are missing, which an adapter for forecasts with --missing has to learn.",
-        "Data",
-        affects="result",
-    )
     learning_rate: float = option(
         1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
     )

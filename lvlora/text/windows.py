@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.gaps import n_short, without_short
-from lvlora.series.time_steps import with_intervals
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.scaling import Scale, of_beginning, of_dataset
@@ -93,6 +92,8 @@ def collate(rows: Sequence[Ids], given: Sequence[NDArray[np.bool_]] = ()) -> Bat
 class Windows:
     """Training windows of a data set, in an order fixed by the seed.
 
+    Short gaps of its series are filled in, as forecasts read histories.
+
     Every epoch visits each series once, in a new order, at a random step boundary from which a
     whole window fits (at the beginning where the series is shorter than a window). Windows of
     other, simulated series may be mixed in: evenly, so that of the first n rows of a run
@@ -109,8 +110,6 @@ class Windows:
         mix: share of the rows that are windows of ``simulated``, below 1.
         simulated: gives the series of a number, 0, 1, …, with as many variables as the data set;
             each is taken as it is, and scaled for itself, by the rule of data sets or of histories.
-        told: each step begins with the time since the last one.
-        filled: short gaps of the data's series are filled in, as forecasts read histories.
         halved: rows that are scaled by their first steps are by the first half, none drawn.
 
     Attributes:
@@ -130,15 +129,12 @@ class Windows:
         scale_jitter: float = 0.0,
         mix: float = 0.0,
         simulated: Callable[[int], Series] | None = None,
-        told: bool = False,
-        filled: bool = False,
         halved: bool = False,
     ) -> None:
         if mix and simulated is None:
             raise ValueError("nothing to mix in")
-        self.told, self.filled = told, filled
-        self.n_filled = n_short(dataset) if filled else 0
-        dataset = replace(dataset, series=tuple(self._as_read(s) for s in dataset))
+        self.n_filled = n_short(dataset)
+        dataset = replace(dataset, series=tuple(without_short(s) for s in dataset))
         self.scale, self.codec, self._alphabet = scale, codec, alphabet
         tokenized = [(s, self._tokenize(s, scale or of_beginning(s, len(s)))) for s in dataset]
         tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
@@ -166,8 +162,6 @@ class Windows:
             seq_len=self.seq_len,
             batch_size=min(self.batch_size, len(dataset)),
             seed=0,
-            told=self.told,
-            filled=self.filled,
             halved=True,
         )
 
@@ -195,7 +189,7 @@ class Windows:
         """
         rows, given, firsts = [], [], []
         for series in dataset:
-            read = self._as_read(series, known=len(series) - n_steps)
+            read = _as_read(series, known=len(series) - n_steps)
             before = max(len(series) - n_steps, 1)
             tokens = self._tokenize(read, self.scale or of_beginning(read, before))
             room = self.width + 1 - len(self.start)
@@ -215,15 +209,6 @@ class Windows:
                 targets[:first] = IGNORED
             batches.append(batch)
         return batches
-
-    def _as_read(self, series: Series, known: int = 0) -> Series:
-        """Gaps of the first ``known`` steps are filled without a look at what comes after them."""
-        if self.filled:
-            whole = without_short(series)
-            if known > 0 and whole is not series:
-                whole.values[:known] = without_short(series.steps(0, known)).values
-            series = whole
-        return with_intervals(series) if self.told else series
 
     def origins(self, index: int) -> list[tuple[str, int]]:
         """The series and the time step at which each row of the ``index``-th batch begins."""
@@ -314,3 +299,11 @@ class Windows:
             scale, offsets=(*offsets[:n_known], *(factor * o for o in offsets[n_known:]))
         )
         return self._tokenize(replace(original, values=original.values * factor), moved)
+
+
+def _as_read(series: Series, known: int) -> Series:
+    """Gaps of the first ``known`` steps are filled without a look at what comes after them."""
+    whole = without_short(series)
+    if known > 0 and whole is not series:
+        whole.values[:known] = without_short(series.steps(0, known)).values
+    return whole

@@ -94,7 +94,6 @@ class Loaded:
             "scale": None if scale is None else scale.to_dict(),
             "variables": list(plan.dataset.variables),
             "known": list(plan.dataset.known),
-            "times": plan.times,
             "data": plan.dataset.source,
             "sizes": list(sizes_of(plan.dataset)),
             "loss": self.objective.loss_name,

@@ -16,7 +16,6 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.prices import Trained
 from lvlora.flops.trainable import Lora
-from lvlora.forecast.asked import TimesRead, is_uneven
 from lvlora.forecast.reading import loss_of_text
 from lvlora.model import devices
 from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve
@@ -27,7 +26,6 @@ from lvlora.series.alike import Likeness
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.gaps import said_of_short, without_short
 from lvlora.series.splits import Split, split_of
-from lvlora.series.time_steps import with_intervals
 from lvlora.settings.training import TrainSettings
 from lvlora.text.codec import Codec
 from lvlora.text.losses import losses
@@ -112,11 +110,6 @@ class Plan:
         n_steps, validate_at = plan_steps(settings, self.per_step, self.per_validation)
         return replace(self, settings=settings, n_steps=n_steps, validate_at=validate_at)
 
-    @property
-    def times(self) -> TimesRead:
-        """How forecasts with its adapter read uneven steps."""
-        return times_of(self.settings, self.dataset.select(self.split.train))
-
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""
         s = self.settings
@@ -169,20 +162,17 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         model.shape.alphabet_rows,
     )
     trained = Trained(model.shape, Lora.of(settings.rank, settings.targets, layers), head)
-    told = settings.times == "told"
-    if settings.mix and (told or dataset.known):
+    if settings.mix and dataset.known:
         raise SettingsError(
-            f"--mix and {'--times told' if told else '--known'}: simulated series have no known "
-            "columns.",
+            "--mix and --known: simulated series have no known columns.",
             "Leave one of the two out.",
         )
-    seen = replace(train, series=tuple(with_intervals(s) for s in train)) if told else train
     windows = Windows(
         train,
-        of_dataset(seen) if settings.scaling == "dataset" else None,
+        of_dataset(train) if settings.scaling == "dataset" else None,
         Codec(
             settings.decimals,
-            told + len(dataset.known) + len(dataset.variables),
+            len(dataset.known) + len(dataset.variables),
             model.number_format,
         ),
         model.alphabet,
@@ -192,8 +182,6 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         scale_jitter=settings.scale_jitter,
         mix=settings.mix,
         simulated=_simulated(settings, train) if settings.mix else None,
-        told=told,
-        filled=settings.gaps == "filled",
     )
     if windows.width > model.max_positions:
         raise SettingsError(
@@ -213,7 +201,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
 
         @cache
         def part_of(n_series: int) -> ValidationPart:
-            return ValidationPart(windows, series[:n_series], n_held_out, times_of(settings, train))
+            return ValidationPart(windows, series[:n_series], n_held_out)
 
         def price_of(n_series: int) -> Price:
             return part_of(min(n_series, len(series))).at_most(trained, model, settings.max_memory)
@@ -245,24 +233,16 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     if windows.scale is None:
         lost = loss_of_text(train.series, None, settings.decimals, dataset.variables)
     else:
-        scales = [windows.scale.part(told + len(dataset.known))] * len(train)
+        scales = [windows.scale.part(len(dataset.known))] * len(train)
         lost = losses(train.series, scales, settings.decimals, dataset.variables)
     return replace(plan, notes=_notes(plan, len(series)), warnings=(lost,) if lost else ())
 
 
-def times_of(settings: TrainSettings, train: Dataset) -> TimesRead:
-    """How forecasts are to read uneven steps: as the text of the training has them."""
-    if settings.times == "told":
-        return "told"
-    return "ignored" if any(is_uneven(s) for s in train) else "resampled"
-
-
 def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Series]:
     """Series to mix in, by their number."""
-    likeness = Likeness.to(train)
-    if settings.gaps == "filled":  # with as many gaps as the text is left with
-        read = replace(train, series=tuple(map(without_short, train)))
-        likeness = replace(likeness, gaps=Likeness.to(read).gaps)
+    # with as many gaps as the text is left with
+    read = replace(train, series=tuple(map(without_short, train)))
+    likeness = replace(Likeness.to(train), gaps=Likeness.to(read).gaps)
     return partial(likeness.series, settings.seed)
 
 

@@ -11,7 +11,6 @@ import torch
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
-from lvlora.forecast.asked import GapsRead, TimesRead
 from lvlora.forecast.estimate import Estimate, of_forecasts
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.plan import Plan
@@ -76,22 +75,13 @@ class ValidationPart:
         windows: of what is trained on, whose text, scale and cut are those of validation.
         chosen: the series that are scored.
         n_held_out: steps at their ends that are not trained on; 0: the series are not at all.
-        times: how forecasts read uneven steps.
 
     Attributes:
         batches: of the loss.
         scored: histories and futures, each of ``horizon`` steps.
     """
 
-    def __init__(
-        self,
-        windows: Windows,
-        chosen: Dataset,
-        n_held_out: int = 0,
-        times: TimesRead = "resampled",
-    ) -> None:
-        self.times = times
-        self.gaps: GapsRead = "filled" if windows.filled else "told"
+    def __init__(self, windows: Windows, chosen: Dataset, n_held_out: int = 0) -> None:
         self.n_series = len(chosen)
         self.scale, self.codec = windows.scale, windows.codec
         if n_held_out:
@@ -127,8 +117,6 @@ class ValidationPart:
             number_format=self.codec.number_format,
             scale=self.scale,
             max_memory=max_memory,
-            times=self.times,
-            gaps=self.gaps,
         )
         return self.loss_price(trained) + plan.at_most(self.histories, self.horizon, _GREEDY)
 
@@ -208,8 +196,6 @@ class Validator:
             scale=self.part.scale,
             max_memory=self.max_memory,
             number_format=self.part.codec.number_format,
-            times=self.part.times,
-            gaps=self.part.gaps,
         )
 
 

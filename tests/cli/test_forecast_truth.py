@@ -186,7 +186,7 @@ def test_gaps_in_the_future_where_they_are_asked_for(run_lvlora, words):
     assert "missing" not in plain.json["series"][0]["variables"]["prey"]
 
 
-def test_a_history_with_gaps_is_filled_or_told(run_lvlora, words):
+def test_a_history_with_gaps_is_filled(run_lvlora, words):
     rows = [f"{t},{'' if t % 4 == 1 else 3 + t % 3},{2 + t % 2}" for t in range(12)]
     Path("gaps.csv").write_text("time,a,b\n" + "\n".join(rows) + "\n")
     ran = run_lvlora(["forecast", "gaps.csv", *words[1:], "--holdout", "4", "--json"])
@@ -197,13 +197,6 @@ def test_a_history_with_gaps_is_filled_or_told(run_lvlora, words):
     assert ran.json["scores"]["n_values"] == 7
     assert all(x is not None for x in series["variables"]["a"]["median"])
     assert "In place of 2 missing values the model reads numbers on a smooth curve" in ran.stderr
-    told = run_lvlora(["forecast", "gaps.csv", *words[1:], "--holdout", "4", "--gaps", "told"])
-    assert told.exit_code == 0, told.stderr
-    assert "smooth curve" not in told.stderr
-    as_json = run_lvlora(
-        ["forecast", "gaps.csv", *words[1:], "--holdout", "4", "--gaps", "told", "--json"]
-    )
-    assert as_json.json["series"][0]["nll"] != series["nll"]
 
 
 def test_memory_bounds_groups_and_changes_no_number(run_lvlora, words):

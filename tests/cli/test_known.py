@@ -1,4 +1,4 @@
-"""`--known` and `--times` as a user meets them, in forecast, evaluate and train."""
+"""`--known` and uneven steps as a user meets them, in forecast, evaluate and train."""
 
 from __future__ import annotations
 
@@ -176,43 +176,16 @@ def test_an_adapter_knows_what_it_was_trained_beside(run_lvlora, words, tiny_fol
     assert "was trained beside warmth, and is given none" in " ".join(alone.stderr.split())
 
 
-@pytest.mark.parametrize(
-    ("times", "said"),
-    [
-        ("told", "told the time since the last step"),
-        ("resampled", "read off at the wanted times"),
-        ("ignored", "takes them as consecutive"),
-    ],
-)
-def test_uneven_steps(run_lvlora, words, times, said):
+def test_uneven_steps(run_lvlora, words):
     Path("uneven.csv").write_text(_rows(uneven=True))
-    ran = run_lvlora(
-        ["forecast", "uneven.csv", "--known", "warmth", "--times", times, *words, "--json"]
-    )
+    ran = run_lvlora(["forecast", "uneven.csv", "--known", "warmth", *words, "--json"])
     assert ran.exit_code == 0, ran.stderr
-    assert said in " ".join(ran.stderr.split())
+    assert "read off at the wanted times" in " ".join(ran.stderr.split())
     assert ran.json["series"][0]["time"] == [16.4, 17.8, 18, 19.4]
     Path("past.csv").write_text(_rows(ahead=0, uneven=True))
-    options = ["--columns", "hare", "--times", times, "--holdout", "4", "--json"]
-    held = run_lvlora(["forecast", "past.csv", *options, *words])
+    held = run_lvlora(
+        ["forecast", "past.csv", "--columns", "hare", "--holdout", "4", "--json", *words]
+    )
     assert held.exit_code == 0, held.stderr
     assert held.json["scores"]["mae"] > 0
-    assert (held.json["scores"]["nll"] is None) == (times == "resampled")
-
-
-def test_a_training_that_is_told_times_makes_an_adapter_that_is(run_lvlora, words, tiny_folder):
-    Path("many.csv").write_text(_rows(8, ahead=0, uneven=True))
-    flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), seq_len=64)
-    for times in ("told", "ignored"):
-        run = ["train", "many.csv", "--columns", "hare,lynx", "--times", times, *flags]
-        ran = run_lvlora([*run, "--json"])
-        assert ran.exit_code == 0, ran.stderr
-        facts = json.loads((Path(ran.json["adapter"]) / "lvlora.json").read_text())
-        assert facts["times"] == times
-        assert len(facts["scale"]["divisors"]) == 2 + (times == "told")
-        Path("uneven.csv").write_text(_rows(ahead=0, uneven=True))
-        options = ["--columns", "hare,lynx", "-n", "3", "--adapter", "latest"]
-        ran = run_lvlora(["forecast", "uneven.csv", *options, *words])
-        assert ran.exit_code == 0, ran.stderr
-        said = "told the time" if times == "told" else "as consecutive"
-        assert said in " ".join(ran.stderr.split())
+    assert held.json["scores"]["nll"] is None

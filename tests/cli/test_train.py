@@ -459,10 +459,8 @@ def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, 
     assert made[0] == made[1]
 
 
-@pytest.mark.parametrize("more", [[], ["--gaps", "told"]])
-def test_gaps_are_filled_in_the_text_and_it_is_said(run_lvlora, place, more):
+def test_gaps_are_filled_in_the_text_and_it_is_said(run_lvlora, place):
     run_lvlora(["simulate", "gappy.csv", "-n", "8", "--n-steps", "30", "--gaps", "0.2"])
-    ran = run_lvlora(["train", "gappy.csv", *place, *more, "--max-steps", "1"])
+    ran = run_lvlora(["train", "gappy.csv", *place, "--max-steps", "1"])
     assert ran.exit_code == 0, ran.stderr
-    said = "missing values the text has numbers on a smooth curve" in " ".join(ran.stderr.split())
-    assert said == (not more)
+    assert "values the text has numbers on a smooth curve" in " ".join(ran.stderr.split())

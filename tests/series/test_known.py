@@ -13,7 +13,7 @@ from lvlora.series.frames import from_frame
 from lvlora.series.histories import cut
 from lvlora.series.known import known_ahead, read_known, with_known
 from lvlora.series.rivals import default_rivals
-from lvlora.series.time_steps import insert_absent, with_intervals
+from lvlora.series.time_steps import insert_absent
 from lvlora.settings.forecasting import ForecastSettings
 
 NAN = np.nan
@@ -147,13 +147,6 @@ def test_a_data_set_is_another_with_other_known_columns():
     assert len({data.sha256(), known.sha256(), with_known(data, ["lynx"]).sha256()}) == 3
     moved = replace(known[0], known=known[0].known + 1)
     assert replace(known, series=(moved,)).sha256() != known.sha256()
-
-
-def test_intervals_are_told_before_what_else_is_known():
-    series = Series("a", np.array([0.0, 1, 3, 4]), np.zeros((4, 1)), ahead=np.array([6.0, 6.5]))
-    assert with_intervals(series).known.ravel().tolist() == [1, 1, 2, 1, 2, 0.5]
-    both = with_intervals(replace(series, known=np.full((6, 1), 7.0)))
-    assert both.known[:, 1].tolist() == [7] * 6
 
 
 def _driven(n=60, horizon=12):

@@ -297,11 +297,8 @@ def unknown(rows):
 
 def test_short_gaps_are_filled_in_all_that_is_read():
     options = {"seq_len": 2000, "batch_size": 2, "seed": 0}
-    told = Windows(gappy(), SCALE, CODEC, NO_START, **options)
-    filled = Windows(gappy(), SCALE, CODEC, NO_START, filled=True, **options)
-    assert (told.n_filled, filled.n_filled) == (0, 6)
-    assert unknown(t.ids for t in told.series) == [3, 12]
-    assert unknown(t.ids for t in told.of_others(gappy()).series) == [3, 12]
+    filled = Windows(gappy(), SCALE, CODEC, NO_START, **options)
+    assert filled.n_filled == 6
     assert unknown(t.ids for t in filled.series) == [0, 9]
     assert unknown(t.ids for t in filled.of_others(gappy()).series) == [0, 9]
     (ends,) = filled.ends_of(gappy(), 4)
@@ -317,7 +314,7 @@ def _values_of(tokens):
 
 
 def test_what_is_held_out_is_in_no_filled_value_before_it():
-    options = {"seq_len": 2000, "batch_size": 2, "seed": 0, "filled": True}
+    options = {"seq_len": 2000, "batch_size": 2, "seed": 0}
     given = []
     for after in (1.0, 50.0):
         holed = gappy()
@@ -332,7 +329,7 @@ def test_what_is_held_out_is_in_no_filled_value_before_it():
 
 
 def test_simulated_series_are_taken_with_the_gaps_that_they_have():
-    options = {"seq_len": 2000, "batch_size": 4, "seed": 0, "mix": 0.5, "filled": True}
+    options = {"seq_len": 2000, "batch_size": 4, "seed": 0, "mix": 0.5}
     made = gappy().series[1]
     mixed = Windows(
         gappy(),

@@ -1,8 +1,8 @@
-"""What a model is asked of one history: which steps, at which times, beside which known columns.
+"""Steps of one history as a model reads them: at even times, gaps bridged, beside known columns.
 
-Uneven steps are told, as a known column of the time since the last step; or the history is
-interpolated to even ones, its future forecast there, and read off at the wanted times. Short gaps
-are filled in.
+The text has no times. So a history at uneven ones is interpolated to even ones, its future forecast
+there, and read off at the wanted times: three to six times as near as taking its steps for
+consecutive or telling their lengths (docs/notes/log/2026-11-results.md).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -18,18 +17,8 @@ from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.gaps import at_times, n_short, said_of_short, without_short
 from lvlora.series.known import known_ahead
-from lvlora.series.time_steps import are_even, intervals, usual_step
+from lvlora.series.time_steps import are_even, usual_step
 
-TimesRead = Literal["told", "resampled", "ignored"]
-"""How uneven steps are read; told is told of even ones, too."""
-
-GapsRead = Literal["told", "filled"]
-"""How missing values of a history are read: as such, or filled in where few follow one another."""
-
-AUTO: TimesRead = "resampled"
-"""What wins without an adapter that was trained otherwise (docs/notes/log/2026-11-results.md)."""
-AUTO_GAPS: GapsRead = "filled"
-"""What wins (docs/notes/log/2026-11-results.md)."""
 _EVEN = 0.05
 """Of a step: how far steps may be from the usual one, and be taken for even."""
 _MOST_STEPS = 4
@@ -37,14 +26,14 @@ _MOST_STEPS = 4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question to a model.
+class EvenSteps:
+    """A history and the steps to forecast, all at even times.
 
     Attributes:
-        history: its last steps, (T, V) values, at even times if it was resampled.
+        history: its last steps, (T, V) values.
         known: (T + H, K) known columns of these steps and of those to forecast.
         time: (H,) times of the steps to forecast.
-        wanted: (W,) times that were asked for; ``time`` where nothing was resampled.
+        wanted: (W,) times of the forecast; ``time`` where nothing was resampled.
     """
 
     history: Series
@@ -59,11 +48,11 @@ class Asked:
 
     @property
     def resampled(self) -> bool:
-        """The steps are others than those that were asked for."""
+        """Whether the steps are others than those of the forecast."""
         return self.time is not self.wanted
 
     def at_wanted(self, values: FloatArray) -> FloatArray:
-        """(..., H, V) futures at the times that were asked for, (..., W, V).
+        """(..., H, V) futures at the wanted times, (..., W, V).
 
         By monotone cubics from the last step of the history on; missing where the nearest step is.
         """
@@ -97,20 +86,14 @@ def times_ahead(history: Series, horizon: int) -> FloatArray:
     return np.concatenate([known, continue_time(whole, horizon - len(known), history.calendar)])
 
 
-def ask(
-    history: Series,
-    horizon: int,
-    context: int | None,
-    times: TimesRead | None,
-    gaps: GapsRead | None = None,
-) -> Asked:
-    """The question for a number of steps.
+def even_steps(
+    history: Series, horizon: int, context: int | None = None, *, fill: bool = True
+) -> EvenSteps:
+    """Return a history and so many steps ahead as a model reads them.
 
     Args:
         context: use only this many last steps.
-        times: how uneven steps are read; None for `AUTO`.
-        gaps: how missing values are read; None for `AUTO_GAPS`. Those of a history that is
-            resampled are always filled in.
+        fill: bridge short gaps; those of a history that is resampled always are.
 
     Raises:
         DataError: a known column is not known at every step; dates beyond the year 9999.
@@ -120,67 +103,44 @@ def ask(
     known = known_ahead(history, horizon)
     past = _last(history, context)
     start = len(history) - len(past)
-    if times == "told" or (AUTO == "told" and times is None and not are_even(time, _EVEN)):
-        known = np.column_stack([intervals(time), known])
-    elif (times or AUTO) == "resampled" and len(past) > 1 and not are_even(time[start:], _EVEN):
+    if len(past) > 1 and not are_even(time[start:], _EVEN):
         return _resampled(past, known[start:], wanted)
-    if (gaps or AUTO_GAPS) == "filled":
-        past = without_short(past)
-    return Asked(past, known[start:], wanted, wanted)
+    return EvenSteps(without_short(past) if fill else past, known[start:], wanted, wanted)
 
 
-def how_read(
-    histories: Sequence[Series], times: TimesRead | None, horizon: int, context: int | None = None
-) -> str:
-    """A sentence that says what is made of uneven steps; empty where all are even.
+def interpolated(
+    histories: Sequence[Series], horizon: int, context: int | None = None, *, fill: bool = True
+) -> list[str]:
+    """Return sentences about the values that are read in place of the histories' own, if any.
 
     Args:
         context: only so many last steps are read.
+        fill: short gaps are bridged.
     """
-    if not any(is_uneven(_last(h, context), horizon) for h in histories):
-        return ""
-    return {
-        "told": "Time steps are uneven: the model is told the time since the last step, as a first "
-        "column.",
-        "resampled": "Time steps are uneven: the model reads even ones, between which the data are "
-        "interpolated, and its forecast is read off at the wanted times.",
-        "ignored": "Time steps are uneven: the model takes them as consecutive.",
-    }[times or AUTO]
-
-
-def how_bridged(
-    histories: Sequence[Series],
-    times: TimesRead | None,
-    gaps: GapsRead | None,
-    horizon: int,
-    context: int | None = None,
-) -> str:
-    """A sentence that says what is made of missing values; empty where nothing is filled in.
-
-    A history that is resampled is filled in whatever ``gaps`` says: `how_read` tells of it.
-
-    Args:
-        context: only so many last steps are read.
-    """
-    if (gaps or AUTO_GAPS) != "filled":
-        return ""
-    resampled = (times or AUTO) == "resampled"
-    read = (_last(h, context) for h in histories)
-    n = n_short(h for h in read if not (resampled and is_uneven(h, horizon)))
-    return said_of_short(n, "the model reads")
+    read = [_last(h, context) for h in histories]
+    uneven = [_is_uneven(h, horizon) for h in read]
+    notes = []
+    if any(uneven):
+        notes.append(
+            "Time steps are uneven: the model reads even ones, between which the data are "
+            "interpolated, and its forecast is read off at the wanted times."
+        )
+    if fill:
+        n = n_short(h for h, resampled in zip(read, uneven, strict=True) if not resampled)
+        notes += [said_of_short(n, "the model reads")] if n else []
+    return notes
 
 
 def _last(history: Series, context: int | None) -> Series:
     return history.steps(max(0, len(history) - (context or len(history))), len(history))
 
 
-def is_uneven(history: Series, horizon: int = 0) -> bool:
-    """Whether its steps, or those to its next ones, are of different lengths."""
+def _is_uneven(history: Series, horizon: int) -> bool:
     time = np.concatenate([history.time, times_ahead(history, horizon)])
     return not are_even(time, _EVEN)
 
 
-def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> Asked:
+def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> EvenSteps:
     """The history at even steps that end with it, and as many ahead as lead to the wanted times."""
     last, span = history.time[-1], history.time[-1] - history.time[0]
     ahead = float(wanted[-1] - last) if len(wanted) else 0.0
@@ -195,7 +155,7 @@ def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> Asked:
     whole = np.concatenate([history.time, wanted])
     even = np.concatenate([past, future])
     columns = [at_times(whole, k, np.minimum(even, whole[-1])) for k in known.T]
-    return Asked(
+    return EvenSteps(
         replace(history, time=past, values=values, absent=None, known=None, ahead=None),
         np.column_stack(columns) if columns else np.empty((len(even), 0)),
         future,
