@@ -166,18 +166,6 @@ def test_a_whole_head_goes_both_ways(tiny_base, tiny_folder, tmp_path, family):
     assert close(with_adapter(tiny_base(family), theirs), logits(model))
 
 
-def test_it_survives_the_models_own_saving(tiny_base, tmp_path):
-    """A merged model with an untied head, loaded by plain transformers."""
-    from transformers import AutoModelForCausalLM
-
-    base = tiny_base("qwen2", through_transformers=True)
-    save_ours(base, tmp_path / "a", LoraPlan(), full_head=True)
-    lora.merge(base.module)
-    expected = logits(base.module)
-    base.module.save_pretrained(tmp_path / "merged")
-    assert close(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged")), expected)
-
-
 def test_keys_and_config_are_pefts(tiny_base, tmp_path):
     save_ours(tiny_base("qwen2"), tmp_path, LoraPlan(rank=4, alpha=8))
     tensors = load_file(tmp_path / WEIGHTS)
@@ -208,16 +196,6 @@ def test_saving_twice_gives_the_same_bytes(tiny_base, tmp_path):
         save_ours(tiny_base("qwen2"), tmp_path / name, LoraPlan(), decimals=2)
     for file in (WEIGHTS, CONFIG, FACTS):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-
-
-def test_facts_come_back(tiny_base, tmp_path):
-    base = tiny_base("qwen2")
-    scale = {"divisors": [0.5], "rule": "dataset"}
-    save_ours(base, tmp_path, LoraPlan(), base_sha256=base.sha256, scale=scale)
-    info = adapter_files.read_info(tmp_path)
-    assert info.facts["scale"] == scale
-    assert info.base_name == "qwen2"
-    with_adapter(tiny_base("qwen2"), tmp_path)
 
 
 def test_a_trained_numeric_head_comes_back(tiny_base, tmp_path):
@@ -307,17 +285,7 @@ def refused(tiny_base, folder, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"use_dora": True}, "DoRA"),
-        ({"lora_bias": True}, "lora_bias"),
-        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
-        ({"target_parameters": ["x"]}, "target_parameters"),
-        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
-        ({"layer_replication": [[0, 1]]}, "layer_replication"),
-        ({"exclude_modules": ["q_proj"]}, "exclude_modules"),
         ({"bias": "all"}, "bias"),
-        ({"init_lora_weights": "pissa"}, "pissa"),
-        ({"init_lora_weights": "olora"}, "olora"),
-        ({"init_lora_weights": "lora_ga"}, "lora_ga"),
         ({"modules_to_save": ["embed_tokens"]}, "embed_tokens"),
         ({"modules_to_save": ["lm_head"]}, "lacks lm_head.weight"),
         ({"peft_type": "IA3"}, "IA3"),
@@ -394,11 +362,6 @@ def test_a_truncated_file(tiny_base, saved, cut):
     refused(tiny_base, saved, "safetensors")
 
 
-def test_a_header_that_promises_too_much(tiny_base, saved):
-    (saved / WEIGHTS).write_bytes((2**62).to_bytes(8, "little") + b"{}")
-    refused(tiny_base, saved, "safetensors")
-
-
 def test_pickles_are_never_read(tiny_base, saved):
     (saved / WEIGHTS).unlink()
     (saved / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
@@ -428,28 +391,17 @@ def test_another_base_is_refused(tiny_base, tmp_path):
     assert "model qwen2.5-0.5b" in caught.value.hint
 
 
-def test_a_model_of_another_shape_is_refused(tiny_base, saved):
-    with pytest.raises(ModelError, match=r"shape|lacks"):
-        adapter_files.attach(tiny_base("qwen3"), adapter_files.read_info(saved))
-
-
+@pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("file", [WEIGHTS, HEAD])
-def test_changed_weights_are_noticed(tiny_base, tmp_path, file):
+def test_changed_and_lost_weights_are_noticed(tiny_base, tmp_path, file, lost):
     base = tiny_base()
     head = NumericHead(base.module, base.alphabet, trainable=True)
     save_ours(base, tmp_path, LoraPlan(), head=head)
     content = bytearray((tmp_path / file).read_bytes())
     content[-1] ^= 1
-    (tmp_path / file).write_bytes(content)
-    refused(tiny_base, tmp_path, "not those that")
-
-
-@pytest.mark.parametrize("missing", [WEIGHTS, HEAD])
-def test_a_lost_file_is_noticed(tiny_base, tmp_path, missing):
-    base = tiny_base()
-    head = NumericHead(base.module, base.alphabet, trainable=True)
-    save_ours(base, tmp_path, LoraPlan(), head=head)
-    (tmp_path / missing).unlink()
+    (tmp_path / file).unlink()
+    if not lost:
+        (tmp_path / file).write_bytes(content)
     refused(tiny_base, tmp_path, "not those that")
 
 

@@ -12,10 +12,11 @@ import pytest
 import tiny_models
 import torch
 
+from lvlora.errors import ModelError
 from lvlora.model.catalogue import ModelSource, read_config, resolve
 from lvlora.model.devices import Placement
 from lvlora.model.gguf import cache
-from lvlora.model.loading import load, load_tokenizer, quiet, weights_sha256
+from lvlora.model.loading import load, load_tokenizer, outline, quiet, weights_sha256
 
 gguf = pytest.importorskip("gguf")
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
@@ -117,6 +118,8 @@ def test_the_numbers_are_those_of_transformers(tmp_path, family, kinds, tied, pr
     assert base.shape.tied == tied
     assert base.name == "tiny"
     assert base.sha256 == weights_sha256(resolve(str(file)))
+    promised = vars(outline(resolve(str(file)), placement))
+    assert promised == {name: getattr(base, name) for name in promised}
     assert_same_weights(base.module, theirs)
     if placement is CPU:  # the sums of attention are in another order, and bfloat16 shows it
         ids = torch.tensor([[3, 9, 200, 17, 3]])
@@ -192,14 +195,12 @@ def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
     assert time.time() - cache.kept()[0].used < 3600
 
 
-def test_a_file_that_ends_too_early_is_refused(tmp_path):
-    from lvlora.errors import ModelError
-
+def test_a_file_that_is_not_whole_is_refused(tmp_path):
     file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
-    file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match="is not whole") as caught:
-        load(resolve(str(file)), CPU)
-    assert "complete" in caught.value.hint
+    for content in (file.read_bytes()[:-1000], b"", b"GGUF", b"GGUF" + bytes(100), b"x" * 1000):
+        file.write_bytes(content)
+        with pytest.raises(ModelError, match=r"tiny\.gguf"):
+            load(resolve(str(file)), CPU)
     assert cache.kept() == []
 
 
