@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sqlite3
 import struct
 import tempfile
@@ -17,58 +18,77 @@ from typing import Any
 import numpy as np
 from hostile.readers import CORPUS
 
-Case = tuple[str, bytes]
+Case = tuple[str, bytes, str]
+"""Name, content, and the words of the refusal that say what is wrong and where."""
 
 
-def _text(cases: dict[str, str | bytes]) -> Iterator[Case]:
-    for name, content in cases.items():
-        yield name, content if isinstance(content, bytes) else content.encode()
+def _text(cases: dict[str, tuple[str | bytes, str]]) -> Iterator[Case]:
+    for name, (content, reason) in cases.items():
+        yield name, content if isinstance(content, bytes) else content.encode(), reason
 
 
 def csv_files() -> Iterator[Case]:
-    wide = "time,prey\n0,1\n1,2\n"
+    wide = "time,prey,predator\n0,1.5,0.5\n1,1.6,\n2,1.7,0.7\n"
     yield from _text(
         {
-            "empty": "",
-            "blank": " \n\n\r\n",
-            "quotes": '""\n',
-            "one row": "time,x\n0,1\n",
-            "no row": "time,x\n",
-            "no header": "0,1\n1,2\n",
-            "ragged": "time,x\n0,1\n1\n",
-            "too wide": "time,x\n0,1\n1,2,3\n",
-            "word": "time,x\n0,1\n1,many\n",
-            "infinite": "time,x\n0,1\n1,inf\n",
-            "1e400": "time,x\n0,1\n1,1e400\n",
-            "underscore": "time,x\n0,1\n1,1_0\n",
-            "arabic digits": "time,x\n0,1\n1,١٢\n",
-            "hexadecimal": "time,x\n0,1\n1,0x10\n",
-            "time twice": "time,x\n0,1\n0,2\n",
-            "no time": "time,x\n0,1\n,2\n",
-            "name twice": "time,x,x\n0,1,2\n1,2,3\n",
-            "no name": "time,x,\n0,1,2\n1,2,3\n",
-            "nothing but time": "time\n0\n1\n",
-            "long name": f"time,{'x' * 300}\n0,1\n1,2\n",
-            "open quote": 'time,x\n0,1\n1,"2\n',
-            "after a quote": 'time,x\n0,1\n1,"2"3\n',
-            "tab after a quote": 'time\tx\n0\t"1"2\n1\t2\n',
-            "escape in a name": "time,\x1b[31mx\n0,1\n1,2\n",
-            "escape": "time,x\n0,1\n1,\x1b]0;t\x07\n",
-            "NUL": b"time,x\n0,1\n1,\0\n",
-            "latin-1": "time,x\n0,1\n1,é\n".encode("latin-1"),
-            "UTF-16": wide.encode("utf-16"),
-            "UTF-32": wide.encode("utf-32"),
-            "right to left": "time,‮x\n0,1\n1,2\n",
-            "both commas": "time;x\n0;1.5\n1;1,5\n",
-            "many columns": ",".join(f"x{i}" for i in range(20_000)) + "\n",
-            "many variables": ",".join(f"x{i}" for i in range(2_000)) + "\n",
-            "endless field": "time,x\n0,1\n1," + "9" * 2_000_000,
-            "one short series": "id,time,x\na,0,1\na,1,1\nb,0,1\n",
-            "pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.",
-            "PDF": b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n",
-            "zip": b"PK\x03\x04" + bytes(40),
-            "spreadsheet formula": "time,x\n0,1\n1,=1+1\n",
-            "JSON": '{"time": [0, 1]}\n',
+            "empty": ("", "empty"),
+            "blank lines": (" \n\n\r\n", "empty"),
+            "only quotes": ('""\n', "empty"),
+            "header only": ("time,prey\n", "no row"),
+            "one row": ("time,prey\n0,1\n", "only 1 row"),
+            "one row of a series": (
+                "id,time,x\na,0,1\na,1,1\nb,0,1\n",
+                "series 'b' has only 1 row",
+            ),
+            "no header": ("0,1,2\n1,2,3\n", "row 1: values"),
+            "ragged short": ("time,prey\n0,1\n1\n2,3\n", "row 3: 1 fields"),
+            "ragged long": ("time,prey\n0,1\n1,2,\n", "row 3: 3 fields"),
+            "text": ("time,prey\n0,1\n1,many\n", "row 3, column 'prey': 'many' is not a number"),
+            "text as time": ("time,prey\n0,1\n1900-01-01,2\n", "row 3, column 'time'"),
+            "inf": ("time,prey\n0,1\n1,inf\n", "row 3, column 'prey' ('inf')"),
+            "-Infinity": ("time,prey\n0,1\n1,-Infinity\n", "infinite"),
+            "1e400": ("time,prey\n0,1\n1,1e400\n", "row 3, column 'prey' ('1e400')"),
+            "1e101": ("time,prey\n0,1\n1,1e101\n", "beyond the limit"),
+            "underscore": ("time,prey\n0,1\n1,1_000\n", "'1_000' is not a number"),
+            "other digits": ("time,prey\n0,1\n1,١٢\n", "row 3"),
+            "hexadecimal": ("time,prey\n0,1\n1,0x10\n", "row 3"),
+            "comma in comma file": ('time,prey\n0,1\n1,"1,5"\n', "'1,5' is not a number"),
+            "both decimal marks": ("time;prey\n0;1.5\n1;1,5\n", "row 3, column 'prey'"),
+            "thousands": ("time;prey\n0;1\n1;1.000,5\n", "row 3"),
+            "time twice": ("time,prey\n0,1\n1,2\n1.0,3\n", "row 4, column 'time': time 1"),
+            "time twice in a series": (
+                "id,t,x\na,0,1\nb,0,1\nb,1,1\na,0,2\n",
+                "of series 'a' is already in",
+            ),
+            "no time": ("time,prey\n0,1\n,2\n", "row 3, column 'time': the time is missing"),
+            "infinite time": ("time,prey\n0,1\ninf,2\n", "row 3, column 'time'"),
+            "no id": ("id,time,x\na,0,1\n,1,2\n", "row 3, column 'id': the id is empty"),
+            "name twice": ("time,x,x\n0,1,2\n1,2,3\n", "2 columns are named 'x'"),
+            "no name": ("time,x,\n0,1,2\n1,2,3\n", "column 3 has no name"),
+            "nothing but time": ("time\n0\n1\n", "no column is left"),
+            "huge field": (f"time,x\n0,1\n1,{'9' * 1000}\n", "row 3, column 'x': the field has"),
+            "huger field": ('time,x\n0,1\n1,"' + "9\n" * 200_000, "field"),
+            "endless field": ("time,x\n0,1\n1," + "9" * 2_000_000, "row 3: longer than"),
+            "long name": (f"time,{'x' * 300}\n0,1\n1,2\n", "300 characters"),
+            "many columns": (",".join(f"x{i}" for i in range(20_000)) + "\n", "20,000 columns"),
+            "many variables": (",".join(f"x{i}" for i in range(2000)) + "\n", "2,000 variables"),
+            "open quote": ('time,x\n0,1\n1,"2\n', "row 3"),
+            "after a quote": ('time,x\n0,1\n1,"2"3\n', "row 3"),
+            "tab after a quote": ('time\tx\n0\t"1"2\n1\t2\n', "row 2"),
+            "escape in a name": ("time,\x1b[31mx\n0,1\n1,2\n", "unprintable"),
+            "escape": ("time,x\n0,1\n1,\x1b]0;t\x07\n", r"'\x1b]0;t\x07'"),
+            "NUL": (b"time,x\n0,1\n1,\0\n", "row 3: binary"),
+            "latin-1": ("time,x\n0,1\n1,é\n".encode("latin-1"), "row 3: byte 3 is not UTF-8"),
+            "UTF-16": (wide.encode("utf-16"), "not UTF-8"),
+            "UTF-16 without mark": (wide.encode("utf-16-le"), "binary"),
+            "UTF-32": (wide.encode("utf-32"), ""),
+            "right to left": ("time,\u202ex\n0,1\n1,2\n", "unprintable"),
+            "spaces": ("time prey\n0 1\n1 2\n", "not a number"),
+            "pickle": (b"\x80\x04cos\nsystem\n(S'id'\ntR.", ""),
+            "PDF": (b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n", ""),
+            "zip": (b"PK\x03\x04" + bytes(40), ""),
+            "spreadsheet formula": ("time,x\n0,1\n1,=1+1\n", "'=1+1' is not a number"),
+            "JSON": ('{"time": [0, 1]}\n', ""),
         }
     )
 
@@ -117,49 +137,80 @@ def hdf5_files() -> Iterator[Case]:
         file["a"] = h5py.SoftLink("/trajectories")
         file["trajectories"] = h5py.SoftLink("/a")
 
-    for name, fill in {
-        "8 PiB": declared((2**40, 2**9, 2), chunks=(1, 512, 2)),
-        "a number as time": beside(time=0),
-        "declared": declared((10_000, 1000, 2)),
-        "declared and packed": declared((10_000, 1000, 2), chunks=True, compression=9),
-        "huge chunk": declared((3, 4, 2), chunks=(2**14, 2**13, 2), maxshape=(None, None, None)),
-        "external storage": declared((3, 4, 2), external=[("/etc/passwd", 0, 192)]),
-        "external link": alone(h5py.ExternalLink("/etc/passwd", "/x")),
-        "ring of links": ring,
-        "soft link": alone(h5py.SoftLink("/x")),
-        "virtual": virtual,
-        "nothing": lambda file: None,
-        "infinite": alone(np.full((3, 4, 2), np.inf)),
-        "rank 1": alone(data[0, 0]),
-        "rank 5": alone(data[None, None]),
-        "scalar": alone(1.0),
-        "no dataspace": alone(h5py.Empty("f8")),
-        "words": alone(np.full((3, 4, 2), b"x")),
-        "complex": alone(data + 1j),
-        "compound": alone(np.zeros((3, 4, 2), [("a", "f8")])),
-        "references": declared_as(h5py.ref_dtype),
-        "no series": alone(data[:0]),
-        "one step": alone(data[:, :1]),
-        "no variable": alone(data[:, :, :0]),
-        "many variables": alone(np.ones((1, 2, 2000))),
-        "group": lambda file: file.create_group("trajectories"),
-        "time twice": beside(time=np.zeros(4)),
-        "no times": beside(time=np.full(4, np.nan)),
-        "long time": beside(time=np.arange(5.0)),
-        "ids twice": beside(id=[1, 1, 2]),
-        "few ids": beside(id=[1, 2]),
-        "ids by link": beside(id=h5py.ExternalLink("x.h5", "/y")),
-        "lists as ids": lists,
-        "escape in an id": beside(id=np.array([b"a", b"\x1b[0m", b"c"])),
+    def named(*names: str) -> Callable[[Any], None]:
+        def fill(file: Any) -> None:
+            file["trajectories"] = data
+            file["trajectories"].attrs["variables"] = list(names)
+
+        return fill
+
+    def elsewhere(file: Any) -> None:
+        file["data/x"] = data
+        file["y"] = np.zeros(3)
+        file["link"] = h5py.SoftLink("/y")
+
+    infinite = data.copy()
+    infinite[1, 2, 0] = np.inf
+    for name, (fill, reason) in {
+        "8 PiB": (declared((2**40, 2**9, 2), chunks=(1, 512, 2)), "declares 1,125,899,906,842,624"),
+        "a number as time": (beside(time=0), ""),
+        "declared": (declared((10_000, 1000, 2)), "stores 0"),
+        "declared and packed": (
+            declared((10_000, 1000, 2), chunks=True, compression=9),
+            "stores 0",
+        ),
+        "huge chunk": (
+            declared((3, 4, 2), chunks=(2**14, 2**13, 2), maxshape=(None, None, None)),
+            "declares 268,435,456 values",
+        ),
+        "external storage": (
+            declared((3, 4, 2), external=[("/etc/passwd", 0, 192)]),
+            "in other files",
+        ),
+        "external link": (alone(h5py.ExternalLink("/etc/passwd", "/x")), "soft or external link"),
+        "ring of links": (ring, "soft or external link"),
+        "soft link": (alone(h5py.SoftLink("/x")), "soft or external link"),
+        "virtual": (virtual, "in other files"),
+        "nothing": (lambda file: None, "it has nothing"),
+        "another layout": (elsewhere, "no /trajectories; it has /data/, /link (link), /y (3,)"),
+        "infinite": (alone(infinite), "series 1, step 2, variable 0: the value is infinite"),
+        "rank 1": (alone(data[0, 0]), "1 dimensions"),
+        "rank 5": (alone(data[None, None]), "5 dimensions"),
+        "scalar": (alone(1.0), "0 dimensions"),
+        "no dataspace": (alone(h5py.Empty("f8")), "no dimensions"),
+        "words": (alone(np.full((3, 4, 2), b"x")), "not real numbers"),
+        "complex": (alone(data + 1j), "not real numbers"),
+        "compound": (alone(np.zeros((3, 4, 2), [("a", "f8")])), "not real numbers"),
+        "references": (declared_as(h5py.ref_dtype), "not real numbers"),
+        "no series": (alone(data[:0]), "shape"),
+        "one step": (alone(data[:, :1]), "(3, 1, 2)"),
+        "no variable": (alone(data[:, :, :0]), "shape"),
+        "many variables": (alone(np.ones((1, 2, 2000))), "2,000 variables"),
+        "group": (lambda file: file.create_group("trajectories"), "not a dataset"),
+        "time twice": (beside(time=[0.0, 1, 1, 2]), "a time twice"),
+        "no times": (beside(time=[0.0, np.nan, 1, 2]), "missing, infinite"),
+        "infinite time": (beside(time=[0.0, 1, 2, np.inf]), "missing, infinite"),
+        "long time": (beside(time=np.arange(5.0)), "shape (5,)"),
+        "words as time": (beside(time=np.array([b"a", b"b", b"c", b"d"])), "not real numbers"),
+        "ids twice": (beside(id=[1, 2, 1]), "the id '1'"),
+        "few ids": (beside(id=[1, 2]), "2 ids for 3 series"),
+        "an empty id": (beside(id=np.array([b"a", b"", b"c"])), "series 1 is empty"),
+        "numbers with a point as ids": (beside(id=[1.0, 2.0, 3.0]), "type float64"),
+        "ids by link": (beside(id=h5py.ExternalLink("x.h5", "/y")), "soft or external link"),
+        "lists as ids": (lists, ""),
+        "escape in an id": (beside(id=np.array([b"a", b"\x1b[0m", b"c"])), "unprintable"),
+        "one name for two": (named("a"), "does not name 2"),
+        "a name twice": (named("a", "a"), "the same name"),
+        "an empty name": (named("a", ""), "is empty"),
     }.items():
-        yield name, _hdf5(fill)
+        yield name, _hdf5(fill), reason
     whole = (CORPUS / "hdf5" / "plain.h5").read_bytes()
-    for cut in (8, 96, 500, len(whole) - 100):
-        yield f"cut at {cut}", whole[:cut]
+    for cut in (8, 96, 500, len(whole) // 2, len(whole) - 100, len(whole) - 1):
+        yield f"cut at {cut}", whole[:cut], ""
     damaged = bytearray((CORPUS / "hdf5" / "strings.h5").read_bytes())
     heap = damaged.index(b"GCOL")
     damaged[heap + 16 : heap + 32] = bytes(16)
-    yield "a heap without end", bytes(damaged)
+    yield "a heap without end", bytes(damaged), ""
 
 
 def parquet_files() -> Iterator[Case]:
@@ -171,28 +222,38 @@ def parquet_files() -> Iterator[Case]:
         pq.write_table(pa.table(columns), memory)
         return memory.getvalue()
 
-    yield "words", table(time=[0, 1], x=["a", "b"])
-    yield "infinite", table(time=[0, 1], x=[1.0, np.inf])
-    yield "one row", table(time=[0], x=[1])
-    yield "no row", table(time=pa.array([], "f8"), x=pa.array([], "f8"))
-    yield "no time", table(time=[0, None], x=[1, 2])
-    yield "no id", table(id=["a", None], time=[0, 1], x=[1, 2])
-    yield "lists", table(time=[0, 1], x=[[1], [2]])
-    yield "durations", table(time=pa.array([0, 1], pa.duration("s")), x=[1, 2])
-    yield "time twice", table(time=[0, 0], x=[1, 2])
-    yield "structs", table(time=[0, 1], x=[{"a": 1}, {"a": 2}])
-    yield "bytes as ids", table(id=[b"a", b"a"], time=[0, 1], x=[1, 2])
+    yield "words", table(time=[0, 1], x=["a", "b"]), "column 'x': it has the type string"
+    yield "words as times", table(time=["a", "b"], x=[1, 2]), "row 1, column 'time'"
+    yield "numbers with a point as ids", table(id=[1.0] * 2, time=[0, 1], x=[1, 2]), "not ids"
+    stamps = pa.array([0, 1], pa.timestamp("s"))
+    yield "times as values", table(time=[0, 1], x=stamps), "timestamp"
+    yield "infinite", table(time=[0, 1], x=[1.0, np.inf]), "row 2, column 'x'"
+    yield "one row", table(time=[0], x=[1]), "only 1 row"
+    yield "no row", table(time=pa.array([], "f8"), x=pa.array([], "f8")), "no row"
+    yield "no time", table(time=[0, None], x=[1, 2]), "row 2, column 'time'"
+    yield "no id", table(id=["a", None], time=[0, 1], x=[1, 2]), "an id is missing"
+    yield "lists", table(time=[0, 1], x=[[1], [2]]), "not numbers"
+    yield "durations", table(time=pa.array([0, 1], pa.duration("s")), x=[1, 2]), ""
+    yield "time twice", table(time=[3, 3], x=[1, 2]), "row 2, column 'time': time 3"
+    yield "structs", table(time=[0, 1], x=[{"a": 1}, {"a": 2}]), ""
+    yield "bytes as ids", table(id=[b"a", b"a"], time=[0, 1], x=[1, 2]), ""
     whole = table(time=list(range(9)), x=list(range(9)))
-    yield "footer only", b"PAR1" + whole[-200:]
-    yield "long footer", whole[:-8] + struct.pack("<i", 2**31 - 1) + b"PAR1"
-    yield "negative footer", whole[:-8] + struct.pack("<i", -1) + b"PAR1"
-    yield "marks alone", b"PAR1PAR1"
-    yield "cut", whole[:-10]
+    yield "footer only", b"PAR1" + whole[-200:], ""
+    yield "long footer", whole[:-8] + struct.pack("<i", 2**31 - 1) + b"PAR1", ""
+    yield "negative footer", whole[:-8] + struct.pack("<i", -1) + b"PAR1", ""
+    yield "marks alone", b"PAR1PAR1", ""
+    yield "a hole behind the mark", whole[:4] + whole[40:], ""
+    yield "nothing between the marks", b"PAR1" + bytes(100) + b"PAR1", ""
+    yield "cut", whole[:-10], ""
+    yield "the beginning", whole[:50], ""
 
 
 def _safetensors(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(raw) if length is None else length) + raw + data
+
+
+HEAD = "base_model.model.lm_head.weight"
 
 
 def safetensors_files() -> Iterator[Case]:
@@ -207,101 +268,100 @@ def safetensors_files() -> Iterator[Case]:
         return save(tensors)
 
     entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
-    yield "empty", b""
-    yield "no header", struct.pack("<Q", 0)
-    yield "2^62 header", _safetensors(b"{}", length=2**62)
-    yield "2^64 header", _safetensors(b"{}", length=2**64 - 1)
-    yield "no JSON", _safetensors(b"{]")
-    yield "deep JSON", _safetensors(b"[" * 100_000)
-    yield "no UTF-8", _safetensors(b'{"\xff": 1}')
-    yield "a list", _safetensors([1])
-    yield "no offsets", _safetensors({"a": {"dtype": "F32", "shape": [4]}}, bytes(16))
-    yield "over the end", _safetensors({"a": {**entry, "data_offsets": [0, 2**40]}}, bytes(16))
-    yield "backwards", _safetensors({"a": {**entry, "data_offsets": [16, 0]}}, bytes(16))
-    yield "overflow", _safetensors({"a": {**entry, "shape": [2**40, 2**40]}}, bytes(16))
-    yield "negative", _safetensors({"a": {**entry, "shape": [-4]}}, bytes(16))
-    yield "shared", _safetensors({"a": entry, "b": entry}, bytes(16))
-    yield "a gap", _safetensors({"a": {**entry, "data_offsets": [8, 24]}}, bytes(24))
-    yield "unknown type", _safetensors({"a": {**entry, "dtype": "PICKLE"}}, bytes(16))
-    yield "other keys", _safetensors({"a": entry}, bytes(16))
-    yield "a key missing", changed(lambda t: t.pop(first))
-    yield "a key too many", changed(lambda t: t.update({"x": next(iter(t.values())).clone()}))
-    yield "another shape", changed(lambda t: t.update({first: t[first][:1].clone()}))
-    yield "turned", changed(lambda t: t.update({first: t[first].T.contiguous()}))
-    yield "whole numbers", changed(lambda t: t.update({first: t[first].int()}))
-    yield "not a number", changed(lambda t: t[first].fill_(float("nan")))
-    yield "infinite", changed(lambda t: t[first].fill_(float("-inf")))
+    yield "empty", b"", "safetensors"
+    yield "no header", struct.pack("<Q", 0), ""
+    yield "2^62 header", _safetensors(b"{}", length=2**62), "safetensors"
+    yield "2^64 header", _safetensors(b"{}", length=2**64 - 1), ""
+    yield "no JSON", _safetensors(b"{]"), ""
+    yield "deep JSON", _safetensors(b"[" * 100_000), ""
+    yield "no UTF-8", _safetensors(b'{"\xff": 1}'), ""
+    yield "a list", _safetensors([1]), ""
+    yield "no offsets", _safetensors({"a": {"dtype": "F32", "shape": [4]}}, bytes(16)), ""
+    yield "over the end", _safetensors({"a": {**entry, "data_offsets": [0, 2**40]}}, bytes(16)), ""
+    yield "backwards", _safetensors({"a": {**entry, "data_offsets": [16, 0]}}, bytes(16)), ""
+    yield "overflow", _safetensors({"a": {**entry, "shape": [2**40, 2**40]}}, bytes(16)), ""
+    yield "negative", _safetensors({"a": {**entry, "shape": [-4]}}, bytes(16)), ""
+    yield "shared", _safetensors({"a": entry, "b": entry}, bytes(16)), ""
+    yield "a gap", _safetensors({"a": {**entry, "data_offsets": [8, 24]}}, bytes(24)), ""
+    yield "unknown type", _safetensors({"a": {**entry, "dtype": "PICKLE"}}, bytes(16)), ""
+    yield "other keys", _safetensors({"a": entry}, bytes(16)), ""
+    yield "a key missing", changed(lambda t: t.pop(first)), "lacks "
     yield (
-        "DoRA",
-        changed(
-            lambda t: t.update(
-                {first.replace("lora_A.weight", "lora_magnitude_vector"): t[first][0].clone()}
-            )
-        ),
+        "a key too many",
+        changed(lambda t: t.update({"x": next(iter(t.values())).clone()})),
+        "unexpected",
     )
-    yield "cut", whole[:-1]
-    yield "trailing bytes", whole + b"\0"
-    yield "pickle", b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR."
-    yield "zip of pickle", b"PK\x03\x04" + bytes(100)
+    yield "another shape", changed(lambda t: t.update({first: t[first][:1].clone()})), "shape"
+    yield "turned", changed(lambda t: t.update({first: t[first].T.contiguous()})), "shape"
+    yield "whole numbers", changed(lambda t: t.update({first: t[first].int()})), "not finite"
+    yield "not a number", changed(lambda t: t[first].fill_(float("nan"))), "not finite"
+    yield "infinite", changed(lambda t: t[first].fill_(float("-inf"))), "not finite"
+    magnitudes = first.replace("lora_A.weight", "lora_magnitude_vector")
+    yield "DoRA", changed(lambda t: t.update({magnitudes: t[first][0].clone()})), "unexpected"
+    another_axis = changed(lambda t: t.update({first: t[first][..., None].clone()}))
+    yield "another axis", another_axis, "shape"
+    yield "no key at all", changed(lambda t: t.clear()), "more)"
+    yield "a head", changed(lambda t: t.update({HEAD: t[first].clone()})), "lm_head"
+    yield "cut", whole[:-1], "safetensors"
+    yield "trailing bytes", whole + b"\0", ""
+    yield "pickle", b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.", ""
+    yield "zip of pickle", b"PK\x03\x04" + bytes(100), ""
 
 
 def adapter_configs() -> Iterator[Case]:
     plain = json.loads((CORPUS / "adapter_config" / "plain.json").read_text())
-    for changes in (
-        {"peft_type": "IA3"},
-        {"peft_type": None},
-        {"peft_type": ["LORA"]},
-        {"r": 0},
-        {"r": -1},
-        {"r": 10**15},
-        {"r": "many"},
-        {"r": None},
-        {"r": 1e400},
-        {"lora_alpha": "x"},
-        {"lora_alpha": float("nan")},
-        {"lora_alpha": [1]},
-        {"target_modules": None},
-        {"target_modules": []},
-        {"target_modules": 3},
-        {"target_modules": ["nothing"]},
-        {"target_modules": "(a+)+$"},
-        {"target_modules": "(a|a)*b"},
-        {"target_modules": "("},
-        {"target_modules": ".*" * 30},
-        {"target_modules": "x" * 10_000},
-        {"target_modules": {"a": 1}},
-        {"rank_pattern": {"(?:.|.)*[0-9]": 2}},
-        {"rank_pattern": [1]},
-        {"rank_pattern": {"q_proj": 0}},
-        {"alpha_pattern": {"v_proj": "x"}},
-        {"layers_to_transform": [7]},
-        {"layers_to_transform": ["x"]},
-        {"layers_pattern": "h"},
-        {"use_dora": True},
-        {"lora_bias": True},
-        {"bias": "all"},
-        {"fan_in_fan_out": True},
-        {"modules_to_save": ["embed_tokens"]},
-        {"modules_to_save": ["lm_head"]},
-        {"modules_to_save": "lm_head"},
-        {"trainable_token_indices": [1]},
-        {"init_lora_weights": "pissa"},
-        {"init_lora_weights": "loftq"},
-        {"layer_replication": [[0, 9]]},
-        {"exclude_modules": "q"},
+    slow = "to match"
+    for reason, *changed in (
+        ("IA3", {"peft_type": "IA3"}),
+        ("not LORA", {"peft_type": None}, {"peft_type": ["LORA"]}),
+        ("r is ", {"r": 0}, {"r": -1}, {"r": 10**15}, {"r": "many"}, {"r": None}, {"r": 1e400}),
+        ("shape", {"r": 8}),
+        ("lora_alpha is", {"lora_alpha": "x"}, {"lora_alpha": math.nan}, {"lora_alpha": [1]}),
+        ("target_modules", *({"target_modules": names} for names in (None, [], 3, {"a": 1}))),
+        ("no linear layer", {"target_modules": ["nothing"]}, {"target_modules": "(a+)+$"}),
+        (slow, {"target_modules": "(?:|.)" * 60}, {"target_modules": "(?:.|.)*[0-9]"}),
+        ("", {"target_modules": "(a|a)*b"}, {"target_modules": ".*" * 30}),
+        ("no count of repeats", {"target_modules": ".*x{e<=1}"}),
+        ("10,000 characters", {"target_modules": "x" * 10_000}),
+        ("not valid", {"target_modules": "("}),
+        ("unexpected", {"target_modules": ["q_proj"]}),
+        ("lacks ", {"target_modules": ["q_proj", "v_proj", "o_proj"]}),
+        (slow, {"rank_pattern": {"(?:.|.)*[0-9]": 2}}),
+        (slow, {"alpha_pattern": {f"(?:.|.)*[0-9]{i}": 2 for i in range(900)}}),
+        ("at most 1000", {"rank_pattern": {f"x{i}{{0,3}}": 2 for i in range(20_000)}}),
+        ("characters", {"rank_pattern": {f"x{i}" * 300: 2 for i in range(100, 900)}}),
+        ("rank_pattern is", {"rank_pattern": [1]}),
+        ("rank_pattern.q_proj is 0", {"rank_pattern": {"q_proj": 0}}),
+        ("alpha_pattern.v_proj", {"alpha_pattern": {"v_proj": "x"}}),
+        ("no linear layer", {"layers_to_transform": [7]}),
+        ("layers_to_transform", {"layers_to_transform": [0, "x"]}),
+        ("layers_pattern", {"layers_pattern": "h"}),
+        ("DoRA", {"use_dora": True}),
+        ("lora_bias", {"lora_bias": True}),
+        ("bias", {"bias": "all"}),
+        ("fan_in_fan_out", {"fan_in_fan_out": True}),
+        ("embed_tokens", {"modules_to_save": ["embed_tokens"]}),
+        ("lacks lm_head.weight", {"modules_to_save": ["lm_head"]}),
+        ("", {"modules_to_save": "lm_head"}),
+        ("trainable_token_indices", {"trainable_token_indices": [1]}),
+        ("init_lora_weights", {"init_lora_weights": "pissa"}, {"init_lora_weights": "loftq"}),
+        ("layer_replication", {"layer_replication": [[0, 9]]}),
+        ("exclude_modules", {"exclude_modules": "q"}),
     ):
-        yield json.dumps(changes)[:60], json.dumps({**plain, **changes}).encode()
+        for changes in changed:
+            yield json.dumps(changes)[:60], json.dumps({**plain, **changes}).encode(), reason
+    name = "adapter_config.json"
     yield from _text(
         {
-            "empty": "",
-            "a list": "[]",
-            "a number": "3",
-            "deep": "[" * 100_000,
-            "cut": "{",
-            "no UTF-8": b"\xff\xfe{}",
-            "large": b" " * 11_000_000 + b"{}",
-            "NUL": b"\0" * 10,
-            "digits": '{"r": ' + "9" * 5000 + "}",
+            "empty": ("", name),
+            "a list": ("[]", name),
+            "a number": ("3", name),
+            "deep": ("[" * 100_000, name),
+            "cut": ("{", name),
+            "no UTF-8": (b"\xff\xfe{}", name),
+            "large": (b" " * 11_000_000 + b"{}", name),
+            "NUL": (b"\0" * 10, name),
+            "digits": ('{"r": ' + "9" * 5000 + "}", name),
         }
     )
 
@@ -312,17 +372,17 @@ def gguf_files() -> Iterator[Case]:
     def at(place: int, form: str, value: int) -> bytes:
         return whole[:place] + struct.pack(form, value) + whole[place + struct.calcsize(form) :]
 
-    yield "empty", b""
-    yield "magic alone", b"GGUF"
-    yield "another magic", b"GGML" + whole[4:]
-    yield "version 99", at(4, "<I", 99)
-    yield "big endian", at(4, ">I", 3)
-    yield "2^60 tensors", at(8, "<Q", 2**60)
-    yield "2^63 facts", at(16, "<Q", 2**63)
-    yield "a word of 2^62", at(24, "<Q", 2**62)
-    yield "an unknown kind of fact", at(24 + 8 + len("GGUF.version"), "<I", 77)
+    yield "empty", b"", "m.gguf"
+    yield "magic alone", b"GGUF", "m.gguf"
+    yield "another magic", b"GGML" + whole[4:], "m.gguf"
+    yield "version 99", at(4, "<I", 99), "m.gguf"
+    yield "big endian", at(4, ">I", 3), "m.gguf"
+    yield "2^60 tensors", at(8, "<Q", 2**60), "m.gguf"
+    yield "2^63 facts", at(16, "<Q", 2**63), "m.gguf"
+    yield "a word of 2^62", at(24, "<Q", 2**62), "m.gguf"
+    yield "an unknown kind of fact", at(24 + 8 + len("GGUF.version"), "<I", 77), "m.gguf"
     for cut in (30, 200, 1000, len(whole) - 500):
-        yield f"cut at {cut}", whole[:cut]
+        yield f"cut at {cut}", whole[:cut], "m.gguf"
     for name, old, new in (
         ("another architecture", b"llama", b"lloma"),
         ("no layers", b"block_count", b"block_cuont"),
@@ -331,37 +391,37 @@ def gguf_files() -> Iterator[Case]:
         ("no tokenizer", b"tokenizer.ggml.model", b"tokenizer.ggml.madel"),
         ("a tensor missing", b"blk.0.attn_q.weight", b"blk.9.attn_q.weight"),
     ):
-        yield name, whole.replace(old, new)
+        yield name, whole.replace(old, new), "m.gguf"
 
 
 def toml_files() -> Iterator[Case]:
     yield from _text(
         {
-            "no TOML": "rank 3",
-            "cut": "rank = ",
-            "deep": "x = " + "[" * 50_000,
-            "deep tables": "x = " + "{a=" * 20_000,
-            "digits": "rank = " + "9" * 5000,
-            "unknown": "rnk = 3",
-            "twice": "rank = 3\nrank = 4",
-            "two spellings": "max_steps = 3\nmax-steps = 3",
-            "word": 'rank = "many"',
-            "true": "rank = true",
-            "zero": "rank = 0",
-            "nan": "learning_rate = nan",
-            "inf": "max_flops = inf",
-            "billion digits": 'max_flops = "1e999999999"',
-            "billion zeros": 'budget = "1e-999999999"',
-            "a date": "rank = 1979-05-27",
-            "table": "[rank]\nx = 1",
-            "tables": "[[train]]\nrank = 1",
-            "unknown table": "[trane]\nrank = 1",
-            "NUL": b"rank = 3\0",
-            "no UTF-8": b'model = "\xff"',
-            "UTF-16": "rank = 3".encode("utf-16"),
-            "escape": 'rank = "\\u001b[31m"',
-            "long key": "a" * 100_000 + " = 1",
-            "many keys": "\n".join(f"k{i} = 1" for i in range(3000)),
+            "no TOML": ("rank 3", ""),
+            "cut": ("rank = ", ""),
+            "deep": ("x = " + "[" * 50_000, ""),
+            "deep tables": ("x = " + "{a=" * 20_000, ""),
+            "digits": ("rank = " + "9" * 5000, ""),
+            "unknown": ("rnk = 3", ""),
+            "twice": ("rank = 3\nrank = 4", ""),
+            "two spellings": ("max_steps = 3\nmax-steps = 3", ""),
+            "word": ('rank = "many"', ""),
+            "true": ("rank = true", ""),
+            "zero": ("rank = 0", ""),
+            "nan": ("learning_rate = nan", ""),
+            "inf": ("max_flops = inf", ""),
+            "billion digits": ('max_flops = "1e999999999"', ""),
+            "billion zeros": ('budget = "1e-999999999"', ""),
+            "a date": ("rank = 1979-05-27", ""),
+            "table": ("[rank]\nx = 1", ""),
+            "tables": ("[[train]]\nrank = 1", ""),
+            "unknown table": ("[trane]\nrank = 1", ""),
+            "NUL": (b"rank = 3\0", ""),
+            "no UTF-8": (b'model = "\xff"', ""),
+            "UTF-16": ("rank = 3".encode("utf-16"), ""),
+            "escape": ('rank = "\\u001b[31m"', ""),
+            "long key": ("a" * 100_000 + " = 1", ""),
+            "many keys": ("\n".join(f"k{i} = 1" for i in range(3000)), ""),
         }
     )
 
@@ -389,35 +449,35 @@ def ledgers() -> Iterator[Case]:
                 db.execute(statement)
             db.commit()
             db.close()
-            yield name, file.read_bytes()
-    yield "text", b"hello\n" * 1000
-    yield "cut", whole[: len(whole) // 2]
-    yield "page size 1", whole[:16] + b"\x00\x03" + whole[18:]
-    yield "no header", bytes(100) + whole[100:]
-    yield "a page of noise", whole[:4096] + b"\xaa" * 4096 + whole[8192:]
+            yield name, file.read_bytes(), ""
+    yield "text", b"hello\n" * 1000, ""
+    yield "cut", whole[: len(whole) // 2], ""
+    yield "page size 1", whole[:16] + b"\x00\x03" + whole[18:], ""
+    yield "no header", bytes(100) + whole[100:], ""
+    yield "a page of noise", whole[:4096] + b"\xaa" * 4096 + whole[8192:], ""
 
 
 def studies() -> Iterator[Case]:
     whole = (CORPUS / "study" / "study.journal").read_bytes()
     yield from _text(
         {
-            "no JSON": "hello\nworld\n",
-            "another object": '{"a": 1}\n',
-            "a list": "[1]\n",
-            "a number": "3\n",
-            "deep": "[" * 100_000 + "\n",
-            "NUL": b"\0" * 50 + b"\n",
-            "unknown operation": '{"op_code": 99, "worker_id": "x"}\n',
-            "no study": '{"op_code": 4, "worker_id": "x", "study_id": 7}\n',
-            "no UTF-8": b'{"op_code": "\xff"}\n',
-            "first line lost": whole.split(b"\n", 1)[1],
-            "plan lost": whole.replace(b'"stages"', b'"stagas"'),
-            "another plan": whole.replace(b'"allotments":[', b'"allotments":[7,'),
-            "an older plan": whole.replace(b',"validations":[16,4]', b""),
-            "settings lost": whole.replace(b'"settings"', b'"sattings"'),
-            "unknown setting": whole.replace(b'"rank"', b'"renk"'),
-            "a word as slot": whole.replace(b'"slot":0', b'"slot":"x"'),
-            "pickle": b"\x80\x04cos\nsystem\n(S'id'\ntR.\n",
+            "no JSON": ("hello\nworld\n", ""),
+            "another object": ('{"a": 1}\n', ""),
+            "a list": ("[1]\n", ""),
+            "a number": ("3\n", ""),
+            "deep": ("[" * 100_000 + "\n", ""),
+            "NUL": (b"\0" * 50 + b"\n", ""),
+            "unknown operation": ('{"op_code": 99, "worker_id": "x"}\n', ""),
+            "no study": ('{"op_code": 4, "worker_id": "x", "study_id": 7}\n', ""),
+            "no UTF-8": (b'{"op_code": "\xff"}\n', ""),
+            "first line lost": (whole.split(b"\n", 1)[1], ""),
+            "plan lost": (whole.replace(b'"stages"', b'"stagas"'), ""),
+            "another plan": (whole.replace(b'"allotments":[', b'"allotments":[7,'), ""),
+            "an older plan": (whole.replace(b',"validations":[16,4]', b""), ""),
+            "settings lost": (whole.replace(b'"settings"', b'"sattings"'), ""),
+            "unknown setting": (whole.replace(b'"rank"', b'"renk"'), ""),
+            "a word as slot": (whole.replace(b'"slot":0', b'"slot":"x"'), ""),
+            "pickle": (b"\x80\x04cos\nsystem\n(S'id'\ntR.\n", ""),
         }
     )
 
@@ -433,4 +493,4 @@ CRAFTED: dict[str, Callable[[], Iterator[Case]]] = {
     "ledger": ledgers,
     "study": studies,
 }
-"""Reader → its bad files, as (name, content)."""
+"""Reader → its bad files."""

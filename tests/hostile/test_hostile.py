@@ -36,13 +36,12 @@ def test_every_crafted_file_is_refused(name, tmp_path):
     read = READERS[name].reading(tmp_path)
 
     def refuse(number):
-        try:
-            read(cases[number][1])
-        except LvloraError as error:
-            if error.exit_code in (2, 4):
-                raise
-            raise AssertionError(f"exit code {error.exit_code}: {error.message}") from None
-        raise AssertionError("it was read")
+        _, content, reason = cases[number]
+        with pytest.raises(LvloraError) as caught:
+            read(content)
+        assert caught.value.exit_code in (2, 4), caught.value.message
+        assert reason in caught.value.message
+        raise caught.value
 
     found = prison.judge(range(len(cases)), refuse)
     assert not found.broken, "\n".join(f"{cases[n][0]}: {words}" for n, words in found.broken)
