@@ -133,6 +133,10 @@ def hdf5_files() -> Iterator[Case]:
         file["trajectories"] = data
         file.create_dataset("id", (3,), h5py.vlen_dtype(np.int32))
 
+    def linked(file: Any) -> None:
+        file["x"] = data
+        file["trajectories"] = h5py.SoftLink("/x")
+
     def ring(file: Any) -> None:
         file["a"] = h5py.SoftLink("/trajectories")
         file["trajectories"] = h5py.SoftLink("/a")
@@ -169,7 +173,7 @@ def hdf5_files() -> Iterator[Case]:
         ),
         "external link": (alone(h5py.ExternalLink("/etc/passwd", "/x")), "soft or external link"),
         "ring of links": (ring, "soft or external link"),
-        "soft link": (alone(h5py.SoftLink("/x")), "soft or external link"),
+        "soft link": (linked, "soft or external link"),
         "virtual": (virtual, "in other files"),
         "nothing": (lambda file: None, "it has nothing"),
         "another layout": (elsewhere, "no /trajectories; it has /data/, /link (link), /y (3,)"),
@@ -260,7 +264,7 @@ def safetensors_files() -> Iterator[Case]:
     from safetensors.torch import load, save
 
     whole = (CORPUS / "safetensors" / "plain.safetensors").read_bytes()
-    first = next(iter(load(whole)))
+    first = min(load(whole))
 
     def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         tensors = load(whole)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lvlora.errors import ModelError
-from lvlora.model import lora, patterns
+from lvlora.model import lora
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.config import config_for
 from lvlora.model.adapters.files import FACTS, HEAD, WEIGHTS
@@ -255,14 +255,6 @@ def saved(saved_once, tmp_path) -> Path:
     return Path(shutil.copytree(saved_once, tmp_path, dirs_exist_ok=True))
 
 
-TOO_LONG = r"more than 0\.2 s to match"
-
-
-def change_config(folder, **changes):
-    config = json.loads((folder / CONFIG).read_text()) | changes
-    (folder / CONFIG).write_text(json.dumps(config))
-
-
 def change_weights(folder, change):
     tensors = load_file(folder / WEIGHTS)
     change(tensors)
@@ -282,53 +274,8 @@ def refused(tiny_base, folder, message):
     assert all(torch.equal(after[n], p) for n, p in before.items())
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"bias": "all"}, "bias"),
-        ({"modules_to_save": ["embed_tokens"]}, "embed_tokens"),
-        ({"modules_to_save": ["lm_head"]}, "lacks lm_head.weight"),
-        ({"peft_type": "IA3"}, "IA3"),
-        ({"peft_type": None}, "not LORA"),
-        ({"target_modules": None}, "target_modules"),
-        ({"target_modules": []}, "target_modules"),
-        ({"target_modules": 3}, "target_modules"),
-        ({"target_modules": ["nothing"]}, "match no linear layer"),
-        ({"target_modules": "(a+)+$"}, "match no linear layer"),
-        ({"target_modules": "(?:|.)" * 60}, TOO_LONG),
-        ({"target_modules": "(?:.|.)*[0-9]"}, TOO_LONG),
-        ({"target_modules": ".*x{e<=1}"}, "no count of repeats"),
-        ({"target_modules": "x" * 10_000}, "10,000 characters"),
-        ({"target_modules": "(unclosed"}, "not valid"),
-        ({"rank_pattern": {"(?:.|.)*[0-9]": 2}}, TOO_LONG),
-        ({"alpha_pattern": {f"(?:.|.)*[0-9]{i}": 2 for i in range(900)}}, TOO_LONG),
-        ({"rank_pattern": {f"x{i}{{0,3}}": 2 for i in range(20_000)}}, "at most 1000 items"),
-        ({"rank_pattern": {f"x{i}" * 300: 2 for i in range(100, 900)}}, "characters"),
-        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\.q_proj is 0"),
-        ({"rank_pattern": ["q_proj"]}, "rank_pattern is"),
-        ({"layers_pattern": "h"}, "layers_pattern"),
-        ({"layers_to_transform": [0, "x"]}, "layers_to_transform"),
-        ({"layers_to_transform": [7]}, "match no linear layer"),
-        ({"layers_to_transform": [0]}, "unexpected .*layers.1"),
-        ({"r": 0}, "r is 0"),
-        ({"r": "many"}, "r is 'many'"),
-        ({"r": 8}, r"shape \(4, 32\), the base needs \(8, 32\)"),
-        ({"r": 10**15}, "r is 10000"),
-        ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
-        ({"lora_alpha": [1]}, "lora_alpha is"),
-        ({"target_modules": ["q_proj"]}, "unexpected .*v_proj"),
-        ({"target_modules": ["q_proj", "v_proj", "o_proj"]}, "lacks .*o_proj"),
-    ],
-)
-def test_a_config_that_cannot_be_honoured(tiny_base, saved, monkeypatch, changes, message):
-    if message == TOO_LONG:
-        monkeypatch.setattr(patterns, "SECONDS", 0.2)
-    change_config(saved, **changes)
-    refused(tiny_base, saved, message)
-
-
 def test_a_target_that_this_model_lacks_is_passed_over_as_peft_does(tiny_base, saved):
-    change_config(saved, target_modules=["q_proj", "v_proj", "qkv_proj"])
+    tiny_models.edit(saved / CONFIG, target_modules=["q_proj", "v_proj", "qkv_proj"])
     with_adapter(tiny_base(), saved)
 
 
@@ -339,27 +286,13 @@ Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
     ("change", "message"),
     [
         (lambda t: t.pop(f"{Q0}.lora_A.weight"), "lacks .*layers.0.self_attn.q_proj.lora_A"),
-        (lambda t: t.pop(f"{Q0}.lora_B.weight"), "lacks .*lora_B"),
-        (lambda t: t.clear(), r"lacks .*\(and 7 more\)"),
-        (lambda t: t.update({f"{Q0}.lora_magnitude_vector": torch.ones(32)}), "unexpected"),
-        (lambda t: t.update({"base_model.model.lm_head.weight": torch.ones(16, 32)}), "lm_head"),
         (lambda t: t.update({f"{Q0}.lora_A.weight": torch.ones(32, 4)}), "shape"),
-        (lambda t: t.update({f"{Q0}.lora_A.weight": torch.ones(4, 32, 1)}), "shape"),
-        (lambda t: t.update({f"{Q0}.lora_A.weight": torch.ones(4, 32).int()}), "not finite"),
         (lambda t: t[f"{Q0}.lora_B.weight"].fill_(float("nan")), "not finite"),
-        (lambda t: t[f"{Q0}.lora_B.weight"].fill_(float("inf")), "not finite"),
     ],
 )
 def test_weights_that_do_not_fit(tiny_base, saved, change, message):
     change_weights(saved, change)
     refused(tiny_base, saved, message)
-
-
-@pytest.mark.parametrize("cut", [0, 4, 100, -1])
-def test_a_truncated_file(tiny_base, saved, cut):
-    content = (saved / WEIGHTS).read_bytes()
-    (saved / WEIGHTS).write_bytes(content[:cut])
-    refused(tiny_base, saved, "safetensors")
 
 
 def test_pickles_are_never_read(tiny_base, saved):
@@ -372,10 +305,9 @@ def test_pickles_are_never_read(tiny_base, saved):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "[" * 100_000, "\xff"])
-@pytest.mark.parametrize("file", [CONFIG, FACTS])
-def test_a_file_that_is_no_json(tiny_base, saved, file, content):
-    (saved / file).write_text(content, encoding="latin-1")
-    refused(tiny_base, saved, file)
+def test_facts_that_are_no_json(tiny_base, saved, content):
+    (saved / FACTS).write_text(content, encoding="latin-1")
+    refused(tiny_base, saved, FACTS)
 
 
 def test_no_adapter_there(tmp_path):

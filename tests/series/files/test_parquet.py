@@ -55,39 +55,6 @@ def test_round_trip(tmp_path, two_series):
     assert read(tmp_path / "f.parquet").sha256() == two_series.sha256()
 
 
-BAD = {
-    "text": ({"time": [0, 1], "x": ["a", "b"]}, "column 'x': it has the type string"),
-    "infinity": ({"time": [0, 1], "x": [1.0, np.inf]}, "row 2, column 'x'"),
-    "no rows": ({"time": pa.array([], pa.float64()), "x": pa.array([], pa.float64())}, "no row"),
-    "one row": ({"time": [0], "x": [1]}, "only 1 row"),
-    "missing time": ({"time": [0, None], "x": [1, 2]}, "row 2, column 'time'"),
-    "missing id": ({"id": ["a", None], "time": [0, 1], "x": [1, 2]}, "an id is missing"),
-    "time twice": ({"time": [3, 3], "x": [1, 2]}, "row 2, column 'time': time 3"),
-    "lists": ({"time": [0, 1], "x": [[1], [2]]}, "not numbers"),
-    "float ids": ({"id": [1.0, 1.0], "time": [0, 1], "x": [1, 2]}, "not ids"),
-    "dates": ({"time": [0, 1], "x": pa.array([0, 1], pa.timestamp("s"))}, "timestamp"),
-    "words": ({"time": ["a", "b"], "x": [1, 2]}, "row 1, column 'time'"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_files_are_refused(tmp_path, name):
-    columns, expected = BAD[name]
-    with pytest.raises(DataError) as caught:
-        read(make(tmp_path / "f.parquet", **columns))
-    assert expected in caught.value.message
-    assert caught.value.hint
-
-
-def test_damaged_files(tmp_path):
-    path = make(tmp_path / "f.parquet", time=list(range(100)), x=list(range(100)))
-    raw = path.read_bytes()
-    for damaged in (raw[:50], raw[:-10], b"PAR1" + b"\0" * 100 + b"PAR1", raw[:4] + raw[40:]):
-        path.write_bytes(damaged)
-        with pytest.raises(DataError):
-            read(path)
-
-
 @settings(max_examples=100)
 @given(position=st.integers(0, 5000), value=st.integers(0, 255))
 def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
