@@ -27,7 +27,7 @@ from lvlora.model.catalogue import resolve
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import load
 from lvlora.text.windows import IGNORED, Batch
-from lvlora.train.objective import Objective
+from lvlora.train.loop import Objective
 from lvlora.train.remembered import Remembered
 
 Loss = Callable[[Batch], torch.Tensor]

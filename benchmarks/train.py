@@ -187,9 +187,8 @@ def lvlora_step(
     from lvlora.model.catalogue import resolve
     from lvlora.model.head import NumericHead
     from lvlora.model.loading import load
-    from lvlora.train import compilation, remembered
-    from lvlora.train.loop import steps
-    from lvlora.train.objective import Objective
+    from lvlora.train import remembered
+    from lvlora.train.loop import Objective, compile_layers, steps
 
     dtype = "float32" if name.startswith("lvlora-float32") else "auto"
     base = load(resolve(str(options.model)), devices.choose(options.device, dtype))
@@ -197,10 +196,8 @@ def lvlora_step(
     lora.inject(base.module, plan)
     base.module.train()
     if name == "lvlora-compiled":
-        compilation.compile_layers(base.module)
-    in_half = remembered.is_wanted(
-        "full" if name == "lvlora-float32-full" else "half", base.placement
-    )
+        compile_layers(base.module)
+    in_half = name != "lvlora-float32-full" and remembered.is_wanted(base.placement)
     objective = Objective(
         base.module,
         base.alphabet,

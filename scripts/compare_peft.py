@@ -134,7 +134,7 @@ def planned(args: argparse.Namespace, loss: str) -> Any:
 def by_lvlora(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[float]]:
     """The engine of ``lvlora train``; the adapter as it begins is left for the others."""
     from lvlora.train import loop
-    from lvlora.train.loaded import load_run
+    from lvlora.train.loop import load_run
 
     run = load_run(plan)
     run.objective.remembered = None  # as peft keeps its layers: in float32

@@ -21,7 +21,7 @@ from lvlora.series.files.readers import read_dataset
 from lvlora.series.histories import Cut, last_windows
 from lvlora.series.rivals import LastValue, SeasonalNaive
 from lvlora.settings.data import InputSettings
-from lvlora.train.validation_file import gain_in
+from lvlora.train.validation import gain_in
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MOST_STEPS = 24

@@ -16,7 +16,7 @@ import pytest
 
 from lvlora.series.dataset import Dataset, Series
 from lvlora.settings.training import TrainSettings
-from lvlora.train.loaded import Loaded, load_run
+from lvlora.train.loop import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create

@@ -24,7 +24,7 @@ def facts_of(
     """What a study is about, to be kept in it.
 
     Args:
-        settings: with the steps that are held out (`held_out.steps_of`).
+        settings: with the steps that are held out (`validation.held_out_steps`).
     """
     compared = settings.deciding("result", "data", "model", "placement", "limit")
     facts: dict[str, Any] = {

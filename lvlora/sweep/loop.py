@@ -36,7 +36,7 @@ from lvlora.sweep.trial import (
     trial_folder,
 )
 from lvlora.train.answers import Train
-from lvlora.train.loaded import Loaded, load_run
+from lvlora.train.loop import Loaded, load_run
 from lvlora.train.process import StopRequest
 from lvlora.train.run import Run
 from lvlora.train.trackers.tracked import tracked

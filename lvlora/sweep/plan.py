@@ -12,13 +12,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.space import PRICED, Params, merged, with_params
 from lvlora.sweep.stages import Stage
-from lvlora.train.step_plan import (
-    DEFAULT_STEPS,
-    USUAL,
-    Cost,
-    Validations,
-    validation_choices,
-)
+from lvlora.train.schedule import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices
 
 SPARE_PERCENT = 5
 """Of a limit: what an interrupted trial repeats must come from somewhere."""

@@ -28,9 +28,9 @@ from lvlora.sweep.stages import Stage, sampler_of, stages_of
 from lvlora.sweep.study import SharedStudy, pruner
 from lvlora.sweep.trial import cost_of, plan_trial
 from lvlora.sweep.workers import parent_of_this_worker, share
-from lvlora.train import held_out
+from lvlora.train import validation
 from lvlora.train.estimate import of_run
-from lvlora.train.loaded import load_run
+from lvlora.train.loop import load_run
 from lvlora.train.plan import Plan
 from lvlora.train.trackers.tracked import check_installed
 
@@ -198,7 +198,7 @@ def _ask(
     check_installed(settings.tracker)
     stages, sampler = _what_is_searched(settings, sources, space)
     dataset = read()
-    n_held_out = held_out.steps_of(settings, dataset)
+    n_held_out = validation.held_out_steps(settings, dataset)
     told = settings.model_copy(update={"validation_steps": n_held_out})
     about = facts.facts_of(told, stages, sampler, dataset.sha256())
     study = storage.find(settings)

@@ -20,13 +20,13 @@ from lvlora.sweep.plan import Allotment
 from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH
 from lvlora.train import checkpoint
-from lvlora.train.loaded import Loaded
+from lvlora.train.loop import Loaded
 from lvlora.train.new_run import write_settings
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.step_plan import USUAL, Cost, steps_between_validations
+from lvlora.train.schedule import USUAL, Cost, steps_between_validations
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -21,7 +21,7 @@ from lvlora import durable, folders
 from lvlora.errors import DataError, LvloraError
 from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
-from lvlora.train.loaded import Loaded
+from lvlora.train.loop import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.progress import Progress
 from lvlora.train.run_folder import RunFolder

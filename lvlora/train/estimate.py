@@ -18,8 +18,9 @@ from lvlora import durable
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.estimate import Estimate
 from lvlora.model.devices import peak_bytes
-from lvlora.train import loop, validation_file
-from lvlora.train.loaded import Loaded
+from lvlora.train import loop
+from lvlora.train.loop import Loaded
+from lvlora.train.validation import add_rivals, keep_forecasts
 
 _LEAST_STEPS, _MOST_STEPS, _SECONDS = 2, 20, 2.0
 """The probe takes steps until it has had so many seconds of them."""
@@ -81,8 +82,8 @@ def _ending(loaded: Loaded) -> float:
             # the last value of each history: the pictures don't ask whose forecast it is
             last = [np.nan_to_num(h.values[-1:]) for h in validator.part.histories]
             point = np.stack([np.repeat(value, validator.part.horizon, axis=0) for value in last])
-            validation_file.keep(file, validator.part.scored, point, "kept", 1)
-            validation_file.add_rivals(file, validator.part.scored, loaded.plan.train)
+            keep_forecasts(file, validator.part.scored, point, "kept", 1)
+            add_rivals(file, validator.part.scored, loaded.plan.train)
             for block in forecasts_of(durable.read_json_object(file, 2**28), 1):
                 if isinstance(block, Picture):
                     Image.of(block)

@@ -24,7 +24,7 @@ from lvlora.settings.training import TrainSettings
 from lvlora.train import answers
 from lvlora.train.answers import Train, TrainPlan
 from lvlora.train.estimate import of_run
-from lvlora.train.loaded import load_run
+from lvlora.train.loop import load_run
 from lvlora.train.new_run import new_run, stopped_run, stored_settings
 from lvlora.train.observer import Observer
 from lvlora.train.observer import Silent as SilentRun
@@ -34,7 +34,7 @@ from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, check_out
 from lvlora.train.trackers.tracked import check_installed, tracked
-from lvlora.train.validation_file import add_rivals, gain_of
+from lvlora.train.validation import add_rivals, gain_of
 from lvlora.train.worker import Read, follow, for_others, load_together
 
 

@@ -1,29 +1,296 @@
-"""The training loop: a generator of steps that prints nothing, saves nothing and decides nothing.
+"""The steps of a training: the model with its updates, the loss, the layers, the loop.
 
-The caller stops by no longer asking for the next step.
+`load_run` opens the weights of a planned run. `steps` is a generator that prints nothing, saves
+nothing and decides nothing: the caller stops by no longer asking for the next step.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lvlora.errors import NumericalError
-from lvlora.settings.training import Schedule
-from lvlora.text.windows import Batch
+from lvlora import __version__, durable
+from lvlora.errors import NumericalError, SettingsError, reason
+from lvlora.model import lora
+from lvlora.model.adapters import config as adapter_config
+from lvlora.model.adapters import files as adapter_files
+from lvlora.model.head import NumericHead, cap, untie_head
+from lvlora.model.loading import BaseModel, load
+from lvlora.model.parts import decoder_of, final_softcap_of, head_of
+from lvlora.settings.training import Compile, TrainSettings
+from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.scaling import sizes_of
+from lvlora.text.windows import IGNORED, Batch
+from lvlora.train import remembered
 from lvlora.train.observer import StepRecord
+from lvlora.train.plan import Plan, deciding_settings
 from lvlora.train.process import seeded
 from lvlora.train.ranks import ALONE, Ranks
+from lvlora.train.remembered import Remembered
+from lvlora.train.schedule import compiles
+from lvlora.train.validation import Validator
 
-_ONE_CYCLE_START = 1 / 25
-_ONE_CYCLE_END = 1e-4
-_COSINE_END = 0.1
+
+def compiles_here(setting: Compile, n_batches: int, device: torch.device) -> bool:
+    """Whether a run of so many micro-batches compiles its layers here.
+
+    Raises:
+        SettingsError: ``on``, and nothing can be compiled here.
+    """
+    if not compiles(setting, n_batches):
+        return False
+    if device.type == "mps":
+        problem: str | None = "not tried on Apple GPUs"
+    else:
+        problem = _problem(device)
+    if problem and setting == "on":
+        raise SettingsError(
+            f"--compile on: nothing can be compiled here ({problem})",
+            "Install a C++ compiler (g++ or clang++) with Python's headers, or --compile off.",
+        )
+    return problem is None
+
+
+def _problem(device: torch.device) -> str | None:
+    """What keeps a trivial function from being compiled; None if nothing does."""
+    try:
+        compiled: Any = torch.compile(_trivial, fullgraph=True)
+        compiled(torch.ones(64, device=device))
+    except Exception as error:  # whatever the compiler's many layers make of a missing part
+        return reason(error)
+    return None
+
+
+def _trivial(x: torch.Tensor) -> torch.Tensor:
+    return x * torch.sigmoid(x)
+
+
+def compile_layers(model: nn.Module) -> int:
+    """Let each transformer layer be compiled at its first call; returns how many there are.
+
+    One layer is one region, so that all share a compilation.
+    """
+    layers: Any = decoder_of(model).get_submodule("layers")
+    for layer in layers:
+        layer.compile()
+    return len(layers)
+
+
+class Objective:
+    """Sum of cross-entropies over a batch's real targets.
+
+    The sum is divided once by the number of targets of the whole step, by the caller, so that
+    accumulation and uneven batches weigh every target the same.
+
+    Args:
+        head: the restricted head (``numeric``) or None for the model's own (``full``).
+        remembered: how the layers remember what backward needs; None: as it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        alphabet: TokenAlphabet,
+        head: NumericHead | None,
+        remembered: Remembered | None = None,
+    ) -> None:
+        self.model = model
+        self.decoder: Callable[..., Any] = decoder_of(model)
+        self.head = head
+        self.alphabet = alphabet
+        self.remembered = remembered
+        self.device = next(model.parameters()).device
+
+    @property
+    def loss_name(self) -> Literal["numeric", "full"]:
+        """Which likelihood this is; the two must never be compared."""
+        return "full" if self.head is None else "numeric"
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(B, S) ids to (B, S, classes) float32 logits."""
+        # of the layers only: the logarithms of the loss are no factors to be rounded
+        with contextlib.nullcontext() if self.remembered is None else self.remembered.in_half():
+            hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
+        if self.head is not None:
+            restricted: Tensor = self.head(hidden)
+            return restricted
+        head = head_of(self.model)
+        bias = None if head.bias is None else head.bias.to(hidden.dtype)
+        # a trained head has float32 weights above a bfloat16 model
+        logits = nn.functional.linear(hidden, head.weight.to(hidden.dtype), bias).float()
+        return cap(logits, final_softcap_of(self.model))
+
+    def targets(self, batch: Batch) -> Tensor:
+        """(B, S) classes of the next tokens on the model's device, `IGNORED` where padded."""
+        targets = batch.targets
+        if self.head is not None:
+            targets = self.alphabet.classes(batch.targets)
+            targets[batch.targets == IGNORED] = IGNORED
+        return torch.from_numpy(targets).to(self.device)
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        """The summed cross-entropy in nats, a scalar on the model's device."""
+        logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1),
+            self.targets(batch).flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A run that is ready for its first step.
+
+    Attributes:
+        lora: where the updates are.
+        parameters: what is trained, by name.
+        validator: None where nothing is validated.
+        compiled: the layers are compiled for training.
+    """
+
+    plan: Plan
+    base: BaseModel
+    lora: lora.LoraPlan
+    objective: Objective
+    parameters: dict[str, nn.Parameter]
+    optimizers: list[torch.optim.Optimizer]
+    validator: Validator | None
+    compiled: bool
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        placement = self.base.placement
+        return {
+            **self.plan.identity(),
+            "base weights": self.base.sha256,
+            "device and dtype": [
+                placement.device.type,
+                str(placement.dtype),
+                *(["compiled"] if self.compiled else []),
+                *(["activations in float16"] if self.objective.remembered else []),
+            ],
+        }
+
+    def changes_since(self, saved: dict[str, Any]) -> list[str]:
+        """What of `identity` is not as it was, by name; settings one by one."""
+        now = self.identity()
+        changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
+        before = saved.get("settings", {})
+        for name, value in now["settings"].items():
+            if before.get(name) != value:
+                changed.append(f"{name} ({before.get(name)} then, {value} now)")
+        return changed
+
+    def adapter_facts(self) -> dict[str, Any]:
+        """What lvlora.json says beside an adapter of this run."""
+        plan, settings = self.plan, self.plan.settings
+        source, alphabet = plan.source, self.base.alphabet
+        known = {"bundled": "bundled", "hub": source.location}
+        scale = plan.windows.scale
+        # a folder is found again from any working directory
+        model = known.get(source.kind) or str(Path(source.location).resolve())
+        return {
+            "lvlora_version": __version__,
+            "model": model,
+            "model_kind": source.kind,
+            "revision": source.revision,
+            "settings_sha256": settings_hash(settings),
+            "data_sha256": plan.dataset.sha256(),
+            "base_sha256": self.base.sha256,
+            "split_sha256": plan.split.sha256,
+            "held_out": settings.validation_steps,
+            "alphabet": [*alphabet.ids, alphabet.start],
+            "decimals": settings.decimals,
+            "number_format": plan.windows.codec.number_format,
+            "scale": None if scale is None else scale.to_dict(),
+            "variables": list(plan.dataset.variables),
+            "known": list(plan.dataset.known),
+            "data": plan.dataset.source,
+            "sizes": list(sizes_of(plan.dataset)),
+            "loss": self.objective.loss_name,
+        }
+
+    def save_adapter(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the adapter as it is now."""
+        full = self.plan.settings.train_head == "full"
+        adapter_files.save(
+            folder,
+            adapter_config.config_for(self.lora, self.plan.source.for_peft, full),
+            adapter_files.adapter_tensors(self.base.module, self.objective.head, full),
+            {**self.adapter_facts(), **facts},
+        )
+
+
+def settings_hash(settings: TrainSettings) -> str:
+    """A hash of the settings that decide a run's result."""
+    return durable.sha256_of_json(deciding_settings(settings))
+
+
+def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
+    """Open the weights of a planned run, put the updates in, make the optimiser.
+
+    Args:
+        base: the model, if not the one that the plan names; the run takes it over.
+
+    Raises:
+        ModelError: the weights are missing or broken.
+        SettingsError: a target that the model does not have; nothing can be compiled here, and has
+            to be.
+    """
+    settings = plan.settings
+    if base is None:
+        base = load(plan.source, plan.model.placement, outlined=plan.model)
+    updates = lora.LoraPlan(
+        rank=settings.rank,
+        alpha=settings.effective_alpha,
+        targets=settings.targets,
+        layers=lora.parse_layers(settings.layers, base.shape.layers),
+        dropout=settings.dropout,
+        rslora=settings.rslora,
+    )
+    lora.inject(base.module, updates, settings.seed)
+    for _, layer in lora.lora_layers(base.module):
+        layer.train()
+    head = _head(base, settings)
+    in_half = remembered.is_wanted(base.placement)
+    objective = Objective(
+        base.module, base.alphabet, head, Remembered(base.module) if in_half else None
+    )
+    parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
+    if objective.head is not None:
+        parameters |= {f"head.{n}": p for n, p in objective.head.named_parameters()}
+    optimizer = torch.optim.AdamW(
+        list(parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    validator = None
+    if plan.part is not None:
+        validator = Validator(
+            base, objective.loss_sum, head, plan.part, plan.trained, settings.max_memory
+        )
+    n_batches = plan.n_steps * settings.accumulation
+    compiled = compiles_here(settings.compile, n_batches, base.placement.device)
+    if compiled:
+        compile_layers(base.module)
+    return Loaded(plan, base, updates, objective, parameters, [optimizer], validator, compiled)
+
+
+def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:
+    if settings.train_head == "full":
+        untie_head(base.module)
+        head = head_of(base.module)
+        head.weight = nn.Parameter(head.weight.detach().float(), requires_grad=True)
+    if settings.full_loss:
+        return None
+    return NumericHead(base.module, base.alphabet, trainable=settings.train_head == "numeric")
 
 
 class BatchSource(Protocol):
@@ -107,32 +374,3 @@ def steps(
 
 def _finite(value: float) -> bool:
     return value - value == 0.0
-
-
-def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
-    """The rate of ``step`` (from 0) in a run of ``n_steps``.
-
-    - cosine: linear warm-up, then half a cosine down to a tenth of the peak (Loshchilov & Hutter
-      2016, arXiv:1608.03983).
-    - one-cycle: cosine up from peak/25, cosine down to peak/10,000 (Smith & Topin 2017,
-      arXiv:1708.07120).
-    - constant: linear warm-up, then the peak.
-
-    Args:
-        warmup: share of the steps in which the rate rises.
-    """
-    rising = round(warmup * n_steps)
-    if step < rising:
-        if schedule == "one-cycle":
-            way = (step + 1) / rising
-            return peak * _between(_ONE_CYCLE_START, 1.0, 0.5 - 0.5 * math.cos(math.pi * way))
-        return peak * (step + 1) / rising
-    if schedule == "constant":
-        return peak
-    way = (step - rising) / max(1, n_steps - rising)
-    end = _ONE_CYCLE_END if schedule == "one-cycle" else _COSINE_END
-    return peak * _between(end, 1.0, 0.5 + 0.5 * math.cos(math.pi * way))
-
-
-def _between(low: float, high: float, part: float) -> float:
-    return low + (high - low) * part

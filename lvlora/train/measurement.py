@@ -27,7 +27,7 @@ from lvlora.model.lora import LoraPlan, inject
 from lvlora.model.parts import cache_argument
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.windows import Batch
-from lvlora.train.objective import Objective
+from lvlora.train.loop import Objective
 
 META = torch.device("meta")
 

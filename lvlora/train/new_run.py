@@ -15,7 +15,7 @@ from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
-from lvlora.train.loaded import Loaded
+from lvlora.train.loop import Loaded
 from lvlora.train.observer import Observer
 from lvlora.train.plan import Plan
 from lvlora.train.ranks import ALONE, Ranks

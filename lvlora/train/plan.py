@@ -31,8 +31,16 @@ from lvlora.text.codec import Codec
 from lvlora.text.losses import losses
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Windows
-from lvlora.train import compilation, held_out, loop, remembered
-from lvlora.train.step_plan import USUAL, Cost, Validations, choose_validations, plan_steps
+from lvlora.train import remembered, validation
+from lvlora.train.schedule import (
+    USUAL,
+    Cost,
+    Validations,
+    choose_validations,
+    compiles,
+    learning_rate,
+    plan_steps,
+)
 from lvlora.train.validation import ValidationPart
 
 
@@ -83,7 +91,7 @@ class Plan:
     def compiles(self) -> bool:
         """The layers are compiled, wherever that can be done."""
         n_batches = self.n_steps * self.settings.accumulation
-        return compilation.is_asked(self.settings.compile, n_batches)
+        return compiles(self.settings.compile, n_batches)
 
     @property
     def cost(self) -> Cost:
@@ -113,7 +121,7 @@ class Plan:
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""
         s = self.settings
-        return loop.learning_rate(step, self.n_steps, s.learning_rate, s.warmup, s.schedule)
+        return learning_rate(step, self.n_steps, s.learning_rate, s.warmup, s.schedule)
 
     @property
     def dropout_seed(self) -> int | None:
@@ -148,11 +156,11 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     devices.set_threads(settings.threads)
     source = resolve(settings.model, settings.revision)
     split = split_of(dataset, settings)
-    n_held_out = held_out.steps_of(settings, dataset)
+    n_held_out = validation.held_out_steps(settings, dataset)
     settings = settings.model_copy(update={"validation_steps": n_held_out})
     # of series that none can be spared of, those that would validate learn, too
     learning = dataset.select(split.train + split.validation if n_held_out else split.train)
-    train = held_out.trained_on(learning, n_held_out)
+    train = validation.trained_on(learning, n_held_out)
     model = outline(source, devices.choose(settings.device, settings.dtype))
     layers = parse_layers(settings.layers, model.shape.layers)
     head = Head.of(
@@ -195,7 +203,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     )
     part, how, per_validation = None, USUAL, NOTHING
     validating = learning if n_held_out else dataset.select(split.validation)
-    series = held_out.scored_of(validating, n_held_out, len(validating))
+    series = validation.scored_of(validating, n_held_out, len(validating))
     if settings.validation and len(series):
         # of which a run without validation has none: the others need it to be priced
 

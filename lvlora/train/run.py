@@ -16,9 +16,9 @@ from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Limits, Spender, Wanted
-from lvlora.train import answers, checkpoint, loop, validation_file
+from lvlora.train import answers, checkpoint, loop, validation
 from lvlora.train.answers import Train
-from lvlora.train.loaded import Loaded, settings_hash
+from lvlora.train.loop import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.process import StopRequest
 from lvlora.train.progress import Charges, Phase, Progress, charged, take_over
@@ -309,7 +309,7 @@ class Run:
         told = kept or progress.step == 0
         if told and found.scored is not None and found.point is not None:
             name, file = "kept" if kept else "before", self.folder.validation
-            validation_file.keep(file, found.scored, found.point, name, progress.step)
+            validation.keep_forecasts(file, found.scored, found.point, name, progress.step)
         self.observer.validated(record)
 
     def _record_failure(self) -> None:

@@ -1,14 +1,28 @@
-"""Validation during training: the loss of the validation part, and the error of its forecasts."""
+"""Validation of a training: what it holds out, what it scores, and what validation.json keeps.
+
+The loss of the validation part, and the error of its forecasts. A split by series needs series to
+hold out: of one to a few the adapter is chosen by how well it forecasts their own last steps, which
+it was not trained on. validation.json has the forecasts of the last validation whose adapter was
+kept, those of the model before training, the truth, and the errors of plain rivals.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from lvlora import durable
+from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
 from lvlora.forecast.estimate import Estimate, of_forecasts
@@ -20,12 +34,251 @@ from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, Outline
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.histories import Cut, cut
+from lvlora.series.histories import Cut, cut, last_windows
+from lvlora.series.rivals import quick_rivals
+from lvlora.settings.training import LearningSettings
 from lvlora.text.windows import Batch, Windows
-from lvlora.train import held_out
-from lvlora.train.compilation import as_written
-from lvlora.train.objective import Objective
-from lvlora.train.validation_file import Scored
+from lvlora.train.answers import Gain
+
+FEW_SERIES = 8
+"""Fewer are validated by steps where nothing is asked for."""
+
+_SHARE = 4
+"""One part in so many of a series of middle length is held out, within these limits."""
+_LEAST, _MOST = 4, 100
+_WINDOWS = 6
+"""Forecasts that a validation makes at least: several of each series where there are fewer."""
+
+
+def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
+    """Steps to hold out at the end of each series; 0: whole series are held out, or nothing is.
+
+    Raises:
+        SettingsError: all series are too short for what is asked for.
+    """
+    asked = settings.validation_steps
+    if not settings.validation:
+        return 0
+    if asked is None:
+        if len(dataset) >= FEW_SERIES or not len(dataset):
+            return 0
+        typical = int(np.median([len(s) for s in dataset])) // _SHARE
+        asked = min(max(typical, _LEAST), _MOST)
+        return asked if any(_is_long_enough(s, asked) for s in dataset) else 0
+    if asked and not any(_is_long_enough(s, asked) for s in dataset):
+        longest = max((len(s) for s in dataset), default=0)
+        raise SettingsError(
+            f"--validation-steps {asked}: no series has twice as many steps, the longest {longest}",
+            f"At most --validation-steps {longest // 2}; 0 holds out whole series."
+            if longest > 1
+            else "--validation-steps 0 holds out whole series.",
+        )
+    return asked
+
+
+def trained_on(part: Dataset, n_steps: int) -> Dataset:
+    """The series without the steps that are held out; too short ones stay whole."""
+    if not n_steps:
+        return part
+    kept = tuple(s.steps(0, len(s) - n_steps) if _is_long_enough(s, n_steps) else s for s in part)
+    return replace(part, series=kept)
+
+
+def scored_of(part: Dataset, n_steps: int, n_series: int) -> Dataset:
+    """The first series of which steps are held out, whole."""
+    long_enough = [s.id for s in part if _is_long_enough(s, n_steps)]
+    return part.select(long_enough[:n_series])
+
+
+def windows_of(part: Dataset, n_steps: int, most: int) -> list[Cut]:
+    """Forecasts of the held-out steps: one of each series, or several after one another.
+
+    Args:
+        most: steps of a history and its future together.
+    """
+    n_windows = min(-(-_WINDOWS // len(part)), n_steps)
+    horizon = n_steps // n_windows
+    cuts = [each for series in part for each in last_windows(series, horizon, n_windows, horizon)]
+    return [
+        replace(c, history=c.history.steps(max(0, len(c.history) + horizon - most), len(c.history)))
+        for c in cuts
+    ]
+
+
+def _is_long_enough(series: Series, n_steps: int) -> bool:
+    return len(series) >= 2 * n_steps
+
+
+_MOST_SERIES = 32
+"""Forecasts of the first ones are kept; errors of all."""
+_MOST_TRAINING = 200
+"""Series that a rival learns from: more would take longer than a person waits for a page."""
+_DIGITS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The series whose forecasts validation scores.
+
+    Attributes:
+        histories, futures: of n series, the futures H steps long.
+        variables, time_name: as in the data set.
+        held_out: steps at the end of each series that were not trained on, where the futures are
+            windows of these; 0: the series were not.
+    """
+
+    histories: Sequence[Series]
+    futures: Sequence[Series]
+    variables: tuple[str, ...]
+    time_name: str
+    held_out: int = 0
+
+    def errors(self, point: FloatArray) -> FloatArray:
+        """(n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
+        truth = np.stack([f.values for f in self.futures])
+        return np.asarray(np.abs(point - truth))
+
+    def facts(self) -> dict[str, Any]:
+        """What is the same in every validation of a run, as JSON."""
+        calendar = self.histories[0].calendar if self.histories else None
+        return {
+            "schema_version": 1,
+            **({} if calendar is None else {"calendar": calendar.to_dict()}),
+            **({"held_out": self.held_out} if self.held_out else {}),
+            "variables": list(self.variables),
+            "time": self.time_name,
+            "series_scored": len(self.histories),
+            "series": [
+                {
+                    "id": history.id,
+                    "history_time": _times(history),
+                    "history": _plain(history.values),
+                    "time": _times(future),
+                    "truth": _plain(future.values),
+                }
+                for history, future in islice(
+                    zip(self.histories, self.futures, strict=True), _MOST_SERIES
+                )
+            ],
+        }
+
+
+def keep_forecasts(path: Path, scored: Scored, point: FloatArray, name: str, step: int) -> None:
+    """Write what a validation forecast; what is said of another one of the same series stays.
+
+    Args:
+        point: (n, H, V) its forecasts.
+        name: ``before`` training, or of the adapter that is ``kept``.
+
+    Raises:
+        LvloraError: the file cannot be written.
+    """
+    facts = scored.facts()
+    errors = scored.errors(point)
+    said = {
+        "step": step,
+        "mae": _plain(np.nanmean(errors)),
+        "series_mae": [_plain(np.nanmean(e)) for e in errors],
+        "forecasts": _plain(point[:_MOST_SERIES]),
+    }
+    _write(path, {**facts, **_said_of_the_same(path, facts), name: said})
+
+
+def gain_of(path: Path) -> Gain | None:
+    """How much smaller the MAE of the kept adapter is than that of the model before training.
+
+    None where the file does not say.
+    """
+    try:
+        found = durable.read_json_object(path, 2**28)
+        before, kept = (
+            np.array(found[name]["series_mae"], dtype=float) for name in ("before", "kept")
+        )
+    except (DataError, KeyError, TypeError, ValueError):
+        return None
+    if before.shape != kept.shape or before.ndim != 1:
+        return None
+    return gain_in(before, kept, "windows" if found.get("held_out") else "series")
+
+
+def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
+    """How much smaller ``after`` is in the mean, (n,) errors each; NaN where there is none.
+
+    The interval is Student's, of the mean of paired differences: percentiles of resampled means are
+    too narrow for a few. None where nothing can be compared.
+    """
+    from scipy.stats import t
+
+    gains = before - after
+    gains = gains[np.isfinite(gains)]
+    if not len(gains):
+        return None
+    mean, low, high = float(gains.mean()), None, None
+    if len(gains) > 1:
+        reach = float(t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)))
+        low, high = mean - reach, mean + reach
+    return Gain(mean=mean, low=low, high=high, n=len(gains), of=of)
+
+
+def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
+    """Let the rivals that are fast forecast the same futures, and write their errors.
+
+    A rival that cannot forecast such data is left out. Without a file there is nothing to add to.
+
+    Args:
+        train: what they may learn from.
+
+    Raises:
+        LvloraError: the file cannot be written.
+    """
+    facts = scored.facts()
+    said = _said_of_the_same(path, facts)
+    if "rivals" in said or not said:
+        return
+    some = train.select([s.id for s in train][:_MOST_TRAINING])
+    horizon = len(scored.futures[0])
+    context = min(map(len, scored.histories))
+    rows = []
+    for rival in quick_rivals():
+        if rival.refusal(some):
+            continue
+        try:
+            rival.fit(some, context, horizon)
+            point = [
+                rival.forecast(np.concatenate([h.time, f.time]), h.values)
+                for h, f in zip(scored.histories, scored.futures, strict=True)
+            ]
+        except (ArithmeticError, ValueError):  # never at the cost of a run that is done
+            continue
+        rows.append({"name": rival.name, "mae": _plain(np.nanmean(scored.errors(np.stack(point))))})
+    _write(path, {**facts, **said, "rivals": rows})
+
+
+def _said_of_the_same(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says beyond ``facts``, if it is about the same series."""
+    try:
+        before = durable.read_json_object(path, 2**28)
+    except DataError:
+        return {}
+    same = all(before.get(key) == value for key, value in facts.items())
+    return {k: v for k, v in before.items() if k not in facts} if same else {}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    durable.write_text(path, json.dumps(content) + "\n")
+
+
+def _times(series: Series) -> Any:
+    """Times as JSON; those of dates in full, for a minute has more digits than a plain number."""
+    return _plain(series.time) if series.calendar is None else series.time.tolist()
+
+
+def _plain(values: Any) -> Any:
+    """Numbers as JSON, to seven digits; None for what is not finite."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return [_plain(value) for value in values]
+    return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
+
 
 _GREEDY = Sampling(samples=1, greedy=True)
 _LEAST_STEPS = 4
@@ -86,7 +339,7 @@ class ValidationPart:
         self.scale, self.codec = windows.scale, windows.codec
         if n_held_out:
             self.batches = windows.ends_of(chosen, n_held_out)
-            cuts = held_out.windows_of(chosen, n_held_out, _MOST_STEPS)
+            cuts = windows_of(chosen, n_held_out, _MOST_STEPS)
         else:
             self.batches = _whole_series(windows.of_others(chosen))
             cuts = _second_halves(chosen)
@@ -125,26 +378,29 @@ class Validator:
     """A model and the validation part that it is scored on, again and again.
 
     Args:
+        loss_sum: of a batch; head: the restricted one, if the loss is over it.
         max_memory: bytes for the caches of forecasts.
     """
 
     def __init__(
         self,
         base: BaseModel,
-        objective: Objective,
+        loss_sum: Callable[[Batch], Tensor],
+        head: NumericHead | None,
         part: ValidationPart,
         trained: Trained,
         max_memory: int | None = None,
     ) -> None:
         self.base = base
-        self.objective = objective
+        self.loss_sum = loss_sum
+        self.head = head
         self.part = part
         self.trained = trained
         self.max_memory = max_memory
 
     def run(self) -> Validation:
         """Score the model as it is now."""
-        with as_written():
+        with torch.compiler.set_stance("force_eager"):  # shapes change with every forecast
             return self._run()
 
     def _run(self) -> Validation:
@@ -155,7 +411,7 @@ class Validator:
         total, n_targets = 0.0, 0
         with torch.no_grad():
             for batch in self.part.batches:
-                total += float(self.objective.loss_sum(batch))
+                total += float(self.loss_sum(batch))
                 n_targets += batch.n_targets
         mae, point, price, tokens = None, None, self.part.loss_price(self.trained), n_targets
         if self.part.histories:
@@ -172,10 +428,10 @@ class Validator:
 
     def estimate(self) -> Estimate:
         """How long one validation takes, from one batch of its loss and a few forecasts."""
-        with as_written(), torch.no_grad():
-            self.objective.loss_sum(self.part.batches[0])  # the first one only makes room
+        with torch.compiler.set_stance("force_eager"), torch.no_grad():
+            self.loss_sum(self.part.batches[0])  # the first one only makes room
             begin = time.perf_counter()
-            self.objective.loss_sum(self.part.batches[0])
+            self.loss_sum(self.part.batches[0])
             seconds = (time.perf_counter() - begin) * len(self.part.batches)
             probe = self.trained.validation_batch(*self.part.batches[0].inputs.shape)
             if not self.part.histories:
@@ -188,7 +444,7 @@ class Validator:
 
     def _forecaster(self) -> Forecaster:
         # a whole head that is trained moves on, so its rows are taken anew
-        head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
+        head = self.head or NumericHead(self.base.module, self.base.alphabet)
         return Forecaster(
             self.base,
             head,

@@ -14,7 +14,7 @@ from lvlora.model import devices
 from lvlora.series.dataset import Dataset
 from lvlora.settings.training import TrainSettings
 from lvlora.train import checkpoint, loop
-from lvlora.train.loaded import Loaded, load_run
+from lvlora.train.loop import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.process import StopRequest
 from lvlora.train.ranks import FailedElsewhere, Ranks

@@ -13,7 +13,7 @@ import tiny_runs
 from lvlora import folders
 from lvlora.errors import NumericalError
 from lvlora.train import new_run
-from lvlora.train.objective import Objective
+from lvlora.train.loop import Objective
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.facts import check_same, facts_of
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
-from lvlora.train.step_plan import Cost
+from lvlora.train.schedule import Cost
 
 
 @pytest.fixture

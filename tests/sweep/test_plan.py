@@ -15,7 +15,7 @@ from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.plan import Allotment, SearchPlan, make_plan
 from lvlora.sweep.space import Choice, Range, Space
 from lvlora.sweep.stages import Stage, stages_of
-from lvlora.train.step_plan import Cost
+from lvlora.train.schedule import Cost
 
 BASE = TrainSettings()
 

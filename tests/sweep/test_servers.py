@@ -22,7 +22,7 @@ from lvlora.sweep.facts import facts_of, plan_in
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
 from lvlora.sweep.study import SharedStudy, pruner, slot_of, state_of
-from lvlora.train.step_plan import Cost
+from lvlora.train.schedule import Cost
 
 WORKER = """
 import sys

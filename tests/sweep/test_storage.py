@@ -13,7 +13,7 @@ from lvlora.sweep.facts import check_same, facts_of, plan_in, settings_in
 from lvlora.sweep.plan import make_plan
 from lvlora.sweep.stages import stages_of
 from lvlora.sweep.study import SharedStudy, pruner, slot_of
-from lvlora.train.step_plan import Cost
+from lvlora.train.schedule import Cost
 
 
 @pytest.fixture

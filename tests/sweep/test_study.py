@@ -19,7 +19,7 @@ from lvlora.sweep.plan import make_plan
 from lvlora.sweep.space import Choice, Range, Space
 from lvlora.sweep.stages import stages_of
 from lvlora.sweep.study import SharedStudy, importances, pruner, slot_of, state_of
-from lvlora.train.step_plan import Cost
+from lvlora.train.schedule import Cost
 
 STEP = Cost(Price(10, 20), Price(1, 2))
 GRID = Space({"rank": Choice((2, 4)), "learning_rate": Choice((1e-4, 1e-3))})

@@ -13,7 +13,7 @@ from lvlora.model.head import NumericHead
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Batch, tokenize_series
-from lvlora.train.objective import Objective
+from lvlora.train.loop import Objective
 from lvlora.train.observer import Silent
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder

@@ -10,7 +10,7 @@ import tiny_models
 import tiny_runs
 
 from lvlora.errors import BudgetError, ModelError, SettingsError
-from lvlora.train.loaded import load_run
+from lvlora.train.loop import load_run
 from lvlora.train.plan import plan_run
 
 

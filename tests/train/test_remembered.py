@@ -15,8 +15,7 @@ from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead
 from lvlora.text.windows import Batch
 from lvlora.train import remembered
-from lvlora.train.compilation import compile_layers
-from lvlora.train.objective import Objective
+from lvlora.train.loop import Objective, compile_layers
 from lvlora.train.remembered import Remembered
 
 CPU = torch.device("cpu")

@@ -1,12 +1,236 @@
-"""What a validation scores: series, steps, and nothing that the adapter was trained on."""
+"""What validation holds out, scores and keeps."""
 
 from __future__ import annotations
+
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny_runs
 
+from lvlora.errors import SettingsError
+from lvlora.flops.ledger import Ledger
 from lvlora.forecast.sampling import Sampling
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.rivals import LastValue, VectorAutoregression, quick_rivals
+from lvlora.text.windows import IGNORED
+from lvlora.train.validation import Scored, add_rivals, held_out_steps, keep_forecasts
+
+
+def data_of(*lengths):
+    made = tiny_runs.dataset(len(lengths), max(lengths, default=0))
+    series = tuple(s.steps(0, n) for s, n in zip(made, lengths, strict=True))
+    return replace(made, series=series)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "asked", "expected"),
+    [
+        ((60,), None, 15),
+        ((60,), 0, 0),
+        ((60,), 7, 7),
+        ((60,) * 7, None, 15),
+        ((60,) * 8, None, 0),
+        ((60,) * 8, 5, 5),
+        ((12,), None, 4),
+        ((7,), None, 0),
+        ((900,), None, 100),
+        ((10, 40, 400), None, 10),
+    ],
+)
+def test_how_many_steps_are_held_out(tmp_path, lengths, asked, expected):
+    settings = tiny_runs.settings("bundled", tmp_path, validation_steps=asked)
+    assert held_out_steps(settings, data_of(*lengths)) == expected
+    without = settings.model_copy(update={"validation": False, "validation_steps": None})
+    assert held_out_steps(without, data_of(*lengths)) == 0
+
+
+def test_what_no_series_can_spare_is_refused(tmp_path):
+    settings = tiny_runs.settings("bundled", tmp_path, validation_steps=16)
+    with pytest.raises(SettingsError, match="no series has twice as many steps, the longest 30"):
+        held_out_steps(settings, data_of(30, 12))
+    assert held_out_steps(settings, data_of(32, 12)) == 16
+
+
+def test_held_out_steps_change_nothing_of_what_is_trained_on(tiny_folder, tmp_path):
+    """Whatever the last steps are: scale, windows, order, simulated series."""
+    model, data = tiny_folder("qwen2"), data_of(40, 44)
+    wild = replace(
+        data,
+        series=tuple(
+            replace(s, values=np.where(np.arange(len(s))[:, None] < len(s) - 10, s.values, 1e4))
+            for s in data
+        ),
+    )
+    options = {"validation_steps": 10, "mix": 0.4, "scale_jitter": 0.2}
+    one, other = (tiny_runs.plan(model, tmp_path, d, **options) for d in (data, wild))
+    assert one.windows.scale == other.windows.scale
+    for i in range(12):
+        assert np.array_equal(one.windows.batch(i).inputs, other.windows.batch(i).inputs)
+    assert [len(s) for s in one.train] == [30, 34]
+
+
+def test_all_but_the_test_part_is_trained_on_and_scored(tiny_folder, tmp_path):
+    data = data_of(40, 40, 40, 40, 6)
+    plan = tiny_runs.plan(tiny_folder("qwen2"), tmp_path, data, validation_steps=8)
+    names = {s.id for s in plan.train}
+    assert names == {*plan.split.train, *plan.split.validation}
+    assert plan.split.test
+    assert not names & set(plan.split.test)
+    lengths = {s.id: len(s) for s in plan.train}
+    assert all(n == (6 if name == "s4" else 32) for name, n in lengths.items())
+    scored = {s.id for s in plan.part.histories}
+    assert scored == names - {"s4"}
+    assert any("last 8 steps" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("n_series", [1, 2, 4, 7])
+def test_windows_cover_the_last_steps_and_know_what_was_before(tiny_folder, tmp_path, n_series):
+    data = data_of(*[48] * n_series)
+    plan = tiny_runs.plan(tiny_folder("qwen2"), tmp_path, data, validation_steps=12)
+    part, n = plan.part, len(plan.train)
+    n_windows = -(-6 // n)
+    assert part.horizon == 12 // n_windows
+    assert len(part.histories) == n * n_windows
+    for history, future in zip(part.histories, part.scored.futures, strict=True):
+        assert history.time[-1] + 1 == future.time[0] >= 36
+        assert len(future) == part.horizon
+    times = [t for f in part.scored.futures for t in f.time]
+    assert sorted(times) == sorted([*range(48 - n_windows * part.horizon, 48)] * n)
+    # the loss is of these steps alone
+    targets = sum(int((b.targets != IGNORED).sum()) for b in part.batches)
+    codec, scale = plan.windows.codec, plan.windows.scale
+    texts = [codec.encode(scale.apply(data[s.id].values[-12:])) for s in plan.train]
+    assert targets <= sum(map(len, texts))
+    assert part.scored.facts()["held_out"] == 12
+
+
+def test_a_run_on_one_series_spends_what_was_priced_and_repeats_itself(tiny_folder, tmp_path):
+    from lvlora import fine_tune
+
+    data = data_of(60)
+    options = tiny_runs.settings(tiny_folder("qwen2"), tmp_path, mix=0.3).model_dump(
+        exclude_defaults=True, exclude={"runs"}
+    )
+    made = [fine_tune(data, runs=tmp_path / name, **options) for name in ("a", "b")]
+    one, other = made
+    assert one.validations == 3
+    assert one.gain.of == "windows"
+    assert one.gain.n == 6
+    assert one.gain.mean == pytest.approx(one.zero_shot.mae - one.validation.mae, rel=1e-5)
+    assert one.flops.executed <= one.flops_at_most.executed
+    assert one.validation == other.validation
+    with Ledger.for_runs(tmp_path / "a") as ledger:
+        assert ledger.charged().executed == one.flops.executed
+    facts = json.loads((tmp_path / "a" / one.run / "adapter" / "lvlora.json").read_text())
+    assert facts["held_out"] == 15
+
+
+def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_path):
+    data = data_of(40)
+    values = data[0].values.copy()
+    values[-10:] = np.nan
+    gone = Dataset((Series("a", data[0].time, values),), data.variables)
+    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, gone, validation_steps=10)
+    found = loaded.validator.run()
+    assert found.mae is None
+    assert np.isfinite(found.loss)
+
+
+DATA = tiny_runs.dataset(n_series=6, n_steps=24)
+
+
+def scored(data=DATA, horizon=8):
+    histories = [s.steps(0, len(s) - horizon) for s in data]
+    futures = [s.steps(len(s) - horizon, len(s)) for s in data]
+    return Scored(histories, futures, data.variables, "day")
+
+
+def truth(given):
+    return np.stack([f.values for f in given.futures])
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "validation.json"
+
+
+def test_what_is_kept_takes_the_place_of_what_was(file):
+    given = scored()
+    keep_forecasts(file, given, truth(given) + 2, "before", 0)
+    keep_forecasts(file, given, truth(given) + 1, "kept", 3)
+    keep_forecasts(file, given, truth(given) - np.arange(6)[:, None, None], "kept", 6)
+    found = json.loads(file.read_text())
+    assert found["before"]["mae"] == 2
+    assert (found["kept"]["step"], found["kept"]["mae"]) == (6, 2.5)
+    assert found["kept"]["series_mae"] == [0, 1, 2, 3, 4, 5]
+    assert np.allclose(found["kept"]["forecasts"][1], truth(given)[1] - 1)
+    assert found["time"] == "day"
+    assert found["series"][2]["id"] == "s2"
+    assert np.allclose(found["series"][2]["history"], given.histories[2].values)
+    assert found["series"][2]["time"] == list(given.futures[2].time)
+
+
+def test_what_was_said_of_other_series_is_forgotten(file):
+    other = scored(tiny_runs.dataset(n_series=6, n_steps=24, seed=1))
+    keep_forecasts(file, other, truth(other), "before", 0)
+    given = scored()
+    keep_forecasts(file, given, truth(given), "kept", 3)
+    assert "before" not in json.loads(file.read_text())
+    file.write_text("{")  # a damaged one as well
+    keep_forecasts(file, given, truth(given), "before", 0)
+    assert json.loads(file.read_text()).keys() >= {"before", "series"}
+
+
+def test_rivals_forecast_the_same_futures(file):
+    given = scored()
+    keep_forecasts(file, given, truth(given), "kept", 3)
+    add_rivals(file, given, DATA)
+    rows = {row["name"]: row["mae"] for row in json.loads(file.read_text())["rivals"]}
+    for rival in (LastValue(), VectorAutoregression()):
+        errors = [
+            np.abs(rival.forecast(np.r_[h.time, f.time], h.values) - f.values)
+            for h, f in zip(given.histories, given.futures, strict=True)
+        ]
+        assert rows[rival.name] == pytest.approx(np.mean(errors), rel=1e-6)
+    assert not any("fit" in name for name in rows), "they take seconds"
+    assert set(rows) == {r.name for r in quick_rivals() if not r.refusal(DATA)}
+    assert len(rows) >= 6
+    before = file.read_bytes()
+    add_rivals(file, given, Dataset((), DATA.variables))  # a run that goes on finds them done
+    assert file.read_bytes() == before
+
+
+def test_a_rival_that_cannot_is_left_out(file, monkeypatch):
+    def fail(*_):
+        raise np.linalg.LinAlgError("singular")
+
+    monkeypatch.setattr(VectorAutoregression, "forecast", fail)
+    given = scored()
+    keep_forecasts(file, given, truth(given), "kept", 3)
+    add_rivals(file, given, DATA)
+    names = [row["name"] for row in json.loads(file.read_text())["rivals"]]
+    assert "last value" in names
+    assert VectorAutoregression.name not in names
+
+
+def test_without_a_forecast_there_is_nothing_to_compare_with(file):
+    add_rivals(file, scored(), DATA)
+    assert not file.exists()
+
+
+def test_gaps_and_long_parts(file):
+    data = tiny_runs.dataset(n_series=40, n_steps=12)
+    for s in data:
+        s.values[-1, 0] = np.nan
+    given = scored(data, horizon=3)
+    keep_forecasts(file, given, np.where(np.isnan(truth(given)), 9, truth(given) + 1), "kept", 1)
+    found = json.loads(file.read_text())
+    assert found["kept"]["mae"] == pytest.approx(1)
+    assert found["series"][0]["truth"][-1][0] is None
+    assert len(found["series"]) == len(found["kept"]["forecasts"]) == 32
+    assert len(found["kept"]["series_mae"]) == found["series_scored"] == 40
 
 
 def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):

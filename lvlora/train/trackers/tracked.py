@@ -17,7 +17,7 @@ from typing import Any
 
 from lvlora import __version__
 from lvlora.errors import SettingsError, reason
-from lvlora.train.loaded import Loaded
+from lvlora.train.loop import Loaded
 from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.trackers.adapters import Scalar, TrackedRun, Tracker

@@ -127,7 +127,7 @@ def _trained(project, monkeypatch, before, after):
         return np.array(next(told, after))[:, None, None] * np.ones_like(point)
 
     monkeypatch.setattr(validation.Scored, "errors", errors)
-    monkeypatch.setattr("lvlora.train.validation_file.keep", _keep(before, after))
+    monkeypatch.setattr("lvlora.train.validation.keep_forecasts", _keep(before, after))
     return project.run(
         "train",
         "my data.csv",

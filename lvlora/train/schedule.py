@@ -1,15 +1,19 @@
-"""How many steps a run makes, after which of them it validates, and with how many series."""
+"""How many steps a run makes, at which rates, and after which of them it validates."""
 
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import Price
-from lvlora.settings.training import LearningSettings
+from lvlora.settings.training import Compile, LearningSettings, Schedule
 
+_ONE_CYCLE_START = 1 / 25
+_ONE_CYCLE_END = 1e-4
+_COSINE_END = 0.1
 DEFAULT_STEPS = 200
 _MOST_STEPS = 10**9
 _MOST_VALIDATIONS = 10**5
@@ -183,3 +187,41 @@ def plan_steps(
             "Raise the limit, use a smaller --batch-size or --seq-len, or --no-validation.",
         )
     return n_steps, validated(n_steps)
+
+
+def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
+    """The rate of ``step`` (from 0) in a run of ``n_steps``.
+
+    - cosine: linear warm-up, then half a cosine down to a tenth of the peak (Loshchilov & Hutter
+      2016, arXiv:1608.03983).
+    - one-cycle: cosine up from peak/25, cosine down to peak/10,000 (Smith & Topin 2017,
+      arXiv:1708.07120).
+    - constant: linear warm-up, then the peak.
+
+    Args:
+        warmup: share of the steps in which the rate rises.
+    """
+    rising = round(warmup * n_steps)
+    if step < rising:
+        if schedule == "one-cycle":
+            way = (step + 1) / rising
+            return peak * _between(_ONE_CYCLE_START, 1.0, 0.5 - 0.5 * math.cos(math.pi * way))
+        return peak * (step + 1) / rising
+    if schedule == "constant":
+        return peak
+    way = (step - rising) / max(1, n_steps - rising)
+    end = _ONE_CYCLE_END if schedule == "one-cycle" else _COSINE_END
+    return peak * _between(end, 1.0, 0.5 + 0.5 * math.cos(math.pi * way))
+
+
+def _between(low: float, high: float, part: float) -> float:
+    return low + (high - low) * part
+
+
+LEAST_BATCHES = 500
+"""Micro-batches from which on a run is long enough."""
+
+
+def compiles(setting: Compile, n_batches: int) -> bool:
+    """Whether a run of so many micro-batches compiles its layers wherever that can be done."""
+    return setting == "on" or (setting == "auto" and n_batches >= LEAST_BATCHES)
