@@ -5,8 +5,8 @@ command calls. They read top to bottom: `plan` (all that is priced and refused; 
 opened; `schedule` lays out steps and validations), `loop` (its weights and steps), `new_run`
 (its folder), `run` (from the first step to the last), the answer (`answers`).
 
-In a run: `loop` opens the weights and makes steps, at the rates of `schedule`; `remembered` says how
-these keep their layers in float32; `validation` scores; `checkpoint` saves; `progress` says how far
+In a run: `loop` opens the weights and makes steps, at the rates of `schedule`; `remembered` is how
+they keep their layers in float32; `validation` scores; `checkpoint` saves; `progress` says how far
 it is and charges the ledger; `observer` is told. Its folder is `run_folder`. `ranks` and `worker`
 are for several processes, `process` for signals and random states, `trackers/` for outside
 trackers. `estimate` measures a run before it is made, `measurement` holds prices to what is run.
