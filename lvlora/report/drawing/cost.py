@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 Cost = Literal["flops", "seconds", "training_flops"]
 
 _LINE = 0.042  # of the axes' height: a line of small text
-Side = Literal["left", "right", "center"]
-Place = tuple[float, float, Side]
-_UP = tuple(sign * 5.5 * k for k in range(9) for sign in ((1, -1) if k else (1,)))
-_PLACES: tuple[Place, ...] = (
-    *((8.0, up, "left") for up in _UP),
-    *((-8.0, up, "right") for up in _UP),
-    *((0.0, up, "center") for up in (12.0, -12.0)),
-)
-"""Where a point's name may stand: offsets in points, and the side that is next to the point."""
-_NEAR = 40.0  # pixels: points nearly above each other
-_ROUNDS = 6  # of moving each name to where it is best, given the others
 _COST_NAMES = {
     "flops": "FLOPs of the forecasts",
     "seconds": "seconds of the forecasts",
@@ -155,78 +144,32 @@ def _apart(places: FloatArray) -> FloatArray:
 
 def _label_points(figure: Figure, axes: Axes, rows: Sequence[_Point]) -> None:
     """Put each name beside its point, where it covers no other name or point."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.transforms import Bbox
+    from adjustText import adjust_text
 
     if not rows:
         return
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    style.lay_out(figure)  # it must be known before names can be fitted into it
-    points = [(point.cost, point.error) for point in rows]
-    marks = [Bbox([(x - 6, y - 6), (x + 6, y + 6)]) for x, y in axes.transData.transform(points)]
-    frame = axes.get_window_extent(renderer)
     names = [
-        axes.annotate(
-            style.plain(row.name, 34),
-            point,
-            xytext=(0, 0),
-            textcoords="offset points",
-            va="center",
+        axes.text(
+            point.cost,
+            point.error,
+            style.plain(point.row.name, 34),
             fontsize=8.5,
-            fontweight="bold" if row.is_model else "normal",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+            fontweight="bold" if point.row.is_model else "normal",
         )
-        for row, point in zip((p.row for p in rows), points, strict=True)
+        for point in rows
     ]
-
-    def box_at(name: Any, place: Place) -> Any:
-        name.xyann = place[:2]
-        name.set_horizontalalignment(place[2])
-        return name.get_window_extent(renderer).padded(1.5)  # its white ground is larger
-
-    boxes = [[box_at(name, place) for place in _PLACES] for name in names]
-    chosen = [0] * len(names)
-
-    def badness(i: int, k: int) -> float:
-        box, (across, up, _) = boxes[i][k], _PLACES[k]
-        others = [j for j in range(len(names)) if j != i]
-        covered = sum(_overlap(box, marks[j]) for j in others)
-        covered += sum(_overlap(box, boxes[j][chosen[j]]) for j in others)
-        outside = box.width * box.height - _overlap(box, frame)
-        # the lines to names that stand in another order than their points would cross
-        crossed = sum(
-            abs(marks[i].x0 - marks[j].x0) < _NEAR
-            and across == _PLACES[chosen[j]][0]
-            and (marks[i].y0 - marks[j].y0) * (box.y0 - boxes[j][chosen[j]].y0) < 0
-            for j in others
-        )
-        return float(20 * (covered + outside) + 3000 * crossed + up**2)
-
-    for _ in range(_ROUNDS):
-        before = list(chosen)
-        for i in range(len(names)):
-            chosen[i] = min(range(len(_PLACES)), key=lambda k: badness(i, k))
-        if chosen == before:
-            break
-    for name, point, k in zip(names, points, chosen, strict=True):
-        box_at(name, _PLACES[k])
-        across, up, side = _PLACES[k]
-        if up and side != "center":
-            axes.annotate(
-                "",
-                point,
-                xytext=(across, up),
-                textcoords="offset points",
-                zorder=2,
-                arrowprops={"arrowstyle": "-", "color": style.REST, "shrinkA": 0, "shrinkB": 2},
-            )
-
-
-def _overlap(a: Any, b: Any) -> float:
-    """Area that two boxes share."""
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return float(max(0.0, width) * max(0.0, height))
+    style.lay_out(figure)  # names are placed in the layout as it will be drawn
+    adjust_text(
+        names,
+        x=[point.cost for point in rows],
+        y=[point.error for point in rows],
+        ax=axes,
+        expand=(1.25, 2.4),
+        force_static=(0.4, 0.9),
+        min_arrow_len=8,
+        iter_lim=300,  # its default is a time, and the figure would differ from run to run
+        arrowprops={"arrowstyle": "-", "color": style.REST},
+    )
 
 
 def _front(rows: Sequence[_Point]) -> list[_Point]:
