@@ -44,7 +44,7 @@ class ExperimentPlan(Answer):
 
 
 class Result(Shape):
-    """What a stage came to, for a table."""
+    """The result of a stage."""
 
     folder: str
     mae_before: Number = None

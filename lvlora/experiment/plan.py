@@ -1,9 +1,11 @@
-"""Stages of an experiment with their prices; no weights are opened."""
+"""Price stages of an experiment before the first of them begins; no weights are opened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 
 from lvlora import numbers
 from lvlora.errors import SettingsError, meant
@@ -34,86 +36,112 @@ ZERO_SHOT = "none"
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A stage with its price.
-
-    Attributes:
-        what: steps, trials or series, in words.
-        at_most: the most that it costs.
-        job, models: of an evaluation: what is scored, and how each of its models forecasts that no
-            stage before it has scored.
-        adapters: how an adapter that it leaves may forecast, for evaluations after it.
-    """
+class PricedStage:
+    """A stage, its work in words, and the most that it costs."""
 
     stage: Stage
     what: str
     at_most: Price
-    job: Job | None = None
-    models: tuple[ForecastPlan, ...] = ()
-    adapters: tuple[ForecastPlan, ...] = ()
 
 
-def plan_stages(stages: Sequence[Stage], dataset: Dataset) -> tuple[Planned, ...]:
+@dataclass
+class _Before:
+    """The results of earlier stages, as far as prices depend on them.
+
+    Attributes:
+        adapters: stage → how its adapter may forecast, where it leaves one.
+        scored: evaluations and models whose forecasts are kept, and cost nothing again.
+    """
+
+    adapters: dict[str, tuple[ForecastPlan, ...]] = field(default_factory=dict)
+    scored: list[tuple[str, object, ForecastPlan]] = field(default_factory=list)
+
+
+def price_stages(stages: Sequence[Stage], dataset: Dataset) -> tuple[PricedStage, ...]:
     """Price every stage, in their order.
 
     Raises:
-        SettingsError: a stage asks for what is not there.
+        SettingsError: a stage names an adapter that no stage before it leaves.
         BudgetError: one does not fit into a limit of its own.
         LvloraError: as the commands, before their first step.
     """
-    planned: dict[str, Planned] = {}
+    before, priced = _Before(), []
     for stage in stages:
         settings = stage.settings
         if isinstance(settings, EvaluateSettings):
-            planned[stage.name] = _evaluation(stage, settings, dataset, planned)
+            priced.append(_evaluation(stage, settings, dataset, before))
         elif isinstance(settings, SweepSettings):
-            planned[stage.name] = _sweep(stage, settings, dataset)
+            priced.append(_sweep(stage, settings, dataset, before))
         else:
             plan = plan_run(settings, dataset)
+            before.adapters[stage.name] = (_adapter(plan),)
             steps, tokens = numbers.count(plan.n_steps), numbers.count(plan.tokens_per_step)
-            planned[stage.name] = Planned(
-                stage,
-                f"{steps} steps of {tokens} tokens",
-                plan.at_most(),
-                adapters=(_adapter(plan),),
-            )
-    return tuple(planned.values())
+            priced.append(PricedStage(stage, f"{steps} steps of {tokens} tokens", plan.at_most()))
+    return tuple(priced)
+
+
+def seconds_of(priced: Sequence[PricedStage], entries: Sequence[Row]) -> tuple[list[float], bool]:
+    """Time stages on this machine: their FLOPs over a rate.
+
+    The rate is that of the last such work in the ledger, else that of matrix products here.
+
+    Args:
+        entries: of a ledger, the oldest first.
+
+    Returns:
+        seconds of each stage, and whether every rate is from the ledger.
+    """
+    seconds, all_known = [], True
+    for one in priced:
+        model = _outline(one.stage.settings)
+        device, dtype = model.placement.device.type, model.placement.dtype
+        is_evaluation = one.stage.command == "evaluate"
+        commands = ("evaluate", "forecast", "baseline") if is_evaluation else ("train",)
+        rates = [
+            row.spent.executed / row.seconds
+            for row in entries
+            if (row.command in commands and row.model == model.name and row.device == device)
+            and (row.status == "settled" and row.seconds > 0 and row.spent.executed)
+        ]
+        all_known = all_known and bool(rates)
+        rate = rates[-1] if rates else devices.matrix_peak(device, dtype)
+        seconds.append(one.at_most.executed / rate)
+    return seconds, all_known
 
 
 def named_adapters(settings: EvaluateSettings) -> tuple[str, ...]:
-    """The adapters that an evaluation names; without any it is of the model alone."""
+    """Return the adapters that an evaluation names; without any it is of the model alone."""
     return settings.adapter or (ZERO_SHOT,)
 
 
-def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset) -> Planned:
+def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset, before: _Before) -> PricedStage:
     if settings.max_flops is None and settings.max_steps is None:
         raise SettingsError(
             f"stage {stage.name}: says neither max_flops nor max_steps",
             "Without them a sweep would take all of the budget.",
         )
     plan = laid_out(settings, lambda: dataset, sources=stage.sources)
-    parts = [f"{s.n_trials} {s.name}" for s in plan.stages]
-    what = (
-        f"{plan.n_trials} trials ({', '.join(parts)})" if len(parts) > 1 else f"{parts[0]} trials"
-    )
-    adapters = tuple(_chosen(plan, settings, dataset))
-    return Planned(stage, what, plan.at_most, adapters=adapters)
+    before.adapters[stage.name] = tuple(_adapters(plan, settings, dataset))
+    parts = ", ".join(f"{s.n_trials} {s.name}" for s in plan.stages)
+    return PricedStage(stage, f"{plan.n_trials} trials ({parts})", plan.at_most)
 
 
-def _chosen(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Iterator[ForecastPlan]:
-    """How the adapter of a sweep may forecast: it is one of its last stage's."""
+def _adapters(
+    plan: SearchPlan, settings: SweepSettings, dataset: Dataset
+) -> Iterator[ForecastPlan]:
+    """Give how the adapter of a sweep may forecast: it is one of its last stage's."""
     base = shared_settings(settings, plan)
-    priced = set()
+    seen = set()
     for point in points_to_price(plan.stages)[0]:
         trial = with_params(base, point)
         key = (trial.rank, trial.targets, trial.layers, trial.decimals)
-        if key not in priced:
-            priced.add(key)
+        if key not in seen:
+            seen.add(key)
             yield _adapter(plan_run(trial.model_copy(update={"max_steps": 1}), dataset))
 
 
 def _adapter(plan: Plan) -> ForecastPlan:
-    """How the adapter of a run forecasts."""
+    """Return how the adapter of a run forecasts."""
     trained = plan.trained
     return ForecastPlan(
         plan.model,
@@ -125,44 +153,37 @@ def _adapter(plan: Plan) -> ForecastPlan:
 
 
 def _evaluation(
-    stage: Stage, settings: EvaluateSettings, dataset: Dataset, before: dict[str, Planned]
-) -> Planned:
+    stage: Stage, settings: EvaluateSettings, dataset: Dataset, before: _Before
+) -> PricedStage:
     check(settings)
     devices.set_threads(settings.threads)
     job = prepare(settings, dataset, Silent(), has_folder=False)
-    prices, models, n_models = NOTHING, [], 0
-    scored = [p for p in before.values() if p.job is not None and _is_same(p.job, job)]
-    for choices in _models(stage, settings, before) if settings.with_model else ():
-        plans = [replace(plan, max_memory=settings.max_memory) for plan in choices]
+    most, n_models = NOTHING, 0
+    for plans in _models(stage, settings, before) if settings.with_model else ():
         n_models += 1
-        if not plans[0].updates and any(plans[0] in p.models for p in scored):
-            continue
-        each = [at_most(plan, job.task, Pieces(), job.sampling) for plan in plans]
-        most = NOTHING
-        for price in each:
-            most = most | price
-        prices += most
-        models.append(plans[0])
-    n = len(job.task.histories)
+        resolved = [replace(plan, max_memory=settings.max_memory) for plan in plans]
+        forecasts = (job.folder.key, job.sampling, resolved[0])
+        if resolved[0].updates or forecasts not in before.scored:
+            before.scored.append(forecasts)
+            most += reduce(or_, (at_most(p, job.task, Pieces(), job.sampling) for p in resolved))
+    return PricedStage(stage, _evaluation_in_words(job, n_models), most)
+
+
+def _evaluation_in_words(job: Job, n_models: int) -> str:
     futures = "greedy" if job.sampling.greedy else f"{job.sampling.samples} futures each"
-    several = f"{n_models} model{'' if n_models == 1 else 's'}"
-    beside = " and the rivals" if settings.rivals else ""
-    what = f"{several}{beside}, {n} series of {settings.split}, {futures}"
-    return Planned(stage, what, prices, job=job, models=tuple(models))
-
-
-def _is_same(one: Job, other: Job) -> bool:
-    """Whether two evaluations keep what they find in one folder, and ask in one way."""
-    return one.folder.key == other.folder.key and one.sampling == other.sampling
+    models = f"{n_models} model{'' if n_models == 1 else 's'}"
+    rivals = " and the rivals" if job.settings.rivals else ""
+    n = len(job.task.histories)
+    return f"{models}{rivals}, {n} series of {job.settings.split}, {futures}"
 
 
 def _models(
-    stage: Stage, settings: EvaluateSettings, before: dict[str, Planned]
-) -> Iterator[tuple[ForecastPlan, ...]]:
-    """A tuple of what each model that is scored may be.
+    stage: Stage, settings: EvaluateSettings, before: _Before
+) -> Iterator[Sequence[ForecastPlan]]:
+    """Give the plans of each model that is scored; several where a sweep chooses the adapter.
 
     Raises:
-        SettingsError: an adapter is of no stage before.
+        SettingsError: no stage before leaves a named adapter.
     """
     without: dict[tuple[object, ...], ForecastPlan] = {}
     for name in named_adapters(settings):
@@ -172,60 +193,31 @@ def _models(
             plan = ForecastPlan(_outline(settings), decimals=decimals, number_format=form)
             without.setdefault((decimals, form), plan)
             continue
-        of_stage = name.partition("/")[0]  # search/trial-0003
-        left = [n for n, planned in before.items() if planned.adapters]
-        if of_stage not in left:
+        source = name.partition("/")[0]  # search/trial-0003
+        if source not in before.adapters:
             raise SettingsError(
                 f"adapter {name} of stage {stage.name}: is no training or sweep before it",
-                f"{meant(name, left)}There are {', '.join([*left, ZERO_SHOT])}.",
+                f"{meant(name, before.adapters)}There are "
+                f"{', '.join([*before.adapters, ZERO_SHOT])}.",
             )
-        adapters = tuple(
+        plans = [
             replace(
                 plan,
                 decimals=plan.decimals if settings.decimals is None else settings.decimals,
                 number_format=settings.number_format or plan.number_format,
             )
-            for plan in before[of_stage].adapters
-        )
-        yield adapters
+            for plan in before.adapters[source]
+        ]
+        yield plans
         if settings.zero_shot:
-            for plan in adapters:
+            for plan in plans:
                 key = (plan.decimals, plan.number_format)
                 without.setdefault(key, replace(plan, updates=(), scale=None))
     for plan in without.values():
-        yield (plan,)
+        yield [plan]
 
 
 def _outline(settings: StageSettings) -> Outline:
     placement = devices.choose(settings.device, settings.dtype)
     source = resolve(settings.model, settings.revision, keep=settings.cache)
     return outline(source, placement)
-
-
-def seconds_of(planned: Sequence[Planned], entries: Sequence[Row]) -> tuple[list[float], bool]:
-    """Time the models of stages on this machine: their FLOPs over a rate.
-
-    The rate is that of the last such work in the ledger, else that of matrix products here.
-
-    Args:
-        entries: of a ledger, the oldest first.
-
-    Returns:
-        seconds of each stage, and whether every rate is from the ledger.
-    """
-    model = None if not planned else _outline(planned[0].stage.settings)
-    seconds, is_known = [], True
-    for one in planned:
-        assert model is not None
-        device, dtype = model.placement.device.type, model.placement.dtype
-        kind = ("evaluate", "forecast", "baseline") if one.job is not None else ("train",)
-        rates = [
-            row.spent.executed / row.seconds
-            for row in entries
-            if (row.command in kind and row.model == model.name and row.device == device)
-            and (row.status == "settled" and row.seconds > 0 and row.spent.executed)
-        ]
-        is_known = is_known and bool(rates)
-        rate = rates[-1] if rates else devices.matrix_peak(device, dtype)
-        seconds.append(one.at_most.executed / rate)
-    return seconds, is_known

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
 from lvlora.settings.experiment import Stage
-from lvlora.train.run_folder import RunFolder
 
 FILE = "experiment.json"
 ACCOUNTING = "accounting.csv"
@@ -32,7 +30,7 @@ _LONGEST = 2**30
 
 
 class Session(Shape):
-    """A process that worked on an evaluation: its entries come after ``after``, up to ``last``."""
+    """A process that worked on a stage: its entries come after ``after``, up to ``last``."""
 
     process: str
     after: int
@@ -45,7 +43,6 @@ class StageRecord(Shape):
     settings: dict[str, Any]
     """Those that decide its result, with its command and the hash of the data."""
     flops_at_most: Flops
-    began: str
     seconds: float = Field(default=0.0, ge=0)
     sessions: tuple[Session, ...] = Field(default=(), strict=False)
     found: Result | None = None
@@ -71,7 +68,8 @@ class Record:
 
         Raises:
             DataError: the file is damaged.
-            SettingsError: a stage was begun with other settings or data.
+            SettingsError: a stage was begun with other settings or data. Its max_flops may change
+                until it is done.
         """
         record = cls(folder)
         file = folder / FILE
@@ -117,27 +115,26 @@ class Record:
     @contextlib.contextmanager
     def session(self, stage: Stage, data_sha256: str, at_most: Price) -> Iterator[None]:
         """Note that this process works on a stage inside the block, and for how long."""
-        known = self.stages.get(stage.name) or StageRecord(
-            settings=_deciding(stage, data_sha256),
-            flops_at_most=at_most.as_answer(),
-            began=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
-        session = Session(
-            process=_process_in(process_lock.this_process()), after=self._last_entry()
-        )
-        self._keep(stage.name, known, sessions=(*known.sessions, session))
-        begin = time.perf_counter()
+        record = self.stages.get(stage.name)
+        if record is None:
+            record = StageRecord(settings={}, flops_at_most=at_most.as_answer())
+        name, last_entry, begin = stage.name, self._last_entry(), time.perf_counter()
+        # sessions of killed processes ended before this one began
+        earlier = [s.model_copy(update={"last": s.last or last_entry}) for s in record.sessions]
+        session = Session(process=_process_in(process_lock.this_process()), after=last_entry)
+        settings = _deciding(stage, data_sha256)
+        self.stages[name] = record
+        self._update(name, settings=settings, sessions=(*earlier, session))
         try:
             yield
         finally:
-            seconds = known.seconds + time.perf_counter() - begin
-            over = session.model_copy(update={"last": self._last_entry()})
-            now = self.stages[stage.name]
-            self._keep(stage.name, now, seconds=seconds, sessions=(*known.sessions, over))
+            session = session.model_copy(update={"last": self._last_entry()})
+            seconds = record.seconds + time.perf_counter() - begin
+            self._update(name, seconds=seconds, sessions=(*earlier, session))
 
     def finish(self, name: str, result: Result) -> None:
         """Keep the result of a stage."""
-        self._keep(name, self.stages[name], found=result)
+        self._update(name, found=result)
 
     def entries(self) -> list[Row]:
         """Every entry of the folder's ledger."""
@@ -146,38 +143,31 @@ class Record:
         with Ledger.for_runs(self.folder, create=False, reading=True) as ledger:
             return ledger.rows()
 
-    def spent_on(self, name: str, entries: Iterable[Row]) -> Price:
-        """Sum a stage's own entries of the ledger.
+    def spent_on(self, name: str, entries: Sequence[Row]) -> Price:
+        """Sum a stage's own entries of the ledger: those of its processes while they worked on it.
 
-        A training is known by its run, a sweep by the folder of its runs, an evaluation by the
-        processes that worked on it: runs of forecasts have names of their own.
+        Other commands may spend in the same ledger meanwhile.
         """
-        known = self.stages.get(name)
-        if known is None:
-            return NOTHING
-        if known.settings.get("command") == "evaluate":
-            own = [row for row in entries if _is_of(known.sessions, row)]
-        else:
-            run = RunFolder(self.folder / name).name
-            own = [row for row in entries if row.run == run or row.run.startswith(f"{name}/")]
-        return sum((row.charged for row in own), NOTHING)
+        sessions = () if name not in self.stages else self.stages[name].sessions
+        processes = {session.process for session in sessions}  # one that resumes holds the entry
+        own = [
+            row.charged
+            for row in entries
+            if _process_in(row.holder) in processes
+            and any(s.after < row.id and (s.last is None or row.id <= s.last) for s in sessions)
+        ]
+        return sum(own, NOTHING)
 
     def _check(self, stage: Stage, data_sha256: str) -> None:
-        """Refuse a stage that was begun otherwise; its limit may grow until it is done."""
-        known = self.stages.get(stage.name)
-        if known is None:
+        record = self.stages.get(stage.name)
+        if record is None:
             return
-        now, then = _deciding(stage, data_sha256), dict(known.settings)
-        limit, begun_with = now.get("max_flops"), then.get("max_flops")
-        larger = type(limit) is type(begun_with) is int and limit > begun_with
-        if known.found is None and larger:
-            then["max_flops"] = limit
-            known = known.model_copy(update={"settings": then})
-            self.stages[stage.name] = known
+        then, now = record.settings, _deciding(stage, data_sha256)
+        free = {"max_flops"} if record.found is None else set()
         different = [
             f"{name} ({then.get(name)} then, {now.get(name)} now)"
             for name in {**then, **now}
-            if then.get(name) != now.get(name)
+            if name not in free and then.get(name) != now.get(name)
         ]
         if different:
             raise SettingsError(
@@ -188,28 +178,19 @@ class Record:
     def _last_entry(self) -> int:
         return max((row.id for row in self.entries()), default=0)
 
-    def _keep(self, name: str, known: StageRecord, **changes: Any) -> None:
-        self.stages[name] = known.model_copy(update=changes)
-        whole = _File(schema_version=1, lvlora_version=__version__, stages=self.stages)
-        durable.write_text(self.folder / FILE, whole.model_dump_json(indent=1) + "\n")
+    def _update(self, name: str, **changes: Any) -> None:
+        self.stages[name] = self.stages[name].model_copy(update=changes)
+        content = _File(schema_version=1, lvlora_version=__version__, stages=self.stages)
+        durable.write_text(self.folder / FILE, content.model_dump_json(indent=1) + "\n")
 
 
 def _deciding(stage: Stage, data_sha256: str) -> dict[str, Any]:
     """Return all that decides a stage's result, as it is read again from JSON."""
     settings = stage.settings.deciding("result", "model", "limit")
-    facts = {"command": stage.command, **settings, "data": data_sha256}
-    as_read: dict[str, Any] = json.loads(json.dumps(facts))
-    return as_read
-
-
-def _is_of(sessions: Iterable[Session], row: Row) -> bool:
-    process = _process_in(row.holder)
-    return any(
-        session.process == process
-        and session.after < row.id
-        and (session.last is None or row.id <= session.last)
-        for session in sessions
+    as_read: dict[str, Any] = json.loads(
+        json.dumps({"command": stage.command, **settings, "data": data_sha256})
     )
+    return as_read
 
 
 def _process_in(holder: str) -> str:

@@ -1,4 +1,4 @@
-"""The verb: the stages of an experiment are priced, made one after the other, and told."""
+"""The verb: the stages of an experiment are priced, then made in their order by their own verbs."""
 
 from __future__ import annotations
 
@@ -9,67 +9,59 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlora import durable
-from lvlora.errors import BudgetError
-from lvlora.experiment.answers import Experiment, ExperimentPlan, PlannedStage, StageResult
-from lvlora.experiment.plan import Planned, plan_stages, seconds_of
+from lvlora.answers import Flops
+from lvlora.errors import BudgetError, LvloraError
+from lvlora.evaluation.evaluate import evaluate
+from lvlora.experiment.answers import Experiment, ExperimentPlan, PlannedStage, Result, StageResult
+from lvlora.experiment.document import document
+from lvlora.experiment.plan import ZERO_SHOT, PricedStage, named_adapters, price_stages, seconds_of
 from lvlora.experiment.record import ACCOUNTING, Record
-from lvlora.experiment.stages import make
 from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.limits import asked
 from lvlora.flops.rows import Row
 from lvlora.model import devices
-from lvlora.report.experiment.page import write_experiment_page
-from lvlora.report.page import PAGE
+from lvlora.report.page import PAGE, write_page
 from lvlora.series.dataset import Dataset
 from lvlora.settings.base import Convention
 from lvlora.settings.configuration import Source
 from lvlora.settings.experiment import ExperimentSettings, Stage, read_stages
+from lvlora.settings.scoring import EvaluateSettings
+from lvlora.settings.training import SweepSettings
+from lvlora.sweep.answers import Sweep, Trial
 from lvlora.sweep.narrator import SweepNarrator
+from lvlora.sweep.search import run_search
+from lvlora.train.fine_tune import run_training
 from lvlora.train.observer import Observer
+from lvlora.train.run_folder import RunFolder
 
 
 @dataclass
-class _Prepared:
+class _Work:
     """An experiment that could begin."""
 
     settings: ExperimentSettings
     stages: tuple[Stage, ...]
     dataset: Dataset
     data_sha256: str
-    planned: tuple[Planned, ...]
+    priced: tuple[PricedStage, ...]
     record: Record
-
-    def read_record(self) -> None:
-        """Read experiment.json again."""
-        self.record = Record.read(self.record.folder, self.stages, self.data_sha256)
-
-    @property
-    def budget(self) -> Budget | None:
-        """The limit of the whole: the setting, else what the ledger of the folder keeps."""
-        folder = self.record.folder
-        if self.settings.budget is not None:
-            return asked(self.settings.budget, self.settings.convention)
-        if not (folder / FILE_NAME).exists():
-            return None
-        with Ledger.for_runs(folder, create=False, reading=True) as ledger:
-            return ledger.budget()
+    budget: Budget | None
 
     @property
     def convention(self) -> Convention:
         """The convention of the budget."""
-        budget = self.budget
-        return self.settings.convention if budget is None else budget.convention
+        return self.settings.convention if self.budget is None else self.budget.convention
 
     @property
-    def unfinished(self) -> list[Planned]:
+    def unfinished(self) -> list[PricedStage]:
         """Stages without a result."""
-        return [p for p in self.planned if not self.record.is_done(p.stage.name)]
+        return [p for p in self.priced if not self.record.is_done(p.stage.name)]
 
-    def at_most(self, entries: list[Row]) -> Price:
-        """The most that the ledger will charge in the end."""
-        spent = sum((self.record.spent_on(p.stage.name, entries) for p in self.unfinished), NOTHING)
-        return _charged(entries) - spent + sum((p.at_most for p in self.unfinished), NOTHING)
+    def charged(self, entries: list[Row]) -> Price:
+        """Sum what is charged and will stay: all but the entries of unfinished stages."""
+        begun = sum((self.record.spent_on(p.stage.name, entries) for p in self.unfinished), NOTHING)
+        return _charged(entries) - begun
 
 
 def run_experiment(
@@ -98,24 +90,23 @@ def run_experiment(
             (Or a limit of a stage was reached before it was done.)
         RunStopped: a signal came; everything is saved, and the same call goes on.
     """
-    experiment = _prepare(settings, read, config, sources)
-    _check_budget(experiment)
-    with experiment.record.held():
-        experiment.read_record()  # another process may have been at it until now
-        record = experiment.record
-        for number, planned in enumerate(experiment.planned, 1):
-            stage = planned.stage
-            where = f"Stage {number} of {len(experiment.planned)}, {stage.name}"
+    work = _prepare(settings, read, config, sources)
+    _check_budget(work)
+    with work.record.held():
+        record = Record.read(work.record.folder, work.stages, work.data_sha256)
+        work.record = record  # as another process may have left it by now
+        for number, priced in enumerate(work.priced, 1):
+            stage = priced.stage
+            where = f"Stage {number} of {len(work.priced)}, {stage.name}"
             if record.is_done(stage.name):
                 narrator.note(f"{where}: is done.")
                 continue
-            narrator.note(f"{where}: lvlora {stage.command}, {planned.what}.")
-            results = {n: r.found for n, r in record.stages.items() if r.found is not None}
-            with record.session(stage, experiment.data_sha256, planned.at_most):
-                result = make(stage, experiment.dataset, results, narrator, observer)
+            narrator.note(f"{where}: lvlora {stage.command}, {priced.what}.")
+            with record.session(stage, work.data_sha256, priced.at_most):
+                result = _make(stage, work, narrator, observer)
                 record.finish(stage.name, result)
-            _write(experiment)
-        return _write(experiment)
+            _write(work)
+        return _write(work)
 
 
 def plan_experiment(
@@ -125,18 +116,18 @@ def plan_experiment(
     config: Path | None,
     sources: Mapping[str, Source],
 ) -> ExperimentPlan:
-    """Say what `run_experiment` would do and cost at most; nothing is opened, charged or left."""
-    experiment = _prepare(settings, read, config, sources)
-    record, budget = experiment.record, experiment.budget
+    """Return what `run_experiment` would do and cost at most; nothing is charged or left."""
+    work = _prepare(settings, read, config, sources)
+    record, budget, convention = work.record, work.budget, work.convention
     entries = record.entries()
-    beside = Record(record.folder.parent).entries()
-    each, is_known = seconds_of(experiment.unfinished, [*beside, *entries])
-    names = [p.stage.name for p in experiment.unfinished]
-    seconds = dict(zip(names, each, strict=True))
-    most = experiment.at_most(entries).of(experiment.convention)
+    each, from_ledger = seconds_of(
+        work.unfinished, [*Record(record.folder.parent).entries(), *entries]
+    )
+    seconds = {p.stage.name: s for p, s in zip(work.unfinished, each, strict=True)}
+    most = work.charged(entries) + sum((p.at_most for p in work.unfinished), NOTHING)
     return ExperimentPlan(
         folder=str(record.folder),
-        model=experiment.stages[0].settings.model,
+        model=settings.model,
         stages=[
             PlannedStage(
                 name=p.stage.name,
@@ -146,15 +137,15 @@ def plan_experiment(
                 flops_at_most=p.at_most.as_answer(),
                 seconds=seconds.get(p.stage.name, 0.0),
             )
-            for p in experiment.planned
+            for p in work.priced
         ],
-        flops_at_most=sum((p.at_most for p in experiment.planned), NOTHING).as_answer(),
+        flops_at_most=sum((p.at_most for p in work.priced), NOTHING).as_answer(),
         charged=_charged(entries).as_answer(),
         budget=None if budget is None else budget.flops,
-        convention=experiment.convention,
-        share_of_budget=None if budget is None else most / budget.flops,
+        convention=convention,
+        share_of_budget=None if budget is None else most.of(convention) / budget.flops,
         seconds=sum(each),
-        pace="ledger" if is_known else "products",
+        pace="ledger" if from_ledger else "products",
     )
 
 
@@ -163,52 +154,125 @@ def _prepare(
     read: Callable[[], Dataset],
     config: Path | None,
     sources: Mapping[str, Source],
-) -> _Prepared:
+) -> _Work:
     folder, stages = read_stages(settings, sources, config)
     dataset = read()
     data_sha256 = dataset.sha256()
     record = Record.read(folder, stages, data_sha256)
     devices.set_threads(settings.threads)
-    planned = plan_stages(stages, dataset)
-    return _Prepared(settings, stages, dataset, data_sha256, planned, record)
+    budget = asked(settings.budget, settings.convention)
+    if settings.budget is None and (folder / FILE_NAME).exists():
+        with Ledger.for_runs(folder, create=False, reading=True) as ledger:
+            budget = ledger.budget()
+    priced = price_stages(stages, dataset)
+    return _Work(settings, stages, dataset, data_sha256, priced, record, budget)
 
 
 def _charged(entries: list[Row]) -> Price:
     return sum((row.charged for row in entries), NOTHING)
 
 
-def _check_budget(experiment: _Prepared) -> None:
-    budget, entries = experiment.budget, experiment.record.entries()
-    if budget is None:
+def _check_budget(work: _Work) -> None:
+    if work.budget is None:
         return
-    left = sum((p.at_most for p in experiment.unfinished), NOTHING).of(budget.convention)
-    before = experiment.at_most(entries).of(budget.convention) - left
-    if before + left > budget.flops:
+    left = sum((p.at_most for p in work.unfinished), NOTHING).of(work.budget.convention)
+    charged = work.charged(work.record.entries()).of(work.budget.convention)
+    if charged + left > work.budget.flops:
         raise BudgetError(
-            f"the stages that are left may cost {left:,} FLOPs ({budget.convention}); of the "
-            f"budget of {budget.flops:,} there are {max(0, budget.flops - before):,}",
+            f"the stages that are left may cost {left:,} FLOPs ({work.budget.convention}); of the "
+            f"budget of {work.budget.flops:,} there are {max(0, work.budget.flops - charged):,}",
             "--dry-run shows what each may cost; a smaller --scale, if the file has one, or "
             "another --budget helps.",
         )
 
 
-def _write(experiment: _Prepared) -> Experiment:
-    """Write the accounting and the page of what is done, and answer."""
-    record, budget = experiment.record, experiment.budget
-    with Ledger.for_runs(record.folder) as ledger:
-        table, entries = ledger.table(), ledger.rows()
-    stages, others = [], _charged(entries)
-    for planned in experiment.planned:
-        stage = planned.stage
-        known = record.stages.get(stage.name)
+def _make(
+    stage: Stage, work: _Work, narrator: SweepNarrator, observer: Callable[[], Observer]
+) -> Result:
+    """Make a stage by its verb, or the rest of it.
+
+    Raises:
+        RunStopped: a signal came; everything is saved.
+        BudgetError: a limit was reached before the stage was done.
+        LvloraError: whatever its verb cannot do.
+    """
+    settings, dataset = stage.settings, work.dataset
+    if isinstance(settings, EvaluateSettings):
+        adapters = tuple(_adapter(name, work.record) for name in named_adapters(settings))
+        scores = evaluate(
+            settings.model_copy(update={"adapter": adapters}), lambda: dataset, narrator
+        )
+        assert scores.folder is not None
+        maes = {row.name: row.mae for row in scores.forecasters}
+        return Result(folder=scores.folder, forecasters=maes)
+    if isinstance(settings, SweepSettings):
+        search = run_search(settings, lambda: dataset, sources=stage.sources, narrator=narrator)
+        if search.refusal is not None:
+            raise search.refusal
+        best, folder = _chosen_trial(search), str(settings.runs / settings.study)
+        if best is None:
+            return Result(folder=folder)
+        return Result(
+            folder=folder, mae=best.mae, loss=best.loss, steps=best.steps, adapter=best.folder
+        )
+    assert settings.out is not None
+    if RunFolder(settings.out).config.is_file():
+        settings = settings.model_copy(update={"resume": str(settings.out)})
+    run = run_training(
+        settings, lambda _: dataset, sources=stage.sources, observer=observer(), narrator=narrator
+    )
+    assert run is not None  # there is one process
+    before, after = run.zero_shot, run.validation
+    return Result(
+        folder=run.folder,
+        mae_before=None if before is None else before.mae,
+        mae=None if after is None else after.mae,
+        loss_before=None if before is None else before.loss,
+        loss=None if after is None else after.loss,
+        steps=run.steps,
+        adapter=run.folder,
+    )
+
+
+def _adapter(name: str, record: Record) -> str:
+    """Return what evaluate calls an adapter that a stage left."""
+    stage, slash, _ = name.partition("/")
+    if name == ZERO_SHOT or slash:
+        return name if not slash else str(record.folder / name)
+    result = record.stages[stage].found
+    if result is None or result.adapter is None:
+        raise LvloraError(
+            f"stage {name} has no adapter: none of its trials came to an end",
+            "The report in its folder says why; give the experiment another --out.",
+        )
+    return result.adapter
+
+
+def _chosen_trial(search: Sweep) -> Trial | None:
+    """Return the best trial of a sweep's last stage: earlier ones only choose its settings."""
+    last = search.plan.stages[-1].stage
+    complete = [t for t in search.table if t.stage == last and t.state == "complete"]
+    valued = [t for t in complete if t.value is not None]
+    return min(valued, key=lambda t: (t.value, t.trial), default=None)
+
+
+def _write(work: _Work) -> Experiment:
+    """Write the accounting and the page of what is done, and return the record."""
+    record, budget = work.record, work.budget
+    entries = record.entries()
+    stages, charged = [], _charged(entries)
+    others = charged
+    for priced in work.priced:
+        name = priced.stage.name
+        known = record.stages.get(name)
         if known is None or known.found is None:
             continue
-        spent = record.spent_on(stage.name, entries)
+        spent = record.spent_on(name, entries)
         others -= spent
         stages.append(
             StageResult(
-                name=stage.name,
-                command=stage.command,
+                name=name,
+                command=priced.stage.command,
                 flops_at_most=known.flops_at_most,
                 flops=spent.as_answer(),
                 share_of_budget=(
@@ -218,49 +282,38 @@ def _write(experiment: _Prepared) -> Experiment:
                 found=known.found,
             )
         )
-    charged = _charged(entries)
     files = [record.folder / ACCOUNTING, record.folder / PAGE]
     answer = Experiment(
         folder=str(record.folder),
-        scale=experiment.settings.scale,
+        scale=work.settings.scale,
         stages=stages,
         others=others.as_answer(),
         flops=charged.as_answer(),
         budget=None if budget is None else budget.flops,
-        convention=experiment.convention,
+        convention=work.convention,
         left=None if budget is None else budget.flops - charged.of(budget.convention),
         files=[str(file) for file in files],
     )
     durable.write_text(files[0], _accounting(answer))
-    write_experiment_page(
-        files[1],
-        answer.model_dump(mode="json"),
-        n_stages=len(experiment.planned),
-        ledger=table.model_dump(mode="json"),
-    )
+    write_page(files[1], document(answer))
     return answer
 
 
 def _accounting(answer: Experiment) -> str:
-    """A row a stage, one of all others, and one of all, as CSV."""
+    """Return a row a stage, one of all others, and one of all, as CSV."""
     text = io.StringIO()
+    head = ("executed_at_most", "coursework_at_most", "executed", "coursework")
     writer = csv.writer(text, lineterminator="\n")
-    most, spent = ("executed_at_most", "coursework_at_most"), ("executed", "coursework")
-    writer.writerow(["stage", "command", *most, *spent, "share_of_budget", "seconds"])
+    writer.writerow(["stage", "command", *head, "share_of_budget", "seconds"])
 
-    def share(flops: int) -> str:
-        return "" if not answer.budget else f"{flops / answer.budget:.6g}"
+    def spent(flops: Flops) -> list[object]:
+        budget, counted = answer.budget, getattr(flops, answer.convention)
+        return [flops.executed, flops.coursework, f"{counted / budget:.6g}" if budget else ""]
 
     for stage in answer.stages:
-        planned, flops = stage.flops_at_most, stage.flops
-        writer.writerow(
-            [
-                *(stage.name, stage.command, planned.executed, planned.coursework),
-                *(flops.executed, flops.coursework),
-                *(share(getattr(flops, answer.convention)), f"{stage.seconds:.1f}"),
-            ]
-        )
+        most = stage.flops_at_most
+        planned = [stage.name, stage.command, most.executed, most.coursework]
+        writer.writerow([*planned, *spent(stage.flops), f"{stage.seconds:.1f}"])
     for name, flops in (("others", answer.others), ("all", answer.flops)):
-        counts = (flops.executed, flops.coursework)
-        writer.writerow([name, "", "", "", *counts, share(getattr(flops, answer.convention)), ""])
+        writer.writerow([name, "", "", "", *spent(flops), ""])
     return text.getvalue()

@@ -7,7 +7,7 @@ smaller or larger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -36,11 +36,12 @@ COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[Evaluat
 
 _PLACES = ("runs", "out", "study")
 """Where a stage is kept: in the experiment's folder, under its own name."""
-_NOT_OF_A_STAGE = (
+_NOT_SKIPPED = (
     *("resume", "overwrite", "output", "fresh", "export_task", "status", "storage", "workers"),
     *("forecasts", "calibrate", "together"),
 )
-"""What would not be skipped, or could not be gone on with."""
+"""Settings whose work could not be skipped, or resumed."""
+_HELP = "lvlora COMMAND --help explains every option."
 
 
 class ExperimentSettings(SplitSettings, ModelSettings, MemorySettings):
@@ -97,6 +98,11 @@ class Stage:
     sources: dict[str, Source]
 
 
+_SHARED = tuple(name for name in ExperimentSettings.model_fields if name not in ("scale", "out"))
+"""Settings that hold for every stage, and that no stage may set."""
+_REFUSED = {*_PLACES, *_NOT_SKIPPED, "scale", *_SHARED}
+
+
 def read_stages(
     settings: ExperimentSettings, sources: Mapping[str, Source], config: Path | None
 ) -> tuple[Path, tuple[Stage, ...]]:
@@ -107,7 +113,7 @@ def read_stages(
     of the whole experiment.
 
     Raises:
-        SettingsError: there is no file, or no stage in it, or with all that is wrong with them.
+        SettingsError: there is no file, or no stage in it, or all that is wrong with a stage.
     """
     if config is None or str(config) == "-":
         raise SettingsError(
@@ -115,126 +121,69 @@ def read_stages(
             "lvlora experiment DATA --config examples/coursework.toml",
         )
     document = load_toml(str(config), str(config))
-    tables = _table(document.get(STAGES), STAGES, config)
+    tables = _tables(document, STAGES, config)
     if not tables:
         raise SettingsError(
             f"{config}: has no [stages.NAME]; they are what an experiment is made of.",
             "examples/coursework.toml has seven.",
         )
-    scale_name = f"{SCALES}.{settings.scale}"
     scale: Mapping[str, Any] = {}
     if settings.scale is not None:
-        scales = _table(document.get(SCALES), SCALES, config)
-        if settings.scale not in scales:
-            near = did_you_mean(settings.scale, scales) or "."
-            raise SettingsError(
-                f"--scale {settings.scale}: {config} has no [{scale_name}]{near}",
-                f"It has: {', '.join(scales) or 'none'}.",
-            )
-        scale = _table(scales[settings.scale], scale_name, config)
+        scales = _tables(document, SCALES, config)
+        _check_known(settings.scale, scales, f"--scale of {config}")
+        scale = scales[settings.scale]
+        for name in (key for key, value in scale.items() if isinstance(value, dict)):
+            _check_known(name, tables, f"[{SCALES}.{settings.scale}] of {config}")
     folder = settings.out or Path("runs") / config.stem
-    problems = [
-        f"[{scale_name}.{name}] of {config}: is not a stage{did_you_mean(name, tables)}"
-        for name, value in scale.items()
-        if isinstance(value, dict) and name not in tables
-    ]
     shared = {name: getattr(settings, name) for name in _SHARED}
     stages = []
-    for name in tables:
-        table = _table(tables[name], f"{STAGES}.{name}", config)
-        command = table.get("command")
-        if command not in COMMANDS:
-            problems.append(
-                f"command in [{STAGES}.{name}] of {config}: should be {', '.join(COMMANDS)}, got "
-                f"{command!r}{did_you_mean(str(command), COMMANDS)}"
+    for name, table in tables.items():
+        where = f"[{STAGES}.{name}] of {config}"
+        command: Command | None = table.get("command")
+        _check_known(command, COMMANDS, f"command in {where}")
+        assert command is not None
+        model = COMMANDS[command]
+        own, smaller = _plain(table), _plain(scale.get(name, {}))
+        del own["command"]
+        misplaced = sorted(_REFUSED & {*own, *smaller})
+        if misplaced:
+            raise SettingsError(
+                f"{misplaced[0]} in {where}: cannot be set for one stage", "Take it out."
             )
-            continue
-        own = {key: value for key, value in table.items() if key != "command"}
-        layers = [
-            _Layer(f"of {config}", document),
-            _Layer(f"in [{command}] of {config}", document.get(command, {})),
-            _Layer(f"in [{STAGES}.{name}] of {config}", own, strict=True),
-            _Layer(f"in [{scale_name}] of {config}", scale),
-            _Layer(f"in [{scale_name}.{name}] of {config}", scale.get(name, {}), strict=True),
-        ]
+        common = {**_plain(document), **_plain(document.get(command, {}))}
+        possible = model.model_fields.keys() - _REFUSED
+        for_all = {key: value for key, value in common.items() if key in possible}
+        of_scale = {key: value for key, value in _plain(scale).items() if key in possible}
         # an evaluation's folder is named by what is scored: what two stages share is forecast once
         out = None if command == "evaluate" else folder / name
-        places = {"runs": folder, "out": out, "study": name}
-        stage = _stage(name, command, layers, shared, places, sources, problems)
-        if stage is not None:
-            stages.append(stage)
-    if problems:
-        several = "" if len(problems) == 1 else f"{len(problems)} settings are wrong:\n  "
-        raise SettingsError(
-            several + "\n  ".join(problems), "lvlora COMMAND --help explains every option."
-        )
+        fixed = {**shared, "runs": folder, "out": out, "study": name}
+        fixed = {key: value for key, value in fixed.items() if key in model.model_fields}
+        values = {**for_all, **own, **of_scale, **smaller, **fixed}
+        origins: dict[str, Source] = {
+            key: sources.get(key, "default") if key in fixed or key not in values else "config"
+            for key in model.model_fields
+        }
+        try:
+            stages.append(Stage(name, command, model(**values), origins))
+        except ValidationError as error:
+            wrong = complaints(error, read_fields(model), lambda field: field.label)
+            raise SettingsError("\n  ".join([f"{where}:", *wrong]), _HELP) from None
     return folder, tuple(stages)
 
 
-_SHARED = tuple(name for name in ExperimentSettings.model_fields if name not in ("scale", "out"))
-"""Settings that hold for every stage, and that no stage may set."""
-_REFUSED = (*_PLACES, *_NOT_OF_A_STAGE, "scale", *_SHARED)
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in a table, without the tables in it."""
+    return {k.replace("-", "_"): v for k, v in table.items() if not isinstance(v, dict)}
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """Keys of one table; a strict one is for this stage alone, so that every key must fit."""
-
-    where: str
-    keys: Mapping[str, Any]
-    strict: bool = False
+def _check_known(name: object, known: Collection[str], where: str) -> None:
+    if name not in known:
+        near = did_you_mean(str(name), known) or "."
+        raise SettingsError(f"{where}: there is no {name!r}{near}", f"It is {', '.join(known)}.")
 
 
-def _table(value: object, name: str, config: Path) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise SettingsError(f"{name} in {config}: should be a table", f"Write [{name}.NAME].")
-    return value
-
-
-def _stage(
-    name: str,
-    command: Command,
-    layers: Sequence[_Layer],
-    shared: Mapping[str, Any],
-    places: Mapping[str, Any],
-    shared_sources: Mapping[str, Source],
-    problems: list[str],
-) -> Stage | None:
-    """Return a stage; None where something is wrong with it, which is added to ``problems``."""
-    model = COMMANDS[command]
-    before = len(problems)
-    values: dict[str, Any] = {}
-    labels: dict[str, str] = {}
-    for layer in layers:
-        if not isinstance(layer.keys, dict):
-            problems.append(f"{name} {layer.where}: should be a table")
-            continue
-        for key, value in layer.keys.items():
-            field, label = key.replace("-", "_"), f"{key} {layer.where}"
-            if isinstance(value, dict) and not layer.strict:
-                continue
-            if field in model.model_fields and field not in _REFUSED:
-                values[field], labels[field] = value, label
-            elif layer.strict and field in model.model_fields:
-                problems.append(f"{label}: is the experiment's to say, not a stage's")
-            elif layer.strict:
-                near = did_you_mean(field, model.model_fields)
-                problems.append(f"{label}: is not a setting of this stage's command{near}")
-    sources: dict[str, Source] = dict.fromkeys(model.model_fields, "default")
-    sources |= dict.fromkeys(values, "config")
-    sources |= {key: shared_sources[key] for key in shared if key in model.model_fields}
-    labels |= {key: f"--{key.replace('_', '-')}" for key in shared}
-    values |= {
-        key: value for key, value in {**shared, **places}.items() if key in model.model_fields
-    }
-    if len(problems) > before:
-        return None
-    try:
-        return Stage(name, command, model(**values), sources)
-    except ValidationError as error:
-        fields = read_fields(model)
-        wrong = complaints(error, fields, lambda field: labels.get(field.name, field.name))
-        problems += [f"{complaint} (stage {name})" for complaint in wrong]
-        return None
+def _tables(document: Mapping[str, Any], name: str, config: Path) -> Mapping[str, dict[str, Any]]:
+    tables = document.get(name, {})
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        raise SettingsError(f"{name} in {config}: should be tables", f"Write [{name}.NAME].")
+    return tables

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lvlora.experiment.plan import plan_stages
+from lvlora.experiment.plan import price_stages
 from lvlora.model import numeric_tokenizer
 from lvlora.series.simulate import simulate
 from lvlora.settings.data import SimulateSettings
@@ -42,7 +42,7 @@ def test_the_coursework_fits_its_budget(tmp_path, scale, executed):
     sources = dict.fromkeys(ExperimentSettings.model_fields, "flag")
     _, stages = read_stages(settings, sources, COURSEWORK)
     data = simulate(SimulateSettings(n_series=850))
-    planned = plan_stages(stages, data)
+    planned = price_stages(stages, data)
     assert sum(p.at_most.coursework for p in planned) <= 10**17
     assert sum(p.at_most.executed for p in planned) <= executed
     # not so small that nothing could be learned

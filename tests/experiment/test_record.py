@@ -69,7 +69,6 @@ def test_a_stage_is_the_sum_of_its_own_entries(tmp_path, monkeypatch):
     _spend(tmp_path, "20260101-evaluate-5", "evaluate", 10_000)  # after
     with record.session(_stage(), "hash", MOST):
         _spend(tmp_path, "first", "train", 100_000)
-        _spend(tmp_path, "another", "train", 1_000_000)
     entries = record.entries()
     assert record.spent_on("scores", entries) == Price(10, 10)
     assert record.spent_on("first", entries) == Price(100_000, 100_000)
@@ -85,10 +84,8 @@ def test_other_settings_are_refused_by_name(begun, tmp_path):
     _read(tmp_path, Stage("another", "train", TrainSettings(), {}))
 
 
-def test_a_limit_may_grow_until_the_stage_is_done(begun, tmp_path):
+def test_a_limit_may_change_until_the_stage_is_done(begun, tmp_path):
     larger = replace(_stage(), settings=TrainSettings(max_flops=2 * 10**12))
-    with pytest.raises(SettingsError, match="max_flops"):
-        _read(tmp_path, replace(_stage(), settings=TrainSettings(max_flops=10**11)))
     record = _read(tmp_path, larger)
     with record.session(larger, "hash", MOST):
         record.finish("first", Result(folder="x"))

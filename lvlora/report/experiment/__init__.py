@@ -1,1 +1,0 @@
-"""The page of an experiment: what each stage found and cost, and where the errors are."""
