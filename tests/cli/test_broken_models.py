@@ -28,34 +28,13 @@ BREAKS = {
     "a layer that overflows": ("model.layers.0.mlp.down_proj.weight", 1e30, "layer 1"),
     "the last layer": ("model.layers.1.mlp.down_proj.weight", 1e30, "layer 1, the last"),
 }
+SCORED = "data.csv --context 20 --horizon 5 --samples 2 --no-rivals"
 COMMANDS = {
-    "forecast": ["forecast", "data.csv", "--horizon", "3", "--samples", "2"],
-    "greedy": ["forecast", "data.csv", "--horizon", "3", "--greedy"],
-    "density": ["forecast", "data.csv", "--density", "--density-floor", "0.1"],
-    "evaluate": [
-        "evaluate",
-        "data.csv",
-        "--split",
-        "all",
-        "--context",
-        "20",
-        "--horizon",
-        "5",
-        "--samples",
-        "2",
-        "--no-rivals",
-    ],
-    "baseline": [
-        "baseline",
-        "data.csv",
-        "--context",
-        "20",
-        "--horizon",
-        "5",
-        "--samples",
-        "2",
-        "--no-rivals",
-    ],
+    "forecast": "forecast data.csv --horizon 3 --samples 2",
+    "greedy": "forecast data.csv --horizon 3 --greedy",
+    "density": "forecast data.csv --density --density-floor 0.1",
+    "evaluate": f"evaluate {SCORED} --split all",
+    "baseline": f"baseline {SCORED}",
 }
 PLAIN = ["--decimals", "1", "--dtype", "float32", "--threads", "1", "--quiet"]
 
@@ -85,7 +64,7 @@ def test_a_broken_model_is_named(run_lvlora, data, tiny_folder, tmp_path, comman
     name, value, where = BREAKS[how]
     model = broken(tiny_folder("qwen2"), tmp_path / "mine", name, value)
     adapter = [] if command == "baseline" else ["--adapter", "none"]
-    ran = run_lvlora([*COMMANDS[command], "--model", model, *adapter, *PLAIN])
+    ran = run_lvlora([*COMMANDS[command].split(), "--model", model, *adapter, *PLAIN])
     assert ran.exit_code == 3, ran.stderr
     assert ran.stdout == ""
     assert "Error: mine zero-shot: its logits for series 's" in ran.stderr
@@ -109,7 +88,7 @@ def test_an_adapter_that_multiplies_too_much(
     config = config_for(plan, str(tiny_folder("qwen2")), False)
     adapter_files.save(adapter, config, adapter_files.adapter_tensors(base.module), {})
     tiny_models.edit(adapter / "lvlora.json", config_sha256="gone", facts_sha256="gone")
-    words = [*COMMANDS[command], "--adapter", adapter, *PLAIN]
+    words = [*COMMANDS[command].split(), "--adapter", adapter, *PLAIN]
     assert run_lvlora(words).exit_code == 0
     tiny_models.edit(adapter / "adapter_config.json", lora_alpha=1e30)
     ran = run_lvlora(words)

@@ -65,13 +65,6 @@ def test_a_forecast_goes_on_with_dates(forecast, data, tmp_path):
     assert answer["series"][0]["time"] == ["2012-01", "2012-02", "2012-03"]
 
 
-def test_the_steps_held_out_have_their_dates(forecast, data, tmp_path):
-    ran = forecast(data, "--series", "s1", "--holdout", "2", "--output", tmp_path / "out.csv")
-    assert ran.exit_code == 0, ran.stderr
-    times = [line.split(",")[1] for line in (tmp_path / "out.csv").read_text().splitlines()]
-    assert times == ["month", "2011-11", "2011-12"]
-
-
 def test_the_density_is_of_the_next_date(forecast, data):
     ran = forecast(data, "--series", "s1", "--density", "--density-floor", "0.2")
     assert ran.exit_code == 0, ran.stderr
@@ -130,16 +123,6 @@ def test_an_analysis_names_the_steps_and_draws_dates(real_figures, run_lvlora, d
     assert found["first_absent"] == {"series": "s3", "time": "2010-06"}
 
 
-def test_uneven_steps_are_warned_of_with_figures(run_lvlora, forecast, tmp_path):
-    (tmp_path / "f.csv").write_text("t,x\n0,1\n1,2\n2.7,5\n4.5,3\n9,4\n")
-    for ran in (run_lvlora(["analyze", tmp_path / "f.csv"]), forecast(tmp_path / "f.csv")):
-        assert ran.exit_code == 0, ran.stderr
-        assert "the time steps are uneven (1 to 4.5, median 1.75)" in ran.stderr
-    even = run_lvlora(["analyze", "examples/hare_lynx.csv"])
-    assert "uneven" not in even.stderr + even.stdout
-    assert "absent" not in even.stderr + even.stdout
-
-
 def test_pages_of_runs_and_evaluations_have_axes_of_dates(
     real_figures, run_lvlora, tiny_folder, data, tmp_path, monkeypatch
 ):
@@ -162,14 +145,6 @@ def _drawn_in(page, text):
     """Whether a picture of the page has this text."""
     pictures = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page.read_text())
     return any(text in base64.b64decode(picture).decode() for picture in pictures)
-
-
-def test_a_column_that_may_be_the_time_is_asked_about(forecast, tmp_path):
-    (tmp_path / "f.csv").write_text("season,x\n1900,1\n1901,2\n1902,5\n")
-    ran = forecast(tmp_path / "f.csv")
-    assert ran.exit_code == 4
-    assert "--time-column season" in ran.stderr
-    assert forecast(tmp_path / "f.csv", "--time-column", "season").exit_code == 0
 
 
 def test_rows_of_python_have_datetimes(tiny_base):

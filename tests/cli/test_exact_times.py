@@ -58,18 +58,3 @@ def test_times_and_values_are_the_same_in_every_format(forecast, kind):
     table = list(csv.DictReader(Path("samples.csv").read_text().splitlines()))
     assert [float(row["time"]) for row in table] == ahead * 3
     assert [float(row["x"]) for row in table] == np.ravel(drawn["samples"]).tolist()
-
-
-@pytest.mark.parametrize("suffix", ["csv", "h5", "parquet"])
-def test_a_data_set_is_written_with_its_own_numbers(suffix, tmp_path):
-    import lvlora
-
-    if suffix == "parquet":
-        pytest.importorskip("pyarrow")
-    for i, time in enumerate(TIMES.values()):
-        data = lvlora.from_arrays(np.sqrt(np.arange(12) + 2.0), time=time)
-        assert not data.warnings
-        file = tmp_path / f"{i}.{suffix}"
-        lvlora.write(data, file)
-        assert lvlora.read(file).sha256() == data.sha256()
-        assert not lvlora.read(file).warnings

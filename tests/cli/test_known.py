@@ -90,15 +90,6 @@ def test_what_cannot_be_done_is_said(run_lvlora, words, options, what, hint):
     assert "Traceback" not in ran.stderr
 
 
-def test_a_missing_value_of_the_future_is_named(run_lvlora, words):
-    lines = Path("data.csv").read_text().splitlines()
-    lines[-2] = "s0,18,,,"
-    Path("data.csv").write_text("\n".join(lines) + "\n")
-    ran = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words])
-    assert ran.exit_code == 4, ran.stderr
-    assert "the known column warmth has no value at 18" in " ".join(ran.stderr.split())
-
-
 def test_the_price_is_that_of_known_columns_too(run_lvlora, words):
     known = ["forecast", "data.csv", "--known", "warmth", *words, "--json"]
     dry = run_lvlora([*known, "--dry-run"])

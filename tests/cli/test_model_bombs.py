@@ -177,13 +177,3 @@ def test_values_of_another_type_are_named(refused, model, tiny_folder, family, f
     shutil.copytree(tiny_folder(family), model)
     tiny_models.edit(model / file, **changes)
     assert key in refused()
-
-
-@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
-def test_tokens_beyond_the_vocabulary(refused, model, tiny_folder, family):
-    shutil.rmtree(model)
-    shutil.copytree(tiny_folder(family), model)
-    vocabulary = json.loads((model / "tokenizer.json").read_text())
-    vocabulary["model"]["vocab"]["7"] = 1000
-    (model / "tokenizer.json").write_text(json.dumps(vocabulary))
-    assert "beyond the model's vocabulary of 16" in refused()

@@ -38,12 +38,6 @@ def test_json_is_all_there_is_on_stdout(run_lvlora, tmp_path):
     assert ran.json["sha256"] == read_dataset(file, InputSettings()).sha256()
 
 
-def test_quiet_is_quiet(run_lvlora, tmp_path):
-    ran = run_lvlora(["simulate", tmp_path / "x.csv", "-n", "2", "--n-steps", "5", "-q"])
-    assert ran.exit_code == 0
-    assert ran.stderr == ""
-
-
 @pytest.mark.parametrize("name", ["x.xlsx", "x", "folder.d/x.csv"])
 def test_what_cannot_be_written_is_said_before_the_work(run_lvlora, tmp_path, name):
     ran = run_lvlora(["simulate", tmp_path / name, "-n", "1"])

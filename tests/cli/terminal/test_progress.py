@@ -121,9 +121,3 @@ def test_counted_work_on_a_terminal(stderr):
         stopped()
     assert "Counting [x]" in err.getvalue()
     assert err.getvalue().rindex("\x1b[?25h") > err.getvalue().rindex("\x1b[?25l")
-
-
-def test_one_step_is_not_steps(stderr):
-    err = stderr(io.StringIO())
-    _run(progress.observer(Output()), steps=1)
-    assert err.getvalue().startswith("run-x: 1 step of 2,048 tokens")

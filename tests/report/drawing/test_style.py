@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -66,10 +64,6 @@ def test_the_suffix_says_the_format(tmp_path: Path) -> None:
             style.save(figure, tmp_path / name)  # type: ignore[arg-type]
 
 
-def test_svg_keeps_letters_as_letters() -> None:
-    assert b">Prey<" in style.render(figure_with("Prey"), "svg")  # type: ignore[arg-type]
-
-
 def test_no_colours_are_alike() -> None:
     """The first two, which are most used, differ in lightness too."""
     assert len(set(style.PALETTE)) == len(style.PALETTE)
@@ -99,16 +93,6 @@ def test_logarithmic_ticks_are_plain_and_some(values: tuple[float, float]) -> No
         shown = [t.label1.get_text() for t in ticks if low <= t.get_loc() <= high]
     assert 2 <= len(shown) <= 10
     assert not any("$" in label for label in shown)
-
-
-def test_the_room_is_imported_without_matplotlib() -> None:
-    code = (
-        "import sys, lvlora.report.drawing.style, lvlora.report.drawing.text_chart;"
-        "import lvlora.report.forecast;"
-        "sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
-    )
-    root = Path(__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 
 
 def test_log_ticks_over_the_whole_range_of_floats():
