@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numeric_tokenizer as tokenizer
 import torch
 
-from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.devices import Placement
 from lvlora.model.loading import BaseModel, load

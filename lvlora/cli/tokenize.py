@@ -36,25 +36,23 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     if dataset is not None:
         chosen = dataset.named(settings.series or [dataset.series[0].id])
     source = resolve(settings.model, settings.revision, keep=settings.cache)
-    from lvlora.cli.terminal import tokens
+    from lvlora.cli.terminal.document import show_document
     from lvlora.model import tokenizing
+    from lvlora.text import document
     from lvlora.text.losses import of_shares
 
     if dataset is None or chosen is None:
         text = tokenizing.tokenize_text(settings.text or "", source)
-        output.report(text, lambda: tokens.show_text(text, output))
-        tokens.say_strange(text, output)
-        tokens.say_difference(text.own_merging, text.merged_tokens, output)
+        output.report(text, lambda: show_document(document.text_document(text), output))
+        for note in document.notes(text):
+            output.note(note)
         return
     answer = tokenizing.tokenize(dataset, chosen, settings, source)
-    output.report(answer, lambda: tokens.show_series(answer, output))
-    said = of_shares(answer.scale.lost, answer.decimals, answer.variables)
-    if said:
-        output.warning(said)
-    tokens.say_difference(
-        next((s.own_merging for s in answer.series if s.own_merging), None),
-        answer.merged_tokens,
-        output,
-    )
+    output.report(answer, lambda: show_document(document.series_document(answer), output))
+    loss = of_shares(answer.scale.lost, answer.decimals, answer.variables)
+    if loss:
+        output.warning(loss)
+    for note in document.notes(answer):
+        output.note(note)
     trained = next_command("train", TrainSettings, settings, also=("decimals",))
     output.hint(f"Next: lvlora flops says what a step costs; {trained} trains.")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.loading import alphabet_of, load_tokenizer
-from lvlora.series.dataset import Dataset
+from lvlora.series.dataset import Dataset, Series
 from lvlora.series.splits import split_ids
 from lvlora.settings.data import TokenizeSettings
 from lvlora.text import scaling
@@ -23,7 +26,6 @@ from lvlora.text.answers import (
     TokenizeText,
 )
 from lvlora.text.codec import Codec
-from lvlora.text.inspection import Inspection, inspect
 
 _RULES = {
     "dataset": "of the data set: the {percentile:g}th percentile of the training part becomes "
@@ -83,10 +85,7 @@ def tokenize(
             ),
             lost=lost,
         ),
-        series=[
-            _told(inspect(s, scale, codec, tokenizer.alphabet, settings.steps), tokenizer)
-            for s in chosen
-        ],
+        series=[_tokenized(s, scale, codec, tokenizer, settings.steps) for s in chosen],
     )
 
 
@@ -133,21 +132,37 @@ class _Tokenizer:
         return None if own == list(ids) else Merged(ids=own, tokens=self.tokens(own))
 
 
-def _told(one: Inspection, tokenizer: _Tokenizer) -> TokenizedSeries:
+def _tokenized(
+    series: Series, scale: scaling.Scale, codec: Codec, tokenizer: _Tokenizer, n_shown: int
+) -> TokenizedSeries:
+    """Encode and decode a whole series; its first ``n_shown`` steps are shown."""
+    scaled = scale.apply(series.values)
+    steps = codec.encode_steps(scaled)
+    text = "".join(steps)
+    decoded = codec.decode(text)
+    shown = "".join(steps[:n_shown])
+    ids = tokenizer.alphabet.encode(shown).tolist()
+    n_tokens = tokenizer.alphabet.count(text)
     return TokenizedSeries(
-        id=one.series,
-        text=one.text,
-        ids=list(one.ids),
-        tokens=tokenizer.tokens(one.ids),
-        steps_shown=len(one.steps),
-        steps=one.n_steps,
-        n_tokens=one.n_tokens,
-        tokens_per_step=one.tokens_per_step,
+        id=series.id,
+        text=shown,
+        ids=ids,
+        tokens=tokenizer.tokens(ids),
+        steps_shown=len(steps[:n_shown]),
+        steps=len(series),
+        n_tokens=n_tokens,
+        tokens_per_step=n_tokens / len(series),
         round_trip=RoundTrip(
-            max_error=one.max_error, max_error_half_units=one.max_error_half_units
+            max_error=_largest(scale.invert(decoded) - series.values),
+            max_error_half_units=_largest((decoded - scaled) / codec.half_unit),
         ),
-        own_merging=tokenizer.difference(one.text, one.ids),
+        own_merging=tokenizer.difference(shown, ids),
     )
+
+
+def _largest(errors: NDArray[np.float64]) -> float:
+    """The largest absolute value; 0 of missing values alone."""
+    return float(np.nan_to_num(np.abs(errors)).max(initial=0.0))
 
 
 def _scale(settings: TokenizeSettings, dataset: Dataset) -> scaling.Scale:

@@ -7,10 +7,10 @@ import functools
 from dataclasses import dataclass
 
 import mixture
+import numeric_tokenizer as tokenizer
 import numpy as np
 from spellings import VOCABULARIES, Vocabulary
 
-from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.windows import IGNORED, Batch, collate

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numeric_tokenizer
 import torch
-
-from lvlora.model import numeric_tokenizer
 
 _UNITS = tuple(f"{n // 100}.{n % 100:02}" for n in range(1000))
 _BEGINNINGS = tuple(f"{n // 10}.{n % 10}" for n in range(100))

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numeric_tokenizer as tokenizer
 import numpy as np
 import torch
 from rows import POSITIONS, Rows, SimulatedBatches
@@ -27,7 +28,6 @@ from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Reservation
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
-from lvlora.model import numeric_tokenizer as tokenizer
 from lvlora.model.devices import probe_bfloat16
 from lvlora.text.windows import Batch
 from lvlora.train import checkpoint, loop

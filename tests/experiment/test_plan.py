@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numeric_tokenizer
 import pytest
 
 from lvlora.experiment.plan import price_stages
-from lvlora.model import numeric_tokenizer
 from lvlora.series.simulate import simulate
 from lvlora.settings.data import SimulateSettings
 from lvlora.settings.experiment import ExperimentSettings, read_stages

@@ -6,6 +6,7 @@ import kernels
 import maps
 import mixture
 import networks
+import numeric_tokenizer
 import numpy as np
 import observation
 import oscillators
@@ -21,7 +22,6 @@ from seasonal_arima import seasonal_arima
 from spellings import VOCABULARIES, number_line
 from switching import switching
 
-from lvlora.model import numeric_tokenizer
 from lvlora.text.codec import Codec
 from lvlora.text.windows import IGNORED
 

@@ -1,11 +1,11 @@
 """The tokenizer of numbers: plain transformers spells as lvlora does."""
 
+import numeric_tokenizer
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlora.model import numeric_tokenizer
 from lvlora.model.files.tokenizer import read_alphabet
 from lvlora.model.loading import alphabet_of
 from lvlora.text.codec import Codec
