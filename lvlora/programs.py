@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lvlora.flops.answers import FlopsAccount
     from lvlora.flops.budget import Price
     from lvlora.forecast.answers import Forecasts
-    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.language_model import LanguageModel
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.narrator import Narrator
     from lvlora.series.dataset import Dataset
@@ -171,7 +171,7 @@ def _reader(data: Any, settings: KnownSettings) -> Callable[[], Dataset]:
 
 @contextlib.contextmanager
 def charged(
-    forecaster: Forecaster, at_most: Price, *, command: str = "python", **limits: Any
+    forecaster: LanguageModel, at_most: Price, *, command: str = "python", **limits: Any
 ) -> Iterator[None]:
     """Charge what a forecaster does inside the block to the ledger among the runs.
 
@@ -271,7 +271,7 @@ _OF_THE_LOADED = ("model", "adapter", "out", "together", "calibrate", "calibrate
 
 def evaluate(
     data: Any,
-    forecasters: Sequence[Forecaster] | Forecaster = (),
+    forecasters: Sequence[LanguageModel] | LanguageModel = (),
     *,
     narrator: Narrator | None = None,
     **options: Any,
@@ -297,11 +297,11 @@ def evaluate(
         DataError: no series is long enough.
     """
     from lvlora.evaluation import evaluate as verb
-    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.language_model import LanguageModel
     from lvlora.settings.scoring import EvaluateSettings
     from lvlora.train.process import undisturbed
 
-    models = [forecasters] if isinstance(forecasters, Forecaster) else list(forecasters)
+    models = [forecasters] if isinstance(forecasters, LanguageModel) else list(forecasters)
     settings = checked(
         EvaluateSettings,
         {"data": _place(data), "workers": 1, **options},

@@ -37,7 +37,7 @@ from fit_widths import Example, fit
 from lvlora.durable import replacing
 from lvlora.forecast.calibration.widths import NAME, Widths
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
@@ -62,7 +62,7 @@ class Drawn:
 
 
 def forecasts_of(
-    forecaster: Forecaster, known: Sequence[Known], sampling: Sampling, folder: Path
+    forecaster: LanguageModel, known: Sequence[Known], sampling: Sampling, folder: Path
 ) -> list[Drawn]:
     """Forecasts, each batch kept in the folder as it is finished."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -212,7 +212,7 @@ def main() -> None:
     args = parser.parse_args()
     set_threads(args.threads)
     base = load(resolve(str(args.folder)), choose("cpu", "float32"))
-    forecaster = Forecaster(base)
+    forecaster = LanguageModel(base)
     work = args.work / base.sha256[:16]
     moved: list[tuple[Drawn, Forecast]] = []
     drawn = forecasts_of(forecaster, fitted(args.series), FITTED, work)

@@ -18,10 +18,12 @@ import numpy as np
 import lvlora
 from lvlora.evaluation.comparison import difference
 from lvlora.evaluation.protocol import Protocol, Task, task
-from lvlora.evaluation.scores import rivals_of, score_model, score_rival
-from lvlora.evaluation.together import past_of_model, past_of_rival
+from lvlora.evaluation.scores import Scoring, rivals_of
+from lvlora.evaluation.together import Hindsight, learnable
+from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.rivals import RivalForecaster
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.contest import weighted_median
+from lvlora.series.contest import SHARES, weighted_median
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.splits import split_of
@@ -79,15 +81,18 @@ RULES: dict[str, Rule] = {
 
 def compare(given: Task, train: Dataset, with_model: bool) -> None:
     """Print the errors of the best forecasters and of every rule."""
-    points, losses = {}, {}
+    whole, parts, sampling = given.learnable(train), learnable(given, train), Sampling(views=4)
+    members: list[tuple[Forecaster, list[Forecaster]]] = []
     if with_model:
-        forecaster, sampling = lvlora.open_model("bundled", adapter="none"), Sampling(views=4)
-        entry = score_model(forecaster, given, sampling, (0.1, 0.5, 0.9))
-        points[entry.name] = entry.point
-        losses[entry.name] = past_of_model(forecaster, given, sampling).losses
+        model = lvlora.open_model("bundled", adapter="none")
+        members.append((model, [model] * len(SHARES)))
     for rival in (r for r in rivals_of(given)[0] if r.takes_part):
-        points[rival.name] = score_rival(rival, given, train, (0.1, 0.5, 0.9)).point
-        losses[rival.name] = past_of_rival(rival, given, train).losses
+        before = [RivalForecaster(rival, learns_from=part) for part in parts]
+        members.append((RivalForecaster(rival, learns_from=whole), before))
+    points, losses = {}, {}
+    for forecaster, before in members:
+        points[forecaster.name] = Scoring(forecaster, given, sampling).run((0.1, 0.5, 0.9)).point
+        losses[forecaster.name] = Hindsight(before, given, sampling).run().losses
     errors = {name: _errors(given, point) for name, point in points.items()}
     all_losses, all_points = np.stack(list(losses.values())), np.stack(list(points.values()))
     order = sorted(errors, key=lambda name: float(errors[name].mean()))

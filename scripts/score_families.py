@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "pretrain"))
 import families
 
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     set_threads(args.threads)
-    forecaster = Forecaster(load(resolve(args.model), choose()))
+    forecaster = LanguageModel(load(resolve(args.model), choose()))
     rivals = {"seasonal naive": SeasonalNaive(), "last value": LastValue()}
     n_steps, cut = args.context + args.horizon, args.context
     found: dict[str, dict[str, float]] = {}

@@ -56,7 +56,6 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.series.given import given_dataset
 
     output = context.output
-    verb.check(settings)
     check_results(settings, context, files.kinds(settings))
 
     def read() -> Dataset:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lvlora.durable import sha256_of
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.sampling import Sampling
@@ -35,7 +35,7 @@ class Candidate:
     decimals: int | None
     number_format: NumberFormat | None = None
 
-    def name(self, forecaster: Forecaster, taken: Iterable[str]) -> str:
+    def name(self, forecaster: LanguageModel, taken: Iterable[str]) -> str:
         """What tables call it: with what tells them apart where its name is another's."""
         if forecaster.name not in taken:
             return forecaster.name
@@ -57,12 +57,12 @@ class Candidate:
         known = [n for n in counts if type(n) is int and 0 <= n < _ABSURD]
         return Price(*known) if counts and len(known) == len(counts) else None
 
-    def open(self, settings: ScoringSettings, narrator: Narrator) -> Forecaster:
+    def open(self, settings: ScoringSettings) -> LanguageModel:
         """Load it, as ``lvlora forecast`` does: without its own scale it has each history's.
 
         The same histories then have the same forecasts in both commands.
         """
-        forecaster = open_forecaster(
+        return open_forecaster(
             self.choice,
             settings,
             self.decimals,
@@ -70,11 +70,8 @@ class Candidate:
             max_memory=settings.max_memory,
             as_drawn=settings.as_drawn,
         )
-        if forecaster.unlike_made:
-            narrator.warning(forecaster.unlike_made)
-        return forecaster
 
-    def identity(self, forecaster: Forecaster, sampling: Sampling) -> dict[str, Any]:
+    def identity(self, forecaster: LanguageModel, sampling: Sampling) -> dict[str, Any]:
         """All that decides its forecasts of given histories, as JSON."""
         info, base = self.choice.info, forecaster.base
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))

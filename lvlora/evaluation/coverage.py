@@ -17,7 +17,7 @@ from lvlora.forecast.calibration import files as calibration_files
 from lvlora.forecast.calibration.facts import amount, describe
 from lvlora.forecast.calibration.offsets import Calibration, calibrate, share_inside, units_of
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import joint_scale
 from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
@@ -25,7 +25,7 @@ from lvlora.series.metrics.scores import central_levels
 
 
 def calibration_for(
-    candidate: Candidate, forecaster: Forecaster, job: Job, narrator: Narrator
+    candidate: Candidate, forecaster: LanguageModel, job: Job, narrator: Narrator
 ) -> Calibration | None:
     """The calibration that --calibrated asks for, before anything is spent.
 
@@ -54,7 +54,7 @@ def calibration_for(
 
 
 def keep_calibration(
-    entry: Entry, candidate: Candidate, forecaster: Forecaster, job: Job, narrator: Narrator
+    entry: Entry, candidate: Candidate, forecaster: LanguageModel, job: Job, narrator: Narrator
 ) -> None:
     """Make a calibration of a model's forecasts, for --calibrated, and say where it is."""
     made = calibrate_entry(
@@ -80,7 +80,7 @@ def keep_calibration(
 def calibrate_entry(
     entry: Entry,
     given: Task,
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     sampling: Sampling,
     quantiles: Sequence[float],
     *,
@@ -119,7 +119,7 @@ def calibrate_entry(
 def coverage(
     entry: Entry,
     given: Task,
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     calibration: Calibration,
     quantiles: Sequence[float],
 ) -> dict[float, float]:
@@ -140,7 +140,7 @@ def _ends(quantiles: Sequence[float], level: float) -> tuple[float, float]:
     return min(of_level), max(of_level)
 
 
-def _forecasts(entry: Entry, given: Task, forecaster: Forecaster) -> list[Forecast]:
+def _forecasts(entry: Entry, given: Task, forecaster: LanguageModel) -> list[Forecast]:
     readings = forecaster.plan.readings(given.histories, given.protocol.horizon)
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     return [

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from lvlora import output_files
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import EvaluatedData, Evaluation
 from lvlora.evaluation.candidates import Candidate
-from lvlora.evaluation.folder import SERIES, TABLE, Pieces
+from lvlora.evaluation.folder import SERIES, TABLE
 from lvlora.evaluation.foreign import named_files, read_forecasts
 from lvlora.evaluation.job import TAKEN, Job, begin, check, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.report import draw_evaluation
 from lvlora.evaluation.scores import (
     Entry,
-    Past,
-    at_most,
+    Scoring,
     rivals_of,
     score_floor,
     score_foreign,
-    score_model,
-    score_rival,
-    unfinished,
 )
-from lvlora.evaluation.together import (
-    n_futures_left,
-    n_parts_left,
-    past_at_most,
-    past_of_model,
-    past_of_rival,
-    score_together,
-)
+from lvlora.evaluation.together import Hindsight, learnable, score_together
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.even_steps import interpolated
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.reading import how_cut, loss_of_text
+from lvlora.forecast.rivals import RivalForecaster
 from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
@@ -92,7 +81,7 @@ def evaluate(
 def evaluate_open(
     settings: EvaluateSettings,
     data: Dataset,
-    forecasters: Sequence[Forecaster],
+    forecasters: Sequence[LanguageModel],
     narrator: Narrator,
 ) -> Evaluation:
     """Score open forecasters as `evaluate` does, without a folder and without a charge.
@@ -103,7 +92,7 @@ def evaluate_open(
     check(settings)
     job = prepare(settings, data, narrator, has_folder=False)
     levels = settings.quantiles
-    entries = [score_model(one, job.task, job.sampling, levels) for one in forecasters]
+    entries = [Scoring(one, job.task, job.sampling).run(levels) for one in forecasters]
     if settings.rivals:
         entries += score_rivals(job, settings.workers or cores(), narrator)
         first = forecasters[0]
@@ -136,36 +125,45 @@ def _score_models(
     job: Job, chosen: Sequence[Candidate], narrator: Narrator
 ) -> tuple[list[Entry], int, Scale | None]:
     """Entries, and the first model's decimals and scale, by which the floor is rounded."""
-    settings = job.settings
+    settings, given, sampling = job.settings, job.task, job.sampling
     decimals = DEFAULT_DECIMALS if settings.decimals is None else settings.decimals
     scale: Scale | None = None
     entries: list[Entry] = []
     spent: dict[str, Price] = {}
     said: set[str] = set()
     for i, candidate in enumerate(chosen):
-        forecaster = candidate.open(settings, narrator)
-        lost = loss_of_text(
-            job.task.histories, forecaster.scale, forecaster.decimals, job.task.variables
+        forecaster = candidate.open(settings)
+        name = candidate.name(forecaster, (*spent, *job.foreign_names))
+        identity = candidate.identity(forecaster, sampling)
+        scoring = Scoring(forecaster, given, sampling, job.folder.pieces(name, identity))
+        warn_of_reading(
+            forecaster,
+            [given.histories[i] for i in scoring.left],
+            scoring.planned.readings,
+            given.protocol.horizon,
+            narrator,
+            variables=given.variables,
+            known=job.data.known,
+            said=said,
         )
-        unlike = forecaster.unlike_known(job.data.known)
-        if unlike:
-            narrator.warning(unlike)
-        seen, horizon = job.task.histories, job.task.protocol.horizon
-        for note in interpolated(seen, horizon):
-            if note not in said:
-                said.add(note)
-                narrator.note(note)
-        planned = forecaster.plan.readings(seen, horizon)
-        for warning in (lost, *how_cut(seen, planned, forecaster.base.max_positions)):
-            if warning and warning not in said:  # models with one scale lose the same
-                said.add(warning)
-                narrator.warning(warning)
+        if len(scoring.left) < len(given.ids):
+            n_finished = len(given.ids) - len(scoring.left)
+            narrator.note(f"{name}: {n_finished} series were finished before.")
         if i == 0:
             decimals, scale = forecaster.decimals, forecaster.scale
         calibration = coverage.calibration_for(candidate, forecaster, job, narrator)
-        entry = _score_model(job, candidate, forecaster, spent, narrator)
+        before = forecaster.usage.price
+        with _reserved(job, forecaster, scoring, name, spent, narrator) as advance:
+            entry = scoring.run(settings.quantiles, advance, name=name)
+        spent[name] = forecaster.usage.price - before
+        entry.training_price = candidate.training_price
         if settings.together:
-            entry.past = _past_of_model(job, candidate, forecaster, entry.name, spent, narrator)
+            pieces = job.folder.pieces(f"{name}, past", {**identity, "past": list(SHARES)})
+            hindsight = Hindsight([forecaster] * len(SHARES), given, sampling, pieces)
+            title = f"{name}, past"
+            with _reserved(job, forecaster, hindsight, title, spent, narrator) as advance:
+                entry.past = hindsight.run(advance)
+            spent[name] = forecaster.usage.price - before
         if calibration is not None:
             entry.calibrated_coverage = coverage.coverage(
                 entry, job.task, forecaster, calibration, settings.quantiles
@@ -176,81 +174,27 @@ def _score_models(
     return entries, decimals, scale
 
 
-def _score_model(
-    job: Job,
-    candidate: Candidate,
-    forecaster: Forecaster,
-    spent: dict[str, Price],
-    narrator: Narrator,
-) -> Entry:
-    """One model's entry, charged to the ledger.
-
-    Args:
-        spent: name of each model before -> what it has spent in this process; this one's is added.
-    """
-    settings, given, sampling = job.settings, job.task, job.sampling
-    name = candidate.name(forecaster, (*spent, *job.foreign_names))
-    pieces = job.folder.pieces(name, candidate.identity(forecaster, sampling))
-    left = [i for group in unfinished(given, pieces, sampling.n_futures) for i in group]
-    if len(left) < len(given.ids):
-        narrator.note(f"{name}: {len(given.ids) - len(left)} series were finished before.")
-    before = forecaster.usage.price
-    n_left = len(left) * sampling.n_futures
-    price = functools.partial(at_most, forecaster.plan, given, pieces, sampling)
-    with _reserved(job, forecaster, price, name, n_left, spent, narrator) as advance:
-        entry = score_model(
-            forecaster, given, sampling, settings.quantiles, pieces, advance, name=name
-        )
-    entry.training_price = candidate.training_price
-    spent[name] = forecaster.usage.price - before
-    return entry
-
-
-def _past_of_model(
-    job: Job,
-    candidate: Candidate,
-    forecaster: Forecaster,
-    name: str,
-    spent: dict[str, Price],
-    narrator: Narrator,
-) -> Past:
-    """What one model makes of the ends of the histories, charged as its forecasts are."""
-    given, sampling = job.task, job.sampling
-    identity = {**candidate.identity(forecaster, sampling), "past": list(SHARES)}
-    pieces = job.folder.pieces(f"{name}, past", identity)
-    n_left = n_futures_left(given, sampling, pieces)
-    before = forecaster.usage.price
-    price = functools.partial(past_at_most, forecaster, given, sampling, pieces)
-    with _reserved(job, forecaster, price, f"{name}, past", n_left, spent, narrator) as advance:
-        past = past_of_model(forecaster, given, sampling, pieces, advance)
-    spent[name] += forecaster.usage.price - before
-    return past
-
-
 @contextlib.contextmanager
 def _reserved(
     job: Job,
-    forecaster: Forecaster,
-    price: Callable[[], Price],
+    forecaster: LanguageModel,
+    work: Scoring | Hindsight,
     title: str,
-    n_left: int,
     spent: Mapping[str, Price],
     narrator: Narrator,
 ) -> Iterator[Callable[[int], None] | None]:
     """Reserve what a model's work costs at most and count it; neither where nothing is left of it.
 
     Args:
-        price: gives the most that it can cost.
-        n_left: futures that are not there yet.
         spent: by all models so far, out of one --max-flops.
     """
-    if not n_left:
+    if not work.n_units:
         yield None
         return
     limits = _left_of(job.settings, spent)
     with (
-        reserved(limits, forecaster, price(), command=job.command),
-        narrator.counted(title, n_left) as advance,
+        reserved(limits, forecaster, work.price_bound, command=job.command),
+        narrator.counted(title, work.n_units) as advance,
     ):
         yield advance
 
@@ -265,7 +209,7 @@ def _left_of(
     return settings.model_copy(update={"max_flops": settings.max_flops - already})
 
 
-def _identity(rival: Rival) -> dict[str, str | int]:
+def _identity(rival: Rival) -> dict[str, Any]:
     """Facts that decide a rival's forecasts of the histories."""
     season = {"season": rival.season} if rival.uses_season and rival.season != "auto" else {}
     return {"rival": rival.name, **season}
@@ -273,39 +217,34 @@ def _identity(rival: Rival) -> dict[str, str | int]:
 
 def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
     """All rivals that apply, the slow ones shared among so many processes."""
-    given, n_samples = job.task, job.rival_samples
+    given, sampling = job.task, job.sampling
     rivals, others = rivals_of(given)
     if others:
         narrator.note(others)
-    pieces = [job.folder.pieces(r.name, {**_identity(r), "samples": n_samples}) for r in rivals]
-    left = sum(not p.has([name]) for p in pieces for name in given.ids)
-    past: dict[str, Pieces] = {}
-    if job.settings.together:
-        for rival in (r for r in rivals if r.takes_part):
-            identity = {**_identity(rival), "past": list(SHARES)}
-            past[rival.name] = job.folder.pieces(f"{rival.name}, past", identity)
-    left += sum(n_parts_left(given, kept) for kept in past.values())
-    entries = []
-    with (
-        RivalProcesses(n_processes) as processes,
-        narrator.counted("Rivals", left) as advance,
-    ):
-        for rival, kept in zip(rivals, pieces, strict=True):
-            entry = score_rival(
-                rival,
-                given,
-                job.train,
-                job.settings.quantiles,
-                kept,
-                advance,
-                processes,
-                n_samples,
-            )
-            if rival.name in past:
-                entry.past = past_of_rival(
-                    rival, given, job.train, past[rival.name], advance, processes
-                )
-            entries.append(entry)
+    if not rivals:
+        return []
+    whole = given.learnable(job.train)
+    parts = learnable(given, job.train) if job.settings.together else []
+    with RivalProcesses(n_processes) as processes:
+        work = []
+        for rival in rivals:
+            identity = {**_identity(rival), "samples": job.rival_samples}
+            pieces = job.folder.pieces(rival.name, identity)
+            scoring = Scoring(RivalForecaster(rival, processes, whole), given, sampling, pieces)
+            hindsight = None
+            if job.settings.together and rival.takes_part:
+                identity = {**_identity(rival), "past": list(SHARES)}
+                pieces = job.folder.pieces(f"{rival.name}, past", identity)
+                forecasters = [RivalForecaster(rival, processes, part) for part in parts]
+                hindsight = Hindsight(forecasters, given, sampling, pieces)
+            work.append((scoring, hindsight))
+        n_units = sum(one.n_units for both in work for one in both if one is not None)
+        entries = []
+        with narrator.counted("Rivals", n_units) as advance:
+            for scoring, hindsight in work:
+                entry = scoring.run(job.settings.quantiles, advance)
+                entry.past = None if hindsight is None else hindsight.run(advance)
+                entries.append(entry)
     return entries
 
 

@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scores import at_most, group_size, rivals_of
-from lvlora.evaluation.together import past_at_most
+from lvlora.evaluation.scores import Scoring, group_size, rivals_of
+from lvlora.evaluation.together import Hindsight
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.estimate import Estimate, of_forecasts, price_answer
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import cores, peak_bytes
 from lvlora.narrator import Narrator, Silent
+from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.known import known_so_far
 from lvlora.series.rivals.processes import WORTH_SECONDS
@@ -51,13 +51,14 @@ def price(
     estimates: list[Estimate] = []
     for candidate in chosen:
         opened = time.perf_counter()
-        forecaster = candidate.open(settings, narrator)
+        forecaster = candidate.open(settings)
         started += time.perf_counter() - opened
         name = candidate.name(forecaster, prices)
-        prices[name] = at_most(forecaster.plan, job.task, Pieces(), job.sampling)
+        prices[name] = Scoring(forecaster, job.task, job.sampling).price_bound
         estimates.append(of_model(forecaster, job.task, job.sampling))
         if settings.together:
-            past = past_at_most(forecaster, job.task, job.sampling)
+            members = [forecaster] * len(SHARES)
+            past = Hindsight(members, job.task, job.sampling).price_bound
             # as long for each FLOP as its forecasts
             share = past.executed / max(prices[name].executed, 1)
             seconds, peak = estimates[-1].seconds * share, estimates[-1].peak_bytes
@@ -83,8 +84,8 @@ def _one_after_another(estimates: Sequence[Estimate]) -> Estimate | None:
     )
 
 
-def of_model(forecaster: Forecaster, given: Task, sampling: Sampling) -> Estimate:
-    """`score_model`: the forecasts, and how probable the truth was."""
+def of_model(forecaster: LanguageModel, given: Task, sampling: Sampling) -> Estimate:
+    """`Scoring.run`: the forecasts, and how probable the truth was."""
     size = min(len(given.histories), group_size(sampling.n_futures))
     found = of_forecasts(forecaster, given.histories, given.protocol.horizon, sampling, group=size)
     few = min(size, _SERIES)

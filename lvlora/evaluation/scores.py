@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,19 +19,14 @@ from lvlora.evaluation.foreign import KIND, ForeignForecasts
 from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
-from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.plan import Plan
+from lvlora.forecast.forecaster import Forecaster, Progress
+from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.known import known_so_far
+from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics.scores import Scores, score
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals, rivals_for
-from lvlora.series.rivals.processes import RivalProcesses
-from lvlora.series.seasons import seasons_of, seasons_used
 from lvlora.text.scaling import Scale, scale_for
-
-Progress = Callable[[int], None]
 
 _FUTURES_AT_A_TIME = 160
 _SERIES_AT_A_TIME = 32
@@ -164,146 +159,95 @@ def group_size(n_futures: int) -> int:
     return max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // n_futures))
 
 
-def unfinished(given: Task, pieces: Pieces, n_futures: int) -> list[list[int]]:
-    """Positions of the series that a model has yet to forecast, in the groups it does them in.
+class Scoring:
+    """The forecasts of a task that one forecaster has yet to make.
 
-    The groups do not depend on what is finished, so that an interrupted evaluation ends with the
-    very numbers of one that was not: sums in a larger batch are rounded otherwise.
+    What is finished does not change how the others are grouped, so that an interrupted evaluation
+    ends with the very numbers of one that was not: sums in a larger batch are rounded otherwise.
 
-    Args:
-        n_futures: of each series.
+    Attributes:
+        left: positions of the histories without a forecast.
+        planned: their forecasts.
     """
-    n = len(given.histories)
-    size = group_size(n_futures)
-    groups = [list(range(n))[i : i + size] for i in range(0, n, size)]
-    return [g for g in groups if not pieces.has([given.ids[i] for i in g])]
 
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        given: Task,
+        sampling: Sampling,
+        pieces: Pieces | None = None,
+    ) -> None:
+        """Plan them.
 
-def score_model(
-    forecaster: Forecaster,
-    given: Task,
-    sampling: Sampling,
-    levels: Sequence[float],
-    pieces: Pieces | None = None,
-    progress: Progress | None = None,
-    *,
-    name: str = "",
-) -> Entry:
-    """The language model: point forecast is the median of its samples.
-
-    Args:
-        pieces: what is finished already, and where to keep what will be.
-        progress: told how many futures were finished.
-        name: for the table, if not the forecaster's own.
-    """
-    pieces = Pieces() if pieces is None else pieces
-    for group in unfinished(given, pieces, sampling.n_futures):
-        pieces.begin()
-        begin, before = time.perf_counter(), forecaster.usage.price
-        forecasts = forecaster.predict(
-            [given.histories[i] for i in group], given.protocol.horizon, sampling, progress=progress
+        Args:
+            pieces: what is finished already, and where to keep what will be.
+        """
+        self.forecaster, self._given, self._sampling = forecaster, given, sampling
+        self._pieces = Pieces() if pieces is None else pieces
+        self.left = [i for i, name in enumerate(given.ids) if not self._pieces.has([name])]
+        self.planned = forecaster.planned(
+            [given.histories[i] for i in self.left],
+            [given.protocol.horizon] * len(self.left),
+            sampling,
+            at_a_time=group_size(sampling.n_futures),
         )
-        nll = likelihood.negative_log_likelihood(
-            forecaster, [given.histories[i] for i in group], [given.futures[i] for i in group]
-        )
-        pieces.add(
-            Piece(
-                series=tuple(given.ids[i] for i in group),
-                point=np.stack([f.median for f in forecasts]),
-                samples=None if sampling.greedy else np.stack([f.samples for f in forecasts]),
-                seconds=time.perf_counter() - begin,
-                price=forecaster.usage.price - before,
-                nll=np.stack(nll),
+        self.n_units = self.planned.n_units
+
+    @property
+    def price_bound(self) -> Price:
+        """The most FLOPs that they can cost, likelihoods included."""
+        price, forecaster = self.planned.price_bound, self.forecaster
+        if isinstance(forecaster, OutlinedModel):
+            for places in self.planned.places:
+                price += likelihood.price(forecaster.plan, *self._at(places))
+        return price
+
+    def run(
+        self, levels: Sequence[float], progress: Progress | None = None, *, name: str = ""
+    ) -> Entry:
+        """Make them; return the forecaster's row.
+
+        Args:
+            progress: called with the number of units that were finished.
+            name: for the table, if not the forecaster's own.
+        """
+        given, forecaster = self._given, self.forecaster
+        if self.left:
+            self._pieces.begin()
+        for part in self.planned.parts(progress):
+            begin, nll, price = time.perf_counter(), None, part.price
+            if isinstance(forecaster, LanguageModel):
+                before = forecaster.usage.price
+                nll = np.stack(
+                    likelihood.negative_log_likelihood(forecaster, *self._at(part.places))
+                )
+                price = (price or NOTHING) + (forecaster.usage.price - before)
+            forecasts, is_greedy = part.forecasts, self._sampling.greedy or not part.forecasts
+            self._pieces.add(
+                Piece(
+                    series=tuple(given.ids[self.left[place]] for place in part.places),
+                    point=np.stack([f.median for f in forecasts]) if forecasts else np.empty(0),
+                    samples=None if is_greedy else np.stack([f.samples for f in forecasts]),
+                    seconds=part.seconds + time.perf_counter() - begin,
+                    price=price,
+                    nll=nll,
+                )
             )
-        )
-    entry = _entry(name or forecaster.name, "model", given, pieces, levels)
-    entry.uses_known = given.has_known
-    return entry
+        entry = _entry(name or forecaster.name, forecaster.kind, given, self._pieces, levels)
+        entry.uses_known = given.has_known and forecaster.uses_known
+        entry.season = forecaster.seasons_used(given.histories)
+        return entry
 
-
-def at_most(plan: Plan, given: Task, pieces: Pieces, sampling: Sampling) -> Price:
-    """The most that `score_model` can cost with a forecaster of this plan."""
-    groups = unfinished(given, pieces, sampling.n_futures)
-    asked = [given.histories[i] for group in groups for i in group]
-    price = plan.at_most(asked, given.protocol.horizon, sampling)
-    for group in groups:
-        price += likelihood.price(
-            plan, [given.histories[i] for i in group], [given.futures[i] for i in group]
-        )
-    return price
+    def _at(self, places: Sequence[int]) -> tuple[list[Series], list[Series]]:
+        """Histories and futures at places of what is left."""
+        given, chosen = self._given, [self.left[place] for place in places]
+        return [given.histories[i] for i in chosen], [given.futures[i] for i in chosen]
 
 
 def rivals_of(given: Task) -> tuple[list[Rival], str]:
     """New rivals that can forecast the histories, and a sentence about the others."""
     seen = Dataset(tuple(given.histories), given.variables)
     return rivals_for(seen, every=default_rivals(given.season))
-
-
-def score_rival(
-    rival: Rival,
-    given: Task,
-    train: Dataset,
-    levels: Sequence[float],
-    pieces: Pieces | None = None,
-    progress: Progress | None = None,
-    processes: RivalProcesses | None = None,
-    n_samples: int = 0,
-) -> Entry:
-    """A rival: fitted on the training part where it learns from one, then series by series.
-
-    Its point forecast is its own, not the median of its samples.
-    Of series of the training part that are scored it learns from the histories alone.
-
-    Args:
-        n_samples: futures of each series, for CRPS and coverage; 0 for none.
-        pieces: what is finished already, and where to keep what will be.
-        progress: told how many series were finished.
-        processes: who shares the work where it is slow; None does it all here.
-    """
-    pieces = Pieces() if pieces is None else pieces
-    left = [i for i, name in enumerate(given.ids) if not pieces.has([name])]
-    if left:
-        pieces.begin()
-        begin = time.perf_counter()
-        rival.fit(
-            given.learnable(train),
-            given.context,
-            given.protocol.horizon,
-        )
-        pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
-        moments = [np.concatenate([given.histories[i].time, given.futures[i].time]) for i in left]
-        work = [
-            (
-                t,
-                given.histories[i].values,
-                n_samples,
-                given.ids[i],
-                known_so_far(given.histories[i], given.protocol.horizon),
-            )
-            for t, i in zip(moments, left, strict=True)
-        ]
-        for at, found, seconds in (processes or RivalProcesses(1)).predictions(rival, work):
-            pieces.add(
-                Piece(
-                    series=(given.ids[left[at]],),
-                    point=found.point[None],
-                    samples=None if found.samples is None else found.samples[None],
-                    seconds=seconds,
-                    price=None if found.flops is None else Price(*found.flops),
-                )
-            )
-            if progress is not None:
-                progress(1)
-    entry = _entry(rival.name, rival.kind, given, pieces, levels)
-    entry.uses_known = given.has_known and rival.uses_known
-    if rival.uses_season:
-        entry.season = seasons_used(
-            [
-                [rival.period_used(p, len(h)) for p in seasons_of(h, rival.season).tolist()]
-                for h in given.histories
-            ]
-        )
-    return entry
 
 
 def score_floor(

@@ -5,7 +5,6 @@ What each makes of that end is worked out beside its forecasts, and kept like th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,122 +12,95 @@ import numpy as np
 
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scores import Entry, Past, Progress, group_size, score_of
-from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.evaluation.scores import Entry, Past, group_size, score_of
+from lvlora.flops.budget import NOTHING
+from lvlora.forecast.ensemble import Hindcasts, Origin, before, by_origin
+from lvlora.forecast.forecaster import Forecaster, Progress
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.together import before, groups
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset
-from lvlora.series.known import known_so_far
-from lvlora.series.rivals import Prediction, Rival
-from lvlora.series.rivals.processes import RivalProcesses
+from lvlora.series.rivals import Prediction
 
 NAME = "chosen on the history"
 KIND = "combination"
+_UNKNOWN = -1.0
+"""Stands for NaN, which JSON lacks, where no value of a part is known."""
 
 
-def past_of_rival(
-    rival: Rival,
-    given: Task,
-    train: Dataset,
-    pieces: Pieces | None = None,
-    progress: Progress | None = None,
-    processes: RivalProcesses | None = None,
-) -> Past:
-    """How far it is off at the ends of the histories.
+class Hindsight:
+    """The ends of the histories that a forecaster has yet to forecast.
 
     Args:
+        forecasters: one for each origin of a history; they may have learnt from different data.
         pieces: what is finished already, and where to keep what will be.
-        progress: told how many parts of histories were finished.
-        processes: who shares the work where it is slow; None does it all here.
     """
-    pieces = Pieces() if pieces is None else pieces
-    for k in range(len(contest.SHARES)):
-        parts = [(i, n) for i, n in _parts(given, k) if not pieces.has([_key(given.ids[i], k)])]
-        if not parts:
-            continue
-        # what is forecast here is none of what may be learnt
-        ends = dict(_parts(given, k))
-        seen = [h.steps(0, ends.get(i, len(h))) for i, h in enumerate(given.histories)]
-        begin = time.perf_counter()
-        rival.fit(
-            replace(given, histories=seen).learnable(train),
-            min(n for _, n in parts),
-            max(len(given.histories[i]) - n for i, n in parts),
-        )
-        pieces.add(Piece((), np.empty(0), seconds=time.perf_counter() - begin))
-        work = [
-            (
-                given.histories[i].time,
-                given.histories[i].values[:n],
-                0,
-                given.ids[i],
-                known_so_far(given.histories[i], 0),
+
+    def __init__(
+        self,
+        forecasters: Sequence[Forecaster],
+        given: Task,
+        sampling: Sampling,
+        pieces: Pieces | None = None,
+    ) -> None:
+        self._given, self._pieces = given, Pieces() if pieces is None else pieces
+        self._planned = []
+        for forecaster, every in zip(forecasters, by_origin(given.histories), strict=True):
+            left = [origin for origin in every if not self._pieces.has([self._key(origin)])]
+            self._planned.append(
+                Hindcasts.plan(
+                    forecaster,
+                    given.histories,
+                    left,
+                    sampling,
+                    at_a_time=group_size(sampling.n_futures),
+                )
             )
-            for i, n in parts
-        ]
-        for at, found, seconds in (processes or RivalProcesses(1)).predictions(rival, work):
-            i = parts[at][0]
-            price = None if found.flops is None else Price(*found.flops)
-            loss = contest.loss(given.histories[i].values, found.point)
-            pieces.add(_piece([given.ids[i]], k, [loss], seconds, price))
-            if progress is not None:
-                progress(1)
-    return _past(given, pieces)
+        self.n_units = sum(hindcasts.planned.n_units for hindcasts in self._planned)
+        self.price_bound = sum((h.planned.price_bound for h in self._planned), NOTHING)
+
+    def run(self, progress: Progress | None = None) -> Past:
+        """Forecast them; return how far all were off.
+
+        Args:
+            progress: called with the number of units that were finished.
+        """
+        given, pieces = self._given, self._pieces
+        for hindcasts in self._planned:
+            for origins, part in hindcasts.losses(progress):
+                losses = np.array(list(map(hindcasts.loss, origins, part.forecasts)))
+                pieces.add(
+                    Piece(
+                        tuple(map(self._key, origins)),
+                        np.where(np.isnan(losses), _UNKNOWN, losses)[:, None, None],
+                        seconds=part.seconds,
+                        price=part.price,
+                    )
+                )
+        losses = np.full((len(given.ids), len(contest.SHARES)), np.nan)
+        for which, origins in enumerate(by_origin(given.histories)):
+            if origins:
+                values, _ = pieces.in_order([self._key(origin) for origin in origins])
+                places = [origin.place for origin in origins]
+                losses[places, which] = np.where(values[:, 0, 0] < 0, np.nan, values[:, 0, 0])
+        prices = [p.price for p in pieces.finished if p.price is not None]
+        return Past(losses, pieces.seconds, sum(prices, NOTHING) if prices else None)
+
+    def _key(self, origin: Origin) -> str:
+        return f"{origin.which} {self._given.ids[origin.place]}"
 
 
-def past_of_model(
-    forecaster: Forecaster,
-    given: Task,
-    sampling: Sampling,
-    pieces: Pieces | None = None,
-    progress: Progress | None = None,
-) -> Past:
-    """As `past_of_rival`, of the medians of a language model.
+def learnable(given: Task, train: Dataset) -> list[Dataset]:
+    """What may be learnt for each origin of the histories: nothing that is forecast from there.
 
     Args:
-        progress: told how many futures were finished.
+        train: the training part.
     """
-    pieces = Pieces() if pieces is None else pieces
-    for k, horizon, group in _unfinished(given, pieces, sampling):
-        begin, spent = time.perf_counter(), forecaster.usage.price
-        seen = [before(given.histories[i], horizon) for i in group]
-        forecasts = forecaster.predict(seen, horizon, sampling, progress=progress)
-        losses = [
-            contest.loss(given.histories[i].values, forecast.median)
-            for i, forecast in zip(group, forecasts, strict=True)
-        ]
-        names = [given.ids[i] for i in group]
-        price = forecaster.usage.price - spent
-        pieces.add(_piece(names, k, losses, time.perf_counter() - begin, price))
-    return _past(given, pieces)
-
-
-def past_at_most(
-    forecaster: Forecaster, given: Task, sampling: Sampling, pieces: Pieces | None = None
-) -> Price:
-    """The most that `past_of_model` can cost."""
-    price = NOTHING
-    for _, horizon, group in _unfinished(given, pieces or Pieces(), sampling):
-        seen = [before(given.histories[i], horizon) for i in group]
-        price += forecaster.at_most(seen, horizon, sampling)
-    return price
-
-
-def n_futures_left(given: Task, sampling: Sampling, pieces: Pieces) -> int:
-    """Futures that `past_of_model` has yet to draw."""
-    groups_left = _unfinished(given, pieces, sampling)
-    return sum(len(group) for _, _, group in groups_left) * sampling.n_futures
-
-
-def n_parts_left(given: Task, pieces: Pieces) -> int:
-    """Parts of histories that `past_of_rival` has yet to forecast."""
-    return sum(
-        not pieces.has([_key(given.ids[i], k)])
-        for k in range(len(contest.SHARES))
-        for i, _ in _parts(given, k)
-    )
+    datasets = []
+    for origins in by_origin(given.histories):
+        ends = {origin.place: origin.n_before for origin in origins}
+        seen = [before(h, ends.get(i, len(h))) for i, h in enumerate(given.histories)]
+        datasets.append(replace(given, histories=seen).learnable(train))
+    return datasets
 
 
 def score_together(
@@ -162,42 +134,3 @@ def score_together(
         sum(e.seconds + past.seconds for e, past in members),
         sum(prices, NOTHING) if prices else None,
     )
-
-
-def _parts(given: Task, k: int) -> list[tuple[int, int]]:
-    """Positions of the histories that have a k-th origin, and how many steps are before it."""
-    found = [(i, contest.earlier_origins(len(h))) for i, h in enumerate(given.histories)]
-    return [(i, origins[k]) for i, origins in found if k < len(origins)]
-
-
-def _unfinished(
-    given: Task, pieces: Pieces, sampling: Sampling
-) -> list[tuple[int, int, list[int]]]:
-    found = groups(given.histories, group_size(sampling.n_futures))
-    return [g for g in found if not pieces.has([_key(given.ids[i], g[0]) for i in g[2]])]
-
-
-def _key(name: str, k: int) -> str:
-    return f"{k} {name}"
-
-
-_UNKNOWN = -1.0
-"""Stands for NaN, which JSON lacks, where no value of a part is known."""
-
-
-def _piece(
-    names: Sequence[str], k: int, losses: Sequence[float], seconds: float, price: Price | None
-) -> Piece:
-    values = np.where(np.isnan(losses), _UNKNOWN, losses)[:, None, None]
-    return Piece(tuple(_key(n, k) for n in names), values, seconds=seconds, price=price)
-
-
-def _past(given: Task, pieces: Pieces) -> Past:
-    losses = np.full((len(given.ids), len(contest.SHARES)), np.nan)
-    for k in range(len(contest.SHARES)):
-        places = [i for i, _ in _parts(given, k)]
-        if places:
-            values, _ = pieces.in_order([_key(given.ids[i], k) for i in places])
-            losses[places, k] = np.where(values[:, 0, 0] < 0, np.nan, values[:, 0, 0])
-    prices = [p.price for p in pieces.finished if p.price is not None]
-    return Past(losses, pieces.seconds, sum(prices, NOTHING) if prices else None)

@@ -9,11 +9,11 @@ from operator import or_
 
 from lvlora import numbers
 from lvlora.errors import SettingsError, meant
-from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.job import Job, check, prepare
-from lvlora.evaluation.scores import at_most
+from lvlora.evaluation.scores import Scoring
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
+from lvlora.forecast.language_model import OutlinedModel
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.plan import Plan as ForecastPlan
 from lvlora.forecast.pricing import updates_of
@@ -165,7 +165,11 @@ def _evaluation(
         forecasts = (job.folder.key, job.sampling, resolved[0])
         if resolved[0].updates or forecasts not in before.scored:
             before.scored.append(forecasts)
-            most += reduce(or_, (at_most(p, job.task, Pieces(), job.sampling) for p in resolved))
+            prices = (
+                Scoring(OutlinedModel(plan), job.task, job.sampling).price_bound
+                for plan in resolved
+            )
+            most += reduce(or_, prices)
     return PricedStage(stage, _evaluation_in_words(job, n_models), most)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +76,11 @@ class DatasetForecast:
             ]
         )
 
-    def answers(self, weights: Sequence[Mapping[str, float]] = ()) -> list[ForecastSeries]:
-        """Each series as part of an answer.
-
-        Args:
-            weights: of the forecasters that it was made of, where there were several.
-        """
+    def answers(self) -> list[ForecastSeries]:
+        """Each series as part of an answer."""
         found = []
         for i, f in enumerate(self.forecasts):
-            more: dict[str, Any] = {"weights": dict(weights[i])} if weights else {}
+            more: dict[str, Any] = {"weights": dict(f.weights)} if f.weights else {}
             if self.truth is not None:
                 more |= {k: self._by_variable(v) for k, v in self.truth.columns[i].items()}
             found.append(

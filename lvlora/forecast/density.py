@@ -24,7 +24,7 @@ import torch
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.decoding import Decoder
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import most_attended
@@ -101,7 +101,7 @@ class Density:
 
 @torch.no_grad()
 def next_step(
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     histories: Sequence[Series],
     *,
     threshold: float = THRESHOLD,
@@ -231,7 +231,12 @@ class _Walk:
     """The tree of tokens after one history."""
 
     def __init__(
-        self, forecaster: Forecaster, reading: Reading, threshold: float, calls: int, trace: Trace
+        self,
+        forecaster: LanguageModel,
+        reading: Reading,
+        threshold: float,
+        calls: int,
+        trace: Trace,
     ) -> None:
         self.decoder: Decoder = forecaster.decoder
         self.alphabet = forecaster.base.alphabet

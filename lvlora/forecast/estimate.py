@@ -16,7 +16,7 @@ from lvlora import answers
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.forecast import continue_time
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
@@ -99,7 +99,7 @@ def price_answer(
 
 
 def of_forecasts(
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     histories: Sequence[Series],
     horizon: int,
     sampling: Sampling,

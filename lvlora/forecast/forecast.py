@@ -46,6 +46,7 @@ class Forecast:
         calendar: what the times are where they are dates.
         history: what it was forecast from.
         point: (H, V) the point forecast of who has one of their own; None: the samples' median.
+        weights: of the forecasters that it is made of, if several are; the greatest first.
         variables: V names; time_name, id_name: names of the input's columns.
     """
 
@@ -58,6 +59,7 @@ class Forecast:
     calendar: Calendar | None = None
     history: Series | None = field(default=None, compare=False)
     point: FloatArray | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
     time_name: str = "time"
     id_name: str = "id"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lvlora.flops.budget import Price
 from lvlora.forecast.continuation import PREFILL_TOKENS
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
@@ -103,7 +103,7 @@ class _Passage:
 
 @torch.no_grad()
 def negative_log_likelihood(
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     histories: Sequence[Series],
     futures: Sequence[Series],
     *,
@@ -289,7 +289,7 @@ def _trace(batch: Sequence[_Passage], plan: Plan) -> Trace:
     return Trace(calls=[Call(len(batch), width, width, n_scored)], histories=lengths)
 
 
-def _log_probabilities(batch: Sequence[_Passage], forecaster: Forecaster) -> list[FloatArray]:
+def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> list[FloatArray]:
     """The log-probability of each token that counts, for each passage."""
     decoder, start = forecaster.decoder, forecaster.base.alphabet.beginning
     width = len(start) + max(p.n_tokens for p in batch)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
 from lvlora.errors import SettingsError
 from lvlora.forecast.calibration import widths
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.even_steps import interpolated
+from lvlora.forecast.language_model import LanguageModel, Trained
+from lvlora.forecast.plan import DEFAULT_DECIMALS
+from lvlora.forecast.reading import Reading, how_cut, loss_of_text
 from lvlora.model import devices
-from lvlora.model.adapters.files import AdapterInfo
+from lvlora.model.adapters.files import AdapterInfo, attach
 from lvlora.model.catalogue import BUNDLED_DECIMALS
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import load
 from lvlora.narrator import Narrator
+from lvlora.series.dataset import Series
 from lvlora.series.splits import Split
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
@@ -30,26 +34,36 @@ def open_forecaster(
     max_memory: int | None = None,
     missing: bool = False,
     as_drawn: bool = False,
-) -> Forecaster:
+) -> LanguageModel:
     """Load the base model, attach the adapter.
 
     Args:
         decimals, number_format: None for the adapter's own.
-        max_memory, missing: as `Forecaster` has them.
+        max_memory, missing: as `LanguageModel` has them.
         as_drawn: without the `widths` of the model's folder.
 
     Raises:
         ModelError: they don't fit together or can't be read.
     """
     base = load(choice.source, devices.choose(settings.device, settings.dtype))
-    forecaster = Forecaster.with_adapter(
-        base, choice.info, decimals=decimals, number_format=number_format
+    trained = None if choice.info is None else Trained.of(choice.info)
+    made_for = None if trained is None else (trained.decimals, trained.number_format)
+    if trained is None and choice.source.kind == "bundled":
+        made_for = BUNDLED_DECIMALS, base.number_format
+    usual = trained or Trained("", DEFAULT_DECIMALS, "point", None, ())
+    return LanguageModel(
+        base,
+        None if choice.info is None else attach(base, choice.info),
+        decimals=usual.decimals if decimals is None else decimals,
+        number_format=number_format or usual.number_format,
+        scale=usual.scale,
+        adapter=usual.name or None,
+        max_memory=max_memory,
+        missing=missing,
+        made_for=made_for,
+        made_beside=None if trained is None else trained.known,
+        widths=None if as_drawn else widths.of_model(choice.source, base),
     )
-    forecaster.max_memory, forecaster.missing = max_memory, missing
-    forecaster.widths = None if as_drawn else widths.of_model(choice.source, base)
-    if choice.source.kind == "bundled" and choice.info is None:
-        forecaster.made_for = BUNDLED_DECIMALS, base.number_format
-    return forecaster
 
 
 def open_model(
@@ -63,7 +77,7 @@ def open_model(
     dtype: Dtype = "auto",
     device: Device = "auto",
     as_drawn: bool = False,
-) -> Forecaster:
+) -> LanguageModel:
     """A forecaster by name, for programs: as ``--model`` and ``--adapter`` would choose it.
 
     >>> open_model("bundled").name
@@ -99,6 +113,41 @@ def open_model(
         max_memory=max_memory,
         as_drawn=as_drawn,
     )
+
+
+def warn_of_reading(
+    model: LanguageModel,
+    histories: Sequence[Series],
+    readings: Sequence[Sequence[Reading]],
+    horizon: int,
+    narrator: Narrator,
+    *,
+    variables: Sequence[str],
+    known: Sequence[str],
+    context: int | None = None,
+    said: set[str] | None = None,
+) -> None:
+    """Tell what of the histories a model does not read as they are.
+
+    Args:
+        readings: of each history, at one scale; horizon: steps that they are planned for.
+        variables, known: names of columns.
+        context: only so many last steps are read.
+        said: sentences that need no repetition; these are added.
+    """
+    said = set() if said is None else said
+    warnings = (
+        model.unlike_made,
+        model.unlike_known(known),
+        loss_of_text(histories, model.scale, model.decimals, variables, context),
+        *how_cut(histories, readings, model.base.max_positions, context),
+    )
+    notes = interpolated(histories, horizon, context, fill=not model.plan.missing)
+    for sentences, say in ((warnings, narrator.warning), (notes, narrator.note)):
+        for sentence in sentences:
+            if sentence and sentence not in said:
+                said.add(sentence)
+                say(sentence)
 
 
 def warn_of_seen(

@@ -25,7 +25,7 @@ from lvlora.forecast.trace import Trace
 from lvlora.settings.training import BudgetSettings
 
 if TYPE_CHECKING:
-    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.language_model import LanguageModel
 
 
 @dataclass(eq=False)
@@ -125,7 +125,7 @@ class Usage:
 
 @contextlib.contextmanager
 def reserved(
-    settings: BudgetSettings, forecaster: Forecaster, at_most: Price, *, command: str
+    settings: BudgetSettings, forecaster: LanguageModel, at_most: Price, *, command: str
 ) -> Iterator[Reservation]:
     """Reserve ``at_most`` for what a forecaster does inside the block, and settle what it spent.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lvlora import numbers, output_files
@@ -22,20 +23,19 @@ from lvlora.forecast.calibration.files import load_fitting
 from lvlora.forecast.calibration.offsets import Calibration
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 from lvlora.forecast.estimate import of_forecasts, price_answer
-from lvlora.forecast.even_steps import interpolated, times_ahead
 from lvlora.forecast.files import check_samples, write
-from lvlora.forecast.forecaster import Forecaster, zero_shot
+from lvlora.forecast.forecaster import Forecaster, PlannedForecasts
 from lvlora.forecast.holdout import Truth, hold_out, scores
-from lvlora.forecast.open_model import open_forecaster, warn_of_seen
+from lvlora.forecast.language_model import LanguageModel, OutlinedModel
+from lvlora.forecast.open_model import open_forecaster, warn_of_reading, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
-from lvlora.forecast.reading import how_cut, loss_of_text
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.usage import reserved
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.dataset import Dataset, Series
 from lvlora.series.known import known_ahead
 from lvlora.series.splits import split_of
 from lvlora.settings.data import SplitSettings
@@ -48,7 +48,7 @@ def forecast(
     """Forecast a data set's series, charge it to the ledger, and write the files asked for.
 
     Args:
-        read: gives the data; asked once, after all that can be refused without them was.
+        read: gives the data; called once, after all that can be refused without them was.
 
     Raises:
         SettingsError: options contradict each other.
@@ -57,121 +57,50 @@ def forecast(
         BudgetError: a limit would be passed; nothing was spent.
         NumericalError: the model gives no finite numbers.
     """
-    if settings.forecaster not in ("lm", "auto"):
-        return _rivals_forecast(settings, read, narrator)
-    asked = _ask(settings, read, narrator)
-    settings = asked.settings
-    opened = _open(asked, settings, narrator)
-    forecaster, calibration = opened.forecaster, opened.calibration
-    dataset, futures, sampling = asked.histories, asked.futures, Sampling.of(settings)
-    histories, at_most = list(dataset), _at_most(forecaster.plan, asked, settings)
-    all_together = settings.forecaster == "auto"
-    if all_together:
-        from lvlora.forecast import together  # and with it all rivals
-    n_parts = len(histories) + (together.n_parts(histories) if all_together else 0)
-    past: FloatArray | None = None
-    begin = time.perf_counter()
-    truth = None
-    with (
-        reserved(settings, forecaster, at_most, command="forecast"),
-        narrator.counted("Forecasting", n_parts * sampling.n_futures) as advance,
-    ):
-        forecasts = forecaster.predict(
-            histories, settings.n_steps, sampling, context=settings.context, progress=advance
-        )
-        if all_together:
-            past = together.past_of_model(
-                forecaster, histories, sampling, advance, context=settings.context
-            )
-            truth = Truth(futures) if futures else None
-        elif futures:
-            nll = likelihood.negative_log_likelihood(
-                forecaster, histories, futures, context=settings.context
-            )
-            truth = Truth(futures, nll)
-    seconds = time.perf_counter() - begin
-    if futures:
-        forecasts = [replace(f, time=t.time) for f, t in zip(forecasts, futures, strict=True)]
-    weights: list[dict[str, float]] = []
-    if past is not None:
-        forecasts, weights = together.of_all(
-            forecaster.name,
-            forecasts,
-            past,
-            together.recent(dataset, settings.context),
-            0 if sampling.greedy else sampling.n_futures,
-            narrator,
-            settings.season,
-        )
+    with contextlib.ExitStack() as stack:
+        opened = _open(_request(settings, read, narrator), narrator, stack)
+        request, model, planned = opened.request, opened.model, opened.planned
+        settings, dataset, futures = request.settings, request.histories, request.futures
+        histories, sampling = list(dataset), Sampling.of(settings)
+        begin = time.perf_counter()
+        nll = None
+        with (
+            _reserved(opened),
+            narrator.counted("Forecasting", planned.n_units) as advance,
+        ):
+            forecasts = planned.all(advance)
+            if futures and model is not None and model is opened.forecaster:
+                nll = likelihood.negative_log_likelihood(
+                    model, histories, futures, context=settings.context
+                )
         seconds = time.perf_counter() - begin
-    if calibration is not None:
+    truth = Truth(futures, nll) if futures else None
+    if opened.calibration is not None:
         forecasts = [
-            calibration.apply(f, h, settings.quantiles)
+            opened.calibration.apply(f, h, settings.quantiles)
             for f, h in zip(forecasts, histories, strict=True)
         ]
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
-    # these are in the answer only where they were asked for
-    more: dict[str, Any] = {"forecaster": together.NAME} if all_together else {}
+    # these are in the answer only where the command asks for them
+    more: dict[str, Any] = {}
+    if opened.forecaster is not model:
+        more["forecaster"] = opened.forecaster.name
     if truth is not None:
         more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
-    if calibration is not None:
-        more["calibration"] = dict(calibration.facts)
+    if opened.calibration is not None:
+        more["calibration"] = dict(opened.calibration.facts)
     return Forecasts(
-        series=made.answers(weights),
-        model=forecaster.facts(),
+        series=made.answers(),
+        model=None if model is None else model.facts(),
         horizon=settings.n_steps,
         samples=sampling.n_futures,
         **more,
-        flops=forecaster.usage.price.as_answer(),
+        flops=(NOTHING if model is None else model.usage.price).as_answer(),
         timing=ForecastTiming(
             load_seconds=opened.load_seconds,
-            prefill_seconds=forecaster.usage.trace.prefill_seconds,
+            prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
-        files=[str(path) for path in write(settings, made)],
-    ).of(made)
-
-
-def _rivals_forecast(
-    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
-) -> Forecasts:
-    """One rival's: no model is loaded and nothing is spent."""
-    check(settings)
-    settings, _, dataset, futures = _data(settings, read)
-    from lvlora.forecast import together
-
-    rival = together.rival_for(settings.forecaster, dataset, settings.season)
-    if dataset.known and not rival.uses_known:
-        narrator.warning(
-            f"{rival.name} has no use for known columns ({', '.join(dataset.known)}): they are "
-            "left out."
-        )
-    n_samples = 0 if settings.greedy else settings.samples
-    seen = together.recent(dataset, settings.context)
-    begin = time.perf_counter()
-    with narrator.counted("Forecasting", len(dataset)) as advance:
-        times = [times_ahead(h, settings.n_steps) for h in seen]
-        predictions = together.of_rival(rival, list(seen), times, n_samples, advance)
-    seconds = time.perf_counter() - begin
-    forecasts = [
-        together.as_forecast(h, p, t) for h, p, t in zip(seen, predictions, times, strict=True)
-    ]
-    truth = Truth(futures) if futures else None
-    made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
-    more: dict[str, Any] = {}
-    if truth is not None:
-        more["scores"] = scores(
-            list(dataset), truth, forecasts, settings.quantiles, settings.season
-        )
-    return Forecasts(
-        series=made.answers(),
-        model=None,
-        forecaster=rival.name,
-        horizon=settings.n_steps,
-        samples=max(n_samples, 1),
-        **more,
-        flops=NOTHING.as_answer(),
-        timing=ForecastTiming(load_seconds=0.0, prefill_seconds=0.0, decode_seconds=seconds),
         files=[str(path) for path in write(settings, made)],
     ).of(made)
 
@@ -184,12 +113,12 @@ def next_step_density(
     Raises:
         As `forecast`.
     """
-    asked = _ask(settings, read, narrator)
-    settings = asked.settings
-    opened = _open(asked, settings, narrator)
-    forecaster, dataset = opened.forecaster, asked.histories
+    opened = _open(_request(settings, read, narrator), narrator, contextlib.ExitStack())
+    settings, dataset = opened.request.settings, opened.request.histories
+    forecaster = opened.model
+    assert forecaster is not None  # nobody else has a density
     histories, calls = list(dataset), settings.density_calls
-    at_most = _at_most(forecaster.plan, asked, settings)
+    at_most = opened.price_bound
     n_values = len(histories) * len(dataset.variables)
     narrator.note(
         f"At most {calls:,} calls of the model for each of {n_values:,} values, "
@@ -198,7 +127,7 @@ def next_step_density(
     begin = time.perf_counter()
     found: list[list[density.Density]] = []
     with (
-        reserved(settings, forecaster, at_most, command="forecast"),
+        _reserved(opened),
         narrator.counted("Walking the digits", len(histories)) as advance,
     ):
         for history in histories:
@@ -255,172 +184,236 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
-    page = settings.plot is not None
-    if settings.forecaster not in ("lm", "auto"):
-        check(settings)
-        _, _, dataset, _ = _data(settings, read)
-        from lvlora.forecast import together
-
-        together.rival_for(settings.forecaster, dataset, settings.season)
-        return price_answer({}, None, 0.0, page=page).of(len(dataset))
-    asked = _ask(settings, read, narrator)
-    settings = asked.settings
-    n_series = len(asked.histories)
-    if asked.choice.info is None and not has_weights(asked.choice.source):
+    request = _request(settings, read, narrator)
+    opened = _open(request, narrator, contextlib.ExitStack(), weights=False)
+    settings, histories, estimate = request.settings, list(request.histories), None
+    page, started = settings.plot is not None, time.perf_counter() - began
+    if opened.outlined is None:
+        return price_answer({}, None, 0.0, page=page).of(len(histories))
+    if opened.model is None:
         narrator.note("The weights are not here, so time and memory were not measured.")
-        plan = Plan(
-            outline(asked.choice.source, devices.choose(settings.device, settings.dtype)),
-            decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
-            number_format=settings.number_format or "point",
-            missing=settings.missing,
-            max_memory=settings.max_memory,
-        )
-        prices = {zero_shot(plan.base.name): _at_most(plan, asked, settings)}
-        return price_answer(prices, None, 0.0, page=page).of(n_series)
-    forecaster, estimate = _open(asked, settings, narrator).forecaster, None
-    prices = {forecaster.name: _at_most(forecaster.plan, asked, settings)}
-    started = time.perf_counter() - began
-    if not settings.density:
+        started = 0.0
+    elif not settings.density:
         estimate = of_forecasts(
-            forecaster,
-            list(asked.histories),
+            opened.model,
+            histories,
             settings.n_steps,
             Sampling.of(settings),
             context=settings.context,
         )
-    return price_answer(prices, estimate, started, page=page).of(n_series)
+    prices = {opened.outlined.name: opened.price_bound}
+    return price_answer(prices, estimate, started, page=page).of(len(histories))
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What is to be gone on from, and by which model; no weights are there yet.
+class _Request:
+    """Histories and who forecasts them; no weights are there yet.
 
     Attributes:
         settings: with the steps that the data ask for.
         whole: the data set; histories: the series of it that were chosen, without what is held out
             of them.
         futures: what is held out, a series each; none if nothing is.
+        choice: of a model; None where a rival forecasts.
     """
 
     settings: ForecastSettings
     whole: Dataset
     histories: Dataset
     futures: list[Series]
-    choice: Choice
+    choice: Choice | None
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A model, and what its intervals are corrected by, where that was asked for.
+    """A forecaster and its plan.
 
     Attributes:
+        outlined: the language model, if there is one; model: the same where its weights are here.
+        planned: the forecasts; of a density none are.
+        price_bound: of all that the model will do.
+        calibration: of the intervals, where the settings ask for it.
         load_seconds: until the model was there.
     """
 
+    request: _Request
     forecaster: Forecaster
-    calibration: Calibration | None
-    load_seconds: float
+    outlined: OutlinedModel | None
+    planned: PlannedForecasts
+    price_bound: Price
+    calibration: Calibration | None = None
+    load_seconds: float = 0.0
+
+    @property
+    def model(self) -> LanguageModel | None:
+        """The language model with its weights."""
+        return self.outlined if isinstance(self.outlined, LanguageModel) else None
 
 
-def _ask(settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator) -> _Asked:
-    """Data and model, after all that can be refused before."""
-    check(settings)
-    settings, whole, histories, futures = _data(settings, read)
-    devices.set_threads(settings.threads)
-    choice = choose(settings, settings.runs, whole, narrator.note)
-    return _Asked(settings, whole, histories, futures, choice)
-
-
-def _data(
-    settings: ForecastSettings, read: Callable[[], Dataset]
-) -> tuple[ForecastSettings, Dataset, Dataset, list[Series]]:
-    """Settings with a horizon; all of the data; the histories that were chosen, and their futures.
+def _request(
+    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
+) -> _Request:
+    """Data and model, after all that can be refused before.
 
     Of known columns the horizon is as far as every one of them is known, unless it was said.
     """
+    check(settings)
     whole = read()
     histories = whole if settings.series is None else whole.named(settings.series)
+    futures: list[Series] = []
     if settings.holdout is not None:
-        return settings, whole, *hold_out(histories, settings.holdout, settings.n_steps)
-    if whole.known:
+        histories, futures = hold_out(histories, settings.holdout, settings.n_steps)
+    elif whole.known:
         n_ahead = min(s.n_ahead for s in histories)
         if settings.horizon is None and not settings.density and n_ahead:
             settings = settings.model_copy(update={"horizon": n_ahead})
         for series in histories:
             known_ahead(series, settings.n_steps, whole.known)
-    return settings, whole, histories, []
+    choice = None
+    if settings.forecaster in ("lm", "auto"):
+        devices.set_threads(settings.threads)
+        choice = choose(settings, settings.runs, whole, narrator.note)
+    return _Request(settings, whole, histories, futures, choice)
 
 
-def _open(asked: _Asked, settings: ForecastSettings, narrator: Narrator) -> _Opened:
-    """Load the model; what may surprise is said."""
+def _open(
+    request: _Request,
+    narrator: Narrator,
+    stack: contextlib.ExitStack,
+    *,
+    weights: bool = True,
+) -> _Opened:
+    """Open the forecaster, plan its forecasts, and tell what may surprise.
+
+    Args:
+        stack: ends the processes that it starts.
+        weights: a model without them is an error.
+    """
+    settings, data, choice = request.settings, request.histories, request.choice
     begin = time.perf_counter()
-    forecaster = open_forecaster(
-        asked.choice,
-        settings,
-        settings.decimals,
-        settings.number_format,
-        max_memory=settings.max_memory,
-        missing=settings.missing,
-        as_drawn=settings.as_drawn,
-    )
+    outlined = None if choice is None else _model(choice, settings, weights)
     seconds = time.perf_counter() - begin
-    dataset, histories = asked.histories, list(asked.histories)
-    lost = loss_of_text(
-        histories, forecaster.scale, forecaster.decimals, dataset.variables, settings.context
+    forecaster = _forecaster(settings, data, outlined, narrator, stack)
+    histories, sampling = list(data), Sampling.of(settings)
+    planned = forecaster.planned(
+        histories, [settings.n_steps] * len(histories), sampling, context=settings.context
     )
-    unlike = forecaster.unlike_known(dataset.known)
-    plan, read = forecaster.plan, (settings.n_steps, settings.context)
-    planned = plan.readings(histories, *read)
-    cut = how_cut(histories, planned, plan.base.max_positions, settings.context)
-    for warning in (forecaster.unlike_made, unlike, lost, *cut):
-        if warning:
-            narrator.warning(warning)
-    for note in interpolated(histories, *read, fill=not settings.missing):
-        narrator.note(note)
-    if asked.futures and asked.choice.info is not None:
-        ids, split = [s.id for s in dataset], split_of(asked.whole, SplitSettings())
-        warn_of_seen([asked.choice.info], asked.whole.sha256(), split, ids, narrator)
-    sampling, calibration = Sampling.of(settings), None
-    if forecaster.widths is not None and sampling.n_futures > 1:
-        if not forecaster.widths.serves(sampling):
-            narrator.note(
-                "The widths that the model's folder brings are for temperature 1 and top-p 1: "
-                "futures stay as drawn."
-            )
-    if settings.calibrated:
-        calibration = load_fitting(
-            forecaster,
-            asked.choice.info,
-            settings.runs,
-            sampling=sampling,
-            quantiles=settings.quantiles,
-            horizon=settings.n_steps,
-            variables=dataset.variables,
-            histories=histories,
-            narrator=narrator,
+    bound = _price_bound(request, outlined, planned)
+    calibration = None
+    if choice is not None and isinstance(outlined, LanguageModel):
+        warn_of_reading(
+            outlined,
+            histories,
+            planned.readings,
+            settings.n_steps,
+            narrator,
+            variables=data.variables,
+            known=data.known,
+            context=settings.context,
         )
-    return _Opened(forecaster, calibration, seconds)
+        if request.futures and choice.info is not None:
+            ids, split = [s.id for s in data], split_of(request.whole, SplitSettings())
+            warn_of_seen([choice.info], request.whole.sha256(), split, ids, narrator)
+        if outlined.widths is not None and sampling.n_futures > 1:
+            if not outlined.widths.serves(sampling):
+                narrator.note(
+                    "The widths that the model's folder brings are for temperature 1 and top-p 1: "
+                    "futures stay as drawn."
+                )
+        if settings.calibrated:
+            calibration = load_fitting(
+                outlined,
+                choice.info,
+                settings.runs,
+                sampling=sampling,
+                quantiles=settings.quantiles,
+                horizon=settings.n_steps,
+                variables=data.variables,
+                histories=histories,
+                narrator=narrator,
+            )
+    return _Opened(request, forecaster, outlined, planned, bound, calibration, seconds)
 
 
-def _at_most(plan: Plan, asked: _Asked, settings: ForecastSettings) -> Price:
-    """The most that it can cost."""
-    histories, sampling, context = list(asked.histories), Sampling.of(settings), settings.context
+def _model(choice: Choice, settings: ForecastSettings, weights: bool) -> OutlinedModel:
+    """The language model, without its weights where they are neither here nor needed."""
+    if weights or choice.info is not None or has_weights(choice.source):
+        return open_forecaster(
+            choice,
+            settings,
+            settings.decimals,
+            settings.number_format,
+            max_memory=settings.max_memory,
+            missing=settings.missing,
+            as_drawn=settings.as_drawn,
+        )
+    return OutlinedModel(
+        Plan(
+            outline(choice.source, devices.choose(settings.device, settings.dtype)),
+            decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
+            number_format=settings.number_format or "point",
+            missing=settings.missing,
+            max_memory=settings.max_memory,
+        )
+    )
+
+
+def _forecaster(
+    settings: ForecastSettings,
+    data: Dataset,
+    model: OutlinedModel | None,
+    narrator: Narrator,
+    stack: contextlib.ExitStack,
+) -> Forecaster:
+    """Whom the settings name."""
+    if settings.forecaster == "lm" and model is not None:
+        return model
+    # and with them all rivals, which no other forecast waits for
+    from lvlora.forecast import ensemble
+    from lvlora.series.rivals.processes import RivalProcesses
+
+    processes = stack.enter_context(RivalProcesses(devices.cores()))
+    if model is not None:
+        members = ensemble.members_for(data, settings.season, processes)
+        return ensemble.Ensemble([model, *members])
+    rival = ensemble.rival_for(settings.forecaster, data, settings.season, processes)
+    if data.known and not rival.rival.uses_known:
+        narrator.warning(
+            f"{rival.name} has no use for known columns ({', '.join(data.known)}): they are "
+            "left out."
+        )
+    return rival
+
+
+def _price_bound(
+    request: _Request, model: OutlinedModel | None, planned: PlannedForecasts
+) -> Price:
+    """The most that all of it can cost."""
+    settings, histories = request.settings, list(request.histories)
+    if model is None:
+        return NOTHING
     if settings.density:
         return density.at_most(
-            plan,
+            model.plan,
             histories,
             threshold=settings.density_floor,
             calls=settings.density_calls,
-            context=context,
+            context=settings.context,
         )
-    price = plan.at_most(histories, settings.n_steps, sampling, context)
-    if settings.forecaster == "auto":
-        from lvlora.forecast import together
+    if settings.forecaster == "auto" or not request.futures:
+        return planned.price_bound
+    futures = request.futures
+    return planned.price_bound + likelihood.price(
+        model.plan, histories, futures, context=settings.context
+    )
 
-        price += together.past_at_most(plan, histories, sampling, context=context)
-    elif asked.futures:
-        price += likelihood.price(plan, histories, asked.futures, context=context)
-    return price
+
+def _reserved(opened: _Opened) -> contextlib.AbstractContextManager[object]:
+    """Reserve what a model may spend; nobody else spends."""
+    if opened.model is None:
+        return contextlib.nullcontext()
+    settings = opened.request.settings
+    return reserved(settings, opened.model, opened.price_bound, command="forecast")
 
 
 def check(settings: ForecastSettings) -> None:

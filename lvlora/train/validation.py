@@ -26,7 +26,7 @@ from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
 from lvlora.forecast.estimate import Estimate, of_forecasts
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.sampling import Sampling
@@ -442,10 +442,10 @@ class Validator:
             )
         return Estimate(seconds + found.seconds, found.peak_bytes, 2 * probe + found.probe)
 
-    def _forecaster(self) -> Forecaster:
+    def _forecaster(self) -> LanguageModel:
         # a whole head that is trained moves on, so its rows are taken anew
         head = self.head or NumericHead(self.base.module, self.base.alphabet)
-        return Forecaster(
+        return LanguageModel(
             self.base,
             head,
             decimals=self.part.codec.decimals,

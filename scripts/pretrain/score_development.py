@@ -23,7 +23,7 @@ import development
 import numpy as np
 
 from lvlora.forecast.calibration.widths import of_model as of_source
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
@@ -49,8 +49,8 @@ Forecasts = Callable[[Sequence[Series], int], list[FloatArray]]
 def of_model(folder: str, n_samples: int) -> Forecasts:
     """A model's, zero-shot, with the widths that its folder brings."""
     source = resolve(folder)
-    forecaster = Forecaster(load(source, choose()))
-    forecaster.widths = of_source(source, forecaster.base)
+    base = load(source, choose())
+    forecaster = LanguageModel(base, widths=of_source(source, base))
     sampling = Sampling(samples=n_samples, views=min(4, n_samples))
 
     def forecasts(histories: Sequence[Series], horizon: int) -> list[FloatArray]:

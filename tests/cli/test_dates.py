@@ -151,11 +151,11 @@ def test_rows_of_python_have_datetimes(tiny_base):
     from datetime import datetime
 
     import lvlora
-    from lvlora.forecast.forecaster import Forecaster
+    from lvlora.forecast.language_model import LanguageModel
     from lvlora.forecast.sampling import Sampling
 
     data = lvlora.from_frame({"date": ["2020-01-31", "2020-02-29", "2020-03-31"], "x": [1, 2, 3]})
-    drawn = Forecaster(tiny_base()).predict(list(data), 2, Sampling(samples=1, greedy=True))
+    drawn = LanguageModel(tiny_base()).predict(list(data), 2, Sampling(samples=1, greedy=True))
     rows = lvlora.to_rows(drawn, data.variables, (), data.time_name)
     assert [row["date"] for row in rows] == [datetime(2020, 4, 30), datetime(2020, 5, 31)]
 

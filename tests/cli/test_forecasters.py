@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lvlora.evaluation import evaluate, scores
-from lvlora.forecast import together
+from lvlora.forecast import ensemble
 from lvlora.series.rivals import LastValue, SeasonalNaive, VectorAutoregression
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three waves of 30 steps."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scores, "default_rivals", quick)
-    monkeypatch.setattr(together, "default_rivals", quick)
+    monkeypatch.setattr(ensemble, "default_rivals", quick)
     monkeypatch.setattr(evaluate, "draw_evaluation", lambda *_: [])
     path = tmp_path / "data.csv"
     rows = ["id,time,prey,predator"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scored import score_rival
 
 from lvlora.evaluation.comparison import compare, difference
 from lvlora.evaluation.protocol import Protocol, Task, task
-from lvlora.evaluation.scores import Entry, score_floor, score_rival
+from lvlora.evaluation.scores import Entry, score_floor
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import ContextMean, LastValue, Rival, SeasonalNaive

@@ -12,6 +12,7 @@ from typing import Any
 import chromium
 import numpy as np
 import pytest
+from scored import score_rival
 
 from lvlora.evaluation.answers import Difference, EvaluatedData
 from lvlora.evaluation.comparison import by_cluster, compare
@@ -19,7 +20,7 @@ from lvlora.evaluation.document import _difference
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.record import record_of
 from lvlora.evaluation.report import rebuild
-from lvlora.evaluation.scores import Entry, score_floor, score_rival
+from lvlora.evaluation.scores import Entry, score_floor
 from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.runs import EVALUATION

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from scored import score_model, score_rival
 
 from lvlora.errors import DataError
 from lvlora.evaluation.comparison import by_cluster, compare, difference
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, task
-from lvlora.evaluation.scores import at_most, score_floor, score_model, score_rival, unfinished
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.evaluation.scores import Scoring, score_floor
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, Series
@@ -68,7 +69,7 @@ def test_the_floor_is_the_rounding_of_the_text() -> None:
 
 def test_a_model_has_samples_quantiles_and_a_price(tiny_base) -> None:
     given = task(waves(), Protocol("all", 8, 3))
-    forecaster = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    forecaster = LanguageModel(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
     entry = score_model(forecaster, given, Sampling(samples=5, seed=1), LEVELS)
     assert entry.samples is not None
     assert entry.samples.shape == (4, 5, 3, 2)
@@ -81,9 +82,9 @@ def test_a_model_has_samples_quantiles_and_a_price(tiny_base) -> None:
 
 def test_a_model_s_pieces_are_not_done_again(tiny_base, tmp_path) -> None:
     given = task(waves(), Protocol("all", 8, 3))
-    forecaster = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    forecaster = LanguageModel(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
     sampling = Sampling(samples=100, seed=1)  # one series at a time
-    assert [len(g) for g in unfinished(given, Pieces(), 100)] == [1, 1, 1, 1]
+    assert Scoring(forecaster, given, sampling).planned.places == [[0], [1], [2], [3]]
     whole = score_model(forecaster, given, sampling, LEVELS)
     file, told = tmp_path / "pieces.jsonl", []
     pieces = Pieces(file, {"by": "me"})
@@ -184,8 +185,8 @@ def test_errors_by_cluster() -> None:
 
 def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:
     given = task(waves(), Protocol("all", 8, 3))
-    made = Forecaster(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
-    said = at_most(made.plan, given, Pieces(), Sampling(samples=2))
+    made = LanguageModel(tiny_base("qwen2"), scale=Scale((0.4, 0.4), "dataset"))
+    said = Scoring(made, given, Sampling(samples=2)).price_bound
     entry = score_model(made, given, Sampling(samples=2), LEVELS)
     arrays = negative_log_likelihood(made, given.histories, given.futures)
     assert entry.nll is not None
@@ -207,7 +208,7 @@ def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:
 
 def test_likelihoods_are_kept_with_the_pieces(tiny_base, tmp_path) -> None:
     given = task(waves(), Protocol("all", 8, 3))
-    made = Forecaster(tiny_base("qwen2"))
+    made = LanguageModel(tiny_base("qwen2"))
     first = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
     again = score_model(made, given, Sampling(samples=2), LEVELS, Pieces(tmp_path / "p", {}))
     assert first.nll == again.nll

@@ -2,16 +2,12 @@
 
 import numpy as np
 import pytest
+from scored import hindsight, score_rival
 
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, Task, task
-from lvlora.evaluation.scores import score_floor, score_rival
-from lvlora.evaluation.together import (
-    NAME,
-    n_parts_left,
-    past_of_rival,
-    score_together,
-)
+from lvlora.evaluation.scores import score_floor
+from lvlora.evaluation.together import NAME, score_together
 from lvlora.series import contest
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import LastValue, Rival, SeasonalNaive, default_rivals
@@ -35,7 +31,7 @@ def given(data: Dataset) -> Task:
 def test_the_past_is_what_a_rival_makes_of_a_historys_end() -> None:
     data = waves()
     asked = given(data)
-    found = past_of_rival(LastValue(), asked, data)
+    found = hindsight(LastValue(), asked, data).run()
     assert found.losses.shape == (3, 2)
     for i, history in enumerate(asked.histories):
         for k, n in enumerate(contest.earlier_origins(40)):
@@ -48,16 +44,16 @@ def test_finished_parts_are_not_done_again(tmp_path) -> None:
     asked, identity = given(data), {"rival": "last value"}
     steps: list[int] = []
     kept = Pieces(tmp_path / "past.jsonl", identity)
-    first = past_of_rival(LastValue(), asked, data, kept, steps.append)
+    first = hindsight(LastValue(), asked, data, kept).run(steps.append)
     assert sum(steps) == 6
     again = Pieces(tmp_path / "past.jsonl", identity)
-    assert n_parts_left(asked, again) == 0
+    assert hindsight(LastValue(), asked, data, again).n_units == 0
 
     class Broken(LastValue):
         def forecast(self, time, history):
             raise AssertionError("it was finished")
 
-    second = past_of_rival(Broken(), asked, data, again)
+    second = hindsight(Broken(), asked, data, again).run()
     np.testing.assert_array_equal(second.losses, first.losses)
 
 
@@ -70,7 +66,7 @@ def test_a_learner_sees_nothing_of_the_ends_it_forecasts() -> None:
             seen.append(max(len(s) for s in train))
             assert context + horizon == 40
 
-    past_of_rival(Learner(), given(data), data)
+    hindsight(Learner(), given(data), data).run()
     assert seen == [20, 30]
 
 
@@ -81,7 +77,7 @@ def test_the_row_leans_on_who_was_right() -> None:
     rivals: list[Rival] = [LastValue(), SeasonalNaive()]
     for rival in rivals:
         entry = score_rival(rival, asked, data, LEVELS, n_samples=8)
-        entry.past = past_of_rival(rival, asked, data)
+        entry.past = hindsight(rival, asked, data).run()
         entries.append(entry)
     floor = score_floor(asked, 2, LEVELS)
     found = score_together([*entries, floor], asked, LEVELS, 8)
@@ -109,7 +105,7 @@ def test_nothing_of_the_truth_decides() -> None:
         entries = []
         for rival in (LastValue(), SeasonalNaive()):
             entry = score_rival(rival, asked, each, LEVELS)
-            entry.past = past_of_rival(rival, asked, each)
+            entry.past = hindsight(rival, asked, each).run()
             entries.append(entry)
         points.append(score_together(entries, asked, LEVELS, 0).point)
     np.testing.assert_array_equal(points[0], points[1])
@@ -121,7 +117,7 @@ def test_histories_too_short_for_a_past_weigh_all_alike() -> None:
     entries = []
     for rival in (LastValue(), SeasonalNaive()):
         entry = score_rival(rival, asked, data, LEVELS)
-        entry.past = past_of_rival(rival, asked, data)
+        entry.past = hindsight(rival, asked, data).run()
         assert np.isnan(entry.past.losses).all()
         entries.append(entry)
     found = score_together(entries, asked, LEVELS, 0)

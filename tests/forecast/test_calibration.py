@@ -26,7 +26,7 @@ from lvlora.forecast.calibration.offsets import (
 from lvlora.forecast.calibration.rule import FEATURES, Rule
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
@@ -191,7 +191,7 @@ NAMES = ("prey", "predator")
 
 
 def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
-    forecaster, sampling = Forecaster(tiny_base(), decimals=1), Sampling(samples=9, views=2)
+    forecaster, sampling = LanguageModel(tiny_base(), decimals=1), Sampling(samples=9, views=2)
     units = np.array([[1.0, 20.0], [2.0, 50.0], [1.5, 30.0]])
     facts = calibration_facts.describe(
         forecaster, sampling, source="past.csv", variables=NAMES, units=units, context=8, horizon=3
@@ -215,17 +215,18 @@ def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
         calibration_facts.check_data(made, ["hare", "lynx"], like(1.0, 30.0))
     assert calibration_facts.other_sampling(made, sampling) == ""
     assert "samples 9" in calibration_facts.other_sampling(made, Sampling(samples=5, views=2))
-    widened = Forecaster(forecaster.base, forecaster.head, decimals=1)
     rule = Rule(0.5, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (0.0, 1.0)))
-    widened.widths = Widths(rule)
+    widened = LanguageModel(forecaster.base, forecaster.head, decimals=1, widths=Widths(rule))
     for other, said in (
-        (Forecaster(forecaster.base, forecaster.head, decimals=2), "decimals 1, and this is 2"),
+        (LanguageModel(forecaster.base, forecaster.head, decimals=2), "decimals 1, and this is 2"),
         (
-            Forecaster(forecaster.base, forecaster.head, decimals=1, number_format="digits"),
+            LanguageModel(forecaster.base, forecaster.head, decimals=1, number_format="digits"),
             "number format point, and this is digits",
         ),
         (
-            Forecaster(forecaster.base, forecaster.head, decimals=1, scale=Scale((1.0,), "given")),
+            LanguageModel(
+                forecaster.base, forecaster.head, decimals=1, scale=Scale((1.0,), "given")
+            ),
             "scale history 2, and this is dataset 2",
         ),
         (widened, "widths as drawn, and this is"),

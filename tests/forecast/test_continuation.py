@@ -12,7 +12,7 @@ from decoding_oracle import decoder_for, prompts_of
 
 from lvlora.errors import NumericalError
 from lvlora.forecast import density, pricing
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.trace import Call, PackedCall, Trace
 from lvlora.model import lora
@@ -130,7 +130,7 @@ def test_the_price_is_what_the_engine_was_given(tiny_base, monkeypatch, updates)
         return pairs
 
     monkeypatch.setattr(Engine, "prepare", prepare)
-    forecaster = Forecaster(base, decimals=2, max_rows=4)
+    forecaster = LanguageModel(base, decimals=2, max_rows=4)
     histories = [
         *tiny_runs.dataset(n_series=2, n_steps=1),
         *tiny_runs.dataset(n_series=2, n_steps=10, seed=2),
@@ -186,7 +186,7 @@ def test_both_walk_to_the_same_densities(tiny_base, monkeypatch, family):
     (history,) = tiny_runs.dataset(1, n_steps=8)
 
     def work():
-        forecaster = Forecaster(base, decimals=1)
+        forecaster = LanguageModel(base, decimals=1)
         most = density.at_most(forecaster.plan, [history], threshold=1e-3)
         (found,) = density.next_step(forecaster, [history], threshold=1e-3)
         assert forecaster.usage.price.executed <= most.executed
@@ -204,7 +204,7 @@ def test_both_walk_to_the_same_densities(tiny_base, monkeypatch, family):
 
 @pytest.mark.parametrize("call", [0, 3])
 def test_an_interrupted_call_is_paid_for(tiny_base, monkeypatch, opened, call):
-    forecaster = Forecaster(tiny_base("native qwen2"), decimals=1)
+    forecaster = LanguageModel(tiny_base("native qwen2"), decimals=1)
     ran, plain = [], Engine.run
 
     def run(engine):

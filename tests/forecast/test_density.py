@@ -13,7 +13,7 @@ from grammars import legal, walk
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast import density, reading
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
@@ -23,7 +23,7 @@ from lvlora.text.grammar import START, Grammar
 
 @pytest.fixture
 def forecaster(tiny_base):
-    return Forecaster(tiny_base(), decimals=1)
+    return LanguageModel(tiny_base(), decimals=1)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_equals_enumeration(forecaster, one_digit):
 
 def test_digits_are_hundredths(tiny_base):
     """Without a point the same values are on the grid, and sampling agrees with their shares."""
-    forecaster = Forecaster(tiny_base(), decimals=1, number_format="digits")
+    forecaster = LanguageModel(tiny_base(), decimals=1, number_format="digits")
     history = _history(1)
     ((found,),) = density.next_step(forecaster, [history], threshold=1e-4, calls=10**6)
     divisor = forecaster.plan.readings([history], 1)[0][0].scale.divisors[0]
@@ -159,7 +159,7 @@ def test_agrees_with_the_likelihood(forecaster):
 
 
 def test_a_missing_value_has_its_probability(tiny_base):
-    asked = Forecaster(tiny_base(), decimals=1, missing=True)
+    asked = LanguageModel(tiny_base(), decimals=1, missing=True)
     found = density.next_step(asked, [_history()], threshold=1e-9, calls=10**6)[0]
     for one in found:
         assert 0 < one.missing < 1
@@ -168,9 +168,9 @@ def test_a_missing_value_has_its_probability(tiny_base):
 
 def test_the_split_by_memory_changes_nothing(tiny_base):
     histories = [_history(), _history(seed=3)]
-    whole = density.next_step(Forecaster(tiny_base(), decimals=1), histories, threshold=1e-3)
+    whole = density.next_step(LanguageModel(tiny_base(), decimals=1), histories, threshold=1e-3)
     parts = density.next_step(
-        Forecaster(tiny_base(), decimals=1, max_rows=3), histories, threshold=1e-3
+        LanguageModel(tiny_base(), decimals=1, max_rows=3), histories, threshold=1e-3
     )
     for ours, theirs in zip(whole, parts, strict=True):
         for one, other in zip(ours, theirs, strict=True):
@@ -184,7 +184,7 @@ def test_the_split_by_memory_changes_nothing(tiny_base):
     [(1e-2, 2, "point"), (1e-3, 0, "point"), (1e-3, 1, "point"), (1e-2, 1, "digits")],
 )
 def test_the_price_is_counted_and_bounded(tiny_base, threshold, decimals, number_format, signed):
-    forecaster = Forecaster(tiny_base("gemma2"), decimals=decimals, number_format=number_format)
+    forecaster = LanguageModel(tiny_base("gemma2"), decimals=decimals, number_format=number_format)
     history = _history(signed=signed)
     most = density.at_most(forecaster.plan, [history], threshold=threshold)
     counted = count(lambda: density.next_step(forecaster, [history], threshold=threshold))
@@ -209,7 +209,7 @@ def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base, throu
     history = _history(n_variables=1)
     exact, before = None, 2.0
     for calls in (10**6, 64, 8, 1):
-        forecaster = Forecaster(tiny_base(), decimals=1)
+        forecaster = LanguageModel(tiny_base(), decimals=1)
         most = density.at_most(forecaster.plan, [history], threshold=1e-9, calls=calls)
         (found,) = density.next_step(forecaster, [history], threshold=1e-9, calls=calls)[0]
         rows = sum(call.rows for call in forecaster.usage.trace.calls[1:])

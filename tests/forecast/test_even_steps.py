@@ -7,7 +7,7 @@ import pytest
 
 from lvlora.errors import DataError
 from lvlora.forecast.even_steps import even_steps, interpolated, times_ahead
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
@@ -92,14 +92,14 @@ def test_the_model_reads_the_filled_value(tiny_base):
     sampling, base = Sampling(samples=3, views=2), tiny_base()
 
     def samples(series):
-        return Forecaster(base).predict([series], 4, sampling)[0].samples
+        return LanguageModel(base).predict([series], 4, sampling)[0].samples
 
     alone = Series("a", whole.time, np.where(np.arange(9)[:, None] == 1, np.nan, whole.values))
     close = even_steps(alone, 4).history.values[1, 0]
     filled = Series("a", whole.time, np.where(np.isnan(alone.values), close, alone.values))
     np.testing.assert_array_equal(samples(alone), samples(filled))
     # who may write a gap reads gaps
-    reading = Forecaster(base, missing=True).plan.readings([lacking], 4)[0][0]
+    reading = LanguageModel(base, missing=True).plan.readings([lacking], 4)[0][0]
     assert np.isnan(reading.numbers).sum() == 3
 
 
@@ -116,7 +116,7 @@ def test_known_columns_must_be_known_at_each_step():
 
 
 def test_forecasts_are_at_the_wanted_times_and_within_their_price(tiny_base):
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     histories = [_series(), _series(np.arange(8.0), np.arange(8.0, 11))]
     sampling = Sampling(samples=3, views=2)
     most = forecaster.at_most(histories, 3, sampling)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from lvlora.errors import NumericalError
 from lvlora.forecast.decoding import Decoder
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
@@ -54,7 +54,7 @@ def _series(name):
 def test_futures_are_valid_and_their_own(tiny_base, name, missing, stored):
     history = _series(name)
     scale = None if stored is None else Scale((stored,), "dataset")
-    made = Forecaster(tiny_base(), decimals=1, missing=missing, scale=scale)
+    made = LanguageModel(tiny_base(), decimals=1, missing=missing, scale=scale)
     (found,) = made.predict([history], 2, DRAWN)
     n_variables = history.values.shape[1]
     assert found.samples.shape == (3, 2, n_variables)

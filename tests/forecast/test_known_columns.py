@@ -14,7 +14,7 @@ from grammars import legal
 from lvlora.errors import DataError
 from lvlora.forecast import density
 from lvlora.forecast.decoding import Decoder
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
@@ -78,7 +78,7 @@ def test_equals_the_oracle(tiny_base, decimals, number_format, options, family, 
 
 @pytest.mark.parametrize("n_known", [1, 2])
 def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(tiny_base, n_known):
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     histories, _ = _series(n_known=n_known)
     assert [h.values.shape for h in histories] == [(12, 2)] * 2
     assert histories[0].known.shape == (16, n_known)
@@ -95,7 +95,7 @@ def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(tiny_
 
 def test_the_text_has_known_columns_first_at_a_scale_of_their_own(tiny_base):
     (history, _), _ = _series()
-    plan = Forecaster(tiny_base(), decimals=1).plan
+    plan = LanguageModel(tiny_base(), decimals=1).plan
     ((reading,),) = plan.readings([history], 4)
     ((without,),) = plan.readings([replace(history, known=None)], 4)
     assert reading.scale.divisors[1:] == without.scale.divisors
@@ -112,7 +112,7 @@ def test_no_draw_costs_more_than_was_reserved(tiny_base):
     for max_positions in (4096, 150):  # at once, and in pieces
         base = tiny_base()
         base.max_positions = max_positions
-        forecaster = Forecaster(base, decimals=1)
+        forecaster = LanguageModel(base, decimals=1)
         sampling = Sampling(samples=5, temperature=5.0, views=2)
         most = forecaster.at_most(histories, 4, sampling)
         forecaster.predict(histories, 4, sampling)
@@ -125,9 +125,9 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
     base = tiny_base()
     histories, _ = _series(1, ahead=8)
     histories = [replace(history, values=history.values[:, :1]) for history in histories]
-    ((whole,),) = Forecaster(base, decimals=1).plan.readings(histories, 8)
+    ((whole,),) = LanguageModel(base, decimals=1).plan.readings(histories, 8)
     base.max_positions = 60
-    forecaster = Forecaster(base, decimals=1)
+    forecaster = LanguageModel(base, decimals=1)
     ((reading,),) = forecaster.plan.readings(histories, 8)
     assert reading.steps_at_once < 8
     fed = []
@@ -146,7 +146,7 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
 def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):
     """Token by token with the whole model."""
     base = tiny_base()
-    forecaster = Forecaster(base, decimals=1)
+    forecaster = LanguageModel(base, decimals=1)
     (history, *_), (truth, *_) = _series()
     future = replace(history, values=truth, time=history.ahead, known=None, ahead=None)
     (nll,) = negative_log_likelihood(forecaster, [history], [future])
@@ -169,7 +169,7 @@ def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):
 
 
 def test_the_density_is_that_of_the_likelihood(tiny_base):
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     (history, *_), _ = _series(n_known=2)
     ((first, second),) = density.next_step(forecaster, [history], threshold=1e-4, calls=400)
     likeliest = np.array([[first.mode, second.mode]])
@@ -184,7 +184,7 @@ def test_the_density_is_that_of_the_likelihood(tiny_base):
 
 
 def test_what_is_not_known_is_said(tiny_base):
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     (history, _), _ = _series()
     with pytest.raises(DataError, match="known for 4 steps after the last, and 5 are"):
         forecaster.predict([history], 5, Sampling(samples=1))

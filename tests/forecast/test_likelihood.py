@@ -10,7 +10,7 @@ from grammars import legal
 
 from lvlora.flops.measure import count
 from lvlora.forecast import likelihood
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import Score, negative_log_likelihood
 from lvlora.series.dataset import Series
 from lvlora.text.alphabet import INDEX
@@ -45,7 +45,7 @@ def _by_hand(forecaster, history, future):
 @pytest.mark.parametrize("family", ["qwen2", "gemma3"])
 @pytest.mark.parametrize("n_variables", [1, 2, 4])
 def test_equals_a_calculation_by_hand(tiny_base, family, n_variables):
-    forecaster = Forecaster(tiny_base(family), decimals=1)
+    forecaster = LanguageModel(tiny_base(family), decimals=1)
     data = list(tiny_runs.dataset(3, n_steps=11, n_variables=n_variables))
     data[1] = data[1].steps(3, 11)  # of another length
     pairs = [_cut(s, 6 if i != 1 else 4) for i, s in enumerate(data)]
@@ -56,7 +56,7 @@ def test_equals_a_calculation_by_hand(tiny_base, family, n_variables):
 
 def test_a_unit_is_a_shift_of_its_logarithm(tiny_base):
     """Units a thousand times smaller: each holds a thousandth of the probability."""
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=10)
     large = Series(series.id, series.time, series.values * 1000)
     results = [
@@ -67,7 +67,7 @@ def test_a_unit_is_a_shift_of_its_logarithm(tiny_base):
 
 
 def test_missing_truth_is_read_and_not_scored(tiny_base):
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=10)
     history, future = _cut(series, 6)
     gaps = future.values.copy()
@@ -82,7 +82,7 @@ def test_missing_truth_is_read_and_not_scored(tiny_base):
 
 
 def test_what_the_grammar_cannot_write_is_impossible(tiny_base):
-    forecaster = Forecaster(tiny_base(), decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=10)
     history, future = _cut(series, 6)
     odd = future.values.copy()
@@ -99,7 +99,7 @@ def test_what_the_grammar_cannot_write_is_impossible(tiny_base):
 def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     base = tiny_base()
     base.max_positions = 96
-    forecaster = Forecaster(base, decimals=1)
+    forecaster = LanguageModel(base, decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=30, n_variables=1)
     history, future = _cut(series, 10)
     (found,) = negative_log_likelihood(forecaster, [history], [future])
@@ -119,7 +119,7 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
 
 
 def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
-    forecaster = Forecaster(tiny_base("gemma2"), decimals=2)
+    forecaster = LanguageModel(tiny_base("gemma2"), decimals=2)
     pairs = [_cut(s, 5 + i) for i, s in enumerate(tiny_runs.dataset(4, n_steps=12))]
     histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
     results = []

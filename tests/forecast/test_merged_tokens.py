@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lvlora.flops.measure import count
 from lvlora.forecast import continuation, density, likelihood, reading, rows
 from lvlora.forecast.decoding import Decoder
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
@@ -227,7 +227,7 @@ def test_nothing_is_dearer_than_told(tiny_base, alphabet, seed):
     base.max_positions = 140
     for n_pieces, horizon in enumerate((3, 24)):
         for form in ("point", "digits"):
-            forecaster = Forecaster(
+            forecaster = LanguageModel(
                 base,
                 decimals=2 - n_pieces,
                 number_format=form,
@@ -250,7 +250,7 @@ def _costs_no_more(forecaster, histories, horizon, sampling):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, through_torch, kind):
-    forecaster = Forecaster(tiny_base(kind), decimals=2)
+    forecaster = LanguageModel(tiny_base(kind), decimals=2)
     histories, sampling = _histories(), Sampling(samples=2, seed=2, views=2)
     most = forecaster.at_most(histories, 5, sampling)
     counted = count(lambda: forecaster.predict(histories, 5, sampling))
@@ -283,7 +283,7 @@ def _by_hand(forecaster, history, future):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number_format", ["point", "digits"])
 def test_a_likelihood_equals_a_calculation_by_hand(tiny_base, kind, number_format):
-    forecaster = Forecaster(tiny_base(kind), decimals=2, number_format=number_format)
+    forecaster = LanguageModel(tiny_base(kind), decimals=2, number_format=number_format)
     data = list(tiny_runs.dataset(3, n_steps=11))
     pairs = [(s.steps(i, 6), s.steps(6, 9 + i)) for i, s in enumerate(data)]
     histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
@@ -305,7 +305,7 @@ def test_the_probabilities_of_all_numbers_are_one(
     tiny_base, short, kind, decimals, number_format, missing
 ):
     """Each number has one spelling, and none is left out."""
-    forecaster = Forecaster(
+    forecaster = LanguageModel(
         tiny_base(kind), decimals=decimals, number_format=number_format, missing=missing
     )
     (history,) = tiny_runs.dataset(1, n_steps=6, n_variables=1)
@@ -333,7 +333,7 @@ def test_a_density_states_what_it_does_not_list_and_its_price_is_bounded(
     (series,) = tiny_runs.dataset(1, n_steps=8)
     history = Series(series.id, series.time, series.values - (3 if signed else 0))
     for threshold, decimals, form in product((1e-2, 1e-3), (0, 2), ("point", "digits")):
-        forecaster = Forecaster(tiny_base(kind), decimals=decimals, number_format=form)
+        forecaster = LanguageModel(tiny_base(kind), decimals=decimals, number_format=form)
         most = density.at_most(forecaster.plan, [history], threshold=threshold)
         told = []
         counted = count(
@@ -356,7 +356,7 @@ def test_no_density_is_dearer_than_told(tiny_base, alphabet, seed, form, decimal
     base = tiny_base("pairs")
     base.alphabet = alphabet
     base.shape = replace(base.shape, alphabet_rows=len(alphabet.tokens))
-    forecaster = Forecaster(base, decimals=decimals, number_format=form, missing=bool(seed % 2))
+    forecaster = LanguageModel(base, decimals=decimals, number_format=form, missing=bool(seed % 2))
     forecaster.decoder.head = _Says(len(alphabet.tokens), seed, 0.1)
     (history,) = tiny_runs.dataset(1, n_steps=5)
     most = density.at_most(forecaster.plan, [history], threshold=1e-4, calls=9)
@@ -370,7 +370,7 @@ def test_no_density_is_dearer_than_told(tiny_base, alphabet, seed, form, decimal
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_written_is_impossible_and_gaps_are_read(tiny_base, kind):
-    forecaster = Forecaster(tiny_base(kind), decimals=1)
+    forecaster = LanguageModel(tiny_base(kind), decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=10)
     odd = series.values[6:].copy()
     odd[0, 1], odd[2, 0], odd[1, 1] = -1.0, 1e9, np.nan
@@ -385,7 +385,7 @@ def test_long_horizons_in_pieces(tiny_base, kind):
     """What fits is counted in tokens: a history with the same future as one of more symbols."""
     base = tiny_base(kind)
     base.max_positions = 40
-    forecaster = Forecaster(base, decimals=2)
+    forecaster = LanguageModel(base, decimals=2)
     (series,) = tiny_runs.dataset(1, n_steps=70, n_variables=1)
     history, future = series.steps(0, 40), series.steps(40, 70)
     ((plan,),) = forecaster.plan.readings([history], 30)
@@ -404,7 +404,7 @@ def test_long_horizons_in_pieces(tiny_base, kind):
     (nll,) = negative_log_likelihood(forecaster, [history], [future])
     assert np.isfinite(nll).all()
     shorter = history.steps(40 - len(plan.numbers), 40)
-    alone = Forecaster(base, decimals=2, scale=plan.scale)
+    alone = LanguageModel(base, decimals=2, scale=plan.scale)
     begin = future.steps(0, plan.steps_at_once)
     (by_itself,) = negative_log_likelihood(alone, [shorter], [begin])
     assert np.allclose(nll[: len(begin)], by_itself, atol=1e-3)
@@ -416,7 +416,7 @@ def test_more_steps_are_read_where_they_take_fewer_tokens(tiny_base):
     for family in ("qwen2", "triples", "whole"):
         base = tiny_base(family)
         base.max_positions = 256
-        ((plan,),) = Forecaster(base, decimals=2).plan.readings([history], 1)
+        ((plan,),) = LanguageModel(base, decimals=2).plan.readings([history], 1)
         read.append(len(plan.numbers))
     assert read[0] < read[1] < read[2]
     assert read[2] > 240

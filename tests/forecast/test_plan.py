@@ -13,7 +13,7 @@ import tiny_runs
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast import density, likelihood
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan, row_bytes
 from lvlora.forecast.reading import view_factors
 from lvlora.forecast.sampling import Sampling
@@ -25,7 +25,7 @@ FEW = Sampling(samples=3, seed=5)
 
 @pytest.fixture
 def forecaster(tiny_base):
-    return Forecaster(tiny_base(), decimals=1)
+    return LanguageModel(tiny_base(), decimals=1)
 
 
 def _histories(n=2):
@@ -50,7 +50,7 @@ def test_each_view_draws_its_share_as_a_forecaster_of_that_scale_would(forecaste
     for view, factor in enumerate(view_factors(3)):
         for history, found in zip(histories, pooled, strict=True):
             # the same streams, read at that scale alone
-            alone = Forecaster(forecaster.base, decimals=1, scale=found.scale.times(factor))
+            alone = LanguageModel(forecaster.base, decimals=1, scale=found.scale.times(factor))
             (other,) = alone.predict([history], 4, DRAWN)
             mine = slice(view, None, 3)
             assert np.allclose(found.samples[mine], other.samples[mine])
@@ -107,11 +107,11 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base, t
     assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
     assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
     histories = _histories(3)
-    whole = Forecaster(base, decimals=1).predict(histories, 4, FEW)
+    whole = LanguageModel(base, decimals=1).predict(histories, 4, FEW)
     for n_rows in (1, 2, 5):
         # histories of 80 tokens and futures of up to 65: two blocks a row
         limit = n_rows * row_bytes(base, 128) + 100
-        bounded = Forecaster(base, decimals=1, max_memory=limit)
+        bounded = LanguageModel(base, decimals=1, max_memory=limit)
         found = bounded.predict(histories, 4, FEW)
         steps = [c for c in bounded.usage.trace.calls if c.width <= 2]
         assert max(c.rows for c in steps) == n_rows
@@ -121,7 +121,7 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base, t
 
 
 def test_a_limit_below_one_row_is_refused_before_anything_is_spent(tiny_base):
-    small = Forecaster(tiny_base(), max_memory=1000)
+    small = LanguageModel(tiny_base(), max_memory=1000)
     with pytest.raises(SettingsError, match=r"max_memory=1_000: .* takes [0-9,]+ bytes"):
         small.at_most(_histories(3), 4, FEW)
     with pytest.raises(SettingsError, match="max_memory"):

@@ -9,11 +9,12 @@ import pytest
 import tiny_runs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scored import score_model, score_rival
 
 from lvlora.evaluation.protocol import Protocol, task
-from lvlora.evaluation.scores import rivals_of, score_model, score_rival
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.evaluation.scores import rivals_of
 from lvlora.forecast.holdout import hold_out
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.histories import cut, learnable
 from lvlora.series.rivals import EquationFit, PooledQuantiles
@@ -55,7 +56,7 @@ def forecasters(tiny_folder):
     import tiny_models
 
     base = tiny_models.load_tiny(tiny_folder("qwen2"))
-    return Forecaster(base, decimals=1), Forecaster(base, decimals=1, scale=of_dataset(DATA))
+    return LanguageModel(base, decimals=1), LanguageModel(base, decimals=1, scale=of_dataset(DATA))
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,7 +124,7 @@ def test_validation_during_training_sees_histories(tiny_base):
             data, of_dataset(DATA), Codec(1, 2), base.alphabet, seq_len=64, batch_size=2, seed=0
         )
         part = ValidationPart(windows, data)
-        forecaster = Forecaster(base, decimals=1, scale=part.scale)
+        forecaster = LanguageModel(base, decimals=1, scale=part.scale)
         found = forecaster.predict(part.histories, part.horizon, Sampling(greedy=True))
         return np.stack([f.samples for f in found])
 

@@ -13,6 +13,7 @@ import tiny_runs
 from lvlora.errors import BudgetError, ModelError, SettingsError
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast import verb
+from lvlora.forecast.plan import Plan
 from lvlora.narrator import Silent
 from lvlora.settings.forecasting import ForecastSettings
 
@@ -118,3 +119,32 @@ def test_the_density_of_a_series_is_told_and_carried(asked):
     head, *rows = found.made.as_csv().splitlines()
     assert head == "id,time,variable,value,width,probability,density"
     assert len(rows) == len(prey.values) + len(predator.values)
+
+
+@pytest.mark.parametrize("more", [[], ["--holdout", "3"], ["--dry-run"]])
+def test_a_command_checks_plans_and_prices_once(run_lvlora, tmp_path, tiny_folder, counted, more):
+    data = tiny_runs.write_csv(tmp_path / "data.csv", DATA)
+    words = ["--model", tiny_folder("qwen2"), "--horizon", 2, "--samples", 3, "--decimals", 1]
+    calls = [counted(verb, "check"), counted(Plan, "views"), counted(Plan, "at_most_of")]
+    ran = run_lvlora(["forecast", data, *words, "--runs", tmp_path / "runs", *more])
+    assert ran.exit_code == 0, ran.stderr
+    if not more == ["--dry-run"]:  # which times a few forecasts, planned by themselves
+        assert [len(of_one) for of_one in calls] == [1, 1, 1]
+    assert len(calls[0]) == 1
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Calls of a function, which still works."""
+
+    def count(owner, name):
+        calls, function = [], getattr(owner, name)
+
+        def counting(*args, **kwargs):
+            calls.append(args)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counting)
+        return calls
+
+    return count

@@ -14,7 +14,7 @@ from lvlora.errors import ModelError
 from lvlora.forecast.calibration.rule import FEATURES, Rule, cycle, features
 from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, last_cycle, of_model, read
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import ModelSource
 from lvlora.series.dataset import FloatArray, Series
@@ -176,19 +176,20 @@ def test_only_futures_drawn_by_the_models_own_odds_are_moved() -> None:
 
 
 def test_a_forecaster_moves_what_it_draws(tiny_base) -> None:
-    plain = Forecaster(tiny_base(), decimals=1)
+    plain = LanguageModel(tiny_base(), decimals=1)
     history = Series("s", np.arange(12.0), 5 + np.sin(np.arange(12.0))[:, None])
     (drawn,) = plain.predict([history], 3, Sampling(samples=6))
     assert plain.facts().widths is None
-    plain.widths = rule(math.log(2))
-    (moved,) = plain.predict([history], 3, Sampling(samples=6))
+    made = rule(math.log(2))
+    widened = LanguageModel(plain.base, decimals=1, widths=made)
+    (moved,) = widened.predict([history], 3, Sampling(samples=6))
     np.testing.assert_array_equal(moved.median, drawn.median)
     expected = drawn.median + 2 * (drawn.samples - drawn.median)
     expected = np.maximum(expected, 0)
     np.testing.assert_allclose(moved.samples, expected)
     assert not np.allclose(moved.samples, drawn.samples)
-    assert plain.facts().widths == plain.widths.sha256
-    (greedy,) = plain.predict([history], 3, Sampling(greedy=True))
+    assert widened.facts().widths == made.sha256
+    (greedy,) = widened.predict([history], 3, Sampling(greedy=True))
     assert greedy.calibrated == {}
 
 

@@ -54,7 +54,7 @@ def test_a_folder_gets_widths_and_a_second_run_forecasts_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("forecasts that are kept were made again")
 
-    monkeypatch.setattr(script.Forecaster, "predict", refuse)
+    monkeypatch.setattr(script.LanguageModel, "predict", refuse)
     script.main()
     assert read(folder / NAME, tiny_base()) == made
     monkeypatch.setattr(script, "fitted", lambda n: [known("clean", 99), *of_mixture])

@@ -15,7 +15,7 @@ import numpy as np
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.calibration.offsets import Calibration
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.scaling import RULES
@@ -26,7 +26,7 @@ _AGAIN = "For data like these: lvlora evaluate DATA --calibrate; or leave --cali
 
 
 def describe(
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     sampling: Sampling,
     *,
     source: str,
@@ -75,7 +75,7 @@ def origin(facts: Mapping[str, Any]) -> str:
     )
 
 
-def check_form(calibration: Calibration, forecaster: Forecaster) -> None:
+def check_form(calibration: Calibration, forecaster: LanguageModel) -> None:
     """Whether it is for numbers that are scaled and written as this forecaster does.
 
     Raises:
@@ -147,7 +147,7 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _form(forecaster: Forecaster) -> dict[str, Any]:
+def _form(forecaster: LanguageModel) -> dict[str, Any]:
     rule = "history" if forecaster.scale is None else "dataset"
     return {
         "decimals": forecaster.decimals,

@@ -22,7 +22,7 @@ from lvlora import __version__, durable
 from lvlora.errors import ModelError
 from lvlora.forecast.calibration import facts
 from lvlora.forecast.calibration.offsets import Calibration
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
 from lvlora.model.loading import BaseModel
@@ -99,7 +99,7 @@ def load(
 
 
 def load_fitting(
-    forecaster: Forecaster,
+    forecaster: LanguageModel,
     info: AdapterInfo | None,
     runs: Path,
     *,

@@ -11,7 +11,7 @@ from lvlora.errors import DataError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.measure import count
 from lvlora.forecast.forecast import continue_time, to_rows
-from lvlora.forecast.forecaster import Forecaster
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
@@ -28,7 +28,7 @@ def _histories(**changes):
 
 @pytest.fixture
 def forecaster(tiny_base):
-    return Forecaster(tiny_base(), decimals=1)
+    return LanguageModel(tiny_base(), decimals=1)
 
 
 def _short_sighted(base):
@@ -95,8 +95,8 @@ def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     (warning,) = how_cut(histories, forecaster.plan.readings(histories, 5), positions)
     assert f"{used} of 200" in warning
     short = [h.steps(200 - used, 200) for h in histories]
-    forecaster.scale = found[0].scale
-    again = forecaster.predict([Series("s0", short[0].time, short[0].values)], 5, GREEDY)
+    scaled = LanguageModel(forecaster.base, decimals=1, scale=found[0].scale)
+    again = scaled.predict([Series("s0", short[0].time, short[0].values)], 5, GREEDY)
     assert np.array_equal(again[0].samples, found[0].samples)
     asked = forecaster.predict(histories, 5, GREEDY, context=7)
     assert asked[0].context == 7
@@ -113,10 +113,10 @@ def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
     (alike,) = forecaster.predict([Series("h", time, np.stack([wolves, wolves], 1))], 4, GREEDY)
     assert alike.scale.rule == "history"
     stored = Scale((4.0, 4.0), "dataset")
-    forecaster.scale = stored
-    (fitting,) = forecaster.predict([Series("h", time, np.stack([wolves, wolves], 1))], 4, GREEDY)
+    scaled = LanguageModel(forecaster.base, decimals=1, scale=stored)
+    (fitting,) = scaled.predict([Series("h", time, np.stack([wolves, wolves], 1))], 4, GREEDY)
     assert fitting.scale == stored
-    (large,) = forecaster.predict([Series("m", time, np.stack([moose, moose], 1))], 4, GREEDY)
+    (large,) = scaled.predict([Series("m", time, np.stack([moose, moose], 1))], 4, GREEDY)
     assert large.scale.rule == "history"
 
 
@@ -176,7 +176,7 @@ def test_the_price_is_what_the_counter_finds(tiny_base, through_torch, family, u
     base = _short_sighted(tiny_base(family))
     if updated:
         lora.inject(base.module, lora.LoraPlan(rank=3, targets=("q_proj", "down_proj")))
-    forecaster = Forecaster(base, decimals=2, max_rows=4)
+    forecaster = LanguageModel(base, decimals=2, max_rows=4)
     histories = [*_histories(n_series=2, n_steps=3), *_histories(n_series=2, seed=2)]
     for sampling in (DRAWN, GREEDY):
         before = forecaster.usage.price
@@ -198,7 +198,9 @@ def test_no_forecast_costs_more_than_was_said_before(
 ):
     """Random weights write numbers as long as the grammar allows."""
     base = _short_sighted(tiny_base(family))
-    forecaster = Forecaster(base, decimals=decimals, max_rows=max_rows, number_format=number_format)
+    forecaster = LanguageModel(
+        base, decimals=decimals, max_rows=max_rows, number_format=number_format
+    )
     time = np.arange(20.0)
     signed = Series("signed", time, np.stack([np.sin(time), 30 * np.cos(time)], 1))
     few = _histories(n_series=2)
@@ -241,14 +243,14 @@ def test_progress_counts_every_future_once(forecaster):
 
 
 def test_bfloat16_forecasts_too(tiny_base):
-    forecaster = Forecaster(tiny_base("qwen2", torch.bfloat16), decimals=1)
+    forecaster = LanguageModel(tiny_base("qwen2", torch.bfloat16), decimals=1)
     (found,) = forecaster.predict(_histories()[:1], 4, DRAWN)
     assert np.isfinite(found.samples).all()
 
 
 def test_missing_values_come_where_they_were_asked_for(tiny_base):
     """A future may have gaps; the statistics are of the samples that have a number."""
-    asked = Forecaster(tiny_base(), decimals=1, missing=True)
+    asked = LanguageModel(tiny_base(), decimals=1, missing=True)
     drawn = Sampling(20, seed=1, temperature=4.0)
     (found,) = asked.predict(_histories(n_series=1), 5, drawn)
     gaps = np.isnan(found.samples)
@@ -259,5 +261,5 @@ def test_missing_values_come_where_they_were_asked_for(tiny_base):
     assert found.median[h, v] == np.median(known)
     assert found.mean[h, v] == pytest.approx(known.mean())
     assert found.quantile(0.9)[h, v] == np.quantile(known, 0.9, method="weibull")
-    (plain,) = Forecaster(tiny_base(), decimals=1).predict(_histories(n_series=1), 5, drawn)
+    (plain,) = LanguageModel(tiny_base(), decimals=1).predict(_histories(n_series=1), 5, drawn)
     assert np.isfinite(plain.samples).all()

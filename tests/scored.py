@@ -1,0 +1,21 @@
+"""Rows of an evaluation, as tests make them."""
+
+from lvlora.evaluation.scores import Entry, Scoring
+from lvlora.evaluation.together import Hindsight, learnable
+from lvlora.forecast.rivals import GREEDY, RivalForecaster
+from lvlora.forecast.sampling import Sampling
+
+
+def score_model(model, task, sampling, levels, pieces=None, progress=None) -> Entry:
+    return Scoring(model, task, sampling, pieces).run(levels, progress)
+
+
+def score_rival(rival, task, train, levels, pieces=None, progress=None, n_samples=0) -> Entry:
+    forecaster = RivalForecaster(rival, None, task.learnable(train))
+    sampling = Sampling(samples=n_samples) if n_samples else GREEDY
+    return Scoring(forecaster, task, sampling, pieces).run(levels, progress)
+
+
+def hindsight(rival, task, train, pieces=None) -> Hindsight:
+    forecasters = [RivalForecaster(rival, None, data) for data in learnable(task, train)]
+    return Hindsight(forecasters, task, GREEDY, pieces)
