@@ -20,6 +20,7 @@ from lvlora.settings.training import TrainSettings
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
     from lvlora.train.answers import Train
+    from lvlora.train.plan import Plan
 
 EXAMPLES = examples(
     ("lvlora train --rank 8", "train on data simulated on the spot"),
@@ -77,20 +78,20 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     except FailedElsewhere as error:
         raise SystemExit(error.exit_code) from None
     if result is not None:
-        _show(result, output)
+        _show(*result, output)
 
 
-def _show(result: Train, output: Output) -> None:
-    output.report(result, lambda: _table(result, output))
+def _show(result: Train, plan: Plan, output: Output) -> None:
+    output.report(result, lambda: _table(result, plan, output))
     judgement = judged(result)
     if judgement:
         output.note(judgement)
-    output.hint(f"Next: {_next(result)}")
+    output.hint(f"Next: {_next(result, plan)}")
 
 
-def _next(result: Train) -> str:
+def _next(result: Train, plan: Plan) -> str:
     """The command that compares the adapter with the model, or forecasts where one is known."""
-    settings, split, part = result.plan.settings, result.plan.split, result.plan.part
+    settings, split, part = plan.settings, plan.split, plan.part
     before = None if result.zero_shot is None else result.zero_shot.mae
     after = None if result.validation is None else result.validation.mae
     is_compared = before is not None and after is not None
@@ -109,14 +110,14 @@ def _next(result: Train) -> str:
         words += ["--adapter", adapter]
         return next_command("evaluate", EvaluateSettings, settings, *words, without=without)
     series = [*split.test, *split.validation, *split.train][0]
-    words = [*(["--series", series] if len(result.plan.dataset) > 1 else []), "--adapter", adapter]
+    words = [*(["--series", series] if len(plan.dataset) > 1 else []), "--adapter", adapter]
     if helps:
         return next_command("forecast", ForecastSettings, settings, *words, without=without)
-    words += ["--number-format", result.plan.windows.codec.number_format]
+    words += ["--number-format", plan.windows.codec.number_format]
     return next_command("forecast", ForecastSettings, settings, *words, also=("decimals",))
 
 
-def _table(result: Train, output: Output) -> None:
+def _table(result: Train, plan: Plan, output: Output) -> None:
     from lvlora.train.run_folder import RunFolder
 
     rows: list[tuple[str, str]] = [
@@ -144,5 +145,5 @@ def _table(result: Train, output: Output) -> None:
     rows.append(("adapter", result.adapter))
     rows.append(("report", str(folder.path / "report.html")))
     output.table([f"Run {result.run}", ""], rows)
-    output.line(reconciled(result))
+    output.line(reconciled(result, plan.settings.runs))
     show_losses(folder.read_metrics(), output)

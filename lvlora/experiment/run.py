@@ -218,10 +218,11 @@ def _make(
     assert settings.out is not None
     if RunFolder(settings.out).config.is_file():
         settings = settings.model_copy(update={"resume": str(settings.out)})
-    run = run_training(
+    result = run_training(
         settings, lambda _: dataset, sources=stage.sources, observer=observer(), narrator=narrator
     )
-    assert run is not None  # there is one process
+    assert result is not None  # there is one process
+    run, _ = result
     before, after = run.zero_shot, run.validation
     return Result(
         folder=run.folder,

@@ -21,7 +21,6 @@ from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH
 from lvlora.train import checkpoint
 from lvlora.train.loop import Loaded
-from lvlora.train.new_run import write_settings
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run
@@ -111,7 +110,7 @@ def open_run(
         shutil.rmtree(folder.path)
     folder.path.mkdir(parents=True)
     folder.mark()
-    write_settings(folder, loaded.plan, sources)
+    folder.write_settings(loaded.plan, sources)
     return Run(loaded, folder, observer)
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
-
-from pydantic import PrivateAttr
+from typing import Literal
 
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
-
-if TYPE_CHECKING:
-    from lvlora.train.plan import Plan
 
 
 class Validation(Shape):
@@ -70,20 +65,6 @@ class Train(Answer):
     folder: str
     files: list[str]
     """Figures and the page."""
-
-    _plan: Any = PrivateAttr(None)
-
-    @property
-    def plan(self) -> Plan:
-        """What the run was planned to be; not in the JSON."""
-        plan: Plan = self._plan
-        return plan
-
-    def of(self, plan: Plan) -> Self:
-        """The same, which knows its plan."""
-        same = self.model_copy()
-        same._plan = plan
-        return same
 
 
 Result = Train

@@ -166,6 +166,23 @@ class Loaded:
     validator: Validator | None
     compiled: bool
 
+    def steps(self, first: int, last: int, ranks: Ranks = ALONE) -> Iterator[StepRecord]:
+        """The run's steps first … last-1, counted from 0; see `steps`."""
+        plan = self.plan
+        return steps(
+            list(self.parameters.values()),
+            self.optimizers,
+            self.objective.loss_sum,
+            plan.windows,
+            plan.learning_rate,
+            first=first,
+            last=last,
+            accumulation=plan.settings.accumulation,
+            clip_norm=plan.settings.clip_norm,
+            seed=plan.dropout_seed,
+            ranks=ranks,
+        )
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         placement = self.base.placement

@@ -16,7 +16,7 @@ from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 from lvlora.flops.reservation import Limits, Spender, Wanted
-from lvlora.train import answers, checkpoint, loop, validation
+from lvlora.train import answers, checkpoint, validation
 from lvlora.train.answers import Train
 from lvlora.train.loop import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
@@ -85,10 +85,11 @@ class Run:
             NumericalError: a loss was not finite; the state before that step is saved.
             ProcessLost: another process of the run is gone; the state before that step is saved.
         """
-        p = self.plan
+        p, loaded, progress = self.plan, self.loaded, self.progress
+        settings = p.settings
         with (
             self._held,
-            Ledger.for_runs(p.settings.runs) as ledger,
+            Ledger.for_runs(settings.runs) as ledger,
             StopRequest(self.observer.note) as stop,
         ):
             with self.ranks.heard():
@@ -96,10 +97,26 @@ class Run:
                 last = self._last_step(ledger)
                 charges = self._reserve(ledger, last)
             try:
-                self._tell_the_others(last)
+                if self.ranks.size > 1:
+                    tensors = checkpoint.tensors_of(loaded.parameters, loaded.optimizers)
+                    start = {"step": progress.step, "last": last}
+                    self.ranks.say(start, safetensors.torch.save(tensors))
                 if not self._is_over:
                     self.observer.started(self._plan(last))
-                self._steps(charges, stop, last)
+                if loaded.validator and progress.zero_shot is None:
+                    self._validate_untrained()
+                    charges.update(progress)
+                steps = loaded.steps(progress.step, last, self.ranks)
+                while self._goes_on(last, stop):
+                    self._in_flight = ("train", p.per_step)
+                    step = next(steps)
+                    self._in_flight = None
+                    self._record_step(step)
+                    if progress.step in p.validate_at and loaded.validator:
+                        progress.ended = self._validate()
+                    charges.update(progress)
+                    if settings.save_every and progress.step % settings.save_every == 0:
+                        self._save_state()
                 return self._finish()
             except NumericalError:
                 self._save_state()
@@ -197,56 +214,29 @@ class Run:
         elif self.progress.step:
             self.observer.note(f"Going on after step {self.progress.step} of {self.plan.n_steps}.")
 
-    def _tell_the_others(self, last: int) -> None:
-        """From where to where, and what a checkpoint put back."""
-        if self.ranks.size > 1:
-            p = self.loaded
-            tensors = checkpoint.tensors_of(p.parameters, p.optimizers)
-            where = {"step": self.progress.step, "last": last}
-            self.ranks.say(where, safetensors.torch.save(tensors))
+    def _goes_on(self, last: int, stop: StopRequest) -> bool:
+        """Whether there is a step to make.
 
-    def _steps(self, charges: Charges, stop: StopRequest, last: int) -> None:
-        p, loaded, progress = self.plan, self.loaded, self.progress
-        settings = p.settings
-        if loaded.validator and progress.zero_shot is None:
-            found = self._measure()
-            progress.zero_shot = {"loss": found.loss, "mae": found.mae}
-            self._record_validation(found, best=True, kept=False)
-            charges.update(progress)
-        done = loop.steps(
-            list(loaded.parameters.values()),
-            loaded.optimizers,
-            loaded.objective.loss_sum,
-            p.windows,
-            p.learning_rate,
-            first=progress.step,
-            last=last,
-            accumulation=settings.accumulation,
-            clip_norm=settings.clip_norm,
-            seed=p.dropout_seed,
-            ranks=self.ranks,
-        )
-        while True:
-            over = progress.step >= last or progress.ended
-            over, stopped = self.ranks.agreed(over, stop.requested)
-            if over:
-                return
-            if stopped:
-                self._save_state()
-                self.ranks.wait()
-                raise RunStopped(
-                    f"stopped after step {progress.step} of {p.n_steps}; everything is saved",
-                    f"Go on with: lvlora train --resume {self.folder.resume_name(settings.runs)}",
-                )
-            self._in_flight = ("train", p.per_step)
-            step = next(done)
-            self._in_flight = None
-            self._record_step(step)
-            if progress.step in p.validate_at and loaded.validator:
-                progress.ended = self._validate()
-            charges.update(progress)
-            if settings.save_every and progress.step % settings.save_every == 0:
-                self._save_state()
+        Raises:
+            RunStopped: a signal came to one of the processes; the state is saved.
+        """
+        progress = self.progress
+        is_done = progress.step >= last or progress.ended
+        is_done, is_stopped = self.ranks.agreed(is_done, stop.requested)
+        if is_stopped and not is_done:
+            self._save_state()
+            self.ranks.wait()
+            name = self.folder.resume_name(self.plan.settings.runs)
+            raise RunStopped(
+                f"stopped after step {progress.step} of {self.plan.n_steps}; everything is saved",
+                f"Go on with: lvlora train --resume {name}",
+            )
+        return not is_done
+
+    def _validate_untrained(self) -> None:
+        found = self._measure()
+        self.progress.zero_shot = {"loss": found.loss, "mae": found.mae}
+        self._record_validation(found, best=True, kept=False)
 
     def _measure(self) -> Validation:
         assert self.loaded.validator is not None
@@ -382,7 +372,7 @@ class Run:
             adapter=str(self.folder.adapter),
             folder=str(self.folder.path),
             files=[],
-        ).of(p)
+        )
 
     def _save_state(self) -> None:
         checkpoint.save_run(self.loaded, self.folder, self.progress)

@@ -19,9 +19,17 @@ from typing import Any
 
 from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.flops.ledger import FILE_NAME
+from lvlora.model import devices
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
+from lvlora.runs import NEWEST, find_run
+from lvlora.settings.configuration import resolve
+from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
+from lvlora.train.plan import Plan
 
+_FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
+"""What can't be said anew when a run goes on. Data and model can: they are known by content."""
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 
 _NAME = "name"
@@ -248,6 +256,56 @@ class RunFolder:
             return durable.read_json_object(self.path / "environment.json")
         return {}
 
+    def write_settings(self, plan: Plan, sources: Mapping[str, str]) -> None:
+        """config.toml, sources.json, data.json, split.json and environment.json."""
+        durable.write_text(self.config, to_toml("train", plan.settings))
+        durable.write_text(self.sources, json.dumps(dict(sources), indent=1) + "\n")
+        data = {
+            "source": plan.dataset.source,
+            "series": len(plan.dataset),
+            "variables": list(plan.dataset.variables),
+            "sha256": plan.dataset.sha256(),
+            "split": plan.split.sha256,
+        }
+        durable.write_text(self.path / "data.json", json.dumps(data, indent=1) + "\n")
+        durable.write_text(self.path / "split.json", plan.split.to_json())
+        placement = plan.model.placement
+        dtype = str(placement.dtype).removeprefix("torch.")
+        self.write_environment(str(placement.device), devices.set_threads(None), dtype)
+
+    def stored_settings(self, request: TrainSettings, sources: Mapping[str, str]) -> TrainSettings:
+        """The run's own settings; what decides its result can't be changed half-way."""
+        resolved = resolve(
+            "train", TrainSettings, flags={}, environment={}, config=str(self.config), commands={}
+        )
+        stored = resolved.settings
+        named = {name for name, source in sources.items() if source != "default"}
+        for name in named & _FIXED:
+            new, was = getattr(request, name), getattr(stored, name)
+            if new != was:
+                raise SettingsError(
+                    f"--{name.replace('_', '-')}: a run goes on with its own settings "
+                    f"({was}, not {new})",
+                    "Leave the option out, or start a new run.",
+                )
+        # the limit is no setting of a run that goes on: its steps were laid out for the first one
+        update = {name: getattr(request, name) for name in named - _FIXED - {"max_flops"}}
+        if "budget" not in named:  # what the project may spend has its place in the ledger
+            update["budget"] = None
+        if "runs" not in named:
+            # found from any working directory
+            beside = self.path.resolve().parent
+            update["runs"] = beside if (beside / FILE_NAME).is_file() else stored.runs
+        if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
+            dtype = self.read_environment().get("dtype")
+            update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"
+        if stored.data == Path("-") and "data" not in named:
+            raise DataError(
+                f"{self.path}: its data came from standard input, which is gone",
+                "Pipe it in again: lvlora train - --resume RUN < FILE.",
+            )
+        return stored.model_copy(update=update)
+
     def write_result(self, facts: Mapping[str, Any]) -> None:
         """result.json, the last file of a run that is over."""
         durable.write_text(self.result, json.dumps(facts, indent=1) + "\n")
@@ -269,11 +327,23 @@ class RunFolder:
             durable.write_text(runs / LATEST, self.path.resolve().name + "\n")
 
 
-def newest_unfinished(runs: Path) -> Path | None:
+def stopped_run(settings: TrainSettings) -> RunFolder:
+    """The run that --resume means."""
+    if settings.resume != NEWEST:
+        return RunFolder(find_run(settings.resume, settings.runs, "--resume"))
+    stopped = newest_unfinished(settings.runs)
+    if stopped is None:
+        raise SettingsError(
+            f"--resume: there is no stopped run in {settings.runs}",
+            "Name one: lvlora train --resume RUN.",
+        )
+    return stopped
+
+
+def newest_unfinished(runs: Path) -> RunFolder | None:
     """The run that is not over yet and was worked on last; --out gives any name, so by time."""
-    found = [RunFolder(p.parent) for p in runs.glob("*/config.toml")]
-    newest = max((f for f in found if not f.result.is_file()), key=_worked_on, default=None)
-    return None if newest is None else newest.path
+    begun = [RunFolder(p.parent) for p in runs.glob("*/config.toml")]
+    return max((f for f in begun if not f.result.is_file()), key=_worked_on, default=None)
 
 
 def _worked_on(folder: RunFolder) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
+import torch
 from forked import Forked
 
+import lvlora
 from lvlora.flops.ledger import Ledger
 from lvlora.train import loop
+from lvlora.train.loop import Objective
 
 
 @pytest.fixture
@@ -75,6 +79,22 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert tiny_runs.weights(run) == tiny_runs.weights(Path("again"))
     assert Path("runs/latest").read_text().strip() == run.name  # `again` is not among the runs
     assert not Path("latest").exists()
+
+
+def test_the_first_step_is_five_frames_below_the_command(run_lvlora, place, monkeypatch):
+    """From cli/train.py to the loss of the first step."""
+    package, loss_sum, stacks = Path(lvlora.__file__).parent, Objective.loss_sum, []
+
+    def watched(self, batch):
+        if torch.is_grad_enabled():  # validation needs no gradients
+            files = [Path(frame.filename) for frame in inspect.stack(0)]
+            stacks.append([f.relative_to(package) for f in files if package in f.parents])
+        return loss_sum(self, batch)
+
+    monkeypatch.setattr(Objective, "loss_sum", watched)
+    assert run_lvlora(["train", "data.csv", *place]).exit_code == 0
+    command = stacks[0].index(Path("cli/train.py"))
+    assert 1 + command <= 4  # and the loss itself
 
 
 def test_a_table_for_people_and_the_next_command(run_lvlora, place):

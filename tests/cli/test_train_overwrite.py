@@ -12,7 +12,7 @@ import tiny_runs
 
 from lvlora import folders
 from lvlora.errors import NumericalError
-from lvlora.train import new_run
+from lvlora.train import fine_tune
 from lvlora.train.loop import Objective
 
 
@@ -181,7 +181,7 @@ def test_two_at_once_make_one_run(run_lvlora, place, monkeypatch):
     """The second comes between the first one's look at the folder and its first file."""
     words = ["train", "data.csv", *place, "--out", "both"]
     second = []
-    real = new_run.create
+    real = fine_tune.create
 
     def create(*args):
         made = real(*args)
@@ -190,7 +190,7 @@ def test_two_at_once_make_one_run(run_lvlora, place, monkeypatch):
             second[0] = run_lvlora([*words, "--seed", 7])
         return made
 
-    monkeypatch.setattr(new_run, "create", create)
+    monkeypatch.setattr(fine_tune, "create", create)
     first = run_lvlora(words)
     assert sorted([first.exit_code, second[0].exit_code]) == [0, 2], first.stderr
     assert "seed = 7" in Path("both/config.toml").read_text()

@@ -90,7 +90,6 @@ def test_python_and_json_are_one_answer(run_lvlora, place, tiny_folder):
         k: v for k, v in ran.json.items() if k not in timed
     }
     assert made.flops.executed == lvlora.spent("runs").executed // 2
-    assert made.plan.at_most().to_dict() == made.flops_at_most.model_dump()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora import numbers
@@ -79,15 +80,15 @@ def judged(result: Train) -> str:
     )
 
 
-def reconciled(made: Train) -> str:
+def reconciled(result: Train, runs: Path) -> str:
     """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
     from lvlora.flops.ledger import Ledger
     from lvlora.train.progress import charged
 
-    planned, spent = made.flops_at_most.executed, made.flops.executed
-    validating = made.validation_flops.executed
-    with Ledger.for_runs(made.plan.settings.runs) as ledger:
-        total = charged(ledger, made.run).executed
+    planned, spent = result.flops_at_most.executed, result.flops.executed
+    validating = result.validation_flops.executed
+    with Ledger.for_runs(runs) as ledger:
+        total = charged(ledger, result.run).executed
     said = (
         f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
         f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
