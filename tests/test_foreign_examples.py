@@ -16,11 +16,11 @@ import programs
 import pytest
 import torch
 
+from lvlora.evaluation.export_task import write_task
 from lvlora.evaluation.foreign import ForeignForecasts, read_forecasts
-from lvlora.evaluation.task_folder import TaskName, write_task
 from lvlora.series.dataset import Dataset, Series
 
-NAME = TaskName(None, 3, "0123456789abcdef")
+NAME, HORIZON = "fromall-to3-0123456789abcdef", 3
 STEPS = (37, 64)
 
 
@@ -58,7 +58,7 @@ def ran(
     sys.modules["task_folder"].main(module.forecast)
     monkeypatch.delitem(sys.modules, "task_folder")
     ids = [series.id for series in data]
-    found = read_forecasts(file, "theirs", NAME, ids, data.variables, NAME.horizon)
+    found = read_forecasts(file, "theirs", NAME, ids, data.variables, HORIZON)
     assert found.task == str(NAME)
     return found
 

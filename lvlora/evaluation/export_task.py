@@ -1,24 +1,38 @@
-"""The verb: what an evaluation lets forecasters see, written for programs of others."""
+"""The verb: what an evaluation lets forecasters see, written for programs of others: a task.
+
+The histories are all of the data that its folder holds; the truth stays here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+from lvlora import folders
 from lvlora.errors import SettingsError
 from lvlora.evaluation.answers import ExportedTask
 from lvlora.evaluation.job import check_windows, prepare
-from lvlora.evaluation.task_folder import check_place, write_task
 from lvlora.narrator import Narrator, Silent
-from lvlora.series.dataset import Dataset
+from lvlora.series.dataset import Dataset, Series
+from lvlora.series.dates import written
+from lvlora.series.files.csv import write_csv
 from lvlora.settings.scoring import EvaluateSettings
+
+TASK = "task.json"
+HISTORIES = "histories.csv"
+KIND = "task"
+"""What `folders.kind_of` calls such a folder."""
 
 
 def check(settings: EvaluateSettings) -> Path:
     """The folder of ``--export-task``, if a task may be written there.
 
     Raises:
-        SettingsError: it may not, or options don't go together.
+        SettingsError: options don't go together, or the folder holds something else than a task.
     """
     folder = settings.export_task
     if folder is None:
@@ -29,7 +43,11 @@ def check(settings: EvaluateSettings) -> Path:
             "Leave one of the two out.",
         )
     check_windows(settings)
-    check_place(folder, {"the data": settings.data, "the runs folder": settings.runs})
+    needed = {"the data": settings.data, "the runs folder": settings.runs}
+    folders.check_spares("--export-task", folder, needed)
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.is_symlink() or (folder.exists() and not is_empty):
+        folders.check_replaceable("--export-task", folder, KIND, needed)
     return folder
 
 
@@ -52,19 +70,58 @@ def export_task(
             "without them."
         )
     job = prepare(settings, data, narrator or Silent(), has_folder=False)
-    given = job.task
-    seen = Dataset(tuple(given.histories), given.variables, data.source, data.time_name)
+    task = job.task
+    histories = Dataset(tuple(task.histories), task.variables, data.source, data.time_name)
     facts = {
-        "split": given.protocol.part,
-        "seen": str(given.disturbance) or None,
+        "split": task.protocol.part,
+        "seen": str(task.disturbance) or None,
         "quantiles": list(settings.quantiles),
     }
-    files = write_task(folder, job.task_name, seen, given.futures, facts)
+    files = write_task(folder, job.task_name, histories, task.futures, facts)
     return ExportedTask(
-        task=str(job.task_name),
+        task=job.task_name,
         folder=str(folder),
-        series=given.n_series,
-        histories=len(given.histories),
-        horizon=given.protocol.horizon,
+        series=task.n_series,
+        histories=len(task.histories),
+        horizon=task.protocol.horizon,
         files=[str(path) for path in files],
     )
+
+
+def write_task(
+    folder: Path, name: str, histories: Dataset, futures: Sequence[Series], facts: Mapping[str, Any]
+) -> list[Path]:
+    """Write the folder; what was in its place must have been looked at before.
+
+    ``histories.csv`` has the columns id, time and one for each variable; an empty cell is a missing
+    value. ``task.json`` has ``task`` (the name that forecasts may repeat), ``horizon``,
+    ``variables``, ``series`` (``id``, ``steps`` of its history, and the times to forecast), and
+    ``facts``.
+
+    Args:
+        histories: n series as forecasters see them.
+        futures: n series, of which only the times are written.
+        facts: what else the task says, as JSON.
+
+    Raises:
+        DataError: variables are called as the columns of ids and times are.
+        LvloraError: the folder cannot be written.
+    """
+    stream = BytesIO()
+    write_csv(replace(histories, source="the histories"), stream, always_ids=True)
+    task = {
+        "schema_version": 1,
+        "task": name,
+        "horizon": len(futures[0]),
+        "variables": list(histories.variables),
+        **facts,
+        "series": [
+            {"id": past.id, "steps": len(past), "time": written(future.calendar, future.time)}
+            for past, future in zip(histories, futures, strict=True)
+        ],
+    }
+    with folders.replacing(folder.absolute()) as new:
+        (new / HISTORIES).write_bytes(stream.getvalue())
+        (new / TASK).write_text(json.dumps(task, indent=1, allow_nan=False) + "\n", "utf-8")
+        folders.mark(new, KIND, [TASK, HISTORIES])
+    return [folder / TASK, folder / HISTORIES]

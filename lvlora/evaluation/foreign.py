@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from lvlora import durable
 from lvlora.errors import DataError, SettingsError, meant
-from lvlora.evaluation.task_folder import TaskName
 from lvlora.series.dataset import FloatArray
 from lvlora.series.files.columns import place, read_numbers
 from lvlora.series.files.csv import TextTable
@@ -88,22 +88,17 @@ def named_files(settings: Iterable[str], taken: Iterable[str] = ()) -> dict[str,
 
 
 def read_forecasts(
-    path: Path,
-    name: str,
-    task: TaskName,
-    ids: Sequence[str],
-    variables: Sequence[str],
-    horizon: int,
+    path: Path, name: str, task: str, ids: Sequence[str], variables: Sequence[str], horizon: int
 ) -> ForeignForecasts:
     """Read a table of forecasts, a row a number: CSV, or Parquet by its suffix.
 
     Columns: ``series``, ``step`` (1 is the first after the history), ``variable``, ``value``, and
     either ``quantile`` (0.5 among them) or ``sample``; with neither, values are medians. A column
-    ``task`` says for which task they were made (`TaskName`). The order of rows does not matter.
+    ``task`` names the task for which they were made. The order of rows does not matter.
 
     Args:
         name: of the forecaster.
-        task: what is scored.
+        task: the name of what is scored.
         ids: n names of series; variables: V names.
         horizon: H steps.
 
@@ -112,38 +107,65 @@ def read_forecasts(
             a value is not finite; the forecasts were made for another task.
         SettingsError: it is a Parquet file, and pyarrow is not installed.
     """
+    import pandas
+
     where = str(path)
     table = _read_table(path, where)
     task_name = _task_of(table, task, where)
-    series = _positions(table["series"], ids, where, "series that is scored")
-    variable = _positions(table["variable"], variables, where, "variable of the data")
-    step = _whole(table["step"], 1, horizon, where) - 1
-    values = _complete(table["value"], where)
-    levels, which, words = _members(table, where)
-    shape = (len(ids), len(words), horizon, len(variables))
-    n_values = int(np.prod(shape, dtype=object))
+    kind, members, which = _members(table, where)
+    shape = (len(ids), len(members), horizon, len(variables))
+    n_values = math.prod(shape)
     if n_values > MAX_VALUES:
         raise DataError(
             f"{where}: {n_values:,} values; the limit is {MAX_VALUES:,}", "Give fewer samples."
         )
-    flat = np.ravel_multi_index((series, which, step, variable), shape)
+    cells = pandas.MultiIndex(
+        levels=[ids, members, range(1, horizon + 1), variables],
+        codes=[
+            _positions(table["series"], ids, where, "series that is scored"),
+            which,
+            _whole(table["step"], 1, horizon, where) - 1,
+            _positions(table["variable"], variables, where, "variable of the data"),
+        ],
+        names=["series", kind, "step", "variable"],
+        verify_integrity=False,
+    )
+    values = pandas.Series(_complete(table["value"], where), index=cells)
+    _refuse_repeats(values, table["value"].index, where)
+    every = pandas.MultiIndex.from_product(cells.levels, names=cells.names)
+    values = values.reindex(every)
+    absent = np.flatnonzero(values.isna())
+    if len(absent):
+        more = f", and {len(absent) - 1:,} more" if len(absent) > 1 else ""
+        raise DataError(
+            f"{where}: has no row for {_cell(every, int(absent[0]))}{more}", _VALUES_HINT
+        )
+    numbers = values.to_numpy().reshape(shape)
+    several = len(members) > 1
+    if kind != "quantile":
+        point = np.median(numbers, axis=1)
+        return ForeignForecasts(name, point, numbers if several else None, False, task_name)
+    point = numbers[:, int(np.argmin(np.abs(members - 0.5)))]
+    samples = _quantile_function(members, numbers) if several else None
+    return ForeignForecasts(name, point, samples, True, task_name)
 
-    def cell(position: int) -> str:
-        i, m, h, v = (int(x) for x in np.unravel_index(position, shape))
-        member = f", {words[m]}" if words[m] else ""
-        return f"series {ids[i]}, step {h + 1}, variable {variables[v]}{member}"
 
-    _check_each_once(flat, n_values, table["value"].index, where, cell)
-    numbers = np.empty(n_values)
-    numbers[flat] = values
-    members = numbers.reshape(shape)
-    several = len(words) > 1
-    if levels is not None:
-        point = members[:, int(np.argmin(np.abs(levels - 0.5)))]
-        samples = _quantile_function(levels, members) if several else None
-        return ForeignForecasts(name, point, samples, True, task_name)
-    point = np.median(members, axis=1)
-    return ForeignForecasts(name, point, members if several else None, False, task_name)
+def _refuse_repeats(values: pandas.Series, rows: pandas.Index, where: str) -> None:
+    repeats = np.flatnonzero(values.index.duplicated())
+    if not len(repeats):
+        return
+    at = int(repeats[0])
+    first = int(np.flatnonzero(values.index == values.index[at])[0])
+    raise DataError(
+        f"{where}, row {rows[at]}: {_cell(values.index, at)} is already in row {rows[first]}",
+        "Keep one row for each.",
+    )
+
+
+def _cell(index: pandas.MultiIndex, at: int) -> str:
+    """An entry of the index in words: series a, quantile 0.1, step 1, variable prey."""
+    pairs = zip(index.names, index[at], strict=True)
+    return ", ".join(f"{name} {value}" for name, value in pairs if name)
 
 
 def _quantile_function(levels: FloatArray, found: FloatArray) -> FloatArray:
@@ -195,19 +217,16 @@ def _columns(table: TextTable | ParquetTable, where: str) -> dict[str, pandas.Se
     return {header[i]: column for i, column in table.columns(numbers, texts).items()}
 
 
-def _task_of(table: dict[str, pandas.Series], task: TaskName, where: str) -> str | None:
+def _task_of(table: dict[str, pandas.Series], task: str, where: str) -> str | None:
     """The task that the file names, which must be this."""
-    if "task" not in table:
-        return None
-    names = sorted({str(name).strip() for name in table["task"].unique()})
-    if len(names) > 1:
+    names = sorted(
+        {str(name).strip() for name in table["task"].unique()} if "task" in table else []
+    )
+    if names and names != [task]:
+        other = next(name for name in names if name != task)
         raise DataError(
-            f"{where}: is for two tasks, {names[0][:80]} and {names[1][:80]}",
-            "A file of forecasts is for one.",
-        )
-    if names and names[0] != str(task):
-        raise DataError(
-            f"{where}: {task.unlike(names[0])}",
+            f"{where}: was made for another task: column 'task' has {other[:80]!r}, this one is "
+            f"{task}",
             "lvlora evaluate --export-task DIR, with the options of this evaluation, writes what "
             "may be seen.",
         )
@@ -216,18 +235,17 @@ def _task_of(table: dict[str, pandas.Series], task: TaskName, where: str) -> str
 
 def _members(
     table: dict[str, pandas.Series], where: str
-) -> tuple[FloatArray | None, NDArray[np.int64], list[str]]:
-    """Levels of quantiles if there are any, (N,) which member each row is of, a word for each."""
+) -> tuple[str | None, FloatArray, NDArray[np.int64]]:
+    """The column that tells forecasts of one number apart, its values, (N,) which each row has."""
     if "quantile" in table and "sample" in table:
         raise DataError(
             f"{where}: has both a column 'quantile' and a column 'sample'", "Leave one of them out."
         )
     if "sample" in table:
-        numbers = _whole(table["sample"], 0, _LARGEST_SAMPLE, where)
-        samples, which = np.unique(numbers, return_inverse=True)
-        return None, which, [f"sample {m}" for m in samples.tolist()]
+        samples = _whole(table["sample"], 0, _LARGEST_SAMPLE, where)
+        return "sample", *np.unique(samples, return_inverse=True)
     if "quantile" not in table:
-        return None, np.zeros(len(table["value"]), dtype=np.int64), [""]
+        return None, np.zeros(1), np.zeros(len(table["value"]), dtype=np.int64)
     rounded = np.round(_complete(table["quantile"], where), _LEVEL_DECIMALS)
     bad = np.flatnonzero((rounded <= 0) | (rounded >= 1))
     if len(bad):
@@ -242,7 +260,7 @@ def _members(
         raise DataError(
             f"{where}: has no quantile 0.5", "The median is the point forecast: add it."
         )
-    return levels, which, [f"quantile {q:g}" for q in levels.tolist()]
+    return "quantile", levels, which
 
 
 def _positions(
@@ -290,26 +308,3 @@ def _whole(column: pandas.Series, low: int, high: int, where: str) -> NDArray[np
             "Step 1 is the first after the history; samples are numbered.",
         )
     return numbers.astype(np.int64)
-
-
-def _check_each_once(
-    flat: NDArray[np.int64],
-    n_values: int,
-    rows: pandas.Index,
-    where: str,
-    cell: Callable[[int], str],
-) -> None:
-    """Refuse rows that are there twice, or not at all."""
-    counts = np.bincount(flat, minlength=n_values)
-    twice = np.flatnonzero(counts > 1)
-    if len(twice):
-        position = int(twice[0])
-        first, second = rows[np.flatnonzero(flat == position)[:2]]
-        raise DataError(
-            f"{where}, row {second}: {cell(position)} is already in row {first}",
-            "Keep one row for each.",
-        )
-    absent = np.flatnonzero(counts == 0)
-    if len(absent):
-        more = f", and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-        raise DataError(f"{where}: has no row for {cell(int(absent[0]))}{more}", _VALUES_HINT)

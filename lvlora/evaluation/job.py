@@ -11,7 +11,6 @@ from lvlora.evaluation.candidates import Candidate, candidates
 from lvlora.evaluation.folder import EvaluationFolder, key_of
 from lvlora.evaluation.foreign import named_files
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
-from lvlora.evaluation.task_folder import TaskName
 from lvlora.evaluation.together import NAME
 from lvlora.forecast.open_model import warn_of_seen
 from lvlora.forecast.sampling import Sampling
@@ -54,11 +53,11 @@ class Job:
     sampling: Sampling
 
     @property
-    def task_name(self) -> TaskName:
-        """What identifies the task to forecasters of other programs."""
-        asked = self.task.protocol
-        context = None if asked.context is None else self.task.context
-        return TaskName(context, asked.horizon, self.folder.key[:16])
+    def task_name(self) -> str:
+        """The task's name for other programs: steps seen and wanted, and a hash of all else."""
+        protocol = self.task.protocol
+        context = "all" if protocol.context is None else self.task.context
+        return f"from{context}-to{protocol.horizon}-{self.folder.key[:16]}"
 
     @property
     def foreign_names(self) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from lvlora.errors import SettingsError
-from lvlora.evaluation.task_folder import TaskName, check_place, write_task
+from lvlora.evaluation.export_task import check, write_task
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.dates import Calendar
+from lvlora.settings.scoring import EvaluateSettings
 
-NAME = TaskName(3, 2, "0123456789abcdef")
+NAME = "from3-to2-0123456789abcdef"
 
 
 def dataset(calendar: Calendar | None = None) -> tuple[Dataset, list[Series]]:
@@ -55,25 +56,22 @@ def test_one_series_has_an_id_and_dates_are_dates(tmp_path: Path) -> None:
 def test_a_task_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     histories, futures = dataset()
     place = tmp_path / "task"
-    check_place(place, {})
+
+    def checked(folder: Path, data: Path | None = None) -> None:
+        check(EvaluateSettings(data=data, export_task=folder, runs=tmp_path / "runs"))
+
+    checked(place)
     place.mkdir()
-    check_place(place, {})
+    checked(place)
     write_task(place, NAME, histories, futures, {})
-    check_place(place, {})
+    checked(place)
     with pytest.raises(SettingsError, match="is or holds the data"):
-        check_place(place, {"the data": place / "data.csv"})
+        checked(place, place / "data.csv")
     (place / "forecasts.csv").write_text("mine")
-    with pytest.raises(SettingsError, match=r"did not write its forecasts\.csv"):
-        check_place(place, {})
+    with pytest.raises(SettingsError, match=r"forecasts\.csv"):
+        checked(place)
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("x")
-    with pytest.raises(SettingsError, match="no task that lvlora made"):
-        check_place(other, {})
-
-
-def test_names_of_tasks_are_read_again() -> None:
-    for name in (NAME, TaskName(None, 9, "f" * 16)):
-        assert TaskName.read(str(name)) == name
-    for text in ("", "from3-to2", "from3-to2-xyz", "from-1-to2-0123456789abcdef", "9" * 200):
-        assert TaskName.read(text) is None
+    with pytest.raises(SettingsError, match="other"):
+        checked(other)
