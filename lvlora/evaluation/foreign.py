@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,9 +219,9 @@ def _columns(table: TextTable | ParquetTable, where: str) -> dict[str, pandas.Se
 
 def _task_of(table: dict[str, pandas.Series], task: str, where: str) -> str | None:
     """The task that the file names, which must be this."""
-    names = sorted(
-        {str(name).strip() for name in table["task"].unique()} if "task" in table else []
-    )
+    if "task" not in table:
+        return None
+    names = sorted({str(name).strip() for name in table["task"].unique()})
     if names and names != [task]:
         other = next(name for name in names if name != task)
         raise DataError(
@@ -235,7 +235,7 @@ def _task_of(table: dict[str, pandas.Series], task: str, where: str) -> str | No
 
 def _members(
     table: dict[str, pandas.Series], where: str
-) -> tuple[str | None, FloatArray, NDArray[np.int64]]:
+) -> tuple[str | None, NDArray[Any], NDArray[np.int64]]:
     """The column that tells forecasts of one number apart, its values, (N,) which each row has."""
     if "quantile" in table and "sample" in table:
         raise DataError(
@@ -243,7 +243,8 @@ def _members(
         )
     if "sample" in table:
         samples = _whole(table["sample"], 0, _LARGEST_SAMPLE, where)
-        return "sample", *np.unique(samples, return_inverse=True)
+        numbers, which = np.unique(samples, return_inverse=True)
+        return "sample", numbers, which
     if "quantile" not in table:
         return None, np.zeros(1), np.zeros(len(table["value"]), dtype=np.int64)
     rounded = np.round(_complete(table["quantile"], where), _LEVEL_DECIMALS)
