@@ -39,7 +39,7 @@ from lvlora.train.answers import Train
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.process import StopRequest
 from lvlora.train.run import Run
-from lvlora.train.trackers.tracked import tracked
+from lvlora.train.trackers import tracked
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -32,7 +32,7 @@ from lvlora.train import validation
 from lvlora.train.estimate import of_run
 from lvlora.train.loop import load_run
 from lvlora.train.plan import Plan
-from lvlora.train.trackers.tracked import check_installed
+from lvlora.train.trackers import check_installed
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -38,7 +38,7 @@ from lvlora.train.process import StopRequest, undisturbed
 from lvlora.train.ranks import ALONE, FailedElsewhere, Ranks
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
-from lvlora.train.trackers.tracked import check_installed, tracked
+from lvlora.train.trackers import check_installed, tracked
 from lvlora.train.validation import add_rivals, gain_of
 
 Read = Callable[[TrainSettings], Dataset]

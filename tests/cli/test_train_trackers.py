@@ -15,12 +15,13 @@ import shutil
 import sys
 import types
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import tiny_runs
 
+from lvlora.settings.base import Tracker
 from lvlora.train import loop
-from lvlora.train.trackers.adapters import NAMES
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = (
@@ -188,7 +189,7 @@ def _check_tensorboard(run, said):
 def _check_the_others(calls, said):
     order = [0, 1, 2, 3, 3, 4, 5, 6, 6]  # a validation before the first step, then two more
     begin, *logs, end = calls["trackio"]
-    assert (begin["name"], begin["project"], begin["resume"]) == ("told", "lvlora", "never")
+    assert (begin["name"], begin["project"], begin["resume"]) == ("told", "lvlora", "allow")
     assert [step for step, _ in logs] == order
     assert {name for _, values in logs for name in values} == documented_names()
     assert end == "finish"
@@ -207,7 +208,7 @@ def _check_the_others(calls, said):
     assert [step for step, _ in logs] == order
     assert {name for _, values in logs for name in values} == documented_names()
     assert (flushed, end) == ("flushed", "FINISHED")
-    ids = {"trackio": "told", "wandb": "id1", "mlflow": "abc"}
+    ids = {"wandb": "id1", "mlflow": "abc"}
     assert json.loads(Path("runs/told/trackers.json").read_text()) == ids
 
 
@@ -247,7 +248,7 @@ def test_each_has_an_extra_of_its_name():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    for name in NAMES:
+    for name in get_args(Tracker):
         needed, accelerate = extras[name]
         assert accelerate.startswith("accelerate>=")
         assert re.match(rf"{name}(-skinny)?>=", needed)
