@@ -123,7 +123,7 @@ def claim(option: str, folder: Path, kind: str, entries: Sequence[str]) -> None:
 def check_replaceable(
     option: str, folder: Path, kind: str, needed: Mapping[str, Path | None]
 ) -> None:
-    """Refuse to replace what is not wholly ours, or is needed.
+    """Refuse to replace what is not wholly ours, or is needed; an empty folder is nobody's.
 
     Args:
         option: how the folder was named, for the message.
@@ -134,6 +134,8 @@ def check_replaceable(
             link, or is or holds one of ``needed`` or the working folder.
     """
     check_spares(option, folder, needed)
+    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return
     place = folder.resolve()
     itself = "Choose another folder, or delete it yourself."
     if kind_of(place) != kind:

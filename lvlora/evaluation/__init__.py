@@ -7,7 +7,7 @@ and what is scored? A `protocol` cuts the data into a task. `candidates` are the
 `scores` makes each forecaster's entry, `together` that of all forecasters as one, `coverage`
 calibrates intervals, `comparison` holds entries against each other, and `record` makes the answer
 (`answers`) of them. `folder` keeps what is finished, so that a killed evaluation goes on.
-`export_task`, `task_folder` and `foreign` are for forecasts of other programs.
+`export_task` and `foreign` are for forecasts of other programs.
 
 The room knows no terminal: what happens is told to a `lvlora.narrator.Narrator`.
 `document` and `figures` show the record on a page and in a terminal.

@@ -44,10 +44,7 @@ def check(settings: EvaluateSettings) -> Path:
         )
     check_windows(settings)
     needed = {"the data": settings.data, "the runs folder": settings.runs}
-    folders.check_spares("--export-task", folder, needed)
-    is_empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.is_symlink() or (folder.exists() and not is_empty):
-        folders.check_replaceable("--export-task", folder, KIND, needed)
+    folders.check_replaceable("--export-task", folder, KIND, needed)
     return folder
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora import durable
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.series.dataset import FloatArray
 from lvlora.series.files.columns import place, read_numbers
@@ -19,6 +18,7 @@ from lvlora.series.files.csv import TextTable
 from lvlora.series.files.formulas import armed
 from lvlora.series.files.limits import MAX_VALUES
 from lvlora.series.files.parquet import ParquetTable, open_table
+from lvlora.series.files.readers import open_file
 
 if TYPE_CHECKING:
     import pandas
@@ -186,18 +186,11 @@ def _quantile_function(levels: FloatArray, found: FloatArray) -> FloatArray:
 
 def _read_table(path: Path, where: str) -> dict[str, pandas.Series]:
     """The columns by name, indexed by the numbers of their rows."""
-    try:
-        with durable.open_regular(path) as stream:
-            if path.suffix.lower() in (".parquet", ".pq"):
-                with open_table(stream, where) as parquet:
-                    return _columns(parquet, where)
-            return _columns(TextTable.open(stream, where), where)
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise DataError(
-            f"{where}: {'no such file' if missing else error.strerror or error}",
-            "--forecasts wants NAME=FILE, a CSV or Parquet file.",
-        ) from None
+    with open_file(path) as stream:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            with open_table(stream, where) as parquet:
+                return _columns(parquet, where)
+        return _columns(TextTable.open(stream, where), where)
 
 
 def _columns(table: TextTable | ParquetTable, where: str) -> dict[str, pandas.Series]:

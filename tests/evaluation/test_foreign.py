@@ -187,7 +187,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
     with pytest.raises(DataError, match="no such file"):
         read_forecasts(tmp_path / "none.csv", "theirs", TASK, IDS, VARIABLES, HORIZON)
-    with pytest.raises(DataError, match="directory"):
+    with pytest.raises(DataError, match="folder"):
         read_forecasts(tmp_path, "theirs", TASK, IDS, VARIABLES, HORIZON)
 
 

@@ -120,8 +120,10 @@ class TextTable:
                 else:
                     column = column.map(lambda cell: armed(cell.strip()))
                 parts[i].append(column)
-        empty = pandas.Series([], dtype=float)
-        return {i: pandas.concat(blocks) if blocks else empty for i, blocks in parts.items()}
+        return {
+            i: pandas.concat(blocks or [pandas.Series([], dtype=float, name=self.header[i])])
+            for i, blocks in parts.items()
+        }
 
     def _check_block(self, block: list[tuple[int, list[str]]], n_values: int) -> None:
         for line, cells in block:

@@ -62,7 +62,7 @@ def read_dataset(
         return read_csv(stream, settings, "standard input")
     where = str(path)
     try:
-        with _open(path) as stream:
+        with open_file(path, pipes=True) as stream:
             # the first bytes of a pipe such as <(…) can be read only once
             is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
             kind = settings.format
@@ -79,10 +79,10 @@ def read_dataset(
         ) from None
 
 
-def _open(path: Path) -> BinaryIO:
-    """A file or a pipe to read; DataError where it is neither."""
+def open_file(path: Path, *, pipes: bool = False) -> BinaryIO:
+    """Open a regular file to read, or a pipe where these are allowed; DataError for others."""
     try:
-        return durable.open_regular(path, pipes=True)
+        return durable.open_regular(path, pipes=pipes)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such file", _near(path)) from None
     except IsADirectoryError:
