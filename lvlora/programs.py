@@ -175,8 +175,7 @@ def charged(
 ) -> Iterator[None]:
     """Charge what a forecaster does inside the block to the ledger among the runs.
 
-    Blocks of one forecaster may stand in one another; each is charged what was done in it, outside
-    of those inside it.
+    A block of a forecaster ends before another begins.
 
     Args:
         at_most: the price bound, as ``forecaster.at_most(…)`` of the same arguments gives it. It is

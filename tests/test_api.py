@@ -331,15 +331,16 @@ def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
         with pytest.raises(lvlora.BudgetError, match="this may cost"):
             lvlora.next_step(forecaster, histories)
     assert lvlora.spent(tmp_path) == forecaster.usage.price == spent
-    # one in another: the inner pays for itself, and the outer only for what is outside of it
-    with lvlora.charged(forecaster, one, runs=tmp_path, command="outer"):
-        with lvlora.charged(forecaster, one, runs=tmp_path, command="inner"):
-            predict()
+    # a block in another would leave open who pays
+    with lvlora.charged(forecaster, one, runs=tmp_path):
+        with (
+            pytest.raises(lvlora.SettingsError),
+            lvlora.charged(forecaster, one, runs=tmp_path),
+        ):
+            raise AssertionError("it was let in")
         predict()
-        with pytest.raises(lvlora.BudgetError, match="this may cost"):
-            predict()
     assert lvlora.spent(tmp_path) == forecaster.usage.price
-    assert forecaster.usage.price.executed == 3 * spent.executed
+    assert forecaster.usage.price.executed == 2 * spent.executed
 
 
 def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):

@@ -18,7 +18,6 @@ from lvlora.experiment.plan import ZERO_SHOT, PricedStage, named_adapters, price
 from lvlora.experiment.record import ACCOUNTING, Record
 from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
-from lvlora.flops.limits import asked
 from lvlora.flops.rows import Row
 from lvlora.model import devices
 from lvlora.report.page import PAGE, write_page
@@ -160,7 +159,7 @@ def _prepare(
     data_sha256 = dataset.sha256()
     record = Record.read(folder, stages, data_sha256)
     devices.set_threads(settings.threads)
-    budget = asked(settings.budget, settings.convention)
+    budget = Budget.after(settings.budget, settings.convention)
     if settings.budget is None and (folder / FILE_NAME).exists():
         with Ledger.for_runs(folder, create=False, reading=True) as ledger:
             budget = ledger.budget()

@@ -1,11 +1,12 @@
-"""What FLOPs buy: prices in both conventions, and how many steps fit into a limit."""
+"""Prices in both conventions, the budget of a project, and how many steps fit into a limit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lvlora.answers import Flops
-from lvlora.errors import BudgetError
+from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Convention
 
 CONVENTIONS = ("executed", "coursework")
@@ -13,7 +14,7 @@ CONVENTIONS = ("executed", "coursework")
 
 @dataclass(frozen=True)
 class Price:
-    """What some work costs, in both conventions; prices add, and multiply with whole numbers."""
+    """FLOPs of some work in both conventions; prices add, and multiply with whole numbers."""
 
     executed: int = 0
     coursework: int = 0
@@ -34,27 +35,30 @@ class Price:
     __rmul__ = __mul__
 
     def __or__(self, other: Price) -> Price:
-        """The larger of the two, convention by convention."""
+        """Return the larger of the two, convention by convention."""
         return Price(max(self.executed, other.executed), max(self.coursework, other.coursework))
 
     def __and__(self, other: Price) -> Price:
-        """The smaller of the two, convention by convention."""
+        """Return the smaller of the two, convention by convention."""
         return Price(min(self.executed, other.executed), min(self.coursework, other.coursework))
 
     def of(self, convention: str) -> int:
-        """The count in ``executed`` or ``coursework``."""
+        """Return the count in ``executed`` or ``coursework``."""
         return self.to_dict()[convention]
 
     def to_dict(self) -> dict[str, int]:
-        """For JSON: both counts by their convention."""
+        """Return both counts by their convention, for JSON."""
         return {"executed": self.executed, "coursework": self.coursework}
 
     def as_answer(self) -> Flops:
-        """The same as part of an answer."""
+        """Return the same as part of an answer."""
         return Flops(executed=self.executed, coursework=self.coursework)
 
 
 NOTHING = Price()
+
+BudgetChange = int | Literal["none"] | None
+"""A new budget in FLOPs, its removal, or no change."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,10 @@ class Budget:
     """FLOPs that all runs of a project may spend together, and how they are counted.
 
     Attributes:
-        set_at: when it was set, UTC in ISO 8601; set_by: the command. Empty where it has not been
-            recorded yet, or nobody wrote that down.
+        set_at: when it was set, UTC in ISO 8601; set_by: the command. Empty until it is recorded.
+
+    Raises:
+        SettingsError: not a positive number of FLOPs, or an unknown convention.
     """
 
     flops: int
@@ -71,9 +77,21 @@ class Budget:
     set_at: str = field(default="", compare=False)
     set_by: str = field(default="", compare=False)
 
+    def __post_init__(self) -> None:
+        if self.flops <= 0 or self.convention not in CONVENTIONS:
+            raise SettingsError(
+                f"a budget of {self.flops} FLOPs ({self.convention}) is not possible",
+                "A budget is a whole number of FLOPs above 0, executed or coursework.",
+            )
+
+    @classmethod
+    def after(cls, change: BudgetChange, convention: Convention) -> Budget | None:
+        """Return the budget that a change sets; None where it sets none."""
+        return None if change is None or change == "none" else cls(change, convention)
+
     @property
     def origin(self) -> str:
-        """Where it comes from, to go on after the number."""
+        """Who set it and when, to follow the number in a message."""
         if not self.set_at:
             return "by --budget"
         by = f" by lvlora {self.set_by}" if self.set_by else ""
@@ -81,7 +99,7 @@ class Budget:
 
 
 def steps_that_fit(limit: int, fixed: int, per_step: int) -> int:
-    """The most steps n with ``fixed + n * per_step <= limit``.
+    """Return the most steps n with ``fixed + n * per_step <= limit``.
 
     Args:
         limit: FLOPs that may be spent.

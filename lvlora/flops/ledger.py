@@ -1,33 +1,104 @@
 """The ledger: what was spent, what is promised, and that together they stay within the budget.
 
-A spender reserves before it runs and settles after. An open reservation is charged in full, so a
-killed process never makes the sum too small. Reserving is one `BEGIN IMMEDIATE` transaction, so any
-number of processes may do it at once and the budget is still never passed.
+A spender reserves before it runs and settles after. An open entry is charged in full, so a killed
+process never makes the sum too small. Reserving is one `BEGIN IMMEDIATE` transaction, so any number
+of processes may do it at once and the budget is still never passed.
 """
 
 from __future__ import annotations
 
-import operator
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from os.path import lexists
 from pathlib import Path
 from typing import Literal
 
-from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.flops import limits, process_lock
-from lvlora.flops.answers import FlopsLedger
-from lvlora.flops.budget import CONVENTIONS, NOTHING, Budget, Price
+from pydantic import ValidationError
+
+from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
+from lvlora.flops import process_lock
+from lvlora.flops.answers import FlopsLedger, LedgerRow
+from lvlora.flops.budget import CONVENTIONS, NOTHING, Budget, BudgetChange, Price
 from lvlora.flops.ledger_file import LedgerFile
-from lvlora.flops.limits import BudgetAsked
-from lvlora.flops.reservation import NO_LIMITS, Limits, Reservation, Spender, Wanted
-from lvlora.flops.rows import Row, read_rows
-from lvlora.flops.table import table_of
+from lvlora.flops.rows import Row, Spender, checked, read_count
 from lvlora.settings.base import Convention
 from lvlora.settings.training import BudgetSettings
 
 FILE_NAME = "ledger.sqlite"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """FLOPs that a phase of a run wants to spend.
+
+    Attributes:
+        at_most: the bound that is promised.
+        unit: the most that is spent between two calls of `Ledger.record`. Known, a killed run is
+            charged its recorded progress and one unit; not known, in full.
+    """
+
+    at_most: Price
+    unit: Price | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that a reservation must stay within.
+
+    Attributes:
+        max_flops: limit of the run over all its phases.
+        budget: limit of the project from now on; "none" lifts it. Left out, the recorded one holds,
+            in its own convention. A budget is recorded only with a reservation that it allows.
+        convention: how both are counted.
+    """
+
+    max_flops: int | None = None
+    budget: BudgetChange = None
+    convention: Convention = "executed"
+
+    def __post_init__(self) -> None:
+        if self.convention not in CONVENTIONS:
+            raise SettingsError(
+                f"no convention is called {self.convention!r}", "It is executed or coursework."
+            )
+
+    def check(self, price: Price, rows: Sequence[Row], run: str, recorded: Budget | None) -> None:
+        """Refuse a price that would pass a limit.
+
+        Args:
+            rows: everything charged so far, to all runs.
+            recorded: the project's budget in the ledger.
+
+        Raises:
+            BudgetError: with the numbers and what to do.
+        """
+        if self.max_flops is not None:
+            own = [row for row in rows if row.run == run]
+            _check_sum(
+                f"run {run}",
+                price,
+                own,
+                self.max_flops,
+                self.convention,
+                "by --max-flops",
+                "raise --max-flops",
+            )
+        budget = recorded if self.budget is None else Budget.after(self.budget, self.convention)
+        if budget is not None:
+            _check_sum(
+                "project",
+                price,
+                rows,
+                budget.flops,
+                budget.convention,
+                budget.origin,
+                "give a larger --budget; --budget none lifts it",
+            )
+
+
+NO_LIMITS = Limits()
 
 
 class Ledger(LedgerFile):
@@ -38,12 +109,12 @@ class Ledger(LedgerFile):
         reading: nothing will be written, so that a file that can't be written will do.
 
     Raises:
-        DataError: the file is no ledger, is damaged, or was written by a newer lvlora.
+        DataError: the file is no ledger, is damaged, or was written by another version of lvlora.
     """
 
     @classmethod
     def for_runs(cls, runs_dir: Path, *, create: bool = True, reading: bool = False) -> Ledger:
-        """The ledger of a folder of runs.
+        """Open the ledger of a folder of runs.
 
         Args:
             create: make one where there is none.
@@ -68,238 +139,143 @@ class Ledger(LedgerFile):
         Args:
             by: the command that does.
         """
-        asked = limits.asked(budget, convention)
+        new = Budget.after(budget, convention)
         with self.transaction() as db:
-            limits.write_budget(db, asked, _now(), by)
+            _write_budget(db, new, by)
 
     def budget(self) -> Budget | None:
-        """The project's budget, if there is one."""
+        """Return the project's budget, if there is one."""
         with self.errors():
-            return limits.read_budget(self.connection())
+            return _read_budget(self.connection())
 
     def reserve(
-        self,
-        *,
-        run: str,
-        phase: str,
-        executed: int,
-        coursework: int,
-        command: str,
-        unit_executed: int | None = None,
-        unit_coursework: int | None = None,
-        max_flops: int | None = None,
-        budget: BudgetAsked = None,
-        convention: Convention = "executed",
-        **spender: str,
-    ) -> Reservation:
-        """Promise FLOPs to one phase of a run; `reserve_all` says how.
-
-        Args:
-            executed, coursework: the most that will be spent, in both conventions.
-            unit_executed, unit_coursework: of `Wanted`.
-            max_flops, budget, convention: of `Limits`.
-            spender: the rest of `Spender`.
-        """
-        unit = None
-        if unit_executed is not None and unit_coursework is not None:
-            unit = Price(unit_executed, unit_coursework)
-        wanted = {phase: Wanted(Price(executed, coursework), unit)}
-        within = Limits(max_flops, budget, convention)
-        return self.reserve_all(wanted, run, Spender(command, **spender), within)[phase]
-
-    def reserve_all(
-        self, wanted: Mapping[str, Wanted], run: str, spender: Spender, within: Limits = NO_LIMITS
-    ) -> dict[str, Reservation]:
+        self, run: str, wanted: Mapping[str, Wanted], spender: Spender, limits: Limits = NO_LIMITS
+    ) -> dict[str, Row]:
         """Promise FLOPs to the phases of a run, or refuse: one step that none can come between.
 
         Args:
             wanted: by phase.
 
+        Returns:
+            the entry of each phase, which this process holds.
+
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
-        prices = {phase: _checked(one.at_most) for phase, one in wanted.items()}
-        units = {phase: one.unit and _checked(one.unit) for phase, one in wanted.items()}
-        if within.convention not in CONVENTIONS:
-            raise SettingsError(
-                f"no convention is called {within.convention!r}", "It is executed or coursework."
-            )
-        asked = limits.asked(within.budget, within.convention)
-        me, now = process_lock.this_process(), _now()
-        reservations = {}
+        prices = {phase: checked(one.at_most) for phase, one in wanted.items()}
+        units = {
+            phase: None if one.unit is None else checked(one.unit) for phase, one in wanted.items()
+        }
+        holder, now = process_lock.this_process(), _now()
         with self.transaction() as db:
-            limit = limits.read_budget(db) if within.budget is None else asked
-            refused = limits.refusal(
-                sum(prices.values(), NOTHING),
-                read_rows(db),
-                run=run,
-                max_flops=within.max_flops,
-                convention=within.convention,
-                budget=limit,
-            )
-            if refused is not None:
-                raise refused
-            if within.budget is not None:
-                limits.write_budget(db, asked, now, spender.command)
+            total = sum(prices.values(), NOTHING)
+            limits.check(total, _read_rows(db), run, _read_budget(db))
+            if limits.budget is not None:
+                new = Budget.after(limits.budget, limits.convention)
+                _write_budget(db, new, spender.command)
+            held = {}
             for phase, price in prices.items():
                 unit = units[phase]
-                cursor = db.execute(
-                    "INSERT INTO entry (run, phase, command, status, settings_hash, model, "
-                    "model_hash, device, dtype, reserved_executed, reserved_coursework, "
-                    "unit_executed, unit_coursework, holder, created_at, updated_at) "
-                    "VALUES (?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        run,
-                        phase,
-                        spender.command,
-                        spender.settings_hash,
-                        spender.model,
-                        spender.model_hash,
-                        spender.device,
-                        spender.dtype,
-                        str(price.executed),
-                        str(price.coursework),
-                        None if unit is None else str(unit.executed),
-                        None if unit is None else str(unit.coursework),
-                        me,
-                        now,
-                        now,
-                    ),
+                row = Row(
+                    **dict(spender),
+                    run=run,
+                    phase=phase,
+                    reserved_executed=price.executed,
+                    reserved_coursework=price.coursework,
+                    unit_executed=None if unit is None else unit.executed,
+                    unit_coursework=None if unit is None else unit.coursework,
+                    holder=holder,
+                    created_at=now,
+                    updated_at=now,
                 )
-                reservations[phase] = Reservation(int(cursor.lastrowid or 0), run, phase, price, me)
-        return reservations
+                held[phase] = row.changed(id=_write_row(db, row))
+        return held
 
-    def extend(
+    def record(
         self,
-        reservation: Reservation,
+        held: Row,
+        spent: Price,
         *,
-        executed: int,
-        coursework: int,
-        max_flops: int | None = None,
-        convention: Convention = "executed",
-    ) -> Reservation:
-        """Change a reservation to what is spent so far and this much more, or refuse.
-
-        A resumed run repeats the steps since its last save, so what it had reserved may not do.
-
-        Raises:
-            BudgetError: it would pass a limit; the reservation stays as it was.
-        """
-        more = _checked(Price(executed, coursework))
-        with self.transaction() as db:
-            row = self._held(db, reservation)
-            reserved = row.spent + more
-            refused = limits.refusal(
-                reserved,
-                [other for other in read_rows(db) if other.id != row.id],
-                run=row.run,
-                max_flops=max_flops,
-                convention=convention,
-                budget=limits.read_budget(db),
-            )
-            if refused is not None:
-                raise refused
-            db.execute(
-                "UPDATE entry SET reserved_executed = ?, reserved_coursework = ?, "
-                "updated_at = ? WHERE id = ?",
-                (str(reserved.executed), str(reserved.coursework), _now(), row.id),
-            )
-        return Reservation.of(row, reserved, reservation.holder)
-
-    def update(
-        self,
-        reservation: Reservation,
-        *,
-        executed: int,
-        coursework: int,
         seconds: float = 0.0,
         tokens_useful: int = 0,
         tokens_padded: int = 0,
+        done: bool = False,
     ) -> None:
-        """Record progress: totals of the reservation so far. It stays charged in full."""
-        self._record(
-            reservation, "open", Price(executed, coursework), seconds, tokens_useful, tokens_padded
-        )
+        """Record progress: totals of the entry so far. It stays charged in full.
 
-    def settle(
-        self,
-        reservation: Reservation,
-        *,
-        executed: int,
-        coursework: int,
-        seconds: float,
-        tokens_useful: int,
-        tokens_padded: int,
-    ) -> None:
-        """Replace the promise by what was spent: totals of the reservation.
+        Less than was recorded before is not believed, and more than was reserved is recorded as it
+        is: the ledger never under-counts.
 
-        More than was reserved is recorded as it is, and less than was recorded as progress is not
-        believed: the ledger never under-counts.
-        """
-        self._record(
-            reservation,
-            "settled",
-            Price(executed, coursework),
-            seconds,
-            tokens_useful,
-            tokens_padded,
-        )
-
-    def resume(self, run: str, phase: str | None = None) -> Reservation | None:
-        """Take over the open reservation of a killed run (its newest, or that of one phase).
-
-        What the killed process may have spent since its last `update` is charged first: one unit,
-        or, where the unit is unknown, all that was reserved. Use `extend` before going on.
+        Args:
+            done: replace the promise by what was spent.
 
         Raises:
-            LvloraError: the process that holds it is still alive.
+            LvloraError: another process took the entry over; what this one spent is charged still.
         """
-        me = process_lock.this_process()
+        spent = checked(spent)
         with self.transaction() as db:
-            rows = [r for r in self._open_rows(db, run) if phase in (None, r.phase)]
-            if not rows:
-                return None
-            row = rows[-1]
-            _refuse_if_alive(row)
-            spent = row.spent_if_killed
-            db.execute(
-                "UPDATE entry SET executed = ?, coursework = ?, holder = ?, updated_at = ? "
-                "WHERE id = ?",
-                (str(spent.executed), str(spent.coursework), me, _now(), row.id),
+            row = next(iter(_read_rows(db, "WHERE id = ?", held.id)), None)
+            is_lost = row is None or row.status != "open" or row.holder != held.holder
+            known = NOTHING if row is None else row.spent
+            if not is_lost and row is not None:
+                changed = row.changed(
+                    status="settled" if done else "open",
+                    spent=spent | known,
+                    seconds=max(float(seconds), row.seconds),
+                    tokens_useful=max(tokens_useful, row.tokens_useful),
+                    tokens_padded=max(tokens_padded, row.tokens_padded),
+                    updated_at=_now(),
+                )
+                _write_row(db, changed)
+            elif (beyond := (spent - known) | NOTHING) != NOTHING:
+                # spent after the entry was taken over: an entry of its own
+                extra = held.changed(
+                    id=0,
+                    status="settled",
+                    reserved_executed=beyond.executed,
+                    reserved_coursework=beyond.coursework,
+                    unit_executed=None,
+                    unit_coursework=None,
+                    spent=beyond,
+                    updated_at=_now(),
+                )
+                _write_row(db, extra)
+        if is_lost:
+            raise LvloraError(
+                f"the reservation of run {held.run} ({held.phase}) is no longer held by this "
+                "process",
+                "Another process resumed or closed the run; let only one go on.",
             )
-        return Reservation.of(row, row.reserved, me, spent)
 
     def close(self, run: str) -> Price:
-        """Settle every open reservation of a killed run; returns what it was charged.
+        """Settle every open entry of a killed run and return what it was charged.
 
         The charge is the recorded progress and one unit that may have been in flight, or all that
         was reserved where the unit is unknown.
 
         Raises:
-            SettingsError: the run has no open reservation.
+            SettingsError: the run has no open entry.
             LvloraError: the process that holds it is still alive.
         """
         with self.transaction() as db:
-            rows = self._open_rows(db, run)
-            for row in rows:
-                _refuse_if_alive(row)
-            charged = sum((row.spent_if_killed for row in rows), NOTHING)
-            for row in rows:
-                db.execute(
-                    "UPDATE entry SET status = 'closed', executed = ?, coursework = ?, "
-                    "updated_at = ? WHERE id = ?",
-                    (
-                        str(row.spent_if_killed.executed),
-                        str(row.spent_if_killed.coursework),
-                        _now(),
-                        row.id,
-                    ),
+            rows = _read_rows(db, "WHERE status = 'open'")
+            own = [row for row in rows if row.run == run]
+            if not own:
+                others = ", ".join(sorted({row.run for row in rows}))
+                raise SettingsError(
+                    f"run {run!r} has no open reservation",
+                    f"Open: {others}." if others else "No run has one.",
                 )
-            opened = sorted({r.run for r in read_rows(db) if r.status == "open"})
-        if not rows:
-            listed = f"Open: {', '.join(opened)}." if opened else "No run has one."
-            raise SettingsError(f"run {run!r} has no open reservation", listed)
-        return charged
+            for row in own:
+                if process_lock.is_another_living_process(row.holder):
+                    raise LvloraError(
+                        f"run {run} is still running "
+                        f"(process {process_lock.process_of(row.holder)})",
+                        "Wait for it, or stop it first.",
+                    )
+                spent = row.spent_if_killed
+                _write_row(db, row.changed(status="closed", spent=spent, updated_at=_now()))
+        return sum((row.spent_if_killed for row in own), NOTHING)
 
     def record_peak(self, device: str, dtype: str, flops_per_second: float) -> None:
         """Record a measured matrix-product peak, against which utilisation is computed."""
@@ -312,94 +288,63 @@ class Ledger(LedgerFile):
             )
 
     def peaks(self) -> dict[tuple[str, str], float]:
-        """Recorded peaks in FLOP/s by (device, dtype)."""
+        """Return recorded peaks in FLOP/s by (device, dtype)."""
         with self.errors():
-            found = self.connection().execute("SELECT device, dtype, flops_per_second FROM peak")
-            peaks = {(device, dtype): peak for device, dtype, peak in found}
+            records = self.connection().execute("SELECT device, dtype, flops_per_second FROM peak")
+            peaks = {(device, dtype): peak for device, dtype, peak in records}
             if not all(isinstance(p, float) and 0 < p < float("inf") for p in peaks.values()):
                 raise ValueError(f"peaks of {list(peaks.values())}")
             return peaks
 
     def rows(self) -> list[Row]:
-        """Every entry, oldest first."""
+        """Return every entry, oldest first."""
         with self.errors():
-            return read_rows(self.connection())
+            return _read_rows(self.connection())
 
     def charged(self) -> Price:
-        """Spent and promised FLOPs of all runs together."""
+        """Return spent and promised FLOPs of all runs together."""
         return sum((row.charged for row in self.rows()), NOTHING)
 
     def table(self) -> FlopsLedger:
-        """What every run cost, and the sums."""
+        """Return what every run cost, its share of the budget, and the sums."""
         # one transaction, so that rows, budget and peaks belong together
         with self.transaction("DEFERRED"):
             rows, budget, peaks = self.rows(), self.budget(), self.peaks()
-        return table_of(rows, budget, peaks)
-
-    def _open_rows(self, db: sqlite3.Connection, run: str) -> list[Row]:
-        return read_rows(db, "WHERE run = ? AND status = 'open'", (run,))
-
-    def _held(self, db: sqlite3.Connection, reservation: Reservation) -> Row:
-        rows = read_rows(db, "WHERE id = ?", (reservation.id,))
-        if not rows or rows[0].status != "open" or rows[0].holder != reservation.holder:
-            raise LvloraError(
-                f"the reservation of run {reservation.run} ({reservation.phase}) is no longer held "
-                "by this process",
-                "Another process resumed or closed the run; let only one go on.",
-            )
-        return rows[0]
-
-    def _record(
-        self,
-        reservation: Reservation,
-        status: str,
-        spent: Price,
-        seconds: float,
-        tokens_useful: int,
-        tokens_padded: int,
-    ) -> None:
-        spent = _checked(spent)
-        lost: LvloraError | None = None
-        with self.transaction() as db:
-            try:
-                row = self._held(db, reservation)
-            except LvloraError as error:
-                lost = error
-                self._record_outside(db, reservation, spent)
-            else:
-                spent = spent | row.spent
-                db.execute(
-                    "UPDATE entry SET status = ?, executed = ?, coursework = ?, seconds = ?, "
-                    "tokens_useful = ?, tokens_padded = ?, updated_at = ? WHERE id = ?",
-                    (
-                        status,
-                        str(spent.executed),
-                        str(spent.coursework),
-                        max(float(seconds), row.seconds),
-                        max(tokens_useful, row.tokens_useful),
-                        max(tokens_padded, row.tokens_padded),
-                        _now(),
-                        reservation.id,
-                    ),
+        total = sum((row.charged for row in rows), NOTHING)
+        planned = sum((row.reserved | row.spent for row in rows), NOTHING)
+        unsettled = sum((row.charged for row in rows if row.status == "open"), NOTHING)
+        limit = None if budget is None else budget.flops
+        convention: Convention = "executed" if budget is None else budget.convention
+        return FlopsLedger(
+            runs=[
+                LedgerRow(
+                    run=row.run,
+                    command=row.command,
+                    phase=row.phase,
+                    model=row.model,
+                    executed=row.charged.executed,
+                    coursework=row.charged.coursework,
+                    share_of_budget=None if limit is None else row.charged.of(convention) / limit,
+                    seconds=row.seconds,
+                    tokens_useful=row.tokens_useful,
+                    tokens_padded=row.tokens_padded,
+                    device=row.device,
+                    dtype=row.dtype,
+                    status=row.status,
+                    utilisation=_utilisation(row, peaks),
+                    recorded_at=row.updated_at,
                 )
-        if lost is not None:
-            raise lost
-
-    def _record_outside(
-        self, db: sqlite3.Connection, reservation: Reservation, spent: Price
-    ) -> None:
-        """Charge what a process spent after its reservation was taken from it."""
-        rows = read_rows(db, "WHERE id = ?", (reservation.id,))
-        known = rows[0].spent if rows else NOTHING
-        beyond = (spent - known) | NOTHING
-        if beyond == NOTHING:
-            return
-        columns = "run, phase, command, settings_hash, model, model_hash, device, dtype, created_at"
-        db.execute(
-            f"INSERT INTO entry ({columns}, status, reserved_executed, reserved_coursework, "
-            f"executed, coursework, updated_at) SELECT {columns}, 'settled', ?1, ?2, ?1, ?2, ?3 "
-            "FROM entry WHERE id = ?4",
-            (str(beyond.executed), str(beyond.coursework), _now(), reservation.id),
+                for row in rows
+            ],
+            total=total.as_answer(),
+            settled=(total - unsettled).as_answer(),
+            open=unsettled.as_answer(),
+            planned=planned.as_answer(),
+            budget=limit,
+            convention=convention,
+            left=None if limit is None else limit - total.of(convention),
+            budget_set_at=None if budget is None else budget.set_at,
+            budget_set_by=None if budget is None else budget.set_by,
         )
 
 
@@ -417,54 +362,100 @@ def check_limits(
         BudgetError: a limit would be passed.
     """
     rows: list[Row] = []
-    budget = limits.asked(settings.budget, settings.convention)
+    budget = None
     if lexists(settings.runs / FILE_NAME):
         with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
-            rows = ledger.rows()
-            if settings.budget is None:
-                budget = ledger.budget()
-    refused = limits.refusal(
-        at_most,
-        rows,
-        run=run,
-        max_flops=max_flops,
-        convention=settings.convention,
-        budget=budget,
-    )
-    if refused is not None:
-        raise refused
-
-
-def _refuse_if_alive(row: Row) -> None:
-    if process_lock.is_another_living_process(row.holder):
-        raise LvloraError(
-            f"run {row.run} is still running (process {process_lock.process_of(row.holder)})",
-            "Wait for it, or stop it first.",
-        )
-
-
-def _checked(price: Price) -> Price:
-    """The price with Python's own whole numbers (numpy's and floats would be written otherwise)."""
-    try:
-        whole = Price(operator.index(price.executed), operator.index(price.coursework))
-    except TypeError:
-        raise SettingsError(
-            f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
-        ) from None
-    if NOTHING | whole != whole:
-        raise SettingsError(
-            f"FLOPs cannot be negative: {whole}", "A price is 0 or more in both conventions."
-        )
-    return whole
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+            rows, budget = ledger.rows(), ledger.budget()
+    Limits(max_flops, settings.budget, settings.convention).check(at_most, rows, run, budget)
 
 
 def spent(runs: str | Path = "runs") -> Price:
-    """The FLOPs that the ledger among the runs has charged so far, in both conventions."""
+    """Return the FLOPs that the ledger among the runs has charged so far, in both conventions."""
     if not lexists(Path(runs) / FILE_NAME):
         return NOTHING
     with Ledger.for_runs(Path(runs), create=False, reading=True) as ledger:
         return ledger.charged()
+
+
+def _check_sum(
+    owner: str,
+    price: Price,
+    rows: Sequence[Row],
+    limit: int,
+    convention: str,
+    origin: str,
+    remedy: str,
+) -> None:
+    request = price.of(convention)
+    spent = sum(row.charged.of(convention) for row in rows if row.status != "open")
+    promised = sum(row.charged.of(convention) for row in rows if row.status == "open")
+    if request == 0 or spent + promised + request <= limit:
+        return
+    remaining = max(0, limit - spent - promised)
+    hint = f"Do less (about {remaining / request:.0%} of it fits), or {remedy}."
+    if promised:
+        hint += " lvlora flops --ledger shows the open runs; --close RUN settles a killed one."
+    raise BudgetError(
+        f"{owner}: {request:,} FLOPs wanted, {spent:,} spent, {promised:,} reserved, "
+        f"limit {limit:,} ({convention}), {origin}",
+        hint,
+    )
+
+
+def _utilisation(row: Row, peaks: Mapping[tuple[str, str], float]) -> float | None:
+    """Executed FLOPs per second over the device's peak; None without a measurement."""
+    fitting = [
+        peak
+        for (device, dtype), peak in peaks.items()
+        if device == row.device and row.dtype in ("", dtype)
+    ]
+    if not fitting or row.seconds <= 0:
+        return None
+    return float(row.spent.executed / row.seconds / max(fitting))
+
+
+def _read_rows(db: sqlite3.Connection, where: str = "", *values: object) -> list[Row]:
+    """Entries, oldest first; ValueError if one is not what was written."""
+    columns = tuple(Row.model_fields)
+    records = db.execute(f"SELECT {', '.join(columns)} FROM entry {where} ORDER BY id", values)
+    try:
+        return [Row(**dict(zip(columns, record, strict=True))) for record in records]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{first['loc'][0]} of an entry is {str(first['input'])[:40]!r}") from None
+
+
+def _write_row(db: sqlite3.Connection, row: Row) -> int:
+    """Store an entry in place of the one with its id, or as a new one; return its id."""
+    places = ", ".join("?" * len(Row.model_fields))
+    columns = ", ".join(Row.model_fields)
+    cursor = db.execute(f"REPLACE INTO entry ({columns}) VALUES ({places})", row.stored())
+    return int(cursor.lastrowid or 0)
+
+
+def _read_budget(db: sqlite3.Connection) -> Budget | None:
+    """The recorded one; ValueError if it is not what was written."""
+    record = db.execute("SELECT flops, convention, set_at, set_by FROM budget").fetchone()
+    if record is None:
+        return None
+    flops, convention, set_at, set_by = record
+    try:
+        if not isinstance(set_at, str) or not isinstance(set_by, str):
+            raise ValueError("a budget that was set at no time")
+        return Budget(read_count(flops), convention, set_at, set_by)
+    except SettingsError as error:
+        raise ValueError(error.message) from None
+
+
+def _write_budget(db: sqlite3.Connection, budget: Budget | None, by: str) -> None:
+    """Record it in place of the one before; None: there is none any more."""
+    db.execute("DELETE FROM budget")
+    if budget is not None:
+        db.execute(
+            "INSERT INTO budget VALUES (1, ?, ?, ?, ?)",
+            (str(budget.flops), budget.convention, _now(), by),
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The SQLite file under the ledger: opening, checking, transactions, and errors in plain words."""
+"""The SQLite file under the ledger: tables, transactions, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -9,13 +9,60 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
-from lvlora.flops import migrations, process_lock
+from lvlora.flops import process_lock
 
 _BUSY_SECONDS = 60.0
+_APPLICATION_ID = 0x6C766C6F  # "lvlo": tells a ledger from any other SQLite file
+_VERSION = 2
+# FLOPs are text because a count may pass 2^63, SQLite's largest integer
+_TABLES = f"""
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS entry (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        run TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        command TEXT NOT NULL,
+        status TEXT NOT NULL,
+        settings_hash TEXT NOT NULL,
+        model TEXT NOT NULL,
+        model_hash TEXT NOT NULL,
+        device TEXT NOT NULL,
+        dtype TEXT NOT NULL,
+        reserved_executed TEXT NOT NULL,
+        reserved_coursework TEXT NOT NULL,
+        executed TEXT NOT NULL,
+        coursework TEXT NOT NULL,
+        unit_executed TEXT,
+        unit_coursework TEXT,
+        seconds REAL NOT NULL,
+        tokens_useful INTEGER NOT NULL,
+        tokens_padded INTEGER NOT NULL,
+        holder TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS entry_run ON entry (run, status);
+    CREATE TABLE IF NOT EXISTS budget (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        flops TEXT NOT NULL,
+        convention TEXT NOT NULL,
+        set_at TEXT NOT NULL,
+        set_by TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS peak (
+        device TEXT NOT NULL,
+        dtype TEXT NOT NULL,
+        flops_per_second REAL NOT NULL,
+        measured_at TEXT NOT NULL,
+        PRIMARY KEY (device, dtype)
+    ) STRICT;
+    PRAGMA user_version = {_VERSION};
+    PRAGMA application_id = {_APPLICATION_ID};
+    COMMIT;
+"""
 
 
 class LedgerFile:
@@ -26,7 +73,8 @@ class LedgerFile:
         reading: nothing will be written, so that a file that can't be written will do.
 
     Raises:
-        DataError: the file is no ledger, is damaged, or was written by a newer lvlora.
+        DataError: the file is no ledger, is damaged, or was written by another version of lvlora.
+        SettingsError: it is a link to nothing, a device, a pipe or a folder.
     """
 
     def __init__(self, path: Path, *, reading: bool = False) -> None:
@@ -37,32 +85,20 @@ class LedgerFile:
         self._connection: sqlite3.Connection | None = None
         self._inherited: sqlite3.Connection | None = None
         with self.errors():
-            self._refuse_what_is_no_file()
+            if (self.path.is_symlink() or self.path.exists()) and not self.path.is_file():
+                linked = self.path.is_symlink() and not self.path.exists()
+                raise SettingsError(
+                    f"{self.path}: the ledger is "
+                    f"{'a link to a file that does not exist' if linked else 'not a regular file'}",
+                    "Remove it, or keep the runs in another folder: --runs.",
+                )
             self._open()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.disconnect()
-
-    def _refuse_what_is_no_file(self) -> None:
-        """Raise SettingsError for a link to nothing, a device, a pipe or a folder."""
-        if self.path.is_symlink() and not self.path.exists():
-            what = "a link to a file that does not exist"
-        elif self.path.exists() and not self.path.is_file():
-            what = "not a regular file"
-        else:
-            return
-        raise SettingsError(
-            f"{self.path}: the ledger is {what}",
-            "Remove it, or keep the runs in another folder: --runs.",
-        )
 
     def disconnect(self) -> None:
         """Close the file; the next call opens it again."""
@@ -85,7 +121,7 @@ class LedgerFile:
         return db
 
     def _open_to_read(self) -> sqlite3.Connection:
-        """A file, or in a folder, that can't be written."""
+        """Open a file that can't be written, or in a folder that can't be."""
         address = self.path.resolve().as_uri()
         try:
             return _connected(f"{address}?mode=ro", self._check)
@@ -94,35 +130,40 @@ class LedgerFile:
         log = self.path.with_name(f"{self.path.name}-wal")
         if not log.is_file() or log.stat().st_size == 0:
             return _connected(f"{address}?immutable=1", self._check)
-        # what stands in the log is part of the ledger, and is only put into it by who may write
+        # the log is part of the ledger, and only who may write moves it into the file
         self._copy = tempfile.TemporaryDirectory(prefix="lvlora-")
         for file in (self.path, log):
             shutil.copyfile(file, Path(self._copy.name) / file.name)
         return _connected(str(Path(self._copy.name) / self.path.name), self._prepare)
 
-    def _check(self, db: sqlite3.Connection) -> None:
-        if migrations.is_foreign(db) or migrations.applied(db) < 0:
+    def _check(self, db: sqlite3.Connection) -> bool:
+        """Whether the file is a ledger; False for a new one."""
+        pragmas = ("application_id", "user_version")
+        application, version = (db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
+        if application == _APPLICATION_ID and version == _VERSION:
+            return True
+        if application == _APPLICATION_ID:
+            raise DataError(
+                f"{self.path}: written by another version of lvlora",
+                "Read it with that version, or move it away to start a new ledger.",
+            )
+        if application or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise DataError(
                 f"{self.path}: a database, but not lvlora's ledger",
                 "Keep the runs in another folder: --runs.",
             )
-        if migrations.applied(db) > len(migrations.MIGRATIONS):
-            raise DataError(
-                f"{self.path}: written by a newer lvlora", "Upgrade lvlora to read this ledger."
-            )
+        return False
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        self._check(db)
+        is_ledger = self._check(db)
         _use_write_ahead_log(db)
         # a commit must outlive a power failure, or the sum could be too small
         db.execute("PRAGMA synchronous = FULL")
-        if migrations.applied(db) < len(migrations.MIGRATIONS):
-            db.execute("BEGIN IMMEDIATE")
-            migrations.migrate(db)
-            db.execute("COMMIT")
+        if not is_ledger:
+            db.executescript(_TABLES)
 
     def connection(self) -> sqlite3.Connection:
-        """The open connection of this process."""
+        """Return the open connection of this process."""
         # a connection must be neither used nor closed in a child after fork()
         if self._connection is not None and self._process != process_lock.process_id():
             self._inherited, self._connection = self._connection, None
@@ -130,7 +171,7 @@ class LedgerFile:
 
     @contextmanager
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """All of it or nothing; IMMEDIATE waits for other writers first."""
+        """Do all of a block or nothing; IMMEDIATE waits for other writers first."""
         with self.errors():
             db = self.connection()
             db.execute(f"BEGIN {mode}")
@@ -175,8 +216,8 @@ class LedgerFile:
             ) from None
 
 
-def _connected(address: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
-    """A connection to a file, or to a file:// address, once it is prepared."""
+def _connected(address: str, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
+    """Open a file, or a file:// address, and prepare the connection."""
     db = sqlite3.connect(
         address, timeout=_BUSY_SECONDS, isolation_level=None, uri=address.startswith("file://")
     )

@@ -1,6 +1,7 @@
-"""Which process holds a reservation, and whether it is still alive.
+"""Names of processes, and whether the process of a name is still alive.
 
-A process on another machine counts as dead, because nothing here can tell.
+A process on another machine counts as dead, because nothing here can tell. A lock file for each
+process would have to be cleaned up after it, and a child made by fork would go on holding it.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from secrets import token_hex
 
 
 def process_id() -> int:
-    """The id of this process; it changes in a child after fork()."""
+    """Return the id of this process; it changes in a child after fork()."""
     return os.getpid()
 
 
 def this_process() -> str:
-    """A name for this process and this moment: host, process id, its start time, a random part."""
+    """Return a name for this process and moment: host, process id, start time, a random part."""
     pid = process_id()
     return f"{socket.gethostname()}:{pid}:{_start_time(pid)}:{token_hex(4)}"
 
 
 def process_of(holder: str) -> int:
-    """The process id in such a name; 0 if it has none."""
+    """Return the process id in such a name; 0 if it has none."""
     parts = holder.split(":")
     return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
 
@@ -35,7 +36,6 @@ def is_on_this_machine(holder: str) -> bool:
 
 def is_another_living_process(holder: str) -> bool:
     """Whether the process of that name runs on this machine and is not this one."""
-    parts = holder.split(":")
     pid = process_of(holder)
     if not pid or not is_on_this_machine(holder) or pid == process_id():
         return False
@@ -46,7 +46,7 @@ def is_another_living_process(holder: str) -> bool:
     except PermissionError:
         pass
     # the id may have been given to another process since
-    return _start_time(pid) == parts[2]
+    return _start_time(pid) == holder.split(":")[2]
 
 
 def _start_time(pid: int) -> str:

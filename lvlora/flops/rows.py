@@ -1,131 +1,109 @@
-"""An entry of the ledger, as it is stored, and what is charged for it."""
+"""An entry of the ledger: who spends, what was promised, what was spent, and what is charged."""
 
 from __future__ import annotations
 
+import operator
 import re
-import sqlite3
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from lvlora.answers import Count
+from lvlora.errors import SettingsError
 from lvlora.flops.answers import Status
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import NOTHING, Price
 
-STORED = (
-    "id",
-    "run",
-    "phase",
-    "command",
-    "status",
-    "settings_hash",
-    "model",
-    "model_hash",
-    "device",
-    "dtype",
-    "reserved_executed",
-    "reserved_coursework",
-    "executed",
-    "coursework",
-    "unit_executed",
-    "unit_coursework",
-    "seconds",
-    "tokens_useful",
-    "tokens_padded",
-    "holder",
-    "created_at",
-    "updated_at",
-)
-"""Columns of an entry as they are stored; counts of FLOPs are text."""
-
-_NOT_TEXT: dict[str, type | tuple[type, ...]] = {
-    "id": int,
-    "seconds": (int, float),
-    "tokens_useful": int,
-    "tokens_padded": int,
-    "unit_executed": (str, type(None)),
-    "unit_coursework": (str, type(None)),
-}
-
-_COUNTS = ("executed", "coursework")
-_COUNT = re.compile(r"[0-9]{1,80}")
+_DIGITS = re.compile(r"[0-9]{1,80}")
 """A count of FLOPs as text: `settings.base.Flops` have 60 digits at most, sums a few more."""
 
 
-def whole_count(text: object) -> int:
-    """A count of FLOPs as it is stored; ValueError for anything else, a negative one too."""
-    if not isinstance(text, str) or _COUNT.fullmatch(text) is None:
-        raise ValueError(f"a count of {str(text)[:40]!r} FLOPs")
-    return int(text)
+def read_count(stored: object) -> int:
+    """Return a count of FLOPs, which may pass 2^63 and is stored as text.
+
+    Raises:
+        ValueError: anything else, a negative count too.
+    """
+    if isinstance(stored, int) and not isinstance(stored, bool) and stored >= 0:
+        return stored
+    if not isinstance(stored, str) or _DIGITS.fullmatch(stored) is None:
+        raise ValueError(f"a count of {str(stored)[:40]!r} FLOPs")
+    return int(stored)
 
 
-def _is_possible(name: str, value: Any) -> bool:
-    """Whether a column can hold this."""
-    known: Any = value
-    if not isinstance(value, _NOT_TEXT.get(name, str)):
-        return False
-    if name.endswith(_COUNTS):
-        return value is None or whole_count(value) >= 0
-    if name in ("seconds", "tokens_useful", "tokens_padded"):
-        return bool(0 <= known < float("inf"))
-    if name.endswith("_at"):
-        return datetime.fromisoformat(known).tzinfo is not None
-    return name != "status" or value in get_args(Status)
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without its zone")
+    return text
 
 
-@dataclass(frozen=True)
-class Row:
-    """One entry of the ledger.
+_StoredCount = Annotated[int, BeforeValidator(read_count)]
+_Moment = Annotated[str, AfterValidator(_moment)]
 
-    Attributes:
-        status: open (promised, running or killed), settled, or closed (killed, then settled).
-        reserved: what was promised; spent: what is recorded so far.
-        unit: the most that is spent between two records of progress; None if unknown.
-        created_at, updated_at: UTC, ISO 8601.
+
+class Spender(BaseModel):
+    """Who spends, as the entries of the ledger say it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    command: str
+    """Of lvlora, or the name of another program."""
+    settings_hash: str = ""
+    """Of what decides the result."""
+    model: str = ""
+    model_hash: str = ""
+    device: str = ""
+    dtype: str = ""
+
+
+class Row(Spender):
+    """One entry of the ledger: a promise of FLOPs to a phase of a run, and what came of it.
+
+    Its fields are the columns of the table.
     """
 
-    id: int
+    id: int = 0
+    """0 until it is stored."""
     run: str
     phase: str
-    command: str
-    status: Status
-    settings_hash: str
-    model: str
-    model_hash: str
-    device: str
-    dtype: str
-    reserved: Price
-    spent: Price
-    unit: Price | None
-    seconds: float
-    tokens_useful: int
-    tokens_padded: int
-    holder: str
-    created_at: str
-    updated_at: str
+    status: Status = "open"
+    reserved_executed: _StoredCount
+    reserved_coursework: _StoredCount
+    executed: _StoredCount = 0
+    """Recorded so far, as are the seconds and tokens."""
+    coursework: _StoredCount = 0
+    unit_executed: _StoredCount | None = None
+    """The most that is spent between two records; None if unknown."""
+    unit_coursework: _StoredCount | None = None
+    seconds: float = Field(default=0.0, ge=0)
+    tokens_useful: Count = 0
+    tokens_padded: Count = 0
+    holder: str = ""
+    """The process that spends; see `process_lock`."""
+    created_at: _Moment
+    """UTC, ISO 8601."""
+    updated_at: _Moment
 
-    @classmethod
-    def from_columns(cls, columns: tuple[Any, ...]) -> Row:
-        """A row from the ledger's columns; ValueError if one is not what was written.
+    @property
+    def reserved(self) -> Price:
+        """What was promised."""
+        return Price(self.reserved_executed, self.reserved_coursework)
 
-        The tables are strict, but a damaged file, or one that somebody has edited, is not bound by
-        that.
-        """
-        values = dict(zip(STORED, columns, strict=True))
-        for name, value in values.items():
-            if not _is_possible(name, value):
-                raise ValueError(f"entry {values['id']}: {name} is {str(value)[:40]!r}")
-        counts = {name: values.pop(name) for name in STORED if name.endswith(_COUNTS)}
-        units = counts["unit_executed"], counts["unit_coursework"]
-        return cls(
-            reserved=Price(int(counts["reserved_executed"]), int(counts["reserved_coursework"])),
-            spent=Price(int(counts["executed"]), int(counts["coursework"])),
-            unit=None if None in units else Price(int(units[0]), int(units[1])),
-            **values,
-        )
+    @property
+    def spent(self) -> Price:
+        """What is recorded so far."""
+        return Price(self.executed, self.coursework)
+
+    @property
+    def unit(self) -> Price | None:
+        """The most that is spent between two records of progress; None if unknown."""
+        if self.unit_executed is None or self.unit_coursework is None:
+            return None
+        return Price(self.unit_executed, self.unit_coursework)
 
     @property
     def charged(self) -> Price:
-        """What counts against the budget: all that is promised while open, then what was spent."""
+        """What counts against the limits: while open all that is promised, then what was spent."""
         return self.reserved | self.spent if self.status == "open" else self.spent
 
     @property
@@ -134,14 +112,35 @@ class Row:
         upper = self.reserved | self.spent
         return upper if self.unit is None else upper & (self.spent + self.unit)
 
+    def changed(self, **values: Any) -> Row:
+        """Return the entry with other values; a Price is given as ``spent``."""
+        spent: Price | None = values.pop("spent", None)
+        if spent is not None:
+            values |= {"executed": spent.executed, "coursework": spent.coursework}
+        return self.model_copy(update=values)
 
-def read_rows(
-    db: sqlite3.Connection, where: str = "", values: tuple[object, ...] = ()
-) -> list[Row]:
-    """Entries of the ledger, oldest first; ValueError if one is not what was written.
+    def stored(self) -> list[object]:
+        """Return the columns: counts of FLOPs as text, for they may pass SQLite's largest."""
+        return [
+            str(value) if name.endswith(("executed", "coursework")) and value is not None else value
+            for name, value in self.changed(id=self.id or None)
+        ]
 
-    Args:
-        where: a clause of SQL with ``values`` for its question marks.
+
+def checked(price: Price) -> Price:
+    """Return the price in Python's own whole numbers; numpy's would be stored otherwise.
+
+    Raises:
+        SettingsError: a count is negative or no whole number.
     """
-    found = db.execute(f"SELECT {', '.join(STORED)} FROM entry {where} ORDER BY id", values)
-    return [Row.from_columns(columns) for columns in found]
+    try:
+        whole = Price(operator.index(price.executed), operator.index(price.coursework))
+    except TypeError:
+        raise SettingsError(
+            f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
+        ) from None
+    if NOTHING | whole != whole:
+        raise SettingsError(
+            f"FLOPs cannot be negative: {whole}", "A price is 0 or more in both conventions."
+        )
+    return whole

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import BudgetError, SettingsError, meant
-from lvlora.flops.budget import NOTHING
+from lvlora.flops.budget import NOTHING, Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
-from lvlora.flops.limits import asked
 from lvlora.forecast.estimate import REPORT_SECONDS, Estimate
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
@@ -256,7 +255,7 @@ def _limits(settings: SweepSettings) -> dict[str, int]:
         with Ledger.for_runs(settings.runs) as ledger:
             budget, charged = ledger.budget(), ledger.charged()
     if settings.budget is not None:
-        budget = asked(settings.budget, settings.convention)
+        budget = Budget.after(settings.budget, settings.convention)
     if budget is not None:
         left = budget.flops - charged.of(budget.convention)
         if left <= 0:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.flops.ledger import Ledger
-from lvlora.flops.reservation import Limits, Reservation, Spender, Wanted
+from lvlora.flops.ledger import Ledger, Limits, Wanted
+from lvlora.flops.rows import Row, Spender
 
 Phase = Literal["train", "validation"]
 PHASES: tuple[Phase, Phase] = ("train", "validation")
@@ -73,16 +73,8 @@ def take_over(ledger: Ledger, run: str) -> None:
     Raises:
         LvloraError: that process is alive.
     """
-    for phase in PHASES:
-        while (opened := ledger.resume(run, phase)) is not None:
-            ledger.settle(
-                opened,
-                executed=opened.spent.executed,
-                coursework=opened.spent.coursework,
-                seconds=opened.seconds,
-                tokens_useful=opened.tokens_useful,
-                tokens_padded=opened.tokens_padded,
-            )
+    if any(row.run == run and row.status == "open" for row in ledger.rows()):
+        ledger.close(run)
 
 
 def charged(ledger: Ledger, run: str) -> Price:
@@ -91,17 +83,15 @@ def charged(ledger: Ledger, run: str) -> Price:
 
 
 class Charges:
-    """Open reservations of this process.
+    """Open entries of this process.
 
     Args:
         start: the run's progress when they were made; only what comes after is theirs.
     """
 
-    def __init__(
-        self, ledger: Ledger, reservations: dict[Phase, Reservation], start: Progress
-    ) -> None:
+    def __init__(self, ledger: Ledger, held: dict[Phase, Row], start: Progress) -> None:
         self.ledger = ledger
-        self.reservations = reservations
+        self.held = held
         self.start = start
 
     @classmethod
@@ -126,34 +116,33 @@ class Charges:
         priced: dict[str, Wanted] = {
             phase: one for phase, one in wanted.items() if one.at_most != NOTHING
         }
-        made = ledger.reserve_all(priced, run, spender, within) if priced else {}
-        return cls(ledger, {phase: made[phase] for phase in PHASES if phase in made}, start)
+        held = ledger.reserve(run, priced, spender, within) if priced else {}
+        return cls(ledger, {phase: held[phase] for phase in PHASES if phase in held}, start)
 
     def update(self, progress: Progress) -> None:
         """Record progress; the reservations stay charged."""
-        for phase, reservation in self.reservations.items():
-            self.ledger.update(reservation, **self._since_start(phase, progress))
+        self._record(progress)
 
     def settle(self, progress: Progress) -> None:
         """Replace the promises by what was spent."""
-        for phase, reservation in self.reservations.items():
-            self.ledger.settle(reservation, **self._since_start(phase, progress))
+        self._record(progress, done=True)
 
-    def _since_start(self, phase: Phase, now: Progress) -> dict[str, Any]:
+    def _record(self, now: Progress, *, done: bool = False) -> None:
         before = self.start
-        if phase == "train":
-            spent = now.training_spent - before.training_spent
-            seconds = now.seconds - before.seconds
-            useful = now.tokens - before.tokens
-            padded = now.tokens_padded - before.tokens_padded
-        else:
-            spent = now.validation_spent - before.validation_spent
-            seconds = now.validation_seconds - before.validation_seconds
-            useful, padded = now.validation_tokens - before.validation_tokens, 0
-        return {
-            "executed": spent.executed,
-            "coursework": spent.coursework,
-            "seconds": seconds,
-            "tokens_useful": useful,
-            "tokens_padded": padded,
-        }
+        if "train" in self.held:
+            self.ledger.record(
+                self.held["train"],
+                now.training_spent - before.training_spent,
+                seconds=now.seconds - before.seconds,
+                tokens_useful=now.tokens - before.tokens,
+                tokens_padded=now.tokens_padded - before.tokens_padded,
+                done=done,
+            )
+        if "validation" in self.held:
+            self.ledger.record(
+                self.held["validation"],
+                now.validation_spent - before.validation_spent,
+                seconds=now.validation_seconds - before.validation_seconds,
+                tokens_useful=now.validation_tokens - before.validation_tokens,
+                done=done,
+            )

@@ -14,8 +14,8 @@ from lvlora import durable
 from lvlora.answers import Flops
 from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
-from lvlora.flops.ledger import Ledger
-from lvlora.flops.reservation import Limits, Spender, Wanted
+from lvlora.flops.ledger import Ledger, Limits, Wanted
+from lvlora.flops.rows import Spender
 from lvlora.train import answers, checkpoint, validation
 from lvlora.train.answers import Train
 from lvlora.train.loop import Loaded, settings_hash

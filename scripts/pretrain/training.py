@@ -12,7 +12,6 @@ import functools
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numeric_tokenizer as tokenizer
 import numpy as np
@@ -24,8 +23,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from lvlora.flops import coursework, executed
 from lvlora.flops.budget import Price
 from lvlora.flops.item import total
-from lvlora.flops.ledger import Ledger
-from lvlora.flops.reservation import Reservation
+from lvlora.flops.ledger import Ledger, Wanted
+from lvlora.flops.rows import Row, Spender
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.devices import probe_bfloat16
@@ -184,23 +183,14 @@ class Costs:
         return sum((self.step(s) for s in range(first, last)), Price())
 
 
-def reserve(ledger: Ledger, costs: Costs, first: int, last: int) -> Reservation:
-    """Charge the run: a killed one's reservation is taken over, what it spent stays spent."""
-    price = costs.between(first, last)
-    held = ledger.resume("pretrain")
-    if held is not None:
-        return ledger.extend(held, executed=price.executed, coursework=price.coursework)
+def reserve(ledger: Ledger, costs: Costs, first: int, last: int) -> Row:
+    """Reserve the steps from first to last; what a killed process may have spent stays charged."""
+    if any(row.status == "open" for row in ledger.rows()):
+        ledger.close("pretrain")
     unit = max((costs.step(s) for s in range(min(last, 200))), key=lambda p: p.executed)
-    return ledger.reserve(
-        run="pretrain",
-        phase="pretraining",
-        command="scripts/pretrain/pretrain.py",
-        executed=price.executed,
-        coursework=price.coursework,
-        model=_NAME,
-        unit_executed=unit.executed,
-        unit_coursework=unit.coursework,
-    )
+    wanted = {"pretraining": Wanted(costs.between(first, last), unit)}
+    spender = Spender(command="scripts/pretrain/pretrain.py", model=_NAME)
+    return ledger.reserve("pretrain", wanted, spender)["pretraining"]
 
 
 @dataclass(frozen=True)
@@ -249,17 +239,7 @@ def train(recipe: Recipe, folder: Path) -> Trained:
         return Trained(model, n_steps, price, 0.0, float("nan"))
     ledger = Ledger.for_runs(folder)
     held = reserve(ledger, costs, first, n_steps)
-    spent, tokens, losses, begin = held.spent, held.tokens_useful, list[float](), time.time()
-
-    def charge() -> dict[str, Any]:
-        return {
-            "executed": spent.executed,
-            "coursework": spent.coursework,
-            "seconds": held.seconds + time.time() - begin,
-            "tokens_useful": tokens,
-            "tokens_padded": 0,
-        }
-
+    spent, tokens, losses, begin = Price(), 0, list[float](), time.time()
     for record in loop.steps(
         list(parameters.values()),
         optimizers,
@@ -280,12 +260,12 @@ def train(recipe: Recipe, folder: Path) -> Trained:
                 f"rate {record.learning_rate:.2e} {time.time() - begin:.0f} s",
                 flush=True,
             )
-            ledger.update(held, **charge())
+            ledger.record(held, spent, seconds=time.time() - begin, tokens_useful=tokens)
         if record.step % SAVE_EVERY == 0 or record.step == n_steps:
             checkpoint.save(folder, record.step, parameters, optimizers, facts)
-    final = charge()
-    ledger.settle(held, **final)
-    return Trained(model, n_steps, price, final["seconds"], float(np.mean(losses[-100:])))
+    seconds = sum(row.seconds for row in ledger.rows()) + time.time() - begin
+    ledger.record(held, spent, seconds=time.time() - begin, tokens_useful=tokens, done=True)
+    return Trained(model, n_steps, price, seconds, float(np.mean(losses[-100:])))
 
 
 def export(trained: Trained, folder: Path, vocabulary: str) -> None:

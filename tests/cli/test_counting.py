@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import ledgers
 import pytest
 import tiny_runs
 
@@ -81,7 +82,7 @@ def test_what_runs_is_charged_in_full(run_lvlora, tmp_path):
     from lvlora.flops.ledger import Ledger
 
     with Ledger.for_runs(tmp_path / "runs") as ledger:
-        ledger.reserve(run="r", phase="train", command="t", executed=5 * 10**6, coursework=10**6)
+        ledgers.reserve(ledger, 5 * 10**6, 10**6)
         said = run_lvlora(["flops", "--ledger", "--runs", tmp_path / "runs"]).stdout
     assert "At most 5e6 were planned; 0 settled and 5e6 still open are charged,\n0 were not" in said
 

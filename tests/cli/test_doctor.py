@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 
+import ledgers
 import pytest
 
 from lvlora.cli import doctor
@@ -92,9 +93,7 @@ def test_a_ledger_says_what_was_spent(run_lvlora, healthy, tmp_path):
     from lvlora.flops.ledger import Ledger
 
     with Ledger.for_runs(tmp_path) as ledger:
-        ledger.reserve(
-            run="a", phase="train", executed=10**12, coursework=1, command="train", budget=10**13
-        )
+        ledgers.reserve(ledger, 10**12, budget=10**13)
     found = _checks(run_lvlora(["doctor", "--runs", tmp_path, "--json"]))["ledger"]["found"]
     assert found == "1e12 FLOPs of 1e13, executed"
 

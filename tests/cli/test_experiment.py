@@ -11,6 +11,7 @@ import signal
 import time
 from pathlib import Path
 
+import ledgers
 import pytest
 
 from lvlora.flops.ledger import Ledger
@@ -265,7 +266,7 @@ def test_a_dry_run_of_a_finished_experiment_has_nothing_to_come(done, run_lvlora
 def test_what_other_commands_spend_is_a_row_of_its_own(done, run_lvlora, args, tmp_path):
     whole = tmp_path / "whole"
     with Ledger.for_runs(whole) as ledger:
-        ledger.reserve(run="x", phase="forecast", executed=7, coursework=9, command="forecast")
+        ledgers.reserve(ledger, 7, 9, "x", command="forecast")
     again = run_lvlora([*args, "--json"])
     assert again.exit_code == 0, again.stderr
     assert again.json["others"] == {"executed": 7, "coursework": 9}

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import ledgers
 import pytest
 
 import lvlora
@@ -112,20 +113,9 @@ def runs(tmp_path):
     folder = tmp_path / "runs"
     with Ledger.for_runs(folder) as ledger:
         ledger.set_budget(10**17, "executed")
-        done = ledger.reserve(
-            run="first", phase="train", executed=10**15, coursework=2 * 10**15, command="train"
-        )
-        ledger.settle(
-            done,
-            executed=9 * 10**14,
-            coursework=2 * 10**15,
-            seconds=75.0,
-            tokens_useful=10_000,
-            tokens_padded=12_000,
-        )
-        ledger.reserve(
-            run="killed", phase="train", executed=10**15, coursework=10**15, command="train"
-        )
+        done = ledgers.reserve(ledger, 10**15, 2 * 10**15, "first")
+        ledgers.settle(ledger, done, 9 * 10**14, 2 * 10**15, seconds=75.0)
+        ledgers.reserve(ledger, 10**15, 10**15, "killed")
     return folder
 
 
@@ -171,11 +161,13 @@ def test_a_ledger_is_read_without_write_access(run_lvlora, runs, log):
     if log == "full":  # killed before what it wrote was moved into the file itself
         code = (
             "import os, sys; from pathlib import Path; from lvlora.flops.ledger import Ledger\n"
+            "import ledgers\n"
             "ledger = Ledger.for_runs(Path(sys.argv[1]))\n"
-            "ledger.reserve(run='late', phase='train', executed=7, coursework=7, command='train')\n"
+            "ledgers.reserve(ledger, run='late')\n"
             "os._exit(0)"
         )
-        subprocess.run([sys.executable, "-c", code, runs], check=True, timeout=60)
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", code, runs], check=True, timeout=60, env=env)
         assert (runs / "ledger.sqlite-wal").stat().st_size > 0
         (runs / "ledger.sqlite-shm").unlink()
     names = {p.name for p in runs.iterdir()}
@@ -248,18 +240,8 @@ def test_a_measured_peak_gives_the_utilisation(
 
     monkeypatch.setattr("lvlora.model.devices.matrix_peak", lambda device, dtype: 4e9)
     with Ledger.for_runs(tmp_path) as ledger:
-        held = ledger.reserve(
-            run="a",
-            phase="train",
-            command="train",
-            executed=10**9,
-            coursework=1,
-            device="cpu",
-            dtype="float32",
-        )
-        ledger.settle(
-            held, executed=10**9, coursework=1, seconds=1.0, tokens_useful=1, tokens_padded=0
-        )
+        held = ledgers.reserve(ledger, device="cpu", dtype="float32")
+        ledgers.settle(ledger, held, 10**9, 1)
     ran = run_lvlora(["flops", "--ledger", "--measure", "--runs", tmp_path, "--json"])
     assert ran.exit_code == 0, ran.stderr
     assert ran.json["runs"][0]["utilisation"] == pytest.approx(0.25)
@@ -269,12 +251,8 @@ def test_a_measured_peak_gives_the_utilisation(
 
 def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
     with Ledger.for_runs(tmp_path) as ledger:
-        held = ledger.reserve(
-            run="a", phase="train", command="train", executed=10**17, coursework=3, budget=10**18
-        )
-        ledger.settle(
-            held, executed=10**17, coursework=3, seconds=1.0, tokens_useful=1, tokens_padded=0
-        )
+        held = ledgers.reserve(ledger, 10**17, budget=10**18)
+        ledgers.settle(ledger, held, 10**17, 3)
     ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "--output", "-"])
     assert ran.exit_code == 0, ran.stderr
     head, row = ran.stdout.splitlines()
@@ -289,14 +267,7 @@ def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
 
 def test_no_name_in_the_ledger_is_a_formula(run_lvlora, tmp_path):
     with Ledger.for_runs(tmp_path) as ledger:
-        ledger.reserve(
-            run="=cmd|' /C calc'!A0",
-            phase="train",
-            executed=5,
-            coursework=5,
-            command="train",
-            model="@SUM(1)",
-        )
+        ledgers.reserve(ledger, 5, 5, "=cmd|' /C calc'!A0", model="@SUM(1)")
     ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", "-"])
     assert ran.exit_code == 0, ran.stderr
     (row,) = csv.DictReader(ran.stdout.splitlines())

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+import ledgers
 import pytest
 import tiny_runs
 
@@ -13,7 +14,7 @@ from lvlora.cli.program.from_settings import COMMANDS
 from lvlora.cli.program.root import load_all
 from lvlora.errors import SettingsError
 from lvlora.flops.ledger import Ledger
-from lvlora.flops.rows import STORED
+from lvlora.flops.rows import Row
 from lvlora.settings.configuration import resolve
 from lvlora.settings.fields import read_fields
 
@@ -158,12 +159,12 @@ def test_files_whose_names_are_not_utf8(run_lvlora, words):
     assert set(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("column", [*STORED, "budget.flops", "budget.set_at", "budget.convention"])
+@pytest.mark.parametrize(
+    "column", [*Row.model_fields, "budget.flops", "budget.set_at", "budget.convention"]
+)
 def test_a_ledger_that_was_edited_is_refused_or_shown(run_lvlora, tmp_path, column):
     with Ledger.for_runs(tmp_path / "runs") as ledger:
-        ledger.reserve(
-            run="a", phase="train", command="train", executed=5, coursework=5, budget=10**6
-        )
+        ledgers.reserve(ledger, budget=10**6)
         path = ledger.path
     whole = path.read_bytes()
     table, _, name = column.rpartition(".")

@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "pretrain"))
 
+import ledgers
 import tiny_models
 import tiny_runs
 from crashes.points import Points
@@ -355,21 +356,11 @@ class LedgerWork(Work):
         with Ledger.for_runs(Path("runs")) as ledger:
             ledger.set_budget(self.BUDGET, "executed")
             for i in range(6):
-                held = ledger.reserve(
-                    run=f"r{i}",
-                    phase="p",
-                    executed=12,
-                    coursework=12,
-                    command="c",
-                    unit_executed=4,
-                    unit_coursework=4,
-                )
+                held = ledgers.reserve(ledger, 12, 12, f"r{i}", unit=Price(4, 4))
                 for spent in (4, 8):
-                    ledger.update(held, executed=spent, coursework=spent)
+                    ledger.record(held, Price(spent, spent))
                     self._say(i * 10 + spent)
-                ledger.settle(
-                    held, executed=10, coursework=10, seconds=1, tokens_useful=1, tokens_padded=0
-                )
+                ledgers.settle(ledger, held, 10, 10)
                 self._say(i * 10 + 10)
 
     def _say(self, spent: int) -> None:

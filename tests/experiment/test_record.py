@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import ledgers
 import pytest
 
 from lvlora.errors import DataError, SettingsError
@@ -52,7 +53,7 @@ def test_counts_are_exact_and_time_adds_up(begun, tmp_path):
 
 def _spend(folder, run, command, flops):
     with Ledger.for_runs(folder) as ledger:
-        ledger.reserve(run=run, phase="x", executed=flops, coursework=flops, command=command)
+        ledgers.reserve(ledger, flops, flops, run, command=command)
 
 
 def test_a_stage_is_the_sum_of_its_own_entries(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import ledgers
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -162,25 +163,15 @@ def _toml() -> None:
 
 
 def _ledger() -> None:
+    from lvlora.flops.budget import Price
     from lvlora.flops.ledger import Ledger
 
     file = _folder("ledger") / "ledger.sqlite"
     with Ledger(file) as ledger:
         ledger.set_budget(10**18, "executed")
         ledger.record_peak("cpu", "float32", 1e11)
-        held = ledger.reserve(run="a", phase="train", executed=100, coursework=90, command="train")
-        ledger.settle(
-            held, executed=80, coursework=70, seconds=1.5, tokens_useful=9, tokens_padded=1
-        )
-        ledger.reserve(
-            run="b",
-            phase="train",
-            executed=50,
-            coursework=40,
-            command="train",
-            unit_executed=5,
-            unit_coursework=4,
-        )
+        ledgers.settle(ledger, ledgers.reserve(ledger, 100, 90), 80, 70)
+        ledgers.reserve(ledger, 50, 40, "b", unit=Price(5, 4))
         with ledger.transaction() as db:  # no machine's name
             db.execute("UPDATE entry SET holder = 'host:1:1:00000000'")
         db = ledger.connection()

@@ -15,6 +15,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import ledgers
+
 from lvlora.errors import LvloraError
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -149,10 +151,7 @@ def _ledger(folder: Path) -> tuple[Path, Read]:
             beside.unlink()
         with Ledger(target) as ledger:
             table = ledger.table()
-            held = ledger.reserve(run="r", phase="p", executed=1, coursework=1, command="c")
-            ledger.settle(
-                held, executed=1, coursework=1, seconds=1.0, tokens_useful=1, tokens_padded=0
-            )
+            ledgers.settle(ledger, ledgers.reserve(ledger, 1, 1), 1, 1)
         return table
 
     return target, read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ledgers
 import pytest
 import tiny_models
 import tiny_runs
@@ -57,7 +58,7 @@ def test_so_does_one_that_comes_when_others_have_spent(
     def check(*asked, **limits):
         look(*asked, **limits)
         with Ledger.for_runs(Path("runs")) as ledger:
-            ledger.reserve(run="other", phase="train", executed=1, coursework=1, command="test")
+            ledgers.reserve(ledger, 1, 1, "other")
 
     monkeypatch.setattr(fine_tune, "check_limits", check)
     if way == "python":

@@ -300,11 +300,11 @@ def _hinted(ran, pattern):
 
 def test_a_killed_run_is_settled_as_its_hint_says(project):
     reserve = (
-        "from pathlib import Path\nfrom lvlora.flops.ledger import Ledger\n"
+        "from pathlib import Path\nimport ledgers\nfrom lvlora.flops.ledger import Ledger\n"
         "with Ledger.for_runs(Path('my runs')) as ledger:\n"
-        "    ledger.reserve(run='a run', phase='train', command='train', executed=9, coursework=9)"
+        "    ledgers.reserve(ledger, run='a run')"
     )
-    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", reserve], check=True, env=env)
     ran = project.run("flops", "--ledger", "--runs", "my runs")
     project.run(*_hinted(ran, r"(lvlora flops --ledger.*) settles it"))

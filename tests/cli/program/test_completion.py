@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ledgers
 import pytest
 
 from lvlora.cli.program import completion
@@ -77,7 +78,7 @@ def test_open_runs_of_the_ledger(typed, project):
 
     assert typed("lvlora flops --ledger --close ") == []
     with Ledger.for_runs(project / "runs") as ledger:
-        ledger.reserve(run="killed", phase="train", executed=10, coursework=10, command="train")
+        ledgers.reserve(ledger, run="killed")
     assert typed("lvlora flops --ledger --close k") == ["killed"]
 
 
