@@ -152,7 +152,7 @@ def test_a_limit_that_is_reached_is_said_by_the_answer(small, tmp_path):
         ({"preset": "quick"}, "preset and space both say"),
         ({"validation": False}, "validation=False: a sweep compares"),
         ({"workers": 2}, "workers: several processes can share only what is in a file"),
-        ({"study": "a/b"}, 'study="a/b": is no name for a study'),
+        ({"study": "a/b"}, "study a/b: is no name for a study"),
     ],
 )
 def test_what_cannot_be_is_refused_in_python_s_words(small, tmp_path, wrong, sentence):

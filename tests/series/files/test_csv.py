@@ -114,12 +114,12 @@ def test_own_id_column():
 @pytest.mark.parametrize(
     ("settings", "expected", "hint"),
     [
-        ({"columns": "pray"}, "--columns", "Did you mean prey"),
+        ({"columns": "pray"}, "columns", "Did you mean prey"),
         ({"columns": "prey,prey"}, "twice", "once"),
-        ({"time_column": "tme"}, "--time-column", "time"),
-        ({"id_column": "xyz"}, "--id-column", "It has: time, prey, predator"),
-        ({"columns": "time,prey", "time_column": "time"}, "at once", "--columns"),
-        ({"time_column": "time", "id_column": "time"}, "at once", "--id-column"),
+        ({"time_column": "tme"}, "time_column", "time"),
+        ({"id_column": "xyz"}, "id_column", "It has: time, prey, predator"),
+        ({"columns": "time,prey", "time_column": "time"}, "at once", "columns"),
+        ({"time_column": "time", "id_column": "time"}, "at once", "id_column"),
     ],
 )
 def test_bad_options(settings, expected, hint):

@@ -97,10 +97,10 @@ def test_compressed_data_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"columns": "pray"}, "--columns"),
+        ({"columns": "pray"}, "columns"),
         ({"columns": "prey,prey"}, "twice"),
-        ({"time_column": "tme"}, "--time-column"),
-        ({"id_column": "idd"}, "--id-column"),
+        ({"time_column": "tme"}, "time_column"),
+        ({"id_column": "idd"}, "id_column"),
     ],
 )
 def test_bad_options(tmp_path, options, expected):
