@@ -38,7 +38,7 @@ def main(steps: int = 50, runs: str = "runs", series: int = 6) -> list[lvlora.En
 
     forecaster = lvlora.open_model(adapter=result.adapter)
     base = lvlora.open_model("bundled")
-    entries = lvlora.evaluate(
+    rows = lvlora.evaluate(
         data,
         [forecaster, base],
         split="validation",
@@ -47,13 +47,13 @@ def main(steps: int = 50, runs: str = "runs", series: int = 6) -> list[lvlora.En
         limit=series,
         samples=10,
     )
-    for entry in sorted(entries, key=lambda entry: entry.scores.mae):
-        print(f"{entry.name:50} MAE {entry.scores.mae:.3f}")
+    for row in sorted(rows, key=lambda row: row.mae):
+        print(f"{row.name:50} MAE {row.mae:.3f}")
 
     spent = lvlora.spent(runs)  # what the ledger has: the training
     scored = forecaster.usage.price + base.usage.price
     print(f"{spent.executed:.3g} FLOPs of training, {scored.executed:.3g} of forecasts")
-    return entries
+    return rows
 
 
 if __name__ == "__main__":

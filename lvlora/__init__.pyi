@@ -7,7 +7,6 @@ from .errors import ModelError as ModelError
 from .errors import RunStopped as RunStopped
 from .errors import SettingsError as SettingsError
 from .evaluation.answers import Evaluation as Evaluation
-from .evaluation.scores import Entry as Entry
 from .flops.budget import Price as Price
 from .flops.ledger import spent as spent
 from .forecast.answers import Forecasts as Forecasts

@@ -288,9 +288,7 @@ def evaluate(
         options: those of ``lvlora evaluate``, fields of `EvaluateSettings`.
 
     Returns:
-        The object that ``lvlora evaluate --json`` prints, and a sequence of entries. Each has
-        ``name``, ``kind`` (model, rival or floor), ``scores``, ``point`` (n, H, V), ``samples``,
-        ``against`` (differences with their 95 % intervals), ``skill`` and ``win_rate``.
+        The object that ``lvlora evaluate --json`` prints, and a sequence of its forecasters' rows.
 
     Raises:
         DataError: no series is long enough.

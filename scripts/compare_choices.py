@@ -25,7 +25,7 @@ from lvlora.forecast.rivals import RivalForecaster
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.contest import SHARES, weighted_median
 from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.disturbance import Disturbance
+from lvlora.series.disturbance import NO_DISTURBANCE
 from lvlora.series.splits import split_of
 from lvlora.settings.scoring import EvaluateSettings
 
@@ -128,7 +128,7 @@ def main() -> None:
     for context, horizon in ((50, 50), (80, 20)):
         for noise in asked.noise:
             protocol = Protocol("validation", context, horizon)
-            given = task(part, protocol, Disturbance(noise=noise))
+            given = task(part, protocol, NO_DISTURBANCE.model_copy(update={"noise": noise}))
             print(f"{protocol}, {noise:g} noise, {len(given.ids)} series: MAE, median series")
             compare(given, data.select(split.train), not asked.no_model)
 

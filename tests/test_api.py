@@ -154,7 +154,7 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypa
     for key in ("protocol", "scale_spread", "led_by", "variables", "clusters"):
         assert ours[key] == theirs[key], key
     for entry, mine, other in zip(entries, ours["forecasters"], theirs["forecasters"], strict=True):
-        assert entry.to_dict() == mine
+        assert entry.model_dump(mode="json") == mine
         assert list(mine) == list(other)
         for key in set(mine) - {"seconds", "flops", "training_flops"}:
             assert mine[key] == other[key], key
@@ -538,8 +538,7 @@ def test_notebooks_show_forecasts_and_evaluations(tiny_folder):
         horizon=4,
         samples=2,
     )
-    assert [type(entry) for entry in found] == [lvlora.Entry] * len(found)
-    assert len(repr(found[0])) < 100
+    assert found[0].name in repr(found)
     assert found.plot().axes
     with pytest.raises(lvlora.SettingsError, match="metric: 'rmsee' is none") as caught:
         found.plot("rmsee")

@@ -10,7 +10,7 @@ from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import SCORES, check_results
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
 
 
-def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) -> None:
+def run(settings: EvaluateSettings, context: CommandContext) -> None:
     """One of the two commands."""
     from lvlora.cli.terminal.plans import show_prices
     from lvlora.evaluation.evaluate import evaluate
@@ -31,7 +31,7 @@ def run(settings: EvaluateSettings | BaselineSettings, context: CommandContext) 
     def read() -> Dataset:
         return given_dataset(settings, output)
 
-    if isinstance(settings, EvaluateSettings) and settings.export_task is not None:
+    if settings.export_task is not None:
         _export_task(settings, read, context)
         return
     check(settings)
@@ -66,15 +66,14 @@ def _export_task(
     )
 
 
-def _show(
-    found: Evaluation, settings: EvaluateSettings | BaselineSettings, context: CommandContext
-) -> None:
+def _show(found: Evaluation, settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.document import show_document
     from lvlora.evaluation.document import document
+    from lvlora.evaluation.record import table_of
 
     output = context.output
     if settings.output == STANDARD_OUTPUT:
-        output.write(found.table)
+        output.write(table_of(found))
     else:
         output.report(found, lambda: show_document(document(found), output))
     for path in found.files:

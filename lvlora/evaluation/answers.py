@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import PrivateAttr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lvlora import durable
 from lvlora.answers import Answer, Flops, Number, Shape
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.runs import EVALUATION
-from lvlora.series.metrics.measures import DynamicsErrors, Errors, Metric, metrics_of
+from lvlora.series.disturbance import Disturbance
+from lvlora.series.metrics.measures import (
+    Difference,
+    DynamicsErrors,
+    Errors,
+    Interval,
+    Metric,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lvlora.evaluation.scores import Entry
-
 _LARGEST = 2**28
 """Bytes of a record."""
 _AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
-
-
-class Disturbance(Shape):
-    """Poorer histories than the data have; the truth is untouched."""
-
-    noise: float
-    """Standard deviation of the log of a multiplicative factor."""
-    gaps: float
-    """Share of values taken away."""
-    steps: int | None
-    """Last steps that are seen."""
-    hidden: list[str]
-    """Variables that nobody sees."""
-    seed: int
 
 
 class Protocol(Shape):
@@ -82,22 +74,6 @@ class ClusterSize(Shape):
 
     name: str
     series: int
-
-
-class Difference(Shape):
-    """A mean over series, and its 95 % interval; null with too few series."""
-
-    mean: Number
-    low: Number
-    high: Number
-
-
-class Interval(Shape):
-    """A number, and its 95 % interval by a bootstrap over series; null with too few series."""
-
-    value: Number
-    low: Number
-    high: Number
 
 
 class _Forecaster(Shape):
@@ -152,26 +128,6 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
         return {**dict.fromkeys(metrics_of(cls)), **values} if isinstance(values, dict) else values
 
 
-class _Scored(Answer):
-    """What the answer and the record in the folder both say."""
-
-    lvlora_version: str
-    command: Literal["evaluate", "baseline"]
-    created: str
-    """UTC, ISO 8601."""
-    protocol: Protocol
-    data: EvaluatedData
-    settings: dict[str, Any]
-    """What else decides the result: setting → value."""
-    scale_spread: Number
-    """How many times larger the 95th than the 5th percentile of the scales is that scale mase."""
-    led_by: Literal["mae", "mase"]
-    """What the table is ordered by: mase where scale_spread exceeds 100."""
-    variables: list[str]
-    clusters: list[ClusterSize]
-    forecasters: list[ForecasterScores]
-
-
 class DrawnSeries(Shape):
     """Forecasts of one series to look at."""
 
@@ -197,10 +153,25 @@ class Drawn(Shape):
     """How times are dates; absent where they are numbers."""
 
 
-class EvaluationRecord(_Scored):
+class EvaluationRecord(Answer):
     """evaluation.json: all that the page of an evaluation shows."""
 
-    drawn: Drawn
+    lvlora_version: str
+    command: Literal["evaluate", "baseline"]
+    created: str
+    """UTC, ISO 8601."""
+    protocol: Protocol
+    data: EvaluatedData
+    settings: dict[str, Any]
+    """What else decides the result: setting → value."""
+    scale_spread: Number
+    """How many times larger the 95th than the 5th percentile of the scales is that scale mase."""
+    led_by: Literal["mae", "mase"]
+    """What the table is ordered by: mase where scale_spread exceeds 100."""
+    variables: list[str]
+    clusters: list[ClusterSize]
+    forecasters: list[ForecasterScores]
+    drawn: Drawn | None
     key: str
     """A hash of what was forecast from what."""
 
@@ -237,7 +208,7 @@ class EvaluationRecord(_Scored):
             wrong = [name for name, known in lengths.items() if len(known) > 1]
             if wrong or "mae" not in row.per_variable:
                 raise ValueError(f"numbers of {row.name} are missing ({', '.join(wrong)})")
-        for series in self.drawn.series:
+        for series in self.drawn.series if self.drawn else ():
             tables = [series.truth, series.median]
             tables += [table for band in series.bands for table in band[2:]]
             if (
@@ -251,71 +222,28 @@ class EvaluationRecord(_Scored):
         return self
 
 
-class Evaluation(_Scored):
+class Evaluation(EvaluationRecord):
     """`lvlora evaluate --json` and `lvlora baseline --json`
 
-    For programs it is a sequence of its `Entry`s, which have the arrays, too.
+    For programs it is a sequence of the rows of its forecasters.
     """
 
     folder: str | None
     files: list[str]
+    drawn: Drawn | None = Field(None, exclude=True)
+    key: str = Field("", exclude=True)
 
-    _entries: tuple[Entry, ...] = PrivateAttr(())
-    _drawn: Drawn | None = PrivateAttr(None)
-    _table: str = PrivateAttr("")
-
-    @classmethod
-    def of(
-        cls,
-        record: EvaluationRecord,
-        entries: Sequence[Entry],
-        *,
-        table: str,
-        folder: Path | None,
-        files: Sequence[Path],
-    ) -> Self:
-        """The answer of what was recorded.
-
-        Args:
-            entries: the forecasters, with their arrays.
-            table: the table of forecasters as CSV.
-            folder: where the record is, if it is in one; files: that were written.
-        """
-        shared = {name: getattr(record, name) for name in _Scored.model_fields}
-        made = cls(
-            **shared,
-            folder=None if folder is None else str(folder),
-            files=[str(path) for path in files],
-        )
-        made._entries, made._drawn, made._table = tuple(entries), record.drawn, table
-        return made
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """The forecasters with their arrays: models, rivals, and the rounding floor."""
-        return self._entries
-
-    @property
-    def drawn(self) -> Drawn | None:
-        """Forecasts to look at."""
-        return self._drawn
-
-    @property
-    def table(self) -> str:
-        """A row a forecaster, as CSV."""
-        return self._table
-
-    def __iter__(self) -> Iterator[Entry]:  # type: ignore[override]
-        return iter(self._entries)
+    def __iter__(self) -> Iterator[ForecasterScores]:  # type: ignore[override]
+        return iter(self.forecasters)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.forecasters)
 
-    def __getitem__(self, place: int) -> Entry:
-        return self._entries[place]
+    def __getitem__(self, place: int) -> ForecasterScores:
+        return self.forecasters[place]
 
     def __repr__(self) -> str:
-        return f"Evaluation({list(self._entries)!r})"
+        return f"Evaluation({', '.join(row.name for row in self.forecasters)})"
 
     def plot(self, metric: str = "mae") -> Figure:
         """A matplotlib figure: a bar for each forecaster, the best on top.

@@ -16,7 +16,7 @@ from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset
 from lvlora.settings.base import NumberFormat
-from lvlora.settings.scoring import EvaluateSettings, ScoringSettings
+from lvlora.settings.scoring import EvaluateSettings
 from lvlora.text.codec import Codec
 
 _ABSURD = 10**30
@@ -57,7 +57,7 @@ class Candidate:
         known = [n for n in counts if type(n) is int and 0 <= n < _ABSURD]
         return Price(*known) if counts and len(known) == len(counts) else None
 
-    def open(self, settings: ScoringSettings) -> LanguageModel:
+    def open(self, settings: EvaluateSettings) -> LanguageModel:
         """Load it, as ``lvlora forecast`` does: without its own scale it has each history's.
 
         The same histories then have the same forecasts in both commands.
@@ -88,7 +88,7 @@ class Candidate:
         }
 
 
-def candidates(settings: ScoringSettings, data: Dataset, narrator: Narrator) -> list[Candidate]:
+def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) -> list[Candidate]:
     """The adapters in their order, then the base model of each without one.
 
     Args:
@@ -97,9 +97,6 @@ def candidates(settings: ScoringSettings, data: Dataset, narrator: Narrator) -> 
     Raises:
         ModelError: what was named is not there.
     """
-    if not isinstance(settings, EvaluateSettings):
-        choice = choose(settings.with_adapter("none"), settings.runs, data, narrator.note)
-        return [Candidate(choice, settings.decimals, settings.number_format)]
     named = settings.adapter or (None,)
     said: set[str] = set()
 
@@ -113,12 +110,8 @@ def candidates(settings: ScoringSettings, data: Dataset, narrator: Narrator) -> 
     if settings.zero_shot:
         for choice in chosen:
             if choice.info is not None:
-                found.append(Candidate(_without_adapter(choice), *_written(settings, choice)))
+                found.append(Candidate(Choice(choice.source, None), *_written(settings, choice)))
     return list(_different(found))
-
-
-def _without_adapter(choice: Choice) -> Choice:
-    return Choice(choice.source, None)
 
 
 def _written(settings: EvaluateSettings, choice: Choice) -> tuple[int | None, NumberFormat | None]:

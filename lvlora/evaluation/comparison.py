@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scores import Difference, Entry
+from lvlora.evaluation.scores import Entry
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
+from lvlora.series.metrics.measures import Difference
 from lvlora.series.metrics.scores import absolute_errors
 from lvlora.series.metrics.skill import by_series, relative_errors, skills, win_rates
 from lvlora.series.rivals import SeasonalNaive
@@ -82,14 +82,14 @@ def difference(
         gaps = by_series(gaps, series)
     gaps = gaps[~np.isnan(gaps)]
     if not len(gaps):
-        return Difference(math.nan, math.nan, math.nan)
+        return Difference(mean=None, low=None, high=None)
     mean = float(gaps.mean())
     if len(gaps) < 2:
-        return Difference(mean, math.nan, math.nan)
+        return Difference(mean=mean, low=None, high=None)
     rng = np.random.default_rng(seed)
     picks: NDArray[np.int64] = rng.integers(0, len(gaps), (resamples, len(gaps)))
     low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
-    return Difference(mean, float(low), float(high))
+    return Difference(mean=mean, low=float(low), high=float(high))
 
 
 def by_cluster(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str]) -> list[str]:

@@ -6,18 +6,24 @@ import math
 from collections.abc import Sequence
 
 from lvlora import numbers
-from lvlora.evaluation.answers import Difference, Evaluation, EvaluationRecord, Interval, Protocol
+from lvlora.evaluation.answers import EvaluationRecord, Protocol
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.evaluation.figures import pictures_of
 from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
-from lvlora.series.metrics.measures import DynamicsErrors, Errors, metrics_of
+from lvlora.series.metrics.measures import (
+    Difference,
+    DynamicsErrors,
+    Errors,
+    Interval,
+    metrics_of,
+)
 
 _METRICS = metrics_of(Row)
 _HEADS = {name: metric.head_with_unit for name, metric in _METRICS.items()}
 _RANKED = ("skill", "win_rate")
 
 
-def document(record: Evaluation | EvaluationRecord) -> Document:
+def document(record: EvaluationRecord) -> Document:
     """Return the document of an evaluation; its pictures are drawn where they are shown."""
     rows = sorted(record.forecasters, key=lambda f: _order(getattr(f, record.led_by)))
     marked = [i for i, f in enumerate(rows) if f.kind == "model"]
@@ -81,11 +87,11 @@ def _history(protocol: Protocol) -> str:
     return steps + (f", {windows} windows of each series" if windows > 1 else "")
 
 
-def _models(record: Evaluation | EvaluationRecord) -> list[Row]:
+def _models(record: EvaluationRecord) -> list[Row]:
     return [f for f in record.forecasters if f.kind == "model"]
 
 
-def _rivals(record: Evaluation | EvaluationRecord) -> list[tuple[float, Row]]:
+def _rivals(record: EvaluationRecord) -> list[tuple[float, Row]]:
     """Ours and other programs', with the error that leads, where they have it."""
     pairs = [
         (getattr(f, record.led_by), f) for f in record.forecasters if f.kind in ("rival", "foreign")
@@ -93,7 +99,7 @@ def _rivals(record: Evaluation | EvaluationRecord) -> list[tuple[float, Row]]:
     return [(error, f) for error, f in pairs if error is not None]
 
 
-def _lead(record: Evaluation | EvaluationRecord) -> str:
+def _lead(record: EvaluationRecord) -> str:
     models, protocol, metric = _models(record), record.protocol, record.led_by
     parts = []
     if models and getattr(models[0], metric) is not None:
@@ -107,7 +113,7 @@ def _lead(record: Evaluation | EvaluationRecord) -> str:
     return f"{'; '.join(parts)} ({units}, {series}{seen})." if parts else series
 
 
-def _outcome(record: Evaluation | EvaluationRecord) -> list[Block]:
+def _outcome(record: EvaluationRecord) -> list[Block]:
     metric, rivals = record.led_by, _rivals(record)
     pairs: list[tuple[str, Cell]] = []
     for model in _models(record):
@@ -137,9 +143,7 @@ def _level(level: str) -> str:
     return f"{100 * float(level):g} %"
 
 
-def _errors(
-    record: Evaluation | EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]
-) -> list[Block]:
+def _errors(record: EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]) -> list[Block]:
     names = [name for name in Errors.model_fields if name != "crps" and not _METRICS[name].wide]
     names.sort(key=lambda name: name != record.led_by)
     cells: list[list[Cell]] = [[f.name, *(getattr(f, name) for name in names)] for f in rows]
@@ -247,9 +251,7 @@ def _dynamics(rows: Sequence[Row], marked: Sequence[int]) -> list[Block]:
     return [Table(caption, ["forecaster", *(_HEADS[name] for name in names)], cells, marked)]
 
 
-def _clusters(
-    record: Evaluation | EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]
-) -> list[Block]:
+def _clusters(record: EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]) -> list[Block]:
     if len(record.clusters) < 2:
         return []
     head = ["forecaster", *(f"{c.name}, {c.series} series" for c in record.clusters)]
@@ -260,9 +262,7 @@ def _clusters(
     return [Table(caption, head, cells, marked)]
 
 
-def _by_variable(
-    record: Evaluation | EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]
-) -> Table:
+def _by_variable(record: EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]) -> Table:
     few = len(record.variables) <= 4
     names = [name for name in ("mae", "mase", "crps") if few or name == "mae"]
     empty: list[float | None] = [None] * len(record.variables)
@@ -291,7 +291,7 @@ def _cost(rows: Sequence[Row], n_series: int, marked: Sequence[int]) -> Table:
     return Table("What the forecasts cost", head, cells, marked)
 
 
-def _remarks(record: Evaluation | EvaluationRecord) -> list[Block]:
+def _remarks(record: EvaluationRecord) -> list[Block]:
     """Remarks that stand in no table."""
     lines = []
     if record.data.known:
@@ -311,7 +311,7 @@ def _remarks(record: Evaluation | EvaluationRecord) -> list[Block]:
     return [Points(lines)] if lines else []
 
 
-def _limits(record: Evaluation | EvaluationRecord) -> list[str]:
+def _limits(record: EvaluationRecord) -> list[str]:
     """A sentence or two for each limit that holds for this evaluation."""
     protocol, kinds = record.protocol, {f.kind for f in record.forecasters}
     limits = []

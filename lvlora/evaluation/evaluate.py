@@ -36,12 +36,12 @@ from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals import Rival
 from lvlora.series.rivals.processes import RivalProcesses
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings, ScoringSettings
+from lvlora.settings.scoring import EvaluateSettings
 from lvlora.text.scaling import Scale
 
 
 def evaluate(
-    settings: EvaluateSettings | BaselineSettings,
+    settings: EvaluateSettings,
     read: Callable[[], Dataset],
     narrator: Narrator | None = None,
 ) -> Evaluation:
@@ -107,8 +107,7 @@ def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:
         DataError: a file is not a table of forecasts of this task.
     """
     settings, given, found = job.settings, job.task, []
-    named = settings.forecasts if isinstance(settings, EvaluateSettings) else None
-    for name, path in named_files(named or (), TAKEN).items():
+    for name, path in named_files(settings.forecasts or (), TAKEN).items():
         forecasts = read_forecasts(
             path, name, job.task_name, given.ids, given.variables, given.protocol.horizon
         )
@@ -193,15 +192,13 @@ def _reserved(
         return
     limits = _left_of(job.settings, spent)
     with (
-        reserved(limits, forecaster, work.price_bound, command=job.command),
+        reserved(limits, forecaster, work.price_bound, command=job.settings.command),
         narrator.counted(title, work.n_units) as advance,
     ):
         yield advance
 
 
-def _left_of(
-    settings: EvaluateSettings | BaselineSettings, spent: Mapping[str, Price]
-) -> EvaluateSettings | BaselineSettings:
+def _left_of(settings: EvaluateSettings, spent: Mapping[str, Price]) -> EvaluateSettings:
     """The settings with what other models have left of --max-flops, which is that of all."""
     if settings.max_flops is None:
         return settings
@@ -256,7 +253,7 @@ def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
     record = record_of(
         entries,
         given,
-        command=job.command,
+        command=job.settings.command,
         protocol_name=settings.protocol_name,
         data=EvaluatedData(
             source=job.data.source,
@@ -281,7 +278,11 @@ def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output_files.write_text(settings.output, table)
         files.append(settings.output)
-    return Evaluation.of(record, entries, table=table, folder=job.folder.path, files=files)
+    return Evaluation(
+        **dict(record),
+        folder=None if job.folder.path is None else str(job.folder.path),
+        files=[str(path) for path in files],
+    )
 
 
 @contextlib.contextmanager
@@ -295,7 +296,7 @@ def _interruptible(job: Job, narrator: Narrator) -> Iterator[None]:
         raise
 
 
-def _told(settings: ScoringSettings) -> dict[str, object]:
+def _told(settings: EvaluateSettings) -> dict[str, object]:
     told = settings.deciding("result", "model", "placement", "limit", "resources")
     return {
         name: value

@@ -15,7 +15,7 @@ from typing import Any
 from lvlora import folders
 from lvlora.errors import SettingsError
 from lvlora.evaluation.answers import ExportedTask
-from lvlora.evaluation.job import check_windows, prepare
+from lvlora.evaluation.job import prepare
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.dates import written
@@ -32,7 +32,7 @@ def check(settings: EvaluateSettings) -> Path:
     """The folder of ``--export-task``, if a task may be written there.
 
     Raises:
-        SettingsError: options don't go together, or the folder holds something else than a task.
+        SettingsError: the folder holds something else than a task.
     """
     folder = settings.export_task
     if folder is None:
@@ -42,7 +42,6 @@ def check(settings: EvaluateSettings) -> Path:
             "--export-task scores nothing, so --forecasts would not be read.",
             "Leave one of the two out.",
         )
-    check_windows(settings)
     needed = {"the data": settings.data, "the runs folder": settings.runs}
     folders.check_replaceable("--export-task", folder, KIND, needed)
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora import numbers
-from lvlora.evaluation.answers import Drawn, DrawnSeries, Evaluation, EvaluationRecord
+from lvlora.evaluation.answers import Drawn, DrawnSeries, EvaluationRecord
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.report.document import Picture
 from lvlora.report.drawing.cost import cost_figure
@@ -23,7 +23,7 @@ _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apar
 _SKETCHED = 4  # variables in a terminal
 
 
-def pictures_of(record: Evaluation | EvaluationRecord) -> dict[str, Picture]:
+def pictures_of(record: EvaluationRecord) -> dict[str, Picture]:
     """Every picture of the page, by its name; nothing is drawn yet."""
     rows, metric = record.forecasters, record.led_by
     pictures = [
@@ -114,7 +114,7 @@ def _costs(rows: Sequence[Row], metric: str) -> list[Picture]:
     return pictures
 
 
-def _forecasts(record: Evaluation | EvaluationRecord, drawn: Drawn) -> Picture:
+def _forecasts(record: EvaluationRecord, drawn: Drawn) -> Picture:
     panels = [_panel(series, record, drawn) for series in drawn.series]
     ends = [series for series in drawn.series if series.why in ("best", "worst")]
 
@@ -137,9 +137,7 @@ def _forecasts(record: Evaluation | EvaluationRecord, drawn: Drawn) -> Picture:
     )
 
 
-def _panel(
-    series: DrawnSeries, record: Evaluation | EvaluationRecord, drawn: Drawn
-) -> ForecastPicture:
+def _panel(series: DrawnSeries, record: EvaluationRecord, drawn: Drawn) -> ForecastPicture:
     why = f": {series.why}, " if series.why else ": "
     return ForecastPicture(
         variables=tuple(record.variables),

@@ -42,7 +42,7 @@ def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
     if protocol.windows is not None:
         facts.append([protocol.windows, protocol.stride])
     if given.disturbance:
-        facts.append(given.disturbance.to_dict())
+        facts.append(given.disturbance.model_dump())
     return durable.sha256_of_json(facts)
 
 

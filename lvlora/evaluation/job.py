@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from lvlora.errors import SettingsError
 from lvlora.evaluation.candidates import Candidate, candidates
 from lvlora.evaluation.folder import EvaluationFolder, key_of
 from lvlora.evaluation.foreign import named_files
@@ -21,9 +19,7 @@ from lvlora.series.dataset import Dataset
 from lvlora.series.disturbance import Disturbance
 from lvlora.series.rivals import default_rivals
 from lvlora.series.splits import STRATA, Split, split_of
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings, ScoringSettings
-
-Command = Literal["evaluate", "baseline"]
+from lvlora.settings.scoring import EvaluateSettings
 
 _FEW = 20
 """Series; with fewer the figures are rough."""
@@ -35,14 +31,12 @@ class Job:
 
     Attributes:
         settings: with the part and the steps that the data allow.
-        command: that the record and the ledger name.
         data: all of it; train: the part that learners learn from.
         clusters: id of a series -> name of its cluster of dynamics.
         sampling: of the models; rivals give as many futures.
     """
 
-    settings: EvaluateSettings | BaselineSettings
-    command: Command
+    settings: EvaluateSettings
     data: Dataset
     data_sha256: str
     split: Split
@@ -62,8 +56,6 @@ class Job:
     @property
     def foreign_names(self) -> tuple[str, ...]:
         """What rows of other programs are called."""
-        if not isinstance(self.settings, EvaluateSettings):
-            return ()
         return tuple(named_files(self.settings.forecasts or ()))
 
     @property
@@ -73,7 +65,7 @@ class Job:
 
 
 def begin(
-    settings: EvaluateSettings | BaselineSettings,
+    settings: EvaluateSettings,
     read: Callable[[], Dataset],
     narrator: Narrator,
     *,
@@ -96,82 +88,21 @@ def begin(
     return job, chosen
 
 
-def check(settings: EvaluateSettings | BaselineSettings) -> None:
-    """Refuse, before any work, options that don't go together.
+def check(settings: EvaluateSettings) -> None:
+    """Refuse, before any work, names that two rows would have.
 
     Raises:
-        SettingsError: they don't.
+        SettingsError: a name of --forecasts is another row's.
     """
-    foreign = settings.forecasts if isinstance(settings, EvaluateSettings) else None
-    if not settings.with_model and not settings.rivals and not foreign:
-        raise SettingsError(
-            "--no-model and --no-rivals together leave nothing to score.",
-            "Leave one of the two out.",
-        )
-    named_files(foreign or (), TAKEN)
-    check_windows(settings)
-    if settings.together and not settings.rivals:
-        raise SettingsError(
-            "--together and --no-rivals: a model alone is not together with anybody.",
-            "Leave one of the two out.",
-        )
-    _check_calibration(settings)
+    named_files(settings.forecasts or (), TAKEN)
 
 
 TAKEN = (*(rival.name for rival in default_rivals()), NAME, "rounding floor")
 """Names that rows of other programs cannot have."""
 
 
-def check_windows(settings: ScoringSettings) -> None:
-    """Refuse windows that nobody could cut.
-
-    Raises:
-        SettingsError: options that say different things, or nothing.
-    """
-    if settings.holdout is not None and settings.windows is not None:
-        raise SettingsError(
-            "--holdout and --windows: the last steps, or rolling origins?",
-            f"--windows {settings.windows} --horizon {settings.holdout} ends with them, too.",
-        )
-    if settings.holdout is not None and settings.horizon not in (None, settings.holdout):
-        raise SettingsError(
-            f"--holdout {settings.holdout} and --horizon {settings.horizon}: all of the steps that "
-            "are held out are forecast.",
-            "Leave one of the two out.",
-        )
-    if settings.stride is not None and settings.windows is None:
-        raise SettingsError(
-            "--stride is the distance of --windows, and there are none.", "Add --windows, too."
-        )
-
-
-def _check_calibration(settings: EvaluateSettings | BaselineSettings) -> None:
-    """Refuse, before any work, what cannot or must not be calibrated."""
-    for option, wanted in (
-        ("--calibrate", settings.calibrate),
-        ("--calibrated", settings.calibrated),
-    ):
-        if wanted and not settings.with_model:
-            raise SettingsError(
-                f"{option}: there is no model with --no-model.", "Leave one of the two out."
-            )
-        if wanted and (settings.greedy or settings.samples < 2):
-            raise SettingsError(f"{option}: one future has no intervals.", "Draw some --samples.")
-    if settings.calibrate and Disturbance.asked(settings):
-        raise SettingsError(
-            "--calibrate: intervals are calibrated on histories as they are.",
-            "Leave out --history-noise, --history-gaps, --history-steps and --hide.",
-        )
-    if settings.calibrate and settings.split in ("train", "test"):
-        why = "the model has seen" if settings.split == "train" else "is for the final table"
-        raise SettingsError(
-            f"--calibrate: the {settings.split} part {why}",
-            "Use --split validation, or a file of its own with --split all.",
-        )
-
-
 def prepare(
-    settings: EvaluateSettings | BaselineSettings,
+    settings: EvaluateSettings,
     data: Dataset,
     narrator: Narrator,
     *,
@@ -186,12 +117,11 @@ def prepare(
         DataError: no series is long enough.
         SettingsError: the folder holds something else.
     """
-    command: Command = "baseline" if isinstance(settings, BaselineSettings) else "evaluate"
     split = split_of(data, settings)
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])
     protocol = _protocol(settings)
-    given = task(part, protocol, Disturbance.asked(settings), settings.season)
+    given = task(part, protocol, Disturbance.of_settings(settings), settings.season)
     _say_what_is_scored(given, split, settings.rivals, narrator)
     found = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
     clusters = {
@@ -200,11 +130,10 @@ def prepare(
     data_sha256 = data.sha256()
     key = key_of(given, data_sha256, split.sha256)
     folder = settings.out
-    if folder is None and has_folder and command == "evaluate":
+    if folder is None and has_folder and settings.command == "evaluate":
         folder = settings.runs / f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}"
     return Job(
         settings,
-        command,
         data,
         data_sha256,
         split,
@@ -216,7 +145,7 @@ def prepare(
     )
 
 
-def _protocol(settings: EvaluateSettings | BaselineSettings) -> Protocol:
+def _protocol(settings: EvaluateSettings) -> Protocol:
     context, horizon = settings.steps
     if not settings.from_the_end:
         return Protocol(settings.split, context, horizon)

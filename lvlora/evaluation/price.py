@@ -24,7 +24,7 @@ from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.known import known_so_far
 from lvlora.series.rivals.processes import WORTH_SECONDS
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import EvaluateSettings
 
 _SERIES = 4
 """Of which the times of rivals and likelihoods are taken; a slow rival's differs by series."""
@@ -33,7 +33,7 @@ _ENOUGH_SECONDS = 1.0
 
 
 def price(
-    settings: EvaluateSettings | BaselineSettings,
+    settings: EvaluateSettings,
     read: Callable[[], Dataset],
     narrator: Narrator | None = None,
     *,

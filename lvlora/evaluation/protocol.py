@@ -20,7 +20,7 @@ from lvlora.series.seasons import seasons_of
 from lvlora.series.splits import Split
 from lvlora.settings.base import Season
 from lvlora.settings.base import Split as Part
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
+from lvlora.settings.scoring import EvaluateSettings
 
 
 @dataclass(frozen=True)
@@ -230,11 +230,11 @@ def steps_that_fit(
 
 
 def with_steps_that_fit(
-    settings: EvaluateSettings | BaselineSettings,
+    settings: EvaluateSettings,
     dataset: Dataset,
     split: Split,
     narrator: Narrator,
-) -> EvaluateSettings | BaselineSettings:
+) -> EvaluateSettings:
     """The settings with what the data allow in place of defaults that they don't; it is said.
 
     One series is all there is to score, though it counts as the train part. Where every series

@@ -12,7 +12,6 @@ import numpy as np
 from lvlora import __version__
 from lvlora.evaluation.answers import (
     ClusterSize,
-    Disturbance,
     Drawn,
     DrawnSeries,
     EvaluatedData,
@@ -91,17 +90,7 @@ def _protocol(given: Task, name: Literal["A", "B", "own"]) -> Protocol:
         **rolling,
         series=given.n_series,
         left_out=given.left_out,
-        disturbance=(
-            Disturbance(
-                noise=float(done.noise),
-                gaps=float(done.gaps),
-                steps=done.steps,
-                hidden=list(done.hidden),
-                seed=done.seed,
-            )
-            if done
-            else None
-        ),
+        disturbance=done if done else None,
         seen=str(done) or None,
     )
 

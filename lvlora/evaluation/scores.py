@@ -9,11 +9,10 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from lvlora.evaluation import answers
+from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.foreign import KIND, ForeignForecasts
 from lvlora.evaluation.protocol import Task
@@ -23,27 +22,14 @@ from lvlora.forecast.forecaster import Forecaster, Progress
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray, Series
+from lvlora.series.metrics.measures import Difference, Interval
 from lvlora.series.metrics.scores import Scores, score
-from lvlora.series.metrics.skill import Interval
 from lvlora.series.rivals import Rival, RoundingFloor, default_rivals, rivals_for
 from lvlora.text.scaling import Scale, scale_for
 
 _FUTURES_AT_A_TIME = 160
 _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean over series, and its 95 % interval.
-
-    Attributes:
-        low, high: NaN where there are too few series for an interval.
-    """
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -103,14 +89,11 @@ class Entry:
     season: str = ""
     are_quantiles: bool = False
 
-    def __repr__(self) -> str:
-        return f"Entry({self.name!r}, {self.kind}: MAE {self.scores.errors.mae:.4g})"
-
     @property
-    def row(self) -> answers.ForecasterScores:
-        """What a table and JSON say of it."""
+    def row(self) -> ForecasterScores:
+        """Its row of the record: plain numbers."""
         scores, nll, price, training = self.scores, self.nll, self.price, self.training_price
-        return answers.ForecasterScores(
+        return ForecasterScores(
             name=self.name,
             kind=self.kind,
             **scores.errors.model_dump(),
@@ -131,27 +114,14 @@ class Entry:
             seconds=self.seconds,
             flops=None if price is None else price.as_answer(),
             training_flops=None if training is None else training.as_answer(),
-            mae_minus={
-                name: answers.Difference(mean=gap.mean, low=gap.low, high=gap.high)
-                for name, gap in self.against.items()
-            },
-            skill=_interval(self.skill),
-            win_rate=_interval(self.win_rate),
+            mae_minus=dict(self.against),
+            skill=self.skill,
+            win_rate=self.win_rate,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Its row in ``lvlora evaluate --json``."""
-        return self.row.model_dump(mode="json")
 
 
 def _by_level(shares: Mapping[float, float]) -> dict[str, float | None]:
     return {f"{level:g}": share for level, share in shares.items()}
-
-
-def _interval(found: Interval | None) -> answers.Interval | None:
-    if found is None:
-        return None
-    return answers.Interval(value=found.value, low=found.low, high=found.high)
 
 
 def group_size(n_futures: int) -> int:

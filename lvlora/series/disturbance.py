@@ -4,51 +4,49 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from lvlora.answers import Shape
 from lvlora.errors import DataError, meant
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.simulate import observe
-from lvlora.settings.scoring import ScoringSettings
+
+if TYPE_CHECKING:
+    from lvlora.series.dataset import Dataset, Series
+    from lvlora.settings.scoring import EvaluateSettings
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """What is done to histories; what is to be forecast stays as it is.
+class Disturbance(Shape):
+    """Poorer histories than the data have; what is to be forecast stays as it is."""
 
-    Attributes:
-        noise: standard deviation of the log of a multiplicative log-normal factor (median 1).
-        gaps: probability with which each value is missing.
-        steps: only so many last steps are seen; None for all.
-        hidden: variables that nobody sees; they are not forecast.
-        seed: of noise and gaps, which each series has of its own, by its name.
-    """
-
-    noise: float = 0.0
-    gaps: float = 0.0
-    steps: int | None = None
-    hidden: tuple[str, ...] = ()
-    seed: int = 0
+    noise: float
+    """Standard deviation of the log of a multiplicative log-normal factor (median 1)."""
+    gaps: float
+    """Probability with which each value is missing."""
+    steps: int | None
+    """The last steps that are seen; null for all."""
+    hidden: list[str]
+    """Variables that nobody sees; they are not forecast."""
+    seed: int
+    """Of noise and gaps, which each series has of its own, by its name."""
 
     @classmethod
-    def asked(cls, settings: ScoringSettings) -> Disturbance:
-        """What the options of an evaluation ask for."""
+    def of_settings(cls, settings: EvaluateSettings) -> Disturbance:
+        """Return the disturbance that the options of an evaluation describe."""
         return cls(
-            settings.history_noise,
-            settings.history_gaps,
-            settings.history_steps,
-            tuple(settings.hide or ()),
-            settings.seed,
+            noise=settings.history_noise,
+            gaps=settings.history_gaps,
+            steps=settings.history_steps,
+            hidden=list(settings.hide or ()),
+            seed=settings.seed,
         )
 
     def __bool__(self) -> bool:
-        return self != Disturbance(seed=self.seed)
+        return bool(self.noise or self.gaps or self.steps is not None or self.hidden)
 
     def of(self, history: Series) -> Series:
         """A history as it is seen; a variable that would lose all its values keeps the last."""
+        import numpy as np
+
         noisy, gappy = self._observed(history)
         if self.steps is not None:
             start = max(0, len(history) - self.steps)
@@ -66,6 +64,10 @@ class Disturbance:
 
     def _observed(self, series: Series) -> tuple[Series, Series]:
         """The values with noise, and the same with gaps as well."""
+        import numpy as np
+
+        from lvlora.series.simulate import observe
+
         name = hashlib.sha256(series.id.encode()).digest()[:8]
         rng = np.random.default_rng((self.seed, int.from_bytes(name, "big")))
         noisy = observe(series.values, rng, noise=self.noise)
@@ -85,12 +87,8 @@ class Disturbance:
             words.append(f"without {', '.join(self.hidden)}")
         return ", ".join(words)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "hidden": list(self.hidden)}
 
-
-NO_DISTURBANCE = Disturbance()
+NO_DISTURBANCE = Disturbance(noise=0.0, gaps=0.0, steps=None, hidden=[], seed=0)
 
 
 def without(dataset: Dataset, hidden: Sequence[str]) -> Dataset:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from lvlora.settings.base import Names, NumberFormat, Split, Words, option
 from lvlora.settings.data import KnownSettings, ModelSettings, SplitSettings
@@ -14,12 +16,30 @@ PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 
 """Steps of history and steps to forecast."""
 
 
-class ScoringSettings(
+class EvaluateSettings(
     SplitSettings, KnownSettings, ModelSettings, SamplingSettings, BudgetSettings
 ):
-    """What baseline and evaluate share: which series, which steps, which forecasters."""
+    """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
 
     supports_dry_run: ClassVar[bool] = True
+    command: ClassVar[Literal["evaluate", "baseline"]] = "evaluate"
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "adapter",
+        "split",
+        "limit",
+        "protocol",
+        "context",
+        "horizon",
+        "holdout",
+        "windows",
+        "samples",
+        "calibrate",
+        "out",
+        "columns",
+        "id_column",
+        "time_column",
+    )
 
     protocol: Literal["A", "B"] = option(
         "A",
@@ -175,54 +195,6 @@ class ScoringSettings(
         flag="--fresh",
     )
 
-    @property
-    def from_the_end(self) -> bool:
-        """Forecasts end with the series, and histories are all that came before."""
-        return self.windows is not None or self.holdout is not None
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """Steps of history and steps to forecast, where forecasts are not from the end."""
-        context, horizon = PROTOCOLS[self.protocol]
-        return self.context or context, self.horizon or self.holdout or horizon
-
-    @property
-    def protocol_name(self) -> Literal["A", "B", "own"]:
-        """A or B, whether named or spelled out, else "own"."""
-        if self.from_the_end:
-            return "own"
-        for name, steps in PROTOCOLS.items():
-            if steps == self.steps:
-                return name
-        return "own"
-
-    def with_adapter(self, adapter: str | None) -> AdapterSettings:
-        """The base model with one of the adapters."""
-        shared = {name: getattr(self, name) for name in ModelSettings.model_fields}
-        return AdapterSettings(**shared, adapter=adapter)
-
-
-class EvaluateSettings(ScoringSettings):
-    """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
-
-    common: ClassVar[tuple[str, ...]] = (
-        "model",
-        "adapter",
-        "split",
-        "limit",
-        "protocol",
-        "context",
-        "horizon",
-        "holdout",
-        "windows",
-        "samples",
-        "calibrate",
-        "out",
-        "columns",
-        "id_column",
-        "time_column",
-    )
-
     split: Split = option(
         "validation",
         "Part of the data to score; test is for the final table, all for a file of its own that "
@@ -271,24 +243,74 @@ class EvaluateSettings(ScoringSettings):
         affects="output",
     )
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse options that contradict each other."""
+        calibrated = self.calibrate or self.calibrated
+        disturbed = self.history_noise or self.history_gaps or self.history_steps or self.hide
+        contradictions = {
+            "--no-model and --no-rivals leave nothing to score": not (
+                self.with_model or self.rivals or self.forecasts or self.export_task
+            ),
+            "--holdout and --windows: choose the last steps, or rolling origins": (
+                self.holdout is not None and self.windows is not None
+            ),
+            "--holdout forecasts all steps that it holds out: leave --horizon out": (
+                self.holdout is not None and self.horizon not in (None, self.holdout)
+            ),
+            "--stride is the distance of --windows: add --windows": (
+                self.stride is not None and self.windows is None
+            ),
+            "--together needs rivals: leave --no-rivals out": self.together and not self.rivals,
+            "--calibrate and --calibrated need a model: leave --no-model out": (
+                calibrated and not self.with_model
+            ),
+            "--calibrate and --calibrated: one future has no intervals; draw some --samples": (
+                calibrated and (self.greedy or self.samples < 2)
+            ),
+            "--calibrate needs histories as they are: leave out --history-noise, --history-gaps, "
+            "--history-steps and --hide": self.calibrate and bool(disturbed),
+            f"--calibrate: the {self.split} part is not for calibration; use --split validation, "
+            "or a file of its own with --split all": (
+                self.calibrate and self.split in ("train", "test")
+            ),
+        }
+        for sentence, holds in contradictions.items():
+            if holds:
+                raise ValueError(sentence)
+        return self
 
-class BaselineSettings(ScoringSettings):
-    """`lvlora baseline`: the zero-shot model and all rivals, one table."""
+    @property
+    def from_the_end(self) -> bool:
+        """Forecasts end with the series, and histories are all that came before."""
+        return self.windows is not None or self.holdout is not None
 
-    common: ClassVar[tuple[str, ...]] = (
-        "model",
-        "split",
-        "limit",
-        "protocol",
-        "context",
-        "horizon",
-        "holdout",
-        "samples",
-        "out",
-        "columns",
-        "id_column",
-        "time_column",
-    )
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps of history and steps to forecast, where forecasts are not from the end."""
+        context, horizon = PROTOCOLS[self.protocol]
+        return self.context or context, self.horizon or self.holdout or horizon
+
+    @property
+    def protocol_name(self) -> Literal["A", "B", "own"]:
+        """A or B, whether named or spelled out, else "own"."""
+        if self.from_the_end:
+            return "own"
+        for name, steps in PROTOCOLS.items():
+            if steps == self.steps:
+                return name
+        return "own"
+
+    def with_adapter(self, adapter: str | None) -> AdapterSettings:
+        """The base model with one of the adapters."""
+        shared = {name: getattr(self, name) for name in ModelSettings.model_fields}
+        return AdapterSettings(**shared, adapter=adapter)
+
+
+class BaselineSettings(EvaluateSettings):
+    """`lvlora baseline`: ``evaluate --adapter none``, with a folder only where --out names one."""
+
+    command: ClassVar[Literal["evaluate", "baseline"]] = "baseline"
 
     split: Literal["train", "validation"] = option(
         "validation",
@@ -296,9 +318,11 @@ class BaselineSettings(ScoringSettings):
         "Data",
         affects="result",
     )
-    out: Path | None = option(
-        None,
-        "Folder for a report, the table and what was forecast; left out: none.",
-        "Output",
-        affects="output",
+    adapter: Words | None = option(
+        ("none",),
+        "Run or adapter folder; give it again to score several. Default: none, zero-shot.",
+        "Model",
+        affects="model",
+        repeat=True,
+        metavar="RUN",
     )

@@ -166,10 +166,10 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["evaluate", "past.h5", "--calibrate", "--split", "test"], "for the final table"),
-        (["evaluate", "past.h5", "--calibrate", "--split", "train"], "the model has seen"),
+        (["evaluate", "past.h5", "--calibrate", "--split", "test"], "--split"),
+        (["evaluate", "past.h5", "--calibrate", "--split", "train"], "--split"),
         (["evaluate", "past.h5", "--calibrate", "--greedy"], "no intervals"),
-        (["evaluate", "past.h5", "--calibrate", "--no-model"], "there is no model"),
+        (["evaluate", "past.h5", "--calibrate", "--no-model"], "--no-model"),
         (["baseline", "past.h5", "--calibrated", "--samples", "1"], "no intervals"),
         (["forecast", "past.h5", "--calibrated", "--greedy"], "no intervals"),
         (["forecast", "past.h5", "--calibrated", "--missing"], "--missing and --calibrated"),

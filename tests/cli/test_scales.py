@@ -144,7 +144,7 @@ def test_evaluate_forecast_and_python_forecast_the_same(
             samples=6,
             seed=3,
         )
-        assert entry.scores.mae == pytest.approx(mae, rel=1e-12)
+        assert entry.mae == pytest.approx(mae, rel=1e-12)
 
 
 def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(

@@ -10,7 +10,7 @@ from lvlora.evaluation.comparison import compare, difference
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import Entry, score_floor
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.skill import Interval
+from lvlora.series.metrics.measures import Interval
 from lvlora.series.rivals import ContextMean, LastValue, Rival, SeasonalNaive
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -63,7 +63,7 @@ def test_without_seasonal_naive_there_is_a_win_rate_alone() -> None:
     assert last.win_rate.value + mean.win_rate.value == pytest.approx(1)
     alone, _ = table(given(), SeasonalNaive())
     assert alone.skill is not None
-    assert alone.skill == Interval(0, 0, 0)
+    assert alone.skill == Interval(value=0, low=0, high=0)
     assert alone.win_rate is None
 
 

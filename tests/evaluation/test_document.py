@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scored import score_rival
 
-from lvlora.evaluation.answers import Difference, EvaluatedData
+from lvlora.evaluation.answers import EvaluatedData
 from lvlora.evaluation.comparison import by_cluster, compare
 from lvlora.evaluation.document import _difference
 from lvlora.evaluation.protocol import Protocol, task
@@ -25,6 +25,7 @@ from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.runs import EVALUATION
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.metrics.measures import Difference
 from lvlora.series.metrics.scores import score
 from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 

@@ -116,7 +116,11 @@ class TestUnclearColumns:
         [
             ("when,x\n2020-01-01,1\n2020-01-02,2\n", "when", "time_column when"),
             ("a season,x\n1900,1\n1901,2\n1902,5\n", "a season", "time_column 'a season'"),
-            ("s,id,x\n1900,a,1\n1901,a,2\n1902,a,5\n1900,b,1\n1901,b,2\n1902,b,5\n", "s", "time_column s"),
+            (
+                "s,id,x\n1900,a,1\n1901,a,2\n1902,a,5\n1900,b,1\n1901,b,2\n1902,b,5\n",
+                "s",
+                "time_column s",
+            ),
             (
                 "hour of day,x\n" + "".join(f"{i / 4},{i * i % 7}\n" for i in range(30)),
                 "hour of day",

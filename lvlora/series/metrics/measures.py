@@ -50,6 +50,22 @@ def metrics_of(shape: type[Shape]) -> dict[str, Metric]:
     }
 
 
+class Interval(Shape):
+    """A number, and its 95 % interval by a bootstrap over series; null with too few series."""
+
+    value: Number
+    low: Number
+    high: Number
+
+
+class Difference(Shape):
+    """A mean over series, and its 95 % interval; null with too few series."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
 class Errors(Shape):
     """Metrics of one forecaster over all values of all series.
 

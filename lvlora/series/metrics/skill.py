@@ -8,29 +8,19 @@ Shapes: n series, M forecasters.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import mean_known
+from lvlora.series.metrics.measures import Interval
 
 LEAST_RATIO, MOST_RATIO = 1e-2, 100.0
 """Errors relative to the baseline's are clipped to these: no single series decides."""
 
 _RESAMPLES = 1000
 _AT_A_TIME = 2_000_000  # counts of series in resamples
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number, and its 95 % interval by a bootstrap over series; NaN with too few of them."""
-
-    value: float
-    low: float
-    high: float
 
 
 def by_series(errors: FloatArray, series: Sequence[str]) -> FloatArray:
@@ -77,7 +67,7 @@ def win_rates(errors: FloatArray, seed: int = 0) -> list[Interval]:
     """
     n_others = errors.shape[1] - 1
     if not n_others:
-        return [Interval(math.nan, math.nan, math.nan)]
+        return [Interval(value=None, low=None, high=None)]
     won = np.empty_like(errors)
     for m, ours in enumerate(errors.T):
         smaller, tied = ours[:, None] < errors, ours[:, None] == errors
@@ -93,7 +83,7 @@ def _intervals(
     n, n_columns = values.shape
     found = finish(values.mean(axis=0))
     if n < 2:
-        return [Interval(float(x), math.nan, math.nan) for x in found]
+        return [Interval(value=x, low=None, high=None) for x in found.tolist()]
     rng = np.random.default_rng(seed)
     resampled = np.empty((_RESAMPLES, n_columns))
     step = max(1, _AT_A_TIME // n)
@@ -104,4 +94,4 @@ def _intervals(
         part[:] = finish(counts @ values / n)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     ends = zip(found.tolist(), low.tolist(), high.tolist(), strict=True)
-    return [Interval(*numbers) for numbers in ends]
+    return [Interval(value=value, low=low, high=high) for value, low, high in ends]

@@ -31,6 +31,7 @@ def how_to() -> str:
 
 
 def test_the_how_to_adds_a_forecaster(run_lvlora, tmp_path, monkeypatch, how_to):
+    monkeypatch.chdir(tmp_path)
     install(tmp_path / "site", monkeypatch, how_to, "my_package:Drift")
     assert default_rivals()[-1].name == "drift"
     rows = "".join(f"{t},{2.0 * t + 1}\n" for t in range(20))
