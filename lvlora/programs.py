@@ -87,7 +87,7 @@ def count_flops(model: str = "bundled", **options: Any) -> FlopsAccount:
         ModelError: the shape of that model is not known.
     """
     from lvlora.flops.account import account
-    from lvlora.model.shapes import shape_of
+    from lvlora.model.catalogue import shape_of
 
     return account(checked(FlopsSettings, {"model": model, **options}), shape_of(model))
 

@@ -29,7 +29,7 @@ from lvlora.flops.answers import (
     FlopsVary,
 )
 from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts
-from lvlora.model.answers import Export
+from lvlora.model.merging import Export
 from lvlora.series.answers import Analyze, Simulate
 from lvlora.sweep.answers import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize, TokenizeText

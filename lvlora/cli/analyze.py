@@ -25,10 +25,10 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.analysis import show_analysis
     from lvlora.series.analysis.overview import analyze as describe
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
 
     output = context.output
-    dataset = given_dataset(settings, output)
+    dataset = read_data(settings, output)
     if settings.out is not None:  # before the work, not after it
         from lvlora.report.analysis import figure_files
 

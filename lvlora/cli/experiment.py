@@ -37,12 +37,12 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.sweeps import SweepNarration
     from lvlora.experiment.document import document, plan_document
     from lvlora.experiment.run import plan_experiment, run_experiment
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
 
     output = context.output
 
     def read() -> Dataset:
-        return given_dataset(settings, output)
+        return read_data(settings, output)
 
     if context.dry_run:
         plan = plan_experiment(settings, read, config=context.config, sources=context.sources)

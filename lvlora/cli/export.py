@@ -12,7 +12,7 @@ from lvlora.cli.program.root import app
 from lvlora.settings.forecasting import ExportSettings
 
 if TYPE_CHECKING:
-    from lvlora.model.answers import Export
+    from lvlora.model.merging import Export
 
 EXAMPLES = examples(
     ("lvlora export latest --merged merged", "the newest run as a plain transformers folder"),

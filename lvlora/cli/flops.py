@@ -46,7 +46,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal import costs
     from lvlora.flops.account import account, vary
     from lvlora.flops.catalogue import architecture
-    from lvlora.model.shapes import shape_of
+    from lvlora.model.catalogue import shape_of
 
     output = context.output
     shape = shape_of(settings.model)

@@ -53,13 +53,13 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.forecasts import show_density, show_forecasts
     from lvlora.cli.terminal.plans import show_prices
     from lvlora.forecast import files, verb
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
 
     output = context.output
     check_results(settings, context, files.kinds(settings))
 
     def read() -> Dataset:
-        return given_dataset(settings, output)
+        return read_data(settings, output)
 
     if context.dry_run:
         price = verb.price(settings, read, output, began=context.began)

@@ -24,12 +24,12 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.evaluation.evaluate import evaluate
     from lvlora.evaluation.job import check
     from lvlora.evaluation.price import price
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
 
     output = context.output
 
     def read() -> Dataset:
-        return given_dataset(settings, output)
+        return read_data(settings, output)
 
     if settings.export_task is not None:
         _export_task(settings, read, context)

@@ -37,7 +37,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     started again goes on where it was stopped, and several processes may share a study.
     """
     from lvlora.cli.terminal.sweeps import SweepNarration
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
     from lvlora.sweep.search import plan_search, run_search, search_status
 
     output = context.output
@@ -47,7 +47,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
         return
 
     def read() -> Dataset:
-        return given_dataset(settings, output)
+        return read_data(settings, output)
 
     if context.dry_run:
         planned = plan_search(settings, read, sources=context.sources, narrator=narrator)

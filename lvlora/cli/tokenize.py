@@ -27,11 +27,11 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     if settings.text is not None and (settings.data is not None or settings.series is not None):
         raise SettingsError("--text is tokenized instead of a file's series.", "Give only one.")
     from lvlora.model.catalogue import resolve
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
 
     output = context.output
     # the data first: they are read faster than a tokenizer is loaded
-    dataset = None if settings.text is not None else given_dataset(settings, output)
+    dataset = None if settings.text is not None else read_data(settings, output)
     chosen = None
     if dataset is not None:
         chosen = dataset.named(settings.series or [dataset.series[0].id])
@@ -39,7 +39,7 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.document import show_document
     from lvlora.model import tokenizing
     from lvlora.text import document
-    from lvlora.text.losses import of_shares
+    from lvlora.text.scaling import rounding_sentence
 
     if dataset is None or chosen is None:
         text = tokenizing.tokenize_text(settings.text or "", source)
@@ -49,7 +49,7 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
         return
     answer = tokenizing.tokenize(dataset, chosen, settings, source)
     output.report(answer, lambda: show_document(document.series_document(answer), output))
-    loss = of_shares(answer.scale.lost, answer.decimals, answer.variables)
+    loss = rounding_sentence(answer.scale.lost, answer.decimals, answer.variables)
     if loss:
         output.warning(loss)
     for note in document.notes(answer):

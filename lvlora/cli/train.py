@@ -43,7 +43,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     settings, figures and a report, and charges the ledger.
     """
     from lvlora.cli.terminal.progress import observer
-    from lvlora.series.given import given_dataset
+    from lvlora.series.known import read_data
     from lvlora.train.fine_tune import plan_training, run_training
     from lvlora.train.ranks import FailedElsewhere, joined
 
@@ -53,7 +53,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             output = context.output if ranks.is_first else Output(verbosity=-1)
 
             def read(chosen: TrainSettings) -> Dataset:
-                return given_dataset(chosen, output)
+                return read_data(chosen, output)
 
             if context.dry_run:
                 planned = plan_training(

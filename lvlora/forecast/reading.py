@@ -22,8 +22,7 @@ from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.grammar import Grammar
-from lvlora.text.losses import losses
-from lvlora.text.scaling import Scale, scale_for, scale_with_known
+from lvlora.text.scaling import Scale, rounding_losses, scale_for, scale_with_known
 
 _LEAST_CONTEXT = 0.5
 """A long horizon is forecast in pieces that leave at least this share of the window to history."""
@@ -283,7 +282,11 @@ def loss_of_text(
     if stored is not None and len(stored.divisors) > len(variables):  # known columns first
         stored = stored.part(len(stored.divisors) - len(variables))
     used = [h for h in used if np.isfinite(h.values).any()]
-    return losses(used, [scale_for(h, stored) for h in used], decimals, variables) if used else ""
+    return (
+        rounding_losses(used, [scale_for(h, stored) for h in used], decimals, variables)
+        if used
+        else ""
+    )
 
 
 def how_cut(

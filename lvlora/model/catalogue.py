@@ -1,10 +1,11 @@
-"""What ``--model`` means: bundled, short names, hub ids, folders, .gguf files, auto.
+"""Models by the name of ``--model``: bundled, short names, hub ids, folders, .gguf files, auto.
 
 Imports no torch, so that the light commands can resolve a model.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
@@ -15,8 +16,8 @@ from typing import Any, Literal
 
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
-from lvlora.flops.ledger import FILE_NAME as LEDGER
-from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
+from lvlora.flops.catalogue import find_shape
+from lvlora.flops.shape import ModelShape
 
 SHORT_NAMES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -59,6 +60,8 @@ class ModelSource:
 
     def first_note(self, runs: Path) -> str:
         """Return the note until something was spent among these runs, and then nothing."""
+        from lvlora.flops.ledger import FILE_NAME as LEDGER
+
         return "" if lexists(runs / LEDGER) else self.note
 
     @property
@@ -95,6 +98,8 @@ def _resolve(model: str, revision: str | None) -> ModelSource:
     if model.lower() in SHORT_NAMES:
         hub_id = SHORT_NAMES[model.lower()]
         return ModelSource("hub", hub_id, hub_id, revision)
+    from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
+
     path = Path(os.path.expanduser(model))
     if path.is_dir():
         if (path / ADAPTER_CONFIG).is_file():
@@ -197,8 +202,7 @@ def _cached_file(hub_id: str, name: str, revision: str | None) -> Path | None:
 def read_config(source: ModelSource) -> dict[str, Any] | None:
     """The model's config.json where it can be read without loading weights, else None."""
     if source.kind == "gguf":
-        from lvlora.model.gguf.config import config_of
-        from lvlora.model.gguf.header import read_header
+        from lvlora.model.gguf.header import config_of, read_header
 
         return config_of(read_header(Path(source.location)))
     file: Path | None = Path(source.location) / "config.json"
@@ -207,3 +211,53 @@ def read_config(source: ModelSource) -> dict[str, Any] | None:
     if file is None:
         return None
     return durable.read_json_object(file, wrong=ModelError)
+
+
+def shape_of(model: str) -> ModelShape:
+    """The model's shape: known by name, from a config.json or a .gguf file, or from the hub cache.
+
+    Raises:
+        ModelError: it is not known, and there is no such folder.
+    """
+    if Path(model).suffix.lower() == ".gguf":
+        source = resolve(model)
+        config = read_config(source)
+        if config is None:
+            raise ModelError(
+                f"{model}: the shape of this kind of .gguf file is not read here",
+                "Give the model's short name, or a folder with its config.json.",
+            )
+        return ModelShape.from_config(config, name=source.name)
+    # the catalogue looks into caches and files; a shape that is known by name needs none of it
+    if model in ("auto", "bundled"):
+        source = resolve(model)
+        if source.kind == "bundled":
+            found = dataclasses.replace(find_shape(source.location), name=source.name)
+            return _with_tokens(found, Path(source.location))
+        model = source.name
+    try:
+        return _with_tokens(find_shape(model), Path(model))
+    except ModelError:
+        if "/" not in model:
+            raise
+        config = read_config(resolve(model))
+        if config is None:
+            raise
+        return ModelShape.from_config(config, name=model)
+
+
+def _with_tokens(shape: ModelShape, folder: Path) -> ModelShape:
+    """With as many rows of a restricted head as the folder's tokenizer has tokens for numbers."""
+    if not (folder / "tokenizer.json").is_file():
+        return shape  # a configuration alone: one for each symbol, where it says nothing else
+    from lvlora.model.files.checks.tokenizer import check_tokenizer
+    from lvlora.model.files.tokenizer import read_alphabet
+
+    check_tokenizer(folder)
+    alphabet = read_alphabet(folder, shape.name)
+    if alphabet is None:
+        from lvlora.model.loading import alphabet_of, load_tokenizer
+
+        source = ModelSource("folder", shape.name, str(folder))
+        alphabet = alphabet_of(load_tokenizer(source), shape.name)
+    return dataclasses.replace(shape, alphabet_rows=len(alphabet.tokens))

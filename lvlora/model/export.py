@@ -12,10 +12,10 @@ from lvlora.errors import SettingsError
 from lvlora.model import devices, merging
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.files import AdapterInfo
-from lvlora.model.answers import Export, Folder, Merge
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.choice import choose
 from lvlora.model.loading import load
+from lvlora.model.merging import Export, Folder, Merge
 from lvlora.narrator import Narrator
 from lvlora.settings.forecasting import ExportSettings
 

@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lvlora import durable
+from lvlora.answers import Answer, Shape
 from lvlora.errors import LvloraError, ModelError, NumericalError
 from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.files import FACTS, HEAD, AdapterInfo
-from lvlora.model.answers import Merge
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, load, load_tokenizer, quiet
@@ -251,3 +251,41 @@ def _read_back(base: BaseModel, folder: Path, ids: Tensor) -> Tensor:
             "Nothing was written. This is a fault of lvlora or of the installed transformers.",
         )
     return logits(again.module, ids)
+
+
+class Merge(Shape):
+    """A merged model that was read back."""
+
+    folder: str
+    dtype: str
+    """Of the written weights."""
+    family: str
+    """transformers' name of the architecture."""
+    layers: int
+    """Linear layers that took an update."""
+    untied: bool
+    """The head was one tensor with the embedding and now is not."""
+    max_logit_difference: float
+    """Largest difference of a logit, the folder's against base and adapter before merging, over the
+    whole vocabulary and every place of a text; both computed in float32."""
+    largest_logit: float
+    """Largest size of a logit, to compare with."""
+    tokens: int
+    """Places that were compared."""
+
+
+class Folder(Shape):
+    """Where it was written."""
+
+    folder: str
+
+
+class Export(Answer):
+    """`lvlora export --json`"""
+
+    adapter: str
+    model: str
+    merged: Merge | None
+    peft: Folder | None
+    bytes: dict[str, int]
+    """Folder → size."""

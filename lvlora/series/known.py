@@ -1,7 +1,11 @@
-"""Columns whose future is known: a season, a temperature, a quota. They are given, not forecast."""
+"""The data that settings name, with the columns set apart whose future is known.
+
+A season, a temperature, a quota: such columns are read, not forecast.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from lvlora.errors import DataError, SettingsError, meant
+from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar, Moments, text_of
 from lvlora.series.files.readers import read_dataset
-from lvlora.settings.data import KnownSettings
+from lvlora.series.simulate import simulate
+from lvlora.settings.data import InputSettings, KnownSettings, SimulateSettings
 from lvlora.settings.forecasting import ForecastSettings
 
 
@@ -178,3 +184,38 @@ def _in_calendar(
             f"{source}: its dates don't go on as those of the data do", "Give the same steps."
         )
     return found
+
+
+def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:
+    """The data set of ``data``; the narrator is told what the reader had to say.
+
+    Raises:
+        DataError: the file cannot be used.
+        SettingsError: standard input is a terminal, where nobody would know to type.
+    """
+    if settings.data is None:
+        return _simulated(narrator)
+    if settings.data == Path("-") and sys.stdin.isatty():
+        raise SettingsError(
+            "standard input is a terminal; there is no CSV to read.",
+            "Pipe a file in (… < data.csv), or give its name.",
+        )
+    if isinstance(settings, KnownSettings):
+        dataset = read_known(settings.data, settings)
+    else:
+        dataset = read_dataset(settings.data, settings)
+    for note in dataset.notes:
+        narrator.note(note)
+    for warning in dataset.warnings:
+        narrator.warning(warning)
+    return dataset
+
+
+def _simulated(narrator: Narrator) -> Dataset:
+    settings = SimulateSettings()
+    narrator.note(
+        f"No data given: simulating {settings.n_series} trajectories "
+        "(lvlora simulate writes them to a file)."
+    )
+    with narrator.counted("Simulating", settings.n_series) as advance:
+        return simulate(settings, lambda made: advance(1))

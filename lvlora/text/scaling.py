@@ -19,12 +19,13 @@ and all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from lvlora import numbers
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
 
@@ -383,3 +384,32 @@ def _lost(divisors: FloatArray, spread: FloatArray, decimals: int) -> FloatArray
 def _divisor(top: float, target: float) -> float:
     """What brings ``top`` to ``target``; 1 for zeros, and for what is too small to divide by."""
     return top / target if top > _NOTHING else 1.0
+
+
+def rounding_losses(
+    series: Sequence[Series], scales: Sequence[Scale], decimals: int, variables: Sequence[str]
+) -> str:
+    """A sentence where the text of series at these scales loses more than 1 % of a spread."""
+    return rounding_sentence(
+        lost([s.values for s in series], scales, decimals), decimals, variables
+    )
+
+
+def rounding_sentence(shares: Iterable[float], decimals: int, variables: Sequence[str]) -> str:
+    """The same from the share of each variable's spread that is lost."""
+    much = [
+        f"{numbers.share(float(share))} of the spread of {name}"
+        for name, share in zip(variables, shares, strict=True)
+        if share > MOST_LOST
+    ]
+    if not much:
+        return ""
+    return (
+        f"With {decimals} decimal{'' if decimals == 1 else 's'} the text loses {_listed(much)} by "
+        "rounding."
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    shown = [*words[:3], *([f"{len(words) - 3} more"] if len(words) > 3 else [])]
+    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]

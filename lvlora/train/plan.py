@@ -28,8 +28,7 @@ from lvlora.series.gaps import said_of_short, without_short
 from lvlora.series.splits import Split, split_of
 from lvlora.settings.training import TrainSettings
 from lvlora.text.codec import Codec
-from lvlora.text.losses import losses
-from lvlora.text.scaling import of_dataset
+from lvlora.text.scaling import of_dataset, rounding_losses
 from lvlora.text.windows import Windows
 from lvlora.train import remembered, validation
 from lvlora.train.schedule import (
@@ -242,7 +241,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         lost = loss_of_text(train.series, None, settings.decimals, dataset.variables)
     else:
         scales = [windows.scale.part(len(dataset.known))] * len(train)
-        lost = losses(train.series, scales, settings.decimals, dataset.variables)
+        lost = rounding_losses(train.series, scales, settings.decimals, dataset.variables)
     return replace(plan, notes=_notes(plan, len(series)), warnings=(lost,) if lost else ())
 
 

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from lvlora.errors import DataError, SettingsError
+from lvlora.narrator import Silent
+from lvlora.series import known
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.frames import from_frame
 from lvlora.series.histories import cut
 from lvlora.series.known import known_ahead, read_known, with_known
 from lvlora.series.rivals import default_rivals
 from lvlora.series.time_steps import insert_absent
+from lvlora.settings.data import InputSettings
 from lvlora.settings.forecasting import ForecastSettings
 
 NAN = np.nan
@@ -201,3 +204,13 @@ def test_other_rivals_never_see_them():
             continue  # slow
         plain = rival.predict(time, values[:60]).point
         assert np.array_equal(plain, rival.predict(time, values[:60], known=driver).point)
+
+
+def test_a_terminal_as_standard_input_is_no_file(monkeypatch):
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(known.sys, "stdin", Terminal())
+    with pytest.raises(SettingsError, match="terminal"):
+        known.read_data(InputSettings(data="-"), Silent())

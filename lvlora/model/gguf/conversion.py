@@ -23,8 +23,15 @@ from torch import Tensor
 from lvlora import durable
 from lvlora.errors import ModelError
 from lvlora.model.files.checks.folder import INDEX
-from lvlora.model.gguf.config import config_of, name_of
-from lvlora.model.gguf.header import INCOMPLETE, Header, StoredTensor, n_bytes, read_header
+from lvlora.model.gguf.header import (
+    INCOMPLETE,
+    Header,
+    StoredTensor,
+    config_of,
+    n_bytes,
+    name_of,
+    read_header,
+)
 
 TOKENS, MERGES, KINDS = (f"tokenizer.ggml.{n}" for n in ("tokens", "merges", "token_type"))
 _CONTROL, _USER_DEFINED = 3, 4

@@ -10,8 +10,7 @@ import pytest
 from scipy.integrate import odeint
 
 from lvlora.series.analysis.dynamics import measure
-from lvlora.series.analysis.overview import analyze
-from lvlora.series.analysis.quality import check_quality
+from lvlora.series.analysis.overview import analyze, check_quality
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.simulate import simulate

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lvlora.report.analysis import draw_histogram
 from lvlora.report.drawing import style
-from lvlora.report.drawing.histogram import draw_histogram
 
 
 def counted(samples: list[np.ndarray]) -> list[int]:

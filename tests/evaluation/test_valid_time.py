@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lvlora.report.drawing.valid_time import valid_time_figure
+from lvlora.evaluation.figures import valid_time_figure
 
 SHARES = {"rival": [1.0, 0.5, 0.0], "a model": [1.0, 1.0, 0.5]}
 
