@@ -90,7 +90,7 @@ class Ran:
 
 
 class Run(Protocol):
-    """``run_lvlora(["train", "--rank", "4"])``."""
+    """``run_lvlora(["train", "--rank", "4"], code=0)``; the exit code is asserted if given."""
 
     def __call__(
         self,
@@ -98,6 +98,7 @@ class Run(Protocol):
         input: str | bytes | None = None,
         env: Mapping[str, str | None] | None = None,
         program: typer.Typer | None = None,
+        code: int | None = None,
     ) -> Ran: ...
 
 
@@ -129,14 +130,17 @@ def run_lvlora() -> Run:
         input: str | bytes | None = None,
         env: Mapping[str, str | None] | None = None,
         program: typer.Typer | None = None,
+        code: int | None = None,
     ) -> Ran:
         environment = {"COLUMNS": "80", "TERM": "dumb", **(env or {})}
         with CliRunner().isolation(input, environment) as (out, err, _):
-            code = main([str(arg) for arg in args], program or app)
+            exit_code = main([str(arg) for arg in args], program or app)
             sys.stdout.flush()
             sys.stderr.flush()
             words = () if program is not None else tuple(map(str, args))
-            return Ran(code, out.getvalue().decode(), err.getvalue().decode(), words)
+            ran = Ran(exit_code, out.getvalue().decode(), err.getvalue().decode(), words)
+        assert code in (None, exit_code), f"exit code {exit_code}: {ran.stderr}"
+        return ran
 
     return run
 
@@ -150,6 +154,7 @@ def run_lvlora_process() -> Run:
         input: str | bytes | None = None,
         env: Mapping[str, str | None] | None = None,
         program: typer.Typer | None = None,
+        code: int | None = None,
     ) -> Ran:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
         for key, value in (env or {}).items():
@@ -164,7 +169,9 @@ def run_lvlora_process() -> Run:
             timeout=120,
         )
         words = tuple(map(str, args))
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), words)
+        ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), words)
+        assert code in (None, ran.exit_code), f"exit code {ran.exit_code}: {ran.stderr}"
+        return ran
 
     return run
 

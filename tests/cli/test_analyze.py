@@ -19,8 +19,7 @@ def data(run_lvlora, tmp_path):
 
 
 def test_json(run_lvlora, data):
-    ran = run_lvlora(["analyze", data, "--json"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["analyze", data, "--json"], code=0)
     got = ran.json
     assert got["schema_version"] == 1
     assert set(got["periods"]) == {"prey", "predator"}
@@ -34,8 +33,7 @@ def test_json(run_lvlora, data):
 
 
 def test_tables_fit_and_say_what_matters(run_lvlora, data):
-    ran = run_lvlora(["analyze", data, "--clusters", "3"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["analyze", data, "--clusters", "3"], code=0)
     assert max(map(len, ran.stdout.splitlines())) <= 80 + len(str(data))
     for word in ("prey", "predator", "oscillation", "Silhouette", "Split (seed 0)", "follow"):
         assert word in ran.stdout
@@ -44,15 +42,13 @@ def test_tables_fit_and_say_what_matters(run_lvlora, data):
 
 
 def test_a_table_from_standard_input(run_lvlora):
-    ran = run_lvlora(["analyze", "-", "--json"], input=CSV)
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["analyze", "-", "--json"], input=CSV, code=0)
     assert ran.json["periods"]["prey"]["mean_time"] == pytest.approx(10)
     assert ran.json["source"] == "standard input"
 
 
 def test_without_data_it_is_simulated_and_said(run_lvlora):
-    ran = run_lvlora(["analyze", "--json"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["analyze", "--json"], code=0)
     assert ran.json["quality"]["n_series"] == 200
     assert "simulating 200 trajectories" in ran.stderr
 
@@ -74,8 +70,7 @@ def test_what_is_odd_is_said(run_lvlora, tmp_path):
 def test_one_series_of_one_variable(run_lvlora, tmp_path):
     file = tmp_path / "one.csv"
     file.write_text("time,x\n" + "".join(f"{t},{t % 4}\n" for t in range(12)))
-    ran = run_lvlora(["analyze", file])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["analyze", file], code=0)
     assert "follow" not in ran.stdout
 
 

@@ -102,8 +102,7 @@ def test_a_merged_folder_is_a_plain_model(
     base, untrained = plain(tiny_folder(family))
     assert not close(untrained, expected, 0.1)
     folder = tmp_path / "merged"
-    ran = run_lvlora(["export", run, "--merged", folder, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["export", run, "--merged", folder, "--json"], code=0)
     model, found = plain(folder)
     assert close(found, expected)
 
@@ -169,8 +168,7 @@ def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_pat
 
     run, expected = make_adapter("qwen2", head, PLANS[name])
     folder = tmp_path / "peft"
-    ran = run_lvlora(["export", run, "--peft", folder, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["export", run, "--peft", folder, "--json"], code=0)
     base = AutoModelForCausalLM.from_pretrained(tiny_folder("qwen2"))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # peft only warns of keys it misses
@@ -195,12 +193,10 @@ def test_peft_finds_the_base_of_a_run_by_itself(run_lvlora, tiny_folder, tmp_pat
     write_dataset(tiny_runs.dataset(), data)
     name = "bundled" if model == "bundled" else tiny_folder("qwen2")
     steps = ["--max-steps", "1", "--seq-len", "48", "--no-validation", "--threads", "1"]
-    trained = run_lvlora(["train", data, "--model", name, "--out", run, "--runs", tmp_path, *steps])
-    assert trained.exit_code == 0, trained.stderr
+    run_lvlora(["train", data, "--model", name, "--out", run, "--runs", tmp_path, *steps], code=0)
     opened = peft.AutoPeftModelForCausalLM.from_pretrained(run / "adapter")
     assert any("lora_B" in name for name, _ in opened.named_parameters())
-    ran = run_lvlora(["export", run, "--peft", tmp_path / "shared"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["export", run, "--peft", tmp_path / "shared"], code=0)
     shared = json.loads((tmp_path / "shared/adapter_config.json").read_text())
     assert "/" not in shared["base_model_name_or_path"]
 
@@ -226,8 +222,9 @@ def test_an_adapter_of_peft_is_merged(run_lvlora, plain, tiny_folder, tmp_path):
                 parameter.add_(0.2 * torch.randn_like(parameter))
     model.save_pretrained(tmp_path / "theirs")
     arguments = [tmp_path / "theirs", "--model", tiny_folder("qwen2")]
-    ran = run_lvlora(["export", *arguments, "--merged", tmp_path / "m", "--peft", tmp_path / "p"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["export", *arguments, "--merged", tmp_path / "m", "--peft", tmp_path / "p"], code=0
+    )
     assert "untied: it was trained" in ran.stdout
     assert close(plain(tmp_path / "m")[1], merging.logits(model, IDS))
     written = json.loads((tmp_path / "p" / "adapter_config.json").read_text())
@@ -237,8 +234,7 @@ def test_an_adapter_of_peft_is_merged(run_lvlora, plain, tiny_folder, tmp_path):
 def test_a_numeric_head_is_not_for_peft(run_lvlora, make_adapter, tmp_path):
     run, _ = make_adapter(head="numeric")
     both = ["--merged", tmp_path / "m", "--peft", tmp_path / "p"]
-    ran = run_lvlora(["export", run, *both])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["export", run, *both], code=4)
     assert "numeric head" in ran.stderr
     assert "--merged" in ran.stderr
     assert not (tmp_path / "m").exists()
@@ -252,8 +248,7 @@ def test_llama_cpp_knows_every_tensor(run_lvlora, make_adapter, tmp_path, family
     gguf = pytest.importorskip("gguf")
     run, _ = make_adapter(family, head)
     folder = tmp_path / "merged"
-    ran = run_lvlora(["export", run, "--merged", folder])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["export", run, "--merged", folder], code=0)
     config = json.loads((folder / "config.json").read_text())
     architecture = getattr(gguf.MODEL_ARCH, family.upper())
     names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
@@ -299,8 +294,7 @@ def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, 
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "config.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
-    ran = run_lvlora(args)
-    assert ran.exit_code == code
+    ran = run_lvlora(args, code=code)
     assert said in ran.stderr
     assert ran.stdout == ""
     assert sorted(tmp_path.rglob("*")) == before
@@ -309,8 +303,7 @@ def test_what_is_refused(run_lvlora, make_adapter, tmp_path, monkeypatch, args, 
 def test_another_base_is_refused(run_lvlora, make_adapter, tiny_folder, tmp_path):
     run, _ = make_adapter("qwen2")
     other = ["--model", tiny_folder("llama"), "--merged", tmp_path / "m"]
-    ran = run_lvlora(["export", run, *other])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["export", run, *other], code=4)
     assert "with other weights than llama" in ran.stderr
     assert not (tmp_path / "m").exists()
 
@@ -323,15 +316,13 @@ def test_an_export_is_replaced_when_asked(run_lvlora, make_adapter, plain, tmp_p
     assert run_lvlora(["export", second, "--merged", folder]).exit_code == 2
     note = folder / "note.txt"
     note.write_text("mine")
-    ran = run_lvlora(["export", second, "--merged", folder, "--overwrite"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["export", second, "--merged", folder, "--overwrite"], code=2)
     assert "lvlora did not write its note.txt" in ran.stderr
     note.unlink()
     config = folder / "config.json"
     written = config.read_text()
     config.write_text(written.replace("{", "{ ", 1))
-    ran = run_lvlora(["export", second, "--merged", folder, "--overwrite"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["export", second, "--merged", folder, "--overwrite"], code=2)
     assert "its config.json was changed since" in ran.stderr
     config.write_text(written)
     assert run_lvlora(["export", second, "--merged", folder, "--overwrite"]).exit_code == 0
@@ -371,8 +362,7 @@ def test_a_folder_that_gives_other_logits_is_not_kept(
     run, _ = make_adapter()
     real = merging._read_back
     monkeypatch.setattr(merging, "_read_back", lambda *args: real(*args) * 1.01)
-    ran = run_lvlora(["export", run, "--merged", tmp_path / "merged"])
-    assert ran.exit_code == 1
+    ran = run_lvlora(["export", run, "--merged", tmp_path / "merged"], code=1)
     assert "does not give the logits" in ran.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["runs"]
 
@@ -383,7 +373,6 @@ def test_the_examples_of_the_help(run_lvlora, make_adapter, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     make_adapter()
     for line in re.findall(r"\[bold\]lvlora (.*?)\[/bold\]", load_command("export").epilog or ""):
-        ran = run_lvlora(line.split())
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora(line.split(), code=0)
         assert ran.stderr.startswith("Next: lvlora forecast FILE")
         assert "largest logit difference" in ran.stdout or "PEFT folder" in ran.stdout

@@ -21,8 +21,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize("words", [[], ["--no-cache"]])
 def test_what_it_becomes_is_kept_unless_nobody_wants_it(run_lvlora, tmp_path, words):
     line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
-    ran = run_lvlora([*line, "--samples", "1", "--json", *words])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*line, "--samples", "1", "--json", *words], code=0)
     kept = list((tmp_path / "hf").glob("lvlora-gguf/*/config.json"))
     assert len(kept) == (0 if words else 1)
     again = run_lvlora([*line, "--samples", "1", "--json", *words])
@@ -36,8 +35,7 @@ def test_what_it_becomes_is_kept_unless_nobody_wants_it(run_lvlora, tmp_path, wo
 @pytest.mark.parametrize("harm", ["altered", "cut", "gone", "added", "no hashes"])
 def test_a_damaged_folder_is_made_again(run_lvlora, tmp_path, harm):
     line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
-    first = run_lvlora([*line, "--samples", "1", "--json"])
-    assert first.exit_code == 0, first.stderr
+    first = run_lvlora([*line, "--samples", "1", "--json"], code=0)
     (folder,) = (tmp_path / "hf/lvlora-gguf").iterdir()
     content = {file.name: file.read_bytes() for file in folder.iterdir()}
     (weights,) = folder.glob("*.safetensors")
@@ -51,13 +49,11 @@ def test_a_damaged_folder_is_made_again(run_lvlora, tmp_path, harm):
         (folder / "generation_config.json").write_text("{}")
     else:
         (folder / "sha256.json").unlink()
-    again = run_lvlora([*line, "--samples", "1", "--json"])
-    assert again.exit_code == 0, again.stderr
+    again = run_lvlora([*line, "--samples", "1", "--json"], code=0)
     assert again.json["series"] == first.json["series"]
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == content
 
 
 def test_its_shape_is_priced_without_its_weights(run_lvlora, tmp_path):
-    ran = run_lvlora(["flops", "--model", TINY, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--model", TINY, "--json"], code=0)
     assert ran.json["trainable_parameters"] > 0

@@ -81,8 +81,7 @@ def test_of_qwen2_too_the_tokenizer_is_what_its_file_says(tiny_folder):
 def test_forecast(run_lvlora, lone, tiny_folder, kind, number_format, tmp_path):
     args = ["forecast", lone, "--model", tiny_folder(kind), "--horizon", "4", "--samples", "3"]
     args += ["--runs", tmp_path / "runs", "--number-format", number_format, "--json"]
-    ran = run_lvlora([*args, "--holdout", "4"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, "--holdout", "4"], code=0)
     for variable in ran.json["series"][0]["variables"].values():
         assert np.isfinite(np.array(variable["median"], dtype=float)).all()
         assert len(variable["median"]) == 4
@@ -98,8 +97,7 @@ def test_forecast(run_lvlora, lone, tiny_folder, kind, number_format, tmp_path):
 def test_train_evaluate_export_and_forecast(run_lvlora, many, lone, tiny_folder, kind, tmp_path):
     model, runs = tiny_folder(kind), tmp_path / "runs"
     flags = tiny_runs.flags(model, runs, max_steps=4, validate_every=2, train_head="numeric")
-    ran = run_lvlora(["train", many, *flags, "--out", runs / "one", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["train", many, *flags, "--out", runs / "one", "--json"], code=0)
     rows = {"triples": 1115, "pairs": 30, "whole": 2017}[kind]
     hidden = json.loads((model / "config.json").read_text())["hidden_size"]
     trainable = [
@@ -109,16 +107,12 @@ def test_train_evaluate_export_and_forecast(run_lvlora, many, lone, tiny_folder,
     lora, both = (answer["trainable_parameters"] for answer in trainable)
     assert both - lora == rows * hidden
     args = ["evaluate", many, "--adapter", runs / "one", "--out", tmp_path / "scores", "--json"]
-    scored = run_lvlora([*args, "--runs", runs, "--samples", "2", "--horizon", "3", "--no-rivals"])
-    assert scored.exit_code == 0, scored.stderr
+    run_lvlora([*args, "--runs", runs, "--samples", "2", "--horizon", "3", "--no-rivals"], code=0)
     args = ["forecast", lone, "--horizon", "3", "--greedy", "--decimals", "1", "--json"]
-    before = run_lvlora([*args, "--runs", runs, "--adapter", runs / "one"])
-    assert before.exit_code == 0, before.stderr
+    run_lvlora([*args, "--runs", runs, "--adapter", runs / "one"], code=0)
     out = tmp_path / "merged"
-    done = run_lvlora(["export", runs / "one", "--runs", runs, "--merged", out])
-    assert done.exit_code == 0, done.stderr
-    after = run_lvlora([*args, "--runs", runs, "--model", out, "--adapter", "none"])
-    assert after.exit_code == 0, after.stderr
+    run_lvlora(["export", runs / "one", "--runs", runs, "--merged", out], code=0)
+    run_lvlora([*args, "--runs", runs, "--model", out, "--adapter", "none"], code=0)
     again = run_lvlora(["tokenize", "--text", "12.50;", "--model", out, "--json"]).json
     assert again["merged_tokens"] == rows - 15
 
@@ -127,8 +121,7 @@ def test_train_evaluate_export_and_forecast(run_lvlora, many, lone, tiny_folder,
 def test_flops_prices_and_counts_with_the_tokens_of_the_folder(run_lvlora, tiny_folder, kind):
     args = ["flops", "--model", tiny_folder(kind), "--seq-len", "20", "--batch-size", "1", "--json"]
     priced = run_lvlora(args).json["executed"]
-    measured = run_lvlora([*args, "--measure"])
-    assert measured.exit_code == 0, measured.stderr
+    measured = run_lvlora([*args, "--measure"], code=0)
     assert measured.json["equal"] is True
     rows = {"triples": 1115, "pairs": 30, "whole": 2017}[kind]
     (head,) = [i for i in priced["items"] if "head" in i["name"] and i["phase"] == "forward"]

@@ -32,8 +32,7 @@ def model(tmp_path, monkeypatch, tiny_folder):
 def refused(run_lvlora, model):
     def run() -> str:
         begun = time.monotonic()
-        ran = run_lvlora(["forecast", "data.csv", "--model", model, *WORDS])
-        assert ran.exit_code == 4, ran.stderr
+        ran = run_lvlora(["forecast", "data.csv", "--model", model, *WORDS], code=4)
         assert time.monotonic() - begun < SECONDS
         assert "memory" not in ran.stderr
         return ran.stderr
@@ -141,8 +140,7 @@ def test_a_tokenizer_that_blows_up(refused, model, monkeypatch, bomb):
 def test_a_strange_tokenizer_that_does_nothing_bad_is_tried_and_used(run_lvlora, model):
     part = {"type": "Replace", "pattern": {"Regex": "x+"}, "content": "y"}
     tiny_models.edit(model / "tokenizer.json", normalizer=nested(3, part))
-    ran = run_lvlora(["forecast", "data.csv", "--model", model, *WORDS])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["forecast", "data.csv", "--model", model, *WORDS], code=0)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])

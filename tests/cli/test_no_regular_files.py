@@ -83,8 +83,7 @@ FILES = (
 def test_in_a_model_folder(run_lvlora, here, tiny_folder, file, kind):
     model = shutil.copytree(tiny_folder("qwen2"), here / "model")
     replace(model / file, kind)
-    ran = run_lvlora(["forecast", "data.csv", "--model", model, *QUICK])
-    assert ran.exit_code == 4, ran.stderr
+    ran = run_lvlora(["forecast", "data.csv", "--model", model, *QUICK], code=4)
     assert file in ran.stderr
     assert "memory" not in ran.stderr
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -157,8 +156,7 @@ def test_in_place_of_a_runs_lock(run_lvlora, here, finished, kind):
         lock.symlink_to(here / "thesis.tex")
     else:
         a_pipe(lock)
-    ran = run_lvlora(["train", "--resume", "mine", "--runs", runs])
-    assert ran.exit_code == 4, ran.stderr
+    ran = run_lvlora(["train", "--resume", "mine", "--runs", runs], code=4)
     assert f"{lock}: cannot be used" in ran.stderr
     assert Path("thesis.tex").read_text() == "years of work"
 
@@ -179,8 +177,7 @@ def test_in_place_of_forecasts(run_lvlora, here, kind, suffix):
     file = here / f"theirs.{suffix}"
     KINDS[kind](file)
     options = ["--adapter", "none", "--context", "10", "--horizon", "2", "--split", "all"]
-    ran = run_lvlora(["evaluate", "data.csv", *options, "--forecasts", f"theirs={file}"])
-    assert ran.exit_code == 4, ran.stderr
+    ran = run_lvlora(["evaluate", "data.csv", *options, "--forecasts", f"theirs={file}"], code=4)
     assert file.name in ran.stderr
     assert "memory" not in ran.stderr
 
@@ -202,8 +199,7 @@ def test_links_to_files_are_files(run_lvlora, here, tiny_folder):
     model.mkdir()
     for file in tiny_folder("qwen2").iterdir():
         (model / file.name).symlink_to(file)
-    ran = run_lvlora(["forecast", "data.csv", "--model", model, *QUICK])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["forecast", "data.csv", "--model", model, *QUICK], code=0)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "dangling link", "folder"])
@@ -221,8 +217,7 @@ def test_a_ledger_that_is_no_file_is_refused(run_lvlora, here, tiny_folder, kind
         "flops": ["flops", "--ledger"],
         "forecast": ["forecast", "data.csv", "--model", tiny_folder("qwen2"), "--adapter", "none"],
     }[command]
-    ran = run_lvlora([*line, "--runs", "runs"])
-    assert ran.exit_code == 2, ran.stderr
+    ran = run_lvlora([*line, "--runs", "runs"], code=2)
     assert "ledger.sqlite" in ran.stderr
     assert "--runs" in ran.stderr
     assert not (here / "nowhere.sqlite").exists()

@@ -45,8 +45,7 @@ def scored(run_lvlora, place) -> float:
     """The error of the base model on the text of ``bare``, asked for without an adapter."""
     asked = ["--model", "talking", "--threads", "1", "--dtype", "float32"]
     asked += ["--decimals", "1", "--number-format", "digits"]
-    ran = run_lvlora(["baseline", "data.csv", *asked, *STEPS])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", "data.csv", *asked, *STEPS], code=0)
     return ran.json["forecasters"][0]["mae"]
 
 
@@ -59,8 +58,7 @@ def test_a_run_keeps_its_format_and_reads_it_back(place):
 
 
 def test_the_base_model_is_scored_on_the_adapter_s_text(run_lvlora, place, scored):
-    ran = run_lvlora(["evaluate", "data.csv", *USED, *STEPS])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "data.csv", *USED, *STEPS], code=0)
     base = ran.json["forecasters"][1]
     assert base["mae"] == pytest.approx(scored, rel=1e-6)
 
@@ -69,8 +67,7 @@ def test_the_base_model_is_scored_on_the_adapter_s_text(run_lvlora, place, score
 def test_adapters_of_two_formats_have_a_base_model_each(run_lvlora, place, scored, order):
     adapters = [word for run in order for word in ("--adapter", run)]
     alike = ["--threads", "1", "--dtype", "float32"]
-    ran = run_lvlora(["evaluate", "data.csv", *adapters, *alike, *STEPS])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "data.csv", *adapters, *alike, *STEPS], code=0)
     found = {row["name"]: row["mae"] for row in ran.json["forecasters"]}
     assert len(found) == 4
     bases = [mae for name, mae in found.items() if "zero-shot" in name]
@@ -79,8 +76,7 @@ def test_adapters_of_two_formats_have_a_base_model_each(run_lvlora, place, score
 
 
 def test_a_forecast_is_written_in_the_adapter_s_format_unless_asked_otherwise(run_lvlora, place):
-    own = run_lvlora(ALONE)
-    assert own.exit_code == 0, own.stderr
+    own = run_lvlora(ALONE, code=0)
     asked = run_lvlora([*ALONE, "--number-format", "digits"])
     assert asked.json["series"] == own.json["series"]
     other = run_lvlora([*ALONE, "--number-format", "point"])
@@ -88,8 +84,7 @@ def test_a_forecast_is_written_in_the_adapter_s_format_unless_asked_otherwise(ru
 
 
 def test_an_export_says_which_options_its_text_needs(run_lvlora, place):
-    ran = run_lvlora(["export", "bare", "--merged", "merged"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["export", "bare", "--merged", "merged"], code=0)
     assert "--adapter none --decimals 1 --number-format digits" in ran.stderr
 
 
@@ -97,6 +92,5 @@ def test_a_format_that_is_none_is_refused(run_lvlora, place):
     facts = json.loads(Path("bare/adapter/lvlora.json").read_text())
     del facts["facts_sha256"]
     Path("bare/adapter/lvlora.json").write_text(json.dumps({**facts, "number_format": "roman"}))
-    ran = run_lvlora(ALONE)
-    assert ran.exit_code == 4
+    ran = run_lvlora(ALONE, code=4)
     assert "number_format is 'roman': it should be" in ran.stderr

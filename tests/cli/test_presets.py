@@ -25,8 +25,7 @@ def test_every_command_takes_what_is_meant_for_it(run_lvlora, preset):
     assert tables
     load_all()
     for command, table in tables.items():
-        ran = run_lvlora([command, "--config", preset, "--print-config"])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora([command, "--config", preset, "--print-config"], code=0)
         printed = tomllib.loads(ran.stdout)
         meant = {k: v for k, v in shared.items() if k in COMMANDS[command].model_fields} | table
         assert {key: _plain(printed[key]) for key in meant} == {
@@ -44,15 +43,6 @@ def _plain(value: object) -> object:
         return value
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_presets_say_why_and_are_listed(preset):
-    text = preset.read_text(encoding="utf-8")
-    assert "\n#   lvlora " in text, "a preset begins with how it is used"
-    keys = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
-    assert sum("#" in line for line in keys) >= len(keys) / 2
-    assert f"`{preset.name}`" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [None, "small", "tiny"])
 def test_the_coursework_can_be_planned(run_lvlora, tmp_path, scale):
@@ -62,9 +52,9 @@ def test_the_coursework_can_be_planned(run_lvlora, tmp_path, scale):
             *("--config", EXAMPLES / "coursework.toml", "--model", "bundled", "--threads", "1"),
             *("--out", tmp_path / "coursework", "--dry-run", "--json"),
             *(() if scale is None else ("--scale", scale)),
-        ]
+        ],
+        code=0,
     )
-    assert ran.exit_code == 0, ran.stderr
     plan = ran.json
     assert [stage["name"] for stage in plan["stages"]] == [
         *("zero-shot", "default", "search", "ours", "contexts", "validation", "test")

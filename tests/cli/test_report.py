@@ -39,8 +39,7 @@ def test_the_page_is_the_one_that_training_made(real_figures, run_lvlora, here):
     page = here / "runs" / "first" / "report.html"
     before = page.read_bytes()
     page.unlink()
-    ran = run_lvlora(["report", "runs/first"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["report", "runs/first"], code=0)
     assert "runs/first/report.html" in ran.stdout
     assert page.read_bytes() == before
 
@@ -97,16 +96,14 @@ def test_a_run_that_was_moved(run_lvlora, here):
     ],
 )
 def test_no_such_run(run_lvlora, here, args, code, said):
-    ran = run_lvlora(args)
-    assert ran.exit_code == code
+    ran = run_lvlora(args, code=code)
     assert said in ran.stderr
     assert ran.stdout == ""
 
 
 def test_a_run_without_a_step(run_lvlora, here):
     (here / "runs" / "first" / "metrics.jsonl").write_text("")
-    ran = run_lvlora(["report"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["report"], code=4)
     assert "no step yet" in ran.stderr
 
 

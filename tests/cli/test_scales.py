@@ -37,8 +37,7 @@ def words(folder):
 
 def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
     model = tiny_folder("qwen2")
-    shown = run_lvlora(["tokenize", patients, "--model", str(model), "--json"])
-    assert shown.exit_code == 0, shown.stderr
+    shown = run_lvlora(["tokenize", patients, "--model", str(model), "--json"], code=0)
     scale = shown.json["scale"]
     assert len(set(scale["divisors"])) == 3
     assert scale["offsets"][0] == scale["offsets"][2] == 0
@@ -49,15 +48,13 @@ def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
     assert len({step.split(",")[1] for step in steps}) == len(steps)  # the temperature moves
 
     flags = tiny_runs.flags(model, Path("runs"), decimals=2, seq_len=64, max_steps=2)
-    ran = run_lvlora(["train", patients, *flags])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", patients, *flags], code=0)
     assert "loses" not in ran.stderr
     run = Path("runs") / Path("runs/latest").read_text().strip()
     stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
     for adapter in ("latest", "none"):
         how = ["--adapter", adapter, "--horizon", "4", "--series", "p0,p1,p2", "--json"]
-        ran = run_lvlora(["forecast", patients, *words(model), *how])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora(["forecast", patients, *words(model), *how], code=0)
         for one in ran.json["series"]:
             found = {name: np.array(v["quantiles"]["0.5"]) for name, v in one["variables"].items()}
             # random weights write any digits, but around the level and not around 0
@@ -78,8 +75,7 @@ def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_fol
         ["evaluate", patients, *words(model), *SCORED, "--adapter", "none", "--decimals", "0"],
         ["train", patients, *tiny_runs.flags(model, Path("runs"), decimals=0, max_steps=1)],
     ):
-        ran = run_lvlora(command)
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora(command, code=0)
         heard = " ".join(ran.stderr.split())
         assert heard.count(f"Warning: {said}") == 1, command[0]
         assert "% of the spread of temperature" in heard
@@ -92,8 +88,7 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     data = tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
     short = ["--threads", "1", "--dtype", "float32", "--samples", "2"]
     bundled = ["forecast", data, "--model", "bundled", "--adapter", "none", "--horizon", "1"]
-    ran = run_lvlora([*bundled, *short, "--series", "s0", "--decimals", "4"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*bundled, *short, "--series", "s0", "--decimals", "4"], code=0)
     heard = " ".join(ran.stderr.split())
     assert "Warning: lvlora-bundled zero-shot was made for 2 decimals (1.5 is 1.50)" in heard
     assert "asked for 4 (1.5 is 1.5000)" in heard
@@ -105,8 +100,7 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     asked = ["evaluate", data, *words(model), *SCORED]
     ran = run_lvlora([*asked, "--no-zero-shot", "--decimals", "4"])
     assert "was made for 1 decimals (1.5 is 1.5)" in " ".join(ran.stderr.split())
-    ran = run_lvlora([*asked, "--no-zero-shot"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*asked, "--no-zero-shot"], code=0)
     assert "was made for" not in ran.stderr
     ran = run_lvlora(f"train {data} --model bundled --decimals 4 --max-steps 1 --dry-run".split())
     assert "must learn to write" in " ".join(ran.stderr.split())
@@ -124,14 +118,12 @@ def test_evaluate_forecast_and_python_forecast_the_same(
     for adapter in ("latest", "none"):
         scored = "--no-zero-shot --no-rivals --split all --context 9 --horizon 3 --json".split()
         ran = run_lvlora(
-            ["evaluate", data, *asked, "--adapter", adapter, "--out", adapter, *scored]
+            ["evaluate", data, *asked, "--adapter", adapter, "--out", adapter, *scored], code=0
         )
-        assert ran.exit_code == 0, ran.stderr
         mae = ran.json["forecasters"][0]["mae"]
         ran = run_lvlora(
-            ["forecast", data, *asked, "--adapter", adapter, "--holdout", "3", "--json"]
+            ["forecast", data, *asked, "--adapter", adapter, "--holdout", "3", "--json"], code=0
         )
-        assert ran.exit_code == 0, ran.stderr
         assert ran.json["scores"]["mae"] == pytest.approx(mae, rel=1e-12)
         forecaster = lvlora.open_model(str(model), adapter, decimals=1, dtype="float32")
         (entry,) = lvlora.evaluate(
@@ -159,13 +151,13 @@ def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
     model = tiny_folder("qwen2")
     flags = tiny_runs.flags(model, Path("runs"), decimals=2, seq_len=64, max_steps=4)
     for scaling in ("dataset", "history"):
-        ran = run_lvlora(["train", "sizes.csv", *flags, "--scaling", scaling])
-        assert ran.exit_code == 0, ran.stderr
+        run_lvlora(["train", "sizes.csv", *flags, "--scaling", scaling], code=0)
         run = Path("runs") / Path("runs/latest").read_text().strip()
         stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
         assert (stored is None) == (scaling == "history")
-        shown = run_lvlora(["forecast", "sizes.csv", *words(model), "--horizon", "3", "--json"])
-        assert shown.exit_code == 0, shown.stderr
+        shown = run_lvlora(
+            ["forecast", "sizes.csv", *words(model), "--horizon", "3", "--json"], code=0
+        )
         found = [one["scale"] for one in shown.json["series"]]
         assert all(one["rule"] != "dataset" for one in found) == (scaling == "history")
         if scaling == "history":

@@ -12,8 +12,7 @@ from lvlora.settings.data import InputSettings
 
 def test_writes_a_data_set_that_can_be_read(run_lvlora, tmp_path):
     file = tmp_path / "data.h5"
-    ran = run_lvlora(["simulate", file, "-n", "3", "--n-steps", "20"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["simulate", file, "-n", "3", "--n-steps", "20"], code=0)
     assert "3 trajectories of 20 steps" in ran.stdout
     assert f"lvlora analyze {file}" in ran.stderr
     dataset = read_dataset(file, InputSettings())
@@ -40,8 +39,7 @@ def test_json_is_all_there_is_on_stdout(run_lvlora, tmp_path):
 
 @pytest.mark.parametrize("name", ["x.xlsx", "x", "folder.d/x.csv"])
 def test_what_cannot_be_written_is_said_before_the_work(run_lvlora, tmp_path, name):
-    ran = run_lvlora(["simulate", tmp_path / name, "-n", "1"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["simulate", tmp_path / name, "-n", "1"], code=4)
     assert name in ran.stderr
     assert "Hint: " in ran.stderr
 
@@ -58,12 +56,10 @@ def test_an_existing_file_is_kept_unless_asked(run_lvlora, tmp_path):
 
 def test_a_dash_is_standard_output(run_lvlora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ran = run_lvlora(["simulate", "-", "-n", "2", "--n-steps", "30"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["simulate", "-", "-n", "2", "--n-steps", "30"], code=0)
     assert ran.stderr == ""
     assert list(tmp_path.iterdir()) == []
-    written = run_lvlora(["simulate", "x.csv", "-n", "2", "--n-steps", "30"])
-    assert written.exit_code == 0
+    run_lvlora(["simulate", "x.csv", "-n", "2", "--n-steps", "30"], code=0)
     assert ran.stdout == (tmp_path / "x.csv").read_text()
     again = run_lvlora(["analyze", "-", "--json"], input=ran.stdout)
     assert again.json["quality"]["n_series"] == 2

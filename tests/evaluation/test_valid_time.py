@@ -21,8 +21,3 @@ def test_stairs_fall_from_one_and_the_model_comes_first(narrow: bool) -> None:
     assert bold.get_drawstyle() == "steps-post"
     np.testing.assert_allclose(other.get_xdata(), [0, 1, 2, 3])
     np.testing.assert_allclose(other.get_ydata(), [1, 1, 0.5, 0])
-
-
-def test_one_step_is_drawn() -> None:
-    (axes,) = valid_time_figure({"only": [0.0]}).axes
-    np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), [1, 0])

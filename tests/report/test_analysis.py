@@ -13,7 +13,6 @@ from lvlora.report.analysis import (
     clusters_figure,
     distributions_figure,
     draw_analysis,
-    means_figure,
     states_figure,
     trajectories_figure,
 )
@@ -45,23 +44,6 @@ def test_every_figure_is_written_as_png_and_svg(simulated, tmp_path: Path) -> No
     ]
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")
-
-
-def test_every_axis_has_a_name(simulated) -> None:
-    for name, draw in FIGURES.items():
-        for axes in draw(*simulated).axes:
-            if name in ("clusters", "trajectories"):
-                continue  # only the outer panels of a grid
-            assert axes.get_xlabel(), name
-            assert axes.get_ylabel(), name
-
-
-def test_clusters_are_told_with_their_shares(simulated) -> None:
-    dataset, analysis = simulated
-    svg = style.render(clusters_figure(dataset, analysis), "svg").decode()
-    for cluster in analysis.clustering.clusters:
-        assert f"{100 * cluster.share:.1f} % ({cluster.size} series)" in svg
-    assert "period of prey (time units)" in svg
 
 
 def test_examples_are_the_clusters_own(simulated) -> None:
@@ -159,12 +141,6 @@ def test_series_that_never_change_can_be_drawn(n_series: int) -> None:
         style.render(draw(dataset, analysis), "svg")
 
 
-def test_a_mean_of_many_is_one_panel_for_variables_alike(simulated) -> None:
-    (axes,) = means_figure(*simulated).axes
-    assert axes.get_ylabel() == "prey, predator"
-    assert len(axes.collections) == 2
-
-
 def test_long_names_stay_in_their_own_place() -> None:
     """No title meets its neighbour, none is cut, and panels under each other begin alike."""
     rng = np.random.default_rng(0)
@@ -194,13 +170,3 @@ def test_long_names_stay_in_their_own_place() -> None:
         assert all(b.x0 >= 0 and b.x1 <= figure.bbox.x1 and b.y1 <= figure.bbox.y1 for b in boxes)
         met = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
         assert not met, name
-
-
-def test_panels_begin_where_those_above_them_do(simulated) -> None:
-    figure = trajectories_figure(*simulated)
-    figure.draw_without_rendering()
-    places = [axes.get_position() for axes in figure.axes]
-    assert len(places) == 4
-    for above, below in ((places[0], places[2]), (places[1], places[3])):
-        assert above.x0 == pytest.approx(below.x0)
-        assert above.x1 == pytest.approx(below.x1)

@@ -54,15 +54,6 @@ def test_many_series_and_variables_are_cut_with_a_note(make_picture) -> None:
     assert "2 more variables not drawn" in words(figure)
 
 
-def test_a_phone_shows_series_under_each_other(make_picture) -> None:
-    figure = forecast_figure([make_picture(2), make_picture(2)], narrow=True)
-    assert figure.get_figwidth() == style.NARROW
-    figure.draw_without_rendering()
-    upper, lower = (axes.get_position() for axes in figure.axes)
-    assert upper.y0 > lower.y1
-    assert upper.width > 0.7
-
-
 def test_a_long_history_is_cut_with_a_note(make_picture) -> None:
     figure = forecast_figure(make_picture(1, horizon=20, history=500))
     assert len(figure.axes[0].lines[0].get_xdata()) == 120
@@ -86,27 +77,17 @@ def test_an_exploding_band_does_not_flatten_the_rest(make_picture) -> None:
     assert "band goes beyond the axis" in words(figure)
 
 
-@pytest.mark.parametrize("horizon", [1, 2])
-@pytest.mark.parametrize("history", [0, 1, 5])
-def test_the_shortest_series_can_be_drawn(make_picture, horizon: int, history: int) -> None:
-    words(forecast_figure(make_picture(2, horizon=horizon, history=history)))
-
-
-def test_nothing_but_missing_values_can_be_drawn(make_picture) -> None:
-    picture = make_picture(2)
-    nothing = np.full_like(picture.history, np.nan)
-    nan = np.full_like(picture.median, np.nan)
-    bands = {(0.1, 0.9): (nan, nan)}
-    words(
-        forecast_figure(
-            dataclasses.replace(picture, history=nothing, median=nan, truth=nan, bands=bands)
-        )
-    )
-
-
-def test_constant_series_can_be_drawn(make_picture) -> None:
-    picture = make_picture(2, factors=(0.0, 0.0))
-    words(forecast_figure(picture))
+@pytest.mark.parametrize(
+    "how",
+    [
+        *({"horizon": horizon, "history": history} for horizon in (1, 2) for history in (0, 1, 5)),
+        {"factors": (0.0, 0.0)},
+        {"factors": (np.nan, np.nan)},
+    ],
+)
+def test_little_can_be_drawn(make_picture, how) -> None:
+    """The shortest series, constant ones, and nothing but missing values."""
+    words(forecast_figure(make_picture(2, **how)))
 
 
 def test_names_are_shown_as_they_are(make_picture) -> None:

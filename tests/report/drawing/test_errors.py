@@ -51,27 +51,11 @@ def test_of_valid_steps_more_is_better() -> None:
     assert axes.get_xlabel() == "valid steps (more is better)"
 
 
-def test_names_are_wrapped_for_a_phone() -> None:
-    figure = errors_figure([row("a name of many words in one line", 0.2)], narrow=True)
-    (axes,) = figure.axes
-    figure.draw_without_rendering()
-    assert labels(axes) == ["a name of many words\nin one line"]
-    assert axes.get_position().width > 0.5
-    by_step = error_by_step_figure({"a": np.ones((3, 2))}, ["x", "y"], narrow=True)
-    assert by_step.axes[0].get_position().y0 > by_step.axes[1].get_position().y0
-
-
 def test_errors_of_different_size_are_dots_on_a_logarithmic_axis() -> None:
     (axes,) = errors_figure([*TABLE, row("ODE fit", 0.004)]).axes
     assert axes.get_xscale() == "log"
     assert not axes.patches
     assert "logarithmic" in axes.get_xlabel()
-
-
-def test_an_error_of_zero_is_a_bar() -> None:
-    (axes,) = errors_figure([*TABLE, row("oracle", 0.0)]).axes
-    assert axes.get_xscale() == "linear"
-    assert labels(axes)[0] == "oracle"
 
 
 def test_a_line_for_each_forecaster_in_a_panel_for_each_variable() -> None:
@@ -83,12 +67,6 @@ def test_a_line_for_each_forecaster_in_a_panel_for_each_variable() -> None:
     assert lines["b"].get_ydata().tolist() == [6, 12, 18, 24, 30]
     assert lines["c"].get_linewidth() > lines["a"].get_linewidth()
     assert lines["c"].get_color() == style.colour(0)
-
-
-def test_errors_of_all_variables_together() -> None:
-    (axes,) = error_by_step_figure({"a": [1.0, 2.0], "b": [0.01, 0.02]}, ["x", "y"]).axes
-    assert axes.get_title(loc="left") == "all variables"
-    assert axes.get_yscale() == "log"
 
 
 @pytest.mark.parametrize(

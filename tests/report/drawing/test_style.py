@@ -64,21 +64,6 @@ def test_the_suffix_says_the_format(tmp_path: Path) -> None:
             style.save(figure, tmp_path / name)  # type: ignore[arg-type]
 
 
-def test_no_colours_are_alike() -> None:
-    """The first two, which are most used, differ in lightness too."""
-    assert len(set(style.PALETTE)) == len(style.PALETTE)
-
-    def contrast_with_white(colour: str) -> float:
-        r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (r, g, b)]
-        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-        return 1.05 / (luminance + 0.05)
-
-    assert all(contrast_with_white(colour) > 2.2 for colour in style.PALETTE)
-    assert all(contrast_with_white(colour) > 3.5 for colour in style.PALETTE[:2])
-    assert contrast_with_white(style.FAINT) > 4.5
-
-
 @pytest.mark.parametrize("values", [(1.0, 1e9), (0.11, 0.14), (1e-7, 1e-3), (3.0, 80.0)])
 def test_logarithmic_ticks_are_plain_and_some(values: tuple[float, float]) -> None:
     with style.look():

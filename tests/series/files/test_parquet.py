@@ -50,11 +50,6 @@ def test_dictionary_and_integer_ids(tmp_path):
     assert [s.id for s in dataset] == ["7", "3"]
 
 
-def test_round_trip(tmp_path, two_series):
-    write_parquet(two_series, tmp_path / "f.parquet")
-    assert read(tmp_path / "f.parquet").sha256() == two_series.sha256()
-
-
 @settings(max_examples=100)
 @given(position=st.integers(0, 5000), value=st.integers(0, 255))
 def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
