@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,76 @@ def write(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
     build(family, seed, **changes).save_pretrained(folder)
     tokenizer.save(folder)
     return folder
+
+
+def write_gguf(
+    file: Path,
+    family: str,
+    kinds: tuple[str, ...] = ("F32",),
+    *,
+    tied: bool = True,
+    pre: str = "qwen2",
+    tokens: Sequence[str] | None = None,
+    **sizes: int,
+) -> Path:
+    """Write a tiny random model as llama.cpp's converter would write it.
+
+    Args:
+        family: "qwen2" or "llama".
+        kinds: of quantisation, one matrix after the other.
+        pre: name of the rule that cuts a text before it is made tokens.
+        tokens: all but the last two, "<s>" and "??"; those of a byte-level vocabulary by default.
+        sizes: what differs from `SIZES`, widened to whole blocks.
+    """
+    import gguf
+    from tokenizers import pre_tokenizers
+
+    kind = gguf.GGMLQuantizationType
+    tokens = [*(tokens or sorted(pre_tokenizers.ByteLevel.alphabet())), "??", "<s>"]
+    start = {"vocab_size": len(tokens), "bos_token_id": len(tokens) - 1, "pad_token_id": None}
+    model = build(family, **{**_WHOLE_VECTORS, **start, **sizes}, tie_word_embeddings=tied)
+    config = model.config
+    writer = gguf.GGUFWriter(str(file), family)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(500_000.0)
+    if family == "llama":
+        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * (len(tokens) - 1) + [3])
+    writer.add_token_merges(["? ?"])  # without any, transformers wants scores
+    writer.add_bos_token_id(len(tokens) - 1)
+    names = gguf.get_tensor_name_map(
+        getattr(gguf.MODEL_ARCH, family.upper()), config.num_hidden_layers
+    )
+    for i, (name, tensor) in enumerate(model.state_dict().items()):
+        if name == "lm_head.weight" and tied:
+            continue
+        stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        values = tensor.float()
+        if family == "llama" and (".q_proj." in name or ".k_proj." in name):
+            heads = config.num_attention_heads if ".q_" in name else config.num_key_value_heads
+            values = (
+                values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape_as(values)
+            )
+        if tensor.dim() == 1:
+            writer.add_tensor(stored, values.numpy())
+            continue
+        chosen = kind[kinds[i % len(kinds)]]
+        packed = gguf.quants.quantize(values.numpy(), chosen)
+        writer.add_tensor(stored, packed, raw_dtype=chosen)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
 
 
 def edit(file: Path, **changes: Any) -> None:

@@ -67,50 +67,14 @@ def _parquet() -> None:
 
 
 def _gguf() -> None:
-    import gguf
+    import tiny_models
 
     from lvlora.text.alphabet import SYMBOLS
 
-    tokens = [*SYMBOLS, "<s>", "??"]
-    width, inner, rng = 16, 24, np.random.default_rng(0)
-    writer = gguf.GGUFWriter(str(_folder("gguf") / "tiny.gguf"), "llama")
-    writer.add_context_length(128)
-    writer.add_embedding_length(width)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(inner)
-    writer.add_head_count(2)
-    writer.add_head_count_kv(1)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([1] * len(SYMBOLS) + [3, 1])
-    writer.add_token_merges(["? ?"])  # without any, transformers wants scores
-    writer.add_bos_token_id(len(SYMBOLS))
-    writer.add_eos_token_id(len(SYMBOLS))
-
-    def tensor(name: str, *shape: int) -> None:
-        writer.add_tensor(f"{name}.weight", rng.normal(0, 0.3, shape).astype("f4"))
-
-    tensor("token_embd", len(tokens), width)
-    tensor("output_norm", width)
-    for name, shape in {
-        "attn_norm": (width,),
-        "ffn_norm": (width,),
-        "attn_q": (width, width),
-        "attn_k": (width // 2, width),
-        "attn_v": (width // 2, width),
-        "attn_output": (width, width),
-        "ffn_gate": (inner, width),
-        "ffn_up": (inner, width),
-        "ffn_down": (width, inner),
-    }.items():
-        tensor(f"blk.0.{name}", *shape)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    file = _folder("gguf") / "tiny.gguf"
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 128}
+    tiny_models.write_gguf(file, "llama", tokens=SYMBOLS, **sizes)
 
 
 def _adapters() -> None:

