@@ -30,9 +30,10 @@ def analysed(dataset: Dataset, clusters: int = 4) -> tuple[Dataset, Analysis]:
 
 @pytest.fixture(scope="module")
 def simulated() -> tuple[Dataset, Analysis]:
-    return analysed(simulate(SimulateSettings(n_series=40, seed=3)))
+    return analysed(simulate(SimulateSettings(n_series=16, seed=3)))
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_every_figure_is_written_as_png_and_svg(simulated, tmp_path: Path) -> None:
     files = draw_analysis(tmp_path / "figures", *simulated)
     assert [f.name for f in files] == [
@@ -93,7 +94,7 @@ def test_the_mean_of_unlike_times_is_interpolated_within_each_series() -> None:
     np.testing.assert_allclose(mean[:, 0], expected)
 
 
-def strange(n_variables: int, n_series: int = 12) -> Dataset:
+def strange(n_variables: int, n_series: int = 6) -> Dataset:
     """Gaps, unlike lengths and starts, constants, unlike sizes, odd names."""
     rng = np.random.default_rng(n_variables)
     series = []
@@ -116,6 +117,7 @@ def test_any_data_set_can_be_drawn(n_variables: int) -> None:
         assert "<b>" not in svg
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_many_clusters_and_variables_are_cut_with_a_note() -> None:
     dataset = Dataset(
         tuple(

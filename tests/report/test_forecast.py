@@ -45,6 +45,7 @@ def test_the_lines_are_the_numbers(make_picture) -> None:
     assert list(start.get_xdata()) == [picture.history_time[-1]] * 2
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_many_series_and_variables_are_cut_with_a_note(make_picture) -> None:
     figure = forecast_figure([make_picture(2, title=f"nr {i}") for i in range(9)])
     assert [axes.get_title(loc="left") for axes in figure.axes] == [f"nr {i}" for i in range(6)]
@@ -54,6 +55,7 @@ def test_many_series_and_variables_are_cut_with_a_note(make_picture) -> None:
     assert "2 more variables not drawn" in words(figure)
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_a_long_history_is_cut_with_a_note(make_picture) -> None:
     figure = forecast_figure(make_picture(1, horizon=20, history=500))
     assert len(figure.axes[0].lines[0].get_xdata()) == 120

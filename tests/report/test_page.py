@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
@@ -86,6 +86,7 @@ def test_text_is_never_markup() -> None:
     assert [found["alt"] for found in read.all("img")] == [EVIL, EVIL]
 
 
+@settings(max_examples=20)
 @given(st.text())
 def test_any_text_gives_a_well_formed_page(text: str) -> None:
     read = Reader(page(content(text)))

@@ -74,6 +74,7 @@ def test_what_its_numbers_add_up_to(run):
     assert record.data["variables"] == ["prey", "predator"]
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_the_page_tells_it(run):
     figure, page = draw_run(run)
     assert figure.read_bytes()[:4] == b"\x89PNG"
@@ -87,6 +88,7 @@ def test_the_page_tells_it(run):
     assert page.read_bytes() == before
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_a_stopped_run_tells_what_it_has(run):
     for file in ("adapter/adapter_model.safetensors", "adapter/numeric_head.safetensors", DATA):
         (run / file).unlink()
@@ -104,6 +106,7 @@ def test_an_adapter_of_the_last_step_counts_where_there_is_no_best_one(run):
     assert read_run(run).trainable_parameters == 49
 
 
+@pytest.mark.usefixtures("figures_not_drawn")
 def test_settings_of_another_version_are_shown_as_they_stand(run):
     (run / CONFIG).write_text('rank = 4\nwhat_came_later = "x"\n')
     assert read_run(run).settings == {"rank": 4, "what_came_later": "x"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from lvlora.series.analysis.cycles import agreement, noise_level, repetition, smoothed
+from lvlora.series.analysis.cycles import noise_level, smoothed
 from lvlora.series.analysis.periods import find_peaks
 
 SEEDS = range(40)
@@ -102,27 +102,6 @@ def test_no_noise_in_what_is_smooth_or_short():
     time = np.arange(200.0)
     assert noise_level(time, np.sin(time / 3)) < 0.01
     assert noise_level(time[:6], np.random.default_rng(0).normal(size=6)) == 0
-
-
-def test_agreement_of_a_damped_cycle_is_nearly_that_of_a_steady_one():
-    time = np.arange(200.0)
-    agreements = agreement(np.exp(-time / 80) * np.cos(2 * np.pi * time / 20))
-    assert agreements[0] == pytest.approx(1)
-    assert agreements[20] > 0.9
-    assert agreements[10] < -0.9
-    assert repetition(agreements).period == pytest.approx(20, rel=0.02)
-
-
-def test_smoothing_says_what_noise_it_leaves():
-    noise = np.random.default_rng(0).normal(size=5000)
-    smooth, left = smoothed(noise, 9, (18, 18))
-    assert len(smooth) == 5000
-    assert smooth.std() == pytest.approx(left, rel=0.05)
-    line = np.arange(50.0)
-    assert smoothed(line, 12, (33, 24.5))[0] == pytest.approx(line)
-    assert smoothed(line[:4], 12, (4, 4))[0] == pytest.approx(line[:4])
-    assert smoothed(line[:6], 2, (4, 4))[0] == pytest.approx(line[:6])
-    assert smoothed(line, 1.9, (4, 4))[1] == 1
 
 
 @pytest.mark.parametrize("period", [8, 10.3, 20])
