@@ -1,7 +1,5 @@
 """A real browser for tests: Debian's chromium, spoken to in the W3C WebDriver protocol."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

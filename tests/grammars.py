@@ -1,7 +1,5 @@
 """The automaton of symbols, asked directly: what that of tokens must agree with."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

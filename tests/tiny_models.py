@@ -1,7 +1,5 @@
 """Tiny random models of every family, as plain folders; the tests' stand-ins for real ones."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable, Sequence

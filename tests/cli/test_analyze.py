@@ -1,7 +1,5 @@
 """`lvlora analyze` as a user meets it; the measurements are tested in tests/series."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """A model that gives no finite numbers makes no forecast: exit code 3, and where it breaks."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is said before a run, while it goes and after it is the same account."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Dates through the commands: read, extended, written, drawn; absent steps are warned of."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """Times and values of results read back as the same numbers, in every format."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

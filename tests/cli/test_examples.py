@@ -4,8 +4,6 @@ Variables make them cheap: a tiny model, short sequences, few series. What an ex
 wins over them.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`lvlora export`: the folders that it writes are read by others, with the same logits."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Commands with a base model in a .gguf file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Models whose tokenizers merge symbols, through the real commands."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

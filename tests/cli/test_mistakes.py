@@ -1,7 +1,5 @@
 """What a newcomer mistypes: one line that names it, one hint with what was probably meant."""
 
-from __future__ import annotations
-
 import pytest
 
 ROWS = "".join(f"{i},{1 + i % 5},{2 + i % 7}\n" for i in range(60))

@@ -1,7 +1,5 @@
 """Model folders that promise more than they hold, or would keep a machine busy: refused at once."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

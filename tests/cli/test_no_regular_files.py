@@ -1,7 +1,5 @@
 """Devices, pipes and endless links in place of a file: refused by name, at once, without memory."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

@@ -1,7 +1,5 @@
 """Numbers without a point, from a training to everything that uses its adapter."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

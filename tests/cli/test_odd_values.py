@@ -1,7 +1,5 @@
 """Numbers and names that nobody means: every option answers in a sentence, never "unforeseen"."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from pathlib import Path

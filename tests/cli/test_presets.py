@@ -1,7 +1,5 @@
 """The annotated settings in examples/ are such that the commands take them."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

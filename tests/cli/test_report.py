@@ -1,7 +1,5 @@
 """`lvlora report`: a run's page again, by folder, name or as the newest."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

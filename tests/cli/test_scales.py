@@ -1,7 +1,5 @@
 """Small variables, levels far from their spread, signs, decimals: through the real commands."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

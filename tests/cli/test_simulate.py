@@ -1,7 +1,5 @@
 """`lvlora simulate` as a user meets it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

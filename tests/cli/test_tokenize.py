@@ -1,7 +1,5 @@
 """`lvlora tokenize` as a user meets it."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How long forecasts hold: stairs that fall from all series."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -3,8 +3,6 @@
 Knows: formats and how to break them. Does not know: how lvlora reads them.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

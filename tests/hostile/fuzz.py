@@ -4,8 +4,6 @@ Every case is a pure function of (reader, seed, number), so a finding is made ag
 ``--seed S --case N``. Exit code 1 and the offending files in ``--out`` where something broke.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

@@ -3,8 +3,6 @@
 Small well-formed files of every format, with and without what is optional in it.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

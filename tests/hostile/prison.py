@@ -6,8 +6,6 @@ The parent imports what is needed and forks; so a case costs milliseconds, and w
 does to the process (a fault in a C library, a loop, a huge allocation) is seen from outside.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import mmap
 import os

@@ -4,8 +4,6 @@ Knows: which file is replaced, what is read, and what stands beside it. Does not
 mutations.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

@@ -1,7 +1,5 @@
 """Bad files end in one sentence, quickly and in little memory; nothing from outside is run."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import shutil

@@ -1,7 +1,5 @@
 """Every key of a model's and an adapter's JSON files with any value: a sentence, or a forecast."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,7 +1,5 @@
 """What tests of the room `model` share."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Our attention against transformers' eager one and its definition, forwards and backwards."""
 
-from __future__ import annotations
-
 import pytest
 import tiny_models
 import torch

@@ -1,7 +1,5 @@
 """The cache: rows of their own lengths, tokens taken back, buffers that grow."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """What --model means, and what is found in a hub cache without any network."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Where to compute and how precisely."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

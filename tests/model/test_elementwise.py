@@ -1,7 +1,5 @@
 """Norms and gated units that remember less: the same numbers, the same gradients."""
 
-from __future__ import annotations
-
 import pytest
 import tiny_models
 import torch

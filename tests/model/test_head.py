@@ -1,7 +1,5 @@
 """The restricted head: the alphabet's rows of the whole one, exactly."""
 
-from __future__ import annotations
-
 import pytest
 import tiny_models
 import torch

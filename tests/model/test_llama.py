@@ -1,7 +1,5 @@
 """Our own Llama and Qwen2: transformers' numbers, to the last bit."""
 
-from __future__ import annotations
-
 import pytest
 import tiny_models
 import torch

@@ -1,7 +1,5 @@
 """Loading base models: every family, and everything that can be wrong with a folder."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The low-rank update: its arithmetic, where it goes, how it comes and goes, how many numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

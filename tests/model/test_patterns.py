@@ -1,7 +1,5 @@
 """Patterns of adapters match as re (and so peft) matches them, or stop when their time is over."""
 
-from __future__ import annotations
-
 import re
 import time
 

@@ -1,7 +1,5 @@
 """Made-up results, as plain as the rooms that make real ones give them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The five figures of any data set: one to many variables, gaps, unlike lengths, constants."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Forecast pictures hold what they should: lines, bands, names, and a word on what is left out."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Histograms count what is there, however little."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

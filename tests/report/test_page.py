@@ -1,7 +1,5 @@
 """A report is one well-formed file, takes no text for markup, and loads nothing."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """The report in a real browser: on a phone, on a desk, in the dark, by keyboard, on paper."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Data sets that several tests of the room use."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

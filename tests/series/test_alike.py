@@ -1,7 +1,5 @@
 """Series to mix in: as long, as noisy and as full of gaps as the data, and no two alike."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

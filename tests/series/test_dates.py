@@ -1,7 +1,5 @@
 """Dates: read as ISO text, counted in a calendar of their own, written as they were."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Poorer histories, and the truth as it was."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

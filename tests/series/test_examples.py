@@ -1,7 +1,5 @@
 """The files of examples/: as the script writes them, and readable."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import programs

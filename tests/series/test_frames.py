@@ -1,7 +1,5 @@
 """Data in memory becomes the data set that its file would."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

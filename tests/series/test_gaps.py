@@ -1,7 +1,5 @@
 """Missing values between known ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Columns whose future is known, set apart from those that are forecast."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

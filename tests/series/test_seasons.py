@@ -1,7 +1,5 @@
 """One rule finds the season for all."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

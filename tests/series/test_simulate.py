@@ -1,7 +1,5 @@
 """Simulated data: reproducible, positive, and like the published figures of the coursework."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

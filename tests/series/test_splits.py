@@ -1,7 +1,5 @@
 """Splits: sizes, disjointness, independence of the file's order, small sets, strata."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

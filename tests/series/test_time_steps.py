@@ -1,7 +1,5 @@
 """Steps that are absent or uneven are named, and rows stand for what a table lacks."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tokens for the text form in any vocabulary, or a refusal that explains itself."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """The text form: exact, and honest about what is cut or wrong."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """The automaton: what is encoded walks through it, and what walks through it decodes."""
 
-from __future__ import annotations
-
 import math
 import random
 

@@ -1,7 +1,5 @@
 """The rules of the scale; none may look into the future."""
 
-from __future__ import annotations
-
 import json
 import math
 

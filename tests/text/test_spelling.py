@@ -1,7 +1,5 @@
 """The automaton of tokens: each text by one path, and no path but to texts."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Windows of tokens: a pure function of seed and index, starting where time steps start."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

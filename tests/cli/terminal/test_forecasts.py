@@ -1,7 +1,5 @@
 """How forecasts look on a terminal."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lvlora.cli.terminal.forecasts import density_chart

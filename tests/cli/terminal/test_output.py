@@ -1,7 +1,5 @@
 """The one sink: JSON that is JSON, tables that fit, terminals that stay as they were."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """Progress: live on a terminal, plain lines elsewhere, nothing under --quiet."""
 
-from __future__ import annotations
-
 import io
 import sys
 

@@ -1,7 +1,5 @@
 """Every setting that the installed peft knows is honoured, harmless, or refused by its name."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import typing

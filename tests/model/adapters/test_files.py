@@ -1,7 +1,5 @@
 """Adapters on disk: PEFT reads ours, we read PEFT's, and what is wrong is refused by name."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import warnings

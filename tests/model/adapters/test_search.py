@@ -1,7 +1,5 @@
 """What --adapter means."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +134,9 @@ def test_run_names_newest_first(runs):
 def test_searching_imports_no_torch():
     code = "import sys, lvlora.model.adapters.search; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_name_without_runs_says_how_to_make_one(tmp_path):
+    with pytest.raises(ModelError) as caught:
+        find_adapter("x", tmp_path / "runs")
+    assert "lvlora train" in caught.value.hint

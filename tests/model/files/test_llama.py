@@ -1,7 +1,5 @@
 """Which folders are read without transformers; all others are left to it, errors and all."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The alphabet from a tokenizer.json: transformers' ids, or left to transformers."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """A .gguf file is read as transformers reads it, and kept for the next time."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

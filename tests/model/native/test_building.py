@@ -1,7 +1,5 @@
 """Compiling once, and doing without where it can't be."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

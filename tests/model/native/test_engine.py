@@ -1,7 +1,5 @@
 """The compiled decoder against PyTorch, and against itself in any other division of the work."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import os

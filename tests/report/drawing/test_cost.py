@@ -1,7 +1,5 @@
 """The cost-accuracy plane: its front, its names, and forecasters without a price."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Few points that draw the same curve, and figures of long series that stay small."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """One look for all figures, whatever the user's matplotlib is set to."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

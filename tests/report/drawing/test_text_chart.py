@@ -1,7 +1,5 @@
 """The chart of text fits its box, and shows what the numbers are."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """A run's page shows forecasts of its validation against the truth, and plain rivals."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

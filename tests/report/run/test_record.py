@@ -1,7 +1,5 @@
 """A run is read back from its files, whole or not."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

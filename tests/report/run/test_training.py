@@ -1,7 +1,5 @@
 """A run's course: what the rows tell is what is drawn."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A sweep's figures and page: which there are, and what little trials give."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

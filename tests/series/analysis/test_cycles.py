@@ -1,7 +1,5 @@
 """Noise and repetition of curves whose noise and period are known; none where there is no cycle."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import signal

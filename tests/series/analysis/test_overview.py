@@ -1,7 +1,5 @@
 """Analysis: the coursework's figures, known dynamics, and odd data sets that must not break it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Peaks, periods, growth and lags of signals whose answers are known."""
 
-from __future__ import annotations
-
 import tracemalloc
 from time import perf_counter
 

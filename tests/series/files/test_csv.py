@@ -1,7 +1,5 @@
 """CSV: what is accepted and how, and every bad file refused with its row and column."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Names that look like formulas, made harmless and read back."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

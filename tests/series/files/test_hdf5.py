@@ -1,7 +1,5 @@
 """HDF5: the layout and its options, and every unsafe or broken file refused before it costs."""
 
-from __future__ import annotations
-
 import h5py
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Parquet: what is read, what is refused, and life without pyarrow."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

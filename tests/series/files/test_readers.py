@@ -1,7 +1,5 @@
 """The way in: formats told apart, missing things named, standard input, the shared file."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The way out: whole or not at all, never over a file by accident, and read back equal."""
 
-from __future__ import annotations
-
 import errno
 import tempfile
 from pathlib import Path

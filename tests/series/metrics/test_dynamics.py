@@ -1,7 +1,5 @@
 """Measures of dynamics against the definitions of the packages and papers they come from."""
 
-from __future__ import annotations
-
 import json
 import math
 

@@ -1,7 +1,5 @@
 """Quantiles of draws: exact for a truth that is drawn as the samples are."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Metrics against sklearn, scipy, closed forms and numbers worked out by hand."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

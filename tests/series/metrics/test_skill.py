@@ -1,7 +1,5 @@
 """Skill and win rate against the numbers of fev itself, and where it has none."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path
@@ -63,17 +61,3 @@ def test_a_series_has_the_mean_of_its_windows() -> None:
     errors = np.array([[1.0, 2.0], [5.0, 1.0], [3.0, math.nan]])
     found = by_series(errors, ["b", "a", "b"])
     np.testing.assert_allclose(found, [[2.0, 2.0], [5.0, 1.0]])
-
-
-def test_windows_have_the_numbers_of_fev() -> None:
-    """fev gives a task the mean error of its windows, and then ranks tasks."""
-    errors = np.array(FEV["errors"])
-    names = [f"task{i:02}" for i in range(len(errors))]
-    spread = np.array([[0.5], [1.5]])
-    windows = (errors[:, None, :] * spread).reshape(-1, errors.shape[1])
-    whole = by_series(windows, [n for n in names for _ in spread])
-    ratios = relative_errors(whole, FEV["models"].index("seasonal_naive"))
-    found = zip(skills(ratios, FEV["seed"]), win_rates(whole, FEV["seed"]), strict=True)
-    ours = np.array([[s.value, s.low, s.high, w.value] for s, w in found])
-    theirs = np.array(FEV["leaderboard"])[:, :4]
-    assert ours == pytest.approx(theirs, abs=1e-9)
