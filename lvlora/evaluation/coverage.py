@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +12,20 @@ from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.forecast.calibration import files as calibration_files
-from lvlora.forecast.calibration.facts import amount, describe
-from lvlora.forecast.calibration.offsets import Calibration, calibrate, share_inside, units_of
+from lvlora.forecast.calibration.offsets import (
+    Calibration,
+    Facts,
+    calibrate,
+    drawn_by,
+    form_of,
+    load,
+    place_of,
+    share_inside,
+    tell_origin,
+    unit_of,
+)
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.reading import joint_scale
-from lvlora.forecast.sampling import Sampling
 from lvlora.narrator import Narrator
 from lvlora.series.metrics.scores import central_levels
 
@@ -35,101 +41,74 @@ def calibration_for(
     """
     if not job.settings.calibrated:
         return None
-    found = calibration_files.load_fitting(
+    calibration = load(
         forecaster,
         candidate.choice.info,
         job.settings.runs,
-        sampling=job.sampling,
-        quantiles=job.settings.quantiles,
-        horizon=job.task.protocol.horizon,
-        variables=job.task.variables,
-        histories=job.task.histories,
-        narrator=narrator,
+        job.task.variables,
+        job.task.histories,
     )
-    if found.facts.get("data_sha256") == job.data_sha256 and (
-        found.facts.get("split") == job.task.protocol.part
-    ):
+    calibration.check(job.settings.quantiles, job.task.protocol.horizon)
+    tell_origin(calibration, job.sampling, narrator)
+    facts = calibration.facts
+    if facts and (facts.data_sha256, facts.split) == (job.data_sha256, job.task.protocol.part):
         narrator.note("It was made on the series that are scored: of others it may cover less.")
-    return found
+    return calibration
 
 
 def keep_calibration(
     entry: Entry, candidate: Candidate, forecaster: LanguageModel, job: Job, narrator: Narrator
 ) -> None:
-    """Make a calibration of a model's forecasts, for --calibrated, and say where it is."""
-    made = calibrate_entry(
-        entry,
-        job.task,
-        forecaster,
-        job.sampling,
-        job.settings.quantiles,
-        source=job.data.source,
-        data_sha256=job.data_sha256,
-        coverage_before={f"{x:g}": c for x, c in entry.scores.coverage.items()},
-    )
-    info = candidate.choice.info
-    path = calibration_files.place_of(forecaster.base, info, job.settings.runs, job.task.variables)
-    calibration_files.save(path, made, forecaster.base, info)
-    covered = ", ".join(
-        f"{100 * level:g} % intervals covered {numbers.share(share)}"
-        for level, share in entry.scores.coverage.items()
-    )
-    narrator.note(f"{entry.name}: {covered}; calibrated by {amount(made.facts)}: {path}")
-
-
-def calibrate_entry(
-    entry: Entry,
-    given: Task,
-    forecaster: LanguageModel,
-    sampling: Sampling,
-    quantiles: Sequence[float],
-    *,
-    source: str,
-    **facts: Any,
-) -> Calibration:
-    """Offsets from a model's forecasts of the task.
-
-    Args:
-        source: of the data; facts: to keep beside those of `calibration.facts.describe`.
+    """Make a calibration of a model's forecasts, for --calibrated, and say where it is.
 
     Raises:
         SettingsError, DataError: there are no samples, no interval, or too few truths.
     """
+    given, info = job.task, candidate.choice.info
     if entry.samples is None:
         raise SettingsError(
             "--calibrate: greedy forecasts have no intervals", "Leave --greedy out."
         )
-    forecasts = _forecasts(entry, given, forecaster)
-    units = np.array([units_of(h, f) for h, f in zip(given.histories, forecasts, strict=True)])
-    told = describe(
-        forecaster,
-        sampling,
-        source=source,
-        variables=given.variables,
-        units=units,
-        context=given.protocol.context or given.context,
-        horizon=given.protocol.horizon,
-        n_series=len(set(given.of_series)),
-        split=given.protocol.part,
-        **facts,
+    units = np.array([unit_of(history) for history in given.histories])
+    n_series = len(set(given.of_series))
+    several = {} if n_series == len(units) else {"windows": len(units)}
+    facts = Facts.model_validate(
+        {
+            "data": job.data.source,
+            "data_sha256": job.data_sha256,
+            "split": given.protocol.part,
+            "series": n_series,
+            **several,
+            "context": given.protocol.context or given.context,
+            "horizon": given.protocol.horizon,
+            "variables": list(given.variables),
+            "spread": [(float(u.min()), float(u.max())) for u in units.T],
+            "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},
+            **drawn_by(job.sampling),
+            **form_of(forecaster),
+        }
     )
-    return calibrate(given.truth, entry.samples, units, quantiles, told)
+    calibration = calibrate(given.truth, entry.samples, units, job.settings.quantiles, facts)
+    path = place_of(forecaster.base, info, job.settings.runs, given.variables)
+    calibration.save(path, forecaster.base, info)
+    covered = ", ".join(
+        f"{100 * level:g} % intervals covered {numbers.share(share)}"
+        for level, share in entry.scores.coverage.items()
+    )
+    narrator.note(f"{entry.name}: {covered}; calibrated by {facts.amount}: {path}")
 
 
 def coverage(
-    entry: Entry,
-    given: Task,
-    forecaster: LanguageModel,
-    calibration: Calibration,
-    quantiles: Sequence[float],
+    entry: Entry, given: Task, calibration: Calibration, quantiles: Sequence[float]
 ) -> dict[float, float]:
     """Probability of each calibrated central interval -> share of known truths inside."""
-    found = [
-        calibration.apply(f, h, quantiles)
-        for f, h in zip(_forecasts(entry, given, forecaster), given.histories, strict=True)
+    samples = entry.point[:, None] if entry.samples is None else entry.samples
+    forecasts = [
+        calibration.apply(Forecast(h.id, f.time, s, None, len(h), history=h), quantiles)
+        for h, f, s in zip(given.histories, given.futures, samples, strict=True)
     ]
     return {
-        level: share_inside(given.truth, found, _ends(quantiles, level))
+        level: share_inside(given.truth, forecasts, _ends(quantiles, level))
         for level in central_levels(quantiles)
     }
 
@@ -138,12 +117,3 @@ def _ends(quantiles: Sequence[float], level: float) -> tuple[float, float]:
     """The two of the quantiles that bound a central interval, as they were written."""
     of_level = [q for q in quantiles if abs(abs(1 - 2 * q) - level) < 1e-9]
     return min(of_level), max(of_level)
-
-
-def _forecasts(entry: Entry, given: Task, forecaster: LanguageModel) -> list[Forecast]:
-    readings = forecaster.plan.readings(given.histories, given.protocol.horizon)
-    samples = entry.point[:, None] if entry.samples is None else entry.samples
-    return [
-        Forecast(h.id, f.time, s, joint_scale(r), min(len(part.numbers) for part in r))
-        for h, f, s, r in zip(given.histories, given.futures, samples, readings, strict=True)
-    ]

@@ -165,7 +165,7 @@ def _score_models(
             spent[name] = forecaster.usage.price - before
         if calibration is not None:
             entry.calibrated_coverage = coverage.coverage(
-                entry, job.task, forecaster, calibration, settings.quantiles
+                entry, job.task, calibration, settings.quantiles
             )
         if settings.calibrate:
             coverage.keep_calibration(entry, candidate, forecaster, job, narrator)

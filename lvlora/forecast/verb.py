@@ -19,8 +19,7 @@ from lvlora.forecast.answers import (
     ForecastTiming,
     Timing,
 )
-from lvlora.forecast.calibration.files import load_fitting
-from lvlora.forecast.calibration.offsets import Calibration
+from lvlora.forecast.calibration.offsets import Calibration, load, tell_origin
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 from lvlora.forecast.estimate import of_forecasts, price_answer
 from lvlora.forecast.files import check_samples, write
@@ -76,10 +75,7 @@ def forecast(
         seconds = time.perf_counter() - begin
     truth = Truth(futures, nll) if futures else None
     if opened.calibration is not None:
-        forecasts = [
-            opened.calibration.apply(f, h, settings.quantiles)
-            for f, h in zip(forecasts, histories, strict=True)
-        ]
+        forecasts = [opened.calibration.apply(f, settings.quantiles) for f in forecasts]
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
@@ -87,8 +83,8 @@ def forecast(
         more["forecaster"] = opened.forecaster.name
     if truth is not None:
         more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
-    if opened.calibration is not None:
-        more["calibration"] = dict(opened.calibration.facts)
+    if opened.calibration is not None and opened.calibration.facts is not None:
+        more["calibration"] = opened.calibration.facts.model_dump(mode="json")
     return Forecasts(
         series=made.answers(),
         model=None if model is None else model.facts(),
@@ -321,17 +317,9 @@ def _open(
                     "futures stay as drawn."
                 )
         if settings.calibrated:
-            calibration = load_fitting(
-                outlined,
-                choice.info,
-                settings.runs,
-                sampling=sampling,
-                quantiles=settings.quantiles,
-                horizon=settings.n_steps,
-                variables=data.variables,
-                histories=histories,
-                narrator=narrator,
-            )
+            calibration = load(outlined, choice.info, settings.runs, data.variables, histories)
+            calibration.check(settings.quantiles, settings.n_steps)
+            tell_origin(calibration, sampling, narrator)
     return _Opened(request, forecaster, outlined, planned, bound, calibration, seconds)
 
 

@@ -61,9 +61,9 @@ def fit(examples: Sequence[Example], **facts: Any) -> Widths:
     moved = share * (known.again - known.median)
     groups = dict.fromkeys(e.group for e in examples)
     return Widths(
-        _fit_width(known, moved),
-        pull,
-        {"series": {g: sum(e.group == g for e in examples) for g in groups}, **facts},
+        **_fit_width(known, moved).model_dump(),
+        pull=pull,
+        facts={"series": {g: sum(e.group == g for e in examples) for g in groups}, **facts},
     )
 
 
@@ -161,9 +161,9 @@ def _fit_rule(
     found = minimize(whole, first, jac=True, method="L-BFGS-B").x
     of_feature = found[1:] / size
     return Rule(
-        float(found[0] - of_feature @ centre),
-        dict(zip(FEATURES, of_feature.tolist(), strict=True)),
-        {n: (float(a), float(b)) for n, a, b in zip(FEATURES, low, high, strict=True)},
+        constant=float(found[0] - of_feature @ centre),
+        rule=dict(zip(FEATURES, of_feature.tolist(), strict=True)),
+        ranges={n: (float(a), float(b)) for n, a, b in zip(FEATURES, low, high, strict=True)},
     )
 
 

@@ -17,7 +17,12 @@ from lvlora.forecast.calibration.widths import NAME, Widths
 
 
 def constant(number: float) -> Rule:
-    return Rule(number, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (-1.0, 1.0)))
+    ranges = dict.fromkeys(FEATURES, (-1.0, 1.0))
+    return Rule(constant=number, rule=dict.fromkeys(FEATURES, 0.0), ranges=ranges)
+
+
+def widths(number: float, pull: Rule | None = None) -> Widths:
+    return Widths(**constant(number).model_dump(), pull=pull)
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def model(tmp_path, monkeypatch, tiny_folder, tiny_base) -> str:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder("qwen2"), folder)
-    Widths(constant(math.log(2))).save(folder / NAME, tiny_base())
+    widths(math.log(2)).save(folder / NAME, tiny_base())
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(2, n_steps=14))
     return str(folder)
 
@@ -67,7 +72,7 @@ def test_where_a_history_repeats_itself_medians_go_to_its_last_cycle(
     values = np.resize([1.5, 6.0, 2.5, 4.0], 23)
     lines = [f"{i},{v}" for i, v in enumerate(values)]
     Path("season.csv").write_text("\n".join(["time,hares", *lines]) + "\n")
-    Widths(constant(0.0), constant(99.0)).save(Path(model) / NAME, tiny_base())
+    widths(0.0, constant(99.0)).save(Path(model) / NAME, tiny_base())
     asked = words(model, "--json")
     asked[1] = "season.csv"
     drawn, pulled = run_lvlora([*asked, "--as-drawn"]), run_lvlora(asked)
@@ -121,3 +126,20 @@ def test_what_draws_no_futures_of_a_model_has_no_widths(run_lvlora, model, more,
     ran = run_lvlora(plain)
     assert ran.exit_code == 2
     assert said in " ".join(ran.stderr.split())
+
+
+def test_a_series_over_decades_has_futures_of_its_own_size(
+    run_lvlora, tmp_path, monkeypatch
+) -> None:
+    """Widened linearly, the bundled model's CRPS is above its MAE, and 80 % hold 0."""
+    monkeypatch.chdir(tmp_path)
+    walk = np.exp(np.cumsum(np.random.default_rng(7).normal(0, 0.6, (2, 110)), axis=1)[1])
+    lines = [f"{i},{x!r}" for i, x in enumerate(walk.tolist())]
+    Path("walk.csv").write_text("\n".join(["time,hares", *lines]) + "\n")
+    ran = run_lvlora(
+        "forecast walk.csv --model bundled --adapter none --threads 1 --holdout 14 --json".split()
+    )
+    assert ran.exit_code == 0, ran.stderr
+    scores = ran.json["scores"]
+    assert scores["crps"] < 0.75 * scores["mae"]
+    assert scores["coverage"]["0.8"] > 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -12,18 +13,20 @@ from hypothesis import strategies as st
 
 from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
-from lvlora.forecast.calibration import facts as calibration_facts
-from lvlora.forecast.calibration import files as calibration_files
 from lvlora.forecast.calibration.offsets import (
     ENOUGH,
     Calibration,
+    Facts,
     calibrate,
-    nested,
+    drawn_by,
+    form_of,
+    load,
     offset,
+    place_of,
     share_inside,
-    units_of,
+    unit_of,
 )
-from lvlora.forecast.calibration.rule import FEATURES, Rule
+from lvlora.forecast.calibration.rule import FEATURES
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
@@ -40,11 +43,10 @@ def _history(spread=1.0, level=0.0, n_variables=2):
     return Series("s", np.arange(10.0), values)
 
 
-def _forecast(samples, divisor=1.0, name="s"):
+def _forecast(samples, history=None):
     n_steps, n_variables = samples.shape[1:]
-    return Forecast(
-        name, np.arange(n_steps) + 1.0, samples, Scale((divisor,) * n_variables, "history"), 10
-    )
+    history = history or _history(n_variables=n_variables)
+    return Forecast("s", np.arange(n_steps) + 1.0, samples, None, 10, history=history)
 
 
 def test_the_offset_is_the_order_statistic_of_the_definition():
@@ -85,11 +87,11 @@ def test_intervals_cover_what_they_say(spread):
     half = n // 2
     made = calibrate(truth[:half], samples[:half], units[:half], QUANTILES)
     assert set(made.offsets) == {0.5, 0.8}
-    new = [_forecast(s) for s in samples[half:]]
-    calibrated = [
-        made.apply(f, _history(u[0], 100 * u[0]), QUANTILES)
-        for f, u in zip(new, units[half:], strict=True)
+    new = [
+        _forecast(s, _history(u[0], 100 * u[0]))
+        for s, u in zip(samples[half:], units[half:], strict=True)
     ]
+    calibrated = [made.apply(f, QUANTILES) for f in new]
     for level, ends in ((0.5, (0.25, 0.75)), (0.8, (0.1, 0.9))):
         before = share_inside(truth[half:], new, ends)
         after = share_inside(truth[half:], calibrated, ends)
@@ -108,9 +110,9 @@ def test_intervals_cover_what_they_say(spread):
 
 def test_medians_samples_and_means_stay():
     rng = np.random.default_rng(0)
-    plain = _forecast(rng.gamma(2, size=(20, 3, 2)))
+    plain = _forecast(rng.gamma(2, size=(20, 3, 2)), _history(level=3.0))
     made = Calibration({0.8: np.full((3, 3), 2.0), 0.5: np.full((3, 3), -9.0)})
-    found = made.apply(plain, _history(level=3.0), QUANTILES)
+    found = made.apply(plain, QUANTILES)
     assert np.array_equal(found.median, plain.median)
     assert np.array_equal(found.mean, plain.mean)
     assert np.array_equal(found.quantile(0.5), plain.median)
@@ -120,15 +122,6 @@ def test_medians_samples_and_means_stay():
     assert np.array_equal(found.quantile(0.25), plain.median)
     ordered = [found.quantile(q) for q in QUANTILES]
     assert all((a <= b).all() for a, b in pairwise(ordered))
-
-
-def test_wider_intervals_hold_narrower_ones():
-    median = np.zeros(2)
-    narrow, wide = (np.array([-3.0, 1.0]), np.array([3.0, 2.0])), (-np.ones(2), np.ones(2))
-    first, second = nested([narrow, wide], median)
-    assert first[0].tolist() == [-3, 0]  # extended to the median
-    assert second[0].tolist() == [-3, -1]
-    assert second[1].tolist() == [3, 2]
 
 
 def test_steps_with_few_scores_take_their_neighbours():
@@ -157,30 +150,26 @@ def test_missing_truths_are_left_out_and_other_numbers_of_variables_served():
         calibrate(gaps, samples, np.ones((60, 2)), (0.1, 0.9)).offsets[0.8], some.offsets[0.8]
     )
     three = _forecast(rng.normal(size=(9, 2, 3)))
-    found = some.apply(three, _history(n_variables=3), (0.1, 0.9))
+    found = some.apply(three, (0.1, 0.9))
     expected = three.quantile(0.9) + some.offsets[0.8][-1, :2, None]
     assert np.allclose(found.quantile(0.9), expected)
 
 
-def test_the_unit_is_the_spread_of_what_was_read():
-    values = np.array([[9.0, 5.0], [1.0, 5.0], [3.0, np.nan], [1.0, 5.0], [3.0, np.nan]])
-    history = Series("s", np.arange(5.0), values)
-    plain = Forecast("s", np.ones(1), np.zeros((2, 1, 2)), Scale((2.0, 2.0), "history"), 4)
-    assert units_of(history, plain).tolist() == [1.0, 0.02]
-    unknown = Series("s", np.arange(2.0), np.array([[1.0, np.nan], [3.0, np.nan]]))
-    assert units_of(unknown, plain).tolist() == [1.0, 0.02]
+def test_the_unit_is_the_spread_of_the_history():
+    values = np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0], [1.0, np.nan, 0.0], [3.0, np.nan, 0.0]])
+    assert unit_of(Series("s", np.arange(4.0), values)).tolist() == [1.0, 0.05, 1.0]
 
 
 def test_what_was_not_calibrated_is_refused():
     made = Calibration({0.8: np.zeros((3, 5))})
     plain = _forecast(np.zeros((4, 6, 2)))
     with pytest.raises(SettingsError, match="6 steps, and the calibration is for 5"):
-        made.apply(plain, _history(), (0.1, 0.9))
+        made.apply(plain, (0.1, 0.9))
     with pytest.raises(SettingsError, match=r"no offset for intervals of 0\.9; .* for 0\.8") as e:
         made.check((0.05, 0.95), 3)
     assert "0.1,0.5,0.9" in e.value.hint
     # one end alone is the end of an interval, too
-    assert set(made.apply(_forecast(np.zeros((4, 5, 2))), _history(), (0.1,)).calibrated) == {0.1}
+    assert set(made.apply(_forecast(np.zeros((4, 5, 2))), (0.1,)).calibrated) == {0.1}
     with pytest.raises(SettingsError, match="no interval to calibrate"):
         calibrate(np.zeros((9, 2, 1)), np.zeros((9, 5, 2, 1)), np.ones((9, 1)), (0.5, 0.9))
     with pytest.raises(SettingsError, match="at least two samples"):
@@ -190,51 +179,44 @@ def test_what_was_not_calibrated_is_refused():
 NAMES = ("prey", "predator")
 
 
+def _facts(model, sampling, **changes):
+    facts = {
+        **{"data": "past.csv", "data_sha256": "", "split": "all", "coverage_before": {}},
+        **{"series": 3, "context": 8, "horizon": 3, "variables": list(NAMES)},
+        "spread": [(1.0, 2.0), (20.0, 50.0)],
+    }
+    return Facts(**{**facts, **drawn_by(sampling), **form_of(model), **changes})
+
+
 def test_it_serves_what_it_was_made_for_and_nothing_else(tiny_base):
-    forecaster, sampling = LanguageModel(tiny_base(), decimals=1), Sampling(samples=9, views=2)
-    units = np.array([[1.0, 20.0], [2.0, 50.0], [1.5, 30.0]])
-    facts = calibration_facts.describe(
-        forecaster, sampling, source="past.csv", variables=NAMES, units=units, context=8, horizon=3
-    )
-    made = Calibration({0.8: np.zeros((3, 3))}, json.loads(json.dumps(facts)))
-    assert calibration_facts.origin(made.facts) == (
+    model, sampling = LanguageModel(tiny_base(), decimals=1), Sampling(samples=9, views=2)
+    facts = _facts(model, sampling)
+    assert facts.origin == (
         "Intervals calibrated by 3 series of past.csv (3 steps from 8), 9 samples each."
     )
-    assert facts["spread"] == [[1.0, 2.0], [20.0, 50.0]]
     wave = np.sin(np.arange(20.0))[:, None] * np.sqrt(2)
 
     def like(*spreads):
         return [Series("s", np.arange(20.0), wave * spreads)]
 
-    calibration_facts.check_form(made, forecaster)
-    calibration_facts.check_data(made, NAMES, like(0.15, 400.0))
+    facts.check(model, NAMES, like(0.15, 400.0))
     for spreads in ((0.05, 30.0), (1.0, 900.0)):
         with pytest.raises(DataError, match=r"varies by .* here .* past\.csv"):
-            calibration_facts.check_data(made, NAMES, like(*spreads))
-    with pytest.raises(DataError, match=r"prey, predator \(3 series of past\.csv\), not on hare"):
-        calibration_facts.check_data(made, ["hare", "lynx"], like(1.0, 30.0))
-    assert calibration_facts.other_sampling(made, sampling) == ""
-    assert "samples 9" in calibration_facts.other_sampling(made, Sampling(samples=5, views=2))
-    rule = Rule(0.5, dict.fromkeys(FEATURES, 0.0), dict.fromkeys(FEATURES, (0.0, 1.0)))
-    widened = LanguageModel(forecaster.base, forecaster.head, decimals=1, widths=Widths(rule))
-    for other, said in (
-        (LanguageModel(forecaster.base, forecaster.head, decimals=2), "decimals 1, and this is 2"),
-        (
-            LanguageModel(forecaster.base, forecaster.head, decimals=1, number_format="digits"),
-            "number format point, and this is digits",
-        ),
-        (
-            LanguageModel(
-                forecaster.base, forecaster.head, decimals=1, scale=Scale((1.0,), "given")
-            ),
-            "scale history 2, and this is dataset 2",
-        ),
-        (widened, "widths as drawn, and this is"),
+            facts.check(model, NAMES, like(*spreads))
+    with pytest.raises(DataError, match="not on hare, lynx"):
+        facts.check(model, ["hare", "lynx"], like(1.0, 30.0))
+    assert facts.unlike(sampling) == ""
+    assert "samples 9" in facts.unlike(Sampling(samples=5, views=2))
+    rule = {"rule": dict.fromkeys(FEATURES, 0.0), "ranges": dict.fromkeys(FEATURES, (0.0, 1.0))}
+    for name, change in (
+        ("decimals", {"decimals": 2}),
+        ("number format", {"number_format": "digits"}),
+        ("scale", {"scale": Scale((1.0,), "given")}),
+        ("widths", {"widths": Widths(constant=0.5, **rule)}),
     ):
-        with pytest.raises(SettingsError, match=said):
-            calibration_facts.check_form(made, other)
-    with pytest.raises(SettingsError, match="of an earlier version"):
-        calibration_facts.check_form(Calibration(made.offsets, {"decimals": 1}), forecaster)
+        other = LanguageModel(model.base, model.head, **{"decimals": 1, **change})
+        with pytest.raises(SettingsError, match=f"the calibration is for {name} "):
+            facts.check(other, NAMES, like(1.0, 30.0))
 
 
 def test_of_a_variable_that_was_never_negative_no_quantile_is():
@@ -242,40 +224,46 @@ def test_of_a_variable_that_was_never_negative_no_quantile_is():
     history = Series("s", np.arange(10.0), signed)
     samples = np.linspace(0, 1, 9)[:, None, None] * np.ones((9, 2, 2))
     made = Calibration({0.8: np.full((3, 2), 5.0)})
-    low = made.apply(_forecast(samples), history, (0.1, 0.9)).quantile(0.1)
+    low = made.apply(_forecast(samples, history), (0.1, 0.9)).quantile(0.1)
     assert (low[:, 0] == 0).all()
     assert (low[:, 1] < 0).all()
 
 
 def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path):
-    base = tiny_base()
-    made = Calibration({0.8: np.array([[0.1, -2.5e-7]] * 3)}, {"samples": 20})
-    path = calibration_files.place_of(base, None, tmp_path, NAMES)
-    calibration_files.save(path, made, base, None)
-    found = calibration_files.load(base, None, tmp_path, NAMES)
+    model = LanguageModel(tiny_base(), decimals=1)
+    base, facts = model.base, _facts(model, Sampling(samples=20))
+    made = Calibration({0.8: np.array([[0.1, -2.5e-7, 3.0]] * 3)}, facts)
+    history = [Series("s", np.arange(20.0), np.sin(np.arange(20.0))[:, None] * [1.5, 40.0])]
+    path = place_of(base, None, tmp_path, NAMES)
+    made.save(path, base, None)
+    found = load(model, None, tmp_path, NAMES, history)
     assert np.array_equal(found.offsets[0.8], made.offsets[0.8])
-    assert found.facts == made.facts
-    others = calibration_files.place_of(base, None, tmp_path, ["hare"])
-    assert others != path  # of other variables there may be another
+    assert found.facts == facts
     with pytest.raises(ModelError, match="has no calibration for hare"):
-        calibration_files.load(base, None, tmp_path, ["hare"])
+        load(model, None, tmp_path, ["hare"], history)
 
     content = json.loads(path.read_text())
     for damaged in ("", "[]", "{}", path.read_text().replace("0.1", "0.2", 1), "\x00" * 50):
         path.write_text(damaged)
-        with pytest.raises(ModelError, match=r"as JSON|a JSON object|no whole calibration"):
-            calibration_files.load(base, None, tmp_path, NAMES)
-    for odd in ({}, {"0.8": 3}, {"0.8": {"variables": [[1]], "together": [1, 2]}}):
-        body = {**content, "offsets": odd}
-        body.pop("sha256")
+        with pytest.raises(ModelError):
+            load(model, None, tmp_path, NAMES, history)
+    content.pop("sha256")
+    rows, told = content["offsets"]["0.8"], content["facts"]
+    for odd in (
+        *({"offsets": o} for o in ({}, None, [], {"0.8": 3}, {"wide": rows}, {"2": rows})),
+        *({"offsets": {"0.8": {**rows, "together": x}}} for x in ([1, 2], [math.nan] * 3, "abc")),
+        *({"offsets": {"0.8": {**rows, "together": [x] * 3}}} for x in (1e300, "1", None, [])),
+        {"offsets": {"0.8": {**rows, "variables": [rows["together"]]}}},
+        {"offsets": {"0.8": {"together": rows["together"]}}},
+        *({"facts": f} for f in ({}, None, {**told, "variables": 3}, {**told, "spread": [1, 2]})),
+        *({"facts": {**told, "horizon": n}} for n in (-1, 10**9, "3", None)),
+    ):
+        body = {**content, **odd}
         path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))
-        with pytest.raises(ModelError, match="is no calibration"):
-            calibration_files.load(base, None, tmp_path, NAMES)
-    path.write_text(json.dumps(content))
-    calibration_files.load(base, None, tmp_path, NAMES)
+        with pytest.raises(ModelError) as caught:
+            load(model, None, tmp_path, NAMES, history)
+        assert "--calibrate" in caught.value.hint, odd
+    made.save(path, base, None)
     base.sha256 = base.sha256[:16] + "0" * 48
     with pytest.raises(ModelError, match="other weights"):
-        calibration_files.load(base, None, tmp_path, NAMES)
-    base.sha256 = "f" * 64
-    with pytest.raises(ModelError, match="qwen2 has no calibration for prey, predator"):
-        calibration_files.load(base, None, tmp_path, NAMES)
+        load(model, None, tmp_path, NAMES, history)

@@ -22,13 +22,23 @@ from lvlora.series.dataset import FloatArray, Series
 ANY = dict.fromkeys(FEATURES, (-100.0, 100.0))
 
 
+HOSTILE: tuple[dict[str, object], ...] = (
+    *({"rule": {}}, {"rule": None}, {"rule": [1.0]}, {"ranges": {}}),
+    *({"constant": number} for number in (math.inf, math.nan, "wide", None, True, 1e300, 10**400)),
+    *({"rule": {**dict.fromkeys(FEATURES, 0.0), "step": n}} for n in ("1", math.nan, -1e9, [])),
+    *({"ranges": {**ANY, "step": ends}} for ends in ([2.0, 1.0], 3.0, [0.0], [-math.inf, 0.0])),
+    *({"pull": pull} for pull in ({"constant": 0.0}, [], 1)),
+    {"facts": 3},
+)
+
+
 def linear(constant: float, **weights: float) -> Rule:
     named = {name.replace("_", " "): w for name, w in weights.items()}
-    return Rule(constant, {**dict.fromkeys(FEATURES, 0.0), **named}, ANY)
+    return Rule(constant=constant, rule={**dict.fromkeys(FEATURES, 0.0), **named}, ranges=ANY)
 
 
 def rule(constant: float, **weights: float) -> Widths:
-    return Widths(linear(constant, **weights))
+    return Widths(**linear(constant, **weights).model_dump())
 
 
 def forecast(samples: FloatArray, history: FloatArray) -> Forecast:
@@ -78,7 +88,7 @@ def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float) 
     season = np.resize([-2.0, 5.0, 2.0, 4.0, 3.0], 31)
     history = np.column_stack([season, np.cumsum(rng.normal(0, 1, 31))])
     plain = forecast(rng.normal(5, 5, (8, 7, 2)), history)
-    found = replace(rule(math.log(2)), pull=linear(u)).apply(plain)
+    found = rule(math.log(2)).model_copy(update={"pull": linear(u)}).apply(plain)
     expected = plain.median.copy()
     # one cycle ahead; a walk has none
     expected[:5, 0] += share * (season[26:31] - expected[:5, 0])
@@ -88,7 +98,7 @@ def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float) 
     # a model that is sure of itself is believed
     near = forecast(5 + 0.02 * (plain.samples - plain.median), history)
     np.testing.assert_array_equal(
-        replace(rule(0.0), pull=linear(u)).apply(near).median, near.median
+        rule(0.0).model_copy(update={"pull": linear(u)}).apply(near).median, near.median
     )
 
 
@@ -197,8 +207,10 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     base, path = tiny_base(), tmp_path / NAME
     source = ModelSource("folder", "tiny", str(tmp_path))
     assert of_model(source, base) is None
-    made = replace(rule(0.25, step=-0.5, whole_numbers=1.5), facts={"series": {"clean": 3}})
-    pulling = replace(made, pull=linear(-1.0, trend=2.0))
+    made = Widths(
+        **linear(0.25, step=-0.5, whole_numbers=1.5).model_dump(), facts={"series": {"clean": 3}}
+    )
+    pulling = made.model_copy(update={"pull": linear(-1.0, trend=2.0)})
     assert pulling.sha256 != made.sha256
     pulling.save(path, base)
     assert of_model(source, base) == pulling
@@ -207,25 +219,33 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     assert of_model(replace(source, kind="hub"), base) is None
 
     content = json.loads(path.read_text())
-    for damaged in ("", "[]", "{}", path.read_text().replace("0.25", "0.26", 1)):
+    for damaged in ("", "[]", "{}", "[" * 10_000, path.read_text().replace("0.25", "0.26", 1)):
         path.write_text(damaged)
-        with pytest.raises(ModelError, match=r"as JSON|a JSON object|not what it was written"):
+        with pytest.raises(ModelError) as caught:
             read(path, base)
+        assert "Delete the file" in caught.value.hint
     content.pop("sha256")
-    for odd in (
-        {"rule": {}},
-        {"constant": math.inf},
-        {"constant": "wide"},
-        {"ranges": {**content["ranges"], "step": [2.0, 1.0]}},
-        {"ranges": {**content["ranges"], "step": 3.0}},
-        {"pull": {"constant": 0.0}},
-    ):
+    for odd in HOSTILE:
         body = {**content, **odd}
         path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))
-        with pytest.raises(ModelError, match=r"says no widths|not finite|as JSON"):
+        with pytest.raises(ModelError) as caught:
             read(path, base)
+        assert "Delete the file" in caught.value.hint, odd
     made.save(path, base)
     base.sha256 = "0" * 64
     with pytest.raises(ModelError, match="other weights") as caught:
         read(path, base)
     assert "Delete the file" in caught.value.hint
+
+
+def test_a_history_over_decades_is_widened_in_logs() -> None:
+    """Linear factors of its largest values would be many times its smaller ones."""
+    decades = 10.0 ** (2.5 + 2.5 * np.sin(np.arange(60) / 2))
+    samples = np.array([0.5, 1.0, 2.0, 4.0, 8.0])[:, None, None] * np.ones((5, 3, 2))
+    history = np.column_stack([decades, decades / decades.max() + 1])
+    moved = rule(math.log(2)).apply(forecast(samples, history))
+    np.testing.assert_allclose(moved.median, samples[2])
+    expected = np.log(2) + 2 * (np.log(samples[..., 0]) - np.log(2))
+    np.testing.assert_allclose(
+        np.log(moved.samples[..., 0]), np.maximum(expected, np.log(0.1)), rtol=1e-6
+    )

@@ -54,9 +54,9 @@ def test_missing_truths_are_left_out() -> None:
         truth[::2] = np.nan
         gappy.append(Example(e.group, truth, e.forecast))
     nothing = Example("rough", np.full((10, 1), np.nan), whole[1].forecast)
-    of_gappy = fit(gappy).width.constant
-    assert fit([*gappy, nothing]).width.constant == pytest.approx(of_gappy, abs=0.05)
-    assert of_gappy != fit(whole).width.constant
+    of_gappy = fit(gappy).constant
+    assert fit([*gappy, nothing]).constant == pytest.approx(of_gappy, abs=0.05)
+    assert of_gappy != fit(whole).constant
 
 
 def test_what_repeats_is_drawn_to_its_last_cycle_where_the_model_lost_it() -> None:

@@ -9,7 +9,7 @@ and the interval [q_low - Q, q_high + Q], with Q the ⌈(n + 1) level⌉-th smal
 a new truth with at least the probability ``level``, whatever the model, as long as the new series
 is exchangeable with those of the calibration. Q may be negative: too wide intervals shrink.
 
-Offsets are in standard deviations of the history (`units_of`), so that they serve series of any
+Offsets are in standard deviations of the history (`unit_of`), so that they serve series of any
 magnitude, and they belong to a step of the horizon and a variable. Where a step has
 fewer than `ENOUGH` scores, those of its neighbours are taken too: as many steps on either side as
 it takes. One more row of offsets, over all variables, is used for files with another number of
@@ -20,22 +20,167 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from lvlora.errors import DataError, SettingsError
+from lvlora import durable
+from lvlora.answers import Count, Shape
+from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast.bounds import least_values
+from lvlora.forecast.calibration import stored
 from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
+from lvlora.model.loading import BaseModel
+from lvlora.narrator import Narrator
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.quantiles import of_samples
 from lvlora.series.metrics.scores import central_levels
+from lvlora.text.scaling import RULES
 
 ENOUGH = 40
 """Scores of one offset: with fewer a quantile of 90 % is one of the last four."""
+NAME = "calibration.json"
+FOLDER = "calibrations"
 
-_LEAST_UNIT = 0.01
+_FAR = 10.0
+"""So many times more, or less, than the series of the calibration others may vary."""
+_AGAIN = "For data like these: lvlora evaluate DATA --calibrate; or leave --calibrated out."
+_OTHERWISE = "lvlora evaluate DATA --calibrate makes one; without --calibrated none is needed."
+
+
+class Facts(Shape):
+    """The forecasts that a calibration is from, and so those that it serves."""
+
+    data: str
+    data_sha256: str
+    split: str
+    series: Count
+    windows: Count | None = None
+    """Of the series, where some have several."""
+    context: Count
+    horizon: Count
+    variables: list[str]
+    spread: list[tuple[float, float]]
+    """Of each variable the least and the largest standard deviation of a history."""
+    samples: int
+    temperature: float
+    top_p: float
+    views: int
+    decimals: int
+    number_format: str
+    scale: str
+    widths: str
+    coverage_before: dict[str, float | None]
+
+    @property
+    def amount(self) -> str:
+        """How much the offsets are from: "30 series", "8 windows of 1 series"."""
+        series = f"{self.series} series"
+        return series if self.windows is None else f"{self.windows} windows of {series}"
+
+    @property
+    def origin(self) -> str:
+        """A sentence that says where the offsets are from."""
+        return (
+            f"Intervals calibrated by {self.amount} of {self.data} ({self.horizon} steps from "
+            f"{self.context}), {self.samples} samples each."
+        )
+
+    def check(
+        self, model: LanguageModel, variables: Sequence[str], histories: Sequence[Series]
+    ) -> None:
+        """Refuse numbers that are scaled or written otherwise, and other data.
+
+        Raises:
+            SettingsError: the model scales or writes otherwise.
+            DataError: the series have other variables, or vary by far more or less.
+        """
+        for name, value in form_of(model).items():
+            if getattr(self, name) != value:
+                raise SettingsError(
+                    f"--calibrated: the calibration is for {name.replace('_', ' ')} "
+                    f"{getattr(self, name)}, and this is {value}",
+                    _AGAIN,
+                )
+        where = f"{self.amount} of {self.data}"
+        if self.variables != list(variables):
+            raise DataError(
+                f"--calibrated: the calibration was made on {', '.join(self.variables)} ({where}), "
+                f"not on {', '.join(variables)}",
+                _AGAIN,
+            )
+        spreads = np.median([_spread(history) for history in histories], axis=0).tolist()
+        for name, spread, (low, high) in zip(variables, spreads, self.spread, strict=True):
+            if not low / _FAR <= spread <= high * _FAR:
+                raise DataError(
+                    f"--calibrated: {name} varies by {spread:.3g} here (standard deviation), and "
+                    f"by {low:.3g} to {high:.3g} in what the calibration was made on ({where})",
+                    _AGAIN,
+                )
+
+    def unlike(self, sampling: Sampling) -> str:
+        """A sentence where futures are drawn otherwise than for the calibration, else empty."""
+        other = [
+            f"{name} {getattr(self, name)}"
+            for name, value in drawn_by(sampling).items()
+            if getattr(self, name) != value
+        ]
+        if not other:
+            return ""
+        return (
+            f"The calibration was made with {', '.join(other)}: with others its intervals may "
+            "cover less."
+        )
+
+
+def form_of(model: LanguageModel) -> dict[str, Any]:
+    """How a model scales and writes numbers, and widens futures."""
+    rule = "history" if model.scale is None else "dataset"
+    return {
+        "decimals": model.decimals,
+        "number_format": model.number_format,
+        "scale": f"{rule} {RULES}",
+        "widths": "as drawn" if model.widths is None else model.widths.sha256[:16],
+    }
+
+
+def drawn_by(sampling: Sampling) -> dict[str, Any]:
+    """How futures are drawn."""
+    return {name: getattr(sampling, name) for name in ("samples", "temperature", "top_p", "views")}
+
+
+_Offset = Annotated[float, Field(ge=-1e12, le=1e12)]
+
+
+class _Offsets(Shape):
+    """Of one central interval, for each step: of each variable, and of all together."""
+
+    variables: list[list[_Offset]]
+    together: list[_Offset]
+
+
+class _Stored(Shape):
+    """A calibration as its file has it."""
+
+    facts: Facts
+    offsets: dict[str, _Offsets]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        horizon, n_variables = self.facts.horizon, len(self.facts.variables)
+        for level, rows in self.offsets.items():
+            lengths = {len(steps) for steps in (rows.together, *rows.variables)}
+            if lengths != {horizon} or len(rows.variables) != n_variables or not float(level) < 1:
+                raise ValueError(f"offsets of {level} do not fit the facts")
+        if not self.offsets or len(self.facts.spread) != n_variables:
+            raise ValueError("offsets or spreads are missing")
+        return self
 
 
 @dataclass(frozen=True)
@@ -43,13 +188,13 @@ class Calibration:
     """Offsets of central intervals.
 
     Attributes:
-        offsets: probability of a central interval -> (V + 1, H) in the `units_of` a series; the
+        offsets: probability of a central interval -> (V + 1, H) in the `unit_of` a series; the
             last row is over all variables.
-        facts: where they are from: series, context, samples and the like, as JSON.
+        facts: where they are from; None for who has nothing to say of that.
     """
 
     offsets: Mapping[float, FloatArray]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
 
     @property
     def horizon(self) -> int:
@@ -57,10 +202,10 @@ class Calibration:
         return next((rows.shape[1] for rows in self.offsets.values()), 0)
 
     def check(self, levels: Sequence[float], n_steps: int) -> None:
-        """Whether there are offsets for these quantiles and so many steps.
+        """Refuse other quantiles and more steps than there are offsets for.
 
         Raises:
-            SettingsError: there are not.
+            SettingsError: there are none.
         """
         for level in _central(levels):
             if level not in self.offsets:
@@ -76,62 +221,120 @@ class Calibration:
                 f"Forecast {self.horizon} steps at most, or calibrate with a longer --horizon.",
             )
 
-    def intervals(
-        self, samples: FloatArray, units: FloatArray, level: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """The calibrated ends of one central interval, before `nested` makes them agree.
-
-        Args:
-            samples: (S, H, V) in original units; units: (V,) of the series.
-
-        Returns:
-            low, high: (H, V).
-        """
-        rows = self.offsets[level]
-        n_steps, n_variables = samples.shape[1:]
-        chosen = rows[:-1] if len(rows) - 1 == n_variables else np.repeat(rows[-1:], n_variables, 0)
-        offset = chosen[:, :n_steps].T * units
-        low, high = central_interval(samples, level)
-        return low - offset, high + offset
-
-    def apply(self, forecast: Forecast, history: Series, levels: Sequence[float]) -> Forecast:
+    def apply(self, forecast: Forecast, levels: Sequence[float]) -> Forecast:
         """The forecast with calibrated quantiles; samples, median and mean stay as they are.
 
         No quantile of a variable is below 0 if its history never is: truths that aren't stay
-        covered.
+        covered. Offsets of their own may let ends cross, so from narrow to wide each interval is
+        extended to hold the median and those before it, which loses no coverage.
 
         Args:
-            history: that was forecast from.
             levels: quantiles, each the end of a central interval, or 0.5.
 
         Raises:
             SettingsError: an interval or a step has no offset.
         """
-        self.check(levels, len(forecast.time))
-        wanted = _central(levels)
-        units = units_of(history, forecast)
-        least = least_values(history.values)
-        ends = [self.intervals(forecast.samples, units, level) for level in wanted]
-        found: dict[float, FloatArray] = {}
-        for level, (low, high) in zip(wanted, nested(ends, forecast.median), strict=True):
+        if forecast.history is None:
+            raise ValueError("a forecast without its history cannot be calibrated")
+        n_steps, n_variables = forecast.samples.shape[1:]
+        self.check(levels, n_steps)
+        unit, least = unit_of(forecast.history), least_values(forecast.history.values)
+        inner = (forecast.median, forecast.median)
+        calibrated: dict[float, FloatArray] = {}
+        for level in _central(levels):
+            rows = self.offsets[level]
+            own = len(rows) - 1 == n_variables
+            chosen = rows[:-1] if own else np.repeat(rows[-1:], n_variables, axis=0)
+            offset = chosen[:, :n_steps].T * unit
+            low, high = central_interval(forecast.samples, level)
+            inner = (np.minimum(low - offset, inner[0]), np.maximum(high + offset, inner[1]))
             for q in levels:
                 if round(abs(1 - 2 * q), 10) == level:
-                    found[q] = np.maximum(low if q < 0.5 else high, least)
-        return replace(forecast, calibrated={**forecast.calibrated, **found})
+                    calibrated[q] = np.maximum(inner[0] if q < 0.5 else inner[1], least)
+        return replace(forecast, calibrated={**forecast.calibrated, **calibrated})
+
+    def save(self, path: Path, base: BaseModel, info: AdapterInfo | None) -> None:
+        """Write it for a model, whole or not at all."""
+        facts = {} if self.facts is None else self.facts.model_dump(mode="json")
+        offsets = {
+            f"{level:.10g}": {"variables": rows[:-1].tolist(), "together": rows[-1].tolist()}
+            for level, rows in self.offsets.items()
+        }
+        content = {"model": base.name, "facts": facts, "offsets": offsets}
+        stored.save(path, _weights(base, info), content)
 
 
-def units_of(history: Series, forecast: Forecast) -> FloatArray:
-    """(V,) standard deviations of the steps that were read, in original units.
+def place_of(
+    base: BaseModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
+) -> Path:
+    """Where the calibration of a model for data with these variables is written."""
+    if info is not None:
+        return info.folder / NAME
+    names = durable.sha256_of_json(list(variables))
+    return runs / FOLDER / f"{base.sha256[:16]}-{names[:8]}.json"
 
-    At least a hundredth of the scale's divisor, for a history that is constant or hardly known.
+
+def load(
+    model: LanguageModel,
+    info: AdapterInfo | None,
+    runs: Path,
+    variables: Sequence[str],
+    histories: Sequence[Series],
+) -> Calibration:
+    """The calibration of a model, which serves these data.
+
+    Raises:
+        ModelError: there is none, it is damaged, or for other weights.
+        SettingsError, DataError: it is for other formats or data.
     """
-    used = history.values[max(0, len(history) - forecast.context) :]
-    known = np.ma.masked_invalid(used)
-    spread = np.asarray(np.ma.std(known, axis=0).filled(0.0), dtype=np.float64)
-    if forecast.scale is None:
-        raise ValueError("only what a model forecast has a scale to calibrate by")
-    units: FloatArray = np.maximum(spread, _LEAST_UNIT * np.asarray(forecast.scale.divisors))
-    return units
+    base = model.base
+    path = place_of(base, info, runs, variables)
+    if not path.is_file():
+        lacks = (
+            "the adapter has no calibration"
+            if info is not None
+            else f"{base.name} has no calibration for {', '.join(variables)}"
+        )
+        raise ModelError(f"--calibrated: {lacks} ({path})", _OTHERWISE)
+    content = stored.load(path, _weights(base, info), _Stored, _OTHERWISE)
+    content.facts.check(model, variables, histories)
+    offsets = {
+        float(level): np.array([*rows.variables, rows.together])
+        for level, rows in content.offsets.items()
+    }
+    return Calibration(offsets, content.facts)
+
+
+def tell_origin(calibration: Calibration, sampling: Sampling, narrator: Narrator) -> None:
+    """Note where a calibration is from, and where futures are drawn otherwise than for it."""
+    if calibration.facts is not None:
+        for note in (calibration.facts.origin, calibration.facts.unlike(sampling)):
+            if note:
+                narrator.note(note)
+
+
+def _weights(base: BaseModel, info: AdapterInfo | None) -> dict[str, str]:
+    """Hashes of all files that decide a model's forecasts."""
+    files = {} if info is None else {n: info.folder / n for n in (WEIGHTS, HEAD)}
+    hashes = {name: durable.sha256_of(file) for name, file in files.items() if file.is_file()}
+    return {"base": base.sha256, **hashes}
+
+
+def _spread(history: Series) -> FloatArray:
+    """(V,) standard deviations; 0 of a variable without values."""
+    known = np.ma.masked_invalid(history.values)
+    return np.asarray(np.ma.std(known, axis=0).filled(0.0), dtype=np.float64)
+
+
+def unit_of(history: Series) -> FloatArray:
+    """(V,) what offsets are multiplied with: standard deviations, in original units.
+
+    Of a constant a hundredth of its size, and 1 where nothing is known.
+    """
+    spread, known = _spread(history), np.ma.masked_invalid(history.values)
+    size = np.asarray(np.ma.max(np.ma.abs(known), axis=0).filled(0.0), dtype=np.float64)
+    usable = np.where(spread > 1e-9 * size, spread, 0.01 * size)
+    return np.where(usable > 0, usable, 1.0)
 
 
 def central_interval(samples: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
@@ -140,33 +343,18 @@ def central_interval(samples: FloatArray, level: float) -> tuple[FloatArray, Flo
     return low, high
 
 
-def nested(
-    intervals: Sequence[tuple[FloatArray, FloatArray]], median: FloatArray
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Intervals from narrow to wide, each extended to hold the median and those before it.
-
-    Offsets of their own may let ends cross; extending an interval loses no coverage.
-    """
-    found = []
-    inner = (median, median)
-    for low, high in intervals:
-        inner = (np.minimum(low, inner[0]), np.maximum(high, inner[1]))
-        found.append(inner)
-    return found
-
-
 def calibrate(
     truth: FloatArray,
     samples: FloatArray,
     units: FloatArray,
     quantiles: Sequence[float],
-    facts: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
 ) -> Calibration:
     """Offsets from forecasts of series whose future is known.
 
     Args:
         truth: (n, H, V), NaN where missing; samples: (n, S, H, V); both in original units.
-        units: (n, V), see `units_of`.
+        units: (n, V), see `unit_of`.
         quantiles: each central pair among them gets offsets.
         facts: to keep with them.
 
@@ -188,7 +376,7 @@ def calibrate(
         n_variables = truth.shape[2]
         rows = [_by_step(scores[:, :, [v]], level) for v in range(n_variables)]
         offsets[level] = np.stack([*rows, _by_step(scores, level)])
-    return Calibration(offsets, dict(facts or {}))
+    return Calibration(offsets, facts)
 
 
 def _by_step(scores: FloatArray, level: float) -> FloatArray:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
+from lvlora.answers import Shape
 from lvlora.series.dataset import FloatArray
 
 FEATURES = (
@@ -34,52 +35,38 @@ _ROUGH = 0.35
 """Where a history has no second differences: a walk's."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A fitted rule.
+_Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""No fitted number is nearly as large; larger ones overflow."""
+
+
+class Rule(Shape):
+    """A fitted rule: a constant c, and a weight w of each of the `FEATURES`.
 
     Attributes:
-        constant: c; weights: w of each of the `FEATURES`.
-        ranges: the least and the largest value of each that it was fitted on.
+        rule: the weights.
+        ranges: the least and the largest value of each feature that it was fitted on.
     """
 
-    constant: float
-    weights: Mapping[str, float]
-    ranges: Mapping[str, tuple[float, float]]
+    constant: _Weight
+    rule: dict[str, _Weight]
+    ranges: dict[str, tuple[_Weight, _Weight]]
 
-    def of(self, found: Mapping[str, FloatArray]) -> FloatArray:
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for name in FEATURES:
+            if name not in self.rule or name not in self.ranges:
+                raise ValueError(f"{name} is missing")
+            low, high = self.ranges[name]
+            if low > high:
+                raise ValueError(f"{name}: {low} to {high} is no range")
+        return self
+
+    def of(self, values: Mapping[str, FloatArray]) -> FloatArray:
         """The numbers (H, V) for `features` of a forecast."""
-        numbers: FloatArray = np.full(found["step"].shape, self.constant)
-        for name, z in found.items():
-            numbers += self.weights[name] * np.clip(z, *self.ranges[name])
+        numbers: FloatArray = np.full(values["step"].shape, self.constant)
+        for name, z in values.items():
+            numbers += self.rule[name] * np.clip(z, *self.ranges[name])
         return numbers
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "constant": self.constant,
-            "rule": dict(self.weights),
-            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_json` gave; KeyError, TypeError or ValueError where it is none."""
-        found = cls(
-            float(content["constant"]),
-            {name: float(content["rule"][name]) for name in FEATURES},
-            {name: _range(content["ranges"][name]) for name in FEATURES},
-        )
-        if not np.isfinite([found.constant, *found.weights.values()]).all():
-            raise ValueError("a number in it is not finite")
-        return found
-
-
-def _range(ends: Any) -> tuple[float, float]:
-    low, high = map(float, ends)
-    if not -math.inf < low <= high < math.inf:
-        raise ValueError(f"{ends} is no range")
-    return low, high
 
 
 def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:

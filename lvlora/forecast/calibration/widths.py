@@ -22,18 +22,19 @@ quantile regression (Romano, Patterson & Candès 2019, arXiv:1905.03222) of norm
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
-from lvlora import __version__, durable
-from lvlora.errors import ModelError
+from lvlora import durable
 from lvlora.forecast import bounds
+from lvlora.forecast.calibration import stored
 from lvlora.forecast.calibration.rule import Rule, cycle, features
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.sampling import Sampling
@@ -45,36 +46,33 @@ NAME = "widths.json"
 LARGEST = 6.0
 """No future is moved so many times further from the median, or nearer to it."""
 
-_MAX_BYTES = 1_000_000
+_WIDE = 100.0
+"""From this ratio of a positive history's largest to its least value on, its logs are read: an
+error at the top is many times the values at the bottom."""
+_BELOW = 0.1
+"""Of a history's least value: no future counts as less in logs."""
 _OTHERWISE = (
     "Delete the file, or make it again: python scripts/calibrate_bundled.py FOLDER. --as-drawn "
     "does without."
 )
 
 
-@dataclass(frozen=True)
-class Widths:
-    """Two fitted rules.
+class Widths(Rule):
+    """The rule of log f, with what goes with it.
 
     Attributes:
-        width: of log f.
-        pull: of u; None: medians stay, to the last bit.
+        pull: the rule of u; None: medians stay, to the last bit.
         facts: what they were fitted on, and what the intervals covered, as JSON.
     """
 
-    width: Rule
     pull: Rule | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
-        """What it does to futures, for identities."""
-        return durable.sha256_of_json(self._rules)
-
-    @property
-    def _rules(self) -> dict[str, Any]:
-        pull = {} if self.pull is None else {"pull": self.pull.to_json()}
-        return {**self.width.to_json(), **pull}
+        """Hash of what it does to futures, for identities."""
+        rules = self.model_dump(mode="json", exclude={"facts"}, exclude_none=True)
+        return durable.sha256_of_json(rules)
 
     def serves(self, sampling: Sampling) -> bool:
         """Whether futures are drawn as those it was fitted on: several, by the model's own odds."""
@@ -82,39 +80,54 @@ class Widths:
         return usual and sampling.n_futures > 1
 
     def apply(self, forecast: Forecast) -> Forecast:
-        """The forecast with its futures moved.
+        """The forecast with its futures moved, within the bounds of its history.
 
-        They stay within the bounds of what the history makes possible.
+        Variables whose positive history spans a factor of `_WIDE` are moved in logs.
         """
         if forecast.history is None:
             raise ValueError("a forecast without its history has no widths")
         whole = forecast.history.values
         read = whole[max(0, len(whole) - forecast.context) :]
-        found = features(read, forecast.samples)
-        factors = np.exp(np.clip(self.width.of(found), -math.log(LARGEST), math.log(LARGEST)))
-        drawn = median = forecast.median
+        logs = _are_wide(read)
+        least = _BELOW * np.fmin.reduce(read, axis=0, where=np.isfinite(read), initial=np.inf)
+        past, futures, drawn = (
+            _in_logs(x, logs, least) for x in (read, forecast.samples, forecast.median)
+        )
+        found = features(past, futures)
+        factors = np.exp(np.clip(self.of(found), -math.log(LARGEST), math.log(LARGEST)))
+        median = drawn
         if self.pull is not None:
             share, _ = shares(self.pull.of(found), found)
-            median = drawn + share * (last_cycle(read, drawn) - drawn)
-        moved = median + factors * (forecast.samples - drawn)
+            median = drawn + share * (last_cycle(past, drawn) - drawn)
+        moved = median + factors * (futures - drawn)
+        with np.errstate(over="ignore"):  # the bounds hold what goes beyond
+            moved, point = (
+                np.where(logs, np.exp(np.where(logs, x, 0)), x) for x in (moved, median)
+            )
         return replace(
             forecast,
             samples=np.clip(moved, *bounds.bounds_of_future(whole, len(drawn))),
-            point=median,
-            calibrated={**forecast.calibrated, 0.5: median},
+            point=point,
+            calibrated={**forecast.calibrated, 0.5: point},
         )
 
     def save(self, path: Path, base: BaseModel) -> None:
         """Write it for a model, whole or not at all."""
-        content = {
-            "schema_version": 1,
-            "lvlora_version": __version__,
-            "weights": base.sha256,
-            **self._rules,
-            "facts": dict(self.facts),
-        }
-        whole = {**content, "sha256": durable.sha256_of_json(content)}
-        durable.write_text(path, json.dumps(whole, indent=1) + "\n")
+        stored.save(path, base.sha256, self.model_dump(mode="json", exclude_none=True))
+
+
+def _are_wide(history: FloatArray) -> NDArray[np.bool_]:
+    """(V,) whether each variable of (T, V) is positive and spans a factor of `_WIDE`."""
+    known = np.isfinite(history)
+    low = np.fmin.reduce(history, axis=0, where=known, initial=np.inf)
+    high = np.fmax.reduce(history, axis=0, where=known, initial=-np.inf)
+    return np.asarray((low > 0) & (high / _WIDE >= low))
+
+
+def _in_logs(values: FloatArray, logs: NDArray[np.bool_], least: FloatArray) -> FloatArray:
+    """(..., V) logs of the wide variables, of no less than ``least``; the others as they are."""
+    safe = np.where(logs, np.maximum(values, least), 1.0)
+    return np.where(logs, np.log(safe), values)
 
 
 REPEATS = 0.6
@@ -151,35 +164,17 @@ def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
 
 
 def of_model(source: ModelSource, base: BaseModel) -> Widths | None:
-    """What a model's folder says; None where it says nothing.
+    """The widths in a model's folder; None where it has none.
 
     Raises:
         ModelError: the file is damaged, or for other weights.
     """
-    if source.kind not in ("folder", "bundled"):
-        return None
     path = Path(source.location) / NAME
-    return read(path, base) if path.is_file() else None
+    if source.kind not in ("folder", "bundled") or not path.is_file():
+        return None
+    return read(path, base)
 
 
 def read(path: Path, base: BaseModel) -> Widths:
-    """Rules from their file.
-
-    Raises:
-        ModelError: it is damaged, or for other weights.
-    """
-    content = durable.read_json_object(path, _MAX_BYTES, wrong=ModelError, hint=_OTHERWISE)
-    stated = content.pop("sha256", None)
-    if stated != durable.sha256_of_json(content):
-        raise ModelError(f"{path}: its content is not what it was written with", _OTHERWISE)
-    if content.get("weights") != base.sha256:
-        raise ModelError(f"{path}: was made for other weights than these", _OTHERWISE)
-    try:
-        pull = content.get("pull")
-        return Widths(
-            Rule.from_json(content),
-            None if pull is None else Rule.from_json(pull),
-            dict(content["facts"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: says no widths ({error!r})", _OTHERWISE) from None
+    """Rules from their file; see `of_model`."""
+    return stored.load(path, base.sha256, Widths, _OTHERWISE)
