@@ -133,10 +133,10 @@ def _without_nan(values: FloatArray) -> NDArray[np.object_]:
 def _write_hdf5(path: Path, made: DatasetForecast) -> None:
     import h5py
 
-    from lvlora.series.files.hdf5.dates import attributes
+    from lvlora.series.files.hdf5 import date_attributes
 
     forecasts, variables = made.forecasts, made.histories.variables
-    said, stored = attributes(made.histories.calendar)
+    said, stored = date_attributes(made.histories.calendar)
     with h5py.File(path, "w") as file:
         samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
         samples.attrs["variables"] = np.array([v.encode() for v in variables], dtype="S")

@@ -194,7 +194,7 @@ def hdf5_files() -> Iterator[Case]:
         "infinite time": (beside(time=[0.0, 1, 2, np.inf]), "missing, infinite"),
         "long time": (beside(time=np.arange(5.0)), "shape (5,)"),
         "words as time": (beside(time=np.array([b"a", b"b", b"c", b"d"])), "not real numbers"),
-        "ids twice": (beside(id=[1, 2, 1]), "the id '1'"),
+        "ids twice": (beside(id=[1, 2, 1]), "'1' is there twice"),
         "few ids": (beside(id=[1, 2]), "2 ids for 3 series"),
         "an empty id": (beside(id=np.array([b"a", b"", b"c"])), "series 1 is empty"),
         "numbers with a point as ids": (beside(id=[1.0, 2.0, 3.0]), "type float64"),
@@ -202,7 +202,7 @@ def hdf5_files() -> Iterator[Case]:
         "lists as ids": (lists, ""),
         "escape in an id": (beside(id=np.array([b"a", b"\x1b[0m", b"c"])), "unprintable"),
         "one name for two": (named("a"), "does not name 2"),
-        "a name twice": (named("a", "a"), "the same name"),
+        "a name twice": (named("a", "a"), "'a' is there twice"),
         "an empty name": (named("a", ""), "is empty"),
     }.items():
         yield name, _hdf5(fill), reason

@@ -13,7 +13,7 @@ from lvlora import durable
 from lvlora.errors import DataError, SettingsError
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.csv import read_csv
-from lvlora.series.files.hdf5.layout import read_hdf5
+from lvlora.series.files.hdf5 import read_hdf5
 from lvlora.series.files.parquet import read_parquet
 from lvlora.settings.data import InputSettings
 

@@ -14,7 +14,7 @@ from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.columns import check_name
 from lvlora.series.files.csv import write_csv
-from lvlora.series.files.hdf5.layout import write_hdf5
+from lvlora.series.files.hdf5 import write_hdf5
 from lvlora.series.files.parquet import write_parquet
 from lvlora.series.files.readers import FORMATS
 
@@ -47,7 +47,7 @@ def write_dataset(
     """Write a data set in the format of the path's suffix (`readers.FORMATS`), atomically.
 
     `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
-    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5.layout`; CSV is wide
+    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
     for one series with the id "0", long for others; Parquet is long.
 
     Args:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.files.hdf5.layout import read_hdf5, write_hdf5
+from lvlora.series.files.hdf5 import read_hdf5, write_hdf5
 from lvlora.settings.data import InputSettings
 
 DATA = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
