@@ -18,6 +18,11 @@ others: of fewer, noise agrees as well."""
 _FIRST = 0.8
 """The first lag that agrees as well as this share of the best is the period, not its double."""
 _SHORTEST_FOR_NOISE = 7
+_AGREEMENT_OF_CHANGES = 0.65
+"""Agreement of the changes of a curve, which white noise and random walks never reach, from which
+their period is the curve's season."""
+_SEASONS = 3
+"""Seasons that the samples hold at least."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,38 @@ def repetition(agreements: FloatArray) -> Repetition:
     return Repetition(
         float(first + vertex(agreements, np.array([first]))[0]), float(agreements[first])
     )
+
+
+def season(values: FloatArray) -> Repetition:
+    """The period at which a curve's changes agree, whatever its trend.
+
+    Changes of logarithms where all values are positive: a season that grows with the level repeats
+    itself there, and no trend hides it. Of a lag and its multiples, which agree equally well up to
+    the noise, the lag is the period.
+
+    Args:
+        values: (T,) at even times.
+    """
+    changes = np.diff(np.log(values) if values.min() > 0 else values)
+    agreements = agreement(changes - changes.mean())
+    top = len(values) // _SEASONS + 1
+    negative = np.flatnonzero(agreements[:top] < 0)
+    if not len(negative):
+        return Repetition(math.nan, 0.0)
+    lags = np.arange(max(int(negative[0]), 2), top)
+    is_peak = agreements[lags] >= np.maximum(agreements[lags - 1], agreements[lags + 1])
+    lags = lags[is_peak]
+    if not len(lags):
+        return Repetition(math.nan, 0.0)
+    best = int(lags[np.argmax(agreements[lags])])
+    agreed = float(agreements[best])
+    if agreed < _AGREEMENT_OF_CHANGES:
+        return Repetition(math.nan, agreed)
+    error = 2 / math.sqrt(len(changes))
+    as_good = lags[(agreements[lags] >= agreed - error) & (best % lags == 0)]
+    first = int(as_good[0])
+    period = first + float(vertex(agreements, np.array([first]))[0])
+    return Repetition(period, float(agreements[first]))
 
 
 def vertex(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:

@@ -14,6 +14,7 @@ from lvlora.series.analysis.cycles import (
     largest_of_noise,
     noise_level,
     repetition,
+    season,
     smoothed,
     vertex,
 )
@@ -39,6 +40,9 @@ _APART = 0.6
 """Of a period: how far apart the peaks of a noisy variable are at least."""
 _NOISES = 3.0
 """Peaks of a noisy variable stand out by so many deviations of the noise that smoothing left."""
+_MISSED = 0.05
+"""Share by which the mean distance of peaks exceeds a season's length where peaks are missed; of
+few cycles, one in so many."""
 _UNLIKE = 0.2
 """Periods that differ by more than this share are two: a variable whose peaks lie so far from its
 repetition has lost some, and two variables swing each for itself."""
@@ -87,7 +91,8 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
     chance does (`repetition`); it is then smoothed over half of the period found, and its peaks
     are those that stand out from the noise that is left and lie apart. What repeats without peaks
     that can be told apart has a period all the same; what peaks again and again and does not
-    repeat has neither.
+    repeat has neither. A season on a trend hides from both: where the changes repeat themselves
+    (`season`), they decide.
 
     Each peak is moved to the vertex of the parabola through it and its two neighbours. Time and
     memory are linear in the samples, but for a logarithm.
@@ -96,20 +101,36 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
         time: (T,) increasing.
         values: (T,) finite, or all NaN, which has no peaks.
     """
-    from scipy import signal
-
     n = len(values)
     span = float(np.ptp(values)) if n else 0.0
     if not span > 0 or n < 3:
         return _none(0.0)
-    lowest = values.min()
+    peaks = _by_their_distance(time, values, span)
+    repeated = season(_evenly(time, values))
+    missed = 1 + max(_MISSED, repeated.period / n)
+    if not repeated.period > 0 or peaks.period_samples <= missed * repeated.period:
+        return peaks
+    interval = float(time[-1] - time[0]) / (n - 1)
+    return replace(
+        peaks,
+        period=repeated.period * interval,
+        period_samples=repeated.period,
+        confidence=repeated.agreement,
+    )
+
+
+def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Peaks:
+    """The peaks of a variable and its period, from these or from its repetition."""
+    from scipy import signal
+
+    n, lowest = len(values), values.min()
     scaled = (values - lowest) / span
     noise = noise_level(time, scaled)
     level = signal.detrend(_evenly(time, scaled))
     agreements = agreement(level)
     without_trend = float(np.ptp(level))
     least = PROMINENCE * (without_trend if without_trend < _TREND else 1.0)
-    if 2 * largest_of_noise(n) * noise < least:
+    if 2 * largest_of_noise(n) * max(noise, _noise_of_logarithms(time, values)) < least:
         at = _maxima(scaled, least)
         found = _peaks(time, scaled, at, values[at])
         known = found.period_samples > 0
@@ -131,6 +152,14 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
     if alike(found.period_samples, cycle.period):
         return found
     return replace(found, period=cycle.period * interval, period_samples=cycle.period)
+
+
+def _noise_of_logarithms(time: FloatArray, values: FloatArray) -> float:
+    """Their noise as a share of their range; rare high values hide that of the levels."""
+    if values.min() <= 0:
+        return 0.0
+    logs = np.log(values)
+    return noise_level(time, logs) / float(np.ptp(logs))
 
 
 def _at_ends(time: FloatArray, period: float) -> tuple[float, float]:

@@ -57,6 +57,7 @@ NO_CYCLE = {
     "a random walk": lambda rng, t: rng.normal(size=len(t)).cumsum(),
     "red noise": lambda rng, t: signal.lfilter([1], [1, -0.8], rng.normal(size=len(t) + 50))[50:],
     "a noisy trend": lambda rng, t: 0.1 * t + rng.normal(size=len(t)),
+    "a random walk of logarithms": lambda rng, t: np.exp(0.1 * rng.normal(size=len(t)).cumsum()),
     "growth": lambda rng, t: np.exp(3 * t / len(t)) + 0.3 * rng.normal(size=len(t)),
     "decay": lambda rng, t: np.exp(-5 * t / len(t)) + 0.03 * rng.normal(size=len(t)),
     "a step": lambda rng, t: np.tanh(t / len(t) * 10 - 5) + 0.02 * rng.normal(size=len(t)),
@@ -69,6 +70,21 @@ def test_what_has_no_cycle_has_no_period(name, n):
     found = drawn(NO_CYCLE[name], n)
     assert np.mean([np.isnan(f.period) for f in found]) >= 0.9
     assert np.median([f.confidence for f in found]) < 0.5
+
+
+@pytest.mark.parametrize(("season", "n"), [(4, 80), (4, 200), (12, 60), (12, 190), (7, 100)])
+def test_a_season_that_grows_on_a_trend(season, n):
+    """As quarters of beer and months of drugs, whose periods were five seasons and two, or none."""
+
+    def growing(rng, time):
+        pattern = rng.normal(size=season)
+        level = 2.5 * time / len(time) + 0.03 * rng.normal(size=len(time)).cumsum()
+        within = 0.2 * (pattern - pattern.mean()) / pattern.std()
+        return np.exp(level + within[time.astype(int) % season] + 0.03 * rng.normal(size=len(time)))
+
+    periods = np.array([f.period_samples for f in drawn(growing, n)])
+    # of four numbers drawn by chance some pairs are alike, and their season is two steps
+    assert np.mean(np.abs(periods / season - 1) < 0.05) >= 0.85
 
 
 def test_many_smooth_bumps_that_do_not_repeat_are_no_cycle():
