@@ -1,4 +1,4 @@
-"""What every answer is made of: strict, closed shapes that describe their keys.
+"""The base of every record: strict, closed shapes that describe their keys.
 
 An answer is what a verb gives back: Python gets the model, ``--json`` prints it.
 """
@@ -54,14 +54,14 @@ class Answer(Shape):
 
 
 Count = Annotated[int, Field(ge=0)]
-"""Of what cannot be fewer than none."""
+"""A count, zero or more."""
 
 
 class Flops(Shape):
     """An exact count in both conventions."""
 
     executed: Count
-    """What the program really runs, by its matrix products."""
+    """FLOPs that the program executes, by its matrix products."""
     coursework: Count
     """By the rules of the coursework, which price every elementary operation."""
 
@@ -81,11 +81,11 @@ Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
 
 
 class Estimate(Shape):
-    """What a few measured steps say of the whole, on this machine."""
+    """An estimate of the whole from a few measured steps on this machine."""
 
     seconds: float
     """From start to end."""
     peak_bytes: int
     """Memory at most."""
     probe_flops: Flops
-    """That the measurement took; they are charged to no run."""
+    """FLOPs of the measurement; they are charged to no run."""

@@ -19,7 +19,7 @@ from lvlora.errors import DataError, LvloraError
 
 ALREADY_THERE = "Use another name, or --overwrite."
 _MOST_DIGITS = 308
-"""Of a whole number that a float64 can hold."""
+"""Digits of the largest whole number that a float64 can hold."""
 _AT_A_TIME = 2**20
 
 
@@ -186,7 +186,7 @@ def read_bounded(path: Path, largest: int, *, pipes: bool = False) -> bytes:
 
 
 def parse_json(text: str) -> Any:
-    """What a JSON text says, as `json.loads`.
+    """Parse a JSON text, as `json.loads`.
 
     Raises:
         ValueError: it is no JSON, or has a whole number that is beyond float64: whoever computes

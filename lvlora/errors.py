@@ -89,7 +89,7 @@ class RunStopped(LvloraError):
 
 
 class NumericalError(LvloraError):
-    """What was computed is not finite (a loss, a gradient, a logit), and nothing was made of it."""
+    """A loss, a gradient or a logit is not finite; nothing was written."""
 
     exit_code = EXIT_NUMBERS
 

@@ -25,7 +25,7 @@ from lvlora.errors import DataError, LvloraError, SettingsError
 
 MARK = ".lvlora.json"
 LEFTOVER = re.compile(r"\..*\.[a-z0-9_]{8}\.(part|old)", re.DOTALL)
-"""What a killed process of ours may leave anywhere: named by `tempfile`, or by `take_place`."""
+"""Names of leftovers of a killed process: by `tempfile`, or by `take_place`."""
 LOCK = ".lock"
 
 _ALL = "**"
@@ -166,7 +166,7 @@ def check_spares(option: str, folder: Path, needed: Mapping[str, Path | None]) -
 
 
 def kind_of(folder: Path) -> str | None:
-    """What a folder of ours is, by its mark; None for any other."""
+    """Return the kind of a folder of ours, by its mark; None for any other."""
     return _read_mark(folder)[0]
 
 

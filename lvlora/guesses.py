@@ -1,4 +1,4 @@
-"""What a mistyped word probably meant; light, for a mistyped command is answered at once."""
+"""Guesses at a mistyped word; light, because a mistyped command is answered at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a verb tells what happens while it works: remarks, warnings, and how much is done."""
+"""The listener to a verb at work: remarks, warnings, and how much is done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Narrator(Protocol):
         """Something that may be wrong."""
 
     def hint(self, message: str) -> None:
-        """What to do next."""
+        """Suggest the next command."""
 
     def counted(self, what: str, total: int) -> AbstractContextManager[Advance]:
         """Work that is counted is done inside the block.

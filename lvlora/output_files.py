@@ -65,7 +65,7 @@ _KEPT = {
     "a database": re.compile(rb"SQLite format 3\0|\x37\x7f\x06[\x82\x83]"),  # and its log
     "a model": re.compile(rb'GGUF|.{8}\{"', re.DOTALL),  # safetensors: a length, then JSON
 }
-"""What no result ever replaces."""
+"""Kinds of files that no result replaces."""
 
 
 def figure(path: Path) -> Kind:

@@ -1,4 +1,4 @@
-"""Which run or evaluation is meant: a folder, a name, or the newest."""
+"""Runs and evaluations by folder, by name, or the newest."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Check(Shape):
     """note: it works, but something could be better; problem: something won't work."""
     found: str
     advice: str
-    """What to do; empty where nothing is to be done."""
+    """The remedy; empty where nothing is wrong."""
 
 
 class Doctor(Answer):

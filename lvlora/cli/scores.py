@@ -1,4 +1,4 @@
-"""What baseline and evaluate share: options to the verb, its answer to where it is to be seen."""
+"""The common part of baseline and evaluate: options to the verb, its record to the outputs."""
 
 from __future__ import annotations
 

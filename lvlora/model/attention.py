@@ -237,7 +237,7 @@ def _blocks(matrices: int, length: int) -> Iterator[tuple[int, int, slice]]:
 
 
 def _n_weights(matrices: int, length: int) -> int:
-    """Of all blocks. A closed form, not their sum: a compiled layer then serves every length."""
+    """Weights of all blocks. A closed form, so that a compiled layer serves every length."""
     whole, rest = length // BLOCK, length % BLOCK
     return matrices * (BLOCK**2 * whole * (whole + 1) // 2 + rest * length)
 

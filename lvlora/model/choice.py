@@ -1,4 +1,4 @@
-"""Which base model and which adapter --model and --adapter mean together; nothing is loaded."""
+"""The base model and the adapter that --model and --adapter name together; nothing is loaded."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lvlora.flops.ledger import Ledger
 
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}
-"""What Linux calls products of bfloat16 among a processor's abilities."""
+"""Linux flags of processors that multiply bfloat16."""
 _PROBE_SIZE = 512
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 

@@ -48,7 +48,7 @@ class Rotation(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """What a decoder gives: (B, S, hidden)."""
+    """Output of a decoder: (B, S, hidden)."""
 
     last_hidden_state: Tensor
 

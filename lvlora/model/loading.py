@@ -116,7 +116,7 @@ def has_weights(source: ModelSource) -> bool:
 
 
 def outline(source: ModelSource, placement: Placement) -> Outline:
-    """What there is to know of a model without its weights; only they may be missing.
+    """Read the outline of a model without its weights; only they may be missing.
 
     Raises:
         ModelError: missing, broken or unsuitable configuration or tokenizer.
@@ -285,7 +285,7 @@ def weights_sha256(source: ModelSource) -> str:
 
 
 def _where(source: ModelSource) -> str:
-    """What transformers is given: a folder wherever there is one, so that no network is asked."""
+    """Return what transformers loads: a folder where there is one, without asking a network."""
     if source.kind == "gguf":
         return str(Path(source.location).parent)
     if source.kind == "hub":

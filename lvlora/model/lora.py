@@ -74,7 +74,7 @@ class LoraLinear(nn.Module):
 
 @dataclass(frozen=True)
 class LoraPlan:
-    """Which layers get which update.
+    """The update of each adapted layer.
 
     Attributes:
         rank, alpha, dropout, rslora: as in the settings.

@@ -1,4 +1,4 @@
-"""What this machine is and lets a process have; needs neither torch nor a model."""
+"""Facts about this machine: memory, processor; needs neither torch nor a model."""
 
 from __future__ import annotations
 

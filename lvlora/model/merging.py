@@ -258,7 +258,7 @@ class Merge(Shape):
 
     folder: str
     dtype: str
-    """Of the written weights."""
+    """Dtype of the written weights."""
     family: str
     """transformers' name of the architecture."""
     layers: int

@@ -21,14 +21,14 @@ MOST = 1000
 LONGEST, LONGEST_TOGETHER = 2000, 100_000
 """Characters of one, and of all."""
 SECONDS = 1.0
-"""Of computing, for all patterns and all names together."""
+"""Seconds of computing for all patterns and all names together."""
 
 _LITERAL = re.compile(r"(?:[\w.-]|\\[.\w-])*")
 _BRACES = re.compile(r"(?<!\\)(?:\\\\)*\{(?!\d+(,\d*)?\}|,\d+\})")
-"""What opens no count of repeats: `regex` reads more in braces than `re` does."""
+"""A brace that opens no count of repeats: `regex` reads more in braces than `re` does."""
 _COUNT = re.compile(r"\{(\d+)(?:,\d*)?\}")
 _MOST_REPEATS = 1000
-"""Of what must be there, one within another; `regex` writes every one of them down."""
+"""The most repeats of required parts, nested ones multiplied; `regex` writes each of them down."""
 
 
 _ANY_PARENT = r"(.*\.)?"

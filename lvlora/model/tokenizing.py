@@ -110,11 +110,11 @@ class _Tokenizer:
         return [str(token) for token in self._tokenizer.convert_ids_to_tokens(list(ids))]
 
     def own(self, text: str) -> list[int]:
-        """What the tokenizer makes of a text by itself."""
+        """Return the tokenizer's own ids of a text."""
         return [int(i) for i in self._tokenizer.encode(text, add_special_tokens=False)]
 
     def facts(self) -> _Facts:
-        """What every answer says of it."""
+        """Return the facts that every record has."""
         start = self.alphabet.start
         return {
             "model": TokenizerOf(name=self._source.name, kind=self._source.kind),

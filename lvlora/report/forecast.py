@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 
 MAX_SERIES = 6
 MAX_VARIABLES = 8
-"""What one figure holds; a note says what is left out."""
+"""Panels of one figure; a note says what is left out."""
 _HISTORY_PER_HORIZON = 6  # a longer history would squeeze the forecast to a stroke
 _HISTORY_LEAST = 60
 _BEYOND = 3.0  # a band wider than this many ranges of all else is cut by the axis

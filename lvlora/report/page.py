@@ -17,7 +17,7 @@ from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points
 from lvlora.report.drawing import style
 
 PAGE = "report.html"
-"""What a run or an evaluation calls its page."""
+"""The file name of the page of a run or an evaluation."""
 
 _WIDE = 900  # px: of a figure with many panels, which needs more room on a small screen
 

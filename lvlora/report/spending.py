@@ -1,4 +1,4 @@
-"""What a project has spent, as a picture: FLOPs over time, and the budget as a line."""
+"""The spending of a project as a picture: FLOPs over time, and the budget as a line."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.simulate import SYSTEMS, VARIABLES, observe, simulate_series
 
 MOST_STEPS = 256
-"""Of a simulated series: longer ones take long to integrate, and are cut into windows anyway."""
+"""The most steps of a simulated series; longer ones take long, and are cut into windows anyway."""
 _MOST_NOISE = 0.9
 """Share of the spread that noise is at most: there is to be a course beneath it."""
 _TIME_STEPS = (1.0, 4.0)
@@ -24,7 +24,7 @@ _TIME_STEPS = (1.0, 4.0)
 
 @dataclass(frozen=True)
 class Likeness:
-    """What simulated series take over from given ones.
+    """Properties that simulated series take over from real ones.
 
     Attributes:
         n_variables, n_steps: of each.
@@ -105,7 +105,7 @@ def noise_share(values: FloatArray) -> float:
 
 
 def _shares(values: FloatArray) -> Iterator[float]:
-    """Of each variable, in logs where all values are positive; gaps are closed up."""
+    """Yield each variable's share, in logs where all values are positive; gaps are closed up."""
     for column in values.T:
         known = column[np.isfinite(column)]
         if len(known) > 2:

@@ -22,7 +22,7 @@ class Simulate(Answer):
     bytes: int
     """Size of the file."""
     sha256: str
-    """Of times, values and ids, whatever the format."""
+    """Hash of times, values and ids, whatever the format."""
 
 
 class Summary(Shape):
@@ -31,7 +31,7 @@ class Summary(Shape):
     count: int
     mean: Number
     sd: Number
-    """Of the population."""
+    """Standard deviation of the population."""
     min: Number
     max: Number
     percentiles: dict[str, Number]
@@ -63,7 +63,7 @@ class TimeSteps(Shape):
 
 
 class Quality(Shape):
-    """What would mislead a training. Lists hold the first 20."""
+    """Properties that mislead a training. Lists hold the first 20."""
 
     n_series: int
     n_variables: int
@@ -96,7 +96,7 @@ class Period(Shape):
     median_time: Number
     mean_samples: Number
     n_series: int
-    """That have a period."""
+    """Series that have a period."""
     confidence: Number
     """Mean over all series, 0 to 1: how well each agrees with itself one period later, or, where
     it has no period, after any lag."""

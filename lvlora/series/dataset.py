@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 _SHOWN_IDS = 8
-"""Of a data set, where an id is none of them."""
+"""Ids in a message, where an id is none of them."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +106,15 @@ class Dataset:
     known: tuple[str, ...] = field(default=(), kw_only=True)
     id_name: str = field(default="id", compare=False, kw_only=True)
     notes: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
-    """What a reader had to say (rows sorted, ids made up…); shown on stderr."""
+    """Remarks of the reader (rows sorted, ids made up…); shown on stderr."""
     warnings: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
-    """What may mislead (absent time steps, uneven ones); shown on stderr."""
+    """Warnings (absent time steps, uneven ones); shown on stderr."""
     time_steps: TimeSteps | None = field(default=None, compare=False, kw_only=True)
     """How it is sampled, where a reader looked; absent rows may have been put in."""
 
     @property
     def calendar(self) -> Calendar | None:
-        """What the times are where they are dates."""
+        """The calendar of the times, where they are dates."""
         return self.series[0].calendar if self.series else None
 
     def __len__(self) -> int:

@@ -38,7 +38,7 @@ MICROSECONDS: dict[Unit, int] = {
     "millisecond": 1_000,
     "microsecond": 1,
 }
-"""Of the units that are always equally long, the longest first."""
+"""Microseconds of the units that are always equally long, the longest first."""
 
 _DAY = MICROSECONDS["day"]
 _FINENESS: tuple[Precision, ...] = ("Q", "M", "W", "D", "h", "m", "s", "ms", "us")
@@ -65,7 +65,7 @@ ISO_HINT = (
 
 @dataclass(frozen=True)
 class Calendar:
-    """What the times of a data set are: whole units since 1970-01-01.
+    """The unit of the times of a data set: whole units since 1970-01-01.
 
     Attributes:
         unit: what is counted.
@@ -93,7 +93,7 @@ class Calendar:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Self | None:
-        """What `to_dict` gave; None for None. TypeError or ValueError where it is no calendar."""
+        """Invert `to_dict`; None for None. TypeError or ValueError where it is no calendar."""
         return None if stored is None else cls(**stored)
 
     def dates(self, positions: FloatArray) -> DateArray:
@@ -214,7 +214,7 @@ class Moments:
         return cls(microseconds, "us", "T", offset)
 
     def calendar(self, earlier: IntArray, later: IntArray) -> Calendar:
-        """What these dates count: months, working days, or the longest unit that they are whole in.
+        """Return these dates' unit: months, working days, or the longest that they are whole in.
 
         Args:
             earlier, later: (m,) microseconds of all neighbours in the same series.

@@ -27,7 +27,7 @@ class Disturbance(Shape):
     hidden: list[str]
     """Variables that nobody sees; they are not forecast."""
     seed: int
-    """Of noise and gaps, which each series has of its own, by its name."""
+    """Seed of noise and gaps; each series draws its own, by its name."""
 
     @classmethod
     def of_settings(cls, settings: EvaluateSettings) -> Disturbance:

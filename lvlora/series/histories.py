@@ -19,7 +19,7 @@ LEAST_HISTORY = 2
 
 @dataclass(frozen=True)
 class Cut:
-    """What a forecaster is given, (T, V), and what came next, (H, V)."""
+    """The history of a forecaster, (T, V), and its future, (H, V)."""
 
     history: Series
     future: Series
@@ -78,7 +78,7 @@ def windows_that_fit(
 
 
 def learnable(train: Dataset, histories: Iterable[Series], before: float | None = None) -> Dataset:
-    """What a forecaster may learn from: of series that are forecast only the histories.
+    """Return the series to learn from: of series that are forecast only the histories.
 
     Args:
         train: the training part.

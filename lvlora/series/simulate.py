@@ -168,7 +168,7 @@ def integrate(
 def observe(
     values: FloatArray, rng: np.random.Generator, *, noise: float = 0.0, gaps: float = 0.0
 ) -> FloatArray:
-    """What an observer would have noted of a trajectory.
+    """Return a trajectory as an observer would have noted it.
 
     Args:
         values: (T, V) true populations.

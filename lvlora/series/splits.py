@@ -1,4 +1,4 @@
-"""Which series train, validate and test: a function of the seed and the ids alone."""
+"""Parts for training, validation and test: a function of the seed and the ids alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvlora.settings.base import Split as Part
 from lvlora.settings.data import SplitSettings
 
 SHARES = (0.70, 0.15, 0.15)
-"""Of train, validation, test."""
+"""Shares of train, validation, test."""
 STRATA = 4
 """Clusters of similar dynamics that a stratified split holds apart, and a table tells apart."""
 
@@ -45,7 +45,7 @@ class Split:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Who is where, as the text of split.json."""
+        """Return the text of split.json."""
         parts = {name: getattr(self, name) for name in ("train", "validation", "test")}
         return json.dumps({"sha256": self.sha256, "seed": self.seed, **parts}) + "\n"
 

@@ -12,15 +12,15 @@ from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar, text_of, written
 
 EVEN = 1e-3
-"""Of a step: how far a time may be off, since tables round times."""
+"""Share of a step by which a time may be off, since tables round times."""
 
 _MOST_ABSENT = 0.5
-"""Of the steps that are there: where more are absent, the grid is not what the data lie on."""
+"""Largest share of absent steps; with more, the data do not lie on the grid."""
 
 
 @dataclass(frozen=True)
 class TimeSteps:
-    """What was found.
+    """The steps of a data set.
 
     Attributes:
         usual, least, most: median, shortest and longest time between neighbours that were given.
@@ -56,7 +56,7 @@ class TimeSteps:
         )
 
     def sentence(self, calendar: Calendar | None, n_series: int) -> str:
-        """What a person should know before they trust a model with it; empty where all is even."""
+        """Return a warning for whoever trusts a model with these data; empty where all is even."""
         if self.first_absent is not None:
             name, time = self.first_absent
             of = f" of series '{name}'" if n_series > 1 else ""

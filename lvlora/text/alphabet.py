@@ -58,7 +58,7 @@ class TokenAlphabet:
 
     @property
     def beginning(self) -> tuple[int, ...]:
-        """What every sequence begins with: the start token, or nothing."""
+        """Return the beginning of every sequence: the start token, or nothing."""
         return () if self.start is None else (self.start,)
 
     @classmethod
@@ -105,7 +105,7 @@ class TokenAlphabet:
 
     @cached_property
     def _lengths(self) -> list[int]:
-        """Of the tokens, the longest first."""
+        """Return the tokens, the longest first."""
         return sorted({len(token) for token in self.tokens}, reverse=True)
 
     def spell(self, text: str) -> list[int]:

@@ -20,7 +20,7 @@ class Token(Shape):
 
 
 class Merged(Shape):
-    """What the tokenizer makes of the text by itself, where that differs."""
+    """The tokenizer's own tokens of the text, where they differ."""
 
     ids: list[int]
     tokens: list[str]
@@ -58,7 +58,7 @@ class ScaleUsed(Shape):
 
 
 class RoundTrip(Shape):
-    """What numbers lose as text."""
+    """The rounding error of the text."""
 
     max_error: Number
     """In the data's units."""
@@ -71,13 +71,13 @@ class TokenizedSeries(Shape):
 
     id: str
     text: str
-    """Of the steps shown."""
+    """Text of the steps shown."""
     ids: list[int]
     tokens: list[str]
     steps_shown: int
     steps: int
     n_tokens: int
-    """Of the whole series."""
+    """Tokens of the whole series."""
     tokens_per_step: float
     round_trip: RoundTrip
     own_merging: Merged | None

@@ -95,7 +95,7 @@ def _steps(one: TokenizedSeries, separator: int) -> Iterable[Block]:
 
 
 def _formula(scale: ScaleUsed, variables: Sequence[str]) -> str:
-    """What is done to the values of each variable."""
+    """Return the formula that is applied to the values of each variable."""
     pairs = list(zip(scale.divisors, scale.offsets, strict=True))
     if len(set(pairs)) == 1 and not scale.offsets[0]:
         return f"values / {numbers.plain(scale.divisors[0], 6)}"

@@ -46,7 +46,7 @@ class Grammar:
 
     @property
     def signs(self) -> tuple[bool, ...]:
-        """Of each variable: whether its numbers may begin with "-"."""
+        """Return for each variable whether its numbers may begin with "-"."""
         return (
             self.signed
             if isinstance(self.signed, tuple)

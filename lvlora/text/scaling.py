@@ -49,7 +49,7 @@ _MOST_LOST_STORED = 0.1
 _DECIMALS = 2
 """Decimals that the rules count with: scales do not depend on how a text is written."""
 _NOTHING = 1e-305
-"""What is smaller is too small to divide by, and taken for zero."""
+"""A smaller size is too small to divide by, and taken for zero."""
 _CONSTANT = 1e-15
 """A spread below this share of the largest |value| is rounding of float64, not a course."""
 _NARROW = 0.5
@@ -58,7 +58,7 @@ _NARROW = 0.5
 
 @dataclass(frozen=True)
 class Scale:
-    """Of each variable, a divisor and an offset: number in the text = (value - offset) / divisor.
+    """A divisor and an offset for each variable: number in the text = (value - offset) / divisor.
 
     Attributes:
         divisors: (V,) positive floats.
@@ -92,11 +92,11 @@ class Scale:
         return list(zip(self.divisors, self.offsets, strict=True))
 
     def part(self, begin: int, stop: int | None = None) -> Scale:
-        """Of some of the variables."""
+        """Return the scale of some of the variables."""
         return replace(self, divisors=self.divisors[begin:stop], offsets=self.offsets[begin:stop])
 
     def of_columns(self, columns: Sequence[int], n_variables: int) -> Scale:
-        """Of some of V variables, with the known columns that stand before them, if any."""
+        """Return the scale of some of V variables and of the known columns before them, if any."""
         n_known = len(self.divisors) - n_variables
         if n_known < 0:  # one for all variables, or for others
             return self
@@ -179,7 +179,7 @@ def sizes_of(dataset: Dataset) -> tuple[float, ...]:
 
 
 def _of_column(known: Sequence[FloatArray], k: int) -> Scale:
-    """Of one known column of a data set; 1 for one without a value."""
+    """Return the divisor of one known column of a data set; 1 for one without a value."""
     sizes = _sizes([part[:, [k]] for part in known], DATASET_PERCENTILE)
     if sizes is None:
         return Scale((1.0,), "dataset")
@@ -217,7 +217,7 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
 
 
 def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -> Scale:
-    """Of known columns and variables: what is known has scales of its own, and changes no other.
+    """Return the scale of known columns and variables; known columns change no other.
 
     Args:
         known: (T, K) beside the history; stored: of both, or of the variables alone.
@@ -287,7 +287,7 @@ def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Of each variable (V,): the largest |value|, the lowest and highest value, the spread."""
+    """Sizes of each variable (V,): largest |value|, lowest and highest value, spread."""
 
     top: FloatArray
     low: FloatArray
@@ -300,7 +300,7 @@ class _Sizes:
 
 
 def _sizes(parts: Sequence[FloatArray], percentile: float) -> _Sizes | None:
-    """Of series (T, V); the largest is a percentile of |value|. None where no value is known."""
+    """Return the sizes of series (T, V), `top` a percentile of |value|; None without values."""
     if not any(np.isfinite(p).any() for p in parts):
         return None
     rows = []
@@ -382,7 +382,7 @@ def _lost(divisors: FloatArray, spread: FloatArray, decimals: int) -> FloatArray
 
 
 def _divisor(top: float, target: float) -> float:
-    """What brings ``top`` to ``target``; 1 for zeros, and for what is too small to divide by."""
+    """Return the divisor that brings ``top`` to ``target``; 1 for zeros and for tiny sizes."""
     return top / target if top > _NOTHING else 1.0
 
 

@@ -129,7 +129,7 @@ class Spelling:
 
     @cached_property
     def _edges(self) -> list[list[_Edge]]:
-        """Of each state: where its tokens lead."""
+        """Return for each state where its tokens lead."""
         return [_edges(row, self.ends_number) for row in self.transitions]
 
     def _most(self, costs: Ints, *, right_guesses: bool = False) -> int:

@@ -178,7 +178,9 @@ class Windows:
         return collate([ids for ids, _ in rows], [given for _, given in rows])
 
     def ends_of(self, dataset: Dataset, n_steps: int) -> list[Batch]:
-        """Of each series a row that ends with it, alike in every run; targets are its last steps.
+        """Return batches of rows that each end with a series, alike in every run.
+
+        Targets are the last steps.
 
         A row has as many steps before these as fit; where not even they fit, the first of them are
         missing. Series without a target are left out.
@@ -235,7 +237,7 @@ class Windows:
         return self.width + 1 - len(self.start)
 
     def _place(self, sample: int) -> tuple[Series, TokenSeries, int]:
-        """Which series, its tokens, and from which of its time steps on."""
+        """Return the series of a sample, its tokens, and its first time step."""
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
             made = self._simulated(mixed)
@@ -279,7 +281,7 @@ class Windows:
         return made
 
     def _chosen(self, sample: int) -> int:
-        """Which of the data's own series its ``sample``-th window is of."""
+        """Return the data's own series of the ``sample``-th window."""
         epoch, place = divmod(sample, len(self.series))
         if self._order[0] != epoch:
             order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.series))

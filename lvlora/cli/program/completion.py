@@ -1,4 +1,4 @@
-"""What a shell may complete beyond options and fixed words: models, runs, studies, targets.
+"""Words that a shell completes beyond options: models, runs, studies, targets.
 
 Must stay fast: no heavy import, no network.
 """
@@ -64,7 +64,7 @@ def runs(incomplete: str, folder: Path) -> list[str]:
 
 
 def runs_and_evaluations(incomplete: str, folder: Path) -> list[str]:
-    """What has a report."""
+    """Runs, evaluations and studies that have a report."""
     marks = ("config.toml", "evaluation.json")
     found = [run for run in _folders(folder) if any((run / mark).is_file() for mark in marks)]
     return _named(incomplete, folder, found, ("latest",))
@@ -91,7 +91,7 @@ def open_runs(incomplete: str, folder: Path) -> list[str]:
 
 
 def varied_settings(incomplete: str) -> list[str]:
-    """What ``lvlora flops --vary`` can compare values of."""
+    """Names for ``lvlora flops --vary``."""
     from lvlora.flops.account import VARIABLE
 
     return [f"{name}=" for name in VARIABLE if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What every command is told besides its settings."""
+"""The context of a command besides its settings."""
 
 from __future__ import annotations
 

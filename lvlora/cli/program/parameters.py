@@ -1,4 +1,4 @@
-"""What typer is told of a field: its spellings, its help, what a shell may complete."""
+"""Typer parameters of a field: its spellings, its help, its completion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ON, OFF = "on_", "off_"
 
 
 def parameters_of(field: Field, completer: Completer | None) -> list[inspect.Parameter]:
-    """What typer is told of a field: one parameter, or two for a flag and its hidden opposite."""
+    """Return one parameter of a field, or two for a flag and its hidden opposite."""
     if field.kind == "flag":
         shown, hidden = (ON, OFF) if field.default is not True else (OFF, ON)
         return [

@@ -1,4 +1,4 @@
-"""What a command's results must not be written over, and the kinds of results that there are."""
+"""Files that results must not overwrite, and the kinds of results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_results(
 
 
 def _needed_by(settings: Any, context: CommandContext) -> dict[str, Path | None]:
-    """What must stay as it is, by a name for it."""
+    """Return the files that must stay, by a name for each."""
     from lvlora.flops.ledger import FILE_NAME
 
     data, model = getattr(settings, "data", None), getattr(settings, "model", None)

@@ -1,4 +1,4 @@
-"""What commands show: results on standard output, everything said about them on standard error.
+"""The terminal: results on standard output, remarks on standard error.
 
 Begin with `output` (the one sink: JSON or tables, and whom verbs tell what they do) and `progress`
 (live displays, plain lines where there is no terminal). The other modules are the tables of a

@@ -165,7 +165,7 @@ class Output:
         self._say(f"Warning: {message}", "yellow")
 
     def hint(self, message: str) -> None:
-        """What to do next."""
+        """Print a suggestion for the next command."""
         if self.verbosity >= 0:
             self._say(message, "cyan")
 
@@ -176,7 +176,7 @@ class Output:
         return counted(self, what, total)
 
     def error(self, message: str, hint: str = "") -> None:
-        """What went wrong, and what to do."""
+        """Print an error and its hint."""
         self._say(f"Error: {message}", "red")
         if hint:
             self._say(f"Hint: {hint}", "cyan")
@@ -226,7 +226,7 @@ class Output:
         return heads[:1] + [folded(*of) for of in zip(heads[1:], widest[1:], strict=True)]
 
     def _fitting(self, heads: list[str], cells: list[list[str]]) -> list[list[int]]:
-        """Which columns go into which piece of a table: numbers need their width, words fold."""
+        """Return the columns of each piece of a table: numbers need their width, words fold."""
         room = self.console.width
         widths = []
         for index, head in enumerate(heads):

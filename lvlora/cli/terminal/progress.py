@@ -28,7 +28,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def observer(output: Output) -> Observer:
-    """Who should watch a run: silent under --quiet, live on a terminal, plain lines elsewhere."""
+    """Return a run's observer: silent under --quiet, live on a terminal, plain lines elsewhere."""
     if output.verbosity < 0:
         return Silent()
     if is_terminal(output.messages.file):

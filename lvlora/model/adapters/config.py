@@ -33,14 +33,14 @@ REFUSED = {
     "ensure_weight_tying": "one update for head and embedding",
     "enable_lora": "parts of one joint projection",  # peft before 0.3
 }
-"""What changes the arithmetic or the choice of layers, and its name; off when empty or false."""
+"""Features that change the arithmetic or the choice of layers; off when empty or false."""
 
 HONOURED = frozenset(
     {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern"}
     | {"alpha_pattern", "layers_to_transform", "layers_pattern", "modules_to_save", "bias"}
     | {"init_lora_weights"}
 )
-"""What `plan_from` reads: done as peft does it, or refused by its value."""
+"""Keys that `plan_from` reads: honoured as peft does, or refused by their value."""
 
 HARMLESS = frozenset(
     # who made it, and what for: the base is compared by its own hash and shapes
@@ -52,7 +52,7 @@ HARMLESS = frozenset(
     # means nothing without megatron_config, use_qalora
     | {"megatron_core", "qalora_group_size"}
 )
-"""What does not change what a trained adapter computes, whatever it says."""
+"""Keys that do not change what a trained adapter computes."""
 
 _PLAIN_INITIAL_WEIGHTS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 """After these A and B are a plain LoRA on the base as it was; others (PiSSA, OLoRA, CorDA, LoftQ,
@@ -64,7 +64,7 @@ _AGAIN = "Take it from a copy, or save the adapter again with peft."
 _MOST_NAMES = 10_000
 Rank = Annotated[int, Field(ge=1, le=2**20)]
 Alpha = Annotated[float, Field(allow_inf_nan=False, ge=-1e38, le=1e38)]
-"""What float32 can hold."""
+"""A number that float32 can hold."""
 Layer = Annotated[int, Field(ge=0, le=2**20)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -142,7 +142,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
 
 
 class AdapterConfig(BaseModel):
-    """What is read of adapter_config.json: types and ranges."""
+    """Types and ranges of adapter_config.json."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -203,7 +203,7 @@ class ScaleFacts(_Strict):
 
 
 class AdapterFacts(_Strict):
-    """What is read of lvlora.json: types and ranges, for it may come from a stranger."""
+    """Types and ranges of lvlora.json, which may come from a stranger."""
 
     sha256: dict[Word, Word] | None = None
     sha256_before: dict[Word, Word] | None = None

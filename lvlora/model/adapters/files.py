@@ -47,7 +47,7 @@ _SAVED_AGAIN = (
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """What an adapter's files say, before its weights are read.
+    """An adapter's files before its weights are read.
 
     Attributes:
         folder: where it is.

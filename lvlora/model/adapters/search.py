@@ -1,4 +1,4 @@
-"""What ``--adapter`` means: a folder, a run, the name of a run, the newest run, or none.
+"""Adapters by the name of ``--adapter``: a folder, a run, its name, the newest run, or none.
 
 Imports no torch, so that a command can say that there is none before it loads anything.
 """
@@ -23,7 +23,7 @@ LATEST = "latest"
 
 NONE = "none"
 RUN_NAME = re.compile(r"[\w][\w.+@-]{0,254}")
-"""What a run among the runs may be called."""
+"""The form of a run's name."""
 
 _LONGEST_POINTER = 4096
 

@@ -48,7 +48,7 @@ def root() -> Path:
 
 
 def kept() -> list[Kept]:
-    """What is there, the latest used first."""
+    """Return the folders in the cache, the latest used first."""
     found = []
     with contextlib.suppress(OSError):
         for folder in root().iterdir():

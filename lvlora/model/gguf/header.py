@@ -189,7 +189,7 @@ class _Reader:
 
 
 def n_bytes(tensor: StoredTensor, block: int, block_bytes: int) -> int:
-    """What a tensor takes in the file, stored in blocks of so many values and bytes.
+    """Return the bytes of a tensor in the file, stored in blocks of so many values and bytes.
 
     Raises:
         ValueError: its rows are no whole number of blocks.
@@ -205,7 +205,7 @@ _KNOWN_FACTS = {
     *("attention.value_length", "attention.layer_norm_rms_epsilon"),
     *("rope.freq_base", "rope.dimension_count"),
 }
-"""What else a file says of its architecture (scaled rotations, experts) is a speciality."""
+"""Keys of a plain model; any other of its architecture (scaled rotations, experts) is special."""
 _NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",

@@ -85,7 +85,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 
 def _kept(name: str) -> Path | None:
-    """What was compiled before, if it is whole: to load a part of a library may end the process."""
+    """Return the compiled library, if it is whole: to load a part of one may end the process."""
     for path in folder().glob(f"{name}-*.so"):
         with contextlib.suppress(FileNotFoundError):  # another process has taken it away
             if path.stem == f"{name}-{_digest(path.read_bytes())}":

@@ -35,7 +35,7 @@ the same models are computed by it everywhere."""
 
 @dataclass(frozen=True)
 class Row:
-    """What a row is fed.
+    """Input of a row.
 
     Attributes:
         shared: the segment that it attends to first, or -1; rows that share one stand together.

@@ -1,4 +1,4 @@
-"""What a forecaster costs against how good it is."""
+"""The cost of a forecaster against its error."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _GRID = 200  # times of a mean of series that were not sampled at the same times
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel (or one column of panels) shows.
+    """The content of one panel (or one column of panels).
 
     Attributes:
         title, subtitle: two lines over it; a long title is wrapped.

@@ -39,9 +39,9 @@ INK = "#1f2328"
 FAINT = "#6b7280"
 """Notes, reference lines."""
 ACCENT = PALETTE[0]
-"""What a figure is about: the model among its rivals."""
+"""The subject of a figure: the model among its rivals."""
 REST = "#9aa5b1"
-"""What it is compared with."""
+"""The rivals of the subject."""
 
 WIDTH = 8.0
 """Inches; at 800 px a 10 pt letter is 14 px high."""

@@ -1,4 +1,4 @@
-"""What is measured on each series, and the kinds of dynamics that follow from it."""
+"""Measurements on each series, and the kinds of dynamics that follow from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lvlora.series.gaps import interpolated
 
 @dataclass(frozen=True)
 class Dynamics:
-    """What is measured on each of n series with V variables; NaN where there is nothing to measure.
+    """Measurements on n series with V variables; NaN where there is nothing to measure.
 
     Attributes:
         periods: (n, V) mean distance between peaks, in time units.

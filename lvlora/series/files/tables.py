@@ -63,8 +63,9 @@ SHORT_OF_ROWS = "A trajectory needs at least 2 rows."
 
 _YEARS = (1000, 2999)
 _LONGEST_STEP, _FEWEST_STEPS, _SHARE_OF_STEPS = 10, (2, 10), 0.8
-"""What rises, this often by the same step, looks like time; whole numbers between these, by no more
-than the longest step, like years. So many steps it takes at least: for years, for others."""
+"""A column looks like time where it rises, this often by the same step; like years where it holds
+whole numbers between these and no step is longer. Years need the first number of steps, others the
+second."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _by_convention(
 
 
 def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> Roles:
-    """Which column holds ids, times, variables: the options first, then `ID_NAMES`, `TIME_NAMES`.
+    """Return the columns of ids, times, variables: by options, else by `ID_NAMES`, `TIME_NAMES`.
 
     A first column without a name (row numbers, as pandas writes them) has no role.
 
