@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scores import Scoring, group_size, rivals_of
+from lvlora.evaluation.scores import Scoring, rivals_of
 from lvlora.evaluation.together import Hindsight
-from lvlora.flops.budget import NOTHING, Price
-from lvlora.forecast import likelihood
+from lvlora.flops.budget import Price
+from lvlora.flops.ledger import entries
 from lvlora.forecast.answers import ForecastPrice
-from lvlora.forecast.estimate import Estimate, of_forecasts, price_answer
-from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.sampling import Sampling
-from lvlora.model.devices import cores, peak_bytes
+from lvlora.forecast.estimate import (
+    FORECASTING,
+    Benchmark,
+    benchmark_forecasts,
+    ledger_rate,
+    price_answer,
+)
+from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
@@ -27,7 +30,7 @@ from lvlora.series.rivals.processes import WORTH_SECONDS
 from lvlora.settings.scoring import EvaluateSettings
 
 _SERIES = 4
-"""Of which the times of rivals and likelihoods are taken; a slow rival's differs by series."""
+"""Of which the times of rivals are taken; a slow rival's differs by series."""
 _ENOUGH_SECONDS = 1.0
 """After which no more of a slow rival's are timed."""
 
@@ -39,7 +42,7 @@ def price(
     *,
     began: float | None = None,
 ) -> ForecastPrice:
-    """What `evaluate` with these arguments would take; nothing is charged and nothing written.
+    """Return cost, time and memory of `evaluate`; nothing is charged and nothing written.
 
     Args:
         began: when the command did, by `time.perf_counter`; default: now.
@@ -48,60 +51,37 @@ def price(
     job, chosen = begin(settings, read, narrator, has_folder=False)
     started = time.perf_counter() - began
     prices: dict[str, Price] = {}
-    estimates: list[Estimate] = []
+    benchmarks: dict[str, Benchmark] = {}
+    known = entries(settings.runs)
     for candidate in chosen:
         opened = time.perf_counter()
         forecaster = candidate.open(settings)
         started += time.perf_counter() - opened
         name = candidate.name(forecaster, prices)
         prices[name] = Scoring(forecaster, job.task, job.sampling).price_bound
-        estimates.append(of_model(forecaster, job.task, job.sampling))
+        benchmarks[name] = benchmark_forecasts(
+            forecaster,
+            job.task.histories,
+            job.task.protocol.horizon,
+            job.sampling,
+            rate=ledger_rate(known, FORECASTING, forecaster.base),
+        )
         if settings.together:
             members = [forecaster] * len(SHARES)
-            past = Hindsight(members, job.task, job.sampling).price_bound
-            # as long for each FLOP as its forecasts
-            share = past.executed / max(prices[name].executed, 1)
-            seconds, peak = estimates[-1].seconds * share, estimates[-1].peak_bytes
-            prices[name] += past
-            estimates.append(Estimate(seconds, peak, NOTHING))
+            prices[name] += Hindsight(members, job.task, job.sampling).price_bound
     if settings.rivals:
-        n_processes = settings.workers or cores()
-        found = of_rivals(job.task, job.train, n_processes, job.rival_samples)
+        seconds = _rivals_seconds(
+            job.task, job.train, settings.workers or cores(), job.rival_samples
+        )
         # a rival's futures take hindcasts from three origins, so that two more parts are as much
         # again at most
-        estimates += [found] * (2 if settings.together else 1)
-    answer = price_answer(prices, _one_after_another(estimates), started, page=True)
-    return answer.of(len(job.task.histories))
+        started += seconds * (2 if settings.together else 1)
+    known_costs = benchmarks if chosen or settings.rivals else None
+    return price_answer(prices, known_costs, started, draws=True).of(len(job.task.histories))
 
 
-def _one_after_another(estimates: Sequence[Estimate]) -> Estimate | None:
-    if not estimates:
-        return None
-    return Estimate(
-        sum(e.seconds for e in estimates),
-        max(e.peak_bytes for e in estimates),
-        sum((e.probe for e in estimates), NOTHING),
-    )
-
-
-def of_model(forecaster: LanguageModel, given: Task, sampling: Sampling) -> Estimate:
-    """`Scoring.run`: the forecasts, and how probable the truth was."""
-    size = min(len(given.histories), group_size(sampling.n_futures))
-    found = of_forecasts(forecaster, given.histories, given.protocol.horizon, sampling, group=size)
-    few = min(size, _SERIES)
-    histories, futures = given.histories[:few], given.futures[:few]
-    begin = time.perf_counter()
-    likelihood.negative_log_likelihood(forecaster, histories, futures)
-    seconds = (time.perf_counter() - begin) * len(given.histories) / few
-    return Estimate(
-        found.seconds + seconds,
-        found.peak_bytes,
-        found.probe + likelihood.price(forecaster.plan, histories, futures),
-    )
-
-
-def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> Estimate:
-    """All rivals that apply, with so many futures each, shared by so many processes."""
+def _rivals_seconds(given: Task, train: Dataset, workers: int, n_samples: int) -> float:
+    """Time all rivals that apply, with so many futures each, shared by so many processes."""
     n = len(given.histories)
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
@@ -122,4 +102,4 @@ def of_rivals(given: Task, train: Dataset, workers: int, n_samples: int = 0) -> 
                 break
         forecasts = spent * n / n_timed
         seconds += forecasts / (workers if forecasts > WORTH_SECONDS else 1)
-    return Estimate(seconds, peak_bytes(torch.device("cpu")), NOTHING)
+    return seconds

@@ -13,6 +13,7 @@ from lvlora.evaluation.job import Job, check, prepare
 from lvlora.evaluation.scores import Scoring
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
+from lvlora.forecast.estimate import FORECASTING, ledger_rate
 from lvlora.forecast.language_model import OutlinedModel
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.plan import Plan as ForecastPlan
@@ -94,17 +95,11 @@ def seconds_of(priced: Sequence[PricedStage], entries: Sequence[Row]) -> tuple[l
     seconds, all_known = [], True
     for one in priced:
         model = _outline(one.stage.settings)
-        device, dtype = model.placement.device.type, model.placement.dtype
         is_evaluation = one.stage.command == "evaluate"
-        commands = ("evaluate", "forecast", "baseline") if is_evaluation else ("train",)
-        rates = [
-            row.spent.executed / row.seconds
-            for row in entries
-            if (row.command in commands and row.model == model.name and row.device == device)
-            and (row.status == "settled" and row.seconds > 0 and row.spent.executed)
-        ]
-        all_known = all_known and bool(rates)
-        rate = rates[-1] if rates else devices.matrix_peak(device, dtype)
+        rate = ledger_rate(entries, FORECASTING if is_evaluation else ("train",), model)
+        all_known = all_known and rate is not None
+        if rate is None:
+            rate = devices.matrix_peak(model.placement.device.type, model.placement.dtype)
         seconds.append(one.at_most.executed / rate)
     return seconds, all_known
 

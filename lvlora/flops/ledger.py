@@ -369,12 +369,17 @@ def check_limits(
     Limits(max_flops, settings.budget, settings.convention).check(at_most, rows, run, budget)
 
 
+def entries(runs: Path) -> list[Row]:
+    """Return the entries of the ledger of a folder of runs, oldest first; none without a ledger."""
+    if not lexists(runs / FILE_NAME):
+        return []
+    with Ledger.for_runs(runs, create=False, reading=True) as ledger:
+        return ledger.rows()
+
+
 def spent(runs: str | Path = "runs") -> Price:
     """Return the FLOPs that the ledger among the runs has charged so far, in both conventions."""
-    if not lexists(Path(runs) / FILE_NAME):
-        return NOTHING
-    with Ledger.for_runs(Path(runs), create=False, reading=True) as ledger:
-        return ledger.charged()
+    return sum((row.charged for row in entries(Path(runs))), NOTHING)
 
 
 def _check_sum(

@@ -1,173 +1,213 @@
-"""How long forecasts will take and how much memory, from the first steps of a few of them.
+"""Seconds and memory of a command on this machine: planned FLOPs over a rate.
 
-The probe is the real code on the real histories, so that whatever this machine is slow at is in the
-figure.
+The rate is that of the last such work in the ledger, else of about a second of real work. That work
+also makes the memory that is needed known.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-from lvlora import answers
+from lvlora.answers import Estimate
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.rows import Row
 from lvlora.forecast.answers import ForecastPrice
-from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
+from lvlora.model.loading import Outline
+from lvlora.model.native.engine import Engine
 from lvlora.series.dataset import Series
 from lvlora.text.codec import VALUE_SEPARATOR
 
-AROUND_SECONDS = 0.8
-"""Python's own beginning and end, which no command sees."""
-PICTURES_BYTES = 45_000_000
-"""The libraries that draw, and a page's pictures, where no probe has drawn any."""
+START_SECONDS = 0.8
+"""Python's own start and end, which no command can time."""
+REPORT_SECONDS = 2.0
+"""Figures and report of a run, an evaluation or a sweep; they hardly depend on it."""
+FORECASTING = ("evaluate", "forecast", "baseline")
+"""Commands whose rates are alike: their models forecast."""
+_PICTURES_BYTES = 45_000_000
+"""The libraries that draw, and a page's pictures, which no benchmark draws."""
 _MARGIN = 1.15
 """On memory: two runs of the same command differ by a few per cent."""
-REPORT_SECONDS = 2.0
-"""Figures and report of an evaluation or a sweep; they hardly depend on it."""
-
-_STEPS = 6
-"""Further steps of the horizon from which the time of each is taken."""
-_SLOW_SECONDS = 4.0
-"""Of one prediction, from which on none is made twice to be rid of what is only done once."""
+_BENCHMARK_SECONDS = 1.0
+_BENCHMARK_STEPS = 7
+_BENCHMARK_ROWS = 64
+"""Futures that are decoded together; more hardly change the rate."""
+_COMPLETE = 0.25
+"""Fraction of its promise below which a forecast was probably interrupted."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What a command will take on this machine.
+class Benchmark:
+    """Speed and memory of some work on this machine.
 
     Attributes:
-        seconds: of the work itself; what the probe took is not in it.
-        peak_bytes: the most memory of the process at once: on a CPU all of it, on a GPU what
-            PyTorch holds there.
-        probe: what finding it out computed; it belongs to no run and is charged to none.
+        rate: planned FLOPs a second, executed.
+        peak_bytes: the most memory of the process so far: on a CPU all of it, on a GPU what PyTorch
+            holds there.
+        probe: FLOPs of the benchmark; they belong to no run and are charged to none.
+        first_seconds: time of the first piece of work, in which memory is allocated.
     """
 
-    seconds: float
+    rate: float
     peak_bytes: int
     probe: Price
+    first_seconds: float = 0.0
 
-    def with_room(self, more_bytes: int = 0) -> Estimate:
-        """The same with memory that a real run stays below."""
-        return replace(self, peak_bytes=int(_MARGIN * self.peak_bytes) + more_bytes)
-
-    def answer(self) -> answers.Estimate:
-        """As part of an answer."""
-        return answers.Estimate(
-            seconds=self.seconds,
-            peak_bytes=self.peak_bytes,
-            probe_flops=self.probe.as_answer(),
-        )
-
-    def to_dict(self) -> dict[str, float | int | dict[str, int]]:
-        """For JSON."""
-        return {
-            "seconds": self.seconds,
-            "peak_bytes": self.peak_bytes,
-            "probe_flops": self.probe.to_dict(),
-        }
+    def seconds(self, price: Price) -> float:
+        """Return how long work of this price takes."""
+        return price.executed / self.rate
 
 
-def price_answer(
-    prices: Mapping[str, Price], estimate: Estimate | None, started: float, *, page: bool
-) -> ForecastPrice:
-    """What ``--dry-run`` of forecasts and evaluations says.
+def ledger_rate(entries: Iterable[Row], commands: Collection[str], base: Outline) -> float | None:
+    """Return the rate of the last such work with a model on this device; None without any.
 
     Args:
-        prices: name of a model -> the most that it can cost; without a model nothing costs FLOPs.
-        estimate: of all of the command's work.
-        started: seconds until then; the real command takes them too.
-        page: a report is written, or a picture.
+        entries: of a ledger, the oldest first.
     """
-    told = None
-    if estimate is not None:
-        # an evaluation writes a page with figures, a forecast a table
-        whole = started + estimate.seconds + AROUND_SECONDS + (REPORT_SECONDS if page else 0.0)
-        with_room = estimate.with_room(PICTURES_BYTES if page else 0)
-        told = replace(with_room, seconds=whole).answer()
-    return ForecastPrice(
-        flops_at_most=sum(prices.values(), NOTHING).as_answer() if prices else None,
-        forecasters={name: price.as_answer() for name, price in prices.items()},
-        estimate=told,
+    device, dtype = base.placement.device.type, str(base.placement.dtype).removeprefix("torch.")
+    rate = None
+    for row in entries:
+        is_alike = row.command in commands and row.phase in ("train", "forecast")
+        is_here = (row.model, row.device, row.dtype) == (base.name, device, dtype)
+        if is_alike and is_here and row.status == "settled" and row.seconds and row.executed:
+            # a step costs what was planned, a forecast less than its bound
+            is_bound = row.phase == "forecast" and row.executed > _COMPLETE * row.reserved_executed
+            rate = (row.reserved_executed if is_bound else row.executed) / row.seconds
+    return rate
+
+
+def benchmark(work: Iterator[Price], device: torch.device, rate: float | None = None) -> Benchmark:
+    """Time work until about a second of it is done.
+
+    Args:
+        work: does a piece of work each time and gives its price, at least once.
+        rate: from the ledger; with it one piece of work is done, for its memory.
+    """
+    begin = time.perf_counter()
+    first = next(work)
+    first_seconds = time.perf_counter() - begin
+    seconds, price = first_seconds, first
+    if rate is None and first_seconds < _BENCHMARK_SECONDS:
+        # the first allocates memory, so others are timed
+        begin, others = time.perf_counter(), NOTHING
+        for one in work:
+            others += one
+            if time.perf_counter() - begin > _BENCHMARK_SECONDS:
+                break
+        if others != NOTHING:
+            seconds, price = time.perf_counter() - begin, others
+        first += others
+    return Benchmark(
+        rate=max(price.executed, 1) / seconds if rate is None else rate,
+        peak_bytes=peak_bytes(device),
+        probe=first,
+        first_seconds=first_seconds,
     )
 
 
-def of_forecasts(
-    forecaster: LanguageModel,
+def benchmark_forecasts(
+    model: LanguageModel,
     histories: Sequence[Series],
     horizon: int,
     sampling: Sampling,
     *,
     context: int | None = None,
-    group: int | None = None,
-) -> Estimate:
-    """`Forecaster.predict` with these arguments.
+    rate: float | None = None,
+) -> Benchmark:
+    """Time the first steps of a few forecasts; memory is that of all of them.
 
     Args:
-        group: histories that are predicted in one call; default: all.
+        rate: planned FLOPs a second, from the ledger.
     """
-    before = forecaster.usage.price
-    planned = forecaster.plan.readings(histories, horizon, context)
-    readings = [reading for of_one in planned for reading in of_one]
-    alphabet = forecaster.base.alphabet
-    texts = {i: alphabet.count(r.codec.encode(r.numbers)) for i, r in enumerate(readings)}
-    longest, read = max(texts.items(), key=lambda item: item[1])
-    codec = readings[longest].codec
-    a_step = codec.n_variables * alphabet.count(codec.usual_number + VALUE_SEPARATOR)
-    at_once = min(r.steps_at_once for r in readings)
-    rows = forecaster.plan.rows_at_a_time(read + min(horizon, at_once) * a_step)
-    rows_of_one = sampling.n_futures * max(len(of_one) for of_one in planned)
-    n = min(len(histories), group or len(histories), max(1, rows // rows_of_one))
+    before, plan = model.usage.price, model.plan
+    n = min(len(histories), max(1, _BENCHMARK_ROWS // sampling.n_futures))
     # spread, not the first: a file is often sorted by length
     chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]
+    n_steps = min(horizon, _BENCHMARK_STEPS)
+    bound = plan.at_most(chosen, n_steps, sampling, context)
 
-    def predict(steps: int, given: Sequence[Series]) -> tuple[float, float]:
-        trace = forecaster.usage.trace
-        begin, reading = time.perf_counter(), trace.prefill_seconds
-        forecaster.predict(given, steps, sampling, context=context)
-        return time.perf_counter() - begin, trace.prefill_seconds - reading
+    def forecasts() -> Iterator[Price]:
+        while True:
+            model.predict(chosen, n_steps, sampling, context=context)
+            yield bound
 
-    few = min(horizon, 1 + _STEPS)
-    first, reading = predict(1, chosen)  # memory and threads are had from here on
-    # now: a second prediction does not lie where the first one's memory was, and adds to the most
-    peak = peak_bytes(forecaster.base.placement.device)
-    is_slow = first > _SLOW_SECONDS  # beside which what the first one alone does is nothing
-    if not is_slow:
-        first, reading = predict(1, chosen)
-    each = 0.0
-    if few > 1:
-        # a step attends to all before it, so its time is taken in the middle of the horizon
-        halfway = [_longer(h, min(horizon, at_once) // 2) for h in chosen]
-        whole, read_again = predict(few, halfway)
-        if is_slow:
-            each = (whole - read_again) / few
-        else:
-            each = max(0.0, whole - predict(1, halfway)[0]) / (few - 1)
-    n_pieces = -(-horizon // at_once)
-    seconds = first + (horizon - 1) * each + (n_pieces - 1) * sampling.n_futures * reading
-    tokens = read + min(horizon, at_once) * a_step
-    grown = row_bytes(forecaster.base, tokens) - row_bytes(forecaster.base, read + a_step)
-    together = min(rows, n * rows_of_one)
+    result = benchmark(forecasts(), model.base.placement.device, rate)
+    more = _cache_bytes(model, histories, horizon, sampling, context)
+    more -= _cache_bytes(model, chosen, n_steps, sampling, context)
+    peak = result.peak_bytes + max(0, more)
+    return replace(result, peak_bytes=peak, probe=model.usage.price - before)
+
+
+def _cache_bytes(
+    model: LanguageModel,
+    histories: Sequence[Series],
+    horizon: int,
+    sampling: Sampling,
+    context: int | None,
+) -> int:
+    """Size of the caches of the futures that are decoded together."""
+    plan, alphabet = model.plan, model.base.alphabet
+    readings = [r for each in plan.readings(histories, horizon, context) for r in each]
+    read = max(alphabet.count(r.codec.encode(r.numbers)) for r in readings)
+    written = max(
+        min(horizon, r.steps_at_once)
+        * r.codec.n_variables
+        * alphabet.count(r.codec.usual_number + VALUE_SEPARATOR)
+        for r in readings
+    )
+    rows = min(plan.rows_at_a_time(read + written), sampling.n_futures * len(readings))
+    engine = Engine.of(model.base.module, model.head)
+    if engine is None:
+        return rows * row_bytes(model.base, read + written)
+    engine.close()  # the native decoder keeps a history once for all of its futures
+    n_read = -(-rows // sampling.n_futures)
+    return n_read * row_bytes(model.base, read) + rows * row_bytes(model.base, written)
+
+
+def estimate(seconds: float, peak: int, probe: Price, *, draws: bool = False) -> Estimate:
+    """Return time and memory as part of an answer, with room for what no benchmark sees.
+
+    Args:
+        draws: a report is written, or a picture.
+    """
     return Estimate(
-        seconds * len(histories) / n,
-        peak + max(0, grown) * together,
-        forecaster.usage.price - before,
+        seconds=seconds + START_SECONDS + (REPORT_SECONDS if draws else 0.0),
+        peak_bytes=int(_MARGIN * peak) + (_PICTURES_BYTES if draws else 0),
+        probe_flops=probe.as_answer(),
     )
 
 
-def _longer(history: Series, n_steps: int) -> Series:
-    """The history with so many more of its own steps at the end, as if it had gone on."""
-    n = len(history)
-    again = np.arange(n_steps) % n
-    values = np.concatenate([history.values, history.values[::-1][again]])
-    time = np.concatenate([history.time, continue_time(history.time, n_steps, history.calendar)])
-    known = history.known
-    if known is not None:
-        known = np.concatenate([known[:n], known[:n][::-1][again], known[n:]])
-    return Series(history.id, time, values, history.calendar, known=known)
+def price_answer(
+    prices: Mapping[str, Price],
+    benchmarks: Mapping[str, Benchmark] | None,
+    more_seconds: float,
+    *,
+    draws: bool,
+) -> ForecastPrice:
+    """Return the answer to ``--dry-run`` of forecasts and evaluations.
+
+    Args:
+        prices: name of a model -> its price bound; without a model nothing costs FLOPs.
+        benchmarks: of the same models; None where time and memory are not known.
+        more_seconds: all that is no model's work.
+        draws: a report is written, or a picture.
+    """
+    cost = None
+    if benchmarks is not None:
+        seconds = sum(one.seconds(prices[name]) for name, one in benchmarks.items())
+        peak = max([peak_bytes(torch.device("cpu")), *(b.peak_bytes for b in benchmarks.values())])
+        probe = sum((one.probe for one in benchmarks.values()), NOTHING)
+        cost = estimate(more_seconds + seconds, peak, probe, draws=draws)
+    return ForecastPrice(
+        flops_at_most=sum(prices.values(), NOTHING).as_answer() if prices else None,
+        forecasters={name: price.as_answer() for name, price in prices.items()},
+        estimate=cost,
+    )

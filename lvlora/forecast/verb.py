@@ -11,6 +11,7 @@ from typing import Any
 from lvlora import numbers, output_files
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.ledger import entries
 from lvlora.forecast import density, likelihood
 from lvlora.forecast.answers import (
     ForecastDensity,
@@ -21,7 +22,13 @@ from lvlora.forecast.answers import (
 )
 from lvlora.forecast.calibration.offsets import Calibration, load, tell_origin
 from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
-from lvlora.forecast.estimate import of_forecasts, price_answer
+from lvlora.forecast.estimate import (
+    FORECASTING,
+    Benchmark,
+    benchmark_forecasts,
+    ledger_rate,
+    price_answer,
+)
 from lvlora.forecast.files import check_samples, write
 from lvlora.forecast.forecaster import Forecaster, PlannedForecasts
 from lvlora.forecast.holdout import Truth, hold_out, scores
@@ -169,9 +176,8 @@ def price(
 ) -> ForecastPrice:
     """What `forecast` or `next_step_density` would cost at most, and how long it would take here.
 
-    The price follows from the model's outline. The time is found by the first steps of a few
-    forecasts; there is none without weights, nor of a density, of whose calls nobody knows the
-    number before.
+    The price follows from the model's outline. There is no time without weights, nor of a density,
+    of whose calls nobody knows the number before.
 
     Args:
         began: when the command did, by `time.perf_counter`; default: now.
@@ -182,23 +188,26 @@ def price(
     began = time.perf_counter() if began is None else began
     request = _request(settings, read, narrator)
     opened = _open(request, narrator, contextlib.ExitStack(), weights=False)
-    settings, histories, estimate = request.settings, list(request.histories), None
-    page, started = settings.plot is not None, time.perf_counter() - began
-    if opened.outlined is None:
-        return price_answer({}, None, 0.0, page=page).of(len(histories))
-    if opened.model is None:
-        narrator.note("The weights are not here, so time and memory were not measured.")
-        started = 0.0
-    elif not settings.density:
-        estimate = of_forecasts(
-            opened.model,
-            histories,
-            settings.n_steps,
-            Sampling.of(settings),
-            context=settings.context,
-        )
-    prices = {opened.outlined.name: opened.price_bound}
-    return price_answer(prices, estimate, started, page=page).of(len(histories))
+    settings, histories = request.settings, list(request.histories)
+    draws, started = settings.plot is not None, time.perf_counter() - began
+    prices: dict[str, Price] = {}
+    benchmarks: dict[str, Benchmark] | None = None
+    if opened.outlined is not None:
+        prices[opened.outlined.name] = opened.price_bound
+        if opened.model is None:
+            narrator.note("The weights are not here, so time and memory were not measured.")
+        elif not settings.density:
+            rate = ledger_rate(entries(settings.runs), FORECASTING, opened.model.base)
+            measured = benchmark_forecasts(
+                opened.model,
+                histories,
+                settings.n_steps,
+                Sampling.of(settings),
+                context=settings.context,
+                rate=rate,
+            )
+            benchmarks = {opened.outlined.name: measured}
+    return price_answer(prices, benchmarks, started, draws=draws).of(len(histories))
 
 
 @dataclass(frozen=True)

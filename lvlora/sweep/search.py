@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora.answers import Estimate
 from lvlora.errors import BudgetError, SettingsError, meant
 from lvlora.flops.budget import NOTHING, Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
-from lvlora.forecast.estimate import REPORT_SECONDS, Estimate
+from lvlora.forecast.estimate import REPORT_SECONDS
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
 from lvlora.series.dataset import Dataset
@@ -28,7 +29,7 @@ from lvlora.sweep.study import SharedStudy, pruner
 from lvlora.sweep.trial import cost_of, plan_trial
 from lvlora.sweep.workers import parent_of_this_worker, share
 from lvlora.train import validation
-from lvlora.train.estimate import of_run
+from lvlora.train.estimate import estimate_run
 from lvlora.train.loop import load_run
 from lvlora.train.plan import Plan
 from lvlora.train.trackers import check_installed
@@ -123,7 +124,7 @@ def plan_search(
     return answers.SweepPlan(
         study=settings.study,
         plan=plan_answer(found.plan, settings),
-        estimate=None if estimate is None else estimate.answer(),
+        estimate=estimate,
     )
 
 
@@ -137,9 +138,11 @@ def _measured(found: _Asked, settings: SweepSettings) -> Estimate:
     loaded = load_run(largest_trial(plan, settings, found.dataset))
     loading = time.perf_counter() - begin
     most = loaded.plan.at_most().executed
-    one = of_run(loaded).whole
+    one = estimate_run(loaded)
     trials = one.seconds * plan.at_most.executed / most + loading * plan.n_trials
-    return Estimate(trials + REPORT_SECONDS, one.peak_bytes, one.probe).with_room()
+    return Estimate(
+        seconds=trials + REPORT_SECONDS, peak_bytes=one.peak_bytes, probe_flops=one.probe_flops
+    )
 
 
 def laid_out(

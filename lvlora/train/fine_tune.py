@@ -18,7 +18,6 @@ from lvlora import durable
 from lvlora.answers import Flops
 from lvlora.errors import EXIT_STOPPED, BudgetError, DataError, NumericalError, SettingsError
 from lvlora.flops.ledger import Ledger, check_limits
-from lvlora.forecast.estimate import AROUND_SECONDS
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator, Silent
@@ -27,9 +26,9 @@ from lvlora.series.dataset import Dataset
 from lvlora.series.known import read_known
 from lvlora.settings.checked import checked
 from lvlora.settings.training import TrainSettings
-from lvlora.train import answers, checkpoint
+from lvlora.train import checkpoint
 from lvlora.train.answers import Train, TrainPlan
-from lvlora.train.estimate import of_run
+from lvlora.train.estimate import estimate_run
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.observer import Observer
 from lvlora.train.observer import Silent as SilentRun
@@ -209,15 +208,7 @@ def plan_training(
         loaded = load_run(plan)
         started = time.perf_counter() - began
         narrator.detail("Measuring a few steps and forecasts …")
-        cost = of_run(loaded)
-        estimate = answers.RunEstimate(
-            seconds=started + cost.whole.seconds + AROUND_SECONDS,
-            peak_bytes=cost.whole.with_room().peak_bytes,
-            probe_flops=Flops(**cost.whole.probe.to_dict()),
-            first_step_seconds=cost.first_seconds,
-            step_seconds=cost.step_seconds,
-            validation_seconds=cost.validation_seconds,
-        )
+        estimate = estimate_run(loaded, started)
     elif ranks.size == 1:
         narrator.note("The weights are not here, so time and memory were not measured.")
     limit, at_most = settings.max_flops or settings.budget_flops, plan.at_most()

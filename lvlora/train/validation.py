@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -25,12 +25,11 @@ from lvlora import durable
 from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
-from lvlora.forecast.estimate import Estimate, of_forecasts
+from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.devices import peak_bytes
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, Outline
 from lvlora.series.dataset import Dataset, FloatArray, Series
@@ -426,21 +425,19 @@ class Validator:
         seconds = time.perf_counter() - begin
         return Validation(total / n_targets, mae, seconds, tokens, price, self.part.scored, point)
 
-    def estimate(self) -> Estimate:
-        """How long one validation takes, from one batch of its loss and a few forecasts."""
+    def benchmark(self) -> Benchmark:
+        """Time a few forecasts of a validation, or, where there are none, batches of its loss."""
         with torch.compiler.set_stance("force_eager"), torch.no_grad():
-            self.loss_sum(self.part.batches[0])  # the first one only makes room
-            begin = time.perf_counter()
-            self.loss_sum(self.part.batches[0])
-            seconds = (time.perf_counter() - begin) * len(self.part.batches)
-            probe = self.trained.validation_batch(*self.part.batches[0].inputs.shape)
             if not self.part.histories:
-                device = self.base.placement.device
-                return Estimate(seconds, peak_bytes(device), 2 * probe)
-            found = of_forecasts(
-                self._forecaster(), self.part.histories, self.part.horizon, _GREEDY
-            )
-        return Estimate(seconds + found.seconds, found.peak_bytes, 2 * probe + found.probe)
+                return benchmark(self._losses(), self.base.placement.device)
+            histories, horizon = self.part.histories, self.part.horizon
+            return benchmark_forecasts(self._forecaster(), histories, horizon, _GREEDY)
+
+    def _losses(self) -> Iterator[Price]:
+        """Compute the loss of each batch and give its price."""
+        for batch in self.part.batches:
+            self.loss_sum(batch)
+            yield self.trained.validation_batch(*batch.inputs.shape)
 
     def _forecaster(self) -> LanguageModel:
         # a whole head that is trained moves on, so its rows are taken anew
