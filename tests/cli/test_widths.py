@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
+from lvlora.forecast.calibration import widths as widths_room
 from lvlora.forecast.calibration.rule import FEATURES, Rule
 from lvlora.forecast.calibration.widths import NAME, Widths
 
@@ -134,8 +135,17 @@ def test_futures_of_a_series_over_decades(run_lvlora, tmp_path, monkeypatch) -> 
     cycle = 10 ** (2.5 + 2.5 * np.sin(2 * np.pi * np.arange(110) / 14 + 1))
     lines = [f"{i},{x!r}" for i, x in enumerate(cycle.tolist())]
     Path("cycle.csv").write_text("\n".join(["time,hares", *lines]) + "\n")
-    ran = run_lvlora(
-        "forecast cycle.csv --model bundled --adapter none --threads 1 --holdout 14 --json".split()
-    )
-    assert ran.exit_code == 0, ran.stderr
-    assert ran.json["scores"]["crps"] < ran.json["scores"]["mae"]
+    scores = []
+    for least in (math.inf, 100.0):
+        monkeypatch.setattr(widths_room, "_WIDE", least)
+        ran = run_lvlora(
+            [
+                *("forecast", "cycle.csv", "--model", "bundled", "--adapter", "none"),
+                *("--threads", "1", "--holdout", "14", "--json"),
+            ]
+        )
+        assert ran.exit_code == 0, ran.stderr
+        scores.append(ran.json["scores"])
+    linear, in_logs = scores
+    assert linear["crps"] > linear["mae"]
+    assert in_logs["crps"] / in_logs["mae"] < 0.7 * linear["crps"] / linear["mae"]
