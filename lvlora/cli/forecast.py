@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lvlora.forecast.answers import ForecastDensity, Forecasts
+    from lvlora.report.document import Document
     from lvlora.series.dataset import Dataset
 
 EXAMPLES = examples(
@@ -50,9 +51,9 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.cli.terminal.forecasts import show_density, show_forecasts
     from lvlora.cli.terminal.plans import show_prices
     from lvlora.forecast import files, verb
+    from lvlora.forecast.document import density_document, forecasts_document
     from lvlora.series.known import read_data
 
     output = context.output
@@ -67,24 +68,26 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         return
     if settings.density:
         density = verb.next_step_density(settings, read, output)
-        _report(density, lambda: show_density(density, output), settings, output)
+        _report(density, lambda: density_document(density), settings, output)
         return
-    found = verb.forecast(settings, read, output)
-    _report(found, lambda: show_forecasts(found, output), settings, output)
+    forecasts = verb.forecast(settings, read, output)
+    _report(forecasts, lambda: forecasts_document(forecasts), settings, output)
     if not settings.plot and settings.output != STANDARD_OUTPUT:
         output.hint("Add --plot FILE.png for a picture, --output FILE.csv for the numbers.")
 
 
 def _report(
-    found: Forecasts | ForecastDensity,
-    show: Callable[[], None],
+    answer: Forecasts | ForecastDensity,
+    document: Callable[[], Document],
     settings: ForecastSettings,
     output: Output,
 ) -> None:
     """The answer, or its table where --output asks for that on stdout."""
+    from lvlora.cli.terminal.document import show_document
+
     if settings.output == STANDARD_OUTPUT:
-        output.write(found.made.as_csv())
+        output.write(answer.made.as_csv())
     else:
-        output.report(found, show)
-    for path in found.files:
+        output.report(answer, lambda: show_document(document(), output))
+    for path in answer.files:
         output.note(f"Written: {path}")

@@ -10,7 +10,7 @@ from lvlora.forecast import answers
 from lvlora.forecast.answers import DensitySeries, Distribution, ForecastSeries, Future
 from lvlora.forecast.density import Density
 from lvlora.forecast.forecast import Forecast, frame_of, to_rows
-from lvlora.forecast.holdout import Truth, central_pairs
+from lvlora.forecast.holdout import Truth, bands_of
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import written
 from lvlora.series.files.formulas import csv_text
@@ -173,18 +173,6 @@ class DatasetDensity:
             for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
         ]
         return csv_text(head, rows)
-
-
-def bands_of(
-    forecast: Forecast, levels: Sequence[float]
-) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
-    """Return the quantiles of each pair of levels that are as far from either end, (H, V) each."""
-    if len(forecast.samples) < 2:
-        return {}
-    return {
-        pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
-        for pair in central_pairs(levels)
-    }
 
 
 def _scale(scale: Scale) -> answers.Scale:

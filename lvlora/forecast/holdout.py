@@ -134,3 +134,15 @@ def central_pairs(quantiles: Sequence[float]) -> list[tuple[float, float]]:
         for high in ordered
         if low < 0.5 < high and abs(low + high - 1) < 1e-9
     ]
+
+
+def bands_of(
+    forecast: Forecast, levels: Sequence[float]
+) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
+    """Return the quantiles of each pair of levels that are as far from either end, (H, V) each."""
+    if len(forecast.samples) < 2:
+        return {}
+    return {
+        pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
+        for pair in central_pairs(levels)
+    }

@@ -1,0 +1,231 @@
+"""Forecasts and densities as documents: charts, tables, how near they came, who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lvlora import numbers
+from lvlora.forecast.answers import (
+    Distribution,
+    ForecastDensity,
+    Forecasts,
+    ForecastSeries,
+    HoldoutScores,
+    ModelFacts,
+)
+from lvlora.forecast.holdout import bands_of
+from lvlora.report.document import Block, Document, Picture, Points, Section, Table
+from lvlora.series.dates import text_of, written
+from lvlora.series.metrics.measures import METRICS
+
+if TYPE_CHECKING:
+    from lvlora.forecast.density import Density
+    from lvlora.forecast.forecast import Forecast
+    from lvlora.series.dataset import Series
+
+_TABLE_ROWS = 24
+_CHARTS = 3
+_CHARTED_VARIABLES = 4
+_LEAST_WEIGHT, _MOST_WEIGHTS = 0.01, 6
+_COLUMNS = 8
+"""Of a table, its times beside: what fits 80 characters."""
+_BINS, _BAR = 16, 40
+_EDGES = (0.001, 0.999)
+"""The table of a density is of the values between these quantiles."""
+
+
+def forecasts_document(answer: Forecasts) -> Document:
+    """Charts of the first series, tables of all, how near they came, and who made them."""
+    name = answer.forecaster or _name(answer.model)
+    rules = " or ".join(sorted({s.scale.rule for s in answer.series if s.scale is not None}))
+    how = "" if answer.calibration is None else "calibrated intervals; "
+    how += f"scale by the {rules} rule; " if rules else ""
+    made = (
+        f"{name}, {answer.samples} futures a series; {how}"
+        f"{numbers.flops(answer.flops.executed)} FLOPs executed."
+    )
+    weighted = [_weights(s, len(answer.series) > 1) for s in answer.series if s.weights]
+    blocks = [*_charts(answer), *_tables(answer)]
+    if answer.scores is not None:
+        blocks += [_sentence(answer.scores), _beside(name, answer.scores)]
+    return Document(
+        title=f"{answer.horizon} steps by {name}",
+        sections=(Section("Forecast", (*blocks, Points([made, *weighted[:_CHARTS]]))),),
+    )
+
+
+def _charts(answer: Forecasts) -> Iterator[Picture]:
+    dataset = answer.made.histories
+    pairs = zip(dataset, answer.made.forecasts, strict=True)
+    for history, forecast in list(pairs)[:_CHARTS]:
+        for v, name in enumerate(dataset.variables[:_CHARTED_VARIABLES]):
+            title = f"{forecast.series}: {name}" if len(answer) > 1 else name
+            sketch = _sketch(history, forecast, v, title, answer)
+            yield Picture(alt=title, draw=answer.plot, sketch=sketch)
+
+
+def _sketch(
+    history: Series, forecast: Forecast, v: int, title: str, answer: Forecasts
+) -> Callable[[bool], str]:
+    """The end of one variable's history, its forecast and widest band, in characters."""
+    from lvlora.report.drawing.text_chart import terminal_plot
+
+    bands = bands_of(forecast, answer.made.levels)
+    _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
+    recent = slice(-4 * answer.horizon, None)
+    time = written(history.calendar, np.concatenate([history.time[recent], forecast.time]))
+    return lambda ascii_only: terminal_plot(
+        history.values[recent, v],
+        forecast.median[:, v],
+        None if band is None else band[0][:, v],
+        None if band is None else band[1][:, v],
+        ascii_only=ascii_only,
+        title=title,
+        height=8,
+        time=time,
+    )
+
+
+def _tables(answer: Forecasts) -> Iterator[Block]:
+    """Of each series a row a time, a block of variables a table; as many rows as people read."""
+    made, left = answer.made, _TABLE_ROWS
+    levels = [f"{q:g}" for q in made.levels if q != 0.5 and answer.samples > 1]
+    columns = 1 + len(levels) + (answer.scores is not None)
+    size = max(1, _COLUMNS // columns)
+    names = list(answer.series[0].variables)
+    for forecast, series in zip(made.forecasts, answer.series, strict=True):
+        times = [text_of(forecast.calendar, t) for t in forecast.time[: max(left, 0)]]
+        left -= answer.horizon
+        for begin in range(0, len(names) if times else 0, size):
+            chosen = names[begin : begin + size]
+            head = [made.histories.time_name]
+            cells = [times]
+            for name in chosen:
+                head += [name, *levels, *(["truth"] if series.truth else [])]
+                cells += _columns(series, name, levels)
+            rows = [list(row) for row in zip(*cells, strict=False)]
+            yield Table(series.id if len(answer) > 1 else "", head, rows)
+    n_rows = len(answer) * answer.horizon
+    if n_rows > _TABLE_ROWS:
+        yield f"… {n_rows - _TABLE_ROWS} more rows: add --output FILE.csv"
+
+
+def _columns(series: ForecastSeries, name: str, levels: Sequence[str]) -> list[list[str]]:
+    future = series.variables[name]
+    truth = [] if series.truth is None else [series.truth[name]]
+    every = [future.median, *(future.quantiles[level] for level in levels), *truth]
+    return [[numbers.plain(x) for x in values] for values in every]
+
+
+def _weights(series: ForecastSeries, several: bool) -> str:
+    """Who has how much of a forecast of all together, in a sentence."""
+    shares = [(n, w) for n, w in (series.weights or {}).items() if w >= _LEAST_WEIGHT]
+    words = ", ".join(f"{n} {numbers.share(w)}" for n, w in shares[:_MOST_WEIGHTS])
+    return f"Weights{f' of {series.id}' if several else ''}, by the end of the history: {words}."
+
+
+def _beside(name: str, scores: HoldoutScores) -> Table:
+    heads = {m: said.head for m, said in METRICS.items() if m in scores.model_fields_set}
+    entries = [(name, scores), *((rival.name, rival) for rival in scores.rivals)]
+    return Table(
+        "Beside plain forecasters of the same steps",
+        ["forecaster", *heads.values()],
+        [[name, *(numbers.plain(getattr(s, m), 3) for m in heads)] for name, s in entries],
+        marked=[0],
+    )
+
+
+def _sentence(scores: HoldoutScores) -> str:
+    words = [
+        f"MAE {numbers.plain(scores.mae, 3)}",
+        *([] if scores.mase is None else [f"MASE {numbers.plain(scores.mase, 3)}"]),
+        f"CRPS {numbers.plain(scores.crps, 3)}",
+    ]
+    if scores.nll_impossible is not None:
+        # infinite as soon as one value cannot be written; JSON has no number for that
+        nll = "inf" if scores.nll_impossible else numbers.plain(scores.nll, 3)
+        words.append(f"NLL/D {nll} nats")
+    words += [
+        f"{100 * float(level):g} % intervals cover {numbers.share(share)}"
+        for level, share in scores.coverage.items()
+        if share is not None
+    ]
+    sentence = f"Against the {scores.n_values} values held out: {', '.join(words)}."
+    if scores.nll_impossible:
+        sentence += (
+            f" {scores.nll_impossible} of them are beyond the grammar; without them NLL/D "
+            f"is {numbers.plain(scores.nll_possible, 3)}."
+        )
+    return sentence
+
+
+def _name(model: ModelFacts | None) -> str:
+    if model is None:
+        return ""
+    return f"{model.name} + {model.adapter}" if model.adapter else f"{model.name} zero-shot"
+
+
+def density_document(answer: ForecastDensity) -> Document:
+    """Each variable of the first series as a table of probabilities, and in numbers."""
+    dataset, several = answer.made.histories, len(answer.series) > 1
+    blocks: list[Block] = []
+    pairs = zip(answer.series, answer.made.densities, strict=True)
+    for series, densities in list(pairs)[:_CHARTS]:
+        for (name, facts), one in zip(series.variables.items(), densities, strict=True):
+            given = ", ".join(f"{k} = {numbers.plain(x)}" for k, x in facts.given.items())
+            title = f"{series.id}: {name}" if several else name
+            title += f" at {text_of(dataset.calendar, one.time)}"
+            title += f", given {given}" if given else ""
+            rows = density_rows(one)
+            blocks += [Table(title, ["values", "probability", ""], rows)] if rows else [title]
+            blocks.append(_density_in_words(facts, one))
+    if len(answer.series) > _CHARTS:
+        blocks.append(f"… {len(answer.series) - _CHARTS} more series: add --output FILE.csv")
+    blocks.append(f"{_name(answer.model)}; {numbers.flops(answer.flops.executed)} FLOPs.")
+    return Document(
+        title=f"The next step by {_name(answer.model)}", sections=(Section("Density", blocks),)
+    )
+
+
+def _density_in_words(facts: Distribution, one: Density) -> Points:
+    ends = ", ".join(f"{numbers.plain(one.quantile(q))} at {q:g}" for q in (0.1, 0.5, 0.9))
+    words = [f"{len(facts.values)} values {numbers.plain(facts.width)} apart"]
+    if facts.missing:
+        words.append(f"missing {numbers.share(facts.missing)}")
+    words.append(f"not listed {numbers.share(facts.remainder)}")
+    return Points(
+        [f"most probable {numbers.plain(facts.mode)}; quantiles {ends}", "; ".join(words)]
+    )
+
+
+def density_rows(one: Density) -> list[list[str]]:
+    """Classes of as many bins each: their values, their probabilities, and bars."""
+    if not len(one.values):
+        return []
+    low, high = (one.quantile(q) for q in _EDGES)
+    n_bins = round((high - low) / one.width) + 1
+    per_class = -(-n_bins // _BINS)
+    n_classes = -(-n_bins // per_class)
+    places = np.round((one.values - low) / one.width).astype(np.int64)
+    inside = (places >= 0) & (places < n_classes * per_class)
+    masses = np.bincount(
+        places[inside] // per_class, weights=one.probabilities[inside], minlength=n_classes
+    ).tolist()
+    begins = [low + i * per_class * one.width for i in range(n_classes)]
+    last = (per_class - 1) * one.width
+    labels = [
+        f"{numbers.plain(begin)} … {numbers.plain(begin + last)}" if last else numbers.plain(begin)
+        for begin in begins
+    ]
+    top = max(masses) or 1.0
+    return [
+        [
+            label,
+            numbers.share(mass) if mass >= 5e-4 else "< 0.1 %",
+            "█" * round(_BAR * mass / top),
+        ]
+        for label, mass in zip(labels, masses, strict=True)
+    ]
