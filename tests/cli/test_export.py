@@ -94,6 +94,7 @@ def plain():
 def test_a_merged_folder_is_a_plain_model(
     run_lvlora, make_adapter, plain, tiny_folder, tmp_path, family, head
 ):
+    gguf = pytest.importorskip("gguf")
     from transformers import AutoTokenizer
 
     run, expected = make_adapter(family, head)
@@ -116,6 +117,19 @@ def test_a_merged_folder_is_a_plain_model(
     assert ids == AutoTokenizer.from_pretrained(tiny_folder(family)).encode(
         "1.23,-0.5;", add_special_tokens=False
     )
+
+    # llama.cpp's converter looks names up in this very table, and facts in the configuration
+    names = gguf.get_tensor_name_map(
+        getattr(gguf.MODEL_ARCH, family.upper()), config["num_hidden_layers"]
+    )
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        keys = list(file.keys())
+    lost = [key for key in keys if names.get_name(key, try_suffixes=(".weight", ".bias")) is None]
+    assert lost == (["lm_head.weight"] if "llama.cpp knows no head" in ran.stderr else [])
+    assert bool(lost) == (head != "none" and family in ("gemma", "gemma2"))
+    assert ("lm_head.weight" in keys) == (not tied)
+    assert {"hidden_size", "num_attention_heads", "rms_norm_eps"} < config.keys()
+    assert "max_position_embeddings" in config
 
     merged = ran.json["merged"]
     assert merged["untied"] == (is_tied(base) and head != "none")
@@ -148,23 +162,17 @@ def test_what_is_reported_is_what_a_reader_finds(run_lvlora, make_adapter, plain
     assert 1e-4 < merged["max_logit_difference"] / merged["largest_logit"] < 0.05
 
 
-PLANS = {
-    "default": LoraPlan(),
-    "rslora-layers": LoraPlan(rank=4, rslora=True, layers=(1,), targets=("all-linear",)),
-    "patterns": LoraPlan(
-        targets=("q_proj", "down_proj"), rank_pattern={"q_proj": 2}, alpha_pattern={"down_proj": 40}
-    ),
-    "regex": LoraPlan(target_regex=r".*\.0\.self_attn\.(q|o)_proj|.*up_proj"),
-}
+PATTERNS = LoraPlan(
+    targets=("q_proj", "down_proj"), rank_pattern={"q_proj": 2}, alpha_pattern={"down_proj": 40}
+)
 
 
 @pytest.mark.parametrize("head", ["none", "full"])
-@pytest.mark.parametrize("name", PLANS)
-def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_path, name, head):
+def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_path, head):
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
 
-    run, expected = make_adapter("qwen2", head, PLANS[name])
+    run, expected = make_adapter("qwen2", head, PATTERNS)
     folder = tmp_path / "peft"
     run_lvlora(["export", run, "--peft", folder, "--json"], code=0)
     base = AutoModelForCausalLM.from_pretrained(tiny_folder("qwen2"))
@@ -237,28 +245,6 @@ def test_a_numeric_head_is_not_for_peft(run_lvlora, make_adapter, tmp_path):
     assert "--merged" in ran.stderr
     assert not (tmp_path / "m").exists()
     assert not (tmp_path / "p").exists()
-
-
-@pytest.mark.parametrize("family", tiny_models.FAMILIES)
-@pytest.mark.parametrize("head", ["none", "full"])
-def test_llama_cpp_knows_every_tensor(run_lvlora, make_adapter, tmp_path, family, head):
-    """Its converter looks names up in this very table; the rest of it is not a package."""
-    gguf = pytest.importorskip("gguf")
-    run, _ = make_adapter(family, head)
-    folder = tmp_path / "merged"
-    ran = run_lvlora(["export", run, "--merged", folder], code=0)
-    config = json.loads((folder / "config.json").read_text())
-    architecture = getattr(gguf.MODEL_ARCH, family.upper())
-    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        keys = list(file.keys())
-    known = {key: names.get_name(key, try_suffixes=(".weight", ".bias")) for key in keys}
-    lost = [key for key, name in known.items() if name is None]
-    assert lost == (["lm_head.weight"] if "llama.cpp knows no head" in ran.stderr else []), known
-    assert bool(lost) == (head == "full" and family in ("gemma", "gemma2"))
-    assert ("lm_head.weight" in keys) == (not config["tie_word_embeddings"])
-    for key in ("hidden_size", "num_attention_heads", "rms_norm_eps", "max_position_embeddings"):
-        assert key in config, "the converter asks for it"
 
 
 # what is refused

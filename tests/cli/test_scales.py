@@ -26,7 +26,7 @@ def patients(tmp_path, monkeypatch):
     return tiny_runs.write_csv(Path("patients.csv"), Dataset(tuple(series), NAMES, "patients"))
 
 
-SCORED = ["--context", "8", "--horizon", "3", "--no-rivals"]
+SCORED = ["--context", "8", "--horizon", "3", "--limit", "1", "--no-rivals"]
 
 
 def words(folder):
@@ -67,10 +67,11 @@ def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
 def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_folder):
     model = tiny_folder("qwen2")
     said = "With 0 decimals the text loses"
+    plain = [*words(model), "--adapter", "none", "--decimals", "0"]
     for command in (
         ["tokenize", patients, "--model", str(model), "--decimals", "0"],
-        ["forecast", patients, *words(model), "--adapter", "none", "--decimals", "0"],
-        ["evaluate", patients, *words(model), *SCORED, "--adapter", "none", "--decimals", "0"],
+        ["forecast", patients, *plain, "--series", "p0"],
+        ["evaluate", patients, *plain, *SCORED],
         ["train", patients, *tiny_runs.flags(model, Path("runs"), decimals=0, max_steps=1)],
     ):
         ran = run_lvlora(command, code=0)
@@ -87,9 +88,7 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     short = ["--threads", "1", "--dtype", "float32", "--samples", "2"]
     bundled = ["forecast", data, "--model", "bundled", "--adapter", "none", "--horizon", "1"]
     ran = run_lvlora([*bundled, *short, "--series", "s0", "--decimals", "4"], code=0)
-    heard = " ".join(ran.stderr.split())
-    assert "Warning: lvlora-bundled zero-shot was made for 2 decimals (1.5 is 1.50)" in heard
-    assert "asked for 4 (1.5 is 1.5000)" in heard
+    assert "was made for 2 decimals" in " ".join(ran.stderr.split())
     ran = run_lvlora([*bundled, *short, "--series", "s0"])
     assert "was made for" not in ran.stderr
 
@@ -97,7 +96,7 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     assert run_lvlora(["train", data, *tiny_runs.flags(model, Path("runs"))]).exit_code == 0
     asked = ["evaluate", data, *words(model), *SCORED]
     ran = run_lvlora([*asked, "--no-zero-shot", "--decimals", "4"])
-    assert "was made for 1 decimals (1.5 is 1.5)" in " ".join(ran.stderr.split())
+    assert "was made for 1 decimals" in " ".join(ran.stderr.split())
     ran = run_lvlora([*asked, "--no-zero-shot"], code=0)
     assert "was made for" not in ran.stderr
     ran = run_lvlora(f"train {data} --model bundled --decimals 4 --max-steps 1 --dry-run".split())
@@ -154,13 +153,23 @@ def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
         stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
         assert (stored is None) == (scaling == "history")
         shown = run_lvlora(
-            ["forecast", "sizes.csv", *words(model), "--horizon", "3", "--json"], code=0
+            [
+                "forecast",
+                "sizes.csv",
+                *words(model),
+                "--horizon",
+                "3",
+                "--series",
+                "s0,s4",
+                "--json",
+            ],
+            code=0,
         )
         found = [one["scale"] for one in shown.json["series"]]
         assert all(one["rule"] != "dataset" for one in found) == (scaling == "history")
         if scaling == "history":
             tops = [
                 np.abs(s.values).max() / one["divisors"][0]
-                for s, one in zip(series, found, strict=True)
+                for s, one in zip((series[0], series[4]), found, strict=True)
             ]
             assert np.allclose(tops, 5)
