@@ -93,7 +93,7 @@ def size(n_bytes: float) -> str:
     return f"{text}B" if text[-1].isalpha() else f"{text} B"
 
 
-def sparkline(values: Sequence[float], width: int = 40, ascii_only: bool = False) -> str:
+def sparkline(values: Sequence[float | None], width: int = 40, ascii_only: bool = False) -> str:
     """One line of blocks: the lowest value is the lowest block, a missing one is a space.
 
     Args:
@@ -102,7 +102,7 @@ def sparkline(values: Sequence[float], width: int = 40, ascii_only: bool = False
         ascii_only: use characters that every terminal can show.
     """
     blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
-    bins = binned(list(values), width)
+    bins = binned([math.nan if v is None else v for v in values], width)
     finite = [value for value in bins if math.isfinite(value)]
     if not finite:
         return " " * len(bins)

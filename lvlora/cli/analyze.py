@@ -23,21 +23,20 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
-    from lvlora.cli.terminal.analysis import show_analysis
+    from lvlora.cli.terminal.document import show_document
+    from lvlora.report.analysis.document import document
+    from lvlora.report.analysis.figures import draw_analysis, figure_files
     from lvlora.series.analysis.overview import analyze as describe
     from lvlora.series.known import read_data
 
     output = context.output
     dataset = read_data(settings, output)
     if settings.out is not None:  # before the work, not after it
-        from lvlora.report.analysis import figure_files
-
         folders.claim("--out", settings.out, "analysis", [*figure_files(), "split.json"])
     analysis = describe(dataset, settings)
     answer = analysis.answer
     if settings.out is not None:
         from lvlora import durable
-        from lvlora.report.analysis import draw_analysis
 
         files = draw_analysis(settings.out, dataset, analysis)
         answer = answer.model_copy(update={"figures": [str(file) for file in files]})
@@ -45,7 +44,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
         n_figures = len({file.stem for file in files})
         output.note(f"{n_figures} figures drawn into {settings.out}, each as PNG and SVG")
 
-    output.report(answer, lambda: show_analysis(dataset, analysis, output))
+    output.report(answer, lambda: show_document(document(answer), output))
     drawn = next_command("analyze", AnalyzeSettings, settings, "--out", "figures")
     figures = "" if settings.out else f"{drawn} draws it; "
     scored = next_command("baseline", BaselineSettings, settings)

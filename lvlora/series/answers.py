@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
 from lvlora.answers import Answer, Number, Shape
+from lvlora.series.dates import Calendar, Unit, text_of
 
 
 class Simulate(Answer):
@@ -49,10 +52,13 @@ class AbsentStep(Shape):
 class TimeSteps(Shape):
     """Time between neighbours in a series, in units of the calendar where times are dates."""
 
-    unit: str | None
+    unit: Unit | None
     """month, weekday, day, hour, minute, …; null where times are plain numbers."""
+    median: Number
     least: Number
     most: Number
+    steps: int
+    """Steps of all series."""
     uneven: bool
     """The times lie on no grid."""
     absent: int
@@ -60,6 +66,28 @@ class TimeSteps(Shape):
     inserted: bool
     """Rows of missing values stand for them."""
     first_absent: AbsentStep | None
+
+    def warning(self, n_series: int) -> str:
+        """What may mislead whoever trains on these times; empty where all are even."""
+        first = self.first_absent
+        if first is not None:
+            time = first.time if isinstance(first.time, str) else text_of(None, first.time)
+            of = f" of series '{first.series}'" if n_series > 1 else ""
+            are = "step is" if self.absent == 1 else "steps are"
+            rows = "missing values stand" if self.inserted else "no rows stand"
+            return (
+                f"{self.absent:,} time {are} absent beside {self.steps:,} that are there (the "
+                f"first: {time}{of}); {rows} in their place"
+            )
+        if self.uneven:
+            median, least, most = map(self.length, (self.median, self.least, self.most))
+            return f"the time steps are uneven ({least} to {most}, median {median})"
+        return ""
+
+    def length(self, step: float | None) -> str:
+        """A step in words: "month", "2 days"; a bare number where times are no dates."""
+        size = math.inf if step is None else step
+        return f"{size:.6g}" if self.unit is None else Calendar(self.unit).length(size)
 
 
 class Quality(Shape):
@@ -134,6 +162,8 @@ class Cluster(Shape):
     """Mean of each feature; 0 where a series lacks it."""
     example: str
     """Id of the series nearest to the middle."""
+    course: list[Number]
+    """Its first variable, averaged into at most 16 parts."""
 
 
 class InitialFinal(Shape):

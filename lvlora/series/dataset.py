@@ -14,7 +14,7 @@ from lvlora.errors import DataError, meant
 from lvlora.series.dates import Calendar
 
 if TYPE_CHECKING:
-    from lvlora.series.time_steps import TimeSteps
+    from lvlora.series.answers import TimeSteps
 
 FloatArray = NDArray[np.float64]
 

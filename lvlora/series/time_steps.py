@@ -3,81 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from lvlora.series import answers
+from lvlora.series.answers import AbsentStep, TimeSteps
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.dates import Calendar, text_of, written
+from lvlora.series.dates import written
 
 EVEN = 1e-3
 """Share of a step by which a time may be off, since tables round times."""
 
 _MOST_ABSENT = 0.5
 """Largest share of absent steps; with more, the data do not lie on the grid."""
-
-
-@dataclass(frozen=True)
-class TimeSteps:
-    """The steps of a data set.
-
-    Attributes:
-        usual, least, most: median, shortest and longest time between neighbours that were given.
-        n_steps: that were given; n_absent: that are not there, though the others lie on their grid.
-        first_absent: (series, time) of the first of them.
-        uneven: the times lie on no grid, so nobody can say what is absent.
-        inserted: rows of missing values stand for what is absent.
-    """
-
-    usual: float
-    least: float
-    most: float
-    n_steps: int
-    n_absent: int = 0
-    first_absent: tuple[str, float] | None = None
-    uneven: bool = False
-    inserted: bool = False
-
-    def as_answer(self, calendar: Calendar | None) -> answers.TimeSteps:
-        """The same as part of an answer."""
-        first = None
-        if self.first_absent is not None:
-            name, time = self.first_absent
-            first = answers.AbsentStep(series=name, time=written(calendar, np.array([time]))[0])
-        return answers.TimeSteps(
-            unit=None if calendar is None else calendar.unit,
-            least=self.least,
-            most=self.most,
-            uneven=self.uneven,
-            absent=self.n_absent,
-            inserted=self.inserted,
-            first_absent=first,
-        )
-
-    def sentence(self, calendar: Calendar | None, n_series: int) -> str:
-        """Return a warning for whoever trusts a model with these data; empty where all is even."""
-        if self.first_absent is not None:
-            name, time = self.first_absent
-            of = f" of series '{name}'" if n_series > 1 else ""
-            one = self.n_absent == 1
-            what = f"{'a row' if one else 'rows'} of missing values {'stands' if one else 'stand'}"
-            what += " for it" if one else " for them"
-            if not self.inserted:
-                what = "no row stands for it" if one else "no rows stand for them"
-            are = "step is" if one else "steps are"
-            return (
-                f"{self.n_absent:,} time {are} absent beside {self.n_steps:,} that are there (the "
-                f"first: {text_of(calendar, time)}{of}); {what}"
-            )
-        if self.uneven:
-            usual, least, most = (_length(calendar, x) for x in (self.usual, self.least, self.most))
-            return f"the time steps are uneven ({least} to {most}, median {usual})"
-        return ""
-
-
-def _length(calendar: Calendar | None, step: float) -> str:
-    return f"{step:.6g}" if calendar is None else calendar.length(step)
 
 
 def usual_step(time: FloatArray) -> float:
@@ -119,11 +57,22 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
     looked_at = series[:1] if shared else series
     steps = [np.diff(s.time) for s in looked_at]
     every = np.concatenate(steps)
-    found = TimeSteps(
-        float(np.median(every)), float(every.min()), float(every.max()), sum(map(len, series))
+    calendar = series[0].calendar
+    median = float(np.median(every))
+    record = TimeSteps(
+        unit=None if calendar is None else calendar.unit,
+        median=median,
+        least=every.min(),
+        most=every.max(),
+        steps=sum(map(len, series)),
+        uneven=False,
+        absent=0,
+        inserted=False,
+        first_absent=None,
     )
-    if all(are_even(s.time, EVEN, found.usual) for s in looked_at):
-        return found
+    if all(are_even(s.time, EVEN, median) for s in looked_at):
+        return record
+    uneven = record.model_copy(update={"uneven": True})
     n_absent, first = 0, None
     for s, own in zip(looked_at, steps, strict=True):
         step = usual_step(s.time)
@@ -133,15 +82,16 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
         if not np.all(
             (missing >= 0) & (missing <= len(s)) & (off <= EVEN * step + _resolution(s.time))
         ):
-            return replace(found, uneven=True)
+            return uneven
         n_absent += int(missing.sum())
         if first is None and missing.any():
             at = int(np.flatnonzero(missing)[0])
-            first = (s.id, float(s.time[at] + own[at] / (missing[at] + 1)))
+            time = s.time[at : at + 1] + own[at] / (missing[at] + 1)
+            first = AbsentStep(series=s.id, time=written(calendar, time)[0])
     n_absent *= len(series) if shared else 1
-    if n_absent > _MOST_ABSENT * found.n_steps:
-        return replace(found, uneven=True)
-    return replace(found, n_absent=n_absent, first_absent=first)
+    if n_absent > _MOST_ABSENT * record.steps:
+        return uneven
+    return record.model_copy(update={"absent": n_absent, "first_absent": first})
 
 
 def insert_absent(series: Series) -> Series:
@@ -172,11 +122,10 @@ def with_steps(dataset: Dataset, *, insert: bool) -> Dataset:
     Args:
         insert: rows for absent steps, as a table may lack them; an array keeps its shape.
     """
-    found = find_steps(dataset.series)
-    series = dataset.series
-    if insert and found.n_absent:
+    steps, series = find_steps(dataset.series), dataset.series
+    if insert and steps.absent:
         series = tuple(insert_absent(s) for s in series)
-        found = replace(found, inserted=True)
-    said = found.sentence(dataset.calendar, len(series))
-    warnings = (*dataset.warnings, *([f"{dataset.source}: {said}"] if said else []))
-    return replace(dataset, series=series, time_steps=found, warnings=warnings)
+        steps = steps.model_copy(update={"inserted": True})
+    warning = steps.warning(len(series))
+    warnings = (*dataset.warnings, *([f"{dataset.source}: {warning}"] if warning else []))
+    return replace(dataset, series=series, time_steps=steps, warnings=warnings)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from lvlora.report.analysis import (
+from lvlora.report.analysis.figures import (
     FIGURES,
     clusters_figure,
     distributions_figure,
@@ -48,9 +48,9 @@ def test_every_figure_is_written_as_png_and_svg(simulated, tmp_path: Path) -> No
 def test_examples_are_the_clusters_own(simulated) -> None:
     dataset, analysis = simulated
     figure = trajectories_figure(dataset, analysis)
-    for axes, cluster in zip(figure.axes, analysis.clustering.clusters, strict=True):
+    for axes, example in zip(figure.axes, analysis.clustering.examples, strict=True):
         prey = axes.lines[0].get_ydata()
-        np.testing.assert_array_equal(prey, dataset.series[cluster.example].values[:, 0])
+        np.testing.assert_array_equal(prey, dataset.series[example].values[:, 0])
 
 
 def test_periods_are_shown_in_time_and_in_samples(simulated) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lvlora.report.analysis import draw_histogram
+from lvlora.report.analysis.figures import draw_histogram
 from lvlora.report.drawing import style
 
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from lvlora.series.answers import AbsentStep
 from lvlora.series.dataset import Series
 from lvlora.series.files.csv import read_csv
 from lvlora.series.files.readers import read_dataset
@@ -24,19 +25,19 @@ def series(*times: float, name: str = "s") -> Series:
 
 def test_even_steps_are_not_spoken_of():
     found = find_steps([series(0, 0.1, 0.2, 0.3), series(5, 5.1, 5.2)])
-    assert (found.n_absent, found.uneven, found.sentence(None, 2)) == (0, False, "")
+    assert (found.absent, found.uneven, found.warning(2)) == (0, False, "")
 
 
 def test_each_series_has_its_own_grid():
     found = find_steps([series(0, 1, 2, 3), series(0, 2, 4, 8, name="b"), series(1, 2)])
-    assert found.n_absent == 1
-    assert found.first_absent == ("b", 6.0)
+    assert found.absent == 1
+    assert found.first_absent == AbsentStep(series="b", time=6.0)
 
 
 def test_where_more_than_a_third_would_be_put_in_nothing_is():
     found = find_steps([series(0, 1, 2, 4, 9)])
     assert found.uneven
-    assert "uneven (1 to 5, median 1.5)" in found.sentence(None, 1)
+    assert "uneven (1 to 5, median 1.5)" in found.warning(1)
 
 
 def test_rows_stand_for_absent_steps():
@@ -59,7 +60,7 @@ def test_a_table_is_completed_and_says_so():
     assert np.isnan(made.series[0].values[2:4]).all()
     assert made.warnings == (
         "F: 2 time steps are absent beside 22 that are there (the first: 2020-03-01 of series "
-        "'a'); rows of missing values stand for them",
+        "'a'); missing values stand in their place",
     )
     assert made.time_steps is not None
     assert made.time_steps.inserted
@@ -87,7 +88,7 @@ def test_holidays_are_absent_and_weekends_are_not():
     days = [str(d) for d in days if np.is_busday(d) and str(d) != "2020-01-06"]
     made = read("date,x\n" + "".join(f"{d},1\n" for d in days))
     assert made.time_steps is not None
-    assert made.time_steps.n_absent == 1
+    assert made.time_steps.absent == 1
     assert "2020-01-06" in made.warnings[0]
 
 
@@ -101,8 +102,8 @@ def test_an_array_keeps_its_shape():
     made = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 2, 4])
     assert len(made.series[0]) == 4
     assert made.warnings == (
-        "arrays: 1 time step is absent beside 4 that are there (the first: 3); no row stands for "
-        "it",
+        "arrays: 1 time step is absent beside 4 that are there (the first: 3); no rows stand in "
+        "their place",
     )
 
 

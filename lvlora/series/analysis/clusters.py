@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.series.dataset import FloatArray
+from lvlora.numbers import binned
+from lvlora.series.answers import Cluster
+from lvlora.series.dataset import FloatArray, Series
 
 STEADY_GROWTH = 0.01
 """Peaks that change by less than 1 % a period are called sustained."""
 
 _MAX_SILHOUETTE_SERIES = 2_000
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One kind of dynamics.
-
-    Attributes:
-        name: from the cluster's own medians against those of the whole set.
-        size, share: number of its series, and that over all.
-        features: its mean of each feature.
-        example: position of the series nearest to the centre.
-    """
-
-    name: str
-    size: int
-    share: float
-    features: Mapping[str, float]
-    example: int
+_COURSE = 16
+"""Parts of an example's course, for a line of text."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +26,18 @@ class Clustering:
 
     Attributes:
         labels: (n,) position of each series' cluster.
+        examples: positions of the series nearest to the centres.
         silhouette: mean silhouette, -1 … 1 (Rousseeuw 1987); NaN for fewer than two clusters.
     """
 
     clusters: tuple[Cluster, ...]
     labels: NDArray[np.int64]
+    examples: tuple[int, ...]
     silhouette: float
 
 
 def find_clusters(
+    series: Sequence[Series],
     features: FloatArray,
     names: Sequence[str],
     n_clusters: int,
@@ -64,6 +53,7 @@ def find_clusters(
     2,000 series is that of a random 2,000.
 
     Args:
+        series: n.
         features: (n, F) finite.
         names: F names.
         period, amplitude, growth: (n,) what clusters are named by; NaN where a series has none.
@@ -92,23 +82,25 @@ def find_clusters(
             )
         )
     clusters: list[Cluster] = []
+    examples = []
     for position, label in enumerate(order):
         members = np.flatnonzero(labels == position)
         gap = np.sum((scaled[members] - model.cluster_centers_[label]) ** 2, axis=1)
         name = _name(members, period, amplitude, growth)
         taken = sum(c.name == name or c.name.startswith(f"{name} ") for c in clusters)
+        examples.append(int(members[np.argmin(gap)]))
+        example = series[examples[-1]]
         clusters.append(
             Cluster(
                 name=f"{name} {taken + 1}" if taken else name,
                 size=len(members),
                 share=len(members) / n,
-                features={
-                    f: float(m) for f, m in zip(names, features[members].mean(0), strict=True)
-                },
-                example=int(members[np.argmin(gap)]),
+                features=dict(zip(names, features[members].mean(0), strict=True)),
+                example=example.id,
+                course=[*binned(example.values[:, 0].tolist(), _COURSE)],
             )
         )
-    return Clustering(tuple(clusters), labels, silhouette)
+    return Clustering(tuple(clusters), labels, tuple(examples), silhouette)
 
 
 def _name(

@@ -132,6 +132,7 @@ def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) ->
         columns += [dynamics.correlations, dynamics.series_lags]
         names += ["correlation", "phase lag"]
     return find_clusters(
+        dataset.series,
         np.nan_to_num(np.column_stack(columns), nan=0.0),
         names,
         n_clusters,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -47,16 +46,7 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
         periods={name: _period(dynamics, v) for v, name in enumerate(dataset.variables)},
         amplitudes={name: _amplitude(dynamics, v) for v, name in enumerate(dataset.variables)},
         phase_lag=_phase_lag(dynamics, dataset.variables),
-        clusters=[
-            answers.Cluster(
-                name=c.name,
-                size=c.size,
-                share=c.share,
-                features=dict(c.features),
-                example=dataset.series[c.example].id,
-            )
-            for c in clustering.clusters
-        ],
+        clusters=list(clustering.clusters),
         silhouette=clustering.silhouette,
         initial_final={
             name: answers.InitialFinal(
@@ -92,8 +82,8 @@ def _amplitude(dynamics: Dynamics, v: int) -> answers.Amplitude:
     return answers.Amplitude(
         mean=_mean(dynamics.amplitudes[:, v]),
         median_growth_per_period=_median(growth),
-        growing=_share(growth > STEADY_GROWTH),
-        shrinking=_share(growth < -STEADY_GROWTH),
+        growing=float(np.mean(growth > STEADY_GROWTH)),
+        shrinking=float(np.mean(growth < -STEADY_GROWTH)),
     )
 
 
@@ -118,10 +108,6 @@ def _median(values: FloatArray) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def _share(flags: Any) -> float:
-    return float(np.mean(flags))
-
-
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _SHOWN = 20
 
@@ -132,8 +118,7 @@ def check_quality(dataset: Dataset) -> Quality:
     Args:
         dataset: at least one series of at least two samples; rows that a reader put in don't count.
     """
-    found = dataset.time_steps or find_steps(dataset.series)
-    calendar = dataset.calendar
+    steps = dataset.time_steps or find_steps(dataset.series)
     dataset = replace(dataset, series=tuple(s.given() for s in dataset))
     seen: dict[bytes, str] = {}
     duplicates, constant = [], []
@@ -165,7 +150,7 @@ def check_quality(dataset: Dataset) -> Quality:
         regular=all(are_even(s.time, EVEN, interval) for s in dataset),
         interval=interval,
         same_times=all(np.array_equal(s.time, first) for s in dataset),
-        time_steps=found.as_answer(calendar),
+        time_steps=steps,
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lvlora.report.analysis import trajectories_figure
+from lvlora.report.analysis.figures import trajectories_figure
 from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import kept
 from lvlora.series.analysis.overview import analyze

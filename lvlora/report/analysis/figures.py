@@ -97,8 +97,11 @@ def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
 def trajectories_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 2: the series nearest to each cluster's centre."""
     panels = []
-    for cluster in analysis.clustering.clusters[:MAX_CLUSTERS]:
-        series = dataset.series[cluster.example]
+    clustering = analysis.clustering
+    for cluster, example in list(zip(clustering.clusters, clustering.examples, strict=True))[
+        :MAX_CLUSTERS
+    ]:
+        series = dataset.series[example]
         panels.append(
             Panel(
                 cluster.name,

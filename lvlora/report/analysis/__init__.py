@@ -1,0 +1,1 @@
+"""A data set: `document` has its sentences and tables, `figures` its five figures."""
