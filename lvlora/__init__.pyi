@@ -39,12 +39,12 @@ from .settings.forecasting import ForecastSettings as ForecastSettings
 from .settings.training import SweepSettings as SweepSettings
 from .settings.training import TrainSettings as TrainSettings
 from .sweep.answers import Sweep as Sweep
-from .train.answers import Result as Result
 from .train.fine_tune import fine_tune as fine_tune
 from .train.observer import Observer as Observer
 from .train.observer import RunPlan as RunPlan
 from .train.observer import Silent as Silent
 from .train.observer import StepRecord as StepRecord
 from .train.observer import ValidationRecord as ValidationRecord
+from .train.record import Result as Result
 
 __version__: str

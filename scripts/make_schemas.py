@@ -33,7 +33,7 @@ from lvlora.model.merging import Export
 from lvlora.series.answers import Analyze, Simulate
 from lvlora.sweep.answers import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize, TokenizeText
-from lvlora.train.answers import Report, Train, TrainPlan
+from lvlora.train.record import Report, Train, TrainPlan
 
 ANSWERS: dict[str, type[Answer]] = {
     "simulate": Simulate,

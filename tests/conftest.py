@@ -196,9 +196,7 @@ def _quick_figures(request: pytest.FixtureRequest) -> None:
 
 
 FIGURES_OF_PAGES = {
-    "lvlora.report.run.page": ["training_figure"],
-    "lvlora.report.run.training": ["training_figure"],
-    "lvlora.report.run.forecasts": ["forecast_figure"],
+    "lvlora.train.document": ["course_figure", "forecast_figure"],
     "lvlora.evaluation.figures": [
         "errors_figure",
         "forecast_figure",

@@ -9,14 +9,14 @@ from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.loss_chart import show_losses
+from lvlora.cli.terminal.document import show_document
 from lvlora.cli.terminal.output import Output
 from lvlora.runs import find_run_or_evaluation, is_evaluation
 from lvlora.settings.data import ReportSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.answers import EvaluationReport
-    from lvlora.train.answers import Report
+    from lvlora.train.record import Report
 
 EXAMPLES = examples(
     ("lvlora report", "the page of the newest run or evaluation again, from its folder"),
@@ -41,7 +41,7 @@ def report(settings: ReportSettings, context: CommandContext) -> None:
 
         answer = rebuild_evaluation(folder)
     else:
-        from lvlora.train.report import rebuild as rebuild_run
+        from lvlora.train.document import rebuild as rebuild_run
 
         answer = rebuild_run(folder)
     page = folder / PAGE
@@ -71,21 +71,7 @@ def _show(answer: Report | EvaluationReport, folder: Path, output: Output) -> No
         rows += [("written", file) for file in answer.files]
         output.table([f"Evaluation {answer.evaluation}", "MAE"], rows)
         return
-    from lvlora.report.run.record import read_run
+    from lvlora.train.document import document, read_run
 
-    rows = [
-        ("steps", numbers.count(answer.steps)),
-        ("FLOPs, executed", numbers.flops(answer.flops.executed)),
-    ]
-    before, after = answer.zero_shot, answer.validation
-    if before is not None and after is not None:
-        for name, then, now in (
-            ("validation loss", before.loss, after.loss),
-            ("validation MAE", before.mae, after.mae),
-        ):
-            if then is not None and now is not None:
-                now_at = f"{numbers.plain(now)} at step {answer.best_step}"
-                rows.append((name, f"{numbers.plain(then)} before, {now_at}"))
-    rows += [("written", file) for file in answer.files]
-    output.table([f"Run {answer.run}", ""], rows)
-    show_losses(read_run(folder).metrics, output)
+    show_document(document(read_run(folder)), output)
+    output.table(["written", ""], [(file, "") for file in answer.files])

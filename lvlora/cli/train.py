@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.loss_chart import show_losses
+from lvlora.cli.terminal.document import show_document
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import judged, reconciled, show_run_plan
 from lvlora.settings.forecasting import ForecastSettings
@@ -19,8 +18,8 @@ from lvlora.settings.training import TrainSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
-    from lvlora.train.answers import Train
     from lvlora.train.plan import Plan
+    from lvlora.train.record import Train
 
 EXAMPLES = examples(
     ("lvlora train --rank 8", "train on data simulated on the spot"),
@@ -118,32 +117,9 @@ def _next(result: Train, plan: Plan) -> str:
 
 
 def _table(result: Train, plan: Plan, output: Output) -> None:
-    from lvlora.train.run_folder import RunFolder
+    from lvlora.train.document import document, read_run
 
-    rows: list[tuple[str, str]] = [
-        (
-            "steps",
-            numbers.count(result.steps) + (" (stopped early)" if result.stopped_early else ""),
-        ),
-        ("trained parameters", numbers.count(result.trainable_parameters)),
-        ("tokens", numbers.count(result.tokens)),
-        ("time in steps", numbers.duration(result.seconds)),
-        ("FLOPs, executed", numbers.flops(result.flops.executed)),
-        ("FLOPs, coursework", numbers.flops(result.flops.coursework)),
-    ]
-    for key, name in (("loss", "validation loss"), ("mae", "validation MAE")):
-        before, after = getattr(result.zero_shot, key, None), getattr(result.validation, key, None)
-        if before is not None and after is not None:
-            rows.append(
-                (
-                    name,
-                    f"{numbers.plain(before)} before, {numbers.plain(after)} "
-                    f"at step {result.best_step}",
-                )
-            )
-    folder = RunFolder(Path(result.folder))
-    rows.append(("adapter", result.adapter))
-    rows.append(("report", str(folder.path / "report.html")))
-    output.table([f"Run {result.run}", ""], rows)
+    folder = Path(result.folder)
+    show_document(document(read_run(folder)), output)
+    output.table(["", ""], [("adapter", result.adapter), ("report", str(folder / "report.html"))])
     output.line(reconciled(result, plan.settings.runs))
-    show_losses(folder.read_metrics(), output)

@@ -35,9 +35,9 @@ from lvlora.sweep.trial import (
     steps_done,
     trial_folder,
 )
-from lvlora.train.answers import Train
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.process import StopRequest
+from lvlora.train.record import Train
 from lvlora.train.run import Run
 from lvlora.train.trackers import tracked
 
@@ -203,7 +203,7 @@ class TrialLoop:
         return run, watch, done is not None
 
     def _train(self, claim: Claim, run: Run, resumed: bool) -> Train:
-        from lvlora.report.run.page import draw_run
+        from lvlora.train.document import draw_run
 
         try:
             result = run.train()

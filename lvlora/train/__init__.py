@@ -3,7 +3,7 @@
 Begin with `fine_tune`: the verb for programs, and `run_training` and `plan_training`, which the
 command calls. `plan` prices and refuses, and opens no weights; `schedule` lays out steps, rates and
 validations; `loop` opens the weights and makes steps; `run` goes from the first step to the last;
-`answers` is what comes back.
+`record` is what comes back and what stays, `document` shows it.
 
 In a run `remembered` keeps what the layers need for backward, `validation` scores, `checkpoint`
 saves, `progress` says how far it is and charges the ledger, `observer` is told. Its folder is

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from lvlora.flops.ledger import entries
 from lvlora.forecast.estimate import benchmark, estimate, ledger_rate
-from lvlora.train.answers import RunEstimate
 from lvlora.train.loop import Loaded
+from lvlora.train.record import RunEstimate
 
 
 def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:

@@ -21,13 +21,12 @@ from lvlora.flops.ledger import Ledger, check_limits
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator, Silent
-from lvlora.report.run.page import draw_run
 from lvlora.series.dataset import Dataset
 from lvlora.series.known import read_known
 from lvlora.settings.checked import checked
 from lvlora.settings.training import TrainSettings
 from lvlora.train import checkpoint
-from lvlora.train.answers import Train, TrainPlan
+from lvlora.train.document import draw_run
 from lvlora.train.estimate import estimate_run
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.observer import Observer
@@ -35,6 +34,7 @@ from lvlora.train.observer import Silent as SilentRun
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.process import StopRequest, undisturbed
 from lvlora.train.ranks import ALONE, FailedElsewhere, Ranks
+from lvlora.train.record import Train, TrainPlan
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
 from lvlora.train.trackers import check_installed, tracked

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Row, Spender
+from lvlora.train.record import Validation
 
 Phase = Literal["train", "validation"]
 PHASES: tuple[Phase, Phase] = ("train", "validation")
@@ -41,8 +42,8 @@ class Progress:
     stale: int = 0
     ended: bool = False
     loss: float | None = None
-    zero_shot: dict[str, Any] | None = None
-    validation: dict[str, Any] | None = None
+    zero_shot: Validation | None = None
+    validation: Validation | None = None
 
     @property
     def training_spent(self) -> Price:
@@ -55,6 +56,9 @@ class Progress:
         for name in ("spent", "validation_spent"):
             price: Price = getattr(self, name)
             facts[name] = [str(price.executed), str(price.coursework)]
+        for name in ("zero_shot", "validation"):
+            errors: Validation | None = getattr(self, name)
+            facts[name] = None if errors is None else errors.model_dump()
         return facts
 
     @classmethod
@@ -64,7 +68,11 @@ class Progress:
             name: Price(*(int(count) for count in facts[name]))
             for name in ("spent", "validation_spent")
         }
-        return cls(**{**facts, **prices})
+        errors = {
+            name: None if facts[name] is None else Validation(**facts[name])
+            for name in ("zero_shot", "validation")
+        }
+        return cls(**{**facts, **prices, **errors})
 
 
 def take_over(ledger: Ledger, run: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -16,15 +17,15 @@ from lvlora.errors import BudgetError, NumericalError, RunStopped
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Spender
-from lvlora.train import answers, checkpoint, validation
-from lvlora.train.answers import Train
+from lvlora.train import checkpoint
 from lvlora.train.loop import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.process import StopRequest
 from lvlora.train.progress import Charges, Phase, Progress, charged, take_over
 from lvlora.train.ranks import ALONE, ProcessLost, Ranks
+from lvlora.train.record import Train
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.validation import Validation, score_of
+from lvlora.train.validation import Scoring, keep_forecasts
 
 
 class Run:
@@ -234,21 +235,21 @@ class Run:
         return not is_done
 
     def _validate_untrained(self) -> None:
-        found = self._measure()
-        self.progress.zero_shot = {"loss": found.loss, "mae": found.mae}
-        self._record_validation(found, best=True, kept=False)
+        scoring = self._measure()
+        self.progress.zero_shot = scoring.errors
+        self._record_validation(scoring, best=True, kept=False)
 
-    def _measure(self) -> Validation:
+    def _measure(self) -> Scoring:
         assert self.loaded.validator is not None
         self._in_flight = ("validation", self.plan.per_validation)
-        found = self.loaded.validator.run()
+        scoring = self.loaded.validator.run()
         self._in_flight = None
         progress = self.progress
-        progress.spent += found.price
-        progress.validation_spent += found.price
-        progress.validation_seconds += found.seconds
-        progress.validation_tokens += found.tokens
-        return found
+        progress.spent += scoring.price
+        progress.validation_spent += scoring.price
+        progress.validation_seconds += scoring.seconds
+        progress.validation_tokens += scoring.tokens
+        return scoring
 
     def _charge_in_flight(self) -> None:
         """What was interrupted half-way is paid for in full: nobody knows how far it was."""
@@ -273,7 +274,7 @@ class Run:
         self.folder.append(record.row())
         self.observer.step(record)
 
-    def _record_validation(self, found: Validation, *, best: bool, kept: bool) -> None:
+    def _record_validation(self, scoring: Scoring, *, best: bool, kept: bool) -> None:
         """The files first, then the observer.
 
         Args:
@@ -286,20 +287,24 @@ class Run:
         progress = self.progress
         record = ValidationRecord(
             step=progress.step,
-            loss=found.loss,
-            mae=found.mae,
-            seconds=found.seconds,
-            price=found.price,
+            loss=math.nan if scoring.errors.loss is None else scoring.errors.loss,
+            mae=scoring.errors.mae,
+            seconds=scoring.seconds,
+            price=scoring.price,
             spent=progress.spent,
             best=best,
             kept=kept,
             convention=self.plan.settings.convention,
         )
         self.folder.append(record.row())
-        told = kept or progress.step == 0
-        if told and found.scored is not None and found.point is not None:
-            name, file = "kept" if kept else "before", self.folder.validation
-            validation.keep_forecasts(file, found.scored, found.point, name, progress.step)
+        if self.plan.part is not None and scoring.point is not None and (kept or not progress.step):
+            keep_forecasts(
+                self.folder.validation,
+                self.plan.part.scored,
+                scoring.point,
+                "kept" if kept else "before",
+                progress.step,
+            )
         self.observer.validated(record)
 
     def _record_failure(self) -> None:
@@ -318,19 +323,19 @@ class Run:
     def _validate(self) -> bool:
         """Score, keep the adapter if it is the best so far; whether the run ends here."""
         p, progress = self.plan, self.progress
-        found = self._measure()
-        score = found.score
+        scoring = self._measure()
+        score = scoring.errors.score
         kept = progress.best is None or score < progress.best
-        before = score_of(progress.zero_shot)
-        best = kept and (before is None or score < before)
+        before = progress.zero_shot
+        best = kept and (before is None or score < before.score)
         if kept:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
-            progress.validation = {"loss": found.loss, "mae": found.mae}
+            progress.validation = scoring.errors
             self.loaded.save_adapter(self.folder.adapter, self._facts())
         else:
             progress.stale += 1
         try:
-            self._record_validation(found, best=best, kept=kept)
+            self._record_validation(scoring, best=best, kept=kept)
         except EndRun:
             return True
         return progress.step < p.n_steps and 0 < p.settings.patience <= progress.stale
@@ -356,8 +361,8 @@ class Run:
             steps=progress.step,
             planned_steps=p.n_steps,
             loss=progress.loss,
-            zero_shot=_validation(progress.zero_shot),
-            validation=_validation(progress.validation),
+            zero_shot=progress.zero_shot,
+            validation=progress.validation,
             gain=None,
             best_step=progress.best_step,
             stopped_early=progress.ended,
@@ -380,7 +385,3 @@ class Run:
 
 def _flops(price: Price) -> Flops:
     return Flops(**price.to_dict())
-
-
-def _validation(found: dict[str, Any] | None) -> answers.Validation | None:
-    return None if found is None else answers.Validation(**found)

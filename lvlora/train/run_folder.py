@@ -27,6 +27,7 @@ from lvlora.settings.configuration import resolve
 from lvlora.settings.toml_text import to_toml
 from lvlora.settings.training import TrainSettings
 from lvlora.train.plan import Plan
+from lvlora.train.record import read_metrics, step_of
 
 _FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
 """What can't be said anew when a run goes on. Data and model can: they are known by content."""
@@ -216,24 +217,11 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Every whole line of metrics.jsonl; a torn last one is left out."""
-        if not self.metrics.is_file():
-            return []
-        records = []
-        try:
-            text = durable.read_bounded(self.metrics, _LARGEST).decode(errors="replace")
-        except OSError as error:
-            raise DataError(
-                f"{self.metrics}: cannot be read ({error.strerror or error})",
-                "It was replaced by something else; take it from a copy.",
-            ) from None
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError, RecursionError):
-                records.append(durable.parse_json(line))
-        return [r for r in records if isinstance(r, dict) and type(_step_of(r)) is int]
+        return read_metrics(self.metrics)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop what was recorded after a checkpoint: those steps are made again."""
-        kept = [r for r in self.read_metrics() if _step_of(r) <= step]
+        kept = [r for r in self.read_metrics() if step_of(r) <= step]
         durable.write_text(self.metrics, "".join(json.dumps(r) + "\n" for r in kept))
 
     def write_environment(self, device: str, threads: int, dtype: str) -> None:
@@ -458,11 +446,6 @@ def _made_anew(runs: Path, name: str) -> Path:
             name += "+"
         else:
             return runs / name
-
-
-def _step_of(record: Mapping[str, Any]) -> Any:
-    inner = record.get("validation", record)
-    return inner.get("step") if isinstance(inner, Mapping) else None
 
 
 def _version(package: str) -> str | None:

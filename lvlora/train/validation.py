@@ -8,10 +8,9 @@ kept, those of the model before training, the truth, and the errors of plain riv
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,8 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvlora import durable
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
@@ -37,7 +35,14 @@ from lvlora.series.histories import Cut, cut, last_windows
 from lvlora.series.rivals import quick_rivals
 from lvlora.settings.training import LearningSettings
 from lvlora.text.windows import Batch, Windows
-from lvlora.train.answers import Gain
+from lvlora.train.record import (
+    Forecasts,
+    Gain,
+    RivalError,
+    ScoredSeries,
+    Validation,
+    ValidationFile,
+)
 
 FEW_SERIES = 8
 """Fewer are validated by steps where nothing is asked for."""
@@ -137,33 +142,33 @@ class Scored:
         truth = np.stack([f.values for f in self.futures])
         return np.asarray(np.abs(point - truth))
 
-    def facts(self) -> dict[str, Any]:
-        """What is the same in every validation of a run, as JSON."""
+    def file(self) -> ValidationFile:
+        """The same in every validation of a run: validation.json without a forecast."""
         calendar = self.histories[0].calendar if self.histories else None
-        return {
-            "schema_version": 1,
-            **({} if calendar is None else {"calendar": calendar.to_dict()}),
-            **({"held_out": self.held_out} if self.held_out else {}),
-            "variables": list(self.variables),
-            "time": self.time_name,
-            "series_scored": len(self.histories),
-            "series": [
-                {
-                    "id": history.id,
-                    "history_time": _times(history),
-                    "history": _plain(history.values),
-                    "time": _times(future),
-                    "truth": _plain(future.values),
-                }
-                for history, future in islice(
-                    zip(self.histories, self.futures, strict=True), _MOST_SERIES
+        pairs = zip(self.histories, self.futures, strict=True)
+        return ValidationFile(
+            calendar=None if calendar is None else calendar.to_dict(),
+            held_out=self.held_out,
+            variables=list(self.variables),
+            time=self.time_name,
+            series_scored=len(self.histories),
+            series=[
+                ScoredSeries(
+                    id=history.id,
+                    history_time=_times(history),
+                    history=_plain(history.values),
+                    time=_times(future),
+                    truth=_plain(future.values),
                 )
+                for history, future in islice(pairs, _MOST_SERIES)
             ],
-        }
+        )
 
 
-def keep_forecasts(path: Path, scored: Scored, point: FloatArray, name: str, step: int) -> None:
-    """Write what a validation forecast; what is said of another one of the same series stays.
+def keep_forecasts(
+    path: Path, scored: Scored, point: FloatArray, name: Literal["before", "kept"], step: int
+) -> None:
+    """Write what a validation forecast; the rest of a file about the same series stays.
 
     Args:
         point: (n, H, V) its forecasts.
@@ -172,15 +177,20 @@ def keep_forecasts(path: Path, scored: Scored, point: FloatArray, name: str, ste
     Raises:
         LvloraError: the file cannot be written.
     """
-    facts = scored.facts()
     errors = scored.errors(point)
-    said = {
-        "step": step,
-        "mae": _plain(np.nanmean(errors)),
-        "series_mae": [_plain(np.nanmean(e)) for e in errors],
-        "forecasts": _plain(point[:_MOST_SERIES]),
-    }
-    _write(path, {**facts, **_said_of_the_same(path, facts), name: said})
+    forecasts = Forecasts(
+        step=step,
+        mae=_plain(np.nanmean(errors)),
+        series_mae=[_plain(np.nanmean(e)) for e in errors],
+        forecasts=_plain(point[:_MOST_SERIES]),
+    )
+    _file_of(path, scored).model_copy(update={name: forecasts}).write(path)
+
+
+def _file_of(path: Path, scored: Scored) -> ValidationFile:
+    """The file that is there, if it is about these series; else a new one."""
+    new, old = scored.file(), ValidationFile.read(path)
+    return old if old is not None and old.is_about(new) else new
 
 
 def gain_of(path: Path) -> Gain | None:
@@ -188,16 +198,13 @@ def gain_of(path: Path) -> Gain | None:
 
     None where the file does not say.
     """
-    try:
-        found = durable.read_json_object(path, 2**28)
-        before, kept = (
-            np.array(found[name]["series_mae"], dtype=float) for name in ("before", "kept")
-        )
-    except (DataError, KeyError, TypeError, ValueError):
+    file = ValidationFile.read(path)
+    if file is None or file.before is None or file.kept is None:
         return None
-    if before.shape != kept.shape or before.ndim != 1:
+    before, kept = (np.array(f.series_mae, dtype=float) for f in (file.before, file.kept))
+    if before.shape != kept.shape:
         return None
-    return gain_in(before, kept, "windows" if found.get("held_out") else "series")
+    return gain_in(before, kept, "windows" if file.held_out else "series")
 
 
 def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
@@ -230,9 +237,8 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
     Raises:
         LvloraError: the file cannot be written.
     """
-    facts = scored.facts()
-    said = _said_of_the_same(path, facts)
-    if "rivals" in said or not said:
+    file = _file_of(path, scored)
+    if file.rivals is not None or file.kept is None:
         return
     some = train.select([s.id for s in train][:_MOST_TRAINING])
     horizon = len(scored.futures[0])
@@ -249,22 +255,9 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
             ]
         except (ArithmeticError, ValueError):  # never at the cost of a run that is done
             continue
-        rows.append({"name": rival.name, "mae": _plain(np.nanmean(scored.errors(np.stack(point))))})
-    _write(path, {**facts, **said, "rivals": rows})
-
-
-def _said_of_the_same(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says beyond ``facts``, if it is about the same series."""
-    try:
-        before = durable.read_json_object(path, 2**28)
-    except DataError:
-        return {}
-    same = all(before.get(key) == value for key, value in facts.items())
-    return {k: v for k, v in before.items() if k not in facts} if same else {}
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    durable.write_text(path, json.dumps(content) + "\n")
+        mae = _plain(np.nanmean(scored.errors(np.stack(point))))
+        rows.append(RivalError(name=rival.name, mae=mae))
+    file.model_copy(update={"rivals": rows}).write(path)
 
 
 def _times(series: Series) -> Any:
@@ -286,33 +279,20 @@ _MOST_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Validation:
-    """What one validation found: nats per target; mean absolute error in original units.
+class Scoring:
+    """One validation that was made.
 
-    tokens: targets of the loss, and tokens that the forecasts wrote.
-    scored, point: what it forecast, if anything, and how: (n, H, V).
+    Attributes:
+        errors: nats per target; mean absolute error in original units.
+        tokens: targets of the loss, and tokens that the forecasts wrote.
+        point: its forecasts, (n, H, V); None where nothing was forecast.
     """
 
-    loss: float
-    mae: float | None
+    errors: Validation
     seconds: float
     tokens: int
     price: Price
-    scored: Scored | None = field(default=None, compare=False, repr=False)
     point: FloatArray | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def score(self) -> float:
-        """What is to be small: the error, or the loss where no forecast can be scored."""
-        return self.loss if self.mae is None else self.mae
-
-
-def score_of(facts: Mapping[str, float | None] | None) -> float | None:
-    """`Validation.score` of one that is known by its ``loss`` and ``mae``; None of none."""
-    if facts is None:
-        return None
-    mae = facts.get("mae")
-    return facts.get("loss") if mae is None else mae
 
 
 class ValidationPart:
@@ -397,12 +377,12 @@ class Validator:
         self.trained = trained
         self.max_memory = max_memory
 
-    def run(self) -> Validation:
+    def run(self) -> Scoring:
         """Score the model as it is now."""
         with torch.compiler.set_stance("force_eager"):  # shapes change with every forecast
             return self._run()
 
-    def _run(self) -> Validation:
+    def _run(self) -> Scoring:
         begin = time.perf_counter()
         module = self.base.module
         training = [m for m in module.modules() if m.training]
@@ -423,7 +403,8 @@ class Validator:
         for part in training:
             part.training = True
         seconds = time.perf_counter() - begin
-        return Validation(total / n_targets, mae, seconds, tokens, price, self.part.scored, point)
+        errors = Validation(loss=total / n_targets, mae=mae)
+        return Scoring(errors, seconds, tokens, price, point)
 
     def benchmark(self) -> Benchmark:
         """Time a few forecasts of a validation, or, where there are none, batches of its loss."""

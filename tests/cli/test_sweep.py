@@ -89,7 +89,7 @@ def done(finished, run_lvlora, args, tmp_path, made_figures):
 @pytest.fixture
 def plain(monkeypatch):
     """Trials without pictures of their own, which take longer than the trials."""
-    monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
     monkeypatch.setattr("lvlora.sweep.results.draw_study", lambda *args: [])
 
 

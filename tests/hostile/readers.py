@@ -168,22 +168,13 @@ def _run(file: str) -> Callable[[Path], tuple[Path, Read]]:
     """A run's own files, which `report` and `train --resume` read."""
 
     def prepare(folder: Path) -> tuple[Path, Read]:
-        from lvlora.report.run.record import read_run
+        from lvlora.train.document import read_run
 
         shutil.copytree(CORPUS.parent / "run", folder / "run")
 
         def read() -> object:
             record = read_run(folder / "run")
-            return [
-                record.steps,
-                record.loss,
-                record.tokens,
-                record.seconds,
-                record.flops,
-                record.zero_shot,
-                record.validation,
-                record.best_step,
-            ]
+            return record.summary.model_dump()
 
         return folder / "run" / file, read
 

@@ -39,7 +39,7 @@ class Listener(Silent):
 @pytest.fixture
 def small(tmp_path, tiny_folder, monkeypatch):
     """Settings of a search of two trials of two steps in ``tmp_path``, without pictures."""
-    monkeypatch.setattr("lvlora.report.run.page.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
     monkeypatch.setattr("lvlora.sweep.results.draw_study", lambda *args: [])
     whole = tiny_runs.settings(tiny_folder("qwen2"), tmp_path / "runs", validation_series=1)
     given = whole.model_dump(exclude_defaults=True)

@@ -103,7 +103,7 @@ def test_windows_cover_the_last_steps_and_know_what_was_before(tiny_folder, tmp_
     codec, scale = plan.windows.codec, plan.windows.scale
     texts = [codec.encode(scale.apply(data[s.id].values[-12:])) for s in plan.train]
     assert targets <= sum(map(len, texts))
-    assert part.scored.facts()["held_out"] == 12
+    assert part.scored.file().held_out == 12
 
 
 def test_a_run_on_one_series_spends_what_was_priced_and_repeats_itself(tiny_folder, tmp_path):
@@ -134,8 +134,8 @@ def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_p
     gone = Dataset((Series("a", data[0].time, values),), data.variables)
     loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, gone, validation_steps=10)
     found = loaded.validator.run()
-    assert found.mae is None
-    assert np.isfinite(found.loss)
+    assert found.errors.mae is None
+    assert np.isfinite(found.errors.loss)
 
 
 DATA = tiny_runs.dataset(n_series=6, n_steps=24)
@@ -246,7 +246,7 @@ def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
     assert found.point.shape == (3, 10, 2)
     truth = np.stack([future.values for future in part.scored.futures])
     assert truth.shape == found.point.shape
-    assert found.mae == pytest.approx(float(np.abs(found.point - truth).mean()))
+    assert found.errors.mae == pytest.approx(float(np.abs(found.point - truth).mean()))
 
 
 def test_a_price_without_weights_is_that_of_the_forecaster(tiny_folder, tmp_path):

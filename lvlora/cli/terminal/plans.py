@@ -10,7 +10,7 @@ from lvlora.cli.program.context import CommandContext
 
 if TYPE_CHECKING:
     from lvlora.forecast.answers import ForecastPrice
-    from lvlora.train.answers import Train, TrainPlan
+    from lvlora.train.record import Train, TrainPlan
 
 
 def show_run_plan(planned: TrainPlan, context: CommandContext) -> None:

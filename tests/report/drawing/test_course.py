@@ -1,20 +1,26 @@
 """A run's course: what the rows tell is what is drawn."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lvlora.report.drawing import style
-from lvlora.report.run.training import draw_training, read_course, smoothed, training_figure
+from lvlora.report.drawing.course import course_figure, smoothed
+from lvlora.train.document import course_of
 
 
 def rows(n: int, every: int = 10, mae: bool = True) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for step in range(1, n + 1):
         found.append(
-            {"step": step, "loss": 2.0 / step, "seconds": 0.1, "tokens": 512, "flops": 1e9}
+            {
+                "step": step,
+                "loss": 2.0 / step,
+                "seconds": 0.1,
+                "tokens": 512,
+                "total_flops": step * 1e9,
+            }
         )
         if step % every == 0:
             told = {
@@ -27,45 +33,37 @@ def rows(n: int, every: int = 10, mae: bool = True) -> list[dict[str, Any]]:
 
 
 def test_rows_are_sorted_by_what_they_tell() -> None:
-    course = read_course(rows(30))
+    course = course_of(rows(30))
     assert course.steps.tolist() == list(range(1, 31))
     np.testing.assert_allclose(course.flops, 1e9 * np.arange(1, 31))
     assert course.validation_steps.tolist() == [10, 20, 30]
     assert course.maes.tolist() == [2, 1, 2]
 
 
-def test_a_validation_may_stand_in_a_steps_own_row() -> None:
-    course = read_course([{"step": 5, "loss": 1.0, "flops": 1, "validation": {"loss": 0.5}}])
-    assert (course.steps.tolist(), course.losses.tolist()) == ([5], [1.0])
-    assert (course.validation_steps.tolist(), course.validation_losses.tolist()) == ([5], [0.5])
-
-
 def test_a_step_that_a_resumed_run_made_again_counts_once() -> None:
-    again = [{"step": 20, "loss": 9.0, "flops": 1e9}, {"step": 21, "loss": 8.0, "flops": 1e9}]
-    course = read_course(rows(25) + again)
+    again = [
+        {"step": 20, "loss": 9.0, "total_flops": 20e9},
+        {"step": 21, "loss": 8.0, "total_flops": 21e9},
+    ]
+    course = course_of(rows(25) + again)
     assert len(course.steps) == 25
     assert course.losses[[19, 20]].tolist() == [9.0, 8.0]
     assert course.flops[-1] == 25e9
 
 
-def test_totals_are_preferred_because_validation_is_in_them() -> None:
-    told = [{"step": i, "loss": 1.0, "flops": 1, "total_flops": 100 * i} for i in (1, 2, 3)]
-    assert read_course(told).flops.tolist() == [100, 200, 300]
-
-
 def test_numbers_that_are_none_or_not_finite_are_left_out() -> None:
     told = [{"step": i, "loss": loss} for i, loss in enumerate([1.0, float("nan"), None, 2.0])]
-    assert read_course(told).steps.tolist() == [0, 3]
-    style.render(training_figure(told), "svg")
+    assert course_of(told).steps.tolist() == [0, 3]
+    style.render(course_figure(course_of(told)), "svg")
 
 
 def test_panels_and_axes() -> None:
-    loss, error = training_figure(rows(60)).axes
+    loss, error = course_figure(course_of(rows(60))).axes
     assert loss.get_ylabel() == "loss (nats per token)"
     assert error.get_ylabel() == "forecast error (MAE)"
     assert error.get_xlabel() == "step"
     assert [text.get_text() for text in error.texts] == ["best 1"]
-    svg = style.render(training_figure(rows(60)), "svg").decode()
+    svg = style.render(course_figure(course_of(rows(60))), "svg").decode()
     assert "FLOPs spent" in svg
     assert "validation" in svg
 
@@ -80,22 +78,21 @@ def test_the_adapter_that_is_kept_is_ringed() -> None:
             (15, 1.2, 0.8, False),
         ]
     ]
-    assert read_course(told).kept == 10
-    for axes, told_there in zip(training_figure(told).axes, (1.5, 0.6), strict=True):
+    assert course_of(told).kept == 10
+    for axes, told_there in zip(course_figure(course_of(told)).axes, (1.5, 0.6), strict=True):
         rings = [line for line in axes.lines if line.get_markersize() == 10]
         assert [tuple(ring.get_xydata()[0]) for ring in rings] == [(10, told_there)]
         assert [text.get_text() for text in axes.texts] == [f"kept {told_there}"]
 
 
 def test_without_forecast_errors_there_is_one_panel() -> None:
-    assert len(training_figure(rows(20, mae=False)).axes) == 1
+    assert len(course_figure(course_of(rows(20, mae=False))).axes) == 1
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_the_shortest_runs_can_be_drawn(n: int, tmp_path: Path) -> None:
-    draw_training(tmp_path / "course.svg", rows(n, every=1))
-    text = (tmp_path / "course.svg").read_text()
-    assert ("no step was made" in text) == (n == 0)
+def test_the_shortest_runs_can_be_drawn(n: int) -> None:
+    svg = style.render(course_figure(course_of(rows(n, every=1))), "svg").decode()
+    assert ("no step was made" in svg) == (n == 0)
 
 
 def test_smoothing_keeps_a_line_and_the_ends() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,10 +26,10 @@ class Course:
 
     Attributes:
         steps, losses: (n,) training loss, nats a target token.
-        flops: (n,) FLOPs spent when the step was done; empty where rows have none.
+        flops: (n,) FLOPs spent when the step was done, validation included; empty if not recorded.
         validation_steps, validation_losses: (m,)
         mae_steps, maes: (k,) forecast error on the validation part, in the data's units.
-        kept: after which step the adapter was that is kept; None where rows do not say.
+        kept: the step of the adapter that is kept; None without one.
     """
 
     steps: FloatArray
@@ -45,51 +42,12 @@ class Course:
     kept: int | None = None
 
 
-def read_course(rows: Sequence[Mapping[str, Any]]) -> Course:
-    """Sort the rows of ``metrics.jsonl`` by what they tell.
-
-    A resumed run may tell of a step twice; the later row counts. ``total_flops`` is preferred to
-    the sum of the steps' ``flops``, because validation is in it.
-    """
-    training: dict[int, Mapping[str, Any]] = {}
-    validation: dict[int, Mapping[str, Any]] = {}
-    for row in rows:
-        if isinstance(row.get("validation"), Mapping):
-            inner = {**row, **row["validation"]}
-            if "step" in inner:
-                validation[int(inner["step"])] = inner
-        if "loss" in row and "step" in row:
-            training[int(row["step"])] = row
-    steps, losses = _column(training, "loss")
-    total_steps, totals = _column(training, "total_flops")
-    if len(totals) == 0:
-        total_steps, totals = _column(training, "flops")
-        totals = np.cumsum(totals)
-    flops = np.interp(steps, total_steps, totals) if len(totals) else np.empty(0)
-    kept = max((step for step, row in validation.items() if row.get("best") is True), default=None)
-    return Course(
-        steps, losses, flops, *_column(validation, "loss"), *_column(validation, "mae"), kept
-    )
-
-
-def draw_training(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw a run's course into a PNG, SVG or PDF file.
-
-    Raises:
-        SettingsError: the path's suffix is none of these.
-        LvloraError: the file cannot be written.
-    """
-    style.check_suffix(path)
-    style.save(training_figure(rows), path)
-
-
-def training_figure(rows: Sequence[Mapping[str, Any]], *, narrow: bool = False) -> Figure:
+def course_figure(course: Course, *, narrow: bool = False) -> Figure:
     """A panel for the loss and, where there is a forecast error, one for that.
 
     Args:
         narrow: for a phone.
     """
-    course = read_course(rows)
     has_mae = len(course.maes) > 0
     with style.look():
         figure = style.new_figure(style.NARROW if narrow else style.WIDTH, 5.6 if has_mae else 3.6)
@@ -118,17 +76,6 @@ def smoothed(losses: FloatArray) -> FloatArray:
     reach = np.minimum(half, np.minimum(at, len(losses) - 1 - at))
     mean: FloatArray = (total[at + reach + 1] - total[at - reach]) / (2 * reach + 1)
     return mean
-
-
-def _column(rows: Mapping[int, Mapping[str, Any]], key: str) -> tuple[FloatArray, FloatArray]:
-    """(steps, numbers) of the rows that have a finite number by this name, in order of steps."""
-    pairs = [
-        (step, float(rows[step][key]))
-        for step in sorted(rows)
-        if isinstance(rows[step].get(key), int | float) and math.isfinite(rows[step][key])
-    ]
-    both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
 
 
 def _draw_losses(axes: Axes, course: Course) -> None:

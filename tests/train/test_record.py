@@ -8,9 +8,9 @@ from safetensors.numpy import save_file
 
 from lvlora.errors import DataError
 from lvlora.report.page import PAGE
-from lvlora.report.run.page import draw_run
-from lvlora.report.run.record import CONFIG, DATA, METRICS, read_run
+from lvlora.train.document import draw_run, read_run
 
+CONFIG, DATA, METRICS = "config.toml", "data.json", "metrics.jsonl"
 STEPS = [
     {
         "step": s,
@@ -56,17 +56,19 @@ def run(tmp_path):
 
 def test_what_its_numbers_add_up_to(run):
     record = read_run(run)
-    assert record.name == "a-run"
-    assert record.steps == 3
-    assert record.loss == pytest.approx(2 / 3)
-    assert record.tokens == 300
-    assert record.seconds == 1.5
+    summary = record.summary
+    assert summary.run == "a-run"
+    assert summary.steps == 3
+    assert summary.loss == pytest.approx(2 / 3)
+    assert summary.tokens == 300
+    assert summary.seconds == 1.5
     # exact, beyond what a float can hold
-    assert record.flops == {"executed": 3 * 10**17 + 6 + 21, "coursework": 9 * 10**17 + 27}
-    assert record.zero_shot == {"loss": 1.9, "mae": 0.9}
-    assert record.validation == {"loss": 1.5, "mae": 0.5}
-    assert record.best_step == 2
-    assert record.trainable_parameters == 4 * 8 + 3 * 4 + 5
+    assert summary.flops.executed == 3 * 10**17 + 6 + 21
+    assert summary.flops.coursework == 9 * 10**17 + 27
+    assert (summary.zero_shot.loss, summary.zero_shot.mae) == (1.9, 0.9)
+    assert (summary.validation.loss, summary.validation.mae) == (1.5, 0.5)
+    assert summary.best_step == 2
+    assert summary.trainable_parameters == 4 * 8 + 3 * 4 + 5
     assert record.settings["rank"] == 4
     assert record.settings["learning_rate"] == 1e-3, "a default stands for what is not there"
     assert record.data["variables"] == ["prey", "predator"]
@@ -92,16 +94,17 @@ def test_a_stopped_run_tells_what_it_has(run):
         (run / file).unlink()
     (run / METRICS).write_text(json.dumps(STEPS[0]) + "\n" + json.dumps(STEPS[1])[:30])
     record = read_run(run)
-    assert (record.steps, record.tokens) == (1, 100)
-    assert record.zero_shot is record.validation is record.best_step is None
-    assert record.trainable_parameters is None
+    summary = record.summary
+    assert (summary.steps, summary.tokens) == (1, 100)
+    assert summary.zero_shot is summary.validation is summary.best_step is None
+    assert summary.trainable_parameters is None
     assert record.data == {}
     assert (run / PAGE) in draw_run(run)
 
 
 def test_an_adapter_of_the_last_step_counts_where_there_is_no_best_one(run):
     (run / "adapter").rename(run / "adapter-last")
-    assert read_run(run).trainable_parameters == 49
+    assert read_run(run).summary.trainable_parameters == 49
 
 
 @pytest.mark.usefixtures("figures_not_drawn")
@@ -136,9 +139,8 @@ ODD = [
 def test_numbers_that_cannot_be_believed_are_passed_over(run, row):
     rows = [*ROWS, row]
     (run / METRICS).write_text("".join(json.dumps(r) + "\n" for r in rows))
-    record = read_run(run)
-    assert record.steps == 3
-    assert record.tokens == 300
+    summary = read_run(run).summary
+    assert (summary.steps, summary.tokens) == (3, 300)
     draw_run(run)
 
 
@@ -168,4 +170,4 @@ def test_damaged_files_are_named(run, file, content, said):
 
 def test_a_damaged_adapter_does_not_hide_the_rest(run):
     (run / "adapter" / "adapter_model.safetensors").write_bytes(b"\xff" * 40)
-    assert read_run(run).trainable_parameters == 5
+    assert read_run(run).summary.trainable_parameters == 5

@@ -1,16 +1,23 @@
-"""A run's page shows forecasts of its validation against the truth, and plain rivals."""
+"""A run's document shows forecasts of its validation against the truth, and plain rivals."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 
 from lvlora.report.document import Picture, Table
 from lvlora.report.forecast import forecast_figure
-from lvlora.report.run.forecasts import _pictures, forecasts_of, rivals_of
+from lvlora.train.document import _forecasts, _pictures, _rivals
+from lvlora.train.record import ValidationFile
 
 N, T, H = 9, 12, 6
 ERRORS = [0.4, 0.1, 0.9, 0.2, 0.5, 0.3, 0.6, 0.7, 0.8]
+
+
+def file_of(found, path):
+    (path / "validation.json").write_text(json.dumps(found))
+    return ValidationFile.read(path / "validation.json")
 
 
 @pytest.fixture
@@ -40,8 +47,8 @@ def found():
     }
 
 
-def test_best_middle_and_worst_with_a_band_of_the_others_errors(found):
-    pictures, has_bands = _pictures(found)
+def test_best_middle_and_worst_with_a_band_of_the_others_errors(found, tmp_path):
+    pictures, has_bands = _pictures(file_of(found, tmp_path))
     assert has_bands
     assert [p.title for p in pictures] == [
         "s1: best, MAE 0.1",
@@ -57,39 +64,39 @@ def test_best_middle_and_worst_with_a_band_of_the_others_errors(found):
     assert np.allclose(worst.median - worst.truth, 0.9)
 
 
-def test_a_band_is_in_the_size_of_its_own_series_and_not_below_zero(found):
+def test_a_band_is_in_the_size_of_its_own_series_and_not_below_zero(found, tmp_path):
     big = copy.deepcopy(found)
     for key in ("history", "truth"):
         big["series"][2][key] = (10 * np.array(big["series"][2][key])).tolist()
     big["kept"]["forecasts"][2] = np.full((H, 2), 0.5).tolist()
-    (lower, upper) = next(iter(_pictures(big)[0][2].bands.values()))
+    (lower, upper) = next(iter(_pictures(file_of(big, tmp_path))[0][2].bands.values()))
     assert np.allclose(upper - 0.5, 10 * 0.7)
     assert np.all(lower == 0)
 
 
-def test_few_series_make_no_band(found):
+def test_few_series_make_no_band(found, tmp_path):
     for key in ("forecasts", "series_mae"):
         found["kept"][key] = found["kept"][key][:2]
     found["series"] = found["series"][:2]
-    pictures, has_bands = _pictures(found)
+    pictures, has_bands = _pictures(file_of(found, tmp_path))
     assert not has_bands
     assert [p.title for p in pictures] == ["s1: best, MAE 0.1", "s0: worst, MAE 0.4"]
-    (block,) = forecasts_of(found, 7)
+    (block,) = _forecasts(file_of(found, tmp_path))
     assert "band" not in block.caption
 
 
-def test_the_figure_says_what_is_what(found):
-    (block,) = forecasts_of(found, 7)
+def test_the_figure_says_what_is_what(found, tmp_path):
+    (block,) = _forecasts(file_of(found, tmp_path))
     assert isinstance(block, Picture)
     assert block.narrow
     assert "step 7" in block.caption
-    figure = forecast_figure(_pictures(found)[0])
+    figure = forecast_figure(_pictures(file_of(found, tmp_path))[0])
     words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     assert {"forecast (greedy)", "80 % of the others' errors", "truth", "prey"} <= words
 
 
-def test_the_table_is_sorted_and_marks_the_model(found):
-    table, words = rivals_of(found, 7)
+def test_the_table_is_sorted_and_marks_the_model(found, tmp_path):
+    table, words = _rivals(file_of(found, tmp_path))
     assert isinstance(table, Table)
     assert [tuple(row) for row in table.rows] == [
         ("var on logs", 0.25),
@@ -106,17 +113,19 @@ def test_the_table_is_sorted_and_marks_the_model(found):
     "change",
     [
         lambda f: f.clear(),
-        lambda f: f.pop("kept"),
-        lambda f: f["kept"].update(step=6),
         lambda f: f["kept"].update(forecasts=[[1]], mae="low"),
         lambda f: f.update(series=3, rivals=3),
         lambda f: f["series"][0].pop("truth") and f.pop("rivals"),
         lambda f: f.update(kept=[], rivals=[]),
         lambda f: f["kept"].update(series_mae=["x"], mae=[]),
-        lambda f: (f["series"][1].update(history=[]), f.update(series_scored="x")),
+        lambda f: f.update(series_scored="x"),
     ],
 )
-def test_what_cannot_be_believed_is_not_shown(found, change):
+def test_a_file_that_cannot_be_believed_is_none(found, tmp_path, change):
     change(found)
-    assert forecasts_of(found, 7) == []
-    assert rivals_of(found, 7) == []
+    assert file_of(found, tmp_path) is None
+
+
+def test_numbers_of_different_shapes_are_not_drawn(found, tmp_path):
+    found["series"][1]["history"] = []
+    assert _forecasts(file_of(found, tmp_path)) == []
