@@ -41,19 +41,19 @@ def is_evaluation(folder: Path) -> bool:
 
 
 def _find(name: str | None, runs: Path, what: str, marks: tuple[str, ...]) -> Path:
-    found = sorted({file.parent for mark in marks for file in runs.glob(f"*/{mark}")})
+    folders = sorted({file.parent for mark in marks for file in runs.glob(f"*/{mark}")})
     kind = "run or evaluation" if EVALUATION in marks else "run"
     if name is None or name == NEWEST:
-        if not found:
+        if not folders:
             raise SettingsError(
                 f"{what}: there is no {kind} in {runs}",
                 "lvlora train makes a run; --runs looks elsewhere.",
             )
-        return max(found, key=_last_sign_of_life)
+        return max(folders, key=_last_sign_of_life)
     for path in (Path(os.path.expanduser(name)), runs / name):
         if _holds(path, marks):
             return path
-    names = [folder.name for folder in found]
+    names = [folder.name for folder in folders]
     raise SettingsError(
         f"{what} {name}: no such {kind} in {runs}{did_you_mean(name, names)}",
         "Give its name or folder; without one, the newest is taken.",

@@ -194,8 +194,8 @@ def _backward_fake(
     batch, heads, length, dim = query.shape
     d_q = query.new_empty(batch, length, heads, dim).transpose(1, 2)
     like = (d_q, key.new_empty(key.shape), value.new_empty(value.shape))
-    found = [t if need else t.new_empty(0) for t, need in zip(like, needs, strict=True)]
-    return found[0], found[1], found[2]
+    gradients = [t if need else t.new_empty(0) for t, need in zip(like, needs, strict=True)]
+    return gradients[0], gradients[1], gradients[2]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -208,8 +208,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 def _differentiate(ctx: Any, d_out: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:3])
     attention_backward = torch.ops.lvlora.causal_attention_backward
-    found = attention_backward(d_out, *ctx.saved_tensors, ctx.scale, needs)
-    return (*(t if need else None for t, need in zip(found, needs, strict=True)), None, None)
+    gradients = attention_backward(d_out, *ctx.saved_tensors, ctx.scale, needs)
+    return (*(t if need else None for t, need in zip(gradients, needs, strict=True)), None, None)
 
 
 # torch.library.custom_op would say the same, and import PyTorch's compiler at the first call: 1.5 s

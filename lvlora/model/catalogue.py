@@ -195,8 +195,8 @@ def _cached_file(hub_id: str, name: str, revision: str | None) -> Path | None:
         return None  # without the hub's own look, whose import takes longer than all of this
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(hub_id, name, cache_dir=cache, revision=revision or "main")
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(hub_id, name, cache_dir=cache, revision=revision or "main")
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def read_config(source: ModelSource) -> dict[str, Any] | None:
@@ -232,8 +232,8 @@ def shape_of(model: str) -> ModelShape:
     if model in ("auto", "bundled"):
         source = resolve(model)
         if source.kind == "bundled":
-            found = dataclasses.replace(find_shape(source.location), name=source.name)
-            return _with_tokens(found, Path(source.location))
+            shape = dataclasses.replace(find_shape(source.location), name=source.name)
+            return _with_tokens(shape, Path(source.location))
         model = source.name
     try:
         return _with_tokens(find_shape(model), Path(model))

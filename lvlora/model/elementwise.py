@@ -76,7 +76,7 @@ def slim(model: nn.Module) -> int:
     from transformers.activations import SiLUActivation
 
     same: dict[tuple[type, type], bool] = {}
-    found = 0
+    n_slimmed = 0
     for module in model.modules():
         lean = _lean_forward(module, (nn.SiLU, SiLUActivation))
         if lean is None:
@@ -86,8 +86,8 @@ def slim(model: nn.Module) -> int:
             same[kind] = _agrees(module, lean)
         if same[kind]:
             module.forward = MethodType(lean, module)
-            found += 1
-    return found
+            n_slimmed += 1
+    return n_slimmed
 
 
 def _lean_forward(

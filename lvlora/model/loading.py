@@ -177,10 +177,10 @@ def load(
             stack.enter_context(_model_errors(source))
             sha256 = weights_sha256(source)
             if config is not None:
-                made = cache.converted(
+                conversion_context = cache.converted(
                     Path(source.location), sha256, placement.dtype, keep=source.keep
                 )
-                folder = stack.enter_context(made)
+                folder = stack.enter_context(conversion_context)
                 read = ModelSource("folder", source.name, str(folder))
         known = outlined or outline(read, placement)
         give_back_freed_memory()  # reading 150,000 words takes some 250 MB
@@ -227,8 +227,8 @@ def _config_through_transformers(source: ModelSource) -> dict[str, Any]:
     with quiet(), _model_errors(source):
         _ask_hub(source)
         config: Any = AutoConfig.from_pretrained(_where(source), **_keywords(source))
-    found: dict[str, Any] = config.to_dict()
-    return found
+    content: dict[str, Any] = config.to_dict()
+    return content
 
 
 def _load_through_transformers(source: ModelSource, placement: Placement) -> nn.Module:

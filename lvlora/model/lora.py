@@ -146,13 +146,13 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
 
     linears = [n for n in linears if in_layers(n)]
     if plan.target_regex is not None:
-        found = [n for n in linears if plan.matcher.full(plan.target_regex, n)]
-        if not found:
+        matched = [n for n in linears if plan.matcher.full(plan.target_regex, n)]
+        if not matched:
             raise SettingsError(
                 f"targets {plan.target_regex!r} match no linear layer of the model",
                 "It has to match whole names, like model.layers.0.self_attn.q_proj.",
             )
-        return found
+        return matched
     if plan.targets == ("all-linear",):
         return linears
     available = sorted({n.rsplit(".", 1)[-1] for n in linears})
@@ -199,8 +199,8 @@ def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
 
 def layer_of(name: str) -> int:
     """The number in a module's name, ``model.layers.3.mlp.up_proj``; -1 outside of layers."""
-    found = _LAYER.search(name)
-    return -1 if found is None else int(found[1])
+    match = _LAYER.search(name)
+    return -1 if match is None else int(match[1])
 
 
 @torch.no_grad()

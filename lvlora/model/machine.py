@@ -36,6 +36,6 @@ def processor() -> str:
     with contextlib.suppress(OSError):
         for block in Path("/proc/cpuinfo").read_text().split("\n\n"):
             lines = dict(line.split(":", 1) for line in block.splitlines() if ":" in line)
-            told = {name.strip(): value.strip() for name, value in lines.items()}
-            return f"{told.get('model name', '')} {told.get('flags', told.get('Features', ''))}"
+            facts = {name.strip(): value.strip() for name, value in lines.items()}
+            return f"{facts.get('model name', '')} {facts.get('flags', facts.get('Features', ''))}"
     return f"{platform.processor()} {platform.machine()}"

@@ -95,14 +95,14 @@ def write_merged(
     expected = logits(module, ids)
     _save(source, base, folder, dtype)
     module.to("meta")
-    found = _read_back(base, folder, ids)
+    logits_read_back = _read_back(base, folder, ids)
     largest = float(before.abs().max())
-    if not float((found - expected).abs().max()) <= _SAME * max(1.0, largest):
+    if not float((logits_read_back - expected).abs().max()) <= _SAME * max(1.0, largest):
         raise LvloraError(
             f"{folder.name}: loaded again, it does not give the logits of the merged model",
             "Nothing was written. This is a fault of lvlora or of the installed transformers.",
         )
-    difference = float((found - before).abs().max())
+    difference = float((logits_read_back - before).abs().max())
     merge = Merge(
         folder=str(folder),
         dtype=str(dtype).removeprefix("torch."),
@@ -175,11 +175,11 @@ def probe_ids(base: BaseModel) -> Tensor:
 @torch.no_grad()
 def logits(module: nn.Module, ids: Tensor, head: NumericHead | None = None) -> Tensor:
     """(S, vocabulary) float32 logits on the CPU, with a trained numeric head's in their columns."""
-    found = cast(Tensor, module(input_ids=ids, use_cache=False).logits)[0].float()
+    values = cast(Tensor, module(input_ids=ids, use_cache=False).logits)[0].float()
     if head is not None:
         hidden = decoder_of(module)(input_ids=ids, use_cache=False).last_hidden_state
-        found[:, head.ids] = head(hidden)[0]
-    return found.cpu()
+        values[:, head.ids] = head(hidden)[0]
+    return values.cpu()
 
 
 @torch.no_grad()

@@ -94,9 +94,9 @@ class Matcher:
             return self._literals[whole].fullmatch(name) is not None
         begun = time.process_time()
         try:
-            found = _compiled(whole).fullmatch(name, timeout=max(1e-3, self.seconds_left))
+            match = _compiled(whole).fullmatch(name, timeout=max(1e-3, self.seconds_left))
         except TimeoutError:
-            found, self.seconds_left = None, 0.0
+            match, self.seconds_left = None, 0.0
         self.seconds_left -= time.process_time() - begun
         if self.seconds_left <= 0:
             raise ModelError(
@@ -104,7 +104,7 @@ class Matcher:
                 f"({pattern[:80]!r} among them)",
                 "Name the layers in adapter_config.json instead: target_modules may be a list.",
             )
-        return found is not None
+        return match is not None
 
 
 def _compiled(pattern: str) -> Any:

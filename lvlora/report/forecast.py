@@ -65,10 +65,10 @@ def forecast_figure(
     Args:
         narrow: for a phone, one series under the other.
     """
-    given = [pictures] if isinstance(pictures, ForecastPicture) else list(pictures)
-    if not given:
+    several = [pictures] if isinstance(pictures, ForecastPicture) else list(pictures)
+    if not several:
         raise ValueError("no forecast to draw")
-    shown = given[:MAX_SERIES]
+    shown = several[:MAX_SERIES]
     n_variables = min(MAX_VARIABLES, max(len(p.variables) for p in shown))
     together = all(_fit_one_panel(p) for p in shown)
     rows = 1 if together else n_variables
@@ -111,7 +111,7 @@ def forecast_figure(
                     first = axes
         # a panel of one variable is named by its axis, panels of several need a key
         handles = (_key(shown) if together and n_variables > 1 else []) + _legend(shown)
-        style.legend_below(figure, handles, note=_left_out(given, shown, n_variables))
+        style.legend_below(figure, handles, note=_left_out(several, shown, n_variables))
     return figure
 
 

@@ -104,9 +104,9 @@ class Calendar:
         """
         moments = np.asarray(positions, dtype=np.float64)
         if self.unit in MICROSECONDS:
-            found = np.round(moments * MICROSECONDS[self.unit])
-            self._check(found)
-            return _dated(found.astype(np.int64))
+            numbers = np.round(moments * MICROSECONDS[self.unit])
+            self._check(numbers)
+            return _dated(numbers.astype(np.int64))
         whole = np.floor(moments)
         self._check(whole * 31 * _DAY)
         here = self._whole(whole.astype(np.int64))

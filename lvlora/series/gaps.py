@@ -80,9 +80,9 @@ def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatAr
     unit = 2.0 ** np.frexp(np.abs(values[there]).max())[1].clip(-1000, 1000)
     known = values[there] / unit
     with np.errstate(all="ignore"):  # slopes of very small ones: no slope, as they should be
-        found = PchipInterpolator(time[there], known, extrapolate=False)(asked)
+        interpolated = PchipInterpolator(time[there], known, extrapolate=False)(asked)
     line = np.interp(asked, time[there], known, left=np.nan, right=np.nan)
-    return np.asarray(np.where(np.isfinite(found), found, line) * unit)
+    return np.asarray(np.where(np.isfinite(interpolated), interpolated, line) * unit)
 
 
 def in_short(values: FloatArray, longest: int | None) -> NDArray[np.bool_]:

@@ -145,13 +145,13 @@ def _when(history: Series, step: int) -> str:
 def _with_future(past: Series, future: Dataset, names: Sequence[str], dataset: Dataset) -> Series:
     """A series with the later values that another data set has of its known columns."""
     of_all = len(future) == 1 and len(dataset) > 1
-    found = [s for s in future if of_all or s.id == past.id or len(dataset) == len(future) == 1]
-    if not found:
+    matching = [s for s in future if of_all or s.id == past.id or len(dataset) == len(future) == 1]
+    if not matching:
         raise DataError(
             f"{future.source}: series {past.id!r} has no future there",
             f"It has those of {', '.join(s.id for s in future.series[:5])}.",
         )
-    later = found[0]
+    later = matching[0]
     time = _in_calendar(later.time, later.calendar, past.calendar, future.source)
     after = time > past.time[-1]
     if not after.any():
@@ -178,12 +178,12 @@ def _in_calendar(
             "Write both in one way.",
         )
     dates = own.dates(time)
-    found = Moments.of(dates.astype("datetime64[us]").astype(np.int64), None).positions(other)
-    if not np.array_equal(other.dates(found), dates):
+    numbers = Moments.of(dates.astype("datetime64[us]").astype(np.int64), None).positions(other)
+    if not np.array_equal(other.dates(numbers), dates):
         raise DataError(
             f"{source}: its dates don't go on as those of the data do", "Give the same steps."
         )
-    return found
+    return numbers
 
 
 def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:

@@ -125,6 +125,6 @@ def split_of(dataset: Dataset, settings: SplitSettings) -> Split:
     strata = None
     if settings.stratify:
         n_clusters = min(STRATA, len(dataset))
-        found = cluster(dataset, measure(dataset), n_clusters, settings.split_seed)
-        strata = [int(label) for label in found.labels]
+        clustering = cluster(dataset, measure(dataset), n_clusters, settings.split_seed)
+        strata = [int(label) for label in clustering.labels]
     return split_ids(dataset, settings.split_seed, strata)

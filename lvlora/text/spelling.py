@@ -168,22 +168,22 @@ def spelling(grammar: Grammar, tokens: tuple[str, ...] = tuple(SYMBOLS)) -> Spel
         return Spelling(grammar, tokens, grammar.transitions, grammar.guess)
     tree = _tree(tokens)
     places: dict[tuple[int, ...], int] = {(START,): 0}
-    found = list(places)
+    states = list(places)
     rows: list[Ints] = []
-    while len(rows) < len(found):
-        state, *threats = found[len(rows)]
+    while len(rows) < len(states):
+        state, *threats = states[len(rows)]
         legal, following = tree.ways_on(grammar.transitions, state, threats)
         row = np.full(len(tokens), ILLEGAL, dtype=np.int64)
         distinct, inverse = _distinct(following)
         at = []
         for key in distinct:
             if key not in places:
-                places[key] = len(found)
-                found.append(key)
+                places[key] = len(states)
+                states.append(key)
             at.append(places[key])
         row[legal] = np.array(at, dtype=np.int64)[inverse]
         rows.append(row)
-    return _alive(grammar, tokens, np.stack(rows), np.array([key[0] for key in found]))
+    return _alive(grammar, tokens, np.stack(rows), np.array([key[0] for key in states]))
 
 
 def _distinct(following: Ints) -> tuple[list[tuple[int, ...]], Ints]:

@@ -202,10 +202,12 @@ class Windows:
             rows.append(np.concatenate([np.array(self.start, dtype=np.int64), ids]))
             given.append(np.concatenate([np.zeros(len(self.start), dtype=bool), marks]))
             firsts.append(max(int(skipped) + len(self.start) - 1, 0))
-        found = [(r, g, f) for r, g, f in zip(rows, given, firsts, strict=True) if f < len(r) - 1]
+        kept_rows = [
+            (r, g, f) for r, g, f in zip(rows, given, firsts, strict=True) if f < len(r) - 1
+        ]
         batches = []
-        for place in range(0, len(found), self.batch_size):
-            part = found[place : place + self.batch_size]
+        for place in range(0, len(kept_rows), self.batch_size):
+            part = kept_rows[place : place + self.batch_size]
             batch = collate([row for row, _, _ in part], [marks for _, marks, _ in part])
             for targets, (_, _, first) in zip(batch.targets, part, strict=True):
                 targets[:first] = IGNORED
@@ -240,12 +242,12 @@ class Windows:
         """Return the series of a sample, its tokens, and its first time step."""
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
-            made = self._simulated(mixed)
-            series = replace(made, id=f"simulated {made.id}")
+            simulated = self._simulated(mixed)
+            series = replace(simulated, id=f"simulated {simulated.id}")
             if self.scale is None:
                 tokens = self._tokenize(series, of_beginning(series, len(series)))
             else:
-                own = of_dataset(Dataset((made,), ("",) * len(self.scale.divisors)))
+                own = of_dataset(Dataset((simulated,), ("",) * len(self.scale.divisors)))
                 tokens = self._jittered(series, own, sample)
         else:
             chosen = self._chosen(sample - mixed)
@@ -275,10 +277,10 @@ class Windows:
             rng = np.random.default_rng((self.seed, 3, sample))
             drawn = math.exp(rng.uniform(math.log(shortest), math.log(longest + 1)))
             history = min(longest, int(drawn))
-        made = self._jittered(row, of_beginning(row, history), sample)
+        row_in_tokens = self._jittered(row, of_beginning(row, history), sample)
         # where jitter has made numbers so long that nothing else fits, the last token is a target
-        made.given[: min(int(made.starts[history]), self._room - 1)] = True
-        return made
+        row_in_tokens.given[: min(int(row_in_tokens.starts[history]), self._room - 1)] = True
+        return row_in_tokens
 
     def _chosen(self, sample: int) -> int:
         """Return the data's own series of the ``sample``-th window."""

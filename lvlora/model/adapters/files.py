@@ -178,8 +178,8 @@ def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
         )
     if "sha256" not in facts:
         return
-    found = {name: durable.sha256_of(folder / name) for name in _present(folder)}
-    if found and found not in (facts["sha256"], facts.get("sha256_before")):
+    hashes = {name: durable.sha256_of(folder / name) for name in _present(folder)}
+    if hashes and hashes not in (facts["sha256"], facts.get("sha256_before")):
         raise ModelError(
             f"{folder}: the weights are not those that {FACTS} was written with",
             _SAVED_AGAIN,

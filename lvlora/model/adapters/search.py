@@ -54,13 +54,13 @@ def find_adapter(spec: str | None, runs: Path) -> Path | None:
         return _of_latest(newest, runs)
     folder = Path(os.path.expanduser(spec))
     # "" would be the working directory
-    found = _adapter_in(folder) if spec else None
-    if found is not None:
-        return found
+    adapter = _adapter_in(folder) if spec else None
+    if adapter is not None:
+        return adapter
     run = _inside(runs, spec)
-    found = None if run is None else _adapter_in(run)
-    if found is not None:
-        return found
+    adapter = None if run is None else _adapter_in(run)
+    if adapter is not None:
+        return adapter
     for place in (folder if spec else None, run):
         if place is not None and _is_folder(place):
             raise ModelError(
@@ -109,14 +109,14 @@ _OTHERWISE = "Name one: --adapter RUN_OR_FOLDER, or --adapter none for the plain
 
 def _of_latest(name: str, runs: Path) -> Path:
     run = _inside(runs, name)
-    found = None if run is None else _adapter_in(run)
-    if found is None:
+    adapter = None if run is None else _adapter_in(run)
+    if adapter is None:
         there = run is not None and _is_folder(run)
         raise ModelError(
             f"{runs / LATEST}: names {name}, which {'has no adapter yet' if there else 'is gone'}",
             _OTHERWISE,
         )
-    return found
+    return adapter
 
 
 def _is_folder(path: Path) -> bool:

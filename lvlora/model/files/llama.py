@@ -107,10 +107,10 @@ def _read_model(
     if not all(tensors[name].is_floating_point() for name in expected):
         return None
     narrow = [n for n in _BY_ROWS if n in expected and _is_narrower(tensors[n], dtype)]
-    found = {name: tensors[name].to(dtype) for name in expected if name not in narrow}
+    converted = {name: tensors[name].to(dtype) for name in expected if name not in narrow}
     # mapped anew: a mapping stays as a whole, and with it all that was read to be converted
-    found |= _tensors(folder, narrow)
-    model.load_state_dict(found, strict=not shape.tied, assign=True)
+    converted |= _tensors(folder, narrow)
+    model.load_state_dict(converted, strict=not shape.tied, assign=True)
     if shape.tied:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model

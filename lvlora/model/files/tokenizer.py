@@ -51,8 +51,8 @@ def _read_alphabet(folder: Path, name: str) -> TokenAlphabet | None:
     tokenizer.no_truncation()
 
     def id_of(token: str) -> int | None:
-        found: int | None = tokenizer.token_to_id(token)
-        return found
+        token_id: int | None = tokenizer.token_to_id(token)
+        return token_id
 
     if kind in _QWEN | _GPT2:
         if any(id_of(f"{number:02}") is not None for number in range(100)):
@@ -92,10 +92,10 @@ def _start(folder: Path, config: dict[str, Any], kind: str) -> str | None:
 
 def _added(folder: Path, config: dict[str, Any]) -> list[str]:
     """Tokens that are named in files other than tokenizer.json."""
-    found = [one["content"] for one in config.get("added_tokens_decoder", {}).values()]
+    tokens = [one["content"] for one in config.get("added_tokens_decoder", {}).values()]
     for key in ("extra_special_tokens", "additional_special_tokens"):
         more = config.get(key) or []
-        found += more.values() if isinstance(more, dict) else more
+        tokens += more.values() if isinstance(more, dict) else more
     if (folder / ADDED).is_file():
-        found += durable.read_json_object(folder / ADDED)
-    return [one["content"] if isinstance(one, dict) else one for one in found]
+        tokens += durable.read_json_object(folder / ADDED)
+    return [one["content"] if isinstance(one, dict) else one for one in tokens]

@@ -49,14 +49,14 @@ def root() -> Path:
 
 def kept() -> list[Kept]:
     """Return the folders in the cache, the latest used first."""
-    found = []
+    folders = []
     with contextlib.suppress(OSError):
         for folder in root().iterdir():
             with contextlib.suppress(OSError):
                 used = (folder / _USED).stat().st_mtime
                 size = sum(file.stat().st_size for file in folder.iterdir())
-                found.append(Kept(folder, size, used))
-    return sorted(found, key=lambda one: -one.used)
+                folders.append(Kept(folder, size, used))
+    return sorted(folders, key=lambda one: -one.used)
 
 
 @contextlib.contextmanager
@@ -95,21 +95,21 @@ def _make(path: Path, place: Path, dtype: torch.dtype) -> bool:
     """Put the folder in the cache; False where there is no room."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+        new = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
     except OSError:
         return False
     try:
-        convert(path, made, dtype)
-        hashes = {file.name: durable.sha256_of(file) for file in made.iterdir()}
-        for file in made.iterdir():
+        convert(path, new, dtype)
+        hashes = {file.name: durable.sha256_of(file) for file in new.iterdir()}
+        for file in new.iterdir():
             durable.sync_file(file)
-        durable.write_text(made / _HASHES, json.dumps(hashes, indent=1) + "\n")
-        made.rename(place)
+        durable.write_text(new / _HASHES, json.dumps(hashes, indent=1) + "\n")
+        new.rename(place)
         durable.sync_folder(place.parent)
     except OSError:  # no room, or another process was first
         return _is_whole(place)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
     return True
 
 

@@ -57,8 +57,8 @@ def convert(path: Path, folder: Path, dtype: torch.dtype) -> None:
     assert config is not None, "the caller asked `config_of`"
     write_tokenizer(path, folder)
     _write_weights(path, header, config, folder, dtype)
-    said = {**config, "dtype": str(dtype).removeprefix("torch.")}
-    (folder / "config.json").write_text(json.dumps(said, indent=1) + "\n")
+    content = {**config, "dtype": str(dtype).removeprefix("torch.")}
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write_tokenizer(path: Path, folder: Path) -> None:
@@ -92,7 +92,7 @@ def write_tokenizer(path: Path, folder: Path) -> None:
         added = [t for t, k in zip(tokens, kinds, strict=False) if k == kind and set(t) <= spelling]
         tokenizer.add_tokens([AddedToken(t, normalized=False, special=special) for t in added])
     tokenizer.save(str(folder / "tokenizer.json"))
-    said = {
+    content = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": header.fact("context_length"),
@@ -100,8 +100,8 @@ def write_tokenizer(path: Path, folder: Path) -> None:
     for name, key in (("bos_token", "bos"), ("eos_token", "eos"), ("pad_token", "padding")):
         token = facts.get(f"tokenizer.ggml.{key}_token_id")
         if isinstance(token, int) and 0 <= token < len(tokens):
-            said[name] = tokens[token]
-    (folder / "tokenizer_config.json").write_text(json.dumps(said, indent=1) + "\n")
+            content[name] = tokens[token]
+    (folder / "tokenizer_config.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _splits(rule: str) -> list[Any] | None:
@@ -147,14 +147,16 @@ def _write_weights(
         for number, names in enumerate(files, 1):
             file = f"model-{number:05}-of-{len(files):05}.safetensors"
             try:
-                found = {
+                tensors = {
                     name_of(name): _read(name, header.tensors[name], raw, config, dtype, threads)
                     for name in names
                 }
             except (ValueError, RuntimeError) as error:  # a kind that gguf does not know
                 raise ModelError(f"{path}: {error}", INCOMPLETE) from None
-            save_file({str(name): t for name, t in found.items()}, folder / file, {"format": "pt"})
-            index.update({str(name): file for name in found})
+            save_file(
+                {str(name): t for name, t in tensors.items()}, folder / file, {"format": "pt"}
+            )
+            index.update({str(name): file for name in tensors})
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": index}) + "\n")
 
 
@@ -196,7 +198,7 @@ def _read(
     width = tensor.shape[-1]
     n_rows = math.prod(tensor.shape) // width if width else 0
     stored = np.asarray(raw[tensor.offset : tensor.offset + size]).reshape(n_rows, -1)
-    found = torch.empty(n_rows, width, dtype=dtype)
+    weights = torch.empty(n_rows, width, dtype=dtype)
     rows_a_part = max(1, _PART_VALUES // max(1, width))
 
     def make(begin: int) -> None:
@@ -205,15 +207,15 @@ def _read(
         plain = {"F32": np.float32, "F16": np.float16}.get(kind.name)
         values = part.view(plain) if plain is not None else dequantize(part, kind)
         values = np.array(values, dtype=np.float32, copy=True)
-        found[begin : begin + rows_a_part] = torch.from_numpy(values).to(dtype)
+        weights[begin : begin + rows_a_part] = torch.from_numpy(values).to(dtype)
 
     list(threads.map(make, range(0, n_rows, rows_a_part)))
-    found = found.reshape(tensor.shape)
+    weights = weights.reshape(tensor.shape)
     if config["model_type"] == "llama" and ".attn_q." in name:
-        return _rotary_rows(found, config["num_attention_heads"])
+        return _rotary_rows(weights, config["num_attention_heads"])
     if config["model_type"] == "llama" and ".attn_k." in name:
-        return _rotary_rows(found, config["num_key_value_heads"])
-    return found
+        return _rotary_rows(weights, config["num_key_value_heads"])
+    return weights
 
 
 def _rotary_rows(weights: Tensor, n_heads: int) -> Tensor:

@@ -90,16 +90,16 @@ def read_header(path: Path, lists: Container[str] = ()) -> Header:
 
 def _check_agreement(header: Header, path: Path) -> None:
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    blocks = {found[1] for found in map(_BLOCK.match, shapes) if found}
+    blocks = {match[1] for match in map(_BLOCK.match, shapes) if match}
     stored = {
         "block_count": len(blocks),
         "embedding_length": shapes.get("token_embd.weight", (0,))[-1],
         "feed_forward_length": shapes.get("blk.0.ffn_down.weight", (0,))[-1],
     }
     for key, size in stored.items():
-        said = header.fact(key)
-        if said != size:
-            raise ModelError(f"{path}: says {key} {said!r}, but stores {size:,}", INCOMPLETE)
+        fact = header.fact(key)
+        if fact != size:
+            raise ModelError(f"{path}: says {key} {fact!r}, but stores {size:,}", INCOMPLETE)
 
 
 class _Reader:
@@ -143,9 +143,9 @@ class _Reader:
         }
 
     def _numbers(self, form: str) -> tuple[Any, ...]:
-        found = struct.unpack_from(f"<{form}", self._raw, self._at)
+        values = struct.unpack_from(f"<{form}", self._raw, self._at)
         self._at += struct.calcsize(f"<{form}")
-        return found
+        return values
 
     def _check_room(self, count: int, size: int) -> None:
         if count * size > len(self._raw) - self._at:
@@ -229,19 +229,19 @@ def name_of(name: str) -> str | None:
     """transformers' name of a tensor; None for one that is no part of a plain model."""
     if name in _NAMES:
         return _NAMES[name]
-    found = _BLOCK_TENSOR.fullmatch(name)
-    if found is None or found[2] not in _IN_A_BLOCK:
+    match = _BLOCK_TENSOR.fullmatch(name)
+    if match is None or match[2] not in _IN_A_BLOCK:
         return None
-    return f"model.layers.{found[1]}.{_IN_A_BLOCK[found[2]]}.{found[3]}"
+    return f"model.layers.{match[1]}.{_IN_A_BLOCK[match[2]]}.{match[3]}"
 
 
 def config_of(header: Header) -> dict[str, Any] | None:
     """The model's config.json; None where it is another family, or has a speciality."""
     architecture = header.architecture
     prefix = f"{architecture}."
-    said = {key.removeprefix(prefix) for key in header.facts if key.startswith(prefix)}
+    keys = {key.removeprefix(prefix) for key in header.facts if key.startswith(prefix)}
     family = FAMILIES.get(architecture)
-    if family is None or not family.own_modules or said - _KNOWN_FACTS:
+    if family is None or not family.own_modules or keys - _KNOWN_FACTS:
         return None
     if "token_embd.weight" not in header.tensors or not all(map(name_of, header.tensors)):
         return None

@@ -53,10 +53,10 @@ def is_switched_off() -> bool:
 def compiler() -> list[str] | None:
     """The command that compiles C here: ``CC``, or what the system calls cc, gcc or clang."""
     try:
-        asked = shlex.split(os.environ.get("CC", ""))
+        command = shlex.split(os.environ.get("CC", ""))
     except ValueError:  # a quote that does not end
         return None
-    names = [asked] if asked else [["cc"], ["gcc"], ["clang"]]
+    names = [command] if command else [["cc"], ["gcc"], ["clang"]]
     return next((name for name in names if shutil.which(name[0])), None)
 
 
@@ -104,11 +104,11 @@ def _key(flags: list[str]) -> str:
     if command is None:
         # one that was compiled before a compiler went away cannot be told from others
         raise FileNotFoundError("no C compiler")
-    found = shutil.which(command[0]) or command[0]
+    program = shutil.which(command[0]) or command[0]
     # the file of the compiler instead of what it says: asking takes longer than all the rest
-    stamp = os.stat(os.path.realpath(found))
+    stamp = os.stat(os.path.realpath(program))
     source = (file.read_bytes() for file in sorted(SOURCE.parent.glob("*.[ch]")))
-    known = (*source, *command, found, stamp.st_size, stamp.st_mtime_ns, processor())
+    known = (*source, *command, program, stamp.st_size, stamp.st_mtime_ns, processor())
     return _digest(*(p if isinstance(p, bytes) else str(p).encode() for p in (*known, *flags)))
 
 

@@ -153,12 +153,14 @@ def mean_trajectory(
 
 def _at(grid: FloatArray, time: FloatArray, values: FloatArray) -> FloatArray:
     """(len(grid), V) values between known ones; NaN before the first and after the last."""
-    found = np.full((len(grid), values.shape[1]), np.nan)
+    interpolated = np.full((len(grid), values.shape[1]), np.nan)
     for v, column in enumerate(values.T):
         known = np.isfinite(column)
         if known.any():
-            found[:, v] = np.interp(grid, time[known], column[known], left=np.nan, right=np.nan)
-    return found
+            interpolated[:, v] = np.interp(
+                grid, time[known], column[known], left=np.nan, right=np.nan
+            )
+    return interpolated
 
 
 def _heading(panel: Panel, letters: int) -> str:

@@ -85,8 +85,8 @@ def agreement(level: FloatArray) -> FloatArray:
     energy = np.concatenate([[0.0], np.cumsum(level**2)])
     lags = np.arange(n)
     both = energy[n - lags] + energy[n] - energy[lags]
-    found: FloatArray = np.where(both > 0, 2 * products / np.where(both > 0, both, 1.0), 0.0)
-    return found
+    agreements: FloatArray = np.where(both > 0, 2 * products / np.where(both > 0, both, 1.0), 0.0)
+    return agreements
 
 
 def repetition(agreements: FloatArray) -> Repetition:
@@ -215,5 +215,5 @@ def _one_period_on(values: FloatArray, period: float, n: int) -> FloatArray:
     curve = CubicSpline(np.arange(len(values)), values)
     here = np.arange(n + 1)
     level = np.mean(values[: n + 1]) - np.mean(curve(period + here))
-    found: FloatArray = curve(period - 1 - np.arange(n)) + level
-    return found
+    continued: FloatArray = curve(period - 1 - np.arange(n)) + level
+    return continued

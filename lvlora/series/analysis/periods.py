@@ -132,12 +132,12 @@ def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Pea
     least = PROMINENCE * (without_trend if without_trend < _TREND else 1.0)
     if 2 * largest_of_noise(n) * max(noise, _noise_of_logarithms(time, values)) < least:
         at = _maxima(scaled, least)
-        found = _peaks(time, scaled, at, values[at])
-        known = found.period_samples > 0
-        confidence = _at_lag(agreements, found.period_samples) if known else 0.0
-        if confidence < min(_AGREEMENT_A_PEAK * (len(found) - 2), _AGREEMENT_OF_MANY):
+        peaks = _peaks(time, scaled, at, values[at])
+        known = peaks.period_samples > 0
+        confidence = _at_lag(agreements, peaks.period_samples) if known else 0.0
+        if confidence < min(_AGREEMENT_A_PEAK * (len(peaks) - 2), _AGREEMENT_OF_MANY):
             return _none(confidence)
-        return replace(found, confidence=confidence)
+        return replace(peaks, confidence=confidence)
     cycle = repetition(agreements)
     confidence = max(cycle.agreement, 0.0)
     if not cycle.period > 0:
@@ -148,10 +148,10 @@ def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Pea
     smooth, left = smoothed(scaled, cycle.period * _WINDOW, _at_ends(time, cycle.period * interval))
     least = max(least, _NOISES * noise * left)
     at = _maxima(smooth, least, apart=_APART * cycle.period)
-    found = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
-    if alike(found.period_samples, cycle.period):
-        return found
-    return replace(found, period=cycle.period * interval, period_samples=cycle.period)
+    peaks = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
+    if alike(peaks.period_samples, cycle.period):
+        return peaks
+    return replace(peaks, period=cycle.period * interval, period_samples=cycle.period)
 
 
 def _noise_of_logarithms(time: FloatArray, values: FloatArray) -> float:

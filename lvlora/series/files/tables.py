@@ -303,14 +303,14 @@ def assemble(
         raise DataError(f"{where}: {whose} only {n_rows and sizes[short]} row", SHORT_OF_ROWS)
     grouped = np.argsort(rows.codes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    said = list(notes)
+    remarks = list(notes)
     calendar = None
     if rows.time is None:
         order = grouped
         time = np.arange(n_rows, dtype=np.float64) - np.repeat(starts, sizes)
         if ask_about is not None:
             _ask_about_time(ask_about, variables, rows, grouped, where)
-        said.append(f"{where}: no time column; time counts steps from 0")
+        remarks.append(f"{where}: no time column; time counts steps from 0")
     else:
         as_read, calendar = numbered(rows.time, rows.codes)
         order = np.lexsort((as_read, rows.codes))
@@ -332,14 +332,14 @@ def assemble(
         unsorted = np.unique(codes[1:][within & (as_read[1:] < as_read[:-1])])
         if len(unsorted):
             which = f" of {len(unsorted)} of {len(rows.ids)} series" if len(rows.ids) > 1 else ""
-            said.append(f"{where}: rows{which} were out of time order and have been sorted")
+            remarks.append(f"{where}: rows{which} were out of time order and have been sorted")
     values = rows.values[order]
     series = tuple(
         Series(name, time[start : start + size], values[start : start + size], calendar)
         for name, start, size in zip(rows.ids, starts.tolist(), sizes.tolist(), strict=True)
     )
     dataset = Dataset(
-        series, tuple(variables), where, time_name, id_name=id_name, notes=tuple(said)
+        series, tuple(variables), where, time_name, id_name=id_name, notes=tuple(remarks)
     )
     return with_steps(dataset, insert=True)
 

@@ -43,10 +43,10 @@ class Metric:
 def metrics_of(shape: type[Shape]) -> dict[str, Metric]:
     """The metrics among a shape's fields, in their order."""
     return {
-        name: said
+        name: metric
         for name, field in shape.model_fields.items()
-        for said in field.metadata
-        if isinstance(said, Metric)
+        for metric in field.metadata
+        if isinstance(metric, Metric)
     }
 
 

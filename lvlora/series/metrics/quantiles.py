@@ -34,11 +34,11 @@ METHOD: Final = "weibull"
 
 def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int = 0) -> FloatArray:
     """Quantiles over an axis of samples; several levels are the first axis of what is returned."""
-    found = np.asarray(np.quantile(samples, levels, axis=axis, method=METHOD), dtype=np.float64)
+    values = np.asarray(np.quantile(samples, levels, axis=axis, method=METHOD), dtype=np.float64)
     middle = np.asarray(levels) == 0.5
     if middle.any():  # to the last bit, as everybody takes it
-        found[middle] = np.median(samples, axis=axis)
-    return found
+        values[middle] = np.median(samples, axis=axis)
+    return values
 
 
 def of_known_samples(samples: FloatArray, level: float, axis: int = 0) -> FloatArray:

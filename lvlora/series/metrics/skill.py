@@ -81,9 +81,9 @@ def _intervals(
 ) -> list[Interval]:
     """Of a function of the means over series of (n, M) values; percentiles of resamples."""
     n, n_columns = values.shape
-    found = finish(values.mean(axis=0))
+    estimate = finish(values.mean(axis=0))
     if n < 2:
-        return [Interval(value=x, low=None, high=None) for x in found.tolist()]
+        return [Interval(value=x, low=None, high=None) for x in estimate.tolist()]
     rng = np.random.default_rng(seed)
     resampled = np.empty((_RESAMPLES, n_columns))
     step = max(1, _AT_A_TIME // n)
@@ -93,5 +93,5 @@ def _intervals(
         counts = np.bincount(picks.ravel(), minlength=len(part) * n).reshape(len(part), n)
         part[:] = finish(counts @ values / n)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    ends = zip(found.tolist(), low.tolist(), high.tolist(), strict=True)
+    ends = zip(estimate.tolist(), low.tolist(), high.tolist(), strict=True)
     return [Interval(value=value, low=low, high=high) for value, low, high in ends]

@@ -145,7 +145,7 @@ def check_sizes(folder: Path, shape: ModelShape) -> None:
             raise ModelError(
                 f"{file}: is not a readable safetensors file ({reason(error)})", _COPY
             ) from None
-    named = {found[1] for found in map(_LAYER.search, stored) if found}
+    named = {match[1] for match in map(_LAYER.search, stored) if match}
     if len(named) != shape.layers:
         raise ModelError(
             f"{folder}: config.json says num_hidden_layers {shape.layers:,}, but the weights have "

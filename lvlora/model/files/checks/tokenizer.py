@@ -148,8 +148,8 @@ def check_tokenizer(folder: Path) -> None:
     _read(folder / CONFIG, TokenizerConfig)
     _read(folder / SPECIAL, SpecialTokens)
     _read(folder / ADDED, AddedTokens, inside="tokens")
-    found = _read(folder / TOKENIZER, TokenizerFile, LARGEST)
-    if isinstance(found, TokenizerFile) and _is_strange(found):
+    file = _read(folder / TOKENIZER, TokenizerFile, LARGEST)
+    if isinstance(file, TokenizerFile) and _is_strange(file):
         _try(folder / TOKENIZER)
 
 
