@@ -7,7 +7,7 @@ hint, and exits with the code. A traceback reaches a user only by ``--debug``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 EXIT_DONE = 0
 EXIT_FAILURE = 1
@@ -103,10 +103,53 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+# what other programs of this field call the same thing
+_SYNONYMS = {
+    "r": "rank",
+    "lora_r": "rank",
+    "lora_rank": "rank",
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+    "target_modules": "targets",
+    "lr": "learning_rate",
+    "steps": "max_steps",
+    "max_iters": "max_steps",
+    "iters": "max_steps",
+    "num_samples": "samples",
+    "prediction_length": "horizon",
+    "base_model": "model",
+    "output_dir": "out",
+    "out": "study",
+    "study_name": "study",
+    "gradient_accumulation_steps": "accumulation",
+    "per_device_train_batch_size": "batch_size",
+    "max_seq_length": "seq_len",
+    "file": "data",
+    # commands
+    "fit": "train",
+    "finetune": "train",
+    "fine-tune": "train",
+    "tune": "sweep",
+    "search": "sweep",
+    "predict": "forecast",
+    "generate": "forecast",
+    "eval": "evaluate",
+    "score": "evaluate",
+    "merge": "export",
+    "fuse": "export",
+    "cost": "flops",
+    "check": "doctor",
+    "describe": "analyze",
+}
+
+
 def closest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The candidate that is spelled most like the word, whatever the case; None if none is near."""
+    """Return the candidate that a mistyped word probably meant; None if none is near."""
     import difflib
 
+    candidates = list(candidates)
+    if _SYNONYMS.get(word) in candidates:
+        return _SYNONYMS[word]
     lowered = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=cutoff)
     return lowered[near[0]] if near else None
@@ -116,6 +159,12 @@ def meant(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
     """ "Did you mean train? ", to begin a hint with; empty where nothing is near."""
     near = closest(word, candidates, cutoff)
     return f"Did you mean {near}? " if near else ""
+
+
+def did_you_mean(word: str, candidates: Iterable[str], spell: Callable[[str], str] = str) -> str:
+    """Return "; did you mean …?", to end a message with, or nothing."""
+    match = closest(word, candidates)
+    return f"; did you mean {spell(match)}?" if match else ""
 
 
 def reason(error: BaseException) -> str:

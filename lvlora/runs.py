@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lvlora.errors import SettingsError
-from lvlora.guesses import did_you_mean
+from lvlora.errors import SettingsError, did_you_mean
 
 CONFIG = "config.toml"
 """The file that makes a folder a run: it is the first that a run writes."""

@@ -1,17 +1,16 @@
-"""Settings from a program's keywords: made, or one error with all that is wrong with them."""
+"""Settings of keyword arguments, and sentences about whatever pydantic refuses in them."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lvlora.errors import SettingsError
+from lvlora.errors import SettingsError, did_you_mean
 from lvlora.settings.base import Settings
-from lvlora.settings.complaints import complaints
-from lvlora.settings.fields import read_fields
+from lvlora.settings.fields import Field, read_fields
 
 S = TypeVar("S", bound=Settings)
 
@@ -65,3 +64,79 @@ def check_levels(levels: Sequence[float]) -> None:
             raise SettingsError(
                 f"quantiles: each should be between 0 and 1, got {level!r}", "For example 0.9."
             )
+
+
+def complaints(
+    error: ValidationError, fields: Sequence[Field], label: Callable[[Field], str]
+) -> list[str]:
+    """One line for each thing that is wrong, in the order of the help.
+
+    Args:
+        error: what pydantic raised.
+        fields: the model's fields, in the help's order.
+        label: how to name a field, by where its value came from.
+    """
+    by_name = {field.name: (order, field) for order, field in enumerate(fields)}
+    lines: list[tuple[int, str]] = []
+    for found in error.errors(include_url=False):
+        location = found["loc"]
+        if location and location[0] in by_name:
+            order, field = by_name[str(location[0])]
+            part = "".join(f"item {index + 1} " for index in location[1:] if isinstance(index, int))
+            colon = "" if found["type"] == "missing" else ":"
+            lines.append((order, f"{label(field)}{colon} {part}{_sentence(found, field)}"))
+        elif found["type"] == "extra_forbidden":
+            name = str(location[0])
+            lines.append((-1, f"{name}: is not a setting{did_you_mean(name, by_name)}"))
+        else:
+            lines.append((len(fields), _sentence(found, None)))
+    return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
+
+
+def _sentence(found: Any, field: Field | None) -> str:
+    kind, limits, got = found["type"], found.get("ctx", {}), found.get("input")
+    limit_words = {
+        "greater_than_equal": ("ge", "should be at least"),
+        "greater_than": ("gt", "should be above"),
+        "less_than_equal": ("le", "should be at most"),
+        "less_than": ("lt", "should be below"),
+    }
+    if kind in limit_words:
+        name, words = limit_words[kind]
+        return f"{words} {_number(limits[name])}, got {got}"
+    if kind == "literal_error" and field is not None:
+        meant = did_you_mean(str(got), field.choices)
+        return f"should be {_either(field.choices)}, got {got!r}{meant}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(limits["error"])
+    if kind in ("string_too_short", "too_short"):
+        return "should not be empty"
+    if kind == "finite_number":
+        return f"should be a finite number, got {got}"
+    wanted = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "string": "text (in quotes)",
+        "path": "a path (in quotes)",
+        "tuple": "a comma-separated list",
+    }.get(kind.partition("_")[0])
+    if wanted:
+        return f"should be {wanted}, got {_shown(got)}"
+    return f"{found['msg']}, got {_shown(got)}"
+
+
+def _number(limit: float) -> str:
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _either(words: Sequence[str]) -> str:
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} or {words[-1]}"

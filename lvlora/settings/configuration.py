@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -14,12 +14,10 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import ValidationError
 
 from lvlora import durable
-from lvlora.errors import SettingsError
-from lvlora.guesses import did_you_mean
-from lvlora.settings.base import Settings
-from lvlora.settings.complaints import complaints
+from lvlora.errors import SettingsError, did_you_mean
+from lvlora.settings.base import Settings, field_names
+from lvlora.settings.checked import complaints
 from lvlora.settings.fields import Field, read_fields
-from lvlora.settings.toml_text import to_toml
 
 _LARGEST = 1_000_000
 """Bytes of a configuration."""
@@ -132,9 +130,38 @@ def misspelt_variables(environment: Mapping[str, str], known: Sequence[str]) -> 
     return sentences
 
 
-def as_toml(command: str, resolved: Resolved[Any]) -> str:
-    """The settings as a TOML file that gives the same settings again; see `to_toml`."""
-    return to_toml(command, resolved.settings, resolved.missing)
+def to_toml(command: str, settings: Settings, missing: Collection[str] = ()) -> str:
+    """The text of a file for ``--config``.
+
+    None has no TOML: such keys stand as comments.
+
+    Args:
+        command: whose settings they are.
+        missing: required fields that nobody gave; they stand as comments, too.
+    """
+    import tomli_w
+
+    lines = [f"# settings of lvlora {command}; use them again with --config"]
+    panel = ""
+    model = type(settings)
+    for name in field_names(model):
+        extra = model.model_fields[name].json_schema_extra
+        assert isinstance(extra, dict)
+        if extra["panel"] != panel:
+            panel = str(extra["panel"])
+            lines += ["", f"# {panel}"]
+        value = getattr(settings, name)
+        if name in missing:
+            lines.append(f"# {name} is required")
+        elif value is None:
+            lines.append(f"# {name} is not set")
+        elif isinstance(value, tuple):
+            items = (tomli_w.dumps({"x": item}).partition(" = ")[2].strip() for item in value)
+            lines.append(f"{name} = [{', '.join(items)}]")
+        else:
+            plain = str(value) if isinstance(value, Path) else value
+            lines.append(tomli_w.dumps({name: plain}).strip())
+    return "\n".join(lines) + "\n"
 
 
 def _from_config(

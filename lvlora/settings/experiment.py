@@ -14,10 +14,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationError
 
-from lvlora.errors import SettingsError
-from lvlora.guesses import did_you_mean
+from lvlora.errors import SettingsError, did_you_mean
 from lvlora.settings.base import Convention, FlopsOrNone, Seed, option
-from lvlora.settings.complaints import complaints
+from lvlora.settings.checked import complaints
 from lvlora.settings.configuration import SCALES, STAGES, Source, load_toml
 from lvlora.settings.data import MemorySettings, ModelSettings, SplitSettings
 from lvlora.settings.fields import read_fields

@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from lvlora import durable
-from lvlora.errors import DataError, SettingsError
-from lvlora.guesses import did_you_mean
-from lvlora.settings.complaints import complaints
+from lvlora.errors import DataError, SettingsError, did_you_mean
+from lvlora.settings.checked import complaints
 from lvlora.settings.fields import Field, read_fields
 from lvlora.settings.training import TrainSettings
 from lvlora.sweep.space import (

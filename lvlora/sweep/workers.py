@@ -22,7 +22,7 @@ from lvlora.errors import (
     RunStopped,
 )
 from lvlora.model.devices import cores
-from lvlora.settings.toml_text import to_toml
+from lvlora.settings.configuration import to_toml
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.loop import tell
 from lvlora.sweep.narrator import SweepNarrator

@@ -23,8 +23,7 @@ from lvlora.flops.ledger import FILE_NAME
 from lvlora.model import devices
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
 from lvlora.runs import NEWEST, find_run
-from lvlora.settings.configuration import resolve
-from lvlora.settings.toml_text import to_toml
+from lvlora.settings.configuration import resolve, to_toml
 from lvlora.settings.training import TrainSettings
 from lvlora.train.plan import Plan
 from lvlora.train.record import read_metrics, step_of

@@ -15,7 +15,6 @@ import typer
 
 from lvlora import errors
 from lvlora.cli.program.root import app, wants_debug
-from lvlora.cli.program.spelling import HANDLER
 from lvlora.errors import (
     EXIT_DONE,
     EXIT_FAILURE,
@@ -23,9 +22,9 @@ from lvlora.errors import (
     LvloraError,
     RunStopped,
     SettingsError,
+    closest,
     is_out_of_memory,
 )
-from lvlora.guesses import closest
 
 
 def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
@@ -44,7 +43,7 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         sys.stderr = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors=HANDLER)  # type: ignore[union-attr]
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     debug = wants_debug("--debug" in arguments)
     errors.commands_running += 1
     try:

@@ -23,7 +23,7 @@ from lvlora.cli.program.root import load_all, wants_debug
 from lvlora.cli.terminal.output import Output
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Settings
-from lvlora.settings.configuration import Resolved, as_toml, misspelt_variables, resolve
+from lvlora.settings.configuration import Resolved, misspelt_variables, resolve, to_toml
 from lvlora.settings.fields import Field, by_help, read_fields
 
 S = TypeVar("S", bound=Settings)
@@ -122,7 +122,7 @@ def _call(
         for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
             output.warning(sentence)
     if print_config:
-        output.write(as_toml(name, resolved))
+        output.write(to_toml(name, resolved.settings, resolved.missing))
         return
     context = CommandContext(
         config=None if config is None else Path(config),

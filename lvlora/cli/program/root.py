@@ -15,8 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lvlora import __version__
-from lvlora.errors import EXIT_USAGE, SettingsError
-from lvlora.guesses import closest
+from lvlora.errors import EXIT_USAGE, SettingsError, closest
 
 COMMANDS = {
     "simulate": "Write a data set of predator-prey trajectories.",

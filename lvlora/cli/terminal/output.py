@@ -20,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlora.answers import Answer
-from lvlora.cli.program.spelling import spelled
 from lvlora.narrator import Advance
 from lvlora.numbers import sparkline
 
@@ -68,8 +67,11 @@ class Output:
     @property
     def ascii_only(self) -> bool:
         """Stdout cannot show blocks and curves."""
-        blocks = "▁█⡇┊"
-        return spelled(blocks, self._stdout.encoding) != blocks
+        try:
+            "▁█⡇┊".encode(self._stdout.encoding or "ascii")
+        except (LookupError, UnicodeEncodeError):
+            return True
+        return False
 
     def report(self, answer: Answer, human: Callable[[], None]) -> None:
         """The result of a command: its answer as JSON, or what ``human`` prints.
@@ -99,7 +101,7 @@ class Output:
     def heading(self, text: str) -> None:
         """Print a bold line; nothing in JSON mode."""
         if not self.json_mode:
-            self._print(Text(self._spelled(text), style="bold"))
+            self._print(Text(printable(text), style="bold"))
 
     def table(
         self,
@@ -123,9 +125,8 @@ class Output:
         """
         if self.json_mode:
             return
-        # spelled before the layout: what replaces a sign may be longer
-        cells = [[self._spelled("–" if c is None else c) for c in row] for row in rows]
-        heads = self._folded([self._spelled(head) for head in columns], cells)
+        cells = [[printable("–" if c is None else c) for c in row] for row in rows]
+        heads = self._folded([printable(head) for head in columns], cells)
         if title:
             self.heading(title)
         for chosen in self._fitting(heads, cells):
@@ -189,9 +190,6 @@ class Output:
         """End what is still drawn."""
         while self._closers:
             self._closers.pop()()
-
-    def _spelled(self, value: object) -> str:
-        return spelled(printable(value), self._stdout.encoding)
 
     def _say(self, message: str, style: str = "") -> None:
         with contextlib.suppress(BrokenPipeError):

@@ -14,7 +14,7 @@ from lvlora.cli.program.from_settings import COMMANDS, examples, settings_comman
 from lvlora.cli.program.root import load_all
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings, option
-from lvlora.settings.configuration import as_toml, resolve
+from lvlora.settings.configuration import resolve, to_toml
 from lvlora.settings.data import (
     AnalyzeSettings,
     DoctorSettings,
@@ -399,7 +399,7 @@ def test_resolving_needs_no_terminal():
     )
     assert resolved.settings.rank == 4
     assert resolved.settings.data == Path("x.h5")
-    assert "rank = 4" in as_toml("train", resolved)
+    assert "rank = 4" in to_toml("train", resolved.settings, resolved.missing)
     with pytest.raises(SettingsError, match="rank"):
         resolve(
             "train",

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.answers import Answer, Number
-from lvlora.cli.program.spelling import HANDLER, spelled
 from lvlora.cli.terminal import output as output_module
 from lvlora.cli.terminal.output import Output, printable
 
@@ -145,31 +144,6 @@ def test_numbers_stand_to_the_right_and_nothing_is_a_dash(streams):
     assert first.index("1.5") + 3 == head.index("mae") + 3
     assert "–" in second
     assert first.index("q") == second.index("longer")
-
-
-def test_an_ascii_terminal_gets_ascii(streams):
-    out, _ = streams(encoding="ascii")
-    output = Output()
-    rows = [["x … y", None], ["café", "±1"], ["long name", "–"]]
-    output.table(["name", "mae"], rows, title="Title – of a table")
-    output.line(output.curve([1, 2, 3, math.nan]))
-    assert out.getvalue().isascii()
-    lines = out.getvalue().splitlines()
-    assert lines[0] == "Title - of a table"
-    # what was spelled out is laid out as it is
-    assert {line.index("|") for line in lines[1:] if "|" in line} == {len("long name ")}
-    assert [line.partition("|")[0].strip() for line in lines[3:5]] == ["x ... y", "cafe"]
-
-
-def test_what_a_stream_lacks_is_spelled_and_the_rest_stays():
-    assert spelled("10 µm – 3 × 2 …", "ascii") == "10 um - 3 x 2 ..."
-    assert spelled("10 µm – 3 × 2", "latin-1") == "10 µm - 3 × 2"
-    assert spelled("10 µm –", "utf-8") == "10 µm –"
-    assert spelled("é漢", "no-such-encoding") == "e?"
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=HANDLER)
-    stream.write("a → b, é, 漢")
-    stream.flush()
-    assert stream.buffer.getvalue() == b"a -> b, e, ?"
 
 
 def test_no_colour_and_no_escapes_where_none_are_wanted(streams, monkeypatch):
