@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "runs": {"errors", "guesses"},
     "schemas": set(),
     "series": set(),
-    "flops": set(),
+    "flops": {"report"},
     "report": {"series"},
     "text": {"series", "report"},
     "model": {"series", "text", "flops", "report"},

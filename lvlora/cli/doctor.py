@@ -19,6 +19,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.errors import EXIT_FAILURE, LvloraError
+from lvlora.report.document import Document, Points, Section, Table
 from lvlora.settings.data import DoctorSettings
 
 EXAMPLES = examples(
@@ -36,36 +37,39 @@ def doctor(settings: DoctorSettings, context: CommandContext) -> None:
     Says what each part can do here and what to do about what is missing. Exits with 1 if
     something will not work.
     """
+    from lvlora.cli.terminal.document import show_document
+
     output, checks = context.output, []
     for name, look in _LOOKS.items():
         try:
-            status, found, advice = look(settings.runs)
+            status, state, advice = look(settings.runs)
         except Exception as error:
             if context.debug:
                 raise
-            status, found, advice = "problem", f"{type(error).__name__}: {error}", _REINSTALL
-        checks.append(Check(name=name, status=status, found=found, advice=advice))
+            status, state, advice = "problem", f"{type(error).__name__}: {error}", _REINSTALL
+        checks.append(Check(name=name, status=status, found=state, advice=advice))
     healthy = all(check.status != "problem" for check in checks)
 
-    def table() -> None:
-        rows = [(check.name, check.status, check.found) for check in checks]
-        wrong = [index for index, check in enumerate(checks) if check.status == "problem"]
-        output.table(["check", "status", "found"], rows, bold=wrong)
-        for check in checks:
-            if check.advice:
-                output.line(f"{check.name}: {check.advice}")
-
-    output.report(Doctor(lvlora=__version__, healthy=healthy, checks=checks), table)
+    answer = Doctor(lvlora=__version__, healthy=healthy, checks=checks)
+    output.report(answer, lambda: show_document(_document(answer), output))
     if not healthy:
         raise typer.Exit(EXIT_FAILURE)
     output.hint("Everything needed is here. Next: lvlora train")
 
 
-_Seen = tuple[Literal["ok", "note", "problem"], str, str]
-"""Status, what was found, and what to do about it: the fields of `Check`."""
+def _document(answer: Doctor) -> Document:
+    rows = [(check.name, check.status, check.found) for check in answer.checks]
+    wrong = [i for i, check in enumerate(answer.checks) if check.status == "problem"]
+    advice = [f"{check.name}: {check.advice}" for check in answer.checks if check.advice]
+    table = Table("", ["check", "status", "found"], rows, marked=wrong)
+    return Document(f"lvlora {answer.lvlora}", [Section("", [table, Points(advice)])])
 
 
-def _packages(runs: Path) -> _Seen:
+_Finding = tuple[Literal["ok", "note", "problem"], str, str]
+"""Status, state, and what to do about it: the fields of `Check`."""
+
+
+def _packages(runs: Path) -> _Finding:
     needed = [
         re.split(r"[^\w.-]", requirement)[0]
         for requirement in importlib.metadata.requires("lvlora") or []
@@ -80,7 +84,7 @@ def _packages(runs: Path) -> _Seen:
     return "ok", f"{python}; {shown} and {len(versions) - 3} more", ""
 
 
-def _processor(runs: Path) -> _Seen:
+def _processor(runs: Path) -> _Finding:
     import torch
 
     from lvlora.model.devices import probe_bfloat16
@@ -89,13 +93,13 @@ def _processor(runs: Path) -> _Seen:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = torch.get_num_threads()
     precision = "bfloat16" if probe_bfloat16() else "float32"
-    found = f"{cores} cores, {threads} threads; --dtype auto uses {precision}, which is faster"
+    state = f"{cores} cores, {threads} threads; --dtype auto uses {precision}, which is faster"
     if cores is not None and threads > cores:
-        return "note", found, f"More threads than cores are slow: --threads {cores}"
-    return "ok", found, ""
+        return "note", state, f"More threads than cores are slow: --threads {cores}"
+    return "ok", state, ""
 
 
-def _decoder(runs: Path) -> _Seen:
+def _decoder(runs: Path) -> _Finding:
     import torch
 
     from lvlora.model.devices import probe_bfloat16
@@ -113,13 +117,13 @@ def _decoder(runs: Path) -> _Seen:
     return "note", f"it cannot be compiled for {name} here", "PyTorch decodes, more slowly."
 
 
-def _gpu(runs: Path) -> _Seen:
+def _gpu(runs: Path) -> _Finding:
     import torch
 
     if torch.cuda.is_available():
         gpu = torch.cuda.get_device_properties(0)
-        found = f"{torch.cuda.device_count()} x {gpu.name}, {numbers.size(gpu.total_memory)}"
-        return "ok", f"{found}; --device auto uses it", ""
+        state = f"{torch.cuda.device_count()} x {gpu.name}, {numbers.size(gpu.total_memory)}"
+        return "ok", f"{state}; --device auto uses it", ""
     if torch.backends.mps.is_available():
         return "ok", "an Apple GPU; --device mps uses it", ""
     if shutil.which("nvidia-smi"):
@@ -128,28 +132,28 @@ def _gpu(runs: Path) -> _Seen:
     return "ok", "none; everything runs on the processor", ""
 
 
-def _memory(runs: Path) -> _Seen:
+def _memory(runs: Path) -> _Finding:
     from lvlora.model.machine import memory_limit
 
     limit = memory_limit()
-    found = "not known on this system" if limit is None else numbers.size(limit)
+    state = "not known on this system" if limit is None else numbers.size(limit)
     if limit is not None and limit < _ENOUGH:
-        return "note", found, "Enough for --model bundled; larger models need more."
-    return "ok", found, ""
+        return "note", state, "Enough for --model bundled; larger models need more."
+    return "ok", state, ""
 
 
-def _disk(runs: Path) -> _Seen:
+def _disk(runs: Path) -> _Finding:
     folder = next(f for f in (runs.absolute(), *runs.absolute().parents) if f.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return "problem", f"{folder} cannot be written", "Give another --runs."
     free = shutil.disk_usage(folder).free
-    found = f"{numbers.size(free)} free for {runs}"
+    state = f"{numbers.size(free)} free for {runs}"
     if free < _ENOUGH:
-        return "note", found, "A hub model needs about 1 GB: free some, or give another --runs."
-    return "ok", found, ""
+        return "note", state, "A hub model needs about 1 GB: free some, or give another --runs."
+    return "ok", state, ""
 
 
-def _ledger(runs: Path) -> _Seen:
+def _ledger(runs: Path) -> _Finding:
     from lvlora.flops.ledger import FILE_NAME, Ledger
 
     if not (runs / FILE_NAME).exists():
@@ -164,7 +168,7 @@ def _ledger(runs: Path) -> _Seen:
     return "ok", f"{spent} FLOPs{of_budget}, {table.convention}", ""
 
 
-def _models(runs: Path) -> _Seen:
+def _models(runs: Path) -> _Finding:
     from huggingface_hub import constants
 
     from lvlora.model.catalogue import BUNDLED, DEFAULT_HUB_MODEL, SHORT_NAMES, cached_snapshot
@@ -173,17 +177,17 @@ def _models(runs: Path) -> _Seen:
     if not (BUNDLED / "config.json").is_file() or not list(BUNDLED.glob("*.safetensors")):
         return "problem", "the bundled model is not there", _REINSTALL
     cached = [name for name, hub_id in SHORT_NAMES.items() if cached_snapshot(hub_id)]
-    found = f"{', '.join(['bundled', *cached])} (in {constants.HF_HUB_CACHE})"
+    state = f"{', '.join(['bundled', *cached])} (in {constants.HF_HUB_CACHE})"
     converted = cache.kept()
     if converted:
         size = numbers.size(sum(one.n_bytes for one in converted))
-        found += f"; {len(converted)} made of .gguf files, {size} (in {cache.root()})"
+        state += f"; {len(converted)} made of .gguf files, {size} (in {cache.root()})"
     if cached_snapshot(DEFAULT_HUB_MODEL) or constants.HF_HUB_OFFLINE:
-        return "ok", found, ""
-    return "ok", found, "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once."
+        return "ok", state, ""
+    return "ok", state, "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once."
 
 
-_LOOKS: dict[str, Callable[[Path], _Seen]] = {
+_LOOKS: dict[str, Callable[[Path], _Finding]] = {
     "packages": _packages,
     "processor": _processor,
     "decoder": _decoder,

@@ -7,6 +7,7 @@ import shlex
 import typer
 
 from lvlora import numbers, output_files
+from lvlora.answers import Answer
 from lvlora.cli.program.completion import priced_models, varied_settings
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
@@ -43,9 +44,11 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     if settings.ledger:
         _ledger(settings, context)
         return
-    from lvlora.cli.terminal import costs
+    from lvlora.cli.terminal.document import show_document
     from lvlora.flops.account import account, vary
+    from lvlora.flops.answers import FlopsAccount, FlopsMeasure
     from lvlora.flops.catalogue import architecture
+    from lvlora.flops.document import document
     from lvlora.model.catalogue import shape_of
 
     output = context.output
@@ -55,33 +58,23 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
             f"Priced for {_MODEL}, the coursework's model, which needs no weights for it; "
             "--model auto: for the model that lvlora train would take."
         )
+    answer: Answer
     if settings.architecture:
-        table = architecture(shape)
-        output.report(table, lambda: costs.show_architecture(table, output))
+        answer = architecture(shape)
     elif settings.vary is not None:
-        variants = vary(settings, shape, shape_of=shape_of)
-        output.report(variants, lambda: costs.show_variants(variants, settings, output))
+        answer = vary(settings, shape, shape_of=shape_of)
     elif settings.measure:
-        from lvlora.flops.trainable import Lora
         from lvlora.train.measurement import measure
 
         output.note(f"Counting what {shape.name} runs, on tensors without data…")
-        counted = measure(
-            shape,
-            settings.batch_size,
-            settings.seq_len,
-            Lora.of(settings.rank, settings.targets),
-            loss=settings.loss,
-            train_head=settings.train_head,
-            context=settings.context,
-        )
-        output.report(counted, lambda: costs.show_measurements(counted, output))
-        if not counted.equal:
-            output.warning("the formulas do not give what PyTorch counts; please report this.")
-            raise typer.Exit(EXIT_FAILURE)
+        answer = measure(settings, shape)
     else:
-        priced = account(settings, shape)
-        output.report(priced, lambda: costs.show_account(priced, settings, output))
+        answer = account(settings, shape)
+    output.report(answer, lambda: show_document(document(answer, settings), output))
+    if isinstance(answer, FlopsMeasure) and not answer.equal:
+        output.warning("the formulas do not give what PyTorch counts; please report this.")
+        raise typer.Exit(EXIT_FAILURE)
+    if isinstance(answer, FlopsAccount):
         of = "" if settings.model == _MODEL else f" --model {shlex.quote(settings.model)}"
         if isinstance(settings.budget, int):
             output.hint(f"Next: lvlora train{of} --budget {numbers.flops(settings.budget)}")
@@ -94,8 +87,9 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
 
 def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
     """What was spent; with --close, --budget, --measure, --figure and --output."""
-    from lvlora.cli.terminal import costs
+    from lvlora.cli.terminal.document import show_document
     from lvlora.flops.answers import LedgerRow
+    from lvlora.flops.document import document
     from lvlora.flops.ledger import Ledger
     from lvlora.series.files.formulas import csv_text
 
@@ -140,7 +134,7 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
         if settings.output is not None:
             output_files.write_text(settings.output, as_csv)
             output.note(f"Written: {settings.output}")
-        output.report(table, lambda: costs.show_ledger(table, output))
+        output.report(table, lambda: show_document(document(table, settings), output))
     opened = [run.run for run in table.runs if run.status == "open"]
     if opened:
         usual = str(settings.runs) == "runs"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lvlora.errors import SettingsError, meant
-from lvlora.flops import answers, coursework, executed, prices
+from lvlora.flops import coursework, executed, prices
 from lvlora.flops.answers import (
     Costs,
     Executed,
@@ -22,10 +22,9 @@ from lvlora.flops.answers import (
 from lvlora.flops.budget import Price, steps_that_fit
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
-from lvlora.flops.item import Item, total
+from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
-from lvlora.settings.base import Convention
 
 if TYPE_CHECKING:
     from lvlora.settings.data import FlopsSettings
@@ -60,13 +59,14 @@ def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
     rules = coursework.training_step(shape, b, s, lora)
     runs = executed.training_step(shape, b, s, lora=lora, head=head)
     full = executed.full_fine_tuning_step(shape, b, s)
-    found = FlopsAccount(
+    answer = FlopsAccount(
         model=shape.name,
-        trainable_parameters=_trainable(settings, shape),
+        trainable_parameters=lora_parameters(shape, settings.rank, settings.targets)
+        + head_parameters(shape, settings.train_head, shape.alphabet_rows),
         coursework=Rules(
             forward=total(rules, "forward"),
             training_step=total(rules),
-            items=_told(rules),
+            items=rules,
             prefill=total(coursework.prefill(shape, 1, n, lora)),
             decode=total(coursework.decode(shape, 1, n, m, lora)),
         ),
@@ -74,7 +74,7 @@ def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
             forward=total(runs, "forward"),
             backward=total(runs, "backward_input", "backward_weight"),
             training_step=total(runs),
-            items=_told(runs),
+            items=runs,
             prefill=total(executed.prefill(shape, 1, n, head_rows=shape.alphabet_rows, lora=lora)),
             decode=total(executed.decode(shape, 1, n, m, head_rows=shape.alphabet_rows, lora=lora)),
         ),
@@ -89,15 +89,9 @@ def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
         ),
     )
     if not isinstance(settings.budget, int):
-        return found
-    fits = _fits(
-        settings.budget,
-        settings.convention,
-        step=Price(total(runs), total(rules)),
-        one_forecast=prices.forecast(shape, 1, n, m, lora=lora, head_rows=shape.alphabet_rows),
-        tokens_per_step=b * s,
-    )
-    return found.model_copy(update={"fits": fits})
+        return answer
+    fits = _fits(settings.budget, settings, shape, Price(total(runs), total(rules)))
+    return answer.model_copy(update={"fits": fits})
 
 
 def vary(
@@ -134,30 +128,24 @@ def vary(
     return FlopsVary(model=shape.name, vary=variants)
 
 
-def _costs(of: Rules | Executed) -> Costs:
-    return Costs(
-        forward=of.forward, training_step=of.training_step, prefill=of.prefill, decode=of.decode
-    )
+def _costs(convention: Rules) -> Costs:
+    return Costs(**{name: getattr(convention, name) for name in Costs.model_fields})
 
 
-def _fits(
-    budget: int, convention: Convention, *, step: Price, one_forecast: Price, tokens_per_step: int
-) -> Fits:
+def _fits(budget: int, settings: FlopsSettings, shape: ModelShape, step: Price) -> Fits:
     """What a budget buys if all of it goes into one thing: steps, their tokens, or forecasts."""
+    convention = settings.convention
+    lora = Lora.of(settings.rank, settings.targets)
+    rows, n, m = shape.alphabet_rows, settings.context, settings.new_tokens
+    one_forecast = prices.forecast(shape, 1, n, m, lora=lora, head_rows=rows)
     steps = steps_that_fit(budget, 0, step.of(convention))
     return Fits(
         budget=budget,
         convention=convention,
         steps=steps,
-        tokens=steps * tokens_per_step,
+        tokens=steps * settings.batch_size * settings.seq_len,
         forecasts=steps_that_fit(budget, 0, one_forecast.of(convention)),
         share_of_a_step=step.of(convention) / budget,
-    )
-
-
-def _trainable(settings: FlopsSettings, shape: ModelShape) -> int:
-    return lora_parameters(shape, settings.rank, settings.targets) + head_parameters(
-        shape, settings.train_head, shape.alphabet_rows
     )
 
 
@@ -182,7 +170,3 @@ def _changed(settings: FlopsSettings, name: str, value: str) -> FlopsSettings:
         raise SettingsError(
             f"--vary: {value!r} is not possible for {name}", "lvlora flops --help has its limits."
         ) from None
-
-
-def _told(items: Iterable[Item]) -> list[answers.Item]:
-    return [answers.Item(name=i.name, phase=i.phase, flops=i.flops) for i in items]

@@ -7,52 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from lvlora.answers import Answer, Count, Flops, Shape
-from lvlora.flops.item import Phase
+from lvlora.flops.item import Item
 from lvlora.settings.base import Convention
-
-
-class Item(Shape):
-    """What one kind of operation costs in one phase of a step, over all layers."""
-
-    name: str
-    phase: Phase
-    flops: int
-
-
-class Costs(Shape):
-    """A training step and a forecast, in one convention."""
-
-    forward: int
-    training_step: int
-    prefill: int
-    """Reading the history of a forecast."""
-    decode: int
-    """Writing the forecast, token by token."""
-
-
-class Rules(Shape):
-    """In the coursework's convention."""
-
-    forward: int
-    training_step: int
-    items: list[Item]
-    prefill: int
-    """Reading the history of a forecast."""
-    decode: int
-    """Writing the forecast, token by token."""
-
-
-class Executed(Shape):
-    """As it is run."""
-
-    forward: int
-    backward: int
-    training_step: int
-    items: list[Item]
-    prefill: int
-    """Reading the history of a forecast."""
-    decode: int
-    """Writing the forecast, token by token."""
 
 
 class StepOnly(Shape):
@@ -61,12 +17,33 @@ class StepOnly(Shape):
     training_step: int
 
 
-class Step(Shape):
+class Step(StepOnly):
     """A training step and its halves."""
 
     forward: int
     backward: int
-    training_step: int
+
+
+class Costs(StepOnly):
+    """A training step and a forecast, in one convention."""
+
+    forward: int
+    prefill: int
+    """Reading the history of a forecast."""
+    decode: int
+    """Writing the forecast, token by token."""
+
+
+class Rules(Costs):
+    """In the coursework's convention."""
+
+    items: list[Item]
+
+
+class Executed(Rules):
+    """As it is run."""
+
+    backward: int
 
 
 class FullFineTuning(Shape):

@@ -32,8 +32,8 @@ REPORT_SECONDS = 2.0
 """Figures and report of a run, an evaluation or a sweep; they hardly depend on it."""
 FORECASTING = ("evaluate", "forecast", "baseline")
 """Commands whose rates are alike: their models forecast."""
-_PICTURES_BYTES = 45_000_000
-"""The libraries that draw, and a page's pictures, which no benchmark draws."""
+_REPORT_BYTES = 100_000_000
+"""The libraries that draw and that fit rivals, and a page's pictures, which no benchmark needs."""
 _MARGIN = 1.15
 """On memory: two runs of the same command differ by a few per cent."""
 _BENCHMARK_SECONDS = 1.0
@@ -180,7 +180,7 @@ def estimate(seconds: float, peak: int, probe: Price, *, draws: bool = False) ->
     """
     return Estimate(
         seconds=seconds + START_SECONDS + (REPORT_SECONDS if draws else 0.0),
-        peak_bytes=int(_MARGIN * peak) + (_PICTURES_BYTES if draws else 0),
+        peak_bytes=int(_MARGIN * peak) + (_REPORT_BYTES if draws else 0),
         probe_flops=probe.as_answer(),
     )
 

@@ -1,7 +1,7 @@
 """The real step and the real decoding calls on tensors without data, under PyTorch's FLOP counter.
 
-Holds the
-closed forms of `lvlora.flops.executed` to what is really run; behind ``lvlora flops --measure``.
+Holds the closed forms of `lvlora.flops.executed` to what is really run, for
+``lvlora flops --measure``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.lora import LoraPlan, inject
 from lvlora.model.parts import cache_argument
+from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.windows import Batch
 from lvlora.train.loop import Objective
@@ -136,14 +137,14 @@ def generation(
         else model.get_output_embeddings()
     )
     decoder = model.get_decoder()
-    given = cache_argument(decoder)
+    as_argument = cache_argument(decoder)
     n_layers = model.config.num_hidden_layers
     # lengths are real numbers, only the buffers have no data
     cache = RowCache(n_layers, context + 1, cpu)
 
     def prefill() -> None:
         tokens = torch.zeros(batch, context, dtype=torch.long, device=meta)
-        hidden = decoder(input_ids=tokens, use_cache=True, **given(cache)).last_hidden_state
+        hidden = decoder(input_ids=tokens, use_cache=True, **as_argument(cache)).last_hidden_state
         head(hidden[:, -1])
 
     def call(width: int) -> None:
@@ -155,7 +156,7 @@ def generation(
             attention_mask=masks,
             position_ids=positions.to(meta),
             use_cache=True,
-            **given(cache),
+            **as_argument(cache),
         ).last_hidden_state
         head(hidden)
         cache.keep(torch.full((batch,), width))
@@ -169,46 +170,37 @@ def generation(
     return counts, attended
 
 
-def measure(
-    shape: ModelShape,
-    batch: int,
-    seq_len: int,
-    lora: Lora,
-    *,
-    loss: str = "numeric",
-    train_head: str = "none",
-    context: int = 500,
-) -> FlopsMeasure:
-    """Formula and count side by side: forward, backward, prefill, a decoding step, a jump-forward.
+def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
+    """Set formula and count side by side: a training step's halves, and calls of a forecast.
 
     Raises:
         ModelError: transformers cannot build the model.
     """
-    rows = shape.alphabet_rows
-    head = executed.Head.of(shape, loss, train_head, rows)
+    batch, seq_len, context = settings.batch_size, settings.seq_len, settings.context
+    lora, rows = Lora.of(settings.rank, settings.targets), shape.alphabet_rows
+    head = executed.Head.of(shape, settings.loss, settings.train_head, rows)
     step = executed.training_step(shape, batch, seq_len, lora=lora, head=head)
     forward, backward = train_step(
         build_model(shape),
         batch,
         seq_len,
         lora=lora,
-        loss=loss,
-        train_head=train_head,
+        loss=settings.loss,
+        train_head=settings.train_head,
         alphabet_rows=rows,
     )
     widths = (1, 2)
     model = build_model(shape)
     put_lora(model, lora)
     counts, attended = generation(model, batch, context, widths, alphabet_rows=rows)
-    reading = total(executed.prefill(shape, batch, context, head_rows=rows, lora=lora))
-    found = [
-        _beside("forward", total(step, "forward"), forward),
-        _beside("backward", total(step, "backward_input", "backward_weight"), backward),
-        _beside("prefill", reading, counts[0]),
-    ]
-    for name, width, keys, counted in zip(
-        ("decoding step", "jump-forward step"), widths, attended, counts[1:], strict=True
-    ):
+    reading = executed.prefill(shape, batch, context, head_rows=rows, lora=lora)
+    pairs = {
+        "forward": (total(step, "forward"), forward),
+        "backward": (total(step, "backward_input", "backward_weight"), backward),
+        "prefill": (total(reading), counts[0]),
+    }
+    names = ("decoding step", "jump-forward step")
+    for name, width, keys, counted in zip(names, widths, attended, counts[1:], strict=True):
         formula = executed.forward_call(
             shape,
             batch,
@@ -218,14 +210,14 @@ def measure(
             attended=keys,
             lora=lora,
         )
-        found.append(_beside(name, total(formula), counted))
-    equal = all(one.difference == 0 for one in found)
-    return FlopsMeasure(model=shape.name, equal=equal, measurements=found)
-
-
-def _beside(name: str, analytic: int, measured: int) -> Measurement:
-    return Measurement(
-        name=name, analytic=analytic, measured=measured, difference=measured - analytic
+        pairs[name] = total(formula), counted
+    return FlopsMeasure(
+        model=shape.name,
+        equal=all(formula == counted for formula, counted in pairs.values()),
+        measurements=[
+            Measurement(name=name, analytic=formula, measured=counted, difference=counted - formula)
+            for name, (formula, counted) in pairs.items()
+        ],
     )
 
 

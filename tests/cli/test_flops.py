@@ -80,7 +80,7 @@ def test_a_folder_with_a_configuration(run_lvlora, tmp_path):
 
 def test_without_lora(run_lvlora):
     ran = run_lvlora(["flops", "--rank", "0"])
-    assert "no LoRA:\n0 trainable parameters" in ran.stdout
+    assert "no LoRA\n0 trainable parameters" in ran.stdout
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from lvlora.flops.measure import count
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.model.catalogue import BUNDLED
+from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.train.measurement import build_model, generation, measure, put_lora, train_step
 
@@ -155,7 +156,7 @@ def test_the_fused_kernel_on_real_tensors():
 
 
 def test_measure_compares_everything_and_finds_no_difference():
-    answer = measure(TINY, 2, 16, Lora.of(4, QV), context=20)
+    answer = measure(FlopsSettings(batch_size=2, seq_len=16, rank=4, context=20), TINY)
     found = answer.measurements
     assert answer.equal
     assert [m.name for m in found] == [
