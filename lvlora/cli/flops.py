@@ -91,7 +91,7 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
     from lvlora.flops.answers import LedgerRow
     from lvlora.flops.document import document
     from lvlora.flops.ledger import Ledger
-    from lvlora.series.files.formulas import csv_text
+    from lvlora.series.files.csv import csv_text
 
     output = context.output
     check_results(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from lvlora import output_files
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
@@ -33,20 +34,22 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     """
     import io
 
+    from lvlora.series import simulate as simulation
     from lvlora.series.files.csv import write_csv
-    from lvlora.series.files.simulated import check_output, write_simulated
+    from lvlora.series.files.writers import check_path
 
-    output = context.output
-    check_output(settings, json=context.json)
-    if settings.output == STANDARD_OUTPUT:
-        from lvlora.series.simulate import simulate as simulated
-
+    output, file = context.output, settings.output
+    if file != STANDARD_OUTPUT:
+        check_path(file, settings.overwrite)
+    if file == STANDARD_OUTPUT or file.exists():
+        output_files.check("FILE", file, output_files.ANYTHING, dash=True, json=context.json)
+    if file == STANDARD_OUTPUT:
         text = io.BytesIO()
         with output.counted("Simulating", settings.n_series) as advance:
-            write_csv(simulated(settings, lambda made: advance(1)), text)
+            write_csv(simulation.simulate(settings, lambda made: advance(1)), text)
         output.write(text.getvalue().decode())
         return
-    answer = write_simulated(settings, output)
+    answer = simulation.write_simulated(settings, output)
     output.report(
         answer,
         lambda: output.line(
@@ -55,5 +58,5 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
         ),
     )
     output.detail(answer.equations)
-    file = shlex.quote(answer.file)
-    output.hint(f"Next: lvlora analyze {file}, or lvlora train {file}")
+    name = shlex.quote(answer.file)
+    output.hint(f"Next: lvlora analyze {name}, or lvlora train {name}")

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.series.dataset import FloatArray
-from lvlora.series.files.columns import place, read_numbers
-from lvlora.series.files.csv import TextTable
-from lvlora.series.files.formulas import armed
-from lvlora.series.files.limits import MAX_VALUES
+from lvlora.series.files.columns import MAX_VALUES, place, read_numbers
+from lvlora.series.files.csv import TextTable, armed
 from lvlora.series.files.parquet import ParquetTable, open_table
 from lvlora.series.files.readers import open_file
 

@@ -21,7 +21,7 @@ from lvlora.evaluation.answers import (
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.series.dataset import FloatArray
-from lvlora.series.files.formulas import csv_text
+from lvlora.series.files.csv import csv_text
 from lvlora.series.metrics.measures import DynamicsErrors, Errors
 from lvlora.series.metrics.quantiles import of_function, of_samples
 from lvlora.series.metrics.scores import central_levels, scale_spread

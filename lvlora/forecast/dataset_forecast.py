@@ -13,7 +13,7 @@ from lvlora.forecast.forecast import Forecast, frame_of, to_rows
 from lvlora.forecast.holdout import Truth, bands_of
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import written
-from lvlora.series.files.formulas import csv_text
+from lvlora.series.files.csv import csv_text
 from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from lvlora.forecast.dataset_forecast import DatasetForecast
 from lvlora.output_files import Kind
 from lvlora.series.dataset import FloatArray
 from lvlora.series.dates import written
-from lvlora.series.files.formulas import csv_text
+from lvlora.series.files.csv import csv_text
 from lvlora.settings.forecasting import ForecastSettings
 
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import has_dates
-from lvlora.series.files.columns import check_magnitude, check_name, read_times
-from lvlora.series.files.limits import MAX_MAGNITUDE
+from lvlora.series.files.columns import MAX_MAGNITUDE, check_magnitude, check_name, read_times
 from lvlora.series.files.tables import (
     ID_NAMES,
     SHORT_OF_ROWS,

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.errors import NumericalError, SettingsError
+from lvlora.narrator import Narrator
+from lvlora.series.answers import Simulate
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.files.limits import MAX_VALUES
+from lvlora.series.files.columns import MAX_VALUES
+from lvlora.series.files.writers import write_dataset
 from lvlora.settings.data import SimulateSettings
 
 VARIABLES = ("prey", "predator")
@@ -258,3 +261,27 @@ def simulate(settings: SimulateSettings, on_series: Callable[[int], None] | None
         if on_series is not None:
             on_series(index + 1)
     return Dataset(tuple(series), VARIABLES, f"simulated {settings.system}, seed {settings.seed}")
+
+
+def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
+    """Simulate, and write the file.
+
+    Raises:
+        DataError: as `write_dataset`.
+        SettingsError: as `simulate`.
+    """
+    with narrator.counted("Simulating", settings.n_series) as advance:
+        dataset = simulate(settings, lambda made: advance(1))
+    write_dataset(dataset, settings.output, settings.overwrite)
+    return Simulate(
+        file=str(settings.output),
+        series=len(dataset),
+        steps=settings.n_steps,
+        variables=list(dataset.variables),
+        system=settings.system,
+        equations=SYSTEMS[settings.system].equations,
+        duration=settings.duration,
+        seed=settings.seed,
+        bytes=settings.output.stat().st_size,
+        sha256=dataset.sha256(),
+    )

@@ -1,5 +1,5 @@
 """Files of trajectories: `readers` is the one way in, `writers` the one way out.
 
-Each format has a module (`csv`, `parquet`, `hdf5`); `tables` turns rows of any table into
-trajectories, `limits` caps their size, `formulas` disarms cells that a spreadsheet would run.
+Each format has a module (`csv`, `parquet`, `hdf5`); `columns` reads the columns of any table and
+limits their size, `tables` turns its rows into trajectories.
 """

@@ -2,24 +2,32 @@
 
 Python's csv module cuts the text into cells, and pandas has the columns. The parser of pandas fills
 short rows up, joins what stands behind a closing quote to the cell, does not know the lines of the
-file and bounds none; all of that is refused here, by row.
+file and bounds none; all of that is refused here, by row. A name that a spreadsheet would run as a
+formula is written with ``'`` before it.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset
 from lvlora.series.dates import looks_like_date
-from lvlora.series.files.columns import place, read_numbers, shortened
-from lvlora.series.files.formulas import armed, disarmed, number_text
-from lvlora.series.files.limits import MAX_LINE_BYTES, MAX_TEXT_BYTES, MAX_VALUES
+from lvlora.series.files.columns import (
+    MAX_LINE_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_VALUES,
+    place,
+    read_numbers,
+    shortened,
+)
 from lvlora.series.files.tables import (
     ID_NAMES,
     LONE_ID,
@@ -34,6 +42,8 @@ from lvlora.settings.data import InputSettings
 if TYPE_CHECKING:
     import pandas
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"'*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+([eE][+-]?\d+)?")
 _DECIMALS = {mark: rf"\s*[+-]?\d*{mark}\d+(?:[eE][+-]?\d+)?\s*" for mark in (",", r"\.")}
 _QUOTED = re.compile(r'"[^"]*"')
@@ -301,3 +311,48 @@ def _row(cells: list[str]) -> str:
         '"' + cell.replace('"', '""') + '"' if re.search(r'[",;\s]', cell) else cell
         for cell in map(disarmed, cells)
     )
+
+
+def disarmed(text: str) -> str:
+    """The text with ``'`` before it where it begins as a formula does; a number is none.
+
+    `armed` takes it off again, so that names read back as they were.
+
+    >>> disarmed("=1+1"), disarmed("-5"), disarmed("x")
+    ("'=1+1", '-5', 'x')
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def armed(text: str) -> str:
+    """The text that `disarmed` was given.
+
+    >>> armed("'=1+1"), armed("'x"), armed("'-5")
+    ('=1+1', "'x", "'-5")
+    """
+    quoted = text.startswith("'") and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return text[1:] if quoted else text
+
+
+def csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table of results as CSV; what is missing is empty, and no name is a formula."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([_harmless(cell) for cell in head])
+    writer.writerows([[_harmless(cell) for cell in row] for row in rows])
+    return stream.getvalue()
+
+
+def number_text(value: float) -> str:
+    """The shortest text that reads back as the same float64; empty for NaN.
+
+    >>> number_text(3.0), number_text(1700000060120.0), number_text(0.1 + 0.2)
+    ('3', '1700000060120', '0.30000000000000004')
+    """
+    return "" if math.isnan(value) else repr(float(value)).removesuffix(".0")
+
+
+def _harmless(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return number_text(cell)
+    return disarmed(cell) if isinstance(cell, str) else cell

@@ -24,8 +24,13 @@ import numpy as np
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import MICROSECONDS, Calendar, Moments, Unit
-from lvlora.series.files.columns import check_magnitude, check_name
-from lvlora.series.files.limits import MAX_MAGNITUDE, MAX_VALUES, MAX_VARIABLES
+from lvlora.series.files.columns import (
+    MAX_MAGNITUDE,
+    MAX_VALUES,
+    MAX_VARIABLES,
+    check_magnitude,
+    check_name,
+)
 from lvlora.series.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, numbered
 from lvlora.series.time_steps import with_steps
 from lvlora.settings.data import InputSettings

@@ -13,8 +13,8 @@ import numpy as np
 from lvlora.errors import DataError, SettingsError, reason
 from lvlora.series.dataset import Dataset
 from lvlora.series.dates import WHOLE_DAYS
-from lvlora.series.files.limits import MAX_TEXT_BYTES, MAX_VALUES
-from lvlora.series.files.tables import assign_roles, from_columns, table_header, time_hint
+from lvlora.series.files.columns import MAX_TEXT_BYTES, MAX_VALUES
+from lvlora.series.files.tables import assign_roles, from_columns, table_header
 from lvlora.settings.data import InputSettings
 
 if TYPE_CHECKING:
@@ -47,52 +47,33 @@ class ParquetTable:
     where: str
     _stream: BinaryIO
 
-    def columns(
-        self,
-        numbers: Collection[int],
-        others: Collection[int],
-        hints: dict[int, str] | None = None,
-    ) -> dict[int, pandas.Series]:
+    def columns(self, *positions: Collection[int]) -> dict[int, pandas.Series]:
         """The columns at some positions; rows are counted from 1.
 
-        Args:
-            numbers: those of a numeric type.
-            others: those that stay as they are; texts are categories, so that one long text of
-                many rows is in memory once.
-            hints: what to do where one of the numbers is a date.
+        Texts are categories, so that one long text of many rows is in memory once.
 
         Raises:
-            DataError: too many values, or another type.
+            DataError: too many values, or lists and bytes.
         """
-        pyarrow, parquet = _pyarrow()
+        _, parquet = _pyarrow()
+        chosen = [i for some in positions for i in some]
         with parquet.ParquetFile(self._stream) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
             # of whole groups of rows: pyarrow 26 aborts where a column's own entry is damaged
             groups = range(file.metadata.num_row_groups)
             n_bytes = sum(file.metadata.row_group(g).total_byte_size for g in groups)
-        types = pyarrow.types
-        for i in numbers:
-            kind = schema.field(i).type
-            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
-                is_date = types.is_date(kind) or types.is_timestamp(kind)
-                raise DataError(
-                    f"{self.where}, column '{self.header[i]}': it has the type {str(kind)[:60]}, "
-                    "not numbers",
-                    (is_date and (hints or {}).get(i))
-                    or "Choose numeric columns with --columns; name an id column with --id-column.",
-                )
-        n_values = n_rows * len({*numbers, *others})
+        n_values = n_rows * len(chosen)
         if n_values > MAX_VALUES or n_bytes > MAX_TEXT_BYTES:
             raise DataError(
                 f"{self.where}: {n_values:,} values in {n_bytes:,} bytes; the limits are "
                 f"{MAX_VALUES:,} and {MAX_TEXT_BYTES:,}",
                 "Split the file.",
             )
-        texts = [schema.names[i] for i in others if _is_text(schema.field(i).type)]
+        texts = [schema.names[i] for i in chosen if _is_text(schema.field(i).type)]
         with parquet.ParquetFile(self._stream, read_dictionary=texts) as file:
-            return {i: self._column(file, i, i in numbers) for i in (*numbers, *others)}
+            return {i: self._column(file, i) for i in chosen}
 
-    def _column(self, file: Any, position: int, to_float: bool) -> pandas.Series:
+    def _column(self, file: Any, position: int) -> pandas.Series:
         """One column, checked: a damaged page may give indices out of range."""
         import pandas
 
@@ -101,18 +82,16 @@ class ParquetTable:
         kind = file.schema_arrow.field(position).type
         if pyarrow.types.is_nested(kind) or pyarrow.types.is_binary(kind):
             raise DataError(
-                f"{self.where}, column '{name}': it has the type {str(kind)[:60]}",
-                "Ids are strings or whole numbers, times are numbers or dates.",
+                f"{self.where}, column '{name}': it has the type {str(kind)[:60]}, "
+                "not numbers, texts or dates",
+                "Values are numbers, ids strings or whole numbers, times numbers or dates.",
             )
         column = file.read(columns=[name]).column(name)
         column.validate(full=True)
         if len(column) != n_rows:
             raise ValueError(f"column {name} has {len(column)} of {n_rows} rows")
         rows = pandas.RangeIndex(1, n_rows + 1)
-        if to_float:
-            values = np.asarray(column.cast(pyarrow.float64(), safe=False).to_numpy())
-        else:
-            values = column.to_pandas(date_as_object=False).array
+        values = column.to_pandas(date_as_object=False).array
         return pandas.Series(values, index=rows, name=self.header[position])
 
 
@@ -154,8 +133,7 @@ def read_parquet(stream: BinaryIO, settings: InputSettings, where: str) -> Datas
         header = table.header
         roles = assign_roles(header, settings, where)
         others = [i for i in (roles.time, roles.id) if i is not None]
-        hints = {i: time_hint(header[i], header, roles) for i in roles.variables}
-        columns = table.columns(roles.variables, others, hints)
+        columns = table.columns(roles.variables, others)
         if roles.id is not None and columns[roles.id].dtype.kind == "f":
             raise DataError(
                 f"{where}, column '{header[roles.id]}': it has fractions, not ids",

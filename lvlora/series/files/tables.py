@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 from lvlora.errors import DataError
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar, Moments, text_of
-from lvlora.series.files.columns import check_name, read_ids, read_numbers, read_times
-from lvlora.series.files.limits import MAX_COLUMNS, MAX_VALUES, MAX_VARIABLES
+from lvlora.series.files.columns import (
+    MAX_COLUMNS,
+    MAX_VALUES,
+    MAX_VARIABLES,
+    check_name,
+    read_ids,
+    read_numbers,
+    read_times,
+)
 from lvlora.series.time_steps import with_steps
 from lvlora.settings.data import InputSettings
 

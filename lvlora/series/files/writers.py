@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,25 +14,29 @@ from lvlora.series.files.columns import check_name
 from lvlora.series.files.csv import write_csv
 from lvlora.series.files.hdf5 import write_hdf5
 from lvlora.series.files.parquet import write_parquet
-from lvlora.series.files.readers import FORMATS
+from lvlora.series.files.readers import FORMATS, Format
 
 
-@contextmanager
-def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """`output_files.writing` for a file that a user named: only over another if that was asked for.
+def check_path(path: Path, overwrite: bool) -> Format:
+    """The format of a file that may be written.
 
     Raises:
-        DataError: ``path`` exists (without ``overwrite``), is a folder, or its folder is missing.
-        LvloraError: writing failed, for example because the disk is full.
+        DataError: an unknown suffix, an existing file without ``overwrite``, or no such folder.
     """
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise DataError(
+            f"{path}: no format has the suffix {path.suffix!r}", f"Use one of {', '.join(FORMATS)}."
+        )
+    if path.suffix.lower() == ".tsv":
+        raise DataError(f"{path}: tables are written with commas", "Use the suffix .csv.")
     if path.is_dir():
         raise DataError(f"{path}: a folder, not a file", "Give the name of a file.")
     if path.exists() and not overwrite:
         raise DataError(f"{path}: already there", durable.ALREADY_THERE)
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}", "Make the folder first.")
-    with output_files.writing(path, over=overwrite) as temporary:
-        yield temporary
+    return form
 
 
 def write_dataset(
@@ -54,25 +56,18 @@ def write_dataset(
         precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
 
     Raises:
-        DataError: an unknown suffix, an existing file without ``overwrite``, no such folder,
-            names that cannot be stored, or an empty data set.
+        DataError: as `check_path`; names that cannot be stored, or an empty data set.
         SettingsError: Parquet without pyarrow.
         LvloraError: the disk is full.
     """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(
-            f"{path}: no format has the suffix '{path.suffix}'", f"Use one of {', '.join(FORMATS)}."
-        )
+    form = check_path(path, overwrite)
     dataset = dataclasses.replace(dataset, series=tuple(s.given() for s in dataset))
     _check_names([s.id for s in dataset], "id", path)
     _check_names(list(dataset.variables), "variable", path)
-    if kind == "csv" and path.suffix.lower() == ".tsv":
-        raise DataError(f"{path}: tables are written with commas", "Use the suffix .csv.")
-    with replacing(path, overwrite=overwrite) as temporary:
-        if kind == "hdf5":
+    with output_files.writing(path, over=overwrite) as temporary:
+        if form == "hdf5":
             write_hdf5(dataset, temporary, precision)
-        elif kind == "parquet":
+        elif form == "parquet":
             write_parquet(dataset, temporary)
         else:
             with temporary.open("wb") as stream:

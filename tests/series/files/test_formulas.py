@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.files.csv import read_csv, write_csv
-from lvlora.series.files.formulas import armed, disarmed
+from lvlora.series.files.csv import armed, disarmed, read_csv, write_csv
 from lvlora.settings.data import InputSettings
 
 

@@ -14,7 +14,7 @@ from lvlora.series.dataset import Dataset, Series
 from lvlora.series.files import writers
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.tables import ID_NAMES, TIME_NAMES
-from lvlora.series.files.writers import replacing, write_dataset
+from lvlora.series.files.writers import write_dataset
 from lvlora.settings.data import InputSettings
 
 SUFFIXES = (".h5", ".csv", ".parquet")
@@ -67,20 +67,6 @@ def test_existing_files_are_kept_unless_told(tmp_path, two_series, suffix):
     write_dataset(two_series, path, overwrite=True)
     assert read_dataset(path, InputSettings()).sha256() == two_series.sha256()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
-    path = tmp_path / "f.csv"
-
-    def write():
-        with replacing(path) as temporary:
-            temporary.write_text("mine")
-            path.write_text("theirs")
-
-    with pytest.raises(DataError, match="already there"):
-        write()
-    assert path.read_text() == "theirs"
-    assert [p.name for p in tmp_path.iterdir()] == ["f.csv"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, two_series, monkeypatch):
