@@ -283,8 +283,6 @@ def test_an_open_model_names_the_argument_that_is_wrong(arguments, named, tiny_f
 
 
 def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):
-    with pytest.raises(lvlora.SettingsError, match="neither point nor digits"):
-        lvlora.open_model(str(tiny_folder("qwen2")), number_format="Point")
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     history = tiny_runs.dataset().series[0]
     sampling = lvlora.Sampling(samples=2)

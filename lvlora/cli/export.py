@@ -47,12 +47,8 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
             "one."
         )
     if merged is not None:
-        facts = exported.info.facts
-        written = "".join(
-            f" --{name.replace('_', '-')} {facts[name]}"
-            for name, usual in (("decimals", 2), ("number_format", "point"))
-            if facts.get(name, usual) != usual
-        )
+        decimals = exported.info.facts.get("decimals", 2)
+        written = "" if decimals == 2 else f" --decimals {decimals}"
         folder = shlex.quote(merged.folder)
         output.hint(f"Next: lvlora forecast FILE --model {folder} --adapter none{written}")
     else:

@@ -112,7 +112,6 @@ def _next(result: Train, plan: Plan) -> str:
     words = [*(["--series", series] if len(plan.dataset) > 1 else []), "--adapter", adapter]
     if helps:
         return next_command("forecast", ForecastSettings, settings, *words, without=without)
-    words += ["--number-format", plan.windows.codec.number_format]
     return next_command("forecast", ForecastSettings, settings, *words, also=("decimals",))
 
 

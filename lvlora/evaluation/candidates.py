@@ -15,9 +15,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Dataset
-from lvlora.settings.base import NumberFormat
 from lvlora.settings.scoring import EvaluateSettings
-from lvlora.text.codec import Codec
 
 _ABSURD = 10**30
 """FLOPs that no training has spent."""
@@ -28,20 +26,18 @@ class Candidate:
     """A model to score; nothing is loaded yet.
 
     Attributes:
-        decimals, number_format: None for the adapter's own.
+        decimals: None for the adapter's own.
     """
 
     choice: Choice
     decimals: int | None
-    number_format: NumberFormat | None = None
 
     def name(self, forecaster: LanguageModel, taken: Iterable[str]) -> str:
         """What tables call it: with what tells them apart where its name is another's."""
         if forecaster.name not in taken:
             return forecaster.name
         if self.choice.info is None:
-            codec = Codec(forecaster.decimals, 1, forecaster.number_format)
-            return f"{forecaster.name}, 1.5 as {codec.number(1.5)}"
+            return f"{forecaster.name}, {forecaster.decimals} decimals"
         return f"{forecaster.base.name} + {self.choice.info.folder}"
 
     @property
@@ -66,7 +62,6 @@ class Candidate:
             self.choice,
             settings,
             self.decimals,
-            self.number_format,
             max_memory=settings.max_memory,
             as_drawn=settings.as_drawn,
         )
@@ -106,23 +101,20 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
             narrator.note(message)
 
     chosen = [choose(settings.with_adapter(name), settings.runs, data, note) for name in named]
-    found = [Candidate(choice, settings.decimals, settings.number_format) for choice in chosen]
+    found = [Candidate(choice, settings.decimals) for choice in chosen]
     if settings.zero_shot:
         for choice in chosen:
             if choice.info is not None:
-                found.append(Candidate(Choice(choice.source, None), *_written(settings, choice)))
+                found.append(Candidate(Choice(choice.source, None), _decimals(settings, choice)))
     return list(_different(found))
 
 
-def _written(settings: EvaluateSettings, choice: Choice) -> tuple[int | None, NumberFormat | None]:
-    """Decimals and number format of the adapter, so that both are compared on the same text."""
+def _decimals(settings: EvaluateSettings, choice: Choice) -> int | None:
+    """Those of the adapter, so that both are compared on the same text."""
     facts = {} if choice.info is None else choice.info.facts
-    decimals, form = settings.decimals, settings.number_format
-    if decimals is None and isinstance(facts.get("decimals"), int):
-        decimals = facts["decimals"]
-    if form is None and facts.get("number_format") == "digits":
-        form = "digits"
-    return decimals, form
+    if settings.decimals is None and isinstance(facts.get("decimals"), int):
+        return int(facts["decimals"])
+    return settings.decimals
 
 
 def _different(found: Iterable[Candidate]) -> Iterable[Candidate]:
@@ -130,10 +122,9 @@ def _different(found: Iterable[Candidate]) -> Iterable[Candidate]:
     for candidate in found:
         info, source = candidate.choice.info, candidate.choice.source
         decimals = DEFAULT_DECIMALS if candidate.decimals is None else candidate.decimals
-        written = (decimals, candidate.number_format or "point")
         key = (
             (source.kind, source.location, source.revision),
-            written if info is None else info.folder.resolve(),
+            decimals if info is None else info.folder.resolve(),
         )
         if key not in seen:
             seen.add(key)

@@ -184,13 +184,13 @@ def _models(
     Raises:
         SettingsError: no stage before leaves a named adapter.
     """
-    without: dict[tuple[object, ...], ForecastPlan] = {}
+    without: dict[int, ForecastPlan] = {}
     for name in named_adapters(settings):
         if name == ZERO_SHOT:
             decimals = DEFAULT_DECIMALS if settings.decimals is None else settings.decimals
-            form = settings.number_format or "point"
-            plan = ForecastPlan(_outline(settings), decimals=decimals, number_format=form)
-            without.setdefault((decimals, form), plan)
+            base = _outline(settings)
+            plan = ForecastPlan(base, decimals=decimals, number_format=base.number_format)
+            without.setdefault(decimals, plan)
             continue
         source = name.partition("/")[0]  # search/trial-0003
         if source not in before.adapters:
@@ -203,15 +203,13 @@ def _models(
             replace(
                 plan,
                 decimals=plan.decimals if settings.decimals is None else settings.decimals,
-                number_format=settings.number_format or plan.number_format,
             )
             for plan in before.adapters[source]
         ]
         yield plans
         if settings.zero_shot:
             for plan in plans:
-                key = (plan.decimals, plan.number_format)
-                without.setdefault(key, replace(plan, updates=(), scale=None))
+                without.setdefault(plan.decimals, replace(plan, updates=(), scale=None))
     for plan in without.values():
         yield [plan]
 

@@ -28,7 +28,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
-from lvlora.text.codec import Codec, checked_format
+from lvlora.text.codec import checked_format
 from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
 
@@ -185,7 +185,7 @@ class LanguageModel(OutlinedModel):
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         missing: a future may hold missing values (NaN) where the model writes "?"; those of a
             history are not filled in then.
-        made_for: decimals and number format that the model was made for, where that is known.
+        made_for: decimals that the model was made for, where that is known.
         made_beside: the known columns that an adapter was trained with; None without an adapter.
         widths: how far futures are moved from their median; None leaves them as they are drawn.
 
@@ -206,7 +206,7 @@ class LanguageModel(OutlinedModel):
         max_rows: int | None = None,
         missing: bool = False,
         number_format: NumberFormat = "point",
-        made_for: tuple[int, NumberFormat] | None = None,
+        made_for: int | None = None,
         made_beside: tuple[str, ...] | None = None,
         widths: Widths | None = None,
     ) -> None:
@@ -247,18 +247,12 @@ class LanguageModel(OutlinedModel):
 
     @property
     def unlike_made(self) -> str:
-        """A sentence where numbers are written otherwise than the model was made for, or none."""
-        if self.made_for in (None, (self.decimals, self.number_format)):
+        """A sentence where the model was made for other decimals, or none."""
+        if self.made_for in (None, self.decimals):
             return ""
-        decimals, form = self.made_for
-        made, asked = (
-            Codec(d, 1, f).number(1.5)
-            for d, f in ((decimals, form), (self.decimals, self.number_format))
-        )
         return (
-            f"{self.name} was made for {decimals} decimals (1.5 is {made}), and is read and asked "
-            f"for {self.decimals} (1.5 is {asked}): expect larger errors. Leave --decimals and "
-            "--number-format out to write as it does."
+            f"{self.name} was made for {self.made_for} decimals, and reads and writes "
+            f"{self.decimals}: expect larger errors. Leave --decimals out to write as it does."
         )
 
     def unlike_known(self, known: Sequence[str]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import get_args
 
-from lvlora.errors import SettingsError
 from lvlora.forecast.calibration import widths
 from lvlora.forecast.even_steps import interpolated
 from lvlora.forecast.language_model import LanguageModel, Trained
@@ -20,7 +18,6 @@ from lvlora.model.loading import load
 from lvlora.narrator import Narrator
 from lvlora.series.dataset import Series
 from lvlora.series.splits import Split
-from lvlora.settings.base import NumberFormat
 from lvlora.settings.data import Device, Dtype, ModelSettings
 from lvlora.settings.forecasting import AdapterSettings
 
@@ -29,7 +26,6 @@ def open_forecaster(
     choice: Choice,
     settings: ModelSettings,
     decimals: int | None,
-    number_format: NumberFormat | None = None,
     *,
     max_memory: int | None = None,
     missing: bool = False,
@@ -38,7 +34,7 @@ def open_forecaster(
     """Load the base model, attach the adapter.
 
     Args:
-        decimals, number_format: None for the adapter's own.
+        decimals: None for the adapter's own.
         max_memory, missing: as `LanguageModel` has them.
         as_drawn: without the `widths` of the model's folder.
 
@@ -47,15 +43,15 @@ def open_forecaster(
     """
     base = load(choice.source, devices.choose(settings.device, settings.dtype))
     trained = None if choice.info is None else Trained.of(choice.info)
-    made_for = None if trained is None else (trained.decimals, trained.number_format)
+    made_for = None if trained is None else trained.decimals
     if trained is None and choice.source.kind == "bundled":
-        made_for = BUNDLED_DECIMALS, base.number_format
-    usual = trained or Trained("", DEFAULT_DECIMALS, "point", None, ())
+        made_for = BUNDLED_DECIMALS
+    usual = trained or Trained("", DEFAULT_DECIMALS, base.number_format, None, ())
     return LanguageModel(
         base,
         None if choice.info is None else attach(base, choice.info),
         decimals=usual.decimals if decimals is None else decimals,
-        number_format=number_format or usual.number_format,
+        number_format=usual.number_format,
         scale=usual.scale,
         adapter=usual.name or None,
         max_memory=max_memory,
@@ -72,7 +68,6 @@ def open_model(
     *,
     runs: str | Path = "runs",
     decimals: int | None = None,
-    number_format: NumberFormat | None = None,
     max_memory: int | None = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -89,19 +84,13 @@ def open_model(
             run's, if there is one, whatever it was trained on.
         runs: where runs are looked for by name.
         decimals: of each number; None for the adapter's own, else 2.
-        number_format: "point" (1.50) or "digits" (150); None for the adapter's own, else "point".
         max_memory: bytes for the caches of futures that are decoded together.
         dtype, device: as ``--dtype`` and ``--device``.
         as_drawn: futures as the model drew them, without the widths that its folder brings.
 
     Raises:
         ModelError: what was named is not there, or does not go together.
-        SettingsError: there is no such number format.
     """
-    if number_format is not None and number_format not in get_args(NumberFormat):
-        raise SettingsError(
-            f"number_format {number_format!r}: is neither point nor digits", "Give one of the two."
-        )
     named = None if adapter is None else str(adapter)
     settings = AdapterSettings(model=model, adapter=named, dtype=dtype, device=device)
     choice = choose(settings, Path(runs), None, lambda note: None)
@@ -109,7 +98,6 @@ def open_model(
         choice,
         settings,
         decimals,
-        number_format,
         max_memory=max_memory,
         as_drawn=as_drawn,
     )

@@ -339,16 +339,16 @@ def _model(choice: Choice, settings: ForecastSettings, weights: bool) -> Outline
             choice,
             settings,
             settings.decimals,
-            settings.number_format,
             max_memory=settings.max_memory,
             missing=settings.missing,
             as_drawn=settings.as_drawn,
         )
+    base = outline(choice.source, devices.choose(settings.device, settings.dtype))
     return OutlinedModel(
         Plan(
-            outline(choice.source, devices.choose(settings.device, settings.dtype)),
+            base,
             decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
-            number_format=settings.number_format or "point",
+            number_format=base.number_format,
             missing=settings.missing,
             max_memory=settings.max_memory,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from lvlora.settings.base import Fractions, Names, NumberFormat, Season, Seed, option
+from lvlora.settings.base import Fractions, Names, Season, Seed, option
 from lvlora.settings.data import KnownSettings, MemorySettings, ModelSettings
 from lvlora.settings.training import BudgetSettings
 
@@ -209,13 +209,6 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetS
         affects="result",
         ge=0,
         le=12,
-    )
-    number_format: NumberFormat | None = option(
-        None,
-        "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
-        "point.",
-        "Forecast",
-        affects="result",
     )
     output: Path | None = option(
         None,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from lvlora.settings.base import Names, NumberFormat, Split, Words, option
+from lvlora.settings.base import Names, Split, Words, option
 from lvlora.settings.data import KnownSettings, ModelSettings, SplitSettings
 from lvlora.settings.forecasting import LONGEST_HORIZON, AdapterSettings, SamplingSettings
 from lvlora.settings.training import BudgetSettings
@@ -131,13 +131,6 @@ class EvaluateSettings(
         affects="result",
         ge=0,
         le=12,
-    )
-    number_format: NumberFormat | None = option(
-        None,
-        "How numbers are written: 1.50 (point) or 150 (digits). Default: the adapter's, else "
-        "point.",
-        "Forecast",
-        affects="result",
     )
     with_model: bool = option(
         True,

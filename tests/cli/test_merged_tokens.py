@@ -75,10 +75,9 @@ def test_of_qwen2_too_the_tokenizer_is_what_its_file_says(tiny_folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("number_format", ["point", "digits"])
-def test_forecast(run_lvlora, lone, tiny_folder, kind, number_format, tmp_path):
+def test_forecast(run_lvlora, lone, tiny_folder, kind, tmp_path):
     args = ["forecast", lone, "--model", tiny_folder(kind), "--horizon", "4", "--samples", "3"]
-    args += ["--runs", tmp_path / "runs", "--number-format", number_format, "--json"]
+    args += ["--runs", tmp_path / "runs", "--json"]
     ran = run_lvlora([*args, "--holdout", "4"], code=0)
     for variable in ran.json["series"][0]["variables"].values():
         assert np.isfinite(np.array(variable["median"], dtype=float)).all()

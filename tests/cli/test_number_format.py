@@ -42,7 +42,7 @@ def place(trained, tmp_path, monkeypatch) -> Path:
 def scored(run_lvlora, place) -> float:
     """The error of the base model on the text of ``bare``, asked for without an adapter."""
     asked = ["--model", "talking", "--threads", "1", "--dtype", "float32"]
-    asked += ["--decimals", "1", "--number-format", "digits"]
+    asked += ["--decimals", "1"]
     ran = run_lvlora(["baseline", "data.csv", *asked, *STEPS], code=0)
     return ran.json["forecasters"][0]["mae"]
 
@@ -61,29 +61,9 @@ def test_the_base_model_is_scored_on_the_adapter_s_text(run_lvlora, place, score
     assert base["mae"] == pytest.approx(scored, rel=1e-6)
 
 
-@pytest.mark.parametrize("order", [("plain", "bare"), ("bare", "plain")])
-def test_adapters_of_two_formats_have_a_base_model_each(run_lvlora, place, scored, order):
-    adapters = [word for run in order for word in ("--adapter", run)]
-    alike = ["--threads", "1", "--dtype", "float32"]
-    ran = run_lvlora(["evaluate", "data.csv", *adapters, *alike, *STEPS], code=0)
-    found = {row["name"]: row["mae"] for row in ran.json["forecasters"]}
-    assert len(found) == 4
-    bases = [mae for name, mae in found.items() if "zero-shot" in name]
-    assert len(bases) == 2
-    assert any(mae == pytest.approx(scored, rel=1e-6) for mae in bases)
-
-
-def test_a_forecast_is_written_in_the_adapter_s_format_unless_asked_otherwise(run_lvlora, place):
-    own = run_lvlora(ALONE, code=0)
-    asked = run_lvlora([*ALONE, "--number-format", "digits"])
-    assert asked.json["series"] == own.json["series"]
-    other = run_lvlora([*ALONE, "--number-format", "point"])
-    assert other.json["series"] != own.json["series"]
-
-
 def test_an_export_says_which_options_its_text_needs(run_lvlora, place):
     ran = run_lvlora(["export", "bare", "--merged", "merged"], code=0)
-    assert "--adapter none --decimals 1 --number-format digits" in ran.stderr
+    assert "--adapter none --decimals 1" in ran.stderr
 
 
 def test_a_format_that_is_none_is_refused(run_lvlora, place):
