@@ -2,9 +2,9 @@
 
 Usage: python scripts/compare_choices.py DATA [--series 32] [--noise 0 0.05] [--no-model]
 
-Each forecaster forecasts the second half of every history from its first, and its last quarter
-from the rest; a rule sees those two errors (in spreads) and the forecasts, and nothing of the
-truth. `lvlora.series.contest` has the rule that was kept: "both, median by 1/error^4".
+Each forecaster makes two hindcasts of the last steps of every history; a rule sees those two errors
+(in spreads) and the forecasts, and nothing of the truth. `lvlora.forecast.ensemble` has the rule
+that was kept.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import numpy as np
 import lvlora
 from lvlora.evaluation.comparison import difference
 from lvlora.evaluation.protocol import Protocol, Task, task
-from lvlora.evaluation.scores import Scoring, rivals_of
-from lvlora.evaluation.together import Hindsight, learnable
+from lvlora.evaluation.scores import Hindsight, Scoring, learnable, rivals_of
+from lvlora.forecast.ensemble import N_HINDCASTS, weighted_median
 from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.rivals import RivalForecaster
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.contest import SHARES, weighted_median
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.disturbance import NO_DISTURBANCE
 from lvlora.series.splits import split_of
@@ -66,8 +65,8 @@ def both(losses: FloatArray) -> FloatArray:
 
 
 RULES: dict[str, Rule] = {
-    "last quarter, the best": best(lambda losses: losses[:, 1]),
-    "second half, the best": best(lambda losses: losses[:, 0]),
+    "the last, the best": best(lambda losses: losses[:, 1]),
+    "the first, the best": best(lambda losses: losses[:, 0]),
     "both, the best": best(both),
     "both, median of the best three": middle(both, 3),
     "both, median of the best five": middle(both, 5),
@@ -85,7 +84,7 @@ def compare(given: Task, train: Dataset, with_model: bool) -> None:
     members: list[tuple[Forecaster, list[Forecaster]]] = []
     if with_model:
         model = lvlora.open_model("bundled", adapter="none")
-        members.append((model, [model] * len(SHARES)))
+        members.append((model, [model] * N_HINDCASTS))
     for rival in (r for r in rivals_of(given)[0] if r.takes_part):
         before = [RivalForecaster(rival, learns_from=part) for part in parts]
         members.append((RivalForecaster(rival, learns_from=whole), before))

@@ -1,7 +1,6 @@
 """Rows of an evaluation, as tests make them."""
 
-from lvlora.evaluation.scores import Entry, Scoring
-from lvlora.evaluation.together import Hindsight, learnable
+from lvlora.evaluation.scores import Entry, Hindsight, Scoring, learnable
 from lvlora.forecast.rivals import GREEDY, RivalForecaster
 from lvlora.forecast.sampling import Sampling
 

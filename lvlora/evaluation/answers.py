@@ -93,6 +93,8 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     """It was given the known columns; others leave them out."""
     season: str = ""
     """Steps of the season that it used, ``none`` where it saw none; empty for one without."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Of the ensemble: member → its mean weight, the greatest first; its cost is in its own row."""
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     per_variable: dict[str, list[Number]]

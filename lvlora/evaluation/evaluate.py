@@ -17,13 +17,16 @@ from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.report import draw_evaluation
 from lvlora.evaluation.scores import (
     Entry,
+    Hindsight,
     Scoring,
+    learnable,
     rivals_of,
+    score_ensemble,
     score_floor,
     score_foreign,
 )
-from lvlora.evaluation.together import Hindsight, learnable, score_together
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.ensemble import N_HINDCASTS
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
@@ -32,7 +35,6 @@ from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.rivals import Rival
 from lvlora.series.rivals.processes import RivalProcesses
@@ -69,9 +71,9 @@ def evaluate(
         entries, decimals, scale = _score_models(job, chosen, narrator)
         if settings.rivals:
             entries += score_rivals(job, settings.workers or cores(), narrator)
-        if settings.together:
+        if settings.ensemble:
             n_samples = job.rival_samples
-            entries.append(score_together(entries, job.task, settings.quantiles, n_samples))
+            entries.append(score_ensemble(entries, job.task, settings.quantiles, n_samples))
         entries += foreign
         if settings.rivals:
             entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
@@ -156,9 +158,9 @@ def _score_models(
             entry = scoring.run(settings.quantiles, advance, name=name)
         spent[name] = forecaster.usage.price - before
         entry.training_price = candidate.training_price
-        if settings.together:
-            pieces = job.folder.pieces(f"{name}, past", {**identity, "past": list(SHARES)})
-            hindsight = Hindsight([forecaster] * len(SHARES), given, sampling, pieces)
+        if settings.ensemble:
+            pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
+            hindsight = Hindsight([forecaster] * N_HINDCASTS, given, sampling, pieces)
             title = f"{name}, past"
             with _reserved(job, forecaster, hindsight, title, spent, narrator) as advance:
                 entry.past = hindsight.run(advance)
@@ -221,7 +223,7 @@ def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
     if not rivals:
         return []
     whole = given.learnable(job.train)
-    parts = learnable(given, job.train) if job.settings.together else []
+    parts = learnable(given, job.train) if job.settings.ensemble else []
     with RivalProcesses(n_processes) as processes:
         work = []
         for rival in rivals:
@@ -229,8 +231,8 @@ def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
             pieces = job.folder.pieces(rival.name, identity)
             scoring = Scoring(RivalForecaster(rival, processes, whole), given, sampling, pieces)
             hindsight = None
-            if job.settings.together and rival.takes_part:
-                identity = {**_identity(rival), "past": list(SHARES)}
+            if job.settings.ensemble and rival.takes_part:
+                identity = {**_identity(rival), "past": N_HINDCASTS}
                 pieces = job.folder.pieces(f"{rival.name}, past", identity)
                 forecasters = [RivalForecaster(rival, processes, part) for part in parts]
                 hindsight = Hindsight(forecasters, given, sampling, pieces)

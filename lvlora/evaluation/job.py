@@ -9,7 +9,7 @@ from lvlora.evaluation.candidates import Candidate, candidates
 from lvlora.evaluation.folder import EvaluationFolder, key_of
 from lvlora.evaluation.foreign import named_files
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
-from lvlora.evaluation.together import NAME
+from lvlora.forecast.ensemble import NAME
 from lvlora.forecast.open_model import warn_of_seen
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads

@@ -9,11 +9,11 @@ import numpy as np
 
 from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
-from lvlora.evaluation.scores import Scoring, rivals_of
-from lvlora.evaluation.together import Hindsight
+from lvlora.evaluation.scores import Hindsight, Scoring, rivals_of
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import entries
 from lvlora.forecast.answers import ForecastPrice
+from lvlora.forecast.ensemble import N_HINDCASTS
 from lvlora.forecast.estimate import (
     FORECASTING,
     Benchmark,
@@ -23,7 +23,6 @@ from lvlora.forecast.estimate import (
 )
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
-from lvlora.series.contest import SHARES
 from lvlora.series.dataset import Dataset
 from lvlora.series.known import known_so_far
 from lvlora.series.rivals.processes import WORTH_SECONDS
@@ -66,8 +65,8 @@ def price(
             job.sampling,
             rate=ledger_rate(known, FORECASTING, forecaster.base),
         )
-        if settings.together:
-            members = [forecaster] * len(SHARES)
+        if settings.ensemble:
+            members = [forecaster] * N_HINDCASTS
             prices[name] += Hindsight(members, job.task, job.sampling).price_bound
     if settings.rivals:
         seconds = _rivals_seconds(
@@ -75,7 +74,7 @@ def price(
         )
         # a rival's futures take hindcasts from three origins, so that two more parts are as much
         # again at most
-        started += seconds * (2 if settings.together else 1)
+        started += seconds * (2 if settings.ensemble else 1)
     known_costs = benchmarks if chosen or settings.rivals else None
     return price_answer(prices, known_costs, started, draws=True).of(len(job.task.histories))
 

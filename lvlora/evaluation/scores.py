@@ -8,36 +8,50 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lvlora.evaluation import foreign
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
-from lvlora.evaluation.foreign import KIND, ForeignForecasts
 from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
+from lvlora.forecast.ensemble import (
+    KIND,
+    N_HINDCASTS,
+    NAME,
+    Hindcasts,
+    Origin,
+    before,
+    by_origin,
+    origins,
+    pooled,
+    weights,
+)
 from lvlora.forecast.forecaster import Forecaster, Progress
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.metrics.measures import Difference, Interval
 from lvlora.series.metrics.scores import Scores, score
-from lvlora.series.rivals import Rival, RoundingFloor, default_rivals, rivals_for
+from lvlora.series.rivals import Prediction, Rival, RoundingFloor, default_rivals, rivals_for
 from lvlora.text.scaling import Scale, scale_for
 
 _FUTURES_AT_A_TIME = 160
+_UNKNOWN = -1.0
+"""Stands for the NaN of a hindcast none of whose values is known, which JSON lacks."""
 _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a forecaster makes of the ends of the histories, from earlier origins.
+    """Hindcasts of a forecaster.
 
     Attributes:
-        losses: (n, W) `contest.loss` from W origins, NaN where a history is too short.
+        losses: (n, W) `ensemble.loss` of W hindcasts, NaN where a history is too short.
         seconds: that it took; price: FLOPs where they are counted.
     """
 
@@ -52,7 +66,7 @@ class Entry:
 
     Attributes:
         kind: model, rival, floor (what rounding alone costs), foreign (of another program), or
-            combination (of models and rivals).
+            ensemble (of models and rivals).
         point: (n, H, V); samples: (n, S, H, V) or None.
         are_quantiles: the samples are no draws but a quantile function at even levels.
         seconds: all of its work, fitting included, added up over processes.
@@ -65,7 +79,7 @@ class Entry:
         against: name of a model -> this forecaster's MAE minus that model's, with its interval.
         skill: by how much its scaled errors are below seasonal naive's; win_rate: against all
             others; None where there is nothing to compare with.
-        past: for a forecast of all together.
+        past: its hindcasts, for the ensemble; weights: of the ensemble, name of a member -> mean.
         uses_known: it was given columns whose future is known.
         season: the steps of the season that it used; empty for one without.
     """
@@ -85,6 +99,7 @@ class Entry:
     skill: Interval | None = None
     win_rate: Interval | None = None
     past: Past | None = None
+    weights: dict[str, float] = field(default_factory=dict)
     uses_known: bool = False
     season: str = ""
     are_quantiles: bool = False
@@ -101,6 +116,7 @@ class Entry:
             valid_by_step=scores.dynamics.valid_by_step.tolist(),
             uses_known=self.uses_known,
             season=self.season,
+            weights=dict(self.weights),
             coverage=_by_level(scores.coverage),
             per_variable={name: of.tolist() for name, of in scores.per_variable.items()},
             per_step={name: of.tolist() for name, of in scores.per_step.items()},
@@ -237,12 +253,12 @@ def score_floor(
     return Entry("rounding floor", "floor", score_of(given, point, None, levels), point)
 
 
-def score_foreign(found: ForeignForecasts, given: Task, levels: Sequence[float]) -> Entry:
+def score_foreign(found: foreign.ForeignForecasts, given: Task, levels: Sequence[float]) -> Entry:
     """Another program's forecasts; what they took is not known."""
     scores = score_of(given, found.point, found.samples, levels, fair=not found.are_quantiles)
     return Entry(
         found.name,
-        KIND,
+        foreign.KIND,
         scores,
         found.point,
         found.samples,
@@ -288,4 +304,120 @@ def score_of(
         quantiles=levels,
         periods=given.periods,
         fair=fair,
+    )
+
+
+class Hindsight:
+    """The hindcasts that a forecaster has yet to make, for the ensemble.
+
+    Args:
+        forecasters: one for each origin of a history; they may have learnt from different data.
+        pieces: what is finished already, and where to keep what will be.
+    """
+
+    def __init__(
+        self,
+        forecasters: Sequence[Forecaster],
+        given: Task,
+        sampling: Sampling,
+        pieces: Pieces | None = None,
+    ) -> None:
+        self._given, self._pieces = given, Pieces() if pieces is None else pieces
+        self._planned = []
+        self._from_origins = by_origin(given.histories, given.protocol.horizon)
+        for forecaster, every in zip(forecasters, self._from_origins, strict=True):
+            left = [origin for origin in every if not self._pieces.has([self._key(origin)])]
+            self._planned.append(
+                Hindcasts.plan(
+                    forecaster,
+                    given.histories,
+                    left,
+                    sampling,
+                    at_a_time=group_size(sampling.n_futures),
+                )
+            )
+        self.n_units = sum(hindcasts.planned.n_units for hindcasts in self._planned)
+        self.price_bound = sum((h.planned.price_bound for h in self._planned), NOTHING)
+
+    def run(self, progress: Progress | None = None) -> Past:
+        """Make them; return how far all were off.
+
+        Args:
+            progress: called with the number of units that were finished.
+        """
+        given, pieces = self._given, self._pieces
+        for hindcasts in self._planned:
+            for of_part, part in hindcasts.losses(progress):
+                losses = np.array(list(map(hindcasts.loss, of_part, part.forecasts)))
+                pieces.add(
+                    Piece(
+                        tuple(map(self._key, of_part)),
+                        np.where(np.isnan(losses), _UNKNOWN, losses)[:, None, None],
+                        seconds=part.seconds,
+                        price=part.price,
+                    )
+                )
+        losses = np.full((len(given.ids), N_HINDCASTS), np.nan)
+        for which, of_one in enumerate(self._from_origins):
+            if of_one:
+                values, _ = pieces.in_order([self._key(origin) for origin in of_one])
+                places = [origin.place for origin in of_one]
+                losses[places, which] = np.where(values[:, 0, 0] < 0, np.nan, values[:, 0, 0])
+        prices = [p.price for p in pieces.finished if p.price is not None]
+        return Past(losses, pieces.seconds, sum(prices, NOTHING) if prices else None)
+
+    def _key(self, origin: Origin) -> str:
+        return f"{origin.which} {self._given.ids[origin.place]}"
+
+
+def learnable(given: Task, train: Dataset) -> list[Dataset]:
+    """What may be learnt for each origin of the histories: nothing that is forecast from there.
+
+    Args:
+        train: the training part.
+    """
+    datasets = []
+    for of_one in by_origin(given.histories, given.protocol.horizon):
+        ends = {origin.place: origin.n_before for origin in of_one}
+        seen = [before(h, ends.get(i, len(h))) for i, h in enumerate(given.histories)]
+        datasets.append(replace(given, histories=seen).learnable(train))
+    return datasets
+
+
+def score_ensemble(
+    entries: Sequence[Entry], given: Task, levels: Sequence[float], n_samples: int
+) -> Entry:
+    """Return the row of all that have hindcasts, with weights of its own for each series.
+
+    Its seconds and FLOPs are those of all of them, the hindcasts included.
+
+    Args:
+        n_samples: futures of each series; 0 for none.
+    """
+    members = [(e, e.past) for e in entries if e.past is not None]
+    point, samples, every = np.empty_like(given.truth), [], []
+    for i, history in enumerate(given.histories):
+        predictions = [
+            Prediction(e.point[i], None if e.samples is None else e.samples[i]) for e, _ in members
+        ]
+        n_steps = sum(n for _, n in origins(len(history), given.protocol.horizon))
+        shares = weights(np.stack([past.losses[i] for _, past in members]), n_steps)
+        mixed = pooled(predictions, shares, n_samples)
+        point[i] = mixed.point
+        samples.append(mixed.samples)
+        every.append(shares)
+    drawn = None if n_samples < 1 else np.stack([s for s in samples if s is not None])
+    prices = [p for e, past in members for p in (e.price, past.price) if p is not None]
+    mean = np.mean(every, axis=0)
+    return Entry(
+        NAME,
+        KIND,
+        score_of(given, point, drawn, levels),
+        point,
+        drawn,
+        sum(e.seconds + past.seconds for e, past in members),
+        sum(prices, NOTHING) if prices else None,
+        weights={
+            members[m][0].name: float(mean[m]) for m in np.argsort(-mean, kind="stable").tolist()
+        },
     )

@@ -88,6 +88,16 @@ class ForecastSeries(Shape):
     """Negative log-likelihood of each true value in nats; with --holdout only."""
 
 
+class EnsembleMember(Shape):
+    """Who took part in the ensemble, or was left out for being slow."""
+
+    name: str
+    weight: float | None
+    """Mean over the series; null for who was left out."""
+    seconds: float
+    """Hindcasts and forecasts of all series, added up over processes."""
+
+
 class _Named(Shape):
     name: str
 
@@ -109,6 +119,8 @@ class HoldoutScores(Errors):
     nll_impossible: int | None
     n_values: int
     rivals: list[RivalScores]
+    nearer: str | None = None
+    """The rival that came nearest, where it was nearer than the forecast."""
 
 
 class Forecasts(Answer):
@@ -122,6 +134,8 @@ class Forecasts(Answer):
     """Null where a rival forecasts."""
     forecaster: str | None = None
     """Who forecast, if not the model alone; with --forecaster only."""
+    members: list[EnsembleMember] | None = None
+    """The greatest weight first; with --forecaster auto only."""
     horizon: int
     samples: int
     scores: HoldoutScores | None = None

@@ -10,6 +10,7 @@ import numpy as np
 from lvlora import numbers
 from lvlora.forecast.answers import (
     Distribution,
+    EnsembleMember,
     ForecastDensity,
     Forecasts,
     ForecastSeries,
@@ -47,13 +48,17 @@ def forecasts_document(answer: Forecasts) -> Document:
         f"{name}, {answer.samples} futures a series; {how}"
         f"{numbers.flops(answer.flops.executed)} FLOPs executed."
     )
-    weighted = [_weights(s, len(answer.series) > 1) for s in answer.series if s.weights]
     blocks = [*_charts(answer), *_tables(answer)]
     if answer.scores is not None:
         blocks += [_sentence(answer.scores), _beside(name, answer.scores)]
+        nearer = answer.scores.nearer
+        if nearer is not None:
+            blocks.append(f"{nearer} was nearer: --forecaster {nearer.replace(' ', '-')}")
+    if answer.members:
+        blocks += _members(answer.members)
     return Document(
         title=f"{answer.horizon} steps by {name}",
-        sections=(Section("Forecast", (*blocks, Points([made, *weighted[:_CHARTS]]))),),
+        sections=(Section("Forecast", (*blocks, Points([made]))),),
     )
 
 
@@ -120,11 +125,19 @@ def _columns(series: ForecastSeries, name: str, levels: Sequence[str]) -> list[l
     return [[numbers.plain(x) for x in values] for values in every]
 
 
-def _weights(series: ForecastSeries, several: bool) -> str:
-    """Who has how much of a forecast of all together, in a sentence."""
-    shares = [(n, w) for n, w in (series.weights or {}).items() if w >= _LEAST_WEIGHT]
-    words = ", ".join(f"{n} {numbers.share(w)}" for n, w in shares[:_MOST_WEIGHTS])
-    return f"Weights{f' of {series.id}' if several else ''}, by the end of the history: {words}."
+def _members(members: Sequence[EnsembleMember]) -> Iterator[Block]:
+    """Who carried weight, who was left out, and what each took."""
+    kept = [m for m in members if m.weight is not None]
+    shown = [m for m in kept if (m.weight or 0.0) >= _LEAST_WEIGHT][:_MOST_WEIGHTS]
+    rows = [[m.name, numbers.share(m.weight or 0.0), numbers.duration(m.seconds)] for m in shown]
+    others = [m for m in kept if m not in shown]
+    if others:
+        weight, seconds = sum(m.weight or 0.0 for m in others), sum(m.seconds for m in others)
+        rows.append([f"{len(others)} others", numbers.share(weight), numbers.duration(seconds)])
+    yield Table("Members, weighted by hindcasts", ["member", "weight", "time"], rows)
+    slow = [f"{m.name} ({numbers.duration(m.seconds)})" for m in members if m.weight is None]
+    if slow:
+        yield f"Left out for being slow (--patience): {', '.join(slow)}."
 
 
 def _beside(name: str, scores: HoldoutScores) -> Table:

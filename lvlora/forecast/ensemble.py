@@ -1,6 +1,7 @@
-"""All forecasters together: each weighs by how well it forecasts the ends of a history.
+"""The ensemble, ``--forecaster auto``: all forecasters, weighted by hindcasts of the history.
 
-`hindcasts` forecasts those ends from earlier origins, `series.contest` says who weighs how much.
+A hindcast is a forecast of steps of the history from what came before them. Shapes: M members,
+H steps of horizon, V variables, S samples, W hindcasts.
 """
 
 from __future__ import annotations
@@ -14,46 +15,191 @@ import numpy as np
 
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING
+from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.rivals import RivalForecaster, as_forecast
 from lvlora.forecast.sampling import Sampling
-from lvlora.series import contest
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.rivals import Prediction, default_rivals, rival_called
 from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.settings.base import Season
 
-NAME = "models and rivals together"
+NAME, KIND = "auto", "ensemble"
+N_HINDCASTS = 2
+LEAST_STEPS = 8
+"""Steps of a history without which there is no hindcast: all members weigh alike."""
 
+_SHARE = 4
+"""A hindcast is of at most one step in so many."""
 _AT_A_TIME = 32
-"""Histories whose ends a model forecasts together."""
+"""Histories whose hindcasts a model makes together."""
+_LOST = 4.0
+"""Spreads beyond which an error is no worse."""
+_SMALLEST = 1e-6
+"""Error in spreads below which members are equally good: it is rounding."""
+_POWER = 2.0
+_PRIOR_STEPS = 3.0
+"""Hindcast steps that equal weights count as much as. Power, steps and `_NARROWER` are chosen on
+the development set."""
+_NARROWER = 0.9
+"""A mixture of members that are as sure as they say is less sure than they are."""
+_ROUNDING = 1e-12
 
 
 class Origin(NamedTuple):
-    """One of a history's earlier ends: its place among the histories, which one, steps before."""
+    """Where a hindcast begins: of which history, which of its hindcasts, steps before and after."""
 
     place: int
     which: int
     n_before: int
+    n_ahead: int
 
 
-def by_origin(histories: Sequence[Series]) -> list[list[Origin]]:
-    """The first origin of every history that has one, then the second: see `contest`."""
+def origins(n_known: int, horizon: int) -> list[tuple[int, int]]:
+    """Return steps before and after the origins of a history's hindcasts, the earliest first.
+
+    The last ends with the history, the other where that begins.
+
+    >>> origins(50, 10), origins(50, 50), origins(7, 1)
+    ([(30, 10), (40, 10)], [(26, 12), (38, 12)], [])
+    """
+    if n_known < LEAST_STEPS:
+        return []
+    n_ahead = min(horizon, n_known // _SHARE)
+    return [(n_known - k * n_ahead, n_ahead) for k in range(N_HINDCASTS, 0, -1)]
+
+
+def by_origin(histories: Sequence[Series], horizon: int) -> list[list[Origin]]:
+    """Return the first origin of every history that has one, then the second."""
     return [
         [
-            Origin(place, which, origins[which])
-            for place, origins in enumerate(contest.earlier_origins(len(h)) for h in histories)
-            if which < len(origins)
+            Origin(place, which, *of_one[which])
+            for place, of_one in enumerate(origins(len(h), horizon) for h in histories)
+            if of_one
         ]
-        for which in range(len(contest.SHARES))
+        for which in range(N_HINDCASTS)
     ]
+
+
+def loss(history: FloatArray, ahead: FloatArray) -> float:
+    """How far a forecast of the last steps of a history was off, in spreads of each variable.
+
+    The mean over what is known, each error at most `_LOST`; NaN where nothing is known.
+
+    Args:
+        history: (T, V) with its gaps, in the variables' own units.
+        ahead: (N, V) forecast of its last N steps.
+    """
+    truth = history[-len(ahead) :]
+    known = np.isfinite(truth)
+    if not known.any():
+        return float("nan")
+    with np.errstate(all="ignore"):
+        spread = np.array(
+            [np.std(c[np.isfinite(c)]) if np.isfinite(c).any() else 0 for c in history.T]
+        )
+        gaps = np.abs(ahead - truth) / np.where(spread > 0, spread, 1.0)
+    gaps = np.where(np.isnan(gaps), _LOST, np.minimum(gaps, _LOST))
+    return float(gaps[known].mean())
+
+
+def weights(losses: FloatArray, n_steps: int) -> FloatArray:
+    """Return (M,) shares of the members, which add up to 1.
+
+    Proportional to the inverse squared loss, as of independent errors (Bates & Granger 1969,
+    doi:10.1057/jors.1969.103), and shrunk towards equal shares where few steps are known.
+
+    Args:
+        losses: (M, W) of each member's hindcasts; n_steps: of all hindcasts of one member.
+    """
+    equal = np.full(len(losses), 1 / len(losses))
+    if not n_steps or not np.isfinite(losses).any():
+        return equal
+    inverse = 1.0 / np.maximum(np.nansum(losses, axis=1), _SMALLEST) ** _POWER
+    known = n_steps / (n_steps + _PRIOR_STEPS)
+    shares: FloatArray = known * inverse / inverse.sum() + (1 - known) * equal
+    return shares
+
+
+def pooled(predictions: Sequence[Prediction], shares: FloatArray, n_samples: int = 0) -> Prediction:
+    """The forecast of all, each with its weight.
+
+    Its distribution at each step is the weighted mixture of the members', moved to the weighted
+    median of their point forecasts: one that goes astray does not pull it along. Futures take its
+    quantiles in the order of futures that the members give in proportion to their weights, so that
+    they keep the members' courses (ensemble copula coupling, Schefzik et al. 2013,
+    doi:10.1214/13-STS443), drawn together by `_NARROWER`, and stay within what some member
+    forecasts. The point forecast is their median, the 0.5 quantile.
+
+    Args:
+        predictions: M forecasts; one without samples gives its point forecast in their place.
+        shares: (M,) weights.
+        n_samples: futures; 0 for none.
+    """
+    points = np.stack([p.point for p in predictions])
+    middle = weighted_median(points, shares)
+    if n_samples < 1:
+        return Prediction(middle)
+    members = [p.point[None] if p.samples is None else p.samples for p in predictions]
+    counts = _allotted(shares, n_samples)
+    drawn = np.concatenate(
+        [own[np.arange(n) * len(own) // max(n, 1)] for own, n in zip(members, counts, strict=True)]
+    )
+    quantiles = _mixture_quantiles(members, shares, n_samples)
+    ranks = drawn.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    apart = np.take_along_axis(quantiles, ranks, axis=0) - np.median(quantiles, axis=0)
+    moved = middle + _NARROWER * apart
+    every = np.concatenate([points, *members])
+    samples = np.clip(moved, every.min(axis=0), every.max(axis=0))
+    return Prediction(np.median(samples, axis=0), samples)
+
+
+def _mixture_quantiles(members: Sequence[FloatArray], shares: FloatArray, n: int) -> FloatArray:
+    """(n, H, V) quantiles k / (n + 1) of a mixture of samples (S, H, V) with weights (M,)."""
+    values = np.concatenate([own for own, s in zip(members, shares, strict=True) if s > 0])
+    weights = np.concatenate(
+        [np.full(len(own), s / len(own)) for own, s in zip(members, shares, strict=True) if s > 0]
+    )
+    weights /= weights.sum()
+    # plotting positions i / (S + 1) where weights are equal, as of one member's own samples
+    size = 1.0 / (weights**2).sum()
+    levels = np.arange(1, n + 1) / (n + 1)
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered, mass = np.take_along_axis(values, order, axis=0), weights[order]
+    positions = ((np.cumsum(mass, axis=0) - mass / 2) * size + 0.5) / (size + 1)
+    quantiles = np.empty((n, *values.shape[1:]))
+    for at in np.ndindex(values.shape[1:]):
+        column = (slice(None), *at)
+        quantiles[column] = np.interp(levels, positions[column], ordered[column])
+    return quantiles
+
+
+def weighted_median(values: FloatArray, shares: FloatArray) -> FloatArray:
+    """(H, V) of (M, H, V): half of the weight is not above it, half not below."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=0)
+    reached = np.cumsum(shares[order], axis=0)
+    low = np.argmax(reached >= 0.5 - _ROUNDING, axis=0)[None]
+    high = np.argmax(reached > 0.5 + _ROUNDING, axis=0)[None]
+    ends = [np.take_along_axis(ordered, at, axis=0)[0] for at in (low, high)]
+    middle: FloatArray = (ends[0] + ends[1]) / 2
+    return middle
+
+
+def _allotted(shares: FloatArray, n: int) -> list[int]:
+    """How many of n each gets: largest remainders, the first where they are equal."""
+    quotas = shares * n
+    counts = np.floor(quotas + 1e-9).astype(int)
+    order = np.argsort(-(quotas - counts), kind="stable")
+    counts[order[: n - int(counts.sum())]] += 1
+    return [int(c) for c in counts]
 
 
 @dataclass(frozen=True)
 class Hindcasts:
-    """Planned forecasts of the ends of histories, from the same one of their origins.
+    """Planned hindcasts of histories, from the same one of their origins.
 
     Attributes:
         origins: whose forecasts these are, in order.
@@ -74,10 +220,10 @@ class Hindcasts:
         context: int | None = None,
         at_a_time: int = _AT_A_TIME,
     ) -> Hindcasts:
-        """Plan what a forecaster says of the ends, and price it; see `Forecaster.planned`."""
+        """Plan and price the hindcasts of a forecaster; see `Forecaster.planned`."""
         planned = forecaster.planned(
-            [before(histories[place], n) for place, _, n in from_origins],
-            [len(histories[place]) - n for place, _, n in from_origins],
+            [before(histories[origin.place], origin.n_before) for origin in from_origins],
+            [origin.n_ahead for origin in from_origins],
             forecaster.for_points(sampling),
             context=context,
             at_a_time=at_a_time,
@@ -90,8 +236,9 @@ class Hindcasts:
             yield [self.origins[at] for at in part.places], part
 
     def loss(self, origin: Origin, forecast: Forecast) -> float:
-        """The `contest.loss` of a forecast from an origin."""
-        return contest.loss(self.histories[origin.place].values, forecast.median)
+        """Return the `loss` of a forecast from an origin."""
+        stop = origin.n_before + origin.n_ahead
+        return loss(self.histories[origin.place].values[:stop], forecast.median)
 
 
 def before(history: Series, n_steps: int) -> Series:
@@ -100,16 +247,17 @@ def before(history: Series, n_steps: int) -> Series:
 
 
 class Ensemble(Forecaster):
-    """Forecasters together, each weighted by its hindcasts of the history.
+    """Forecasters in one, each weighted by its hindcasts of the history.
 
     Attributes:
         members: who takes part, in the order of ties.
+        patience: seconds a history after which a rival is left out; None waits for all.
     """
 
-    name, kind = NAME, "combination"
+    name, kind = NAME, KIND
 
-    def __init__(self, members: Sequence[Forecaster]) -> None:
-        self.members = members
+    def __init__(self, members: Sequence[Forecaster], patience: float | None = None) -> None:
+        self.members, self.patience = members, patience
 
     def planned(
         self,
@@ -121,68 +269,120 @@ class Ensemble(Forecaster):
         at_a_time: int | None = None,
     ) -> PlannedForecasts:
         """See `Forecaster.planned`; all forecasts are finished together."""
-        how = {"context": context, "at_a_time": at_a_time}
-        forecasts = [m.planned(histories, horizons, sampling, **how) for m in self.members]
-        hindcasts = [
-            [
-                Hindcasts.plan(member, histories, from_origins, sampling, context=context)
-                for from_origins in by_origin(histories)
+        from_origins = by_origin(histories, max(horizons, default=1))
+        planned = []
+        for member in self.members:
+            hindcasts = [
+                Hindcasts.plan(member, histories, of_one, sampling, context=context)
+                for of_one in from_origins
             ]
-            for member in self.members
-        ]
+            forecasts = member.planned(
+                histories, horizons, sampling, context=context, at_a_time=at_a_time
+            )
+            planned.append(_Member(member, hindcasts, forecasts))
         seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
-        return _Planned(self.members, seen, forecasts, hindcasts, sampling)
+        n_samples = 0 if sampling.greedy else sampling.samples
+        return _Planned(planned, seen, from_origins, n_samples, self.patience)
+
+
+@dataclass(frozen=True)
+class _Member:
+    forecaster: Forecaster
+    hindcasts: Sequence[Hindcasts]
+    forecasts: PlannedForecasts
+
+    @property
+    def planned(self) -> list[PlannedForecasts]:
+        return [*(h.planned for h in self.hindcasts), self.forecasts]
+
+
+@dataclass
+class _Result:
+    """Losses (n, W) of a member's hindcasts, its forecasts, and the seconds that both took."""
+
+    losses: FloatArray
+    forecasts: dict[int, Forecast]
+    seconds: float = 0.0
 
 
 class _Planned(PlannedForecasts):
     def __init__(
         self,
-        members: Sequence[Forecaster],
+        members: Sequence[_Member],
         histories: Sequence[Series],
-        forecasts: Sequence[PlannedForecasts],
-        hindcasts: Sequence[Sequence[Hindcasts]],
-        sampling: Sampling,
+        from_origins: Sequence[Sequence[Origin]],
+        n_samples: int,
+        patience: float | None,
     ) -> None:
-        self._members, self._histories, self._sampling = members, histories, sampling
-        self._forecasts, self._hindcasts = forecasts, hindcasts
-        every = [*forecasts, *(h.planned for of_one in hindcasts for h in of_one)]
+        self._planned, self._histories, self._n_samples = members, histories, n_samples
+        self._patience, self._n_steps = patience, np.zeros(len(histories), dtype=np.int64)
+        for origin in (origin for of_one in from_origins for origin in of_one):
+            self._n_steps[origin.place] += origin.n_ahead
+        every = [planned for member in members for planned in member.planned]
         self.price_bound = sum((planned.price_bound for planned in every), NOTHING)
         self.n_units = sum(planned.n_units for planned in every)
 
     @property
     def readings(self) -> list[list[Reading]]:
         """See `PlannedForecasts.readings`: those of the first member that has any."""
-        return next((planned.readings for planned in self._forecasts if planned.readings), [])
+        return next((m.forecasts.readings for m in self._planned if m.forecasts.readings), [])
 
     def parts(self, progress: Progress | None = None) -> Iterator[Part]:
         """See `PlannedForecasts.parts`."""
         if not self._histories:
             return
         begin = time.perf_counter()
-        forecasts = [planned.all(progress) for planned in self._forecasts]
-        losses = np.full((len(self._members), len(self._histories), len(contest.SHARES)), np.nan)
-        for member, hindcasts in zip(losses, self._hindcasts, strict=True):
-            for one in hindcasts:
-                for from_origins, part in one.losses(progress):
-                    for origin, forecast in zip(from_origins, part.forecasts, strict=True):
-                        member[origin.place, origin.which] = one.loss(origin, forecast)
+        results = [(m.forecaster.name, *self._result(m, progress)) for m in self._planned]
+        usable = [(name, result) for name, result, in_time in results if in_time]
+        shares = np.array(
+            [
+                weights(np.stack([result.losses[i] for _, result in usable]), int(n_steps))
+                for i, n_steps in enumerate(self._n_steps)
+            ]
+        )
+        mean = dict(zip([name for name, _ in usable], shares.mean(axis=0).tolist(), strict=True))
+        members = [
+            EnsembleMember(name=name, weight=mean.get(name), seconds=result.seconds)
+            for name, result, _ in results
+        ]
+        self.members = sorted(members, key=lambda member: -(member.weight or 0.0))
         mixed = [
-            self._mixed(history, of_one, losses[:, i])
-            for i, (history, *of_one) in enumerate(zip(self._histories, *forecasts, strict=True))
+            self._mixed(history, {name: r.forecasts[i] for name, r in usable}, shares[i])
+            for i, history in enumerate(self._histories)
         ]
         yield Part(range(len(mixed)), mixed, time.perf_counter() - begin)
 
+    def _result(self, member: _Member, progress: Progress | None) -> tuple[_Result, bool]:
+        """Hindcasts and forecasts of a member, and whether they were made within patience."""
+        n = len(self._histories)
+        result = _Result(np.full((n, N_HINDCASTS), np.nan), {})
+        limit = np.inf if self._patience is None else self._patience * n
+        is_rival = member.forecaster.kind == "rival"
+        for hindcasts in member.hindcasts:
+            for from_origins, part in hindcasts.losses(progress):
+                for origin, forecast in zip(from_origins, part.forecasts, strict=True):
+                    result.losses[origin.place, origin.which] = hindcasts.loss(origin, forecast)
+                result.seconds += part.seconds
+                if is_rival and result.seconds > limit:
+                    return result, False
+        for part in member.forecasts.parts(progress):
+            result.forecasts |= zip(part.places, part.forecasts, strict=True)
+            result.seconds += part.seconds
+            if is_rival and result.seconds > limit and len(result.forecasts) < n:
+                return result, False
+        return result, True
+
     def _mixed(
-        self, history: Series, forecasts: Sequence[Forecast], losses: FloatArray
+        self, history: Series, forecasts: dict[str, Forecast], shares: FloatArray
     ) -> Forecast:
-        """The forecast of all for one history, from the members' losses (M, W)."""
-        n_samples = 0 if self._sampling.greedy else self._sampling.samples
-        predictions = [Prediction(f.median, f.samples if n_samples else None) for f in forecasts]
-        shares = contest.weights(losses)
-        mixed = contest.together(predictions, shares, n_samples)
-        order = np.argsort(-shares, kind="stable").tolist()
-        weights = {self._members[m].name: float(shares[m]) for m in order}
-        return replace(as_forecast(history, mixed, forecasts[0].time), weights=weights)
+        """The ensemble's forecast of one history."""
+        predictions = [
+            Prediction(f.median, f.samples if self._n_samples else None) for f in forecasts.values()
+        ]
+        mixed = pooled(predictions, shares, self._n_samples)
+        by_weight = sorted(zip(forecasts, shares.tolist(), strict=True), key=lambda both: -both[1])
+        first = next(iter(forecasts.values()))
+        return replace(as_forecast(history, mixed, first.time), weights=dict(by_weight))
 
 
 def rival_for(
@@ -206,7 +406,7 @@ def rival_for(
 def members_for(
     dataset: Dataset, season: Season = "auto", processes: RivalProcesses | None = None
 ) -> list[RivalForecaster]:
-    """New rivals that take part in a forecast of all together: no one who only chooses."""
+    """New rivals that take part in the ensemble: no one who only chooses."""
     return [
         RivalForecaster(rival, processes)
         for rival in default_rivals(season)

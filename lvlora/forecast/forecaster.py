@@ -1,6 +1,6 @@
 """A forecaster: whoever says what comes after histories, at a price that is bounded before.
 
-The language model is one (`language_model`), each rival is one (`rivals`), and so are all together
+The language model is one (`language_model`), each rival is one (`rivals`), and so is the ensemble
 (`ensemble`). Forecasts, hindcasts, scores and prices are worked out in the same way of all.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
+from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import Sampling
@@ -48,10 +49,12 @@ class PlannedForecasts(ABC):
     Attributes:
         price_bound: the most FLOPs that they can cost.
         n_units: to count progress by.
+        members: of an ensemble, the greatest weight first, once its forecasts are made.
     """
 
     price_bound: Price = NOTHING
     n_units: int
+    members: Sequence[EnsembleMember] = ()
 
     @property
     def places(self) -> list[list[int]]:
@@ -86,7 +89,7 @@ class Forecaster(ABC):
 
     Attributes:
         name: in tables.
-        kind: "model", "rival" or "combination".
+        kind: "model", "rival" or "ensemble".
         uses_known: it uses columns whose future is known.
     """
 

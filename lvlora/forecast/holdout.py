@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,8 +15,14 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.likelihood import Score
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.histories import cut
+from lvlora.series.metrics.measures import Errors
 from lvlora.series.metrics.scores import score
 from lvlora.settings.base import Season
+
+_FEW = 16
+"""Series whose forecasts are held against all quick rivals; more, against the naive ones."""
+_LEFT_OUT = {"median_series_mae"}
+"""A table of one forecast has no need of it."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,32 @@ def scores(
     quantiles: Sequence[float],
     season: Season = "auto",
 ) -> HoldoutScores:
-    """How near forecasts came to the truth, beside rivals that cost nothing."""
+    """How near forecasts came to the truth, beside rivals that cost next to nothing."""
     # not for forecasts without a truth
-    from lvlora.series.rivals import naive_rivals, rivals_for
+    from lvlora.series.rivals import naive_rivals, quick_rivals, rivals_for
 
     names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
-    rivals, _ = rivals_for(Dataset(tuple(histories), names), every=naive_rivals(season))
-
+    seen = Dataset(tuple(histories), names)
+    plain = quick_rivals(season) if len(histories) <= _FEW else naive_rivals(season)
+    rivals, _ = rivals_for(seen, every=plain)
+    for rival in rivals:
+        rival.fit(seen, min(map(len, histories)), max(map(len, truth.futures)))
+    beside = [
+        RivalScores(
+            name=rival.name,
+            **_errors(
+                np.stack([f.values for f in truth.futures]),
+                histories,
+                np.stack(
+                    [
+                        rival.forecast(np.concatenate([h.time, f.time]), h.values)
+                        for h, f in zip(histories, truth.futures, strict=True)
+                    ]
+                ),
+            ).model_dump(exclude=_LEFT_OUT),
+        )
+        for rival in rivals
+    ]
     values = np.stack([f.values for f in truth.futures])
     samples = np.stack([f.samples for f in forecasts])
     several = samples.shape[1] > 1
@@ -81,8 +107,9 @@ def scores(
     likelihood = None if truth.nll is None else Score.of(truth.nll)
     point = np.stack([f.median for f in forecasts])
     own = _errors(values, histories, point, samples if several else None, quantiles)
+    nearest = min(beside, key=_error)
     return HoldoutScores(
-        **own,
+        **own.model_dump(exclude=_LEFT_OUT),
         coverage={
             f"{round(high - low, 10):g}": share_inside(values, forecasts, (low, high))
             for low, high in pairs
@@ -91,23 +118,14 @@ def scores(
         nll_possible=None if likelihood is None else likelihood.possible,
         nll_impossible=None if likelihood is None else likelihood.n_impossible,
         n_values=int(np.isfinite(values).sum()),
-        rivals=[
-            RivalScores(
-                name=rival.name,
-                **_errors(
-                    values,
-                    histories,
-                    np.stack(
-                        [
-                            rival.forecast(np.concatenate([h.time, f.time]), h.values)
-                            for h, f in zip(histories, truth.futures, strict=True)
-                        ]
-                    ),
-                ),
-            )
-            for rival in rivals
-        ],
+        rivals=beside,
+        nearer=nearest.name if _error(nearest) < _error(own) else None,
     )
+
+
+def _error(errors: Errors) -> float:
+    """The scaled error, in which variables of any size count alike, where it is defined."""
+    return next((e for e in (errors.mase, errors.mae) if e is not None), math.inf)
 
 
 def _errors(
@@ -116,13 +134,11 @@ def _errors(
     point: FloatArray,
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (),
-) -> dict[str, float | None]:
+) -> Errors:
     """What a forecaster is measured by beside the truth (n, H, V)."""
-    found = score(
+    return score(
         truth, point, history=[s.values for s in histories], quantiles=quantiles, samples=samples
-    )
-    # a table of one forecast has no need of the median series
-    return found.errors.model_dump(exclude={"median_series_mae"})
+    ).errors
 
 
 def central_pairs(quantiles: Sequence[float]) -> list[tuple[float, float]]:

@@ -88,6 +88,8 @@ def forecast(
     more: dict[str, Any] = {}
     if opened.forecaster is not model:
         more["forecaster"] = opened.forecaster.name
+    if planned.members:
+        more["members"] = list(planned.members)
     if truth is not None:
         more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
     if opened.calibration is not None and opened.calibration.facts is not None:
@@ -372,7 +374,7 @@ def _forecaster(
     processes = stack.enter_context(RivalProcesses(devices.cores()))
     if model is not None:
         members = ensemble.members_for(data, settings.season, processes)
-        return ensemble.Ensemble([model, *members])
+        return ensemble.Ensemble([model, *members], settings.patience)
     rival = ensemble.rival_for(settings.forecaster, data, settings.season, processes)
     if data.known and not rival.rival.uses_known:
         narrator.warning(

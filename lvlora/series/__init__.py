@@ -9,7 +9,7 @@ Begin with `dataset`: its `Series` and `Dataset` are what every room passes arou
 - `splits` says which series train, validate and test; `histories` what a forecaster sees of one
 - `analysis/`: quality, periods, clusters, everything that `lvlora analyze` reports
 - `metrics/`: errors, scores of samples, dynamics, skill
-- `rivals/`: forecasters that are not language models; `contest` lets forecasters compete
+- `rivals/`: forecasters that are not language models
 
 Nothing here knows of text, tokens or torch.
 """

@@ -37,7 +37,7 @@ _PLACES = ("runs", "out", "study")
 """Where a stage is kept: in the experiment's folder, under its own name."""
 _NOT_SKIPPED = (
     *("resume", "overwrite", "output", "fresh", "export_task", "status", "storage", "workers"),
-    *("forecasts", "calibrate", "together"),
+    *("forecasts", "calibrate", "ensemble"),
 )
 """Settings whose work could not be skipped, or resumed."""
 _HELP = "lvlora COMMAND --help explains every option."

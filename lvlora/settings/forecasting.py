@@ -149,12 +149,21 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetS
     )
     forecaster: str = option(
         "lm",
-        "Who forecasts. lm: the language model; auto: the model and its rivals together, each "
-        "weighted by how well it forecasts the end of the history from its earlier part; or one "
-        "rival, for which no model is loaded, for example seasonal-naive or sindy-on-rates.",
+        "Who forecasts. lm: the language model; auto: the ensemble of the model and its rivals, "
+        "each weighted by its forecasts of the history's last steps from what came before them; or "
+        "one rival, for which no model is loaded, for example seasonal-naive or sindy-on-rates.",
         "Forecast",
         affects="result",
         metavar="NAME",
+    )
+    patience: float = option(
+        10.0,
+        "With --forecaster auto: seconds a series after which a rival is left out, hindcasts "
+        "included.",
+        "Forecast",
+        affects="result",
+        gt=0,
+        metavar="SECONDS",
     )
     density: bool = option(
         False,

@@ -142,13 +142,13 @@ class EvaluateSettings(
     rivals: bool = option(
         True, "Leave the rivals out.", "Forecast", affects="result", flag="--rivals/--no-rivals"
     )
-    together: bool = option(
+    ensemble: bool = option(
         False,
-        "Add a row of models and rivals together: each forecasts the end of every history from "
-        "its earlier part, and is weighted by how near it came.",
+        "Add the row auto, the ensemble of models and rivals: each is weighted by its forecasts "
+        "of the last steps of every history from what came before them.",
         "Forecast",
         affects="result",
-        flag="--together",
+        flag="--ensemble",
     )
     workers: int | None = option(
         None,
@@ -254,7 +254,7 @@ class EvaluateSettings(
             "--stride is the distance of --windows: add --windows": (
                 self.stride is not None and self.windows is None
             ),
-            "--together needs rivals: leave --no-rivals out": self.together and not self.rivals,
+            "--ensemble needs rivals: leave --no-rivals out": self.ensemble and not self.rivals,
             "--calibrate and --calibrated need a model: leave --no-model out": (
                 calibrated and not self.with_model
             ),

@@ -1,4 +1,4 @@
-"""Who forecasts: a rival alone, all together; in forecast and in evaluate, by the real commands."""
+"""Who forecasts: a rival alone, the ensemble; in forecast and in evaluate, by the real commands."""
 
 from __future__ import annotations
 
@@ -116,18 +116,21 @@ def test_data_that_a_rival_cannot_forecast(run_lvlora, tmp_path) -> None:
     assert "--forecaster sindy-on-rates: cannot forecast these data here" in ran.stderr
 
 
-def test_all_together_lean_on_who_was_right(run_lvlora, data, tiny_folder) -> None:
+def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> None:
     """A random model and the last value know nothing of waves; an autoregression does."""
     options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
     ran = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"])
     assert ran.exit_code == 0, ran.stderr
     found = ran.json
-    assert found["forecaster"] == "models and rivals together"
+    assert found["forecaster"] == "auto"
     assert found["model"]["name"]
     for series in found["series"]:
         assert sum(series["weights"].values()) == pytest.approx(1)
         assert next(iter(series["weights"])) == "var on logs"
         assert len(series["weights"]) == 4
+    assert found["members"][0]["name"] == "var on logs"
+    assert sum(member["weight"] for member in found["members"]) == pytest.approx(1)
+    assert all(member["seconds"] > 0 for member in found["members"])
     assert found["scores"]["mae"] < min(r["mae"] for r in found["scores"]["rivals"])
     assert 0 < found["flops"]["executed"]
     # its past is forecast too, and reserved and charged with it
@@ -142,14 +145,15 @@ def test_all_together_lean_on_who_was_right(run_lvlora, data, tiny_folder) -> No
 
 def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
     options = ["--model", tiny_folder("qwen2"), "--samples", "60", "--views", "1", "--holdout", "4"]
-    command = ["evaluate", data, *options, "--split", "all", "--together", "--adapter", "none"]
+    command = ["evaluate", data, *options, "--split", "all", "--ensemble", "--adapter", "none"]
     ran = run_lvlora([*command, "--out", "e", "--json"])
     assert ran.exit_code == 0, ran.stderr
     rows = {f["name"]: f for f in ran.json["forecasters"]}
-    row = rows["chosen on the history"]
-    assert row["kind"] == "combination"
+    row = rows["auto"]
+    assert row["kind"] == "ensemble"
     assert row["mae"] <= rows["var on logs"]["mae"] * 1.1
     assert row["mae"] < rows["last value"]["mae"]
+    assert next(iter(row["weights"])) == "var on logs"
     assert row["flops"]["executed"] > next(
         f["flops"]["executed"] for f in rows.values() if f["kind"] == "model"
     )
@@ -160,8 +164,30 @@ def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
     assert again.json["forecasters"] == ran.json["forecasters"]
 
 
-def test_a_model_alone_is_not_together_with_anybody(run_lvlora, data) -> None:
-    ran = run_lvlora(["evaluate", data, "--together", "--no-rivals"])
+def test_who_is_slower_than_patience_is_left_out_and_named(run_lvlora, data, tiny_folder) -> None:
+    options = ["--model", tiny_folder("qwen2"), "--greedy", "--views", "1", "-n", "2"]
+    options = ["forecast", data, "--forecaster", "auto", *options, "--patience", "1e-9"]
+    ran = run_lvlora([*options, "--json"])
+    assert ran.exit_code == 0, ran.stderr
+    slow = {member["name"] for member in ran.json["members"] if member["weight"] is None}
+    assert slow == {"last value", "seasonal naive", "var on logs"}
+    assert all(list(series["weights"].values()) == [1.0] for series in ran.json["series"])
+    assert "--patience" in run_lvlora(options).stdout
+
+
+def test_a_rival_that_was_nearer_is_recommended_by_name(run_lvlora, data, tiny_folder) -> None:
+    options = ["forecast", data, "--model", tiny_folder("qwen2"), "--holdout", "4", "--greedy"]
+    found = run_lvlora([*options, "--json"]).json["scores"]
+    nearest = min(found["rivals"], key=lambda rival: rival["mase"])
+    assert nearest["mase"] < found["mase"]
+    assert found["nearer"] == nearest["name"]
+    word = nearest["name"].replace(" ", "-")
+    assert f"--forecaster {word}" in run_lvlora(options).stdout
+    options = ["forecast", data, "--forecaster", word, "--holdout", "4", "--greedy", "--json"]
+    assert run_lvlora(options).json["scores"]["nearer"] is None
+
+
+def test_an_ensemble_needs_rivals(run_lvlora, data) -> None:
+    ran = run_lvlora(["evaluate", data, "--ensemble", "--no-rivals"])
     assert ran.exit_code == 2
-    assert "--together" in ran.stderr
-    assert "--no-rivals" in ran.stderr
+    assert "--ensemble" in ran.stderr

@@ -1,17 +1,29 @@
-"""Rivals' forecasts, and those of models and rivals together, of futures that nobody knows."""
+"""Rivals' forecasts, and the ensemble's, of futures that nobody knows."""
+
+from time import sleep
 
 import numpy as np
 import pytest
 
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING
-from lvlora.forecast.ensemble import Ensemble, Hindcasts, by_origin, members_for, rival_for
+from lvlora.forecast.ensemble import (
+    Ensemble,
+    Hindcasts,
+    by_origin,
+    loss,
+    members_for,
+    origins,
+    pooled,
+    rival_for,
+    weights,
+)
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import GREEDY, RivalForecaster, as_forecast
 from lvlora.forecast.sampling import Sampling
-from lvlora.series import contest
 from lvlora.series.dataset import Dataset, Series
+from lvlora.series.metrics.quantiles import of_samples
 from lvlora.series.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
 
 
@@ -68,14 +80,20 @@ def test_the_past_is_forecast_from_what_came_before_it() -> None:
 
     histories, rival = [history, wave(5)], RivalForecaster(Spy())
     losses = {}
-    for origins in by_origin(histories):
-        hindcasts = Hindcasts.plan(rival, histories, origins, Sampling())
+    for of_one in by_origin(histories, 10):
+        hindcasts = Hindcasts.plan(rival, histories, of_one, Sampling())
         for found, part in hindcasts.losses():
             losses |= {o: hindcasts.loss(o, f) for o, f in zip(found, part.forecasts, strict=True)}
-    assert seen == [(48, 24), (48, 36)]
-    assert list(losses) == [(0, 0, 24), (0, 1, 36)]
-    expected = contest.loss(history.values, np.repeat(history.values[35:36], 12, axis=0))
-    assert losses[0, 1, 36] == pytest.approx(expected)
+    assert seen == [(38, 28), (48, 38)]
+    assert list(losses) == [(0, 0, 28, 10), (0, 1, 38, 10)]
+    expected = loss(history.values[:38], np.repeat(history.values[27:28], 10, axis=0))
+    assert losses[0, 0, 28, 10] == pytest.approx(expected)
+
+
+def test_hindcasts_end_with_the_history_and_take_half_of_it_at_most() -> None:
+    assert origins(80, 10) == [(60, 10), (70, 10)]
+    assert origins(20, 50) == [(10, 5), (15, 5)]
+    assert origins(7, 2) == []
 
 
 def test_histories_of_one_horizon_are_decoded_together(tiny_base) -> None:
@@ -103,17 +121,19 @@ def test_an_ensemble_leans_on_who_was_right_and_is_one_more_forecaster(tiny_base
     sampling = Sampling(samples=4, views=1)
     planned = together.planned(histories, [6, 6], sampling)
     parts = [
-        model.at_most([h.steps(0, n)], len(h) - n, sampling)
-        for h, n in ((histories[0], 24), (histories[0], 36), (histories[1], 10), (histories[1], 15))
+        model.at_most([h.steps(0, n)], n_ahead, sampling)
+        for h in histories
+        for n, n_ahead in origins(len(h), 6)
     ]
     assert planned.price_bound.coursework >= sum(p.coursework for p in parts)
     forecasts = planned.all()
     assert 0 < model.usage.price.executed <= planned.price_bound.executed
     for forecast, history in zip(forecasts, histories, strict=True):
         assert next(iter(forecast.weights)) == "oracle"
+        assert forecast.weights["oracle"] > 0.5
         assert sum(forecast.weights.values()) == pytest.approx(1)
         ahead = np.arange(len(history), len(history) + 6)
-        np.testing.assert_allclose(forecast.median[:, 0], 3 + np.sin(ahead / 2), atol=0.05)
+        np.testing.assert_allclose(forecast.median[:, 0], 3 + np.sin(ahead / 2), atol=0.3)
     # a history without an end to compare has equal weights
     (equal,) = together.predict([wave(5)], 2, GREEDY)
     assert list(equal.weights.values()) == pytest.approx([1 / 3] * 3)
@@ -125,3 +145,128 @@ def test_a_prediction_without_samples_is_one_future() -> None:
     found = as_forecast(history, Prediction(point), np.arange(2.0))
     assert found.context == 48
     np.testing.assert_array_equal(found.quantile(0.9), point)
+
+
+def test_who_is_slower_than_patience_is_left_out_and_named() -> None:
+    class Slow(LastValue):
+        name = "slow"
+
+        def forecast(self, time: np.ndarray, history: np.ndarray) -> np.ndarray:
+            sleep(0.05)
+            return super().forecast(time, history)
+
+    members = [RivalForecaster(Oracle()), RivalForecaster(Slow()), RivalForecaster(LastValue())]
+    planned = Ensemble(members, patience=0.04).planned([wave()], [6], GREEDY)
+    (forecast,) = planned.all()
+    assert list(forecast.weights) == ["oracle", "last value"]
+    by_name = {member.name: member for member in planned.members}
+    assert list(by_name) == ["oracle", "last value", "slow"]
+    assert by_name["slow"].weight is None
+    assert by_name["slow"].seconds >= 0.05
+    assert by_name["oracle"].weight == pytest.approx(forecast.weights["oracle"])
+
+
+def test_a_loss_has_no_units_and_sees_no_gaps() -> None:
+    rng = np.random.default_rng(0)
+    history = rng.normal(size=(40, 2))
+    ahead = history[-10:] + 0.5
+    expected = float((0.5 / history.std(axis=0)).mean())
+    assert loss(history, ahead) == pytest.approx(expected)
+    units = np.array([1e-6, 1e9])
+    assert loss(history * units + 3, ahead * units + 3) == pytest.approx(expected)
+    gappy = history.copy()
+    gappy[-3, 0] = np.nan
+    assert np.isfinite(loss(gappy, ahead))
+    gappy[-10:] = np.nan
+    assert np.isnan(loss(gappy, ahead))
+
+
+def test_who_flies_away_is_lost_and_no_more() -> None:
+    history = np.random.default_rng(1).normal(size=(40, 1))
+    assert loss(history, np.full((10, 1), 1e30)) == loss(history, np.full((10, 1), np.inf)) == 4.0
+    assert loss(history, np.full((10, 1), np.nan)) == 4.0
+
+
+def test_a_constant_variable_divides_by_nothing() -> None:
+    assert loss(np.ones((20, 1)), np.full((5, 1), 1.5)) == 0.5
+
+
+def test_weights_favour_who_was_right_the_more_the_longer_it_was_seen() -> None:
+    losses = np.array([[0.1, 0.1], [0.2, 0.2], [4.0, 4.0]])
+    long = weights(losses, 10**9)
+    assert long.sum() == pytest.approx(1)
+    assert long[0] / long[1] == pytest.approx(4)
+    assert long[2] < 1e-3
+    short = weights(losses, 4)
+    assert short.sum() == pytest.approx(1)
+    assert long[0] > short[0] > short[1] > short[2] > 0.1
+    np.testing.assert_allclose(weights(np.zeros((2, 2)), 20), [0.5, 0.5])
+    np.testing.assert_allclose(weights(np.full((4, 2), np.nan), 0), [0.25] * 4)
+    np.testing.assert_allclose(weights(np.array([[0.1, np.nan], [0.1, np.nan]]), 9), [0.5, 0.5])
+
+
+def test_the_forecast_of_all_lies_between_theirs() -> None:
+    a = Prediction(np.zeros((3, 2)), np.arange(24.0).reshape(4, 3, 2))
+    b = Prediction(np.ones((3, 2)), None)
+    found = pooled([a, b], np.array([0.75, 0.25]), 4)
+    assert found.samples is not None
+    assert found.samples.shape == (4, 3, 2)
+    np.testing.assert_array_equal(found.point, np.median(found.samples, axis=0))
+    assert (found.samples >= 0).all()
+    assert (found.samples <= a.samples.max(axis=0)).all()
+    # without futures it is that of the member with more than half of the weight
+    np.testing.assert_allclose(pooled([a, b], np.array([0.75, 0.25])).point, 0.0)
+    assert pooled([a, b], np.array([1.0, 0.0])).samples is None
+    alone = pooled([a, b], np.array([1.0, 0.0]), 4)
+    middle = np.median(a.samples, axis=0)  # moved to its own point forecast
+    np.testing.assert_allclose(alone.point, np.clip(a.point, 0, None), atol=3)
+    assert (np.ptp(alone.samples, axis=0) <= np.ptp(a.samples, axis=0)).all()
+    assert (alone.point <= middle).all()
+
+
+def test_the_point_forecast_is_the_weighted_median() -> None:
+    values = np.array([3.0, 1.0, 100.0, 2.0])
+    members = [Prediction(np.full((1, 1), v)) for v in values]
+    for shares, expected in {
+        (0.25, 0.25, 0.25, 0.25): 2.5,
+        (0.1, 0.1, 0.6, 0.2): 100.0,
+        (0.2, 0.3, 0.2, 0.3): 2.0,
+        (0.5, 0.0, 0.5, 0.0): 51.5,
+    }.items():
+        assert pooled(members, np.array(shares)).point[0, 0] == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_median_is_the_half_quantile_and_lies_in_its_own_band(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n_members = int(rng.integers(1, 6))
+    members = [
+        Prediction(rng.normal(10 * m, 1, (4, 2)), rng.normal(10 * m, 2, (20, 4, 2)))
+        for m in range(n_members)
+    ]
+    mixed = pooled(members, rng.dirichlet(np.ones(n_members)), 20)
+    assert mixed.samples is not None
+    low, middle, high = of_samples(mixed.samples, (0.1, 0.5, 0.9))
+    np.testing.assert_allclose(mixed.point, middle, rtol=1e-12)
+    assert (low <= mixed.point).all()
+    assert (mixed.point <= high).all()
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 7, 20])
+def test_as_many_futures_as_were_asked_for(n_samples: int) -> None:
+    member = Prediction(np.zeros((2, 1)), np.zeros((20, 2, 1)))
+    shares = np.array([0.34, 0.33, 0.33])
+    found = pooled([member] * 3, shares, n_samples)
+    assert found.samples is not None
+    assert len(found.samples) == n_samples
+
+
+def test_a_wave_is_left_to_who_sees_the_wave() -> None:
+    t = np.arange(60.0)
+    wave = np.stack([np.sin(t / 3), np.cos(t / 3)], axis=1)
+    rivals = [LastValue(), SeasonalNaive()]
+    losses = np.array(
+        [[loss(wave[:48], r.forecast(t[:48], wave[:n])) for n in (24, 36)] for r in rivals]
+    )
+    shares = weights(losses, 24)
+    assert shares[1] > 0.75

@@ -13,7 +13,7 @@ import numpy as np
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.gaps import complete
 from lvlora.series.rivals.parts.algebra import counting
-from lvlora.series.rivals.parts.futures import futures, guarded, origins, stream
+from lvlora.series.rivals.parts.futures import futures, guarded, origins, stream, widened
 from lvlora.series.rivals.parts.standardising import Standardised, standardised
 from lvlora.series.seasons import seasons, whole_season
 from lvlora.settings.base import Season
@@ -280,7 +280,8 @@ class OwnDistribution(Untrained):
                 if np.ptp(problem.values[:, v]) > 0:
                     paths[:, :, v] = self.continued(scaled, v, season, n_samples, rng)
         bounded = guarded(scaled.back(paths), filled)
-        return Prediction(bounded[0], bounded[1:] if n_samples else None)
+        point = bounded[0]
+        return Prediction(point, widened(point, bounded[1:], filled) if n_samples else None)
 
     def seasons_of(self, time: FloatArray, filled: FloatArray) -> list[int]:
         """The season of each variable of a complete history in whole steps; 1 for none."""

@@ -11,7 +11,7 @@ from lvlora.series.dataset import FloatArray
 from lvlora.series.gaps import complete
 from lvlora.series.rivals.contract import Prediction, Untrained
 from lvlora.series.rivals.delay_maps import delays
-from lvlora.series.rivals.parts.futures import guarded, stream
+from lvlora.series.rivals.parts.futures import guarded, stream, widened
 from lvlora.series.rivals.parts.standardising import Problem, Standardised, standardised
 
 _N_LAGS = (1, 2, 3)
@@ -61,7 +61,7 @@ class GaussianProcess(Untrained):
                 point, np.repeat(point[None], n_samples, axis=0) if n_samples else None
             )
         paths = guarded(given.back(found), filled)
-        return Prediction(paths[0], paths[1:] if n_samples else None)
+        return Prediction(paths[0], widened(paths[0], paths[1:], filled) if n_samples else None)
 
     def _found(self, given: Standardised, n_samples: int, name: str) -> FloatArray | None:
         """(1 + n_samples, H, V) the mean path and futures; None for too short a history."""

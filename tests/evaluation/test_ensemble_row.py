@@ -1,4 +1,4 @@
-"""The row of all forecasters together: what each makes of the past, and what is made of that."""
+"""The row of the ensemble: the hindcasts of each member, and what is made of them."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,8 @@ from scored import hindsight, score_rival
 
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, Task, task
-from lvlora.evaluation.scores import score_floor
-from lvlora.evaluation.together import NAME, score_together
-from lvlora.series import contest
+from lvlora.evaluation.scores import score_ensemble, score_floor
+from lvlora.forecast.ensemble import NAME, loss, origins
 from lvlora.series.dataset import Dataset, Series
 from lvlora.series.rivals import LastValue, Rival, SeasonalNaive, default_rivals
 
@@ -34,9 +33,9 @@ def test_the_past_is_what_a_rival_makes_of_a_historys_end() -> None:
     found = hindsight(LastValue(), asked, data).run()
     assert found.losses.shape == (3, 2)
     for i, history in enumerate(asked.histories):
-        for k, n in enumerate(contest.earlier_origins(40)):
-            ahead = np.repeat(history.values[n - 1 : n], 40 - n, axis=0)
-            assert found.losses[i, k] == pytest.approx(contest.loss(history.values, ahead))
+        for k, (n, n_ahead) in enumerate(origins(40, 12)):
+            ahead = np.repeat(history.values[n - 1 : n], n_ahead, axis=0)
+            assert found.losses[i, k] == pytest.approx(loss(history.values[: n + n_ahead], ahead))
 
 
 def test_finished_parts_are_not_done_again(tmp_path) -> None:
@@ -64,7 +63,7 @@ def test_a_learner_sees_nothing_of_the_ends_it_forecasts() -> None:
     class Learner(LastValue):
         def fit(self, train: Dataset, context: int, horizon: int) -> None:
             seen.append(max(len(s) for s in train))
-            assert context + horizon == 40
+            assert horizon == 10
 
     hindsight(Learner(), given(data), data).run()
     assert seen == [20, 30]
@@ -80,13 +79,14 @@ def test_the_row_leans_on_who_was_right() -> None:
         entry.past = hindsight(rival, asked, data).run()
         entries.append(entry)
     floor = score_floor(asked, 2, LEVELS)
-    found = score_together([*entries, floor], asked, LEVELS, 8)
-    assert (found.name, found.kind) == (NAME, "combination")
+    found = score_ensemble([*entries, floor], asked, LEVELS, 8)
+    assert (found.name, found.kind) == (NAME, "ensemble")
     assert found.samples is not None
     assert found.samples.shape == (3, 8, 12, 2)
-    assert found.scores.mae == pytest.approx(entries[1].scores.mae)
     assert found.scores.mae < 0.5 * entries[0].scores.mae
-    assert score_together(entries, asked, LEVELS, 0).samples is None
+    assert list(found.weights) == ["seasonal naive", "last value"]
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert score_ensemble(entries, asked, LEVELS, 0).samples is None
 
 
 def test_nothing_of_the_truth_decides() -> None:
@@ -107,7 +107,7 @@ def test_nothing_of_the_truth_decides() -> None:
             entry = score_rival(rival, asked, each, LEVELS)
             entry.past = hindsight(rival, asked, each).run()
             entries.append(entry)
-        points.append(score_together(entries, asked, LEVELS, 0).point)
+        points.append(score_ensemble(entries, asked, LEVELS, 0).point)
     np.testing.assert_array_equal(points[0], points[1])
 
 
@@ -120,7 +120,7 @@ def test_histories_too_short_for_a_past_weigh_all_alike() -> None:
         entry.past = hindsight(rival, asked, data).run()
         assert np.isnan(entry.past.losses).all()
         entries.append(entry)
-    found = score_together(entries, asked, LEVELS, 0)
+    found = score_ensemble(entries, asked, LEVELS, 0)
     np.testing.assert_allclose(found.point, (entries[0].point + entries[1].point) / 2)
 
 
