@@ -1,7 +1,5 @@
 """The plainest decoder there is, what every other one has to equal, and prompts for both."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

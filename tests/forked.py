@@ -4,8 +4,6 @@ Python and torch are there already: to start them anew takes longer than most of
 Where the start itself is tested, `run_lvlora_process` has a new process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Ports for tests of several processes."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import socket

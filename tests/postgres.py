@@ -1,7 +1,5 @@
 """A PostgreSQL server for one test session: a cluster of its own in a temporary folder."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

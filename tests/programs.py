@@ -1,7 +1,5 @@
 """Programs of this repository that are no modules of the package: scripts and examples."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """What every answer is made of: one model for Python, the table and --json."""
 
-from __future__ import annotations
-
 import json
 import math
 

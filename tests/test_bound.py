@@ -1,7 +1,5 @@
 """benchmarks/bound.py: the calls that a forecast needs are those that are made, and no more."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """scripts/compare_peft.py: the same training by peft and transformers' Trainer gives our losses."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 

@@ -1,7 +1,5 @@
 """JSON that is read whole or refused."""
 
-from __future__ import annotations
-
 import pytest
 
 from lvlora import durable

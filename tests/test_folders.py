@@ -1,7 +1,5 @@
 """Folders that are whole or not there, and which of them are ours."""
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files that a user named: what is written through, followed, kept and refused."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat

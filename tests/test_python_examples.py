@@ -4,8 +4,6 @@ They run in this process, one after the other: what the first trains, the others
 forecasts has its own test, tests/forecast/test_python_example.py.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

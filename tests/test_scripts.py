@@ -1,7 +1,5 @@
 """Programs beside the package: what they take from it is there, and each is told of."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Small data sets and settings with which a whole training run takes a second."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

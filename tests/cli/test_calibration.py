@@ -1,7 +1,5 @@
 """`--calibrate` and `--calibrated` through the real commands."""
 
-from __future__ import annotations
-
 import csv
 import json
 from dataclasses import replace
@@ -20,7 +18,7 @@ def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
     """Two files of simulated systems, and what makes their forecasts short."""
     monkeypatch.chdir(tmp_path)
     for name, seed in (("past.h5", 1), ("new.h5", 2)):
-        made = run_lvlora(
+        run_lvlora(
             [
                 "simulate",
                 name,
@@ -32,9 +30,9 @@ def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
                 "28",
                 "--seed",
                 str(seed),
-            ]
+            ],
+            code=0,
         )
-        assert made.exit_code == 0, made.stderr
     return [
         "--model",
         str(tiny_folder("qwen2")),
@@ -54,8 +52,7 @@ ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", 
 
 def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     """A model with random weights is far off; its calibrated intervals are not."""
-    ran = run_lvlora(["evaluate", "past.h5", *words, *ASKED, "--calibrate", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "past.h5", *words, *ASKED, "--calibrate", "--json"], code=0)
     (kept,) = Path("runs/calibrations").iterdir()
     assert str(kept) in ran.stderr
     assert "calibrated by 40 series" in " ".join(ran.stderr.split())
@@ -63,8 +60,7 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     assert (facts["series"], facts["samples"], facts["horizon"]) == (40, 10, 4)
 
     out = ["--calibrated", "--output", "table.csv"]
-    ran = run_lvlora(["evaluate", "new.h5", *words, *ASKED, *out])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "new.h5", *words, *ASKED, *out], code=0)
     with Path("table.csv").open() as stream:
         (model,) = csv.DictReader(stream)
     assert abs(float(model["coverage_0.8"]) - 0.8) > 0.1
@@ -86,14 +82,14 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
             assert min(ours["quantiles"]["0.1"]) >= 0
             assert ours["quantiles"]["0.9"] != theirs["quantiles"]["0.9"]
 
-    ran = run_lvlora([*plain, "--calibrated", "--horizon", "3", "--samples", "4", "-o", "o.csv"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        [*plain, "--calibrated", "--horizon", "3", "--samples", "4", "-o", "o.csv"], code=0
+    )
     assert "made with samples 10" in ran.stderr
     assert "calibrated intervals" in ran.stdout
     with Path("o.csv").open() as stream:
         assert all(float(r["0.1"]) <= float(r["0.9"]) for r in csv.DictReader(stream))
-    ran = run_lvlora([*plain, "--calibrated", "--horizon", "5"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*plain, "--calibrated", "--horizon", "5"], code=2)
     assert "5 steps, and the calibration is for 4" in ran.stderr
 
 
@@ -110,29 +106,24 @@ def test_a_calibration_of_other_data_is_refused(run_lvlora, words):
     asked = ["evaluate", "blood.csv", *words, *ASKED, "--calibrate"]
     assert run_lvlora(asked).exit_code == 0
     ahead = [*words, "--adapter", "none", "--calibrated", "--horizon", "3"]
-    ran = run_lvlora(["forecast", "animals.csv", *ahead])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "animals.csv", *ahead], code=4)
     heard = " ".join(ran.stderr.split())
     assert "qwen2 has no calibration for hare, lynx" in heard
     assert "lvlora evaluate DATA --calibrate makes one" in heard
     # what serves is named with its source, series, steps and samples
-    ran = run_lvlora(["forecast", "blood.csv", *ahead])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "blood.csv", *ahead], code=0)
     assert (
         "Intervals calibrated by 6 series of blood.csv (4 steps from 10), 10 samples each."
         in " ".join(ran.stderr.split())
     )
-    ran = run_lvlora(["evaluate", "blood.csv", *words, *ASKED, "--calibrated"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "blood.csv", *words, *ASKED, "--calibrated"], code=0)
     assert "made on the series that are scored" in " ".join(ran.stderr.split())
     # the same names in other units, or written otherwise
     small = replace(blood, series=tuple(replace(s, values=s.values / 1e4) for s in blood))
     tiny_runs.write_csv(Path("small.csv"), small)
-    ran = run_lvlora(["forecast", "small.csv", *ahead])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "small.csv", *ahead], code=4)
     assert "platelets varies by" in " ".join(ran.stderr.split())
-    ran = run_lvlora(["forecast", "blood.csv", *ahead, "--decimals", "2"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["forecast", "blood.csv", *ahead, "--decimals", "2"], code=2)
     assert "for decimals 1, and this is 2" in " ".join(ran.stderr.split())
 
 
@@ -142,14 +133,12 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
     assert run_lvlora(["train", "train.csv", *flags]).exit_code == 0
     run = Path("runs") / Path("runs/latest").read_text().strip()
     asked = [*words, "--context", "6", "--horizon", "4", "--no-rivals"]
-    ran = run_lvlora(["evaluate", "train.csv", *asked, "--calibrate", "--no-zero-shot"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "train.csv", *asked, "--calibrate", "--no-zero-shot"], code=0)
     assert (run / "adapter/calibration.json").is_file()
     ahead = ["forecast", "train.csv", *words, "--calibrated", "--horizon", "3", "--json"]
     assert run_lvlora(ahead).json["calibration"]["split"] == "validation"
     # the plain model has none, and other weights are not covered by it
-    ran = run_lvlora([*ahead, "--adapter", "none"])
-    assert ran.exit_code == 4
+    ran = run_lvlora([*ahead, "--adapter", "none"], code=4)
     assert "has no calibration" in ran.stderr
     assert "--calibrate" in ran.stderr
     changed = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), validation=False, seed=5)
@@ -158,8 +147,7 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
     (newer / "adapter/calibration.json").write_bytes(
         (run / "adapter/calibration.json").read_bytes()
     )
-    ran = run_lvlora(ahead)
-    assert ran.exit_code == 4
+    ran = run_lvlora(ahead, code=4)
     assert "for other weights" in ran.stderr
 
 
@@ -176,8 +164,7 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
     ],
 )
 def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, args, said):
-    ran = run_lvlora([args[0], args[1], *words, *args[2:]])
-    assert ran.exit_code == 2, ran.stderr
+    ran = run_lvlora([args[0], args[1], *words, *args[2:]], code=2)
     assert said in ran.stderr
     assert not Path("runs").exists()
 
@@ -187,12 +174,10 @@ def test_one_long_series_is_calibrated_by_its_windows(run_lvlora, words):
     tiny_runs.write_csv(Path("long.csv"), long)
     asked = ["--adapter", "none", "--split", "all", "--windows", "8", "--context", "20"]
     asked += ["--horizon", "4", "--no-rivals", "--calibrate"]
-    ran = run_lvlora(["evaluate", "long.csv", *words, *asked])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "long.csv", *words, *asked], code=0)
     assert "8 windows of 1 series" in " ".join(ran.stderr.split())
     ahead = [*words, "--adapter", "none", "--calibrated", "--horizon", "4", "--json"]
-    ran = run_lvlora(["forecast", "long.csv", *ahead])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "long.csv", *ahead], code=0)
     assert "8 windows of 1 series" in " ".join(ran.stderr.split())
     facts = ran.json["calibration"]
     assert (facts["series"], facts["windows"]) == (1, 8)

@@ -1,7 +1,5 @@
 """The widths that a model's folder brings, and ``--as-drawn``, through the real commands."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math
@@ -44,8 +42,7 @@ def words(model: str, *more: str) -> list[str]:
 
 def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -> None:
     drawn = run_lvlora(words(model, "--as-drawn", "--samples-out", "drawn.json", "--json"))
-    wide = run_lvlora(words(model, "--samples-out", "wide.json", "--json"))
-    assert wide.exit_code == 0, wide.stderr
+    wide = run_lvlora(words(model, "--samples-out", "wide.json", "--json"), code=0)
     assert drawn.json["model"]["widths"] is None
     assert len(wide.json["model"]["widths"]) == 64
     before, after = (
@@ -95,8 +92,7 @@ def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
     asked += ["--context", "10", "--horizon", "4", "--no-rivals", "--output", "table.csv"]
     rows = []
     for more in ([], ["--as-drawn"], []):
-        ran = run_lvlora([*asked, *more])
-        assert ran.exit_code == 0, ran.stderr
+        run_lvlora([*asked, *more], code=0)
         with Path("table.csv").open() as stream:
             rows += csv.DictReader(stream)
     assert rows[0]["mae"] == rows[1]["mae"]
@@ -107,8 +103,7 @@ def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
 def test_a_file_for_other_weights_is_refused(run_lvlora, model) -> None:
     path = Path(model) / NAME
     path.write_text(path.read_text().replace("0.69", "0.70", 1))
-    ran = run_lvlora(words(model))
-    assert ran.exit_code == 4
+    ran = run_lvlora(words(model), code=4)
     heard = " ".join(ran.stderr.split())
     assert "not what it was written with" in heard
     assert "Delete the file" in heard
@@ -124,8 +119,7 @@ def test_a_file_for_other_weights_is_refused(run_lvlora, model) -> None:
 )
 def test_what_draws_no_futures_of_a_model_has_no_widths(run_lvlora, model, more, said) -> None:
     plain = ["forecast", "data.csv", "--model", model, "--adapter", "none", "--as-drawn", *more]
-    ran = run_lvlora(plain)
-    assert ran.exit_code == 2
+    ran = run_lvlora(plain, code=2)
     assert said in " ".join(ran.stderr.split())
 
 
@@ -142,9 +136,9 @@ def test_futures_of_a_series_over_decades(run_lvlora, tmp_path, monkeypatch) -> 
             [
                 *("forecast", "cycle.csv", "--model", "bundled", "--adapter", "none"),
                 *("--threads", "1", "--holdout", "14", "--json"),
-            ]
+            ],
+            code=0,
         )
-        assert ran.exit_code == 0, ran.stderr
         scores.append(ran.json["scores"])
     linear, in_logs = scores
     assert linear["crps"] > linear["mae"]

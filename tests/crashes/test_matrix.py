@@ -1,7 +1,5 @@
 """Killed at any moment nothing is lost: `crashes/matrix.py` says what is killed and goes on."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -25,25 +25,9 @@ from hostile.readers import READERS, Reader  # noqa: E402
 
 _CASES_A_CHILD = 200
 _LONGEST = 1_000_000
-_WHOLE = (
-    0,
-    1,
-    2,
-    7,
-    0x7F,
-    0x80,
-    0xFF,
-    0x7FFF,
-    0xFFFF,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**53,
-    2**62,
-    2**63 - 1,
-    2**63,
-    2**64 - 1,
-)
+_SMALL = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF)
+_LARGE = (2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
+_WHOLE = (*_SMALL, *_LARGE)
 
 
 def mutated(reader: Reader, seeds: list[bytes], seed: int, case: int) -> bytes:

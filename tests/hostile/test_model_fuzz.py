@@ -10,50 +10,13 @@ import pytest
 import tiny_models
 import tiny_runs
 
-NAN, INFINITY = math.nan, math.inf
-VALUES = (
-    None,
-    True,
-    False,
-    0,
-    1,
-    -1,
-    2,
-    3,
-    16,
-    2**31,
-    2**63,
-    -(2**63),
-    10**30,
-    10**300,
-    0.0,
-    0.5,
-    1.5,
-    -0.5,
-    1e-300,
-    1e308,
-    NAN,
-    INFINITY,
-    "",
-    "x",
-    "1",
-    "silu",
-    "x" * 10_000,
-    "\x1b[31mred",
-    "../x",
-    "nan",
-    [],
-    [1],
-    ["x"],
-    [None],
-    [[[]]],
-    [1] * 1000,
-    {},
-    {"a": 1},
-    {"a": {"b": []}},
-    {"__type": "AddedToken", "content": "x"},
-    {"rope_type": "linear", "factor": 0},
-)
+WHOLE = (0, 1, -1, 2, 3, 16, 2**31, 2**63, -(2**63), 10**30, 10**300)
+FRACTIONS = (0.0, 0.5, 1.5, -0.5, 1e-300, 1e308, math.nan, math.inf)
+TEXTS = ("", "x", "1", "silu", "x" * 10_000, "\x1b[31mred", "../x", "nan")
+LISTS = ([], [1], ["x"], [None], [[[]]], [1] * 1000)
+OBJECTS = ({}, {"a": 1}, {"a": {"b": []}}, {"__type": "AddedToken", "content": "x"})
+ROPE = {"rope_type": "linear", "factor": 0}
+VALUES = (None, True, False, *WHOLE, *FRACTIONS, *TEXTS, *LISTS, *OBJECTS, ROPE)
 QUICK = 1
 """Values a key in the quick version, which differ from key to key."""
 

@@ -1,7 +1,5 @@
 """The command that makes a folder's widths: what it writes, and that it goes on."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 

@@ -1,7 +1,5 @@
 """The fit of a model's widths, and the series that it is fitted and tested on."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import calibration_series

@@ -1,7 +1,5 @@
 """What tests of baseline and evaluate share: short data, two trained runs, the quick rivals."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -28,8 +26,7 @@ def _few_rivals(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def data(run_lvlora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data.h5"
-    made = run_lvlora(["simulate", path, *SIMULATED])
-    assert made.exit_code == 0, made.stderr
+    run_lvlora(["simulate", path, *SIMULATED], code=0)
     return path
 
 

@@ -1,7 +1,5 @@
 """`lvlora baseline` through the real command: tables, rivals, what is spent, protocols."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -25,8 +23,7 @@ def test_baseline_has_every_rival_and_the_untrained_model(
     run_lvlora, data, tiny_folder, every_rival
 ) -> None:
     args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--samples", "3"]
-    ran = run_lvlora([*args, "--json", "--output", "table.csv"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, "--json", "--output", "table.csv"], code=0)
     found = ran.json
     names = [f["name"].lower() for f in found["forecasters"]]
     for rival in RIVALS:
@@ -55,8 +52,7 @@ def test_baseline_has_every_rival_and_the_untrained_model(
 
 def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
     args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--greedy"]
-    ran = run_lvlora([*args, "--no-rivals", "-v"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, "--no-rivals", "-v"], code=0)
     assert "5 steps from 15" in ran.stdout
     for sketch in ("best", "worst"):
         assert ran.stdout.count(f"{sketch}, ") == 2  # prey and predator
@@ -64,24 +60,23 @@ def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
 
 
 def test_the_table_goes_to_standard_output(run_lvlora, data) -> None:
-    ran = run_lvlora(["baseline", data, "--no-model", *STEPS, "--limit", "1", "--output", "-"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["baseline", data, "--no-model", *STEPS, "--limit", "1", "--output", "-"], code=0
+    )
     rows = list(csv.DictReader(ran.stdout.splitlines()))
     assert {"rounding floor", "last value"} <= {row["name"] for row in rows}
     assert not Path("-").exists()
 
 
 def test_rivals_alone_spend_nothing(run_lvlora, data) -> None:
-    ran = run_lvlora(["baseline", data, "--no-model", *STEPS, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", data, "--no-model", *STEPS, "--json"], code=0)
     assert all(f["kind"] != "model" for f in ran.json["forecasters"])
     assert not Path("runs").exists()
 
 
 def test_a_budget_is_kept(run_lvlora, data, tiny_folder) -> None:
     args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS]
-    ran = run_lvlora([*args, "--max-flops", "1000"])
-    assert ran.exit_code == 3
+    ran = run_lvlora([*args, "--max-flops", "1000"], code=3)
     assert "1,000" in ran.stderr
 
 
@@ -111,11 +106,9 @@ def test_what_was_spent_says_on_what(run_lvlora, data, tiny_folder) -> None:
     ],
 )
 def test_protocols(run_lvlora, tmp_path, args, expected) -> None:
-    made = run_lvlora(["simulate", tmp_path / "long.h5", "-n", "8"])
-    assert made.exit_code == 0, made.stderr
+    run_lvlora(["simulate", tmp_path / "long.h5", "-n", "8"], code=0)
     ran = run_lvlora(
-        ["baseline", tmp_path / "long.h5", "--no-model", "--limit", "1", "--json", *args]
+        ["baseline", tmp_path / "long.h5", "--no-model", "--limit", "1", "--json", *args], code=0
     )
-    assert ran.exit_code == 0, ran.stderr
     protocol = ran.json["protocol"]
     assert (protocol["name"], protocol["context"], protocol["horizon"]) == expected

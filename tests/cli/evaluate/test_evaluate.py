@@ -1,7 +1,5 @@
 """`lvlora evaluate` through the real command: which models, their prices, their folder."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil
@@ -26,8 +24,7 @@ def ledger_rows() -> int:
 def test_evaluate_scores_the_newest_run(run_lvlora, data, runs, made_figures) -> None:
     training = json.loads(Path("runs/rank-2/adapter/lvlora.json").read_text())["flops"]
     args = ["evaluate", data, *STEPS, "--greedy", "--no-rivals"]
-    ran = run_lvlora([*args, "--no-zero-shot", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, "--no-zero-shot", "--json"], code=0)
     (entry,) = ran.json["forecasters"]
     assert entry["name"].endswith("rank-2")
     table = run_lvlora(["flops", "--ledger", "--json"]).json
@@ -47,8 +44,7 @@ def test_an_adapter_from_elsewhere_has_no_known_price(run_lvlora, data, runs, ti
     Path("runs/rank-1/adapter/lvlora.json").unlink()  # as peft writes one
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "runs/rank-1/adapter"]
     args += [*STEPS, "--greedy", "--no-rivals", "--decimals", "2", "--json"]
-    ran = run_lvlora(args)
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(args, code=0)
     tuned, alone = ran.json["forecasters"]
     assert tuned["training_flops"] is None
     assert alone["training_flops"] == {"executed": 0, "coursework": 0}
@@ -58,8 +54,7 @@ def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, monkeypatch) -> N
     monkeypatch.setattr(scores, "default_rivals", lambda season: [lotka_volterra()])
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none"]
     args += [*STEPS, "--samples", "3", "--json"]
-    planned = run_lvlora([*args, "--dry-run"])
-    assert planned.exit_code == 0, planned.stderr
+    planned = run_lvlora([*args, "--dry-run"], code=0)
     assert not Path("runs").exists()
     with_rivals = planned.json["estimate"]["seconds"]
     alone = run_lvlora([*args, "--no-rivals", "--dry-run"]).json["estimate"]
@@ -81,8 +76,7 @@ def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, monkeypatch) -> N
     ],
 )
 def test_what_cannot_be_scored_is_said(run_lvlora, data, args, code, words) -> None:
-    ran = run_lvlora(["evaluate", data, *args])
-    assert ran.exit_code == code
+    ran = run_lvlora(["evaluate", data, *args], code=code)
     assert words in ran.stderr
     assert "Traceback" not in ran.stderr
 
@@ -102,11 +96,9 @@ def test_a_refusal_leaves_nothing_behind(run_lvlora, data, tiny_folder) -> None:
 
 def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> None:
     args = ["evaluate", data, *SHORT, "--adapter", runs[0], "--json"]
-    one = run_lvlora(args)
-    assert one.exit_code == 0, one.stderr
+    one = run_lvlora(args, code=0)
     spent = ledger_rows()
-    both = run_lvlora([*args, "--adapter", "runs/rank-2"])
-    assert both.exit_code == 0, both.stderr
+    both = run_lvlora([*args, "--adapter", "runs/rank-2"], code=0)
     found = {f["name"]: f for f in both.json["forecasters"]}
     models = [name for name, f in found.items() if f["kind"] == "model"]
     assert [m.rpartition(" ")[2] for m in models] == ["rank-1", "rank-2", "zero-shot"]
@@ -128,8 +120,7 @@ def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> N
 
 def test_the_folder_of_an_evaluation(run_lvlora, data, runs, made_figures) -> None:
     args = ["evaluate", data, *SHORT, "--adapter", runs[0], "--out", "here", "--json"]
-    ran = run_lvlora(args)
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(args, code=0)
     assert set(ran.json["files"]) >= {
         "here/evaluation.json",
         "here/table.csv",
@@ -155,22 +146,19 @@ def test_the_folder_of_an_evaluation(run_lvlora, data, runs, made_figures) -> No
     page = Path("here/report.html").read_bytes()
     # the same command again has nothing to do, and says the same
     spent = ledger_rows()
-    again = run_lvlora(args)
-    assert again.exit_code == 0, again.stderr
+    again = run_lvlora(args, code=0)
     assert "finished before" in again.stderr
     assert ledger_rows() == spent
     assert again.json["forecasters"] == ran.json["forecasters"]
     assert Path("here/report.html").read_bytes()[:500] == page[:500]
     # another evaluation is not written over it, unless that is asked for
     other = [*args[:2], "--context", "10", *args[4:]]
-    refused = run_lvlora(other)
-    assert refused.exit_code == 2
+    refused = run_lvlora(other, code=2)
     assert "holds the evaluation of something else" in refused.stderr
     assert run_lvlora([*other, "--fresh", "--dry-run"]).exit_code == 0
     Path("full").mkdir()
     Path("full/precious.txt").write_text("not an evaluation")
-    refused = run_lvlora([*args, "--out", "full"])
-    assert refused.exit_code == 2
+    refused = run_lvlora([*args, "--out", "full"], code=2)
     assert "holds no evaluation" in refused.stderr
 
 
@@ -179,13 +167,11 @@ def test_its_report_can_be_made_again(run_lvlora, data, runs, made_figures) -> N
     page = Path(ran.json["folder"]) / "report.html"
     before = page.read_bytes()
     page.unlink()
-    told = run_lvlora(["report", "--json"])  # it is newer than the runs
-    assert told.exit_code == 0, told.stderr
+    told = run_lvlora(["report", "--json"], code=0)  # it is newer than the runs
     assert told.json["evaluation"] == page.parent.name
     assert page.read_bytes() == before
     (page.parent / "evaluation.json").write_text('{"forecasters": [{"name": "x"}]}')
-    damaged = run_lvlora(["report", page.parent])
-    assert damaged.exit_code == 4
+    damaged = run_lvlora(["report", page.parent], code=4)
     assert "evaluation.json" in damaged.stderr
 
 
@@ -194,11 +180,9 @@ def test_a_limit_is_that_of_all_models_together(run_lvlora, data, runs) -> None:
     price = run_lvlora([*args, "--dry-run"]).json
     first = next(iter(price["forecasters"].values()))["executed"]
     assert first < price["flops_at_most"]["executed"]
-    ran = run_lvlora([*args, "--max-flops", str(first)])
-    assert ran.exit_code == 3
+    run_lvlora([*args, "--max-flops", str(first)], code=3)
     # what was bought is kept
-    again = run_lvlora([*args, "--max-flops", str(first)])
-    assert again.exit_code == 0, again.stderr
+    run_lvlora([*args, "--max-flops", str(first)], code=0)
 
 
 def test_a_model_that_saw_what_is_scored_is_told_of(run_lvlora, data, runs) -> None:
@@ -212,12 +196,11 @@ def test_a_model_that_saw_what_is_scored_is_told_of(run_lvlora, data, runs) -> N
 
 
 def test_the_test_part_is_for_evaluate_alone(run_lvlora, data) -> None:
-    refused = run_lvlora(["baseline", data, "--split", "test"])
-    assert refused.exit_code == 2
+    run_lvlora(["baseline", data, "--split", "test"], code=2)
     ran = run_lvlora(
-        ["evaluate", data, *SHORT, "--no-model", "--split", "test", "--json", "--out", "final"]
+        ["evaluate", data, *SHORT, "--no-model", "--split", "test", "--json", "--out", "final"],
+        code=0,
     )
-    assert ran.exit_code == 0, ran.stderr
     assert "choose nothing" in ran.stderr
     assert ran.json["protocol"]["split"] == "test"
 
@@ -227,8 +210,7 @@ def test_two_adapters_of_the_same_name_are_told_apart(run_lvlora, data, runs, tm
     shutil.copytree("runs/rank-2/adapter", tmp_path / "b" / "best")
     args = ["evaluate", data, *SHORT, "--greedy", "--no-rivals", "--no-zero-shot", "--json"]
     named = [word for name in ("a/best", "b/best", "a/best") for word in ("--adapter", name)]
-    ran = run_lvlora([*args, *named])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, *named], code=0)
     names = [f["name"].rpartition(" ")[2] for f in ran.json["forecasters"]]
     assert names == ["best", "b/best"]
 
@@ -244,8 +226,7 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
 
     args = ["evaluate", "data.h5", "--no-model", "--split", "all", "--context", "20"]
     args += ["--horizon", "5", "--workers", "1", "--json", "--out"]
-    whole = run_lvlora([*args, "whole"])
-    assert whole.exit_code == 0, whole.stderr
+    whole = run_lvlora([*args, "whole"], code=0)
     process = subprocess.Popen(
         [sys.executable, "-m", "lvlora", *args, "killed"],
         cwd=tmp_path,
@@ -266,8 +247,7 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
     kept = file.read_text().splitlines()
     kept = kept if file.read_text().endswith("\n") else kept[:-1]
     assert 3 < len(kept)
-    ran = run_lvlora([*args, "killed"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, "killed"], code=0)
     assert file.read_text().splitlines()[: len(kept)] == kept
     for mine, theirs in zip(ran.json["forecasters"], whole.json["forecasters"], strict=True):
         for fact in ("name", "mae", "crps", "per_cluster", "mae_by_step"):

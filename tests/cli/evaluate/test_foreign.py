@@ -1,7 +1,5 @@
 """Forecasts of other programs, through the real command: the task, their table, the row."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Callable
@@ -42,8 +40,9 @@ def forecasts(run_lvlora, data: Path) -> Callable[..., Path]:
     """Writes the table of a task: the last value, and what was changed in it."""
 
     def write(change: Callable[[Rows], Rows] = lambda rows: rows, *more: str) -> Path:
-        ran = run_lvlora(["evaluate", data, *OPTIONS, *more, "--export-task", "task", "--json"])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora(
+            ["evaluate", data, *OPTIONS, *more, "--export-task", "task", "--json"], code=0
+        )
         asked = json.loads(Path("task/task.json").read_text())
         assert ran.json["task"] == asked["task"]
         with Path("task/histories.csv").open(newline="") as stream:
@@ -81,8 +80,9 @@ def test_a_foreign_row_is_scored_as_a_rival_with_the_same_forecast(
     held = [line.split(",")[2] for line in data.read_text().splitlines() if line.startswith("b,1")]
     assert held[7] not in everything, "the truth is in the task"
     options = [o for o in OPTIONS if o != "--no-rivals"]
-    ran = run_lvlora(["evaluate", data, *options, "--forecasts", f"theirs={file}", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["evaluate", data, *options, "--forecasts", f"theirs={file}", "--json"], code=0
+    )
     rows = {f["name"]: f for f in ran.json["forecasters"]}
     theirs, ours = rows["theirs"], rows["last value"]
     assert theirs["kind"] == "foreign"
@@ -98,9 +98,8 @@ def test_a_foreign_row_is_scored_as_a_rival_with_the_same_forecast(
 def test_several_files_and_no_task_column(run_lvlora, data, forecasts) -> None:
     file = forecasts(lambda rows: [{k: r[k] for k in r if k != "task"} for r in rows])
     ran = run_lvlora(
-        ["evaluate", data, *OPTIONS, "--forecasts", f"a={file}", "--forecasts", f"b={file}"]
+        ["evaluate", data, *OPTIONS, "--forecasts", f"a={file}", "--forecasts", f"b={file}"], code=0
     )
-    assert ran.exit_code == 0, ran.stderr
     assert "theirs.csv has no column 'task': nobody knows whether a saw more" in ran.stderr
     assert ran.stderr.count("nobody knows") == 2
     assert "–" in ran.stdout
@@ -108,8 +107,7 @@ def test_several_files_and_no_task_column(run_lvlora, data, forecasts) -> None:
 
 def test_a_wrong_table_ends_with_one_line(run_lvlora, data, forecasts) -> None:
     file = forecasts(lambda rows: rows[:7] + rows[8:])
-    ran = run_lvlora(f"evaluate {data} {' '.join(OPTIONS)} --forecasts theirs={file}")
-    assert ran.exit_code == 4
+    ran = run_lvlora(["evaluate", data, *OPTIONS, "--forecasts", f"theirs={file}"], code=4)
     (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Error: ")]
     assert "step 2, variable prey" in line
     assert not list(Path("runs").glob("evaluation-*/evaluation.json"))
@@ -117,8 +115,7 @@ def test_a_wrong_table_ends_with_one_line(run_lvlora, data, forecasts) -> None:
 
 def test_more_context_than_the_protocol_gives_is_refused(run_lvlora, data, forecasts) -> None:
     file = forecasts(lambda rows: rows, "--context", "15")
-    ran = run_lvlora(["evaluate", data, *OPTIONS, "--forecasts", f"theirs={file}"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["evaluate", data, *OPTIONS, "--forecasts", f"theirs={file}"], code=4)
     assert "from15-to3" in ran.stderr
     assert "from12-to3" in ran.stderr
 
@@ -126,8 +123,9 @@ def test_more_context_than_the_protocol_gives_is_refused(run_lvlora, data, forec
 def test_another_split_or_disturbance_is_another_task(run_lvlora, data, forecasts) -> None:
     file = forecasts()
     for other in (["--split-seed", "1"], ["--history-noise", "0.1"], ["--limit", "1"]):
-        ran = run_lvlora(["evaluate", data, *OPTIONS, *other, "--forecasts", f"theirs={file}"])
-        assert ran.exit_code == 4, other
+        ran = run_lvlora(
+            ["evaluate", data, *OPTIONS, *other, "--forecasts", f"theirs={file}"], code=4
+        )
         assert "another task" in ran.stderr
 
 
@@ -143,14 +141,12 @@ def test_another_split_or_disturbance_is_another_task(run_lvlora, data, forecast
     ],
 )
 def test_options_that_cannot_be_meant(run_lvlora, data, options, said) -> None:
-    ran = run_lvlora(["evaluate", data, *OPTIONS, *options])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["evaluate", data, *OPTIONS, *options], code=2)
     assert said in ran.stderr
 
 
 def test_no_such_file(run_lvlora, data) -> None:
-    ran = run_lvlora(["evaluate", data, *OPTIONS, "--forecasts", "a=none.csv"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["evaluate", data, *OPTIONS, "--forecasts", "a=none.csv"], code=4)
     assert "none.csv: no such file" in ran.stderr
 
 
@@ -160,15 +156,15 @@ def test_the_runnable_example_goes_from_task_to_table(
     import sys
 
     rolling = ["--no-model", "--no-rivals", "--split", "train", "--windows", "2", "--horizon", "4"]
-    ran = run_lvlora(["evaluate", data, *rolling, "--export-task", "task"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", data, *rolling, "--export-task", "task"], code=0)
     assert "4 steps of" in ran.stdout
     monkeypatch.syspath_prepend(str(programs.ROOT / "examples" / "foreign"))
     monkeypatch.setattr(sys, "argv", ["drift.py", "task", "drift.csv"])
     module = programs.load("examples/foreign/drift.py")
     sys.modules.pop("task_folder").main(module.forecast)
-    ran = run_lvlora(["evaluate", data, *rolling, "--forecasts", "drift=drift.csv", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["evaluate", data, *rolling, "--forecasts", "drift=drift.csv", "--json"], code=0
+    )
     (row,) = ran.json["forecasters"]
     assert (row["name"], row["kind"]) == ("drift", "foreign")
     assert row["mae"] > 0

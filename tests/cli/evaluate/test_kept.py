@@ -1,7 +1,5 @@
 """What an evaluation keeps: damaged forecasts are made again, one process works at a time."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -20,14 +18,12 @@ def test_altered_forecasts_are_made_again(run_lvlora, data, tiny_folder) -> None
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none"]
     args += ["--context", "15", "--horizon", "5", "--samples", "3", "--workers", "1"]
     args += ["--out", "here", "--json"]
-    first = run_lvlora(args)
-    assert first.exit_code == 0, first.stderr
+    first = run_lvlora(args, code=0)
     for file in Path("here/forecasts").iterdir():
         head, *lines = file.read_text().splitlines()
         changed = [line.replace("0.", "7.", 1) for line in lines]
         file.write_text("\n".join([head, changed[0], *lines[1:-1], changed[-1], '{"to']))
-    again = run_lvlora(args)
-    assert again.exit_code == 0, again.stderr
+    again = run_lvlora(args, code=0)
     assert scores(again.json) == scores(first.json)
     assert json.loads(Path("here/evaluation.json").read_text())["key"]
 
@@ -67,14 +63,12 @@ def test_truths_that_the_grammar_cannot_write(
     Path("data.csv").write_text("\n".join(["t,x", *rows]) + "\n")
     args = ["evaluate", "data.csv", "--holdout", "5", "--model", tiny_folder("qwen2")]
     args += ["--adapter", "none", "--samples", "3", "--no-rivals"]
-    ran = run_lvlora([*args, "--out", "a", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*args, "--out", "a", "--json"], code=0)
     (row,) = ran.json["forecasters"]
     assert row["nll"] is None
     assert row["nll_possible"] is None
     assert row["nll_impossible"] == 5
-    table = run_lvlora([*args, "--out", "b"])
-    assert table.exit_code == 0, table.stderr
+    table = run_lvlora([*args, "--out", "b"], code=0)
     for text in (table.stdout, Path("a/report.html").read_text()):
         assert "NLL/D is infinite" in text
         assert "without them" not in text

@@ -1,7 +1,5 @@
 """Skill, win rates and dynamics through the real commands."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -34,8 +32,7 @@ def waves(growth: float) -> Dataset:
 def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     data = tiny_runs.write_csv(tmp_path / "alike.csv", waves(1.1))
     table = tmp_path / "table.csv"
-    ran = run_lvlora(["baseline", data, *STEPS, "--json", "--output", table])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", data, *STEPS, "--json", "--output", table], code=0)
     assert ran.json["led_by"] == "mae"
     assert 1 < ran.json["scale_spread"] < 100
     found = {f["name"]: f for f in ran.json["forecasters"]}
@@ -71,8 +68,7 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
 def test_scaled_errors_lead_where_scales_differ(run_lvlora, tmp_path: Path) -> None:
     data = tiny_runs.write_csv(tmp_path / "mixed.csv", waves(1000.0))
     table = tmp_path / "table.csv"
-    ran = run_lvlora(["baseline", data, *STEPS, "--output", table])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", data, *STEPS, "--output", table], code=0)
     assert "scaled errors (MASE) lead, in which all count alike" in ran.stdout
     first, second = ran.stdout.split("Skill: 1 - ")
     head = next(line for line in first.splitlines() if line.startswith("forecaster"))

@@ -1,7 +1,5 @@
 """`lvlora baseline` and `lvlora evaluate` of files with one series, or with short ones."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -22,8 +20,7 @@ def csv(*lengths: int) -> str:
 def test_one_series_is_scored_itself_with_steps_that_fit(run_lvlora, tmp_path, tiny_folder):
     file = tmp_path / "one.csv"
     file.write_text(csv(16))
-    ran = run_lvlora(["baseline", file, "--model", tiny_folder("qwen2"), "--samples", "2"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", file, "--model", tiny_folder("qwen2"), "--samples", "2"], code=0)
     assert "one.csv has one series: it is scored itself, as --split train does." in ran.stderr
     assert "8 steps from 8 (--context 8 --horizon 8)" in ran.stderr
     assert "8 steps from 8" in ran.stdout
@@ -53,15 +50,13 @@ def test_evaluate_chooses_as_baseline_does(run_lvlora, tmp_path):
 def test_what_was_asked_for_stays(run_lvlora, tmp_path, asked, got):
     file = tmp_path / "one.csv"
     file.write_text(csv(30))
-    ran = run_lvlora(["baseline", file, "--no-model", *asked])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", file, "--no-model", *asked], code=0)
     assert got in ran.stdout
 
 
 @pytest.mark.usefixtures("every_rival")
 def test_short_series_are_halved(run_lvlora, tmp_path):
-    ran = run_lvlora(["baseline", "-", "--no-model", "--limit", "1"], input=csv(*[24] * 10))
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["baseline", "-", "--no-model", "--limit", "1"], input=csv(*[24] * 10), code=0)
     assert "12 steps from 12" in ran.stdout
 
 
@@ -82,8 +77,7 @@ def test_short_series_are_halved(run_lvlora, tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused_with_numbers(run_lvlora, words, said, hint):
-    ran = run_lvlora([*words, "--no-model"], input=csv(30))
-    assert ran.exit_code == 4
+    ran = run_lvlora([*words, "--no-model"], input=csv(30), code=4)
     assert said in ran.stderr
     assert hint in ran.stderr
     assert "longest has 0" not in ran.stderr
@@ -107,7 +101,6 @@ def test_constants_and_extremes_print_no_nan_and_warn_of_nothing(run_lvlora, val
         ["analyze", "-"],
         ["tokenize", "-"],
     ):
-        ran = run_lvlora(words, input=text)
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora(words, input=text, code=0)
         assert "nan" not in ran.stdout.replace("dominant", "")
         assert max(map(len, ran.stderr.splitlines()), default=0) < 250

@@ -1,7 +1,5 @@
 """The last steps and rolling origins, through the real command."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 
@@ -39,8 +37,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_windows_of_series_of_any_length(run_lvlora, data, no_page) -> None:
     options = ["--no-model", "--split", "all", "--windows", "3", "--stride", "2", "--horizon", "4"]
-    ran = run_lvlora(["evaluate", data, *options, "--out", "e", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", data, *options, "--out", "e", "--json"], code=0)
     protocol = ran.json["protocol"]
     assert (protocol["windows"], protocol["stride"], protocol["all_before"]) == (3, 2, True)
     assert (protocol["series"], protocol["context"], protocol["name"]) == (4, 6, "own")
@@ -59,12 +56,12 @@ def test_windows_of_series_of_any_length(run_lvlora, data, no_page) -> None:
 
 
 def test_the_last_steps_are_those_of_forecast(run_lvlora, data, no_page) -> None:
-    ran = run_lvlora(["evaluate", data, "--no-model", "--split", "all", "--holdout", "5", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["evaluate", data, "--no-model", "--split", "all", "--holdout", "5", "--json"], code=0
+    )
     ours = {f["name"]: f["mae"] for f in ran.json["forecasters"]}
     command = ["forecast", data, "--holdout", "5", "--forecaster", "last-value", "--json"]
-    ran = run_lvlora(command)
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(command, code=0)
     assert ran.json["scores"]["mae"] == pytest.approx(ours["last value"])
 
 
@@ -72,16 +69,14 @@ def test_hares_and_lynxes_in_one_command(run_lvlora, tmp_path, monkeypatch) -> N
     """As docs/notes/log/2026-11-results.md shows it; with a page, which names the protocol."""
     monkeypatch.chdir(tmp_path)
     file = ROOT / "examples" / "hare_lynx.csv"
-    ran = run_lvlora(["evaluate", file, "--no-model", "--holdout", "5", "--out", "e"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", file, "--no-model", "--holdout", "5", "--out", "e"], code=0)
     assert "5 steps from all before" in ran.stdout
     assert "5 steps from all before" in Path("e/report.html").read_text(encoding="utf-8")
 
 
 def test_too_short_series_are_left_out_and_said(run_lvlora, data, no_page) -> None:
     options = ["--no-model", "--split", "all", "--holdout", "4", "--context", "12"]
-    ran = run_lvlora(["evaluate", data, *options])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", data, *options], code=0)
     assert "1 series is too short for this protocol and left out." in ran.stderr
     assert "4 steps from 12" in ran.stdout
 
@@ -101,7 +96,6 @@ def test_too_short_series_are_left_out_and_said(run_lvlora, data, no_page) -> No
     ],
 )
 def test_what_cannot_be_cut_ends_with_one_line(run_lvlora, data, options, code, said) -> None:
-    ran = run_lvlora(["evaluate", data, "--no-model", "--split", "all", *options])
-    assert ran.exit_code == code
+    ran = run_lvlora(["evaluate", data, "--no-model", "--split", "all", *options], code=code)
     assert said in ran.stderr
     assert ran.stderr.count("Error: ") == 1
