@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lvlora.narrator import Narrator
     from lvlora.series.dataset import Dataset
     from lvlora.sweep.answers import Sweep
-    from lvlora.sweep.narrator import SweepNarrator
 
 
 def simulate(**options: Any) -> Dataset:
@@ -205,7 +204,7 @@ def search(
     data: Dataset | str | Path,
     *,
     space: Mapping[str, Any] | str | Path | None = None,
-    narrator: SweepNarrator | None = None,
+    narrator: Narrator | None = None,
     **options: Any,
 ) -> Sweep:
     """Search the best settings that a FLOP budget can buy, as ``lvlora sweep`` does.
@@ -220,22 +219,22 @@ def search(
         space: setting → a list of values or a range, like
             ``{"rank": [2, 8], "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}``; or a
             TOML file that says so. Default: learning rate by rank, or what ``preset`` says.
-        narrator: gets the plan and each trial; see `lvlora.sweep.narrator`.
+        narrator: gets each trial and its result.
         options: those of ``lvlora sweep``, fields of `SweepSettings`.
 
     Returns:
-        The object that ``lvlora sweep --json`` prints. Its ``refusal`` says so if a limit ended the
-        search before its plan was done.
+        The object that ``lvlora sweep --json`` prints. Its ``stopped_by`` names the limit, if one
+        ended the search before its plan was done.
 
     Raises:
         SettingsError: an option is wrong, or the study is about something else.
         BudgetError: the plan does not fit into ``max_flops`` or ``budget``; nothing was spent.
         RunStopped: a signal came; everything is saved.
     """
+    from lvlora.narrator import Silent
     from lvlora.settings.training import SweepSettings
-    from lvlora.sweep.narrator import Silent
     from lvlora.sweep.search import run_search
-    from lvlora.sweep.space_file import space_of
+    from lvlora.sweep.space import space_of
     from lvlora.train.process import undisturbed
 
     values = dict(options)
@@ -260,7 +259,7 @@ def search(
             },
             narrator=narrator or Silent(),
             space=space_of(space, "--space") if isinstance(space, Mapping) else None,
-            named=in_file,
+            in_file=in_file,
         )
 
 

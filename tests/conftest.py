@@ -204,7 +204,7 @@ FIGURES_OF_PAGES = {
         "valid_time_figure",
         "cost_figure",
     ],
-    "lvlora.report.sweep.figures": ["error_by_flops_figure", "map_figure", "parallel_figure"],
+    "lvlora.sweep.figures": ["error_by_flops_figure", "settings_figure"],
 }
 
 

@@ -1,15 +1,32 @@
 """A shared study by hand: trials are claimed, ended and given back as `lvlora.sweep.loop` does."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import TrialState
 
-from lvlora.flops.budget import NOTHING, Price
-from lvlora.sweep.study import Claim, SharedStudy
+from lvlora.flops.budget import Price
+from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.sweep.plan import make_plan, sampler_of, stages_of
+from lvlora.sweep.space import Space
+from lvlora.sweep.study import Claim, SharedStudy, StudyFacts, compared
+from lvlora.train.schedule import Cost
+
+
+def facts_of(settings: SweepSettings, own: Space | None = None, data: str = "abc") -> StudyFacts:
+    """The facts of a study whose steps and validations have a made-up price."""
+    stages = stages_of(settings, own)
+    cost = Cost(Price(10, 20), Price(1, 2))
+    return StudyFacts(
+        settings=compared(settings),
+        data=None,
+        data_sha256=data,
+        sampler=sampler_of(settings, stages[0].space),
+        max_flops=settings.max_flops,
+        first_entry=1,
+        plan=make_plan(stages, settings, TrainSettings(), {}, lambda trial: cost),
+    )
 
 
 def claim(board: SharedStudy) -> Claim | None:
@@ -30,11 +47,10 @@ def finish(
     taken: Claim,
     outcome: Any,
     value: float | None,
-    spent: Price = NOTHING,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """End an attempt with a result."""
-    board.end(taken, outcome, value, spent, facts or {})
+    board.end(taken, outcome, value, facts or {})
     states = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     if outcome in states:
         board.study.tell(taken.trial, state=states[outcome])
@@ -42,7 +58,6 @@ def finish(
         board.study.tell(taken.trial, value)
 
 
-def give_back(board: SharedStudy, taken: Claim, spent: Price) -> None:
+def give_back(board: SharedStudy, taken: Claim) -> None:
     """End an attempt without a result."""
-    board.lose(taken.trial.number, spent)
     board.study.tell(taken.trial, state=TrialState.FAIL)

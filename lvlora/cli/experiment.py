@@ -34,7 +34,6 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.document import show_document
     from lvlora.cli.terminal.progress import observer
-    from lvlora.cli.terminal.sweeps import SweepNarration
     from lvlora.experiment.document import document, plan_document
     from lvlora.experiment.run import plan_experiment, run_experiment
     from lvlora.series.known import read_data
@@ -53,7 +52,7 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
         read,
         config=context.config,
         sources=context.sources,
-        narrator=SweepNarration(output),
+        narrator=output,
         observer=lambda: observer(output),
     )
     output.report(answer, lambda: show_document(document(answer), output))

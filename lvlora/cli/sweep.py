@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lvlora import numbers
@@ -9,14 +10,14 @@ from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import nothing_spent
+from lvlora.errors import BudgetError
 from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import SweepSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
-    from lvlora.sweep.answers import Sweep, SweepPlan
+    from lvlora.sweep.answers import PlanSummary, SweepPlan
 
 EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),
@@ -36,56 +37,67 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     Each trial is a run in a folder of its own; all are charged to one ledger. The same command
     started again goes on where it was stopped, and several processes may share a study.
     """
-    from lvlora.cli.terminal.sweeps import SweepNarration
+    from lvlora.cli.terminal.document import show_document
+    from lvlora.cli.terminal.progress import observer
     from lvlora.series.known import read_data
+    from lvlora.sweep.document import document, plan_document
     from lvlora.sweep.search import plan_search, run_search, search_status
 
     output = context.output
-    narrator = SweepNarration(output)
-    if settings.status:
-        _show(search_status(settings), output)
-        return
 
     def read() -> Dataset:
         return read_data(settings, output)
 
-    if context.dry_run:
-        planned = plan_search(settings, read, sources=context.sources, narrator=narrator)
-        output.report(planned, lambda: _show_price(planned, settings, context))
+    def show_plan(plan: PlanSummary) -> None:
+        show_document(plan_document(plan, settings.study, settings.max_flops), output)
+
+    if settings.status:
+        record = search_status(settings)
+    elif context.dry_run:
+        planned = plan_search(settings, read, sources=context.sources, narrator=output)
+        output.report(planned, lambda: _show_price(planned, settings, context, show_plan))
         return
-    found = run_search(settings, read, sources=context.sources, narrator=narrator)
-    _show(found, output)
-    if found.refusal is not None:
-        raise found.refusal
+    else:
+        record = run_search(
+            settings,
+            read,
+            sources=context.sources,
+            narrator=output,
+            observer=lambda: observer(output),
+            show_plan=show_plan,
+        )
+    output.report(record, lambda: show_document(document(record), output))
+    if record.files:
+        output.note(f"Report: {record.files[-1]}")
+    if record.best is not None:
+        output.hint(f"Train with the best settings: {record.command}")
+    if record.best is not None and not settings.status:
+        scored = next_command(
+            "evaluate",
+            EvaluateSettings,
+            settings,
+            *("--adapter", record.best.folder),
+            without=("model",),
+        )
+        output.hint(f"Score trial {record.best.trial} beside its rivals: {scored}")
+    if record.stopped_by is not None:
+        raise BudgetError(
+            record.stopped_by, "The same command with a larger --max-flops (or --budget) goes on."
+        )
 
 
-def _show(found: Sweep, output: Output) -> None:
-    from lvlora.cli.terminal.sweeps import show_sweep
-
-    output.report(found, lambda: show_sweep(found, output))
-    if found.best is None:
-        return
-    output.hint(f"Train with the best settings: {found.command}")
-    scored = next_command(
-        "evaluate",
-        EvaluateSettings,
-        found.settings,
-        "--adapter",
-        found.best.folder,
-        without=("model",),
-    )
-    output.hint(f"Score trial {found.best.trial} beside its rivals: {scored}")
-
-
-def _show_price(planned: SweepPlan, settings: SweepSettings, context: CommandContext) -> None:
-    """The plan was shown already; how long it takes, and how much memory."""
-    found = planned.estimate
-    if found is None:
-        nothing_spent(0, context)
-        return
-    workers = " with one worker" if settings.workers > 1 else ""
-    context.output.line(
-        f"Time on this machine: about {numbers.duration(found.seconds)}{workers}, "
-        f"memory at most: about {numbers.size(found.peak_bytes)} a worker."
-    )
-    nothing_spent(found.probe_flops.executed, context)
+def _show_price(
+    planned: SweepPlan,
+    settings: SweepSettings,
+    context: CommandContext,
+    show_plan: Callable[[PlanSummary], None],
+) -> None:
+    show_plan(planned.plan)
+    estimate = planned.estimate
+    if estimate is not None:
+        workers = " with one worker" if settings.workers > 1 else ""
+        context.output.line(
+            f"Time on this machine: about {numbers.duration(estimate.seconds)}{workers}, "
+            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker."
+        )
+    nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)

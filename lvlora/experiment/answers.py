@@ -19,7 +19,7 @@ class PlannedStage(Shape):
     done: bool
     flops_at_most: Flops
     seconds: Number
-    """Of models on this machine, at the rate of ``ExperimentPlan.pace``; 0 where it is done."""
+    """Time of models on this machine, at the rate of ``ExperimentPlan.pace``; 0 once done."""
 
 
 class ExperimentPlan(Answer):
@@ -29,15 +29,15 @@ class ExperimentPlan(Answer):
     model: str
     stages: list[PlannedStage]
     flops_at_most: Flops
-    """Of all stages, those that are done included."""
+    """All stages, those that are done included."""
     charged: Flops
     """By the ledger of the folder until now."""
     budget: int | None
     convention: Convention
     share_of_budget: float | None
-    """What was charged and the most that is still to come."""
+    """Charged FLOPs and the price bound of the rest, over the budget."""
     seconds: Number
-    """Of what is still to come."""
+    """Time of the stages that are not done."""
     pace: Literal["ledger", "products"]
     """The rate behind ``seconds``: that of the last such work in the ledger, or that of matrix
     products on this machine, which no stage exceeds."""
@@ -71,7 +71,7 @@ class StageResult(Shape):
     """The sum of its entries in the ledger, what was lost in interruptions included."""
     share_of_budget: float | None
     seconds: float
-    """Of all processes that worked on it and were not killed."""
+    """Time of all processes that worked on it and were not killed."""
     found: Result
 
 
@@ -88,5 +88,5 @@ class Experiment(Answer):
     budget: int | None
     convention: Convention
     left: int | None
-    """Of the budget."""
+    """Rest of the budget."""
     files: list[str]

@@ -115,7 +115,7 @@ def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset, before: _Bef
             f"stage {stage.name}: says neither max_flops nor max_steps",
             "Without them a sweep would take all of the budget.",
         )
-    plan = laid_out(settings, lambda: dataset, sources=stage.sources)
+    plan = laid_out(settings, lambda: dataset, Silent(), sources=stage.sources)
     before.adapters[stage.name] = tuple(_adapters(plan, settings, dataset))
     parts = ", ".join(f"{s.n_trials} {s.name}" for s in plan.stages)
     return PricedStage(stage, f"{plan.n_trials} trials ({parts})", plan.at_most)

@@ -150,13 +150,13 @@ class Record:
         """
         sessions = () if name not in self.stages else self.stages[name].sessions
         processes = {session.process for session in sessions}  # one that resumes holds the entry
-        own = [
+        charged = [
             row.charged
             for row in entries
             if _process_in(row.holder) in processes
             and any(s.after < row.id and (s.last is None or row.id <= s.last) for s in sessions)
         ]
-        return sum(own, NOTHING)
+        return sum(charged, NOTHING)
 
     def _check(self, stage: Stage, data_sha256: str) -> None:
         record = self.stages.get(stage.name)

@@ -1,4 +1,4 @@
-"""The verb: the stages of an experiment are priced, then made in their order by their own verbs."""
+"""The verb: price the stages of an experiment, then make them in their order by their verbs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
 from lvlora.model import devices
+from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
 from lvlora.series.dataset import Dataset
 from lvlora.settings.base import Convention
@@ -28,7 +29,6 @@ from lvlora.settings.experiment import ExperimentSettings, Stage, read_stages
 from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep.answers import Sweep, Trial
-from lvlora.sweep.narrator import SweepNarrator
 from lvlora.sweep.search import run_search
 from lvlora.train.fine_tune import run_training
 from lvlora.train.observer import Observer
@@ -69,7 +69,7 @@ def run_experiment(
     *,
     config: Path | None,
     sources: Mapping[str, Source],
-    narrator: SweepNarrator,
+    narrator: Narrator,
     observer: Callable[[], Observer],
 ) -> Experiment:
     """Make the stages that have no result yet.
@@ -174,19 +174,20 @@ def _charged(entries: list[Row]) -> Price:
 def _check_budget(work: _Work) -> None:
     if work.budget is None:
         return
-    left = sum((p.at_most for p in work.unfinished), NOTHING).of(work.budget.convention)
+    remaining = sum((p.at_most for p in work.unfinished), NOTHING).of(work.budget.convention)
     charged = work.charged(work.record.entries()).of(work.budget.convention)
-    if charged + left > work.budget.flops:
+    limit = work.budget.flops
+    if charged + remaining > limit:
         raise BudgetError(
-            f"the stages that are left may cost {left:,} FLOPs ({work.budget.convention}); of the "
-            f"budget of {work.budget.flops:,} there are {max(0, work.budget.flops - charged):,}",
+            f"the stages that are left may cost {remaining:,} FLOPs ({work.budget.convention}); "
+            f"{max(0, limit - charged):,} of the budget of {limit:,} are there",
             "--dry-run shows what each may cost; a smaller --scale, if the file has one, or "
             "another --budget helps.",
         )
 
 
 def _make(
-    stage: Stage, work: _Work, narrator: SweepNarrator, observer: Callable[[], Observer]
+    stage: Stage, work: _Work, narrator: Narrator, observer: Callable[[], Observer]
 ) -> Result:
     """Make a stage by its verb, or the rest of it.
 
@@ -205,9 +206,15 @@ def _make(
         maes = {row.name: row.mae for row in scores.forecasters}
         return Result(folder=scores.folder, forecasters=maes)
     if isinstance(settings, SweepSettings):
-        search = run_search(settings, lambda: dataset, sources=stage.sources, narrator=narrator)
-        if search.refusal is not None:
-            raise search.refusal
+        search = run_search(
+            settings,
+            lambda: dataset,
+            sources=stage.sources,
+            narrator=narrator,
+            observer=observer,
+        )
+        if search.stopped_by is not None:
+            raise BudgetError(search.stopped_by, "A larger max_flops of the stage goes on.")
         best, folder = _chosen_trial(search), str(settings.runs / settings.study)
         if best is None:
             return Result(folder=folder)

@@ -52,11 +52,15 @@ class Limits:
         budget: limit of the project from now on; "none" lifts it. Left out, the recorded one holds,
             in its own convention. A budget is recorded only with a reservation that it allows.
         convention: how both are counted.
+        study: name of the study whose trials share max_flops, from its first entry on.
+        first_entry: id of that entry; an earlier study may have had the same name.
     """
 
     max_flops: int | None = None
     budget: BudgetChange = None
     convention: Convention = "executed"
+    study: str = ""
+    first_entry: int = 0
 
     def __post_init__(self) -> None:
         if self.convention not in CONVENTIONS:
@@ -75,9 +79,11 @@ class Limits:
             BudgetError: with the numbers and what to do.
         """
         if self.max_flops is not None:
-            own = [row for row in rows if row.run == run]
+            own = entries_of_study(rows, self.study, self.first_entry)
+            if not self.study:
+                own = [row for row in rows if row.run == run]
             _check_sum(
-                f"run {run}",
+                f"study {self.study}" if self.study else f"run {run}",
                 price,
                 own,
                 self.max_flops,
@@ -99,6 +105,11 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+
+def entries_of_study(rows: Sequence[Row], study: str, first_entry: int) -> list[Row]:
+    """Return the entries of a study's trials, whose runs are called STUDY/trial-0003."""
+    return [row for row in rows if row.run.startswith(f"{study}/") and row.id >= first_entry]
 
 
 class Ledger(LedgerFile):

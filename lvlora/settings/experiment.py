@@ -31,10 +31,10 @@ COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[Evaluat
     "sweep": SweepSettings,
     "evaluate": EvaluateSettings,
 }
-"""What a stage can be."""
+"""Commands of stages."""
 
 _PLACES = ("runs", "out", "study")
-"""Where a stage is kept: in the experiment's folder, under its own name."""
+"""Places of a stage: in the experiment's folder, under its own name."""
 _NOT_SKIPPED = (
     *("resume", "overwrite", "output", "fresh", "export_task", "status", "storage", "workers"),
     *("forecasts", "calibrate", "ensemble"),

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
-
-from pydantic import PrivateAttr
+from typing import Any, Literal
 
 from lvlora.answers import Answer, Estimate, Flops, Number, Shape
-
-if TYPE_CHECKING:
-    from lvlora.errors import BudgetError
-    from lvlora.settings.training import SweepSettings
-
-
-class Range(Shape):
-    """A continuous dimension of a search."""
-
-    low: float
-    high: float
-    log: bool
-    step: float | None
-    whole: bool
-
-
-Space = dict[str, list[bool | int | float | str | None] | Range]
-"""Setting → its values, or its range."""
+from lvlora.settings.base import Convention
+from lvlora.sweep.space import Dimension
 
 
 class Stage(Shape):
@@ -32,23 +14,24 @@ class Stage(Shape):
 
     stage: str
     trials: int
-    space: Space
+    space: dict[str, Dimension]
+    """Setting → its values, or its range."""
     steps: tuple[int, int]
     """[fewest, most] of a trial."""
     flops_at_most: Flops
 
 
 class PlanSummary(Shape):
-    """What a sweep will do at most."""
+    """Stages, trials and FLOPs of a sweep before it begins."""
 
     stages: list[Stage]
     trials: int
     flops_at_most: Flops
-    convention: Literal["executed", "coursework"]
+    convention: Convention
     validation_series: int
     """Scored in each validation of a trial, if there are as many."""
     validations: int | None
-    """Of a trial at most, after the one before its first step; null: --validate-every says."""
+    """Upper bound for a trial, beside the one before its first step; null: by --validate-every."""
 
 
 class SweepPlan(Answer):
@@ -79,7 +62,7 @@ class Best(Shape):
 
     params: Params
     value: Number
-    """What the search has the least of."""
+    """The minimum of the search."""
     trial: int
     mae: Number
     loss: Number
@@ -120,35 +103,16 @@ class Sweep(Answer):
     flops: Flops
     limit: int | None
     """--max-flops."""
-    convention: Literal["executed", "coursework"]
+    convention: Convention
     plan: PlanSummary
     table: list[Trial]
     command: str | None
-    """That trains with the best settings."""
+    """Command line that trains with the best settings."""
     files: list[str]
     seconds_left: Number
-    """Of training, by one process."""
-
-    _settings: Any = PrivateAttr(None)
-    _refusal: Any = PrivateAttr(None)
-
-    @property
-    def settings(self) -> SweepSettings:
-        """What the study was made with; not in the JSON."""
-        settings: SweepSettings = self._settings
-        return settings
-
-    @property
-    def refusal(self) -> BudgetError | None:
-        """Which limit the next trial would pass, if that is why the search ended; not in the JSON.
-
-        What was found until then is whole; the same call with a larger limit goes on.
-        """
-        refusal: BudgetError | None = self._refusal
-        return refusal
-
-    def of(self, settings: SweepSettings, refusal: BudgetError | None = None) -> Self:
-        """The same, which says whose it is, and why there is no more of it."""
-        same = self.model_copy()
-        same._settings, same._refusal = settings, refusal
-        return same
+    """Remaining time of training, by one process."""
+    settings: dict[str, Any]
+    """Settings that all trials share."""
+    stopped_by: str | None
+    """The limit that the next trial would pass, if that ended the search; the same call with a
+    larger limit goes on."""

@@ -1,35 +1,65 @@
-"""What a sweep will do and what it will cost at most, before anything is spent."""
+"""The plan of a sweep: its stages, and what each may cost at most, before anything is spent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
-from lvlora import numbers
-from lvlora.errors import BudgetError
+import numpy as np
+from pydantic import Field
+
+from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings.training import SweepSettings, TrainSettings
-from lvlora.sweep.space import PRICED, Params, merged, with_params
-from lvlora.sweep.stages import Stage
+from lvlora.sweep.space import PRICED, Params, Space, merged, with_params
 from lvlora.train.schedule import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices
 
+SAMPLED_TRIALS = 12
+_FINAL_TIMES = 4
+
 SPARE_PERCENT = 5
-"""Of a limit: what an interrupted trial repeats must come from somewhere."""
+"""Part of a limit that pays for the repeats of interrupted trials."""
 
 _VALIDATED = 0.25
-"""Of what a trial of the first stage may cost: more than that is not spent on validating it, if
-validating less will do. A run alone gives a twentieth; trials are compared by nothing else."""
+"""Share of a trial's FLOPs for its validation at most, where validating less will do. A run alone
+gives a twentieth; trials are compared by nothing else."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Trials that are compared with each other.
+
+    Attributes:
+        space: the settings that are searched here.
+        n_trials: number of trials; points: the settings of each, None where they are sampled.
+        percent: of the limit, for all its trials together.
+        times: its steps are this many times those of a search.
+        follows: it starts from the best of the stage before.
+    """
+
+    name: str
+    space: Space
+    n_trials: int
+    points: tuple[Params, ...] | None
+    percent: int
+    times: int = 1
+    follows: bool = False
+
+
+QUICK = Space({"learning_rate": (3e-4, 1e-3, 3e-3), "rank": (2, 8)})
+COURSEWORK = Space({"learning_rate": (1e-5, 5e-5, 1e-4), "rank": (2, 4, 8)})
+COURSEWORK_CONTEXT = Space({"seq_len": (128, 512, 768)})
 
 
 @dataclass(frozen=True)
 class Allotment:
-    """What each trial of a stage gets.
+    """FLOPs and steps of each trial of a stage.
 
     Attributes:
         steps: its optimiser steps; None: as many as ``caps`` buy.
         caps: convention → FLOPs that a trial may cost.
-        at_most: the most that one trial costs; together: all of them.
+        at_most: the price bound of one trial; together: of all of them.
         fewest, largest: steps of the dearest and the cheapest trial.
         validations: of each trial, where the settings do not say.
     """
@@ -43,42 +73,10 @@ class Allotment:
     validations: Validations = USUAL
 
     def steps_of(self, settings: TrainSettings, cost: Cost) -> int:
-        """Steps of a trial with these settings."""
+        """Return the steps of a trial with these settings."""
         if self.steps is not None:
             return self.steps
         return min(cost.steps_within(settings, cap, c) for c, cap in self.caps.items())
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON; FLOPs as text, they pass 2^53."""
-        return {
-            "steps": self.steps,
-            "caps": {c: str(cap) for c, cap in self.caps.items()},
-            "most": [str(self.at_most.executed), str(self.at_most.coursework)],
-            "together": [str(self.together.executed), str(self.together.coursework)],
-            "fewest": self.fewest,
-            "largest": self.largest,
-            "validations": [self.validations.series, self.validations.times],
-        }
-
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Allotment:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ValueError: it cannot be right.
-        """
-        series, times = facts["validations"]
-        if not all(type(n) is int and n > 0 for n in (series, times)):
-            raise ValueError(f"validations: {facts['validations']}")
-        return cls(
-            facts["steps"],
-            {c: int(cap) for c, cap in facts["caps"].items()},
-            Price(*map(int, facts["most"])),
-            Price(*map(int, facts["together"])),
-            facts["fewest"],
-            facts["largest"],
-            Validations(series, times),
-        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class SearchPlan:
     """The stages in their order, and what each gets."""
 
     stages: tuple[Stage, ...]
-    allotments: tuple[Allotment, ...]
+    allotments: Annotated[tuple[Allotment, ...], Field(min_length=1)]
 
     @property
     def at_most(self) -> Price:
@@ -104,34 +102,57 @@ class SearchPlan:
         return sum(stage.n_trials for stage in self.stages)
 
     def stage_of(self, slot: int) -> int:
-        """The stage of the ``slot``-th trial of the whole sweep."""
-        for index, stage in enumerate(self.stages):
-            if slot < stage.n_trials:
+        """Return the stage of the ``slot``-th trial of the whole sweep."""
+        for index in range(len(self.stages)):
+            if slot in self.slots(index):
                 return index
-            slot -= stage.n_trials
         raise IndexError(slot)
 
     def slots(self, index: int) -> range:
-        """The trials of a stage."""
+        """Return the trials of a stage."""
         first = sum(stage.n_trials for stage in self.stages[:index])
         return range(first, first + self.stages[index].n_trials)
 
-    def rows(self, convention: str) -> list[dict[str, Any]]:
-        """A stage each, for people: stage, trials, searched, steps, flops_each, flops_at_most."""
-        rows = []
-        for stage, allotment in zip(self.stages, self.allotments, strict=True):
-            steps = dict.fromkeys((allotment.fewest, allotment.largest))
-            rows.append(
-                {
-                    "stage": stage.name,
-                    "trials": stage.n_trials,
-                    "searched": stage.space.text() or "the best so far, longer",
-                    "steps": " – ".join(map(numbers.count, steps)),
-                    "flops_each": allotment.at_most.of(convention),
-                    "flops_at_most": allotment.together.of(convention),
-                }
+
+def stages_of(settings: SweepSettings, space: Space | None) -> tuple[Stage, ...]:
+    """Return the stages of these settings; ``space`` is that of ``--space``.
+
+    Raises:
+        SettingsError: the sampler does not suit the space, or the pruner the objectives.
+    """
+    if settings.pareto and settings.pruner != "none":
+        raise SettingsError(
+            "--pruner and --pareto: a trial that ends early has no place on the front",
+            "Give one of them; the front already shows what little FLOPs buy.",
+        )
+    if space is None and settings.preset == "coursework":
+        if settings.sampler not in ("auto", "grid") or settings.trials is not None:
+            raise SettingsError(
+                "--preset coursework is a fixed grid: --sampler and --trials are not for it",
+                "Write its values to a file and give that with --space.",
             )
-        return rows
+        grid, contexts = COURSEWORK.points(), COURSEWORK_CONTEXT.points()
+        return (
+            Stage("search", COURSEWORK, len(grid), tuple(grid), 50),
+            Stage("context", COURSEWORK_CONTEXT, len(contexts), tuple(contexts), 20, follows=True),
+            Stage("final", Space({}), 1, ({},), 30, _FINAL_TIMES, follows=True),
+        )
+    space = space or QUICK
+    if sampler_of(settings, space) != "grid":
+        n_trials = settings.trials or SAMPLED_TRIALS
+        return (Stage("search", space, n_trials, None, 100),)
+    points = space.points()
+    if settings.trials is not None and settings.trials < len(points):
+        order = np.random.default_rng(settings.seed).permutation(len(points))
+        points = [points[i] for i in sorted(order[: settings.trials])]
+    return (Stage("search", space, len(points), tuple(points), 100),)
+
+
+def sampler_of(settings: SweepSettings, space: Space) -> str:
+    """Return the search method: the setting, or what suits the space."""
+    if settings.sampler != "auto":
+        return settings.sampler
+    return "grid" if space.is_grid else "tpe"
 
 
 def make_plan(
@@ -199,7 +220,7 @@ def make_plan(
 
 
 def _caps(stage: Stage, limits: Mapping[str, int]) -> dict[str, int]:
-    """Convention → FLOPs that each trial of a stage may cost."""
+    """Return convention → FLOPs that each trial of a stage may cost."""
     shared = {c: limit * (100 - SPARE_PERCENT) // 100 for c, limit in limits.items()}
     return {c: s * stage.percent // (100 * stage.n_trials) for c, s in shared.items()}
 
@@ -210,7 +231,7 @@ def _affordable(
     caps: Mapping[str, int],
     cost_of: Callable[[TrainSettings], Cost],
 ) -> Validations:
-    """The first choice that leaves most of the FLOPs of every trial to its training, or the last.
+    """Return the first choice that leaves most FLOPs of every trial to its training, or the last.
 
     Args:
         trials: of the first stage, with the series of the first choice.
@@ -227,7 +248,11 @@ def _affordable(
 
 
 def points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
-    """Settings among which the dearest trial of the last stage is; whether they are its trials."""
+    """Return settings among which the dearest trial of the last stage is.
+
+    Returns:
+        the settings, and whether they are its trials themselves.
+    """
     last = stages[-1]
     if last.points is not None and not last.follows:
         return list(last.points), True
@@ -242,7 +267,7 @@ def _allot(
     exact: bool,
     cost_of: Callable[[TrainSettings], Cost],
 ) -> Allotment:
-    """The draft with its prices."""
+    """Return the draft with its prices."""
     counts, prices = [], []
     for trial in trials:
         cost = replace(cost_of(trial), times=draft.validations.times)

@@ -1,18 +1,19 @@
-"""A study as an answer, with the command that trains with its best settings, and as a page."""
+"""A study as an answer, with the command that trains with its best settings."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lvlora.flops.budget import NOTHING, Price
+from lvlora.flops.ledger import FILE_NAME, Ledger, entries_of_study
 from lvlora.settings.fields import read_fields
 from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import answers
-from lvlora.sweep.facts import limit_in
+from lvlora.sweep.figures import importances
 from lvlora.sweep.plan import SearchPlan
-from lvlora.sweep.space import merged, with_params
+from lvlora.sweep.space import with_params
 from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import OVER, SharedStudy, end_of, slot_of, state_of
 from lvlora.sweep.trial import trial_folder
@@ -23,51 +24,57 @@ if TYPE_CHECKING:
 _NOT_IN_COMMAND = ("max_steps", "max_flops", "data", "save_every", "threads")
 
 
-def answer_of(
-    study: SharedStudy, settings: SweepSettings, *, draw: bool, named: bool = True
+def record_of(
+    study: SharedStudy,
+    settings: SweepSettings,
+    *,
+    in_file: bool = True,
+    stopped_by: str | None = None,
 ) -> answers.Sweep:
-    """The study as it is.
+    """Return the study as it is.
 
     Args:
-        draw: write its figures and its page, too.
-        named: its data are those that the settings name, so that a command can name them.
+        in_file: its data are in the file that the settings name, so that a command can name it.
+        stopped_by: the limit that ended the search.
     """
-    folder, best = folder_of(settings), study.best()
+    best = study.best()
     front = [slot_of(trial) for trial in study.front(settings.convention)]
     trials = [trial_of(study, trial, settings, front) for trial in study.records()]
     command = None
-    if best is not None and named:
+    if best is not None and in_file:
         # a longer run may well be validated more thoroughly than its trial was
         command = command_of(with_params(shared_settings(settings, None), best.params))
-    spent = study.committed()
-    found = answers.Sweep(
+    best_trial = next((t for t in trials if best and t.trial == slot_of(best)), None)
+    plan = plan_summary(study.plan, settings)
+    return answers.Sweep(
         study=settings.study,
         finished=not study.unfinished(),
         trials=_counted(trials, study.plan.n_trials),
-        best=_best(trials, best),
+        best=None
+        if best_trial is None
+        else answers.Best(**best_trial.model_dump(include=set(answers.Best.model_fields))),
         front=front,
-        importances=study.importances(),
-        flops=spent.as_answer(),
+        importances=importances(plan, trials),
+        flops=_spent(study, settings).as_answer(),
         limit=limit_of(study, settings),
         convention=settings.convention,
-        plan=plan_answer(study.plan, settings),
+        plan=plan,
         table=trials,
         command=command,
-        files=[str(path) for path in draw_study(study, settings, trials, folder, command)]
-        if draw
-        else [],
+        files=[],
         seconds_left=_seconds_left(study),
+        settings=study.facts.settings,
+        stopped_by=stopped_by,
     )
-    return found.of(settings)
 
 
 def limit_of(study: SharedStudy, settings: SweepSettings) -> int | None:
-    """FLOPs that all trials together may spend: as is said now, else as the study began with."""
-    return limit_in(study.study) if settings.max_flops is None else settings.max_flops
+    """Return the FLOPs that all trials may spend: by this call, else as the study began with."""
+    return study.facts.max_flops if settings.max_flops is None else settings.max_flops
 
 
 def shared_settings(settings: SweepSettings, plan: SearchPlan | None) -> TrainSettings:
-    """What all trials share, the plan's series to score among it; limits and steps are not."""
+    """Return what all trials share, with the plan's series to score; limits and steps are not."""
     shared = settings.model_dump(include=set(TrainSettings.model_fields))
     series = settings.validation_series if plan is None else plan.validations.series
     return TrainSettings(
@@ -78,7 +85,7 @@ def shared_settings(settings: SweepSettings, plan: SearchPlan | None) -> TrainSe
 def trial_of(
     study: SharedStudy, trial: FrozenTrial, settings: SweepSettings, front: Collection[int] = ()
 ) -> answers.Trial:
-    """A trial as an answer.
+    """Return a trial as an answer.
 
     Args:
         front: the trials that no other beats in both error and FLOPs.
@@ -86,7 +93,6 @@ def trial_of(
     state, slot = state_of(trial), slot_of(trial)
     assert state is not None  # an attempt that was lost takes no slot
     end = end_of(trial) if state in OVER else {}
-    flops = (end.get("flops") or {}).get(settings.convention)
     return answers.Trial(
         trial=slot,
         stage=study.plan.stages[study.plan.stage_of(slot)].name,
@@ -95,7 +101,7 @@ def trial_of(
         mae=end.get("mae"),
         loss=end.get("loss"),
         steps=end.get("steps"),
-        flops=None if flops is None else int(flops),
+        flops=(end.get("flops") or {}).get(settings.convention),
         seconds=end.get("seconds"),
         state=state,
         front=slot in front,
@@ -104,13 +110,13 @@ def trial_of(
     )
 
 
-def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSummary:
-    """The plan as an answer."""
+def plan_summary(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSummary:
+    """Return the plan as an answer."""
     stages = [
         answers.Stage(
             stage=stage.name,
             trials=stage.n_trials,
-            space=stage.space.to_dict(),
+            space=dict(stage.space.dimensions),
             steps=(allotment.fewest, allotment.largest),
             flops_at_most=allotment.together.as_answer(),
         )
@@ -127,7 +133,7 @@ def plan_answer(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSummar
 
 
 def command_of(settings: TrainSettings) -> str:
-    """The command line that trains with these settings; defaults are left out."""
+    """Return the command line that trains with these settings; defaults are left out."""
     defaults = TrainSettings()
     words = ["lvlora", "train"]
     if settings.data is not None:
@@ -139,6 +145,15 @@ def command_of(settings: TrainSettings) -> str:
         if value is not None and value != getattr(defaults, field.name):
             words += field.words(value)
     return shlex.join(words)
+
+
+def _spent(study: SharedStudy, settings: SweepSettings) -> Price:
+    """Return the FLOPs that the ledger charges to the study, with those of lost attempts."""
+    if not (settings.runs / FILE_NAME).exists():
+        return NOTHING
+    with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
+        rows = entries_of_study(ledger.rows(), settings.study, study.facts.first_entry)
+    return sum((row.charged for row in rows), NOTHING)
 
 
 def _counted(trials: Sequence[answers.Trial], planned: int) -> answers.TrialCounts:
@@ -153,77 +168,14 @@ def _counted(trials: Sequence[answers.Trial], planned: int) -> answers.TrialCoun
     )
 
 
-def _best(trials: Sequence[answers.Trial], best: FrozenTrial | None) -> answers.Best | None:
-    for trial in trials:
-        if best is not None and trial.trial == slot_of(best):
-            return answers.Best(**trial.model_dump(include=set(answers.Best.model_fields)))
-    return None
-
-
 def _seconds_left(study: SharedStudy) -> float | None:
-    """Until all is done, one trial after another, at the pace of those that are done."""
+    """Return the time until all is done, one trial after another, at the pace until now."""
     done = [trial for trial in study.records() if state_of(trial) in OVER]
     times = [(trial.datetime_start, trial.datetime_complete) for trial in done]
     seconds = sum((over - began).total_seconds() for began, over in times if began and over)
-    spent = sum(study.spent_by(trial).executed for trial in done)
+    spent = sum(int((end_of(trial).get("flops") or {}).get("executed", 0)) for trial in done)
     if not seconds or not spent or not study.unfinished():
         return None
     shares = [study.plan.allotments[study.plan.stage_of(slot_of(t))].at_most for t in done]
-    left = study.plan.at_most.executed - sum(price.executed for price in shares)
-    return max(0.0, seconds / spent * left)
-
-
-def draw_study(
-    study: SharedStudy,
-    settings: SweepSettings,
-    trials: Sequence[answers.Trial],
-    folder: Path,
-    command: str | None,
-) -> list[Path]:
-    """The figures and the page; returns the files."""
-    from lvlora.report.drawing import style
-    from lvlora.report.sweep.figures import sweep_figures
-    from lvlora.report.sweep.page import write_sweep_page
-
-    metric, before = _metric(study)
-    rows = [trial.model_dump() for trial in trials]
-    space = merged([stage.space for stage in study.plan.stages])
-    distributions = {name: values.distribution() for name, values in space.dimensions.items()}
-    figures = sweep_figures(rows, metric, distributions, study.importances())
-    written = [folder / "figures" / f"{name}.png" for name in figures]
-    for path, figure in zip(written, figures.values(), strict=True):
-        style.save(figure, path)
-    spent = study.committed()
-    facts: dict[str, Any] = {
-        "trials": f"{len(rows)} of {study.plan.n_trials}",
-        f"{metric} before training": before,
-        "FLOPs, executed": spent.executed,
-        "FLOPs, coursework": spent.coursework,
-        "sampler": study.sampler,
-        "pruner": settings.pruner,
-        "objectives": f"{metric}, FLOPs" if settings.pareto else metric,
-        "seed": settings.seed,
-    }
-    page = folder / "report.html"
-    write_sweep_page(
-        page,
-        study=settings.study,
-        command=command or "",
-        metric=metric,
-        rows=rows,
-        plan=study.plan.rows(settings.convention),
-        facts=facts,
-        figures=figures,
-    )
-    return [*written, page]
-
-
-def _metric(study: SharedStudy) -> tuple[str, float | None]:
-    """What the value of a trial is, and what it was before training."""
-    for trial in study.records():
-        end = end_of(trial)
-        if end.get("value") is not None:
-            if end.get("mae") is not None:
-                return "validation MAE", end.get("mae_before")
-            return "validation loss", end.get("loss_before")
-    return "validation error", None
+    remaining = study.plan.at_most.executed - sum(price.executed for price in shares)
+    return max(0.0, seconds / spent * remaining)

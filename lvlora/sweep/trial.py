@@ -1,4 +1,4 @@
-"""One trial of a sweep: a training run in a folder of its own, watched for its study."""
+"""One trial of a sweep: a training run in its own folder, watched for its study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lvlora import folders
 from lvlora.errors import LvloraError, SettingsError, is_out_of_memory
-from lvlora.flops.budget import Price
+from lvlora.flops.ledger import Limits
 from lvlora.series.dataset import Dataset
 from lvlora.settings.training import TrainSettings
 from lvlora.sweep.plan import Allotment
@@ -45,12 +45,12 @@ class TrialFolder(RunFolder):
 
 
 def trial_folder(study_folder: Path, slot: int) -> TrialFolder:
-    """Where the ``slot``-th trial is."""
+    """Return the folder of the ``slot``-th trial."""
     return TrialFolder(study_folder / f"trial-{slot:04d}")
 
 
 def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
-    """What a step and a validation cost with these settings; no weights are opened.
+    """Return the price of a step and of a validation with these settings, without weights.
 
     Raises:
         SettingsError: there would be no validation to compare trials by.
@@ -59,7 +59,7 @@ def cost_of(settings: TrainSettings, dataset: Dataset) -> Cost:
 
 
 def plan_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Plan:
-    """A run with as many steps as the plan gives it."""
+    """Return the plan of a run with as many steps as the sweep's plan gives it."""
     plan = plan_run(_unlimited(settings, 1), dataset)
     times = allotment.validations.times
     n_steps = allotment.steps_of(settings, replace(_cost(plan), times=times))
@@ -77,12 +77,12 @@ def plan_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) 
     return plan.lasting(n_steps, **changes)
 
 
-def steps_done(loaded: Loaded, folder: TrialFolder) -> int | None:
-    """The step of the checkpoint from which this very run can go on; None without one."""
+def can_resume(loaded: Loaded, folder: TrialFolder) -> bool:
+    """Whether the folder has a checkpoint of this very run."""
+    if not folder.state.exists() or not folder.config.is_file():
+        return False
     state, _ = checkpoint.latest(folder.state)
-    if state is None or not folder.config.is_file():
-        return None
-    return None if loaded.changes_since(state.facts.get("identity", {})) else state.step
+    return state is not None and not loaded.changes_since(state.facts.get("identity", {}))
 
 
 def open_run(
@@ -90,16 +90,18 @@ def open_run(
     folder: TrialFolder,
     observer: Observer,
     sources: Mapping[str, str],
+    within: Limits,
     *,
     resume: bool,
 ) -> Run:
-    """The trial's run: going on from its last checkpoint, or in an empty folder.
+    """Return the trial's run: going on from its last checkpoint, or in an empty folder.
 
     Args:
         sources: setting → where its value came from, which a new folder says.
+        within: the limits of the study.
     """
     if resume:
-        return Run(loaded, folder, observer, resume=True)
+        return Run(loaded, folder, observer, resume=True, within=within)
     if folder.path.exists():
         stranger = folders.stranger_in(folder.path)
         if stranger is not None:
@@ -111,23 +113,25 @@ def open_run(
     folder.path.mkdir(parents=True)
     folder.mark()
     folder.write_settings(loaded.plan, sources)
-    return Run(loaded, folder, observer)
+    return Run(loaded, folder, observer, within=within)
 
 
-def sources_of(settings: TrainSettings, params: Params, given: Mapping[str, str]) -> dict[str, str]:
-    """Where each setting of a trial came from.
+def sources_of(
+    settings: TrainSettings, params: Params, sources: Mapping[str, str]
+) -> dict[str, str]:
+    """Return where each setting of a trial came from.
 
     Args:
-        params: what was chosen for it; given: where the sweep's own settings came from.
+        params: the searched settings; sources: where the sweep's own settings came from.
     """
     planned = {*params, "max_steps", "max_flops", "save_every"}
     for name in ("validation_series", "validate_every"):
-        if given.get(name, "default") == "default" and getattr(settings, name) is not None:
+        if sources.get(name, "default") == "default" and getattr(settings, name) is not None:
             planned.add(name)
     if ALPHA_PER_RANK in planned:
         planned.add("alpha")
     return {
-        name: "sweep" if name in planned else given.get(name, "default")
+        name: "sweep" if name in planned else sources.get(name, "default")
         for name in TrainSettings.model_fields
     }
 
@@ -159,14 +163,14 @@ class Watch:
         self._reported: set[int] = set()
 
     def replay(self, rows: list[dict[str, object]], convention: str) -> None:
-        """Report what a run that goes on had already found."""
+        """Report the validations that a resumed run had made before."""
         key = "flops" if convention == "executed" else "flops_coursework"
         for row in rows:
-            found = row.get("validation")
-            price = found.get(key) if isinstance(found, dict) else row.get(key)
+            validation = row.get("validation")
+            price = validation.get(key) if isinstance(validation, dict) else row.get(key)
             self._spent += price if isinstance(price, int) else 0
-            if isinstance(found, dict) and found["step"]:
-                self._report(found["mae"], found["loss"])
+            if isinstance(validation, dict) and validation["step"]:
+                self._report(validation["mae"], validation["loss"])
 
     def started(self, plan: RunPlan) -> None:
         """Pass it on."""
@@ -208,11 +212,6 @@ class Watch:
         self.pruned = self.trial.should_prune()
 
 
-def spent_by(run: Run) -> Price:
-    """What this process has spent on a run."""
-    return run.progress.spent - run.at_start.spent
-
-
 def _unlimited(settings: TrainSettings, n_steps: int) -> TrainSettings:
     """The sweep keeps the limits; the project's budget is kept by the ledger all the same."""
     return settings.model_copy(update={"max_steps": n_steps, "max_flops": None})
@@ -228,7 +227,7 @@ def _cost(plan: Plan) -> Cost:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a trial failed, in one line."""
+    """Return why a trial failed, in one line."""
     if isinstance(error, LvloraError):
         return error.message
     return "there was not enough memory" if is_out_of_memory(error) else str(error)

@@ -36,6 +36,7 @@ class Run:
         limit: FLOPs that the run may spend, over all its processes; default: the settings'.
         ranks: the processes that make it together, of which this is the first.
         held: the lock on the folder where it was taken already, and what else ends with the run.
+        within: limits in the ledger, where they are not those of the settings.
 
     Attributes:
         resumed: it goes on from a checkpoint, or was to.
@@ -57,6 +58,7 @@ class Run:
         limit: int | None = None,
         ranks: Ranks = ALONE,
         held: ExitStack | None = None,
+        within: Limits | None = None,
     ) -> None:
         self.loaded = loaded
         self.plan = loaded.plan
@@ -64,6 +66,7 @@ class Run:
         self.observer = observer
         self.ranks = ranks
         self.limit = self.plan.settings.max_flops if limit is None else limit
+        self.within = within
         self.progress = Progress()
         self._in_flight: tuple[Phase, Price] | None = None
         self.resumed = resume
@@ -188,7 +191,7 @@ class Run:
                 device=base.placement.device.type,
                 dtype=str(base.placement.dtype).removeprefix("torch."),
             ),
-            within=Limits(self.limit, settings.budget, settings.convention),
+            within=self.within or Limits(self.limit, settings.budget, settings.convention),
         )
 
     @property

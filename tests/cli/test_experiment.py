@@ -1,7 +1,5 @@
 """`lvlora experiment` as a user meets it: real stages of a tiny model on a tiny data set."""
 
-from __future__ import annotations
-
 import csv
 import json
 import multiprocessing
@@ -104,8 +102,7 @@ def kept(tmp_path_factory):
 def done(kept, run_lvlora, args, tmp_path, made_figures):
     """The answer of the finished experiment, whose folder is at ``tmp_path / "whole"``."""
     if not (kept / "answer.json").exists():
-        ran = run_lvlora([*args, "--json", "--budget", "1e12"])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora([*args, "--json", "--budget", "1e12"], code=0)
         shutil.copytree(tmp_path / "whole", kept / "whole")
         (kept / "answer.json").write_text(ran.stdout)
         assert ran.json
@@ -164,8 +161,7 @@ def test_the_accounting_and_the_page_are_written(done, tmp_path):
 
 def test_a_finished_experiment_is_not_made_again(done, run_lvlora, args, tmp_path):
     ledger = (tmp_path / "whole" / "ledger.sqlite").read_bytes()
-    again = run_lvlora([*args, "--json"])
-    assert again.exit_code == 0, again.stderr
+    again = run_lvlora([*args, "--json"], code=0)
     assert again.stderr.count("is done.") == 4
     assert _found(again.json) == _found(done)
     assert (tmp_path / "whole" / "ledger.sqlite").read_bytes() == ledger
@@ -182,10 +178,8 @@ def test_a_stopped_experiment_goes_on_from_the_step(done, run_lvlora, args, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "append", stopping)
-        stopped = run_lvlora(place)
-    assert stopped.exit_code == 75, stopped.stderr
-    went_on = run_lvlora(place)
-    assert went_on.exit_code == 0, went_on.stderr
+        run_lvlora(place, code=75)
+    went_on = run_lvlora(place, code=0)
     assert went_on.stderr.count("is done.") == 1
     assert "Going on after step 2 of 4" in went_on.stderr
     assert _found(went_on.json) == _found(done)
@@ -207,8 +201,7 @@ def test_a_killed_experiment_goes_on(done, run_lvlora, args, tmp_path):
         time.sleep(0.02)
     process.kill()
     process.join()
-    went_on = run_lvlora(place)
-    assert went_on.exit_code == 0, went_on.stderr
+    went_on = run_lvlora(place, code=0)
     assert went_on.stderr.count("is done.") == 2
     assert _found(went_on.json) == _found(done)
     with Ledger.for_runs(tmp_path / "killed") as ledger:
@@ -219,13 +212,9 @@ def test_a_killed_experiment_goes_on(done, run_lvlora, args, tmp_path):
 def test_a_sweep_that_reaches_its_limit_is_not_done(run_lvlora, args, tmp_path, monkeypatch):
     from lvlora.errors import BudgetError
 
-    def at_the_limit(self):
-        self.refusal = BudgetError("the next trial would pass it", "Raise it.")
-        return "limit"
-
-    monkeypatch.setattr(loop.TrialLoop, "run", at_the_limit)
-    ran = run_lvlora([*args, "--json"])
-    assert ran.exit_code == 3
+    refusal = BudgetError("the next trial would pass it", "Raise it.")
+    monkeypatch.setattr(loop.TrialLoop, "run", lambda self: refusal)
+    ran = run_lvlora([*args, "--json"], code=3)
     assert "the next trial would pass it" in ran.stderr
     kept = json.loads((tmp_path / "whole" / "experiment.json").read_text())["stages"]
     assert [name for name, stage in kept.items() if stage.get("found")] == ["zero-shot", "default"]
@@ -238,8 +227,7 @@ def test_a_dry_run_needs_no_weights_and_leaves_nothing(
     shutil.copytree(tiny_folder("qwen2"), bare, ignore=shutil.ignore_patterns("*.safetensors"))
     asked = [bare if a == tiny_folder("qwen2") else a for a in args]
     asked[asked.index(tmp_path / "whole")] = tmp_path / "new"
-    ran = run_lvlora([*asked, "--dry-run", "--json", "--budget", "1e12"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*asked, "--dry-run", "--json", "--budget", "1e12"], code=0)
     assert not (tmp_path / "new").exists()
     plan = ran.json
     made = {stage["name"]: stage for stage in done["stages"]}
@@ -267,8 +255,7 @@ def test_what_other_commands_spend_is_a_row_of_its_own(done, run_lvlora, args, t
     whole = tmp_path / "whole"
     with Ledger.for_runs(whole) as ledger:
         ledgers.reserve(ledger, 7, 9, "x", command="forecast")
-    again = run_lvlora([*args, "--json"])
-    assert again.exit_code == 0, again.stderr
+    again = run_lvlora([*args, "--json"], code=0)
     assert again.json["others"] == {"executed": 7, "coursework": 9}
     for convention, more in (("executed", 7), ("coursework", 9)):
         spent = sum(stage["flops"][convention] for stage in again.json["stages"])
@@ -277,16 +264,6 @@ def test_what_other_commands_spend_is_a_row_of_its_own(done, run_lvlora, args, t
     rows = list(csv.DictReader((whole / "accounting.csv").read_text().splitlines()))
     assert rows[-2]["stage"] == "others"
     assert int(rows[-2]["executed"]) == 7
-
-
-def test_a_damaged_record_is_refused_by_name(done, run_lvlora, args, tmp_path):
-    file = tmp_path / "whole" / "experiment.json"
-    facts = json.loads(file.read_text())
-    facts["stages"]["default"]["found"]["mae"] = {"a": 1}
-    file.write_text(json.dumps(facts))
-    ran = run_lvlora(args)
-    assert ran.exit_code == 4
-    assert "experiment.json: stages.default.found.mae" in ran.stderr
 
 
 def test_times_are_those_of_the_last_such_work(done, run_lvlora, args, tmp_path):
@@ -300,16 +277,14 @@ def test_times_are_those_of_the_last_such_work(done, run_lvlora, args, tmp_path)
 def test_more_than_the_budget_has_is_refused_before_anything(done, run_lvlora, args, tmp_path):
     most = sum(stage["flops_at_most"]["executed"] for stage in done["stages"])
     place = [*args[:-3], tmp_path / "other", "--threads", "1"]
-    ran = run_lvlora([*place, "--budget", str(most - 1)])
-    assert ran.exit_code == 3
+    ran = run_lvlora([*place, "--budget", str(most - 1)], code=3)
     assert f"the stages that are left may cost {most:,} FLOPs" in ran.stderr
     assert not (tmp_path / "other").exists()
 
 
 def test_a_begun_stage_keeps_its_settings(done, run_lvlora, args, file):
     file.write_text(file.read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2"))
-    ran = run_lvlora(args)
-    assert ran.exit_code == 2
+    ran = run_lvlora(args, code=2)
     assert "learning_rate (0.01 then, 0.02 now)" in " ".join(ran.stderr.split())
 
 
@@ -328,26 +303,22 @@ def test_a_begun_stage_keeps_its_settings(done, run_lvlora, args, file):
 )
 def test_what_is_wrong_in_the_file_is_named(run_lvlora, args, file, tmp_path, old, new, complaint):
     file.write_text(file.read_text().replace(old, new))
-    ran = run_lvlora([*args, "--scale", "less"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*args, "--scale", "less"], code=2)
     assert complaint in " ".join(ran.stderr.split())
     assert not (tmp_path / "whole").exists()
 
 
 def test_a_scale_and_a_file_are_asked_for(run_lvlora, args):
-    ran = run_lvlora([*args, "--scale", "les"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*args, "--scale", "les"], code=2)
     assert "did you mean less?" in ran.stderr
     without = [a for a in args if a != "--config"]
     without.remove(args[args.index("--config") + 1])
-    ran = run_lvlora(without)
-    assert ran.exit_code == 2
+    ran = run_lvlora(without, code=2)
     assert "needs the file that names its stages" in ran.stderr
 
 
 def test_other_commands_take_the_same_file(run_lvlora, file):
-    ran = run_lvlora(["train", "--config", file, "--print-config"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--config", file, "--print-config"], code=0)
     assert "rank = 2" in ran.stdout
 
 
@@ -356,6 +327,5 @@ def test_one_process_makes_an_experiment(done, run_lvlora, args, tmp_path):
 
     with (tmp_path / "whole" / ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = run_lvlora(args)
-    assert ran.exit_code == 1
+        ran = run_lvlora(args, code=1)
     assert "another process makes the experiment" in ran.stderr

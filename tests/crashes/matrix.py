@@ -518,14 +518,14 @@ def warm_up() -> None:
     from optuna.storages.journal import JournalFileOpenLock
 
     import lvlora.evaluation.evaluate as evaluation_page
-    import lvlora.sweep.results as sweep_results
     import lvlora.train.document as run_page
+    import lvlora.sweep.search as sweep_search
 
     # Optuna takes a dead process's lock away after 30 s; the same happens here after one
     JournalFileOpenLock.__init__.__defaults__ = (1,)
     run_page.draw_run = lambda folder: []
     evaluation_page.draw_evaluation = lambda folder, record: []
-    sweep_results.draw_study = lambda *args: []
+    sweep_search.write_page = lambda path, *args: [path]
     random.seed(0)
     for command in ("train", "sweep", "forecast", "simulate", "export", "evaluate", "baseline"):
         with contextlib.redirect_stdout(io.StringIO()):

@@ -1,7 +1,5 @@
 """What the coursework's stages cost with the coursework's model, known by its shape alone."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -124,7 +124,7 @@ def _toml(folder: Path) -> tuple[Path, Read]:
     from lvlora.errors import SettingsError
     from lvlora.settings.configuration import resolve
     from lvlora.settings.training import SweepSettings, TrainSettings
-    from lvlora.sweep.space_file import read_space
+    from lvlora.sweep.space import read_space
 
     target = folder / "f.toml"
     commands = {"train": TrainSettings, "sweep": SweepSettings}

@@ -53,14 +53,13 @@ def test_a_run_is_identified_by_what_it_always_was() -> None:
 
 def test_a_study_compares_what_it_always_did() -> None:
     """Studies of earlier versions go on; how much memory is taken is no longer compared."""
-    from lvlora.sweep.facts import facts_of
+    from lvlora.sweep.study import compared
 
     free = {
         *("data", "runs", "study", "storage", "status", "workers", "threads", "budget"),
         *("max_flops", "save_every", "preset", "space", "tracker", "max_memory"),
     }
-    compared = facts_of(SweepSettings(), (), "grid", "abc")["settings"]
-    assert set(compared) == set(SweepSettings.model_fields) - free - LATER
+    assert set(compared(SweepSettings())) == set(SweepSettings.model_fields) - free - LATER
 
 
 def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> None:

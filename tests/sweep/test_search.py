@@ -1,10 +1,7 @@
 """A search as a program asks for one: the answer, limits, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_models
@@ -12,7 +9,7 @@ import tiny_runs
 
 import lvlora
 from lvlora.flops.ledger import Ledger
-from lvlora.sweep.narrator import Silent
+from lvlora.narrator import Silent
 
 SPACE = {"rank": [2, 3], "learning_rate": [1e-2]}
 
@@ -21,26 +18,17 @@ class Listener(Silent):
     """Writes down what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-
-    def planned(self, plan, settings) -> None:
-        self.told.append(("planned", plan.n_trials))
-
-    def began(self, slot, stage, params) -> None:
-        self.told.append(("began", slot, params["rank"]))
-
-    def ended(self, trial, *, best) -> None:
-        self.told.append(("ended", trial.trial, trial.state))
+        self.notes: list[str] = []
 
     def note(self, message) -> None:
-        self.told.append(("note", message))
+        self.notes.append(message)
 
 
 @pytest.fixture
 def small(tmp_path, tiny_folder, monkeypatch):
     """Settings of a search of two trials of two steps in ``tmp_path``, without pictures."""
     monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
-    monkeypatch.setattr("lvlora.sweep.results.draw_study", lambda *args: [])
+    monkeypatch.setattr("lvlora.sweep.search.write_page", lambda *args: [tmp_path])
     whole = tiny_runs.settings(tiny_folder("qwen2"), tmp_path / "runs", validation_series=1)
     given = whole.model_dump(exclude_defaults=True)
     del given["rank"], given["learning_rate"]
@@ -51,15 +39,9 @@ def test_a_program_searches_data_of_its_own(small, tmp_path, run_lvlora):
     listener = Listener()
     data = tiny_runs.dataset(n_series=24)
     found = lvlora.search(data, space=SPACE, narrator=listener, **small)
-    assert listener.told == [
-        ("planned", 2),
-        ("began", 0, 2),
-        ("ended", 0, "complete"),
-        ("began", 1, 3),
-        ("ended", 1, "complete"),
-    ]
+    assert [note[:7] for note in listener.notes] == ["Trial 0", "Trial 0", "Trial 1", "Trial 1"]
     assert found.finished
-    assert found.refusal is None
+    assert found.stopped_by is None
     assert [trial.params["rank"] for trial in found.table] == [2, 3]
     assert found.best.mae == min(trial.mae for trial in found.table)
     assert found.command is None  # no command can name data that are in no file
@@ -74,7 +56,7 @@ def test_a_program_searches_data_of_its_own(small, tmp_path, run_lvlora):
 
     again = lvlora.search(data, space=SPACE, narrator=(listener := Listener()), **small)
     assert again == found
-    assert listener.told[-1] == ("note", "Study sweep is finished; nothing is left to do.")
+    assert len(listener.notes) == 1
     ran = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"])
     assert ran.json["table"] == found.model_dump(mode="json")["table"]
 
@@ -95,7 +77,7 @@ def test_a_search_is_laid_out_and_refused_without_weights(small, tmp_path, weigh
     assert not (tmp_path / "runs").exists()
     with pytest.raises(lvlora.ModelError, match=r"no \*\.safetensors"):
         lvlora.search(data, narrator=listener, **given)
-    assert listener.told == [("planned", 4), ("began", 0, 2)]  # the first trial opens them
+    assert [note[:7] for note in listener.notes] == ["Trial 0"]  # the first trial opens them
 
 
 def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, run_lvlora):
@@ -107,8 +89,7 @@ def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, r
         for word in pair
         if pair[0] not in ("--rank", "--learning-rate")
     ]
-    ran = run_lvlora(["sweep", tmp_path / "d.csv", *flags, "--dry-run", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["sweep", tmp_path / "d.csv", *flags, "--dry-run", "--json"], code=0)
     assert ran.json["estimate"] is None
     assert ran.json["plan"]["trials"] == 6
     assert "time and memory were not measured" in ran.stderr
@@ -128,18 +109,19 @@ def test_a_limit_that_is_reached_is_said_by_the_answer(small, tmp_path):
     data, runs = tiny_runs.dataset(n_series=24), tmp_path / "runs"
 
     class Spending(Silent):
-        def ended(self, trial, *, best) -> None:
-            with Ledger.for_runs(runs) as ledger:  # another command sets a budget meanwhile
-                ledger.set_budget(ledger.charged().executed + 1000, "executed")
+        def note(self, message) -> None:
+            if "validation" in message:  # a trial is over, and another command sets a budget
+                with Ledger.for_runs(runs) as ledger:
+                    ledger.set_budget(ledger.charged().executed + 1000, "executed")
 
     found = lvlora.search(data, space=SPACE, narrator=Spending(), **small)
     assert not found.finished
     assert (found.trials.complete, found.trials.waiting) == (1, 1)
-    assert found.refusal.message.startswith("project:")
+    assert found.stopped_by.startswith("project:")
     assert not (runs / "sweep" / "trial-0001").exists()
     more = lvlora.search(data, space=SPACE, budget="none", **small)
     assert more.finished
-    assert more.refusal is None
+    assert more.stopped_by is None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +134,7 @@ def test_a_limit_that_is_reached_is_said_by_the_answer(small, tmp_path):
         ({"preset": "quick"}, "preset and space both say"),
         ({"validation": False}, "validation=False: a sweep compares"),
         ({"workers": 2}, "workers: several processes can share only what is in a file"),
-        ({"study": "a/b"}, "study a/b: is no name for a study"),
+        ({"study": "a/b"}, "is no name for a study"),
     ],
 )
 def test_what_cannot_be_is_refused_in_python_s_words(small, tmp_path, wrong, sentence):

@@ -1,7 +1,5 @@
 """Studies that a server keeps: PostgreSQL itself, and Optuna's gRPC proxy before a database."""
 
-from __future__ import annotations
-
 import gc
 import subprocess
 import sys
@@ -12,30 +10,20 @@ import optuna
 import ports
 import postgres
 import pytest
-from sweeping import claim, finish
+from sweeping import claim, facts_of, finish
 
 from lvlora.errors import LvloraError
-from lvlora.flops.budget import Price
-from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
-from lvlora.sweep.facts import facts_of, plan_in
-from lvlora.sweep.plan import make_plan
-from lvlora.sweep.stages import stages_of
-from lvlora.sweep.study import SharedStudy, pruner, slot_of, state_of
-from lvlora.train.schedule import Cost
+from lvlora.sweep.study import slot_of, state_of
 
 WORKER = """
 import sys
 from pathlib import Path
-from lvlora.flops.budget import Price
 from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
-from lvlora.sweep.facts import plan_in
-from lvlora.sweep.study import SharedStudy
 
-settings = SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1])
-study = storage.find(settings)
-board = SharedStudy(study, plan_in(study), "grid", 0)
+board = storage.find(SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1]))
 class Faster(Exception):
     pass
 
@@ -48,13 +36,13 @@ def objective(trial):
         sys.stdout.flush()
         import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
-    board.end(claim, "complete", 1.0 / (1 + claim.slot), Price(10, 20), {})
+    board.end(claim, "complete", 1.0 / (1 + claim.slot), {})
     print(claim.slot)
     return 1.0 / (1 + claim.slot)
 
 while board.unfinished():
     if board.queue():
-        study.optimize(objective, n_trials=1, catch=(Faster,))
+        board.study.optimize(objective, n_trials=1, catch=(Faster,))
 """
 
 
@@ -90,12 +78,7 @@ def database():
 
 def made(url, runs, study="sweep"):
     settings = SweepSettings(runs=runs, storage=url, study=study)
-    stages = stages_of(settings, None)
-    plan = make_plan(
-        stages, settings, TrainSettings(), {}, lambda trial: Cost(Price(10, 20), Price(1, 2))
-    )
-    facts = facts_of(settings, stages, "grid", "abc")
-    return settings, storage.make(settings, plan, facts, pruner("none")), plan
+    return settings, storage.make(settings, facts_of(settings))
 
 
 def worker(url, runs, *dies_with):
@@ -108,13 +91,12 @@ def worker(url, runs, *dies_with):
 
 
 def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tmp_path):
-    settings, study, plan = made(database, tmp_path)
+    settings, board = made(database, tmp_path)
     dying = worker(database, tmp_path, 1)
     said, err = dying.communicate(timeout=120)
     assert "died with 1" in said, err
-    board = SharedStudy(study, plan, "grid", 0)
     assert [(slot_of(t), state_of(t)) for t in board.records()] == [(0, "complete"), (1, "running")]
-    assert board.recover(lambda attempt: Price(3, 4)) == [1]
+    assert board.recover() == [1]
     workers = [worker(database, tmp_path) for _ in range(2)]
     slots = []
     for process in workers:
@@ -125,8 +107,7 @@ def test_a_study_in_postgresql_is_shared_and_the_dead_are_recovered(database, tm
     assert sorted(slots) == [1, 2, 3, 4, 5]
     assert not board.unfinished()
     assert slot_of(board.best()) == 5
-    assert board.committed() == Price(63, 124)
-    assert plan_in(storage.find(settings)) == plan
+    assert storage.find(settings).facts == board.facts
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(tmp_path):
@@ -159,12 +140,11 @@ def proxy(tmp_path):
 
 
 def test_a_proxy_serves_as_well(proxy, tmp_path):
-    settings, study, plan = made(proxy, tmp_path)
-    board = SharedStudy(study, plan, "grid", 0)
-    finish(board, claim(board), "complete", 0.5, Price(1, 2), {"mae": 0.5})
-    found = storage.find(settings)
-    assert plan_in(found) == plan
-    assert SharedStudy(found, plan, "grid", 0).best().value == 0.5
+    settings, board = made(proxy, tmp_path)
+    finish(board, claim(board), "complete", 0.5, {"mae": 0.5})
+    again = storage.find(settings)
+    assert again.facts == board.facts
+    assert again.best().value == 0.5
     assert storage.find(settings.model_copy(update={"study": "other"})) is None
     assert threading.active_count() < 50
 

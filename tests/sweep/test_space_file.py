@@ -1,12 +1,9 @@
 """Search spaces in files: what is read, and what is said about what cannot be."""
 
-from __future__ import annotations
-
 import pytest
 
 from lvlora.errors import DataError, SettingsError
-from lvlora.sweep.space import Choice, Range
-from lvlora.sweep.space_file import read_space
+from lvlora.sweep.space import Range, read_space
 
 
 @pytest.fixture
@@ -30,12 +27,12 @@ def test_lists_and_ranges(read):
         "alpha_per_rank = [1, 2]\n"
     ) == {
         "learning_rate": Range(1e-5, 1e-3, log=True),
-        "rank": Choice((2, 4)),
-        "targets": Choice(("q_proj,v_proj", "all-linear")),
+        "rank": (2, 4),
+        "targets": ("q_proj,v_proj", "all-linear"),
         "dropout": Range(0.0, 0.2, step=0.1),
         "batch_size": Range(1, 8, whole=True),
-        "rslora": Choice((True, False)),
-        "alpha_per_rank": Choice((1.0, 2.0)),
+        "rslora": (True, False),
+        "alpha_per_rank": (1.0, 2.0),
     }
 
 

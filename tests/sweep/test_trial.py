@@ -1,7 +1,5 @@
 """One trial: its plan and price, what makes it go on, and whoever watches it."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

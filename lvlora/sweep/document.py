@@ -1,0 +1,114 @@
+"""A sweep as people read it: its record and its plan as documents."""
+
+from __future__ import annotations
+
+from lvlora import numbers
+from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
+from lvlora.sweep.answers import PlanSummary, Sweep, Trial
+from lvlora.sweep.figures import metric_of, pictures_of
+from lvlora.sweep.space import Space, show
+
+LIMITS = (
+    "The validation part chose among the trials, so the best one's error is a little too good; the "
+    "test part was not touched. lvlora evaluate scores the best adapter on it.",
+    "One seed for each trial: differences of the size that another seed makes mean nothing.",
+    "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
+    "time.",
+)
+
+
+def document(record: Sweep) -> Document:
+    """Return the document of a study as it is; its pictures are drawn where they are shown."""
+    lead = "No trial has a result yet."
+    if record.best is not None:
+        chosen = ", ".join(
+            f"{n.replace('_', ' ')} {show(v)}" for n, v in record.best.params.items()
+        )
+        value = numbers.plain(record.best.value)
+        lead = f"Best: trial {record.best.trial} ({chosen}), {metric_of(record)} {value}."
+    command = "" if record.command is None else f"Train with these settings: {record.command}"
+    sections = (
+        Section("Trials", [_trials(record), *_progress(record)] if record.table else []),
+        Section("Best settings", [command] if command else [], more=True),
+        Section("Figures", pictures_of(record), more=True),
+        Section("Plan", _plan(record.plan, record.limit), more=True),
+        Section("Settings", (Facts(record.settings),), more=True),
+        Section("Limits", (Points(LIMITS),), more=True),
+    )
+    return Document(title=f"Sweep {record.study}", lead=lead, sections=sections)
+
+
+def plan_document(plan: PlanSummary, study: str, limit: int | None) -> Document:
+    """Return the document of a sweep before it is made."""
+    return Document(title=f"Plan of {study}", sections=(Section("Stages", _plan(plan, limit)),))
+
+
+def _plan(plan: PlanSummary, limit: int | None) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [
+            *(stage.stage, stage.trials),
+            Space(stage.space).text() or "the best so far, longer",
+            " – ".join(numbers.count(n) for n in dict.fromkeys(stage.steps)),
+            *(stage.flops_at_most.executed, stage.flops_at_most.coursework),
+        ]
+        for stage in plan.stages
+    ]
+    most = plan.flops_at_most
+    if len(rows) > 1:
+        rows.append(["together", plan.trials, "", "", most.executed, most.coursework])
+    counted = getattr(most, plan.convention)
+    caption = f"{numbers.flops(counted)} FLOPs at most{_share(counted, limit)}, {plan.convention}"
+    often = "as --validate-every says"
+    if plan.validations is not None:
+        times = f"up to {plan.validations} times, the last at its end"
+        often = "at its end" if plan.validations == 1 else times
+    head = ["stage", "trials", "searched", "steps", "executed at most", "coursework at most"]
+    return [
+        Table(caption, head, rows, [len(rows) - 1] if len(rows) > 1 else []),
+        f"Each trial is validated before it begins and {often}, on up to "
+        f"{plan.validation_series} series.",
+    ]
+
+
+def _trials(record: Sweep) -> Table:
+    names = list(dict.fromkeys(name for trial in record.table for name in trial.params))
+    staged = len({trial.stage for trial in record.table}) > 1
+
+    def row(trial: Trial) -> list[Cell]:
+        return [
+            f"trial {trial.trial}",
+            *([trial.stage] * staged),
+            *(_param(trial.params.get(name)) for name in names),
+            *(trial.mae, trial.loss, trial.steps, trial.flops),
+            trial.state + (f": {trial.reason}" if trial.reason else ""),
+        ]
+
+    titles = [name.replace("_", " ") for name in names]
+    head = ["trial", *(["stage"] * staged), *titles, "MAE", "loss", "steps", "FLOPs", "state"]
+    best = None if record.best is None else record.best.trial
+    marked = [i for i, trial in enumerate(record.table) if trial.trial == best]
+    return Table("Every trial; the best is marked", head, list(map(row, record.table)), marked)
+
+
+def _param(value: bool | int | float | str | None) -> Cell:
+    return None if value is None else show(value)
+
+
+def _progress(record: Sweep) -> list[Block]:
+    done = record.trials.complete + record.trials.pruned + record.trials.failed
+    spent = getattr(record.flops, record.convention)
+    lines = [
+        f"{done} of {record.trials.planned} trials, {numbers.flops(spent)} "
+        f"FLOPs{_share(spent, record.limit)}, {record.convention}."
+    ]
+    if len(record.front) > 1:
+        front = ", ".join(map(str, record.front))
+        lines.append(f"No other trial has a smaller error for fewer FLOPs: {front}.")
+    if record.seconds_left is not None:
+        duration = numbers.duration(record.seconds_left)
+        lines.append(f"About {duration} of training left, by one process.")
+    return [" ".join(lines)]
+
+
+def _share(spent: int, limit: int | None) -> str:
+    return f" of {numbers.flops(limit)} ({numbers.share(spent / limit)})" if limit else ""

@@ -1,0 +1,173 @@
+"""A sweep's document: its pictures, its importances, and a page of few trials."""
+
+from typing import Any
+
+import pytest
+
+from lvlora.answers import Flops
+from lvlora.report.drawing import style
+from lvlora.report.page import page
+from lvlora.sweep.answers import Best, PlanSummary, Stage, Sweep, Trial, TrialCounts
+from lvlora.sweep.document import document
+from lvlora.sweep.figures import error_by_flops_figure, importances, is_map, pictures_of, searched
+from lvlora.sweep.space import Dimension, Range
+
+NOTHING = Flops(executed=0, coursework=0)
+SPACE: dict[str, Dimension] = {
+    "learning_rate": Range(1e-6, 1e-1, log=True),
+    "rank": Range(1, 64, whole=True),
+    "loss": ("full", "numeric"),
+    "targets": ("a$b0", "a$b1", "a$b2"),
+}
+
+
+def row(number: int, value: float | None, flops: int | None = 10**12, **changes: Any) -> Trial:
+    trial = Trial(
+        trial=number,
+        stage="search",
+        params={"rank": 2},
+        value=value,
+        mae=value,
+        loss=value,
+        steps=3,
+        flops=flops,
+        seconds=1.0,
+        state="complete",
+        front=False,
+        reason=None,
+        folder=f"trial-{number}",
+    )
+    return trial.model_copy(update=changes)
+
+
+def plan() -> PlanSummary:
+    stage = Stage(stage="search", trials=7, space=SPACE, steps=(3, 3), flops_at_most=NOTHING)
+    return PlanSummary(
+        stages=[stage],
+        trials=7,
+        flops_at_most=NOTHING,
+        convention="executed",
+        validation_series=4,
+        validations=1,
+    )
+
+
+def record(trials: list[Trial], shares: dict[str, float] | None = None) -> Sweep:
+    valued = [t for t in trials if t.value is not None]
+    best = min(valued, key=lambda t: t.value or 0.0, default=None)
+    fields = set(Best.model_fields)
+    return Sweep(
+        study="mine",
+        finished=True,
+        trials=TrialCounts(planned=7, complete=7, pruned=0, failed=0, running=0, waiting=0),
+        best=None if best is None else Best(**best.model_dump(include=fields)),
+        front=[],
+        importances=shares or {},
+        flops=NOTHING,
+        limit=None,
+        convention="executed",
+        plan=plan(),
+        table=trials,
+        command="lvlora train --rank 2",
+        files=[],
+        seconds_left=None,
+        settings={"seed": 0},
+        stopped_by=None,
+    )
+
+
+def names_of(sweep: Sweep) -> list[str]:
+    return [picture.name for picture in pictures_of(sweep)]
+
+
+GRID = [
+    row(3 * i + j, 0.1 * (i + 1) + 0.01 * j, params={"learning_rate": lr, "rank": rank})
+    for i, lr in enumerate((1e-5, 5e-5, 1e-4))
+    for j, rank in enumerate((2, 4))
+]
+
+
+def test_the_front_is_of_those_that_nothing_beats():
+    rows = [row(0, 0.4, 10**12), row(1, 0.5, 2 * 10**12), row(2, 0.3, 3 * 10**12)]
+    (axes,) = error_by_flops_figure(rows, "validation MAE").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("FLOPs of the trial", "validation MAE")
+    best = next(c for c in axes.collections if c.get_label() == "Best Trial")
+    assert sorted(map(tuple, best.get_offsets().tolist())) == [(1e12, 0.4), (3e12, 0.3)]
+
+
+def test_a_grid_of_two_settings_is_a_map():
+    assert is_map(GRID)
+    rows = [*GRID, row(6, 0.05, stage="final", params={"learning_rate": 1e-5, "rank": 2})]
+    sweep = record(rows, {"learning_rate": 0.5, "rank": 0.5})
+    assert names_of(sweep) == ["error-by-flops", "map", "parallel", "importances"]
+    holes = [*GRID[1:], row(0, None, params=GRID[0].params, state="failed")]
+    assert "map" in names_of(record(holes))
+
+
+def test_many_settings_are_lines(real_figures):
+    rows = [
+        row(
+            i, 0.5 - 0.1 * i, params={"learning_rate": 10.0 ** (i - 5), "rank": i + 1, "loss": word}
+        )
+        for i, word in enumerate(("full", "numeric", "full", "numeric"))
+    ]
+    assert searched(rows) == ["learning_rate", "rank", "loss"]
+    assert not is_map(rows)
+    pictures = {picture.name: picture for picture in pictures_of(record(rows))}
+    assert list(pictures) == ["error-by-flops", "parallel"]
+    assert len(style.render(pictures["parallel"].draw(), "svg")) > 1000
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [row(0, None, None, state="failed")],
+        [row(0, 0.5)],
+        [row(0, 0.5), row(1, 0.5)],
+        [row(0, 0.0, 0), row(1, 0.2)],
+        [row(i, 0.1 * (i + 1), params={"targets": f"a$b{i}"}) for i in range(3)],
+    ],
+)
+def test_few_trials_have_pictures_and_a_page_too(rows, real_figures):
+    assert bool(names_of(record(rows))) == any(r.value is not None for r in rows)
+    assert "Sweep mine" in page(document(record(rows)))
+
+
+def test_the_page_names_the_best_and_why_others_failed(made_figures):
+    rows = [*GRID, row(9, None, None, state="failed", reason="the loss is <nan>")]
+    text = page(document(record(rows, {"rank": 0.4})))
+    for words in ("Best: trial 0", "lvlora train --rank 2", "the loss is &lt;nan&gt;"):
+        assert words in text
+    assert text.count("<figure>") == 4
+
+
+def _trials(value, n=24):
+    trials = []
+    for i in range(n):
+        params = {
+            "learning_rate": 10 ** (-5 + 3 * (i * 7 % n) / n),
+            "rank": 2 + i % 7,
+            "targets": ("a$b0", "a$b1")[i % 2],
+            "loss": ("full", "numeric", "full")[i % 3],
+        }
+        trials.append(row(i, value(params), params=params))
+    return trials
+
+
+def test_what_decides_has_the_largest_share():
+    trials = _trials(lambda p: float(p["rank"] ** 2 + (p["loss"] == "full")))
+    shares = importances(plan(), trials)
+    assert max(shares, key=shares.__getitem__) == "rank"
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares == importances(plan(), trials)
+    names = importances(plan(), _trials(lambda p: float(p["targets"] == "a$b1")))
+    assert names["targets"] > 0.8
+
+
+def test_where_nothing_can_be_said_there_are_no_importances():
+    assert importances(plan(), []) == {}
+    assert importances(plan(), _trials(lambda p: 1.0)) == {}
+    assert importances(plan(), _trials(lambda p: float(p["rank"]))[:3]) == {}
+    one = [row(i, 0.1 * i, params={"rank": 2 * i}) for i in range(1, 5)]
+    assert importances(plan(), one) == {}
