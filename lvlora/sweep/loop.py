@@ -33,7 +33,6 @@ from lvlora.sweep.trial import (
     sources_of,
     trial_folder,
 )
-from lvlora.train.record import Train
 from lvlora.train.loop import load_run
 from lvlora.train.observer import Observer
 from lvlora.train.process import StopRequest

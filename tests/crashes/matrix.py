@@ -518,8 +518,8 @@ def warm_up() -> None:
     from optuna.storages.journal import JournalFileOpenLock
 
     import lvlora.evaluation.evaluate as evaluation_page
-    import lvlora.train.document as run_page
     import lvlora.sweep.search as sweep_search
+    import lvlora.train.document as run_page
 
     # Optuna takes a dead process's lock away after 30 s; the same happens here after one
     JournalFileOpenLock.__init__.__defaults__ = (1,)
