@@ -117,7 +117,10 @@ def _refusal(
             raise LvloraError(message, "The log's last lines say why; the same command goes on.")
         narrator.warning(f"{message}; the others made its trials.")
     if unfinished and EXIT_BUDGET in codes.values():
-        return BudgetError(f"study {settings.study}: the next trial does not fit into the limit")
+        return BudgetError(
+            f"study {settings.study}: the next trial does not fit into the limit",
+            "The same command with a larger --max-flops (or --budget) goes on.",
+        )
     return None
 
 
