@@ -224,11 +224,11 @@ def parquet_files() -> Iterator[Case]:
         pq.write_table(pa.table(columns), memory)
         return memory.getvalue()
 
-    yield "words", table(time=[0, 1], x=["a", "b"]), "column 'x': it has the type string"
+    yield "words", table(time=[0, 1], x=["a", "b"]), "row 1, column 'x': 'a' is not a number"
     yield "words as times", table(time=["a", "b"], x=[1, 2]), "row 1, column 'time'"
     yield "numbers with a point as ids", table(id=[1.0] * 2, time=[0, 1], x=[1, 2]), "not ids"
     stamps = pa.array([0, 1], pa.timestamp("s"))
-    yield "times as values", table(time=[0, 1], x=stamps), "timestamp"
+    yield "times as values", table(time=[0, 1], x=stamps), "something else than numbers"
     yield "infinite", table(time=[0, 1], x=[1.0, np.inf]), "row 2, column 'x'"
     yield "one row", table(time=[0], x=[1]), "only 1 row"
     yield "no row", table(time=pa.array([], "f8"), x=pa.array([], "f8")), "no row"
