@@ -15,7 +15,7 @@ import numpy as np
 
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.gaps import at_times, n_short, said_of_short, without_short
+from lvlora.series.gaps import at_times, n_short, note_on_filled, without_short
 from lvlora.series.known import known_ahead
 from lvlora.series.time_steps import are_even, usual_step
 
@@ -127,7 +127,7 @@ def interpolated(
         )
     if fill:
         n = n_short(h for h, resampled in zip(read, uneven, strict=True) if not resampled)
-        notes += [said_of_short(n, "the model reads")] if n else []
+        notes += [note_on_filled(n, "the model reads")] if n else []
     return notes
 
 

@@ -73,7 +73,7 @@ class Series:
         known = None if self.known is None else self.known[start:]
         return replace(part, known=known, ahead=ahead if len(ahead) else None)
 
-    def given(self) -> Series:
+    def as_recorded(self) -> Series:
         """This trajectory without the rows that were put in."""
         if self.absent is None:
             return self
@@ -190,7 +190,7 @@ class Dataset:
             digest.update(("\x1c" + "\x1f".join(self.known)).encode())
         if self.calendar is not None:  # what the numbers count, not how dates are written
             digest.update(f"\x1d{self.calendar.unit} {self.calendar.day}".encode())
-        for s in (series.given() for series in self.series):
+        for s in (series.as_recorded() for series in self.series):
             digest.update(s.id.encode() + b"\x1e")
             digest.update(np.ascontiguousarray(s.time, dtype="<f8").tobytes())
             # +0.0 makes the two zeros equal, one NaN stands for all

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -272,26 +272,20 @@ def _zone(offset: int | None) -> str:
     return f"{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
-@dataclass(frozen=True)
-class _Written:
+class _Written(NamedTuple):
     """One date as text: microseconds on its own clock, and how it was written."""
 
     microseconds: int
     precision: Precision
-    separator: Literal["T", " "] = "T"
-    offset: int | None = None
+    separator: Literal["T", " "]
+    offset: int | None
 
-    @classmethod
-    def of(cls, moment: datetime, precision: Precision, mark: str | None = None) -> Self:
-        """A moment on the clock of its zone."""
-        zone = moment.utcoffset()
-        clock = moment.replace(tzinfo=None) - _EPOCH
-        return cls(
-            clock // timedelta(microseconds=1),
-            precision,
-            " " if mark == " " else "T",
-            None if zone is None else zone // timedelta(minutes=1),
-        )
+
+def _written(moment: datetime, precision: Precision, mark: str | None = None) -> _Written:
+    zone = moment.utcoffset()
+    clock = (moment.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1)
+    offset = None if zone is None else zone // timedelta(minutes=1)
+    return _Written(clock, precision, " " if mark == " " else "T", offset)
 
 
 def looks_like_date(text: str) -> bool:
@@ -317,16 +311,16 @@ def _parsed(text: str) -> _Written | None:
         ValueError: there is no such day or hour, or it is finer than a microsecond.
     """
     if quarter := _QUARTER.fullmatch(text):
-        return _Written.of(datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1), "Q")
+        return _written(datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1), "Q")
     if week := _WEEK.fullmatch(text):
-        return _Written.of(datetime.fromisocalendar(int(week[1]), int(week[2]), 1), "W")
+        return _written(datetime.fromisocalendar(int(week[1]), int(week[2]), 1), "W")
     match = _ISO.fullmatch(text)
     if match is None or (match["mark"] and not match["day"]):
         return None
     if match["day"] is None:
-        return _Written.of(datetime.fromisoformat(f"{text}-01"), "M")
+        return _written(datetime.fromisoformat(f"{text}-01"), "M")
     if match["mark"] is None:
-        return _Written.of(datetime.fromisoformat(text), "D")
+        return _written(datetime.fromisoformat(text), "D")
     part = (match["part"] or "")[1:].rstrip("0")
     if len(part) > 6:
         raise ValueError("finer than a microsecond")
@@ -334,7 +328,7 @@ def _parsed(text: str) -> _Written | None:
     if match["part"]:
         precision = "ms" if len(part) <= 3 else "us"
     moment = datetime.fromisoformat(f"{text[:10]}T{''.join(text[11:].split())}")
-    return _Written.of(moment, precision, match["mark"])
+    return _written(moment, precision, match["mark"])
 
 
 def has_dates(column: pandas.Series) -> bool:
@@ -401,7 +395,7 @@ def _date(text: str, place: str, date_format: str | None) -> _Written:
     shown = text if len(text) <= 30 else text[:29] + "…"
     try:
         if date_format is not None:
-            return _Written.of(datetime.strptime(text, date_format), "us")
+            return _written(datetime.strptime(text, date_format), "us")
         date = _parsed(text)
     except ValueError as error:
         if date_format is not None:

@@ -77,13 +77,13 @@ def from_arrays(
         )
     names = [f"x{i + 1}" for i in range(width)] if variables is None else list(variables)
     labels = [str(i) for i in range(n)] if ids is None else list(ids)
-    for given, count, what in ((names, width, "variables"), (labels, n, "ids")):
-        if len(given) != count or len(set(given)) != count:
+    for different, count, what in ((names, width, "variables"), (labels, n, "ids")):
+        if len(different) != count or len(set(different)) != count:
             raise DataError(
-                f"{source}: {what} should be {count} different names, got {given}",
+                f"{source}: {what} should be {count} different names, got {different}",
                 "Give each its own name.",
             )
-        for name in given:
+        for name in different:
             check_name(name, f"one of the {what}", source)
     series = tuple(
         Series(label, moments, part, calendar) for label, part in zip(labels, cube, strict=True)

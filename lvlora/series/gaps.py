@@ -59,7 +59,7 @@ def n_short(series: Iterable[Series]) -> int:
     return sum(int(in_short(s.values, LONGEST_FILLED).sum()) for s in series)
 
 
-def said_of_short(n: int, reads: str) -> str:
+def note_on_filled(n: int, reads: str) -> str:
     """Say that n values were filled in.
 
     Args:
@@ -69,19 +69,19 @@ def said_of_short(n: int, reads: str) -> str:
     return f"In place of {values} {reads} numbers on a smooth curve through the values around them."
 
 
-def at_times(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
+def at_times(time: FloatArray, values: FloatArray, others: FloatArray) -> FloatArray:
     """One variable (T,) at other times, on monotone cubics between known values; NaN outside."""
     from scipy.interpolate import PchipInterpolator
 
     there = np.isfinite(values)
     if there.sum() < 2:
-        return np.where(np.isin(asked, time[there]), values[there].sum(), np.nan)
+        return np.where(np.isin(others, time[there]), values[there].sum(), np.nan)
     # by a power of two, so that slopes of very large values are finite and no bit changes
     unit = 2.0 ** np.frexp(np.abs(values[there]).max())[1].clip(-1000, 1000)
     known = values[there] / unit
     with np.errstate(all="ignore"):  # slopes of very small ones: no slope, as they should be
-        interpolated = PchipInterpolator(time[there], known, extrapolate=False)(asked)
-    line = np.interp(asked, time[there], known, left=np.nan, right=np.nan)
+        interpolated = PchipInterpolator(time[there], known, extrapolate=False)(others)
+    line = np.interp(others, time[there], known, left=np.nan, right=np.nan)
     return np.asarray(np.where(np.isfinite(interpolated), interpolated, line) * unit)
 
 

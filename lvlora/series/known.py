@@ -218,4 +218,4 @@ def _simulated(narrator: Narrator) -> Dataset:
         "(lvlora simulate writes them to a file)."
     )
     with narrator.counted("Simulating", settings.n_series) as advance:
-        return simulate(settings, lambda made: advance(1))
+        return simulate(settings, lambda n: advance(1))

@@ -271,7 +271,7 @@ def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
         SettingsError: as `simulate`.
     """
     with narrator.counted("Simulating", settings.n_series) as advance:
-        dataset = simulate(settings, lambda made: advance(1))
+        dataset = simulate(settings, lambda n: advance(1))
     write_dataset(dataset, settings.output, settings.overwrite)
     return Simulate(
         file=str(settings.output),

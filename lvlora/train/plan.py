@@ -24,7 +24,7 @@ from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
 from lvlora.series.alike import Likeness
 from lvlora.series.dataset import Dataset, Series
-from lvlora.series.gaps import said_of_short, without_short
+from lvlora.series.gaps import note_on_filled, without_short
 from lvlora.series.splits import Split, split_of
 from lvlora.settings.training import TrainSettings
 from lvlora.text.codec import Codec
@@ -282,7 +282,7 @@ def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
     if settings.validation and part is None:
         notes.append("There are too few series to validate with: the last adapter is the best.")
     if plan.windows.n_filled:
-        notes.append(said_of_short(plan.windows.n_filled, "the text has"))
+        notes.append(note_on_filled(plan.windows.n_filled, "the text has"))
     if settings.train_head == "full":
         head = trained.head.trained_rows * trained.shape.hidden
         notes.append(

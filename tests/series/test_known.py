@@ -139,7 +139,7 @@ def test_absent_rows_have_no_known_value_and_go_again():
     there = insert_absent(series)
     assert np.isnan(there.known[3, 0])
     assert there.known[4:].ravel().tolist() == [3, 4, 5, 6]
-    assert np.array_equal(there.given().known, series.known)
+    assert np.array_equal(there.as_recorded().known, series.known)
 
 
 def test_a_data_set_is_another_with_other_known_columns():

@@ -70,9 +70,9 @@ def test_rows_that_were_put_in_are_not_the_data_s(tmp_path):
     text = "date,x\n2020-01-01,1\n2020-01-02,2\n2020-01-04,3\n2020-01-05,4\n"
     made = read(text)
     assert len(made.series[0]) == 5
-    assert [len(s.given()) for s in made] == [4]
+    assert [len(s.as_recorded()) for s in made] == [4]
     assert np.isnan(made.series[0].steps(2, 4).values[0]).all()
-    assert len(made.series[0].steps(2, 4).given()) == 1
+    assert len(made.series[0].steps(2, 4).as_recorded()) == 1
     as_numbers = read("t,x\n0,1\n1,2\n3,3\n4,4\n")
     plain = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 3, 4], variables=["x"])
     assert as_numbers.sha256() == plain.sha256()

@@ -119,7 +119,7 @@ def check_quality(dataset: Dataset) -> Quality:
         dataset: at least one series of at least two samples; rows that a reader put in don't count.
     """
     steps = dataset.time_steps or find_steps(dataset.series)
-    dataset = replace(dataset, series=tuple(s.given() for s in dataset))
+    dataset = replace(dataset, series=tuple(s.as_recorded() for s in dataset))
     seen: dict[bytes, str] = {}
     duplicates, constant = [], []
     for series in dataset:

@@ -31,7 +31,7 @@ from lvlora.series.files.columns import (
     check_magnitude,
     check_name,
 )
-from lvlora.series.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, numbered
+from lvlora.series.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, find_columns, numbered
 from lvlora.series.time_steps import with_steps
 from lvlora.settings.data import InputSettings
 
@@ -108,10 +108,7 @@ class _File:
                 _LAYOUT_HINT,
             )
         names = self._variables(data)
-        columns = settings.columns or names
-        chosen = [find_column(name, names, "--columns", self.where) for name in columns]
-        if len(set(chosen)) < len(chosen):
-            raise DataError("--columns names a variable twice", "Name each column once.")
+        chosen = find_columns(settings.columns or names, names, self.where)
         ids = self._ids(settings.id_column, n_series)
         times = self._times(settings.time_column, n_series, n_steps)
         time_name, notes, calendar = settings.time_column or TIME, [], None

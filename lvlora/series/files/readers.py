@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from lvlora import durable
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import DataError, SettingsError, closest
 from lvlora.series.dataset import Dataset
 from lvlora.series.files.csv import read_csv
 from lvlora.series.files.hdf5 import read_hdf5
@@ -103,9 +102,9 @@ def _near(path: Path) -> str:
         names = [p.name for _, p in zip(range(1000), path.parent.iterdir(), strict=False)]
     except OSError:
         return f"There is no folder {path.parent} either."
-    near = difflib.get_close_matches(path.name, names, n=3)
-    if near:
-        return f"Did you mean {' or '.join(str(path.parent / name) for name in near)}?"
+    near = closest(path.name, names)
+    if near is not None:
+        return f"Did you mean {path.parent / near}?"
     return "Check the path; lvlora simulate FILE.h5 writes a data set."
 
 

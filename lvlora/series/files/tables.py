@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.errors import DataError
+from lvlora.errors import DataError, meant
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import Calendar, Moments, text_of
 from lvlora.series.files.columns import (
@@ -117,10 +116,22 @@ def find_column(name: str, names: Sequence[str], option: str, where: str) -> int
     """
     if name in names:
         return names.index(name)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    meant = f"Did you mean {' or '.join(near)}? " if near else ""
     shown = ", ".join(n for n in names[:20] if n) + (", …" if len(names) > 20 else "")
-    raise DataError(f"{where}: no column '{name}' ({option})", f"{meant}It has: {shown}.")
+    raise DataError(
+        f"{where}: no column '{name}' ({option})", f"{meant(name, names)}It has: {shown}."
+    )
+
+
+def find_columns(wanted: Sequence[str], names: Sequence[str], where: str) -> list[int]:
+    """Positions of the columns that --columns names.
+
+    Raises:
+        DataError: there is no such column, or it is named twice.
+    """
+    for name, count in Counter(wanted).items():
+        if count > 1:
+            raise DataError(f"--columns names '{name}' twice", "Name each column once.")
+    return [find_column(name, names, "--columns", where) for name in wanted]
 
 
 def _by_convention(
@@ -156,10 +167,7 @@ def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> 
         if count > 1:
             raise DataError(f"{where}: {count} columns are named '{name}'", "Rename one of them.")
     wanted = settings.columns or ()
-    for name in wanted:
-        if wanted.count(name) > 1:
-            raise DataError(f"--columns names '{name}' twice", "Name each column once.")
-    chosen = [find_column(name, header, "--columns", where) for name in wanted]
+    chosen = find_columns(wanted, header, where)
     if settings.time_column is None:
         time = _by_convention(TIME_NAMES, header, {*wanted, settings.id_column or ""})
     else:

@@ -61,7 +61,7 @@ def write_dataset(
         LvloraError: the disk is full.
     """
     form = check_path(path, overwrite)
-    dataset = dataclasses.replace(dataset, series=tuple(s.given() for s in dataset))
+    dataset = dataclasses.replace(dataset, series=tuple(s.as_recorded() for s in dataset))
     _check_names([s.id for s in dataset], "id", path)
     _check_names(list(dataset.variables), "variable", path)
     with output_files.writing(path, over=overwrite) as temporary:
