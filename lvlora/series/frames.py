@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from lvlora.errors import DataError, reason
 from lvlora.series.dataset import Dataset, FloatArray, Series
 from lvlora.series.dates import has_dates
-from lvlora.series.files.columns import MAX_MAGNITUDE, check_magnitude, check_name, read_times
+from lvlora.series.files.columns import check_name, read_numbers, read_times
 from lvlora.series.files.tables import (
     ID_NAMES,
     SHORT_OF_ROWS,
@@ -28,6 +28,8 @@ from lvlora.settings.data import InputSettings
 
 if TYPE_CHECKING:
     import pandas
+
+_NUMBERS = "Give an array of numbers, with NaN for what is missing."
 
 
 def from_arrays(
@@ -55,7 +57,12 @@ def from_arrays(
     """
     import pandas
 
-    cube = _cube(values, source)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{source}: the values have rows of different lengths", _NUMBERS) from None
+    flat = pandas.Series(array.reshape(-1), range(1, array.size + 1), name="values")
+    cube: FloatArray = np.array(read_numbers(flat, source, _NUMBERS)).reshape(array.shape)
     if cube.ndim not in (1, 2, 3):
         raise DataError(
             f"{source}: the values have the shape {cube.shape}",
@@ -119,19 +126,23 @@ def from_frame(
     Raises:
         DataError: what is no number, a missing time or id, a time that is there twice.
     """
-    import pandas
-
-    if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
-        frame = frame.to_frame("y" if frame.name in (None, "") else frame.name)
     settings = InputSettings(
         id_column=id_column,
         time_column=time_column,
         date_format=date_format,
         columns=None if columns is None else tuple(columns),
     )
+    return _read_frame(frame, settings, source)
+
+
+def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
+    import pandas
+
+    if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
+        frame = frame.to_frame("y" if frame.name in (None, "") else frame.name)
     if isinstance(frame, pandas.DataFrame):
-        indexed, dates = _index(frame, {id_column, time_column})
-        settings = settings.model_copy(update={"time_column": time_column or dates})
+        indexed, dates = _index(frame, {settings.id_column, settings.time_column})
+        settings = settings.model_copy(update={"time_column": settings.time_column or dates})
         table = pandas.concat([indexed, frame], axis=1) if len(indexed.columns) else frame
     else:
         names = getattr(frame, "column_names", None)  # pyarrow; its columns are something else
@@ -185,15 +196,7 @@ def to_dataset(data: Any, settings: InputSettings | None = None, argument: str =
             f"{argument}: a {type(data).__name__} holds no trajectories",
             "Give a data frame, a column of one, an array, a Series or a Dataset.",
         )
-    chosen = settings or InputSettings()
-    return from_frame(
-        data,
-        id_column=chosen.id_column,
-        time_column=chosen.time_column,
-        date_format=chosen.date_format,
-        columns=chosen.columns,
-        source=argument,
-    )
+    return _read_frame(data, settings or InputSettings(), argument)
 
 
 def _index(frame: pandas.DataFrame, chosen: set[str | None]) -> tuple[pandas.DataFrame, str | None]:
@@ -212,24 +215,6 @@ def _index(frame: pandas.DataFrame, chosen: set[str | None]) -> tuple[pandas.Dat
             levels[title] = level
             dates = title if is_date and dates is None else dates
     return pandas.DataFrame(levels, index=frame.index), dates
-
-
-def _cube(values: ArrayLike, source: str) -> FloatArray:
-    """Values of any shape as float64."""
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind in "Mmc":  # which numpy would take for numbers, or for halves of them
-            raise TypeError("dates or complex numbers")
-        cube: FloatArray = np.array(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{source}: the values have something else than numbers",
-            "Give an array of numbers, with NaN for what is missing.",
-        ) from None
-    bad = cube[np.abs(cube) > MAX_MAGNITUDE]
-    if len(bad):
-        check_magnitude(float(bad[0]), source)
-    return cube
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:

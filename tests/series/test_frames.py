@@ -121,7 +121,7 @@ def test_arrays_of_one_two_and_three_dimensions():
         (lambda: from_arrays([1.0, 2.0], time=[1, 2, 3]), "2 increasing numbers"),
         (lambda: from_arrays([1.0, 2.0], variables=("a", "b")), "variables should be 1 different"),
         (lambda: from_arrays([[1.0, 2.0]] * 2, variables=("a", "a")), "2 different names"),
-        (lambda: from_arrays(["a", "b"]), "something else than numbers"),
+        (lambda: from_arrays(["a", "b"]), "row 1, column 'values': 'a' is not a number"),
         (lambda: from_arrays([1 + 2j, 3]), "something else than numbers"),
         (lambda: from_frame({"t": [0, 1], "x": ["a", "b"]}), "row 1, column 'x'"),
         (lambda: from_frame({"t": [0, 1], "x": [1.0, 2.0, 3.0]}), "different lengths"),
