@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvlora.report.drawing.cost import draw_cost
+from lvlora.report.drawing import style
+from lvlora.report.drawing.cost import cost_figure
 from lvlora.report.drawing.errors import Bar
 
 ROOT = Path(__file__).parents[1]
@@ -42,4 +43,4 @@ def _cells(line: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    draw_cost(IMAGE, bars(RESULTS.read_text(encoding="utf-8")))
+    style.save(cost_figure(bars(RESULTS.read_text(encoding="utf-8"))), IMAGE)

@@ -86,7 +86,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
 
 
 def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
-    """What was spent; with --close, --budget, --measure, --figure and --output."""
+    """Show what was spent; with --close, --budget, --measure, --figure and --output."""
     from lvlora.cli.terminal.document import show_document
     from lvlora.flops.answers import LedgerRow
     from lvlora.flops.document import document
@@ -121,10 +121,10 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
             record_peaks(ledger, output)
         table = ledger.table()
     if settings.figure is not None:
-        from lvlora.report.spending import draw_spending
+        from lvlora.flops.spending import draw_spending
 
         with output_files.writing(settings.figure) as part:
-            draw_spending(table.model_dump(), part)
+            draw_spending(table, part)
         output.note(f"Drawn into {settings.figure}")
     columns = list(LedgerRow.model_fields)
     as_csv = csv_text(columns, [[getattr(row, name) for name in columns] for row in table.runs])
@@ -146,16 +146,16 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
 
 
 def _check(settings: FlopsSettings) -> None:
-    asked = {
+    views = {
         "--architecture": settings.architecture,
         "--vary": settings.vary is not None,
         # with --ledger it measures the machine
         "--measure": settings.measure and not settings.ledger,
         "--ledger": settings.ledger,
     }
-    views = [option for option, is_asked in asked.items() if is_asked]
-    if len(views) > 1:
-        raise SettingsError(f"{' and '.join(views)} are different accounts.", "Ask for one.")
+    chosen = [option for option, is_chosen in views.items() if is_chosen]
+    if len(chosen) > 1:
+        raise SettingsError(f"{' and '.join(chosen)} are different accounts.", "Choose one.")
     for option, value in (
         ("--close", settings.close),
         ("--figure", settings.figure),

@@ -79,23 +79,23 @@ def price(
     return price_answer(prices, known_costs, started, draws=True).of(len(job.task.histories))
 
 
-def _rivals_seconds(given: Task, train: Dataset, workers: int, n_samples: int) -> float:
+def _rivals_seconds(task: Task, train: Dataset, workers: int, n_samples: int) -> float:
     """Time all rivals that apply, with so many futures each, shared by so many processes."""
-    n = len(given.histories)
+    n = len(task.histories)
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
-    seen = given.learnable(train)
-    for rival in rivals_of(given)[0]:
+    seen = task.learnable(train)
+    for rival in rivals_of(task)[0]:
         begin = time.perf_counter()
-        rival.fit(seen, given.context, given.protocol.horizon)
+        rival.fit(seen, task.context, task.protocol.horizon)
         seconds += time.perf_counter() - begin
         begin = time.perf_counter()
         n_timed, spent = 0, 0.0
         for i in chosen:
-            times = np.concatenate([given.histories[i].time, given.futures[i].time])
-            history = given.histories[i]
-            known = known_so_far(history, given.protocol.horizon)
-            rival.predict(times, history.values, n_samples, given.ids[i], known)
+            times = np.concatenate([task.histories[i].time, task.futures[i].time])
+            history = task.histories[i]
+            known = known_so_far(history, task.protocol.horizon)
+            rival.predict(times, history.values, n_samples, task.ids[i], known)
             n_timed, spent = n_timed + 1, time.perf_counter() - begin
             if spent > _ENOUGH_SECONDS:
                 break

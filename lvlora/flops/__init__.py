@@ -1,4 +1,4 @@
-"""What an operation costs, what was spent, what may be spent.
+"""Costs of operations, and the ledger of what was spent and what may be.
 
 Begin with `shape` (a model's sizes) and the two conventions, `executed` and `coursework`: items
 with exact counts. `prices` puts both together, `account` is what `lvlora flops` says. `ledger` is

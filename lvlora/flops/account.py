@@ -1,4 +1,4 @@
-"""What a step and a forecast cost, itemised in both conventions, and what a budget buys."""
+"""Costs of a step and a forecast, itemised in both conventions, and what a budget buys."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VARIABLE = (
 
 
 def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
-    """What the settings' step and forecast cost, itemised, in both conventions.
+    """Return the costs of the settings' step and forecast, itemised, in both conventions.
 
     Args:
         settings: of `lvlora flops`.
@@ -133,7 +133,7 @@ def _costs(convention: Rules) -> Costs:
 
 
 def _fits(budget: int, settings: FlopsSettings, shape: ModelShape, step: Price) -> Fits:
-    """What a budget buys if all of it goes into one thing: steps, their tokens, or forecasts."""
+    """Return how much fits into a budget: steps and their tokens, or forecasts."""
     convention = settings.convention
     lora = Lora.of(settings.rank, settings.targets)
     rows, n, m = shape.alphabet_rows, settings.context, settings.new_tokens

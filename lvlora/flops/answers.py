@@ -55,13 +55,13 @@ class FullFineTuning(Shape):
 
 
 class Fits(Shape):
-    """What a budget buys if all of it goes into one thing."""
+    """Steps, or forecasts, that all of a budget buys."""
 
     budget: int
     convention: Convention
     steps: int
     tokens: int
-    """Of those steps."""
+    """All that these steps read."""
     forecasts: int
     share_of_a_step: float
 
@@ -130,7 +130,7 @@ Status = Literal["open", "settled", "closed"]
 
 
 class LedgerRow(Shape):
-    """What one run cost in one phase."""
+    """Cost of one run in one phase."""
 
     run: str
     command: str
@@ -166,9 +166,9 @@ class FlopsLedger(Answer):
     """The most that all of it could have been."""
     budget: int | None
     convention: Convention
-    """That the budget is counted in."""
+    """The one of the budget."""
     left: int | None
-    """Of the budget; negative where more was spent before it was set."""
+    """Remainder of the budget; negative where more was spent before it was set."""
     budget_set_at: str | None = None
     """UTC, ISO 8601."""
     budget_set_by: str | None = None

@@ -91,7 +91,7 @@ class Budget:
 
     @property
     def origin(self) -> str:
-        """Who set it and when, to follow the number in a message."""
+        """Say by whom and when it was set, to follow the number in a message."""
         if not self.set_at:
             return "by --budget"
         by = f" by lvlora {self.set_by}" if self.set_by else ""

@@ -88,7 +88,7 @@ KNOWN_SHAPES: dict[str, ModelShape] = {row[0]: _shape(*row) for row in _MODELS}
 
 
 def find_shape(model: str) -> ModelShape:
-    """The shape of a model given as a short name, a hub id of a known model, a folder or a file.
+    """Return the shape of a model by its short name, the hub id of a known one, a folder or a file.
 
     ``Qwen/Qwen2.5-0.5B-Instruct``, ``qwen2.5-0.5b-instruct`` and ``qwen2.5-0.5b`` are one shape.
     Models that need looking for (bundled, the hub's cache, .gguf) are found by `lvlora.model`.

@@ -15,7 +15,7 @@ from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
 
 KEPT_LINEARS = ("k_proj", "v_proj")
-"""What they give is kept for later tokens, in the last layer, too."""
+"""Linear layers whose results are kept for later tokens, in the last layer, too."""
 
 Attention = Literal["products", "fused"]
 """How attention is differentiated: ``products`` keeps the weights and runs only the gradients that
@@ -260,7 +260,7 @@ class _Backward:
         self.flops: defaultdict[tuple[str, Phase], int] = defaultdict(int)
 
     def items(self) -> list[Item]:
-        """What was summed, in the order of the forward pass, input gradients first."""
+        """Return the sums in the order of the forward pass, input gradients first."""
         names = dict.fromkeys([*LINEARS, "scores", "attention_values"])
         names |= dict.fromkeys(f"lora.{name}" for name in LINEARS) | {"lm_head": None}
         phases: tuple[Phase, ...] = ("backward_input", "backward_weight")

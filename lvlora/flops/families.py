@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """What sets a family apart. The defaults are Llama's.
+    """Differences of a family from Llama, whose values are the defaults.
 
     Attributes:
         architecture: transformers' class of its language model.

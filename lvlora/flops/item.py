@@ -11,7 +11,7 @@ Phase = Literal["forward", "backward", "backward_input", "backward_weight", "pre
 
 @dataclass(frozen=True)
 class Item:
-    """What one kind of operation costs in one phase, over all layers.
+    """Cost of one kind of operation in one phase, over all layers.
 
     Attributes:
         name: the operation: a linear layer's name, scores, softmax, lora.q_proj…

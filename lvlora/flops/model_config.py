@@ -1,4 +1,4 @@
-"""What a `config.json` may say: types and ranges of all that is read of it, by us or others."""
+"""Types and ranges of all that is read of a `config.json`, by us or by others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvlora.flops.families import FAMILIES
 _CONFIG = "Take the model's own config.json, whole."
 
 Count = Annotated[int, Field(ge=1, le=2**40)]
-"""Of rows, columns, layers: the weights must have as many (`model.weight_files`)."""
+"""A number of rows, columns or layers; the weights must have as many (`model.weight_files`)."""
 Places = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Size = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -143,7 +143,7 @@ class ModelConfig(BaseModel):
 
 
 def _is_kind(part: str) -> bool:
-    """What pydantic adds to a place where one of several types could be."""
+    """Pydantic's suffix of a place where one of several types could be."""
     return "[" in part or part in ("int", "float", "str", "bool")
 
 
@@ -156,5 +156,5 @@ def complaint(error: ValidationError) -> str:
     if first["type"] == "value_error" and not key:
         return str(first["ctx"]["error"])
     words = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    given = repr(first["input"])
-    return f"{key} is {given[:80]}{'…' if len(given) > 80 else ''}: it {words}"
+    value = repr(first["input"])
+    return f"{key} is {value[:80]}{'…' if len(value) > 80 else ''}: it {words}"

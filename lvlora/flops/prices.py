@@ -1,4 +1,4 @@
-"""What training and reading cost, in both conventions at once."""
+"""Prices of training and reading, in both conventions at once."""
 
 from __future__ import annotations
 

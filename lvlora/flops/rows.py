@@ -42,14 +42,14 @@ _Moment = Annotated[str, AfterValidator(_moment)]
 
 
 class Spender(BaseModel):
-    """Who spends, as the entries of the ledger say it."""
+    """The command and model that spend."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     command: str
-    """Of lvlora, or the name of another program."""
+    """A command of lvlora, or the name of another program."""
     settings_hash: str = ""
-    """Of what decides the result."""
+    """Hash of the settings that decide the result."""
     model: str = ""
     model_hash: str = ""
     device: str = ""
@@ -86,34 +86,34 @@ class Row(Spender):
 
     @property
     def reserved(self) -> Price:
-        """What was promised."""
+        """Return the promise."""
         return Price(self.reserved_executed, self.reserved_coursework)
 
     @property
     def spent(self) -> Price:
-        """What is recorded so far."""
+        """Return the recorded cost so far."""
         return Price(self.executed, self.coursework)
 
     @property
     def unit(self) -> Price | None:
-        """The most that is spent between two records of progress; None if unknown."""
+        """Return the most that is spent between two records of progress; None if unknown."""
         if self.unit_executed is None or self.unit_coursework is None:
             return None
         return Price(self.unit_executed, self.unit_coursework)
 
     @property
     def charged(self) -> Price:
-        """What counts against the limits: while open all that is promised, then what was spent."""
+        """Return what counts against the limits: while open the promise, then what was spent."""
         return self.reserved | self.spent if self.status == "open" else self.spent
 
     @property
     def spent_if_killed(self) -> Price:
-        """The most that a killed process can have spent."""
+        """Return the most that a killed process can have spent."""
         upper = self.reserved | self.spent
         return upper if self.unit is None else upper & (self.spent + self.unit)
 
     def changed(self, **values: Any) -> Row:
-        """Return the entry with other values; a Price is given as ``spent``."""
+        """Return the entry with other values; ``spent`` is a Price."""
         spent: Price | None = values.pop("spent", None)
         if spent is not None:
             values |= {"executed": spent.executed, "coursework": spent.coursework}

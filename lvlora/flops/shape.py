@@ -95,9 +95,9 @@ class ModelShape:
         from lvlora.flops.model_config import ModelConfig  # pydantic
 
         family = FAMILIES[model_type]
-        given = ModelConfig.read(config, name or "config")
-        hidden, heads = given.hidden_size, given.num_attention_heads
-        kv_heads = given.num_key_value_heads
+        fields = ModelConfig.read(config, name or "config")
+        hidden, heads = fields.hidden_size, fields.num_attention_heads
+        kv_heads = fields.num_key_value_heads
         if kv_heads is None and not family.may_omit_kv_heads:
             raise ModelError(f"{name or 'config'}: num_key_value_heads is missing", _CONFIG)
         kv_heads = kv_heads or heads
@@ -107,34 +107,34 @@ class ModelShape:
                 "key/value heads",
                 "num_attention_heads must be a multiple of num_key_value_heads.",
             )
-        attention_bias = bool(given.attention_bias)
-        eps = given.rms_norm_eps
+        attention_bias = bool(fields.attention_bias)
+        eps = fields.rms_norm_eps
         return cls(
             model_type=model_type,
             hidden=hidden,
-            intermediate=given.intermediate_size,
-            layers=given.num_hidden_layers,
+            intermediate=fields.intermediate_size,
+            layers=fields.num_hidden_layers,
             heads=heads,
             kv_heads=kv_heads,
-            head_dim=given.head_dim or family.head_dim or hidden // heads,
-            vocab=given.vocab_size,
-            tied=family.tied if given.tie_word_embeddings is None else given.tie_word_embeddings,
+            head_dim=fields.head_dim or family.head_dim or hidden // heads,
+            vocab=fields.vocab_size,
+            tied=family.tied if fields.tie_word_embeddings is None else fields.tie_word_embeddings,
             qkv_bias=family.qkv_bias or attention_bias,
             o_bias=attention_bias and not family.qkv_bias,
-            mlp_bias=family.mlp_bias and bool(given.mlp_bias),
+            mlp_bias=family.mlp_bias and bool(fields.mlp_bias),
             qk_norm=family.qk_norm,
             sandwich_norms=family.sandwich_norms,
             unit_offset_norms=family.unit_offset_norms,
-            activation=_activation(given, name or "config", family.activation),
+            activation=_activation(fields, name or "config", family.activation),
             attention_softcap=_caps(config, "attn_logit_softcapping", family.soft_caps),
             final_softcap=_caps(config, "final_logit_softcapping", family.soft_caps),
-            max_positions=given.max_position_embeddings or 0,
-            rope_theta=_rope_theta(given, family.rope_theta),
+            max_positions=fields.max_position_embeddings or 0,
+            rope_theta=_rope_theta(fields, family.rope_theta),
             norm_eps=1e-6 if eps is None else eps,
-            bos_id=_token(given.bos_token_id),
-            eos_id=_token(given.eos_token_id),
+            bos_id=_token(fields.bos_token_id),
+            eos_id=_token(fields.eos_token_id),
             name=name or str(config.get("_name_or_path") or model_type),
-            alphabet_rows=given.alphabet_rows or ALPHABET_ROWS,
+            alphabet_rows=fields.alphabet_rows or ALPHABET_ROWS,
         )
 
     @classmethod
@@ -213,8 +213,8 @@ def _token(value: int | list[int] | None) -> int | None:
     return None if value is None or value < 0 else value
 
 
-def _activation(given: ModelConfig, name: str, usual: str) -> str:
-    value = given.hidden_activation or given.hidden_act or usual
+def _activation(fields: ModelConfig, name: str, usual: str) -> str:
+    value = fields.hidden_activation or fields.hidden_act or usual
     if value not in _ACTIVATIONS:
         raise ModelError(
             f"{name}: activation {value!r} is not supported",
@@ -223,9 +223,9 @@ def _activation(given: ModelConfig, name: str, usual: str) -> str:
     return _ACTIVATIONS[value]
 
 
-def _rope_theta(given: ModelConfig, usual: float) -> float:
+def _rope_theta(fields: ModelConfig, usual: float) -> float:
     # transformers 5 nests it, and Gemma 3 once more by kind of layer
-    rope = given.rope_parameters
+    rope = fields.rope_parameters
     rope = rope.full_attention or rope if rope is not None else None
-    theta = given.rope_theta if rope is None or rope.rope_theta is None else rope.rope_theta
+    theta = fields.rope_theta if rope is None or rope.rope_theta is None else rope.rope_theta
     return theta or usual

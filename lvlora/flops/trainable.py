@@ -1,4 +1,4 @@
-"""What is trained: LoRA on which linear layers of which layers, and rows of the head."""
+"""Trained parts of a model: LoRA on linear layers, and rows of the head."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def resolve_targets(targets: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Lora:
-    """Which LoRA a model has; ``Lora()`` is none.
+    """The LoRA of a model; ``Lora()`` is none.
 
     Attributes:
         rank: r; 0 is the plain model.
@@ -48,7 +48,7 @@ class Lora:
     def of(
         cls, rank: int, targets: Iterable[str] = (), layers: Collection[int] | None = None
     ) -> Lora:
-        """A LoRA from user-given names (all-linear included); rank 0 gives none."""
+        """Return a LoRA from names of a user (all-linear included); rank 0 gives none."""
         if rank == 0:
             return cls()
         return cls(rank, resolve_targets(targets), None if layers is None else frozenset(layers))

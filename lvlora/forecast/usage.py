@@ -1,4 +1,4 @@
-"""What a forecaster has computed, and the reservation in the ledger that pays for it.
+"""Cost of all that a forecaster computes, and the reservation in the ledger that pays for it.
 
 Work begins only if the most that it can cost fits into what remains of the reservation.
 """

@@ -124,7 +124,8 @@ def test_more_threads_than_cores(run_lvlora, healthy, monkeypatch):
 
 
 def test_the_table_fits_80_columns(run_lvlora, healthy):
-    table = run_lvlora(["doctor"]).stdout.partition("\n\n")[0]
+    title, table, *_ = run_lvlora(["doctor"]).stdout.split("\n\n")
+    assert title.startswith("lvlora")
     assert "found" in table.splitlines()[0]
     assert max(map(len, table.splitlines())) <= 80
 

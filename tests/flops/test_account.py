@@ -136,7 +136,7 @@ def test_nonsense_cannot_be_varied(text):
 def test_the_pure_part_imports_nothing_heavy():
     code = """
 import sys
-import lvlora.flops.account, lvlora.flops.prices, lvlora.flops.ledger, lvlora.flops.measure
+import lvlora.flops.account, lvlora.flops.prices, lvlora.flops.ledger
 heavy = {"torch", "transformers", "numpy", "scipy", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """

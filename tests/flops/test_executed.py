@@ -9,13 +9,12 @@ from lvlora.flops import executed
 from lvlora.flops.catalogue import KNOWN_SHAPES
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
-from lvlora.flops.measure import count
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.model.catalogue import BUNDLED
 from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS
-from lvlora.train.measurement import build_model, generation, measure, put_lora, train_step
+from lvlora.train.measurement import build_model, count, generation, measure, put_lora, train_step
 
 ROWS = len(SYMBOLS)
 QV = ("q_proj", "v_proj")

@@ -11,7 +11,6 @@ import torch
 from grammars import legal, walk
 
 from lvlora.flops.budget import NOTHING
-from lvlora.flops.measure import count
 from lvlora.forecast import density, reading
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
@@ -19,6 +18,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Series
 from lvlora.text.alphabet import INDEX
 from lvlora.text.grammar import START, Grammar
+from lvlora.train.measurement import count
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import torch
 
 from lvlora.errors import DataError
 from lvlora.flops.budget import NOTHING
-from lvlora.flops.measure import count
 from lvlora.forecast.forecast import continue_time, to_rows
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
@@ -17,6 +16,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
 from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
+from lvlora.train.measurement import count
 
 DRAWN = Sampling(samples=3, seed=5)
 GREEDY = Sampling(greedy=True)

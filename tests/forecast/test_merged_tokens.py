@@ -16,7 +16,6 @@ from grammars import walk
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lvlora.flops.measure import count
 from lvlora.forecast import continuation, density, likelihood, reading, rows
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
@@ -31,6 +30,7 @@ from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
 from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
+from lvlora.train.measurement import count
 
 KINDS = list(tiny_models.MERGING)
 BOTH_WAYS = [*KINDS, "native triples", "native whole"]

@@ -8,8 +8,8 @@ import pytest
 import tiny_runs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lvlora.flops.measure import count
 from lvlora.train import loop
+from lvlora.train.measurement import count
 
 
 @pytest.mark.parametrize(

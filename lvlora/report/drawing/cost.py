@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -30,14 +29,6 @@ _COST_NAMES = {
     "seconds": "seconds of the forecasts",
     "training_flops": "FLOPs of the adapter's training",
 }
-
-
-def draw_cost(
-    path: Path, forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = "mae"
-) -> None:
-    """`cost_figure` into a PNG, SVG or PDF file; see `style.save` for the errors."""
-    style.check_suffix(path)
-    style.save(cost_figure(forecasters, cost, metric), path)
 
 
 def cost_figure(forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = "mae") -> Figure:

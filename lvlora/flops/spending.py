@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from lvlora.errors import DataError
+from lvlora.flops.answers import FlopsLedger
 from lvlora.report.drawing import style
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
+def draw_spending(answer: FlopsLedger, path: Path) -> None:
+    """Draw cumulative FLOPs by the time they were recorded, one stair a convention.
 
-def draw_spending(table: Mapping[str, Any], path: Path) -> None:
-    """Draw an accounting table into a PNG, SVG or PDF file.
-
-    Args:
-        table: as `lvlora flops --ledger --json` prints it.
+    What is promised to open runs is charged in full, as in the budget.
 
     Raises:
         DataError: there are no runs yet.
@@ -27,23 +22,15 @@ def draw_spending(table: Mapping[str, Any], path: Path) -> None:
         LvloraError: the file cannot be written.
     """
     style.check_suffix(path)
-    if not table["runs"]:
+    if not answer.runs:
         raise DataError("the ledger has no runs yet", "There is nothing to draw.")
-    style.save(spending_figure(table), path)
-
-
-def spending_figure(table: Mapping[str, Any]) -> Figure:
-    """Cumulative FLOPs by the time they were recorded, one stair a convention.
-
-    What is promised to open runs is charged in full, as in the budget.
-    """
-    runs = sorted(table["runs"], key=lambda run: str(run["recorded_at"]))
-    times, unit = _elapsed([datetime.fromisoformat(str(run["recorded_at"])) for run in runs])
+    runs = sorted(answer.runs, key=lambda run: run.recorded_at)
+    times, unit = _elapsed([datetime.fromisoformat(run.recorded_at) for run in runs])
     with style.look():
         figure = style.new_figure(height=3.6)
         axes = figure.subplots()
         for index, convention in enumerate(("executed", "coursework")):
-            spent = list(accumulate(float(run[convention]) for run in runs))
+            spent = list(accumulate(float(getattr(run, convention)) for run in runs))
             axes.step(
                 times,
                 spent,
@@ -53,16 +40,16 @@ def spending_figure(table: Mapping[str, Any]) -> Figure:
                 color=style.colour(index),
                 label=f"{convention}: {style.short(spent[-1])}",
             )
-        if table["budget"]:
-            label = f"budget ({table['convention']}): {style.short(float(table['budget']))}"
-            axes.axhline(float(table["budget"]), color=style.FAINT, linestyle="--", label=label)
+        if answer.budget:
+            label = f"budget ({answer.convention}): {style.short(float(answer.budget))}"
+            axes.axhline(float(answer.budget), color=style.FAINT, linestyle="--", label=label)
         axes.set_yscale("log")
         style.plain_log_ticks(axes.yaxis)
-        axes.set_xlabel(f"{unit} since {runs[0]['recorded_at'][:16].replace('T', ' ')} UTC")
+        axes.set_xlabel(f"{unit} since {runs[0].recorded_at[:16].replace('T', ' ')} UTC")
         axes.set_ylabel("FLOPs in all")
         axes.set_title(f"Spending of {len(runs)} {'entry' if len(runs) == 1 else 'entries'}")
         style.legend_below(figure, axes.get_legend_handles_labels()[0])
-    return figure
+    style.save(figure, path)
 
 
 def _elapsed(moments: list[datetime]) -> tuple[list[float], str]:
