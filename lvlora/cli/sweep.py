@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lvlora import numbers
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.plans import nothing_spent
 from lvlora.errors import BudgetError
 from lvlora.settings.scoring import EvaluateSettings
 from lvlora.settings.training import SweepSettings
 
 if TYPE_CHECKING:
     from lvlora.series.dataset import Dataset
-    from lvlora.sweep.answers import PlanSummary, SweepPlan
+    from lvlora.sweep.answers import SweepPlan
 
 EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),
@@ -48,14 +45,15 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     def read() -> Dataset:
         return read_data(settings, output)
 
-    def show_plan(plan: PlanSummary) -> None:
-        show_document(plan_document(plan, settings.study, settings.max_flops), output)
+    def show_plan(planned: SweepPlan) -> None:
+        show_document(plan_document(planned, settings.max_flops), output)
 
     if settings.status:
         record = search_status(settings)
     elif context.dry_run:
         planned = plan_search(settings, read, sources=context.sources, narrator=output)
-        output.report(planned, lambda: _show_price(planned, settings, context, show_plan))
+        output.report(planned, lambda: show_plan(planned))
+        output.note("Nothing was charged.")
         return
     else:
         record = run_search(
@@ -84,20 +82,3 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
         raise BudgetError(
             record.stopped_by, "The same command with a larger --max-flops (or --budget) goes on."
         )
-
-
-def _show_price(
-    planned: SweepPlan,
-    settings: SweepSettings,
-    context: CommandContext,
-    show_plan: Callable[[PlanSummary], None],
-) -> None:
-    show_plan(planned.plan)
-    estimate = planned.estimate
-    if estimate is not None:
-        workers = " with one worker" if settings.workers > 1 else ""
-        context.output.line(
-            f"Time on this machine: about {numbers.duration(estimate.seconds)}{workers}, "
-            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker."
-        )
-    nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)

@@ -23,8 +23,7 @@ from lvlora.flops.rows import Row
 from lvlora.settings.experiment import Stage
 
 FILE = "experiment.json"
-ACCOUNTING = "accounting.csv"
-_ENTRIES = (FILE, ACCOUNTING, "report.html")
+_ENTRIES = (FILE, "report.html")
 _AGAIN = "Take it from a copy, or give the experiment another --out."
 _LONGEST = 2**30
 

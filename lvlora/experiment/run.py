@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvlora import durable
-from lvlora.answers import Flops
 from lvlora.errors import BudgetError, LvloraError
 from lvlora.evaluation.evaluate import evaluate
 from lvlora.experiment.answers import Experiment, ExperimentPlan, PlannedStage, Result, StageResult
 from lvlora.experiment.document import document
 from lvlora.experiment.plan import ZERO_SHOT, PricedStage, named_adapters, price_stages, seconds_of
-from lvlora.experiment.record import ACCOUNTING, Record
+from lvlora.experiment.record import Record
 from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
@@ -74,7 +70,7 @@ def run_experiment(
 ) -> Experiment:
     """Make the stages that have no result yet.
 
-    The accounting and the page are written after each stage.
+    The page is written after each stage.
 
     Args:
         read: gives the data; called once, after the file's stages were understood.
@@ -264,7 +260,7 @@ def _chosen_trial(search: Sweep) -> Trial | None:
 
 
 def _write(work: _Work) -> Experiment:
-    """Write the accounting and the page of what is done, and return the record."""
+    """Write the page of the stages that are done, and return the record."""
     record, budget = work.record, work.budget
     entries = record.entries()
     stages, charged = [], _charged(entries)
@@ -289,7 +285,7 @@ def _write(work: _Work) -> Experiment:
                 found=known.found,
             )
         )
-    files = [record.folder / ACCOUNTING, record.folder / PAGE]
+    page = record.folder / PAGE
     answer = Experiment(
         folder=str(record.folder),
         scale=work.settings.scale,
@@ -299,28 +295,7 @@ def _write(work: _Work) -> Experiment:
         budget=None if budget is None else budget.flops,
         convention=work.convention,
         left=None if budget is None else budget.flops - charged.of(budget.convention),
-        files=[str(file) for file in files],
+        files=[str(page)],
     )
-    durable.write_text(files[0], _accounting(answer))
-    write_page(files[1], document(answer))
+    write_page(page, document(answer))
     return answer
-
-
-def _accounting(answer: Experiment) -> str:
-    """Return a row a stage, one of all others, and one of all, as CSV."""
-    text = io.StringIO()
-    head = ("executed_at_most", "coursework_at_most", "executed", "coursework")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["stage", "command", *head, "share_of_budget", "seconds"])
-
-    def spent(flops: Flops) -> list[object]:
-        budget, counted = answer.budget, getattr(flops, answer.convention)
-        return [flops.executed, flops.coursework, f"{counted / budget:.6g}" if budget else ""]
-
-    for stage in answer.stages:
-        most = stage.flops_at_most
-        planned = [stage.name, stage.command, most.executed, most.coursework]
-        writer.writerow([*planned, *spent(stage.flops), f"{stage.seconds:.1f}"])
-    for name, flops in (("others", answer.others), ("all", answer.flops)):
-        writer.writerow([name, "", "", "", *spent(flops), ""])
-    return text.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lvlora import numbers
 from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
-from lvlora.sweep.answers import PlanSummary, Sweep, Trial
+from lvlora.sweep.answers import PlanSummary, Sweep, SweepPlan, Trial
 from lvlora.sweep.figures import metric_of, pictures_of
 from lvlora.sweep.space import Space, show
 
@@ -38,9 +38,16 @@ def document(record: Sweep) -> Document:
     return Document(title=f"Sweep {record.study}", lead=lead, sections=sections)
 
 
-def plan_document(plan: PlanSummary, study: str, limit: int | None) -> Document:
+def plan_document(planned: SweepPlan, limit: int | None) -> Document:
     """Return the document of a sweep before it is made."""
-    return Document(title=f"Plan of {study}", sections=(Section("Stages", _plan(plan, limit)),))
+    blocks, estimate = _plan(planned.plan, limit), planned.estimate
+    if estimate is not None:
+        blocks.append(
+            f"Time on this machine: about {numbers.duration(estimate.seconds)} with one worker, "
+            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker. The probe's "
+            f"{numbers.flops(estimate.probe_flops.executed)} FLOPs belong to no run."
+        )
+    return Document(title=f"Plan of {planned.study}", sections=(Section("Stages", blocks),))
 
 
 def _plan(plan: PlanSummary, limit: int | None) -> list[Block]:
@@ -103,7 +110,7 @@ def _progress(record: Sweep) -> list[Block]:
     ]
     if len(record.front) > 1:
         front = ", ".join(map(str, record.front))
-        lines.append(f"No other trial has a smaller error for fewer FLOPs: {front}.")
+        lines.append(f"Front of error and FLOPs: trials {front}.")
     if record.seconds_left is not None:
         duration = numbers.duration(record.seconds_left)
         lines.append(f"About {duration} of training left, by one process.")

@@ -54,7 +54,7 @@ def run_search(
     sources: Mapping[str, str],
     narrator: Narrator,
     observer: Callable[[], Observer] = Silent,
-    show_plan: Callable[[answers.PlanSummary], None] | None = None,
+    show_plan: Callable[[answers.SweepPlan], None] | None = None,
     space: Space | None = None,
     in_file: bool = True,
 ) -> answers.Sweep:
@@ -77,7 +77,8 @@ def run_search(
     prepared = _prepare(settings, read, sources, narrator, space)
     parent = parent_of_this_worker()
     if show_plan is not None and parent is None:
-        show_plan(plan_summary(prepared.facts.plan, settings))
+        summary = plan_summary(prepared.facts.plan, settings)
+        show_plan(answers.SweepPlan(study=settings.study, plan=summary, estimate=None))
     # its plan may not be ours: another process may have made the study just now
     study = prepared.study or storage.make(settings, prepared.facts)
     refusal: BudgetError | None = None

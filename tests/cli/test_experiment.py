@@ -1,6 +1,5 @@
 """`lvlora experiment` as a user meets it: real stages of a tiny model on a tiny data set."""
 
-import csv
 import json
 import multiprocessing
 import os
@@ -144,16 +143,7 @@ def test_all_stages_are_made_on_one_ledger(done, tmp_path):
     assert by_name["final"]["found"]["folder"] == by_name["zero-shot"]["found"]["folder"]
 
 
-def test_the_accounting_and_the_page_are_written(done, tmp_path):
-    text = (tmp_path / "whole" / "accounting.csv").read_text()
-    rows = list(csv.DictReader(text.splitlines()))
-    assert [row["stage"] for row in rows] == [
-        *("zero-shot", "default", "search", "final", "others", "all")
-    ]
-    assert sum(int(row["executed"]) for row in rows[:-1]) == int(rows[-1]["executed"])
-    assert sum(float(row["share_of_budget"]) for row in rows[:-1]) == pytest.approx(
-        float(rows[-1]["share_of_budget"]), rel=1e-4
-    )
+def test_the_page_is_written(done, tmp_path):
     page = (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
     for word in ("Accounting", "others", "MAE in each evaluation"):
         assert word in page
@@ -261,9 +251,6 @@ def test_what_other_commands_spend_is_a_row_of_its_own(done, run_lvlora, args, t
         spent = sum(stage["flops"][convention] for stage in again.json["stages"])
         assert spent == done["flops"][convention]
         assert spent + more == again.json["flops"][convention]
-    rows = list(csv.DictReader((whole / "accounting.csv").read_text().splitlines()))
-    assert rows[-2]["stage"] == "others"
-    assert int(rows[-2]["executed"]) == 7
 
 
 def test_times_are_those_of_the_last_such_work(done, run_lvlora, args, tmp_path):
