@@ -37,7 +37,8 @@ def choose(
 
     - An adapter brings its own base model, unless --model names one.
     - The newest run's adapter is only a default: it is left aside, with a note, where it was
-      trained on other data or for another base model. An adapter that was named must fit.
+      trained on other data or for another base model, or did not help. An adapter that was named
+      must fit.
 
     Args:
         data: the whole data set; None: there is none to compare with.
@@ -54,7 +55,9 @@ def choose(
         return Choice(source, None)
     info = adapter_files.read_info(folder)
     difference = ""
-    if settings.adapter is None and data is not None:
+    if settings.adapter is None and info.facts.get("helps") is False:
+        difference = "was no better than the model without it in its validation"
+    elif settings.adapter is None and data is not None:
         difference = _difference(info, data)
     if settings.model == "auto" and not difference:
         return Choice(_base_of(info, keep=settings.cache), info)

@@ -50,8 +50,8 @@ _POINTS = 96
 _BAND = f"{100 * _SHARE:g} % of the others' errors"
 _LIMITS = (
     "The validation part chose the best adapter, so its error is a little too good; the test part "
-    "was not touched. Forecast errors during training are of greedy forecasts of the second half "
-    "of a few series.",
+    "was not touched. Forecast errors during training are of medians of drawn futures of a few "
+    "series.",
     "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
     "time.",
 )
@@ -286,9 +286,9 @@ def _forecasts(file: ValidationFile) -> list[Block]:
     )
     return [
         Picture(
-            "Greedy forecasts of the kept adapter against the truth",
+            "Forecasts of the kept adapter against the truth",
             partial(forecast_figure, drawn),
-            f"Greedy forecasts that the validation at step {file.kept.step} made, of its best, "
+            f"Forecasts that the validation at step {file.kept.step} made, of its best, "
             f"middle and worst series: line, history; dashes, forecast; circles, truth{band}.",
             narrow=partial(forecast_figure, drawn, narrow=True),
         )
@@ -318,7 +318,7 @@ def _rivals(file: ValidationFile) -> list[Block]:
             rows,
             [i for i, row in enumerate(rows) if row in models],
         ),
-        f"All forecast the same steps of {scored}, the model greedily. The rivals are those "
+        f"All forecast the same steps of {scored}. The rivals are those "
         "that take no time; lvlora evaluate adds fitted equations, "
         "samples and intervals, on the test part.",
     ]
@@ -354,7 +354,7 @@ def _pictures(file: ValidationFile) -> tuple[list[ForecastPicture], bool]:
                 bands=bands,
                 truth=truth[at],
                 title=f"{series[at].id}: {rank}, MAE {errors[at]:.3g}",
-                line_name="forecast (greedy)",
+                line_name="forecast",
                 band_name=_BAND,
                 calendar=Calendar.from_dict(file.calendar),
             )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lvlora import __version__, durable
 from lvlora.errors import NumericalError, SettingsError, reason
+from lvlora.forecast.calibration import widths
 from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters import files as adapter_files
@@ -291,7 +292,13 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     validator = None
     if plan.part is not None:
         validator = Validator(
-            base, objective.loss_sum, head, plan.part, plan.trained, settings.max_memory
+            base,
+            objective.loss_sum,
+            head,
+            plan.part,
+            plan.trained,
+            widths.of_model(plan.source, base),
+            settings.max_memory,
         )
     n_batches = plan.n_steps * settings.accumulation
     compiled = compiles_here(settings.compile, n_batches, base.placement.device)

@@ -238,14 +238,14 @@ class Run:
         return not is_done
 
     def _validate_untrained(self) -> None:
-        scoring = self._measure()
+        scoring = self._measure(trained=False)
         self.progress.zero_shot = scoring.errors
         self._record_validation(scoring, best=True, kept=False)
 
-    def _measure(self) -> Scoring:
+    def _measure(self, *, trained: bool = True) -> Scoring:
         assert self.loaded.validator is not None
         self._in_flight = ("validation", self.plan.per_validation)
-        scoring = self.loaded.validator.run()
+        scoring = self.loaded.validator.run(trained=trained)
         self._in_flight = None
         progress = self.progress
         progress.spent += scoring.price
@@ -334,7 +334,7 @@ class Run:
         if kept:
             progress.best, progress.best_step, progress.stale = score, progress.step, 0
             progress.validation = scoring.errors
-            self.loaded.save_adapter(self.folder.adapter, self._facts())
+            self.loaded.save_adapter(self.folder.adapter, {**self._facts(), "helps": best})
         else:
             progress.stale += 1
         try:

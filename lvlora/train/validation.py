@@ -23,6 +23,7 @@ from torch import Tensor
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
+from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
@@ -272,7 +273,8 @@ def _plain(values: Any) -> Any:
     return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
 
 
-_GREEDY = Sampling(samples=1, greedy=True)
+_SAMPLING = Sampling(samples=8)
+"""As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
 _LEAST_STEPS = 4
 _MOST_STEPS = 100
 """Forecasts of longer series are scored on their last hundred steps."""
@@ -298,10 +300,10 @@ class Scoring:
 class ValidationPart:
     """What validations score: the loss of some series, and forecasts of the end of each.
 
-    Greedy forecasts of the second half of each series from its first half; or, where steps are held
-    out, of these from what comes before, in several windows where there are fewer than six series,
-    and the loss of these steps alone. The same series, windows and greedy choices every time. No
-    weights are needed to price them.
+    Medians of drawn futures, as `lvlora forecast` has them, of the second half of each series from
+    its first half. Where steps are held out, of these from what comes before, in several windows
+    where there are fewer than six series, and the loss of these steps alone. The same series,
+    windows and random numbers every time. No weights are needed to price them.
 
     Args:
         windows: of what is trained on, whose text, scale and cut are those of validation.
@@ -342,15 +344,18 @@ class ValidationPart:
         """
         if not self.histories:
             return self.loss_price(trained)
-        plan = Plan(
-            model,
-            updates_of(trained.lora, trained.shape),
-            decimals=self.codec.decimals,
-            number_format=self.codec.number_format,
-            scale=self.scale,
-            max_memory=max_memory,
-        )
-        return self.loss_price(trained) + plan.at_most(self.histories, self.horizon, _GREEDY)
+        price = NOTHING
+        for scale in (self.scale, None):  # without an adapter each history has its own
+            plan = Plan(
+                model,
+                updates_of(trained.lora, trained.shape),
+                decimals=self.codec.decimals,
+                number_format=self.codec.number_format,
+                scale=scale,
+                max_memory=max_memory,
+            )
+            price |= plan.at_most(self.histories, self.horizon, _SAMPLING)
+        return self.loss_price(trained) + price
 
 
 class Validator:
@@ -358,6 +363,7 @@ class Validator:
 
     Args:
         loss_sum: of a batch; head: the restricted one, if the loss is over it.
+        widths: corrections of the base model's forecasts.
         max_memory: bytes for the caches of forecasts.
     """
 
@@ -368,6 +374,7 @@ class Validator:
         head: NumericHead | None,
         part: ValidationPart,
         trained: Trained,
+        widths: Widths | None = None,
         max_memory: int | None = None,
     ) -> None:
         self.base = base
@@ -375,14 +382,19 @@ class Validator:
         self.head = head
         self.part = part
         self.trained = trained
+        self.widths = widths
         self.max_memory = max_memory
 
-    def run(self) -> Scoring:
-        """Score the model as it is now."""
-        with torch.compiler.set_stance("force_eager"):  # shapes change with every forecast
-            return self._run()
+    def run(self, *, trained: bool = True) -> Scoring:
+        """Score the model as it is now.
 
-    def _run(self) -> Scoring:
+        Args:
+            trained: it forecasts as with an adapter, at the scale of the data; else as without.
+        """
+        with torch.compiler.set_stance("force_eager"):  # shapes change with every forecast
+            return self._run(trained)
+
+    def _run(self, trained: bool) -> Scoring:
         begin = time.perf_counter()
         module = self.base.module
         training = [m for m in module.modules() if m.training]
@@ -394,8 +406,8 @@ class Validator:
                 n_targets += batch.n_targets
         mae, point, price, tokens = None, None, self.part.loss_price(self.trained), n_targets
         if self.part.histories:
-            forecaster = self._forecaster()
-            forecasts = forecaster.predict(self.part.histories, self.part.horizon, _GREEDY)
+            forecaster = self._forecaster(trained)
+            forecasts = forecaster.predict(self.part.histories, self.part.horizon, _SAMPLING)
             point = np.stack([f.median for f in forecasts])
             mae = float(np.nanmean(self.part.scored.errors(point)))
             price += forecaster.usage.price
@@ -412,7 +424,7 @@ class Validator:
             if not self.part.histories:
                 return benchmark(self._losses(), self.base.placement.device)
             histories, horizon = self.part.histories, self.part.horizon
-            return benchmark_forecasts(self._forecaster(), histories, horizon, _GREEDY)
+            return benchmark_forecasts(self._forecaster(), histories, horizon, _SAMPLING)
 
     def _losses(self) -> Iterator[Price]:
         """Compute the loss of each batch and give its price."""
@@ -420,16 +432,17 @@ class Validator:
             self.loss_sum(batch)
             yield self.trained.validation_batch(*batch.inputs.shape)
 
-    def _forecaster(self) -> LanguageModel:
+    def _forecaster(self, trained: bool = True) -> LanguageModel:
         # a whole head that is trained moves on, so its rows are taken anew
         head = self.head or NumericHead(self.base.module, self.base.alphabet)
         return LanguageModel(
             self.base,
             head,
             decimals=self.part.codec.decimals,
-            scale=self.part.scale,
+            scale=self.part.scale if trained else None,
             max_memory=self.max_memory,
             number_format=self.part.codec.number_format,
+            widths=self.widths,
         )
 
 

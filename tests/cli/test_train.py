@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_runs
 import torch
@@ -19,6 +20,7 @@ import lvlora
 from lvlora.flops.ledger import Ledger
 from lvlora.train import loop
 from lvlora.train.loop import Objective
+from lvlora.train.validation import Scored
 
 
 @pytest.fixture
@@ -95,6 +97,35 @@ def test_the_first_step_is_five_frames_below_the_command(run_lvlora, place, monk
     assert run_lvlora(["train", "data.csv", *place]).exit_code == 0
     command = stacks[0].index(Path("cli/train.py"))
     assert 1 + command <= 4  # and the loss itself
+
+
+def test_the_printed_gain_is_the_gain_that_forecasts_have(run_lvlora, place):
+    trained = run_lvlora(["train", "data.csv", *place, "--out", "run", "--json"]).json
+    scored = ["--split", "validation", "--context", "7", "--horizon", "7", "--samples", "8"]
+    machine = ["--threads", "1", "--dtype", "float32", "--no-rivals", "--json"]
+    ran = run_lvlora(["evaluate", "data.csv", *scored, "--adapter", "run", *machine])
+    assert ran.exit_code == 0, ran.stderr
+    errors = {row["name"].rpartition(" ")[2]: row["mae"] for row in ran.json["forecasters"]}
+    assert errors["run"] == pytest.approx(trained["validation"]["mae"], rel=1e-6)
+    assert errors["zero-shot"] == pytest.approx(trained["zero_shot"]["mae"], rel=1e-6)
+
+
+def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monkeypatch):
+    errors = iter([1.0, 2.0, 3.0])  # before training, and of two validations
+    monkeypatch.setattr(
+        Scored, "errors", lambda self, point: np.full_like(point, next(errors, 2.0))
+    )
+    ran = run_lvlora(["train", "data.csv", *place])
+    assert ran.exit_code == 0, ran.stderr
+    assert "--adapter none" in ran.stderr
+    forecast = ["forecast", "data.csv", "--series", "s0", "--horizon", "2", "--json"]
+    model = ["--model", place[place.index("--model") + 1], "--threads", "1"]
+    left = run_lvlora([*forecast, *model])
+    assert left.exit_code == 0, left.stderr
+    assert f"--adapter {_only_run().name}" in left.stderr
+    assert (
+        left.json["series"] == run_lvlora([*forecast, *model, "--adapter", "none"]).json["series"]
+    )
 
 
 def test_a_table_for_people_and_the_next_command(run_lvlora, place):

@@ -10,6 +10,7 @@ import pytest
 import tiny_runs
 
 from lvlora.errors import SettingsError
+from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import Dataset, Series
@@ -253,6 +254,8 @@ def test_a_price_without_weights_is_that_of_the_forecaster(tiny_folder, tmp_path
     for changes in ({}, {"layers": "1", "targets": ("k_proj", "up_proj")}, {"max_memory": 10**5}):
         loaded = tiny_runs.loaded(tiny_folder("llama"), tmp_path, **changes)
         part, validator = loaded.plan.part, loaded.validator
-        greedy = Sampling(samples=1, greedy=True)
-        forecasts = validator._forecaster().at_most(part.histories, part.horizon, greedy)
+        forecasts = NOTHING
+        for trained in (True, False):
+            forecaster = validator._forecaster(trained)
+            forecasts |= forecaster.at_most(part.histories, part.horizon, Sampling(samples=8))
         assert loaded.plan.per_validation == part.loss_price(loaded.plan.trained) + forecasts

@@ -43,10 +43,7 @@ def show_run_plan(planned: TrainPlan, context: CommandContext) -> None:
 
 
 def judged(result: Train) -> str:
-    """Compare greedy forecasts with and without the kept adapter; "" where there are none.
-
-    `forecast` takes medians of samples, which gain less or nothing, so nothing is recommended.
-    """
+    """Compare forecasts with and without the kept adapter; "" where there are none."""
     before = None if result.zero_shot is None else result.zero_shot.mae
     after = None if result.validation is None else result.validation.mae
     if before is None or after is None:
@@ -66,17 +63,17 @@ def judged(result: Train) -> str:
     }[gain.of]
     mean = numbers.plain(gain.mean, 3)
     if gain.low is None or gain.high is None:
-        return f"Greedy forecasts of {one} tell little of a gain of {mean} in MAE."
+        return f"Forecasts of {one} tell little of a gain of {mean} in MAE."
     within = f"95 % interval {numbers.interval(gain.low, gain.high)}"
     if gain.low <= 0:
         more = {"series": "--validation-series", "windows": "--validation-steps"}[gain.of]
         return (
-            f"The gain of {mean} in MAE of greedy forecasts is within the noise of {many} "
+            f"The gain of {mean} in MAE is within the noise of {many} "
             f"({within}). {more} takes more of them."
         )
     return (
-        f"With the adapter the MAE of greedy forecasts of {many} is smaller by {mean} ({within}). "
-        "They chose the adapter, and lvlora forecast samples instead: it may gain less."
+        f"With the adapter the MAE of {many} is smaller by {mean} ({within}). They chose the "
+        "adapter, so it may gain a little less."
     )
 
 
