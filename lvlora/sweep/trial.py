@@ -136,7 +136,7 @@ def sources_of(
     }
 
 
-class Watch:
+class Watch(Observer):
     """An observer that tells the study how a trial does, and ends it when the study says so.
 
     Args:

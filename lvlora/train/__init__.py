@@ -6,10 +6,9 @@ validations; `loop` opens the weights and makes steps; `run` goes from the first
 `record` is what comes back and what stays, `document` shows it.
 
 In a run `remembered` keeps what the layers need for backward, `validation` scores, `checkpoint`
-saves, `progress` says how far it is and charges the ledger, `observer` is told. Its folder is
-`run_folder`. `ranks` is for several processes, `process` for signals and random states, `trackers`
-for outside trackers. `estimate` measures a run before it is made, `measurement` holds prices to
-what is run.
+saves, `observer` is told. Its folder is `run_folder`. `ranks` is for several processes, `process`
+for signals and random states, `trackers` for outside trackers. `estimate` measures a run before it
+is made, `measurement` holds prices to what is run.
 
 It knows nothing of terminals, and of sweeps only that a trial is a run.
 """

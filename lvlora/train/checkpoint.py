@@ -1,7 +1,8 @@
-"""Saved states to resume from: parameters, optimiser moments and the step, in safetensors.
+"""How far a run is, and its saved states to resume from.
 
-A state is a folder ``step-00000050/`` with its tensors and, written last, a manifest with the
-SHA-256 of every other file. One without a valid manifest is passed over for the one before it.
+A state is a folder ``step-00000050/`` with parameters, optimiser moments and the step, in
+safetensors, and, written last, a manifest with the SHA-256 of every other file. One without a valid
+manifest is passed over for the one before it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from torch import Tensor, nn
 
 from lvlora import durable, folders
 from lvlora.errors import DataError, LvloraError
+from lvlora.flops.budget import NOTHING, Price
 from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
 from lvlora.train.loop import Loaded
 from lvlora.train.observer import Observer
-from lvlora.train.progress import Progress
+from lvlora.train.record import Validation
 from lvlora.train.run_folder import RunFolder
 
 _TENSORS = "state.safetensors"
@@ -40,6 +42,67 @@ _UNREADABLE = (
     RecursionError,
 )
 """What reading a damaged state may raise."""
+
+
+@dataclass
+class Progress:
+    """How far a run is; everything in it is saved with a checkpoint.
+
+    Attributes:
+        step: optimiser steps that are done.
+        spent: by the run up to here, in both conventions; what a killed process did beyond its last
+            checkpoint is in the ledger alone.
+        validation_spent: what of it was for validation.
+        seconds, tokens, tokens_padded: of training steps; validation_seconds, validation_tokens.
+        best: the lowest validation score, at ``best_step``; ``stale`` validations since.
+        ended: an observer or patience ended the run before its last step.
+        zero_shot: the validation before the first step, for comparison.
+    """
+
+    step: int = 0
+    spent: Price = NOTHING
+    validation_spent: Price = NOTHING
+    seconds: float = 0.0
+    validation_seconds: float = 0.0
+    tokens: int = 0
+    tokens_padded: int = 0
+    validation_tokens: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    ended: bool = False
+    loss: float | None = None
+    zero_shot: Validation | None = None
+    validation: Validation | None = None
+
+    @property
+    def training_spent(self) -> Price:
+        """What was not for validation."""
+        return self.spent - self.validation_spent
+
+    def to_facts(self) -> dict[str, Any]:
+        """For a manifest; FLOPs as text, they pass 2^53."""
+        facts = asdict(self)
+        for name in ("spent", "validation_spent"):
+            price: Price = getattr(self, name)
+            facts[name] = [str(price.executed), str(price.coursework)]
+        for name in ("zero_shot", "validation"):
+            errors: Validation | None = getattr(self, name)
+            facts[name] = None if errors is None else errors.model_dump()
+        return facts
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> Progress:
+        """The inverse of `to_facts`."""
+        prices = {
+            name: Price(*(int(count) for count in facts[name]))
+            for name in ("spent", "validation_spent")
+        }
+        errors = {
+            name: None if facts[name] is None else Validation(**facts[name])
+            for name in ("zero_shot", "validation")
+        }
+        return cls(**{**facts, **prices, **errors})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.settings.base import Convention
@@ -135,8 +134,11 @@ class EndRun(Exception):
     """Raised by an observer's ``validated``: end the run here, whole, as patience would."""
 
 
-class Observer(Protocol):
-    """Whoever watches a run. The loop calls ``finished`` however the run ends."""
+class Observer:
+    """An observer of a run; one that is not overridden does nothing.
+
+    ``finished`` is called however the run ends.
+    """
 
     def started(self, plan: RunPlan) -> None:
         """The first step is about to be made."""
@@ -154,20 +156,5 @@ class Observer(Protocol):
         """The run is over: done, stopped or failed."""
 
 
-class Silent:
+class Silent(Observer):
     """An observer that does nothing."""
-
-    def started(self, plan: RunPlan) -> None:
-        """Nothing."""
-
-    def step(self, record: StepRecord) -> None:
-        """Nothing."""
-
-    def validated(self, record: ValidationRecord) -> None:
-        """Nothing."""
-
-    def note(self, message: str) -> None:
-        """Nothing."""
-
-    def finished(self) -> None:
-        """Nothing."""

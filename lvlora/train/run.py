@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import math
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,18 +15,59 @@ import safetensors.torch
 from lvlora import durable
 from lvlora.answers import Flops
 from lvlora.errors import BudgetError, NumericalError, RunStopped
-from lvlora.flops.budget import Price
+from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted
-from lvlora.flops.rows import Spender
+from lvlora.flops.rows import Row, Spender
 from lvlora.train import checkpoint
+from lvlora.train.checkpoint import Progress
 from lvlora.train.loop import Loaded, settings_hash
 from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.process import StopRequest
-from lvlora.train.progress import Charges, Phase, Progress, charged, take_over
 from lvlora.train.ranks import ALONE, ProcessLost, Ranks
 from lvlora.train.record import Train
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.validation import Scoring, keep_forecasts
+
+
+def charged(ledger: Ledger, run: str) -> Price:
+    """What all processes of a run have spent and reserved."""
+    return sum((row.charged for row in ledger.rows() if row.run == run), NOTHING)
+
+
+class Charges:
+    """Open entries of this process: at most one of training, and one of validation.
+
+    Args:
+        start: the run's progress when they were made; only what comes after is theirs.
+    """
+
+    def __init__(self, ledger: Ledger, held: Mapping[str, Row], start: Progress) -> None:
+        self.ledger, self.held, self.start = ledger, held, start
+
+    def record(self, now: Progress, *, done: bool = False) -> None:
+        """Write down progress.
+
+        Args:
+            done: replace the promises by what was spent; else these stay charged.
+        """
+        before = self.start
+        if "train" in self.held:
+            self.ledger.record(
+                self.held["train"],
+                now.training_spent - before.training_spent,
+                seconds=now.seconds - before.seconds,
+                tokens_useful=now.tokens - before.tokens,
+                tokens_padded=now.tokens_padded - before.tokens_padded,
+                done=done,
+            )
+        if "validation" in self.held:
+            self.ledger.record(
+                self.held["validation"],
+                now.validation_spent - before.validation_spent,
+                seconds=now.validation_seconds - before.validation_seconds,
+                tokens_useful=now.validation_tokens - before.validation_tokens,
+                done=done,
+            )
 
 
 class Run:
@@ -68,7 +110,7 @@ class Run:
         self.limit = self.plan.settings.max_flops if limit is None else limit
         self.within = within
         self.progress = Progress()
-        self._in_flight: tuple[Phase, Price] | None = None
+        self._in_flight: tuple[str, Price] | None = None
         self.resumed = resume
         with held or ExitStack() as own:
             if held is None:
@@ -97,7 +139,8 @@ class Run:
             StopRequest(self.observer.note) as stop,
         ):
             with self.ranks.heard():
-                take_over(ledger, self.folder.name)
+                if any(r.run == self.folder.name and r.status == "open" for r in ledger.rows()):
+                    ledger.close(self.folder.name)  # left by a killed process: it stays charged
                 last = self._last_step(ledger)
                 charges = self._reserve(ledger, last)
             try:
@@ -109,7 +152,7 @@ class Run:
                     self.observer.started(self._plan(last))
                 if loaded.validator and progress.zero_shot is None:
                     self._validate_untrained()
-                    charges.update(progress)
+                    charges.record(progress)
                 steps = loaded.steps(progress.step, last, self.ranks)
                 while self._goes_on(last, stop):
                     self._in_flight = ("train", p.per_step)
@@ -118,7 +161,7 @@ class Run:
                     self._record_step(step)
                     if progress.step in p.validate_at and loaded.validator:
                         progress.ended = self._validate()
-                    charges.update(progress)
+                    charges.record(progress)
                     if settings.save_every and progress.step % settings.save_every == 0:
                         self._save_state()
                 return self._finish()
@@ -132,9 +175,9 @@ class Run:
             finally:
                 self.observer.finished()
                 self._charge_in_flight()
-                charges.settle(self.progress)
+                charges.record(self.progress, done=True)
 
-    def _wanted(self, last: int) -> dict[Phase, Wanted]:
+    def _wanted(self, last: int) -> dict[str, Wanted]:
         """The most that this process may spend on each phase, up to the step ``last``."""
         p, validations = self.plan, self._validations_left(last)
         return {
@@ -178,21 +221,19 @@ class Run:
 
     def _reserve(self, ledger: Ledger, last: int) -> Charges:
         base, settings = self.loaded.base, self.plan.settings
-        return Charges.open(
-            ledger,
-            {} if self._is_over else self._wanted(last),
-            replace(self.progress),
-            run=self.folder.name,
-            spender=Spender(
-                command="train",
-                settings_hash=settings_hash(settings),
-                model=base.name,
-                model_hash=base.sha256,
-                device=base.placement.device.type,
-                dtype=str(base.placement.dtype).removeprefix("torch."),
-            ),
-            within=self.within or Limits(self.limit, settings.budget, settings.convention),
+        wanted = {} if self._is_over else self._wanted(last)
+        priced = {phase: one for phase, one in wanted.items() if one.at_most != NOTHING}
+        spender = Spender(
+            command="train",
+            settings_hash=settings_hash(settings),
+            model=base.name,
+            model_hash=base.sha256,
+            device=base.placement.device.type,
+            dtype=str(base.placement.dtype).removeprefix("torch."),
         )
+        limits = self.within or Limits(self.limit, settings.budget, settings.convention)
+        held = ledger.reserve(self.folder.name, priced, spender, limits) if priced else {}
+        return Charges(ledger, held, replace(self.progress))
 
     @property
     def _is_over(self) -> bool:

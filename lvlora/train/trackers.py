@@ -64,7 +64,7 @@ def tracked(inner: Observer, loaded: Loaded, folder: RunFolder) -> Observer:
     return Tracked(inner, loaded, folder) if names else inner
 
 
-class Tracked:
+class Tracked(Observer):
     """An observer that tells trackers first and ``inner`` then."""
 
     def __init__(self, inner: Observer, loaded: Loaded, folder: RunFolder) -> None:

@@ -80,7 +80,7 @@ def judged(result: Train) -> str:
 def reconciled(result: Train, runs: Path) -> str:
     """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
     from lvlora.flops.ledger import Ledger
-    from lvlora.train.progress import charged
+    from lvlora.train.run import charged
 
     planned, spent = result.flops_at_most.executed, result.flops.executed
     validating = result.validation_flops.executed

@@ -90,89 +90,74 @@ def _left(seconds: float) -> str:
     return f", {numbers.duration(max(0.1, seconds))} left" if seconds > 0 else ""
 
 
-class _Speed:
-    """Tokens a second and seconds a step, over the last steps; how long the rest will take."""
-
-    def __init__(self) -> None:
-        self.seconds_per_step = 0.0
-        self.tokens_per_second = 0.0
-        self._per_validation = 0.0
-        self._validated = 0
-
-    def validated(self, record: ValidationRecord) -> None:
-        self._per_validation = record.seconds
-        self._validated += 1
-
-    def left(self, plan: RunPlan, step: int) -> float:
-        """Seconds of the steps and validations still to come."""
-        validations = max(0, plan.validations - self._validated)
-        return self.seconds_per_step * (plan.steps - step) + self._per_validation * validations
-
-    def saw(self, record: StepRecord) -> None:
-        # the first steps are slower than the rest: an average that forgets
-        keep = 0.8 if self.seconds_per_step else 0.0
-        self.seconds_per_step = keep * self.seconds_per_step + (1 - keep) * record.seconds
-        if self.seconds_per_step > 0:
-            self.tokens_per_second = record.tokens / self.seconds_per_step
-
-
-class PlainRun:
-    """An observer that writes lines: the first step, one every so often, the last step."""
+class _ShownRun(Observer):
+    """An observer that writes lines of what happens, and knows how fast a run is."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._plan: RunPlan | None = None
-        self._speed = _Speed()
-        self._pace = _Pace()
-        self._validating = 0.0
+        self._seconds_per_step = 0.0
+        self._per_validation = 0.0
+        self._validated = 0
 
     def started(self, plan: RunPlan) -> None:
         """Say what is about to happen."""
         self._plan = plan
         self._output.note(_opening(plan))
 
-    def step(self, record: StepRecord) -> None:
-        """A line, if one is due."""
-        plan = self._plan
-        if plan is None:
-            return
-        self._speed.saw(record)
-        edge = record.step in (plan.first_step + 1, plan.steps)
-        if self._pace.due() or edge:
-            left = _left(self._speed.left(plan, record.step)).replace(", ", "  ", 1)
-            self._output.note(
-                f"step {record.step}/{plan.steps}  loss {record.loss:.4f}  "
-                f"{numbers.si(self._speed.tokens_per_second)} tokens/s  "
-                f"{_spent(record.total_flops, plan.max_flops)}{left}"
-            )
-
     def validated(self, record: ValidationRecord) -> None:
         """A line."""
-        self._speed.validated(record)
+        self._per_validation = record.seconds
+        self._validated += 1
         self._output.note(_validation(record))
 
     def note(self, message: str) -> None:
         """A line."""
         self._output.note(message)
 
-    def finished(self) -> None:
-        """Nothing: the command says how it ended."""
+    def _saw(self, record: StepRecord, plan: RunPlan) -> tuple[str, float]:
+        """Tokens a second and FLOPs in words; seconds of the steps and validations to come."""
+        # the first steps are slower than the rest: an average that forgets
+        keep = 0.8 if self._seconds_per_step else 0.0
+        self._seconds_per_step = keep * self._seconds_per_step + (1 - keep) * record.seconds
+        speed = record.tokens / self._seconds_per_step if self._seconds_per_step > 0 else 0.0
+        validations = max(0, plan.validations - self._validated)
+        left = self._seconds_per_step * (plan.steps - record.step)
+        spent = _spent(record.total_flops, plan.max_flops)
+        return f"{numbers.si(speed)} tokens/s  {spent}", left + self._per_validation * validations
 
 
-class LiveRun:
+class PlainRun(_ShownRun):
+    """An observer that writes lines: the first step, one every so often, the last step."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self._pace = _Pace()
+
+    def step(self, record: StepRecord) -> None:
+        """A line, if one is due."""
+        plan = self._plan
+        if plan is None:
+            return
+        facts, left = self._saw(record, plan)
+        if self._pace.due() or record.step in (plan.first_step + 1, plan.steps):
+            self._output.note(
+                f"step {record.step}/{plan.steps}  loss {record.loss:.4f}  {facts}"
+                f"{_left(left).replace(', ', '  ', 1)}"
+            )
+
+
+class LiveRun(_ShownRun):
     """An observer that draws one live line: step, loss, speed, FLOPs, time left."""
 
     def __init__(self, output: Output) -> None:
-        self._output = output
-        self._plan: RunPlan | None = None
-        self._speed = _Speed()
+        super().__init__(output)
         self._progress: Progress | None = None
         self._task = TaskID(0)
 
     def started(self, plan: RunPlan) -> None:
         """Start to draw."""
-        self._plan = plan
-        self._output.note(_opening(plan))
+        super().started(plan)
         self._progress = _progress(
             self._output.messages,
             TextColumn("{task.fields[facts]}", markup=False),
@@ -189,22 +174,9 @@ class LiveRun:
         """Draw the step."""
         if self._plan is None or self._progress is None:
             return
-        self._speed.saw(record)
-        facts = (
-            f"loss {record.loss:.4f}  {numbers.si(self._speed.tokens_per_second)} tok/s  "
-            f"{_spent(record.total_flops, self._plan.max_flops)}"
-        )
-        left = self._speed.left(self._plan, record.step)
+        facts, left = self._saw(record, self._plan)
+        facts = f"loss {record.loss:.4f}  {facts}"
         self._progress.update(self._task, completed=record.step, facts=facts, left=_left(left)[2:])
-
-    def validated(self, record: ValidationRecord) -> None:
-        """A line above the live one."""
-        self._speed.validated(record)
-        self._output.note(_validation(record))
-
-    def note(self, message: str) -> None:
-        """A line above the live one."""
-        self._output.note(message)
 
     def finished(self) -> None:
         """Stop drawing; the last state stays."""
