@@ -39,7 +39,7 @@ class ForecastPicture:
         bands: (lower quantile, upper quantile) -> (lower (H, V), upper (H, V)).
         truth: (H, V), NaN where missing; None where nothing is known.
         title: the series' id, or more.
-        line_name: what the median is; band_name: what the bands are, if not quantiles.
+        line_name: what the median is.
         calendar: what the times are where they are dates.
     """
 
@@ -53,7 +53,6 @@ class ForecastPicture:
     truth: FloatArray | None = None
     title: str = ""
     line_name: str = "forecast (median)"
-    band_name: str = ""
     calendar: Calendar | None = None
 
 
@@ -256,7 +255,7 @@ def _legend(pictures: Sequence[ForecastPicture]) -> list[Any]:
             Patch(
                 facecolor=style.INK,
                 alpha=darkness,
-                label=pictures[0].band_name or f"{100 * low:g}–{100 * high:g} % quantiles",
+                label=f"{100 * low:g}–{100 * high:g} % quantiles",
             )
         )
     if any(p.truth is not None for p in pictures):

@@ -40,14 +40,8 @@ from lvlora.train.record import (
 
 _ADAPTERS = ("adapter", "adapter-last")
 FIGURE = Path("figures") / "training.png"
-_SHARE = 0.8
-_LEAST_OTHERS = 5
-"""Series whose errors make a band."""
-_WINDOW = 2
-"""Steps before and after whose errors are taken together."""
 _POINTS = 96
 """More steps than this are averaged: two for each column of a chart show nothing more."""
-_BAND = f"{100 * _SHARE:g} % of the others' errors"
 _LIMITS = (
     "The validation part chose the best adapter, so its error is a little too good; the test part "
     "was not touched. Forecast errors during training are of medians of drawn futures of a few "
@@ -275,21 +269,15 @@ def _forecasts(file: ValidationFile) -> list[Block]:
     """A figure of the best, middle and worst series."""
     assert file.kept is not None
     try:
-        drawn, has_bands = _pictures(file)
+        drawn = _pictures(file)
     except (ValueError, IndexError):  # numbers of different shapes
         return []
-    band = (
-        f"; band, where {100 * _SHARE:g} % of the other series' errors at about as many steps "
-        "ahead would lie, each in deviations of its own history"
-        if has_bands
-        else ""
-    )
     return [
         Picture(
             "Forecasts of the kept adapter against the truth",
             partial(forecast_figure, drawn),
-            f"Forecasts that the validation at step {file.kept.step} made, of its best, "
-            f"middle and worst series: line, history; dashes, forecast; circles, truth{band}.",
+            f"Forecasts that the validation at step {file.kept.step} made, of its best, middle and "
+            "worst series: line, history; dashes, forecast; circles, truth.",
             narrow=partial(forecast_figure, drawn, narrow=True),
         )
     ]
@@ -324,55 +312,31 @@ def _rivals(file: ValidationFile) -> list[Block]:
     ]
 
 
-def _pictures(file: ValidationFile) -> tuple[list[ForecastPicture], bool]:
+def _pictures(file: ValidationFile) -> list[ForecastPicture]:
     assert file.kept is not None
-    series, errors = file.series, file.kept.series_mae[: len(file.series)]
-    point = _array(file.kept.forecasts)  # (n, H, V)
-    truth = np.stack([_array(s.truth) for s in series])
-    histories = [_array(s.history) for s in series]
-    sizes = np.stack([_deviation(h) for h in histories])[:, None]  # (n, 1, V)
-    if point.shape != truth.shape or point.ndim != 3:
-        raise ValueError("forecasts and truth of different shapes")
-    relative = np.abs(point - truth) / sizes
-    has_bands = len(series) > _LEAST_OTHERS
+    errors = file.kept.series_mae[: len(file.series)]
     pictures = []
     for at, rank in _ranked(errors):
-        bands = {}
-        if has_bands:
-            reach = _reach(np.delete(relative, at, axis=0)) * sizes[at]
-            least = np.where(np.nanmin(histories[at], axis=0) < 0, -np.inf, 0.0)
-            lower = np.maximum(point[at] - reach, least)  # what was never negative stays so
-            bands = {((1 - _SHARE) / 2, (1 + _SHARE) / 2): (lower, point[at] + reach)}
+        series, median = file.series[at], _array(file.kept.forecasts[at])
+        history, truth = _array(series.history), _array(series.truth)
+        if median.shape != truth.shape or median.ndim != 2 or history.ndim != 2:
+            raise ValueError("forecasts and truth of different shapes")
         pictures.append(
             ForecastPicture(
                 variables=tuple(file.variables),
                 time_name=file.time,
-                history_time=_array(series[at].history_time),
-                history=histories[at],
-                future_time=_array(series[at].time),
-                median=point[at],
-                bands=bands,
-                truth=truth[at],
-                title=f"{series[at].id}: {rank}, MAE {errors[at]:.3g}",
+                history_time=_array(series.history_time),
+                history=history,
+                future_time=_array(series.time),
+                median=median,
+                bands={},
+                truth=truth,
+                title=f"{series.id}: {rank}, MAE {errors[at]:.3g}",
                 line_name="forecast",
-                band_name=_BAND,
                 calendar=Calendar.from_dict(file.calendar),
             )
         )
-    return pictures, has_bands
-
-
-def _reach(errors: FloatArray) -> FloatArray:
-    """(H, V) error that the share stays within, from (n, H, V) errors of other series."""
-    horizon = errors.shape[1]
-    reach = np.full(errors.shape[1:], np.nan)
-    for h in range(horizon):
-        near = errors[:, max(0, h - _WINDOW) : h + _WINDOW + 1]
-        for v in range(errors.shape[2]):
-            known = near[:, :, v][np.isfinite(near[:, :, v])]
-            if known.size:  # at least that share
-                reach[h, v] = np.quantile(known, _SHARE, method="higher")
-    return reach
+    return pictures
 
 
 def _ranked(errors: Sequence[float | None]) -> list[tuple[int, str]]:
@@ -380,14 +344,6 @@ def _ranked(errors: Sequence[float | None]) -> list[tuple[int, str]]:
     order = sorted((e, i) for i, e in enumerate(errors) if e is not None)
     places = {0: "best", len(order) // 2: "middle", len(order) - 1: "worst"}
     return [(order[place][1], rank) for place, rank in sorted(places.items())] if order else []
-
-
-def _deviation(history: FloatArray) -> FloatArray:
-    """(V,) of a history, 1 where it does not vary."""
-    deviation = np.array(
-        [np.std(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in history.T]
-    )
-    return np.where(deviation > 0, deviation, 1.0)
 
 
 def _array(values: object) -> FloatArray:

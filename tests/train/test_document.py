@@ -1,6 +1,5 @@
 """A run's document shows forecasts of its validation against the truth, and plain rivals."""
 
-import copy
 import json
 
 import numpy as np
@@ -47,42 +46,14 @@ def found():
     }
 
 
-def test_best_middle_and_worst_with_a_band_of_the_others_errors(found, tmp_path):
-    pictures, has_bands = _pictures(file_of(found, tmp_path))
-    assert has_bands
+def test_best_middle_and_worst(found, tmp_path):
+    pictures = _pictures(file_of(found, tmp_path))
     assert [p.title for p in pictures] == [
         "s1: best, MAE 0.1",
         "s4: middle, MAE 0.5",
         "s2: worst, MAE 0.9",
     ]
-    worst = pictures[2]
-    ((lower, upper),) = worst.bands.values()
-    # errors of the others are 0.1 to 0.8, the same at every step: seven of eight are within this
-    reach = 0.7
-    assert np.allclose(upper - worst.median, reach)
-    assert np.allclose(worst.median - lower, reach)
-    assert np.allclose(worst.median - worst.truth, 0.9)
-
-
-def test_a_band_is_in_the_size_of_its_own_series_and_not_below_zero(found, tmp_path):
-    big = copy.deepcopy(found)
-    for key in ("history", "truth"):
-        big["series"][2][key] = (10 * np.array(big["series"][2][key])).tolist()
-    big["kept"]["forecasts"][2] = np.full((H, 2), 0.5).tolist()
-    (lower, upper) = next(iter(_pictures(file_of(big, tmp_path))[0][2].bands.values()))
-    assert np.allclose(upper - 0.5, 10 * 0.7)
-    assert np.all(lower == 0)
-
-
-def test_few_series_make_no_band(found, tmp_path):
-    for key in ("forecasts", "series_mae"):
-        found["kept"][key] = found["kept"][key][:2]
-    found["series"] = found["series"][:2]
-    pictures, has_bands = _pictures(file_of(found, tmp_path))
-    assert not has_bands
-    assert [p.title for p in pictures] == ["s1: best, MAE 0.1", "s0: worst, MAE 0.4"]
-    (block,) = _forecasts(file_of(found, tmp_path))
-    assert "band" not in block.caption
+    assert np.allclose(pictures[2].median - pictures[2].truth, 0.9)
 
 
 def test_the_figure_says_what_is_what(found, tmp_path):
@@ -90,9 +61,9 @@ def test_the_figure_says_what_is_what(found, tmp_path):
     assert isinstance(block, Picture)
     assert block.narrow
     assert "step 7" in block.caption
-    figure = forecast_figure(_pictures(file_of(found, tmp_path))[0])
+    figure = forecast_figure(_pictures(file_of(found, tmp_path)))
     words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert {"forecast (greedy)", "80 % of the others' errors", "truth", "prey"} <= words
+    assert {"forecast", "truth", "prey"} <= words
 
 
 def test_the_table_is_sorted_and_marks_the_model(found, tmp_path):
