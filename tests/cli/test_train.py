@@ -69,7 +69,7 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert "last value" in {row["name"] for row in forecast["rivals"]}
     page = (run / "report.html").read_text()
     assert "the model before training" in page
-    assert "Greedy forecasts of the kept adapter" in page
+    assert "Forecasts of the kept adapter" in page
     first = next(r for r in tiny_runs.metrics(run) if "step" in r)
     assert {"step", "loss", "seconds", "tokens", "flops"} <= first.keys()
     sources = json.loads((run / "sources.json").read_text())
@@ -220,7 +220,7 @@ def test_killed_in_the_middle_a_run_goes_on_with_one_command(run_lvlora, place):
     _check_same_end(expected, run)
     with Ledger.for_runs(Path("runs")) as ledger:
         rows = [r for r in ledger.rows() if r.run == run.name]
-    assert {r.status for r in rows} == {"settled"}
+    assert not any(r.status == "open" for r in rows)
     executed = sum(r.spent.executed for r in rows)
     assert executed > json.loads((run / "result.json").read_text())["flops"]["executed"]
 
