@@ -161,23 +161,23 @@ class Forecasts(Answer):
         return same
 
     def __iter__(self) -> Iterator[Forecast]:  # type: ignore[override]
-        return iter(self.made)
+        return iter(self.made.forecasts)
 
     def __len__(self) -> int:
         return len(self.series)
 
     def __getitem__(self, which: int | str) -> Forecast:
         """Return the forecast of a series, by its place or its id, with all samples."""
-        return self.made[which]
+        if isinstance(which, str):
+            series = self.made.histories
+            which = [one.id for one in series].index(series[which].id)
+        return self.made.forecasts[which]
 
     def to_frame(self) -> DataFrame:
-        """Return a pandas table: a row a series, time and variable.
+        """Return a pandas table: a row a series, time and variable; see `frame_of`."""
+        from lvlora.forecast.forecast import frame_of
 
-        Columns: the input's ids and times under their names, ``variable``, ``median``, ``mean``,
-        and each quantile ("0.1"). A Nixtla table (unique_id, ds, y) gives Nixtla's columns:
-        unique_id, ds, ``lvlora`` (the median), ``lvlora-lo-80``, ``lvlora-hi-80``, ….
-        """
-        return self.made.to_frame()
+        return frame_of(self.made.forecasts, self.made.levels)
 
     def plot(self) -> Figure:
         """Return a matplotlib figure: history, median and bands of up to six series."""

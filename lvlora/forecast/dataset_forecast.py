@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lvlora.forecast import answers
 from lvlora.forecast.answers import DensitySeries, Distribution, ForecastSeries, Future
 from lvlora.forecast.density import Density
-from lvlora.forecast.forecast import Forecast, frame_of, to_rows
+from lvlora.forecast.forecast import Forecast, to_rows
 from lvlora.forecast.holdout import Truth, bands_of
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import written
@@ -18,7 +18,6 @@ from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class DatasetForecast:
 
     Attributes:
         histories: what was forecast from.
-        forecasts: of each of its series, in order.
+        forecasts: of each of its series, in order, with the names of its columns.
         levels: quantiles to report.
         truth: what really came next, where it is known.
     """
@@ -37,42 +36,20 @@ class DatasetForecast:
     levels: Sequence[float]
     truth: Truth | None = None
 
-    def __len__(self) -> int:
-        return len(self.forecasts)
-
-    def __iter__(self) -> Iterator[Forecast]:
-        return (forecast.named(self.histories) for forecast in self.forecasts)
-
-    def __getitem__(self, which: int | str) -> Forecast:
-        """Return a forecast by its place or the id of its series."""
-        if isinstance(which, str):
-            which = [series.id for series in self.histories].index(self.histories[which].id)
-        return self.forecasts[which].named(self.histories)
-
-    def to_frame(self) -> DataFrame:
-        """Return a pandas table of all forecasts; see `frame_of`."""
-        return frame_of(list(self), self.levels)
-
     def figure(self) -> Figure:
         """Draw every series: history, median, bands, and the truth where it is known."""
-        from lvlora.report.forecast import ForecastPicture, forecast_figure
+        from lvlora.report.forecast import forecast_figure
 
-        dataset = self.histories
+        truths = [None] * len(self.forecasts) if self.truth is None else self.truth.futures
+        several = len(self.forecasts) > 1
         return forecast_figure(
             [
-                ForecastPicture(
-                    variables=dataset.variables,
-                    time_name=dataset.time_name,
-                    history_time=history.time,
-                    history=history.values,
-                    future_time=f.time,
-                    median=f.median,
-                    bands=bands_of(f, self.levels),
-                    truth=None if self.truth is None else self.truth.futures[i].values,
-                    title=f.series if len(self) > 1 else "",
-                    calendar=dataset.calendar,
+                forecast.picture(
+                    bands_of(forecast, self.levels),
+                    truth=None if truth is None else truth.values,
+                    title=forecast.series if several else "",
                 )
-                for i, (history, f) in enumerate(zip(dataset, self.forecasts, strict=True))
+                for forecast, truth in zip(self.forecasts, truths, strict=True)
             ]
         )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from lvlora.report.forecast import ForecastPicture
+
 NIXTLA = ("unique_id", "ds", ("y",))
 """Ids, times and variables of a table in Nixtla's form."""
 MODEL_COLUMN = "lvlora"
@@ -100,30 +102,45 @@ class Forecast:
             variables: V names; default: the input's.
             levels: quantiles, of which the first and the last are the widest band, and so on.
         """
-        from lvlora.report.forecast import ForecastPicture, forecast_figure
+        from lvlora.report.forecast import forecast_figure
 
         check_levels(levels)
-        history = history or self.history
-        variables = tuple(variables) or _variables(self)
         ordered = sorted(levels)
-        several = len(self.samples) > 1 or bool(self.calibrated)
-        return forecast_figure(
-            ForecastPicture(
-                variables=variables,
-                time_name=self.time_name,
-                history_time=np.empty(0) if history is None else history.time,
-                history=np.empty((0, len(variables))) if history is None else history.values,
-                future_time=self.time,
-                median=self.median,
-                bands={
-                    (low, high): (self.quantile(low), self.quantile(high))
-                    for low, high in zip(ordered, reversed(ordered), strict=True)
-                    if low < high and several
-                },
-                truth=None if truth is None else truth.values[: len(self.time)],
-                title=self.series,
-                calendar=self.calendar,
-            )
+        bands = {
+            (low, high): (self.quantile(low), self.quantile(high))
+            for low, high in zip(ordered, reversed(ordered), strict=True)
+            if low < high and (len(self.samples) > 1 or self.calibrated)
+        }
+        named = replace(
+            self,
+            history=history or self.history,
+            variables=tuple(variables) or _variables(self),
+        )
+        future = None if truth is None else truth.values[: len(self.time)]
+        return forecast_figure(named.picture(bands, truth=future, title=self.series))
+
+    def picture(
+        self,
+        bands: Mapping[tuple[float, float], tuple[FloatArray, FloatArray]],
+        *,
+        truth: FloatArray | None = None,
+        title: str = "",
+    ) -> ForecastPicture:
+        """Return what a figure draws; see `ForecastPicture`."""
+        from lvlora.report.forecast import ForecastPicture
+
+        history, variables = self.history, _variables(self)
+        return ForecastPicture(
+            variables=variables,
+            time_name=self.time_name,
+            history_time=np.empty(0) if history is None else history.time,
+            history=np.empty((0, len(variables))) if history is None else history.values,
+            future_time=self.time,
+            median=self.median,
+            bands=bands,
+            truth=truth,
+            title=title,
+            calendar=self.calendar,
         )
 
     def _repr_html_(self) -> str:

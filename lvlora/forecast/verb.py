@@ -83,6 +83,7 @@ def forecast(
     truth = Truth(futures, nll) if futures else None
     if opened.calibration is not None:
         forecasts = [opened.calibration.apply(f, settings.quantiles) for f in forecasts]
+    forecasts = [forecast.named(dataset) for forecast in forecasts]
     made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
