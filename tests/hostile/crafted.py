@@ -475,7 +475,7 @@ def studies() -> Iterator[Case]:
             "first line lost": (whole.split(b"\n", 1)[1], ""),
             "plan lost": (whole.replace(b'"stages"', b'"stagas"'), ""),
             "another plan": (whole.replace(b'"allotments":[', b'"allotments":[7,'), ""),
-            "an older plan": (whole.replace(b',"validations":[16,4]', b""), ""),
+            "an older plan": (whole.replace(b',"largest":2', b""), ""),
             "settings lost": (whole.replace(b'"settings"', b'"sattings"'), ""),
             "unknown setting": (whole.replace(b'"rank"', b'"renk"'), ""),
             "a word as slot": (whole.replace(b'"slot":0', b'"slot":"x"'), ""),
