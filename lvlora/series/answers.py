@@ -7,7 +7,6 @@ import math
 from pydantic import Field
 
 from lvlora.answers import Answer, Number, Shape
-from lvlora.series.dates import Calendar, Unit, text_of
 
 
 class Simulate(Answer):
@@ -52,7 +51,7 @@ class AbsentStep(Shape):
 class TimeSteps(Shape):
     """Time between neighbours in a series, in units of the calendar where times are dates."""
 
-    unit: Unit | None
+    unit: str | None
     """month, weekday, day, hour, minute, …; null where times are plain numbers."""
     median: Number
     least: Number
@@ -69,6 +68,8 @@ class TimeSteps(Shape):
 
     def warning(self, n_series: int) -> str:
         """What may mislead whoever trains on these times; empty where all are even."""
+        from lvlora.series.dates import text_of
+
         first = self.first_absent
         if first is not None:
             time = first.time if isinstance(first.time, str) else text_of(None, first.time)
@@ -86,8 +87,10 @@ class TimeSteps(Shape):
 
     def length(self, step: float | None) -> str:
         """A step in words: "month", "2 days"; a bare number where times are no dates."""
+        from lvlora.series.dates import length_of
+
         size = math.inf if step is None else step
-        return f"{size:.6g}" if self.unit is None else Calendar(self.unit).length(size)
+        return f"{size:.6g}" if self.unit is None else length_of(self.unit, size)
 
 
 class Quality(Shape):

@@ -138,14 +138,6 @@ class Calendar:
         zone = None if self.offset is None else timezone(timedelta(minutes=self.offset))
         return [date.replace(tzinfo=zone) for date in self.dates(positions).tolist()]
 
-    def length(self, step: float) -> str:
-        """A number of units in words: "month", "3 months", "1.5 days"."""
-        word = {"weekday": "working day"}.get(self.unit, self.unit)
-        known = {("month", 3): "quarter", ("month", 12): "year", ("day", 7): "week"}
-        if (self.unit, step) in known:
-            return known[self.unit, int(step)]
-        return word if step == 1 else f"{step:.6g} {word}s"
-
     def _whole(self, positions: IntArray) -> DateArray:
         """Dates of whole months or working days."""
         if self.unit == "weekday":
@@ -164,6 +156,15 @@ class Calendar:
             raise DataError(
                 f"a date beyond the year {_LAST_YEAR}", "Ask for fewer steps, or use plain numbers."
             )
+
+
+def length_of(unit: str, step: float) -> str:
+    """A number of units of a calendar in words: "month", "3 months", "1.5 days"."""
+    word = {"weekday": "working day"}.get(unit, unit)
+    names = {("month", 3): "quarter", ("month", 12): "year", ("day", 7): "week"}
+    if (unit, step) in names:
+        return names[unit, int(step)]
+    return word if step == 1 else f"{step:.6g} {word}s"
 
 
 def text_of(calendar: Calendar | None, position: float) -> str:

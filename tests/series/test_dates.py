@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lvlora.errors import DataError
 from lvlora.forecast.forecast import continue_time
 from lvlora.series.dataset import Dataset
-from lvlora.series.dates import Calendar, Moments, looks_like_date
+from lvlora.series.dates import Calendar, Moments, length_of, looks_like_date
 from lvlora.series.files.csv import read_csv, write_csv
 from lvlora.series.files.readers import read_dataset
 from lvlora.series.files.writers import write_dataset
@@ -211,10 +211,10 @@ def test_a_stored_calendar_is_not_believed(stored):
 
 
 def test_lengths_in_words():
-    month, day = Calendar("month"), Calendar("day")
-    assert [month.length(n) for n in (1, 2, 3, 12)] == ["month", "2 months", "quarter", "year"]
-    assert [day.length(n) for n in (1, 1.5, 7)] == ["day", "1.5 days", "week"]
-    assert Calendar("weekday").length(2) == "2 working days"
+    lengths = [length_of("month", n) for n in (1, 2, 3, 12)]
+    assert lengths == ["month", "2 months", "quarter", "year"]
+    assert [length_of("day", n) for n in (1, 1.5, 7)] == ["day", "1.5 days", "week"]
+    assert length_of("weekday", 2) == "2 working days"
 
 
 class TestHdf5:

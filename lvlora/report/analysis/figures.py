@@ -17,6 +17,7 @@ from lvlora.report.drawing.panels import (
     rows_needed,
 )
 from lvlora.series.dataset import Dataset, FloatArray
+from lvlora.series.dates import length_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -250,7 +251,7 @@ def _left_out(dataset: Dataset, analysis: Analysis, n_shown: int) -> str:
 
 def _unit(dataset: Dataset) -> str:
     if dataset.calendar is not None:
-        return dataset.calendar.length(2).removeprefix("2 ")
+        return length_of(dataset.calendar.unit, 2).removeprefix("2 ")
     name = style.plain(dataset.time_name, 24)
     return "time units" if name == "time" else f"units of {name}"
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lvlora.report.drawing import style
 from lvlora.series.dataset import Dataset, FloatArray
 from lvlora.series.dates import Calendar
+from lvlora.series.gaps import mean_known
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,13 +143,9 @@ def mean_trajectory(
         start, end = min(s.time[0] for s in chosen), max(s.time[-1] for s in chosen)
         time = np.linspace(start, end, _GRID)
         stack = np.stack([_at(time, s.time, s.values) for s in chosen])
-    known = np.isfinite(stack)
-    count = known.sum(axis=0)
-    safe = np.maximum(count, 1)
-    mean = np.where(known, stack, 0.0).sum(axis=0) / safe
-    deviation = np.sqrt(np.where(known, (stack - mean) ** 2, 0.0).sum(axis=0) / safe)
-    nothing = count == 0
-    return time, np.where(nothing, np.nan, mean), np.where(nothing, np.nan, deviation)
+    stack = np.where(np.isfinite(stack), stack, np.nan)
+    mean = mean_known(stack, (0,))
+    return time, mean, np.sqrt(mean_known((stack - mean) ** 2, (0,)))
 
 
 def _at(grid: FloatArray, time: FloatArray, values: FloatArray) -> FloatArray:

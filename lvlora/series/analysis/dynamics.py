@@ -9,7 +9,7 @@ import numpy as np
 from lvlora.series.analysis.clusters import Clustering, find_clusters
 from lvlora.series.analysis.periods import find_peaks, phase_lags
 from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.gaps import interpolated
+from lvlora.series.gaps import interpolated, mean_known
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,10 @@ def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) ->
     largest value and mean, and the correlation and mean lag of the first two variables. What a
     series lacks counts as 0: no oscillation is a kind of dynamics, not a gap.
     """
-    values = [(s.values, np.isfinite(s.values)) for s in dataset]
-    largest = np.array([np.where(ok, v, -np.inf).max(axis=0) for v, ok in values])
-    mean = np.array(
-        [np.where(ok, v, 0).sum(axis=0) / np.maximum(ok.sum(axis=0), 1) for v, ok in values]
-    )
-    period = _row_means(dynamics.periods)
+    known = [np.where(np.isfinite(s.values), s.values, np.nan) for s in dataset]
+    largest = np.array([np.where(np.isnan(k), -np.inf, k).max(axis=0) for k in known])
+    mean = np.array([mean_known(k, (0,)) for k in known])
+    period = mean_known(dynamics.periods, (1,))
     columns = [period, *np.where(np.isfinite(largest), largest, np.nan).T, *mean.T]
     names = [
         "period",
@@ -141,13 +139,3 @@ def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) ->
         amplitude=dynamics.amplitudes[:, 0],
         growth=dynamics.growth[:, 0],
     )
-
-
-def _row_means(values: FloatArray) -> FloatArray:
-    """(n,) mean of each row's numbers, NaN where there are none."""
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    means: FloatArray = np.where(
-        count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan
-    )
-    return means
