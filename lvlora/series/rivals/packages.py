@@ -62,8 +62,15 @@ class Statistical(OwnDistribution):
         rng: np.random.Generator,
     ) -> FloatArray:
         """See `OwnDistribution.continued`."""
-        values = scaled.uncentred[:, variable]
-        mean, low, high = self._fitted(values, scaled.problem.n_ahead, season)
+        values, n_ahead = scaled.uncentred[:, variable], scaled.problem.n_ahead
+        if self.name == "theta" and season > 1:
+            # its own test of a season takes a slow cycle for a trend
+            phases = np.arange(len(values) + n_ahead) % season
+            pattern = seasonal_pattern(values, season)[phases]
+            mean, low, high = self._fitted(values - pattern[: len(values)], n_ahead, 1)
+            mean = mean + pattern[len(values) :]
+        else:
+            mean, low, high = self._fitted(values, n_ahead, season)
         draws = rng.standard_normal((n_samples, 1))
         paths = np.concatenate([mean[None], mean + np.where(draws < 0, low, high) * draws])
         return np.asarray(paths - scaled.centre[variable])
@@ -91,6 +98,25 @@ class Statistical(OwnDistribution):
         high = (np.asarray(ahead[f"hi-{_LEVEL}"], dtype=np.float64) - mean) / _Z
         mean = np.where(np.isfinite(mean), mean, values[-1])
         return mean, _spread(low), _spread(high)
+
+
+def seasonal_pattern(values: FloatArray, season: int) -> FloatArray:
+    """Return (season,) deviations of each step of a season, which add up to zero.
+
+    Classical decomposition (Macaulay 1931): means of what a centred moving average leaves.
+
+    Args:
+        values: (T,) two seasons at least.
+    """
+    window = np.full(season, 1 / season)
+    if season % 2 == 0:
+        window = np.convolve(window, [0.5, 0.5])
+    margin = len(window) // 2
+    level = np.convolve(values, window, mode="valid")
+    left = values[margin : margin + len(level)] - level
+    phases = np.arange(margin, margin + len(level)) % season
+    pattern = np.array([left[phases == phase].mean() for phase in range(season)])
+    return np.asarray(pattern - pattern.mean())
 
 
 def _spread(values: FloatArray) -> FloatArray:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from lvlora.series.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap
+from lvlora.series.files.readers import read_dataset
+from lvlora.series.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap, Statistical
 from lvlora.series.rivals.echo_state import weights
+from lvlora.series.rivals.packages import seasonal_pattern
 from lvlora.series.rivals.parts.algebra import counting, monomials, product, ridge, solved
+from lvlora.series.rivals.parts.futures import _WIDER, stream
 from lvlora.series.rivals.parts.standardising import Problem
 from lvlora.series.rivals.sindy import Setting, sparse
 from lvlora.series.simulate import simulate
-from lvlora.settings.data import SimulateSettings
+from lvlora.settings.data import InputSettings, SimulateSettings
+
+ROOT = Path(__file__).parents[3]
 
 
 def lotka_volterra(n=120, step=0.1):
@@ -165,3 +173,63 @@ def test_futures_cover_about_what_they_say() -> None:
         low, high = np.quantile(made.samples, [0.1, 0.9], axis=0)
         inside.append(np.mean((s.values[80:] >= low) & (s.values[80:] <= high)))
     assert 0.6 < np.mean(inside) < 0.98
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("ets", "AutoETS"), ("arima", "AutoARIMA"), ("ces", "AutoCES")]
+)
+def test_statistical_rivals_are_those_of_statsforecast(name, model):
+    models = pytest.importorskip("statsforecast.models")
+    values, rival = seasonal_growth(), Statistical(name)
+    rival.season = 12
+    made = rival.predict(np.arange(84.0), values, 3, "a")
+    direct = getattr(models, model)(season_length=12).forecast(np.log(values[:, 0]), 12, level=[80])
+    assert made.point[:, 0] == pytest.approx(np.exp(direct["mean"]), rel=1e-9)
+    check_futures(made, direct)
+
+
+def test_theta_is_that_of_statsforecast_without_the_season_it_would_miss():
+    models = pytest.importorskip("statsforecast.models")
+    values, rival = seasonal_growth(), Statistical("theta")
+    rival.season = "none"
+    made = rival.predict(np.arange(84.0), values, 3, "a")
+    direct = models.DynamicOptimizedTheta().forecast(np.log(values[:, 0]), 12, level=[80])
+    assert made.point[:, 0] == pytest.approx(np.exp(direct["mean"]), rel=1e-9)
+    check_futures(made, direct)
+    rival.season = 12
+    pattern = seasonal_pattern(np.log(values[:, 0]), 12)
+    without = np.log(values[:, 0]) - np.tile(pattern, 6)
+    direct = models.DynamicOptimizedTheta().forecast(without, 12)
+    ahead = rival.forecast(np.arange(84.0), values)[:, 0]
+    assert ahead == pytest.approx(np.exp(direct["mean"] + pattern), rel=1e-9)
+
+
+def test_a_seasonal_pattern_on_a_line_is_exact():
+    pattern = np.array([3.0, -1, 0, -2])
+    values = 5 + 0.3 * np.arange(26) + pattern[np.arange(26) % 4]
+    assert seasonal_pattern(values, 4) == pytest.approx(pattern)
+    odd = np.array([2.0, -3, 1])
+    assert seasonal_pattern(odd[np.arange(11) % 3], 3) == pytest.approx(odd)
+
+
+def test_theta_sees_a_season_in_a_short_example():
+    """It was the last value: its own test takes a cycle of twelve months in four years for none."""
+    data = read_dataset(ROOT / "examples" / "monthly.csv", InputSettings())
+    series = next(iter(data))
+    ahead = Statistical("theta").forecast(series.time, series.values[:42])
+    assert np.ptp(ahead) > 0.2 * np.nanmedian(series.values)
+
+
+def seasonal_growth():
+    """(72, 1) positive, with a season of twelve that grows with the level."""
+    rng, t = np.random.default_rng(5), np.arange(72)
+    logs = 0.01 * t + 0.3 * np.sin(2 * np.pi * t / 12) + 0.05 * rng.normal(size=72)
+    return np.exp(3 + logs)[:, None]
+
+
+def check_futures(made, direct):
+    """Futures follow the upper and lower 80 % interval, drawn apart as those of all rivals are."""
+    draws = stream("a").standard_normal((3, 1))
+    ends = np.where(draws > 0, direct["hi-80"], direct["lo-80"])
+    apart = _WIDER * np.abs(draws) * (ends - direct["mean"]) / stats.norm.ppf(0.9)
+    assert np.log(made.samples[:, :, 0]) == pytest.approx(direct["mean"] + apart, rel=1e-9)
