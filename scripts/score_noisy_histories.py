@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from lvlora.series.rivals.rounding_floor import RoundingFloor
+from lvlora.series.rivals.naive import RoundingFloor
 
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast.open_model import open_model
