@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +26,6 @@ from lvlora.series.rivals.parts.standardising import Problem, smoothed, standard
 _MOST_VARIABLES = 8
 _WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
 """Of the gaps between stretches, beside those to the values; one fit follows the other."""
-_WEIGHTS_AGAIN = _WEIGHTS[-2:]  # from a fit nearby
 _ROUNDS = 12
 _N_STARTS = 3
 """Fits of each family that are followed beyond the first weight."""
@@ -73,7 +71,7 @@ class RefittedRates(Refitted):
         origins: Sequence[int],
         known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
-        """See `Refitted.refit`; hindcasts begin at the fit of the whole history."""
+        """See `Refitted.refit`; hindcasts are fitted to what came before them alone."""
         n_known = len(history)
         filled = complete(time, history)
         families = self._families(history)
@@ -91,14 +89,10 @@ class RefittedRates(Refitted):
             return np.asarray(np.einsum("b,bhv->hv", weights, kept)), weights
 
         with np.errstate(all="ignore"):
-            fit, observed = _first_fit(problem, families)
+            fit = _fitted(problem, families)
             point, weights = ahead(fit, problem.time, n_known)
-            fit = fit.only(np.flatnonzero(weights >= _NEGLIGIBLE))
-            hindcasts = []
-            for n in origins:
-                seen = observed.known & (np.arange(n_known) < n)[:, None]
-                again = _refitted(fit, replace(observed, known=seen), _WEIGHTS_AGAIN)
-                hindcasts.append(ahead(again, past, n)[0])
+            likely = [families[i] for i in np.flatnonzero(weights >= _NEGLIGIBLE)]
+            hindcasts = [ahead(_fitted(problem.cut(n), likely), past, n)[0] for n in origins]
         return point, hindcasts
 
     def _families(self, history: FloatArray) -> list[Family]:
@@ -112,8 +106,8 @@ class RefittedRates(Refitted):
         ]
 
 
-def _first_fit(problem: Problem, families: Sequence[Family]) -> tuple[Fit, Observed]:
-    """The families fitted to the whole history, and what they were fitted to."""
+def _fitted(problem: Problem, families: Sequence[Family]) -> Fit:
+    """The families fitted to a history, in their order."""
     past = problem.time[: problem.n_known]
     smooth, values, known = smoothed(past, problem.values), problem.values, problem.known
     courses = [smooth]
@@ -125,13 +119,9 @@ def _first_fit(problem: Problem, families: Sequence[Family]) -> tuple[Fit, Obser
     starts = np.repeat([course[::STRETCH] for course in courses], len(families), axis=0)
     observed = Observed(past, values, known)
     fit = fitted(systems, starts, observed, _WEIGHTS[0], _ROUNDS).best(_N_STARTS)
-    return _refitted(fit, observed, _WEIGHTS[1:]).best(1), observed
-
-
-def _refitted(fit: Fit, observed: Observed, weights: Sequence[float]) -> Fit:
-    for weight in weights:
+    for weight in _WEIGHTS[1:]:
         fit = fitted(fit.systems, fit.starts, observed, weight, _ROUNDS)
-    return fit
+    return fit.best(1)
 
 
 def _weights(fit: Fit, n_values: int, astray: FloatArray) -> FloatArray:
