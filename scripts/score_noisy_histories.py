@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from lvlora.series.rivals.naive import RoundingFloor
 
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast.open_model import open_model
@@ -25,6 +24,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.series.dataset import FloatArray, Series
 from lvlora.series.metrics.scores import crps_from_samples
 from lvlora.series.rivals import default_rivals
+from lvlora.series.rivals.naive import RoundingFloor
 from lvlora.series.simulate import System, simulate, simulate_series
 from lvlora.settings.data import SimulateSettings
 from lvlora.text.scaling import of_history

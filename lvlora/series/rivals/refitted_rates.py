@@ -91,7 +91,8 @@ class RefittedRates(Refitted):
         with np.errstate(all="ignore"):
             fit = _fitted(problem, families)
             point, weights = ahead(fit, problem.time, n_known)
-            likely = [families[i] for i in np.flatnonzero(weights >= _NEGLIGIBLE)]
+            kept = np.flatnonzero(weights >= _NEGLIGIBLE)
+            likely = [fit.systems.families[i] for i in kept]
             hindcasts = [ahead(_fitted(problem.cut(n), likely), past, n)[0] for n in origins]
         return point, hindcasts
 
@@ -107,7 +108,7 @@ class RefittedRates(Refitted):
 
 
 def _fitted(problem: Problem, families: Sequence[Family]) -> Fit:
-    """The families fitted to a history, in their order."""
+    """The families fitted to a history, the best fit of each."""
     past = problem.time[: problem.n_known]
     smooth, values, known = smoothed(past, problem.values), problem.values, problem.known
     courses = [smooth]

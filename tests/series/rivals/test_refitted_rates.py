@@ -176,3 +176,16 @@ def test_the_same_twice_to_the_last_bit_and_counted():
     assert one.flops == two.flops
     assert one.flops is not None
     assert one.flops[0] > one.flops[1] > 0
+
+
+def test_hindcasts_know_nothing_of_what_follows_them():
+    """From the fit of the whole history, intervals of unknown systems were too sure."""
+    (series,) = simulate(SimulateSettings(n_series=1, seed=4, noise=0.05)).series
+    values = series.values[:48]
+    other = values.copy()
+    other[40:] *= 1.05
+    rival = RefittedRates(saturating=False)
+    (ours,) = rival.refit(series.time[:52], values, [30])[1]
+    (theirs,) = rival.refit(series.time[:52], other, [30])[1]
+    # the centre of the logarithms is the whole history's, and so are the families that are tried
+    assert ours == pytest.approx(theirs, rel=1e-2)
