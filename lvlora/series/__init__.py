@@ -3,7 +3,7 @@
 Begin with `dataset`: its `Series` and `Dataset` are what every room passes around.
 
 - `files/` reads and writes CSV, HDF5 and Parquet; `frames` does the same for arrays and data frames
-- `given` is the data set that a command's settings ask for
+- `known` reads the data that settings name, and sets columns apart whose future is known
 - `dates`, `time_steps`, `gaps`: times as numbers, even steps, missing values
 - `simulate` makes predator-prey trajectories; `disturbance` makes histories poorer
 - `splits` says which series train, validate and test; `histories` what a forecaster sees of one
