@@ -82,33 +82,32 @@ class Widths(Rule):
     def apply(self, forecast: Forecast) -> Forecast:
         """The forecast with its futures moved, within the bounds of its history.
 
-        Variables whose positive history spans a factor of `_WIDE` are moved in logs.
+        Futures of variables whose positive history spans a factor of `_WIDE` are widened in logs.
         """
         if forecast.history is None:
             raise ValueError("a forecast without its history has no widths")
         whole = forecast.history.values
         read = whole[max(0, len(whole) - forecast.context) :]
-        logs = _are_wide(read)
-        least = _BELOW * np.fmin.reduce(read, axis=0, where=np.isfinite(read), initial=np.inf)
-        past, futures, drawn = (
-            _in_logs(x, logs, least) for x in (read, forecast.samples, forecast.median)
-        )
-        found = features(past, futures)
-        factors = np.exp(np.clip(self.of(found), -math.log(LARGEST), math.log(LARGEST)))
-        median = drawn
+        drawn = median = forecast.median
+        found = features(read, forecast.samples)
         if self.pull is not None:
             share, _ = shares(self.pull.of(found), found)
-            median = drawn + share * (last_cycle(past, drawn) - drawn)
-        moved = median + factors * (futures - drawn)
+            median = drawn + share * (last_cycle(read, drawn) - drawn)
+        logs = _are_wide(read)
+        least = _BELOW * np.fmin.reduce(read, axis=0, where=np.isfinite(read), initial=np.inf)
+        past, futures, begin, end = (
+            _in_logs(x, logs, least) for x in (read, forecast.samples, drawn, median)
+        )
+        found = features(past, futures) if logs.any() else found
+        factors = np.exp(np.clip(self.of(found), -math.log(LARGEST), math.log(LARGEST)))
+        moved = end + factors * (futures - begin)
         with np.errstate(over="ignore"):  # the bounds hold what goes beyond
-            moved, point = (
-                np.where(logs, np.exp(np.where(logs, x, 0)), x) for x in (moved, median)
-            )
+            moved = np.where(logs, np.exp(np.where(logs, moved, 0.0)), moved)
         return replace(
             forecast,
             samples=np.clip(moved, *bounds.bounds_of_future(whole, len(drawn))),
-            point=point,
-            calibrated={**forecast.calibrated, 0.5: point},
+            point=median,
+            calibrated={**forecast.calibrated, 0.5: median},
         )
 
     def save(self, path: Path, base: BaseModel) -> None:
