@@ -50,10 +50,11 @@ def _sync_no_file(descriptor: int) -> None:
 # no test cuts the power, and a slow disk would have each of them wait for thousands of files
 os.fsync = _sync_no_file
 
-# how long an example takes says nothing about the code, and differs from machine to machine
-# and half as many as usual, of others each time: what is found once is an example from then on
-hypothesis.settings.register_profile("lvlora", deadline=None, max_examples=50)
-hypothesis.settings.load_profile("lvlora")
+# how long an example takes says nothing about the code, and differs from machine to machine;
+# pytest --hypothesis-profile=thorough looks longer
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=15)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=150)
+hypothesis.settings.load_profile("quick")
 
 
 def pytest_collection_finish() -> None:

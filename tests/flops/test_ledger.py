@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import reserve, settle
 
@@ -475,7 +475,6 @@ def test_names_are_only_ever_data(ledger):
     assert ledger.close(name) == Price(100, 300)
 
 
-@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(

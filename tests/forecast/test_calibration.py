@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora import durable
@@ -61,7 +61,6 @@ def test_the_offset_is_the_order_statistic_of_the_definition():
     assert offset(np.arange(4.0), 0.8) == 3  # the fewest that do
 
 
-@settings(max_examples=25)
 @given(st.integers(4, 40), st.sampled_from([0.5, 0.8]), st.integers(0, 2**32))
 def test_one_more_exchangeable_score_is_covered(n, level, seed):
     """Exactly: of all n + 1 scores, each in turn left out, at least that share is covered."""

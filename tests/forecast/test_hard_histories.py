@@ -102,7 +102,7 @@ anything = st.one_of(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     answers=hnp.arrays(
         np.float32, st.tuples(st.integers(1, 7), st.just(len(SYMBOLS))), elements=anything

@@ -3,7 +3,7 @@
 import pytest
 import tiny_models
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.model import attention
@@ -127,7 +127,6 @@ def tensors(batch, heads, kv_heads, length, dim, dtype=torch.float64, seed=0):
     ]
 
 
-@settings(max_examples=25)
 @given(
     batch=st.integers(1, 3),
     kv_heads=st.integers(1, 3),

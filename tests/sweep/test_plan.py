@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -84,7 +84,6 @@ def test_later_stages_are_priced_at_their_dearest():
     assert plan.allotments[1].together.executed == 3 * plan.allotments[1].at_most.executed
 
 
-@settings(max_examples=60)
 @given(
     limit=st.integers(20_000_000, 10**15),
     preset=st.sampled_from(["quick", "coursework"]),

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -34,7 +34,6 @@ def codec_and_values(draw, elements=values_of_any_kind):
     return codec, arrays(draw, codec, elements)
 
 
-@settings(max_examples=150)
 @given(codec_and_values())
 def test_round_trip_is_within_half_a_unit(case):
     codec, values = case
@@ -89,7 +88,6 @@ def test_every_step_is_one_string_and_ends_with_a_semicolon(case):
     assert "".join(steps) == codec.encode(values)
 
 
-@settings(max_examples=150)
 @given(codec_and_values())
 def test_cut_anywhere_it_decodes_to_its_complete_steps(case):
     codec, values = case

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from grammars import legal, walk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.text.alphabet import SYMBOLS
@@ -37,7 +37,6 @@ def grammar_and_values(draw):
     return grammar, np.array(rows).reshape(len(rows), grammar.codec.n_variables)
 
 
-@settings(max_examples=200)
 @given(grammar_and_values())
 def test_what_is_encoded_is_legal_and_ends_at_the_start(case):
     grammar, values = case
@@ -61,7 +60,6 @@ def random_walk(grammar: Grammar, horizon: int, rng: random.Random) -> str:
     return "".join(text)
 
 
-@settings(max_examples=150)
 @given(grammars(), st.integers(0, 6), st.integers(0, 2**32))
 def test_any_legal_walk_decodes_to_exactly_the_horizon(grammar, horizon, seed):
     text = random_walk(grammar, horizon, random.Random(seed))

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 from grammars import walk
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lvlora.text.alphabet import INDEX, SYMBOLS, TokenAlphabet
@@ -35,7 +35,6 @@ pieces = st.text(alphabet="0123456789", min_size=2, max_size=4) | st.sampled_fro
 any_alphabets = alphabets | st.lists(pieces, unique=True, max_size=12).map(lambda p: alphabet(*p))
 
 
-@settings(max_examples=120)
 @given(grammar_and_values(), any_alphabets)
 def test_every_text_has_a_path_and_it_is_its_spelling(case, tokens):
     grammar, values = case
@@ -63,7 +62,6 @@ def random_walk(ways: Spelling, horizon: int, rng: random.Random) -> list[int]:
     return walked
 
 
-@settings(max_examples=120)
 @given(grammars(), any_alphabets, st.integers(0, 5), st.integers(0, 2**32))
 def test_every_path_is_the_spelling_of_a_text(grammar, tokens, horizon, seed):
     walked = random_walk(spelling(grammar, tokens.tokens), horizon, random.Random(seed))
@@ -157,7 +155,6 @@ def test_legal_by_hand(tokens, before, legal, illegal):
     assert not set(illegal) & found
 
 
-@settings(max_examples=60)
 @given(grammars(), any_alphabets)
 def test_the_longest_number_and_most_choices_are_reached_and_not_passed(grammar, tokens):
     assume(grammar.codec.n_variables <= 3)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.errors import DataError
@@ -102,7 +102,6 @@ ANY_WINDOWS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100)
 @given(ANY_WINDOWS, st.lists(st.integers(0, 60), min_size=1, max_size=5))
 def test_a_batch_is_a_pure_function_of_seed_and_index(options, indices):
     """And none is wider than planned, and no row is without a target."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.flops.shape import LINEARS, ModelShape
@@ -469,7 +469,6 @@ def test_pairs_are_those_of_whole_pages(sizes):
         engine.run()
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_any_sequence_of_calls_equals_pytorch(data):
     model = _ANY.setdefault("model", _model("4:2", rank=3, targets=("all-linear",)))

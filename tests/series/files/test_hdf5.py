@@ -107,7 +107,7 @@ def test_bad_options(tmp_path, options, expected):
         read(path, **options)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 2047), value=st.integers(0, 255))
 def test_a_changed_byte_gives_data_or_one_error(tmp_path, position, value):
     path = make(tmp_path / "f.h5", trajectories=DATA, time=np.arange(4.0), id=[1, 2, 3])

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.errors import DataError, SettingsError
@@ -48,7 +48,6 @@ def test_dictionary_and_integer_ids(tmp_path):
     assert [s.id for s in dataset] == ["7", "3"]
 
 
-@settings(max_examples=100)
 @given(position=st.integers(0, 5000), value=st.integers(0, 255))
 def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
     path = tmp_path_factory.mktemp("mutated") / "f.parquet"

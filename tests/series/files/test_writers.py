@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.errors import DataError, LvloraError
@@ -43,7 +43,6 @@ def datasets(draw):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(max_examples=40)
 @given(dataset=datasets())
 def test_what_is_written_reads_back_equal(suffix, dataset):
     if suffix == ".parquet":

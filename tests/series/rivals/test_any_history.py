@@ -40,14 +40,19 @@ def series(draw):
     return time, values
 
 
-@pytest.mark.parametrize("name", [rival.name for rival in default_rivals()])
+def _named(name: str) -> object:
+    is_slow = any(part in name for part in _SLOW)
+    return pytest.param(name, marks=pytest.mark.slow) if is_slow else name
+
+
+@pytest.mark.parametrize("name", [_named(rival.name) for rival in default_rivals()])
 def test_any_history(name) -> None:
     rival = next(rival for rival in default_rivals() if rival.name == name)
     if rival.refusal(Dataset((), ("prey", "predator"))):
         pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
 
     @settings(
-        max_examples=4 if any(part in name for part in _SLOW) else 30,
+        max_examples=8,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
