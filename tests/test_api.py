@@ -16,7 +16,7 @@ import tiny_runs
 
 import lvlora
 from lvlora.evaluation import scores
-from lvlora.series.rivals import quick_rivals
+from lvlora.series.rivals import naive_rivals
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pydantic", "optuna", "matplotlib", "h5py")
@@ -119,7 +119,7 @@ def test_what_is_wrong_with_settings_is_said_at_once():
 
 def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypatch):
     """The same splits, scales and draws: the same figures."""
-    monkeypatch.setattr(scores, "default_rivals", quick_rivals)
+    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     data = tiny_runs.dataset(n_series=12)
     lvlora.write(data, tmp_path / "data.csv")
     words = ["--context", "8", "--horizon", "4", "--samples", "3", "--dtype", "float32"]
@@ -467,6 +467,7 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
         forecaster.predict([nothing], 2, sampling)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
     """As they stand there, but for their size: a tiny model, few steps, few samples."""
     monkeypatch.chdir(tmp_path)
@@ -512,7 +513,8 @@ def test_a_dataset_is_looked_into_by_place_slice_and_name():
     assert repr(data[:0]).startswith("Dataset(0 series")
 
 
-def test_notebooks_show_forecasts_and_evaluations(tiny_folder):
+def test_notebooks_show_forecasts_and_evaluations(tiny_folder, monkeypatch):
+    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     assert "zero-shot" in repr(forecaster)
     data = tiny_runs.dataset(n_series=12)

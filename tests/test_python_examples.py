@@ -12,7 +12,7 @@ import pytest
 
 import lvlora
 from lvlora.evaluation import scores
-from lvlora.series.rivals import quick_rivals
+from lvlora.series.rivals import naive_rivals
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # those that fit equations take longer than all else in here
-    monkeypatch.setattr(scores, "default_rivals", quick_rivals)
+    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     entries = programs.load("examples/train_from_python.py").main(steps=1, series=1)
     out = capsys.readouterr().out
     assert "after step 1: validation loss" in out

@@ -94,6 +94,7 @@ def test_an_adapter_that_multiplies_too_much(
     assert "5e+29" in ran.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_exported_or_trained(run_lvlora, data, tiny_folder, tmp_path):
     name, value, where = BREAKS["NaN in the embedding"]
     model = broken(tiny_folder("qwen2"), tmp_path / "mine", name, value)

@@ -50,6 +50,7 @@ def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
 ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", "4", "--no-rivals")
 
 
+@pytest.mark.slow
 def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     """A model with random weights is far off; its calibrated intervals are not."""
     ran = run_lvlora(["evaluate", "past.h5", *words, *ASKED, "--calibrate", "--json"], code=0)

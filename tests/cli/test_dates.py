@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.evaluation import scores
-from lvlora.series.rivals import naive_rivals
-
 MONTHS = [f"{2010 + i // 12}-{i % 12 + 1:02d}" for i in range(24)]
 
 
@@ -107,6 +104,7 @@ def test_absent_steps_are_warned_of(run_lvlora, forecast, tiny_folder, data, tmp
     assert ran.stderr.count("are absent") == 1
 
 
+@pytest.mark.slow
 def test_an_analysis_names_the_steps_and_draws_dates(real_figures, run_lvlora, data, tmp_path):
     ran = run_lvlora(["analyze", data, "--out", tmp_path / "figures"], code=0)
     assert "one sample every month; but" in ran.stdout
@@ -120,6 +118,7 @@ def test_an_analysis_names_the_steps_and_draws_dates(real_figures, run_lvlora, d
     assert found["first_absent"] == {"series": "s3", "time": "2010-06"}
 
 
+@pytest.mark.slow
 def test_pages_of_runs_and_evaluations_have_axes_of_dates(
     real_figures, run_lvlora, tiny_folder, data, tmp_path, monkeypatch
 ):
@@ -130,7 +129,6 @@ def test_pages_of_runs_and_evaluations_have_axes_of_dates(
     assert kept["calendar"]["unit"] == "month"
     assert kept["series"][0]["time"][-1] == 503
     assert _drawn_in(tmp_path / "runs/r/report.html", ">2011<")
-    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     few = ["--no-model", "--context", "10", "--horizon", "4", "--limit", "2"]
     run_lvlora(["baseline", data, *few, "--out", tmp_path / "e"], code=0)
     assert _drawn_in(tmp_path / "e/report.html", ">2010<")

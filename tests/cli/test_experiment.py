@@ -157,6 +157,7 @@ def test_a_finished_experiment_is_not_made_again(done, run_lvlora, args, tmp_pat
     assert (tmp_path / "whole" / "ledger.sqlite").read_bytes() == ledger
 
 
+@pytest.mark.slow
 def test_a_stopped_experiment_goes_on_from_the_step(done, run_lvlora, args, tmp_path, monkeypatch):
     place = [*args[:-3], tmp_path / "stopped", "--threads", "1", "--json"]
     append = RunFolder.append

@@ -143,6 +143,7 @@ def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> N
     assert json.dumps(found["flops"]["executed"]) in json.dumps(ledger)
 
 
+@pytest.mark.slow
 def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
     options = ["--model", tiny_folder("qwen2"), "--samples", "60", "--views", "1", "--holdout", "4"]
     command = ["evaluate", data, *options, "--split", "all", "--ensemble", "--adapter", "none"]

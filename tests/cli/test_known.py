@@ -118,6 +118,7 @@ def test_rivals_say_whether_they_use_them(run_lvlora, words):
     assert "no use" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_an_evaluation_gives_them_to_all_and_scores_none(run_lvlora, words, monkeypatch):
     quick = {"last value", "var on logs", "nvar", "sindy on levels", "sindy on rates"}
     rivals = [rival for rival in default_rivals() if rival.name in quick]

@@ -90,7 +90,9 @@ def test_forecast(run_lvlora, lone, tiny_folder, kind, tmp_path):
         assert without[convention] < with_likelihood[convention]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
+)
 def test_train_evaluate_export_and_forecast(run_lvlora, many, lone, tiny_folder, kind, tmp_path):
     model, runs = tiny_folder(kind), tmp_path / "runs"
     flags = tiny_runs.flags(model, runs, max_steps=4, validate_every=2, train_head="numeric")

@@ -47,6 +47,7 @@ def scored(run_lvlora, place) -> float:
     return ran.json["forecasters"][0]["mae"]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_format_and_reads_it_back(place):
     facts = json.loads(Path("bare/adapter/lvlora.json").read_text())
     assert (facts["number_format"], facts["decimals"]) == ("digits", 1)

@@ -220,6 +220,7 @@ def test_shocks_keep_positive_series_positive_and_change_the_others():
     assert (observation.shocked(rng(3), level, False) != level).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_histories_are_no_targets_of_a_batch(name, monkeypatch):
     monkeypatch.setattr(rows, "POOL", 64)  # enough for this batch

@@ -39,6 +39,7 @@ def test_products_of_muon_are_counted():
     assert training.orthogonalisations(optimizers) == counter.get_total_flops() > 0
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_as_an_unbroken_one(tmp_path, small_pools, monkeypatch):
     unbroken = train(TINY, tmp_path / "one")
     assert unbroken.executed <= TINY.budget
@@ -66,6 +67,7 @@ def test_the_recipe_is_one_run_of_at_most_1e16_flops():
     assert config.model_type == "qwen2"
 
 
+@pytest.mark.slow
 def test_a_ladder_goes_on_after_its_finished_runs(tmp_path, small_pools, monkeypatch):
     monkeypatch.setattr(ladder, "candidates", lambda: [ladder.Candidate("tiny, 64", TINY)])
     monkeypatch.setattr(ladder, "scores", lambda folder: dict.fromkeys(ladder.LINES, 0.5))

@@ -81,6 +81,8 @@ def agreement(level: FloatArray) -> FloatArray:
     from scipy import signal
 
     n = len(level)
+    # by a power of two, which changes no digit: squares of large values would overflow
+    level = np.ldexp(level, -np.frexp(np.abs(level).max(initial=0.0))[1])
     products = signal.correlate(level, level, mode="full", method="fft")[n - 1 :]
     energy = np.concatenate([[0.0], np.cumsum(level**2)])
     lags = np.arange(n)

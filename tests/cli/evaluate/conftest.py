@@ -1,25 +1,11 @@
-"""What tests of baseline and evaluate share: short data, two trained runs, the quick rivals."""
+"""What tests of baseline and evaluate share: short data, two trained runs."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from lvlora.evaluation import scores
-from lvlora.series.rivals import naive_rivals
-
 SIMULATED = ["-n", "14", "--n-steps", "30", "--duration", "60"]
-
-
-@pytest.fixture
-def every_rival() -> None:
-    """For a test that is about the rivals; all others have the quick ones, and are quick."""
-
-
-@pytest.fixture(autouse=True)
-def _few_rivals(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "every_rival" not in request.fixturenames:
-        monkeypatch.setattr(scores, "default_rivals", naive_rivals)
 
 
 @pytest.fixture

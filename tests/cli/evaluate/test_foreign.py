@@ -9,8 +9,7 @@ import numpy as np
 import programs
 import pytest
 
-from lvlora.evaluation import evaluate, scores
-from lvlora.series.rivals import naive_rivals
+from lvlora.evaluation import evaluate
 
 OPTIONS = ["--no-model", "--no-rivals", "--split", "train", "--context", "12", "--horizon", "3"]
 Rows = list[dict[str, str]]
@@ -18,7 +17,6 @@ Rows = list[dict[str, str]]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     monkeypatch.setattr(evaluate, "draw_evaluation", lambda *_: [])
 
 

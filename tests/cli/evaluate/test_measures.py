@@ -29,6 +29,7 @@ def waves(growth: float) -> Dataset:
     return Dataset(tuple(series), ("a", "b"), "waves")
 
 
+@pytest.mark.slow
 def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     data = tiny_runs.write_csv(tmp_path / "alike.csv", waves(1.1))
     table = tmp_path / "table.csv"
@@ -65,6 +66,7 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
         assert last[measure] == pytest.approx(getattr(expected.errors, measure), rel=1e-6), measure
 
 
+@pytest.mark.slow
 def test_scaled_errors_lead_where_scales_differ(run_lvlora, tmp_path: Path) -> None:
     data = tiny_runs.write_csv(tmp_path / "mixed.csv", waves(1000.0))
     table = tmp_path / "table.csv"

@@ -16,7 +16,6 @@ def csv(*lengths: int) -> str:
     return "\n".join(rows) + "\n"
 
 
-@pytest.mark.usefixtures("every_rival")
 def test_one_series_is_scored_itself_with_steps_that_fit(run_lvlora, tmp_path, tiny_folder):
     file = tmp_path / "one.csv"
     file.write_text(csv(16))
@@ -54,7 +53,6 @@ def test_what_was_asked_for_stays(run_lvlora, tmp_path, asked, got):
     assert got in ran.stdout
 
 
-@pytest.mark.usefixtures("every_rival")
 def test_short_series_are_halved(run_lvlora, tmp_path):
     ran = run_lvlora(["baseline", "-", "--no-model", "--limit", "1"], input=csv(*[24] * 10), code=0)
     assert "12 steps from 12" in ran.stdout
@@ -83,6 +81,7 @@ def test_what_cannot_be_is_refused_with_numbers(run_lvlora, words, said, hint):
     assert "longest has 0" not in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_rival")
 @pytest.mark.parametrize(
     "value",

@@ -6,15 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.evaluation import evaluate, scores
-from lvlora.series.rivals import naive_rivals
+from lvlora.evaluation import evaluate
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "default_rivals", naive_rivals)
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def commands(text: str) -> list[str]:
     return [re.split(ends, part)[0] for part in parts if part.startswith("lvlora ")]
 
 
+@pytest.mark.slow
 def test_the_data_are_read_the_same_way_again(project):
     data = ("my data.csv", *project.reading)
     for name in ("analyze", "tokenize"):
@@ -165,6 +166,7 @@ def test_a_training_that_helped_is_compared_next(project, monkeypatch):
     assert words[words.index("--adapter") + 1] == "runs/one-run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held_out", [0, 4])
 def test_the_next_command_works(project, held_out):
     ran = project.run(
@@ -200,6 +202,7 @@ def test_large_errors_are_written_with_thousands(project, monkeypatch):
     assert "e+0" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_exports_are_used_as_is_said(project, tmp_path):
     project.run("train", "my data.csv", *project.reading, "--out", "runs/r")
     for option in ("--merged", "--peft"):
@@ -217,6 +220,7 @@ def test_exports_are_used_as_is_said(project, tmp_path):
         peft.PeftModel.from_pretrained(model, str(tmp_path / "my peft"))
 
 
+@pytest.mark.slow
 def test_the_best_trial_of_a_sweep_is_trained_and_scored(project):
     ran = project.run("sweep", "my data.csv", *project.reading, "--max-steps", "2")
     found = project.follow(ran, 2)

@@ -196,6 +196,7 @@ def test_only_the_command_that_is_called_is_loaded():
     assert "pydantic" not in _modules_after(["--help"])
 
 
+@pytest.mark.slow
 def test_a_forecast_of_the_bundled_model_needs_neither_transformers_nor_the_compiler():
     """Either takes longer to import than the forecast takes (docs/notes/speed.md)."""
     file = str(ROOT / "examples" / "trajectory.csv")
@@ -334,6 +335,7 @@ def test_a_working_folder_that_was_deleted(tmp_path):
         assert "Traceback" not in gone.stderr
 
 
+@pytest.mark.slow
 def test_closed_streams_and_full_disks(tmp_path):
     assert _shell("lvlora flops >&-", tmp_path).returncode == 0
     assert _shell("lvlora flops 2>&-", tmp_path).returncode == 0
