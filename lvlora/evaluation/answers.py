@@ -119,7 +119,8 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     mae_minus: dict[str, Difference]
     """Model → this forecaster's MAE minus the model's."""
     skill: Annotated[Interval | None, Metric("skill", "skill", more_is_better=True)]
-    """1 - geometric mean of scaled errors over seasonal naive's; null without that rival."""
+    """1 - geometric mean of scaled errors over seasonal naive's, or the last
+    value's where seasonal naive is left out; null without either."""
     win_rate: Annotated[Interval | None, Metric("win rate", "win rate", more_is_better=True)]
     """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
 

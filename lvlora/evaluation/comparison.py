@@ -14,7 +14,7 @@ from lvlora.series.gaps import mean_known
 from lvlora.series.metrics.measures import Difference
 from lvlora.series.metrics.scores import absolute_errors
 from lvlora.series.metrics.skill import by_series, relative_errors, skills, win_rates
-from lvlora.series.rivals import SeasonalNaive
+from lvlora.series.rivals import LastValue, SeasonalNaive
 
 _RESAMPLES = 2000
 
@@ -41,7 +41,7 @@ def compare(entries: Sequence[Entry], seed: int = 0, series: Sequence[str] | Non
 
 
 def _rank(entries: Sequence[Entry], seed: int, series: Sequence[str] | None) -> None:
-    """Set skill against seasonal naive and win rate, by the scaled error of each series.
+    """Set skill (see `skill_baseline`) and win rate, by the scaled error of each series.
 
     The rounding floor knows the truth, and takes no part; nor do series without a scale.
     """
@@ -55,13 +55,19 @@ def _rank(entries: Sequence[Entry], seed: int, series: Sequence[str] | None) -> 
     if not len(errors):
         return
     names = [e.name for e in ranked]
-    if SeasonalNaive.name in names:
-        errors = relative_errors(errors, names.index(SeasonalNaive.name))
+    baseline = skill_baseline(names)
+    if baseline is not None:
+        errors = relative_errors(errors, names.index(baseline))
         for entry, skill in zip(ranked, skills(errors, seed), strict=True):
             entry.skill = skill
     if len(ranked) > 1:
         for entry, rate in zip(ranked, win_rates(errors, seed), strict=True):
             entry.win_rate = rate
+
+
+def skill_baseline(names: Sequence[str]) -> str | None:
+    """Return whose errors skill is relative to: without a season, those of the last value."""
+    return next((name for name in (SeasonalNaive.name, LastValue.name) if name in names), None)
 
 
 def difference(

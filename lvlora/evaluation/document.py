@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lvlora import numbers
 from lvlora.evaluation.answers import EvaluationRecord, Protocol
 from lvlora.evaluation.answers import ForecasterScores as Row
+from lvlora.evaluation.comparison import skill_baseline
 from lvlora.evaluation.figures import pictures_of
 from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
 from lvlora.series.metrics.measures import (
@@ -226,8 +227,9 @@ def _ranking(rows: Sequence[Row], marked: Sequence[int]) -> list[Block]:
     cells: list[list[Cell]] = [
         [f.name, *(_interval(getattr(f, name)) for name in names)] for f in rows
     ]
+    baseline = skill_baseline([f.name for f in rows]) or "nobody"
     caption = (
-        "Skill: 1 - geometric mean of scaled errors over seasonal naive's (0 is seasonal naive, 1 "
+        f"Skill: 1 - geometric mean of scaled errors over those of {baseline} (0 is {baseline}, 1 "
         "perfect). Win rate: share of pairs with the smaller scaled error. With 95 % intervals"
     )
     return [Table(caption, ["forecaster", *(_HEADS[name] for name in names)], cells, marked)]

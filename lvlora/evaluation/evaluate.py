@@ -217,7 +217,7 @@ def _identity(rival: Rival) -> dict[str, Any]:
 def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
     """All rivals that apply, the slow ones shared among so many processes."""
     given, sampling = job.task, job.sampling
-    rivals, others = rivals_of(given)
+    rivals, others = rivals_of(given, job.train)
     if others:
         narrator.note(others)
     if not rivals:

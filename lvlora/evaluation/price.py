@@ -85,7 +85,7 @@ def _rivals_seconds(task: Task, train: Dataset, workers: int, n_samples: int) ->
     chosen = np.unique(np.linspace(0, n - 1, _SERIES).astype(int))
     seconds = 0.0
     seen = task.learnable(train)
-    for rival in rivals_of(task)[0]:
+    for rival in rivals_of(task, train)[0]:
         begin = time.perf_counter()
         rival.fit(seen, task.context, task.protocol.horizon)
         seconds += time.perf_counter() - begin

@@ -77,8 +77,8 @@ class Entry:
         calibrated_coverage: as ``scores.coverage``, of the calibrated intervals.
         per_cluster: name of a cluster of similar dynamics -> MAE of its series.
         against: name of a model -> this forecaster's MAE minus that model's, with its interval.
-        skill: by how much its scaled errors are below seasonal naive's; win_rate: against all
-            others; None where there is nothing to compare with.
+        skill: by how much its scaled errors are below those of `comparison.skill_baseline`;
+            win_rate: against all others; None where there is nothing to compare with.
         past: its hindcasts, for the ensemble; weights: of the ensemble, name of a member -> mean.
         uses_known: it was given columns whose future is known.
         season: the steps of the season that it used; empty for one without.
@@ -230,10 +230,15 @@ class Scoring:
         return [given.histories[i] for i in chosen], [given.futures[i] for i in chosen]
 
 
-def rivals_of(given: Task) -> tuple[list[Rival], str]:
-    """New rivals that can forecast the histories, and a sentence about the others."""
+def rivals_of(given: Task, train: Dataset | None = None) -> tuple[list[Rival], str]:
+    """Return new rivals that can forecast the histories, and a sentence about the others.
+
+    Args:
+        train: the training part, from which some learn.
+    """
     seen = Dataset(tuple(given.histories), given.variables)
-    return rivals_for(seen, every=default_rivals(given.season))
+    learnt = None if train is None else given.learnable(train)
+    return rivals_for(seen, every=default_rivals(given.season), learns_from=learnt)
 
 
 def score_floor(

@@ -55,9 +55,10 @@ def test_series_without_a_scale_take_no_part() -> None:
     assert all(entry.skill is entry.win_rate is None for entry in nobody)
 
 
-def test_without_seasonal_naive_there_is_a_win_rate_alone() -> None:
+def test_without_seasonal_naive_skill_is_against_the_last_value() -> None:
     last, mean, _ = table(given(), LastValue(), ContextMean())
-    assert last.skill is None
+    assert last.skill == Interval(value=0, low=0, high=0)
+    assert mean.skill is not None
     assert last.win_rate is not None
     assert mean.win_rate is not None
     assert last.win_rate.value + mean.win_rate.value == pytest.approx(1)

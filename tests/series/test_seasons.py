@@ -53,3 +53,23 @@ def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkey
         if row["name"] == "seasonal naive"
     }
     assert float(found) == pytest.approx(12, abs=0.5)
+
+
+def test_without_a_season_skill_is_against_the_last_value(run_lvlora, tmp_path, monkeypatch):
+    """And pooled quantiles learn from the training part where few series are scored."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [
+        f"s{k},{t},{x:.4f}"
+        for k in range(12)
+        for t, x in enumerate(rng.normal(size=30).cumsum().tolist())
+    ]
+    Path("walks.csv").write_text("\n".join(["id,time,x", *rows, ""]))
+    words = ["evaluate", "walks.csv", "--no-model", "--context", "20", "--horizon", "5", "--json"]
+    ran = run_lvlora([*words, "--samples", "3", "--limit", "1"])
+    assert ran.exit_code == 0, ran.stderr
+    table = {row["name"]: row for row in json.loads(ran.stdout)["forecasters"]}
+    assert "seasonal naive" not in table
+    assert table["last value"]["skill"]["value"] == 0
+    assert table["context mean"]["skill"]["value"] != 0
+    assert "pooled quantiles" in table

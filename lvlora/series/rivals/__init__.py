@@ -91,16 +91,21 @@ def naive_rivals(season: Season = "auto") -> list[Rival]:
 
 
 def rivals_for(
-    dataset: Dataset, season: Season = "auto", every: Sequence[Rival] | None = None
+    dataset: Dataset,
+    season: Season = "auto",
+    every: Sequence[Rival] | None = None,
+    learns_from: Dataset | None = None,
 ) -> tuple[list[Rival], str]:
     """The rivals that can forecast such data, and a sentence about the others; "" without any.
 
     Args:
         every: the rivals to choose among; default: all.
+        learns_from: what those that learn from several series can learn from; default: the data.
     """
     usable, refused = [], dict[str, list[str]]()
     for rival in default_rivals(season) if every is None else every:
-        reason = rival.refusal(dataset)
+        decides = learns_from if rival.learns and learns_from is not None else dataset
+        reason = rival.refusal(decides)
         if reason:
             refused.setdefault(reason, []).append(rival.name)
         else:

@@ -50,6 +50,7 @@ class Rival(Protocol):
         uses_season: it has a season where there is one; season: by which rule.
         speed: about how long a forecast takes.
         takes_part: in `auto`; False for one that only chooses among others that do.
+        learns: from several series; whether it can decides its refusal.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Rival(Protocol):
     season: Season
     speed: Speed
     takes_part: bool
+    learns: bool
 
     def refusal(self, dataset: Dataset) -> str:
         """Say why it cannot forecast such data, so that its row is left out; empty if it can."""
@@ -111,6 +113,7 @@ class Untrained(ABC):
     season: Season = "auto"
     speed: Speed = "slow"
     takes_part = True
+    learns = False
 
     def refusal(self, dataset: Dataset) -> str:
         """See `Rival.refusal`: none."""

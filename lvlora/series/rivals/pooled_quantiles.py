@@ -36,6 +36,7 @@ class PooledQuantiles(OwnDistribution):
 
     name = "pooled quantiles"
     uses_season = True
+    learns = True
     max_samples = 200
 
     def __init__(self) -> None:
