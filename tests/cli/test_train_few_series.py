@@ -96,6 +96,7 @@ def test_mixing_changes_what_is_trained_on_and_not_what_is_scored(run_lvlora, pl
 def test_evaluate_knows_which_series_such_an_adapter_has_seen(run_lvlora, place):
     assert run_lvlora(["train", "three.csv", *place]).exit_code == 0
     scored = ["evaluate", "three.csv", "--samples", "2", "--views", "1", "--no-rivals"]
+    scored += ["--adapter", "latest"]  # whether it helped or not
     for part, seen in (("validation", True), ("test", False)):
         ran = run_lvlora([*scored, "--split", part])
         assert ran.exit_code == 0, ran.stderr
