@@ -68,8 +68,7 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
     lvlora.write(tiny_runs.dataset(), data)
     model, runs = tiny_folder("qwen2"), tmp_path / "runs"
     words = tiny_runs.flags(model, runs)
-    ran = run_lvlora(["train", data, *words, "--out", runs / "command"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["train", data, *words, "--out", runs / "command"], code=0)
     seen = []
 
     class Watch(lvlora.Silent):
@@ -90,8 +89,7 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
     files = {p.name for p in (runs / "command").rglob("*")}
     assert {p.name for p in (runs / "python").rglob("*")} == files
     # what it left is settings like any other's
-    again = run_lvlora(["train", "--config", runs / "python/config.toml", "--out", runs / "again"])
-    assert again.exit_code == 0, again.stderr
+    run_lvlora(["train", "--config", runs / "python/config.toml", "--out", runs / "again"], code=0)
     assert tiny_runs.weights(runs / "again") == tiny_runs.weights(runs / "python")
 
     # what is refused leaves nothing behind, and can't be taken for a run that may go on
@@ -141,9 +139,9 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypa
             "1",
             "--json",
             *words,
-        ]
+        ],
+        code=0,
     )
-    assert ran.exit_code == 0, ran.stderr
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), dtype="float32")
     entries = lvlora.evaluate(data, forecaster, context=8, horizon=4, samples=3, views=4)
     assert forecaster.scale is None  # as it was
@@ -183,8 +181,7 @@ def test_predict_is_the_command(run_lvlora, tmp_path, tiny_folder):
     frame, model = _frame(), str(tiny_folder("qwen2"))
     frame.to_csv(tmp_path / "data.csv", index=False)
     words = ["--model", model, "--adapter", "none", "--runs", tmp_path / "command"]
-    ran = run_lvlora(["forecast", tmp_path / "data.csv", "-n", "3", *words, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", tmp_path / "data.csv", "-n", "3", *words, "--json"], code=0)
     chosen = {"model": model, "adapter": "none"}
     forecasts = lvlora.predict(frame, horizon=3, **chosen, runs=tmp_path / "python")
     assert isinstance(forecasts, lvlora.Forecasts)

@@ -203,8 +203,7 @@ def quick_shell(shell, run_lvlora):
         if words[0] != "lvlora" or set("|;<>&$*`") & set("".join(words)):
             shell(line)
             return
-        ran = run_lvlora(words[1:])
-        assert ran.exit_code == 0, f"{line.where}\n{ran.stdout}\n{ran.stderr}"
+        run_lvlora(words[1:], code=0)
 
     return run
 

@@ -26,8 +26,7 @@ def _checks(ran) -> dict:
 
 
 def test_a_good_installation(run_lvlora, healthy):
-    ran = run_lvlora(["doctor"])
-    assert ran.exit_code == 0, ran.stdout
+    ran = run_lvlora(["doctor"], code=0)
     assert "torch" in ran.stdout
     assert "Next: lvlora train" in ran.stderr
 
@@ -60,8 +59,7 @@ def test_a_missing_model_is_a_problem_with_advice(run_lvlora, healthy, monkeypat
     from lvlora.model import catalogue
 
     monkeypatch.setattr(catalogue, "BUNDLED", tmp_path / "nowhere")
-    ran = run_lvlora(["doctor", "--json"])
-    assert ran.exit_code == 1
+    ran = run_lvlora(["doctor", "--json"], code=1)
     assert ran.json["healthy"] is False
     assert _checks(ran)["models"]["status"] == "problem"
     assert "pip install" in _checks(ran)["models"]["advice"]
@@ -76,15 +74,13 @@ def test_missing_packages_are_named_and_extras_are_no_need(run_lvlora, healthy, 
         return real(name)
 
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
-    ran = run_lvlora(["doctor", "--json"])
-    assert ran.exit_code == 1
+    ran = run_lvlora(["doctor", "--json"], code=1)
     assert _checks(ran)["packages"]["advice"] == "pip install optuna"
 
 
 def test_a_damaged_ledger_is_a_problem(run_lvlora, healthy, tmp_path):
     (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
-    ran = run_lvlora(["doctor", "--runs", tmp_path, "--json"])
-    assert ran.exit_code == 1
+    ran = run_lvlora(["doctor", "--runs", tmp_path, "--json"], code=1)
     assert _checks(ran)["ledger"]["status"] == "problem"
     assert _checks(ran)["ledger"]["advice"]
 
@@ -103,8 +99,7 @@ def test_a_check_that_fails_does_not_hide_the_others(run_lvlora, healthy, monkey
         raise OSError("libcuda is odd")
 
     monkeypatch.setitem(doctor._LOOKS, "GPU", broken)
-    ran = run_lvlora(["doctor", "--json"])
-    assert ran.exit_code == 1
+    ran = run_lvlora(["doctor", "--json"], code=1)
     assert "libcuda is odd" in _checks(ran)["GPU"]["found"]
     assert _checks(ran)["disk"]["status"] == "ok"
 

@@ -17,8 +17,9 @@ from lvlora.flops.ledger import Ledger
 
 
 def test_the_golden_numbers(run_lvlora):
-    ran = run_lvlora(["flops", "--seq-len", "512", "--rank", "8", "--batch-size", "1", "--json"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(
+        ["flops", "--seq-len", "512", "--rank", "8", "--batch-size", "1", "--json"], code=0
+    )
     assert set(ran.json) >= {"schema_version", "model", "trainable_parameters"}
     assert ran.json["trainable_parameters"] == 540_672
     coursework, executed = ran.json["coursework"], ran.json["executed"]
@@ -29,8 +30,7 @@ def test_the_golden_numbers(run_lvlora):
 
 
 def test_the_table_shows_the_same_numbers(run_lvlora):
-    ran = run_lvlora(["flops", "--budget", "1e17"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["flops", "--budget", "1e17"], code=0)
     for shown in ("6,778,055,271,120", "3,202,486,370,304", "540,672", "31,225", "lora.q_proj"):
         assert shown in ran.stdout
     assert max(map(len, ran.stdout.splitlines())) <= 80
@@ -73,8 +73,7 @@ def test_a_folder_with_a_configuration(run_lvlora, tmp_path):
         "vocab_size": 100,
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    ran = run_lvlora(["flops", "--model", tmp_path, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--model", tmp_path, "--json"], code=0)
     assert ran.json["executed"]["training_step"] > 0
 
 
@@ -101,8 +100,7 @@ def test_without_lora(run_lvlora):
 def test_what_cannot_be_priced_is_said(run_lvlora, tmp_path, monkeypatch, args, code, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    ran = run_lvlora(["flops", *args])
-    assert ran.exit_code == code, ran.stderr
+    ran = run_lvlora(["flops", *args], code=code)
     assert said in ran.stderr
     assert ran.stdout == ""
 
@@ -120,8 +118,7 @@ def runs(tmp_path):
 
 
 def test_the_ledger(run_lvlora, runs):
-    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--json"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--json"], code=0)
     assert ran.json["total"] == {"executed": 19 * 10**14, "coursework": 3 * 10**15}
     assert ran.json["budget"] == 10**17
     assert [run["run"] for run in ran.json["runs"]] == ["first", "killed"]
@@ -186,33 +183,27 @@ def test_a_ledger_is_read_without_write_access(run_lvlora, runs, log):
 
 
 def test_the_budget_is_set_and_lifted_without_spending(run_lvlora, runs):
-    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", "2e17", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", "2e17", "--json"], code=0)
     assert "may spend 200,000,000,000,000,000 FLOPs (executed)" in " ".join(ran.stderr.split())
     assert (ran.json["budget"], ran.json["budget_set_by"]) == (2 * 10**17, "flops")
-    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", "none", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", "none", "--json"], code=0)
     assert ran.json["budget"] is ran.json["left"] is ran.json["budget_set_at"] is None
     assert run_lvlora(["flops", "--budget", "none"]).exit_code == 2
     for wrong in ("0", "-1", "1.5", "much", "1e999"):
-        ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", wrong])
-        assert ran.exit_code == 2
+        ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--budget", wrong], code=2)
         assert ran.stderr.count("--budget") == 1, ran.stderr
 
 
 def test_a_killed_run_is_settled(run_lvlora, runs):
-    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed", "--json"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed", "--json"], code=0)
     assert ran.json["runs"][1]["status"] == "closed"
     assert "closed and charged" in ran.stderr
-    again = run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed"])
-    assert again.exit_code == 2
+    run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed"], code=2)
 
 
 def test_spending_is_drawn(real_figures, run_lvlora, runs, tmp_path):
     for name in ("spending.svg", "spending.png"):
-        ran = run_lvlora(["flops", "--ledger", "--runs", runs, "--figure", tmp_path / name])
-        assert ran.exit_code == 0, ran.stderr
+        run_lvlora(["flops", "--ledger", "--runs", runs, "--figure", tmp_path / name], code=0)
         assert (tmp_path / name).stat().st_size > 1000
     assert "budget (executed)" in (tmp_path / "spending.svg").read_text()
 
@@ -228,8 +219,9 @@ def test_formulas_are_compared_with_a_count(run_lvlora, tmp_path):
         "vocab_size": 100,
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    ran = run_lvlora(["flops", "--model", tmp_path, "--measure", "--seq-len", "16", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["flops", "--model", tmp_path, "--measure", "--seq-len", "16", "--json"], code=0
+    )
     assert ran.json["equal"] is True
     assert {m["name"] for m in ran.json["measurements"]} >= {"forward", "backward", "prefill"}
 
@@ -242,8 +234,7 @@ def test_a_measured_peak_gives_the_utilisation(
     with Ledger.for_runs(tmp_path) as ledger:
         held = ledgers.reserve(ledger, device="cpu", dtype="float32")
         ledgers.settle(ledger, held, 10**9, 1)
-    ran = run_lvlora(["flops", "--ledger", "--measure", "--runs", tmp_path, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--ledger", "--measure", "--runs", tmp_path, "--json"], code=0)
     assert ran.json["runs"][0]["utilisation"] == pytest.approx(0.25)
     later = run_lvlora(["flops", "--ledger", "--runs", tmp_path])
     assert "25" in later.stdout
@@ -253,8 +244,7 @@ def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
     with Ledger.for_runs(tmp_path) as ledger:
         held = ledgers.reserve(ledger, 10**17, budget=10**18)
         ledgers.settle(ledger, held, 10**17, 3)
-    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "--output", "-"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "--output", "-"], code=0)
     head, row = ran.stdout.splitlines()
     found = dict(zip(head.split(","), row.split(","), strict=True))
     assert found["run"] == "a"
@@ -268,8 +258,7 @@ def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
 def test_no_name_in_the_ledger_is_a_formula(run_lvlora, tmp_path):
     with Ledger.for_runs(tmp_path) as ledger:
         ledgers.reserve(ledger, 5, 5, "=cmd|' /C calc'!A0", model="@SUM(1)")
-    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", "-"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", "-"], code=0)
     (row,) = csv.DictReader(ran.stdout.splitlines())
     assert row["run"] == "'=cmd|' /C calc'!A0"
     assert row["model"] == "'@SUM(1)"

@@ -42,8 +42,7 @@ def trained(run_lvlora, words, tiny_folder):
     """A run with an adapter that has learnt something."""
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), learning_rate=0.1, validation=False)
     tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset())
-    ran = run_lvlora(["train", "train.csv", *flags])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["train", "train.csv", *flags], code=0)
     return Path("runs") / Path("runs/latest").read_text().strip()
 
 
@@ -52,8 +51,7 @@ def _rows(text):
 
 
 def test_json_has_the_shape_that_scripts_rely_on(run_lvlora, words):
-    ran = run_lvlora(["forecast", "data.csv", *words, "--quantiles", "0.1,0.9", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "data.csv", *words, "--quantiles", "0.1,0.9", "--json"], code=0)
     found = ran.json
     assert found["schema_version"] == 1
     assert [s["id"] for s in found["series"]] == ["s0", "s1"]
@@ -80,8 +78,7 @@ def test_json_has_the_shape_that_scripts_rely_on(run_lvlora, words):
 
 def test_files_are_written_whole_and_agree(run_lvlora, words):
     out = ["--output", "o.csv", "--samples-out", "s.csv", "--plot", "p.png"]
-    ran = run_lvlora(["forecast", "data.csv", *words, *out, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "data.csv", *words, *out, "--json"], code=0)
     assert ran.json["files"] == ["o.csv", "s.csv", "p.png"]
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
     rows = _rows(Path("o.csv").read_text())
@@ -113,8 +110,7 @@ def test_csv_in_csv_out(run_lvlora, words):
 
 
 def test_a_table_with_the_files_own_years(run_lvlora, words):
-    ran = run_lvlora(["forecast", EXAMPLES / "hare_lynx.csv", *words])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", EXAMPLES / "hare_lynx.csv", *words], code=0)
     assert "\n1921 " in ran.stdout
     assert "scale by the history rule" in ran.stdout
     assert "hare" in ran.stdout
@@ -133,8 +129,7 @@ def test_some_series_some_steps(run_lvlora, words):
 def test_a_wide_table_keeps_its_history(run_lvlora, words):
     wide = tiny_runs.dataset(1, n_steps=195, n_variables=4)
     tiny_runs.write_csv(Path("wide.csv"), wide)
-    ran = run_lvlora(["forecast", "wide.csv", *words, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "wide.csv", *words, "--json"], code=0)
     assert ran.json["series"][0]["context"] >= 64
     # both are warnings: variables are read apart, and some steps are not read
     assert ran.stderr.count("Warning: The model reads 512 tokens") == 2
@@ -142,17 +137,14 @@ def test_a_wide_table_keeps_its_history(run_lvlora, words):
     before = run_lvlora(["forecast", "wide.csv", *words, "--dry-run", "--json"])
     for convention, most in before.json["flops_at_most"].items():
         assert 0.1 * most < ran.json["flops"][convention] <= most
-    held = run_lvlora(["forecast", "wide.csv", *words, "--holdout", "4", "--json"])
-    assert held.exit_code == 0, held.stderr
+    held = run_lvlora(["forecast", "wide.csv", *words, "--holdout", "4", "--json"], code=0)
     assert held.json["scores"]["nll"] is not None
-    exact = run_lvlora(["forecast", "wide.csv", *words, "--horizon", "1", "--density", "--json"])
-    assert exact.exit_code == 0, exact.stderr
+    run_lvlora(["forecast", "wide.csv", *words, "--horizon", "1", "--density", "--json"], code=0)
 
 
 def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):
     ahead = ["forecast", "train.csv", *words[2:], "--json"]
-    default = run_lvlora(ahead)
-    assert default.exit_code == 0, default.stderr
+    default = run_lvlora(ahead, code=0)
     assert default.json["model"]["adapter"] == trained.name
     plain = run_lvlora([*ahead, *words[:2], "--adapter", "none"])
     assert plain.json["model"]["adapter"] is None
@@ -187,8 +179,7 @@ def test_the_newest_run_is_the_default_for_its_own_data_only(
         Path(file).write_text("\n".join([*lines, ",".join(row)]) + "\n")
     else:
         file, content = "-", Path("train.csv").read_text()
-    ran = run_lvlora(["forecast", file, *words[2:], *more, "--json"], input=content)
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", file, *words[2:], *more, "--json"], input=content, code=0)
     same = change in ("content", "rows", "pipe")
     assert ran.json["model"]["adapter"] == (trained.name if same else None)
     assert (f"--adapter {trained.name}" in " ".join(ran.stderr.split())) == (not same)
@@ -198,25 +189,23 @@ def test_the_adapter_is_found_from_another_directory(run_lvlora, words, trained,
     run = trained.resolve()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    ran = run_lvlora(["forecast", "../data.csv", *words[2:], "--adapter", run, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["forecast", "../data.csv", *words[2:], "--adapter", run, "--json"], code=0)
 
 
 def test_an_adapter_of_another_base(run_lvlora, words, trained, tiny_folder):
     other = ["--model", str(tiny_folder("llama"))]
-    ran = run_lvlora(["forecast", "train.csv", *words[2:], *other, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "train.csv", *words[2:], *other, "--json"], code=0)
     assert ran.json["model"]["adapter"] is None
     base = str(tiny_folder("qwen2"))
     assert f"was made for {base}: forecasting zero-shot" in ran.stderr
-    ran = run_lvlora(["forecast", "data.csv", *words[2:], *other, "--adapter", trained.name])
-    assert ran.exit_code == 4
+    ran = run_lvlora(
+        ["forecast", "data.csv", *words[2:], *other, "--adapter", trained.name], code=4
+    )
     assert f"was trained on {base} with other weights than llama" in ran.stderr
 
 
 def test_a_name_that_is_nearly_right(run_lvlora, words, trained):
-    ran = run_lvlora(["forecast", "data.csv", *words, "--adapter", trained.name[:-1]])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "data.csv", *words, "--adapter", trained.name[:-1]], code=4)
     assert f"Did you mean {trained.name}?" in ran.stderr
 
 
@@ -224,8 +213,7 @@ def test_no_adapter_makes_lvlora_download_its_base(run_lvlora, words, trained):
     facts = json.loads((trained / "adapter/lvlora.json").read_text())
     del facts["facts_sha256"]
     (trained / "adapter/lvlora.json").write_text(json.dumps({**facts, "model": "some/body"}))
-    ran = run_lvlora(["forecast", "train.csv", *words[2:]], env={"HF_HUB_OFFLINE": None})
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "train.csv", *words[2:]], env={"HF_HUB_OFFLINE": None}, code=4)
     assert "some/body is not in the local hub cache" in ran.stderr
     assert "Add --model some/body to download it" in ran.stderr
 
@@ -235,16 +223,14 @@ def test_names_from_a_file_are_no_formulas(run_lvlora, words):
         "id,time,=cmd\n" + "".join(f"+evil,{t},{1 + t % 3}\n" for t in range(9))
     )
     out = ["-o", "o.csv", "--samples-out", "s.csv"]
-    ran = run_lvlora(["forecast", "sly.csv", *words, *out])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["forecast", "sly.csv", *words, *out], code=0)
     for file in ("o.csv", "s.csv"):
         for row in csv.reader(Path(file).read_text().splitlines()):
             assert not any(cell.startswith(("=", "+", "@", "-")) for cell in row)
 
 
 def test_a_dry_run_tells_the_most_and_spends_nothing(run_lvlora, words):
-    ran = run_lvlora(["forecast", "data.csv", *words, "--dry-run", "--json"])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["forecast", "data.csv", *words, "--dry-run", "--json"], code=0)
     assert not Path("runs").exists()
     real = run_lvlora(["forecast", "data.csv", *words, "--json"])
     for convention, most in ran.json["flops_at_most"].items():
@@ -258,32 +244,27 @@ def test_a_dry_run_tells_the_most_and_spends_nothing(run_lvlora, words):
 
 def test_a_budget_that_is_too_small_is_refused_with_the_numbers(run_lvlora, words):
     for limit in ("--max-flops", "--budget"):
-        ran = run_lvlora(["forecast", "data.csv", *words, limit, "1000", "-o", "o.csv"])
-        assert ran.exit_code == 3
+        ran = run_lvlora(["forecast", "data.csv", *words, limit, "1000", "-o", "o.csv"], code=3)
         assert "limit 1,000 (executed)" in ran.stderr
         assert not Path("o.csv").exists()
 
 
 def test_the_budget_of_a_refused_command_locks_nothing(run_lvlora, words):
     words = [*words, "--horizon", "1", "--samples", "1"]
-    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "1000"])
-    assert ran.exit_code == 3
+    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "1000"], code=3)
     assert "limit 1,000 (executed), by --budget" in ran.stderr
     assert "--budget none lifts it" in ran.stderr
     assert run_lvlora(["forecast", "data.csv", *words]).exit_code == 0
     # one that lets a command through is kept, and later ones are told where it is from
     ran = run_lvlora(["forecast", "data.csv", *words, "--dry-run", "--json"])
     most = ran.json["flops_at_most"]["executed"]
-    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", 2 * most])
-    assert ran.exit_code == 0, ran.stderr
-    ran = run_lvlora(["forecast", "data.csv", *words])
-    assert ran.exit_code == 3
+    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", 2 * most], code=0)
+    ran = run_lvlora(["forecast", "data.csv", *words], code=3)
     assert f"limit {2 * most:,} (executed), set by lvlora forecast on 20" in ran.stderr
     told = run_lvlora(["flops", "--ledger"]).stdout
     assert f"Budget {2 * most:,} (executed), set by lvlora forecast on 20" in " ".join(told.split())
     assert run_lvlora(["flops", "--ledger", "--json"]).json["budget_set_by"] == "forecast"
-    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "none"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "none"], code=0)
     assert run_lvlora(["forecast", "data.csv", *words]).exit_code == 0
     assert "Budget" not in run_lvlora(["flops", "--ledger"]).stdout
 
@@ -292,12 +273,10 @@ def test_the_budget_of_a_refused_command_locks_nothing(run_lvlora, words):
 def test_a_limit_says_where_it_is_from(run_lvlora, words, option):
     name = option.removeprefix("--").replace("-", "_")
     variable = f"LVLORA_{name.upper()}"
-    ran = run_lvlora(["forecast", "data.csv", *words], env={variable: "1000"})
-    assert ran.exit_code == 3
+    ran = run_lvlora(["forecast", "data.csv", *words], env={variable: "1000"}, code=3)
     assert f"{option} was given by {variable}." in " ".join(ran.stderr.split())
     Path("my.toml").write_text(f"{name} = 1000\n")
-    ran = run_lvlora(["forecast", "data.csv", *words, "--config", "my.toml"])
-    assert ran.exit_code == 3
+    ran = run_lvlora(["forecast", "data.csv", *words, "--config", "my.toml"], code=3)
     assert f"{option} was given by my.toml." in " ".join(ran.stderr.split())
 
 
@@ -334,8 +313,7 @@ def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, words, given, code,
     with h5py.File("layout.h5", "w") as file:
         file["numbers"] = [1, 2, 3]
     before = {p: p.read_bytes() for p in Path().glob("*.csv")}
-    ran = run_lvlora(["forecast", *words, *given])
-    assert ran.exit_code == code, ran.stderr
+    ran = run_lvlora(["forecast", *words, *given], code=code)
     assert ran.stdout == ""
     lines = [line for line in ran.stderr.splitlines() if line.startswith(("Error: ", "Hint: "))]
     assert said in lines[0]
@@ -349,12 +327,10 @@ def test_a_damaged_adapter_is_refused(run_lvlora, words, trained):
     content = bytearray(weights.read_bytes())
     content[-3] ^= 64
     weights.write_bytes(bytes(content))
-    ran = run_lvlora(["forecast", "data.csv", *words[2:]])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "data.csv", *words[2:]], code=4)
     assert "Traceback" not in ran.stderr
     shutil.rmtree(trained)
-    ran = run_lvlora(["forecast", "data.csv", *words[2:]])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "data.csv", *words[2:]], code=4)
     assert "is gone" in ran.stderr
 
 
@@ -364,11 +340,9 @@ def test_an_id_that_is_a_formula_is_harmless_and_reads_back(run_lvlora, tmp_path
     (tmp_path / "in.csv").write_text("id,time,x\n" + "\n".join(rows) + "\n")
     out = tmp_path / "out.csv"
     model = ["--model", tiny_folder("qwen2"), "--runs", tmp_path / "runs", "--samples", "2"]
-    ran = run_lvlora(["forecast", tmp_path / "in.csv", *model, "--horizon", "3", "-o", out])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["forecast", tmp_path / "in.csv", *model, "--horizon", "3", "-o", out], code=0)
     assert all(line.startswith(f"'{name},") for line in out.read_text().splitlines()[1:])
-    back = run_lvlora(["analyze", out, "--columns", "median", "--json"])
-    assert back.exit_code == 0, back.stderr
+    back = run_lvlora(["analyze", out, "--columns", "median", "--json"], code=0)
     assert back.json["clusters"][0]["example"] == name
 
 
@@ -378,8 +352,7 @@ def test_the_choice_of_a_model_is_told_once_a_project(run_lvlora, tmp_path, monk
     line = ["forecast", EXAMPLES / "trajectory.csv", "-n", "1", "--samples", "1", "--views", "1"]
 
     def is_told(*words):
-        ran = run_lvlora([*line, *words])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora([*line, *words], code=0)
         return "--model qwen2.5-0.5b" in ran.stderr
 
     assert is_told("--dry-run")  # nothing was spent yet

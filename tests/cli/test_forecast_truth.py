@@ -38,8 +38,7 @@ def _rows(path):
 
 
 def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
-    ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json", "-o", "o.csv"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json", "-o", "o.csv"], code=0)
     found = ran.json
     assert found["horizon"] == 3
     data = tiny_runs.dataset(2, n_steps=12)
@@ -77,9 +76,9 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
 
 def test_the_truth_is_in_the_table_and_the_picture(run_lvlora, words):
     ran = run_lvlora(
-        ["forecast", *words, "--holdout", "4", "--horizon", "2", "--plot", "p.svg", "--greedy"]
+        ["forecast", *words, "--holdout", "4", "--horizon", "2", "--plot", "p.svg", "--greedy"],
+        code=0,
     )
-    assert ran.exit_code == 0, ran.stderr
     assert "truth" in ran.stdout
     said = " ".join(ran.stdout.split())
     assert "Against the 8 values held out: MAE" in said
@@ -113,8 +112,7 @@ def test_series_that_the_adapter_was_trained_on_are_told_of(run_lvlora, words, t
     held = ["forecast", "train.csv", *words[1:], "--holdout", "3"]
 
     def heard(*more):
-        ran = run_lvlora([*held, *more])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora([*held, *more], code=0)
         return " ".join(ran.stderr.split())
 
     said = "in the training of runs/"
@@ -131,8 +129,7 @@ def test_an_impossible_truth_is_said(run_lvlora, words):
     values = [[3.0 + t % 2] for t in range(8)] + [[-2.0], [4.0]]
     lines = [f"{t},{v[0]}" for t, v in enumerate(values)]
     Path("odd.csv").write_text("time,a\n" + "\n".join(lines) + "\n")
-    ran = run_lvlora(["forecast", "odd.csv", *words[1:], "--holdout", "2", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "odd.csv", *words[1:], "--holdout", "2", "--json"], code=0)
     scores = ran.json["scores"]
     assert scores["nll"] is None
     assert (scores["nll_impossible"], scores["n_values"]) == (1, 2)
@@ -153,8 +150,7 @@ def test_drawn_futures_in_three_formats(run_lvlora, words):
     import h5py
 
     for name in ("s.csv", "s.h5", "s.json"):
-        ran = run_lvlora(["forecast", *words, "--horizon", "3", "--samples-out", name])
-        assert ran.exit_code == 0, ran.stderr
+        run_lvlora(["forecast", *words, "--horizon", "3", "--samples-out", name], code=0)
     rows = _rows("s.csv")
     flat = np.array([[float(r["prey"]), float(r["predator"])] for r in rows])
     expected = flat.reshape(2, 4, 3, 2)
@@ -173,8 +169,7 @@ def test_gaps_in_the_future_where_they_are_asked_for(run_lvlora, words):
     """The tiny model's random weights write "?" now and then; a table leaves its cell empty."""
     asked = ["--missing", "--temperature", "10", "--horizon", "6", "--samples", "20"]
     out = ["-o", "o.csv", "--samples-out", "s.csv", "--plot", "p.png", "--json"]
-    ran = run_lvlora(["forecast", *words, *asked, *out])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", *words, *asked, *out], code=0)
     cells = [r[name] for r in _rows("s.csv") for name in ("prey", "predator")]
     assert "" in cells
     assert any(cells)
@@ -189,8 +184,7 @@ def test_gaps_in_the_future_where_they_are_asked_for(run_lvlora, words):
 def test_a_history_with_gaps_is_filled(run_lvlora, words):
     rows = [f"{t},{'' if t % 4 == 1 else 3 + t % 3},{2 + t % 2}" for t in range(12)]
     Path("gaps.csv").write_text("time,a,b\n" + "\n".join(rows) + "\n")
-    ran = run_lvlora(["forecast", "gaps.csv", *words[1:], "--holdout", "4", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", "gaps.csv", *words[1:], "--holdout", "4", "--json"], code=0)
     (series,) = ran.json["series"]
     assert series["truth"]["a"][1] is None
     assert series["nll"]["a"][1] is None
@@ -203,15 +197,12 @@ def test_memory_bounds_groups_and_changes_no_number(run_lvlora, words):
     words = [*words, "--horizon", "4", "--views", "1"]  # samples of one reading, that can be parted
     whole = run_lvlora(["forecast", *words, "--json"])
     # a row of up to 256 places: 2 x 2 layers x 2 heads x 8 x 256 x 4 bytes
-    parts = run_lvlora(["forecast", *words, "--json", "--max-memory", "130KiB"])
-    assert parts.exit_code == 0, parts.stderr
+    parts = run_lvlora(["forecast", *words, "--json", "--max-memory", "130KiB"], code=0)
     assert parts.json["series"] == whole.json["series"]
     assert parts.json["flops"]["executed"] != whole.json["flops"]["executed"]
-    ran = run_lvlora(["forecast", *words, "--horizon", "4", "--max-memory", "10KB"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["forecast", *words, "--horizon", "4", "--max-memory", "10KB"], code=2)
     assert "--max-memory 10,000" in ran.stderr
-    ran = run_lvlora(["forecast", *words, "--max-memory", "two"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["forecast", *words, "--max-memory", "two"], code=2)
     assert "2GiB" in ran.stderr
 
 
@@ -245,8 +236,7 @@ def test_sizes(text, n):
     ],
 )
 def test_what_does_not_go_together_is_said_before_any_work(run_lvlora, words, given, code, said):
-    ran = run_lvlora(["forecast", *words, *given])
-    assert ran.exit_code == code, ran.stderr
+    ran = run_lvlora(["forecast", *words, *given], code=code)
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not Path("runs").exists()
@@ -254,6 +244,5 @@ def test_what_does_not_go_together_is_said_before_any_work(run_lvlora, words, gi
 
 def test_nothing_known_is_held_out(run_lvlora, words):
     Path("end.csv").write_text("time,a\n0,1\n1,2\n2,1\n3,\n4,\n")
-    ran = run_lvlora(["forecast", "end.csv", *words[1:], "--holdout", "2"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["forecast", "end.csv", *words[1:], "--holdout", "2"], code=4)
     assert "every value held out is missing" in ran.stderr

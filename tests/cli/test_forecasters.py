@@ -41,8 +41,7 @@ def test_a_rival_needs_no_model_and_spends_nothing(run_lvlora, data, monkeypatch
 
     monkeypatch.setattr(verb, "open_forecaster", None)  # not callable: nobody may try
     options = ["--forecaster", "seasonal-naive", "--horizon", "4", "--samples", "9"]
-    ran = run_lvlora(["forecast", data, *options, "--json", "--output", "out.csv"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", data, *options, "--json", "--output", "out.csv"], code=0)
     found = ran.json
     assert found["model"] is None
     assert found["forecaster"] == "seasonal naive"
@@ -86,8 +85,9 @@ def test_the_last_steps_alone_are_seen_with_context(run_lvlora, data) -> None:
 
 
 def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:
-    ran = run_lvlora(["forecast", data, "--forecaster", "last-value", "--dry-run", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["forecast", data, "--forecaster", "last-value", "--dry-run", "--json"], code=0
+    )
     assert ran.json["flops_at_most"] is None
 
 
@@ -102,8 +102,7 @@ def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:
     ],
 )
 def test_what_cannot_be_meant(run_lvlora, data, options, said) -> None:
-    ran = run_lvlora(["forecast", data, *options])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["forecast", data, *options], code=2)
     assert said in ran.stderr
     assert ran.stderr.count("Error: ") == 1
 
@@ -111,16 +110,14 @@ def test_what_cannot_be_meant(run_lvlora, data, options, said) -> None:
 def test_data_that_a_rival_cannot_forecast(run_lvlora, tmp_path) -> None:
     path = tmp_path / "negative.csv"
     path.write_text("time,x\n" + "".join(f"{t},{-t}\n" for t in range(12)))
-    ran = run_lvlora(["forecast", path, "--forecaster", "sindy-on-rates"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["forecast", path, "--forecaster", "sindy-on-rates"], code=2)
     assert "--forecaster sindy-on-rates: cannot forecast these data here" in ran.stderr
 
 
 def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> None:
     """A random model and the last value know nothing of waves; an autoregression does."""
     options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
-    ran = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"], code=0)
     found = ran.json
     assert found["forecaster"] == "auto"
     assert found["model"]["name"]
@@ -134,8 +131,7 @@ def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> N
     assert found["scores"]["mae"] < min(r["mae"] for r in found["scores"]["rivals"])
     assert 0 < found["flops"]["executed"]
     # its past is forecast too, and reserved and charged with it
-    plain = run_lvlora(["forecast", data, *options, "--json"])
-    assert plain.exit_code == 0, plain.stderr
+    plain = run_lvlora(["forecast", data, *options, "--json"], code=0)
     assert found["flops"]["executed"] > plain.json["flops"]["executed"]
     priced = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--dry-run", "--json"])
     assert priced.json["flops_at_most"]["executed"] >= found["flops"]["executed"]
@@ -147,8 +143,7 @@ def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> N
 def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
     options = ["--model", tiny_folder("qwen2"), "--samples", "60", "--views", "1", "--holdout", "4"]
     command = ["evaluate", data, *options, "--split", "all", "--ensemble", "--adapter", "none"]
-    ran = run_lvlora([*command, "--out", "e", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*command, "--out", "e", "--json"], code=0)
     rows = {f["name"]: f for f in ran.json["forecasters"]}
     row = rows["auto"]
     assert row["kind"] == "ensemble"
@@ -168,8 +163,7 @@ def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
 def test_who_is_slower_than_patience_is_left_out_and_named(run_lvlora, data, tiny_folder) -> None:
     options = ["--model", tiny_folder("qwen2"), "--greedy", "--views", "1", "-n", "2"]
     options = ["forecast", data, "--forecaster", "auto", *options, "--patience", "1e-9"]
-    ran = run_lvlora([*options, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*options, "--json"], code=0)
     slow = {member["name"] for member in ran.json["members"] if member["weight"] is None}
     assert slow == {"last value", "seasonal naive", "var on logs"}
     assert all(list(series["weights"].values()) == [1.0] for series in ran.json["series"])
@@ -189,6 +183,5 @@ def test_a_rival_that_was_nearer_is_recommended_by_name(run_lvlora, data, tiny_f
 
 
 def test_an_ensemble_needs_rivals(run_lvlora, data) -> None:
-    ran = run_lvlora(["evaluate", data, "--ensemble", "--no-rivals"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["evaluate", data, "--ensemble", "--no-rivals"], code=2)
     assert "--ensemble" in ran.stderr

@@ -37,8 +37,7 @@ def _only_run(runs=Path("runs")):
 
 
 def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
-    ran = run_lvlora(["train", "data.csv", *place, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *place, "--json"], code=0)
     result = ran.json
     run = _only_run()
     assert Path("runs/latest").read_text().strip() == run.name == result["run"]
@@ -76,8 +75,7 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert (sources["rank"], sources["alpha"]) == ("flag", "default")
     assert json.loads((run / "environment.json").read_text())["dtype"] == "float32"
     # the settings that it left make the same run again
-    again = run_lvlora(["train", "--config", run / "config.toml", "--out", "again"])
-    assert again.exit_code == 0, again.stderr
+    run_lvlora(["train", "--config", run / "config.toml", "--out", "again"], code=0)
     assert tiny_runs.weights(run) == tiny_runs.weights(Path("again"))
     assert Path("runs/latest").read_text().strip() == run.name  # `again` is not among the runs
     assert not Path("latest").exists()
@@ -103,8 +101,7 @@ def test_the_printed_gain_is_the_gain_that_forecasts_have(run_lvlora, place):
     trained = run_lvlora(["train", "data.csv", *place, "--out", "run", "--json"]).json
     scored = ["--split", "validation", "--context", "7", "--horizon", "7", "--samples", "8"]
     machine = ["--threads", "1", "--dtype", "float32", "--no-rivals", "--json"]
-    ran = run_lvlora(["evaluate", "data.csv", *scored, "--adapter", "run", *machine])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["evaluate", "data.csv", *scored, "--adapter", "run", *machine], code=0)
     errors = {row["name"].rpartition(" ")[2]: row["mae"] for row in ran.json["forecasters"]}
     assert errors["run"] == pytest.approx(trained["validation"]["mae"], rel=1e-6)
     assert errors["zero-shot"] == pytest.approx(trained["zero_shot"]["mae"], rel=1e-6)
@@ -115,13 +112,11 @@ def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monke
     monkeypatch.setattr(
         Scored, "errors", lambda self, point: np.full_like(point, next(errors, 2.0))
     )
-    ran = run_lvlora(["train", "data.csv", *place])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *place], code=0)
     assert "--adapter none" in ran.stderr
     forecast = ["forecast", "data.csv", "--series", "s0", "--horizon", "2", "--json"]
     model = ["--model", place[place.index("--model") + 1], "--threads", "1"]
-    left = run_lvlora([*forecast, *model])
-    assert left.exit_code == 0, left.stderr
+    left = run_lvlora([*forecast, *model], code=0)
     assert f"--adapter {_only_run().name}" in left.stderr
     assert (
         left.json["series"] == run_lvlora([*forecast, *model, "--adapter", "none"]).json["series"]
@@ -129,8 +124,7 @@ def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monke
 
 
 def test_a_table_for_people_and_the_next_command(run_lvlora, place):
-    ran = run_lvlora(["train", "data.csv", *place])
-    assert ran.exit_code == 0
+    ran = run_lvlora(["train", "data.csv", *place], code=0)
     assert "validation MAE" in ran.stdout
     assert "FLOPs, executed" in ran.stdout
     assert re.search(f"Next: lvlora evaluate .* --adapter {_only_run()}$", ran.stderr, re.MULTILINE)
@@ -138,8 +132,7 @@ def test_a_table_for_people_and_the_next_command(run_lvlora, place):
 
 
 def test_a_dry_run_spends_and_writes_nothing(run_lvlora, place):
-    ran = run_lvlora(["train", "data.csv", *place, "--dry-run", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *place, "--dry-run", "--json"], code=0)
     assert not Path("runs").exists()
     plan = ran.json
     real = run_lvlora(["train", "data.csv", *place, "--json"]).json
@@ -214,8 +207,7 @@ def test_killed_in_the_middle_a_run_goes_on_with_one_command(run_lvlora, place):
         killed = [r for r in ledger.rows() if r.run == run.name]
         assert {r.status for r in killed} == {"open"}
         assert all(r.charged == r.reserved for r in killed)  # the reservation stays charged
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume"], code=0)
     assert "Going on after step 2 of 6." in ran.stderr
     _check_same_end(expected, run)
     with Ledger.for_runs(Path("runs")) as ledger:
@@ -238,8 +230,7 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(run_lvlora, place, number):
     assert "everything is saved" in said
     command = hint.partition("lvlora ")[2].split()
     assert command[:2] == ["train", "--resume"]
-    ran = run_lvlora(command)
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(command, code=0)
     _check_same_end(expected, _only_run())
 
 
@@ -260,8 +251,7 @@ def test_while_a_run_is_trained_it_cannot_be_resumed(run_lvlora, place):
     try:
         metrics = _only_run() / "metrics.jsonl"
         before = metrics.read_text()
-        ran = run_lvlora(["train", "--resume"])
-        assert ran.exit_code == 1
+        ran = run_lvlora(["train", "--resume"], code=1)
         assert "still being trained by another process" in ran.stderr
         assert metrics.read_text().startswith(before)
     finally:
@@ -278,11 +268,9 @@ def stopped(run_lvlora, place, monkeypatch):
 
 
 def test_settings_cannot_change_half_way(run_lvlora, stopped):
-    ran = run_lvlora(["train", "--resume", stopped.name, "--rank", 4])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "--resume", stopped.name, "--rank", 4], code=2)
     assert "--rank: a run goes on with its own settings (2, not 4)" in ran.stderr
-    ran = run_lvlora(["train", "--resume"], env={"LVLORA_SEED": "9"})
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "--resume"], env={"LVLORA_SEED": "9"}, code=2)
     assert "--seed" in ran.stderr
     # what says the same is no conflict
     assert run_lvlora(["train", "--resume", stopped.name, "--rank", 2]).exit_code == 0
@@ -290,8 +278,7 @@ def test_settings_cannot_change_half_way(run_lvlora, stopped):
 
 def test_changed_data_is_refused_by_name(run_lvlora, stopped):
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(seed=7))
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["train", "--resume"], code=4)
     assert "changed since: data" in ran.stderr
 
 
@@ -299,41 +286,34 @@ def test_moved_data_and_another_working_directory_do_no_harm(
     run_lvlora, stopped, tmp_path, monkeypatch
 ):
     Path("data.csv").rename("moved.csv")
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["train", "--resume"], code=4)
     assert "data.csv: no such file" in ran.stderr
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    ran = run_lvlora(["train", "../moved.csv", "--resume", f"../{stopped}"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "../moved.csv", "--resume", f"../{stopped}"], code=0)
     assert [p.name for p in elsewhere.iterdir()] == []  # its ledger is where it was
 
 
 def test_damaged_settings_are_named(run_lvlora, stopped):
     config = stopped / "config.toml"
     config.write_text(config.read_text().replace("rank = 2", "rank = 3"))
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["train", "--resume"], code=4)
     assert "rank (2 then, 3 now)" in ran.stderr
 
 
 def test_resume_alone_takes_the_newest_run_that_is_not_over(run_lvlora, place, stopped):
     assert run_lvlora(["train", "data.csv", *place]).exit_code == 0  # a newer one, finished
-    ran = run_lvlora(["train", "--resume", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume", "--json"], code=0)
     assert ran.json["run"] == stopped.name
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "--resume"], code=2)
     assert "there is no stopped run in runs" in ran.stderr
-    ran = run_lvlora(["train", "--resume", "nothing"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "--resume", "nothing"], code=2)
     assert "no such run" in ran.stderr
 
 
 def test_a_folder_that_is_missing_is_refused_before_anything(run_lvlora, place):
-    ran = run_lvlora(["train", "data.csv", *place, "--out", "nowhere/inside/run"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "data.csv", *place, "--out", "nowhere/inside/run"], code=2)
     assert "--out nowhere/inside/run: the folder nowhere/inside is not there" in ran.stderr
     assert not Path("nowhere").exists()
 
@@ -345,8 +325,7 @@ def test_resume_alone_goes_by_time_and_not_by_name(run_lvlora, stopped):
     shutil.copytree(stopped, stopped.parent / "zzz")
     for file in (stopped.parent / "zzz").iterdir():
         os.utime(file, (1e9, 1e9))
-    ran = run_lvlora(["train", "--resume", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume", "--json"], code=0)
     assert ran.json["folder"] == str(stopped)
 
 
@@ -359,13 +338,11 @@ def test_a_renamed_run_keeps_what_it_has_spent(run_lvlora, stopped, ledger):
     if ledger == "lost":
         for file in Path("runs").glob("ledger.sqlite*"):
             file.unlink()
-    ran = run_lvlora(["train", "--resume", "renamed", "--max-flops", spent + 1])
-    assert ran.exit_code == 3, ran.stderr
+    ran = run_lvlora(["train", "--resume", "renamed", "--max-flops", spent + 1], code=3)
     said = re.search(r"run (\S+): ([\d,]+) FLOPs spent, the next step", ran.stderr)
     assert said is not None, ran.stderr
     assert (said[1], said[2]) == (stopped.name, f"{spent:,}")
-    ran = run_lvlora(["train", "--resume", "renamed", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume", "renamed", "--json"], code=0)
     assert (ran.json["run"], ran.json["folder"]) == (stopped.name, str(renamed))
     with Ledger.for_runs(Path("runs")) as book:
         assert {row.run for row in book.rows()} == {stopped.name}
@@ -376,19 +353,16 @@ def test_a_renamed_run_keeps_what_it_has_spent(run_lvlora, stopped, ledger):
 def test_a_run_that_goes_on_does_not_bring_its_old_budget_back(run_lvlora, stopped):
     config = stopped / "config.toml"
     config.write_text(config.read_text().replace("# budget is not set", "budget = 1000"))
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["train", "--resume"], code=0)
     with Ledger.for_runs(Path("runs")) as book:
         assert book.budget() is None
 
 
 def test_a_budget_that_is_too_small_leaves_nothing_behind(run_lvlora, place):
-    ran = run_lvlora(["train", "data.csv", *place, "--budget", "1e3"])
-    assert ran.exit_code == 3
+    ran = run_lvlora(["train", "data.csv", *place, "--budget", "1e3"], code=3)
     assert "limit 1,000 (executed)" in ran.stderr
     assert not Path("runs").exists()
-    ran = run_lvlora(["train", "data.csv", *place, "--max-flops", "1e3"])
-    assert ran.exit_code == 3
+    ran = run_lvlora(["train", "data.csv", *place, "--max-flops", "1e3"], code=3)
     assert "--max-flops allows 1,000" in ran.stderr
 
 
@@ -406,12 +380,10 @@ def test_a_batch_that_cannot_fit_is_refused_at_once(run_lvlora, place, size):
 @pytest.mark.parametrize("head", ["numeric", "full"])
 def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
     words = ["--train-head", head, "--learning-rate", "0.3", "--no-validation"]
-    ran = run_lvlora(["train", "data.csv", *place, *words])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *place, *words], code=0)
     assert ("the head is untied" in ran.stderr) == (head == "full")
     ahead = ["forecast", "data.csv", "--greedy", "-n", 4, "--threads", 1, "--dtype", "float32"]
-    trained = run_lvlora([*ahead, "--json"])
-    assert trained.exit_code == 0, trained.stderr
+    trained = run_lvlora([*ahead, "--json"], code=0)
     # with the head as it was the same adapter says something else
     adapter = _only_run() / "adapter"
     if head == "numeric":
@@ -419,8 +391,7 @@ def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
         facts = json.loads((adapter / "lvlora.json").read_text())
         del facts["sha256"], facts["facts_sha256"]
         (adapter / "lvlora.json").write_text(json.dumps(facts))
-        without = run_lvlora([*ahead, "--json"])
-        assert without.exit_code == 0, without.stderr
+        without = run_lvlora([*ahead, "--json"], code=0)
         assert without.json["series"] != trained.json["series"]
 
 
@@ -455,8 +426,7 @@ def _bad_files(folder):
 )
 def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, place, tmp_path, words, code, said):
     _bad_files(tmp_path)
-    ran = run_lvlora(["train", *place, *words])
-    assert ran.exit_code == code, ran.stderr
+    ran = run_lvlora(["train", *place, *words], code=code)
     assert ran.stdout == ""
     error, hint = [
         line for line in ran.stderr.splitlines() if line.startswith(("Error: ", "Hint: "))
@@ -472,13 +442,11 @@ def test_overwrite_replaces_a_run_and_nothing_else(run_lvlora, place):
     assert run_lvlora(words).exit_code == 0
     first = tiny_runs.weights(Path("mine"))
     assert run_lvlora(words).exit_code == 2
-    ran = run_lvlora([*words, "--overwrite", "--seed", 3])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora([*words, "--overwrite", "--seed", 3], code=0)
     assert tiny_runs.weights(Path("mine")) != first
     Path("precious").mkdir()
     Path("precious/thesis.txt").write_text("years")
-    ran = run_lvlora(["train", "data.csv", *place, "--out", "precious", "--overwrite"])
-    assert ran.exit_code == 2
+    run_lvlora(["train", "data.csv", *place, "--out", "precious", "--overwrite"], code=2)
     assert Path("precious/thesis.txt").read_text() == "years"
 
 
@@ -486,8 +454,7 @@ def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora,
     words = ["train", "data.csv", *place, "--out", "mine", "--no-validation", "--json"]
     first = run_lvlora(words).json
     limit = first["flops"]["executed"]
-    ran = run_lvlora([*words, "--overwrite", "--max-flops", limit])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*words, "--overwrite", "--max-flops", limit], code=0)
     assert ran.json["run"] == "mine+2"
     assert ran.json["steps"] == first["steps"]
     with Ledger.for_runs(Path("runs")) as ledger:
@@ -496,15 +463,13 @@ def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora,
 
 
 def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, place):
-    refused = run_lvlora(["train", "data.csv", *place, "--max-memory", "1KB"])
-    assert refused.exit_code == 2
+    refused = run_lvlora(["train", "data.csv", *place, "--max-memory", "1KB"], code=2)
     assert "--max-memory 1,000: the cache of one future" in refused.stderr
     assert not list(Path("runs").glob("*/config.toml"))
     made = []
     for more in ([], ["--max-memory", "70KB"]):  # two rows of 128 places at a time
         out = Path("runs") / f"run{len(made)}"
-        ran = run_lvlora(["train", "data.csv", *place, *more, "--out", out])
-        assert ran.exit_code == 0, ran.stderr
+        run_lvlora(["train", "data.csv", *place, *more, "--out", out], code=0)
         found = [m["validation"] for m in tiny_runs.metrics(out) if "validation" in m]
         made.append((tiny_runs.weights(out), [(v["loss"], v["mae"]) for v in found]))
     assert made[0] == made[1]
@@ -512,6 +477,5 @@ def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, 
 
 def test_gaps_are_filled_in_the_text_and_it_is_said(run_lvlora, place):
     run_lvlora(["simulate", "gappy.csv", "-n", "8", "--n-steps", "30", "--gaps", "0.2"])
-    ran = run_lvlora(["train", "gappy.csv", *place, "--max-steps", "1"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "gappy.csv", *place, "--max-steps", "1"], code=0)
     assert "values the text has numbers on a smooth curve" in " ".join(ran.stderr.split())

@@ -28,8 +28,7 @@ def _only_run(runs=Path("runs")):
 
 
 def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, place):
-    ran = run_lvlora(["train", "one.csv", *place])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "one.csv", *place], code=0)
     assert "Validation is on the last 15 steps of the series, which are not trained on" in (
         ran.stderr
     )
@@ -39,8 +38,9 @@ def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, pl
     page = (_only_run() / "report.html").read_text()
     assert "6 windows in the last 15 steps of the series, which were not trained on" in page
     # without held-out steps there is nothing to choose by
-    ran = run_lvlora(["train", "one.csv", *place, "--validation-steps", 0, "--out", "whole"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        ["train", "one.csv", *place, "--validation-steps", 0, "--out", "whole"], code=0
+    )
     assert "There are too few series to validate with: the last adapter is the best." in ran.stderr
 
 
@@ -50,8 +50,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(run_lvlora, place, m
     assert run_lvlora(["train", data, *words, "--out", "whole"]).exit_code == 0
     with tiny_runs.stopped_by_a_signal(monkeypatch):
         assert run_lvlora(["train", data, *words]).exit_code == 75
-    ran = run_lvlora(["train", "--resume"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume"], code=0)
     run, whole = _only_run(), Path("whole")
     for which in ("adapter", "adapter-last"):
         assert tiny_runs.weights(run, which) == tiny_runs.weights(whole, which)
@@ -61,8 +60,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(run_lvlora, place, m
     ]
     assert found[0] == found[1]
     assert len(found[0]) == 3
-    ran = run_lvlora(["train", "--resume", run.name, "--mix", "0.5"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "--resume", run.name, "--mix", "0.5"], code=2)
     assert "--mix: a run goes on with its own settings (0.4, not 0.5)" in ran.stderr
 
 
@@ -79,15 +77,15 @@ def test_what_was_priced_is_what_is_charged(run_lvlora, place):
         assert ledger.charged().executed == real["flops"]["executed"]
         assert {row.status for row in ledger.rows()} == {"settled"}
     # a limit of exactly that is enough
-    ran = run_lvlora([*words, "--max-flops", plan["flops_at_most"]["executed"], "--out", "again"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora([*words, "--max-flops", plan["flops_at_most"]["executed"], "--out", "again"], code=0)
 
 
 def test_mixing_changes_what_is_trained_on_and_not_what_is_scored(run_lvlora, place):
     before = []
     for mix in ("0", "0.5"):
-        ran = run_lvlora(["train", "one.csv", *place, "--mix", mix, "--out", f"m{mix}", "--json"])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora(
+            ["train", "one.csv", *place, "--mix", mix, "--out", f"m{mix}", "--json"], code=0
+        )
         before.append(ran.json["zero_shot"])
     assert before[0] == before[1]
     assert tiny_runs.weights(Path("m0")) != tiny_runs.weights(Path("m0.5"))
@@ -98,8 +96,7 @@ def test_evaluate_knows_which_series_such_an_adapter_has_seen(run_lvlora, place)
     scored = ["evaluate", "three.csv", "--samples", "2", "--views", "1", "--no-rivals"]
     scored += ["--adapter", "latest"]  # whether it helped or not
     for part, seen in (("validation", True), ("test", False)):
-        ran = run_lvlora([*scored, "--split", part])
-        assert ran.exit_code == 0, ran.stderr
+        ran = run_lvlora([*scored, "--split", part], code=0)
         assert ("The series that is scored was in the training of" in ran.stderr) == seen
 
 
@@ -116,8 +113,7 @@ def test_evaluate_knows_which_series_such_an_adapter_has_seen(run_lvlora, place)
     ],
 )
 def test_what_cannot_be_is_refused(run_lvlora, place, words, said):
-    ran = run_lvlora(["train", "one.csv", *place, *words])
-    assert ran.exit_code == 2, ran.stderr
+    ran = run_lvlora(["train", "one.csv", *place, *words], code=2)
     assert said in ran.stderr
     assert not Path("runs").exists()
 
@@ -127,7 +123,6 @@ def test_tuning_pays_on_the_sea_surface(run_lvlora, tmp_path, monkeypatch):
     """What the README's first command shows: six months say little of the other six."""
     monkeypatch.chdir(tmp_path)
     data = ROOT / "examples" / "sea_surface.csv"
-    ran = run_lvlora(["train", data, "--model", "bundled", "--max-steps", 60, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", data, "--model", "bundled", "--max-steps", 60, "--json"], code=0)
     assert ran.json["validation"]["mae"] < 0.6 * ran.json["zero_shot"]["mae"]
     assert ran.json["gain"]["low"] > 0

@@ -49,8 +49,7 @@ def test_a_run_that_cannot_start_replaces_nothing(run_lvlora, place, more, code)
     words = ["train", "data.csv", *place, "--out", "keep"]
     assert run_lvlora(words).exit_code == 0
     before = _content(Path("keep"))
-    ran = run_lvlora([*words, "--overwrite", *more])
-    assert ran.exit_code == code, ran.stderr
+    run_lvlora([*words, "--overwrite", *more], code=code)
     assert _content(Path("keep")) == before
     assert list(Path.cwd().glob("*keep*")) == [Path.cwd() / "keep"]
 
@@ -59,8 +58,7 @@ def test_data_that_cannot_be_read_replace_no_run(run_lvlora, place):
     assert run_lvlora(["train", "data.csv", *place, "--out", "keep"]).exit_code == 0
     before = _content(Path("keep"))
     Path("bad.csv").write_text("time,prey\n0,1\n1,oops\n")
-    ran = run_lvlora(["train", "bad.csv", *place, "--out", "keep", "--overwrite"])
-    assert ran.exit_code == 4
+    run_lvlora(["train", "bad.csv", *place, "--out", "keep", "--overwrite"], code=4)
     assert _content(Path("keep")) == before
 
 
@@ -77,8 +75,7 @@ def test_a_run_that_fails_at_its_first_step_is_beside_the_one_it_would_replace(
     assert _content(Path("keep")) == before
     assert Path("keep+new/failure.json").is_file()
     # what was mended goes on, and takes the place then
-    ran = run_lvlora(["train", "--resume", "keep+new", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume", "keep+new", "--json"], code=0)
     assert ran.json["folder"] == "keep"
     assert ran.json["run"] == "keep+2"
     assert ran.json["adapter"] == str(Path("keep/adapter"))
@@ -127,8 +124,7 @@ def test_what_is_not_wholly_a_run_is_never_replaced(run_lvlora, place, make, out
     assert run_lvlora(["train", "data.csv", *place, "--out", "mine"]).exit_code == 0
     make()
     before = _names(Path.cwd())
-    ran = run_lvlora(["train", "data.csv", *place, "--out", out, "--overwrite"])
-    assert ran.exit_code == 2, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *place, "--out", out, "--overwrite"], code=2)
     assert said in ran.stderr
     assert _names(Path.cwd()) == before
 
@@ -136,12 +132,10 @@ def test_what_is_not_wholly_a_run_is_never_replaced(run_lvlora, place, make, out
 def test_a_run_that_holds_the_runs_or_the_data_is_not_replaced(run_lvlora, place):
     words = ["train", "data.csv", *place, "--out", "proj"]
     assert run_lvlora(words).exit_code == 0
-    ran = run_lvlora([*words, "--overwrite", "--runs", "proj/runs"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*words, "--overwrite", "--runs", "proj/runs"], code=2)
     assert "is or holds the runs folder" in ran.stderr
     shutil.copy("data.csv", "proj/data.csv")
-    ran = run_lvlora(["train", "proj/data.csv", *place, "--out", "proj", "--overwrite"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "proj/data.csv", *place, "--out", "proj", "--overwrite"], code=2)
     assert "is or holds the data" in ran.stderr
     assert Path("proj/result.json").is_file()
 
@@ -153,8 +147,7 @@ def test_through_a_link_the_run_that_it_leads_to_is_replaced_and_no_namesake(run
         assert run_lvlora([*words, "--out", out]).exit_code == 0
     Path("runs/link").symlink_to("../other/same")
     before = _content(Path("runs/same"))
-    ran = run_lvlora([*words, "--out", "runs/link", "--overwrite", "--seed", 7])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora([*words, "--out", "runs/link", "--overwrite", "--seed", 7], code=0)
     assert _content(Path("runs/same")) == before
     assert "seed = 7" in Path("other/same/config.toml").read_text()
     assert _names(Path("other")) == sorted(f"same{n}" for n in ["", *_below(Path("other/same"))])
@@ -170,8 +163,7 @@ def test_a_run_that_came_later_is_not_the_one_to_be_replaced(run_lvlora, place, 
         assert run_lvlora([*words, "--overwrite"]).exit_code == NumericalError.exit_code
     assert run_lvlora([*words, "--overwrite", "--seed", 7]).exit_code == 0
     before = _content(Path("keep"))
-    ran = run_lvlora(["train", "--resume", "keep+new", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "--resume", "keep+new", "--json"], code=0)
     assert "keep: is another run by now; the new run stays in keep+new" in ran.stderr
     assert ran.json["folder"] == "keep+new"
     assert _content(Path("keep")) == before

@@ -118,12 +118,10 @@ class Fakes:
 
 def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, place, monkeypatch):
     pytest.importorskip("tensorboard")
-    plain = run_lvlora([*place, "--out", "plain"])
-    assert plain.exit_code == 0, plain.stderr
+    run_lvlora([*place, "--out", "plain"], code=0)
     fakes = Fakes(monkeypatch)
     trackers = ["--tracker", "tensorboard,trackio,wandb,mlflow"]
-    ran = run_lvlora([*place, "--out", "runs/told", *trackers, "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*place, "--out", "runs/told", *trackers, "--json"], code=0)
     assert ran.json["steps"] == 6  # nothing but the one object is on stdout
     assert tiny_runs.weights(Path("plain")) == tiny_runs.weights(Path("runs/told"))
     _check_tensorboard(Path("runs/told"), ran.stderr)
@@ -143,8 +141,7 @@ def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, 
         return clip(*given) * (float("nan") if len(seen) == 2 else 1)
 
     monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", not_finite)
-    ran = run_lvlora(["train", "--resume", "told", "--max-flops", "1e12"])
-    assert ran.exit_code == 3, ran.stderr
+    ran = run_lvlora(["train", "--resume", "told", "--max-flops", "1e12"], code=3)
     assert "Going on after step 4" in ran.stderr
     assert "https://example.org/run" in ran.stderr
     assert "trackio show --project hares" in ran.stderr
@@ -220,8 +217,7 @@ def test_a_tracker_that_fails_is_left_behind_and_the_run_is_whole(run_lvlora, pl
         raise SystemExit("no such space")  # some libraries exit where they should raise
 
     sys.modules["trackio"].init = no_space
-    ran = run_lvlora([*place, "--out", "w", "--tracker", "trackio,wandb"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*place, "--out", "w", "--tracker", "trackio,wandb"], code=0)
     words = " ".join(ran.stderr.split())
     for name, why in (("trackio", "no such space"), ("wandb", "the disk of the tracker is full")):
         failed = f"--tracker {name} failed and is left out from here on: {why}"
@@ -235,8 +231,7 @@ def test_a_missing_package_is_said_before_anything_is_done(run_lvlora, place, mo
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "wandb" else found(n))
     for command in ("train", "sweep"):
-        ran = run_lvlora([command, *place[1:], "--tracker", "wandb"])
-        assert ran.exit_code == 2
+        ran = run_lvlora([command, *place[1:], "--tracker", "wandb"], code=2)
         assert "--tracker wandb: the package wandb is not installed" in ran.stderr
         assert "pip install 'lvlora[wandb]'" in ran.stderr
     assert not Path("runs").exists()
@@ -255,8 +250,7 @@ def test_each_has_an_extra_of_its_name():
 
 
 def test_a_name_that_is_none(run_lvlora, place):
-    ran = run_lvlora([*place, "--tracker", "tensorbord"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*place, "--tracker", "tensorbord"], code=2)
     words = " ".join(ran.stderr.split())
     assert "should be tensorboard, trackio, wandb or mlflow, got 'tensorbord'" in words
     assert "did you mean tensorboard?" in words
@@ -281,8 +275,7 @@ def test_each_trial_of_a_sweep_is_told(run_lvlora, place):
     for searched in ("--rank", "--learning-rate"):
         at = words.index(searched)
         del words[at : at + 2]
-    ran = run_lvlora(["sweep", *words, "--space", "space.toml", "--tracker", "tensorboard"])
-    assert ran.exit_code == 0, ran.stderr
+    run_lvlora(["sweep", *words, "--space", "space.toml", "--tracker", "tensorboard"], code=0)
     folders = list(Path("runs").glob("sweep/trial-*/tensorboard"))
     assert [sorted(scalars(f)[0]["train/loss"]) for f in folders] == [[1, 2, 3, 4, 5, 6]] * 2
 

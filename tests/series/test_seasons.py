@@ -39,14 +39,16 @@ def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkey
     rows = "".join(f"{t},{10 + 3 * math.sin(2 * math.pi * t / 12):.4f}\n" for t in range(72))
     Path("wave.csv").write_text(f"time,x\n{rows}")
     words = ["evaluate", "wave.csv", "--no-model", "--holdout", "6"]
-    ran = run_lvlora([*words, "--split", "all", "--samples", "3", "--season", "9", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        [*words, "--split", "all", "--samples", "3", "--season", "9", "--json"], code=0
+    )
     table = json.loads(ran.stdout)["forecasters"]
     season = {row["name"]: row["season"] for row in table}
     assert season["seasonal naive"] == "9"
     assert season["last value"] == ""
-    ran = run_lvlora([*words, "--split", "all", "--samples", "3", "--json", "--out", "other"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(
+        [*words, "--split", "all", "--samples", "3", "--json", "--out", "other"], code=0
+    )
     (found,) = {
         row["season"]
         for row in json.loads(ran.stdout)["forecasters"]
@@ -66,8 +68,7 @@ def test_without_a_season_skill_is_against_the_last_value(run_lvlora, tmp_path, 
     ]
     Path("walks.csv").write_text("\n".join(["id,time,x", *rows, ""]))
     words = ["evaluate", "walks.csv", "--no-model", "--context", "20", "--horizon", "5", "--json"]
-    ran = run_lvlora([*words, "--samples", "3", "--limit", "1"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*words, "--samples", "3", "--limit", "1"], code=0)
     table = {row["name"]: row for row in json.loads(ran.stdout)["forecasters"]}
     assert "seasonal naive" not in table
     assert table["last value"]["skill"]["value"] == 0

@@ -81,8 +81,7 @@ def test_python_and_json_are_one_answer(run_lvlora, place, tiny_folder):
     made = lvlora.fine_tune(file, **given, out=Path("runs/python"))
     assert isinstance(made, lvlora.Result)
     flags = tiny_runs.flags(model, Path("runs"))
-    ran = run_lvlora(["train", "data.csv", *flags, "--out", "runs/command", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *flags, "--out", "runs/command", "--json"], code=0)
     timed = ("seconds", "run", "folder", "adapter", "files")
     mine = made.model_dump(mode="json")
     assert list(mine) == list(ran.json)
@@ -102,17 +101,14 @@ def weightless(tmp_path):
 def test_a_dry_run_needs_no_weights(run_lvlora, place, weightless):
     tiny_runs.write_csv(place / "data.csv", tiny_runs.dataset())
     flags = tiny_runs.flags(weightless, Path("runs"))
-    ran = run_lvlora(["train", "data.csv", *flags, "--dry-run", "--json"])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora(["train", "data.csv", *flags, "--dry-run", "--json"], code=0)
     plan = tiny_runs.plan(weightless, Path("runs"))
     assert ran.json["flops_at_most"] == plan.at_most().to_dict()
     assert ran.json["trainable_parameters"] == plan.trained.n_parameters
     assert ran.json["estimate"] is None
     assert "The weights are not here" in ran.stderr
-    ran = run_lvlora(["train", "data.csv", *flags, "--max-flops", "1e3", "--dry-run"])
-    assert ran.exit_code == 3
-    ran = run_lvlora(["train", "data.csv", *flags])
-    assert ran.exit_code == 4
+    ran = run_lvlora(["train", "data.csv", *flags, "--max-flops", "1e3", "--dry-run"], code=3)
+    ran = run_lvlora(["train", "data.csv", *flags], code=4)
     assert not Path("runs").exists()
 
 

@@ -45,8 +45,7 @@ def _raising(error: BaseException) -> typer.Typer:
     ],
 )
 def test_an_error_is_a_line_a_hint_and_a_code(run_lvlora, error, code, line):
-    ran = run_lvlora([], program=_raising(error))
-    assert ran.exit_code == code
+    ran = run_lvlora([], program=_raising(error), code=code)
     assert ran.stdout == ""
     first, second = ran.stderr.splitlines()
     assert first == line
@@ -67,8 +66,7 @@ def test_an_error_is_a_line_a_hint_and_a_code(run_lvlora, error, code, line):
     ],
 )
 def test_what_nobody_foresaw_is_a_sentence_too(run_lvlora, error, code, sentence):
-    ran = run_lvlora([], program=_raising(error))
-    assert ran.exit_code == code
+    ran = run_lvlora([], program=_raising(error), code=code)
     assert sentence in ran.stderr
     assert "Traceback" not in ran.stderr
     assert len(ran.stderr.splitlines()) <= 2
@@ -76,8 +74,7 @@ def test_what_nobody_foresaw_is_a_sentence_too(run_lvlora, error, code, sentence
 
 @pytest.mark.parametrize(("args", "env"), [(["--debug"], {}), ([], {"LVLORA_DEBUG": "1"})])
 def test_a_traceback_is_for_those_who_ask(run_lvlora, args, env):
-    ran = run_lvlora(args, env=env, program=_raising(ValueError("why")))
-    assert ran.exit_code == 1
+    ran = run_lvlora(args, env=env, program=_raising(ValueError("why")), code=1)
     assert "Traceback" in ran.stderr
     assert "Error: an unforeseen ValueError: why" in ran.stderr
 
@@ -103,8 +100,7 @@ def test_a_file_name_cannot_write_to_the_terminal(run_lvlora):
     ],
 )
 def test_usage_errors_exit_2_and_suggest(run_lvlora, args, said):
-    ran = run_lvlora(args)
-    assert ran.exit_code == 2
+    ran = run_lvlora(args, code=2)
     assert ran.stdout == ""
     first, hint = ran.stderr.splitlines()
     assert first.startswith("Error: ")
@@ -114,8 +110,7 @@ def test_usage_errors_exit_2_and_suggest(run_lvlora, args, said):
 
 @pytest.mark.parametrize("args", [[], ["-v"]])
 def test_without_a_command_there_is_help(run_lvlora, args):
-    ran = run_lvlora(args)
-    assert ran.exit_code == 2
+    ran = run_lvlora(args, code=2)
     assert "simulate" in ran.stdout
     assert ran.stderr == ""
 
@@ -215,8 +210,7 @@ def test_every_command_has_help_and_examples(run_lvlora, name):
     for line in commands:
         assert line.split()[1] == name
         assert len(line) <= 76, "an example must not wrap at 80 columns"
-    ran = run_lvlora([name, "-h"])
-    assert ran.exit_code == 0
+    ran = run_lvlora([name, "-h"], code=0)
     assert ran.stderr == ""
     assert "Examples" in ran.stdout
     assert max(map(len, ran.stdout.splitlines())) <= 80

@@ -120,8 +120,7 @@ def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
     assert settings("-c", config, "--no-overwrite")["overwrite"] is False
     assert settings(env={"LVLORA_OVERWRITE": "1"})["overwrite"] is True
 
-    both = run_lvlora(["train", "--validation", "--no-validation"], program=program)
-    assert both.exit_code == 2
+    both = run_lvlora(["train", "--validation", "--no-validation"], program=program, code=2)
     assert "--no-validation" in both.stderr
 
 
@@ -207,8 +206,8 @@ def test_everything_wrong_is_said_at_once(run_lvlora, program, tmp_path):
         ["train", "-c", config, "--rank", "0", "--dtype", "float16", "--budget", "1.5"],
         env={"LVLORA_BATCH_SIZE": "many", "LVLORA_LEARNING_RATE": "nan"},
         program=program,
+        code=2,
     )
-    assert ran.exit_code == 2
     assert ran.stdout == ""
     error = ran.stderr
     assert error.startswith("Error: 10 settings are wrong:")
@@ -244,8 +243,7 @@ def test_everything_wrong_is_said_at_once(run_lvlora, program, tmp_path):
     ],
 )
 def test_one_wrong_value_is_one_line_and_a_hint(run_lvlora, program, args, sentence):
-    ran = run_lvlora(args, program=program)
-    assert ran.exit_code == 2
+    ran = run_lvlora(args, program=program, code=2)
     lines = ran.stderr.strip().splitlines()
     assert lines[0].startswith(sentence)
     assert lines[1].startswith("Hint: ")
@@ -261,8 +259,7 @@ def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
         "sweep": ["--max-flops", str(10**19 + 1), "--no-validation", "--layers", "0-3,7"],
         "tokenize": ["--text", "1.23\n[x] ünï", "--scale", "0.125"],
     }.get(name, [])
-    printed = run_lvlora([name, *given, "--print-config"], program=program)
-    assert printed.exit_code == 0
+    printed = run_lvlora([name, *given, "--print-config"], program=program, code=0)
     config = tmp_path / "again.toml"
     config.write_text(printed.stdout)
 
@@ -274,8 +271,7 @@ def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
 
 
 def test_settings_can_be_printed_before_required_ones_are_known(run_lvlora, program):
-    printed = run_lvlora(["forecast", "--print-config"], program=program)
-    assert printed.exit_code == 0
+    printed = run_lvlora(["forecast", "--print-config"], program=program, code=0)
     assert "# data is required" in printed.stdout
     assert "samples = 20" in printed.stdout
     assert "# horizon is not set" in printed.stdout
@@ -315,16 +311,14 @@ def test_one_file_serves_several_commands(run_lvlora, program, tmp_path):
 def test_wrong_files_are_refused_with_a_reason(run_lvlora, program, tmp_path, text, sentence):
     config = tmp_path / "run.toml"
     config.write_text(text)
-    ran = run_lvlora(["train", "-c", config], program=program)
-    assert ran.exit_code == 2
+    ran = run_lvlora(["train", "-c", config], program=program, code=2)
     assert sentence.replace("FILE", str(config)) in ran.stderr
     assert "Hint: " in ran.stderr
 
 
 def test_missing_and_unreadable_files(run_lvlora, program, tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
-        ran = run_lvlora(["train", "-c", path], program=program)
-        assert ran.exit_code == 2
+        ran = run_lvlora(["train", "-c", path], program=program, code=2)
         assert str(path) in ran.stderr
     binary = tmp_path / "x.toml"
     binary.write_bytes(b"\xff\xfe\x00")
@@ -346,8 +340,7 @@ def test_a_home_folder_in_a_file_is_expanded(run_lvlora, program, tmp_path):
 
 def test_a_misspelt_variable_is_noticed(run_lvlora, program):
     env = {"LVLORA_RNK": "3", "LVLORA_HORIZON": "2", "LVLORA_XYZXYZ": "1"}
-    ran = run_lvlora(["train", "--quiet"], env=env, program=program)
-    assert ran.exit_code == 0
+    ran = run_lvlora(["train", "--quiet"], env=env, program=program, code=0)
     assert "LVLORA_RNK is not a setting and is ignored; did you mean LVLORA_RANK?" in ran.stderr
     assert "LVLORA_XYZXYZ is not a setting and is ignored." in ran.stderr
     assert "HORIZON" not in ran.stderr
@@ -355,8 +348,7 @@ def test_a_misspelt_variable_is_noticed(run_lvlora, program):
 
 def test_dry_run_exists_where_it_can(run_lvlora, program):
     assert _given(run_lvlora, program, "train", "--dry-run")["dry_run"] is True
-    ran = run_lvlora(["simulate", "--dry-run"], program=program)
-    assert ran.exit_code == 2
+    ran = run_lvlora(["simulate", "--dry-run"], program=program, code=2)
     assert "has no option --dry-run" in ran.stderr
 
 

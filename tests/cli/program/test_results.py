@@ -55,8 +55,7 @@ def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, wor
     for name in ("drawn.h5", "kept/picture.png"):
         Path(name).chmod(0o600)
     # the same again replaces its own results, and nobody may read them who could not before
-    ran = run_lvlora([*words, "-o", "table.csv", *more[2:]])
-    assert ran.exit_code == 0, ran.stderr
+    ran = run_lvlora([*words, "-o", "table.csv", *more[2:]], code=0)
     for name in ("drawn.h5", "kept/picture.png"):
         assert stat.S_IMODE(Path(name).stat().st_mode) == 0o600
     assert not list(Path().rglob("*.part"))
@@ -86,8 +85,7 @@ def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, sa
     with h5py.File("mine.h5", "w") as file:
         file["trajectories"] = [1.0]
     before = Path(name).read_bytes()
-    ran = run_lvlora([*words, "--config", "settings.toml", option, name])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*words, "--config", "settings.toml", option, name], code=2)
     assert said in ran.stderr
     assert ran.stdout == ""
     assert Path(name).read_bytes() == before
@@ -101,21 +99,18 @@ def test_what_others_hold_is_not_written_over_while_it_is_nothing_yet(run_lvlora
         ("runs/ledger.sqlite-wal", "is the ledger's wal"),
         ("mine/.lock", "is a part of the run"),
     ]:
-        ran = run_lvlora([*words, "-o", name, "--overwrite"])
-        assert ran.exit_code == 2
+        ran = run_lvlora([*words, "-o", name, "--overwrite"], code=2)
         assert said in ran.stderr
 
 
 def test_another_kind_is_replaced_when_asked(run_lvlora, words):
     Path("old.txt").write_text("old")
-    ran = run_lvlora([*words, "-o", "old.txt"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*words, "-o", "old.txt"], code=2)
     assert "--overwrite" in ran.stderr
     assert run_lvlora([*words, "-o", "old.txt", "--overwrite"]).exit_code == 0
     assert Path("old.txt").read_text().startswith("id,time,variable,")
     # but never what the command reads
-    ran = run_lvlora([*words, "-o", "data.csv", "--overwrite"])
-    assert ran.exit_code == 2
+    ran = run_lvlora([*words, "-o", "data.csv", "--overwrite"], code=2)
     assert "is the input" in ran.stderr
 
 
@@ -126,11 +121,9 @@ def test_the_ledgers_table_and_figure(run_lvlora, words, option, name):
     assert run_lvlora(told).exit_code == 0
     assert run_lvlora(told).exit_code == 0, "its own are replaced"
     Path(name).write_text("mine")
-    ran = run_lvlora(told)
-    assert ran.exit_code == 2
+    ran = run_lvlora(told, code=2)
     assert "is there and is not" in ran.stderr
-    ran = run_lvlora(["flops", "--ledger", option, "runs/ledger.sqlite", "--overwrite"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["flops", "--ledger", option, "runs/ledger.sqlite", "--overwrite"], code=2)
     with Ledger.for_runs(Path("runs"), create=False) as ledger:
         assert ledger.rows()
 
@@ -140,8 +133,7 @@ def test_an_evaluation_takes_no_folder_of_others(run_lvlora, words):
     Path("mine/report.html").write_text("mine")
     data = ["baseline", "data.csv", "--no-model", "--context", "4", "--horizon", "2"]
     for more in ([], ["--fresh"]):
-        ran = run_lvlora([*data, "--out", "mine", *more])
-        assert ran.exit_code == 2
+        ran = run_lvlora([*data, "--out", "mine", *more], code=2)
         assert "holds no evaluation" in ran.stderr
     assert os.listdir("mine") == ["report.html"]
     assert Path("mine/report.html").read_text() == "mine"
@@ -149,8 +141,7 @@ def test_an_evaluation_takes_no_folder_of_others(run_lvlora, words):
 
 def test_an_analysis_is_not_put_into_an_export(run_lvlora, words):
     folders.mark(Path("mine"), "export", ["config.json"])
-    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"], code=2)
     assert "is the folder of an earlier export" in ran.stderr
     assert folders.kind_of(Path("mine")) == "export"
 
@@ -158,8 +149,7 @@ def test_an_analysis_is_not_put_into_an_export(run_lvlora, words):
 def test_an_analysis_replaces_its_own_figures_alone(run_lvlora, words):
     Path("mine").mkdir()
     Path("mine/split.json").write_text("mine")
-    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"])
-    assert ran.exit_code == 2
+    ran = run_lvlora(["analyze", "data.csv", "--out", "mine"], code=2)
     assert "lvlora did not write its split.json" in ran.stderr
     assert os.listdir("mine") == ["split.json"]
     for _ in range(2):
