@@ -90,7 +90,8 @@ def test_plain_forecasters_stand_beside_the_model(run_lvlora, words):
     ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json"])
     rivals = {r["name"]: r for r in ran.json["scores"]["rivals"]}
     # such short series show no season, so nobody repeats one
-    assert list(rivals) == ["last value", "context mean"]
+    assert "seasonal naive" not in rivals
+    assert {"last value", "context mean", "exponential smoothing"} <= set(rivals)
     values = np.stack([s.values for s in tiny_runs.dataset(2, n_steps=12)])
     last = np.abs(values[:, 8:9] - values[:, 9:]).mean()
     mean = np.abs(values[:, :9].mean(axis=1, keepdims=True) - values[:, 9:]).mean()
