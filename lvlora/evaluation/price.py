@@ -76,7 +76,7 @@ def price(
         # again at most
         started += seconds * (2 if settings.ensemble else 1)
     known_costs = benchmarks if chosen or settings.rivals else None
-    return price_answer(prices, known_costs, started, draws=True).of(len(job.task.histories))
+    return price_answer(prices, known_costs, started, n_series=len(job.task.histories), draws=True)
 
 
 def _rivals_seconds(task: Task, train: Dataset, workers: int, n_samples: int) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import PrivateAttr
 
-from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+from lvlora.answers import Answer, Count, Estimate, Flops, Number, Shape
 from lvlora.series.metrics.measures import Errors
 
 if TYPE_CHECKING:
@@ -256,16 +256,5 @@ class ForecastPrice(Answer):
     forecasters: dict[str, Flops]
     estimate: Estimate | None
     """Null where it cannot be known."""
-
-    _n_series: int = PrivateAttr(0)
-
-    @property
-    def n_series(self) -> int:
-        """How many would be forecast; not in the JSON."""
-        return self._n_series
-
-    def of(self, n_series: int) -> Self:
-        """The same, which says how many series it is for."""
-        same = self.model_copy()
-        same._n_series = n_series
-        return same
+    n_series: Count
+    """Series that would be forecast."""

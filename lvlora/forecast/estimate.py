@@ -190,6 +190,7 @@ def price_answer(
     benchmarks: Mapping[str, Benchmark] | None,
     more_seconds: float,
     *,
+    n_series: int,
     draws: bool,
 ) -> ForecastPrice:
     """Return the answer to ``--dry-run`` of forecasts and evaluations.
@@ -198,6 +199,7 @@ def price_answer(
         prices: name of a model -> its price bound; without a model nothing costs FLOPs.
         benchmarks: of the same models; None where time and memory are not known.
         more_seconds: all that is no model's work.
+        n_series: series that would be forecast.
         draws: a report is written, or a picture.
     """
     cost = None
@@ -210,4 +212,5 @@ def price_answer(
         flops_at_most=sum(prices.values(), NOTHING).as_answer() if prices else None,
         forecasters={name: price.as_answer() for name, price in prices.items()},
         estimate=cost,
+        n_series=n_series,
     )

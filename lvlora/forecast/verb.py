@@ -210,7 +210,7 @@ def price(
                 rate=rate,
             )
             benchmarks = {opened.outlined.name: measured}
-    return price_answer(prices, benchmarks, started, draws=draws).of(len(histories))
+    return price_answer(prices, benchmarks, started, n_series=len(histories), draws=draws)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a command would cost, how long it would take here, and how much memory."""
+"""`--dry-run`: cost of a command, its time and memory on this machine."""
 
 from __future__ import annotations
 
@@ -6,40 +6,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora import numbers
+from lvlora.answers import Estimate
 from lvlora.cli.program.context import CommandContext
+from lvlora.cli.terminal.document import show_document
+from lvlora.report.document import Block, Document, Facts, Points, Section
 
 if TYPE_CHECKING:
     from lvlora.forecast.answers import ForecastPrice
     from lvlora.train.record import Train, TrainPlan
 
 
-def show_run_plan(planned: TrainPlan, context: CommandContext) -> None:
-    """A training run."""
-    rows = [
-        ("model", planned.model),
-        ("steps", numbers.count(planned.steps)),
-        ("validations", numbers.count(planned.validations)),
-        ("tokens", numbers.count(planned.tokens)),
-        ("trainable parameters", numbers.count(planned.trainable_parameters)),
-        ("FLOPs at most, executed", numbers.flops(planned.flops_at_most.executed)),
-        ("FLOPs at most, coursework", numbers.flops(planned.flops_at_most.coursework)),
-    ]
-    if planned.share_of_limit is not None:
-        rows.append(("share of the limit", numbers.share(planned.share_of_limit)))
-    estimate = planned.estimate
+def show_run_plan(plan: TrainPlan, context: CommandContext) -> None:
+    """Show the plan of a training run."""
+    facts: dict[str, object] = {
+        "model": plan.model,
+        "steps": plan.steps,
+        "validations": plan.validations,
+        "tokens": plan.tokens,
+        "trainable parameters": plan.trainable_parameters,
+        "FLOPs at most, executed": numbers.flops(plan.flops_at_most.executed),
+        "FLOPs at most, coursework": numbers.flops(plan.flops_at_most.coursework),
+    }
+    if plan.share_of_limit is not None:
+        facts["share of the limit"] = numbers.share(plan.share_of_limit)
+    estimate = plan.estimate
     if estimate is not None:
-        rows += [
-            ("time on this machine", f"about {numbers.duration(estimate.seconds)}"),
-            ("of it a step", numbers.duration(estimate.step_seconds)),
-            ("of it a validation", numbers.duration(estimate.validation_seconds)),
-            ("memory at most", f"about {numbers.size(estimate.peak_bytes)}"),
-        ]
-
-    def human() -> None:
-        context.output.table(["This run", ""], rows)
-        nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
-
-    context.output.report(planned, human)
+        facts["time on this machine"] = f"about {numbers.duration(estimate.seconds)}"
+        facts["of it a step"] = numbers.duration(estimate.step_seconds)
+        facts["of it a validation"] = numbers.duration(estimate.validation_seconds)
+        facts["memory at most"] = f"about {numbers.size(estimate.peak_bytes)}"
+    _show("This run", [Facts(facts)], plan, context)
 
 
 def judged(result: Train) -> str:
@@ -78,7 +74,7 @@ def judged(result: Train) -> str:
 
 
 def reconciled(result: Train, runs: Path) -> str:
-    """What a run was planned to cost, what it spent, and what the ledger charges, in a sentence."""
+    """Say in a sentence what a run was planned to cost, what it spent, and what is charged."""
     from lvlora.flops.ledger import Ledger
     from lvlora.train.run import charged
 
@@ -86,41 +82,44 @@ def reconciled(result: Train, runs: Path) -> str:
     validating = result.validation_flops.executed
     with Ledger.for_runs(runs) as ledger:
         total = charged(ledger, result.run).executed
-    said = (
+    sentence = (
         f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
         f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
         "validations)"
     )
     if total == spent:
-        return f"{said}, and that is what the ledger charges."
+        return f"{sentence}, and that is what the ledger charges."
     return (
-        f"{said}; the ledger charges {numbers.flops(total)}, as "
+        f"{sentence}; the ledger charges {numbers.flops(total)}, as "
         f"{numbers.flops(total - spent)} more went into what interrupted processes had begun."
     )
 
 
 def show_prices(answer: ForecastPrice, context: CommandContext) -> None:
-    """Models that would forecast so many series."""
+    """Show the price of forecasts, and the time and memory that they take."""
+    lines = [
+        f"{name}, {answer.n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+        f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
+        for name, price in answer.forecasters.items()
+    ] or ["No model: no FLOPs."]
     estimate = answer.estimate
-
-    def human() -> None:
-        if not answer.forecasters:
-            context.output.line("No model: no FLOPs.")
-        for name, price in answer.forecasters.items():
-            context.output.line(
-                f"{name}, {answer.n_series} series: at most {numbers.flops(price.executed)} FLOPs "
-                f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
-            )
-        if estimate is not None:
-            duration, size = numbers.duration(estimate.seconds), numbers.size(estimate.peak_bytes)
-            context.output.line(f"Time on this machine: about {duration}.")
-            context.output.line(f"Memory at most: about {size}.")
-        nothing_spent(0 if estimate is None else estimate.probe_flops.executed, context)
-
-    context.output.report(answer, human)
+    if estimate is not None:
+        lines += [
+            f"Time on this machine: about {numbers.duration(estimate.seconds)}.",
+            f"Memory at most: about {numbers.size(estimate.peak_bytes)}.",
+        ]
+    _show("These forecasts", [Points(lines)], answer, context)
 
 
-def nothing_spent(probe: int, context: CommandContext) -> None:
-    """The last line of a dry run; ``probe``: FLOPs that it took to measure."""
-    said = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
-    context.output.line(f"Nothing was charged.{said}")
+def nothing_spent(estimate: Estimate | None) -> str:
+    """Return the last line of a dry run."""
+    probe = 0 if estimate is None else estimate.probe_flops.executed
+    measured = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
+    return f"Nothing was charged.{measured}"
+
+
+def _show(
+    title: str, blocks: list[Block], answer: TrainPlan | ForecastPrice, context: CommandContext
+) -> None:
+    page = Document(title, [Section("", [*blocks, nothing_spent(answer.estimate)])])
+    context.output.report(answer, lambda: show_document(page, context.output))
