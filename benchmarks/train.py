@@ -249,7 +249,7 @@ def peft_step(name: str, options: argparse.Namespace) -> tuple[Step, Callable[[]
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from lvlora.flops.measure import count
+    from lvlora.train.measurement import count
 
     dtype = getattr(torch, name.removeprefix("peft-"))
     model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)

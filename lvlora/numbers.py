@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_ASCII_BLOCKS = "_.-~=+*#"
+ASCII_BLOCKS = str.maketrans(_BLOCKS, "_.-~=+*#")
+"""Blocks of a sparkline to characters that every terminal can show."""
 _SI = ("", "k", "M", "G", "T", "P", "E", "Z")
 
 
@@ -93,15 +94,13 @@ def size(n_bytes: float) -> str:
     return f"{text}B" if text[-1].isalpha() else f"{text} B"
 
 
-def sparkline(values: Sequence[float | None], width: int = 40, ascii_only: bool = False) -> str:
+def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     """One line of blocks: the lowest value is the lowest block, a missing one is a space.
 
     Args:
         values: the curve; more than ``width`` values are averaged into ``width`` bins.
         width: characters at most.
-        ascii_only: use characters that every terminal can show.
     """
-    blocks = _ASCII_BLOCKS if ascii_only else _BLOCKS
     bins = binned([math.nan if v is None else v for v in values], width)
     finite = [value for value in bins if math.isfinite(value)]
     if not finite:
@@ -114,7 +113,7 @@ def sparkline(values: Sequence[float | None], width: int = 40, ascii_only: bool 
             return " "
         # halves first: the spread of two huge numbers may be beyond a float
         place = 0.5 if spread == 0 else (value / 2 - low / 2) / (high / 2 - low / 2)
-        return blocks[min(int(place * len(blocks)), len(blocks) - 1)]
+        return _BLOCKS[min(int(place * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
     return "".join(block(value) for value in bins)
 

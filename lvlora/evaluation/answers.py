@@ -33,7 +33,7 @@ _AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
 
 
 class Protocol(Shape):
-    """What was asked of every forecaster."""
+    """The task of every forecaster."""
 
     name: Literal["A", "B", "own"]
     split: Literal["train", "validation", "test", "all"]
@@ -51,7 +51,7 @@ class Protocol(Shape):
     left_out: int
     """Series that are too short."""
     disturbance: Disturbance | None
-    """What was done to the histories that forecasters see."""
+    """Changes to the histories that forecasters see."""
     seen: str | None
     """The same in words."""
 
@@ -94,7 +94,7 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     season: str = ""
     """Steps of the season that it used, ``none`` where it saw none; empty for one without."""
     weights: dict[str, float] = Field(default_factory=dict)
-    """Of the ensemble: member → its mean weight, the greatest first; its cost is in its own row."""
+    """Member of the ensemble → its mean weight, the greatest first; its cost is in its own row."""
     coverage: dict[str, Number]
     """Probability of a central interval → share of true values inside."""
     per_variable: dict[str, list[Number]]
@@ -113,9 +113,9 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     """Cluster → MAE of its series."""
     seconds: Number
     flops: Flops | None
-    """Of a rival, of its linear algebra, where that is counted; only models are charged."""
+    """FLOPs of the model, or of a rival's linear algebra; only models are charged."""
     training_flops: Flops | None
-    """Of the run that made its adapter, until then; null for rivals, and where it does not say."""
+    """FLOPs of the run until it made the adapter; null for rivals and where they are not known."""
     mae_minus: dict[str, Difference]
     """Model → this forecaster's MAE minus the model's."""
     skill: Annotated[Interval | None, Metric("skill", "skill", more_is_better=True)]
@@ -166,11 +166,11 @@ class EvaluationRecord(Answer):
     protocol: Protocol
     data: EvaluatedData
     settings: dict[str, Any]
-    """What else decides the result: setting → value."""
+    """Other settings that decide the result → value."""
     scale_spread: Number
     """How many times larger the 95th than the 5th percentile of the scales is that scale mase."""
     led_by: Literal["mae", "mase"]
-    """What the table is ordered by: mase where scale_spread exceeds 100."""
+    """Metric that orders the table: mase where scale_spread exceeds 100."""
     variables: list[str]
     clusters: list[ClusterSize]
     forecasters: list[ForecasterScores]
@@ -299,7 +299,7 @@ class ExportedTask(Answer):
     folder: str
     series: int
     histories: int
-    """Of all series; more than one each where there are windows."""
+    """Futures of all series; more than one each where there are windows."""
     horizon: int
     """Steps to forecast."""
     files: list[str]

@@ -1,4 +1,4 @@
-"""Which models are scored: adapters that were named, and their base models without one."""
+"""Models to score: the adapters that were named, and their base models without one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Candidate:
     decimals: int | None
 
     def name(self, forecaster: LanguageModel, taken: Iterable[str]) -> str:
-        """What tables call it: with what tells them apart where its name is another's."""
+        """Return the name for tables, longer where another model has the same."""
         if forecaster.name not in taken:
             return forecaster.name
         if self.choice.info is None:
@@ -42,7 +42,7 @@ class Candidate:
 
     @property
     def training_price(self) -> Price | None:
-        """What the run that made its adapter spent until then; nothing if it has none.
+        """Return the FLOPs of the run until it made the adapter; nothing without one.
 
         None where the adapter does not say.
         """

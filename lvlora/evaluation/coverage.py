@@ -1,4 +1,4 @@
-"""What --calibrate and --calibrated do: offsets from a model's forecasts, and what they cover."""
+"""Work of --calibrate and --calibrated: offsets from a model's forecasts, and their coverage."""
 
 from __future__ import annotations
 

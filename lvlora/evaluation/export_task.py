@@ -25,7 +25,7 @@ from lvlora.settings.scoring import EvaluateSettings
 TASK = "task.json"
 HISTORIES = "histories.csv"
 KIND = "task"
-"""What `folders.kind_of` calls such a folder."""
+"""Kind of such a folder, see `folders.kind_of`."""
 
 
 def check(settings: EvaluateSettings) -> Path:

@@ -97,7 +97,7 @@ class EvaluationFolder:
                             folder.rmdir()
 
     def pieces(self, name: str, identity: Mapping[str, Any]) -> Pieces:
-        """What one forecaster has finished.
+        """Finished pieces of one forecaster.
 
         Args:
             name: its name, for the file's.
@@ -263,7 +263,7 @@ class Pieces:
 
     @property
     def seconds(self) -> float:
-        """Of all pieces."""
+        """Return the seconds of all pieces."""
         return sum(p.seconds for p in self._finished)
 
     def has(self, series: Iterable[str]) -> bool:

@@ -40,7 +40,7 @@ _VALUES_HINT = "Every series, step and variable needs a finite number."
 
 @dataclass(frozen=True)
 class ForeignForecasts:
-    """What a file says of all series of an evaluation.
+    """Forecasts of a file for all series of an evaluation.
 
     Attributes:
         name: what tables call its forecaster.

@@ -27,7 +27,7 @@ _FEW = 20
 
 @dataclass(frozen=True)
 class Job:
-    """What is scored, from what, and how it is asked.
+    """Data, task and settings of an evaluation.
 
     Attributes:
         settings: with the part and the steps that the data allow.
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def foreign_names(self) -> tuple[str, ...]:
-        """What rows of other programs are called."""
+        """Return the names of forecasts of other programs."""
         return tuple(named_files(self.settings.forecasts or ()))
 
     @property

@@ -1,4 +1,4 @@
-"""What an evaluation would cost, and how long it would take, from a few of its series."""
+"""Price and time of an evaluation, from a few of its series."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lvlora.series.rivals.processes import WORTH_SECONDS
 from lvlora.settings.scoring import EvaluateSettings
 
 _SERIES = 4
-"""Of which the times of rivals are taken; a slow rival's differs by series."""
+"""Series on which rivals are timed; a slow rival's time differs by series."""
 _ENOUGH_SECONDS = 1.0
 """After which no more of a slow rival's are timed."""
 

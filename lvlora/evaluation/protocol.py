@@ -1,4 +1,4 @@
-"""What every forecaster is given and asked for: a protocol, and the task that it makes of a part.
+"""A protocol, the same for every forecaster, and the task that it makes of a part.
 
 Protocol A gives 50 steps of history and asks for 50, B 80 and 20; every series of the part that is
 long enough counts. Rolling origins go back from the end of each series instead.
@@ -25,7 +25,7 @@ from lvlora.settings.scoring import EvaluateSettings
 
 @dataclass(frozen=True)
 class Protocol:
-    """What every forecaster is given and asked for.
+    """Steps of history and horizon, the same for every forecaster.
 
     Attributes:
         part: train, validation, test or all.
@@ -84,7 +84,7 @@ class Task:
         return min(len(history) for history in self.histories)
 
     def learnable(self, train: Dataset) -> Dataset:
-        """What forecasters may learn from: as disturbed, and no future of what is scored."""
+        """Return the series to learn from: as disturbed, and no future of what is scored."""
         seen = without(train, self.disturbance.hidden)
         if self.disturbance:
             seen = self.disturbance.of_training(seen)

@@ -96,7 +96,7 @@ def _protocol(given: Task, name: Literal["A", "B", "own"]) -> Protocol:
 
 
 def reference(entries: Sequence[Entry], led_by: str = "mae") -> Entry:
-    """What an evaluation is about: its first model, else the best rival by that metric."""
+    """Return the subject of an evaluation: its first model, else the best rival by that metric."""
     models = [e for e in entries if e.kind == "model"]
     # the floor knows the truth
     rivals = [e for e in entries if e.kind != "floor"]

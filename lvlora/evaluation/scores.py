@@ -244,7 +244,7 @@ def rivals_of(given: Task, train: Dataset | None = None) -> tuple[list[Rival], s
 def score_floor(
     given: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
 ) -> Entry:
-    """What writing the truth with so many decimals would cost.
+    """Score the truth written with so many decimals.
 
     Args:
         stored: a model's scale; each history is read at it where it fits, else at its own.
@@ -376,7 +376,7 @@ class Hindsight:
 
 
 def learnable(given: Task, train: Dataset) -> list[Dataset]:
-    """What may be learnt for each origin of the histories: nothing that is forecast from there.
+    """Return the series to learn from for each origin: nothing that is forecast from there.
 
     Args:
         train: the training part.

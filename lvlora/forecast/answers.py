@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class ModelFacts(Shape):
-    """Which model forecast, and how it computed."""
+    """The model of a forecast, and how it computed."""
 
     name: str
-    """Of the base model."""
+    """Name of the base model."""
     adapter: str | None
     sha256: str
-    """Of the base model's weights."""
+    """Hash of the base model's weights."""
     dtype: str
     device: str
     widths: str | None = None
@@ -59,7 +59,7 @@ class Scale(Shape):
 
 
 class Future(Shape):
-    """Of one variable; a number a step."""
+    """Forecast of one variable; a number a step."""
 
     median: list[Number]
     mean: list[Number]
@@ -89,7 +89,7 @@ class ForecastSeries(Shape):
 
 
 class EnsembleMember(Shape):
-    """Who took part in the ensemble, or was left out for being slow."""
+    """A member of the ensemble, or one that was left out for being slow."""
 
     name: str
     weight: float | None
@@ -133,7 +133,7 @@ class Forecasts(Answer):
     model: ModelFacts | None
     """Null where a rival forecasts."""
     forecaster: str | None = None
-    """Who forecast, if not the model alone; with --forecaster only."""
+    """Name of the forecaster, if not the model alone; with --forecaster only."""
     members: list[EnsembleMember] | None = None
     """The greatest weight first; with --forecaster auto only."""
     horizon: int
@@ -191,7 +191,7 @@ class Forecasts(Answer):
 
 
 class Distribution(Shape):
-    """Of one variable's next value, in original units."""
+    """Distribution of one variable's next value, in original units."""
 
     given: dict[str, Number]
     """The values of the variables before it that it is conditional on."""
@@ -199,7 +199,7 @@ class Distribution(Shape):
     mean: Number
     quantiles: dict[str, Number]
     width: float
-    """Of each bin."""
+    """Probability of each bin."""
     values: list[float]
     """Centres of the bins, ascending."""
     probabilities: list[float]
@@ -228,7 +228,7 @@ class ForecastDensity(Answer):
     model: ModelFacts
     density_floor: float
     density_calls: int
-    """Of the model, at most, for each value."""
+    """The most calls of the model for each value."""
     flops: Flops
     timing: Timing
     files: list[str]
@@ -252,7 +252,7 @@ class ForecastPrice(Answer):
     """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline."""
 
     flops_at_most: Flops | None
-    """Of all models; null without one."""
+    """Price bound of all models; null without one."""
     forecasters: dict[str, Flops]
     estimate: Estimate | None
     """Null where it cannot be known."""

@@ -31,7 +31,7 @@ _LEEWAY = 1.04
 
 
 class Continuation(Protocol):
-    """What both do. Tokens are places in the alphabet."""
+    """Interface of both kinds. Tokens are places in the alphabet."""
 
     def begin(self, texts: Sequence[str]) -> Floats:
         """Read every history once; (histories, tokens) logits after each.

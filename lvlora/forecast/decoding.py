@@ -116,7 +116,7 @@ class Decoder:
         return TorchContinuation(self.backbone, trace)
 
     def broken(self, series: str, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> NumericalError:
-        """What is to be raised where the logits after a series are not finite.
+        """Return the error to raise where the logits after a series are not finite.
 
         Args:
             series: its id, or the name of its random stream (which begins with the id).

@@ -41,9 +41,9 @@ THRESHOLD = 1e-4
 """Branches with less of the mass are not followed."""
 
 CALLS = 40
-"""Of the model, for each value of each series."""
+"""Calls of the model for each value of each series."""
 BRANCHES = 128
-"""Of a call, at most."""
+"""The most branches of a call."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Density:
 
     @property
     def mean(self) -> float:
-        """Of the listed values."""
+        """Return the mean of the listed values."""
         total = self.probabilities.sum()
         return float(self.values @ self.probabilities / total) if total > 0 else float("nan")
 
@@ -223,7 +223,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
 
 
 def _text(reading: Reading) -> str:
-    """What the model reads: the history, and the known columns of the next step."""
+    """Return the model's text: the history, and the known columns of the next step."""
     return reading.codec.encode(reading.numbers) + reading.known_texts(0, 1)[0]
 
 

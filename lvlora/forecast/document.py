@@ -32,7 +32,7 @@ _CHARTS = 3
 _CHARTED_VARIABLES = 4
 _LEAST_WEIGHT, _MOST_WEIGHTS = 0.01, 6
 _COLUMNS = 8
-"""Of a table, its times beside: what fits 80 characters."""
+"""Columns of a table besides its times that fit 80 characters."""
 _BINS, _BAR = 16, 40
 _EDGES = (0.001, 0.999)
 """The table of a density is of the values between these quantiles."""
@@ -95,7 +95,7 @@ def _sketch(
 
 
 def _tables(answer: Forecasts) -> Iterator[Block]:
-    """Of each series a row a time, a block of variables a table; as many rows as people read."""
+    """Return a table for each series and block of variables; as many rows as people read."""
     made, left = answer.made, _TABLE_ROWS
     levels = [f"{q:g}" for q in made.levels if q != 0.5 and answer.samples > 1]
     columns = 1 + len(levels) + (answer.scores is not None)
@@ -126,7 +126,7 @@ def _columns(series: ForecastSeries, name: str, levels: Sequence[str]) -> list[l
 
 
 def _members(members: Sequence[EnsembleMember]) -> Iterator[Block]:
-    """Who carried weight, who was left out, and what each took."""
+    """Return the members of the ensemble, those left out, and the seconds of each."""
     kept = [m for m in members if m.weight is not None]
     shown = [m for m in kept if (m.weight or 0.0) >= _LEAST_WEIGHT][:_MOST_WEIGHTS]
     rows = [[m.name, numbers.share(m.weight or 0.0), numbers.duration(m.seconds)] for m in shown]

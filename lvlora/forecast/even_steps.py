@@ -20,7 +20,7 @@ from lvlora.series.known import known_ahead
 from lvlora.series.time_steps import are_even, usual_step
 
 _EVEN = 0.05
-"""Of a step: how far steps may be from the usual one, and be taken for even."""
+"""Share of a step by which even steps may differ from the usual one."""
 _MOST_STEPS = 4
 """Even steps for each uneven one, at most."""
 

@@ -23,7 +23,7 @@ DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value
 SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
 
 SAMPLES_SUFFIXES = (".csv", ".h5", ".hdf5", ".json")
-"""Of files for drawn futures."""
+"""Suffixes of files for drawn futures."""
 
 
 def check_samples(path: Path | None) -> None:
@@ -67,7 +67,7 @@ _SAMPLES_HDF5 = Kind(
 
 
 def write(settings: ForecastSettings, made: DatasetForecast) -> list[Path]:
-    """What --output, --samples-out and --plot ask for; the files that were written."""
+    """Write the files of --output, --samples-out and --plot; return those that were written."""
     paths = []
     if settings.output is not None and settings.output != output_files.STANDARD_OUTPUT:
         output_files.write_text(settings.output, made.as_csv())

@@ -1,4 +1,4 @@
-"""What a forecast is: samples of a series' future, their quantiles, and the same as a table."""
+"""A forecast: samples of a series' future, their quantiles, and the same as a table."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _LEFT_OUT = {"median_series_mae"}
 
 @dataclass(frozen=True)
 class Truth:
-    """What really came next.
+    """The true future.
 
     Attributes:
         futures: of each series, H steps; nll: (H, V) negative log-likelihood of each of its values,
@@ -135,7 +135,7 @@ def _errors(
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (),
 ) -> Errors:
-    """What a forecaster is measured by beside the truth (n, H, V)."""
+    """Return the scores of a forecaster against the truth (n, H, V)."""
     return score(
         truth, point, history=[s.values for s in histories], quantiles=quantiles, samples=samples
     ).errors

@@ -148,7 +148,7 @@ class PlannedTexts(PlannedForecasts):
 
     @property
     def readings(self) -> list[list[Reading]]:
-        """Of each history at its own scale: one, or several of some of the variables."""
+        """Return the readings of each history at its own scale: one, or several of some."""
         by_place = {
             place: [reading for reading in views if reading.samples[0] == 0]
             for group in self.groups
@@ -232,17 +232,17 @@ class LanguageModel(OutlinedModel):
 
     @property
     def decimals(self) -> int:
-        """Of each number."""
+        """Decimals of each number."""
         return self.plan.decimals
 
     @property
     def number_format(self) -> NumberFormat:
-        """Of each number."""
+        """Format of each number."""
         return self.plan.number_format
 
     @property
     def scale(self) -> Scale | None:
-        """Of a data set; None where each history has its own."""
+        """The scale of a data set; None where each history has its own."""
         return self.plan.scale
 
     @property
@@ -267,7 +267,7 @@ class LanguageModel(OutlinedModel):
         )
 
     def facts(self) -> ModelFacts:
-        """Which model this is."""
+        """Return the facts about the model."""
         placement = self.base.placement
         return ModelFacts(
             name=self.base.name,
@@ -387,7 +387,7 @@ def _shared(progress: Callable[[int], None], n_drawn: int, n_futures: int) -> Ca
 def _prompts(
     readings: Sequence[Reading], pasts: Sequence[Sequence[FloatArray]], begin: int, stop: int
 ) -> list[Prompt]:
-    """What is gone on from at a step of the horizon: of a reading, later of each of its samples."""
+    """Texts to continue at a step of the horizon: of a reading, later of each of its samples."""
     prompts = []
     for reading, past in zip(readings, pasts, strict=True):
         first, *given = reading.known_texts(begin, stop)

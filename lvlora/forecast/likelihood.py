@@ -55,7 +55,7 @@ class Score:
 
     @classmethod
     def of(cls, nll: Sequence[FloatArray]) -> Score:
-        """Of arrays as `negative_log_likelihood` gives them."""
+        """Return the score of arrays from `negative_log_likelihood`."""
         values = np.concatenate([np.empty(0), *(x.ravel() for x in nll)])
         values = values[~np.isnan(values)]
         finite = values[np.isfinite(values)]
@@ -162,7 +162,7 @@ def price(
     *,
     context: int | None = None,
 ) -> Price:
-    """What `negative_log_likelihood` with these arguments costs, exactly.
+    """Return the exact price of `negative_log_likelihood` with these arguments.
 
     Args:
         plan: of the forecaster.

@@ -1,4 +1,4 @@
-"""What forecasts will read and cost, as it follows from settings and a model's outline."""
+"""Readings and price of forecasts, from settings and a model's outline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lvlora.text.spelling import spelling
 
 DEFAULT_DECIMALS = 2
 DEFAULT_BYTES = 2 * 2**30
-"""Of the caches of futures that are decoded together."""
+"""Memory of the caches of futures that are decoded together."""
 MOST_ROWS = 1024
 """More rows at once make nothing faster."""
 _BESIDES = 3
@@ -154,7 +154,7 @@ class Plan:
         return price
 
     def _at_most_alike(self, group: Sequence[Reading]) -> Price:
-        """Of readings that are decoded together."""
+        """Return the price bound of readings that are decoded together."""
         price, alphabet = NOTHING, self.base.alphabet
         # all go on until the one with most choices is done
         ways = [spelling(g, alphabet.tokens) for g in {r.grammar for r in group}]
@@ -191,7 +191,7 @@ class Plan:
         return price
 
     def price_of(self, trace: Trace) -> Price:
-        """What was computed, in both conventions."""
+        """Return the price of what was computed, in both conventions."""
         return pricing.price_of(self.base.shape, self.updates, trace)
 
     def rows_at_a_time(self, tokens: int) -> int:

@@ -1,4 +1,4 @@
-"""What a forecast costs, after it ran and at most before."""
+"""Price of a forecast: exact after it ran, a bound before."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def coursework_flops(
 
 
 def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
-    """What a decoding cost, in both conventions."""
+    """Return the price of a decoding, in both conventions."""
     return Price(
         executed_flops(shape, updates, trace.calls),
         coursework_flops(shape, updates, trace.histories, trace.futures),

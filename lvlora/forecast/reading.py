@@ -81,12 +81,12 @@ class Reading:
 
     @property
     def own_scale(self) -> Scale:
-        """Of the V variables."""
+        """Return the scale of the V variables."""
         return self.scale.part(self.n_known)
 
     @property
     def alike(self) -> tuple[int, int, int, int]:
-        """What must be the same of readings that are decoded together."""
+        """Return the properties that readings decoded together share."""
         return self.steps_at_once, self.horizon, self.n_known, self.codec.n_variables
 
     def steps_read(self, history: Series) -> int:

@@ -44,7 +44,7 @@ class Prompt:
 
 @dataclass
 class Chunk:
-    """What one row is fed in a call.
+    """Input of one row in a call.
 
     Attributes:
         certain: tokens that are written.
@@ -159,7 +159,7 @@ class Rows:
         return chosen, kept
 
     def texts(self) -> list[str]:
-        """What the rows have written."""
+        """Return the texts of the rows."""
         return ["".join(self._tokens[t] for t in o) for o in self.out]
 
     def _pick(self, which: list[int], logits: Floats) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""What a decoding computed, for its price."""
+"""Record of a decoding, for its price."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PackedCall:
 
 @dataclass
 class Trace:
-    """What a decoding did.
+    """Calls and tokens of a decoding.
 
     Attributes:
         calls: every call of the model.
@@ -62,7 +62,7 @@ class Trace:
     prefill_seconds: float = 0.0
 
     def add(self, other: Trace) -> None:
-        """What another decoding did, too."""
+        """Add another decoding."""
         self.calls += other.calls
         self.histories += other.histories
         self.futures += other.futures

@@ -177,7 +177,7 @@ def price(
     *,
     began: float | None = None,
 ) -> ForecastPrice:
-    """What `forecast` or `next_step_density` would cost at most, and how long it would take here.
+    """Return the price bound of `forecast` or `next_step_density`, and an estimate of its time.
 
     The price follows from the model's outline. There is no time without weights, nor of a density,
     of whose calls nobody knows the number before.
@@ -365,7 +365,7 @@ def _forecaster(
     narrator: Narrator,
     stack: contextlib.ExitStack,
 ) -> Forecaster:
-    """Whom the settings name."""
+    """Return the forecaster that the settings name."""
     if settings.forecaster == "lm" and model is not None:
         return model
     # and with them all rivals, which no other forecast waits for

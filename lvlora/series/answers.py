@@ -67,7 +67,7 @@ class TimeSteps(Shape):
     first_absent: AbsentStep | None
 
     def warning(self, n_series: int) -> str:
-        """What may mislead whoever trains on these times; empty where all are even."""
+        """Return a warning for whoever trains on these times; empty where all are even."""
         from lvlora.series.dates import text_of
 
         first = self.first_absent

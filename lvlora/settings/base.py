@@ -1,4 +1,4 @@
-"""What every settings model is made of: frozen pydantic models whose fields describe themselves.
+"""The base of every settings model: frozen pydantic models whose fields describe themselves.
 
 The command line is generated from these fields (`cli/program/from_settings.py`), so an option
 exists, is checked and is explained in exactly one place.
@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Affects = Literal["result", "data", "model", "placement", "limit", "project", "resources", "output"]
-"""What a setting affects; each field says it, and every identity derives from it.
+"""The effect of a setting; each field names it, and every identity derives from it.
 
 - result: the numbers themselves.
 - data: which series are read, and how; a hash of them identifies them.

@@ -262,7 +262,7 @@ def load_toml(config: str, where: str) -> dict[str, Any]:
 
 
 def _tidied(field: Field, given: _Given) -> Any:
-    """What a shell would have done to a path, the file and the environment get too."""
+    """Expand paths of the file and the environment as a shell does."""
     if field.kind == "path" and given.source != "flag" and isinstance(given.value, str):
         return os.path.expanduser(given.value)
     return given.value

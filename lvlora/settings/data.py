@@ -70,7 +70,7 @@ class KnownSettings(InputSettings):
 
 
 class SplitSettings(InputSettings):
-    """Which series belong to which part."""
+    """Settings of the split into parts."""
 
     split_seed: Seed = option(
         0, "Seed of the 70/15/15 split into train, validation, test.", "Data", affects="result"
@@ -81,7 +81,7 @@ class SplitSettings(InputSettings):
 
 
 class ModelSettings(Settings):
-    """Which base model, and where and how precisely it computes."""
+    """The base model, its device and its dtype."""
 
     model: str = option(
         "auto",

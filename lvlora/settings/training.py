@@ -29,7 +29,7 @@ COURSEWORK: dict[str, Any] = {
     "seq_len": 512,
     "scale_jitter": 0.0,
 }
-"""What the coursework trains; `lvlora train` itself begins with what won
+"""Targets of the coursework; `lvlora train` itself begins with what won
 (docs/notes/log/2026-11-results.md)."""
 
 
@@ -107,7 +107,7 @@ class LoraSettings(Settings):
 class LearningSettings(
     SplitSettings, KnownSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings
 ):
-    """What one training is made of; `train` does one, `sweep` many."""
+    """Settings of one training; `train` does one, `sweep` many."""
 
     supports_dry_run: ClassVar[bool] = True
 

@@ -41,7 +41,7 @@ _UNREADABLE = (
     AttributeError,
     RecursionError,
 )
-"""What reading a damaged state may raise."""
+"""Errors that reading a damaged state may raise."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Progress:
 
     @property
     def training_spent(self) -> Price:
-        """What was not for validation."""
+        """Return the FLOPs that were not for validation."""
         return self.spent - self.validation_spent
 
     def to_facts(self) -> dict[str, Any]:

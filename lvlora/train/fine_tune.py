@@ -181,7 +181,7 @@ def plan_training(
     ranks: Ranks = ALONE,
     began: float | None = None,
 ) -> TrainPlan | None:
-    """What `run_training` would do and cost at most, and how long it would take here.
+    """Return the plan of `run_training`, its price bound, and an estimate of its time.
 
     No weights are needed. Where they are there, and one process would make the run, a few steps are
     made to measure it; nothing is charged, and nothing left.

@@ -60,7 +60,7 @@ def compiles_here(setting: Compile, n_batches: int, device: torch.device) -> boo
 
 
 def _problem(device: torch.device) -> str | None:
-    """What keeps a trivial function from being compiled; None if nothing does."""
+    """Return the reason why a trivial function cannot be compiled; None if it can."""
     try:
         compiled: Any = torch.compile(_trivial, fullgraph=True)
         compiled(torch.ones(64, device=device))
@@ -111,7 +111,7 @@ class Objective:
 
     @property
     def loss_name(self) -> Literal["numeric", "full"]:
-        """Which likelihood this is; the two must never be compared."""
+        """Name of the likelihood; the two must never be compared."""
         return "full" if self.head is None else "numeric"
 
     def logits(self, inputs: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class Loaded:
         )
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
+        """Return the facts that must agree for a run to go on."""
         placement = self.base.placement
         return {
             **self.plan.identity(),
@@ -199,7 +199,7 @@ class Loaded:
         }
 
     def changes_since(self, saved: dict[str, Any]) -> list[str]:
-        """What of `identity` is not as it was, by name; settings one by one."""
+        """Return the parts of `identity` that differ, by name; settings one by one."""
         now = self.identity()
         changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
         before = saved.get("settings", {})
@@ -209,7 +209,7 @@ class Loaded:
         return changed
 
     def adapter_facts(self) -> dict[str, Any]:
-        """What lvlora.json says beside an adapter of this run."""
+        """Return the content of lvlora.json beside an adapter of this run."""
         plan, settings = self.plan, self.plan.settings
         source, alphabet = plan.source, self.base.alphabet
         known = {"bundled": "bundled", "hub": source.location}

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it: its moments, and the numbers that belong to each."""
+"""The moments of a run that observers see, and the numbers of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvlora.settings.base import Convention
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is about to happen.
+    """The plan of a run.
 
     Attributes:
         run: name of the run, for people.

@@ -1,4 +1,4 @@
-"""What a run will do and what it will cost at most: from settings, data and a model's outline."""
+"""Steps and price bound of a run, from settings, data and a model's outline."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Plan:
 
     @property
     def cost(self) -> Cost:
-        """Of a step and of a validation; for runs of other lengths."""
+        """Price of a step and of a validation; for runs of other lengths."""
         n_series = USUAL.series if self.part is None else self.part.n_series
         return Cost(self.per_step, self.per_validation, series=n_series)
 
@@ -124,11 +124,11 @@ class Plan:
 
     @property
     def dropout_seed(self) -> int | None:
-        """What dropout is drawn from; None where nothing is drawn."""
+        """The seed of dropout; None where nothing is drawn."""
         return self.settings.seed if self.settings.dropout else None
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on, as far as it is known without weights."""
+        """Return the facts that must agree for a run to go on, as far as known without weights."""
         return {
             "settings": deciding_settings(self.settings),
             "data": self.dataset.sha256(),

@@ -1,4 +1,4 @@
-"""What a training does to the process that it runs in: it takes signals, draws, sets threads.
+"""Effects of a training on its process: signals, random states, threads.
 
 A program that trains finds its random numbers and its threads as they were. Dropout can only draw
 from the generator that the whole process shares. So that two trainings in two threads give what

@@ -146,7 +146,7 @@ class Ranks:
             self._broadcast(content)
 
     def hear(self) -> tuple[dict[str, Any], bytes]:
-        """What the first `say`s.
+        """Return the value that the first process broadcasts.
 
         Raises:
             FailedElsewhere: that it has failed.

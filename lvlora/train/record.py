@@ -22,7 +22,7 @@ class Validation(Shape):
 
     loss: Number
     mae: Number
-    """Of forecasts, in original units; null where none can be made."""
+    """Mean absolute error of forecasts, in original units; null where none can be made."""
 
     @property
     def score(self) -> float:
@@ -40,7 +40,7 @@ class Gain(Shape):
     """A 95 % interval of the mean (Student's, paired); null of one."""
     n: int
     of: Literal["series", "windows"]
-    """What ``n`` counts: series that were not trained on, or windows in the last steps of series,
+    """Unit of ``n``: series that were not trained on, or windows in the last steps of series,
     which were not."""
 
 
@@ -49,17 +49,17 @@ class Train(Answer):
 
     run: str
     steps: int
-    """That were made."""
+    """Steps that were made."""
     planned_steps: int
-    """That its schedule was laid out for."""
+    """Steps of its schedule."""
     loss: Number
-    """Of the last step."""
+    """Loss of the last step."""
     zero_shot: Validation | None
     """Before training."""
     validation: Validation | None
-    """Of the best adapter."""
+    """Validation of the best adapter."""
     gain: Gain | None
-    """Of the best adapter, by what it was chosen by; null where nothing was forecast."""
+    """Gain of the best adapter, in the measure that chose it; null where nothing was forecast."""
     best_step: int | None
     stopped_early: bool
     """By --patience."""
@@ -67,15 +67,15 @@ class Train(Answer):
     """By --max-flops; --resume with a larger one goes on."""
     flops: Flops
     validation_flops: Flops
-    """What of ``flops`` went into validations."""
+    """The part of ``flops`` that went into validations."""
     flops_at_most: Flops
-    """What the whole run was planned to cost."""
+    """Price bound of the whole run."""
     validations: int
     """Planned, the one before the first step included."""
     seconds: float
     """In training steps."""
     tokens: int
-    """Of training steps."""
+    """Tokens of training steps."""
     trainable_parameters: int
     adapter: str
     folder: str
@@ -106,7 +106,7 @@ class TrainPlan(Answer):
     trainable_parameters: int
     flops_at_most: Flops
     share_of_limit: float | None
-    """Of --max-flops, else of --budget; null without either."""
+    """Limit of --max-flops, else of --budget; null without either."""
     estimate: RunEstimate | None
     """Null where several processes would make the run."""
 
@@ -117,19 +117,19 @@ class Report(Answer):
     run: str
     folder: str
     steps: int
-    """That were made."""
+    """Steps that were made."""
     loss: Number
-    """Of the last step."""
+    """Loss of the last step."""
     zero_shot: Validation | None
     """Before training."""
     validation: Validation | None
-    """Of the best adapter."""
+    """Validation of the best adapter."""
     best_step: int | None
     flops: Flops
     seconds: float
     """In training steps."""
     tokens: int
-    """Of training steps."""
+    """Tokens of training steps."""
     trainable_parameters: int | None
     """Null before an adapter was saved."""
     files: list[str]
@@ -151,12 +151,12 @@ class Forecasts(Shape):
     """Forecasts of one validation."""
 
     step: int
-    """Of the run, after which it was made."""
+    """Step of the run after which it was made."""
     mae: Number
     series_mae: list[Number]
-    """Of every series that is scored."""
+    """Errors of every series that is scored."""
     forecasts: list[list[list[Number]]]
-    """Of the first series: (n, H, V)."""
+    """Forecasts of the first series: (n, H, V)."""
 
 
 class RivalError(Shape):
@@ -179,9 +179,9 @@ class ValidationFile(Shape):
     series: list[ScoredSeries]
     """The first of them."""
     before: Forecasts | None = None
-    """Of the model before training."""
+    """Validation of the model before training."""
     kept: Forecasts | None = None
-    """Of the last validation whose adapter was kept."""
+    """The last validation whose adapter was kept."""
     rivals: list[RivalError] | None = None
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a float32 step remembers of its layers for backward, in half of the bytes.
+"""Activations that a float32 step keeps for backward, in half of the bytes.
 
 Where weights are float32, everything else is, too, and what a step remembers is most of its memory.
 It is computed in float32 and remembered in float16: forward, loss and every sum are as they were,

@@ -30,7 +30,7 @@ from lvlora.train.validation import Scoring, keep_forecasts
 
 
 def charged(ledger: Ledger, run: str) -> Price:
-    """What all processes of a run have spent and reserved."""
+    """Spending and reservation of all processes of a run."""
     return sum((row.charged for row in ledger.rows() if row.run == run), NOTHING)
 
 
@@ -296,7 +296,7 @@ class Run:
         return scoring
 
     def _charge_in_flight(self) -> None:
-        """What was interrupted half-way is paid for in full: nobody knows how far it was."""
+        """Charge an interrupted phase in full: nobody knows how far it was."""
         if self._in_flight is not None:
             phase, price = self._in_flight
             self.progress.spent += price
@@ -352,7 +352,7 @@ class Run:
         self.observer.validated(record)
 
     def _record_failure(self) -> None:
-        """Which series the step was made of that failed, for whoever looks for the cause."""
+        """Record the series of the step that failed, for whoever looks for the cause."""
         windows, n = self.plan.windows, self.plan.settings.accumulation
         batches = [windows.origins(self.progress.step * n + i) for i in range(n)]
         failure = {

@@ -29,7 +29,7 @@ from lvlora.train.plan import Plan
 from lvlora.train.record import read_metrics, step_of
 
 _FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
-"""What can't be said anew when a run goes on. Data and model can: they are known by content."""
+"""Options that cannot change when a run goes on. Data and model can: they are known by content."""
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 
 _NAME = "name"
@@ -166,12 +166,12 @@ class RunFolder:
 
     @property
     def failure(self) -> Path:
-        """What the step was made of whose loss was not finite."""
+        """Batch of the step whose loss was not finite."""
         return self.path / "failure.json"
 
     @property
     def result(self) -> Path:
-        """What the run found; there once it is over."""
+        """Result of the run; there once it is over."""
         return self.path / "result.json"
 
     @contextlib.contextmanager
@@ -304,7 +304,7 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def resume_name(self, runs: Path) -> str:
-        """What ``lvlora train --resume`` must be given: the name, or the folder; for a shell."""
+        """The argument of ``lvlora train --resume``: the name or folder, quoted for a shell."""
         among = str(runs) == "runs" and self.path.resolve().parent == runs.resolve()
         return shlex.quote(self.path.resolve().name if among else str(self.path))
 
@@ -380,7 +380,7 @@ def check_out(settings: TrainSettings) -> bool:
 
 
 def _needed(settings: TrainSettings) -> dict[str, Path | None]:
-    """What a new run's folder can never take the place of."""
+    """Folders that a new run's folder can never replace."""
     data = settings.data if settings.data != Path("-") else None
     model = Path(settings.model)
     return {

@@ -298,7 +298,7 @@ class Scoring:
 
 
 class ValidationPart:
-    """What validations score: the loss of some series, and forecasts of the end of each.
+    """Task of validations: the loss of some series, and forecasts of the end of each.
 
     Medians of drawn futures, as `lvlora forecast` has them, of the second half of each series from
     its first half. Where steps are held out, of these from what comes before, in several windows
@@ -457,7 +457,7 @@ def _whole_series(own: Windows) -> list[Batch]:
 
 
 def _second_halves(chosen: Dataset) -> list[Cut]:
-    """Of equally many steps, half of the shortest series'."""
+    """Return cuts of equally many steps, half of the shortest series'."""
     tails = [s.steps(max(0, len(s) - _MOST_STEPS), len(s)) for s in chosen]
     tails = [s for s in tails if len(s) >= _LEAST_STEPS]
     horizon = min((len(s) // 2 for s in tails), default=0)

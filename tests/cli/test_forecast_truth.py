@@ -118,12 +118,15 @@ def test_series_that_the_adapter_was_trained_on_are_told_of(run_lvlora, words, t
 
     said = "in the training of runs/"
     n = len(split["train"])
-    assert f"Warning: {n} of the 8 series that are scored were {said}" in heard()
-    assert f"The series that is scored was {said}" in heard("--series", split["train"][0])
-    assert said not in heard("--series", split["validation"][0])
+    adapter = ("--adapter", run)
+    assert f"Warning: {n} of the 8 series that are scored were {said}" in heard(*adapter)
+    one = heard(*adapter, "--series", split["train"][0])
+    assert f"The series that is scored was {said}" in one
+    assert said not in heard(*adapter, "--series", split["validation"][0])
     assert said not in heard("--adapter", "none")
     assert run_lvlora(["train", "train.csv", *flags, "--split-seed", "5"]).exit_code == 0
-    assert "was trained on another split of this data" in heard()
+    newest = f"runs/{Path('runs/latest').read_text().strip()}"
+    assert "was trained on another split of this data" in heard("--adapter", newest)
 
 
 def test_an_impossible_truth_is_said(run_lvlora, words):

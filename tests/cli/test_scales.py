@@ -157,6 +157,8 @@ def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
                 "forecast",
                 "sizes.csv",
                 *words(model),
+                "--adapter",
+                run,
                 "--horizon",
                 "3",
                 "--series",

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.forecast.calibration import widths as widths_room
 from lvlora.forecast.calibration.rule import FEATURES, Rule
 from lvlora.forecast.calibration.widths import NAME, Widths
 
@@ -121,22 +120,3 @@ def test_what_draws_no_futures_of_a_model_has_no_widths(run_lvlora, model, more,
     plain = ["forecast", "data.csv", "--model", model, "--adapter", "none", "--as-drawn", *more]
     ran = run_lvlora(plain, code=2)
     assert said in " ".join(ran.stderr.split())
-
-
-def test_futures_of_a_series_over_decades(run_lvlora, tmp_path, monkeypatch) -> None:
-    """Widened linearly, low values have intervals that begin at 0; medians are the same."""
-    monkeypatch.chdir(tmp_path)
-    cycle = 10 ** (2.5 + 2.5 * np.sin(2 * np.pi * np.arange(110) / 14 + 1))
-    lines = [f"{i},{x!r}" for i, x in enumerate(cycle.tolist())]
-    Path("cycle.csv").write_text("\n".join(["time,hares", *lines]) + "\n")
-    futures = []
-    for least in (math.inf, 100.0):
-        monkeypatch.setattr(widths_room, "_WIDE", least)
-        ran = run_lvlora(
-            "forecast cycle.csv --model bundled --adapter none --threads 1 -n 14 --json".split(),
-            code=0,
-        )
-        futures.append(ran.json["series"][0]["variables"]["hares"])
-    linear, in_logs = futures
-    assert in_logs["median"] == linear["median"]
-    assert min(linear["quantiles"]["0.1"]) == 0 < min(in_logs["quantiles"]["0.1"])

@@ -107,7 +107,7 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     assert len(forecaster.usage.trace.histories) > 1
     # the first piece is read as if there were no other
     ((plan,),) = forecaster.plan.readings([history], 20)
-    forecaster.scale = plan.scale
+    forecaster = LanguageModel(base, decimals=1, scale=plan.scale)
     early = Series(
         future.id, future.time[: plan.steps_at_once], future.values[: plan.steps_at_once]
     )

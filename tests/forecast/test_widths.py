@@ -236,16 +236,3 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     with pytest.raises(ModelError, match="other weights") as caught:
         read(path, base)
     assert "Delete the file" in caught.value.hint
-
-
-def test_a_history_over_decades_is_widened_in_logs() -> None:
-    """Linear factors of its largest values would be many times its smaller ones."""
-    decades = 10.0 ** (2.5 + 2.5 * np.sin(np.arange(60) / 2))
-    samples = np.array([0.5, 1.0, 2.0, 4.0, 8.0])[:, None, None] * np.ones((5, 3, 2))
-    history = np.column_stack([decades, decades / decades.max() + 1])
-    moved = rule(math.log(2)).apply(forecast(samples, history))
-    np.testing.assert_allclose(moved.median, samples[2])
-    expected = np.log(2) + 2 * (np.log(samples[..., 0]) - np.log(2))
-    np.testing.assert_allclose(
-        np.log(moved.samples[..., 0]), np.maximum(expected, np.log(0.1)), rtol=1e-6
-    )

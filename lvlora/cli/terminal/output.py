@@ -21,7 +21,7 @@ from rich.text import Text
 
 from lvlora.answers import Answer
 from lvlora.narrator import Advance
-from lvlora.numbers import sparkline
+from lvlora.numbers import ASCII_BLOCKS
 
 _GAP = 3  # between two columns of a table
 _FOLDED_WIDTH = 24  # a column of words may be folded down to this
@@ -125,7 +125,10 @@ class Output:
         """
         if self.json_mode:
             return
-        cells = [[printable("–" if c is None else c) for c in row] for row in rows]
+        blocks = ASCII_BLOCKS if self.ascii_only else {}
+        cells = [
+            [printable("–" if c is None else c).translate(blocks) for c in row] for row in rows
+        ]
         heads = self._folded([printable(head) for head in columns], cells)
         if title:
             self.heading(title)
@@ -146,10 +149,6 @@ class Output:
                 )
             self._print(table)
             self.line()
-
-    def curve(self, values: Sequence[float], width: int = 40) -> str:
-        """A sparkline in characters that stdout can show."""
-        return sparkline(values, width, self.ascii_only)
 
     def note(self, message: str) -> None:
         """Something worth knowing."""

@@ -62,12 +62,12 @@ class Facts(Shape):
     split: str
     series: Count
     windows: Count | None = None
-    """Of the series, where some have several."""
+    """Number of windows, where some series have several."""
     context: Count
     horizon: Count
     variables: list[str]
     spread: list[tuple[float, float]]
-    """Of each variable the least and the largest standard deviation of a history."""
+    """The least and the largest standard deviation of a history, for each variable."""
     samples: int
     temperature: float
     top_p: float
@@ -159,7 +159,7 @@ _Offset = Annotated[float, Field(ge=-1e12, le=1e12)]
 
 
 class _Offsets(Shape):
-    """Of one central interval, for each step: of each variable, and of all together."""
+    """Coverage of one central interval at each step: for each variable, and for all together."""
 
     variables: list[list[_Offset]]
     together: list[_Offset]
@@ -413,7 +413,7 @@ def offset(scores: FloatArray, level: float) -> float:
 def share_inside(
     truth: FloatArray, forecasts: Sequence[Forecast], ends: tuple[float, float]
 ) -> float:
-    """Of the known truths (n, H, V), how many lie between two quantiles; NaN without any."""
+    """Return the share of the known truths (n, H, V) between two quantiles; NaN without any."""
     low, high = (np.stack([f.quantile(q) for f in forecasts]) for q in ends)
     known = ~np.isnan(truth)
     inside = (truth >= low) & (truth <= high)

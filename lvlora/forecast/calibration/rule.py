@@ -22,7 +22,7 @@ FEATURES = (
     *("spread over steps", "spread over deviation", "step"),
     *("roughness", "length", "trend", "last", "whole numbers", "returns", "missing"),
 )
-"""What a rule reads, see `features`."""
+"""Inputs of a rule, see `features`."""
 
 _TINY = 1e-12
 """In units of a variable's range."""
@@ -70,7 +70,7 @@ class Rule(Shape):
 
 
 def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
-    """What a rule reads of a history (T, V) and the futures (S, H, V) drawn after it; (H, V) each.
+    """Return the inputs of a rule from a history (T, V) and its futures (S, H, V); (H, V) each.
 
     - spread over steps, spread over deviation: logs of the samples' mean distance from their
       median, over the mean absolute change from one step of the history to the next, and over the
@@ -124,7 +124,7 @@ def _exponents(history: FloatArray) -> NDArray[np.int64]:
 
 
 def _of_history(known: FloatArray, column: FloatArray) -> dict[str, float]:
-    """What one variable's history says: its known values, and all (T,) with gaps."""
+    """Return the features of one variable's history: its known values, and all (T,) with gaps."""
     deviation = max(float(known.std()) if len(known) else 0.0, _TINY)
     first, second = (_size(np.diff(column, n=n)) for n in (1, 2))
     change = deviation if first is None else max(first, _LEAST_SPREAD * deviation)

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from lvlora import durable
@@ -46,11 +45,6 @@ NAME = "widths.json"
 LARGEST = 6.0
 """No future is moved so many times further from the median, or nearer to it."""
 
-_WIDE = 100.0
-"""From this ratio of a positive history's largest to its least value on, its logs are read: an
-error at the top is many times the values at the bottom."""
-_BELOW = 0.1
-"""Of a history's least value: no future counts as less in logs."""
 _OTHERWISE = (
     "Delete the file, or make it again: python scripts/calibrate_bundled.py FOLDER. --as-drawn "
     "does without."
@@ -80,10 +74,7 @@ class Widths(Rule):
         return usual and sampling.n_futures > 1
 
     def apply(self, forecast: Forecast) -> Forecast:
-        """The forecast with its futures moved, within the bounds of its history.
-
-        Futures of variables whose positive history spans a factor of `_WIDE` are widened in logs.
-        """
+        """The forecast with its futures moved, within the bounds of its history."""
         if forecast.history is None:
             raise ValueError("a forecast without its history has no widths")
         whole = forecast.history.values
@@ -93,16 +84,8 @@ class Widths(Rule):
         if self.pull is not None:
             share, _ = shares(self.pull.of(found), found)
             median = drawn + share * (last_cycle(read, drawn) - drawn)
-        logs = _are_wide(read)
-        least = _BELOW * np.fmin.reduce(read, axis=0, where=np.isfinite(read), initial=np.inf)
-        past, futures, begin, end = (
-            _in_logs(x, logs, least) for x in (read, forecast.samples, drawn, median)
-        )
-        found = features(past, futures) if logs.any() else found
         factors = np.exp(np.clip(self.of(found), -math.log(LARGEST), math.log(LARGEST)))
-        moved = end + factors * (futures - begin)
-        with np.errstate(over="ignore"):  # the bounds hold what goes beyond
-            moved = np.where(logs, np.exp(np.where(logs, moved, 0.0)), moved)
+        moved = median + factors * (forecast.samples - drawn)
         return replace(
             forecast,
             samples=np.clip(moved, *bounds.bounds_of_future(whole, len(drawn))),
@@ -113,20 +96,6 @@ class Widths(Rule):
     def save(self, path: Path, base: BaseModel) -> None:
         """Write it for a model, whole or not at all."""
         stored.save(path, base.sha256, self.model_dump(mode="json", exclude_none=True))
-
-
-def _are_wide(history: FloatArray) -> NDArray[np.bool_]:
-    """(V,) whether each variable of (T, V) is positive and spans a factor of `_WIDE`."""
-    known = np.isfinite(history)
-    low = np.fmin.reduce(history, axis=0, where=known, initial=np.inf)
-    high = np.fmax.reduce(history, axis=0, where=known, initial=-np.inf)
-    return np.asarray((low > 0) & (high / _WIDE >= low))
-
-
-def _in_logs(values: FloatArray, logs: NDArray[np.bool_], least: FloatArray) -> FloatArray:
-    """(..., V) logs of the wide variables, of no less than ``least``; the others as they are."""
-    safe = np.where(logs, np.maximum(values, least), 1.0)
-    return np.where(logs, np.log(safe), values)
 
 
 REPEATS = 0.6

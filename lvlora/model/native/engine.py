@@ -29,8 +29,8 @@ _LINEARS = (
 )
 _FIRST_POSITIONS = 1024
 WHOLE_WIDTH, WHOLE_HEAD = 32, 16
-"""What widths of inputs and heads are multiples of: whole vectors, of whatever processor, so that
-the same models are computed by it everywhere."""
+"""Widths of inputs and heads are multiples of these: whole vectors of whatever processor, so that
+the same models run everywhere."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def document(record: Analyze) -> Document:
 
 
 def _quality(quality: Quality) -> list[Block]:
-    """What is odd, a line each; one line where nothing is."""
+    """Return the faults of the data, a line each; one line where there is none."""
 
     def pairs(shown: Sequence[tuple[str, str]], count: int) -> str:
         named = ", ".join(" ".join(pair) for pair in shown[:3])

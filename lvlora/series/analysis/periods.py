@@ -27,17 +27,17 @@ Less counts ripples, more loses the last peaks of a damped oscillation.
 """
 
 _AGREEMENT_A_PEAK, _AGREEMENT_OF_MANY = 0.05, 0.3
-"""What each peak beyond the second adds to the confidence that a smooth variable's period needs,
-and the most that is needed. Two peaks may be all that is seen of a slow cycle; many bumps that do
+"""Confidence that a smooth variable's period needs for each peak beyond the second, and the most
+that is needed. Two peaks may be all that is seen of a slow cycle; many bumps that do
 not come again after their mean distance are none."""
 _TREND = 0.5
 """A straight line that takes more than this off a variable's range is a trend; its peaks are then
 measured by what is left of the range.
 """
 _WINDOW = 0.5
-"""Of a period: the width of the window that a noisy variable is smoothed with."""
+"""Share of a period: the window that a noisy variable is smoothed with."""
 _APART = 0.6
-"""Of a period: how far apart the peaks of a noisy variable are at least."""
+"""Share of a period: the least distance of a noisy variable's peaks."""
 _NOISES = 3.0
 """Peaks of a noisy variable stand out by so many deviations of the noise that smoothing left."""
 _MISSED = 0.05

@@ -23,7 +23,7 @@ SMOOTHING = 1.0
 """Deviation of the Gaussian that smooths spectra, in frequencies. Spectra of thousands of steps are
 often smoothed by 20, which would leave nothing of those of tens of steps."""
 BINS = 30
-"""Of each variable, for the occupancy of the state space."""
+"""Bins of each variable for the occupancy of the state space."""
 MOST_BINNED = 3
 """Variables; with more nearly all of 30^V boxes are empty, and their pseudo-counts are all."""
 

@@ -29,7 +29,7 @@ import numpy as np
 from lvlora.series.dataset import FloatArray
 
 METHOD: Final = "weibull"
-"""What numpy calls it."""
+"""numpy's name of the method."""
 
 
 def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int = 0) -> FloatArray:

@@ -79,7 +79,7 @@ def win_rates(errors: FloatArray, seed: int = 0) -> list[Interval]:
 def _intervals(
     values: FloatArray, finish: Callable[[FloatArray], FloatArray], seed: int
 ) -> list[Interval]:
-    """Of a function of the means over series of (n, M) values; percentiles of resamples."""
+    """Bootstrap a function of the means over series of (n, M) values; percentiles of resamples."""
     n, n_columns = values.shape
     estimate = finish(values.mean(axis=0))
     if n < 2:

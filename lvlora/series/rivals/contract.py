@@ -25,7 +25,7 @@ Speed = str
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a rival says of one series.
+    """Forecast of a rival for one series.
 
     Attributes:
         point: (H, V) its forecast, the one that point errors are taken of.

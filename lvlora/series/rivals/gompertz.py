@@ -90,7 +90,7 @@ def _unbounded(c: float, share: float) -> FloatArray:
 
 
 def _correlation(lags: FloatArray, c: float, share: float) -> FloatArray:
-    """Of observations so many steps apart; a share of their variance is observation noise."""
+    """Correlation of observations so many steps apart; a share of their variance is noise."""
     size = np.abs(c) ** lags * np.where((lags % 2 == 1) & (c < 0), -1.0, 1.0)
     return np.asarray((1 - share) * size + share * (lags == 0))
 

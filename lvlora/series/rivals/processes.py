@@ -87,7 +87,7 @@ class RivalProcesses:
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """What is started inside does not hear Ctrl-C, not even while it starts: the parent does."""
+    """Start processes that ignore Ctrl-C, even while they start: the parent handles it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

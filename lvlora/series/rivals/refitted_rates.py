@@ -25,7 +25,7 @@ from lvlora.series.rivals.parts.standardising import Problem, smoothed, standard
 
 _MOST_VARIABLES = 8
 _WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
-"""Of the gaps between stretches, beside those to the values; one fit follows the other."""
+"""Weights of the gaps between stretches against the residuals; one fit follows the other."""
 _ROUNDS = 12
 _N_STARTS = 3
 """Fits of each family that are followed beyond the first weight."""

@@ -1,4 +1,4 @@
-"""What several rivals are made of.
+"""Parts of several rivals.
 
 `standardising` scales and smooths a history; `choosing` picks settings on it; `algebra` counts the
 FLOPs of what it solves; `futures` draws futures around a forecast. `rates` is a library of

@@ -36,7 +36,7 @@ _SLACK = 1e-3
 _NODES = 4  # of the quadrature within a step: exact to degree 7
 _LOG_H = tuple(np.log(np.geomspace(0.03, 3.0, 9)))
 _MARGINS = (0.05, 0.3, 1.0)
-"""Of the fastest growth without a hidden second, beyond what is seen, in ranges of growth."""
+"""Margins of the fastest growth without a hidden second, in ranges of the growth seen."""
 _HIDDEN_H = (0.0, 0.1, 0.3)
 _RIDGE = 1e-7
 """Penalty, relative to the mean square of each term."""
@@ -137,7 +137,7 @@ def _regressed(x: FloatArray, y: FloatArray, terms: NDArray[np.bool_]) -> FloatA
 
 @dataclass(frozen=True)
 class Observed:
-    """What systems are fitted to.
+    """Data that systems are fitted to.
 
     Attributes:
         time: (T,) increasing.

@@ -21,7 +21,7 @@ _FEWEST = 6  # samples: fewer are not smoothed
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be continued.
+    """A history to continue.
 
     Attributes:
         time: (T + H,) times of history and horizon, from 0 on; a step of the history is 1 in the
