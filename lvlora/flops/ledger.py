@@ -301,7 +301,8 @@ class Ledger(LedgerFile):
     def peaks(self) -> dict[tuple[str, str], float]:
         """Return recorded peaks in FLOP/s by (device, dtype)."""
         with self.errors():
-            records = self.connection().execute("SELECT device, dtype, flops_per_second FROM peak")
+            query = "SELECT device, dtype, flops_per_second FROM peak"
+            records = self.connection().execute(query).fetchall()
             peaks = {(device, dtype): peak for device, dtype, peak in records}
             if not all(isinstance(p, float) and 0 < p < float("inf") for p in peaks.values()):
                 raise ValueError(f"peaks of {list(peaks.values())}")
@@ -433,7 +434,9 @@ def _utilisation(row: Row, peaks: Mapping[tuple[str, str], float]) -> float | No
 def _read_rows(db: sqlite3.Connection, where: str = "", *values: object) -> list[Row]:
     """Entries, oldest first; ValueError if one is not what was written."""
     columns = tuple(Row.model_fields)
-    records = db.execute(f"SELECT {', '.join(columns)} FROM entry {where} ORDER BY id", values)
+    query = f"SELECT {', '.join(columns)} FROM entry {where} ORDER BY id"
+    # all at once: a cursor that an error leaves half-read would keep the file locked
+    records = db.execute(query, values).fetchall()
     try:
         return [Row(**dict(zip(columns, record, strict=True))) for record in records]
     except ValidationError as error:
@@ -451,9 +454,10 @@ def _write_row(db: sqlite3.Connection, row: Row) -> int:
 
 def _read_budget(db: sqlite3.Connection) -> Budget | None:
     """The recorded one; ValueError if it is not what was written."""
-    record = db.execute("SELECT flops, convention, set_at, set_by FROM budget").fetchone()
-    if record is None:
+    records = db.execute("SELECT flops, convention, set_at, set_by FROM budget").fetchall()
+    if not records:
         return None
+    record = records[0]
     flops, convention, set_at, set_by = record
     try:
         if not isinstance(set_at, str) or not isinstance(set_by, str):
