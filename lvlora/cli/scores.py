@@ -51,13 +51,13 @@ def _export_task(
     if context.dry_run:
         output.note("--export-task spends nothing; with --dry-run nothing is written.")
         return
-    found = export_task(settings, read, output)
-    several = "" if found.histories == found.series else f" in {found.histories} windows"
+    exported = export_task(settings, read, output)
+    several = "" if exported.histories == exported.series else f" in {exported.histories} windows"
     output.report(
-        found,
+        exported,
         lambda: output.line(
-            f"Task {found.task}: {found.horizon} steps of {found.series} series{several}, written "
-            f"to {folder}."
+            f"Task {exported.task}: {exported.horizon} steps of {exported.series} series{several}, "
+            f"written to {folder}."
         ),
     )
     output.hint(
@@ -82,9 +82,9 @@ def _show(found: Evaluation, settings: EvaluateSettings, context: CommandContext
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output.note(f"Written: {settings.output}")
     if found.command == "baseline":
-        asked = ("protocol", "context", "horizon")
+        shared = ("protocol", "context", "horizon")
         trained = next_command("train", TrainSettings, settings)
-        scored = next_command("evaluate", EvaluateSettings, settings, also=asked)
+        scored = next_command("evaluate", EvaluateSettings, settings, also=shared)
         output.hint(f"Next: {trained}, then {scored}")
     elif found.folder is not None:
         page = shlex.quote(found.folder)

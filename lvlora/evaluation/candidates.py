@@ -48,8 +48,10 @@ class Candidate:
         """
         if self.choice.info is None:
             return NOTHING
-        said = self.choice.info.facts.get("flops")
-        counts = [said.get(name) for name in NOTHING.to_dict()] if isinstance(said, dict) else []
+        stored = self.choice.info.facts.get("flops")
+        counts = (
+            [stored.get(name) for name in NOTHING.to_dict()] if isinstance(stored, dict) else []
+        )
         known = [n for n in counts if type(n) is int and 0 <= n < _ABSURD]
         return Price(*known) if counts and len(known) == len(counts) else None
 
@@ -93,20 +95,22 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
         ModelError: what was named is not there.
     """
     named = settings.adapter or (None,)
-    said: set[str] = set()
+    notes: set[str] = set()
 
     def note(message: str) -> None:
-        if message not in said:
-            said.add(message)
+        if message not in notes:
+            notes.add(message)
             narrator.note(message)
 
     chosen = [choose(settings.with_adapter(name), settings.runs, data, note) for name in named]
-    found = [Candidate(choice, settings.decimals) for choice in chosen]
+    candidates = [Candidate(choice, settings.decimals) for choice in chosen]
     if settings.zero_shot:
         for choice in chosen:
             if choice.info is not None:
-                found.append(Candidate(Choice(choice.source, None), _decimals(settings, choice)))
-    return list(_different(found))
+                candidates.append(
+                    Candidate(Choice(choice.source, None), _decimals(settings, choice))
+                )
+    return list(_different(candidates))
 
 
 def _decimals(settings: EvaluateSettings, choice: Choice) -> int | None:

@@ -131,7 +131,7 @@ def _score_models(
     scale: Scale | None = None
     entries: list[Entry] = []
     spent: dict[str, Price] = {}
-    said: set[str] = set()
+    notes: set[str] = set()
     for i, candidate in enumerate(chosen):
         forecaster = candidate.open(settings)
         name = candidate.name(forecaster, (*spent, *job.foreign_names))
@@ -145,7 +145,7 @@ def _score_models(
             narrator,
             variables=given.variables,
             known=job.data.known,
-            said=said,
+            said=notes,
         )
         if len(scoring.left) < len(given.ids):
             n_finished = len(given.ids) - len(scoring.left)
@@ -299,10 +299,10 @@ def _interruptible(job: Job, narrator: Narrator) -> Iterator[None]:
 
 
 def _told(settings: EvaluateSettings) -> dict[str, object]:
-    told = settings.deciding("result", "model", "placement", "limit", "resources")
+    deciding = settings.deciding("result", "model", "placement", "limit", "resources")
     return {
         name: value
-        for name, value in told.items()
+        for name, value in deciding.items()
         if name not in _TOLD_ELSEWHERE and value is not None
     }
 

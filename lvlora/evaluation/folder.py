@@ -293,16 +293,16 @@ class Pieces:
 
     def in_order(self, series: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
         """Points (n, H, V) and samples (n, S, H, V), if there are, of these series."""
-        found = [self._by_id[name] for name in series]
-        point = np.stack([piece.point[i] for piece, i in found])
-        samples = [piece.samples[i] for piece, i in found if piece.samples is not None]
-        return point, np.stack(samples) if len(samples) == len(found) else None
+        pieces = [self._by_id[name] for name in series]
+        point = np.stack([piece.point[i] for piece, i in pieces])
+        samples = [piece.samples[i] for piece, i in pieces if piece.samples is not None]
+        return point, np.stack(samples) if len(samples) == len(pieces) else None
 
     def nll(self, series: Sequence[str]) -> list[FloatArray] | None:
         """(H, V) of each of these series, where all have it."""
-        found = [self._by_id[name] for name in series]
-        values = [piece.nll[i] for piece, i in found if piece.nll is not None]
-        return values if len(values) == len(found) else None
+        pieces = [self._by_id[name] for name in series]
+        values = [piece.nll[i] for piece, i in pieces if piece.nll is not None]
+        return values if len(values) == len(pieces) else None
 
     def _take(self, piece: Piece) -> None:
         self._finished.append(piece)

@@ -67,7 +67,7 @@ def named_files(settings: Iterable[str], taken: Iterable[str] = ()) -> dict[str,
     Raises:
         SettingsError: no name, no file, or a name that is not the only one.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     others = set(taken)
     for text in settings:
         name, _, file = text.partition("=")
@@ -77,12 +77,12 @@ def named_files(settings: Iterable[str], taken: Iterable[str] = ()) -> dict[str,
                 f"--forecasts {text}: should be NAME=FILE",
                 "For example --forecasts chronos-2=chronos.csv.",
             )
-        if name in found or name in others:
+        if name in files or name in others:
             raise SettingsError(
                 f"--forecasts {text}: another forecaster is called {name}", "Choose another name."
             )
-        found[name] = Path(file)
-    return found
+        files[name] = Path(file)
+    return files
 
 
 def read_forecasts(

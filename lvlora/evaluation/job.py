@@ -121,14 +121,15 @@ def prepare(
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])
     protocol = _protocol(settings)
-    given = task(part, protocol, Disturbance.of_settings(settings), settings.season)
-    _say_what_is_scored(given, split, settings.rivals, narrator)
-    found = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
+    scored = task(part, protocol, Disturbance.of_settings(settings), settings.season)
+    _say_what_is_scored(scored, split, settings.rivals, narrator)
+    clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
     clusters = {
-        s.id: found.clusters[label].name for s, label in zip(data, found.labels, strict=True)
+        s.id: clustering.clusters[label].name
+        for s, label in zip(data, clustering.labels, strict=True)
     }
     data_sha256 = data.sha256()
-    key = key_of(given, data_sha256, split.sha256)
+    key = key_of(scored, data_sha256, split.sha256)
     folder = settings.out
     if folder is None and has_folder and settings.command == "evaluate":
         folder = settings.runs / f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}"
@@ -138,7 +139,7 @@ def prepare(
         data_sha256,
         split,
         data.select(split.train),
-        given,
+        scored,
         clusters,
         EvaluationFolder(folder, key, fresh=settings.fresh),
         Sampling.of(settings),

@@ -205,12 +205,12 @@ def _too_few_steps(part: Dataset, protocol: Protocol, longest: int) -> DataError
     context = histories.LEAST_HISTORY if protocol.context is None else protocol.context
     needed = context + horizon + (windows - 1) * stride
     most = histories.windows_that_fit(longest, horizon, stride, protocol.context)
-    asked = f"{windows} windows of {horizon} steps" if windows > 1 else f"the last {horizon} steps"
+    wanted = f"{windows} windows of {horizon} steps" if windows > 1 else f"the last {horizon} steps"
     before = f"{context} before them" if windows == 1 else f"{context} before the first"
     fit = f"--windows {most} fit{'s' if most == 1 else ''}." if most else "Ask for fewer steps."
     return DataError(
         f"{part.source}: no series of the {protocol.part} part has the {needed} steps that "
-        f"{asked} and {before} need",
+        f"{wanted} and {before} need",
         f"The longest has {longest}: {fit}",
     )
 

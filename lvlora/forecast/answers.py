@@ -151,8 +151,8 @@ class Forecasts(Answer):
     @property
     def made(self) -> DatasetForecast:
         """The same with all samples as arrays, histories and truth; not in the JSON."""
-        made: DatasetForecast = self._made
-        return made
+        arrays: DatasetForecast = self._made
+        return arrays
 
     def of(self, made: DatasetForecast) -> Self:
         """The same, which carries its arrays."""
@@ -238,8 +238,8 @@ class ForecastDensity(Answer):
     @property
     def made(self) -> DatasetDensity:
         """The same as arrays, with the histories; not in the JSON."""
-        made: DatasetDensity = self._made
-        return made
+        arrays: DatasetDensity = self._made
+        return arrays
 
     def of(self, made: DatasetDensity) -> Self:
         """The same, which carries its arrays."""

@@ -35,6 +35,6 @@ class Backbone:
         NaN where a hidden state is all zeros: a norm makes that of numbers whose squares overflow,
         and the logits would be those of a model that finds every digit as likely as any other.
         """
-        found: Floats = self.head(hidden).double().cpu().numpy()
-        found[~hidden.any(-1).cpu().numpy()] = np.nan
-        return found
+        logits: Floats = self.head(hidden).double().cpu().numpy()
+        logits[~hidden.any(-1).cpu().numpy()] = np.nan
+        return logits

@@ -271,8 +271,8 @@ class NativeContinuation:
         parts = [self._shared[row], self._own[row]] if self._own else [self._histories[row]]
         layers = []
         for layer in range(self._engine.n_layers):
-            found = [self._engine.kept(part, layer) for part in parts]
-            keys, values = (np.concatenate(kind, axis=1) for kind in zip(*found, strict=True))
+            kept = [self._engine.kept(part, layer) for part in parts]
+            keys, values = (np.concatenate(kind, axis=1) for kind in zip(*kept, strict=True))
             layers.append((torch.from_numpy(keys), torch.from_numpy(values)))
         return layers
 

@@ -109,8 +109,10 @@ class DatasetDensity:
         variables, calendar = self.histories.variables, self.histories.calendar
         return [
             DensitySeries(
-                id=found[0].series,
-                time=found[0].time if calendar is None else calendar.text(found[0].time),
+                id=series_densities[0].series,
+                time=series_densities[0].time
+                if calendar is None
+                else calendar.text(series_densities[0].time),
                 variables={
                     name: Distribution(
                         given=dict(zip(variables, one.given, strict=False)),
@@ -125,10 +127,10 @@ class DatasetDensity:
                         remainder=one.remainder,
                         cut=one.cut,
                     )
-                    for name, one in zip(variables, found, strict=True)
+                    for name, one in zip(variables, series_densities, strict=True)
                 },
             )
-            for found in self.densities
+            for series_densities in self.densities
         ]
 
     def as_csv(self) -> str:

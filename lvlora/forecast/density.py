@@ -183,7 +183,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
     time, scale = float(reading.steps.time[0]), reading.own_scale
     densities: list[Density] = []
     before, state = "", START
-    given: tuple[float, ...] = ()
+    known: tuple[float, ...] = ()
     for variable in range(len(reading.least)):
         leaves, remainder, cut = walk.numbers(before, state)
         missing = leaves.pop(MISSING, 0.0)
@@ -204,7 +204,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
             history.id,
             time,
             reading.columns[variable],
-            given,
+            known,
             np.maximum(centres[possible], least),
             probabilities,
             width,
@@ -218,7 +218,7 @@ def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
             likeliest = np.nan if gap else float(numbers[probabilities.argmax()])
             text = reading.codec.number(likeliest) + VALUE_SEPARATOR
             before, state = before + text, walk.after(text, state)
-            given = (*given, density.mode)
+            known = (*known, density.mode)
     return densities
 
 

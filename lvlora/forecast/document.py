@@ -44,7 +44,7 @@ def forecasts_document(answer: Forecasts) -> Document:
     rules = " or ".join(sorted({s.scale.rule for s in answer.series if s.scale is not None}))
     how = "" if answer.calibration is None else "calibrated intervals; "
     how += f"scale by the {rules} rule; " if rules else ""
-    made = (
+    origin = (
         f"{name}, {answer.samples} futures a series; {how}"
         f"{numbers.flops(answer.flops.executed)} FLOPs executed."
     )
@@ -58,7 +58,7 @@ def forecasts_document(answer: Forecasts) -> Document:
         blocks += _members(answer.members)
     return Document(
         title=f"{answer.horizon} steps by {name}",
-        sections=(Section("Forecast", (*blocks, Points([made]))),),
+        sections=(Section("Forecast", (*blocks, Points([origin]))),),
     )
 
 
@@ -188,10 +188,10 @@ def density_document(answer: ForecastDensity) -> Document:
     pairs = zip(answer.series, answer.made.densities, strict=True)
     for series, densities in list(pairs)[:_CHARTS]:
         for (name, facts), one in zip(series.variables.items(), densities, strict=True):
-            given = ", ".join(f"{k} = {numbers.plain(x)}" for k, x in facts.given.items())
+            conditions = ", ".join(f"{k} = {numbers.plain(x)}" for k, x in facts.given.items())
             title = f"{series.id}: {name}" if several else name
             title += f" at {text_of(dataset.calendar, one.time)}"
-            title += f", given {given}" if given else ""
+            title += f", given {conditions}" if conditions else ""
             rows = density_rows(one)
             blocks += [Table(title, ["values", "probability", ""], rows)] if rows else [title]
             blocks.append(_density_in_words(facts, one))

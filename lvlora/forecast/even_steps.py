@@ -66,9 +66,9 @@ class EvenSteps:
         time = np.concatenate([self.history.time[-1:], self.time])
         gaps = np.isnan(path)
         inside = np.clip(self.wanted, time[0], time[-1])
-        found: FloatArray = PchipInterpolator(time, _filled(path), axis=-2)(inside)
+        inside_values: FloatArray = PchipInterpolator(time, _filled(path), axis=-2)(inside)
         nearest = np.abs(inside[:, None] - time[1:]).argmin(axis=1) + 1
-        return np.where(gaps[..., nearest, :], np.nan, found)
+        return np.where(gaps[..., nearest, :], np.nan, inside_values)
 
 
 def times_ahead(history: Series, horizon: int) -> FloatArray:

@@ -125,9 +125,9 @@ def _samples_json(made: DatasetForecast) -> str:
 
 def _without_nan(values: FloatArray) -> NDArray[np.object_]:
     """None where a value is missing: JSON has no NaN."""
-    found = values.astype(object)
-    found[np.isnan(values)] = None
-    return found
+    cells = values.astype(object)
+    cells[np.isnan(values)] = None
+    return cells
 
 
 def _write_hdf5(path: Path, made: DatasetForecast) -> None:

@@ -76,12 +76,12 @@ class PlannedForecasts(ABC):
 
     def all(self, progress: Progress | None = None) -> list[Forecast]:
         """Make them, and return them in the order of their histories."""
-        made = {
+        by_place = {
             place: forecast
             for part in self.parts(progress)
             for place, forecast in zip(part.places, part.forecasts, strict=True)
         }
-        return [made[place] for place in sorted(made)]
+        return [by_place[place] for place in sorted(by_place)]
 
 
 class Forecaster(ABC):

@@ -260,10 +260,10 @@ class LanguageModel(OutlinedModel):
         if self.made_beside is None or self.made_beside == tuple(known):
             return ""
         beside = ", ".join(self.made_beside) or "no known columns"
-        asked = f"--known {','.join(self.made_beside)}" if self.made_beside else "no --known"
+        option = f"--known {','.join(self.made_beside)}" if self.made_beside else "no --known"
         return (
             f"{self.name} was trained beside {beside}, and is given "
-            f"{', '.join(known) or 'none'}: expect larger errors ({asked} gives what it knows)."
+            f"{', '.join(known) or 'none'}: expect larger errors ({option} gives what it knows)."
         )
 
     def facts(self) -> ModelFacts:

@@ -127,7 +127,7 @@ def negative_log_likelihood(
     """
     plan = forecaster.plan
     readings = _readings(plan, histories, futures, context)
-    found = [np.full(f.values.shape, np.nan) for f in futures]
+    results = [np.full(f.values.shape, np.nan) for f in futures]
     batches = list(_batches(_passages(plan, readings, futures)))
     with forecaster.usage.work(lambda: _price(batches, plan)) as work:
         for batch in batches:
@@ -149,10 +149,10 @@ def negative_log_likelihood(
                 known = ~np.isnan(truth)
                 nll = sums.reshape(n_steps, n_variables) + np.log(widths)
                 nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
-                found[series][passage.first_step : end, reading.columns] = np.where(
+                results[series][passage.first_step : end, reading.columns] = np.where(
                     known, nll, np.nan
                 )
-    return found
+    return results
 
 
 def price(
@@ -301,7 +301,7 @@ def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> 
     hidden = decoder.backbone.module(
         input_ids=torch.from_numpy(tokens).to(decoder.backbone.device), use_cache=False
     ).last_hidden_state
-    found = []
+    by_passage = []
     for i, passage in enumerate(batch):
         # a token is predicted one position before its own
         at = len(start) + len(passage.history) + passage.places - 1
@@ -311,8 +311,8 @@ def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> 
             log_p = log_probabilities(logits, passage.spelling.legal[passage.states])
         except NotFinite:
             raise decoder.broken(passage.series) from None
-        found.append(log_p[np.arange(len(counted)), counted])
-    return found
+        by_passage.append(log_p[np.arange(len(counted)), counted])
+    return by_passage
 
 
 def log_probabilities(logits: FloatArray, legal: NDArray[np.bool_]) -> FloatArray:

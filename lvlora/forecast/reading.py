@@ -161,7 +161,7 @@ def read(
     codec = Codec(decimals, n_known + n_variables, number_format)
     scale = scale_with_known(used, steps.known[: len(used)], stored).times(factor)
     numbers = scale.apply(np.column_stack([steps.known[: len(used)], used.values]))
-    given = (
+    known_ahead = (
         scale.part(0, n_known).apply(steps.known[len(used) :])
         if n_known
         else steps.known[len(used) :]
@@ -193,7 +193,7 @@ def read(
         codec,
         scale,
         numbers,
-        given,
+        known_ahead,
         grammar,
         bounds.bounds_of_future(used.values, horizon),
         at_once,

@@ -178,8 +178,8 @@ class Rows:
         guess = int(self._auto.guess[state])
         if guess < 0:
             return []
-        given = self._given[i].get(left - 1, []) if self._auto.ends_step[state, guess] else []
-        return [guess, *given]
+        forced = self._given[i].get(left - 1, []) if self._auto.ends_step[state, guess] else []
+        return [guess, *forced]
 
     def _emit(self, i: int, token: int) -> bool:
         """Append a token to a row, and what is given after it; whether the row goes on."""

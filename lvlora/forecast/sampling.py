@@ -37,9 +37,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """SettingsError for what the command would refuse, too."""
-        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        allowed = checked(SamplingSettings, given)
-        for name in given:  # numpy's numbers become Python's
+        options = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        allowed = checked(SamplingSettings, options)
+        for name in options:  # numpy's numbers become Python's
             object.__setattr__(self, name, getattr(allowed, name))
 
     @classmethod

@@ -84,7 +84,7 @@ def forecast(
     if opened.calibration is not None:
         forecasts = [opened.calibration.apply(f, settings.quantiles) for f in forecasts]
     forecasts = [forecast.named(dataset) for forecast in forecasts]
-    made = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
+    forecast_data = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
     if opened.forecaster is not model:
@@ -96,7 +96,7 @@ def forecast(
     if opened.calibration is not None and opened.calibration.facts is not None:
         more["calibration"] = opened.calibration.facts.model_dump(mode="json")
     return Forecasts(
-        series=made.answers(),
+        series=forecast_data.answers(),
         model=None if model is None else model.facts(),
         horizon=settings.n_steps,
         samples=sampling.n_futures,
@@ -107,8 +107,8 @@ def forecast(
             prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
-        files=[str(path) for path in write(settings, made)],
-    ).of(made)
+        files=[str(path) for path in write(settings, forecast_data)],
+    ).of(forecast_data)
 
 
 def next_step_density(
@@ -146,7 +146,7 @@ def next_step_density(
             )
             advance(1)
     seconds = time.perf_counter() - begin
-    made = DatasetDensity(dataset, found)
+    density_data = DatasetDensity(dataset, found)
     cut = [one for densities in found for one in densities if one.cut > 0]
     if cut:
         worst = max(cut, key=lambda one: one.cut)
@@ -157,17 +157,17 @@ def next_step_density(
         )
     files = []
     if settings.output is not None and settings.output != output_files.STANDARD_OUTPUT:
-        output_files.write_text(settings.output, made.as_csv())
+        output_files.write_text(settings.output, density_data.as_csv())
         files.append(str(settings.output))
     return ForecastDensity(
-        series=made.answers(settings.quantiles),
+        series=density_data.answers(settings.quantiles),
         model=forecaster.facts(),
         density_floor=settings.density_floor,
         density_calls=calls,
         flops=forecaster.usage.price.as_answer(),
         timing=Timing(load_seconds=opened.load_seconds, decode_seconds=seconds),
         files=files,
-    ).of(made)
+    ).of(density_data)
 
 
 def price(
@@ -444,13 +444,13 @@ def check(settings: ForecastSettings) -> None:
 
 def _check_forecaster(settings: ForecastSettings) -> None:
     """Refuse options that only a language model's text has an answer to."""
-    asked = {
+    request = {
         "--density": settings.density,
         "--missing": settings.missing,
         "--calibrated": settings.calibrated,
         "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
     }
-    for option, given in asked.items():
+    for option, given in request.items():
         if given:
             raise SettingsError(
                 f"--forecaster {settings.forecaster} and {option}: that is of the language model "
@@ -461,7 +461,7 @@ def _check_forecaster(settings: ForecastSettings) -> None:
 
 def _check_density(settings: ForecastSettings) -> None:
     """Refuse options that ask for futures, which are not drawn for a density."""
-    asked = {
+    request = {
         "--horizon": settings.horizon not in (None, 1),
         "--holdout": settings.holdout is not None,
         "--calibrated": settings.calibrated,
@@ -470,7 +470,7 @@ def _check_density(settings: ForecastSettings) -> None:
         "--plot": settings.plot is not None,
         "--greedy": settings.greedy,
     }
-    for option, given in asked.items():
+    for option, given in request.items():
         if given:
             raise SettingsError(
                 f"--density and {option}: the distribution is of the next step, and no future is "

@@ -42,8 +42,10 @@ def bridged(time: FloatArray, values: FloatArray, longest: int | None = None) ->
         if not wanted.any():
             continue
         known = column[np.isfinite(column)]
-        found = at_times(time, column, time[wanted])
-        column[wanted] = np.round(found) if (known == np.round(known)).all() else found
+        interpolated = at_times(time, column, time[wanted])
+        column[wanted] = (
+            np.round(interpolated) if (known == np.round(known)).all() else interpolated
+        )
     return filled
 
 

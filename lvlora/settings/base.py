@@ -169,11 +169,11 @@ def _bytes(value: object) -> object:
     """2GiB, 500MB, "1.5 GiB" and 2147483648 are numbers of bytes."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([kmgt])(i?))?b?", value.strip().lower())
-    if found is None:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(?:([kmgt])(i?))?b?", value.strip().lower())
+    if match is None:
         raise ValueError(f"{value!r} is no size; write 2GiB, 500MB or a number of bytes")
-    unit = 1024 if found[3] else 1000
-    return int(Decimal(found[1]) * unit ** " kmgt".index(found[2] or " "))
+    unit = 1024 if match[3] else 1000
+    return int(Decimal(match[1]) * unit ** " kmgt".index(match[2] or " "))
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0, lt=2**63)]

@@ -78,18 +78,18 @@ def complaints(
     """
     by_name = {field.name: (order, field) for order, field in enumerate(fields)}
     lines: list[tuple[int, str]] = []
-    for found in error.errors(include_url=False):
-        location = found["loc"]
+    for problem in error.errors(include_url=False):
+        location = problem["loc"]
         if location and location[0] in by_name:
             order, field = by_name[str(location[0])]
             part = "".join(f"item {index + 1} " for index in location[1:] if isinstance(index, int))
-            colon = "" if found["type"] == "missing" else ":"
-            lines.append((order, f"{label(field)}{colon} {part}{_sentence(found, field)}"))
-        elif found["type"] == "extra_forbidden":
+            colon = "" if problem["type"] == "missing" else ":"
+            lines.append((order, f"{label(field)}{colon} {part}{_sentence(problem, field)}"))
+        elif problem["type"] == "extra_forbidden":
             name = str(location[0])
             lines.append((-1, f"{name}: is not a setting{did_you_mean(name, by_name)}"))
         else:
-            lines.append((len(fields), _sentence(found, None)))
+            lines.append((len(fields), _sentence(problem, None)))
     return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
 

@@ -77,39 +77,47 @@ def resolve(
         SettingsError: with everything that is wrong, one line each.
     """
     fields = read_fields(model)
-    given: dict[str, _Given] = {}
+    settings_read: dict[str, _Given] = {}
     problems: list[str] = []
     if config is not None:
-        problems += _from_config(command, config, {**commands, command: model}, given)
+        problems += _from_config(command, config, {**commands, command: model}, settings_read)
     for field in fields:
         if environment.get(field.variable):
-            given[field.name] = _Given(environment[field.variable], "environment", field.variable)
+            settings_read[field.name] = _Given(
+                environment[field.variable], "environment", field.variable
+            )
         flag = flags.get(field.name)
         if flag is not None:
             # an empty text on the command line takes a value of the file back
             value = None if flag == "" and field.optional else flag
-            given[field.name] = _Given(value, "flag", field.label)
+            settings_read[field.name] = _Given(value, "flag", field.label)
 
     values = {
-        field.name: _tidied(field, given[field.name]) for field in fields if field.name in given
+        field.name: _tidied(field, settings_read[field.name])
+        for field in fields
+        if field.name in settings_read
     }
-    missing = tuple(field.name for field in fields if field.required and field.name not in given)
+    missing = tuple(
+        field.name for field in fields if field.required and field.name not in settings_read
+    )
     if allow_missing:
         values |= dict.fromkeys(missing, "missing")
-    problems += _wrong_bools(fields, given, values)
+    problems += _wrong_bools(fields, settings_read, values)
     settings: S | None = None
     try:
         settings = model(**values)
     except ValidationError as error:
         problems += complaints(
-            error, fields, lambda f: given[f.name].label if f.name in given else f.label
+            error,
+            fields,
+            lambda f: settings_read[f.name].label if f.name in settings_read else f.label,
         )
     if settings is not None:
-        problems += _impossible_names(fields, given, settings)
+        problems += _impossible_names(fields, settings_read, settings)
     if settings is None or problems:
         raise _settings_error(command, problems)
     sources: dict[str, Source] = {
-        field.name: given[field.name].source if field.name in given else "default"
+        field.name: settings_read[field.name].source if field.name in settings_read else "default"
         for field in fields
     }
     return Resolved(settings, sources, missing if allow_missing else ())

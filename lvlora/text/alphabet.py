@@ -79,14 +79,14 @@ class TokenAlphabet:
         """
         ids: list[int] = []
         for symbol in SYMBOLS:
-            found = list(encode(symbol))
-            if len(found) != 1:
+            symbol_ids = list(encode(symbol))
+            if len(symbol_ids) != 1:
                 raise ModelError(
-                    f"{name}: its tokenizer writes {symbol!r} as {len(found)} tokens, not one",
+                    f"{name}: its tokenizer writes {symbol!r} as {len(symbol_ids)} tokens, not one",
                     "lvlora needs a tokenizer that has a token for each digit and separator, as "
                     "those of Qwen2.5, Llama 3, GPT-2, SmolLM2 and Gemma.",
                 )
-            ids.append(int(found[0]))
+            ids.append(int(symbol_ids[0]))
         if len(set(ids)) != len(ids):
             raise ModelError(
                 f"{name}: its tokenizer gives two symbols of {SYMBOLS!r} one token",

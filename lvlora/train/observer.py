@@ -118,7 +118,7 @@ class ValidationRecord:
 
     def row(self) -> dict[str, object]:
         """A line of metrics.jsonl."""
-        found = {
+        values = {
             "step": self.step,
             "loss": self.loss,
             "mae": self.mae,
@@ -127,7 +127,7 @@ class ValidationRecord:
             "flops_coursework": self.price.coursework,
             "best": self.kept,
         }
-        return {"validation": found, "total_flops": self.spent.executed}
+        return {"validation": values, "total_flops": self.spent.executed}
 
 
 class EndRun(Exception):

@@ -122,10 +122,10 @@ class Ranks:
         """
         if self.size == 1:
             return wishes
-        found = torch.tensor([int(wish) for wish in wishes])
+        wish_flags = torch.tensor([int(wish) for wish in wishes])
         with self._noticing_loss():
-            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
-        return tuple(bool(wish) for wish in found)
+            torch.distributed.all_reduce(wish_flags, torch.distributed.ReduceOp.MAX)
+        return tuple(bool(wish) for wish in wish_flags)
 
     def wait(self) -> None:
         """Until all have come here.
@@ -238,11 +238,11 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         SettingsError: there are fewer GPUs than processes.
         ProcessLost: the others cannot be reached.
     """
-    told = {name: os.environ.get(name, "") for name in _TOLD_BY_TORCHRUN}
-    if not all(told.values()) or told["WORLD_SIZE"] == "1":
+    environment = {name: os.environ.get(name, "") for name in _TOLD_BY_TORCHRUN}
+    if not all(environment.values()) or environment["WORLD_SIZE"] == "1":
         yield ALONE
         return
-    ranks = Ranks(int(told["RANK"]), int(told["WORLD_SIZE"]))
+    ranks = Ranks(int(environment["RANK"]), int(environment["WORLD_SIZE"]))
     on_gpus = device in ("auto", "cuda") and torch.cuda.is_available()
     if on_gpus:
         place = int(os.environ.get("LOCAL_RANK", "0"))

@@ -92,9 +92,9 @@ class Remembered:
         key = (storage._cdata, tensor.storage_offset(), n_values, tensor._version)
         if key in self._known:
             _, kept, exponent = self._known[key]
-            found = kept()
-            if found is not None:
-                return _Half(found, exponent, tensor.shape, tensor.stride())
+            activations = kept()
+            if activations is not None:
+                return _Half(activations, exponent, tensor.shape, tensor.stride())
         values = tensor.as_strided((n_values,), (1,))
         largest = float(torch.linalg.vector_norm(values, math.inf))
         if not math.isfinite(largest):

@@ -60,10 +60,10 @@ class RunFolder:
     @property
     def name(self) -> str:
         """The run's name, also in the ledger: what its folder was called when it began."""
-        said = ""
+        stored = ""
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            said = durable.read_bounded(self.path / _NAME, _LONGEST_NAME).decode().strip()
-        return said or self.path.name
+            stored = durable.read_bounded(self.path / _NAME, _LONGEST_NAME).decode().strip()
+        return stored or self.path.name
 
     def take_name(self, wanted: str, taken: Collection[str]) -> None:
         """Be told apart from runs before: another folder of that name, or one that was replaced."""
@@ -90,10 +90,10 @@ class RunFolder:
         """Where this run belongs when it is complete: its own folder, or that of the run that it
         replaces; and, as a sentence, why it stays beside that one."""
         try:
-            said = durable.read_bounded(self.path / _REPLACES, 2 * _LONGEST_NAME).decode()
+            stored = durable.read_bounded(self.path / _REPLACES, 2 * _LONGEST_NAME).decode()
         except (OSError, UnicodeDecodeError):
             return self, ""
-        name, _, which = said.strip().partition("\n")
+        name, _, which = stored.strip().partition("\n")
         path = settings.out
         if path is None or path.resolve() != self.path.resolve().parent / name:
             path = self.path.parent / Path(name).name

@@ -61,24 +61,25 @@ def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
     Raises:
         SettingsError: all series are too short for what is asked for.
     """
-    asked = settings.validation_steps
+    n_steps = settings.validation_steps
     if not settings.validation:
         return 0
-    if asked is None:
+    if n_steps is None:
         if len(dataset) >= FEW_SERIES or not len(dataset):
             return 0
         typical = int(np.median([len(s) for s in dataset])) // _SHARE
-        asked = min(max(typical, _LEAST), _MOST)
-        return asked if any(_is_long_enough(s, asked) for s in dataset) else 0
-    if asked and not any(_is_long_enough(s, asked) for s in dataset):
+        n_steps = min(max(typical, _LEAST), _MOST)
+        return n_steps if any(_is_long_enough(s, n_steps) for s in dataset) else 0
+    if n_steps and not any(_is_long_enough(s, n_steps) for s in dataset):
         longest = max((len(s) for s in dataset), default=0)
         raise SettingsError(
-            f"--validation-steps {asked}: no series has twice as many steps, the longest {longest}",
+            f"--validation-steps {n_steps}: no series has twice as many steps, "
+            f"the longest {longest}",
             f"At most --validation-steps {longest // 2}; 0 holds out whole series."
             if longest > 1
             else "--validation-steps 0 holds out whole series.",
         )
-    return asked
+    return n_steps
 
 
 def trained_on(part: Dataset, n_steps: int) -> Dataset:

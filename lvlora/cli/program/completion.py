@@ -45,7 +45,7 @@ def priced_models(incomplete: str) -> list[str]:
 
 def adapters(incomplete: str, folder: Path) -> list[str]:
     """Runs and trials that have an adapter, the newest first; also latest and none."""
-    found = [run for run in _folders(folder) if (run / "adapter").is_dir()]
+    folders = [run for run in _folders(folder) if (run / "adapter").is_dir()]
     trials = [
         trial
         for study in _folders(folder)
@@ -54,26 +54,26 @@ def adapters(incomplete: str, folder: Path) -> list[str]:
         if (trial / "adapter").is_dir()
     ]
     begun = [str(trial) for trial in trials if str(trial).startswith(incomplete)]
-    return [*_named(incomplete, folder, found, ("latest", "none")), *begun][:_MOST_RUNS]
+    return [*_named(incomplete, folder, folders, ("latest", "none")), *begun][:_MOST_RUNS]
 
 
 def runs(incomplete: str, folder: Path) -> list[str]:
     """Runs, finished or not, the newest first."""
-    found = [run for run in _folders(folder) if (run / "config.toml").is_file()]
-    return _named(incomplete, folder, found, ("latest",))
+    folders = [run for run in _folders(folder) if (run / "config.toml").is_file()]
+    return _named(incomplete, folder, folders, ("latest",))
 
 
 def runs_and_evaluations(incomplete: str, folder: Path) -> list[str]:
     """Runs, evaluations and studies that have a report."""
     marks = ("config.toml", "evaluation.json")
-    found = [run for run in _folders(folder) if any((run / mark).is_file() for mark in marks)]
-    return _named(incomplete, folder, found, ("latest",))
+    folders = [run for run in _folders(folder) if any((run / mark).is_file() for mark in marks)]
+    return _named(incomplete, folder, folders, ("latest",))
 
 
 def studies(incomplete: str, folder: Path) -> list[str]:
     """Names of the studies that are kept in files."""
-    found = [path.name for path in _folders(folder) if (path / "study.journal").is_file()]
-    return [name for name in sorted(found) if name.startswith(incomplete)]
+    names = [path.name for path in _folders(folder) if (path / "study.journal").is_file()]
+    return [name for name in sorted(names) if name.startswith(incomplete)]
 
 
 def open_runs(incomplete: str, folder: Path) -> list[str]:

@@ -143,15 +143,15 @@ def _call(
 
 def _whence(fields: Sequence[Field], resolved: Resolved[Any], config: str | None) -> str:
     """Where a limit comes from that does not stand on the command line."""
-    said = ""
+    remark = ""
     for field in fields:
         if field.name in ("budget", "max_flops"):
             source = resolved.sources[field.name]
             if source == "environment":
-                said += f" {field.label} was given by {field.variable}."
+                remark += f" {field.label} was given by {field.variable}."
             elif source == "config":
-                said += f" {field.label} was given by {config}."
-    return said
+                remark += f" {field.label} was given by {config}."
+    return remark
 
 
 def _every_command() -> dict[str, type[Settings]]:

@@ -67,8 +67,8 @@ def _choices_of(field: Field) -> Completer:
         parts = incomplete.rpartition(",") if field.kind == "list" else ("", "", incomplete)
         done, comma, last = parts
         taken = done.split(",")
-        found = [word for word in field.choices if word.startswith(last) and word not in taken]
-        return [f"{done}{comma}{word}" for word in found]
+        matching = [word for word in field.choices if word.startswith(last) and word not in taken]
+        return [f"{done}{comma}{word}" for word in matching]
 
     return complete
 

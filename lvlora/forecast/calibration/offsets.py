@@ -382,15 +382,15 @@ def calibrate(
 def _by_step(scores: FloatArray, level: float) -> FloatArray:
     """(H,) offsets of scores (n, H, …): each step's own, or with its neighbours'."""
     horizon = scores.shape[1]
-    found = np.empty(horizon)
+    smoothed = np.empty(horizon)
     for step in range(horizon):
         for reach in range(horizon):
             near = scores[:, max(0, step - reach) : step + reach + 1]
             known = near[~np.isnan(near)]
             if len(known) >= ENOUGH or reach == horizon - 1:
                 break
-        found[step] = offset(known, level)
-    return found
+        smoothed[step] = offset(known, level)
+    return smoothed
 
 
 def offset(scores: FloatArray, level: float) -> float:

@@ -93,19 +93,19 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
         spread = np.nanmean(np.abs(samples - np.nanmedian(samples, axis=0)), axis=0)
     n_steps = len(spread)
     of_variable = [_of_history(column[np.isfinite(column)], column) for column in history.T]
-    found: dict[str, FloatArray] = {
+    inputs: dict[str, FloatArray] = {
         "whole numbers": np.broadcast_to(np.array(whole, dtype=np.float64), spread.shape)
     }
     for name in of_variable[0]:
         rows = np.array([of_one[name] for of_one in of_variable])
-        found[name] = np.broadcast_to(rows, spread.shape)
-    change, deviation = found.pop("change"), found.pop("deviation")
+        inputs[name] = np.broadcast_to(rows, spread.shape)
+    change, deviation = inputs.pop("change"), inputs.pop("deviation")
     width = np.log(np.fmax(spread, _LEAST_SPREAD * deviation))
     return {
         "spread over steps": width - np.log(change),
         "spread over deviation": width - np.log(deviation),
         "step": np.broadcast_to(np.log(np.arange(1.0, n_steps + 1))[:, None], spread.shape),
-        **found,
+        **inputs,
     }
 
 

@@ -80,11 +80,11 @@ class Widths(Rule):
         whole = forecast.history.values
         read = whole[max(0, len(whole) - forecast.context) :]
         drawn = median = forecast.median
-        found = features(read, forecast.samples)
+        inputs = features(read, forecast.samples)
         if self.pull is not None:
-            share, _ = shares(self.pull.of(found), found)
+            share, _ = shares(self.pull.of(inputs), inputs)
             median = drawn + share * (last_cycle(read, drawn) - drawn)
-        factors = np.exp(np.clip(self.of(found), -math.log(LARGEST), math.log(LARGEST)))
+        factors = np.exp(np.clip(self.of(inputs), -math.log(LARGEST), math.log(LARGEST)))
         moved = median + factors * (forecast.samples - drawn)
         return replace(
             forecast,
@@ -122,13 +122,13 @@ def last_cycle(read: FloatArray, otherwise: FloatArray) -> FloatArray:
 
     After it, where its value is not known, and where there is none, what is given (H, V).
     """
-    found = otherwise.copy()
+    cycles = otherwise.copy()
     for v, column in enumerate(read.T):
         lag, distance = cycle(column)
         if distance < REPEATS:
-            again = column[len(column) - lag :][: len(found)]
-            found[: len(again), v] = np.where(np.isfinite(again), again, found[: len(again), v])
-    return found
+            again = column[len(column) - lag :][: len(cycles)]
+            cycles[: len(again), v] = np.where(np.isfinite(again), again, cycles[: len(again), v])
+    return cycles
 
 
 def of_model(source: ModelSource, base: BaseModel) -> Widths | None:

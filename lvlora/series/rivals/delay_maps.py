@@ -105,8 +105,8 @@ class DelayMap(ChosenOnHistory):
             step = self.learnt(seen, np.diff(values, axis=0)[n_lags - 1 :], own)
             state = np.repeat(states[-1:], len(which), axis=0)
             for h in range(problem.n_ahead):
-                given = np.repeat(inputs[[n_known - 1 + h]], len(which), axis=0)
-                change = step(np.concatenate([state, given], axis=1))
+                repeated = np.repeat(inputs[[n_known - 1 + h]], len(which), axis=0)
+                change = step(np.concatenate([state, repeated], axis=1))
                 now = np.clip(state[:, :n_variables] + change, -_FAR, _FAR)
                 ahead[which, h] = now
                 state = np.concatenate([now, state[:, :-n_variables]], axis=1)

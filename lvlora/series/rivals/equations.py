@@ -167,10 +167,10 @@ class EquationFit(Refitted):
 
         if known.sum() < 4:
             return parameters
-        found: FloatArray = least_squares(
+        solution: FloatArray = least_squares(
             residuals, parameters, bounds=(_LOWEST, _HIGHEST), max_nfev=n_evaluations
         ).x
-        return found
+        return solution
 
     def _path(self, parameters: FloatArray, time: FloatArray) -> FloatArray:
         """(T, 2) log populations from the first sample on; far away where they are lost."""

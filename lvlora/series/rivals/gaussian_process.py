@@ -52,15 +52,15 @@ class GaussianProcess(Untrained):
         n_left_out = max(0, len(history) - _MAX_SAMPLES)
         time, history = time[n_left_out:], history[n_left_out:]
         filled = complete(time, history)
-        given = standardised(time, history)
+        problem = standardised(time, history)
         with np.errstate(all="ignore"):
-            found = self._found(given, n_samples, name)
-        if found is None:
+            prediction = self._found(problem, n_samples, name)
+        if prediction is None:
             point = np.repeat(filled[-1:], n_ahead, axis=0)
             return Prediction(
                 point, np.repeat(point[None], n_samples, axis=0) if n_samples else None
             )
-        paths = guarded(given.back(found), filled)
+        paths = guarded(problem.back(prediction), filled)
         return Prediction(paths[0], widened(paths[0], paths[1:], filled) if n_samples else None)
 
     def _found(self, given: Standardised, n_samples: int, name: str) -> FloatArray | None:

@@ -135,7 +135,7 @@ class Sindy(ChosenOnHistory):
         time = problem.time[problem.n_known - 1 :]
         # inputs at the ends and in the middle of every substep
         shares = np.arange(2 * _SUBSTEPS + 1) / (2 * _SUBSTEPS)
-        given = _inputs_at(problem, time[:-1, None] + np.diff(time)[:, None] * shares)
+        quadrature = _inputs_at(problem, time[:-1, None] + np.diff(time)[:, None] * shares)
 
         def slope(state: FloatArray, inputs: FloatArray) -> FloatArray:
             same = np.broadcast_to(inputs, (len(state), len(inputs)))
@@ -145,7 +145,7 @@ class Sindy(ChosenOnHistory):
         state = start
         for k, step in enumerate(np.diff(time) / _SUBSTEPS):
             for part in range(_SUBSTEPS):
-                begin, middle, end = given[k, 2 * part : 2 * part + 3]
+                begin, middle, end = quadrature[k, 2 * part : 2 * part + 3]
                 a = slope(state, begin)
                 b = slope(state + step / 2 * a, middle)
                 c = slope(state + step / 2 * b, middle)
@@ -181,14 +181,17 @@ def sparse(
     x = x / size
     gram, right = product(x.T, x), product(x.T, y)
     penalty = (len(x) * penalties)[:, None, None] * np.eye(x.shape[1])
-    found = solved(gram + penalty, np.broadcast_to(right, (len(penalties), *right.shape)))
+    coefficients = solved(gram + penalty, np.broadcast_to(right, (len(penalties), *right.shape)))
     # from here on each variable of each regression has terms of its own: C V systems
-    found, right = np.swapaxes(found, 1, 2), np.broadcast_to(right.T, (len(found), *right.T.shape))
-    kept = np.ones(found.shape, dtype=bool)
-    cut = thresholds[:, None, None] * np.ones(found.shape)
+    coefficients, right = (
+        np.swapaxes(coefficients, 1, 2),
+        np.broadcast_to(right.T, (len(coefficients), *right.T.shape)),
+    )
+    kept = np.ones(coefficients.shape, dtype=bool)
+    cut = thresholds[:, None, None] * np.ones(coefficients.shape)
     for _ in range(_ROUNDS):
-        large = np.abs(found) >= cut * np.abs(found).max(axis=2, keepdims=True)
-        fewer = kept & (large | ~np.isfinite(found))
+        large = np.abs(coefficients) >= cut * np.abs(coefficients).max(axis=2, keepdims=True)
+        fewer = kept & (large | ~np.isfinite(coefficients))
         changed = np.any(fewer != kept, axis=(1, 2))
         if not changed.any():
             break
@@ -196,6 +199,6 @@ def sparse(
         both = kept[changed, :, :, None] & kept[changed, :, None, :]
         systems = np.where(both, gram, 0.0) + penalty[changed, None]
         targets = np.where(kept[changed], right[changed], 0.0)
-        found[changed] = solved(systems, targets[..., None])[..., 0]
-    found = np.swapaxes(found, 1, 2)
-    return np.asarray(found / size[:, None])
+        coefficients[changed] = solved(systems, targets[..., None])[..., 0]
+    coefficients = np.swapaxes(coefficients, 1, 2)
+    return np.asarray(coefficients / size[:, None])

@@ -63,12 +63,12 @@ class ChosenOnHistory(Refitted):
         """See `Refitted.refit`; hindcasts have the settings chosen for the whole history."""
         filled = complete(time, history)
         inputs = known if self.uses_known else None
-        given = standardised(
+        prepared = standardised(
             time, history, logs=self.on_logs, unit=self.unit, even=self.even, inputs=inputs
         )
         with np.errstate(all="ignore"):
-            chosen = self._chosen(given, filled)
-            ahead = self._ahead(given, chosen, time, history)
+            chosen = self._chosen(prepared, filled)
+            ahead = self._ahead(prepared, chosen, time, history)
             past = []
             for n in origins:
                 part = standardised(
@@ -89,8 +89,8 @@ class ChosenOnHistory(Refitted):
         filled = complete(time, history)
         if not chosen:
             return np.repeat(filled[-1:], len(time) - len(history), axis=0)
-        found = guarded(given.back(self.continued(given.problem, chosen)), filled)
-        return np.asarray(np.median(found, axis=0))
+        continued = guarded(given.back(self.continued(given.problem, chosen)), filled)
+        return np.asarray(np.median(continued, axis=0))
 
     def _chosen(self, given: Standardised, filled: FloatArray) -> list[Any]:
         """The best settings; none where the history is too short for any."""
