@@ -150,7 +150,7 @@ def read_times(
     """
     missing = column.isna().to_numpy(dtype=bool)
     if is_text(column):
-        missing |= column.str.strip().str.lower().isin(MISSING).to_numpy(dtype=bool)
+        missing = missing | column.str.strip().str.lower().isin(MISSING).to_numpy(dtype=bool)
     if missing.any():
         at = int(np.argmax(missing))
         raise DataError(
