@@ -359,7 +359,7 @@ def read_dates(
     kind = column.dtype
     if isinstance(kind, pandas.PeriodDtype):
         moments = Moments.of(_microseconds(column.dt.to_timestamp()))
-        letter = kind.freq.name[0]
+        letter = kind.freq.rule_code[0]
         return replace(moments, precision=letter) if letter in "QM" else moments
     if isinstance(kind, pandas.DatetimeTZDtype):
         clock = _microseconds(column.dt.tz_localize(None))
