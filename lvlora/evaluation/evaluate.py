@@ -145,7 +145,7 @@ def _score_models(
             narrator,
             variables=given.variables,
             known=job.data.known,
-            said=notes,
+            shown=notes,
         )
         if len(scoring.left) < len(given.ids):
             n_finished = len(given.ids) - len(scoring.left)

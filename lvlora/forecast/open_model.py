@@ -113,7 +113,7 @@ def warn_of_reading(
     variables: Sequence[str],
     known: Sequence[str],
     context: int | None = None,
-    said: set[str] | None = None,
+    shown: set[str] | None = None,
 ) -> None:
     """Tell what of the histories a model does not read as they are.
 
@@ -121,9 +121,9 @@ def warn_of_reading(
         readings: of each history, at one scale; horizon: steps that they are planned for.
         variables, known: names of columns.
         context: only so many last steps are read.
-        said: sentences that need no repetition; these are added.
+        shown: sentences that need no repetition; these are added.
     """
-    said = set() if said is None else said
+    shown = set() if shown is None else shown
     warnings = (
         model.unlike_made,
         model.unlike_known(known),
@@ -133,8 +133,8 @@ def warn_of_reading(
     notes = interpolated(histories, horizon, context, fill=not model.plan.missing)
     for sentences, say in ((warnings, narrator.warning), (notes, narrator.note)):
         for sentence in sentences:
-            if sentence and sentence not in said:
-                said.add(sentence)
+            if sentence and sentence not in shown:
+                shown.add(sentence)
                 say(sentence)
 
 
