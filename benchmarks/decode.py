@@ -152,7 +152,7 @@ def histories(options: argparse.Namespace) -> list[Any]:
     """The same series for everybody."""
     import numpy as np
 
-    from lvlora.series.dataset import Series
+    from lvlora.data.dataset import Series
 
     random = np.random.default_rng(0)
     t = np.arange(options.history) * 0.5

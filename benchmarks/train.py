@@ -145,9 +145,9 @@ def token_windows(options: argparse.Namespace) -> list[Any]:
     """The same windows for everybody: simulated series as text."""
     import numpy as np
 
+    from lvlora.data.dataset import Dataset, Series
     from lvlora.model.catalogue import resolve
     from lvlora.model.loading import alphabet_of, load_tokenizer
-    from lvlora.series.dataset import Dataset, Series
     from lvlora.text.codec import Codec
     from lvlora.text.scaling import of_dataset
     from lvlora.text.windows import Windows

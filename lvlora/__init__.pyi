@@ -1,5 +1,11 @@
 """The public names and their homes: type checkers read them here, and `__init__` loads them."""
 
+from .data.dataset import Dataset as Dataset
+from .data.dataset import Series as Series
+from .data.frames import from_arrays as from_arrays
+from .data.frames import from_frame as from_frame
+from .data.known import with_known as with_known
+from .data.settings import SimulateSettings as SimulateSettings
 from .errors import BudgetError as BudgetError
 from .errors import DataError as DataError
 from .errors import LvloraError as LvloraError
@@ -9,6 +15,7 @@ from .errors import SettingsError as SettingsError
 from .evaluation.answers import Evaluation as Evaluation
 from .flops.budget import Price as Price
 from .flops.ledger import spent as spent
+from .flops.settings import FlopsSettings as FlopsSettings
 from .forecast.answers import Forecasts as Forecasts
 from .forecast.density import next_step as next_step
 from .forecast.forecast import Forecast as Forecast
@@ -18,6 +25,7 @@ from .forecast.likelihood import Score as Score
 from .forecast.likelihood import negative_log_likelihood as negative_log_likelihood
 from .forecast.open_model import open_model as open_model
 from .forecast.sampling import Sampling as Sampling
+from .forecast.settings import ForecastSettings as ForecastSettings
 from .model.adapters.files import AdapterInfo as AdapterInfo
 from .programs import charged as charged
 from .programs import count_flops as count_flops
@@ -28,17 +36,8 @@ from .programs import read_adapter as read_adapter
 from .programs import search as search
 from .programs import simulate as simulate
 from .programs import write as write
-from .series.dataset import Dataset as Dataset
-from .series.dataset import Series as Series
-from .series.frames import from_arrays as from_arrays
-from .series.frames import from_frame as from_frame
-from .series.known import with_known as with_known
-from .settings.data import FlopsSettings as FlopsSettings
-from .settings.data import SimulateSettings as SimulateSettings
-from .settings.forecasting import ForecastSettings as ForecastSettings
-from .settings.training import SweepSettings as SweepSettings
-from .settings.training import TrainSettings as TrainSettings
 from .sweep.answers import Sweep as Sweep
+from .sweep.settings import SweepSettings as SweepSettings
 from .train.fine_tune import fine_tune as fine_tune
 from .train.observer import Observer as Observer
 from .train.observer import RunPlan as RunPlan
@@ -46,5 +45,6 @@ from .train.observer import Silent as Silent
 from .train.observer import StepRecord as StepRecord
 from .train.observer import ValidationRecord as ValidationRecord
 from .train.record import Result as Result
+from .train.settings import TrainSettings as TrainSettings
 
 __version__: str

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora.data.settings import SimulateSettings
 from lvlora.errors import SettingsError
+from lvlora.flops.settings import FlopsSettings
 from lvlora.narrator import Silent
 from lvlora.settings.checked import checked
-from lvlora.settings.data import FlopsSettings, InputSettings, KnownSettings, SimulateSettings
+from lvlora.settings.shared import InputSettings, KnownSettings
 
 if TYPE_CHECKING:
+    from lvlora.data.dataset import Dataset
     from lvlora.evaluation.answers import Evaluation
     from lvlora.flops.answers import FlopsAccount
     from lvlora.flops.budget import Price
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from lvlora.forecast.language_model import LanguageModel
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.narrator import Narrator
-    from lvlora.series.dataset import Dataset
     from lvlora.sweep.answers import Sweep
 
 
@@ -39,7 +41,7 @@ def simulate(**options: Any) -> Dataset:
     Args:
         options: those of ``lvlora simulate``, fields of `SimulateSettings`.
     """
-    from lvlora.series.simulate import simulate as simulated
+    from lvlora.data.simulate import simulate as simulated
 
     return simulated(checked(SimulateSettings, options))
 
@@ -53,7 +55,7 @@ def read(file: str | Path, **options: Any) -> Dataset:
     Raises:
         DataError: the file cannot be used; the message names row and column.
     """
-    from lvlora.series.files.readers import read_dataset
+    from lvlora.data.files.readers import read_dataset
 
     return read_dataset(Path(file), checked(InputSettings, {"data": file, **options}))
 
@@ -64,7 +66,7 @@ def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> Non
     Raises:
         DataError: the file exists, or its suffix names no format.
     """
-    from lvlora.series.files.writers import write_dataset
+    from lvlora.data.files.writers import write_dataset
 
     write_dataset(dataset, Path(file), overwrite)
 
@@ -142,7 +144,7 @@ def predict(
         BudgetError: ``max_flops`` or ``budget`` would be passed; nothing was spent.
     """
     from lvlora.forecast import verb
-    from lvlora.settings.forecasting import ForecastSettings
+    from lvlora.forecast.settings import ForecastSettings
     from lvlora.train.process import undisturbed
 
     settings = checked(
@@ -161,8 +163,8 @@ def _place(data: Any) -> str | Path:
 
 def _reader(data: Any, settings: KnownSettings) -> Callable[[], Dataset]:
     """Return a function that gives the data a caller has, known columns set apart."""
-    from lvlora.series.frames import to_dataset
-    from lvlora.series.known import read_known
+    from lvlora.data.frames import to_dataset
+    from lvlora.data.known import read_known
 
     named = isinstance(data, str | Path)
     return lambda: read_known(Path(data) if named else to_dataset(data, settings), settings)
@@ -189,7 +191,7 @@ def charged(
     """
     from lvlora.flops.budget import Price
     from lvlora.forecast.usage import reserved
-    from lvlora.settings.training import BudgetSettings
+    from lvlora.settings.shared import BudgetSettings
 
     if not isinstance(at_most, Price):
         raise SettingsError(
@@ -232,8 +234,8 @@ def search(
         RunStopped: a signal came; everything is saved.
     """
     from lvlora.narrator import Silent
-    from lvlora.settings.training import SweepSettings
     from lvlora.sweep.search import run_search
+    from lvlora.sweep.settings import SweepSettings
     from lvlora.sweep.space import space_of
     from lvlora.train.process import undisturbed
 
@@ -293,8 +295,8 @@ def evaluate(
         DataError: no series is long enough.
     """
     from lvlora.evaluation import evaluate as verb
+    from lvlora.evaluation.settings import EvaluateSettings
     from lvlora.forecast.language_model import LanguageModel
-    from lvlora.settings.scoring import EvaluateSettings
     from lvlora.train.process import undisturbed
 
     models = [forecasters] if isinstance(forecasters, LanguageModel) else list(forecasters)

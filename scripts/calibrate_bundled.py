@@ -34,18 +34,18 @@ import development
 from calibration_series import MEASURED, SEED, Known, batches, fitted, tested
 from fit_widths import Example, fit
 
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.metrics.scores import crps_from_samples, inside_interval
 from lvlora.durable import replacing
 from lvlora.forecast.calibration.widths import NAME, Widths
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals.naive import LastValue
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.metrics.scores import crps_from_samples, inside_interval
-from lvlora.series.rivals import default_rivals
-from lvlora.series.rivals.naive import LastValue
 
 FITTED = Sampling(samples=16, views=4)
 TESTED = Sampling(samples=20, views=4)

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 import lvlora
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.splits import split_of
 from lvlora.evaluation.comparison import difference
+from lvlora.evaluation.disturbance import NO_DISTURBANCE
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import Hindsight, Scoring, learnable, rivals_of
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.ensemble import N_HINDCASTS, weighted_median
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.rivals import RivalForecaster
+from lvlora.forecast.rivals.forecaster import RivalForecaster
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.disturbance import NO_DISTURBANCE
-from lvlora.series.splits import split_of
-from lvlora.settings.scoring import EvaluateSettings
 
 Rule = Callable[[FloatArray, FloatArray], FloatArray]
 """(M, W) losses and (M, H, V) forecasts -> (H, V)."""

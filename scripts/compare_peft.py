@@ -107,9 +107,9 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def planned(args: argparse.Namespace, loss: str) -> Any:
     """The run as ``lvlora train`` plans it: windows, rates, prices; no weights are opened."""
-    from lvlora.series.files.readers import read_dataset
-    from lvlora.settings.training import TrainSettings
+    from lvlora.data.files.readers import read_dataset
     from lvlora.train.plan import plan_run
+    from lvlora.train.settings import TrainSettings
 
     settings = TrainSettings(
         data=Path(args.data),

@@ -11,12 +11,12 @@ import argparse
 
 import numpy as np
 
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import simulate
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast.open_model import open_model
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
-from lvlora.series.simulate import simulate
-from lvlora.settings.data import SimulateSettings
 
 CHOICES = (
     Sampling(samples=20, views=4),

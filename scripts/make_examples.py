@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.dates import Calendar
-from lvlora.series.files.writers import write_dataset
-from lvlora.series.simulate import simulate
-from lvlora.settings.data import SimulateSettings
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.dates import Calendar
+from lvlora.data.files.writers import write_dataset
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import simulate
 
 # Furs of the Hudson's Bay Company, in thousands; see examples/README.md
 YEARS = range(1900, 1921)

@@ -19,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from lvlora.answers import Answer, Shape
 from lvlora.cli.answers import Doctor
+from lvlora.data.answers import Analyze, Simulate
 from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
 from lvlora.experiment.answers import Experiment, ExperimentPlan
 from lvlora.flops.answers import (
@@ -30,7 +31,6 @@ from lvlora.flops.answers import (
 )
 from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts
 from lvlora.model.merging import Export
-from lvlora.series.answers import Analyze, Simulate
 from lvlora.sweep.answers import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize, TokenizeText
 from lvlora.train.record import Report, Train, TrainPlan

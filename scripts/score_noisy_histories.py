@@ -18,15 +18,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.metrics.scores import crps_from_samples
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import System, simulate, simulate_series
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast.open_model import open_model
+from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals.naive import RoundingFloor
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.metrics.scores import crps_from_samples
-from lvlora.series.rivals import default_rivals
-from lvlora.series.rivals.naive import RoundingFloor
-from lvlora.series.simulate import System, simulate, simulate_series
-from lvlora.settings.data import SimulateSettings
 from lvlora.text.scaling import of_history
 
 CONTEXT, HORIZON = 50, 50

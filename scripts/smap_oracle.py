@@ -1,4 +1,4 @@
-"""Numbers of pyEDM's S-map that tests/series/rivals/test_oracles.py compares ours with.
+"""Numbers of pyEDM's S-map that tests/forecast/rivals/test_oracles.py compares ours with.
 
 pip install pyEDM && python scripts/smap_oracle.py
 """

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import lvlora
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.files.readers import read_dataset
-from lvlora.series.histories import Cut, last_windows
-from lvlora.series.rivals import LastValue, SeasonalNaive
-from lvlora.settings.data import InputSettings
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.files.readers import read_dataset
+from lvlora.data.histories import Cut, last_windows
+from lvlora.forecast.rivals import LastValue, SeasonalNaive
+from lvlora.settings.shared import InputSettings
 from lvlora.train.validation import gain_in
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

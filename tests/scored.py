@@ -1,7 +1,7 @@
 """Rows of an evaluation, as tests make them."""
 
 from lvlora.evaluation.scores import Entry, Hindsight, Scoring, learnable
-from lvlora.forecast.rivals import GREEDY, RivalForecaster
+from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster
 from lvlora.forecast.sampling import Sampling
 
 

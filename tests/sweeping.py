@@ -7,11 +7,12 @@ from typing import Any
 from optuna.trial import TrialState
 
 from lvlora.flops.budget import Price
-from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.plan import make_plan, sampler_of, stages_of
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space
 from lvlora.sweep.study import Claim, SharedStudy, StudyFacts, compared
 from lvlora.train.schedule import Cost
+from lvlora.train.settings import TrainSettings
 
 
 def facts_of(settings: SweepSettings, own: Space | None = None, data: str = "abc") -> StudyFacts:

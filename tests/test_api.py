@@ -16,7 +16,7 @@ import tiny_runs
 
 import lvlora
 from lvlora.evaluation import scores
-from lvlora.series.rivals import naive_rivals
+from lvlora.forecast.rivals import naive_rivals
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pydantic", "optuna", "matplotlib", "h5py")
@@ -55,7 +55,7 @@ def test_the_page_tells_of_every_name():
 
 
 def test_the_examples_in_docstrings_are_true():
-    for name in ("lvlora.programs", "lvlora.series.frames"):
+    for name in ("lvlora.programs", "lvlora.data.frames"):
         module = importlib.import_module(name)
         scope = {n: getattr(lvlora, n) for n in lvlora.__all__}
         done = doctest.testmod(module, extraglobs=scope)

@@ -16,9 +16,9 @@ import programs
 import pytest
 import torch
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.evaluation.export_task import write_task
 from lvlora.evaluation.foreign import ForeignForecasts, read_forecasts
-from lvlora.series.dataset import Dataset, Series
 
 NAME, HORIZON = "fromall-to3-0123456789abcdef", 3
 STEPS = (37, 64)

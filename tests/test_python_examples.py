@@ -12,7 +12,7 @@ import pytest
 
 import lvlora
 from lvlora.evaluation import scores
-from lvlora.series.rivals import naive_rivals
+from lvlora.forecast.rivals import naive_rivals
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -74,7 +74,7 @@ def test_a_published_schema_lets_later_versions_add_keys():
 
 
 def test_reading_the_shapes_needs_pydantic_alone():
-    rooms = "lvlora.train.record, lvlora.evaluation.answers, lvlora.series.answers"
+    rooms = "lvlora.train.record, lvlora.evaluation.answers, lvlora.data.answers"
     code = f"import sys, {rooms}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lvlora.series.dataset import Dataset, Series
-from lvlora.settings.training import TrainSettings
+from lvlora.data.dataset import Dataset, Series
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create
+from lvlora.train.settings import TrainSettings
 
 
 def dataset(

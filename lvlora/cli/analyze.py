@@ -7,8 +7,8 @@ from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.settings.data import AnalyzeSettings
-from lvlora.settings.scoring import BaselineSettings
+from lvlora.data.settings import AnalyzeSettings
+from lvlora.evaluation.settings import BaselineSettings
 
 EXAMPLES = examples(
     ("lvlora analyze data.h5", "tables of quality, statistics, periods and clusters"),
@@ -24,10 +24,10 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
     from lvlora.cli.terminal.document import show_document
+    from lvlora.data.analysis.overview import analyze as describe
+    from lvlora.data.known import read_data
     from lvlora.report.analysis.document import document
     from lvlora.report.analysis.figures import draw_analysis, figure_files
-    from lvlora.series.analysis.overview import analyze as describe
-    from lvlora.series.known import read_data
 
     output = context.output
     dataset = read_data(settings, output)

@@ -6,7 +6,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.scores import run
-from lvlora.settings.scoring import BaselineSettings
+from lvlora.evaluation.settings import BaselineSettings
 
 EXAMPLES = examples(
     ("lvlora baseline --limit 4 --samples 5", "four simulated series, quickly"),

@@ -18,9 +18,9 @@ from lvlora.cli.answers import Check, Doctor
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
+from lvlora.cli.settings import DoctorSettings
 from lvlora.errors import EXIT_FAILURE, LvloraError
 from lvlora.report.document import Document, Points, Section, Table
-from lvlora.settings.data import DoctorSettings
 
 EXAMPLES = examples(
     ("lvlora doctor", "check this machine and say what to do"),

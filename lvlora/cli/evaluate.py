@@ -6,7 +6,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.scores import run
-from lvlora.settings.scoring import EvaluateSettings
+from lvlora.evaluation.settings import EvaluateSettings
 
 EXAMPLES = examples(
     ("lvlora evaluate --limit 4 --samples 5", "the newest run on four simulated series"),

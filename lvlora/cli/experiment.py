@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.settings.experiment import ExperimentSettings
+from lvlora.experiment.settings import ExperimentSettings
 
 if TYPE_CHECKING:
-    from lvlora.series.dataset import Dataset
+    from lvlora.data.dataset import Dataset
 
 EXAMPLES = examples(
     (
@@ -34,9 +34,9 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.document import show_document
     from lvlora.cli.terminal.progress import observer
+    from lvlora.data.known import read_data
     from lvlora.experiment.document import document, plan_document
     from lvlora.experiment.run import plan_experiment, run_experiment
-    from lvlora.series.known import read_data
 
     output = context.output
 

@@ -9,7 +9,7 @@ from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.settings.forecasting import ExportSettings
+from lvlora.model.settings import ExportSettings
 
 if TYPE_CHECKING:
     from lvlora.model.merging import Export

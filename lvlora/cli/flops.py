@@ -14,8 +14,8 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.results import LEDGER, check_results
 from lvlora.cli.program.root import app
 from lvlora.errors import EXIT_FAILURE, SettingsError
+from lvlora.flops.settings import FlopsSettings
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings.data import FlopsSettings
 
 _MODEL = FlopsSettings.model_fields["model"].default
 
@@ -88,10 +88,10 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
 def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
     """Show what was spent; with --close, --budget, --measure, --figure and --output."""
     from lvlora.cli.terminal.document import show_document
+    from lvlora.data.files.csv import csv_text
     from lvlora.flops.answers import LedgerRow
     from lvlora.flops.document import document
     from lvlora.flops.ledger import Ledger
-    from lvlora.series.files.csv import csv_text
 
     output = context.output
     check_results(

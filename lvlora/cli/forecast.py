@@ -9,15 +9,15 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
+from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings.forecasting import ForecastSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lvlora.data.dataset import Dataset
     from lvlora.forecast.answers import ForecastDensity, Forecasts
     from lvlora.report.document import Document
-    from lvlora.series.dataset import Dataset
 
 EXAMPLES = examples(
     ("lvlora forecast examples/trajectory.csv", "20 steps; by a run on it, if it is the newest"),
@@ -52,9 +52,9 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
     from lvlora.cli.terminal.plans import show_prices
+    from lvlora.data.known import read_data
     from lvlora.forecast import files, verb
     from lvlora.forecast.document import density_document, forecasts_document
-    from lvlora.series.known import read_data
 
     output = context.output
     check_results(settings, context, files.kinds(settings))

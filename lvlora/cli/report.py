@@ -9,10 +9,10 @@ from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
+from lvlora.cli.settings import ReportSettings
 from lvlora.cli.terminal.document import show_document
 from lvlora.cli.terminal.output import Output
 from lvlora.runs import find_run_or_evaluation, is_evaluation
-from lvlora.settings.data import ReportSettings
 
 if TYPE_CHECKING:
     from lvlora.evaluation.answers import EvaluationReport

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import SCORES, check_results
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import TrainSettings
+from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.data.dataset import Dataset
     from lvlora.evaluation.answers import Evaluation
-    from lvlora.series.dataset import Dataset
 
 
 def run(settings: EvaluateSettings, context: CommandContext) -> None:
     """One of the two commands."""
     from lvlora.cli.terminal.plans import show_prices
+    from lvlora.data.known import read_data
     from lvlora.evaluation.evaluate import evaluate
     from lvlora.evaluation.job import check
     from lvlora.evaluation.price import price
-    from lvlora.series.known import read_data
 
     output = context.output
 

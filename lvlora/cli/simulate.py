@@ -8,8 +8,8 @@ from lvlora import output_files
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
+from lvlora.data.settings import SimulateSettings
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.settings.data import SimulateSettings
 
 EXAMPLES = examples(
     ("lvlora simulate", "200 trajectories of 100 steps into simulated.h5"),
@@ -34,9 +34,9 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     """
     import io
 
-    from lvlora.series import simulate as simulation
-    from lvlora.series.files.csv import write_csv
-    from lvlora.series.files.writers import check_path
+    from lvlora.data import simulate as simulation
+    from lvlora.data.files.csv import write_csv
+    from lvlora.data.files.writers import check_path
 
     output, file = context.output, settings.output
     if file != STANDARD_OUTPUT:

@@ -9,11 +9,11 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.errors import BudgetError
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import SweepSettings
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
-    from lvlora.series.dataset import Dataset
+    from lvlora.data.dataset import Dataset
     from lvlora.sweep.answers import SweepPlan
 
 EXAMPLES = examples(
@@ -36,7 +36,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.document import show_document
     from lvlora.cli.terminal.progress import observer
-    from lvlora.series.known import read_data
+    from lvlora.data.known import read_data
     from lvlora.sweep.document import document, plan_document
     from lvlora.sweep.search import plan_search, run_search, search_status
 

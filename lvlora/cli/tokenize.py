@@ -7,8 +7,8 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.errors import SettingsError
-from lvlora.settings.data import TokenizeSettings
-from lvlora.settings.training import TrainSettings
+from lvlora.model.settings import TokenizeSettings
+from lvlora.train.settings import TrainSettings
 
 EXAMPLES = examples(
     ("lvlora tokenize data.h5", "the first series as text, ids and tokens"),
@@ -26,8 +26,8 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     """
     if settings.text is not None and (settings.data is not None or settings.series is not None):
         raise SettingsError("--text is tokenized instead of a file's series.", "Give only one.")
+    from lvlora.data.known import read_data
     from lvlora.model.catalogue import resolve
-    from lvlora.series.known import read_data
 
     output = context.output
     # the data first: they are read faster than a tokenizer is loaded

@@ -12,12 +12,12 @@ from lvlora.cli.program.root import app
 from lvlora.cli.terminal.document import show_document
 from lvlora.cli.terminal.output import Output
 from lvlora.cli.terminal.plans import judged, reconciled, show_run_plan
-from lvlora.settings.forecasting import ForecastSettings
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import TrainSettings
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.forecast.settings import ForecastSettings
+from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.series.dataset import Dataset
+    from lvlora.data.dataset import Dataset
     from lvlora.train.plan import Plan
     from lvlora.train.record import Train
 
@@ -42,7 +42,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     settings, figures and a report, and charges the ledger.
     """
     from lvlora.cli.terminal.progress import observer
-    from lvlora.series.known import read_data
+    from lvlora.data.known import read_data
     from lvlora.train.fine_tune import plan_training, run_training
     from lvlora.train.ranks import FailedElsewhere, joined
 

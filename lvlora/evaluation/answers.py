@@ -12,10 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lvlora import durable
 from lvlora.answers import Answer, Flops, Number, Shape
-from lvlora.errors import DataError, SettingsError, meant
-from lvlora.runs import EVALUATION
-from lvlora.series.disturbance import Disturbance
-from lvlora.series.metrics.measures import (
+from lvlora.data.metrics.measures import (
     Difference,
     DynamicsErrors,
     Errors,
@@ -23,6 +20,9 @@ from lvlora.series.metrics.measures import (
     Metric,
     metrics_of,
 )
+from lvlora.errors import DataError, SettingsError, meant
+from lvlora.evaluation.disturbance import Disturbance
+from lvlora.runs import EVALUATION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lvlora.data.dataset import Dataset
 from lvlora.durable import sha256_of
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import open_forecaster
@@ -14,8 +16,6 @@ from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import Dataset
-from lvlora.settings.scoring import EvaluateSettings
 
 _ABSURD = 10**30
 """FLOPs that no training has spent."""

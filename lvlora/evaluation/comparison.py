@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.dataset import FloatArray
+from lvlora.data.gaps import mean_known
+from lvlora.data.metrics.measures import Difference
+from lvlora.data.metrics.scores import absolute_errors
+from lvlora.data.metrics.skill import by_series, relative_errors, skills, win_rates
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.series.dataset import FloatArray
-from lvlora.series.gaps import mean_known
-from lvlora.series.metrics.measures import Difference
-from lvlora.series.metrics.scores import absolute_errors
-from lvlora.series.metrics.skill import by_series, relative_errors, skills, win_rates
-from lvlora.series.rivals import LastValue, SeasonalNaive
+from lvlora.forecast.rivals import LastValue, SeasonalNaive
 
 _RESAMPLES = 2000
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lvlora import numbers
+from lvlora.data.metrics.scores import central_levels
 from lvlora.errors import SettingsError
 from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.job import Job
@@ -27,7 +28,6 @@ from lvlora.forecast.calibration.offsets import (
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.narrator import Narrator
-from lvlora.series.metrics.scores import central_levels
 
 
 def calibration_for(

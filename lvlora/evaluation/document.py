@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 
 from lvlora import numbers
-from lvlora.evaluation.answers import EvaluationRecord, Protocol
-from lvlora.evaluation.answers import ForecasterScores as Row
-from lvlora.evaluation.comparison import skill_baseline
-from lvlora.evaluation.figures import pictures_of
-from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
-from lvlora.series.metrics.measures import (
+from lvlora.data.metrics.measures import (
     Difference,
     DynamicsErrors,
     Errors,
     Interval,
     metrics_of,
 )
+from lvlora.evaluation.answers import EvaluationRecord, Protocol
+from lvlora.evaluation.answers import ForecasterScores as Row
+from lvlora.evaluation.comparison import skill_baseline
+from lvlora.evaluation.figures import pictures_of
+from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
 
 _METRICS = metrics_of(Row)
 _HEADS = {name: metric.head_with_unit for name, metric in _METRICS.items()}

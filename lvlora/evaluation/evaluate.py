@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lvlora import output_files
+from lvlora.data.dataset import Dataset
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import EvaluatedData, Evaluation
 from lvlora.evaluation.candidates import Candidate
@@ -25,20 +26,19 @@ from lvlora.evaluation.scores import (
     score_floor,
     score_foreign,
 )
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.ensemble import N_HINDCASTS
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals import RivalForecaster
+from lvlora.forecast.rivals import Rival
+from lvlora.forecast.rivals.forecaster import RivalForecaster
+from lvlora.forecast.rivals.processes import RivalProcesses
 from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.series.dataset import Dataset
-from lvlora.series.rivals import Rival
-from lvlora.series.rivals.processes import RivalProcesses
-from lvlora.settings.scoring import EvaluateSettings
 from lvlora.text.scaling import Scale
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import folders
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.dates import written
+from lvlora.data.files.csv import write_csv
 from lvlora.errors import SettingsError
 from lvlora.evaluation.answers import ExportedTask
 from lvlora.evaluation.job import prepare
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.narrator import Narrator, Silent
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.dates import written
-from lvlora.series.files.csv import write_csv
-from lvlora.settings.scoring import EvaluateSettings
 
 TASK = "task.json"
 HISTORIES = "histories.csv"

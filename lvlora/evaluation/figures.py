@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lvlora import numbers
+from lvlora.data.dates import Calendar
 from lvlora.evaluation.answers import Drawn, DrawnSeries, EvaluationRecord
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.report.document import Picture
@@ -24,7 +25,6 @@ from lvlora.report.drawing.errors import (
 )
 from lvlora.report.drawing.text_chart import terminal_plot
 from lvlora.report.forecast import ForecastPicture, forecast_figure
-from lvlora.series.dates import Calendar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from lvlora import __version__, durable, folders
+from lvlora.data.dataset import FloatArray
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.evaluation.answers import EvaluationRecord
 from lvlora.evaluation.protocol import Task
 from lvlora.flops.budget import Price
 from lvlora.runs import EVALUATION
-from lvlora.series.dataset import FloatArray
 
 TABLE = "table.csv"
 SERIES = "series.csv"

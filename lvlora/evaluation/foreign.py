@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.dataset import FloatArray
+from lvlora.data.files.columns import MAX_VALUES, place, read_numbers
+from lvlora.data.files.csv import TextTable, armed
+from lvlora.data.files.parquet import ParquetTable, open_table
+from lvlora.data.files.readers import open_file
 from lvlora.errors import DataError, SettingsError, meant
-from lvlora.series.dataset import FloatArray
-from lvlora.series.files.columns import MAX_VALUES, place, read_numbers
-from lvlora.series.files.csv import TextTable, armed
-from lvlora.series.files.parquet import ParquetTable, open_table
-from lvlora.series.files.readers import open_file
 
 if TYPE_CHECKING:
     import pandas

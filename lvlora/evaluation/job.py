@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvlora.data.analysis.dynamics import cluster, measure
+from lvlora.data.dataset import Dataset
+from lvlora.data.splits import STRATA, Split, split_of
 from lvlora.evaluation.candidates import Candidate, candidates
+from lvlora.evaluation.disturbance import Disturbance
 from lvlora.evaluation.folder import EvaluationFolder, key_of
 from lvlora.evaluation.foreign import named_files
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.ensemble import NAME
 from lvlora.forecast.open_model import warn_of_seen
+from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
-from lvlora.series.analysis.dynamics import cluster, measure
-from lvlora.series.dataset import Dataset
-from lvlora.series.disturbance import Disturbance
-from lvlora.series.rivals import default_rivals
-from lvlora.series.splits import STRATA, Split, split_of
-from lvlora.settings.scoring import EvaluateSettings
 
 _FEW = 20
 """Series; with fewer the figures are rough."""

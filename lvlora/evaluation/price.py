@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lvlora.data.dataset import Dataset
+from lvlora.data.known import known_so_far
 from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Hindsight, Scoring, rivals_of
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import entries
 from lvlora.forecast.answers import ForecastPrice
@@ -21,12 +24,9 @@ from lvlora.forecast.estimate import (
     ledger_rate,
     price_answer,
 )
+from lvlora.forecast.rivals.processes import WORTH_SECONDS
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
-from lvlora.series.dataset import Dataset
-from lvlora.series.known import known_so_far
-from lvlora.series.rivals.processes import WORTH_SECONDS
-from lvlora.settings.scoring import EvaluateSettings
 
 _SERIES = 4
 """Series on which rivals are timed; a slow rival's time differs by series."""

@@ -11,16 +11,16 @@ from functools import cached_property
 
 import numpy as np
 
+from lvlora.data import histories
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.seasons import seasons_of
+from lvlora.data.splits import Split
 from lvlora.errors import DataError
+from lvlora.evaluation.disturbance import NO_DISTURBANCE, Disturbance, without
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.narrator import Narrator
-from lvlora.series import histories
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.disturbance import NO_DISTURBANCE, Disturbance, without
-from lvlora.series.seasons import seasons_of
-from lvlora.series.splits import Split
 from lvlora.settings.base import Season
 from lvlora.settings.base import Split as Part
-from lvlora.settings.scoring import EvaluateSettings
 
 
 @dataclass(frozen=True)

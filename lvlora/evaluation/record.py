@@ -10,6 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from lvlora import __version__
+from lvlora.data.dataset import FloatArray
+from lvlora.data.files.csv import csv_text
+from lvlora.data.metrics.measures import DynamicsErrors, Errors
+from lvlora.data.metrics.quantiles import of_function, of_samples
+from lvlora.data.metrics.scores import central_levels, scale_spread
 from lvlora.evaluation.answers import (
     ClusterSize,
     Drawn,
@@ -20,11 +25,6 @@ from lvlora.evaluation.answers import (
 )
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.series.dataset import FloatArray
-from lvlora.series.files.csv import csv_text
-from lvlora.series.metrics.measures import DynamicsErrors, Errors
-from lvlora.series.metrics.quantiles import of_function, of_samples
-from lvlora.series.metrics.scores import central_levels, scale_spread
 
 SCALES_APART = 100.0
 """Where scales of series and variables differ by more, a mean in original units is that of the

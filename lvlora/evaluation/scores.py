@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.metrics.measures import Difference, Interval
+from lvlora.data.metrics.scores import Scores, score
 from lvlora.evaluation import foreign
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
@@ -32,11 +35,8 @@ from lvlora.forecast.ensemble import (
 )
 from lvlora.forecast.forecaster import Forecaster, Progress
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
+from lvlora.forecast.rivals import Prediction, Rival, RoundingFloor, default_rivals, rivals_for
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.metrics.measures import Difference, Interval
-from lvlora.series.metrics.scores import Scores, score
-from lvlora.series.rivals import Prediction, Rival, RoundingFloor, default_rivals, rivals_for
 from lvlora.text.scaling import Scale, scale_for
 
 _FUTURES_AT_A_TIME = 160

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from lvlora.answers import Answer, Flops, Number, Shape
+from lvlora.experiment.settings import Command
 from lvlora.settings.base import Convention
-from lvlora.settings.experiment import Command
 
 
 class PlannedStage(Shape):

@@ -8,9 +8,12 @@ from functools import reduce
 from operator import or_
 
 from lvlora import numbers
+from lvlora.data.dataset import Dataset
 from lvlora.errors import SettingsError, meant
 from lvlora.evaluation.job import Job, check, prepare
 from lvlora.evaluation.scores import Scoring
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.experiment.settings import Stage, StageSettings
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
 from lvlora.forecast.estimate import FORECASTING, ledger_rate
@@ -22,13 +25,10 @@ from lvlora.model import devices
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.narrator import Silent
-from lvlora.series.dataset import Dataset
-from lvlora.settings.experiment import Stage, StageSettings
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import SearchPlan, points_to_price
 from lvlora.sweep.results import shared_settings
 from lvlora.sweep.search import laid_out
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import with_params
 from lvlora.train.plan import Plan, plan_run
 

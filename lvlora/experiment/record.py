@@ -16,11 +16,11 @@ from lvlora import __version__, durable, folders
 from lvlora.answers import Flops, Shape
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.experiment.answers import Result
+from lvlora.experiment.settings import Stage
 from lvlora.flops import process_lock
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
-from lvlora.settings.experiment import Stage
 
 FILE = "experiment.json"
 _ENTRIES = (FILE, "report.html")

@@ -6,26 +6,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvlora.data.dataset import Dataset
 from lvlora.errors import BudgetError, LvloraError
 from lvlora.evaluation.evaluate import evaluate
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.experiment.answers import Experiment, ExperimentPlan, PlannedStage, Result, StageResult
 from lvlora.experiment.document import document
 from lvlora.experiment.plan import ZERO_SHOT, PricedStage, named_adapters, price_stages, seconds_of
 from lvlora.experiment.record import Record
+from lvlora.experiment.settings import ExperimentSettings, Stage, read_stages
 from lvlora.flops.budget import NOTHING, Budget, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
 from lvlora.model import devices
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
-from lvlora.series.dataset import Dataset
 from lvlora.settings.base import Convention
 from lvlora.settings.configuration import Source
-from lvlora.settings.experiment import ExperimentSettings, Stage, read_stages
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep.answers import Sweep, Trial
 from lvlora.sweep.search import run_search
+from lvlora.sweep.settings import SweepSettings
 from lvlora.train.fine_tune import run_training
 from lvlora.train.observer import Observer
 from lvlora.train.run_folder import RunFolder

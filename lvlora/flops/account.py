@@ -27,7 +27,7 @@ from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
 
 if TYPE_CHECKING:
-    from lvlora.settings.data import FlopsSettings
+    from lvlora.flops.settings import FlopsSettings
 
 VARIABLE = (
     "rank",

@@ -13,8 +13,8 @@ from lvlora.flops.answers import (
     FlopsMeasure,
     FlopsVary,
 )
+from lvlora.flops.settings import FlopsSettings
 from lvlora.report.document import Cell, Document, Section, Table
-from lvlora.settings.data import FlopsSettings
 
 
 def document(answer: Answer, settings: FlopsSettings) -> Document:

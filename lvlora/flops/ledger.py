@@ -24,7 +24,7 @@ from lvlora.flops.budget import CONVENTIONS, NOTHING, Budget, BudgetChange, Pric
 from lvlora.flops.ledger_file import LedgerFile
 from lvlora.flops.rows import Row, Spender, checked, read_count
 from lvlora.settings.base import Convention
-from lvlora.settings.training import BudgetSettings
+from lvlora.settings.shared import BudgetSettings
 
 FILE_NAME = "ledger.sqlite"
 

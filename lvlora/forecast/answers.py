@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import PrivateAttr
 
 from lvlora.answers import Answer, Count, Estimate, Flops, Number, Shape
-from lvlora.series.metrics.measures import Errors
+from lvlora.data.metrics.measures import Errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvlora.series.dataset import FloatArray
+from lvlora.data.dataset import FloatArray
 
 
 def least_values(values: FloatArray) -> FloatArray:

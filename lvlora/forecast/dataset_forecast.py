@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dates import written
+from lvlora.data.files.csv import csv_text
 from lvlora.forecast import answers
 from lvlora.forecast.answers import DensitySeries, Distribution, ForecastSeries, Future
 from lvlora.forecast.density import Density
 from lvlora.forecast.forecast import Forecast, to_rows
 from lvlora.forecast.holdout import Truth, bands_of
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.dates import written
-from lvlora.series.files.csv import csv_text
 from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lvlora.data.dataset import FloatArray, Series
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
@@ -32,7 +33,6 @@ from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
 from lvlora.forecast.trace import Call, Trace
 from lvlora.model.native.engine import in_pages
-from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.codec import MISSING, VALUE_SEPARATOR
 from lvlora.text.grammar import START
 from lvlora.text.spelling import Spelling, spelling

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lvlora import numbers
+from lvlora.data.dates import text_of, written
+from lvlora.data.metrics.measures import METRICS
 from lvlora.forecast.answers import (
     Distribution,
     EnsembleMember,
@@ -19,13 +21,11 @@ from lvlora.forecast.answers import (
 )
 from lvlora.forecast.holdout import bands_of
 from lvlora.report.document import Block, Document, Picture, Points, Section, Table
-from lvlora.series.dates import text_of, written
-from lvlora.series.metrics.measures import METRICS
 
 if TYPE_CHECKING:
+    from lvlora.data.dataset import Series
     from lvlora.forecast.density import Density
     from lvlora.forecast.forecast import Forecast
-    from lvlora.series.dataset import Series
 
 _TABLE_ROWS = 24
 _CHARTS = 3

@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.reading import Reading
-from lvlora.forecast.rivals import RivalForecaster, as_forecast
+from lvlora.forecast.rivals import Prediction, default_rivals, rival_called
+from lvlora.forecast.rivals.forecaster import RivalForecaster, as_forecast
+from lvlora.forecast.rivals.processes import RivalProcesses
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.rivals import Prediction, default_rivals, rival_called
-from lvlora.series.rivals.processes import RivalProcesses
 from lvlora.settings.base import Season
 
 NAME, KIND = "auto", "ensemble"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lvlora.answers import Estimate
+from lvlora.data.dataset import Series
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
 from lvlora.forecast.answers import ForecastPrice
@@ -23,7 +24,6 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.loading import Outline
 from lvlora.model.native.engine import Engine
-from lvlora.series.dataset import Series
 from lvlora.text.codec import VALUE_SEPARATOR
 
 START_SECONDS = 0.8

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.gaps import at_times, n_short, note_on_filled, without_short
+from lvlora.data.known import known_ahead
+from lvlora.data.time_steps import are_even, usual_step
 from lvlora.forecast.forecast import continue_time
-from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.gaps import at_times, n_short, note_on_filled, without_short
-from lvlora.series.known import known_ahead
-from lvlora.series.time_steps import are_even, usual_step
 
 _EVEN = 0.05
 """Share of a step by which even steps may differ from the usual one."""

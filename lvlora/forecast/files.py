@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora import output_files
+from lvlora.data.dataset import FloatArray
+from lvlora.data.dates import written
+from lvlora.data.files.csv import csv_text
 from lvlora.errors import SettingsError
 from lvlora.forecast.dataset_forecast import DatasetForecast
+from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import Kind
-from lvlora.series.dataset import FloatArray
-from lvlora.series.dates import written
-from lvlora.series.files.csv import csv_text
-from lvlora.settings.forecasting import ForecastSettings
 
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
 DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")
@@ -133,7 +133,7 @@ def _without_nan(values: FloatArray) -> NDArray[np.object_]:
 def _write_hdf5(path: Path, made: DatasetForecast) -> None:
     import h5py
 
-    from lvlora.series.files.hdf5 import date_attributes
+    from lvlora.data.files.hdf5 import date_attributes
 
     forecasts, variables = made.forecasts, made.histories.variables
     said, stored = date_attributes(made.histories.calendar)

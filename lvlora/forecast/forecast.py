@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.dates import Calendar
-from lvlora.series.metrics.quantiles import of_known_samples, of_samples
-from lvlora.series.time_steps import EVEN, are_even, usual_step
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.dates import Calendar
+from lvlora.data.metrics.quantiles import of_known_samples, of_samples
+from lvlora.data.time_steps import EVEN, are_even, usual_step
 from lvlora.settings.checked import check_levels
 from lvlora.text.scaling import Scale
 

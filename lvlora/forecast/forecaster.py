@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.frames import to_dataset
 from lvlora.errors import DataError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.frames import to_dataset
+from lvlora.forecast.settings import LONGEST_HORIZON
 from lvlora.settings.checked import check_count, check_levels
-from lvlora.settings.forecasting import LONGEST_HORIZON
 
 Progress = Callable[[int], None]
 

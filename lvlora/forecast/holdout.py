@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.histories import cut
+from lvlora.data.metrics.measures import Errors
+from lvlora.data.metrics.scores import score
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HoldoutScores, RivalScores
 from lvlora.forecast.calibration.offsets import share_inside
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.likelihood import Score
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.histories import cut
-from lvlora.series.metrics.measures import Errors
-from lvlora.series.metrics.scores import score
 from lvlora.settings.base import Season
 
 _FEW = 16
@@ -76,7 +76,7 @@ def scores(
 ) -> HoldoutScores:
     """How near forecasts came to the truth, beside rivals that cost next to nothing."""
     # not for forecasts without a truth
-    from lvlora.series.rivals import naive_rivals, quick_rivals, rivals_for
+    from lvlora.forecast.rivals import naive_rivals, quick_rivals, rivals_for
 
     names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
     seen = Dataset(tuple(histories), names)

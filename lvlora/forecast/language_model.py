@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lvlora.data.dataset import FloatArray, Series
 from lvlora.errors import ModelError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.answers import ModelFacts
@@ -26,7 +27,6 @@ from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
-from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.codec import checked_format
 from lvlora.text.scaling import Scale

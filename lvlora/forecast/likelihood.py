@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lvlora.data.dataset import FloatArray, Series
 from lvlora.flops.budget import Price
 from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.language_model import LanguageModel
@@ -28,7 +29,6 @@ from lvlora.forecast.plan import Plan
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.forecast.trace import Call, Trace
-from lvlora.series.dataset import FloatArray, Series
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import ILLEGAL, START

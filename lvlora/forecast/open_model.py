@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lvlora.data.dataset import Series
+from lvlora.data.splits import Split
 from lvlora.forecast.calibration import widths
 from lvlora.forecast.even_steps import interpolated
 from lvlora.forecast.language_model import LanguageModel, Trained
@@ -16,10 +18,7 @@ from lvlora.model.catalogue import BUNDLED_DECIMALS
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import load
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import Series
-from lvlora.series.splits import Split
-from lvlora.settings.data import Device, Dtype, ModelSettings
-from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.shared import AdapterSettings, Device, Dtype, ModelSettings
 
 
 def open_forecaster(

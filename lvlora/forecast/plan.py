@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lvlora.data.dataset import Series
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
@@ -17,13 +18,12 @@ from lvlora.forecast.reading import (
     view_factors,
 )
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.settings import LONGEST_HORIZON
 from lvlora.forecast.trace import Trace
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
-from lvlora.series.dataset import Series
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.checked import check_count
-from lvlora.settings.forecasting import LONGEST_HORIZON
 from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
 

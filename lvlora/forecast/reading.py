@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lvlora.data.dataset import FloatArray, Series
 from lvlora.errors import DataError
 from lvlora.forecast import bounds
 from lvlora.forecast.even_steps import EvenSteps, even_steps
 from lvlora.forecast.sampling import STREAM_SEPARATOR
-from lvlora.series.dataset import FloatArray, Series
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec

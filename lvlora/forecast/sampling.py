@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.forecast.settings import SamplingSettings
 from lvlora.settings.checked import checked
-from lvlora.settings.forecasting import SamplingSettings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

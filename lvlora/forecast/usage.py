@@ -20,7 +20,7 @@ from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
 from lvlora.flops.rows import Row, Spender
 from lvlora.forecast.trace import Trace
-from lvlora.settings.training import BudgetSettings
+from lvlora.settings.shared import BudgetSettings
 
 if TYPE_CHECKING:
     from lvlora.forecast.language_model import LanguageModel

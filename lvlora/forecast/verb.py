@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvlora import numbers, output_files
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.known import known_ahead
+from lvlora.data.splits import split_of
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import entries
@@ -36,16 +39,13 @@ from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.open_model import open_forecaster, warn_of_reading, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.settings import ForecastSettings
 from lvlora.forecast.usage import reserved
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.known import known_ahead
-from lvlora.series.splits import split_of
-from lvlora.settings.data import SplitSettings
-from lvlora.settings.forecasting import ForecastSettings
+from lvlora.settings.shared import SplitSettings
 
 
 def forecast(
@@ -370,7 +370,7 @@ def _forecaster(
         return model
     # and with them all rivals, which no other forecast waits for
     from lvlora.forecast import ensemble
-    from lvlora.series.rivals.processes import RivalProcesses
+    from lvlora.forecast.rivals.processes import RivalProcesses
 
     processes = stack.enter_context(RivalProcesses(devices.cores()))
     if model is not None:

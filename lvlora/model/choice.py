@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvlora.data.dataset import Dataset
 from lvlora.errors import ModelError
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.files import AdapterInfo
 from lvlora.model.adapters.search import find_adapter
 from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
 from lvlora.model.loading import weights_sha256
-from lvlora.series.dataset import Dataset
-from lvlora.settings.forecasting import AdapterSettings
+from lvlora.settings.shared import AdapterSettings
 from lvlora.text.scaling import sizes_of
 
 _LIKE_SIZES = 10.0

@@ -16,8 +16,8 @@ from lvlora.model.catalogue import ModelSource
 from lvlora.model.choice import choose
 from lvlora.model.loading import load
 from lvlora.model.merging import Export, Folder, Merge
+from lvlora.model.settings import ExportSettings
 from lvlora.narrator import Narrator
-from lvlora.settings.forecasting import ExportSettings
 
 
 @dataclass(frozen=True)

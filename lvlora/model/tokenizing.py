@@ -8,11 +8,11 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.splits import split_ids
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.loading import alphabet_of, load_tokenizer
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.splits import split_ids
-from lvlora.settings.data import TokenizeSettings
+from lvlora.model.settings import TokenizeSettings
 from lvlora.text import scaling
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.answers import (

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.dates import Calendar
 from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import TOGETHER, alike
-from lvlora.series.dates import Calendar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

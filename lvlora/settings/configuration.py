@@ -23,7 +23,7 @@ _LARGEST = 1_000_000
 """Bytes of a configuration."""
 
 STAGES, SCALES = "stages", "scales"
-"""Tables that belong to no command: `settings.experiment` reads them."""
+"""Tables that belong to no command: `experiment.settings` reads them."""
 
 Source = Literal["flag", "environment", "config", "default"]
 

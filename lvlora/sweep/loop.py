@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lvlora.data.dataset import Dataset
 from lvlora.errors import (
     BudgetError,
     LvloraError,
@@ -18,9 +19,8 @@ from lvlora.errors import (
 )
 from lvlora.flops.ledger import Limits
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import Dataset
-from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.results import trial_of
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import show, with_params
 from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import OVER, Claim, SharedStudy, State, state_of
@@ -38,6 +38,7 @@ from lvlora.train.observer import Observer
 from lvlora.train.process import StopRequest
 from lvlora.train.record import Train
 from lvlora.train.run import Run
+from lvlora.train.settings import TrainSettings
 from lvlora.train.trackers import tracked
 
 if TYPE_CHECKING:

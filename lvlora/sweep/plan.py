@@ -11,9 +11,10 @@ from pydantic import Field
 
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import PRICED, Params, Space, merged, with_params
 from lvlora.train.schedule import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices
+from lvlora.train.settings import TrainSettings
 
 SAMPLED_TRIALS = 12
 _FINAL_TIMES = 4

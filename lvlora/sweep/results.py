@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger, entries_of_study
 from lvlora.settings.fields import read_fields
-from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep import answers
 from lvlora.sweep.figures import importances
 from lvlora.sweep.plan import SearchPlan
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import with_params
 from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import OVER, SharedStudy, end_of, slot_of, state_of
 from lvlora.sweep.trial import trial_folder
+from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

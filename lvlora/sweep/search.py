@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlora.answers import Estimate
+from lvlora.data.dataset import Dataset
 from lvlora.errors import BudgetError, SettingsError, meant
 from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
@@ -16,13 +17,12 @@ from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
-from lvlora.series.dataset import Dataset
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep import answers, storage
 from lvlora.sweep.document import document
 from lvlora.sweep.loop import TrialLoop
 from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, sampler_of, stages_of
 from lvlora.sweep.results import limit_of, plan_summary, record_of, shared_settings
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space, read_space, with_params
 from lvlora.sweep.study import SharedStudy, StudyFacts, compared
 from lvlora.sweep.trial import cost_of, plan_trial

@@ -16,7 +16,7 @@ from lvlora import durable
 from lvlora.errors import DataError, SettingsError, did_you_mean
 from lvlora.settings.checked import complaints
 from lvlora.settings.fields import Field, read_fields
-from lvlora.settings.training import TrainSettings
+from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
-from lvlora.settings.training import SweepSettings
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.study import SharedStudy, StudyFacts, end_of, pruner
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lvlora.errors import LvloraError, SettingsError
 from lvlora.flops import process_lock
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import SearchPlan, Stage
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Params, Space, merged
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora import folders
+from lvlora.data.dataset import Dataset
 from lvlora.errors import LvloraError, SettingsError, is_out_of_memory
 from lvlora.flops.ledger import Limits
-from lvlora.series.dataset import Dataset
-from lvlora.settings.training import TrainSettings
 from lvlora.sweep.plan import Allotment
 from lvlora.sweep.space import ALPHA_PER_RANK, Params
 from lvlora.sweep.study import REACH
@@ -26,6 +25,7 @@ from lvlora.train.plan import Plan, plan_run
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
 from lvlora.train.schedule import USUAL, Cost, steps_between_validations
+from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from optuna import Trial

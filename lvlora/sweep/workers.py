@@ -23,8 +23,8 @@ from lvlora.errors import (
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator
 from lvlora.settings.configuration import to_toml
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep.loop import outcome_of
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import OVER, SharedStudy, state_of
 from lvlora.train.process import StopRequest

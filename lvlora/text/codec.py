@@ -15,8 +15,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from lvlora.data.dataset import FloatArray
 from lvlora.errors import DataError
-from lvlora.series.dataset import FloatArray
 from lvlora.settings.base import NumberFormat
 
 VALUE_SEPARATOR = ","

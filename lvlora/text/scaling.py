@@ -26,8 +26,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lvlora import numbers
+from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.errors import DataError
-from lvlora.series.dataset import Dataset, FloatArray, Series
 
 Rule = Literal["dataset", "history", "variable", "given"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.gaps import n_short, without_short
 from lvlora.errors import DataError
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.gaps import n_short, without_short
 from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.scaling import Scale, of_beginning, of_dataset

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from lvlora import durable, numbers
 from lvlora.answers import Flops
+from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
 from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
 from lvlora.report.drawing import style
@@ -27,7 +28,6 @@ from lvlora.report.drawing.course import Course, course_figure
 from lvlora.report.drawing.text_chart import terminal_plot
 from lvlora.report.forecast import FloatArray, ForecastPicture, forecast_figure
 from lvlora.report.page import PAGE, write_page
-from lvlora.series.dates import Calendar
 from lvlora.train.record import (
     DAMAGED,
     LARGEST,
@@ -146,7 +146,7 @@ def _column(rows: Mapping[int, Mapping[str, Any]], key: str) -> tuple[FloatArray
 
 
 def _settings(file: Path) -> dict[str, Any]:
-    from lvlora.settings.training import TrainSettings
+    from lvlora.train.settings import TrainSettings
 
     try:
         values = tomllib.loads(read_text(file))

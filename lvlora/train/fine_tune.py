@@ -16,15 +16,14 @@ import safetensors.torch
 
 from lvlora import durable
 from lvlora.answers import Flops
+from lvlora.data.dataset import Dataset
+from lvlora.data.known import read_known
 from lvlora.errors import EXIT_STOPPED, BudgetError, DataError, NumericalError, SettingsError
 from lvlora.flops.ledger import Ledger, check_limits
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator, Silent
-from lvlora.series.dataset import Dataset
-from lvlora.series.known import read_known
 from lvlora.settings.checked import checked
-from lvlora.settings.training import TrainSettings
 from lvlora.train import checkpoint
 from lvlora.train.document import draw_run
 from lvlora.train.estimate import estimate_run
@@ -37,6 +36,7 @@ from lvlora.train.ranks import ALONE, FailedElsewhere, Ranks
 from lvlora.train.record import Train, TrainPlan
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
+from lvlora.train.settings import TrainSettings
 from lvlora.train.trackers import check_installed, tracked
 from lvlora.train.validation import add_rivals, gain_of
 

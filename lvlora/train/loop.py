@@ -25,7 +25,6 @@ from lvlora.model.adapters import files as adapter_files
 from lvlora.model.head import NumericHead, cap, untie_head
 from lvlora.model.loading import BaseModel, load
 from lvlora.model.parts import decoder_of, final_softcap_of, head_of
-from lvlora.settings.training import Compile, TrainSettings
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.scaling import sizes_of
 from lvlora.text.windows import IGNORED, Batch
@@ -36,6 +35,7 @@ from lvlora.train.process import seeded
 from lvlora.train.ranks import ALONE, Ranks
 from lvlora.train.remembered import Remembered
 from lvlora.train.schedule import compiles
+from lvlora.train.settings import Compile, TrainSettings
 from lvlora.train.validation import Validator
 
 

@@ -18,6 +18,7 @@ from lvlora.flops import executed
 from lvlora.flops.answers import FlopsMeasure, Measurement
 from lvlora.flops.families import FAMILIES
 from lvlora.flops.item import total
+from lvlora.flops.settings import FlopsSettings
 from lvlora.flops.shape import ALPHABET_ROWS, ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.model import attention
@@ -25,7 +26,6 @@ from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.lora import LoraPlan, inject
 from lvlora.model.parts import cache_argument
-from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.windows import Batch
 from lvlora.train.loop import Objective

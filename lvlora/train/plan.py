@@ -10,6 +10,10 @@ from typing import Any
 
 import torch
 
+from lvlora.data.alike import Likeness
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.gaps import note_on_filled, without_short
+from lvlora.data.splits import Split, split_of
 from lvlora.errors import SettingsError
 from lvlora.flops import prices
 from lvlora.flops.budget import NOTHING, Price
@@ -22,11 +26,6 @@ from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.model.lora import parse_layers
 from lvlora.model.machine import memory_limit
-from lvlora.series.alike import Likeness
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.gaps import note_on_filled, without_short
-from lvlora.series.splits import Split, split_of
-from lvlora.settings.training import TrainSettings
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset, rounding_losses
 from lvlora.text.windows import Windows
@@ -40,6 +39,7 @@ from lvlora.train.schedule import (
     learning_rate,
     plan_steps,
 )
+from lvlora.train.settings import TrainSettings
 from lvlora.train.validation import ValidationPart
 
 

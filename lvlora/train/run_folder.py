@@ -24,9 +24,9 @@ from lvlora.model import devices
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
 from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve, to_toml
-from lvlora.settings.training import TrainSettings
 from lvlora.train.plan import Plan
 from lvlora.train.record import read_metrics, step_of
+from lvlora.train.settings import TrainSettings
 
 _FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
 """Options that cannot change when a run goes on. Data and model can: they are known by content."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import Price
-from lvlora.settings.training import Compile, LearningSettings, Schedule
+from lvlora.train.settings import Compile, LearningSettings, Schedule
 
 _ONE_CYCLE_START = 1 / 25
 _ONE_CYCLE_END = 1e-4

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.histories import Cut, cut, last_windows
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
@@ -28,13 +30,10 @@ from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import updates_of
+from lvlora.forecast.rivals import quick_rivals
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, Outline
-from lvlora.series.dataset import Dataset, FloatArray, Series
-from lvlora.series.histories import Cut, cut, last_windows
-from lvlora.series.rivals import quick_rivals
-from lvlora.settings.training import LearningSettings
 from lvlora.text.windows import Batch, Windows
 from lvlora.train.record import (
     Forecasts,
@@ -44,6 +43,7 @@ from lvlora.train.record import (
     Validation,
     ValidationFile,
 )
+from lvlora.train.settings import LearningSettings
 
 FEW_SERIES = 8
 """Fewer are validated by steps where nothing is asked for."""

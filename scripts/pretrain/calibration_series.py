@@ -19,9 +19,9 @@ from observation import CLEAN, COUNTED, SURVEYED
 from others import OTHERS
 from parameters import Rng, log_uniform
 
-from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.simulate import observe, simulate
-from lvlora.settings.data import SimulateSettings
+from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import observe, simulate
 
 SEED = 61_907
 """No pool of pretraining and no other script has it."""

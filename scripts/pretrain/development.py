@@ -15,7 +15,7 @@ import numpy as np
 from oscillators import runge_kutta
 from parameters import Array, Rng, log_uniform
 
-from lvlora.series.dataset import Series
+from lvlora.data.dataset import Series
 
 LONGEST = 197
 """Steps of a measured series; of longer ones the last are taken."""

@@ -10,12 +10,12 @@ import numpy as np
 from calibration_series import MEASURED, SYSTEMS
 from scipy.optimize import minimize
 
+from lvlora.data.dataset import FloatArray
+from lvlora.data.metrics.quantiles import of_samples
 from lvlora.forecast.calibration.rule import FEATURES, Rule, features
 from lvlora.forecast.calibration.widths import Widths, last_cycle, shares
 from lvlora.forecast.forecast import Forecast
-from lvlora.series.dataset import FloatArray
-from lvlora.series.metrics.quantiles import of_samples
-from lvlora.series.rivals.naive import LastValue
+from lvlora.forecast.rivals.naive import LastValue
 
 LEVELS = (0.5, 0.8, 0.9)
 """Of the intervals that the one factor should make right."""

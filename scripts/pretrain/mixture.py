@@ -28,7 +28,7 @@ from parameters import Array, Rng, log_uniform
 from seasonal_arima import seasonal_arima
 from switching import switching
 
-from lvlora.series.dataset import Series
+from lvlora.data.dataset import Series
 from lvlora.text.scaling import of_history
 
 COMMON_DIVISOR = 0.793

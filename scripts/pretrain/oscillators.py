@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from parameters import Array, Rng
 
-from lvlora.series.simulate import INITIAL_RANGE, SYSTEMS
+from lvlora.data.simulate import INITIAL_RANGE, SYSTEMS
 
 SEED_STEP = 200.0 / 99.0
 """Sampling interval of `lvlora simulate`'s default."""

@@ -22,18 +22,18 @@ from pathlib import Path
 import development
 import numpy as np
 
+from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.metrics.scores import inside_interval, naive_scale
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import observe, simulate
 from lvlora.forecast.calibration.widths import of_model as of_source
 from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals.naive import LastValue
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load
-from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.metrics.scores import inside_interval, naive_scale
-from lvlora.series.rivals import default_rivals
-from lvlora.series.rivals.naive import LastValue
-from lvlora.series.simulate import observe, simulate
-from lvlora.settings.data import SimulateSettings
 
 HELD_OUT = 10
 SEED = 410_019

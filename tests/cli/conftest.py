@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lvlora.evaluation import scores
-from lvlora.series.rivals import default_rivals, naive_rivals
+from lvlora.forecast.rivals import default_rivals, naive_rivals
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""`lvlora analyze` as a user meets it; the measurements are tested in tests/series."""
+"""`lvlora analyze` as a user meets it; the measurements are tested in tests/data."""
 
 import numpy as np
 import pytest

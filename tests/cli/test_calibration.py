@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from lvlora.series.dataset import Dataset
+from lvlora.data.dataset import Dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

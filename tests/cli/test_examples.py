@@ -41,10 +41,10 @@ def _examples(name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Data, the examples, a ledger."""
+    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.settings import SimulateSettings
+    from lvlora.data.simulate import simulate
     from lvlora.flops.ledger import Ledger
-    from lvlora.series.files.writers import write_dataset
-    from lvlora.series.simulate import simulate
-    from lvlora.settings.data import SimulateSettings
 
     folder = tmp_path_factory.mktemp("project")
     made = simulate(SimulateSettings(n_series=8, n_steps=100))

@@ -64,9 +64,9 @@ max_steps = 2
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from lvlora.series.files.writers import write_dataset
-    from lvlora.series.simulate import simulate
-    from lvlora.settings.data import SimulateSettings
+    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.settings import SimulateSettings
+    from lvlora.data.simulate import simulate
 
     path = tmp_path_factory.mktemp("data") / "d.h5"
     write_dataset(simulate(SimulateSettings(n_series=16, n_steps=10)), path)

@@ -14,13 +14,13 @@ from forked import Forked
 from safetensors import safe_open
 
 from lvlora.cli.program.root import load as load_command
+from lvlora.data.files.writers import write_dataset
 from lvlora.model import lora, merging
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.config import config_for
 from lvlora.model.head import NumericHead, untie_head
 from lvlora.model.lora import LoraPlan
 from lvlora.model.parts import head_of, is_tied
-from lvlora.series.files.writers import write_dataset
 
 pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
     "ignore:.*is_gradient_checkpointing:FutureWarning",

@@ -223,7 +223,7 @@ def test_memory_bounds_groups_and_changes_no_number(run_lvlora, words):
     ],
 )
 def test_sizes(text, n):
-    from lvlora.settings.forecasting import ForecastSettings
+    from lvlora.forecast.settings import ForecastSettings
 
     assert ForecastSettings(data="x.csv", max_memory=text).max_memory == n
 

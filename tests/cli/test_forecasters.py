@@ -10,7 +10,7 @@ import pytest
 
 from lvlora.evaluation import evaluate, scores
 from lvlora.forecast import ensemble
-from lvlora.series.rivals import LastValue, SeasonalNaive, VectorAutoregression
+from lvlora.forecast.rivals import LastValue, SeasonalNaive, VectorAutoregression
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 import tiny_runs
 
 from lvlora.evaluation import scores
-from lvlora.series.rivals import default_rivals
+from lvlora.forecast.rivals import default_rivals
 
 N_STEPS, AHEAD = 16, 4
 

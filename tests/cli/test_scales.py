@@ -8,7 +8,7 @@ import pytest
 import tiny_runs
 
 import lvlora
-from lvlora.series.dataset import Dataset, Series
+from lvlora.data.dataset import Dataset, Series
 
 NAMES = ("platelets", "temperature", "change")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lvlora.series.files.readers import read_dataset
-from lvlora.settings.data import InputSettings
+from lvlora.data.files.readers import read_dataset
+from lvlora.settings.shared import InputSettings
 
 
 def test_writes_a_data_set_that_can_be_read(run_lvlora, tmp_path):

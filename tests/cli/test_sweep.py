@@ -28,9 +28,9 @@ TABLE = ("trial", "stage", "params", "value", "mae", "loss", "steps", "flops", "
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from lvlora.series.files.writers import write_dataset
-    from lvlora.series.simulate import simulate
-    from lvlora.settings.data import SimulateSettings
+    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.settings import SimulateSettings
+    from lvlora.data.simulate import simulate
 
     path = tmp_path_factory.mktemp("data") / "d.h5"
     write_dataset(simulate(SimulateSettings(n_series=24, n_steps=10)), path)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.series.files.readers import read_dataset
-from lvlora.series.splits import split_ids
-from lvlora.settings.data import InputSettings
+from lvlora.data.files.readers import read_dataset
+from lvlora.data.splits import split_ids
+from lvlora.settings.shared import InputSettings
 from lvlora.text import scaling
 from lvlora.text.codec import Codec
 

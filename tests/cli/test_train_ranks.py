@@ -17,8 +17,8 @@ import tiny_runs
 from forked import Forked
 from safetensors.numpy import load_file
 
+from lvlora.data.dataset import Dataset
 from lvlora.flops.ledger import Ledger
-from lvlora.series.dataset import Dataset
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -259,7 +259,7 @@ def test_a_name_that_is_none(run_lvlora, place):
 def test_tab_completes_the_last_of_a_list():
     from lvlora.cli.program.parameters import _choices_of
     from lvlora.settings.fields import read_fields
-    from lvlora.settings.training import TrainSettings
+    from lvlora.train.settings import TrainSettings
 
     (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
     complete = _choices_of(field)

@@ -230,8 +230,8 @@ class Simulate(Output):
     files = ("new.h5",)
 
     def is_whole(self, content: bytes) -> bool:
-        from lvlora.series.files.readers import read_dataset
-        from lvlora.settings.data import InputSettings
+        from lvlora.data.files.readers import read_dataset
+        from lvlora.settings.shared import InputSettings
 
         return len(read_dataset(Path("new.h5"), InputSettings())) == 3
 

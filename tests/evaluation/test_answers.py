@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import pytest
 
 from lvlora.answers import Number
+from lvlora.data.metrics.measures import Metric
 from lvlora.errors import DataError
 from lvlora.evaluation.answers import EvaluationRecord, ForecasterScores
 from lvlora.evaluation.report import rebuild
 from lvlora.runs import EVALUATION
-from lvlora.series.metrics.measures import Metric
 
 RECORDS = Path(__file__).parent / "records"
 VERSIONS = sorted(path.name for path in RECORDS.iterdir())

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scored import score_rival
 
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.metrics.measures import Interval
 from lvlora.evaluation.comparison import compare, difference
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import Entry, score_floor
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.measures import Interval
-from lvlora.series.rivals import ContextMean, LastValue, Rival, SeasonalNaive
+from lvlora.forecast.rivals import ContextMean, LastValue, Rival, SeasonalNaive
 
 LEVELS = (0.1, 0.5, 0.9)
 

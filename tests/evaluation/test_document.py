@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from scored import score_rival
 
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.metrics.measures import Difference
+from lvlora.data.metrics.scores import score
 from lvlora.evaluation.answers import EvaluatedData
 from lvlora.evaluation.comparison import by_cluster, compare
 from lvlora.evaluation.document import _difference
@@ -23,11 +26,8 @@ from lvlora.evaluation.report import rebuild
 from lvlora.evaluation.scores import Entry, score_floor
 from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
+from lvlora.forecast.rivals import ContextMean, LastValue, SeasonalNaive
 from lvlora.runs import EVALUATION
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.measures import Difference
-from lvlora.series.metrics.scores import score
-from lvlora.series.rivals import ContextMean, LastValue, SeasonalNaive
 
 LEVELS = (0.1, 0.5, 0.9)
 EVIL = "<script>document.title = 'broken'</script>"

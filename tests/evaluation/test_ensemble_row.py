@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scored import hindsight, score_rival
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import score_ensemble, score_floor
 from lvlora.forecast.ensemble import NAME, loss, origins
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.rivals import LastValue, Rival, SeasonalNaive, default_rivals
+from lvlora.forecast.rivals import LastValue, Rival, SeasonalNaive, default_rivals
 
 LEVELS = (0.1, 0.5, 0.9)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.dates import Calendar
 from lvlora.errors import SettingsError
 from lvlora.evaluation.export_task import check, write_task
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.dates import Calendar
-from lvlora.settings.scoring import EvaluateSettings
+from lvlora.evaluation.settings import EvaluateSettings
 
 NAME = "from3-to2-0123456789abcdef"
 

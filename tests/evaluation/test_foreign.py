@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lvlora.data.metrics.scores import crps_from_samples
 from lvlora.errors import DataError, SettingsError
 from lvlora.evaluation.foreign import N_LEVELS, ForeignForecasts, named_files, read_forecasts
-from lvlora.series.metrics.scores import crps_from_samples
 
 IDS, VARIABLES, HORIZON = ("a", "b,1"), ("prey", "predator"), 3
 TASK = "from10-to3-0123456789abcdef"

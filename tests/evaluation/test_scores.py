@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from scored import score_model, score_rival
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import DataError
 from lvlora.evaluation.comparison import by_cluster, compare, difference
 from lvlora.evaluation.folder import Pieces
@@ -14,9 +15,8 @@ from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import Scoring, score_floor
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.rivals import LastValue
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.rivals import LastValue
 from lvlora.text.scaling import Scale
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -261,7 +261,7 @@ def test_too_many_windows_say_how_many_fit() -> None:
 
 
 def test_what_is_drawn_in_a_history_depends_on_its_series() -> None:
-    from lvlora.series.disturbance import NO_DISTURBANCE
+    from lvlora.evaluation.disturbance import NO_DISTURBANCE
 
     data = waves(1, 20)
     noisy = NO_DISTURBANCE.model_copy(update={"noise": 0.1})

@@ -6,10 +6,10 @@ from pathlib import Path
 import numeric_tokenizer
 import pytest
 
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import simulate
 from lvlora.experiment.plan import price_stages
-from lvlora.series.simulate import simulate
-from lvlora.settings.data import SimulateSettings
-from lvlora.settings.experiment import ExperimentSettings, read_stages
+from lvlora.experiment.settings import ExperimentSettings, read_stages
 
 COURSEWORK = Path(__file__).parents[2] / "examples" / "coursework.toml"
 QWEN = {

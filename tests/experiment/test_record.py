@@ -7,13 +7,13 @@ import ledgers
 import pytest
 
 from lvlora.errors import DataError, SettingsError
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.experiment.answers import Result
 from lvlora.experiment.record import FILE, Record
+from lvlora.experiment.settings import Stage
 from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
-from lvlora.settings.experiment import Stage
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import TrainSettings
+from lvlora.train.settings import TrainSettings
 
 MOST = Price(10**20 + 1, 3 * 10**20)
 """Beyond 2^53, so that a count that passed through a float would be another."""

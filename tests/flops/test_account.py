@@ -8,9 +8,9 @@ from lvlora.flops import prices
 from lvlora.flops.account import account, vary
 from lvlora.flops.catalogue import KNOWN_SHAPES
 from lvlora.flops.executed import Head
+from lvlora.flops.settings import FlopsSettings
 from lvlora.flops.shape import ALPHABET_ROWS
 from lvlora.flops.trainable import Lora
-from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS
 
 QWEN = KNOWN_SHAPES["qwen2.5-0.5b"]

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import Price, steps_that_fit
-from lvlora.settings.training import TrainSettings
+from lvlora.train.settings import TrainSettings
 
 counts = st.integers(0, 10**25)
 prices = st.builds(Price, counts, counts)

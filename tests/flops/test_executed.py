@@ -9,10 +9,10 @@ from lvlora.flops import executed
 from lvlora.flops.catalogue import KNOWN_SHAPES
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
+from lvlora.flops.settings import FlopsSettings
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
 from lvlora.model.catalogue import BUNDLED
-from lvlora.settings.data import FlopsSettings
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.train.measurement import build_model, count, generation, measure, put_lora, train_step
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora import durable
+from lvlora.data.dataset import Series
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast.calibration.offsets import (
     ENOUGH,
@@ -31,7 +32,6 @@ from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)

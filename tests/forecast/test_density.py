@@ -10,12 +10,12 @@ import tiny_runs
 import torch
 from grammars import legal, walk
 
+from lvlora.data.dataset import Series
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast import density, reading
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Series
 from lvlora.text.alphabet import INDEX
 from lvlora.text.grammar import START, Grammar
 from lvlora.train.measurement import count

@@ -5,6 +5,8 @@ from time import sleep
 import numpy as np
 import pytest
 
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.metrics.quantiles import of_samples
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast.ensemble import (
@@ -20,11 +22,9 @@ from lvlora.forecast.ensemble import (
 )
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.rivals import GREEDY, RivalForecaster, as_forecast
+from lvlora.forecast.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
+from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster, as_forecast
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.quantiles import of_samples
-from lvlora.series.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
 
 
 def wave(n_steps: int = 48, name: str = "w", shift: float = 0.0) -> Series:

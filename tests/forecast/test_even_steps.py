@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lvlora.data.dataset import Series
 from lvlora.errors import DataError
 from lvlora.forecast.even_steps import even_steps, interpolated, times_ahead
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Series
 
 UNEVEN = np.array([0.0, 1, 2, 4, 5, 6, 9, 10])
 AHEAD = np.array([10.5, 12, 13])

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lvlora.data.dataset import Series
 from lvlora.errors import NumericalError
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Series
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar

@@ -11,6 +11,7 @@ import torch
 from decoding_oracle import oracle
 from grammars import legal
 
+from lvlora.data.known import with_known
 from lvlora.errors import DataError
 from lvlora.forecast import density
 from lvlora.forecast.decoding import Decoder
@@ -20,7 +21,6 @@ from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.trace import Trace
 from lvlora.model.head import NumericHead
-from lvlora.series.known import with_known
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar

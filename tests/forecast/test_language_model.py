@@ -7,6 +7,7 @@ import pytest
 import tiny_runs
 import torch
 
+from lvlora.data.dataset import Series
 from lvlora.errors import DataError
 from lvlora.flops.budget import NOTHING
 from lvlora.forecast.forecast import continue_time, to_rows
@@ -14,7 +15,6 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
-from lvlora.series.dataset import Series
 from lvlora.text.scaling import Scale
 from lvlora.train.measurement import count
 

@@ -8,10 +8,10 @@ import tiny_runs
 import torch
 from grammars import legal
 
+from lvlora.data.dataset import Series
 from lvlora.forecast import likelihood
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import Score, negative_log_likelihood
-from lvlora.series.dataset import Series
 from lvlora.text.alphabet import INDEX
 from lvlora.text.grammar import START
 from lvlora.train.measurement import count

@@ -16,6 +16,7 @@ from grammars import walk
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lvlora.data.dataset import Series
 from lvlora.forecast import continuation, density, likelihood, reading, rows
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
@@ -24,7 +25,6 @@ from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.trace import Trace
 from lvlora.model.loading import outline
-from lvlora.series.dataset import Series
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar

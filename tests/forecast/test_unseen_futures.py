@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scored import score_model, score_rival
 
+from lvlora.data.histories import cut, learnable
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import rivals_of
 from lvlora.forecast.holdout import hold_out
 from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.rivals import EquationFit, PooledQuantiles
+from lvlora.forecast.rivals.equations import BestEquations
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.histories import cut, learnable
-from lvlora.series.rivals import EquationFit, PooledQuantiles
-from lvlora.series.rivals.equations import BestEquations
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Windows

@@ -14,8 +14,8 @@ from lvlora.errors import BudgetError, ModelError, SettingsError
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast import verb
 from lvlora.forecast.plan import Plan
+from lvlora.forecast.settings import ForecastSettings
 from lvlora.narrator import Silent
-from lvlora.settings.forecasting import ForecastSettings
 
 DATA = tiny_runs.dataset(2, n_steps=8)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lvlora import durable
+from lvlora.data.dataset import FloatArray, Series
 from lvlora.errors import ModelError
 from lvlora.forecast.calibration.rule import FEATURES, Rule, cycle, features
 from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, last_cycle, of_model, read
@@ -17,7 +18,6 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import ModelSource
-from lvlora.series.dataset import FloatArray, Series
 
 ANY = dict.fromkeys(FEATURES, (-100.0, 100.0))
 

@@ -59,8 +59,8 @@ def _data(suffix: str) -> Callable[[Path], tuple[Path, Read]]:
         import h5py  # noqa: F401
         import pyarrow.parquet  # noqa: F401
 
-        from lvlora.series.files.readers import read_dataset
-        from lvlora.settings.data import InputSettings
+        from lvlora.data.files.readers import read_dataset
+        from lvlora.settings.shared import InputSettings
 
         target = folder / f"f{suffix}"
         settings = InputSettings()
@@ -123,8 +123,9 @@ def _gguf(folder: Path) -> tuple[Path, Read]:
 def _toml(folder: Path) -> tuple[Path, Read]:
     from lvlora.errors import SettingsError
     from lvlora.settings.configuration import resolve
-    from lvlora.settings.training import SweepSettings, TrainSettings
+    from lvlora.sweep.settings import SweepSettings
     from lvlora.sweep.space import read_space
+    from lvlora.train.settings import TrainSettings
 
     target = folder / "f.toml"
     commands = {"train": TrainSettings, "sweep": SweepSettings}

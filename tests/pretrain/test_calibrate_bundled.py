@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from calibration_series import MEASURED, Known
 
+from lvlora.data.dataset import Series
 from lvlora.forecast.calibration.widths import NAME, read
-from lvlora.series.dataset import Series
 
 
 def known(group: str, i: int, half: int | None = None) -> Known:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import score_development
 
-from lvlora.series.dataset import Series
+from lvlora.data.dataset import Series
 
 
 @pytest.mark.parametrize("name", development.UNSEEN)

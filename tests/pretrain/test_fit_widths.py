@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fit_widths import Example, fit
 
+from lvlora.data.dataset import Series
+from lvlora.data.metrics.scores import crps_from_samples, inside_interval
 from lvlora.forecast.forecast import Forecast
-from lvlora.series.dataset import Series
-from lvlora.series.metrics.scores import crps_from_samples, inside_interval
 
 
 def examples(seed: int, n: int) -> list[Example]:

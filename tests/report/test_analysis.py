@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from lvlora.data.analysis.overview import Analysis, analyze
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.settings import AnalyzeSettings, SimulateSettings
+from lvlora.data.simulate import simulate
 from lvlora.report.analysis.figures import (
     FIGURES,
     clusters_figure,
@@ -16,10 +20,6 @@ from lvlora.report.analysis.figures import (
 )
 from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import mean_trajectory
-from lvlora.series.analysis.overview import Analysis, analyze
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.simulate import simulate
-from lvlora.settings.data import AnalyzeSettings, SimulateSettings
 
 
 def analysed(dataset: Dataset, clusters: int = 4) -> tuple[Dataset, Analysis]:

@@ -6,17 +6,35 @@ from typing import get_args
 
 import pytest
 
-from lvlora.settings import data, forecasting, scoring, training
+import lvlora.cli.settings
+import lvlora.data.settings
+import lvlora.evaluation.settings
+import lvlora.experiment.settings
+import lvlora.flops.settings
+import lvlora.model.settings
+import lvlora.settings.shared
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.forecast.settings import ForecastSettings
 from lvlora.settings.base import Affects, Settings, option
-from lvlora.settings.forecasting import ForecastSettings
-from lvlora.settings.scoring import EvaluateSettings
-from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.sweep.settings import SweepSettings
 from lvlora.train.plan import deciding_settings
+from lvlora.train.settings import TrainSettings
 
 MODELS = sorted(
     {
         model
-        for module in (data, forecasting, scoring, training)
+        for module in (
+            lvlora.cli.settings,
+            lvlora.data.settings,
+            lvlora.evaluation.settings,
+            lvlora.experiment.settings,
+            lvlora.flops.settings,
+            lvlora.forecast.settings,
+            lvlora.model.settings,
+            lvlora.settings.shared,
+            lvlora.sweep.settings,
+            lvlora.train.settings,
+        )
         for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, Settings)
     },

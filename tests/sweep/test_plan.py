@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.budget import NOTHING, Price
-from lvlora.settings.training import SweepSettings, TrainSettings
 from lvlora.sweep.plan import SearchPlan, make_plan, stages_of
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Range, Space
 from lvlora.train.schedule import Cost
+from lvlora.train.settings import TrainSettings
 
 BASE = TrainSettings()
 

@@ -13,8 +13,8 @@ import pytest
 from sweeping import claim, facts_of, finish
 
 from lvlora.errors import LvloraError
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.study import slot_of, state_of
 
 WORKER = """

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.errors import SettingsError
-from lvlora.settings.training import TrainSettings
 from lvlora.sweep.space import Range, Space, merged, with_params
+from lvlora.train.settings import TrainSettings
 
 SPACE = Space({"learning_rate": (1e-4, 1e-3), "rank": (8, 2, 4)})
 

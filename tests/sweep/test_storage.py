@@ -4,9 +4,9 @@ import pytest
 from sweeping import claim, facts_of
 
 from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
 from lvlora.sweep.plan import stages_of
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.study import compared, slot_of
 
 

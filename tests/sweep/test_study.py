@@ -9,9 +9,9 @@ from sweeping import claim, facts_of, finish, give_back
 
 from lvlora.errors import LvloraError
 from lvlora.flops import process_lock
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep import storage
 from lvlora.sweep import study as sweep_study
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Range, Space
 from lvlora.sweep.study import SharedStudy, pruner, slot_of, state_of
 

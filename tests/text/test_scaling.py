@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import DataError
-from lvlora.series.dataset import Dataset, Series
 from lvlora.text import scaling
 from lvlora.text.scaling import Scale
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import DataError
-from lvlora.series.dataset import Dataset, Series
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale

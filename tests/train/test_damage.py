@@ -13,10 +13,10 @@ import pytest
 import tiny_runs
 
 from lvlora.errors import LvloraError, RunStopped
-from lvlora.settings.training import TrainSettings
 from lvlora.train import run_folder
 from lvlora.train.observer import Silent
 from lvlora.train.run import Run
+from lvlora.train.settings import TrainSettings
 
 
 class _StopAfter(Silent):

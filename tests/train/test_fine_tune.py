@@ -11,8 +11,8 @@ import tiny_runs
 
 import lvlora
 from lvlora.flops.ledger import Ledger
-from lvlora.settings.training import SweepSettings
 from lvlora.sweep.plan import make_plan, stages_of
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.trial import cost_of
 from lvlora.train import fine_tune
 

@@ -13,10 +13,10 @@ import tiny_runs
 import torch
 from safetensors.torch import load_file
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import BudgetError, DataError, LvloraError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger
 from lvlora.model.loading import load
-from lvlora.series.dataset import Dataset, Series
 from lvlora.train.observer import Silent
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder

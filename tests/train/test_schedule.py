@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from lvlora.errors import BudgetError
 from lvlora.flops.budget import Price
-from lvlora.settings.training import TrainSettings
 from lvlora.train.schedule import (
     DEFAULT_STEPS,
     USUAL,
@@ -17,6 +16,7 @@ from lvlora.train.schedule import (
     learning_rate,
     plan_steps,
 )
+from lvlora.train.settings import TrainSettings
 
 
 def _plan(step=100, validation=30, **changes):

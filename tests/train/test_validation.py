@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tiny_runs
 
+from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import SettingsError
 from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import Ledger
+from lvlora.forecast.rivals import LastValue, VectorAutoregression, quick_rivals
 from lvlora.forecast.sampling import Sampling
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.rivals import LastValue, VectorAutoregression, quick_rivals
 from lvlora.text.windows import IGNORED
 from lvlora.train.validation import Scored, add_rivals, held_out_steps, keep_forecasts
 

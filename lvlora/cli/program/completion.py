@@ -30,7 +30,7 @@ def models(incomplete: str) -> list[str]:
 
 def forecasters(incomplete: str) -> list[str]:
     """Names that ``--forecaster`` knows."""
-    from lvlora.series.rivals import default_rivals, spoken
+    from lvlora.forecast.rivals import default_rivals, spoken
 
     names = ("lm", "auto", *(spoken(rival.name) for rival in default_rivals()))
     return [name for name in names if name.startswith(incomplete)]

@@ -29,6 +29,9 @@ from pydantic import Field, model_validator
 
 from lvlora import durable
 from lvlora.answers import Count, Shape
+from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.metrics.quantiles import of_samples
+from lvlora.data.metrics.scores import central_levels
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast.bounds import least_values
 from lvlora.forecast.calibration import stored
@@ -38,9 +41,6 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
 from lvlora.model.loading import BaseModel
 from lvlora.narrator import Narrator
-from lvlora.series.dataset import FloatArray, Series
-from lvlora.series.metrics.quantiles import of_samples
-from lvlora.series.metrics.scores import central_levels
 from lvlora.text.scaling import RULES
 
 ENOUGH = 40

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from lvlora.answers import Shape
-from lvlora.series.dataset import FloatArray
+from lvlora.data.dataset import FloatArray
 
 FEATURES = (
     *("spread over steps", "spread over deviation", "step"),

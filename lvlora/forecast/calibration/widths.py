@@ -32,6 +32,7 @@ import numpy as np
 from pydantic import Field
 
 from lvlora import durable
+from lvlora.data.dataset import FloatArray
 from lvlora.forecast import bounds
 from lvlora.forecast.calibration import stored
 from lvlora.forecast.calibration.rule import Rule, cycle, features
@@ -39,7 +40,6 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.loading import BaseModel
-from lvlora.series.dataset import FloatArray
 
 NAME = "widths.json"
 LARGEST = 6.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lvlora import numbers
+from lvlora.data.answers import Analyze, Quality
 from lvlora.report.document import Block, Cell, Document, Points, Section, Table
-from lvlora.series.answers import Analyze, Quality
 
 
 def document(record: Analyze) -> Document:

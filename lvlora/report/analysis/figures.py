@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dates import length_of
 from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import (
     MAX_VARIABLES,
@@ -16,14 +18,12 @@ from lvlora.report.drawing.panels import (
     mean_trajectory,
     rows_needed,
 )
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.dates import length_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lvlora.series.analysis.overview import Analysis
+    from lvlora.data.analysis.overview import Analysis
 
 MAX_CLUSTERS = 6
 _MAX_STACKS = 4  # clusters side by side, where each needs a panel for each variable

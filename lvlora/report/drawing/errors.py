@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lvlora.data.metrics.measures import METRICS
 from lvlora.report.drawing import style
-from lvlora.series.metrics.measures import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dates import Calendar
+from lvlora.data.gaps import mean_known
 from lvlora.report.drawing import style
-from lvlora.series.dataset import Dataset, FloatArray
-from lvlora.series.dates import Calendar
-from lvlora.series.gaps import mean_known
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

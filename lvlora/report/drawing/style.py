@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-    from lvlora.series.dates import Calendar
+    from lvlora.data.dates import Calendar
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9", "#6A3D9A", "#555555")
 """Prey blue, predator vermilion, then the others: Okabe & Ito (2008), told apart in every kind of

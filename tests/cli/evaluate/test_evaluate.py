@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lvlora.evaluation import scores
-from lvlora.series.rivals import lotka_volterra
+from lvlora.forecast.rivals import lotka_volterra
 
 STEPS = ["--context", "15", "--horizon", "5"]
 SHORT = [*STEPS, "--samples", "3", "--workers", "1"]

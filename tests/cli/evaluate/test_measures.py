@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.series.dataset import Dataset, Series
-from lvlora.series.metrics.dynamics import Dynamics
-from lvlora.series.metrics.measures import DynamicsErrors
-from lvlora.series.splits import split_ids
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.metrics.dynamics import Dynamics
+from lvlora.data.metrics.measures import DynamicsErrors
+from lvlora.data.splits import split_ids
 
 STEPS = ["--no-model", "--context", "30", "--horizon", "12", "--workers", "1", "--split", "train"]
 

@@ -17,11 +17,11 @@ import pytest
 
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.root import COMMANDS
+from lvlora.data.settings import AnalyzeSettings
+from lvlora.evaluation.settings import BaselineSettings
 from lvlora.settings.base import Settings
-from lvlora.settings.data import AnalyzeSettings
 from lvlora.settings.fields import read_fields
-from lvlora.settings.scoring import BaselineSettings
-from lvlora.settings.training import TrainSettings
+from lvlora.train.settings import TrainSettings
 
 PACKAGE = Path(__file__).parents[3] / "lvlora"
 CHEAP = {

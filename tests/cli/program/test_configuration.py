@@ -12,21 +12,19 @@ import typer
 from lvlora.answers import Answer
 from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
 from lvlora.cli.program.root import load_all
+from lvlora.cli.settings import DoctorSettings, ReportSettings
+from lvlora.data.settings import AnalyzeSettings, SimulateSettings
 from lvlora.errors import SettingsError
+from lvlora.evaluation.settings import BaselineSettings, EvaluateSettings
+from lvlora.experiment.settings import ExperimentSettings
+from lvlora.flops.settings import FlopsSettings
+from lvlora.forecast.settings import ForecastSettings
+from lvlora.model.settings import ExportSettings, TokenizeSettings
 from lvlora.settings.base import Settings, option
 from lvlora.settings.configuration import resolve, to_toml
-from lvlora.settings.data import (
-    AnalyzeSettings,
-    DoctorSettings,
-    FlopsSettings,
-    ReportSettings,
-    SimulateSettings,
-    TokenizeSettings,
-)
-from lvlora.settings.experiment import ExperimentSettings
-from lvlora.settings.forecasting import AdapterSettings, ExportSettings, ForecastSettings
-from lvlora.settings.scoring import BaselineSettings, EvaluateSettings
-from lvlora.settings.training import SweepSettings, TrainSettings
+from lvlora.settings.shared import AdapterSettings
+from lvlora.sweep.settings import SweepSettings
+from lvlora.train.settings import TrainSettings
 
 MODELS: dict[str, type[Settings]] = {
     "analyze": AnalyzeSettings,

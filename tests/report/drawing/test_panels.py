@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from lvlora.data.analysis.overview import analyze
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.settings import AnalyzeSettings
 from lvlora.report.analysis.figures import trajectories_figure
 from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import kept
-from lvlora.series.analysis.overview import analyze
-from lvlora.series.dataset import Dataset, Series
-from lvlora.settings.data import AnalyzeSettings
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,285 @@
+"""Oscillations of one trajectory: peaks, period, growth of the peaks, lag between two variables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.data.analysis.cycles import (
+    agreement,
+    largest_of_noise,
+    noise_level,
+    repetition,
+    season,
+    smoothed,
+    vertex,
+)
+from lvlora.data.dataset import FloatArray
+
+PROMINENCE = 0.05
+"""A peak must stand out from its surroundings by this share of the variable's range.
+
+Less counts ripples, more loses the last peaks of a damped oscillation.
+"""
+
+_AGREEMENT_A_PEAK, _AGREEMENT_OF_MANY = 0.05, 0.3
+"""Confidence that a smooth variable's period needs for each peak beyond the second, and the most
+that is needed. Two peaks may be all that is seen of a slow cycle; many bumps that do
+not come again after their mean distance are none."""
+_TREND = 0.5
+"""A straight line that takes more than this off a variable's range is a trend; its peaks are then
+measured by what is left of the range.
+"""
+_WINDOW = 0.5
+"""Share of a period: the window that a noisy variable is smoothed with."""
+_APART = 0.6
+"""Share of a period: the least distance of a noisy variable's peaks."""
+_NOISES = 3.0
+"""Peaks of a noisy variable stand out by so many deviations of the noise that smoothing left."""
+_MISSED = 0.05
+"""Share by which the mean distance of peaks exceeds a season's length where peaks are missed; of
+few cycles, one in so many."""
+_UNLIKE = 0.2
+"""Periods that differ by more than this share are two: a variable whose peaks lie so far from its
+repetition has lost some, and two variables swing each for itself."""
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The local maxima of one variable, and its period.
+
+    Attributes:
+        positions: (k,) in samples from 0, refined between samples.
+        times: (k,) the same in time units.
+        heights: (k,) of the samples nearest to them.
+        period: in time units; NaN if there is none.
+        period_samples: the same in samples.
+        confidence: 0 … 1, how well the variable agrees with itself one period later; where it has
+            no period, how well it does at best.
+    """
+
+    positions: FloatArray
+    times: FloatArray
+    heights: FloatArray
+    period: float
+    period_samples: float
+    confidence: float
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def growth(self) -> float:
+        """Slope of the logarithm of the peaks' heights, per period; NaN if it has none.
+
+        0.01 means that each peak is 1 % higher than the one before. Least squares over all peaks.
+        """
+        if len(self) < 2 or not np.all(self.heights > 0):
+            return math.nan
+        return float(np.polyfit(np.arange(len(self)), np.log(self.heights), 1)[0])
+
+
+def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
+    """The peaks of one variable, without those at its ends, and its period.
+
+    A smooth variable has every local maximum of `PROMINENCE` as a peak, and their mean distance
+    as its period. Where noise could make such maxima, the variable must repeat itself beyond what
+    chance does (`repetition`); it is then smoothed over half of the period found, and its peaks
+    are those that stand out from the noise that is left and lie apart. What repeats without peaks
+    that can be told apart has a period all the same; what peaks again and again and does not
+    repeat has neither. A season on a trend hides from both: where the changes repeat themselves
+    (`season`), they decide.
+
+    Each peak is moved to the vertex of the parabola through it and its two neighbours. Time and
+    memory are linear in the samples, but for a logarithm.
+
+    Args:
+        time: (T,) increasing.
+        values: (T,) finite, or all NaN, which has no peaks.
+    """
+    n = len(values)
+    span = float(np.ptp(values)) if n else 0.0
+    if not span > 0 or n < 3:
+        return _none(0.0)
+    peaks = _by_their_distance(time, values, span)
+    repeated = season(_evenly(time, values))
+    missed = 1 + max(_MISSED, repeated.period / n)
+    if not repeated.period > 0 or peaks.period_samples <= missed * repeated.period:
+        return peaks
+    interval = float(time[-1] - time[0]) / (n - 1)
+    return replace(
+        peaks,
+        period=repeated.period * interval,
+        period_samples=repeated.period,
+        confidence=repeated.agreement,
+    )
+
+
+def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Peaks:
+    """The peaks of a variable and its period, from these or from its repetition."""
+    from scipy import signal
+
+    n, lowest = len(values), values.min()
+    scaled = (values - lowest) / span
+    noise = noise_level(time, scaled)
+    level = signal.detrend(_evenly(time, scaled))
+    agreements = agreement(level)
+    without_trend = float(np.ptp(level))
+    least = PROMINENCE * (without_trend if without_trend < _TREND else 1.0)
+    if 2 * largest_of_noise(n) * max(noise, _noise_of_logarithms(time, values)) < least:
+        at = _maxima(scaled, least)
+        peaks = _peaks(time, scaled, at, values[at])
+        known = peaks.period_samples > 0
+        confidence = _at_lag(agreements, peaks.period_samples) if known else 0.0
+        if confidence < min(_AGREEMENT_A_PEAK * (len(peaks) - 2), _AGREEMENT_OF_MANY):
+            return _none(confidence)
+        return replace(peaks, confidence=confidence)
+    cycle = repetition(agreements)
+    confidence = max(cycle.agreement, 0.0)
+    if not cycle.period > 0:
+        return _none(confidence)
+    # what does not repeat is noise, too; from neighbours alone a fast cycle looks like noise
+    noise = min(noise, math.sqrt(max(1 - cycle.agreement, 0.0)) * float(scaled.std()))
+    interval = float(time[-1] - time[0]) / (n - 1)
+    smooth, left = smoothed(scaled, cycle.period * _WINDOW, _at_ends(time, cycle.period * interval))
+    least = max(least, _NOISES * noise * left)
+    at = _maxima(smooth, least, apart=_APART * cycle.period)
+    peaks = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
+    if alike(peaks.period_samples, cycle.period):
+        return peaks
+    return replace(peaks, period=cycle.period * interval, period_samples=cycle.period)
+
+
+def _noise_of_logarithms(time: FloatArray, values: FloatArray) -> float:
+    """Their noise as a share of their range; rare high values hide that of the levels."""
+    if values.min() <= 0:
+        return 0.0
+    logs = np.log(values)
+    return noise_level(time, logs) / float(np.ptp(logs))
+
+
+def _at_ends(time: FloatArray, period: float) -> tuple[float, float]:
+    """A period in samples, of those at the beginning and of those at the end."""
+    samples = np.arange(len(time), dtype=np.float64)
+    begin, end = np.interp([time[0] + period, time[-1] - period], time, samples)
+    return float(begin), float(samples[-1] - end)
+
+
+def alike(periods: Any, period: float) -> Any:
+    """Whether periods are equal up to the error of measuring them; elementwise."""
+    return abs(periods / period - 1) <= _UNLIKE
+
+
+def _none(confidence: float) -> Peaks:
+    empty = np.empty(0)
+    return Peaks(empty, empty, empty, math.nan, math.nan, max(confidence, 0.0))
+
+
+def _peaks(
+    time: FloatArray, values: FloatArray, at: NDArray[np.int64], heights: FloatArray
+) -> Peaks:
+    positions = at + vertex(values, at)
+    times = np.interp(positions, np.arange(len(time)), time)
+    return Peaks(positions, times, heights, _mean_step(times), _mean_step(positions), 0.0)
+
+
+def _mean_step(values: FloatArray) -> float:
+    return float((values[-1] - values[0]) / (len(values) - 1)) if len(values) > 1 else math.nan
+
+
+def _evenly(time: FloatArray, values: FloatArray) -> FloatArray:
+    """The values resampled at even times, where theirs are uneven."""
+    even = np.linspace(time[0], time[-1], len(time))
+    interval = (time[-1] - time[0]) / (len(time) - 1)
+    if np.all(np.abs(time - even) <= 0.01 * interval):
+        return values
+    return np.interp(even, time, values)
+
+
+def _at_lag(agreements: FloatArray, lag: float) -> float:
+    """How far the agreement at a lag rises above its lowest before, as a share; 0 … 1.
+
+    That it was positive all the while, as in a slow curve, is no repetition. Of the two whole
+    lags around it the better counts.
+    """
+    later = math.ceil(lag)
+    before = max(float(agreements[:later].min()), 0.0)
+    there = float(agreements[math.floor(lag) : later + 1].max())
+    return max((there - before) / (1 - before), 0.0) if before < 1 else 0.0
+
+
+def _maxima(values: FloatArray, prominence: float, apart: float = 1.0) -> NDArray[np.int64]:
+    """Positions of the local maxima of at least this prominence and distance in samples.
+
+    As scipy's `find_peaks` with both, which searches the surroundings of every peak anew and is
+    quadratic where values rise for long.
+    """
+    from scipy import signal
+
+    at, _ = signal.find_peaks(values)
+    if not len(at):
+        return np.asarray(at, dtype=np.int64)
+    at = at[_prominences(values, at) >= prominence]
+    if apart > 1:
+        at = np.intersect1d(at, signal.find_peaks(values, distance=apart)[0])
+    return np.asarray(at, dtype=np.int64)
+
+
+def _prominences(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:
+    """(k,) of all k local maxima of a curve: their height over the higher of their two bases.
+
+    A base is the lowest value on the way to a higher peak, or to the end.
+    """
+    # the lowest value before the first peak, between neighbours, after the last
+    valleys = np.minimum.reduceat(values, np.concatenate([[0], at]))
+    heights = values[at]
+    left = _bases(heights.tolist(), valleys[:-1].tolist())
+    right = _bases(heights[::-1].tolist(), valleys[:0:-1].tolist())[::-1]
+    bases: FloatArray = np.maximum(left, right)
+    return heights - bases
+
+
+def _bases(heights: list[float], valleys: list[float]) -> FloatArray:
+    """(k,) the lowest valley before each peak and after the last higher one."""
+    higher: list[tuple[float, float]] = []
+    bases = np.empty(len(heights))
+    for i, (height, lowest) in enumerate(zip(heights, valleys, strict=True)):
+        while higher and higher[-1][0] <= height:
+            lowest = min(lowest, higher.pop()[1])
+        higher.append((height, lowest))
+        bases[i] = lowest
+    return bases
+
+
+def phase_lags(first: Peaks, second: Peaks) -> FloatArray:
+    """How long after each peak of one variable the other peaks, in time units; negative: before.
+
+    A peak of the first and one of the second belong together if each is the other's nearest and
+    they are at most half a period apart. Time and memory are linear in the peaks.
+
+    Returns:
+        (m,) one lag for each pair, in order of time; empty if there is no period, or if the
+        variables have two that differ: neither then follows the other.
+    """
+    if first.period > 0 and second.period > 0 and not alike(first.period, second.period):
+        return np.empty(0)
+    period = first.period if first.period > 0 else second.period
+    if not len(first) or not len(second) or not period > 0:
+        return np.empty(0)
+    nearest = _nearest(second.times, first.times)
+    mutual = _nearest(first.times, second.times)[nearest] == np.arange(len(first))
+    lags = second.times[nearest] - first.times
+    pairs: FloatArray = lags[mutual & (np.abs(lags) <= period / 2)]
+    return pairs
+
+
+def _nearest(times: FloatArray, to: FloatArray) -> NDArray[np.int64]:
+    """Position of the nearest of increasing times to each other time; of two, the earlier."""
+    after = np.clip(np.searchsorted(times, to), 1, max(len(times) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(times) - 1)
+    return np.where(np.abs(times[after] - to) < np.abs(times[before] - to), after, before)

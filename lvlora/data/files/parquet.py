@@ -1,0 +1,177 @@
+"""Parquet: a long table with an id column (or a table of one trajectory), by way of pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset
+from lvlora.data.dates import WHOLE_DAYS
+from lvlora.data.files.columns import MAX_TEXT_BYTES, MAX_VALUES
+from lvlora.data.files.tables import assign_roles, from_columns, table_header
+from lvlora.errors import DataError, SettingsError, reason
+from lvlora.settings.shared import InputSettings
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    """The packages pyarrow and pyarrow.parquet; SettingsError if they are not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise SettingsError(
+            "Parquet files need the package pyarrow",
+            "Install it: pip install 'lvlora[parquet]'; or use HDF5 or CSV.",
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """An open Parquet file.
+
+    Attributes:
+        header: the names of its columns.
+        where: how messages call it.
+    """
+
+    header: list[str]
+    where: str
+    _stream: BinaryIO
+
+    def columns(self, *positions: Collection[int]) -> dict[int, pandas.Series]:
+        """The columns at some positions; rows are counted from 1.
+
+        Texts are categories, so that one long text of many rows is in memory once.
+
+        Raises:
+            DataError: too many values, or lists and bytes.
+        """
+        _, parquet = _pyarrow()
+        chosen = [i for some in positions for i in some]
+        with parquet.ParquetFile(self._stream) as file:
+            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+            # of whole groups of rows: pyarrow 26 aborts where a column's own entry is damaged
+            groups = range(file.metadata.num_row_groups)
+            n_bytes = sum(file.metadata.row_group(g).total_byte_size for g in groups)
+        n_values = n_rows * len(chosen)
+        if n_values > MAX_VALUES or n_bytes > MAX_TEXT_BYTES:
+            raise DataError(
+                f"{self.where}: {n_values:,} values in {n_bytes:,} bytes; the limits are "
+                f"{MAX_VALUES:,} and {MAX_TEXT_BYTES:,}",
+                "Split the file.",
+            )
+        texts = [schema.names[i] for i in chosen if _is_text(schema.field(i).type)]
+        with parquet.ParquetFile(self._stream, read_dictionary=texts) as file:
+            return {i: self._column(file, i) for i in chosen}
+
+    def _column(self, file: Any, position: int) -> pandas.Series:
+        """One column, checked: a damaged page may give indices out of range."""
+        import pandas
+
+        pyarrow, _ = _pyarrow()
+        name, n_rows = file.schema_arrow.names[position], file.metadata.num_rows
+        kind = file.schema_arrow.field(position).type
+        if pyarrow.types.is_nested(kind) or pyarrow.types.is_binary(kind):
+            raise DataError(
+                f"{self.where}, column '{name}': it has the type {str(kind)[:60]}, "
+                "not numbers, texts or dates",
+                "Values are numbers, ids strings or whole numbers, times numbers or dates.",
+            )
+        column = file.read(columns=[name]).column(name)
+        column.validate(full=True)
+        if len(column) != n_rows:
+            raise ValueError(f"column {name} has {len(column)} of {n_rows} rows")
+        rows = pandas.RangeIndex(1, n_rows + 1)
+        values = column.to_pandas(date_as_object=False).array
+        return pandas.Series(values, index=rows, name=self.header[position])
+
+
+def _is_text(kind: Any) -> bool:
+    types = _pyarrow()[0].types
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+@contextmanager
+def open_table(stream: BinaryIO, where: str) -> Iterator[ParquetTable]:
+    """The table in a Parquet file; what goes wrong inside is a `DataError`.
+
+    Raises:
+        DataError: the file is damaged.
+        SettingsError: pyarrow is not installed.
+    """
+    pyarrow, parquet = _pyarrow()
+    try:
+        with parquet.ParquetFile(stream) as file:
+            header = [name.strip() for name in file.schema_arrow.names]
+        yield ParquetTable(header, where, stream)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{where}: not a readable Parquet file ({reason(error)})",
+            "The file is damaged or incomplete; write or download it again.",
+        ) from None
+
+
+def read_parquet(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
+    """The trajectories of a Parquet file; `tables.assign_roles` says what the columns are.
+
+    Nulls are missing values.
+
+    Raises:
+        DataError: columns that are not numbers, infinities, missing times or ids, damaged files.
+        SettingsError: pyarrow is not installed.
+    """
+    with open_table(stream, where) as table:
+        header = table.header
+        roles = assign_roles(header, settings, where)
+        others = [i for i in (roles.time, roles.id) if i is not None]
+        columns = table.columns(roles.variables, others)
+        if roles.id is not None and columns[roles.id].dtype.kind == "f":
+            raise DataError(
+                f"{where}, column '{header[roles.id]}': it has fractions, not ids",
+                "Ids are strings or whole numbers; choose the column with --id-column.",
+            )
+        return from_columns(columns, header, roles, settings, where)
+
+
+def write_parquet(dataset: Dataset, path: Path) -> None:
+    """The data set as a long table: id, time, one column a variable.
+
+    Raises:
+        DataError: the names of the variables would be read back as something else.
+        SettingsError: pyarrow is not installed.
+    """
+    pyarrow, parquet = _pyarrow()
+    header = table_header(dataset, with_ids=True)
+    columns: list[Any] = [
+        pyarrow.array([s.id for s in dataset for _ in range(len(s))], type=pyarrow.string()),
+        _stored_times(dataset),
+    ]
+    values = np.concatenate([s.values for s in dataset])
+    columns += [pyarrow.array(column, from_pandas=True) for column in values.T]
+    parquet.write_table(pyarrow.table(columns, names=header), path)
+
+
+def _stored_times(dataset: Dataset) -> Any:
+    """Times as doubles, dates as dates or timestamps."""
+    pyarrow, _ = _pyarrow()
+    times, calendar = np.concatenate([s.time for s in dataset]), dataset.calendar
+    if calendar is None:
+        return pyarrow.array(times)
+    dates = calendar.dates(times)
+    if calendar.precision in WHOLE_DAYS:
+        return pyarrow.array(dates.astype("datetime64[D]"))
+    if calendar.offset is None:
+        return pyarrow.array(dates)
+    # a timestamp with a zone is stored as the moment it is in UTC
+    zone = calendar.texts(times[:1])[0][-6:] if calendar.offset else "UTC"
+    moments = dates - np.timedelta64(calendar.offset, "m")
+    return pyarrow.array(moments).cast(pyarrow.timestamp("us")).cast(pyarrow.timestamp("us", zone))

@@ -1,0 +1,84 @@
+"""The one way out: a data set becomes a file, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from lvlora import durable, output_files
+from lvlora.data.dataset import Dataset
+from lvlora.data.files.columns import check_name
+from lvlora.data.files.csv import write_csv
+from lvlora.data.files.hdf5 import write_hdf5
+from lvlora.data.files.parquet import write_parquet
+from lvlora.data.files.readers import FORMATS, Format
+from lvlora.errors import DataError
+
+
+def check_path(path: Path, overwrite: bool) -> Format:
+    """The format of a file that may be written.
+
+    Raises:
+        DataError: an unknown suffix, an existing file without ``overwrite``, or no such folder.
+    """
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise DataError(
+            f"{path}: no format has the suffix {path.suffix!r}", f"Use one of {', '.join(FORMATS)}."
+        )
+    if path.suffix.lower() == ".tsv":
+        raise DataError(f"{path}: tables are written with commas", "Use the suffix .csv.")
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a file", "Give the name of a file.")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: already there", durable.ALREADY_THERE)
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}", "Make the folder first.")
+    return form
+
+
+def write_dataset(
+    dataset: Dataset,
+    path: Path,
+    overwrite: bool = False,
+    *,
+    precision: Literal["float32", "float64"] = "float64",
+) -> None:
+    """Write a data set in the format of the path's suffix (`readers.FORMATS`), atomically.
+
+    `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
+    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
+    for one series with the id "0", long for others; Parquet is long.
+
+    Args:
+        precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
+
+    Raises:
+        DataError: as `check_path`; names that cannot be stored, or an empty data set.
+        SettingsError: Parquet without pyarrow.
+        LvloraError: the disk is full.
+    """
+    form = check_path(path, overwrite)
+    dataset = dataclasses.replace(dataset, series=tuple(s.as_recorded() for s in dataset))
+    _check_names([s.id for s in dataset], "id", path)
+    _check_names(list(dataset.variables), "variable", path)
+    with output_files.writing(path, over=overwrite) as temporary:
+        if form == "hdf5":
+            write_hdf5(dataset, temporary, precision)
+        elif form == "parquet":
+            write_parquet(dataset, temporary)
+        else:
+            with temporary.open("wb") as stream:
+                write_csv(dataset, stream)
+
+
+def _check_names(names: list[str], what: str, path: Path) -> None:
+    """Refuse what could not be read back."""
+    if not names:
+        raise DataError(f"{path}: the data set has no {what}", "There is nothing to write.")
+    for name, count in Counter(names).items():
+        check_name(name, f"a name ({what})", str(path))
+        if count > 1 or name != name.strip():
+            raise DataError(f"{path}: the {what} '{name}' is not unique", "Rename it.")

@@ -1,0 +1,221 @@
+"""The data that settings name, with the columns set apart whose future is known.
+
+A season, a temperature, a quota: such columns are read, not forecast.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.dates import Calendar, Moments, text_of
+from lvlora.data.files.readers import read_dataset
+from lvlora.data.settings import SimulateSettings
+from lvlora.data.simulate import simulate
+from lvlora.errors import DataError, SettingsError, meant
+from lvlora.narrator import Narrator
+from lvlora.settings.shared import InputSettings, KnownFutureSettings, KnownSettings
+
+
+def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
+    """The trajectories of a file, with those of its columns set apart that ``known`` names.
+
+    Args:
+        data: the file, None for standard input; or what is read already.
+
+    Raises:
+        DataError: as `read_dataset` and `with_known`.
+        SettingsError: as `read_dataset`; a future without known columns.
+    """
+    if isinstance(data, Dataset):
+        return with_known(data, settings.known) if settings.known and not data.known else data
+    future_path = settings.future if isinstance(settings, KnownFutureSettings) else None
+    if not settings.known:
+        if future_path is not None:
+            raise SettingsError(
+                f"--future {future_path}: of which columns?",
+                "--known names those whose future is known, for example --known temperature.",
+            )
+        return read_dataset(data, settings)
+    columns = settings.columns
+    if columns is not None:
+        columns = (*(name for name in settings.known if name not in columns), *columns)
+    dataset = read_dataset(data, settings.model_copy(update={"columns": columns}))
+    future = None
+    if future_path is not None:
+        of_future = settings.model_copy(update={"columns": settings.known, "format": "auto"})
+        future = read_dataset(future_path, of_future)
+    return with_known(dataset, settings.known, future)
+
+
+def with_known(dataset: Dataset, known: Sequence[str], future: Dataset | None = None) -> Dataset:
+    """Set columns apart whose future is known; the others are forecast.
+
+    Rows after the last one with a value in any other column are the future of the known ones.
+
+    >>> from lvlora.data.frames import from_frame
+    >>> table = {"year": [1, 2, 3], "hare": [30.0, 47.0, None], "warmth": [9.0, 8.0, 9.5]}
+    >>> with_known(from_frame(table), ["warmth"])[0].ahead
+    array([3.])
+
+    Args:
+        known: names of the columns.
+        future: later values of the known columns, in place of such rows: of each series by its
+            id, or one series that is that of all.
+
+    Raises:
+        DataError: there is no such column, nothing is left to forecast, or the future is not one
+            of these series.
+    """
+    names = tuple(known)
+    for name in names:
+        if name not in dataset.variables:
+            raise DataError(
+                f"--known {name}: {dataset.source} has no such column",
+                f"{meant(name, dataset.variables)}It has {', '.join(dataset.variables)}.",
+            )
+    if len(set(names)) < len(names):
+        raise DataError("--known names a column twice", "Name each column once.")
+    rest = [i for i, name in enumerate(dataset.variables) if name not in names]
+    if not rest:
+        raise DataError(
+            "--known names every column: nothing is left to forecast", "Name fewer of them."
+        )
+    places = [dataset.variables.index(name) for name in names]
+    series = []
+    for one in dataset:
+        there = np.flatnonzero(np.isfinite(one.values[:, rest]).any(axis=1))
+        end = int(there[-1]) + 1 if len(there) else len(one)
+        past = one.steps(0, end)
+        past = replace(past, values=past.values[:, rest].copy(), known=one.values[:, places])
+        series.append(past if future is None else _with_future(past, future, names, dataset))
+    variables = tuple(dataset.variables[i] for i in rest)
+    return replace(dataset, series=tuple(series), variables=variables, known=names)
+
+
+def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> FloatArray:
+    """(T + H, K) the known columns of a history and of the steps that are to be forecast.
+
+    Args:
+        names: of the columns, for messages.
+
+    Raises:
+        DataError: they are not known so far.
+    """
+    if history.known is None:
+        return np.empty((len(history) + horizon, 0))
+    called = f" {', '.join(names)}" if names else ""
+    n_ahead = len(history.known) - len(history)
+    if n_ahead < horizon:
+        raise DataError(
+            f"series {history.id!r}: the known columns{called} are known for {n_ahead} steps after "
+            f"the last, and {horizon} are to be forecast",
+            "Add rows with their values (the others left empty), give those by --future, forecast "
+            "fewer steps by --horizon, or what the file has by --holdout.",
+        )
+    wanted = history.known[: len(history) + horizon]
+    missing = np.argwhere(~np.isfinite(wanted[len(history) :]))
+    if len(missing):
+        step, column = missing[0].tolist()
+        name = f" {names[column]}" if names else f" {column + 1}"
+        when = "" if history.ahead is None else f" at {_when(history, step)}"
+        raise DataError(
+            f"series {history.id!r}: the known column{name} has no value{when}, which is to be "
+            "forecast",
+            "Its future must be known at every step: fill it in, or leave the column out.",
+        )
+    return wanted
+
+
+def known_so_far(history: Series, horizon: int) -> FloatArray | None:
+    """(T + H, K) for who fills gaps himself; None where nothing is known ahead."""
+    return None if history.known is None else history.known[: len(history) + horizon]
+
+
+def _when(history: Series, step: int) -> str:
+    assert history.ahead is not None  # whoever asks has looked
+    return text_of(history.calendar, float(history.ahead[step]))
+
+
+def _with_future(past: Series, future: Dataset, names: Sequence[str], dataset: Dataset) -> Series:
+    """A series with the later values that another data set has of its known columns."""
+    of_all = len(future) == 1 and len(dataset) > 1
+    matching = [s for s in future if of_all or s.id == past.id or len(dataset) == len(future) == 1]
+    if not matching:
+        raise DataError(
+            f"{future.source}: series {past.id!r} has no future there",
+            f"It has those of {', '.join(s.id for s in future.series[:5])}.",
+        )
+    later = matching[0]
+    time = _in_calendar(later.time, later.calendar, past.calendar, future.source)
+    after = time > past.time[-1]
+    if not after.any():
+        raise DataError(
+            f"{future.source}: no row of series {later.id!r} is after "
+            f"{text_of(past.calendar, float(past.time[-1]))}, the last step of {dataset.source}",
+            "Give the times that are to be forecast.",
+        )
+    order = [future.variables.index(name) for name in names]
+    assert past.known is not None  # it was just set
+    known = np.concatenate([past.known[: len(past)], later.values[after][:, order]])
+    return replace(past, known=known, ahead=time[after])
+
+
+def _in_calendar(
+    time: FloatArray, own: Calendar | None, other: Calendar | None, source: str
+) -> FloatArray:
+    """Times counted as another calendar counts them."""
+    if own == other:
+        return time
+    if own is None or other is None:
+        raise DataError(
+            f"{source}: of the times of the data and of their future, only some are dates",
+            "Write both in one way.",
+        )
+    dates = own.dates(time)
+    numbers = Moments.of(dates.astype("datetime64[us]").astype(np.int64), None).positions(other)
+    if not np.array_equal(other.dates(numbers), dates):
+        raise DataError(
+            f"{source}: its dates don't go on as those of the data do", "Give the same steps."
+        )
+    return numbers
+
+
+def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:
+    """The data set of ``data``; the narrator is told what the reader had to say.
+
+    Raises:
+        DataError: the file cannot be used.
+        SettingsError: standard input is a terminal, where nobody would know to type.
+    """
+    if settings.data is None:
+        return _simulated(narrator)
+    if settings.data == Path("-") and sys.stdin.isatty():
+        raise SettingsError(
+            "standard input is a terminal; there is no CSV to read.",
+            "Pipe a file in (… < data.csv), or give its name.",
+        )
+    if isinstance(settings, KnownSettings):
+        dataset = read_known(settings.data, settings)
+    else:
+        dataset = read_dataset(settings.data, settings)
+    for note in dataset.notes:
+        narrator.note(note)
+    for warning in dataset.warnings:
+        narrator.warning(warning)
+    return dataset
+
+
+def _simulated(narrator: Narrator) -> Dataset:
+    settings = SimulateSettings()
+    narrator.note(
+        f"No data given: simulating {settings.n_series} trajectories "
+        "(lvlora simulate writes them to a file)."
+    )
+    with narrator.counted("Simulating", settings.n_series) as advance:
+        return simulate(settings, lambda n: advance(1))

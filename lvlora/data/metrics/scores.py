@@ -1,0 +1,257 @@
+"""How far forecasts are from the truth: point errors, scaled errors, scores of sampled forecasts.
+
+Shapes: n series, H steps of horizon, V variables, S samples. A missing truth (NaN) is left out of
+every mean; a forecast must be finite wherever the truth is.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.data.dataset import FloatArray
+from lvlora.data.gaps import mean_known
+from lvlora.data.metrics.dynamics import Dynamics
+from lvlora.data.metrics.measures import Errors
+from lvlora.data.metrics.quantiles import of_function, of_samples
+
+Axes = tuple[int, ...]
+
+
+def absolute_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
+    """|truth - point|, NaN where the truth is missing."""
+    errors: FloatArray = np.abs(truth - point)
+    return errors
+
+
+def symmetric_percentage_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
+    """200 |y - f| / (|y| + |f|) in percent, 0 … 200; 0 where both are zero.
+
+    Makridakis (1993), doi:10.1016/0169-2070(93)90079-3, as used in the M4 competition.
+    """
+    size = np.abs(truth) + np.abs(point)
+    errors: FloatArray = 200.0 * np.abs(truth - point) / np.where(size == 0, 1.0, size)
+    return errors
+
+
+def naive_scale(history: FloatArray) -> FloatArray:
+    """(V,) mean absolute error of the one-step naive forecast within a history (T, V).
+
+    Steps with a missing end are left out. NaN where nothing is left or the scale is zero (a
+    constant history): a scaled error is not defined there.
+
+    Hyndman & Koehler (2006), doi:10.1016/j.ijforecast.2006.03.001, with season 1.
+    """
+    steps = np.abs(np.diff(history, axis=0))
+    scale = mean_known(steps, (0,))
+    return np.where(scale > 0, scale, np.nan)
+
+
+def scale_spread(history: Sequence[FloatArray]) -> float:
+    """How many times larger some `naive_scale`s of series and variables are than others.
+
+    The 95th over the 5th percentile, so that the few that hardly move do not decide; NaN where no
+    history has a scale.
+    """
+    scales = np.concatenate([naive_scale(h) for h in history])
+    known = scales[~np.isnan(scales)]
+    if not len(known):
+        return math.nan
+    low, high = np.quantile(known, [0.05, 0.95]).tolist()
+    return float(min(high / low, sys.float_info.max)) if low > 0 else math.nan
+
+
+def scaled_errors(
+    truth: FloatArray, point: FloatArray, history: Sequence[FloatArray]
+) -> FloatArray:
+    """(n, H, V) absolute errors over each series' and variable's `naive_scale`; NaN without one."""
+    scales = np.stack([naive_scale(h) for h in history])
+    errors: FloatArray = absolute_errors(truth, point) / scales[:, None, :]
+    return errors
+
+
+def crps_from_samples(truth: FloatArray, samples: FloatArray, *, fair: bool = True) -> FloatArray:
+    """Continuous ranked probability score of each value, in the values' units; less is better.
+
+    mean_s |x_s - y| - sum_{s,t} |x_s - x_t| / (2 S (S - 1)): the fair estimator, whose expectation
+    is the score of the distribution the samples come from (Ferro 2014, doi:10.1002/qj.2270), and
+    which can be negative. ``fair=False`` divides by 2 S² instead: the score of the samples as an
+    ensemble (Gneiting & Raftery 2007, doi:10.1198/016214506000001437). One sample: its absolute
+    error, in both.
+
+    Args:
+        truth: (n, H, V).
+        samples: (n, S, H, V).
+
+    Returns:
+        (n, H, V), NaN where the truth is missing.
+    """
+    n_samples = samples.shape[1]
+    distance = np.mean(np.abs(samples - truth[:, None]), axis=1)
+    # sum over pairs of |x_s - x_t| = 2 sum_i (2 i - S + 1) x_(i), with x sorted and i from 0
+    weights = 2.0 * np.arange(n_samples) - n_samples + 1
+    spread = 2.0 * np.einsum("s,nshv->nhv", weights, np.sort(samples, axis=1))
+    n_pairs = n_samples * max(n_samples - 1, 1) if fair else n_samples**2
+    scores: FloatArray = distance - spread / (2.0 * n_pairs)
+    return scores
+
+
+def inside_interval(
+    truth: FloatArray, samples: FloatArray, level: float, *, drawn: bool = True
+) -> FloatArray:
+    """1 where the truth lies in the samples' central interval, else 0; NaN where it is missing.
+
+    Args:
+        samples: (n, S, H, V).
+        level: probability of the interval; its ends are the quantiles (1 ± level) / 2.
+        drawn: the samples are random draws, with quantiles by `quantiles.of_samples`; False for
+            a quantile function at even levels.
+    """
+    quantiles_of = of_samples if drawn else of_function
+    low, high = quantiles_of(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    inside = ((truth >= low) & (truth <= high)).astype(np.float64)
+    return np.where(np.isnan(truth), np.nan, inside)
+
+
+def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
+    """Probabilities of the central intervals that have both ends among the quantiles.
+
+    >>> central_levels((0.05, 0.1, 0.5, 0.9))
+    (0.8,)
+    """
+    ordered = sorted(q for q in quantiles if q < 0.5)
+    return tuple(
+        round(1 - 2 * low, 10)
+        for low in ordered
+        if any(math.isclose(q, 1 - low, abs_tol=1e-9) for q in quantiles)
+    )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good a forecaster is on a set of series. All in original units but smape and mase.
+
+    Attributes:
+        errors: over all values of all series alike; rmse is the root of mse, mase is over the
+            values whose series and variable have a `naive_scale`, and a forecast without samples
+            has its absolute error as crps, which is the CRPS of a point mass.
+        coverage: probability of a central interval -> share of truths inside; empty without
+            samples.
+        per_variable: metric -> (V,); per_step: metric -> (H,); of all `Errors` but
+            ``median_series_mae``.
+        mae_by_step: (H, V) MAE of each step and variable.
+        series_mae, series_mase: (n,) of each series.
+        dynamics: whether it moves as the truth does.
+        n_values: truths that were scored.
+    """
+
+    errors: Errors
+    coverage: Mapping[float, float]
+    per_variable: Mapping[str, FloatArray]
+    per_step: Mapping[str, FloatArray]
+    mae_by_step: FloatArray
+    series_mae: FloatArray
+    series_mase: FloatArray
+    dynamics: Dynamics
+    n_values: int
+
+    def __getattr__(self, name: str) -> float | None:
+        """A metric by its own name: ``scores.mae``."""
+        if name in Errors.model_fields:
+            error: float | None = getattr(self.errors, name)
+            return error
+        raise AttributeError(f"no metric is called {name!r}")
+
+
+def score(
+    truth: FloatArray,
+    point: FloatArray,
+    *,
+    history: Sequence[FloatArray],
+    samples: FloatArray | None = None,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    periods: FloatArray | None = None,
+    fair: bool = True,
+) -> Scores:
+    """All metrics of one forecaster on n series.
+
+    Args:
+        truth: (n, H, V), NaN where unknown.
+        point: (n, H, V) point forecasts.
+        history: n arrays (T, V), what the forecaster was given; scales the MASE.
+        samples: (n, S, H, V) drawn futures.
+        quantiles: levels; each central pair among them gives one interval's coverage.
+        periods: (n,) of the histories in steps, as `history_periods` finds them.
+        fair: the samples are random draws; False for evenly spaced quantiles, see
+            `crps_from_samples` and `inside_interval`.
+
+    Raises:
+        ValueError: shapes that do not fit, or a forecast that is not finite where the truth is
+            known. Nothing is dropped to make a score look better.
+    """
+    if truth.ndim != 3 or truth.shape != point.shape or len(history) != len(truth):
+        raise ValueError(
+            f"truth {truth.shape}, point {point.shape} and {len(history)} histories do not fit"
+        )
+    known = ~np.isnan(truth)
+    if not np.isfinite(point[known]).all():
+        raise ValueError("a point forecast is not finite")
+    errors = absolute_errors(truth, point)
+    coverage: dict[float, float] = {}
+    if samples is None:
+        crps = errors
+    else:
+        if samples.ndim != 4 or (samples.shape[0], *samples.shape[2:]) != truth.shape:
+            raise ValueError(f"samples {samples.shape} do not fit the truth {truth.shape}")
+        if not np.isfinite(np.moveaxis(samples, 1, -1)[known]).all():
+            raise ValueError("a sampled forecast is not finite")
+        crps = crps_from_samples(truth, samples, fair=fair)
+        for level in central_levels(quantiles):
+            inside = inside_interval(truth, samples, level, drawn=fair)
+            coverage[level] = float(mean_known(inside, (0, 1, 2)))
+    values = _of_each_value(truth, point, history, crps)
+    series_mae = mean_known(errors, (1, 2))
+    known_mae = series_mae[~np.isnan(series_mae)]
+    return Scores(
+        errors=Errors(
+            **_means(values, (0, 1, 2), float),
+            median_series_mae=float(np.median(known_mae)) if len(known_mae) else math.nan,
+        ),
+        coverage=coverage,
+        per_variable=_means(values, (0, 1), np.asarray),
+        per_step=_means(values, (0, 2), np.asarray),
+        mae_by_step=mean_known(errors, (0,)),
+        series_mae=series_mae,
+        series_mase=mean_known(values["mase"], (1, 2)),
+        dynamics=Dynamics.of(truth, point, periods),
+        n_values=int(known.sum()),
+    )
+
+
+def _of_each_value(
+    truth: FloatArray, point: FloatArray, history: Sequence[FloatArray], crps: FloatArray
+) -> dict[str, FloatArray]:
+    """(n, H, V) of each metric that is a mean over values."""
+    errors = absolute_errors(truth, point)
+    return {
+        "mae": errors,
+        "mse": errors**2,
+        "smape": symmetric_percentage_errors(truth, point),
+        "mase": scaled_errors(truth, point, history),
+        "crps": crps,
+    }
+
+
+def _means(
+    values: Mapping[str, FloatArray], axes: Axes, kind: Callable[[NDArray[Any]], Any]
+) -> dict[str, Any]:
+    """Each metric's mean over the axes, and rmse from mse."""
+    means = {name: mean_known(v, axes) for name, v in values.items()}
+    means["rmse"] = np.sqrt(means["mse"])
+    return {name: kind(mean) for name, mean in means.items()}

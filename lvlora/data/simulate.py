@@ -1,0 +1,287 @@
+"""Predator-prey trajectories: the equations, the ranges of their parameters, the integration.
+
+A series is a pure function of (settings, its index): series 7 is the same whether 8 or 8,000 are
+made, and the same with and without noise, up to that noise.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvlora.data.answers import Simulate
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.files.columns import MAX_VALUES
+from lvlora.data.files.writers import write_dataset
+from lvlora.data.settings import SimulateSettings
+from lvlora.errors import NumericalError, SettingsError
+from lvlora.narrator import Narrator
+
+VARIABLES = ("prey", "predator")
+INITIAL_RANGE = (0.8, 1.2)
+"""Both populations start here, drawn uniformly."""
+
+LogGrowth = Callable[[float, float, Mapping[str, float]], tuple[float, float]]
+Ranges = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class System:
+    """Equations of a prey x and a predator y, and where their parameters are drawn from.
+
+    Attributes:
+        name: its name on the command line.
+        equations: the equations, for people.
+        log_growth: (x, y, parameters) -> (x'/x, y'/y), per time unit. Dividing by the population
+            turns the equations into those of the logarithms, whose solutions stay positive.
+        ranges: each parameter's (lowest, highest) value; drawn uniformly and independently.
+            ``conversion`` is delta / beta: predators gained per prey eaten.
+    """
+
+    name: str
+    equations: str
+    log_growth: LogGrowth
+    ranges: Ranges
+
+
+def _rosenzweig_macarthur(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
+    eaten = p["beta"] / (1.0 + p["h"] * x)
+    return (
+        p["alpha"] * (1.0 - x / p["K"]) - eaten * y,
+        p["conversion"] * eaten * x - p["gamma"],
+    )
+
+
+def _lotka_volterra(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
+    return p["alpha"] - p["beta"] * y, p["conversion"] * p["beta"] * x - p["gamma"]
+
+
+def _self_limited(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
+    return (
+        p["alpha"] * (1.0 - x / p["K"]) - p["beta"] * y,
+        p["conversion"] * p["beta"] * x - p["gamma"],
+    )
+
+
+_CLASSIC: dict[str, tuple[float, float]] = {
+    "alpha": (0.10, 0.30),
+    "beta": (0.20, 0.50),
+    "conversion": (0.30, 0.70),
+    "gamma": (0.10, 0.30),
+}
+
+SYSTEMS: Mapping[str, System] = {
+    system.name: system
+    for system in (
+        System(
+            "rosenzweig-macarthur",
+            "x' = x (alpha - beta y / (1 + h x) - alpha x / K), "
+            "y' = y (delta x / (1 + h x) - gamma)",
+            _rosenzweig_macarthur,
+            {**_CLASSIC, "K": (5.0, 15.0), "h": (0.05, 0.20)},
+        ),
+        System(
+            "lotka-volterra",
+            "x' = x (alpha - beta y), y' = y (delta x - gamma)",
+            _lotka_volterra,
+            _CLASSIC,
+        ),
+        System(
+            "self-limited",
+            "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
+            _self_limited,
+            {**_CLASSIC, "K": (5.0, 15.0)},
+        ),
+    )
+}
+"""The systems by name; `dataclasses.replace(system, ranges=…)` gives one with other ranges.
+
+Rosenzweig & MacArthur (1963), doi:10.1086/282272; Lotka (1925); Volterra (1926). The ranges give
+data like the coursework's: mean prey 1.7, predator 0.57, mean period 44 time units.
+"""
+
+_MAX_DRAWS = 10
+_MAX_INTERNAL_STEPS = 50_000  # of the integrator between two samples; a few hundred are usual
+
+
+def draw_parameters(system: System, rng: np.random.Generator) -> dict[str, float]:
+    """One value of each of the system's parameters, uniform in its range."""
+    return {name: float(rng.uniform(low, high)) for name, (low, high) in system.ranges.items()}
+
+
+def integrate(
+    system: System,
+    parameters: Mapping[str, float],
+    initial: tuple[float, float],
+    time: FloatArray,
+) -> FloatArray:
+    """The populations at the given times.
+
+    The logarithms are integrated by LSODA (relative and absolute tolerance 1e-9), so the result
+    is positive. scipy's `odeint` is used for it: the same LSODA as `solve_ivp`'s, ten times faster
+    because its step loop is compiled.
+
+    Args:
+        parameters: one value for each name in ``system.ranges``.
+        initial: populations at ``time[0]``, both positive.
+        time: (T,) increasing, in time units.
+
+    Returns:
+        (T, 2) prey and predator.
+
+    Raises:
+        NumericalError: the integrator gave up, or the solution left the range of floats.
+    """
+    from scipy.integrate import ODEintWarning, odeint
+
+    growth, exp = system.log_growth, math.exp
+
+    def log_derivative(state: FloatArray, _t: float) -> tuple[float, float]:
+        return growth(exp(state[0]), exp(state[1]), parameters)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ODEintWarning)
+        try:
+            logs = odeint(
+                log_derivative,
+                np.log(initial),
+                time,
+                rtol=1e-9,
+                atol=1e-9,
+                mxstep=_MAX_INTERNAL_STEPS,
+            )
+        except (ODEintWarning, OverflowError) as error:
+            raise NumericalError(
+                f"{system.name}: the integration failed with {dict(parameters)}: {error}",
+                "Another --seed draws others; a shorter --duration is easier.",
+            ) from None
+    values: FloatArray = np.exp(logs)
+    if not np.all(np.isfinite(values)) or np.any(values <= 0):
+        raise NumericalError(
+            f"{system.name}: the populations overflow with {dict(parameters)}",
+            "Another --seed draws others.",
+        )
+    return values
+
+
+def observe(
+    values: FloatArray, rng: np.random.Generator, *, noise: float = 0.0, gaps: float = 0.0
+) -> FloatArray:
+    """Return a trajectory as an observer would have noted it.
+
+    Args:
+        values: (T, V) true populations.
+        noise: standard deviation of the log of a multiplicative log-normal factor (median 1).
+        gaps: probability with which each value is missing (NaN). The first value of a variable
+            that would lose all of them stays.
+    """
+    observed: FloatArray = values.copy()
+    if noise > 0:
+        observed *= np.exp(rng.normal(0.0, noise, size=values.shape))
+    if gaps > 0:
+        missing = rng.random(values.shape) < gaps
+        missing[0, missing.all(axis=0)] = False
+        observed[missing] = np.nan
+    return observed
+
+
+def simulate_series(
+    system: System,
+    time: FloatArray,
+    seed: int,
+    index: int,
+    *,
+    noise: float = 0.0,
+    gaps: float = 0.0,
+) -> Series:
+    """Trajectory ``index`` of the endless data set that ``seed`` stands for.
+
+    Parameters and initial state come from one random stream, noise and gaps from another, both
+    derived from (seed, index) alone. A draw that cannot be integrated is replaced by the next.
+
+    Args:
+        time: (T,) sample times.
+
+    Returns:
+        a series named ``str(index)`` with (T, 2) values, prey and predator.
+
+    Raises:
+        NumericalError: none of ten draws could be integrated.
+    """
+    dynamics, observation = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed, spawn_key=(index,)).spawn(2)
+    )
+    for attempt in range(_MAX_DRAWS):
+        parameters = draw_parameters(system, dynamics)
+        x0, y0 = dynamics.uniform(*INITIAL_RANGE, size=2)
+        try:
+            values = integrate(system, parameters, (float(x0), float(y0)), time)
+            break
+        except NumericalError as error:
+            if attempt == _MAX_DRAWS - 1:
+                raise NumericalError(
+                    error.message, "A shorter --duration or more steps make it easier."
+                ) from None
+    return Series(str(index), time, observe(values, observation, noise=noise, gaps=gaps))
+
+
+def simulate(settings: SimulateSettings, on_series: Callable[[int], None] | None = None) -> Dataset:
+    """The data set that the settings describe; ``output`` and ``overwrite`` are ignored.
+
+    Args:
+        on_series: called with the number of series made so far, after each.
+
+    Returns:
+        ``n_series`` series "0", "1", … of ``n_steps`` samples at times 0 … ``duration``.
+
+    Raises:
+        SettingsError: more than `MAX_VALUES` values were asked for.
+        NumericalError: the equations could not be integrated.
+    """
+    n_values = settings.n_series * settings.n_steps * len(VARIABLES)
+    if n_values > MAX_VALUES:
+        raise SettingsError(
+            f"{settings.n_series:,} series of {settings.n_steps:,} steps are {n_values:,} values; "
+            f"the limit is {MAX_VALUES:,}",
+            "Lower --n-series or --n-steps, or write several files with different seeds.",
+        )
+    system = SYSTEMS[settings.system]
+    time = np.linspace(0.0, settings.duration, settings.n_steps)
+    series = []
+    for index in range(settings.n_series):
+        series.append(
+            simulate_series(
+                system, time, settings.seed, index, noise=settings.noise, gaps=settings.gaps
+            )
+        )
+        if on_series is not None:
+            on_series(index + 1)
+    return Dataset(tuple(series), VARIABLES, f"simulated {settings.system}, seed {settings.seed}")
+
+
+def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
+    """Simulate, and write the file.
+
+    Raises:
+        DataError: as `write_dataset`.
+        SettingsError: as `simulate`.
+    """
+    with narrator.counted("Simulating", settings.n_series) as advance:
+        dataset = simulate(settings, lambda n: advance(1))
+    write_dataset(dataset, settings.output, settings.overwrite)
+    return Simulate(
+        file=str(settings.output),
+        series=len(dataset),
+        steps=settings.n_steps,
+        variables=list(dataset.variables),
+        system=settings.system,
+        equations=SYSTEMS[settings.system].equations,
+        duration=settings.duration,
+        seed=settings.seed,
+        bytes=settings.output.stat().st_size,
+        sha256=dataset.sha256(),
+    )

@@ -1,0 +1,326 @@
+"""Settings of the commands that put forecasters side by side: evaluate, baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from lvlora.forecast.settings import LONGEST_HORIZON, SamplingSettings
+from lvlora.settings.base import Names, Split, Words, option
+from lvlora.settings.shared import (
+    AdapterSettings,
+    BudgetSettings,
+    KnownSettings,
+    ModelSettings,
+    SplitSettings,
+)
+
+PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 20)}
+"""Steps of history and steps to forecast."""
+
+
+class EvaluateSettings(
+    SplitSettings, KnownSettings, ModelSettings, SamplingSettings, BudgetSettings
+):
+    """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
+
+    supports_dry_run: ClassVar[bool] = True
+    command: ClassVar[Literal["evaluate", "baseline"]] = "evaluate"
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "adapter",
+        "split",
+        "limit",
+        "protocol",
+        "context",
+        "horizon",
+        "holdout",
+        "windows",
+        "samples",
+        "calibrate",
+        "out",
+        "columns",
+        "id_column",
+        "time_column",
+    )
+
+    protocol: Literal["A", "B"] = option(
+        "A",
+        "Steps given and asked for. A: 50 from 50; B: 20 from 80.",
+        "Forecast",
+        affects="result",
+    )
+    context: int | None = option(
+        None,
+        "Steps of history given to each forecaster. Default: the protocol's; half of the "
+        "series where all are too short for it.",
+        "Forecast",
+        affects="result",
+        ge=1,
+    )
+    horizon: int | None = option(
+        None,
+        "Steps to forecast. Default: the protocol's.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
+    )
+    holdout: int | None = option(
+        None,
+        "Forecast the last N steps of each series from all that came before (or from the last "
+        "--context steps); series may have any length. For example --holdout 12.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
+        metavar="N",
+    )
+    windows: int | None = option(
+        None,
+        "Rolling origins: so many forecasts of --horizon steps of each series, the last of which "
+        "ends with it. For example --windows 3 --horizon 12.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=10_000,
+    )
+    stride: int | None = option(
+        None,
+        "With --windows: steps from one forecast to the next. Default: the horizon, so that none "
+        "is forecast twice.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
+    )
+    limit: int | None = option(
+        None, "Score only the first series of the part.", "Data", affects="result", ge=1
+    )
+    history_noise: float = option(
+        0.0,
+        "What if the data were noisier? Multiply what forecasters see by log-normal noise of "
+        "this size (0.05: 5 %); what is scored stays as it is.",
+        "Data",
+        affects="result",
+        ge=0,
+        le=10,
+    )
+    history_gaps: float = option(
+        0.0,
+        "Take this share of the values that forecasters see away.",
+        "Data",
+        affects="result",
+        ge=0,
+        lt=1,
+    )
+    history_steps: int | None = option(
+        None,
+        "Let forecasters see only so many last steps of each history.",
+        "Data",
+        affects="result",
+        ge=1,
+    )
+    hide: Names | None = option(
+        None,
+        "Variables that no forecaster sees; they are not scored either (comma-separated).",
+        "Data",
+        affects="result",
+    )
+    decimals: int | None = option(
+        None,
+        "Decimals of each number. Default: the adapter's, else 2.",
+        "Forecast",
+        affects="result",
+        ge=0,
+        le=12,
+    )
+    with_model: bool = option(
+        True,
+        "Leave the language model out.",
+        "Model",
+        affects="result",
+        flag="--model-too/--no-model",
+    )
+    rivals: bool = option(
+        True, "Leave the rivals out.", "Forecast", affects="result", flag="--rivals/--no-rivals"
+    )
+    ensemble: bool = option(
+        False,
+        "Add the row auto, the ensemble of models and rivals: each is weighted by its forecasts "
+        "of the last steps of every history from what came before them.",
+        "Forecast",
+        affects="result",
+        flag="--ensemble",
+    )
+    workers: int | None = option(
+        None,
+        "Processes that fit the slow rivals. Default: the cores of this machine.",
+        "Forecast",
+        affects="resources",
+        ge=1,
+        le=1024,
+    )
+    calibrate: bool = option(
+        False,
+        "Keep with each model what makes its intervals cover what they say, for "
+        "--calibrated; not on the train or test part.",
+        "Forecast",
+        affects="result",
+        flag="--calibrate",
+    )
+    output: Path | None = option(
+        None,
+        "Write the table as CSV (- writes to standard output).",
+        "Output",
+        affects="output",
+        short="-o",
+    )
+    overwrite: bool = option(
+        False,
+        "Replace files of another kind, too, where results are written.",
+        "Output",
+        affects="output",
+        flag="--overwrite",
+    )
+    fresh: bool = option(
+        False,
+        "Score everything again, whatever the folder holds.",
+        "Output",
+        affects="output",
+        flag="--fresh",
+    )
+
+    split: Split = option(
+        "validation",
+        "Part of the data to score; test is for the final table, all for a file of its own that "
+        "nothing was trained on.",
+        "Data",
+        affects="result",
+    )
+    adapter: Words | None = option(
+        None,
+        "Run or adapter folder; give it again to score several. Default: the newest run's, if it "
+        "was trained on these data and fits --model; none: zero-shot.",
+        "Model",
+        affects="model",
+        repeat=True,
+        metavar="RUN",
+    )
+    zero_shot: bool = option(
+        True,
+        "Leave out the base model without an adapter.",
+        "Model",
+        affects="result",
+        flag="--zero-shot/--no-zero-shot",
+    )
+    forecasts: Words | None = option(
+        None,
+        "Forecasts of another program, for a row of their own: a CSV or Parquet table with the "
+        "columns series, step, variable, quantile (or sample) and value. Give it again for more.",
+        "Forecast",
+        affects="result",
+        repeat=True,
+        metavar="NAME=FILE",
+    )
+    export_task: Path | None = option(
+        None,
+        "Score nothing: write what other programs may see into this folder, the histories and "
+        "which steps to forecast.",
+        "Output",
+        affects="output",
+        metavar="DIR",
+    )
+    out: Path | None = option(
+        None,
+        "Folder for the report, the table and what was forecast. Default: one in --runs "
+        "named by what is scored.",
+        "Output",
+        affects="output",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse options that contradict each other."""
+        calibrated = self.calibrate or self.calibrated
+        disturbed = self.history_noise or self.history_gaps or self.history_steps or self.hide
+        contradictions = {
+            "--no-model and --no-rivals leave nothing to score": not (
+                self.with_model or self.rivals or self.forecasts or self.export_task
+            ),
+            "--holdout and --windows: choose the last steps, or rolling origins": (
+                self.holdout is not None and self.windows is not None
+            ),
+            "--holdout forecasts all steps that it holds out: leave --horizon out": (
+                self.holdout is not None and self.horizon not in (None, self.holdout)
+            ),
+            "--stride is the distance of --windows: add --windows": (
+                self.stride is not None and self.windows is None
+            ),
+            "--ensemble needs rivals: leave --no-rivals out": self.ensemble and not self.rivals,
+            "--calibrate and --calibrated need a model: leave --no-model out": (
+                calibrated and not self.with_model
+            ),
+            "--calibrate and --calibrated: one future has no intervals; draw some --samples": (
+                calibrated and (self.greedy or self.samples < 2)
+            ),
+            "--calibrate needs histories as they are: leave out --history-noise, --history-gaps, "
+            "--history-steps and --hide": self.calibrate and bool(disturbed),
+            f"--calibrate: the {self.split} part is not for calibration; use --split validation, "
+            "or a file of its own with --split all": (
+                self.calibrate and self.split in ("train", "test")
+            ),
+        }
+        for sentence, holds in contradictions.items():
+            if holds:
+                raise ValueError(sentence)
+        return self
+
+    @property
+    def from_the_end(self) -> bool:
+        """Forecasts end with the series, and histories are all that came before."""
+        return self.windows is not None or self.holdout is not None
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps of history and steps to forecast, where forecasts are not from the end."""
+        context, horizon = PROTOCOLS[self.protocol]
+        return self.context or context, self.horizon or self.holdout or horizon
+
+    @property
+    def protocol_name(self) -> Literal["A", "B", "own"]:
+        """A or B, whether named or spelled out, else "own"."""
+        if self.from_the_end:
+            return "own"
+        for name, steps in PROTOCOLS.items():
+            if steps == self.steps:
+                return name
+        return "own"
+
+    def with_adapter(self, adapter: str | None) -> AdapterSettings:
+        """The base model with one of the adapters."""
+        shared = {name: getattr(self, name) for name in ModelSettings.model_fields}
+        return AdapterSettings(**shared, adapter=adapter)
+
+
+class BaselineSettings(EvaluateSettings):
+    """`lvlora baseline`: ``evaluate --adapter none``, with a folder only where --out names one."""
+
+    command: ClassVar[Literal["evaluate", "baseline"]] = "baseline"
+
+    split: Literal["train", "validation"] = option(
+        "validation",
+        "Part of the data to score; lvlora evaluate alone scores the test part.",
+        "Data",
+        affects="result",
+    )
+    adapter: Words | None = option(
+        ("none",),
+        "Run or adapter folder; give it again to score several. Default: none, zero-shot.",
+        "Model",
+        affects="model",
+        repeat=True,
+        metavar="RUN",
+    )

@@ -1,0 +1,199 @@
+"""Settings of `lvlora experiment`, and the stages that its file names, each with a command's own.
+
+A file for ``--config`` may have two more tables than those of commands: ``[stages.NAME]``, a stage
+each in the order of the file, and ``[scales.SCALE]``, with which the same experiment is made
+smaller or larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ValidationError
+
+from lvlora.errors import SettingsError, did_you_mean
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.settings.base import Convention, FlopsOrNone, Seed, option
+from lvlora.settings.checked import complaints
+from lvlora.settings.configuration import SCALES, STAGES, Source, load_toml
+from lvlora.settings.fields import read_fields
+from lvlora.settings.shared import MemorySettings, ModelSettings, SplitSettings
+from lvlora.sweep.settings import SweepSettings
+from lvlora.train.settings import TrainSettings
+
+StageSettings = TrainSettings | SweepSettings | EvaluateSettings
+
+
+Command = Literal["train", "sweep", "evaluate"]
+
+
+COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[EvaluateSettings]] = {
+    "train": TrainSettings,
+    "sweep": SweepSettings,
+    "evaluate": EvaluateSettings,
+}
+"""Commands of stages."""
+
+
+_PLACES = ("runs", "out", "study")
+"""Places of a stage: in the experiment's folder, under its own name."""
+
+
+_NOT_SKIPPED = (
+    *("resume", "overwrite", "output", "fresh", "export_task", "status", "storage", "workers"),
+    *("forecasts", "calibrate", "ensemble"),
+)
+"""Settings whose work could not be skipped, or resumed."""
+
+
+_HELP = "lvlora COMMAND --help explains every option."
+
+
+class ExperimentSettings(SplitSettings, ModelSettings, MemorySettings):
+    """`lvlora experiment`: the stages of a file, one after the other; these settings are of all."""
+
+    supports_dry_run: ClassVar[bool] = True
+
+    budget: FlopsOrNone | None = option(
+        None,
+        "FLOPs that the whole experiment may spend, e.g. 1e17; kept in the ledger of its folder.",
+        "Budget",
+        affects="project",
+    )
+    convention: Convention = option(
+        "executed",
+        "Convention in which the limits hold (both are always recorded).",
+        "Budget",
+        affects="limit",
+    )
+    scale: str | None = option(
+        None,
+        "How large: the name of a table [scales.NAME] of the file. Default: the stages as they "
+        "stand.",
+        "Training",
+        affects="result",
+        min_length=1,
+    )
+    seed: Seed = option(
+        0, "Seed of initial weights, batches, dropout and draws.", "Training", affects="result"
+    )
+    threads: int | None = option(
+        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
+    )
+    out: Path | None = option(
+        None,
+        "Folder of the experiment: its stages, ledger, accounting and report. Default: one in runs "
+        "named like the file.",
+        "Output",
+        affects="output",
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of an experiment: a command with its settings.
+
+    Attributes:
+        sources: setting → where its value came from.
+    """
+
+    name: str
+    command: Command
+    settings: StageSettings
+    sources: dict[str, Source]
+
+
+_SHARED = tuple(name for name in ExperimentSettings.model_fields if name not in ("scale", "out"))
+"""Settings that hold for every stage, and that no stage may set."""
+
+
+_REFUSED = {*_PLACES, *_NOT_SKIPPED, "scale", *_SHARED}
+
+
+def read_stages(
+    settings: ExperimentSettings, sources: Mapping[str, Source], config: Path | None
+) -> tuple[Path, tuple[Stage, ...]]:
+    """Return the experiment's folder, and its stages in the order of the file.
+
+    Later settings replace earlier ones: the file's keys outside all tables, its table of the
+    command, the stage's own, those of the scale, the scale's of the stage, and what is a setting
+    of the whole experiment.
+
+    Raises:
+        SettingsError: there is no file, or no stage in it, or all that is wrong with a stage.
+    """
+    if config is None or str(config) == "-":
+        raise SettingsError(
+            "an experiment needs the file that names its stages.",
+            "lvlora experiment DATA --config examples/coursework.toml",
+        )
+    document = load_toml(str(config), str(config))
+    tables = _tables(document, STAGES, config)
+    if not tables:
+        raise SettingsError(
+            f"{config}: has no [stages.NAME]; they are what an experiment is made of.",
+            "examples/coursework.toml has seven.",
+        )
+    scale: Mapping[str, Any] = {}
+    if settings.scale is not None:
+        scales = _tables(document, SCALES, config)
+        _check_known(settings.scale, scales, f"--scale of {config}")
+        scale = scales[settings.scale]
+        for name in (key for key, value in scale.items() if isinstance(value, dict)):
+            _check_known(name, tables, f"[{SCALES}.{settings.scale}] of {config}")
+    folder = settings.out or Path("runs") / config.stem
+    shared = {name: getattr(settings, name) for name in _SHARED}
+    stages = []
+    for name, table in tables.items():
+        where = f"[{STAGES}.{name}] of {config}"
+        command: Command | None = table.get("command")
+        _check_known(command, COMMANDS, f"command in {where}")
+        assert command is not None
+        model = COMMANDS[command]
+        own, smaller = _plain(table), _plain(scale.get(name, {}))
+        del own["command"]
+        misplaced = sorted(_REFUSED & {*own, *smaller})
+        if misplaced:
+            raise SettingsError(
+                f"{misplaced[0]} in {where}: cannot be set for one stage", "Take it out."
+            )
+        common = {**_plain(document), **_plain(document.get(command, {}))}
+        possible = model.model_fields.keys() - _REFUSED
+        for_all = {key: value for key, value in common.items() if key in possible}
+        of_scale = {key: value for key, value in _plain(scale).items() if key in possible}
+        # an evaluation's folder is named by what is scored: what two stages share is forecast once
+        out = None if command == "evaluate" else folder / name
+        fixed = {**shared, "runs": folder, "out": out, "study": name}
+        fixed = {key: value for key, value in fixed.items() if key in model.model_fields}
+        values = {**for_all, **own, **of_scale, **smaller, **fixed}
+        origins: dict[str, Source] = {
+            key: sources.get(key, "default") if key in fixed or key not in values else "config"
+            for key in model.model_fields
+        }
+        try:
+            stages.append(Stage(name, command, model(**values), origins))
+        except ValidationError as error:
+            wrong = complaints(error, read_fields(model), lambda field: field.label)
+            raise SettingsError("\n  ".join([f"{where}:", *wrong]), _HELP) from None
+    return folder, tuple(stages)
+
+
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in a table, without the tables in it."""
+    return {k.replace("-", "_"): v for k, v in table.items() if not isinstance(v, dict)}
+
+
+def _check_known(name: object, known: Collection[str], where: str) -> None:
+    if name not in known:
+        near = did_you_mean(str(name), known) or "."
+        raise SettingsError(f"{where}: there is no {name!r}{near}", f"It is {', '.join(known)}.")
+
+
+def _tables(document: Mapping[str, Any], name: str, config: Path) -> Mapping[str, dict[str, Any]]:
+    tables = document.get(name, {})
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        raise SettingsError(f"{name} in {config}: should be tables", f"Write [{name}.NAME].")
+    return tables

@@ -1,0 +1,130 @@
+"""Rivals as forecasters: what `forecast.rivals` says of arrays, for series."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.known import known_so_far
+from lvlora.data.seasons import seasons_of, seasons_used
+from lvlora.flops.budget import Price
+from lvlora.forecast.even_steps import times_ahead
+from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
+from lvlora.forecast.rivals import Prediction, Rival
+from lvlora.forecast.rivals.processes import RivalProcesses
+from lvlora.forecast.sampling import Sampling
+
+GREEDY = Sampling(greedy=True)
+
+
+class RivalForecaster(Forecaster):
+    """One rival, which costs no FLOPs of a budget.
+
+    Args:
+        rival: who forecasts.
+        processes: that share the work where it is slow; None does it all here.
+        learns_from: series to learn from; None: the histories that it forecasts.
+    """
+
+    def __init__(
+        self,
+        rival: Rival,
+        processes: RivalProcesses | None = None,
+        learns_from: Dataset | None = None,
+    ) -> None:
+        self.rival, self.name, self.kind = rival, rival.name, rival.kind
+        self.uses_known = rival.uses_known
+        self.processes, self.learns_from = processes or RivalProcesses(1), learns_from
+
+    def refusal(self, dataset: Dataset) -> str:
+        """Say why it cannot forecast such data; empty if it can."""
+        return self.rival.refusal(dataset)
+
+    def seasons_used(self, histories: Sequence[Series]) -> str:
+        """Say which seasons it takes these histories to have; empty for one without a season."""
+        rival = self.rival
+        if not rival.uses_season:
+            return ""
+        return seasons_used(
+            [
+                [rival.period_used(p, len(h)) for p in seasons_of(h, rival.season).tolist()]
+                for h in histories
+            ]
+        )
+
+    def for_points(self, sampling: Sampling) -> Sampling:
+        """Return a sampling without futures, which no point forecast needs."""
+        return GREEDY
+
+    def planned(
+        self,
+        histories: Sequence[Series],
+        horizons: Sequence[int],
+        sampling: Sampling,
+        *,
+        context: int | None = None,
+        at_a_time: int | None = None,
+    ) -> PlannedForecasts:
+        """See `Forecaster.planned`; each history's forecast is finished by itself."""
+        seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+        ahead = [times_ahead(h, n) for h, n in zip(seen, horizons, strict=True)]
+        return _Planned(self, seen, ahead, 0 if sampling.greedy else sampling.samples)
+
+
+class _Planned(PlannedForecasts):
+    def __init__(
+        self,
+        forecaster: RivalForecaster,
+        histories: Sequence[Series],
+        ahead: Sequence[FloatArray],
+        n_samples: int,
+    ) -> None:
+        self._forecaster, self._histories, self._ahead = forecaster, histories, ahead
+        self._n_samples, self.n_units = n_samples, len(histories)
+
+    def parts(self, progress: Progress | None = None) -> Iterator[Part]:
+        """See `PlannedForecasts.parts`."""
+        histories, rival, data = (
+            self._histories,
+            self._forecaster.rival,
+            self._forecaster.learns_from,
+        )
+        if not histories:
+            return
+        begin = time.perf_counter()
+        names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
+        rival.fit(
+            Dataset(tuple(histories), names) if data is None else data,
+            min(map(len, histories)),
+            max(map(len, self._ahead)),
+        )
+        yield Part((), (), time.perf_counter() - begin)
+        work = [
+            (np.concatenate([h.time, t]), h.values, self._n_samples, h.id, known_so_far(h, len(t)))
+            for h, t in zip(histories, self._ahead, strict=True)
+        ]
+        for at, prediction, seconds in self._forecaster.processes.predictions(rival, work):
+            price = None if prediction.flops is None else Price(*prediction.flops)
+            forecast = as_forecast(histories[at], prediction, self._ahead[at])
+            yield Part((at,), (forecast,), seconds, price)
+            if progress is not None:
+                progress(1)
+
+
+def as_forecast(history: Series, prediction: Prediction, time: FloatArray) -> Forecast:
+    """A prediction as a forecast; without samples its point forecast is its only future."""
+    samples = prediction.point[None] if prediction.samples is None else prediction.samples
+    return Forecast(
+        series=history.id,
+        time=time,
+        samples=samples,
+        scale=None,
+        context=len(history),
+        calendar=history.calendar,
+        history=history,
+        point=prediction.point,
+    )

@@ -1,0 +1,168 @@
+"""Forecasters of other packages, if they are installed: statsforecast and fracast."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.seasons import whole_season
+from lvlora.forecast.rivals.contract import OwnDistribution, missing_package
+from lvlora.forecast.rivals.parts.standardising import Standardised
+
+_LEVEL = 80
+_Z = 1.2815515655446004  # half the width of an 80 % interval in standard deviations
+_LONGEST_SEASON = 24
+"""Steps of a season that ETS and ARIMA can hold in their state in a bearable time."""
+MODELS = {
+    "ets": "AutoETS",
+    "theta": "DynamicOptimizedTheta",
+    "arima": "AutoARIMA",
+    "ces": "AutoCES",
+}
+"""Name of a row -> class of `statsforecast.models`."""
+
+
+class Statistical(OwnDistribution):
+    """An automatic method of statsforecast (Garza et al. 2022) for each variable by itself.
+
+    ETS: Hyndman et al. (2002), doi:10.1016/S0169-2070(01)00110-8. Theta: Fiorucci et al. (2016),
+    doi:10.1016/j.ijforecast.2016.02.005. ARIMA: Hyndman & Khandakar (2008),
+    doi:10.18637/jss.v027.i03. CES: Svetunkov et al. (2022), doi:10.1002/nav.22074.
+
+    Futures follow its own 80 % interval: normal on each side, with one quantile at all steps.
+    """
+
+    speed = "slow"
+    uses_season = True
+    unit = False
+
+    def __init__(self, name: str) -> None:
+        """``name``: of `MODELS`."""
+        self.name = name
+
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: every series is too short, or statsforecast is not installed."""
+        return super().refusal(dataset) or missing_package("statsforecast")
+
+    def period_used(self, period: float, n_steps: int) -> float:
+        """See `Untrained.period_used`: whole steps, at least two seasons of them."""
+        whole = whole_season(period)
+        longest = n_steps // 2 if self.name in ("theta", "ces") else _LONGEST_SEASON
+        return float(whole) if 2 <= whole <= min(longest, n_steps // 2) else float("nan")
+
+    def continued(
+        self,
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`."""
+        values, n_ahead = scaled.uncentred[:, variable], scaled.problem.n_ahead
+        if self.name == "theta" and season > 1:
+            # its own test of a season takes a slow cycle for a trend
+            phases = np.arange(len(values) + n_ahead) % season
+            pattern = seasonal_pattern(values, season)[phases]
+            mean, low, high = self._fitted(values - pattern[: len(values)], n_ahead, 1)
+            mean = mean + pattern[len(values) :]
+        else:
+            mean, low, high = self._fitted(values, n_ahead, season)
+        draws = rng.standard_normal((n_samples, 1))
+        paths = np.concatenate([mean[None], mean + np.where(draws < 0, low, high) * draws])
+        return np.asarray(paths - scaled.centre[variable])
+
+    def _fitted(
+        self, values: FloatArray, n_ahead: int, season: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(H,) mean, and the standard deviations below and above it."""
+        from statsforecast import models
+
+        method = getattr(models, MODELS[self.name])
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            # statsforecast warns of its own trials of orders, numba of its own code
+            warnings.filterwarnings("ignore", module="(statsforecast|numba)")
+            warnings.filterwarnings("ignore", category=RuntimeWarning)
+            try:
+                ahead = method(season_length=season).forecast(values, n_ahead, level=[_LEVEL])
+            except Exception:  # AutoETS raises just that where no model can be fitted
+                if season > 1:
+                    return self._fitted(values, n_ahead, 1)
+                spread = np.full(n_ahead, np.std(np.diff(values)))
+                return np.full(n_ahead, values[-1]), spread, spread
+        mean = np.asarray(ahead["mean"], dtype=np.float64)
+        low = (mean - np.asarray(ahead[f"lo-{_LEVEL}"], dtype=np.float64)) / _Z
+        high = (np.asarray(ahead[f"hi-{_LEVEL}"], dtype=np.float64) - mean) / _Z
+        mean = np.where(np.isfinite(mean), mean, values[-1])
+        return mean, _spread(low), _spread(high)
+
+
+def seasonal_pattern(values: FloatArray, season: int) -> FloatArray:
+    """Return (season,) deviations of each step of a season, which add up to zero.
+
+    Classical decomposition (Macaulay 1931): means of what a centred moving average leaves.
+
+    Args:
+        values: (T,) two seasons at least.
+    """
+    window = np.full(season, 1 / season)
+    if season % 2 == 0:
+        window = np.convolve(window, [0.5, 0.5])
+    margin = len(window) // 2
+    level = np.convolve(values, window, mode="valid")
+    left = values[margin : margin + len(level)] - level
+    phases = np.arange(margin, margin + len(level)) % season
+    pattern = np.array([left[phases == phase].mean() for phase in range(season)])
+    return np.asarray(pattern - pattern.mean())
+
+
+def _spread(values: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(values), np.maximum(values, 0.0), 0.0)
+
+
+class Fracast(OwnDistribution):
+    """https://github.com/ztxtech/fracast-0 (Apache-2.0): a convolutional foundation model.
+
+    Its weights come with its wheel, so nothing is downloaded. Each variable by itself, as it
+    stands: the model has seen neither logarithms nor several variables. The forecast is its
+    median; futures are drawn from its nine quantiles with the same rank at every step.
+    """
+
+    name = "fracast-0"
+    speed = "slow"
+    max_samples = 10_000
+    on_logs = False
+
+    def __init__(self) -> None:
+        self._model: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: it opens the model by itself."""
+        return {"_model": None}
+
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: every series is too short, or the package is not installed."""
+        return super().refusal(dataset) or missing_package("fracast")
+
+    def continued(
+        self,
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """See `OwnDistribution.continued`."""
+        if self._model is None:
+            from fracast import FracastModel
+
+            self._model = FracastModel.from_pretrained(weights="fp32")
+        problem = scaled.problem
+        forecast = self._model.forecast(problem.values.T[[variable]], horizon=problem.n_ahead)
+        quantiles = np.sort(forecast[0], axis=1).astype(np.float64)  # (H, Q)
+        levels = np.asarray(self._model.quantiles)
+        ranks = [0.5, *rng.random(n_samples)]
+        return np.array([[np.interp(rank, levels, at) for at in quantiles] for rank in ranks])

@@ -1,0 +1,126 @@
+"""Rivals whose settings are chosen on the history: all forecast its end, the best are refitted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.gaps import complete
+from lvlora.forecast.rivals.contract import Refitted, first
+from lvlora.forecast.rivals.parts.futures import guarded
+from lvlora.forecast.rivals.parts.standardising import Problem, Standardised, standardised
+
+_LOST = 4.0
+"""Spreads beyond which an error is no worse."""
+_N_BEST = 5
+
+
+class ChosenOnHistory(Refitted):
+    """A method with settings, which are chosen for each series by forecasting its own past.
+
+    The history is standardised (`standardised`). Each setting forecasts the last quarter of the
+    history from the rest; its error is the mean absolute one, plus the share of its real forecast
+    that leaves the range of the history so far that the guard would cut it: who is right about
+    the past and then flies away was right by chance. The median of the five best, refitted to the
+    whole history, is the forecast, guarded (`guarded`). A history of too few steps for
+    any setting goes on as its last value.
+
+    Attributes:
+        on_logs: take logarithms of positive variables; unit: standardise variances as well.
+        even: the method takes steps for equal; uneven ones are made so.
+        trials: shares of the history from which its rest is forecast.
+    """
+
+    max_samples = 400
+    on_logs = True
+    unit = True
+    even = True
+    trials: tuple[float, ...] = (0.75,)
+
+    @abstractmethod
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> Sequence[Any]:
+        """Settings that a history of ``n_known`` steps allows, the plainest first.
+
+        Args:
+            n_inputs: known columns beside it.
+        """
+
+    @abstractmethod
+    def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
+        """(C, H, V) the forecast with each of C settings; one that diverges may not be finite."""
+
+    def refit(
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        origins: Sequence[int],
+        known: FloatArray | None = None,
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """See `Refitted.refit`; hindcasts have the settings chosen for the whole history."""
+        filled = complete(time, history)
+        inputs = known if self.uses_known else None
+        prepared = standardised(
+            time, history, logs=self.on_logs, unit=self.unit, even=self.even, inputs=inputs
+        )
+        with np.errstate(all="ignore"):
+            chosen = self._chosen(prepared, filled)
+            ahead = self._ahead(prepared, chosen, time, history)
+            past = []
+            for n in origins:
+                part = standardised(
+                    time[: len(history)],
+                    history[:n],
+                    logs=self.on_logs,
+                    unit=self.unit,
+                    even=self.even,
+                    inputs=first(inputs, len(history)),
+                )
+                past.append(self._ahead(part, chosen, time[: len(history)], history[:n]))
+        return ahead, past
+
+    def _ahead(
+        self, given: Standardised, chosen: Sequence[Any], time: FloatArray, history: FloatArray
+    ) -> FloatArray:
+        """(H, V) in original units, guarded."""
+        filled = complete(time, history)
+        if not chosen:
+            return np.repeat(filled[-1:], len(time) - len(history), axis=0)
+        continued = guarded(given.back(self.continued(given.problem, chosen)), filled)
+        return np.asarray(np.median(continued, axis=0))
+
+    def _chosen(self, given: Standardised, filled: FloatArray) -> list[Any]:
+        """The best settings; none where the history is too short for any."""
+        problem = given.problem
+        n_known, n_variables = problem.values.shape
+        cuts = sorted({min(n, n_known - 1) for s in self.trials if (n := int(s * n_known)) >= 2})
+        settings = (
+            list(self.settings(cuts[0], n_variables, problem.inputs.shape[1])) if cuts else []
+        )
+        if len(settings) < 2:
+            return settings
+        spread = problem.values.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
+        errors = np.zeros(len(settings))
+        for n in cuts:
+            tried = self.continued(problem.cut(n), settings)
+            gaps = np.abs(tried - problem.values[n:]) / spread
+            gaps = np.where(np.isnan(gaps), _LOST, np.minimum(gaps, _LOST))
+            known = problem.known[n:]
+            errors += np.sum(gaps * known, axis=(1, 2)) / max(int(known.sum()), 1)
+        levels = given.back(self.continued(problem, settings))
+        astray = ~np.isclose(guarded(levels, filled), levels, rtol=1e-9, atol=0.0)
+        errors += astray.mean(axis=(1, 2))
+        order = np.argsort(errors, kind="stable")
+        return [settings[i] for i in order[:_N_BEST]]
+
+
+NOT_POSITIVE = "a value is not positive"
+
+
+def positive(dataset: Dataset) -> bool:
+    """Whether no value of the data is zero or negative."""
+    return all(not np.any(s.values <= 0) for s in dataset)

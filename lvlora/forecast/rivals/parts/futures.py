@@ -1,0 +1,144 @@
+"""Futures around a forecast, and the guard that keeps every forecast within reason."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from lvlora.data.dataset import FloatArray
+
+GUARD_RANGES = 1.0
+"""A forecast may leave the range of its history by this many widths of that range."""
+_ORIGINS = (0.625, 0.75, 0.875)
+"""Shares of a history after which the rest is forecast from it, to see how good that is."""
+_WIDER = 1.35
+"""Futures lie so many times as far from a forecast as a method says that was chosen and fitted on
+the same history: on the development set 80 % intervals then hold about as much."""
+_SMALLEST = 1e-12  # of a history's range: an error of nothing has no size
+
+
+def stream(name: str) -> np.random.Generator:
+    """Random numbers that depend on a series' name alone."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def futures(
+    point: FloatArray,
+    past: list[FloatArray],
+    filled: FloatArray,
+    history: FloatArray,
+    n_samples: int,
+    name: str,
+) -> FloatArray:
+    """Futures that differ from a forecast as earlier forecasts did from what came.
+
+    A residual bootstrap (Efron & Tibshirani 1993, chapter 9) in blocks: the residuals of the
+    hindcasts, each over the root mean square of those at about as many steps ahead, are drawn in
+    stretches with all variables together, with either sign, and scaled to the steps ahead that
+    they get. Beyond the longest hindcast residuals grow as a random walk's. On logarithms where
+    the whole history is positive.
+
+    Args:
+        point: (H, V) the forecast.
+        past: (T - origin, V) hindcasts; without any, the futures are the forecast itself.
+        filled: (T, V) the complete history; history: the same with its gaps.
+
+    Returns:
+        (n_samples, H, V), guarded.
+    """
+    n_ahead = len(point)
+    if not past:
+        return np.repeat(point[None], n_samples, axis=0)
+    truth, logs = to_logs(filled)
+    width = np.ptp(truth, axis=0)
+    paths = []
+    for hindcast in past:
+        n = len(hindcast)
+        at = np.log(np.maximum(hindcast, np.finfo(float).tiny)) if logs else hindcast
+        gap = np.clip((at - truth[-n:]) / np.where(width > 0, width, 1.0), -1.0, 1.0)
+        paths.append(np.where(np.isnan(history[-n:]), np.nan, gap))
+    scale = _scale(paths, max(n_ahead, *(len(p) for p in paths)))
+    pool = [p / scale[: len(p)] for p in paths]
+    pool = [np.where(np.isnan(p), 0.0, p) for p in pool]
+    rng = stream(name)
+    drawn = np.stack([_drawn(pool, n_ahead, rng) for _ in range(n_samples)])
+    noise = drawn * scale[:n_ahead] * width
+    with np.errstate(all="ignore"):
+        moved = point * np.exp(noise) if logs else point + noise
+    return widened(point, moved, filled)
+
+
+def widened(point: FloatArray, samples: FloatArray, filled: FloatArray) -> FloatArray:
+    """Draw futures (S, H, V) apart from a forecast (H, V) by `_WIDER`, and guard them.
+
+    On logarithms where the whole history is positive.
+    """
+    _, logs = to_logs(filled)
+    with np.errstate(all="ignore"):
+        if logs:
+            tiny = np.finfo(float).tiny
+            ratio = np.maximum(samples, tiny) / np.maximum(point, tiny)
+            return guarded(point * ratio**_WIDER, filled)
+        return guarded(point + _WIDER * (samples - point), filled)
+
+
+def _scale(paths: list[FloatArray], n_steps: int) -> FloatArray:
+    """(n_steps, V) root mean square residual at each number of steps ahead, never falling."""
+    longest, n_variables = max(len(p) for p in paths), paths[0].shape[1]
+    total, count = np.zeros((longest, n_variables)), np.zeros((longest, n_variables))
+    for p in paths:
+        known = ~np.isnan(p)
+        total[: len(p)] += np.where(known, p, 0.0) ** 2
+        count[: len(p)] += known
+    scale = np.full((n_steps, n_variables), _SMALLEST)
+    for h in range(1, n_steps + 1):
+        near = slice(min(h, longest) // 2, min(h, longest))
+        n = np.maximum(count[near].sum(axis=0), 1.0)
+        size = np.sqrt(total[near].sum(axis=0) / n)
+        grown = size * np.sqrt(max(h / longest, 1.0))
+        scale[h - 1] = np.maximum(grown, scale[max(h - 2, 0)])
+    return scale
+
+
+def _drawn(pool: list[FloatArray], n_ahead: int, rng: np.random.Generator) -> FloatArray:
+    """(n_ahead, V) stretches of standardised residuals, joined."""
+    pieces: list[FloatArray] = []
+    missing = n_ahead
+    while missing > 0:
+        path = pool[rng.integers(len(pool))]
+        start = int(rng.integers(len(path)))
+        sign = 1.0 if rng.random() < 0.5 else -1.0
+        pieces.append(sign * path[start : start + missing])
+        missing -= len(pieces[-1])
+    return np.concatenate(pieces)
+
+
+def origins(n_known: int) -> list[int]:
+    """Numbers of steps of a history of ``n_known`` after which its rest is forecast."""
+    return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
+
+
+def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:
+    """A forecast that cannot blow up.
+
+    Each variable stays within the range of its complete history, widened by `GUARD_RANGES` times
+    its width on both sides, and does not become negative if the history is not. What is not
+    finite becomes the last value.
+
+    Args:
+        forecast: (..., H, V).
+    """
+    low, high = history.min(axis=0), history.max(axis=0)
+    margin = GUARD_RANGES * (high - low)
+    floor = np.where(low >= 0, np.maximum(low - margin, 0.0), low - margin)
+    finite = np.where(np.isfinite(forecast), forecast, history[-1])
+    bounded: FloatArray = np.clip(finite, floor, high + margin)
+    return bounded
+
+
+def to_logs(history: FloatArray) -> tuple[FloatArray, bool]:
+    """The logarithms and True if every value is positive, else the values and False."""
+    positive = bool(np.all(history > 0))
+    return (np.log(history) if positive else history), positive

@@ -1,0 +1,208 @@
+"""Histories scaled to order one and back, and smoothed by as much as they ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvlora.data.dataset import FloatArray
+from lvlora.data.gaps import complete
+
+_EVEN = 1e-2
+"""Steps that differ from their mean by no more than this share of it are even."""
+_FLAT = 1e-12
+"""A spread that is less than this share of the values is rounding."""
+_STRENGTHS = 10.0 ** np.arange(-6, 6.01, 0.25)
+_FEWEST = 6  # samples: fewer are not smoothed
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A history to continue.
+
+    Attributes:
+        time: (T + H,) times of history and horizon, from 0 on; a step of the history is 1 in the
+            mean.
+        values: (T, V) the history, complete.
+        known: (T, V) False where it was missing.
+        inputs: (T + H, K) columns whose future is known, of order one; K may be 0.
+    """
+
+    time: FloatArray
+    values: FloatArray
+    known: NDArray[np.bool_]
+    inputs: FloatArray
+
+    @property
+    def n_known(self) -> int:
+        """T."""
+        return len(self.values)
+
+    @property
+    def n_ahead(self) -> int:
+        """H."""
+        return len(self.time) - len(self.values)
+
+    def cut(self, n_known: int) -> Problem:
+        """The same history, of which the first ``n_known`` steps are known and the rest asked."""
+        return Problem(
+            self.time[: self.n_known],
+            self.values[:n_known],
+            self.known[:n_known],
+            self.inputs[: self.n_known],
+        )
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """A history as a `Problem`, and how to come back from it.
+
+    Attributes:
+        problem: each variable of mean 0 and variance 1, or of mean 0 alone.
+        asked: (H,) the times that were asked for, in the problem's units; the problem's own are
+            others where its steps were made even.
+        centre: (V,) what was taken off.
+    """
+
+    problem: Problem
+    asked: FloatArray
+    centre: FloatArray
+    _spread: FloatArray
+    _logs: NDArray[np.bool_]
+    _unit: FloatArray
+
+    @property
+    def uncentred(self) -> FloatArray:
+        """(T, V) the problem's values with what was taken off; of variance 1 no more."""
+        levels: FloatArray = self.problem.values * self._spread + self.centre
+        return levels
+
+    def back(self, ahead: FloatArray) -> FloatArray:
+        """(..., H, V) in original units, at the times asked for; not guarded."""
+        problem = self.problem
+        times = problem.time[problem.n_known :]
+        if len(times) != len(self.asked) or not np.array_equal(times, self.asked):
+            whole = np.isfinite(ahead).all(axis=(-2, -1), keepdims=True)
+            ahead = np.where(whole, ahead, 0.0)
+            start = np.broadcast_to(problem.values[-1], (*ahead.shape[:-2], 1, ahead.shape[-1]))
+            ahead = _at(
+                problem.time[problem.n_known - 1 :],
+                np.concatenate([start, ahead], axis=-2),
+                self.asked,
+            )
+            ahead = np.where(whole, ahead, np.nan)
+        with np.errstate(all="ignore"):
+            levels = ahead * self._spread + self.centre
+            restored: FloatArray = np.where(self._logs, np.exp(levels), levels * self._unit)
+        return restored
+
+
+def standardised(
+    time: FloatArray,
+    history: FloatArray,
+    *,
+    logs: bool = True,
+    unit: bool = True,
+    even: bool = True,
+    inputs: FloatArray | None = None,
+) -> Standardised:
+    """A history of mean 0.
+
+    Args:
+        time: (T + H,), history: (T, V): see `Rival.forecast`.
+        logs: take the logarithms of each variable that is positive throughout.
+        unit: give each variable variance 1.
+        even: interpolate to even steps, where they are not.
+        inputs: (T + H, K) columns whose future is known.
+    """
+    n_known = len(history)
+    filled = complete(time, history)
+    positive = np.all(filled > 0, axis=0) & logs
+    size = np.abs(filled).max(axis=0)  # first, or squares overflow
+    size = np.where(size > 0, size, 1.0)
+    values = np.where(positive, np.log(np.where(positive, filled, 1.0)), filled / size)
+    centre, spread = values.mean(axis=0), values.std(axis=0)
+    flat = spread <= _FLAT * np.maximum(np.abs(centre), 1.0)
+    spread = np.where(flat | (not unit), 1.0, spread)
+    values = np.where(flat, 0.0, (values - centre) / spread)
+    step = (time[n_known - 1] - time[0]) / max(n_known - 1, 1)
+    step = step if step > 0 else 1.0
+    scaled = (time - time[0]) / step
+    problem = Problem(scaled, values, ~np.isnan(history), _inputs(time, inputs, n_known))
+    if even:
+        problem = _evened(problem)
+    return Standardised(problem, scaled[n_known:], centre, spread, positive, size)
+
+
+def _inputs(time: FloatArray, inputs: FloatArray | None, n_known: int) -> FloatArray:
+    """Known columns without gaps, of the history's mean 0 and variance 1."""
+    if inputs is None:
+        return np.empty((len(time), 0))
+    whole = complete(time, inputs)
+    past = whole[:n_known]
+    spread = past.std(axis=0)
+    flat = spread <= _FLAT * np.maximum(np.abs(past).max(axis=0), 1.0)
+    return np.asarray((whole - past.mean(axis=0)) / np.where(flat, 1.0, spread))
+
+
+def _evened(problem: Problem) -> Problem:
+    """The same problem at times 0, 1, 2, … as far as its horizon goes."""
+    n_known, n_ahead = problem.n_known, problem.n_ahead
+    if n_known < 3 or np.all(np.abs(np.diff(problem.time) - 1) <= _EVEN):
+        return replace(problem, time=_whole(len(problem.time)))
+    steps = _whole(n_known)
+    n_steps = int(np.ceil(min(problem.time[-1] - steps[-1], 4.0 * n_ahead + 1)))
+    values = _at(problem.time[:n_known], problem.values, steps)
+    known = _at(problem.time[:n_known], problem.known.astype(np.float64), steps) > 0.5
+    whole = _whole(n_known + max(n_steps, 1))
+    return Problem(whole, values, known, _at(problem.time, problem.inputs, whole))
+
+
+def _whole(n: int) -> FloatArray:
+    """0, 1, … n - 1."""
+    return np.arange(n, dtype=np.float64)
+
+
+def _at(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
+    """(..., T, V) at other times, (..., A, V), by monotone cubics; held beyond the ends."""
+    from scipy.interpolate import PchipInterpolator
+
+    inside = np.clip(asked, time[0], time[-1])
+    return np.asarray(PchipInterpolator(time, values, axis=-2)(inside))
+
+
+def smoothed(time: FloatArray, values: FloatArray) -> FloatArray:
+    """(T, V) smooth values near those given.
+
+    Least squares with a penalty on second divided differences (Whittaker 1923; Eilers 2003,
+    doi:10.1021/ac034173t), which for close samples is the cubic smoothing spline; its strength, for
+    each variable, by generalised cross-validation (Craven & Wahba 1979, doi:10.1007/BF01404567).
+
+    Args:
+        time: (T,) increasing, of steps near 1.
+        values: (T, V) complete.
+    """
+    n = len(values)
+    if n < _FEWEST:
+        return values
+    roughness, basis = _basis(np.ascontiguousarray(time).tobytes())
+    coordinates = basis.T @ values
+    kept = 1 / (1 + _STRENGTHS[:, None] * roughness)
+    left = (1 - kept) ** 2 @ coordinates**2
+    freedom = np.maximum(1 - kept.sum(axis=1) / n, 1e-6)
+    best = np.argmin(left / freedom[:, None] ** 2, axis=0)
+    result: FloatArray = basis @ (kept[best].T * coordinates)
+    return result
+
+
+@lru_cache(32)
+def _basis(times: bytes) -> tuple[FloatArray, FloatArray]:
+    """Roughness (T,) and eigenvectors (T, T) of the penalty: the same for all series alike."""
+    time = np.frombuffer(times)
+    first = np.diff(np.eye(len(time)), axis=0) / np.diff(time)[:, None]
+    second = 2 * np.diff(first, axis=0) / (time[2:] - time[:-2])[:, None]
+    roughness, basis = np.linalg.eigh(second.T @ second)
+    return np.maximum(roughness, 0.0), basis

@@ -1,0 +1,137 @@
+"""Per-capita rates of one history, refitted along its course and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.gaps import complete
+from lvlora.forecast.rivals.contract import Refitted
+from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, positive
+from lvlora.forecast.rivals.parts.fitting import (
+    STRETCH,
+    Fit,
+    Observed,
+    collocated,
+    fitted,
+    hidden_seconds,
+    joined,
+)
+from lvlora.forecast.rivals.parts.futures import guarded
+from lvlora.forecast.rivals.parts.rates import Family, library
+from lvlora.forecast.rivals.parts.standardising import Problem, smoothed, standardised
+
+_MOST_VARIABLES = 8
+_WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
+"""Weights of the gaps between stretches against the residuals; one fit follows the other."""
+_ROUNDS = 12
+_N_STARTS = 3
+"""Fits of each family that are followed beyond the first weight."""
+_FLOOR = 1e-4
+"""Root mean square of the residuals of logarithms below which no fit is better than another."""
+_ASTRAY = 10.0
+"""Weight of the share of a forecast that the guard cuts, in the logarithm of an error."""
+_NEGLIGIBLE = 1e-4
+"""Families of less weight take no part in hindcasts."""
+_HIGHEST_LOG = 700.0
+
+
+class RefittedRates(Refitted):
+    """Differential equations d(log x)/dt from a small library, fitted to one history.
+
+    Coefficients are regressed from a smoothed history first (`collocated`), as SINDy's are. Noise
+    biases these, so all are fitted again to the values themselves, along solutions of the equations
+    (`fitted`). Families are weighted by exp(-BIC / 2) (Burnham & Anderson 2002, chapter 6) and
+    their forecasts averaged; a family loses weight by the share of its forecast that the guard
+    would cut. The library has linear and quadratic rates, and such that saturate in one variable
+    (`library`). One variable may have a hidden second, which starts from what its growth lacks
+    (`hidden_seconds`). The forecast is guarded (`guarded`). A history of too few values
+    for any family goes on as its last value.
+    """
+
+    max_samples = 150
+
+    def __init__(self, *, saturating: bool) -> None:
+        """``saturating``: with rates that saturate in a prey; else linear and quadratic ones."""
+        self.name = "refitted rates" if saturating else "refitted quadratic rates"
+        self._saturating = saturating
+
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: more than eight variables, or a value that is not positive."""
+        if len(dataset.variables) > _MOST_VARIABLES:
+            return f"it takes at most {_MOST_VARIABLES} variables"
+        return "" if positive(dataset) else NOT_POSITIVE
+
+    def refit(
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        origins: Sequence[int],
+        known: FloatArray | None = None,
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """See `Refitted.refit`; hindcasts are fitted to what came before them alone."""
+        n_known = len(history)
+        filled = complete(time, history)
+        families = self._families(history)
+        if not families or np.any(filled <= 0):
+            return np.repeat(filled[-1:], len(time) - n_known, axis=0), []
+        problem = standardised(time, history, unit=False, even=False).problem
+        past, centre = problem.time[:n_known], np.log(filled).mean(axis=0)
+
+        def ahead(fit: Fit, time: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+            paths = fit.continued(time, n)[..., : len(centre)] + centre
+            levels = np.exp(np.minimum(paths, _HIGHEST_LOG))
+            kept = guarded(levels, filled[:n])
+            astray = np.mean(~np.isclose(kept, levels, rtol=1e-9, atol=0.0), axis=(1, 2))
+            weights = _weights(fit, int(problem.known[:n].sum()), astray)
+            return np.asarray(np.einsum("b,bhv->hv", weights, kept)), weights
+
+        with np.errstate(all="ignore"):
+            fit = _fitted(problem, families)
+            point, weights = ahead(fit, problem.time, n_known)
+            kept = np.flatnonzero(weights >= _NEGLIGIBLE)
+            likely = [fit.systems.families[i] for i in kept]
+            hindcasts = [ahead(_fitted(problem.cut(n), likely), past, n)[0] for n in origins]
+        return point, hindcasts
+
+    def _families(self, history: FloatArray) -> list[Family]:
+        """Those with at most half as many unknowns as values."""
+        n_variables = history.shape[1]
+        n_values = int(np.sum(~np.isnan(history)))
+        return [
+            family
+            for family in library(n_variables, saturating=self._saturating)
+            if 2 * family.n_unknowns <= n_values
+        ]
+
+
+def _fitted(problem: Problem, families: Sequence[Family]) -> Fit:
+    """The families fitted to a history, the best fit of each."""
+    past = problem.time[: problem.n_known]
+    smooth, values, known = smoothed(past, problem.values), problem.values, problem.known
+    courses = [smooth]
+    if values.shape[1] == 1:
+        courses = [np.hstack([smooth, second]) for second in hidden_seconds(past, smooth)]
+        values = np.hstack([values, np.zeros_like(values)])
+        known = np.hstack([known, np.zeros_like(known)])
+    systems = joined([collocated(past, course, families) for course in courses])
+    starts = np.repeat([course[::STRETCH] for course in courses], len(families), axis=0)
+    observed = Observed(past, values, known)
+    fit = fitted(systems, starts, observed, _WEIGHTS[0], _ROUNDS).best(_N_STARTS)
+    for weight in _WEIGHTS[1:]:
+        fit = fitted(fit.systems, fit.starts, observed, weight, _ROUNDS)
+    return fit.best(1)
+
+
+def _weights(fit: Fit, n_values: int, astray: FloatArray) -> FloatArray:
+    """(B,) of families: exp(-BIC / 2), with forecasts that go astray counted as errors."""
+    unknowns = np.array([family.n_unknowns for family in fit.systems.families])
+    error = np.log(fit.error / n_values + _FLOOR**2) + _ASTRAY * astray
+    criterion = n_values * error + unknowns * np.log(n_values)
+    criterion = np.where(np.isfinite(criterion), criterion, np.inf)
+    if not np.isfinite(criterion.min()):
+        return np.full(len(criterion), 1 / len(criterion))
+    weights = np.exp((criterion.min() - criterion) / 2)
+    return np.asarray(weights / weights.sum())

@@ -1,0 +1,204 @@
+"""SINDy: the differential equations of one history, found among polynomials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.forecast.rivals.parts.algebra import (
+    Monomials,
+    column_sizes,
+    evaluated,
+    monomials,
+    n_monomials,
+    product,
+    solved,
+)
+from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, ChosenOnHistory, positive
+from lvlora.forecast.rivals.parts.fitting import step_integrals
+from lvlora.forecast.rivals.parts.standardising import Problem, smoothed
+
+_RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+_THRESHOLDS = (0.0, 0.01, 0.03, 0.1)
+_ROUNDS = 10  # of thresholding; two or three are usual
+_SUBSTEPS = 4  # of the integration in each step of the history
+_FAR = 8.0
+"""Units (of logarithms, or spreads) from the mean at which a path is lost."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How equations are found.
+
+    Attributes:
+        smooth: in the smoothed history.
+        degree: of the polynomials; ridge: penalty, relative to the mean square of each term.
+        threshold: terms below this share of the largest are left out.
+    """
+
+    smooth: bool
+    degree: int
+    ridge: float
+    threshold: float
+
+
+class Sindy(ChosenOnHistory):
+    """Brunton, Proctor & Kutz (2016), doi:10.1073/pnas.1517384113, in integral form.
+
+    Messenger & Bortz (2021), doi:10.1137/20M1343166, on why integrals and not derivatives: over
+    each step of the history, the change of a variable is the integral of its right-hand side along
+    a cubic spline through the (smoothed) values. Coefficients by ridge regression with sequential
+    thresholding; degree, penalty, threshold and smoothing are chosen on the history, forecast from
+    a half and from three quarters of it. The equations are integrated from the last value by the
+    classic Runge-Kutta method, times as they are.
+
+    Known columns are further variables of the right-hand sides, along a cubic spline of their own.
+
+    On levels dx/dt is a polynomial of the variables; on rates d(log x)/dt is, for positive data.
+    """
+
+    even = False
+    uses_known = True
+    trials = (0.5, 0.75)
+
+    def __init__(self, *, on_rates: bool) -> None:
+        """``on_rates``: per-capita rates; else levels."""
+        self.name = "sindy on rates" if on_rates else "sindy on levels"
+        self.on_logs = on_rates
+        self.unit = not on_rates  # a polynomial of x is none of a power of x
+        self._degrees = (1, 2, 3) if on_rates else (2, 3, 4)
+
+    def refusal(self, dataset: Dataset) -> str:
+        """See `Rival.refusal`: on rates, a value that is not positive."""
+        return "" if positive(dataset) or not self.on_logs else NOT_POSITIVE
+
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
+        """See `ChosenOnHistory.settings`; at most twice as many terms as steps."""
+        if n_known < 4:
+            return []
+        return [
+            Setting(smooth, degree, penalty, threshold)
+            for smooth in (False, True)
+            for degree in self._degrees
+            if degree == self._degrees[0]
+            or n_monomials(n_variables + n_inputs, degree) <= 2 * n_known
+            for penalty in _RIDGES
+            for threshold in _THRESHOLDS
+        ]
+
+    def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
+        """See `ChosenOnHistory.continued`."""
+        n_known, n_variables = problem.values.shape
+        n_terms = n_variables + problem.inputs.shape[1]
+        products = monomials(n_terms, max(s.degree for s in settings))
+        weights = np.zeros((len(settings), len(products), n_variables))
+        start = np.empty((len(settings), n_variables))
+        for smooth in dict.fromkeys(s.smooth for s in settings):
+            values = problem.values
+            if smooth:
+                values = smoothed(problem.time[:n_known], values)
+            start[[i for i, s in enumerate(settings) if s.smooth == smooth]] = values[-1]
+            terms = self._integrals(problem, values, products)
+            for degree in dict.fromkeys(s.degree for s in settings if s.smooth == smooth):
+                which = [
+                    i for i, s in enumerate(settings) if (s.smooth, s.degree) == (smooth, degree)
+                ]
+                used = n_monomials(n_terms, degree)
+                weights[which, :used] = sparse(
+                    terms[:, :used],
+                    np.diff(values, axis=0),
+                    np.array([settings[i].ridge for i in which]),
+                    np.array([settings[i].threshold for i in which]),
+                )
+        return self._integrated(weights, products, start, problem)
+
+    def _terms(self, values: FloatArray, inputs: FloatArray, products: Monomials) -> FloatArray:
+        """(..., V) values and (..., K) known columns to (..., P) terms."""
+        levels = np.exp(np.clip(values, -_FAR, _FAR)) if self.on_logs else values
+        return evaluated(np.concatenate([levels, inputs], axis=-1), products)
+
+    def _integrals(self, problem: Problem, values: FloatArray, products: Monomials) -> FloatArray:
+        """(T - 1, P) integrals of the terms over each step."""
+        return step_integrals(
+            problem.time[: len(values)],
+            values,
+            lambda at, x: self._terms(x, _inputs_at(problem, at), products),
+        )
+
+    def _integrated(
+        self, weights: FloatArray, products: Monomials, start: FloatArray, problem: Problem
+    ) -> FloatArray:
+        """(C, H, V) solutions of C systems at the times ahead, from the values at the last."""
+        time = problem.time[problem.n_known - 1 :]
+        # inputs at the ends and in the middle of every substep
+        shares = np.arange(2 * _SUBSTEPS + 1) / (2 * _SUBSTEPS)
+        quadrature = _inputs_at(problem, time[:-1, None] + np.diff(time)[:, None] * shares)
+
+        def slope(state: FloatArray, inputs: FloatArray) -> FloatArray:
+            same = np.broadcast_to(inputs, (len(state), len(inputs)))
+            return product(self._terms(state, same, products)[:, None, :], weights)[:, 0]
+
+        path = np.empty((len(start), len(time) - 1, start.shape[1]))
+        state = start
+        for k, step in enumerate(np.diff(time) / _SUBSTEPS):
+            for part in range(_SUBSTEPS):
+                begin, middle, end = quadrature[k, 2 * part : 2 * part + 3]
+                a = slope(state, begin)
+                b = slope(state + step / 2 * a, middle)
+                c = slope(state + step / 2 * b, middle)
+                d = slope(state + step * c, end)
+                state = np.clip(state + step / 6 * (a + 2 * b + 2 * c + d), -_FAR, _FAR)
+            path[:, k] = state
+        return path
+
+
+def _inputs_at(problem: Problem, at: FloatArray) -> FloatArray:
+    """(..., K) known columns at any times."""
+    from scipy.interpolate import CubicSpline
+
+    if not problem.inputs.shape[1]:
+        return np.empty((*at.shape, 0))
+    return np.asarray(CubicSpline(problem.time, problem.inputs)(at))
+
+
+def sparse(
+    x: FloatArray, y: FloatArray, penalties: FloatArray, thresholds: FloatArray
+) -> FloatArray:
+    """Sequentially thresholded ridge regressions of the same data.
+
+    Terms are compared at equal size: a coefficient times the root mean square of its term.
+
+    Args:
+        x: (n, P); y: (n, V); penalties, thresholds: (C,).
+
+    Returns:
+        (C, P, V).
+    """
+    size = column_sizes(x)
+    x = x / size
+    gram, right = product(x.T, x), product(x.T, y)
+    penalty = (len(x) * penalties)[:, None, None] * np.eye(x.shape[1])
+    coefficients = solved(gram + penalty, np.broadcast_to(right, (len(penalties), *right.shape)))
+    # from here on each variable of each regression has terms of its own: C V systems
+    coefficients, right = (
+        np.swapaxes(coefficients, 1, 2),
+        np.broadcast_to(right.T, (len(coefficients), *right.T.shape)),
+    )
+    kept = np.ones(coefficients.shape, dtype=bool)
+    cut = thresholds[:, None, None] * np.ones(coefficients.shape)
+    for _ in range(_ROUNDS):
+        large = np.abs(coefficients) >= cut * np.abs(coefficients).max(axis=2, keepdims=True)
+        fewer = kept & (large | ~np.isfinite(coefficients))
+        changed = np.any(fewer != kept, axis=(1, 2))
+        if not changed.any():
+            break
+        kept = fewer
+        both = kept[changed, :, :, None] & kept[changed, :, None, :]
+        systems = np.where(both, gram, 0.0) + penalty[changed, None]
+        targets = np.where(kept[changed], right[changed], 0.0)
+        coefficients[changed] = solved(systems, targets[..., None])[..., 0]
+    coefficients = np.swapaxes(coefficients, 1, 2)
+    return np.asarray(coefficients / size[:, None])

@@ -1,0 +1,230 @@
+"""Settings of `lvlora forecast`, and how a model draws futures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from lvlora.settings.base import Fractions, Names, Season, Seed, option
+from lvlora.settings.shared import (
+    AdapterSettings,
+    BudgetSettings,
+    KnownFutureSettings,
+    MemorySettings,
+)
+
+LONGEST_HORIZON = 100_000
+"""Time steps of a forecast: each is reckoned with before the first is drawn."""
+
+
+class SamplingSettings(MemorySettings):
+    """How futures are drawn from the model."""
+
+    samples: int = option(
+        20, "Futures drawn for each series.", "Forecast", affects="result", ge=1, le=10_000
+    )
+    greedy: bool = option(
+        False,
+        "Take the likeliest token each time: one future, no intervals.",
+        "Forecast",
+        affects="result",
+        flag="--greedy",
+    )
+    temperature: float = option(
+        1.0, "Sampling temperature.", "Forecast", affects="result", gt=0, le=10
+    )
+    top_p: float = option(
+        1.0,
+        "Draw from the likeliest tokens with this mass.",
+        "Forecast",
+        affects="result",
+        gt=0,
+        le=1,
+    )
+    views: int = option(
+        4,
+        "Scales at which each history is read, for a smaller error; its samples are shared among "
+        "them, and each costs a reading. 1: only the usual scale.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=25,
+    )
+    season: Season = option(
+        "auto",
+        "Steps of a season, for forecasters that have one and for scaled errors; none: no season; "
+        "auto: the period that lvlora analyze sees in each history.",
+        "Forecast",
+        affects="result",
+        metavar="N",
+    )
+    quantiles: Fractions = option(
+        (0.1, 0.5, 0.9), "Quantiles to report.", "Forecast", affects="result"
+    )
+    as_drawn: bool = option(
+        False,
+        "Leave futures as the model drew them, neither moved nor widened by what its folder says "
+        "(widths.json).",
+        "Forecast",
+        affects="result",
+        flag="--as-drawn",
+    )
+    calibrated: bool = option(
+        False,
+        "Widen (or narrow) intervals so that they cover what they say on your data; needs the "
+        "offsets that lvlora evaluate --calibrate makes.",
+        "Forecast",
+        affects="result",
+        flag="--calibrated",
+    )
+    seed: Seed = option(0, "Seed of the draws.", "Forecast", affects="result")
+    threads: int | None = option(
+        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
+    )
+
+
+class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, BudgetSettings):
+    """`lvlora forecast FILE`: the future of one file's trajectories."""
+
+    supports_dry_run: ClassVar[bool] = True
+    common: ClassVar[tuple[str, ...]] = (
+        "horizon",
+        "holdout",
+        "forecaster",
+        "model",
+        "adapter",
+        "samples",
+        "quantiles",
+        "output",
+        "plot",
+        "series",
+        "columns",
+        "id_column",
+        "time_column",
+    )
+
+    data: Path = option(
+        ...,
+        "CSV, HDF5 or Parquet file; - reads CSV from standard input.",
+        "Data",
+        affects="data",
+        argument=True,
+        metavar="FILE",
+    )
+    horizon: int | None = option(
+        None,
+        "Time steps to forecast. Default: 20, those of --holdout, or as far as --known columns "
+        "are known.",
+        "Forecast",
+        affects="result",
+        short="-n",
+        ge=1,
+        le=LONGEST_HORIZON,
+    )
+    holdout: int | None = option(
+        None,
+        "Set the last N steps of each series aside, forecast them, and say how near that "
+        "came to the truth.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=LONGEST_HORIZON,
+        metavar="N",
+    )
+    forecaster: str = option(
+        "lm",
+        "Who forecasts. lm: the language model; auto: the ensemble of the model and its rivals, "
+        "each weighted by its forecasts of the history's last steps from what came before them; or "
+        "one rival, for which no model is loaded, for example seasonal-naive or sindy-on-rates.",
+        "Forecast",
+        affects="result",
+        metavar="NAME",
+    )
+    patience: float = option(
+        10.0,
+        "With --forecaster auto: seconds a series after which a rival is left out, hindcasts "
+        "included.",
+        "Forecast",
+        affects="result",
+        gt=0,
+        metavar="SECONDS",
+    )
+    density: bool = option(
+        False,
+        "Show the exact distribution of the next step's values instead of drawing futures; "
+        "each variable given the likeliest value of those before it.",
+        "Forecast",
+        affects="result",
+        flag="--density",
+    )
+    density_floor: float = option(
+        1e-4,
+        "With --density: leave out what has less probability than this; its sum is stated.",
+        "Forecast",
+        affects="result",
+        ge=1e-6,
+        le=0.5,
+    )
+    density_calls: int = option(
+        40,
+        "With --density: calls of the model for each value, at most (128 branches a call), "
+        "the most probable branches first.",
+        "Forecast",
+        affects="result",
+        ge=1,
+        le=100_000,
+    )
+    missing: bool = option(
+        False,
+        "Futures may have missing values, as a history with gaps has; without it short gaps of "
+        "the history are filled in.",
+        "Forecast",
+        affects="result",
+        flag="--missing",
+    )
+    series: Names | None = option(
+        None,
+        "Ids of the series to forecast (comma-separated); default: all.",
+        "Data",
+        affects="result",
+    )
+    context: int | None = option(
+        None,
+        "Use only this many last steps of the history. Default: what the model can read.",
+        "Forecast",
+        affects="result",
+        ge=1,
+    )
+    decimals: int | None = option(
+        None,
+        "Decimals of each number. Default: the adapter's, else 2.",
+        "Forecast",
+        affects="result",
+        ge=0,
+        le=12,
+    )
+    output: Path | None = option(
+        None,
+        "Write the forecast as CSV (- writes to standard output).",
+        "Output",
+        affects="output",
+        short="-o",
+    )
+    samples_out: Path | None = option(
+        None, "Write every drawn future into a .csv, .h5 or .json file.", "Output", affects="output"
+    )
+    plot: Path | None = option(
+        None, "Draw history and forecast into a PNG or SVG.", "Output", affects="output"
+    )
+    overwrite: bool = option(
+        False,
+        "Replace files of another kind, too, where results are written.",
+        "Output",
+        affects="output",
+        flag="--overwrite",
+    )
+
+    @property
+    def n_steps(self) -> int:
+        """Steps to forecast."""
+        return self.horizon or self.holdout or (1 if self.density else 20)

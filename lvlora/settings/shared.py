@@ -1,0 +1,185 @@
+"""Settings that several commands share: data, model, adapter, memory, budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from lvlora.settings.base import (
+    Bytes,
+    Convention,
+    Flops,
+    FlopsOrNone,
+    Names,
+    Seed,
+    Settings,
+    option,
+)
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class InputSettings(Settings):
+    """Where series come from and how a table is read."""
+
+    data: Path | None = option(
+        None,
+        "HDF5, CSV or Parquet file with trajectories; - reads CSV from standard input. "
+        "Left out: a data set simulated on the spot.",
+        "Data",
+        affects="data",
+        argument=True,
+        metavar="[DATA]",
+    )
+    format: Literal["auto", "hdf5", "csv", "parquet"] = option(
+        "auto", "File format; auto goes by the file's name and first bytes.", "Data", affects="data"
+    )
+    id_column: str | None = option(
+        None, "Column that tells trajectories apart (a long table).", "Data", affects="data"
+    )
+    time_column: str | None = option(None, "Column with the times.", "Data", affects="data")
+    date_format: str | None = option(
+        None,
+        "How dates are written, such as %d.%m.%Y, %m/%d/%Y or %b %Y; default: ISO (2020-01-31, "
+        "2020-01, 2020-W05, 2020-Q1). Results have ISO dates.",
+        "Data",
+        affects="data",
+        metavar="FORMAT",
+    )
+    columns: Names | None = option(
+        None,
+        "Variables to use, in this order (comma-separated); default: all.",
+        "Data",
+        affects="data",
+    )
+
+
+class KnownSettings(InputSettings):
+    """Columns whose future is known."""
+
+    known: Names | None = option(
+        None,
+        "Columns whose future is known (comma-separated), such as season,temperature: they are "
+        "given to whoever can use them, and not forecast. Rows after the last value of the other "
+        "columns hold their future.",
+        "Data",
+        affects="data",
+    )
+
+
+class KnownFutureSettings(KnownSettings):
+    """Known columns whose values after the history stand in a file of their own."""
+
+    future: Path | None = option(
+        None,
+        "File with the future of the --known columns, for the times that are to be forecast. "
+        "Default: the rows of FILE after the last value of the other columns.",
+        "Data",
+        affects="data",
+        metavar="FILE",
+    )
+
+
+class SplitSettings(InputSettings):
+    """Settings of the split into parts."""
+
+    split_seed: Seed = option(
+        0, "Seed of the 70/15/15 split into train, validation, test.", "Data", affects="result"
+    )
+    stratify: bool = option(
+        False, "Split within clusters of similar dynamics.", "Data", affects="result"
+    )
+
+
+class ModelSettings(Settings):
+    """The base model, its device and its dtype."""
+
+    model: str = option(
+        "auto",
+        "Base model: bundled, a short name (qwen2.5-0.5b), a hub id, a folder or a .gguf file. "
+        "auto: Qwen2.5-0.5B-Instruct if it is in the local hub cache, else bundled.",
+        "Model",
+        affects="model",
+        min_length=1,
+    )
+    revision: str | None = option(
+        None, "Revision (branch, tag, commit) of a hub model.", "Model", affects="model"
+    )
+    cache: bool = option(
+        True,
+        "Convert a .gguf file anew instead of keeping what it becomes (1.3 GB for Qwen2.5-0.5B) "
+        "beside the hub's cache.",
+        "Model",
+        affects="resources",
+        flag="--cache/--no-cache",
+    )
+    dtype: Dtype = option(
+        "auto",
+        "Precision of the frozen weights; auto: bfloat16 where the processor has it natively.",
+        "Model",
+        affects="placement",
+    )
+    device: Device = option(
+        "auto",
+        "Where to compute; auto: a CUDA GPU if there is one, else the CPU.",
+        "Model",
+        affects="placement",
+    )
+
+
+class MemorySettings(Settings):
+    """How much memory decoding may take."""
+
+    max_memory: Bytes | None = option(
+        None,
+        "Memory for the caches of futures that are decoded together, e.g. 500MB or 4GiB; more "
+        "futures are decoded one group after the other, with the same result. Default: 2GiB, or "
+        "one future's.",
+        "Model",
+        affects="resources",
+        metavar="SIZE",
+    )
+
+
+class BudgetSettings(Settings):
+    """How many FLOPs may be spent, and how they are counted."""
+
+    budget: FlopsOrNone | None = option(
+        None,
+        "FLOPs that all runs of this project may spend together, e.g. 1e17; the ledger keeps it "
+        "once it has let a command through. none: lift the limit.",
+        "Budget",
+        affects="project",
+    )
+    max_flops: Flops | None = option(
+        None, "FLOPs that this run may spend.", "Budget", affects="limit"
+    )
+    convention: Convention = option(
+        "executed",
+        "Convention in which the limits hold (both are always recorded).",
+        "Budget",
+        affects="limit",
+    )
+    runs: Path = option(
+        Path("runs"), "Folder of the runs and their ledger.", "Output", affects="project"
+    )
+
+    @property
+    def budget_flops(self) -> int | None:
+        """The budget that is asked for; None where nothing is said of it, or it is lifted."""
+        return None if self.budget == "none" else self.budget
+
+
+class AdapterSettings(ModelSettings):
+    """A base model with or without an adapter."""
+
+    adapter: str | None = option(
+        None,
+        "Run or adapter folder. Default: the newest run's, if it was trained on these data and "
+        "fits --model; none: zero-shot.",
+        "Model",
+        affects="model",
+    )

@@ -1,0 +1,129 @@
+"""Settings of `lvlora sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from lvlora.settings.base import Flops, option
+from lvlora.train.settings import COURSEWORK, LearningSettings
+
+
+class SweepSettings(LearningSettings):
+    """`lvlora sweep`: an Optuna study under one FLOP budget; its other settings are each trial's.
+
+    A trial's own ``max_flops`` is what the plan gives it; here it is the limit of the whole sweep.
+    """
+
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "max_flops",
+        "trials",
+        "max_steps",
+        "preset",
+        "space",
+        "sampler",
+        "study",
+        "workers",
+        "status",
+        "columns",
+        "id_column",
+        "time_column",
+    )
+
+    max_flops: Flops | None = option(
+        None,
+        "FLOPs that the whole sweep may spend; the steps of each trial follow from it.",
+        "Budget",
+        affects="limit",
+    )
+    max_steps: int | None = option(
+        None,
+        "Optimiser steps of each trial. Default: what the limit buys, else 200.",
+        "Training",
+        affects="result",
+        ge=1,
+    )
+    validate_every: int | None = option(
+        None,
+        "Steps between validations. Default: a quarter of a trial; less often where its steps "
+        "follow from a limit and validation would take more than a quarter of its FLOPs.",
+        "Training",
+        affects="result",
+        ge=1,
+    )
+    validation_series: int | None = option(
+        None,
+        "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
+        "4, where a trial's steps follow from a limit and validation would take more than a "
+        "quarter of its FLOPs.",
+        "Training",
+        affects="result",
+        ge=1,
+    )
+    preset: Literal["quick", "coursework"] = option(
+        "quick",
+        "What is searched: quick (learning rate by rank), or coursework (the same, then the "
+        "context, then a longer final run).",
+        "Training",
+        affects="result",
+    )
+    space: Path | None = option(
+        None,
+        "TOML file with a search space of your own; see docs/sweep.md.",
+        "Training",
+        affects="result",
+    )
+    sampler: Literal["auto", "grid", "random", "tpe"] = option(
+        "auto",
+        "Search method; auto: grid where all is listed, else tpe.",
+        "Training",
+        affects="result",
+    )
+    trials: int | None = option(
+        None,
+        "Trials of the search. Default: the whole grid; 12 of random and tpe.",
+        "Training",
+        affects="result",
+        ge=1,
+        le=10_000,
+    )
+    pruner: Literal["none", "halving", "hyperband"] = option(
+        "none",
+        "End bad trials early, by what they reached for the FLOPs they spent.",
+        "Training",
+        affects="result",
+    )
+    pareto: bool = option(
+        False,
+        "Two objectives, the validation error and the FLOPs of a trial: "
+        "search the front of trials that no other beats in both.",
+        "Training",
+        affects="result",
+        flag="--pareto",
+    )
+    study: str = option(
+        "sweep", "Name of the study; the same name goes on.", "Output", affects="project"
+    )
+    storage: str | None = option(
+        None,
+        "Optuna storage URL. Default: a journal file in the study's folder.",
+        "Output",
+        affects="project",
+    )
+    workers: int = option(
+        1, "Processes on this machine.", "Training", affects="resources", ge=1, le=256
+    )
+    status: bool = option(
+        False, "Show the study as it is and stop.", "Output", affects="project", flag="--status"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_coursework(cls, values: Any) -> Any:
+        """Its preset trains what it trained, unless something else is asked for."""
+        if not isinstance(values, dict) or values.get("preset") != "coursework":
+            return values
+        return values if values.get("space") else {**COURSEWORK, **values}

@@ -1,0 +1,281 @@
+"""Settings of `lvlora train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from lvlora.settings.base import Names, Seed, Settings, Trackers, option
+from lvlora.settings.shared import (
+    BudgetSettings,
+    KnownSettings,
+    MemorySettings,
+    ModelSettings,
+    SplitSettings,
+)
+
+Schedule = Literal["cosine", "one-cycle", "constant"]
+
+
+TrainHead = Literal["none", "numeric", "full"]
+
+
+Compile = Literal["auto", "on", "off"]
+
+
+COURSEWORK: dict[str, Any] = {
+    "targets": ("q_proj", "v_proj"),
+    "batch_size": 4,
+    "seq_len": 512,
+    "scale_jitter": 0.0,
+}
+"""Targets of the coursework; `lvlora train` itself begins with what won
+(docs/notes/log/2026-11-results.md)."""
+
+
+class LoraSettings(Settings):
+    """h = W0 x + (alpha / r) B A x: rank, scale, and which layers."""
+
+    rank: int = option(8, "Rank r of the update.", "LoRA", affects="result", ge=1, le=4096)
+    alpha: float | None = option(
+        None,
+        "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
+        "LoRA",
+        affects="result",
+        gt=0,
+        le=1e6,
+    )
+    targets: Names = option(
+        ("all-linear",),
+        "Linear layers that get an update, by name (comma-separated), or all-linear.",
+        "LoRA",
+        affects="result",
+        min_length=1,
+    )
+    layers: str | None = option(
+        None,
+        "Only these transformer layers, from 0: 0-5,11. Default: all.",
+        "LoRA",
+        affects="result",
+    )
+    dropout: float = option(0.0, "Dropout on the input of A.", "LoRA", affects="result", ge=0, lt=1)
+    rslora: bool = option(
+        False,
+        "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).",
+        "LoRA",
+        affects="result",
+        flag="--rslora",
+    )
+    train_head: TrainHead = option(
+        "none",
+        "Train the output head too: only the alphabet's rows (numeric), or all of it, untied from "
+        "the embedding, with the loss over the whole vocabulary (full).",
+        "LoRA",
+        affects="result",
+    )
+
+
+class LearningSettings(
+    SplitSettings, KnownSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings
+):
+    """Settings of one training; `train` does one, `sweep` many."""
+
+    supports_dry_run: ClassVar[bool] = True
+
+    learning_rate: float = option(
+        1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
+    )
+    schedule: Schedule = option(
+        "cosine", "Shape of the learning rate after warm-up.", "Training", affects="result"
+    )
+    warmup: float = option(
+        0.05,
+        "Share of the steps in which the learning rate rises.",
+        "Training",
+        affects="result",
+        ge=0,
+        le=1,
+    )
+    weight_decay: float = option(
+        0.0, "AdamW's decoupled weight decay.", "Training", affects="result", ge=0, le=1000
+    )
+    clip_norm: float = option(
+        1.0, "Largest gradient norm; 0: no clipping.", "Training", affects="result", ge=0
+    )
+    batch_size: int = option(2, "Sequences in a micro-batch.", "Training", affects="result", ge=1)
+    accumulation: int = option(1, "Micro-batches in a step.", "Training", affects="result", ge=1)
+    seq_len: int = option(1000, "Tokens in a sequence.", "Training", affects="result", ge=8)
+    scaling: Literal["dataset", "history"] = option(
+        "dataset",
+        "What the numbers in the text are scaled by. dataset: one scale for all series, from the "
+        "training part, and for all forecasts with the adapter; history: each sequence by its "
+        "own beginning (8 steps to three quarters of it), of which it then does not learn, as "
+        "forecasts without an adapter scale each history: for series of very different size, whose "
+        "size says nothing of their course.",
+        "Data",
+        affects="result",
+    )
+    scale_jitter: float = option(
+        0.2,
+        "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "
+        "more scales than the data have; 0: none.",
+        "Training",
+        affects="result",
+        ge=0,
+        le=2,
+    )
+    mix: float = option(
+        0.0,
+        "Share of the training sequences that are of simulated predator-prey series with as many "
+        "variables, steps, gaps and as much noise as the data: it keeps a model that is tuned on "
+        "few series from learning them by heart.",
+        "Training",
+        affects="result",
+        ge=0,
+        le=0.9,
+    )
+    max_steps: int | None = option(
+        None,
+        "Optimiser steps. Default: what --max-flops buys, else 200.",
+        "Training",
+        affects="result",
+        ge=1,
+    )
+    decimals: int = option(
+        2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
+    )
+    loss: Literal["numeric", "full"] = option(
+        "numeric",
+        "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",
+        "Training",
+        affects="result",
+    )
+    validation: bool = option(
+        True, "Skip validation.", "Training", affects="result", flag="--validation/--no-validation"
+    )
+    validation_steps: int | None = option(
+        None,
+        "Validate on so many steps at the end of each series, which are not trained on; 0: on "
+        "series that are not trained on. Default: 0; of fewer than 8 series a quarter of their "
+        "steps (4 to 100).",
+        "Training",
+        affects="result",
+        ge=0,
+        le=10**6,
+        metavar="STEPS",
+    )
+    validate_every: int | None = option(
+        None,
+        "Steps between validations. Default: a quarter of the run; less often where even 4 series "
+        "would take more than a twentieth of its FLOPs.",
+        "Training",
+        affects="result",
+        ge=1,
+    )
+    validation_series: int | None = option(
+        None,
+        "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
+        "4, where all validations would take more than a twentieth of the run's FLOPs (or 2e12, "
+        "if that is more).",
+        "Training",
+        affects="result",
+        ge=1,
+    )
+    patience: int = option(
+        0,
+        "Stop after this many validations without progress; 0: never.",
+        "Training",
+        affects="result",
+        ge=0,
+    )
+    save_every: int = option(
+        50,
+        "Steps between checkpoints to resume from; 0: only at the end.",
+        "Training",
+        affects="resources",
+        ge=0,
+    )
+    seed: Seed = option(
+        0, "Seed of initial weights, batches and dropout.", "Training", affects="result"
+    )
+    compile: Compile = option(
+        "auto",
+        "Compile the layers (torch.compile; needs a C++ compiler): auto does for 500 micro-batches "
+        "or more, where it pays.",
+        "Model",
+        affects="placement",
+    )
+    threads: int | None = option(
+        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
+    )
+    tracker: Trackers = option(
+        (),
+        "Also tell these trackers (comma-separated), each an extra of its own; "
+        "see docs/trackers.md.",
+        "Output",
+        affects="project",
+    )
+
+    @model_validator(mode="after")
+    def _head_and_loss(self) -> Self:
+        if self.loss == "full" and self.train_head == "numeric":
+            raise ValueError("train_head: numeric needs the numeric loss; use --train-head full")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_to_validate(self) -> Self:
+        if self.validation_steps and not self.validation:
+            raise ValueError("validation_steps: there is no validation; leave one of the two out")
+        return self
+
+    @property
+    def full_loss(self) -> bool:
+        """The loss is over the whole vocabulary."""
+        return self.loss == "full" or self.train_head == "full"
+
+    @property
+    def effective_alpha(self) -> float:
+        """alpha, or its default of twice the rank."""
+        return 2.0 * self.rank if self.alpha is None else self.alpha
+
+
+class TrainSettings(LearningSettings):
+    """`lvlora train`: one run."""
+
+    common: ClassVar[tuple[str, ...]] = (
+        "model",
+        "max_steps",
+        "max_flops",
+        "rank",
+        "targets",
+        "learning_rate",
+        "batch_size",
+        "seq_len",
+        "seed",
+        "out",
+        "resume",
+        "columns",
+        "id_column",
+        "time_column",
+    )
+
+    out: Path | None = option(
+        None, "Folder of this run. Default: runs/<UTC time>-<slug>.", "Output", affects="output"
+    )
+    resume: str | None = option(
+        None,
+        "Go on with a stopped run (a name or folder; alone: the newest), with its own settings.",
+        "Training",
+        affects="project",
+        bare="latest",
+        metavar="RUN",
+    )
+    overwrite: bool = option(
+        False,
+        "Replace a run that is there, as soon as this one is complete.",
+        "Output",
+        affects="output",
+        flag="--overwrite",
+    )

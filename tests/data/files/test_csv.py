@@ -1,0 +1,176 @@
+"""CSV: what is accepted and how, and every bad file refused with its row and column."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.data.dataset import Dataset
+from lvlora.data.files.csv import read_csv, write_csv
+from lvlora.errors import DataError
+from lvlora.settings.shared import InputSettings
+
+
+def read(text: str | bytes, **settings: object) -> Dataset:
+    raw = text.encode() if isinstance(text, str) else text
+    return read_csv(io.BytesIO(raw), InputSettings(**settings), "f.csv")
+
+
+WIDE = "time,prey,predator\n0,1.5,0.5\n1,1.6,\n2,1.7,0.7\n"
+
+
+def test_wide_table():
+    dataset = read(WIDE)
+    assert dataset.variables == ("prey", "predator")
+    assert dataset.time_name == "time"
+    (series,) = dataset.series
+    assert series.id == "0"
+    assert series.time.tolist() == [0, 1, 2]
+    assert np.array_equal(series.values, [[1.5, 0.5], [1.6, np.nan], [1.7, 0.7]], equal_nan=True)
+    assert dataset.notes == ()
+
+
+def test_long_table_may_interleave_its_series():
+    dataset = read("id,time,x\nb,0,1\na,5,2\nb,1,3\na,6,4\n")
+    assert [s.id for s in dataset] == ["b", "a"]
+    assert [s.values[:, 0].tolist() for s in dataset] == [[1, 3], [2, 4]]
+    assert dataset.series[1].time.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + WIDE,
+        WIDE.replace(",", ";"),
+        WIDE.replace(",", ";").replace(".", ","),
+        WIDE.replace(",", "\t"),
+        WIDE.replace(",", "\t").replace(".", ","),
+        WIDE.replace("\n", "\r\n"),
+        WIDE.replace("\n", "\r"),
+        WIDE.removesuffix("\n"),
+        "\n\n" + WIDE.replace("\n", "\n\n"),
+        WIDE.replace(",", " , "),
+        '"time","prey","predator"\n"0","1.5","0.5"\n"1","1.6","NA"\n2,1.7,0.7\n',
+        "# " + WIDE,
+        WIDE.replace("1.6,", "1.6,NaN"),
+        WIDE.replace("1.6,", "+16e-1,null"),
+        "time,prey,predator\n2,1.7,0.7\n0,1.5,0.5\n1,1.6,N/A\n",
+    ],
+)
+def test_dialects_give_the_same_data(text):
+    assert read(text).sha256() == read(WIDE).sha256()
+
+
+def test_rows_out_of_order_are_sorted_with_a_note():
+    dataset = read("id,t,x\na,1,10\na,0,20\nb,0,1\nb,1,2\n")
+    assert dataset.series[0].values[:, 0].tolist() == [20, 10]
+    assert any("1 of 2 series" in note and "sorted" in note for note in dataset.notes)
+
+
+def test_no_time_column_means_steps_with_a_note():
+    dataset = read("x,y,z\n1,2,3\n4,5,6\n")
+    assert dataset.variables == ("x", "y", "z")
+    assert dataset.series[0].time.tolist() == [0, 1]
+    assert any("steps" in note for note in dataset.notes)
+
+
+def test_one_variable_and_no_separator():
+    assert read("x\n1\n2\n").series[0].values.tolist() == [[1], [2]]
+
+
+def test_columns_are_chosen_and_ordered():
+    dataset = read("when,a,word,b\n0,1,x,2\n1,3,y,4\n", columns="b,a", time_column="when")
+    assert dataset.variables == ("b", "a")
+    assert dataset.series[0].values.tolist() == [[2, 1], [4, 3]]
+    assert dataset.time_name == "when"
+
+
+def test_a_chosen_column_is_a_variable_even_if_it_sounds_like_time():
+    dataset = read("time,year,x\n0,1900,1\n1,1901,2\n", columns="year,x")
+    assert dataset.variables == ("year", "x")
+
+
+def test_year_is_time():
+    dataset = read("year,hare,lynx\n1900,30,4\n1901,47.2,6.1\n")
+    assert dataset.time_name == "year"
+    assert dataset.series[0].time.tolist() == [1900, 1901]
+
+
+def test_an_unnamed_first_column_is_row_numbers():
+    dataset = read(",time,x\n0,0,1\n1,1,2\n")
+    assert dataset.variables == ("x",)
+    assert any("no name" in note for note in dataset.notes)
+
+
+def test_own_id_column():
+    dataset = read("site,time,x\nN,0,1\nN,1,2\nS,0,3\nS,1,4\n", id_column="site")
+    assert [s.id for s in dataset] == ["N", "S"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected", "hint"),
+    [
+        ({"columns": "pray"}, "columns", "Did you mean prey"),
+        ({"columns": "prey,prey"}, "twice", "once"),
+        ({"time_column": "tme"}, "time_column", "time"),
+        ({"id_column": "xyz"}, "id_column", "It has: time, prey, predator"),
+        ({"columns": "time,prey", "time_column": "time"}, "at once", "columns"),
+        ({"time_column": "time", "id_column": "time"}, "at once", "id_column"),
+    ],
+)
+def test_bad_options(settings, expected, hint):
+    with pytest.raises(DataError) as caught:
+        read(WIDE, **settings)
+    assert expected in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_writing_one_series_is_wide_and_exact(two_series):
+    lone = Dataset((two_series.series[0],), ("prey", "predator"))
+    lone = Dataset(tuple(type(s)("0", s.time, s.values) for s in lone), lone.variables)
+    stream = io.BytesIO()
+    write_csv(lone, stream)
+    expected = b"time,prey,predator\n0,1,2\n1,,0.1\n2.5,3,4\n"
+    assert stream.getvalue() == expected
+    assert read(stream.getvalue()).sha256() == lone.sha256()
+
+
+def test_writing_several_is_long(two_series):
+    stream = io.BytesIO()
+    write_csv(two_series, stream)
+    assert stream.getvalue().startswith(b"id,time,prey,predator\na,0,1,2\n")
+    assert read(stream.getvalue()).sha256() == two_series.sha256()
+
+
+def test_names_that_would_be_misread_are_not_written(two_series):
+    confusing = Dataset(two_series.series, ("id", "time"))
+    with pytest.raises(DataError, match="cannot be told"):
+        write_csv(confusing, io.BytesIO())
+
+
+def check_data_or_message(text: str | bytes) -> None:
+    try:
+        dataset = read(text)
+    except DataError as error:
+        message = error.message
+    else:
+        message = "fine"
+        assert all(len(s) >= 2 and np.all(np.diff(s.time) > 0) for s in dataset)
+        assert not any(np.isinf(s.values).any() for s in dataset)
+    assert message.isprintable()
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_data_or_one_error(raw):
+    check_data_or_message(raw)
+
+
+cells = st.sampled_from(["0", "1", "2.5", "-3", "1e3", "", "NA", "x", "1,5", '"', "inf", "é", "#"])
+
+
+@given(st.lists(st.lists(cells, min_size=1, max_size=4), max_size=6), st.sampled_from(",;\t"))
+def test_any_table_gives_data_or_one_error(rows, separator):
+    text = "time,a,b\n".replace(",", separator)
+    check_data_or_message(text + "\n".join(separator.join(row) for row in rows))

@@ -1,0 +1,122 @@
+"""The way out: whole or not at all, never over a file by accident, and read back equal."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlora.data.dataset import Dataset, Series
+from lvlora.data.files import writers
+from lvlora.data.files.readers import read_dataset
+from lvlora.data.files.tables import ID_NAMES, TIME_NAMES
+from lvlora.data.files.writers import write_dataset
+from lvlora.errors import DataError, LvloraError
+from lvlora.settings.shared import InputSettings
+
+SUFFIXES = (".h5", ".csv", ".parquet")
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8
+).filter(lambda n: n.isprintable() and n.lower() not in (*ID_NAMES, *TIME_NAMES))
+numbers = st.floats(-1e100, 1e100) | st.just(np.nan)
+
+
+@st.composite
+def datasets(draw):
+    variables = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    ids = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    series = []
+    for name in ids:
+        times = sorted(draw(st.sets(st.floats(-1e100, 1e100), min_size=2, max_size=5)))
+        values = draw(
+            st.lists(
+                st.lists(numbers, min_size=len(variables), max_size=len(variables)),
+                min_size=len(times),
+                max_size=len(times),
+            )
+        )
+        series.append(Series(name, np.array(times), np.array(values)))
+    return Dataset(tuple(series), tuple(variables))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@given(dataset=datasets())
+def test_what_is_written_reads_back_equal(suffix, dataset):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"f{suffix}"
+        write_dataset(dataset, path)
+        again = read_dataset(path, InputSettings())
+        assert [p.name for p in Path(folder).iterdir()] == [path.name]
+    assert again.sha256() == dataset.sha256()
+    assert [s.id for s in again] == [s.id for s in dataset]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_existing_files_are_kept_unless_told(tmp_path, two_series, suffix):
+    path = tmp_path / f"f{suffix}"
+    path.write_text("precious")
+    with pytest.raises(DataError, match="already there"):
+        write_dataset(two_series, path)
+    assert path.read_text() == "precious"
+    write_dataset(two_series, path, overwrite=True)
+    assert read_dataset(path, InputSettings()).sha256() == two_series.sha256()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, two_series, monkeypatch):
+    path = tmp_path / "f.csv"
+    path.write_text("old")
+
+    def full(dataset, stream):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writers, "write_csv", full)
+    with pytest.raises(LvloraError, match="No space left") as caught:
+        write_dataset(two_series, path, overwrite=True)
+    assert caught.value.exit_code == 1
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f.csv"]
+
+
+def test_new_files_have_the_usual_permissions(tmp_path, two_series):
+    write_dataset(two_series, tmp_path / "f.csv")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "f.csv").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_refused_targets(tmp_path, two_series):
+    with pytest.raises(DataError, match="suffix"):
+        write_dataset(two_series, tmp_path / "f.xlsx")
+    with pytest.raises(DataError, match="commas"):
+        write_dataset(two_series, tmp_path / "f.tsv")
+    with pytest.raises(DataError, match="no folder"):
+        write_dataset(two_series, tmp_path / "none" / "f.csv")
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(DataError, match="folder, not a file"):
+        write_dataset(two_series, tmp_path / "d.csv", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("ids", "variables"),
+    [(("a", "a"), ("x",)), ((" a",), ("x",)), (("a",), ("x\n",)), ((), ("x",)), (("a",), ())],
+)
+def test_names_that_cannot_be_kept(tmp_path, ids, variables):
+    series = tuple(Series(i, np.arange(2.0), np.ones((2, len(variables)))) for i in ids)
+    with pytest.raises(DataError):
+        write_dataset(Dataset(series, variables), tmp_path / "f.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_float32_halves_the_file_and_keeps_seven_digits(tmp_path):
+    values = np.random.default_rng(0).random((500, 2))
+    dataset = Dataset((Series("0", np.arange(500.0), values),), ("a", "b"))
+    write_dataset(dataset, tmp_path / "f.h5", precision="float32")
+    (again,) = read_dataset(tmp_path / "f.h5", InputSettings()).series
+    assert np.allclose(again.values, values, rtol=1e-7, atol=0)
+    assert not np.array_equal(again.values, values)

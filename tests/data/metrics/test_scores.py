@@ -1,0 +1,248 @@
+"""Metrics against sklearn, scipy, closed forms and numbers worked out by hand."""
+
+import itertools
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_squared_error
+
+from lvlora.data.metrics.measures import METRICS, DynamicsErrors, Errors
+from lvlora.data.metrics.scores import (
+    central_levels,
+    crps_from_samples,
+    inside_interval,
+    naive_scale,
+    scale_spread,
+    score,
+    symmetric_percentage_errors,
+)
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.random((4, 6, 2))
+POINT = RNG.random((4, 6, 2))
+HISTORY = [RNG.random((9, 2)) for _ in range(4)]
+
+
+def test_errors_agree_with_sklearn():
+    scores = score(TRUTH, POINT, history=HISTORY)
+    flat = TRUTH.ravel(), POINT.ravel()
+    assert scores.errors.mae == pytest.approx(mean_absolute_error(*flat))
+    assert scores.errors.mse == pytest.approx(mean_squared_error(*flat))
+    assert scores.errors.rmse == pytest.approx(root_mean_squared_error(*flat))
+    assert scores.errors.crps == scores.errors.mae
+    for v in range(2):
+        column = TRUTH[:, :, v].ravel(), POINT[:, :, v].ravel()
+        assert scores.per_variable["mae"][v] == pytest.approx(mean_absolute_error(*column))
+        assert scores.per_variable["rmse"][v] == pytest.approx(root_mean_squared_error(*column))
+    for h in range(6):
+        column = TRUTH[:, h].ravel(), POINT[:, h].ravel()
+        assert scores.per_step["mse"][h] == pytest.approx(mean_squared_error(*column))
+    each = [mean_absolute_error(t.ravel(), p.ravel()) for t, p in zip(TRUTH, POINT, strict=True)]
+    assert scores.series_mae == pytest.approx(each)
+    assert scores.errors.median_series_mae == pytest.approx(np.median(each))
+    assert scores.n_values == 48
+
+
+def test_smape_by_hand():
+    errors = symmetric_percentage_errors(np.array([1.0, 0, 2, -1]), np.array([3.0, 0, 0, 1]))
+    assert errors.tolist() == [100, 0, 200, 200]
+
+
+def test_mase_by_hand():
+    """The naive forecast inside (1, 3, 2) is off by 2 and 1: the scale is 1.5."""
+    history = [np.array([[1.0], [3], [2]])]
+    scores = score(np.array([[[5.0], [4]]]), np.array([[[2.0], [4]]]), history=history)
+    assert scores.errors.mase == pytest.approx((3 / 1.5 + 0) / 2)
+
+
+def test_naive_scale_skips_gaps_and_is_undefined_for_constants():
+    history = np.array([[1.0, 5, np.nan, 7], [np.nan, 5, np.nan, 7.5], [2, 5, 1, 7], [5, 5, 2, 7]])
+    scale = naive_scale(history)
+    assert scale[0] == 3
+    assert np.isnan(scale[1])
+    assert scale[2] == 1
+    assert scale[3] == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert np.isnan(naive_scale(np.ones((1, 2)))).all()
+
+
+def test_a_constant_history_is_left_out_of_mase_and_only_there():
+    history = [np.ones((5, 2)), HISTORY[1]]
+    scores = score(TRUTH[:2], POINT[:2], history=history)
+    alone = score(TRUTH[1:2], POINT[1:2], history=HISTORY[1:2])
+    assert scores.errors.mase == pytest.approx(alone.errors.mase)
+    assert scores.n_values == 24
+    nothing = score(TRUTH[:1], POINT[:1], history=history[:1])
+    assert nothing.errors.mase is None
+
+
+def test_missing_truth_is_left_out():
+    truth = TRUTH.copy()
+    truth[0, 1, 1] = truth[2] = np.nan
+    samples = RNG.random((4, 5, 6, 2))
+    point = POINT.copy()
+    point[2] = np.nan  # nobody knows what would have been right
+    scores = score(truth, point, history=HISTORY, samples=samples)
+    known = ~np.isnan(truth)
+    assert scores.errors.mae == pytest.approx(np.abs(truth - point)[known].mean())
+    assert np.isnan(scores.series_mae[2])
+    assert np.isfinite(scores.errors.median_series_mae)
+    assert scores.n_values == known.sum() == 35
+    assert np.isfinite(scores.errors.crps)
+    nothing = score(np.full_like(truth, np.nan), point, history=HISTORY)
+    assert nothing.errors.mae is None
+
+
+def test_crps_of_samples_approaches_the_gaussian_closed_form():
+    """CRPS of N(0, 1): y (2 F(y) - 1) + 2 f(y) - 1 / sqrt(pi) (Gneiting & Raftery 2007)."""
+    y = np.array([-1.0, 0.3, 2.0])
+    samples = np.random.default_rng(1).normal(size=(1, 100_000, 3, 1))
+    exact = y * (2 * stats.norm.cdf(y) - 1) + 2 * stats.norm.pdf(y) - 1 / np.sqrt(np.pi)
+    for fair in (True, False):
+        estimate = crps_from_samples(y.reshape(1, 3, 1), samples, fair=fair)
+        assert estimate.ravel() == pytest.approx(exact, abs=0.01)
+
+
+def test_crps_of_few_samples_by_hand_and_by_scipy():
+    """Samples 0 and 2, truth 3: (3 + 1) / 2 - 2 * 2 / (2 * 2) = 1 when fair, 1.5 as an ensemble."""
+    truth = np.array([[[3.0]]])
+    samples = np.array([0.0, 2.0]).reshape(1, 2, 1, 1)
+    assert crps_from_samples(truth, samples).item() == pytest.approx(1.0)
+    assert crps_from_samples(truth, samples, fair=False).item() == pytest.approx(1.5)
+    assert crps_from_samples(truth, samples[:, :1]).item() == 3.0
+    many = RNG.random((1, 30, 1, 1))
+    # the energy distance of a sample and a point mass is sqrt(2 CRPS)
+    energy = stats.energy_distance(many.ravel(), truth.ravel())
+    estimate = crps_from_samples(truth, many, fair=False).item()
+    assert estimate == pytest.approx(energy**2 / 2)
+
+
+def test_fair_crps_does_not_depend_on_the_number_of_samples():
+    rng = np.random.default_rng(2)
+    truth = rng.normal(size=(20_000, 1, 1))
+    few, many = (
+        crps_from_samples(truth, rng.normal(size=(20_000, s, 1, 1))).mean() for s in (2, 20)
+    )
+    assert few == pytest.approx(many, abs=0.02)
+    assert many == pytest.approx(1 / np.sqrt(np.pi), abs=0.02)
+
+
+def test_coverage_of_central_intervals():
+    samples = np.linspace(0, 1, 101).reshape(1, 101, 1, 1).repeat(5, axis=2)
+    truth = np.array([0.05, 0.11, 0.5, 0.9, np.nan]).reshape(1, 5, 1)
+    inside = inside_interval(truth, samples, 0.8).ravel()
+    assert inside[:4].tolist() == [0, 1, 1, 1]
+    assert np.isnan(inside[4])
+    scores = score(
+        truth, truth, history=[np.array([[1.0], [2]])], samples=samples, quantiles=(0.1, 0.9, 0.25)
+    )
+    assert scores.coverage == {0.8: 0.75}
+    # of 9 draws an interval of 80 % is their range; of a quantile function it is what it says
+    few = np.linspace(0, 1, 9).reshape(1, 9, 1, 1).repeat(5, axis=2)
+    assert inside_interval(truth, few, 0.8).ravel()[:4].tolist() == [1, 1, 1, 1]
+    assert inside_interval(truth, few, 0.8, drawn=False).ravel()[:4].tolist() == [0, 1, 1, 1]
+
+
+def test_central_levels_pair_up():
+    assert central_levels((0.9, 0.1, 0.5, 0.05, 0.25, 0.75)) == (0.8, 0.5)
+    assert central_levels((0.1, 0.5)) == ()
+
+
+def test_a_forecast_that_is_not_finite_is_not_scored():
+    point = POINT.copy()
+    point[0, 0, 0] = np.inf
+    with pytest.raises(ValueError, match="not finite"):
+        score(TRUTH, point, history=HISTORY)
+    samples = np.full((4, 3, 6, 2), np.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        score(TRUTH, POINT, history=HISTORY, samples=samples)
+
+
+@pytest.mark.parametrize(
+    ("truth", "point", "history", "samples"),
+    [
+        (TRUTH, POINT[:, :5], HISTORY, None),
+        (TRUTH[0], POINT[0], HISTORY, None),
+        (TRUTH, POINT, HISTORY[:3], None),
+        (TRUTH, POINT, HISTORY, POINT),
+        (TRUTH, POINT, HISTORY, POINT[:, None, :3]),
+    ],
+)
+def test_shapes_that_do_not_fit(truth, point, history, samples):
+    with pytest.raises(ValueError, match="fit"):
+        score(truth, point, history=history, samples=samples)
+
+
+@given(hnp.arrays(float, (2, 3, 2), elements=st.floats(-1e6, 1e6) | st.just(np.nan)))
+def test_scores_are_plain_json_and_zero_for_the_truth(truth):
+    point = np.nan_to_num(truth)
+    scores = score(truth, point, history=[point[0], point[1]], samples=point[:, None])
+    plain = json.loads(json.dumps(scores.errors.model_dump(), allow_nan=False))
+    assert plain["mae"] in (0, None)
+    assert scores.per_step["rmse"].shape == (3,)
+
+
+def test_crps_is_that_of_scoringrules():
+    """Both estimators, on an independent library, where it is installed."""
+    rules = pytest.importorskip("scoringrules")
+    truth, samples = RNG.random((3, 5, 2)), RNG.random((3, 9, 5, 2))
+    last = np.moveaxis(samples, 1, -1)
+    for fair, estimator in ((True, "fair"), (False, "nrg")):
+        expected = rules.crps_ensemble(truth, last, estimator=estimator)
+        assert crps_from_samples(truth, samples, fair=fair) == pytest.approx(expected)
+
+
+def test_mase_and_smape_agree_with_sums_written_out():
+    """Against plain loops over series, steps and variables."""
+    scores = score(TRUTH, POINT, history=HISTORY)
+    scaled, symmetric = [], []
+    for i in range(4):
+        for v in range(2):
+            past = HISTORY[i][:, v].tolist()
+            naive = sum(abs(b - a) for a, b in itertools.pairwise(past)) / (len(past) - 1)
+            for h in range(6):
+                y, f = float(TRUTH[i, h, v]), float(POINT[i, h, v])
+                scaled.append(abs(y - f) / naive)
+                symmetric.append(200 * abs(y - f) / (abs(y) + abs(f)))
+    assert scores.errors.mase == pytest.approx(sum(scaled) / len(scaled))
+    assert scores.errors.smape == pytest.approx(sum(symmetric) / len(symmetric))
+    assert scores.mae_by_step == pytest.approx(np.abs(TRUTH - POINT).mean(axis=0))
+
+
+def test_the_spread_of_scales_leaves_out_the_few_that_hardly_move():
+    rising = [np.arange(5.0)[:, None] * np.array([1.0, 10.0]) for _ in range(50)]
+    assert scale_spread(rising) == pytest.approx(10)
+    rising[7] = rising[7] * 1e-9
+    assert scale_spread(rising) == pytest.approx(10)
+    assert math.isnan(scale_spread([np.ones((5, 2))]))
+    far = [np.arange(5.0)[:, None] * s for s in (1e99, 5e-324)]
+    assert math.isfinite(scale_spread(far))
+
+
+def test_every_metric_says_how_people_read_it():
+    """One that is added without a name would be missing in tables, and unnamed on axes."""
+    shapes = (Errors, DynamicsErrors)
+    assert list(METRICS) == [name for shape in shapes for name in shape.model_fields]
+    assert METRICS["phase_error"].axis == "phase error (periods)"
+    assert METRICS["smape"].head_with_unit == "sMAPE, %"
+    assert [name for name, metric in METRICS.items() if metric.more_is_better] == [
+        "valid_steps",
+        "valid_periods",
+    ]
+    heads = [metric.head for metric in METRICS.values()]
+    assert len(set(heads)) == len(heads)
+
+
+def test_a_metric_is_an_attribute_by_its_own_name():
+    scores = score(TRUTH, POINT, history=HISTORY)
+    assert scores.mae == scores.errors.mae
+    assert scores.dynamics.valid_steps == scores.dynamics.errors.valid_steps
+    with pytest.raises(AttributeError, match="'male'"):
+        scores.male  # noqa: B018
+    assert pickle.loads(pickle.dumps(scores)).mae == scores.mae

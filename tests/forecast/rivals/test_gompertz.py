@@ -1,0 +1,49 @@
+"""The Gompertz state space model against a published fit."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lvlora.data.dataset import Dataset, Series
+from lvlora.forecast.rivals.gompertz import Gompertz, fit_gompertz
+
+REDSTARTS = np.array(
+    "18 10 9 14 17 14 5 10 9 5 11 11 4 5 4 8 2 3 9 2 4 7 4 1 2 4 11 11 9 6".split(), dtype=float
+)
+"""American redstarts of one route of the Breeding Bird Survey, 1966 to 1995,
+record 02014 3328 08636 (Dennis et al. 2006)."""
+
+
+PUBLISHED = np.array([0.3929, 0.7934, 0.09726, 0.2315])
+"""a, c, variances of process and observation by maximum likelihood (Dennis et al. 2006)."""
+
+
+def log_likelihood(a: float, c: float, process: float, observation: float) -> float:
+    """Of the logarithms, from their joint normal distribution in full."""
+    logs, steps = np.log(REDSTARTS), np.arange(len(REDSTARTS))
+    stationary = process / (1 - c**2)
+    covariance = stationary * c ** np.abs(steps[:, None] - steps) + observation * np.eye(len(logs))
+    mean = np.full(len(logs), a / (1 - c))
+    return float(stats.multivariate_normal(mean, covariance).logpdf(logs))
+
+
+def test_a_published_fit() -> None:
+    fit = fit_gompertz(np.log(REDSTARTS))
+    ours = (fit.a, fit.c, fit.process, fit.observation)
+    assert ours == pytest.approx(PUBLISHED, rel=5e-4)
+    assert fit.log_likelihood == pytest.approx(log_likelihood(*ours), abs=1e-8)
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+def test_the_published_values_are_at_the_maximum_for_these_counts(place, factor) -> None:
+    """So the counts are those that were published."""
+    moved = PUBLISHED.copy()
+    moved[place] *= factor
+    assert log_likelihood(*moved) < log_likelihood(*PUBLISHED)
+
+
+def test_zeros_are_refused_with_a_sentence() -> None:
+    values = np.where(REDSTARTS > 2, REDSTARTS, 0.0)[:, None]
+    series = Series("redstarts", np.arange(30.0), values)
+    assert "not positive" in Gompertz().refusal(Dataset((series,), ("count",)))
