@@ -16,7 +16,7 @@ from .evaluation.answers import Evaluation as Evaluation
 from .flops.budget import Price as Price
 from .flops.ledger import spent as spent
 from .flops.settings import FlopsSettings as FlopsSettings
-from .forecast.answers import Forecasts as Forecasts
+from .forecast.dataset_forecast import DatasetForecast as DatasetForecast
 from .forecast.density import next_step as next_step
 from .forecast.forecast import Forecast as Forecast
 from .forecast.forecast import to_rows as to_rows

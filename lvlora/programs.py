@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lvlora.evaluation.answers import Evaluation
     from lvlora.flops.answers import FlopsAccount
     from lvlora.flops.budget import Price
-    from lvlora.forecast.answers import Forecasts
+    from lvlora.forecast.dataset_forecast import DatasetForecast
     from lvlora.forecast.language_model import LanguageModel
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.narrator import Narrator
@@ -122,7 +122,7 @@ class _AsWarnings(Silent):
 
 def predict(
     data: Any, horizon: int | None = None, *, narrator: Narrator | None = None, **options: Any
-) -> Forecasts:
+) -> DatasetForecast:
     """Forecast trajectories as ``lvlora forecast`` does: the same model, views and corrections.
 
     The forecast is charged to the ledger among the runs. Each call opens the model anew: to
@@ -136,8 +136,8 @@ def predict(
         options: those of ``lvlora forecast``, fields of `ForecastSettings`.
 
     Returns:
-        The object that ``lvlora forecast --json`` prints. It is a sequence of `Forecast`, one a
-        series; ``to_frame()`` is a table of them, ``plot()`` a figure.
+        A sequence of `Forecast`, one a series; ``record`` is the object that ``lvlora forecast
+        --json`` prints, ``to_frame()`` a table, ``plot()`` a figure.
 
     Raises:
         DataError: the data cannot be forecast.

@@ -184,12 +184,12 @@ def test_predict_is_the_command(run_lvlora, tmp_path, tiny_folder):
     ran = run_lvlora(["forecast", tmp_path / "data.csv", "-n", "3", *words, "--json"], code=0)
     chosen = {"model": model, "adapter": "none"}
     forecasts = lvlora.predict(frame, horizon=3, **chosen, runs=tmp_path / "python")
-    assert isinstance(forecasts, lvlora.Forecasts)
-    ours = json.loads(forecasts.model_dump_json())
+    assert isinstance(forecasts, lvlora.DatasetForecast)
+    ours = json.loads(forecasts.record.model_dump_json())
     for key in ("series", "model", "horizon", "samples", "flops"):
         assert ours[key] == ran.json[key], key
     assert lvlora.spent(tmp_path / "python") == lvlora.spent(tmp_path / "command")
-    assert lvlora.spent(tmp_path / "python").executed == forecasts.flops.executed
+    assert lvlora.spent(tmp_path / "python").executed == forecasts.record.flops.executed
     # an open model draws the same without being asked to
     (first, _) = lvlora.open_model(model).predict(frame, 3)
     assert (first.samples == forecasts["s0"].samples).all()
@@ -221,7 +221,7 @@ def test_a_forecast_is_a_figure_in_a_notebook(tmp_path, tiny_folder):
     assert forecasts.plot().axes
     for shown in (forecasts, forecasts[0]):
         assert shown._repr_html_().startswith("<img alt=")
-    assert forecasts.scores.n_values == 4
+    assert forecasts.record.scores.n_values == 4
 
 
 @pytest.mark.parametrize("what", ["column", "Series", "list", "array", "dictionary", "path"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lvlora.data.dataset import Dataset
-    from lvlora.forecast.answers import ForecastDensity, Forecasts
+    from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
     from lvlora.report.document import Document
 
 EXAMPLES = examples(
@@ -77,17 +77,17 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
 
 def _report(
-    answer: Forecasts | ForecastDensity,
+    result: DatasetForecast | DatasetDensity,
     document: Callable[[], Document],
     settings: ForecastSettings,
     output: Output,
 ) -> None:
-    """The answer, or its table where --output asks for that on stdout."""
+    """Show the record, or the table where --output asks for that on stdout."""
     from lvlora.cli.terminal.document import show_document
 
     if settings.output == STANDARD_OUTPUT:
-        output.write(answer.made.as_csv())
+        output.write(result.as_csv())
     else:
-        output.report(answer, lambda: show_document(document(), output))
-    for path in answer.files:
+        output.report(result.record, lambda: show_document(document(), output))
+    for path in result.record.files:
         output.note(f"Written: {path}")

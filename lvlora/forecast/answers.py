@@ -1,25 +1,11 @@
-"""The answers about forecasts of a data set, the density of its next step, and their price.
-
-`Forecast` (in `forecast`) is the future of one series with its samples as arrays; `Forecasts` is
-the answer about all series of a data set, and carries them.
-"""
+"""The answers about forecasts of a data set, the density of its next step, and their price."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
-
-from pydantic import PrivateAttr
+from typing import Any
 
 from lvlora.answers import Answer, Count, Estimate, Flops, Number, Shape
 from lvlora.data.metrics.measures import Errors
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
-    from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
-    from lvlora.forecast.forecast import Forecast
 
 
 class ModelFacts(Shape):
@@ -124,10 +110,7 @@ class HoldoutScores(Errors):
 
 
 class Forecasts(Answer):
-    """`lvlora forecast FILE --json`
-
-    For programs it is a sequence of `Forecast`, one a series, with all samples.
-    """
+    """`lvlora forecast FILE --json`"""
 
     series: list[ForecastSeries]
     model: ModelFacts | None
@@ -145,49 +128,6 @@ class Forecasts(Answer):
     flops: Flops
     timing: ForecastTiming
     files: list[str]
-
-    _made: Any = PrivateAttr(None)
-
-    @property
-    def made(self) -> DatasetForecast:
-        """The same with all samples as arrays, histories and truth; not in the JSON."""
-        arrays: DatasetForecast = self._made
-        return arrays
-
-    def of(self, made: DatasetForecast) -> Self:
-        """The same, which carries its arrays."""
-        same = self.model_copy()
-        same._made = made
-        return same
-
-    def __iter__(self) -> Iterator[Forecast]:  # type: ignore[override]
-        return iter(self.made.forecasts)
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    def __getitem__(self, which: int | str) -> Forecast:
-        """Return the forecast of a series, by its place or its id, with all samples."""
-        if isinstance(which, str):
-            series = self.made.histories
-            which = [one.id for one in series].index(series[which].id)
-        return self.made.forecasts[which]
-
-    def to_frame(self) -> DataFrame:
-        """Return a pandas table: a row a series, time and variable; see `frame_of`."""
-        from lvlora.forecast.forecast import frame_of
-
-        return frame_of(self.made.forecasts, self.made.levels)
-
-    def plot(self) -> Figure:
-        """Return a matplotlib figure: history, median and bands of up to six series."""
-        return self.made.figure()
-
-    def _repr_html_(self) -> str:
-        """Return the figure for a notebook."""
-        from lvlora.report.drawing import style
-
-        return style.image_tag(self.plot(), f"Forecasts of {len(self)} series")
 
 
 class Distribution(Shape):
@@ -232,20 +172,6 @@ class ForecastDensity(Answer):
     flops: Flops
     timing: Timing
     files: list[str]
-
-    _made: Any = PrivateAttr(None)
-
-    @property
-    def made(self) -> DatasetDensity:
-        """The same as arrays, with the histories; not in the JSON."""
-        arrays: DatasetDensity = self._made
-        return arrays
-
-    def of(self, made: DatasetDensity) -> Self:
-        """The same, which carries its arrays."""
-        same = self.model_copy()
-        same._made = made
-        return same
 
 
 class ForecastPrice(Answer):

@@ -1,42 +1,73 @@
-"""Forecasts, or densities, of all series of a data set: as parts of an answer, and as CSV."""
+"""Forecasts, or densities, of all series of a data set: arrays, record, table and figure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dataset import Dataset
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
 from lvlora.forecast import answers
-from lvlora.forecast.answers import DensitySeries, Distribution, ForecastSeries, Future
+from lvlora.forecast.answers import (
+    DensitySeries,
+    Distribution,
+    ForecastDensity,
+    Forecasts,
+    ForecastSeries,
+    Future,
+)
 from lvlora.forecast.density import Density
-from lvlora.forecast.forecast import Forecast, to_rows
+from lvlora.forecast.forecast import Forecast, frame_of, to_rows
 from lvlora.forecast.holdout import Truth, bands_of
-from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
 class DatasetForecast:
-    """The forecasts of a data set's series.
+    """The forecasts of a data set's series: a sequence of `Forecast`, one a series.
 
     Attributes:
+        record: what ``lvlora forecast --json`` prints: plain numbers, scores, FLOPs, files.
         histories: what was forecast from.
         forecasts: of each of its series, in order, with the names of its columns.
         levels: quantiles to report.
         truth: what really came next, where it is known.
     """
 
+    record: Forecasts
     histories: Dataset
     forecasts: Sequence[Forecast]
     levels: Sequence[float]
     truth: Truth | None = None
 
-    def figure(self) -> Figure:
+    def __iter__(self) -> Iterator[Forecast]:
+        return iter(self.forecasts)
+
+    def __len__(self) -> int:
+        return len(self.forecasts)
+
+    def __getitem__(self, which: int | str) -> Forecast:
+        """Return the forecast of a series, by its place or its id, with all samples."""
+        if isinstance(which, str):
+            which = [one.id for one in self.histories].index(self.histories[which].id)
+        return self.forecasts[which]
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas table: a row a series, time and variable; see `frame_of`."""
+        return frame_of(self.forecasts, self.levels)
+
+    def _repr_html_(self) -> str:
+        """Return the figure for a notebook."""
+        from lvlora.report.drawing import style
+
+        return style.image_tag(self.plot(), f"Forecasts of {len(self)} series")
+
+    def plot(self) -> Figure:
         """Draw every series: history, median, bands, and the truth where it is known."""
         from lvlora.report.forecast import forecast_figure
 
@@ -53,33 +84,8 @@ class DatasetForecast:
             ]
         )
 
-    def answers(self) -> list[ForecastSeries]:
-        """Each series as part of an answer."""
-        found = []
-        for i, f in enumerate(self.forecasts):
-            more: dict[str, Any] = {"weights": dict(f.weights)} if f.weights else {}
-            if self.truth is not None:
-                more |= {k: self._by_variable(v) for k, v in self.truth.columns[i].items()}
-            found.append(
-                ForecastSeries(
-                    id=f.series,
-                    time=written(f.calendar, f.time),
-                    scale=None if f.scale is None else _scale(f.scale),
-                    context=f.context,
-                    variables=dict(
-                        zip(self.histories.variables, _futures(f, self.levels), strict=True)
-                    ),
-                    **more,
-                )
-            )
-        return found
-
-    def _by_variable(self, values: FloatArray) -> dict[str, list[float]]:
-        """(H, V) by the variables' names."""
-        return dict(zip(self.histories.variables, values.T.tolist(), strict=True))
-
     def as_csv(self) -> str:
-        """The long table: a row a series, time and variable."""
+        """Return the long table: a row a series, time and variable."""
         dataset = self.histories
         known = () if self.truth is None else self.truth.columns
         rows = to_rows(
@@ -97,44 +103,17 @@ class DatasetDensity:
     """The distributions of the next values of a data set's series.
 
     Attributes:
+        record: what ``lvlora forecast --density --json`` prints.
         histories: what they follow.
         densities: V of each of its series, in order.
     """
 
+    record: ForecastDensity
     histories: Dataset
     densities: Sequence[Sequence[Density]]
 
-    def answers(self, levels: Sequence[float]) -> list[DensitySeries]:
-        """Each series as part of an answer, with the quantiles of these levels."""
-        variables, calendar = self.histories.variables, self.histories.calendar
-        return [
-            DensitySeries(
-                id=series_densities[0].series,
-                time=series_densities[0].time
-                if calendar is None
-                else calendar.text(series_densities[0].time),
-                variables={
-                    name: Distribution(
-                        given=dict(zip(variables, one.given, strict=False)),
-                        mode=one.mode,
-                        mean=one.mean,
-                        quantiles={f"{q:g}": one.quantile(q) for q in levels},
-                        width=one.width,
-                        values=one.values.tolist(),
-                        probabilities=one.probabilities.tolist(),
-                        densities=one.densities.tolist(),
-                        missing=one.missing,
-                        remainder=one.remainder,
-                        cut=one.cut,
-                    )
-                    for name, one in zip(variables, series_densities, strict=True)
-                },
-            )
-            for series_densities in self.densities
-        ]
-
     def as_csv(self) -> str:
-        """The long table: a row a series, variable and value that can be written."""
+        """Return the long table: a row a series, variable and value that can be written."""
         dataset, calendar = self.histories, self.histories.calendar
         head = ["id", dataset.time_name, "variable", "value", "width", "probability", "density"]
         rows = [
@@ -154,14 +133,66 @@ class DatasetDensity:
         return csv_text(head, rows)
 
 
-def _scale(scale: Scale) -> answers.Scale:
-    return answers.Scale(
-        divisors=list(scale.divisors), rule=scale.rule, offsets=list(scale.offsets)
-    )
+def series_records(
+    histories: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float], truth: Truth | None
+) -> list[ForecastSeries]:
+    """Return each series' part of the record."""
+    names = histories.variables
+    records = []
+    for i, f in enumerate(forecasts):
+        more: dict[str, Any] = {"weights": dict(f.weights)} if f.weights else {}
+        if truth is not None:
+            for key, values in truth.columns[i].items():
+                more[key] = dict(zip(names, values.T.tolist(), strict=True))
+        scale = None
+        if f.scale is not None:
+            divisors, offsets = list(f.scale.divisors), list(f.scale.offsets)
+            scale = answers.Scale(divisors=divisors, rule=f.scale.rule, offsets=offsets)
+        records.append(
+            ForecastSeries(
+                id=f.series,
+                time=written(f.calendar, f.time),
+                scale=scale,
+                context=f.context,
+                variables=dict(zip(names, _futures(f, levels), strict=True)),
+                **more,
+            )
+        )
+    return records
+
+
+def density_records(
+    histories: Dataset, densities: Sequence[Sequence[Density]], levels: Sequence[float]
+) -> list[DensitySeries]:
+    """Return each series' part of the record, with the quantiles of these levels."""
+    variables, calendar = histories.variables, histories.calendar
+    return [
+        DensitySeries(
+            id=of_series[0].series,
+            time=of_series[0].time if calendar is None else calendar.text(of_series[0].time),
+            variables={
+                name: Distribution(
+                    given=dict(zip(variables, one.given, strict=False)),
+                    mode=one.mode,
+                    mean=one.mean,
+                    quantiles={f"{q:g}": one.quantile(q) for q in levels},
+                    width=one.width,
+                    values=one.values.tolist(),
+                    probabilities=one.probabilities.tolist(),
+                    densities=one.densities.tolist(),
+                    missing=one.missing,
+                    remainder=one.remainder,
+                    cut=one.cut,
+                )
+                for name, one in zip(variables, of_series, strict=True)
+            },
+        )
+        for of_series in densities
+    ]
 
 
 def _futures(f: Forecast, levels: Sequence[float]) -> list[Future]:
-    """The answer about each variable."""
+    """Return each variable's part of the record."""
     median, mean, missing = f.median, f.mean, f.missing_share
     quantiles = {f"{q:g}": f.quantile(q) for q in levels}
     return [

@@ -13,8 +13,6 @@ from lvlora.data.metrics.measures import METRICS
 from lvlora.forecast.answers import (
     Distribution,
     EnsembleMember,
-    ForecastDensity,
-    Forecasts,
     ForecastSeries,
     HoldoutScores,
     ModelFacts,
@@ -24,6 +22,7 @@ from lvlora.report.document import Block, Document, Picture, Points, Section, Ta
 
 if TYPE_CHECKING:
     from lvlora.data.dataset import Series
+    from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
     from lvlora.forecast.density import Density
     from lvlora.forecast.forecast import Forecast
 
@@ -38,8 +37,9 @@ _EDGES = (0.001, 0.999)
 """The table of a density is of the values between these quantiles."""
 
 
-def forecasts_document(answer: Forecasts) -> Document:
+def forecasts_document(result: DatasetForecast) -> Document:
     """Charts of the first series, tables of all, how near they came, and who made them."""
+    answer = result.record
     name = answer.forecaster or _name(answer.model)
     rules = " or ".join(sorted({s.scale.rule for s in answer.series if s.scale is not None}))
     how = "" if answer.calibration is None else "calibrated intervals; "
@@ -48,7 +48,7 @@ def forecasts_document(answer: Forecasts) -> Document:
         f"{name}, {answer.samples} futures a series; {how}"
         f"{numbers.flops(answer.flops.executed)} FLOPs executed."
     )
-    blocks = [*_charts(answer), *_tables(answer)]
+    blocks = [*_charts(result), *_tables(result)]
     if answer.scores is not None:
         blocks += [_sentence(answer.scores), _beside(name, answer.scores)]
         nearer = answer.scores.nearer
@@ -62,25 +62,25 @@ def forecasts_document(answer: Forecasts) -> Document:
     )
 
 
-def _charts(answer: Forecasts) -> Iterator[Picture]:
-    dataset = answer.made.histories
-    pairs = zip(dataset, answer.made.forecasts, strict=True)
+def _charts(result: DatasetForecast) -> Iterator[Picture]:
+    dataset = result.histories
+    pairs = zip(dataset, result, strict=True)
     for history, forecast in list(pairs)[:_CHARTS]:
         for v, name in enumerate(dataset.variables[:_CHARTED_VARIABLES]):
-            title = f"{forecast.series}: {name}" if len(answer) > 1 else name
-            sketch = _sketch(history, forecast, v, title, answer)
-            yield Picture(alt=title, draw=answer.plot, sketch=sketch)
+            title = f"{forecast.series}: {name}" if len(result) > 1 else name
+            sketch = _sketch(history, forecast, v, title, result)
+            yield Picture(alt=title, draw=result.plot, sketch=sketch)
 
 
 def _sketch(
-    history: Series, forecast: Forecast, v: int, title: str, answer: Forecasts
+    history: Series, forecast: Forecast, v: int, title: str, result: DatasetForecast
 ) -> Callable[[bool], str]:
     """The end of one variable's history, its forecast and widest band, in characters."""
     from lvlora.report.drawing.text_chart import terminal_plot
 
-    bands = bands_of(forecast, answer.made.levels)
+    bands = bands_of(forecast, result.levels)
     _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
-    recent = slice(-4 * answer.horizon, None)
+    recent = slice(-4 * len(forecast.time), None)
     time = written(history.calendar, np.concatenate([history.time[recent], forecast.time]))
     return lambda ascii_only: terminal_plot(
         history.values[recent, v],
@@ -94,26 +94,26 @@ def _sketch(
     )
 
 
-def _tables(answer: Forecasts) -> Iterator[Block]:
+def _tables(result: DatasetForecast) -> Iterator[Block]:
     """Return a table for each series and block of variables; as many rows as people read."""
-    made, left = answer.made, _TABLE_ROWS
-    levels = [f"{q:g}" for q in made.levels if q != 0.5 and answer.samples > 1]
+    answer, left = result.record, _TABLE_ROWS
+    levels = [f"{q:g}" for q in result.levels if q != 0.5 and answer.samples > 1]
     columns = 1 + len(levels) + (answer.scores is not None)
     size = max(1, _COLUMNS // columns)
     names = list(answer.series[0].variables)
-    for forecast, series in zip(made.forecasts, answer.series, strict=True):
+    for forecast, series in zip(result, answer.series, strict=True):
         times = [text_of(forecast.calendar, t) for t in forecast.time[: max(left, 0)]]
         left -= answer.horizon
         for begin in range(0, len(names) if times else 0, size):
             chosen = names[begin : begin + size]
-            head = [made.histories.time_name]
+            head = [result.histories.time_name]
             cells = [times]
             for name in chosen:
                 head += [name, *levels, *(["truth"] if series.truth else [])]
                 cells += _columns(series, name, levels)
             rows = [list(row) for row in zip(*cells, strict=False)]
-            yield Table(series.id if len(answer) > 1 else "", head, rows)
-    n_rows = len(answer) * answer.horizon
+            yield Table(series.id if len(result) > 1 else "", head, rows)
+    n_rows = len(result) * answer.horizon
     if n_rows > _TABLE_ROWS:
         yield f"… {n_rows - _TABLE_ROWS} more rows: add --output FILE.csv"
 
@@ -181,11 +181,12 @@ def _name(model: ModelFacts | None) -> str:
     return f"{model.name} + {model.adapter}" if model.adapter else f"{model.name} zero-shot"
 
 
-def density_document(answer: ForecastDensity) -> Document:
+def density_document(result: DatasetDensity) -> Document:
     """Each variable of the first series as a table of probabilities, and in numbers."""
-    dataset, several = answer.made.histories, len(answer.series) > 1
+    answer, dataset = result.record, result.histories
+    several = len(answer.series) > 1
     blocks: list[Block] = []
-    pairs = zip(answer.series, answer.made.densities, strict=True)
+    pairs = zip(answer.series, result.densities, strict=True)
     for series, densities in list(pairs)[:_CHARTS]:
         for (name, facts), one in zip(series.variables.items(), densities, strict=True):
             conditions = ", ".join(f"{k} = {numbers.plain(x)}" for k, x in facts.given.items())

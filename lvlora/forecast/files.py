@@ -14,7 +14,7 @@ from lvlora.data.dataset import FloatArray
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
 from lvlora.errors import SettingsError
-from lvlora.forecast.dataset_forecast import DatasetForecast
+from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import Kind
 
@@ -66,25 +66,28 @@ _SAMPLES_HDF5 = Kind(
 )
 
 
-def write(settings: ForecastSettings, made: DatasetForecast) -> list[Path]:
-    """Write the files of --output, --samples-out and --plot; return those that were written."""
-    paths = []
+def paths(settings: ForecastSettings) -> list[str]:
+    """Return the files that `write` makes."""
+    named = (settings.output, settings.samples_out, settings.plot)
+    return [str(path) for path in named if path not in (None, output_files.STANDARD_OUTPUT)]
+
+
+def write(settings: ForecastSettings, result: DatasetForecast | DatasetDensity) -> None:
+    """Write the files of --output, --samples-out and --plot."""
     if settings.output is not None and settings.output != output_files.STANDARD_OUTPUT:
-        output_files.write_text(settings.output, made.as_csv())
-        paths.append(settings.output)
+        output_files.write_text(settings.output, result.as_csv())
+    if isinstance(result, DatasetDensity):
+        return
     if settings.samples_out is not None:
-        write_samples(settings.samples_out, made)
-        paths.append(settings.samples_out)
+        write_samples(settings.samples_out, result)
     if settings.plot is not None:
         from lvlora.report.drawing import style
 
         with output_files.writing(settings.plot) as part:
-            style.save(made.figure(), part)
-        paths.append(settings.plot)
-    return paths
+            style.save(result.plot(), part)
 
 
-def write_samples(path: Path, made: DatasetForecast) -> None:
+def write_samples(path: Path, result: DatasetForecast) -> None:
     """Every drawn future, in the format of the suffix.
 
     - CSV: a row a series, sample and time, a column a variable.
@@ -95,31 +98,31 @@ def write_samples(path: Path, made: DatasetForecast) -> None:
     """
     suffix = path.suffix.lower()
     if suffix == ".json":
-        output_files.write_text(path, _samples_json(made))
+        output_files.write_text(path, _samples_json(result))
     elif suffix == ".csv":
         rows = [
             [f.series, s, t, *map(float, f.samples[s, h])]
-            for f in made.forecasts
+            for f in result.forecasts
             for s in range(len(f.samples))
             for h, t in enumerate(written(f.calendar, f.time))
         ]
-        head = ["id", "sample", made.histories.time_name, *made.histories.variables]
+        head = ["id", "sample", result.histories.time_name, *result.histories.variables]
         output_files.write_text(path, csv_text(head, rows))
     else:
         with output_files.writing(path) as part:
-            _write_hdf5(part, made)
+            _write_hdf5(part, result)
 
 
-def _samples_json(made: DatasetForecast) -> str:
+def _samples_json(result: DatasetForecast) -> str:
     series = [
         {
             "id": f.series,
             "time": written(f.calendar, f.time),
             "samples": _without_nan(f.samples).tolist(),
         }
-        for f in made.forecasts
+        for f in result.forecasts
     ]
-    whole = {"schema_version": 1, "variables": made.histories.variables, "series": series}
+    whole = {"schema_version": 1, "variables": result.histories.variables, "series": series}
     return json.dumps(whole, allow_nan=False) + "\n"
 
 
@@ -130,13 +133,13 @@ def _without_nan(values: FloatArray) -> NDArray[np.object_]:
     return cells
 
 
-def _write_hdf5(path: Path, made: DatasetForecast) -> None:
+def _write_hdf5(path: Path, result: DatasetForecast) -> None:
     import h5py
 
     from lvlora.data.files.hdf5 import date_attributes
 
-    forecasts, variables = made.forecasts, made.histories.variables
-    said, stored = date_attributes(made.histories.calendar)
+    forecasts, variables = result.forecasts, result.histories.variables
+    said, stored = date_attributes(result.histories.calendar)
     with h5py.File(path, "w") as file:
         samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
         samples.attrs["variables"] = np.array([v.encode() for v in variables], dtype="S")

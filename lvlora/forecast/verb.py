@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lvlora import numbers, output_files
+from lvlora import numbers
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.known import known_ahead
 from lvlora.data.splits import split_of
@@ -24,7 +24,12 @@ from lvlora.forecast.answers import (
     Timing,
 )
 from lvlora.forecast.calibration.offsets import Calibration, load, tell_origin
-from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
+from lvlora.forecast.dataset_forecast import (
+    DatasetDensity,
+    DatasetForecast,
+    density_records,
+    series_records,
+)
 from lvlora.forecast.estimate import (
     FORECASTING,
     Benchmark,
@@ -32,7 +37,7 @@ from lvlora.forecast.estimate import (
     ledger_rate,
     price_answer,
 )
-from lvlora.forecast.files import check_samples, write
+from lvlora.forecast.files import check_samples, paths, write
 from lvlora.forecast.forecaster import Forecaster, PlannedForecasts
 from lvlora.forecast.holdout import Truth, hold_out, scores
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
@@ -50,7 +55,7 @@ from lvlora.settings.shared import SplitSettings
 
 def forecast(
     settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
-) -> Forecasts:
+) -> DatasetForecast:
     """Forecast a data set's series, charge it to the ledger, and write the files asked for.
 
     Args:
@@ -84,7 +89,6 @@ def forecast(
     if opened.calibration is not None:
         forecasts = [opened.calibration.apply(f, settings.quantiles) for f in forecasts]
     forecasts = [forecast.named(dataset) for forecast in forecasts]
-    forecast_data = DatasetForecast(dataset, forecasts, settings.quantiles, truth)
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
     if opened.forecaster is not model:
@@ -95,8 +99,8 @@ def forecast(
         more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
     if opened.calibration is not None and opened.calibration.facts is not None:
         more["calibration"] = opened.calibration.facts.model_dump(mode="json")
-    return Forecasts(
-        series=forecast_data.answers(),
+    record = Forecasts(
+        series=series_records(dataset, forecasts, settings.quantiles, truth),
         model=None if model is None else model.facts(),
         horizon=settings.n_steps,
         samples=sampling.n_futures,
@@ -107,13 +111,16 @@ def forecast(
             prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
-        files=[str(path) for path in write(settings, forecast_data)],
-    ).of(forecast_data)
+        files=paths(settings),
+    )
+    result = DatasetForecast(record, dataset, forecasts, settings.quantiles, truth)
+    write(settings, result)
+    return result
 
 
 def next_step_density(
     settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
-) -> ForecastDensity:
+) -> DatasetDensity:
     """The exact distribution of each series' next values, charged and written as `forecast` does.
 
     Raises:
@@ -131,13 +138,13 @@ def next_step_density(
         f"{numbers.flops(at_most.executed)} FLOPs in all."
     )
     begin = time.perf_counter()
-    found: list[list[density.Density]] = []
+    densities: list[list[density.Density]] = []
     with (
         _reserved(opened),
         narrator.counted("Walking the digits", len(histories)) as advance,
     ):
         for history in histories:
-            found += density.next_step(
+            densities += density.next_step(
                 forecaster,
                 [history],
                 threshold=settings.density_floor,
@@ -146,8 +153,7 @@ def next_step_density(
             )
             advance(1)
     seconds = time.perf_counter() - begin
-    density_data = DatasetDensity(dataset, found)
-    cut = [one for densities in found for one in densities if one.cut > 0]
+    cut = [one for of_series in densities for one in of_series if one.cut > 0]
     if cut:
         worst = max(cut, key=lambda one: one.cut)
         narrator.warning(
@@ -155,19 +161,18 @@ def next_step_density(
             f"{worst.series}, {dataset.variables[worst.variable]}, {numbers.share(worst.cut)} of "
             f"the mass lies behind what {calls:,} calls reached (--density-calls)."
         )
-    files = []
-    if settings.output is not None and settings.output != output_files.STANDARD_OUTPUT:
-        output_files.write_text(settings.output, density_data.as_csv())
-        files.append(str(settings.output))
-    return ForecastDensity(
-        series=density_data.answers(settings.quantiles),
+    record = ForecastDensity(
+        series=density_records(dataset, densities, settings.quantiles),
         model=forecaster.facts(),
         density_floor=settings.density_floor,
         density_calls=calls,
         flops=forecaster.usage.price.as_answer(),
         timing=Timing(load_seconds=opened.load_seconds, decode_seconds=seconds),
-        files=files,
-    ).of(density_data)
+        files=paths(settings),
+    )
+    result = DatasetDensity(record, dataset, densities)
+    write(settings, result)
+    return result
 
 
 def price(

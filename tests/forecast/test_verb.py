@@ -45,27 +45,27 @@ def _never():
 
 
 def test_an_answer_is_what_the_command_prints_and_carries_its_arrays(asked, run_lvlora, tmp_path):
-    found = verb.forecast(asked(holdout=3), lambda: DATA, Silent())
+    result = verb.forecast(asked(holdout=3), lambda: DATA, Silent())
     words = ["forecast", tiny_runs.write_csv(tmp_path / "data.csv", DATA), "--holdout", 3]
     words += ["--horizon", 2, "--samples", 3, "--decimals", 1, "--dtype", "float32", "--threads", 1]
     ran = run_lvlora(
         [*words, "--model", asked().model, "--runs", tmp_path / "other", "--json"], code=0
     )
-    told = json.loads(found.model_dump_json())
+    record = result.record
+    told = json.loads(record.model_dump_json())
     assert told | {"timing": None} == ran.json | {"timing": None}
-    made = found.made
-    assert [f.samples.shape for f in made.forecasts] == [(3, 2, 2)] * 2
-    assert [len(h) for h in made.histories] == [5, 5]
-    assert found.series[1].variables["prey"].median == made.forecasts[1].median[:, 0].tolist()
-    assert found.scores is not None
+    assert [f.samples.shape for f in result] == [(3, 2, 2)] * 2
+    assert [len(h) for h in result.histories] == [5, 5]
+    assert record.series[1].variables["prey"].median == result.forecasts[1].median[:, 0].tolist()
+    assert record.scores is not None
     errors = np.abs(
-        np.stack([f.median for f in made.forecasts])
-        - np.stack([f.values for f in made.truth.futures])
+        np.stack([f.median for f in result.forecasts])
+        - np.stack([f.values for f in result.truth.futures])
     )
-    assert found.scores.mae == pytest.approx(errors.mean())
+    assert record.scores.mae == pytest.approx(errors.mean())
     with Ledger.for_runs(tmp_path / "runs") as ledger:
         (row,) = ledger.rows()
-    assert row.spent.executed == found.flops.executed
+    assert row.spent.executed == record.flops.executed
 
 
 @pytest.mark.parametrize("limit", ["max_flops", "budget"])
@@ -112,12 +112,12 @@ def test_the_density_of_a_series_is_told_and_carried(asked):
     settings = asked(density=True, horizon=None, density_calls=2, quantiles=(0.5,))
     one = dataclasses.replace(DATA, series=DATA.series[:1])
     found = verb.next_step_density(settings, lambda: one, Silent())
-    (series,), ((prey, predator),) = found.series, found.made.densities
+    (series,), ((prey, predator),) = found.record.series, found.densities
     assert list(series.variables) == ["prey", "predator"]
     assert series.variables["prey"].probabilities == prey.probabilities.tolist()
     assert series.variables["predator"].given == {"prey": prey.mode}
     assert series.variables["predator"].quantiles == {"0.5": predator.quantile(0.5)}
-    head, *rows = found.made.as_csv().splitlines()
+    head, *rows = found.as_csv().splitlines()
     assert head == "id,time,variable,value,width,probability,density"
     assert len(rows) == len(prey.values) + len(predator.values)
 
