@@ -1,7 +1,5 @@
 """How every test runs the program: in this process (fast), or as a user does."""
 
-from __future__ import annotations
-
 import gc
 import json
 import os

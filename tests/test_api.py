@@ -1,7 +1,5 @@
 """The package for programs: light to import, typed, whole, and the same as the commands."""
 
-from __future__ import annotations
-
 import doctest
 import importlib
 import inspect

@@ -5,8 +5,6 @@ of its page, in a folder that has the examples; of a line with ``&&`` each part 
 other block may show a command of lvlora.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -3,8 +3,6 @@
 Each module is parsed once; a rule is one test, which lists every place that breaks it.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import inspect

@@ -3,8 +3,6 @@
 Every test that reads an answer (`Ran.json`) checks it against its model; here is the rest.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

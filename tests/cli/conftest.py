@@ -1,7 +1,5 @@
 """The naive rivals stand for all, and are quick, but for tests that are about the rivals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """`lvlora doctor`: says what is there, what is wrong, and what to do."""
 
-from __future__ import annotations
-
 import importlib.metadata
 
 import ledgers

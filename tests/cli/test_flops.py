@@ -1,7 +1,5 @@
 """`lvlora flops` as a user meets it; the numbers themselves are tested in tests/flops."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json

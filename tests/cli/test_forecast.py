@@ -1,7 +1,5 @@
 """`lvlora forecast` as a user meets it: files in and out, adapters, refusals."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

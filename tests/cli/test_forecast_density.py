@@ -1,7 +1,5 @@
 """`lvlora forecast --density` as a user meets it."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil

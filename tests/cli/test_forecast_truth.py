@@ -1,7 +1,5 @@
 """`lvlora forecast --holdout`, the formats of drawn futures, gaps, memory: as a user has them."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who forecasts: a rival alone, the ensemble; in forecast and in evaluate, by the real commands."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`lvlora train` as a user meets it: one command, signals and kills, resuming, refusals."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import os

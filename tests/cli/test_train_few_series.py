@@ -1,7 +1,5 @@
 """`lvlora train` on few series: validated by their own last steps, simulated ones mixed in."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

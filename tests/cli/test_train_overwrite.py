@@ -1,7 +1,5 @@
 """`lvlora train --out … --overwrite`: what is replaced, when, and what never."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,7 +1,5 @@
 """`lvlora train` as several processes: the run of one, kills, signals, refusals."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

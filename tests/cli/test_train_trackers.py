@@ -5,8 +5,6 @@ note what they are called with, all of them in one run; the slow test has the re
 they are installed.
 """
 
-from __future__ import annotations
-
 import importlib.machinery
 import importlib.util
 import json

@@ -6,8 +6,6 @@ Every victim is a forked process that dies by SIGKILL; so is everyone who repair
 object: for each work its crash points, kills and losses.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

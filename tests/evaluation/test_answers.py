@@ -1,7 +1,5 @@
 """Records of evaluations: those of 0.1.0 open, damaged ones are refused by name."""
 
-from __future__ import annotations
-
 import json
 import random
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which models are scored, and what their training had cost."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from lvlora.evaluation.candidates import Candidate, _different

@@ -1,7 +1,5 @@
 """Skill and win rates of a table: who takes part, and what is left where nothing can be told."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scored import score_rival

@@ -1,7 +1,5 @@
 """Kept forecasts: whole lines come back exactly, torn and altered ones are left out."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The list of families is transformers', and each of them is tried by the tests of models."""
 
-from __future__ import annotations
-
 import tiny_models
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 

@@ -1,7 +1,5 @@
 """What may follow a history, whatever its unit and its level."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Conformal offsets: the order statistic, the coverage, the pooling, the file."""
 
-from __future__ import annotations
-
 import json
 import math
 from itertools import pairwise

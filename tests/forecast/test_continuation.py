@@ -1,7 +1,5 @@
 """The compiled decoder in forecasts: PyTorch's choices, and what it computes is what is paid."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The decoder against the plainest oracle, and under everything a model might say."""
 
-from __future__ import annotations
-
 import functools
 import gc
 from dataclasses import replace

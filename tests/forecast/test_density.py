@@ -1,7 +1,5 @@
 """The digit tree against enumeration, against sampling and against the likelihood."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A history as a model reads it: at even steps, its short gaps filled in."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

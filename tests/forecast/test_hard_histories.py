@@ -1,7 +1,5 @@
 """Histories that break forecasters: each gives valid futures, the same in any company."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

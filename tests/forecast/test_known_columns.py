@@ -1,7 +1,5 @@
 """Columns whose future is known: given to the model at every step, never chosen, never scored."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Forecasts of a tiny model: shapes, independence, rolling, scales, and exact prices."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import tiny_runs

@@ -1,7 +1,5 @@
 """Negative log-likelihood of a truth: by hand, in pieces, with gaps, and where it is impossible."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import tiny_runs

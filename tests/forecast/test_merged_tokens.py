@@ -1,7 +1,5 @@
 """Models whose tokenizers merge symbols: decoding, likelihoods, densities and prices stay exact."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 from itertools import product

@@ -1,7 +1,5 @@
 """What is read at which scale, how much fits into memory, and what it costs at most."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The example program runs as it stands, and says what the methods promise."""
 
-from __future__ import annotations
-
 import re
 import runpy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Random numbers by what they are for."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lvlora.forecast.sampling import Draws, Sampling, stream, uniforms

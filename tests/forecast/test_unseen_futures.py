@@ -1,7 +1,5 @@
 """Nothing that is to be forecast reaches a forecaster: other futures, the same forecasts."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The verbs: what they give back, what they leave behind, and what they need."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

@@ -1,7 +1,5 @@
 """Where futures lie and how widely: the rules, what they read, the file."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

@@ -123,6 +123,27 @@ def test_the_policy_allows_this_style_and_pictures_only() -> None:
     assert not any("style" in found for _, found in Reader(text).elements)
 
 
+def test_words_stand_out_from_the_paper_in_light_and_dark() -> None:
+    """WCAG's contrast of 4.5, in each scheme."""
+
+    def luminance(colour: str) -> float:
+        digits = colour if len(colour) == 6 else "".join(c + c for c in colour)
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    css = re.search(r"<style>(.*?)</style>", page(content()), re.DOTALL)
+    assert css
+    colours = re.findall(r"--(\w+): *#([0-9a-f]+)", css[1])
+    schemes = [dict(colours[: len(colours) // 2]), dict(colours[len(colours) // 2 :])]
+    assert schemes[0].keys() == schemes[1].keys()
+    for scheme in schemes:
+        paper = luminance(scheme["paper"])
+        for name in ("ink", "faint", "mark"):
+            low, high = sorted((paper, luminance(scheme[name])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, name
+
+
 def test_everyone_finds_their_way() -> None:
     read = Reader(page(content()))
     ids = {found["id"] for _, found in read.elements if "id" in found}

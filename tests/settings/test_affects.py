@@ -1,7 +1,5 @@
 """What a setting affects stands on its field; what identifies runs and studies derives from it."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import pytest

@@ -1,7 +1,5 @@
 """Saved states are whole or passed over, and never the only one is deleted."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -1,7 +1,5 @@
 """Damage to any file of a run, a full disk and a wrong clock: noticed, or without consequence."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

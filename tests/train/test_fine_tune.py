@@ -1,7 +1,5 @@
 """The verb: a refusal leaves nothing, from Python and the command; plans need no weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import ledgers

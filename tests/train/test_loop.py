@@ -1,7 +1,5 @@
 """Losses, gradients, accumulation and compiled layers of a training step."""
 
-from __future__ import annotations
-
 import shutil
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Training models whose tokenizers merge symbols: loss, windows, price, and resuming."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import tiny_models

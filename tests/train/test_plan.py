@@ -1,7 +1,5 @@
 """A plan needs settings, data and a model's outline: everything is known before weights are."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The executed price of a step is what PyTorch's counter finds in the real step."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Which rows of a step are whose; what is left of a group after its end."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What a float32 step remembers in half: gradients within a percent, half of the bytes."""
 
-from __future__ import annotations
-
 import shutil
 
 import numpy as np

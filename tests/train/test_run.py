@@ -1,7 +1,5 @@
 """A whole run: repeatable, resumable, within its limits, and true to its ledger."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

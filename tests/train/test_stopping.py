@@ -1,7 +1,5 @@
 """Ctrl-C is a request that whoever asks for it hears."""
 
-from __future__ import annotations
-
 import os
 import signal
 

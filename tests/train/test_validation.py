@@ -1,7 +1,5 @@
 """What validation holds out, scores and keeps."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

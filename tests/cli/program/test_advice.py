@@ -1,7 +1,5 @@
 """Commands that are printed as advice work as they are printed."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

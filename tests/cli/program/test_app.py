@@ -1,7 +1,5 @@
 """Exit codes, errors as sentences, light start-up, help, completion, signals and pipes."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

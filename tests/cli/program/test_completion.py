@@ -1,7 +1,5 @@
 """What a shell may complete: commands, options, words, models, runs, studies, layers."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Precedence, configuration files, environment variables, and every complaint at once."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, Literal

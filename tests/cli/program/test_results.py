@@ -1,7 +1,5 @@
 """Where results may be written: through the real commands, in a temporary folder."""
 
-from __future__ import annotations
-
 import os
 import stat
 import threading

@@ -1,7 +1,5 @@
 """No history, however odd, makes a rival fail, warn or forecast what is not finite."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -1,7 +1,5 @@
 """Rivals against the libraries that their fields use, on simple systems."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

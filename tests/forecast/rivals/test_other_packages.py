@@ -1,7 +1,5 @@
 """A rival from another package, found by its entry point, as docs/howto/forecaster.md shows it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

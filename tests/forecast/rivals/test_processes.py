@@ -1,7 +1,5 @@
 """Rivals that share their series among processes: the same forecasts, in any order."""
 
-from __future__ import annotations
-
 import multiprocessing
 
 import numpy as np

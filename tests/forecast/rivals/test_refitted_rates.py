@@ -1,7 +1,5 @@
 """Rates fitted to simulated systems: what they find, forecast, refuse and cost."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Every rival: the contract on all kinds of histories, and what each must get right."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
