@@ -543,20 +543,6 @@ def test_notebooks_show_forecasts_and_evaluations(tiny_folder, monkeypatch):
     assert all(entry.name in table for entry in found)
 
 
-@pytest.mark.parametrize(
-    ("option", "keyword"),
-    [
-        ("--max-flops 1,000: one step costs 5", "max_flops=1_000: one step costs 5"),
-        ("use --no-validation, or --greedy.", "use validation=False, or greedy."),
-        ("--out runs/x: is there", "out runs/x: is there"),
-        ("lvlora train --resume RUN goes on", "lvlora train --resume RUN goes on"),
-        ("a -- b", "a -- b"),
-    ],
-)
-def test_options_are_keywords_where_a_program_reads(option, keyword):
-    assert str(lvlora.LvloraError(option)) == keyword
-
-
 def test_messages_speak_python_to_programs_and_options_to_people(
     run_lvlora, tmp_path, tiny_folder, monkeypatch
 ):

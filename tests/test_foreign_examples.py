@@ -100,86 +100,6 @@ def test_chronos_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatc
     assert np.quantile(found.samples, 0.9, axis=1) == pytest.approx(found.point + 4, rel=1e-5)
 
 
-def test_tirex_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Model:
-        def forecast(
-            self, timeseries: list[Any], prediction_length: int, output_type: str
-        ) -> list[np.ndarray]:
-            assert output_type == "numpy"
-            found = [
-                told(s["target"], prediction_length, np.arange(1, 10) / 10) for s in timeseries
-            ]
-            return [f.permute(0, 2, 1).numpy() for f in found]
-
-    def load_model(name: str, device: str) -> Model:
-        assert name == "NX-AI/TiRex-2"
-        return Model()
-
-    members = {"tirex2": {"TimeseriesType": dict, "load_model": load_model}}
-    check(ran("tirex_2.py", tmp_path, data, monkeypatch, members), data)
-
-
-def test_toto_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    class Toto2Model(torch.nn.Module):
-        @classmethod
-        def from_pretrained(cls, name: str) -> Toto2Model:
-            assert name.startswith("Datadog/Toto-2.0-")
-            return cls()
-
-        def forecast(
-            self, inputs: dict[str, torch.Tensor], horizon: int, has_missing_values: bool
-        ) -> torch.Tensor:
-            target, mask, ids = (inputs[k] for k in ("target", "target_mask", "series_ids"))
-            assert target.shape == mask.shape
-            assert tuple(ids.shape) == (1, 2)
-            assert mask.dtype == torch.bool
-            assert torch.isfinite(target).all()
-            seen.append((target.shape[-1], int((~mask).sum()), has_missing_values))
-            found = told(target[0], horizon, np.arange(1, 10) / 10)
-            return found.permute(2, 0, 1)[:, None]
-
-    check(ran("toto_2.py", tmp_path, data, monkeypatch, {"toto2": vars_of(Toto2Model)}), data)
-    assert seen == [(64, 2 * 27 + 1, True), (64, 1, True)]
-
-
-def vars_of(*members: type) -> dict[str, Any]:
-    return {member.__name__: member for member in members}
-
-
-def test_panda(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    class PatchTSTPipeline:
-        @classmethod
-        def from_pretrained(
-            cls, mode: str, pretrain_path: str, device_map: str
-        ) -> PatchTSTPipeline:
-            assert (mode, pretrain_path) == ("predict", "GilpinLab/panda")
-            return cls()
-
-        def predict(
-            self,
-            context: torch.Tensor,
-            prediction_length: int,
-            limit_prediction_length: bool,
-            verbose: bool,
-        ) -> torch.Tensor:
-            assert context.shape[0] == 1
-            assert torch.isfinite(context).all()
-            # it forecasts whole blocks, and need not stop at the horizon
-            found = told(context[0].T, prediction_length + 5, [0.5])[..., 0].T
-            return found[None, None]
-
-    modules = {
-        "panda": {"__path__": []},
-        "panda.patchtst": {"__path__": []},
-        "panda.patchtst.pipeline": vars_of(PatchTSTPipeline),
-    }
-    found = ran("panda_chaos.py", tmp_path, data, monkeypatch, modules)
-    check(found, data)
-    assert found.samples is None
-
-
 def test_drift_is_the_published_method(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,11 +111,3 @@ def test_drift_is_the_published_method(
     assert found.samples is not None
     width = np.ptp(found.samples, axis=1)
     assert np.all(np.diff(width, axis=1) > 0)
-
-
-def test_usage_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(programs.ROOT / "examples" / "foreign"))
-    program = programs.load("examples/foreign/task_folder.py")
-    monkeypatch.setattr(sys, "argv", ["drift.py"])
-    with pytest.raises(SystemExit, match=r"TASK_FOLDER FORECASTS\.csv"):
-        program.main(lambda task: ((), []))

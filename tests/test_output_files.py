@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,6 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_file_keeps_its_mode_and_leaves_nothing_beside_it():
-    path = Path("t.csv")
-    path.write_text(OURS)
-    path.chmod(0o600)
-    output_files.write_text(path, "new")
-    assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir() == ["t.csv"]
-
-
 def test_a_new_file_has_the_usual_mode():
     mask = os.umask(0o027)
     try:
@@ -37,30 +26,6 @@ def test_a_new_file_has_the_usual_mode():
     finally:
         os.umask(mask)
     assert stat.S_IMODE(Path("t.csv").stat().st_mode) == 0o640
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_link_is_followed(there):
-    Path("deep").mkdir()
-    if there:
-        Path("deep/t.csv").write_text(OURS)
-    Path("link.csv").symlink_to("deep/t.csv")
-    output_files.check("-o", Path("link.csv"), TABLE)
-    output_files.write_text(Path("link.csv"), "new")
-    assert Path("link.csv").is_symlink()
-    assert Path("deep/t.csv").read_text() == "new"
-
-
-def test_a_pipe_is_written_through():
-    os.mkfifo("pipe")
-    output_files.check("-o", Path("pipe"), TABLE)
-    read = []
-    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_text()))
-    reader.start()
-    output_files.write_text(Path("pipe"), "new")
-    reader.join(10)
-    assert read == ["new"]
-    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
 
 
 def test_what_fails_leaves_the_file_as_it_was():

@@ -1,10 +1,8 @@
 """What is said before a run, while it goes and after it is the same account."""
 
-import re
 import subprocess
 import sys
 
-import ledgers
 import pytest
 import tiny_runs
 
@@ -45,43 +43,6 @@ def test_the_first_line_prices_all_of_it(trained, run_lvlora, tmp_path):
     assert ledger["planned"] == at_most
     assert ledger["settled"] == ledger["total"] == done["flops"]
     assert ledger["open"] == {"executed": 0, "coursework": 0}
-
-
-def test_time_left_is_said_until_nothing_is_left(trained):
-    lines = [line for line in trained().stderr.splitlines() if line.startswith("step ")]
-    assert len(lines) == 6
-    assert "0.0 s left" not in "".join(lines)
-    # the last step is followed by a validation
-    assert all(line.endswith(" left") for line in lines)
-    without = trained("--no-validation").stderr.splitlines()
-    assert [line.endswith(" left") for line in without if line.startswith("step ")][-2:] == [
-        True,
-        False,
-    ]
-
-
-def test_planned_spent_and_charged_are_one_sentence(trained, run_lvlora, tmp_path):
-    said = trained().stdout
-    found = re.search(
-        r"at most (\S+) were planned, (\S+) were spent \((\S+) in steps, (\S+) in validations\), "
-        r"and that is what the ledger charges",
-        said,
-    )
-    assert found, said
-    planned, spent, steps, validations = map(float, found.groups())
-    assert spent <= planned
-    assert steps + validations == pytest.approx(spent, rel=0.01)
-    ledger = run_lvlora(["flops", "--ledger", "--runs", tmp_path / "runs"]).stdout
-    assert f"At most {found[1]} were planned; {found[2]} settled are charged" in ledger
-
-
-def test_what_runs_is_charged_in_full(run_lvlora, tmp_path):
-    from lvlora.flops.ledger import Ledger
-
-    with Ledger.for_runs(tmp_path / "runs") as ledger:
-        ledgers.reserve(ledger, 5 * 10**6, 10**6)
-        said = run_lvlora(["flops", "--ledger", "--runs", tmp_path / "runs"]).stdout
-    assert "At most 5e6 were planned; 0 settled and 5e6 still open are charged,\n0 were not" in said
 
 
 @pytest.mark.slow

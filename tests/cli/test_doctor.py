@@ -116,13 +116,6 @@ def test_more_threads_than_cores(run_lvlora, healthy, monkeypatch):
     assert "--threads" in processor["advice"]
 
 
-def test_the_table_fits_80_columns(run_lvlora, healthy):
-    title, table, *_ = run_lvlora(["doctor"]).stdout.split("\n\n")
-    assert title.startswith("lvlora")
-    assert "found" in table.splitlines()[0]
-    assert max(map(len, table.splitlines())) <= 80
-
-
 def test_says_why_pytorch_decodes_instead(run_lvlora, healthy, monkeypatch):
     from lvlora.model.native import building
 

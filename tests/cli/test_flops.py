@@ -75,11 +75,6 @@ def test_a_folder_with_a_configuration(run_lvlora, tmp_path):
     assert ran.json["executed"]["training_step"] > 0
 
 
-def test_without_lora(run_lvlora):
-    ran = run_lvlora(["flops", "--rank", "0"])
-    assert "no LoRA\n0 trainable parameters" in ran.stdout
-
-
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [

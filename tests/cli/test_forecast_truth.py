@@ -72,18 +72,6 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
     assert "scores" not in without
 
 
-def test_the_truth_is_in_the_table_and_the_picture(run_lvlora, words):
-    ran = run_lvlora(
-        ["forecast", *words, "--holdout", "4", "--horizon", "2", "--plot", "p.svg", "--greedy"],
-        code=0,
-    )
-    assert "truth" in ran.stdout
-    said = " ".join(ran.stdout.split())
-    assert "Against the 8 values held out: MAE" in said
-    assert "nats." in said  # and no coverage of a single future
-    assert Path("p.svg").read_text().startswith("<?xml")
-
-
 def test_plain_forecasters_stand_beside_the_model(run_lvlora, words):
     ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json"])
     rivals = {r["name"]: r for r in ran.json["scores"]["rivals"]}

@@ -10,8 +10,6 @@ from lvlora.evaluation import evaluate, scores
 from lvlora.forecast import ensemble
 from lvlora.forecast.rivals import LastValue, SeasonalNaive, VectorAutoregression
 
-ROOT = Path(__file__).parents[2]
-
 
 def quick(season: object = "auto") -> list[object]:
     return [LastValue(), SeasonalNaive(), VectorAutoregression()]
@@ -73,13 +71,6 @@ def test_a_rival_beside_the_truth(run_lvlora, data) -> None:
     shown = run_lvlora(["forecast", data, *options])
     assert "Against the 30 values held out: MAE" in shown.stdout
     assert "NLL/D" not in shown.stdout
-
-
-def test_the_last_steps_alone_are_seen_with_context(run_lvlora, data) -> None:
-    ran = run_lvlora(
-        ["forecast", data, "--forecaster", "last-value", "--context", "7", "--json", "-n", "2"]
-    )
-    assert ran.json["series"][0]["context"] == 7
 
 
 def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:

@@ -42,15 +42,6 @@ def test_the_page_is_the_one_that_training_made(real_figures, run_lvlora, here):
     assert page.read_bytes() == before
 
 
-def test_it_draws_the_losses(run_lvlora, here):
-    ran = run_lvlora(["report", "first"], env={"COLUMNS": "80"})
-    assert "training loss by step" in ran.stdout
-    chart = ran.stdout.partition("training loss by step\n")[2].splitlines()
-    assert chart[7].split() == ["1", "4"]
-    assert max(map(len, chart)) <= 80
-    assert "validation loss of the best adapter" in ran.stdout
-
-
 def test_it_tells_what_training_told(run_lvlora, here, trained):
     told, ran = trained[1], run_lvlora(["report", "first", "--json"])
     for key in (

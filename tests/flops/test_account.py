@@ -100,15 +100,6 @@ def test_prices_agree_with_the_account():
         assert forecast.of(convention) == part.prefill + part.decode
 
 
-def test_varying_the_rank():
-    rows = vary(FlopsSettings(vary="rank=2,4,8", budget="1e17"), QWEN).vary
-    assert [row.trainable_parameters for row in rows] == [135_168, 270_336, 540_672]
-    assert rows[2].coursework.training_step == 6_778_055_271_120
-    assert [row.fits.steps for row in rows] == sorted(
-        (row.fits.steps for row in rows), reverse=True
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "values"),
     [

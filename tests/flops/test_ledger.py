@@ -12,7 +12,7 @@ from ledgers import reserve, settle
 
 from lvlora.answers import Flops
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
-from lvlora.flops.budget import NOTHING, Budget, Price
+from lvlora.flops.budget import Budget, Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Spender
 
@@ -419,27 +419,6 @@ def test_the_table(ledger):
     assert [r.share_of_budget for r in table.runs] == [0.018, 0.018, 0.018, 0.03]
     assert table.runs[3].status == "open"
     assert sum(row.executed for row in table.runs) == 280
-
-
-def test_a_clock_that_jumps_changes_no_sum(ledger, monkeypatch):
-    from lvlora.flops import ledger as module
-
-    held = reserve(ledger)
-    for now in ("1970-01-01T00:00:00.000+00:00", "2999-01-01T00:00:00.000+00:00"):
-        monkeypatch.setattr(module, "_now", lambda now=now: now)
-        reserve(ledger, run=now[:4])
-        ledger.record(held, Price(7, 7))
-    settle(ledger, held, 60, 180)
-    rows = ledger.rows()
-    assert [row.run for row in rows][1:] == ["1970", "2999"]  # in the order they were made
-    assert rows[0].spent.executed == 60
-    assert ledger.charged() == sum((row.charged for row in rows), NOTHING)
-
-
-def test_an_empty_table_without_a_budget(ledger):
-    table = ledger.table()
-    assert table.runs == []
-    assert table.budget is table.left is None
 
 
 def test_waiting_for_another_writer_ends_with_an_error(ledger, monkeypatch):

@@ -73,10 +73,6 @@ def test_a_processor_that_says_it_multiplies_bfloat16_is_not_timed(monkeypatch):
     devices.probe_bfloat16.cache_clear()
 
 
-def test_the_probe_measures_something():
-    assert devices._product_seconds(torch.float32) > 0
-
-
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 def test_freed_memory_is_kept_until_it_is_given_back():
     """In a process of its own: what is kept is kept from then on."""
@@ -104,13 +100,3 @@ print(kept - begun, resident() - begun)
     kept, given_back = map(int, done.stdout.split())
     assert kept > 90e6
     assert given_back < 20e6
-
-
-def test_threads():
-    before = torch.get_num_threads()
-    try:
-        assert devices.set_threads(None) == before
-        assert devices.set_threads(2) == 2
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

@@ -152,13 +152,6 @@ def test_a_regular_expression_must_match_the_whole_name(tiny_base):
         lora.find_targets(module, LoraPlan(target_regex="q_proj"))
 
 
-def test_a_second_injection_is_refused(tiny_base):
-    module = tiny_base().module
-    lora.inject(module, LoraPlan())
-    with pytest.raises(ValueError, match="already"):
-        lora.inject(module, LoraPlan(targets=("o_proj",)))
-
-
 def test_dropout_is_there_in_training_alone(tiny_base):
     base = tiny_base()
     lora.inject(base.module, LoraPlan(dropout=0.5))

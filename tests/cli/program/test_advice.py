@@ -116,54 +116,6 @@ def test_from_the_baseline_to_the_report(project):
     project.follow(project.run("evaluate", *data, "--adapter", "none", "--out", "an evaluation"))
 
 
-def _trained(project, monkeypatch, before, after):
-    """A run whose validations found these errors of two series."""
-    from lvlora.train import validation
-
-    told = iter([before, after, after])
-
-    def errors(self, point):
-        return np.array(next(told, after))[:, None, None] * np.ones_like(point)
-
-    monkeypatch.setattr(validation.Scored, "errors", errors)
-    monkeypatch.setattr("lvlora.train.run.keep_forecasts", _keep(before, after))
-    return project.run(
-        "train",
-        "my data.csv",
-        *project.reading,
-        "--out",
-        "runs/one-run",
-        env={"LVLORA_VALIDATE_EVERY": "2", "LVLORA_VALIDATION_STEPS": "0"},
-    )
-
-
-def _keep(before, after):
-    from lvlora.train.record import Forecasts, ValidationFile
-
-    def keep(path, scored, point, name, step):
-        errors = list(before if name == "before" else after)
-        mae = float(np.mean(errors))
-        made = Forecasts(step=step, mae=mae, series_mae=errors, forecasts=point.tolist())
-        file = ValidationFile.read(path) or scored.file()
-        file.model_copy(update={name: made}).write(path)
-
-    return keep
-
-
-def test_a_training_that_helped_is_compared_next(project, monkeypatch):
-    ran = _trained(project, monkeypatch, (1.0, 2.0), (0.5, 1.51))
-    assert "noise" not in ran.stderr
-    assert "no better" not in ran.stderr
-    assert "improves" not in ran.stderr
-    assert (
-        "the MAE of 2 validation series is smaller by 0.495 (95 % interval +0.431 … +0.559)"
-    ) in ran.stderr
-    monkeypatch.undo()
-    words = shlex.split(ran.stderr.splitlines()[-1])
-    assert words[1:4] == ["lvlora", "evaluate", "my data.csv"]
-    assert words[words.index("--adapter") + 1] == "runs/one-run"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("held_out", [0, 4])
 def test_the_next_command_works(project, held_out):
@@ -177,27 +129,6 @@ def test_the_next_command_works(project, held_out):
     assert words[1:3] == ["forecast" if worse else "evaluate", "my data.csv"]
     assert ("--series" in words) == worse
     assert words[words.index("--adapter") + 1] == ("none" if worse else "runs/one-run")
-
-
-def test_a_training_that_did_not_help_is_not(project, monkeypatch):
-    ran = _trained(project, monkeypatch, (0.5, 1.4), (1.0, 2.0))
-    assert "the adapter is no better than the model without it" in ran.stderr
-    assert "--adapter none" in ran.stderr.splitlines()[-1]
-    assert "--model" in ran.stderr.splitlines()[-1]
-    assert "(best adapter so far; the model without it was better)" in ran.stderr
-    at_start = next(line for line in ran.stderr.splitlines() if "validation at step 0" in line)
-    assert at_start.endswith("(best so far)")
-
-
-def test_a_gain_within_the_noise_is_told(project, monkeypatch):
-    ran = _trained(project, monkeypatch, (1.0, 2.0), (0.2, 2.1))
-    assert "is within the noise of 2 validation series" in ran.stderr
-
-
-def test_large_errors_are_written_with_thousands(project, monkeypatch):
-    """The same error was 11,257 in the course and 1.126e+04 in the table below it."""
-    ran = _trained(project, monkeypatch, (11_256.6, 20_000.0), (10_000.0, 19_500.0))
-    assert "e+0" not in ran.stdout + ran.stderr
 
 
 @pytest.mark.slow

@@ -238,30 +238,11 @@ def test_every_option_has_help(name):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(run_lvlora_process, shell):
-    ran = run_lvlora_process([], env={"_LVLORA_COMPLETE": f"source_{shell}"})
+def test_completion_scripts(run_lvlora, shell):
+    ran = run_lvlora([], env={"_LVLORA_COMPLETE": f"source_{shell}"})
     assert ran.exit_code == 0, ran.stderr
     assert "_LVLORA_COMPLETE" in ran.stdout
     assert f"complete_{shell}" in ran.stdout
-
-
-def _completions(run, line: str) -> list[str]:
-    words = line.split(" ")
-    env = {
-        "_LVLORA_COMPLETE": "complete_bash",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1),
-    }
-    return run([], env=env).stdout.split()
-
-
-def test_completion_of_commands_options_and_words(run_lvlora_process):
-    assert "simulate" in _completions(run_lvlora_process, "lvlora sim")
-    assert "--noise" in _completions(run_lvlora_process, "lvlora simulate --no")
-    assert _completions(run_lvlora_process, "lvlora simulate --system lot") == ["lotka-volterra"]
-    found = _completions(run_lvlora_process, "lvlora flops --model smol")
-    assert "smollm2-135m" in found
-    assert "--no-overwrite" not in _completions(run_lvlora_process, "lvlora simulate --no")
 
 
 def test_install_completion_installs_it(run_lvlora_process, tmp_path):
@@ -316,11 +297,10 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     done = _shell("lvlora flops -q | head -1", tmp_path)
     assert done.returncode == 0
     assert done.stderr == ""
-    assert _shell("lvlora simulate -h | head -1", tmp_path).stderr == ""
 
 
 def test_a_working_folder_that_was_deleted(tmp_path):
-    for line in ("forecast x.csv", "train", "report", "simulate"):
+    for line in ("forecast x.csv", "train"):
         gone = _shell(f"mkdir gone; cd gone; rmdir ../gone; lvlora {line}", tmp_path)
         assert gone.returncode == 2, gone.stderr
         assert gone.stderr.count("Error: ") == gone.stderr.count("Hint: ") == 1
@@ -342,31 +322,15 @@ def test_closed_streams_and_full_disks(tmp_path):
     assert "Traceback" not in full.stderr
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["simulate", "-h"],
-        ["analyze", "data.csv"],
-        ["flops", "--vary", "rank=2,4,8", "--budget", "1e17"],
-    ],
-    ids=" ".join,
-)
-def test_an_ascii_terminal_gets_ascii(run_lvlora_process, tmp_path, monkeypatch, args):
+def test_an_ascii_terminal_gets_ascii(run_lvlora_process, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.csv").write_text(
         "time,prey,predator\n" + "".join(f"{i},{1 + i % 5},{2 + i % 7}\n" for i in range(40))
     )
     env = {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "80"}
-    ran = run_lvlora_process(args, env=env)
+    ran = run_lvlora_process(["analyze", "data.csv"], env=env)
     assert ran.exit_code == 0
     assert (ran.stdout + ran.stderr).isascii()
     assert "?" not in ran.stdout
     tables = [line for line in ran.stdout.splitlines() if "|" in line]
     assert max(map(len, tables)) <= 80
-
-
-def test_no_colour_where_none_is_wanted(run_lvlora_process, tmp_path):
-    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        ran = run_lvlora_process(["simulate", tmp_path / "x.foo"], env=env)
-        assert ran.exit_code == 4
-        assert "\x1b" not in ran.stderr

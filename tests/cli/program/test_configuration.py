@@ -1,26 +1,21 @@
 """Precedence, configuration files, environment variables, and every complaint at once."""
 
 import json
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import typer
 
 from lvlora.answers import Answer
-from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
-from lvlora.cli.program.root import load_all
+from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.settings import DoctorSettings, ReportSettings
 from lvlora.data.settings import AnalyzeSettings, SimulateSettings
-from lvlora.errors import SettingsError
 from lvlora.evaluation.settings import BaselineSettings, EvaluateSettings
 from lvlora.experiment.settings import ExperimentSettings
 from lvlora.flops.settings import FlopsSettings
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.model.settings import ExportSettings, TokenizeSettings
-from lvlora.settings.base import Settings, option
-from lvlora.settings.configuration import resolve, to_toml
-from lvlora.settings.shared import AdapterSettings
+from lvlora.settings.base import Settings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
 
@@ -51,11 +46,9 @@ class _Given(_Said):
     verbosity: int
 
 
-@pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+@pytest.fixture(scope="module")
+def program() -> typer.Typer:
     """A program with every settings model; each command prints what it was given."""
-    load_all()  # a command that loads for the first time while the copy is there is lost after it
-    monkeypatch.setattr("lvlora.cli.program.from_settings.COMMANDS", dict(COMMANDS))
     app = typer.Typer(
         pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
@@ -118,25 +111,6 @@ def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
 
     both = run_lvlora(["train", "--validation", "--no-validation"], program=program, code=2)
     assert "--no-validation" in both.stderr
-
-
-def test_a_default_overridden_in_a_subclass_is_the_default(run_lvlora, program):
-    assert _given(run_lvlora, program, "forecast", "x.csv")["settings"]["dtype"] == "auto"
-
-    class Precise(AdapterSettings):
-        """Another default."""
-
-        dtype: Literal["auto", "float32"] = option(
-            "float32", "Precision.", "Model", affects="placement"
-        )
-
-    @settings_command(program, Precise, name="precise", epilog=examples(("lvlora precise", "it")))
-    def precise(settings, context):
-        """Say it."""
-        context.output.report(_Said(settings={"dtype": settings.dtype}), lambda: None)
-
-    ran = run_lvlora(["precise", "--json"], program=program)
-    assert ran.json["settings"]["dtype"] == "float32"
 
 
 def test_an_option_that_may_be_repeated(run_lvlora, program, tmp_path):
@@ -346,54 +320,3 @@ def test_dry_run_exists_where_it_can(run_lvlora, program):
     assert _given(run_lvlora, program, "train", "--dry-run")["dry_run"] is True
     ran = run_lvlora(["simulate", "--dry-run"], program=program, code=2)
     assert "has no option --dry-run" in ran.stderr
-
-
-def test_an_option_may_stand_without_its_value(run_lvlora):
-    class Bare(Settings):
-        resume: str | None = option(
-            None, "Go on.", "Training", affects="project", bare="latest", metavar="RUN"
-        )
-        rank: int = option(8, "Rank.", "LoRA", affects="result")
-
-    app = typer.Typer()
-
-    @settings_command(app, Bare, name="bare", epilog=examples(("lvlora bare", "it")))
-    def command(settings, context):
-        """Say it."""
-        context.output.report(_Said(settings=settings.model_dump()), lambda: None)
-
-    try:
-        for args, resume in (
-            ([], None),
-            (["--resume"], "latest"),
-            (["--resume", "--rank", "4"], "latest"),
-            (["--resume", "runs/x"], "runs/x"),
-            (["--resume=runs/x"], "runs/x"),
-        ):
-            ran = run_lvlora([*args, "--json"], program=app)
-            assert ran.json["settings"]["resume"] == resume, args
-    finally:
-        COMMANDS.pop("bare")
-
-
-def test_resolving_needs_no_terminal():
-    resolved = resolve(
-        "train",
-        TrainSettings,
-        flags={"rank": "4"},
-        environment={"LVLORA_DATA": "x.h5"},
-        config=None,
-        commands={},
-    )
-    assert resolved.settings.rank == 4
-    assert resolved.settings.data == Path("x.h5")
-    assert "rank = 4" in to_toml("train", resolved.settings, resolved.missing)
-    with pytest.raises(SettingsError, match="rank"):
-        resolve(
-            "train",
-            TrainSettings,
-            flags={"rank": "0"},
-            environment={},
-            config=None,
-            commands={},
-        )

@@ -137,15 +137,6 @@ def test_a_pipe_gets_one_table_however_wide(streams):
     assert len(out.getvalue().strip().splitlines()) == 2 + len(ROWS)
 
 
-def test_numbers_stand_to_the_right_and_nothing_is_a_dash(streams):
-    out, _ = streams()
-    Output().table(["name", "mae", "word"], [["x", "1.5", "q"], ["y", None, "longer"]])
-    head, _, first, second = out.getvalue().strip("\n").splitlines()
-    assert first.index("1.5") + 3 == head.index("mae") + 3
-    assert "–" in second
-    assert first.index("q") == second.index("longer")
-
-
 def test_no_colour_and_no_escapes_where_none_are_wanted(streams, monkeypatch):
     for variable, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
         with monkeypatch.context() as patch:

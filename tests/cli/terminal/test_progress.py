@@ -40,22 +40,6 @@ def stderr(monkeypatch):
     return replace
 
 
-def test_a_pipe_gets_a_few_plain_lines(stderr):
-    err = stderr(io.StringIO())
-    _run(progress.observer(Output()), steps=500)
-    lines = err.getvalue().splitlines()
-    assert lines[0] == (
-        "run-x: 500 steps of 2,048 tokens, 1 validation, at most 5e15 FLOPs of 1e15 allowed"
-    )
-    assert lines[1].startswith("step 1/500  loss 2.5000  4.1 k tokens/s  1e13 FLOPs (1.0 %)")
-    assert lines[2].startswith("step 500/500")
-    assert lines[3] == "validation at step 500: loss 2.2500  forecast MAE 0.1250  (best so far)"
-    assert lines[4] == "something"
-    assert len(lines) == 5
-    assert "\x1b" not in err.getvalue()
-    assert sys.stdout.getvalue() == ""
-
-
 def test_a_pipe_gets_a_line_every_so_often(stderr, monkeypatch):
     err = stderr(io.StringIO())
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
@@ -105,17 +89,3 @@ def test_counted_work(stderr, monkeypatch):
         advance(2)
     assert "Counting: 1 of 3" in err.getvalue()
     assert "Counting: 3 of 3" in err.getvalue()
-
-
-def test_counted_work_on_a_terminal(stderr):
-    err = stderr(_Terminal())
-
-    def stopped() -> None:
-        with progress.counted(Output(), "Counting [x]", 3) as advance:
-            advance(1)
-            raise ValueError("stop")
-
-    with pytest.raises(ValueError, match="stop"):
-        stopped()
-    assert "Counting [x]" in err.getvalue()
-    assert err.getvalue().rindex("\x1b[?25h") > err.getvalue().rindex("\x1b[?25l")
