@@ -1,5 +1,6 @@
 """The public names and their homes: type checkers read them here, and `__init__` loads them."""
 
+from .answers import Price as Price
 from .data.dataset import Dataset as Dataset
 from .data.dataset import Series as Series
 from .data.frames import from_arrays as from_arrays
@@ -13,7 +14,6 @@ from .errors import ModelError as ModelError
 from .errors import RunStopped as RunStopped
 from .errors import SettingsError as SettingsError
 from .evaluation.answers import Evaluation as Evaluation
-from .flops.budget import Price as Price
 from .flops.ledger import spent as spent
 from .flops.settings import FlopsSettings as FlopsSettings
 from .forecast.dataset_forecast import DatasetForecast as DatasetForecast

@@ -6,6 +6,7 @@ An answer is what a verb gives back: Python gets the model, ``--json`` prints it
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -53,17 +54,55 @@ class Answer(Shape):
     """Grows when a key changes its meaning or goes away; new keys may come without that."""
 
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, strict=True)]
 """A count, zero or more."""
 
 
-class Flops(Shape):
-    """An exact count in both conventions."""
+@dataclass(frozen=True)
+class Price:
+    """Exact FLOPs of some work in both conventions; prices add, and multiply with whole numbers."""
+
+    # strict parts of strict records would refuse the object that JSON has for it
+    __pydantic_config__ = ConfigDict(strict=False, extra="forbid", json_schema_extra=_open)
 
     executed: Count
     """FLOPs that the program executes, by its matrix products."""
     coursework: Count
     """By the rules of the coursework, which price every elementary operation."""
+
+    def __add__(self, other: Price) -> Price:
+        return Price(self.executed + other.executed, self.coursework + other.coursework)
+
+    def __radd__(self, other: int) -> Price:
+        # so that sum(prices) works
+        return self if other == 0 else NotImplemented
+
+    def __sub__(self, other: Price) -> Price:
+        return Price(self.executed - other.executed, self.coursework - other.coursework)
+
+    def __mul__(self, times: int) -> Price:
+        return Price(self.executed * times, self.coursework * times)
+
+    __rmul__ = __mul__
+
+    def __or__(self, other: Price) -> Price:
+        """Return the larger of the two, convention by convention."""
+        return Price(max(self.executed, other.executed), max(self.coursework, other.coursework))
+
+    def __and__(self, other: Price) -> Price:
+        """Return the smaller of the two, convention by convention."""
+        return Price(min(self.executed, other.executed), min(self.coursework, other.coursework))
+
+    def of(self, convention: str) -> int:
+        """Return the count in ``executed`` or ``coursework``."""
+        return self.to_dict()[convention]
+
+    def to_dict(self) -> dict[str, int]:
+        """Return both counts by their convention, for JSON."""
+        return {"executed": self.executed, "coursework": self.coursework}
+
+
+NOTHING = Price(0, 0)
 
 
 def _finite_or_none(value: object) -> object:
@@ -87,5 +126,5 @@ class Estimate(Shape):
     """From start to end."""
     peak_bytes: int
     """Memory at most."""
-    probe_flops: Flops
+    probe_flops: Price
     """FLOPs of the measurement; they are charged to no run."""

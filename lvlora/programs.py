@@ -21,10 +21,10 @@ from lvlora.settings.checked import checked
 from lvlora.settings.shared import InputSettings, KnownSettings
 
 if TYPE_CHECKING:
+    from lvlora.answers import Price
     from lvlora.data.dataset import Dataset
     from lvlora.evaluation.answers import Evaluation
     from lvlora.flops.answers import FlopsAccount
-    from lvlora.flops.budget import Price
     from lvlora.forecast.dataset_forecast import DatasetForecast
     from lvlora.forecast.language_model import LanguageModel
     from lvlora.model.adapters.files import AdapterInfo
@@ -189,7 +189,7 @@ def charged(
     Raises:
         BudgetError: a limit would be passed; nothing was spent.
     """
-    from lvlora.flops.budget import Price
+    from lvlora.answers import Price
     from lvlora.forecast.usage import reserved
     from lvlora.settings.shared import BudgetSettings
 

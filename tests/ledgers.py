@@ -1,6 +1,6 @@
 """Entries of a ledger for tests, in one call."""
 
-from lvlora.flops.budget import Price
+from lvlora.answers import Price
 from lvlora.flops.ledger import Limits, Wanted
 from lvlora.flops.rows import Spender
 

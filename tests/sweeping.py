@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from lvlora.flops.budget import Price
+from lvlora.answers import Price
 from lvlora.sweep.plan import make_plan, sampler_of, stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space

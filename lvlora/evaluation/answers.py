@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lvlora import durable
-from lvlora.answers import Answer, Flops, Number, Shape
+from lvlora.answers import Answer, Number, Price, Shape
 from lvlora.data.metrics.measures import (
     Difference,
     DynamicsErrors,
@@ -32,8 +32,8 @@ _LARGEST = 2**28
 _AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
 
 
-class Protocol(Shape):
-    """The task of every forecaster."""
+class TaskFacts(Shape):
+    """The task of every forecaster, and how many series it has."""
 
     name: Literal["A", "B", "own"]
     split: Literal["train", "validation", "test", "all"]
@@ -112,9 +112,9 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     per_cluster: dict[str, Number]
     """Cluster → MAE of its series."""
     seconds: Number
-    flops: Flops | None
+    flops: Price | None
     """FLOPs of the model, or of a rival's linear algebra; only models are charged."""
-    training_flops: Flops | None
+    training_flops: Price | None
     """FLOPs of the run until it made the adapter; null for rivals and where they are not known."""
     mae_minus: dict[str, Difference]
     """Model → this forecaster's MAE minus the model's."""
@@ -163,7 +163,7 @@ class EvaluationRecord(Answer):
     command: Literal["evaluate", "baseline"]
     created: str
     """UTC, ISO 8601."""
-    protocol: Protocol
+    protocol: TaskFacts
     data: EvaluatedData
     settings: dict[str, Any]
     """Other settings that decide the result → value."""
@@ -310,7 +310,7 @@ class EvaluationReport(Answer):
 
     evaluation: str
     folder: str
-    protocol: Protocol
+    protocol: TaskFacts
     forecasters: dict[str, Number]
     """Name → MAE."""
     files: list[str]

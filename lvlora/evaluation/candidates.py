@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.durable import sha256_of
 from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import open_forecaster
 from lvlora.forecast.plan import DEFAULT_DECIMALS

@@ -13,7 +13,7 @@ from lvlora.data.metrics.measures import (
     Interval,
     metrics_of,
 )
-from lvlora.evaluation.answers import EvaluationRecord, Protocol
+from lvlora.evaluation.answers import EvaluationRecord, TaskFacts
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.evaluation.comparison import skill_baseline
 from lvlora.evaluation.figures import pictures_of
@@ -81,7 +81,7 @@ def _order(error: float | None) -> float:
     return math.inf if error is None else error
 
 
-def _history(protocol: Protocol) -> str:
+def _history(protocol: TaskFacts) -> str:
     """Steps of history and windows, in words."""
     steps = "all before" if protocol.all_before else str(protocol.context)
     windows = protocol.windows or 1

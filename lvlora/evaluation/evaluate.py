@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lvlora import output_files
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import EvaluatedData, Evaluation
@@ -27,7 +28,6 @@ from lvlora.evaluation.scores import (
     score_foreign,
 )
 from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.ensemble import N_HINDCASTS
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from lvlora import __version__, durable, folders
+from lvlora.answers import Price
 from lvlora.data.dataset import FloatArray
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.evaluation.answers import EvaluationRecord
 from lvlora.evaluation.protocol import Task
-from lvlora.flops.budget import Price
 from lvlora.runs import EVALUATION
 
 TABLE = "table.csv"

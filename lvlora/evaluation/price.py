@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lvlora.answers import Price
 from lvlora.data.dataset import Dataset
 from lvlora.data.known import known_so_far
 from lvlora.evaluation.job import begin
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Hindsight, Scoring, rivals_of
 from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.flops.budget import Price
 from lvlora.flops.ledger import entries
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.ensemble import N_HINDCASTS

@@ -21,7 +21,7 @@ from lvlora.evaluation.answers import (
     DrawnSeries,
     EvaluatedData,
     EvaluationRecord,
-    Protocol,
+    TaskFacts,
 )
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
@@ -73,7 +73,7 @@ def record_of(
     )
 
 
-def _protocol(given: Task, name: Literal["A", "B", "own"]) -> Protocol:
+def _protocol(given: Task, name: Literal["A", "B", "own"]) -> TaskFacts:
     done, asked = given.disturbance, given.protocol
     rolling: dict[str, Any] = {}
     if asked.windows is not None:
@@ -82,7 +82,7 @@ def _protocol(given: Task, name: Literal["A", "B", "own"]) -> Protocol:
             "stride": asked.stride,
             "all_before": asked.context is None,
         }
-    return Protocol(
+    return TaskFacts(
         name=name,
         split=asked.part,
         context=asked.context or given.context,

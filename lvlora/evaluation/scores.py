@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.metrics.measures import Difference, Interval
 from lvlora.data.metrics.scores import Scores, score
@@ -19,7 +20,6 @@ from lvlora.evaluation import foreign
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import likelihood
 from lvlora.forecast.ensemble import (
     KIND,
@@ -128,8 +128,8 @@ class Entry:
             calibrated_coverage=_by_level(self.calibrated_coverage),
             per_cluster=dict(self.per_cluster),
             seconds=self.seconds,
-            flops=None if price is None else price.as_answer(),
-            training_flops=None if training is None else training.as_answer(),
+            flops=None if price is None else price,
+            training_flops=None if training is None else training,
             mae_minus=dict(self.against),
             skill=self.skill,
             win_rate=self.win_rate,

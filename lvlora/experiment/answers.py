@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lvlora.answers import Answer, Flops, Number, Shape
+from lvlora.answers import Answer, Number, Price, Shape
 from lvlora.experiment.settings import Command
 from lvlora.settings.base import Convention
 
@@ -17,7 +17,7 @@ class PlannedStage(Shape):
     what: str
     """In words: steps, trials, series."""
     done: bool
-    flops_at_most: Flops
+    flops_at_most: Price
     seconds: Number
     """Time of models on this machine, at the rate of ``ExperimentPlan.pace``; 0 once done."""
 
@@ -28,9 +28,9 @@ class ExperimentPlan(Answer):
     folder: str
     model: str
     stages: list[PlannedStage]
-    flops_at_most: Flops
+    flops_at_most: Price
     """All stages, those that are done included."""
-    charged: Flops
+    charged: Price
     """By the ledger of the folder until now."""
     budget: int | None
     convention: Convention
@@ -65,9 +65,9 @@ class StageResult(Shape):
 
     name: str
     command: Command
-    flops_at_most: Flops
+    flops_at_most: Price
     """As planned."""
-    flops: Flops
+    flops: Price
     """The sum of its entries in the ledger, what was lost in interruptions included."""
     share_of_budget: float | None
     seconds: float
@@ -81,9 +81,9 @@ class Experiment(Answer):
     folder: str
     scale: str | None
     stages: list[StageResult]
-    others: Flops
+    others: Price
     """Charged by the ledger of the folder to no stage here: other commands, unfinished stages."""
-    flops: Flops
+    flops: Price
     """All that the ledger of the folder charges: the stages and ``others``."""
     budget: int | None
     convention: Convention

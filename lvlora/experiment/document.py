@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvlora import numbers
-from lvlora.answers import Flops
+from lvlora.answers import Price
 from lvlora.experiment.answers import Experiment, ExperimentPlan, StageResult
 from lvlora.report.document import Block, Cell, Document, Points, Section, Table
 
@@ -97,7 +97,7 @@ def _accounting(record: Experiment) -> Table:
     budget, convention = record.budget, record.convention
     share = "share of the budget" if budget is None else f"share of {numbers.flops(budget)}"
 
-    def cells(flops: Flops) -> list[Cell]:
+    def cells(flops: Price) -> list[Cell]:
         part = None if not budget else numbers.share(getattr(flops, convention) / budget)
         return [flops.executed, flops.coursework, part]
 

@@ -8,13 +8,13 @@ from functools import reduce
 from operator import or_
 
 from lvlora import numbers
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.errors import SettingsError, meant
 from lvlora.evaluation.job import Job, check, prepare
 from lvlora.evaluation.scores import Scoring
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.experiment.settings import Stage, StageSettings
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
 from lvlora.forecast.estimate import FORECASTING, ledger_rate
 from lvlora.forecast.language_model import OutlinedModel

@@ -13,12 +13,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from lvlora import __version__, durable, folders
-from lvlora.answers import Flops, Shape
+from lvlora.answers import NOTHING, Price, Shape
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.experiment.answers import Result
 from lvlora.experiment.settings import Stage
 from lvlora.flops import process_lock
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
 
@@ -41,7 +40,7 @@ class StageRecord(Shape):
 
     settings: dict[str, Any]
     """Those that decide its result, with its command and the hash of the data."""
-    flops_at_most: Flops
+    flops_at_most: Price
     seconds: float = Field(default=0.0, ge=0)
     sessions: tuple[Session, ...] = Field(default=(), strict=False)
     found: Result | None = None
@@ -116,7 +115,7 @@ class Record:
         """Note that this process works on a stage inside the block, and for how long."""
         record = self.stages.get(stage.name)
         if record is None:
-            record = StageRecord(settings={}, flops_at_most=at_most.as_answer())
+            record = StageRecord(settings={}, flops_at_most=at_most)
         name, last_entry, begin = stage.name, self._last_entry(), time.perf_counter()
         # sessions of killed processes ended before this one began
         earlier = [s.model_copy(update={"last": s.last or last_entry}) for s in record.sessions]

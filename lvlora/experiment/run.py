@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.errors import BudgetError, LvloraError
 from lvlora.evaluation.evaluate import evaluate
@@ -15,7 +16,7 @@ from lvlora.experiment.document import document
 from lvlora.experiment.plan import ZERO_SHOT, PricedStage, named_adapters, price_stages, seconds_of
 from lvlora.experiment.record import Record
 from lvlora.experiment.settings import ExperimentSettings, Stage, read_stages
-from lvlora.flops.budget import NOTHING, Budget, Price
+from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.rows import Row
 from lvlora.model import devices
@@ -129,13 +130,13 @@ def plan_experiment(
                 command=p.stage.command,
                 what=p.what,
                 done=record.is_done(p.stage.name),
-                flops_at_most=p.at_most.as_answer(),
+                flops_at_most=p.at_most,
                 seconds=seconds.get(p.stage.name, 0.0),
             )
             for p in work.priced
         ],
-        flops_at_most=sum((p.at_most for p in work.priced), NOTHING).as_answer(),
-        charged=_charged(entries).as_answer(),
+        flops_at_most=sum((p.at_most for p in work.priced), NOTHING),
+        charged=_charged(entries),
         budget=None if budget is None else budget.flops,
         convention=convention,
         share_of_budget=None if budget is None else most.of(convention) / budget.flops,
@@ -277,7 +278,7 @@ def _write(work: _Work) -> Experiment:
                 name=name,
                 command=priced.stage.command,
                 flops_at_most=known.flops_at_most,
-                flops=spent.as_answer(),
+                flops=spent,
                 share_of_budget=(
                     None if budget is None else spent.of(budget.convention) / budget.flops
                 ),
@@ -290,8 +291,8 @@ def _write(work: _Work) -> Experiment:
         folder=str(record.folder),
         scale=work.settings.scale,
         stages=stages,
-        others=others.as_answer(),
-        flops=charged.as_answer(),
+        others=others,
+        flops=charged,
         budget=None if budget is None else budget.flops,
         convention=work.convention,
         left=None if budget is None else budget.flops - charged.of(budget.convention),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lvlora.answers import Price
 from lvlora.errors import SettingsError, meant
 from lvlora.flops import coursework, executed, prices
 from lvlora.flops.answers import (
@@ -19,7 +20,7 @@ from lvlora.flops.answers import (
     StepOnly,
     Variant,
 )
-from lvlora.flops.budget import Price, steps_that_fit
+from lvlora.flops.budget import steps_that_fit
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lvlora.answers import Answer, Count, Flops, Shape
+from lvlora.answers import Answer, Count, Price, Shape
 from lvlora.flops.item import Item
 from lvlora.settings.base import Convention
 
@@ -156,13 +156,13 @@ class FlopsLedger(Answer):
     """`lvlora flops --ledger --json`"""
 
     runs: list[LedgerRow]
-    total: Flops
+    total: Price
     """Charged: ``settled`` and ``open`` together."""
-    settled: Flops
+    settled: Price
     """Spent by what is done."""
-    open: Flops
+    open: Price
     """Promised to what runs or was killed, charged in full until it is settled."""
-    planned: Flops
+    planned: Price
     """The most that all of it could have been."""
     budget: int | None
     convention: Convention

@@ -1,61 +1,15 @@
-"""Prices in both conventions, the budget of a project, and how many steps fit into a limit."""
+"""The budget of a project, and how many steps fit into a limit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvlora.answers import Flops
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Convention
 
 CONVENTIONS = ("executed", "coursework")
 
-
-@dataclass(frozen=True)
-class Price:
-    """FLOPs of some work in both conventions; prices add, and multiply with whole numbers."""
-
-    executed: int = 0
-    coursework: int = 0
-
-    def __add__(self, other: Price) -> Price:
-        return Price(self.executed + other.executed, self.coursework + other.coursework)
-
-    def __radd__(self, other: int) -> Price:
-        # so that sum(prices) works
-        return self if other == 0 else NotImplemented
-
-    def __sub__(self, other: Price) -> Price:
-        return Price(self.executed - other.executed, self.coursework - other.coursework)
-
-    def __mul__(self, times: int) -> Price:
-        return Price(self.executed * times, self.coursework * times)
-
-    __rmul__ = __mul__
-
-    def __or__(self, other: Price) -> Price:
-        """Return the larger of the two, convention by convention."""
-        return Price(max(self.executed, other.executed), max(self.coursework, other.coursework))
-
-    def __and__(self, other: Price) -> Price:
-        """Return the smaller of the two, convention by convention."""
-        return Price(min(self.executed, other.executed), min(self.coursework, other.coursework))
-
-    def of(self, convention: str) -> int:
-        """Return the count in ``executed`` or ``coursework``."""
-        return self.to_dict()[convention]
-
-    def to_dict(self) -> dict[str, int]:
-        """Return both counts by their convention, for JSON."""
-        return {"executed": self.executed, "coursework": self.coursework}
-
-    def as_answer(self) -> Flops:
-        """Return the same as part of an answer."""
-        return Flops(executed=self.executed, coursework=self.coursework)
-
-
-NOTHING = Price()
 
 BudgetChange = int | Literal["none"] | None
 """A new budget in FLOPs, its removal, or no change."""

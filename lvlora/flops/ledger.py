@@ -17,10 +17,11 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
 from lvlora.flops import process_lock
 from lvlora.flops.answers import FlopsLedger, LedgerRow
-from lvlora.flops.budget import CONVENTIONS, NOTHING, Budget, BudgetChange, Price
+from lvlora.flops.budget import CONVENTIONS, Budget, BudgetChange
 from lvlora.flops.ledger_file import LedgerFile
 from lvlora.flops.rows import Row, Spender, checked, read_count
 from lvlora.settings.base import Convention
@@ -348,10 +349,10 @@ class Ledger(LedgerFile):
                 )
                 for row in rows
             ],
-            total=total.as_answer(),
-            settled=(total - unsettled).as_answer(),
-            open=unsettled.as_answer(),
-            planned=planned.as_answer(),
+            total=total,
+            settled=(total - unsettled),
+            open=unsettled,
+            planned=planned,
             budget=limit,
             convention=convention,
             left=None if limit is None else limit - total.of(convention),

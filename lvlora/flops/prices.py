@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lvlora.answers import NOTHING, Price
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Attention, Head
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from lvlora.answers import Count
+from lvlora.answers import NOTHING, Count, Price
 from lvlora.errors import SettingsError
 from lvlora.flops.answers import Status
-from lvlora.flops.budget import NOTHING, Price
 
 _DIGITS = re.compile(r"[0-9]{1,80}")
 """A count of FLOPs as text: `settings.base.Flops` have 60 digits at most, sums a few more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvlora.answers import Answer, Count, Estimate, Flops, Number, Shape
+from lvlora.answers import Answer, Count, Estimate, Number, Price, Shape
 from lvlora.data.metrics.measures import Errors
 
 
@@ -125,7 +125,7 @@ class Forecasts(Answer):
     """With --holdout only."""
     calibration: dict[str, Any] | None = None
     """How the intervals were calibrated; with --calibrated only."""
-    flops: Flops
+    flops: Price
     timing: ForecastTiming
     files: list[str]
 
@@ -169,7 +169,7 @@ class ForecastDensity(Answer):
     density_floor: float
     density_calls: int
     """The most calls of the model for each value."""
-    flops: Flops
+    flops: Price
     timing: Timing
     files: list[str]
 
@@ -177,9 +177,9 @@ class ForecastDensity(Answer):
 class ForecastPrice(Answer):
     """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline."""
 
-    flops_at_most: Flops | None
+    flops_at_most: Price | None
     """Price bound of all models; null without one."""
-    forecasters: dict[str, Flops]
+    forecasters: dict[str, Price]
     estimate: Estimate | None
     """Null where it cannot be known."""
     n_series: Count

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import log_probabilities

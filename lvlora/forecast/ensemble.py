@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress

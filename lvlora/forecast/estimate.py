@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lvlora.answers import Estimate
+from lvlora.answers import NOTHING, Estimate, Price
 from lvlora.data.dataset import Series
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.rows import Row
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.language_model import LanguageModel
@@ -181,7 +180,7 @@ def estimate(seconds: float, peak: int, probe: Price, *, draws: bool = False) ->
     return Estimate(
         seconds=seconds + START_SECONDS + (REPORT_SECONDS if draws else 0.0),
         peak_bytes=int(_MARGIN * peak) + (_REPORT_BYTES if draws else 0),
-        probe_flops=probe.as_answer(),
+        probe_flops=probe,
     )
 
 
@@ -209,8 +208,8 @@ def price_answer(
         probe = sum((one.probe for one in benchmarks.values()), NOTHING)
         cost = estimate(more_seconds + seconds, peak, probe, draws=draws)
     return ForecastPrice(
-        flops_at_most=sum(prices.values(), NOTHING).as_answer() if prices else None,
-        forecasters={name: price.as_answer() for name, price in prices.items()},
+        flops_at_most=sum(prices.values(), NOTHING) if prices else None,
+        forecasters=dict(prices),
         estimate=cost,
         n_series=n_series,
     )

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.frames import to_dataset
 from lvlora.errors import DataError, SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import Reading

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.errors import ModelError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.decoding import Decoder

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lvlora.answers import Price
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.flops.budget import Price
 from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Series
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.forecast import pricing
 from lvlora.forecast.pricing import Updates
 from lvlora.forecast.reading import (

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
+from lvlora.answers import Price
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lvlora import durable
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
 from lvlora.flops.rows import Row, Spender
 from lvlora.forecast.trace import Trace

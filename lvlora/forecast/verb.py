@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvlora import numbers
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.known import known_ahead
 from lvlora.data.splits import split_of
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import entries
 from lvlora.forecast import density, likelihood
 from lvlora.forecast.answers import (
@@ -105,7 +105,7 @@ def forecast(
         horizon=settings.n_steps,
         samples=sampling.n_futures,
         **more,
-        flops=(NOTHING if model is None else model.usage.price).as_answer(),
+        flops=(NOTHING if model is None else model.usage.price),
         timing=ForecastTiming(
             load_seconds=opened.load_seconds,
             prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
@@ -166,7 +166,7 @@ def next_step_density(
         model=forecaster.facts(),
         density_floor=settings.density_floor,
         density_calls=calls,
-        flops=forecaster.usage.price.as_answer(),
+        flops=forecaster.usage.price,
         timing=Timing(load_seconds=opened.load_seconds, decode_seconds=seconds),
         files=paths(settings),
     )

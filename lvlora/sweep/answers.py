@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+from lvlora.answers import Answer, Estimate, Number, Price, Shape
 from lvlora.settings.base import Convention
 from lvlora.sweep.space import Dimension
 
@@ -18,7 +18,7 @@ class Stage(Shape):
     """Setting → its values, or its range."""
     steps: tuple[int, int]
     """[fewest, most] of a trial."""
-    flops_at_most: Flops
+    flops_at_most: Price
 
 
 class PlanSummary(Shape):
@@ -26,7 +26,7 @@ class PlanSummary(Shape):
 
     stages: list[Stage]
     trials: int
-    flops_at_most: Flops
+    flops_at_most: Price
     convention: Convention
     validation_series: int
     """Scored in each validation of a trial, if there are as many."""
@@ -100,7 +100,7 @@ class Sweep(Answer):
     front: list[int]
     importances: dict[str, float]
     """Setting → share of the differences that come from it."""
-    flops: Flops
+    flops: Price
     limit: int | None
     """--max-flops."""
     convention: Convention

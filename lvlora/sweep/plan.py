@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import PRICED, Params, Space, merged, with_params
 from lvlora.train.schedule import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from lvlora.flops.budget import NOTHING, Price
+from lvlora.answers import NOTHING, Price
 from lvlora.flops.ledger import FILE_NAME, Ledger, entries_of_study
 from lvlora.settings.fields import read_fields
 from lvlora.sweep import answers
@@ -56,7 +56,7 @@ def record_of(
         else answers.Best(**best_trial.model_dump(include=set(answers.Best.model_fields))),
         front=front,
         importances=importances(plan, trials),
-        flops=_spent(study, settings).as_answer(),
+        flops=_spent(study, settings),
         limit=limit_of(study, settings),
         convention=settings.convention,
         plan=plan,
@@ -119,14 +119,14 @@ def plan_summary(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSumma
             trials=stage.n_trials,
             space=dict(stage.space.dimensions),
             steps=(allotment.fewest, allotment.largest),
-            flops_at_most=allotment.together.as_answer(),
+            flops_at_most=allotment.together,
         )
         for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
     ]
     return answers.PlanSummary(
         stages=stages,
         trials=plan.n_trials,
-        flops_at_most=plan.at_most.as_answer(),
+        flops_at_most=plan.at_most,
         convention=settings.convention,
         validation_series=plan.validations.series,
         validations=None if settings.validate_every else plan.validations.times,

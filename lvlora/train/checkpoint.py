@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lvlora import durable, folders
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import DataError, LvloraError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
 from lvlora.train.loop import Loaded

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from lvlora import durable, numbers
-from lvlora.answers import Flops
+from lvlora.answers import Price
 from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
 from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
@@ -107,7 +107,7 @@ def read_run(folder: Path) -> RunRecord:
         zero_shot=None if first is None else _errors(first),
         validation=None if best is None else _errors(best),
         best_step=None if best is None else best["step"],
-        flops=Flops(executed=total("flops"), coursework=total("flops_coursework")),
+        flops=Price(executed=total("flops"), coursework=total("flops_coursework")),
         seconds=sum(_number(row.get("seconds")) or 0.0 for row in steps),
         tokens=sum(int(_number(row.get("tokens")) or 0) for row in steps),
         trainable_parameters=_parameters(folder),

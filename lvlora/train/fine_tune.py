@@ -15,7 +15,6 @@ from typing import Any
 import safetensors.torch
 
 from lvlora import durable
-from lvlora.answers import Flops
 from lvlora.data.dataset import Dataset
 from lvlora.data.known import read_known
 from lvlora.errors import EXIT_STOPPED, BudgetError, DataError, NumericalError, SettingsError
@@ -218,7 +217,7 @@ def plan_training(
         validations=plan.n_validations,
         tokens=plan.n_steps * plan.tokens_per_step,
         trainable_parameters=plan.trained.n_parameters,
-        flops_at_most=Flops(**at_most.to_dict()),
+        flops_at_most=at_most,
         share_of_limit=at_most.of(settings.convention) / limit if limit else None,
         estimate=estimate,
     )

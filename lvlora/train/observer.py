@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lvlora.flops.budget import NOTHING, Price
+from lvlora.answers import NOTHING, Price
 from lvlora.settings.base import Convention
 
 

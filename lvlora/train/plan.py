@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.alike import Likeness
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.gaps import note_on_filled, without_short
 from lvlora.data.splits import Split, split_of
 from lvlora.errors import SettingsError
 from lvlora.flops import prices
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.executed import Head
 from lvlora.flops.prices import Trained
 from lvlora.flops.trainable import Lora

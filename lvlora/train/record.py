@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lvlora import durable
-from lvlora.answers import Answer, Estimate, Flops, Number, Shape
+from lvlora.answers import Answer, Estimate, Number, Price, Shape
 from lvlora.errors import DataError
 
 LARGEST = 2**30
@@ -65,10 +65,10 @@ class Train(Answer):
     """By --patience."""
     stopped_by_limit: bool
     """By --max-flops; --resume with a larger one goes on."""
-    flops: Flops
-    validation_flops: Flops
+    flops: Price
+    validation_flops: Price
     """The part of ``flops`` that went into validations."""
-    flops_at_most: Flops
+    flops_at_most: Price
     """Price bound of the whole run."""
     validations: int
     """Planned, the one before the first step included."""
@@ -104,7 +104,7 @@ class TrainPlan(Answer):
     """The one before the first step included."""
     tokens: int
     trainable_parameters: int
-    flops_at_most: Flops
+    flops_at_most: Price
     share_of_limit: float | None
     """Limit of --max-flops, else of --budget; null without either."""
     estimate: RunEstimate | None
@@ -125,7 +125,7 @@ class Report(Answer):
     validation: Validation | None
     """Validation of the best adapter."""
     best_step: int | None
-    flops: Flops
+    flops: Price
     seconds: float
     """In training steps."""
     tokens: int

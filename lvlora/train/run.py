@@ -13,9 +13,8 @@ from typing import Any
 import safetensors.torch
 
 from lvlora import durable
-from lvlora.answers import Flops
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, NumericalError, RunStopped
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Row, Spender
 from lvlora.train import checkpoint
@@ -411,9 +410,9 @@ class Run:
             best_step=progress.best_step,
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,
-            flops=_flops(progress.spent),
-            validation_flops=_flops(progress.validation_spent),
-            flops_at_most=_flops(p.at_most()),
+            flops=progress.spent,
+            validation_flops=progress.validation_spent,
+            flops_at_most=p.at_most(),
             validations=p.n_validations,
             seconds=progress.seconds,
             tokens=progress.tokens,
@@ -425,7 +424,3 @@ class Run:
 
     def _save_state(self) -> None:
         checkpoint.save_run(self.loaded, self.folder, self.progress)
-
-
-def _flops(price: Price) -> Flops:
-    return Flops(**price.to_dict())

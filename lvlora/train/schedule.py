@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvlora.answers import Price
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.flops.budget import Price
 from lvlora.train.settings import Compile, LearningSettings, Schedule
 
 _ONE_CYCLE_START = 1 / 25

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.histories import Cut, cut, last_windows
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.flops.prices import Trained
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts

@@ -20,8 +20,8 @@ from rows import POSITIONS, Rows, SimulatedBatches
 from spellings import VOCABULARIES, number_line
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from lvlora.answers import NOTHING, Price
 from lvlora.flops import coursework, executed
-from lvlora.flops.budget import Price
 from lvlora.flops.item import total
 from lvlora.flops.ledger import Ledger, Wanted
 from lvlora.flops.rows import Row, Spender
@@ -180,7 +180,7 @@ class Costs:
 
     def between(self, first: int, last: int) -> Price:
         """Return the price of the steps first … last-1."""
-        return sum((self.step(s) for s in range(first, last)), Price())
+        return sum((self.step(s) for s in range(first, last)), NOTHING)
 
 
 def reserve(ledger: Ledger, costs: Costs, first: int, last: int) -> Row:
@@ -239,7 +239,7 @@ def train(recipe: Recipe, folder: Path) -> Trained:
         return Trained(model, n_steps, price, 0.0, float("nan"))
     ledger = Ledger.for_runs(folder)
     held = reserve(ledger, costs, first, n_steps)
-    spent, tokens, losses, begin = Price(), 0, list[float](), time.time()
+    spent, tokens, losses, begin = NOTHING, 0, list[float](), time.time()
     for record in loop.steps(
         list(parameters.values()),
         optimizers,

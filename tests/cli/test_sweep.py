@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
+from lvlora.answers import Price
 from lvlora.errors import NumericalError
-from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger, Wanted
 from lvlora.flops.rows import Spender
 from lvlora.sweep import trial as sweep_trial

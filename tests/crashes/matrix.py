@@ -30,8 +30,8 @@ import tiny_models
 import tiny_runs
 from crashes.points import Points
 
+from lvlora.answers import Price
 from lvlora.cli.program.app import main as lvlora
-from lvlora.flops.budget import Price
 from lvlora.flops.ledger import Ledger
 
 MODEL = ["--model", "model", "--dtype", "float32", "--threads", "1"]

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
+from lvlora.answers import Price
 from lvlora.evaluation.candidates import Candidate, _different
-from lvlora.flops.budget import Price
 
 
 def priced(facts):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scored import score_rival
 
+from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.metrics.measures import Difference
 from lvlora.data.metrics.scores import score
@@ -19,7 +20,6 @@ from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.record import record_of
 from lvlora.evaluation.report import rebuild
 from lvlora.evaluation.scores import Entry, score_floor
-from lvlora.flops.budget import Price
 from lvlora.forecast.likelihood import Score
 from lvlora.forecast.rivals import ContextMean, LastValue, SeasonalNaive
 from lvlora.runs import EVALUATION

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lvlora.answers import Price
 from lvlora.errors import LvloraError
 from lvlora.evaluation.folder import EvaluationFolder, Piece, Pieces
-from lvlora.flops.budget import Price
 
 PIECE = Piece(("a",), np.array([[[0.1], [2.5]]]), np.ones((1, 3, 2, 1)), 0.25, Price(3, 4))
 

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlora.answers import Price
 from lvlora.errors import BudgetError
-from lvlora.flops.budget import Price, steps_that_fit
+from lvlora.flops.budget import steps_that_fit
 from lvlora.train.settings import TrainSettings
 
 counts = st.integers(0, 10**25)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import reserve, settle
 
-from lvlora.answers import Flops
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
-from lvlora.flops.budget import Budget, Price
+from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Spender
 
@@ -215,7 +215,7 @@ HOLD = """
     import sys, time
     from pathlib import Path
     from ledgers import reserve
-    from lvlora.flops.budget import Price
+    from lvlora.answers import Price
     from lvlora.flops.ledger import Ledger
     ledger = Ledger(Path(sys.argv[1]))
     held = reserve(ledger, run="held", unit=Price(10, 30))
@@ -413,7 +413,7 @@ def test_the_table(ledger):
     settle(ledger, reserve(ledger, device="gpu"), 60, 180, seconds=3.0)
     reserve(ledger, run="open")
     table = ledger.table()
-    assert table.total == Flops(coursework=840, executed=280)
+    assert table.total == Price(coursework=840, executed=280)
     assert (table.budget, table.convention, table.left) == (10_000, "coursework", 9160)
     assert [r.utilisation for r in table.runs] == [0.4, 0.1, None, None]
     assert [r.share_of_budget for r in table.runs] == [0.018, 0.018, 0.018, 0.03]

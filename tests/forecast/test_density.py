@@ -8,8 +8,8 @@ import tiny_runs
 import torch
 from grammars import legal, walk
 
+from lvlora.answers import NOTHING
 from lvlora.data.dataset import Series
-from lvlora.flops.budget import NOTHING
 from lvlora.forecast import density, reading
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood

@@ -5,10 +5,10 @@ from time import sleep
 import numpy as np
 import pytest
 
+from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.metrics.quantiles import of_samples
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING
 from lvlora.forecast.ensemble import (
     Ensemble,
     Hindcasts,

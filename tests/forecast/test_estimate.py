@@ -5,7 +5,7 @@ import pytest
 import torch
 from ledgers import reserve, settle
 
-from lvlora.flops.budget import Price
+from lvlora.answers import Price
 from lvlora.flops.ledger import Ledger, entries
 from lvlora.forecast.estimate import FORECASTING, benchmark, ledger_rate
 from lvlora.model.devices import choose

@@ -5,9 +5,9 @@ import pytest
 import tiny_runs
 import torch
 
+from lvlora.answers import NOTHING
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError
-from lvlora.flops.budget import NOTHING
 from lvlora.forecast.forecast import continue_time, to_rows
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut

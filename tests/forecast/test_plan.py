@@ -8,8 +8,8 @@ import pytest
 import tiny_models
 import tiny_runs
 
+from lvlora.answers import NOTHING
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING
 from lvlora.forecast import density, likelihood
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan, row_bytes

@@ -125,7 +125,7 @@ def _toml() -> None:
 
 
 def _ledger() -> None:
-    from lvlora.flops.budget import Price
+    from lvlora.answers import Price
     from lvlora.flops.ledger import Ledger
 
     file = _folder("ledger") / "ledger.sqlite"

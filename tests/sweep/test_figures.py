@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lvlora.answers import Flops
+from lvlora.answers import Price
 from lvlora.report.drawing import style
 from lvlora.report.page import page
 from lvlora.sweep.answers import Best, PlanSummary, Stage, Sweep, Trial, TrialCounts
@@ -12,7 +12,7 @@ from lvlora.sweep.document import document
 from lvlora.sweep.figures import error_by_flops_figure, importances, is_map, pictures_of, searched
 from lvlora.sweep.space import Dimension, Range
 
-NOTHING = Flops(executed=0, coursework=0)
+NOTHING = Price(executed=0, coursework=0)
 SPACE: dict[str, Dimension] = {
     "learning_rate": Range(1e-6, 1e-1, log=True),
     "rank": Range(1, 64, whole=True),

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.flops.budget import NOTHING, Price
 from lvlora.sweep.plan import SearchPlan, make_plan, stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Range, Space

@@ -6,7 +6,7 @@ import pytest
 import tiny_models
 import tiny_runs
 
-from lvlora.flops.budget import NOTHING
+from lvlora.answers import NOTHING
 from lvlora.sweep.plan import Allotment
 from lvlora.sweep.trial import Watch, cost_of, plan_trial
 from lvlora.train.observer import Silent, StepRecord

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlora.answers import Price
 from lvlora.errors import BudgetError
-from lvlora.flops.budget import Price
 from lvlora.train.schedule import (
     DEFAULT_STEPS,
     USUAL,

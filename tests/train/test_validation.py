@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tiny_runs
 
+from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import SettingsError
-from lvlora.flops.budget import NOTHING
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast.rivals import LastValue, VectorAutoregression, quick_rivals
 from lvlora.forecast.sampling import Sampling

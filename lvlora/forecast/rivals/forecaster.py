@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.known import known_so_far
 from lvlora.data.seasons import seasons_of, seasons_used
-from lvlora.flops.budget import Price
 from lvlora.forecast.even_steps import times_ahead
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from lvlora.answers import Price
 from lvlora.cli.terminal import progress
 from lvlora.cli.terminal.output import Output
-from lvlora.flops.budget import Price
 from lvlora.train.observer import RunPlan, Silent, StepRecord, ValidationRecord
 
 
