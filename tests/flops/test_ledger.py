@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import reserve, settle
 
-from lvlora.answers import NOTHING, Price
+from lvlora.answers import Price
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
 from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import Ledger, Limits, Wanted
