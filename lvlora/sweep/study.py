@@ -154,7 +154,8 @@ def _is_alive(trial: FrozenTrial) -> bool:
     holder = trial.user_attrs.get(_holder_of(trial.number))
     if holder is None:  # it was taken a moment ago, or by a process that died at that moment
         began = trial.datetime_start
-        return began is not None and time.time() - began.timestamp() < _BEGINNING_SECONDS
+        # a clock that was set back makes the beginning lie ahead
+        return began is not None and abs(time.time() - began.timestamp()) < _BEGINNING_SECONDS
     on_this_machine = process_lock.is_on_this_machine(holder)
     return not on_this_machine or process_lock.is_another_living_process(holder)
 

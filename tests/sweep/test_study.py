@@ -90,6 +90,15 @@ def test_two_that_take_the_same_slot_do_not_both_make_it():
     assert claim(b) is None
 
 
+def test_a_clock_that_was_set_back_keeps_no_dead_trial(monkeypatch):
+    b = board()
+    mine = claim(b)
+    mine.trial.set_user_attr(sweep_study._holder_of(0), None)
+    now = time.time()
+    monkeypatch.setattr(sweep_study.time, "time", lambda: now - 86_400)
+    assert b.recover() == [mine.slot]
+
+
 @pytest.mark.parametrize("held_by", [DEAD, None])
 def test_the_trials_of_the_dead_are_made_again(held_by, monkeypatch):
     b = board()
