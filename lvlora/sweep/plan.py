@@ -288,7 +288,7 @@ def _allot(
     for one in prices:
         at_most = at_most | one
     if not exact:  # what lies between the corners may fill its caps better than they do
-        at_most = at_most | Price(**draft.caps)
+        at_most = at_most | Price(**{**NOTHING.to_dict(), **draft.caps})
     together = sum(prices, NOTHING) if exact else stage.n_trials * at_most
     return replace(
         draft, at_most=at_most, together=together, fewest=min(counts), largest=max(counts)
