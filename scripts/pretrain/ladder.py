@@ -147,6 +147,8 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
             flops, values = ([float(r[k]) for r in points] for k in ("executed", line))
             axis.plot(flops, values, marker="o", label=name)
         axis.set_xscale("log")
+        if line not in ("no_season_log_ratio", "no_season_better", "no_season_coverage"):
+            axis.set_yscale("log")
         axis.set_title(line.replace("_", " "))
         axis.set_xlabel("FLOPs executed")
     handles, labels = axes.flat[0].get_legend_handles_labels()
