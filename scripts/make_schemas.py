@@ -21,7 +21,7 @@ from lvlora.answers import Answer, Shape
 from lvlora.cli.answers import Doctor
 from lvlora.data.answers import Analyze, Simulate
 from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
-from lvlora.experiment.answers import Experiment, ExperimentPlan
+from lvlora.experiment.record import Experiment, ExperimentPlan
 from lvlora.flops.answers import (
     FlopsAccount,
     FlopsArchitecture,

@@ -36,7 +36,7 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
     from lvlora.experiment.document import document, plan_document
-    from lvlora.experiment.run import plan_experiment, run_experiment
+    from lvlora.experiment.experiment import plan_experiment, run_experiment
 
     output = context.output
 

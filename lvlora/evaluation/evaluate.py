@@ -46,6 +46,8 @@ def evaluate(
     settings: EvaluateSettings,
     read: Callable[[], Dataset],
     narrator: Narrator | None = None,
+    *,
+    stage: str = "",
 ) -> Evaluation:
     """Score what the settings name on a data set, as ``lvlora evaluate`` and ``baseline`` do.
 
@@ -57,6 +59,7 @@ def evaluate(
         read: gives all of the data, once the settings were found to go together; it is split by
             its series' names.
         narrator: told what happens; None tells nobody.
+        stage: of an experiment, which the ledger's entries name.
 
     Raises:
         SettingsError: options that don't go together; the folder holds something else.
@@ -68,7 +71,7 @@ def evaluate(
     job, chosen = begin(settings, read, narrator)
     with job.folder.held(), _interruptible(job, narrator):
         foreign = read_foreign(job, narrator)
-        entries, decimals, scale = _score_models(job, chosen, narrator)
+        entries, decimals, scale = _score_models(job, chosen, narrator, stage)
         if settings.rivals:
             entries += score_rivals(job, settings.workers or cores(), narrator)
         if settings.ensemble:
@@ -123,7 +126,7 @@ def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:
 
 
 def _score_models(
-    job: Job, chosen: Sequence[Candidate], narrator: Narrator
+    job: Job, chosen: Sequence[Candidate], narrator: Narrator, stage: str
 ) -> tuple[list[Entry], int, Scale | None]:
     """Entries, and the first model's decimals and scale, by which the floor is rounded."""
     settings, given, sampling = job.settings, job.task, job.sampling
@@ -154,7 +157,7 @@ def _score_models(
             decimals, scale = forecaster.decimals, forecaster.scale
         calibration = coverage.calibration_for(candidate, forecaster, job, narrator)
         before = forecaster.usage.price
-        with _reserved(job, forecaster, scoring, name, spent, narrator) as advance:
+        with _reserved(job, forecaster, scoring, name, spent, narrator, stage) as advance:
             entry = scoring.run(settings.quantiles, advance, name=name)
         spent[name] = forecaster.usage.price - before
         entry.training_price = candidate.training_price
@@ -162,7 +165,7 @@ def _score_models(
             pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
             hindsight = Hindsight([forecaster] * N_HINDCASTS, given, sampling, pieces)
             title = f"{name}, past"
-            with _reserved(job, forecaster, hindsight, title, spent, narrator) as advance:
+            with _reserved(job, forecaster, hindsight, title, spent, narrator, stage) as advance:
                 entry.past = hindsight.run(advance)
             spent[name] = forecaster.usage.price - before
         if calibration is not None:
@@ -183,6 +186,7 @@ def _reserved(
     title: str,
     spent: Mapping[str, Price],
     narrator: Narrator,
+    stage: str,
 ) -> Iterator[Callable[[int], None] | None]:
     """Reserve what a model's work costs at most and count it; neither where nothing is left of it.
 
@@ -194,7 +198,7 @@ def _reserved(
         return
     limits = _left_of(job.settings, spent)
     with (
-        reserved(limits, forecaster, work.price_bound, command=job.settings.command),
+        reserved(limits, forecaster, work.price_bound, command=job.settings.command, stage=stage),
         narrator.counted(title, work.n_units) as advance,
     ):
         yield advance

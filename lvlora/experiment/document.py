@@ -7,47 +7,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvlora import numbers
-from lvlora.answers import Price
-from lvlora.experiment.answers import Experiment, ExperimentPlan, StageResult
-from lvlora.report.document import Block, Cell, Document, Points, Section, Table
-
-LIMITS = (
-    "Each stage has a folder beside this page. Its own report shows errors by variable, step and "
-    "cluster.",
-    "Trainings and searches were compared on the validation part, which chose the adapters: their "
-    "errors there are a little too good.",
-    "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
-    "time.",
-)
-_PACES = {
-    "ledger": "Times are at the rate of the last such work in the ledger.",
-    "products": "Times are lower bounds: the ledger has no such work, so they are at the rate of "
-    "matrix products here. lvlora train --dry-run measures a run's steps.",
-}
-_MEASURES = ("steps", "loss_before", "loss", "mae_before", "mae")
+from lvlora.experiment.record import Experiment, ExperimentPlan, StageResult
+from lvlora.report.document import Block, Cell, Document, Section, Table
+from lvlora.report.page import PAGE
 
 
 def document(record: Experiment) -> Document:
     """Return the document of an experiment, or of as much of it as is done."""
-    trained = [stage for stage in record.stages if stage.command != "evaluate"]
     rows: list[list[Cell]] = [
-        [stage.name, stage.command, *(getattr(stage.found, name) for name in _MEASURES)]
-        for stage in trained
+        [
+            *(stage.name, stage.command, "done", stage.flops.executed, stage.flops.coursework),
+            numbers.duration(stage.seconds),
+            *_result(stage),
+            str(Path(stage.found.folder) / PAGE),
+        ]
+        for stage in record.stages
     ]
-    head = ["stage", "command", "steps", "loss before", "loss", "MAE before", "MAE"]
-    trainings = [Table("Errors on the validation series in training", head, rows)] if rows else []
-    evaluated = [stage for stage in record.stages if stage.found.forecasters is not None]
-    spending: list[Block] = [_accounting(record)]
+    rows.append(["others", "", "", record.others.executed, record.others.coursework, "", "", ""])
+    rows.append(["all", "", "", record.flops.executed, record.flops.coursework, "", "", ""])
+    head = ["stage", "command", "state", "executed", "coursework", "time", "MAE", "page"]
+    blocks: list[Block] = [
+        Table("FLOPs, time and error of each stage", head, rows, [len(rows) - 1]),
+        "MAE: of a training or a sweep on the validation series, which chose the adapter; of an "
+        "evaluation that of its best model. Others: commands that are no stage here.",
+    ]
     if record.budget is not None and record.left is not None:
-        spending.append(
+        blocks.append(
             f"{numbers.share(1 - record.left / record.budget)} of the budget of "
             f"{numbers.flops(record.budget)} FLOPs ({record.convention}) is spent."
         )
+    evaluated = [stage for stage in record.stages if stage.found.forecasters is not None]
     sections = (
-        Section("Trainings", trainings),
+        Section("Stages", blocks),
         Section("Errors", [_errors(evaluated)] if evaluated else []),
-        Section("Accounting", spending),
-        Section("Limits", (Points(LIMITS),), more=True),
     )
     lead = f"{len(record.stages)} stage{'' if len(record.stages) == 1 else 's'} done."
     return Document(title=f"Experiment {Path(record.folder).name}", lead=lead, sections=sections)
@@ -69,12 +61,21 @@ def plan_document(plan: ExperimentPlan) -> Document:
     blocks: list[Block] = [Table(f"Experiment in {plan.folder}", head, rows, [len(rows) - 1])]
     if plan.budget is not None and plan.share_of_budget is not None:
         blocks.append(
-            f"With the {numbers.flops(getattr(plan.charged, plan.convention))} FLOPs that are "
+            f"With the {numbers.flops(plan.charged.of(plan.convention))} FLOPs that are "
             f"charged already: at most {numbers.share(plan.share_of_budget)} of the budget of "
             f"{numbers.flops(plan.budget)} ({plan.convention})."
         )
-    blocks.append(f"{_PACES[plan.pace]} Nothing was charged.")
+    if plan.seconds is None:
+        blocks.append("No time where the ledger has no such work to take a rate from.")
+    blocks.append("Nothing was charged.")
     return Document(title=f"Plan of {plan.folder}", sections=(Section("Stages", blocks),))
+
+
+def _result(stage: StageResult) -> list[Cell]:
+    forecasters = stage.found.forecasters
+    if forecasters is None:
+        return [stage.found.mae]
+    return [min((mae for mae in forecasters.values() if mae is not None), default=None)]
 
 
 def _time(seconds: float | None) -> str | None:
@@ -91,26 +92,3 @@ def _errors(evaluated: Sequence[StageResult]) -> Table:
 
     rows: list[list[Cell]] = [[name, *names[name]] for name in sorted(names, key=order)]
     return Table("MAE in each evaluation", ["forecaster", *(s.name for s in evaluated)], rows)
-
-
-def _accounting(record: Experiment) -> Table:
-    budget, convention = record.budget, record.convention
-    share = "share of the budget" if budget is None else f"share of {numbers.flops(budget)}"
-
-    def cells(flops: Price) -> list[Cell]:
-        part = None if not budget else numbers.share(getattr(flops, convention) / budget)
-        return [flops.executed, flops.coursework, part]
-
-    rows: list[list[Cell]] = [
-        [
-            *(stage.name, stage.command, getattr(stage.flops_at_most, convention)),
-            *cells(stage.flops),
-            numbers.duration(stage.seconds),
-        ]
-        for stage in record.stages
-    ]
-    rows.append(["others", "", None, *cells(record.others), ""])
-    rows.append(["all", "", None, *cells(record.flops), ""])
-    head = ["stage", "command", "planned", "executed", "coursework", share, "time"]
-    caption = f"FLOPs; planned: at most, {convention}; others: charged to no stage here"
-    return Table(caption, head, rows, [len(rows) - 1])

@@ -1,64 +1,116 @@
-"""experiment.json: the stages that were begun, their results, and whose each ledger entry is."""
+"""The results of an experiment: experiment.json, and the answers of the command."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from lvlora import __version__, durable, folders
-from lvlora.answers import NOTHING, Price, Shape
-from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.experiment.answers import Result
-from lvlora.experiment.settings import Stage
-from lvlora.flops import process_lock
-from lvlora.flops.ledger import FILE_NAME, Ledger
+from lvlora import durable
+from lvlora.answers import NOTHING, Answer, Number, Price, Shape
+from lvlora.errors import DataError, SettingsError
+from lvlora.experiment.settings import Command, Stage
 from lvlora.flops.rows import Row
+from lvlora.settings.base import Convention
 
 FILE = "experiment.json"
-_ENTRIES = (FILE, "report.html")
-_AGAIN = "Take it from a copy, or give the experiment another --out."
-_LONGEST = 2**30
 
 
-class Session(Shape):
-    """A process that worked on a stage: its entries come after ``after``, up to ``last``."""
+class PlannedStage(Shape):
+    """A stage before it is made."""
 
-    process: str
-    after: int
-    last: int | None = None
+    name: str
+    command: Command
+    what: str
+    """In words: steps, trials, series."""
+    done: bool
+    flops_at_most: Price
+    seconds: Number
+    """At the rate of the last such work in the ledger; null without any, 0 once done."""
 
 
-class StageRecord(Shape):
-    """A stage that was begun."""
+class ExperimentPlan(Answer):
+    """`lvlora experiment --dry-run --json`"""
+
+    folder: str
+    model: str
+    stages: list[PlannedStage]
+    flops_at_most: Price
+    """All stages, those that are done included."""
+    charged: Price
+    """By the ledger of the folder until now."""
+    budget: int | None
+    convention: Convention
+    share_of_budget: float | None
+    """Charged FLOPs and the price bound of the rest, over the budget."""
+    seconds: Number
+    """Time of the stages that are not done; null where that of one is unknown."""
+
+
+class Result(Shape):
+    """The result of a stage."""
+
+    folder: str
+    mae_before: Number = None
+    """On the validation series, before training."""
+    mae: Number = None
+    """After training, of the best adapter."""
+    loss_before: Number = None
+    loss: Number = None
+    steps: int | None = None
+    adapter: str | None = None
+    """The folder that later stages take it from."""
+    forecasters: dict[str, Number] | None = None
+    """Name → MAE, of an evaluation."""
+
+
+class StageResult(Shape):
+    """A stage that is done."""
+
+    name: str
+    command: Command
+    flops_at_most: Price
+    """As planned."""
+    flops: Price
+    """The sum of its entries in the ledger, what was lost in interruptions included."""
+    share_of_budget: float | None
+    seconds: float
+    """Computing time: the sum of its entries in the ledger."""
+    found: Result
+
+
+class Experiment(Answer):
+    """`lvlora experiment --json`"""
+
+    folder: str
+    scale: str | None
+    stages: list[StageResult]
+    others: Price
+    """Charged by the ledger of the folder to no stage here: other commands, unfinished stages."""
+    flops: Price
+    """All that the ledger of the folder charges: the stages and ``others``."""
+    budget: int | None
+    convention: Convention
+    left: int | None
+    """Rest of the budget."""
+    files: list[str]
+
+
+class FinishedStage(Shape):
+    """A stage in experiment.json."""
 
     settings: dict[str, Any]
     """Those that decide its result, with its command and the hash of the data."""
-    flops_at_most: Price
-    seconds: float = Field(default=0.0, ge=0)
-    sessions: tuple[Session, ...] = Field(default=(), strict=False)
-    found: Result | None = None
-    """Null until the stage is done."""
+    found: Result
 
 
-class _File(Shape):
-    schema_version: Literal[1]
-    lvlora_version: str
-    stages: dict[str, StageRecord]
+class Record(Shape):
+    """The content of experiment.json: the stages that are done."""
 
-
-@dataclass
-class Record:
-    """The folder of an experiment and its stages that were begun."""
-
-    folder: Path
-    stages: dict[str, StageRecord] = field(default_factory=dict)
+    schema_version: Literal[1] = 1
+    stages: dict[str, FinishedStage] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path, stages: Sequence[Stage], data_sha256: str) -> Record:
@@ -66,131 +118,53 @@ class Record:
 
         Raises:
             DataError: the file is damaged.
-            SettingsError: a stage was begun with other settings or data. Its max_flops may change
-                until it is done.
+            SettingsError: a stage is done with other settings or data.
         """
-        record = cls(folder)
-        file = folder / FILE
-        if file.exists():
-            facts = durable.read_json_object(file, _LONGEST, hint=_AGAIN)
-            try:
-                record.stages = _File.model_validate(facts).stages
-            except ValidationError as error:
-                wrong = error.errors(include_url=False, include_input=False)[0]
-                place = ".".join(map(str, wrong["loc"]))
-                raise DataError(f"{file}: {place}: {wrong['msg']}", _AGAIN) from None
+        file, hint = folder / FILE, "Take it from a copy, or give the experiment another --out."
+        if not file.exists():
+            return cls()
+        try:
+            record = cls.model_validate(durable.read_json_object(file, hint=hint))
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, wrong["loc"]))
+            raise DataError(f"{file}: {place}: {wrong['msg']}", hint) from None
         for stage in stages:
-            record._check(stage, data_sha256)
+            if stage.name in record.stages:
+                then, now = record.stages[stage.name].settings, deciding(stage, data_sha256)
+                different = [
+                    f"{name} ({then.get(name)} then, {now.get(name)} now)"
+                    for name in {**then, **now}
+                    if then.get(name) != now.get(name)
+                ]
+                if different:
+                    raise SettingsError(
+                        f"stage {stage.name} is done with other settings: {', '.join(different)}",
+                        "Take them back, or give the experiment another --out.",
+                    )
         return record
 
-    def is_done(self, name: str) -> bool:
-        """Whether a stage has its result."""
-        return name in self.stages and self.stages[name].found is not None
+    def with_result(self, stage: Stage, data_sha256: str, result: Result) -> Record:
+        """Return the record with the result of one more stage."""
+        finished = FinishedStage(settings=deciding(stage, data_sha256), found=result)
+        return Record(stages={**self.stages, stage.name: finished})
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the folder for this process; it is made if it is not there.
-
-        Raises:
-            SettingsError: it is something else's.
-            LvloraError: another process works on the experiment, or nothing can be written.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LvloraError(
-                f"--out {self.folder}: cannot be made ({error.strerror or error})",
-                "Choose another folder.",
-            ) from None
-        folders.claim("--out", self.folder, "experiment", _ENTRIES)
-        busy = LvloraError(
-            f"another process makes the experiment in {self.folder}",
-            "Wait for it, or stop it first.",
-        )
-        with folders.held(self.folder, busy):
-            yield
-
-    @contextlib.contextmanager
-    def session(self, stage: Stage, data_sha256: str, at_most: Price) -> Iterator[None]:
-        """Note that this process works on a stage inside the block, and for how long."""
-        record = self.stages.get(stage.name)
-        if record is None:
-            record = StageRecord(settings={}, flops_at_most=at_most)
-        name, last_entry, begin = stage.name, self._last_entry(), time.perf_counter()
-        # sessions of killed processes ended before this one began
-        earlier = [s.model_copy(update={"last": s.last or last_entry}) for s in record.sessions]
-        session = Session(process=_process_in(process_lock.this_process()), after=last_entry)
-        settings = _deciding(stage, data_sha256)
-        self.stages[name] = record
-        self._update(name, settings=settings, sessions=(*earlier, session))
-        try:
-            yield
-        finally:
-            session = session.model_copy(update={"last": self._last_entry()})
-            seconds = record.seconds + time.perf_counter() - begin
-            self._update(name, seconds=seconds, sessions=(*earlier, session))
-
-    def finish(self, name: str, result: Result) -> None:
-        """Keep the result of a stage."""
-        self._update(name, found=result)
-
-    def entries(self) -> list[Row]:
-        """Every entry of the folder's ledger."""
-        if not (self.folder / FILE_NAME).exists():
-            return []
-        with Ledger.for_runs(self.folder, create=False, reading=True) as ledger:
-            return ledger.rows()
-
-    def spent_on(self, name: str, entries: Sequence[Row]) -> Price:
-        """Sum a stage's own entries of the ledger: those of its processes while they worked on it.
-
-        Other commands may spend in the same ledger meanwhile.
-        """
-        sessions = () if name not in self.stages else self.stages[name].sessions
-        processes = {session.process for session in sessions}  # one that resumes holds the entry
-        charged = [
-            row.charged
-            for row in entries
-            if _process_in(row.holder) in processes
-            and any(s.after < row.id and (s.last is None or row.id <= s.last) for s in sessions)
-        ]
-        return sum(charged, NOTHING)
-
-    def _check(self, stage: Stage, data_sha256: str) -> None:
-        record = self.stages.get(stage.name)
-        if record is None:
-            return
-        then, now = record.settings, _deciding(stage, data_sha256)
-        free = {"max_flops"} if record.found is None else set()
-        different = [
-            f"{name} ({then.get(name)} then, {now.get(name)} now)"
-            for name in {**then, **now}
-            if name not in free and then.get(name) != now.get(name)
-        ]
-        if different:
-            raise SettingsError(
-                f"stage {stage.name} was begun with other settings: {', '.join(different)}",
-                "Take them back, or give the experiment another --out.",
-            )
-
-    def _last_entry(self) -> int:
-        return max((row.id for row in self.entries()), default=0)
-
-    def _update(self, name: str, **changes: Any) -> None:
-        self.stages[name] = self.stages[name].model_copy(update=changes)
-        content = _File(schema_version=1, lvlora_version=__version__, stages=self.stages)
-        durable.write_text(self.folder / FILE, content.model_dump_json(indent=1) + "\n")
+    def write(self, folder: Path) -> None:
+        """Write experiment.json."""
+        durable.write_text(folder / FILE, self.model_dump_json(indent=1) + "\n")
 
 
-def _deciding(stage: Stage, data_sha256: str) -> dict[str, Any]:
-    """Return all that decides a stage's result, as it is read again from JSON."""
+def deciding(stage: Stage, data_sha256: str) -> dict[str, Any]:
+    """Return all that decides a stage's result."""
     settings = stage.settings.deciding("result", "model", "limit")
-    as_read: dict[str, Any] = json.loads(
-        json.dumps({"command": stage.command, **settings, "data": data_sha256})
-    )
-    return as_read
+    return {"command": stage.command, **settings, "data": data_sha256}
 
 
-def _process_in(holder: str) -> str:
-    """Return the process in a ledger's holder, which ends with a part for the moment."""
-    return holder.rpartition(":")[0]
+def entries_of(name: str, entries: Sequence[Row]) -> list[Row]:
+    """Return the ledger's entries of a stage: of its run, its trials or its evaluation."""
+    return [row for row in entries if row.run == name or row.run.startswith(f"{name}/")]
+
+
+def charged(entries: Sequence[Row]) -> Price:
+    """Return the FLOPs of entries of the ledger."""
+    return sum((row.charged for row in entries), NOTHING)

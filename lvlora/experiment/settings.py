@@ -25,10 +25,7 @@ from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
 
 StageSettings = TrainSettings | SweepSettings | EvaluateSettings
-
-
 Command = Literal["train", "sweep", "evaluate"]
-
 
 COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[EvaluateSettings]] = {
     "train": TrainSettings,

@@ -92,11 +92,19 @@ class Usage:
 
 @contextlib.contextmanager
 def reserved(
-    settings: BudgetSettings, forecaster: LanguageModel, at_most: Price, *, command: str
+    settings: BudgetSettings,
+    forecaster: LanguageModel,
+    at_most: Price,
+    *,
+    command: str,
+    stage: str = "",
 ) -> Iterator[Row]:
     """Reserve ``at_most`` for what a forecaster does inside the block, and settle what it spent.
 
     Inside, work that would pass ``at_most`` is refused before it begins.
+
+    Args:
+        stage: of an experiment; the entry's run is then called STAGE/….
 
     Raises:
         BudgetError: a limit would be passed; nothing was spent.
@@ -109,7 +117,7 @@ def reserved(
             "Let one block end before another begins.",
         )
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    run = f"{stamp}-{command}-{uuid.uuid4().hex[:6]}"
+    run = f"{stage and stage + '/'}{stamp}-{command}-{uuid.uuid4().hex[:6]}"
     check_limits(settings, at_most, max_flops=settings.max_flops, run=run)
     spender = Spender(
         command=command,

@@ -11,7 +11,7 @@ from lvlora import numbers
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.errors import SettingsError, meant
-from lvlora.evaluation.job import Job, check, prepare
+from lvlora.evaluation.job import prepare
 from lvlora.evaluation.scores import Scoring
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.experiment.settings import Stage, StageSettings
@@ -25,7 +25,7 @@ from lvlora.model import devices
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.narrator import Silent
-from lvlora.sweep.plan import SearchPlan, points_to_price
+from lvlora.sweep.plan import points_to_price
 from lvlora.sweep.results import shared_settings
 from lvlora.sweep.search import laid_out
 from lvlora.sweep.settings import SweepSettings
@@ -43,6 +43,12 @@ class PricedStage:
     stage: Stage
     what: str
     at_most: Price
+
+    def seconds(self, entries: Sequence[Row]) -> float | None:
+        """Return its time at the rate of the last such work in the ledger; None without any."""
+        alike = FORECASTING if self.stage.command == "evaluate" else ("train",)
+        rate = ledger_rate(entries, alike, _outline(self.stage.settings))
+        return None if rate is None else self.at_most.executed / rate
 
 
 @dataclass
@@ -70,38 +76,16 @@ def price_stages(stages: Sequence[Stage], dataset: Dataset) -> tuple[PricedStage
     for stage in stages:
         settings = stage.settings
         if isinstance(settings, EvaluateSettings):
-            priced.append(_evaluation(stage, settings, dataset, before))
+            what, at_most = _evaluation(stage, settings, dataset, before)
         elif isinstance(settings, SweepSettings):
-            priced.append(_sweep(stage, settings, dataset, before))
+            what, at_most = _sweep(stage, settings, dataset, before)
         else:
             plan = plan_run(settings, dataset)
             before.adapters[stage.name] = (_adapter(plan),)
             steps, tokens = numbers.count(plan.n_steps), numbers.count(plan.tokens_per_step)
-            priced.append(PricedStage(stage, f"{steps} steps of {tokens} tokens", plan.at_most()))
+            what, at_most = f"{steps} steps of {tokens} tokens", plan.at_most()
+        priced.append(PricedStage(stage, what, at_most))
     return tuple(priced)
-
-
-def seconds_of(priced: Sequence[PricedStage], entries: Sequence[Row]) -> tuple[list[float], bool]:
-    """Time stages on this machine: their FLOPs over a rate.
-
-    The rate is that of the last such work in the ledger, else that of matrix products here.
-
-    Args:
-        entries: of a ledger, the oldest first.
-
-    Returns:
-        seconds of each stage, and whether every rate is from the ledger.
-    """
-    seconds, all_known = [], True
-    for one in priced:
-        model = _outline(one.stage.settings)
-        is_evaluation = one.stage.command == "evaluate"
-        rate = ledger_rate(entries, FORECASTING if is_evaluation else ("train",), model)
-        all_known = all_known and rate is not None
-        if rate is None:
-            rate = devices.matrix_peak(model.placement.device.type, model.placement.dtype)
-        seconds.append(one.at_most.executed / rate)
-    return seconds, all_known
 
 
 def named_adapters(settings: EvaluateSettings) -> tuple[str, ...]:
@@ -109,30 +93,27 @@ def named_adapters(settings: EvaluateSettings) -> tuple[str, ...]:
     return settings.adapter or (ZERO_SHOT,)
 
 
-def _sweep(stage: Stage, settings: SweepSettings, dataset: Dataset, before: _Before) -> PricedStage:
+def _sweep(
+    stage: Stage, settings: SweepSettings, dataset: Dataset, before: _Before
+) -> tuple[str, Price]:
     if settings.max_flops is None and settings.max_steps is None:
         raise SettingsError(
             f"stage {stage.name}: says neither max_flops nor max_steps",
             "Without them a sweep would take all of the budget.",
         )
     plan = laid_out(settings, lambda: dataset, Silent(), sources=stage.sources)
-    before.adapters[stage.name] = tuple(_adapters(plan, settings, dataset))
-    parts = ", ".join(f"{s.n_trials} {s.name}" for s in plan.stages)
-    return PricedStage(stage, f"{plan.n_trials} trials ({parts})", plan.at_most)
-
-
-def _adapters(
-    plan: SearchPlan, settings: SweepSettings, dataset: Dataset
-) -> Iterator[ForecastPlan]:
-    """Give how the adapter of a sweep may forecast: it is one of its last stage's."""
     base = shared_settings(settings, plan)
-    seen = set()
-    for point in points_to_price(plan.stages)[0]:
-        trial = with_params(base, point)
-        key = (trial.rank, trial.targets, trial.layers, trial.decimals)
-        if key not in seen:
-            seen.add(key)
-            yield _adapter(plan_run(trial.model_copy(update={"max_steps": 1}), dataset))
+    # its adapter is one of its last stage's; only these settings change how it forecasts
+    trials = {
+        (trial.rank, trial.targets, trial.layers, trial.decimals): trial
+        for trial in (with_params(base, point) for point in points_to_price(plan.stages)[0])
+    }
+    before.adapters[stage.name] = tuple(
+        _adapter(plan_run(trial.model_copy(update={"max_steps": 1}), dataset))
+        for trial in trials.values()
+    )
+    parts = ", ".join(f"{s.n_trials} {s.name}" for s in plan.stages)
+    return f"{plan.n_trials} trials ({parts})", plan.at_most
 
 
 def _adapter(plan: Plan) -> ForecastPlan:
@@ -149,8 +130,7 @@ def _adapter(plan: Plan) -> ForecastPlan:
 
 def _evaluation(
     stage: Stage, settings: EvaluateSettings, dataset: Dataset, before: _Before
-) -> PricedStage:
-    check(settings)
+) -> tuple[str, Price]:
     devices.set_threads(settings.threads)
     job = prepare(settings, dataset, Silent(), has_folder=False)
     most, n_models = NOTHING, 0
@@ -165,15 +145,11 @@ def _evaluation(
                 for plan in resolved
             )
             most += reduce(or_, prices)
-    return PricedStage(stage, _evaluation_in_words(job, n_models), most)
-
-
-def _evaluation_in_words(job: Job, n_models: int) -> str:
     futures = "greedy" if job.sampling.greedy else f"{job.sampling.samples} futures each"
     models = f"{n_models} model{'' if n_models == 1 else 's'}"
     rivals = " and the rivals" if job.settings.rivals else ""
     n = len(job.task.histories)
-    return f"{models}{rivals}, {n} series of {job.settings.split}, {futures}"
+    return f"{models}{rivals}, {n} series of {job.settings.split}, {futures}", most
 
 
 def _models(
@@ -199,13 +175,9 @@ def _models(
                 f"{meant(name, before.adapters)}There are "
                 f"{', '.join([*before.adapters, ZERO_SHOT])}.",
             )
-        plans = [
-            replace(
-                plan,
-                decimals=plan.decimals if settings.decimals is None else settings.decimals,
-            )
-            for plan in before.adapters[source]
-        ]
+        plans = before.adapters[source]
+        if settings.decimals is not None:
+            plans = tuple(replace(plan, decimals=settings.decimals) for plan in plans)
         yield plans
         if settings.zero_shot:
             for plan in plans:
