@@ -217,7 +217,7 @@ def main() -> None:
     moved: list[tuple[Drawn, Forecast]] = []
     drawn = forecasts_of(forecaster, fitted(args.series), FITTED, work)
     made = widths_of(drawn)
-    made.save(args.folder / NAME, base)
+    made.save(args.folder / NAME, base.sha256)
     print(f"written: {args.folder / NAME}")
     for half in (0, 1):
         rule = widths_of([d for d in drawn if d.known.half != half])

@@ -1,4 +1,4 @@
-"""Work of --calibrate and --calibrated: offsets from a model's forecasts, and their coverage."""
+"""Work of --calibrate and --calibrated: widths from a model's forecasts, and their coverage."""
 
 from __future__ import annotations
 
@@ -7,24 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from lvlora import numbers
-from lvlora.data.metrics.scores import central_levels
+from lvlora.data.gaps import mean_known
+from lvlora.data.metrics.scores import central_levels, inside_interval
 from lvlora.errors import SettingsError
 from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.forecast.calibration.offsets import (
-    Calibration,
-    Facts,
-    calibrate,
-    drawn_by,
-    form_of,
-    load,
-    place_of,
-    share_inside,
-    tell_origin,
-    unit_of,
-)
+from lvlora.forecast.calibration import own
+from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.narrator import Narrator
@@ -32,26 +23,20 @@ from lvlora.narrator import Narrator
 
 def calibration_for(
     candidate: Candidate, forecaster: LanguageModel, job: Job, narrator: Narrator
-) -> Calibration | None:
+) -> Widths | None:
     """The calibration that --calibrated asks for, before anything is spent.
 
     Raises:
         ModelError: there is none for this model.
-        SettingsError, DataError: it is for other intervals, steps, formats or data.
+        SettingsError, DataError: it is for other formats or variables.
     """
     if not job.settings.calibrated:
         return None
-    calibration = load(
-        forecaster,
-        candidate.choice.info,
-        job.settings.runs,
-        job.task.variables,
-        job.task.histories,
+    calibration, facts = own.load(
+        forecaster, candidate.choice.info, job.settings.runs, job.task.variables
     )
-    calibration.check(job.settings.quantiles, job.task.protocol.horizon)
-    tell_origin(calibration, job.sampling, narrator)
-    facts = calibration.facts
-    if facts and (facts.data_sha256, facts.split) == (job.data_sha256, job.task.protocol.part):
+    facts.note_to(narrator, job.sampling, job.task.protocol.horizon)
+    if (facts.data_sha256, facts.split) == (job.data_sha256, job.task.protocol.part):
         narrator.note("It was made on the series that are scored: of others it may cover less.")
     return calibration
 
@@ -64,33 +49,31 @@ def keep_calibration(
     Raises:
         SettingsError, DataError: there are no samples, no interval, or too few truths.
     """
-    given, info = job.task, candidate.choice.info
+    task, info = job.task, candidate.choice.info
     if entry.samples is None:
         raise SettingsError(
             "--calibrate: greedy forecasts have no intervals", "Leave --greedy out."
         )
-    units = np.array([unit_of(history) for history in given.histories])
-    n_series = len(set(given.of_series))
-    several = {} if n_series == len(units) else {"windows": len(units)}
-    facts = Facts.model_validate(
+    n_series, n_windows = task.n_series, len(task.histories)
+    several = {} if n_series == n_windows else {"windows": n_windows}
+    facts = own.Facts.model_validate(
         {
             "data": job.data.source,
             "data_sha256": job.data_sha256,
-            "split": given.protocol.part,
+            "split": task.protocol.part,
             "series": n_series,
             **several,
-            "context": given.protocol.context or given.context,
-            "horizon": given.protocol.horizon,
-            "variables": list(given.variables),
-            "spread": [(float(u.min()), float(u.max())) for u in units.T],
+            "context": task.protocol.context or task.context,
+            "horizon": task.protocol.horizon,
+            "variables": list(task.variables),
             "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},
-            **drawn_by(job.sampling),
-            **form_of(forecaster),
+            **own.drawn_by(job.sampling),
+            **own.form_of(forecaster),
         }
     )
-    calibration = calibrate(given.truth, entry.samples, units, job.settings.quantiles, facts)
-    path = place_of(forecaster.base, info, job.settings.runs, given.variables)
-    calibration.save(path, forecaster.base, info)
+    calibration = own.calibrate(task.truth, entry.samples, job.settings.quantiles, facts)
+    path = own.place_of(forecaster.base, info, job.settings.runs, task.variables)
+    calibration.save(path, own.weights_of(forecaster.base, info))
     covered = ", ".join(
         f"{100 * level:g} % intervals covered {numbers.share(share)}"
         for level, share in entry.scores.coverage.items()
@@ -99,21 +82,16 @@ def keep_calibration(
 
 
 def coverage(
-    entry: Entry, given: Task, calibration: Calibration, quantiles: Sequence[float]
+    entry: Entry, task: Task, calibration: Widths, quantiles: Sequence[float]
 ) -> dict[float, float]:
     """Probability of each calibrated central interval -> share of known truths inside."""
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     forecasts = [
-        calibration.apply(Forecast(h.id, f.time, s, None, len(h), history=h), quantiles)
-        for h, f, s in zip(given.histories, given.futures, samples, strict=True)
+        calibration.apply(Forecast(h.id, f.time, s, None, len(h), history=h))
+        for h, f, s in zip(task.histories, task.futures, samples, strict=True)
     ]
+    moved = np.stack([forecast.samples for forecast in forecasts])
     return {
-        level: share_inside(given.truth, forecasts, _ends(quantiles, level))
+        level: float(mean_known(inside_interval(task.truth, moved, level), (0, 1, 2)))
         for level in central_levels(quantiles)
     }
-
-
-def _ends(quantiles: Sequence[float], level: float) -> tuple[float, float]:
-    """The two of the quantiles that bound a central interval, as they were written."""
-    of_level = [q for q in quantiles if abs(abs(1 - 2 * q) - level) < 1e-9]
-    return min(of_level), max(of_level)

@@ -14,7 +14,6 @@ from lvlora.data.metrics.measures import Errors
 from lvlora.data.metrics.scores import score
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HoldoutScores, RivalScores
-from lvlora.forecast.calibration.offsets import share_inside
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.likelihood import Score
 from lvlora.settings.base import Season
@@ -162,3 +161,13 @@ def bands_of(
         pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
         for pair in central_pairs(levels)
     }
+
+
+def share_inside(
+    truth: FloatArray, forecasts: Sequence[Forecast], ends: tuple[float, float]
+) -> float:
+    """Return the share of the known truths (n, H, V) between two quantiles; NaN without any."""
+    low, high = (np.stack([f.quantile(q) for f in forecasts]) for q in ends)
+    known = ~np.isnan(truth)
+    inside = (truth >= low) & (truth <= high)
+    return float(inside[known].mean()) if known.any() else float("nan")

@@ -71,8 +71,8 @@ class SamplingSettings(MemorySettings):
     )
     calibrated: bool = option(
         False,
-        "Widen (or narrow) intervals so that they cover what they say on your data; needs the "
-        "offsets that lvlora evaluate --calibrate makes.",
+        "Widen (or narrow) intervals so that they cover what they say on your data; needs "
+        "what lvlora evaluate --calibrate makes.",
         "Forecast",
         affects="result",
         flag="--calibrated",

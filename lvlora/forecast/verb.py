@@ -23,7 +23,8 @@ from lvlora.forecast.answers import (
     ForecastTiming,
     Timing,
 )
-from lvlora.forecast.calibration.offsets import Calibration, load, tell_origin
+from lvlora.forecast.calibration import own
+from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.dataset_forecast import (
     DatasetDensity,
     DatasetForecast,
@@ -87,7 +88,7 @@ def forecast(
         seconds = time.perf_counter() - begin
     truth = Truth(futures, nll) if futures else None
     if opened.calibration is not None:
-        forecasts = [opened.calibration.apply(f, settings.quantiles) for f in forecasts]
+        forecasts = [opened.calibration.apply(f) for f in forecasts]
     forecasts = [forecast.named(dataset) for forecast in forecasts]
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
@@ -97,8 +98,8 @@ def forecast(
         more["members"] = list(planned.members)
     if truth is not None:
         more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
-    if opened.calibration is not None and opened.calibration.facts is not None:
-        more["calibration"] = opened.calibration.facts.model_dump(mode="json")
+    if opened.calibration is not None:
+        more["calibration"] = opened.calibration.facts
     record = Forecasts(
         series=series_records(dataset, forecasts, settings.quantiles, truth),
         model=None if model is None else model.facts(),
@@ -254,7 +255,7 @@ class _Opened:
     outlined: OutlinedModel | None
     planned: PlannedForecasts
     price_bound: Price
-    calibration: Calibration | None = None
+    calibration: Widths | None = None
     load_seconds: float = 0.0
 
     @property
@@ -334,9 +335,8 @@ def _open(
                     "futures stay as drawn."
                 )
         if settings.calibrated:
-            calibration = load(outlined, choice.info, settings.runs, data.variables, histories)
-            calibration.check(settings.quantiles, settings.n_steps)
-            tell_origin(calibration, sampling, narrator)
+            calibration, facts = own.load(outlined, choice.info, settings.runs, data.variables)
+            facts.note_to(narrator, sampling, settings.n_steps)
     return _Opened(request, forecaster, outlined, planned, bound, calibration, seconds)
 
 

@@ -29,7 +29,7 @@ def model(tmp_path, monkeypatch, tiny_folder, tiny_base) -> str:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder("qwen2"), folder)
-    widths(math.log(2)).save(folder / NAME, tiny_base())
+    widths(math.log(2)).save(folder / NAME, tiny_base().sha256)
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(2, n_steps=14))
     return str(folder)
 
@@ -69,7 +69,7 @@ def test_where_a_history_repeats_itself_medians_go_to_its_last_cycle(
     values = np.resize([1.5, 6.0, 2.5, 4.0], 23)
     lines = [f"{i},{v}" for i, v in enumerate(values)]
     Path("season.csv").write_text("\n".join(["time,hares", *lines]) + "\n")
-    widths(0.0, constant(99.0)).save(Path(model) / NAME, tiny_base())
+    widths(0.0, constant(99.0)).save(Path(model) / NAME, tiny_base().sha256)
     asked = words(model, "--json")
     asked[1] = "season.csv"
     drawn, pulled = run_lvlora([*asked, "--as-drawn"]), run_lvlora(asked)

@@ -25,7 +25,7 @@ HOSTILE: tuple[dict[str, object], ...] = (
     *({"constant": number} for number in (math.inf, math.nan, "wide", None, True, 1e300, 10**400)),
     *({"rule": {**dict.fromkeys(FEATURES, 0.0), "step": n}} for n in ("1", math.nan, -1e9, [])),
     *({"ranges": {**ANY, "step": ends}} for ends in ([2.0, 1.0], 3.0, [0.0], [-math.inf, 0.0])),
-    *({"pull": pull} for pull in ({"constant": 0.0}, [], 1)),
+    *({"pull": pull} for pull in ([], 1)),
     {"facts": 3},
 )
 
@@ -210,9 +210,9 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     )
     pulling = made.model_copy(update={"pull": linear(-1.0, trend=2.0)})
     assert pulling.sha256 != made.sha256
-    pulling.save(path, base)
+    pulling.save(path, base.sha256)
     assert of_model(source, base) == pulling
-    made.save(path, base)
+    made.save(path, base.sha256)
     assert of_model(source, base) == made
     assert of_model(replace(source, kind="hub"), base) is None
 
@@ -229,7 +229,7 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
         with pytest.raises(ModelError) as caught:
             read(path, base)
         assert "Delete the file" in caught.value.hint, odd
-    made.save(path, base)
+    made.save(path, base.sha256)
     base.sha256 = "0" * 64
     with pytest.raises(ModelError, match="other weights") as caught:
         read(path, base)

@@ -1,7 +1,6 @@
-"""Intervals that cover what they say.
+"""Intervals that cover what they say: `widths` moves futures, one mechanism with two sources.
 
-`widths` is what a model's folder says of the futures of any series, by linear rules (`rule`); it is
-applied unless that is refused. For data like one's own, begin with `offsets`: conformal offsets are
-made of forecasts whose truth is known, and applied to others that are like these. Both are files
-that are held to their model (`stored`).
+A model's folder brings the widths of any series, by linear rules (`rule`). Widths from one's own
+data (`own`) are a factor from forecasts whose truth is known. Both are the same file, held to its
+model (`stored`).
 """

@@ -40,7 +40,7 @@ _Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Rule(Shape):
-    """A fitted rule: a constant c, and a weight w of each of the `FEATURES`.
+    """A fitted rule: a constant c, and a weight w of each of the `FEATURES`, or of none.
 
     Attributes:
         rule: the weights.
@@ -48,12 +48,12 @@ class Rule(Shape):
     """
 
     constant: _Weight
-    rule: dict[str, _Weight]
-    ranges: dict[str, tuple[_Weight, _Weight]]
+    rule: dict[str, _Weight] = Field(default_factory=dict)
+    ranges: dict[str, tuple[_Weight, _Weight]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        for name in FEATURES:
+    def _fits_together(self) -> Self:
+        for name in FEATURES if self.rule or self.ranges else ():
             if name not in self.rule or name not in self.ranges:
                 raise ValueError(f"{name} is missing")
             low, high = self.ranges[name]
@@ -64,7 +64,7 @@ class Rule(Shape):
     def of(self, values: Mapping[str, FloatArray]) -> FloatArray:
         """The numbers (H, V) for `features` of a forecast."""
         numbers: FloatArray = np.full(values["step"].shape, self.constant)
-        for name, z in values.items():
+        for name, z in values.items() if self.rule else ():
             numbers += self.rule[name] * np.clip(z, *self.ranges[name])
         return numbers
 

@@ -38,6 +38,15 @@ def load(path: Path, weights: str | Mapping[str, str], kind: type[Kind], hint: s
     if content.get("weights") != weights:
         raise ModelError(f"{path}: is for other weights than these", hint)
     fields = {name: content[name] for name in kind.model_fields if name in content}
+    return checked(path, kind, fields, hint)
+
+
+def checked(path: Path, kind: type[Kind], fields: Mapping[str, Any], hint: str) -> Kind:
+    """A part of a file's content as its class.
+
+    Raises:
+        ModelError: it does not fit.
+    """
     try:
         return kind.model_validate_json(json.dumps(fields))
     except ValidationError as error:

@@ -43,7 +43,7 @@ from lvlora.model.loading import BaseModel
 
 NAME = "widths.json"
 LARGEST = 6.0
-"""No future is moved so many times further from the median, or nearer to it."""
+"""No rule moves a future so many times further from the median, or nearer to it."""
 
 _OTHERWISE = (
     "Delete the file, or make it again: python scripts/calibrate_bundled.py FOLDER. --as-drawn "
@@ -84,8 +84,10 @@ class Widths(Rule):
         if self.pull is not None:
             share, _ = shares(self.pull.of(inputs), inputs)
             median = drawn + share * (last_cycle(read, drawn) - drawn)
-        factors = np.exp(np.clip(self.of(inputs), -math.log(LARGEST), math.log(LARGEST)))
-        moved = median + factors * (forecast.samples - drawn)
+        logs = self.of(inputs)
+        if self.rule:  # a fitted rule may err far from its data; a measured constant does not
+            logs = np.clip(logs, -math.log(LARGEST), math.log(LARGEST))
+        moved = median + np.exp(logs) * (forecast.samples - drawn)
         return replace(
             forecast,
             samples=np.clip(moved, *bounds.bounds_of_future(whole, len(drawn))),
@@ -93,9 +95,9 @@ class Widths(Rule):
             calibrated={**forecast.calibrated, 0.5: median},
         )
 
-    def save(self, path: Path, base: BaseModel) -> None:
-        """Write it for a model, whole or not at all."""
-        stored.save(path, base.sha256, self.model_dump(mode="json", exclude_none=True))
+    def save(self, path: Path, weights: str | Mapping[str, str]) -> None:
+        """Write it for a model of these weights, whole or not at all."""
+        stored.save(path, weights, self.model_dump(mode="json", exclude_none=True))
 
 
 REPEATS = 0.6

@@ -1,0 +1,226 @@
+"""Widths from one's own data: a factor at which intervals hold truths that are known.
+
+Conformal prediction (Romano, Patterson & Candès 2019, arXiv:1905.03222, of the normalised scores of
+Papadopoulos, Gammerman & Vovk 2008): on series that the model was not trained on, each truth y
+scores by the factor at which its interval, widened about the median m, just holds it,
+
+    E = max((m - y) / (m - q_low), (y - m) / (q_high - m)).
+
+The ⌈(n + 1) level⌉-th smallest of n scores is the factor that covers a new truth with at least the
+probability ``level``, whatever the model, as long as the new series is exchangeable with those of
+the calibration. One factor serves all intervals: the geometric mean of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvlora import durable
+from lvlora.answers import Count, Shape
+from lvlora.data.dataset import FloatArray
+from lvlora.data.metrics.quantiles import of_samples
+from lvlora.data.metrics.scores import central_levels
+from lvlora.errors import DataError, ModelError, SettingsError
+from lvlora.forecast.calibration import stored
+from lvlora.forecast.calibration.widths import Widths
+from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.sampling import Sampling
+from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
+from lvlora.model.loading import BaseModel
+from lvlora.narrator import Narrator
+from lvlora.text.scaling import RULES
+
+NAME = "calibration.json"
+FOLDER = "calibrations"
+_LEAST = 0.01
+"""Of a factor: intervals do not shrink to nothing."""
+_AGAIN = "lvlora evaluate DATA --calibrate makes one; without --calibrated none is needed."
+
+
+class Facts(Shape):
+    """The forecasts that a calibration is from, and so those that it serves."""
+
+    data: str
+    data_sha256: str
+    split: str
+    series: Count
+    windows: Count | None = None
+    """Number of windows, where some series have several."""
+    context: Count
+    horizon: Count
+    variables: list[str]
+    samples: int
+    temperature: float
+    top_p: float
+    views: int
+    decimals: int
+    number_format: str
+    scale: str
+    widths: str
+    coverage_before: dict[str, float | None]
+
+    @property
+    def amount(self) -> str:
+        """The number of forecasts: "30 series", "8 windows of 1 series"."""
+        series = f"{self.series} series"
+        return series if self.windows is None else f"{self.windows} windows of {series}"
+
+    def check(self, model: LanguageModel, variables: Sequence[str]) -> None:
+        """Refuse numbers that are scaled or written otherwise, and other variables.
+
+        Raises:
+            SettingsError: the model scales or writes otherwise.
+            DataError: the series have other variables.
+        """
+        for name, value in form_of(model).items():
+            if getattr(self, name) != value:
+                raise SettingsError(
+                    f"--calibrated: the calibration is for {name.replace('_', ' ')} "
+                    f"{getattr(self, name)}, and this is {value}",
+                    _AGAIN,
+                )
+        if self.variables != list(variables):
+            raise DataError(
+                f"--calibrated: the calibration is for {', '.join(self.variables)} ({self.data}), "
+                f"not for {', '.join(variables)}",
+                _AGAIN,
+            )
+
+    def note_to(self, narrator: Narrator, sampling: Sampling, n_steps: int) -> None:
+        """Note the origin, and where the forecasts differ from those of the calibration."""
+        narrator.note(
+            f"Intervals calibrated by {self.amount} of {self.data} ({self.horizon} steps from "
+            f"{self.context}), {self.samples} samples each."
+        )
+        differences = [
+            f"{name} {getattr(self, name)}"
+            for name, value in drawn_by(sampling).items()
+            if getattr(self, name) != value
+        ]
+        if n_steps > self.horizon:
+            differences.append(f"{self.horizon} steps")
+        if differences:
+            narrator.note(
+                f"The calibration was made with {', '.join(differences)}: with others its "
+                "intervals may cover less."
+            )
+
+
+def form_of(model: LanguageModel) -> dict[str, Any]:
+    """How a model scales and writes numbers, and widens futures."""
+    rule = "history" if model.scale is None else "dataset"
+    return {
+        "decimals": model.decimals,
+        "number_format": model.number_format,
+        "scale": f"{rule} {RULES}",
+        "widths": "as drawn" if model.widths is None else model.widths.sha256[:16],
+    }
+
+
+def drawn_by(sampling: Sampling) -> dict[str, Any]:
+    """How futures are drawn."""
+    return {name: getattr(sampling, name) for name in ("samples", "temperature", "top_p", "views")}
+
+
+def calibrate(
+    truth: FloatArray, samples: FloatArray, quantiles: Sequence[float], facts: Facts | None = None
+) -> Widths:
+    """Widths from forecasts of series whose future is known.
+
+    Args:
+        truth: (n, H, V), NaN where missing; samples: (n, S, H, V).
+        quantiles: each central pair among them is an interval to hold its share.
+        facts: to keep with them.
+
+    Raises:
+        SettingsError: no central pair, or fewer than two samples.
+        DataError: too few known truths for an interval, or no factor holds enough.
+    """
+    levels = central_levels(quantiles)
+    if not levels or samples.shape[1] < 2:
+        raise SettingsError(
+            "there is no interval to calibrate: it takes a pair of quantiles such as 0.1 and 0.9, "
+            "and at least two samples",
+            "Use --quantiles 0.1,0.5,0.9 and leave --greedy out.",
+        )
+    factors = []
+    for level in levels:
+        ends = of_samples(samples, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=1)
+        low, middle, high = np.asarray(ends)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            above = (truth - middle) / (high - middle)
+            scores = np.where(truth < middle, (middle - truth) / (middle - low), above)
+        scores[truth == middle] = 0.0
+        factors.append(order_statistic(scores[~np.isnan(truth)], level))
+    if not np.isfinite(factors).all():
+        raise DataError(
+            "too many futures are all alike: no factor makes their intervals hold the known truths",
+            "Draw more --samples, or train on such data first.",
+        )
+    logs = np.log(np.fmax(factors, _LEAST))
+    return Widths(
+        constant=float(logs.mean()), facts={} if facts is None else facts.model_dump(mode="json")
+    )
+
+
+def order_statistic(scores: FloatArray, level: float) -> float:
+    """The ⌈(n + 1) level⌉-th smallest of n scores.
+
+    Raises:
+        DataError: with so few scores no finite factor covers ``level``.
+    """
+    n = len(scores)
+    place = math.ceil(round((n + 1) * level, 9))
+    if place > n:
+        raise DataError(
+            f"{n} known truths are too few to calibrate intervals of {level:g}",
+            f"It takes {math.ceil(round(level / (1 - level), 9))} at least: calibrate on more "
+            "series.",
+        )
+    return float(np.partition(scores, place - 1)[place - 1])
+
+
+def place_of(
+    base: BaseModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
+) -> Path:
+    """Where the calibration of a model for data with these variables is written."""
+    if info is not None:
+        return info.folder / NAME
+    names = durable.sha256_of_json(list(variables))
+    return runs / FOLDER / f"{base.sha256[:16]}-{names[:8]}.json"
+
+
+def load(
+    model: LanguageModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
+) -> tuple[Widths, Facts]:
+    """The calibration of a model, which serves data with these variables.
+
+    Raises:
+        ModelError: there is none, it is damaged, of another format, or for other weights.
+        SettingsError, DataError: it is for other formats or variables.
+    """
+    base = model.base
+    path = place_of(base, info, runs, variables)
+    if not path.is_file():
+        lacks = (
+            "the adapter has no calibration"
+            if info is not None
+            else f"{base.name} has no calibration for {', '.join(variables)}"
+        )
+        raise ModelError(f"--calibrated: {lacks} ({path})", _AGAIN)
+    widths = stored.load(path, weights_of(base, info), Widths, _AGAIN)
+    facts = stored.checked(path, Facts, widths.facts, _AGAIN)
+    facts.check(model, variables)
+    return widths, facts
+
+
+def weights_of(base: BaseModel, info: AdapterInfo | None) -> dict[str, str]:
+    """Hashes of all files that decide a model's forecasts."""
+    files = {} if info is None else {n: info.folder / n for n in (WEIGHTS, HEAD)}
+    hashes = {name: durable.sha256_of(file) for name, file in files.items() if file.is_file()}
+    return {"base": base.sha256, **hashes}
