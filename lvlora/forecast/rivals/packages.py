@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,14 @@ def _spread(values: FloatArray) -> FloatArray:
     return np.where(np.isfinite(values), np.maximum(values, 0.0), 0.0)
 
 
+@cache
+def _fracast_model() -> Any:
+    """Open the model once a process; the rival itself is sent to other processes without it."""
+    from fracast import FracastModel
+
+    return FracastModel.from_pretrained(weights="fp32")
+
+
 class Fracast(OwnDistribution):
     """https://github.com/ztxtech/fracast-0 (Apache-2.0): a convolutional foundation model.
 
@@ -135,13 +144,6 @@ class Fracast(OwnDistribution):
     speed = "slow"
     max_samples = 10_000
     on_logs = False
-
-    def __init__(self) -> None:
-        self._model: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process: it opens the model by itself."""
-        return {"_model": None}
 
     def refusal(self, dataset: Dataset) -> str:
         """See `Rival.refusal`: every series is too short, or the package is not installed."""
@@ -156,13 +158,9 @@ class Fracast(OwnDistribution):
         rng: np.random.Generator,
     ) -> FloatArray:
         """See `OwnDistribution.continued`."""
-        if self._model is None:
-            from fracast import FracastModel
-
-            self._model = FracastModel.from_pretrained(weights="fp32")
-        problem = scaled.problem
-        forecast = self._model.forecast(problem.values.T[[variable]], horizon=problem.n_ahead)
+        model, problem = _fracast_model(), scaled.problem
+        forecast = model.forecast(problem.values.T[[variable]], horizon=problem.n_ahead)
         quantiles = np.sort(forecast[0], axis=1).astype(np.float64)  # (H, Q)
-        levels = np.asarray(self._model.quantiles)
+        levels = np.asarray(model.quantiles)
         ranks = [0.5, *rng.random(n_samples)]
         return np.array([[np.interp(rank, levels, at) for at in quantiles] for rank in ranks])
