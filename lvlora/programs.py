@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lvlora.forecast.language_model import LanguageModel
     from lvlora.model.adapters.files import AdapterInfo
     from lvlora.narrator import Narrator
-    from lvlora.sweep.answers import Sweep
+    from lvlora.sweep.record import Sweep
 
 
 def simulate(**options: Any) -> Dataset:

@@ -31,7 +31,7 @@ from lvlora.flops.answers import (
 )
 from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts
 from lvlora.model.merging import Export
-from lvlora.sweep.answers import Sweep, SweepPlan
+from lvlora.sweep.record import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize, TokenizeText
 from lvlora.train.record import Report, Train, TrainPlan
 

@@ -203,7 +203,7 @@ FIGURES_OF_PAGES = {
         "valid_time_figure",
         "cost_figure",
     ],
-    "lvlora.sweep.figures": ["error_by_flops_figure", "settings_figure"],
+    "lvlora.sweep.document": ["error_by_flops_figure", "settings_figure"],
 }
 
 

@@ -1,4 +1,4 @@
-"""A shared study by hand: trials are claimed, ended and given back as `lvlora.sweep.loop` does."""
+"""A shared study by hand: trials are claimed, ended and given back as `lvlora.sweep.trial` does."""
 
 import warnings
 from collections.abc import Mapping

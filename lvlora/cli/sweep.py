@@ -14,7 +14,7 @@ from lvlora.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
     from lvlora.data.dataset import Dataset
-    from lvlora.sweep.answers import SweepPlan
+    from lvlora.sweep.record import SweepPlan
 
 EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),

@@ -26,7 +26,7 @@ from lvlora.model.catalogue import resolve
 from lvlora.model.loading import Outline, outline
 from lvlora.narrator import Silent
 from lvlora.sweep.plan import points_to_price
-from lvlora.sweep.results import shared_settings
+from lvlora.sweep.record import shared_settings
 from lvlora.sweep.search import laid_out
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import with_params

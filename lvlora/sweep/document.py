@@ -1,12 +1,29 @@
-"""A sweep as people read it: its record and its plan as documents."""
+"""A sweep as people read it: its record and its plan as documents, with Optuna's own plots."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 from lvlora import numbers
-from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
-from lvlora.sweep.answers import PlanSummary, Sweep, SweepPlan, Trial
-from lvlora.sweep.figures import metric_of, pictures_of
+from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
+from lvlora.report.drawing import style
+from lvlora.sweep.record import (
+    PlanSummary,
+    Sweep,
+    SweepPlan,
+    Trial,
+    of_first_stage,
+    searched,
+    space_of_plan,
+    study_of,
+)
 from lvlora.sweep.space import Space, show
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LIMITS = (
     "The validation part chose among the trials, so the best one's error is a little too good; the "
@@ -119,3 +136,102 @@ def _progress(record: Sweep) -> list[Block]:
 
 def _share(spent: int, limit: int | None) -> str:
     return f" of {numbers.flops(limit)} ({numbers.share(spent / limit)})" if limit else ""
+
+
+_MOST_ALONG_A_SIDE = 12
+
+
+def pictures_of(record: Sweep) -> list[Picture]:
+    """Return every picture that the trials of a sweep give."""
+    valued = [trial for trial in record.table if trial.value is not None]
+    if not valued:
+        return []
+    space, first = space_of_plan(record.plan), of_first_stage(record.plan, valued)
+    names, first_names = searched(valued), searched(first)
+    pictures = [
+        Picture(
+            "The error of each trial against its FLOPs",
+            partial(error_by_flops_figure, valued, metric_of(record)),
+            name="error-by-flops",
+        )
+    ]
+
+    def add(name: str, alt: str, plot: str, trials: Sequence[Trial], axes: Sequence[str]) -> None:
+        caption = "With few trials a hint, no more." if name == "importances" else ""
+        draw = partial(settings_figure, plot, trials, axes, space, metric_of(record))
+        pictures.append(Picture(alt, draw, caption, name=name))
+
+    if is_map(first):
+        alt = "The error over the two searched settings"
+        add("map", alt, "plot_contour", first, first_names)
+    if names:
+        add(
+            "parallel",
+            "A line for each trial to its error",
+            "plot_parallel_coordinate",
+            valued,
+            names,
+        )
+    if record.importances:
+        alt = "The share of each setting in the differences between the trials of the search"
+        add("importances", alt, "plot_param_importances", first, first_names)
+    return pictures
+
+
+def metric_of(record: Sweep) -> str:
+    """Return the name of a trial's value."""
+    valued = [trial for trial in record.table if trial.value is not None]
+    if not valued:
+        return "validation error"
+    return "validation loss" if valued[0].mae is None else "validation MAE"
+
+
+def is_map(trials: Sequence[Trial]) -> bool:
+    """Whether the trials are a grid of two settings, most of its cells with a result."""
+    sides = [{trial.params[name] for trial in trials} for name in searched(trials)]
+    if len(sides) != 2:
+        return False
+    cells = len(sides[0]) * len(sides[1])
+    return cells <= 2 * len(trials) and max(map(len, sides)) <= _MOST_ALONG_A_SIDE
+
+
+def error_by_flops_figure(trials: Sequence[Trial], metric: str) -> Figure:
+    """Draw the error of each trial against its FLOPs; the front is what none beats in both."""
+    import optuna
+
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    for trial in trials:
+        assert trial.value is not None
+        values = [float(trial.flops or 0), float(trial.value)]
+        study.add_trial(optuna.trial.create_trial(values=values))
+    names = ["FLOPs of the trial", metric]
+    return _drawn(lambda plots: plots.plot_pareto_front(study, target_names=names))
+
+
+def settings_figure(
+    plot: str, trials: Sequence[Trial], names: Sequence[str], space: Space, metric: str
+) -> Figure:
+    """Draw one of Optuna's plots of the error over settings."""
+    import optuna
+
+    study = study_of(trials, names, space)
+    options: dict[str, Any] = {"params": list(names), "target_name": metric}
+    if plot == "plot_param_importances":
+        options["evaluator"] = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return _drawn(lambda plots: getattr(plots, plot)(study, **options))
+
+
+def _drawn(draw: Callable[[Any], Any]) -> Figure:
+    """Draw one of Optuna's plots in our look; pyplot forgets the figure."""
+    import matplotlib.pyplot as plt
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.visualization import matplotlib as plots
+
+    with style.look(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of layouts that cannot be had
+        figure: Figure = draw(plots).figure
+        figure.set_size_inches(style.WIDTH, 4.2)
+        figure.set_layout_engine("tight")
+        plt.close(figure)
+    return figure

@@ -119,13 +119,8 @@ def stages_of(settings: SweepSettings, space: Space | None) -> tuple[Stage, ...]
     """Return the stages of these settings; ``space`` is that of ``--space``.
 
     Raises:
-        SettingsError: the sampler does not suit the space, or the pruner the objectives.
+        SettingsError: the sampler does not suit the space.
     """
-    if settings.pareto and settings.pruner != "none":
-        raise SettingsError(
-            "--pruner and --pareto: a trial that ends early has no place on the front",
-            "Give one of them; the front already shows what little FLOPs buy.",
-        )
     if space is None and settings.preset == "coursework":
         if settings.sampler not in ("auto", "grid") or settings.trials is not None:
             raise SettingsError(

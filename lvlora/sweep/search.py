@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvlora import durable
 from lvlora.answers import Estimate
 from lvlora.data.dataset import Dataset
-from lvlora.errors import BudgetError, SettingsError, meant
+from lvlora.errors import (
+    EXIT_BUDGET,
+    EXIT_DONE,
+    EXIT_STOPPED,
+    BudgetError,
+    LvloraError,
+    RunStopped,
+    SettingsError,
+    meant,
+)
 from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.forecast.estimate import REPORT_SECONDS
 from lvlora.model.catalogue import resolve
+from lvlora.model.devices import cores
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
-from lvlora.sweep import answers, storage
+from lvlora.settings.configuration import to_toml
+from lvlora.sweep import storage
 from lvlora.sweep.document import document
-from lvlora.sweep.loop import TrialLoop
 from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, sampler_of, stages_of
-from lvlora.sweep.results import limit_of, plan_summary, record_of, shared_settings
+from lvlora.sweep.record import Sweep, SweepPlan, limit_of, plan_summary, record_of, shared_settings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space, read_space, with_params
-from lvlora.sweep.study import SharedStudy, StudyFacts, compared
-from lvlora.sweep.trial import cost_of, plan_trial
-from lvlora.sweep.workers import parent_of_this_worker, share
+from lvlora.sweep.storage import folder_of
+from lvlora.sweep.study import OVER, SharedStudy, StudyFacts, compared, state_of
+from lvlora.sweep.trial import TrialLoop, cost_of, outcome_of, plan_trial
 from lvlora.train import validation
 from lvlora.train.estimate import estimate_run
 from lvlora.train.loop import load_run
 from lvlora.train.observer import Observer, Silent
 from lvlora.train.plan import Plan
+from lvlora.train.process import StopRequest
 from lvlora.train.trackers import check_installed
 
 _EXPLICIT = ("flag", "python")
@@ -54,10 +71,10 @@ def run_search(
     sources: Mapping[str, str],
     narrator: Narrator,
     observer: Callable[[], Observer] = Silent,
-    show_plan: Callable[[answers.SweepPlan], None] | None = None,
+    show_plan: Callable[[SweepPlan], None] | None = None,
     space: Space | None = None,
     in_file: bool = True,
-) -> answers.Sweep:
+) -> Sweep:
     """Make the trials that are left of a study, which is made first if there is none.
 
     Args:
@@ -78,7 +95,7 @@ def run_search(
     parent = parent_of_this_worker()
     if show_plan is not None and parent is None:
         summary = plan_summary(prepared.facts.plan, settings)
-        show_plan(answers.SweepPlan(study=settings.study, plan=summary, estimate=None))
+        show_plan(SweepPlan(study=settings.study, plan=summary, estimate=None))
     # its plan may not be ours: another process may have made the study just now
     study = prepared.study or storage.make(settings, prepared.facts)
     refusal: BudgetError | None = None
@@ -115,7 +132,7 @@ def plan_search(
     *,
     sources: Mapping[str, str],
     narrator: Narrator,
-) -> answers.SweepPlan:
+) -> SweepPlan:
     """Return what `run_search` would do at most, and its time here; nothing is made.
 
     One trial is measured, where there are weights; the others take as much time a FLOP.
@@ -126,14 +143,14 @@ def plan_search(
         estimate = _measured(prepared, settings)
     else:
         narrator.note("The weights are not here, so time and memory were not measured.")
-    return answers.SweepPlan(
+    return SweepPlan(
         study=settings.study,
         plan=plan_summary(prepared.facts.plan, settings),
         estimate=estimate,
     )
 
 
-def search_status(settings: SweepSettings) -> answers.Sweep:
+def search_status(settings: SweepSettings) -> Sweep:
     """Return the study as it is; nothing is made or spent, no model is loaded.
 
     Raises:
@@ -285,3 +302,104 @@ def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
             )
         limits[budget.convention] = min(remaining, limits.get(budget.convention, remaining))
     return limits, 1 + max((row.id for row in rows), default=0)
+
+
+PARENT_VARIABLE = "SWEEP_PARENT_OF_LVLORA"
+"""Tells a process that it is a worker, and of whom; a worker whose parent died stops by itself."""
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def parent_of_this_worker() -> int | None:
+    """Return the process that started this one as a worker, if one did."""
+    parent = os.environ.get(PARENT_VARIABLE, "")
+    return int(parent) if parent.isdigit() else None
+
+
+def share(settings: SweepSettings, study: SharedStudy, narrator: Narrator) -> BudgetError | None:
+    """Let several processes make the trials; returns the refusal of a limit, if one ended it.
+
+    Raises:
+        RunStopped: Ctrl-C came, and all have stopped.
+        LvloraError: one failed, and trials are left.
+    """
+    folder = folder_of(settings)
+    threads = settings.threads or max(1, cores() // settings.workers)
+    logs = [folder / f"worker-{number + 1}.log" for number in range(settings.workers)]
+    narrator.note(f"{settings.workers} workers with {threads} threads each; logs in {folder}")
+    seen = {trial.number for trial in study.records() if state_of(trial) in OVER}
+    with StopRequest() as stop, ExitStack() as streams:
+        workers = [_start(settings, threads, log, streams) for log in logs]
+        was_stopped = False
+        try:
+            while any(worker.poll() is None for worker in workers):
+                if stop.requested and not was_stopped:
+                    was_stopped = True
+                    _signal(workers, signal.SIGINT)
+                for trial in study.records():
+                    if trial.number not in seen and state_of(trial) in OVER:
+                        seen.add(trial.number)
+                        narrator.note(outcome_of(study, settings, trial))
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        except BaseException:
+            _signal(workers, signal.SIGKILL)
+            raise
+        codes = [worker.wait() for worker in workers]
+    return _refusal(settings, study, dict(zip(logs, codes, strict=True)), narrator)
+
+
+def _start(
+    settings: SweepSettings, threads: int, log: Path, streams: ExitStack
+) -> subprocess.Popen[bytes]:
+    """Start a worker that writes into a log."""
+    config = log.with_name("worker.toml")
+    changes = {"workers": 1, "threads": threads, "storage": None}
+    durable.write_text(config, to_toml("sweep", settings.model_copy(update=changes)))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LVLORA_")}
+    environment |= {
+        PARENT_VARIABLE: str(os.getpid()),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        # the same package, however this process imported it
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    if settings.storage is not None:  # where no list of processes and no file shows its password
+        environment["LVLORA_STORAGE"] = settings.storage
+    return subprocess.Popen(
+        [sys.executable, "-m", "lvlora", "sweep", "--config", str(config), "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=streams.enter_context(log.open("wb")),
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches it once, through this process
+    )
+
+
+def _refusal(
+    settings: SweepSettings, study: SharedStudy, codes: dict[Path, int], narrator: Narrator
+) -> BudgetError | None:
+    unfinished = study.unfinished()
+    if unfinished and EXIT_STOPPED in codes.values():
+        raise RunStopped(
+            f"study {settings.study}: all workers have stopped; everything is saved",
+            "The same command goes on.",
+        )
+    for log, code in codes.items():
+        if code in (EXIT_DONE, EXIT_BUDGET, EXIT_STOPPED):
+            continue
+        message = f"{log}: a worker ended with {code}"
+        if unfinished:
+            raise LvloraError(message, "The log's last lines say why; the same command goes on.")
+        narrator.warning(f"{message}; the others made its trials.")
+    if unfinished and EXIT_BUDGET in codes.values():
+        return BudgetError(
+            f"study {settings.study}: the next trial does not fit into the limit",
+            "The same command with a larger --max-flops (or --budget) goes on.",
+        )
+    return None
+
+
+def _signal(workers: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for worker in workers:
+        if worker.poll() is None:
+            worker.send_signal(number)

@@ -96,14 +96,6 @@ class SweepSettings(LearningSettings):
         "Training",
         affects="result",
     )
-    pareto: bool = option(
-        False,
-        "Two objectives, the validation error and the FLOPs of a trial: "
-        "search the front of trials that no other beats in both.",
-        "Training",
-        affects="result",
-        flag="--pareto",
-    )
     study: str = option(
         "sweep", "Name of the study; the same name goes on.", "Output", affects="project"
     )

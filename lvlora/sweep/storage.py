@@ -7,22 +7,20 @@ import re
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.study import SharedStudy, StudyFacts, end_of, pruner
+from lvlora.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
 
 JOURNAL = "study.journal"
-DEFAULT_PROXY_PORT = 13000
-"""Optuna's own default."""
-_PROXY = re.compile(r"grpc://(?P<host>[^/:@\[\]]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?/?")
-_PROXY_SECONDS = 20.0
 _NAME = re.compile(r"[\w][\w.+@-]{0,99}")
 _RESERVED = ("latest", "ledger.sqlite")
 
@@ -53,6 +51,21 @@ def folder_of(settings: SweepSettings) -> Path:
             f"--study {name}: {folder} is a run of lvlora train", "Choose another --study."
         )
     return folder
+
+
+@dataclass(frozen=True)
+class TrialFolder(RunFolder):
+    """A run's folder inside a study's; the ledger knows it by both names."""
+
+    @property
+    def name(self) -> str:
+        """STUDY/trial-0003."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def trial_folder(study_folder: Path, slot: int) -> TrialFolder:
+    """Return the folder of the ``slot``-th trial."""
+    return TrialFolder(study_folder / f"trial-{slot:04d}")
 
 
 def find(settings: SweepSettings) -> SharedStudy | None:
@@ -90,7 +103,7 @@ def make(settings: SweepSettings, facts: StudyFacts) -> SharedStudy:
             study = optuna.create_study(
                 study_name=settings.study,
                 storage=storage,
-                directions=["minimize"] * (2 if settings.pareto else 1),
+                direction="minimize",
             )
         except optuna.exceptions.DuplicatedStudyError:
             study = optuna.load_study(study_name=settings.study, storage=storage)
@@ -135,11 +148,10 @@ def storage_errors(settings: SweepSettings, *, reading: bool = False) -> Iterato
     except ImportError as error:
         raise SettingsError(
             f"{place}: its driver is not installed ({error})",
-            "For PostgreSQL: pip install 'lvlora[postgres]', and postgresql+psycopg://… as URL; "
-            "for grpc://…: pip install 'lvlora[grpc]'.",
+            "For PostgreSQL: pip install 'lvlora[postgres]', and postgresql+psycopg://… as URL.",
         ) from None
     except Exception as error:
-        if isinstance(error, unreachable) or type(error).__module__.partition(".")[0] == "grpc":
+        if isinstance(error, unreachable):
             raise LvloraError(
                 f"{place}: cannot be used ({type(error.__cause__ or error).__name__})",
                 "Is the URL right and the server running? sqlite:///FILE needs neither.",
@@ -161,7 +173,7 @@ _DAMAGE = (
 def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
     import optuna
     from optuna.exceptions import ExperimentalWarning
-    from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
+    from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -175,20 +187,14 @@ def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
             finally:
                 lock.release()
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    _check_url(settings.storage)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        proxy = _PROXY.fullmatch(settings.storage)
-        if proxy is None:
-            _check_url(settings.storage)
-            return RDBStorage(
-                settings.storage,
-                heartbeat_interval=_HEARTBEAT_SECONDS,
-                grace_period=STALE_SECONDS,
-            )
-        port = int(proxy["port"] or DEFAULT_PROXY_PORT)
-        storage = GrpcStorageProxy(host=proxy["host"], port=port)
-    storage.wait_server_ready(_PROXY_SECONDS)
-    return storage
+        return RDBStorage(
+            settings.storage,
+            heartbeat_interval=_HEARTBEAT_SECONDS,
+            grace_period=STALE_SECONDS,
+        )
 
 
 def _check_url(url: str) -> None:
@@ -200,7 +206,7 @@ def _check_url(url: str) -> None:
     except ArgumentError:
         raise SettingsError(
             f"--storage {_without_password(url)}: is not the URL of a database",
-            "For example sqlite:///studies.db, postgresql+psycopg://HOST/NAME or grpc://HOST:PORT.",
+            "For example sqlite:///studies.db or postgresql+psycopg://HOST/NAME.",
         ) from None
 
 

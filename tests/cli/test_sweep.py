@@ -362,18 +362,6 @@ def front_of(rows):
 
 
 @pytest.mark.slow
-def test_two_objectives_have_a_front(run_lvlora, args, plain):
-    ran = run_lvlora([*args, "--pareto", "--max-steps", "2", "--json"], code=0)
-    found = ran.json
-    assert all(row["value"] == row["mae"] for row in found["table"])
-    assert set(found["front"]) == front_of(found["table"])
-    assert {row["trial"] for row in found["table"] if row["front"]} == set(found["front"])
-    assert found["best"]["trial"] in found["front"]
-    other = run_lvlora([*args, "--max-steps", "2"], code=2)
-    assert "--pareto (was True, not False)" in other.stderr
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_sampled_searches_repeat_themselves(run_lvlora, args, tmp_path, plain, sampler):
     (tmp_path / "space.toml").write_text(
@@ -406,7 +394,6 @@ def test_the_coursework_preset_goes_through_its_stages(run_lvlora, args, plain):
     [
         (["--no-validation"], 2, "a sweep compares trials by their validation error"),
         (["--rank", "3"], 2, "--rank: is searched"),
-        (["--pareto", "--pruner", "halving"], 2, "--pruner and --pareto"),
         (["--preset", "quick"], 2, "--preset and --space both say"),
         (["--study", "a/b"], 2, "--study a/b: is no name for a study"),
         (["--space", "nowhere.toml"], 4, "nowhere.toml: there is no such file"),

@@ -3,14 +3,11 @@
 import gc
 import subprocess
 import sys
-import threading
-import warnings
 
 import optuna
-import ports
 import postgres
 import pytest
-from sweeping import claim, facts_of, finish
+from sweeping import facts_of
 
 from lvlora.errors import LvloraError
 from lvlora.sweep import storage
@@ -117,41 +114,3 @@ def test_a_server_that_does_not_answer_is_one_sentence(tmp_path):
     with pytest.raises(LvloraError, match="cannot be used") as caught:
         storage.find(SweepSettings(runs=tmp_path, storage=url))
     assert "secret" not in caught.value.message
-
-
-@pytest.fixture
-def proxy(tmp_path):
-    """The URL of a gRPC proxy before an SQLite database."""
-    grpc = pytest.importorskip("grpc")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    from optuna.storages._grpc.server import make_server
-
-    behind = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    port = ports.free_port()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        server = make_server(behind, "localhost", port)
-    assert isinstance(server, grpc.Server)
-    server.start()
-    yield f"grpc://localhost:{port}"
-    server.stop(None).wait()
-    behind.remove_session()
-    behind.engine.dispose()
-
-
-def test_a_proxy_serves_as_well(proxy, tmp_path):
-    settings, board = made(proxy, tmp_path)
-    finish(board, claim(board), "complete", 0.5, {"mae": 0.5})
-    again = storage.find(settings)
-    assert again.facts == board.facts
-    assert again.best().value == 0.5
-    assert storage.find(settings.model_copy(update={"study": "other"})) is None
-    assert threading.active_count() < 50
-
-
-def test_a_proxy_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
-    pytest.importorskip("grpc")
-    monkeypatch.setattr(storage, "_PROXY_SECONDS", 0.5)
-    url = f"grpc://localhost:{ports.free_port()}"
-    with pytest.raises(LvloraError, match=r"cannot be used \(ConnectionError|FutureTimeout"):
-        storage.find(SweepSettings(runs=tmp_path, storage=url))

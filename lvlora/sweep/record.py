@@ -1,26 +1,138 @@
-"""A study as an answer, with the command that trains with its best settings."""
+"""A study as an answer: its trials, its best settings, and what it would cost."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from lvlora.answers import NOTHING, Price
+from lvlora.answers import NOTHING, Answer, Estimate, Number, Price, Shape
 from lvlora.flops.ledger import FILE_NAME, Ledger, entries_of_study
+from lvlora.settings.base import Convention
 from lvlora.settings.fields import read_fields
-from lvlora.sweep import answers
-from lvlora.sweep.figures import importances
 from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.space import with_params
-from lvlora.sweep.storage import folder_of
+from lvlora.sweep.space import Dimension, Space, merged, with_params
+from lvlora.sweep.storage import folder_of, trial_folder
 from lvlora.sweep.study import OVER, SharedStudy, end_of, slot_of, state_of
-from lvlora.sweep.trial import trial_folder
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from optuna import Study
     from optuna.trial import FrozenTrial
+
+LEAST_TRIALS = 4
+"""Importances of fewer trials mean nothing."""
+
+
+class Stage(Shape):
+    """Trials that are searched together."""
+
+    stage: str
+    trials: int
+    space: dict[str, Dimension]
+    """Setting → its values, or its range."""
+    steps: tuple[int, int]
+    """[fewest, most] of a trial."""
+    flops_at_most: Price
+
+
+class PlanSummary(Shape):
+    """Stages, trials and FLOPs of a sweep before it begins."""
+
+    stages: list[Stage]
+    trials: int
+    flops_at_most: Price
+    convention: Convention
+    validation_series: int
+    """Scored in each validation of a trial, if there are as many."""
+    validations: int | None
+    """Upper bound for a trial, beside the one before its first step; null: by --validate-every."""
+
+
+class SweepPlan(Answer):
+    """`lvlora sweep --dry-run --json`"""
+
+    study: str
+    plan: PlanSummary
+    estimate: Estimate | None
+    """Null where there are no weights to measure with."""
+
+
+class TrialCounts(Shape):
+    """Trials by state."""
+
+    planned: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+
+
+Params = dict[str, bool | int | float | str | None]
+
+
+class Best(Shape):
+    """The best trial."""
+
+    params: Params
+    value: Number
+    """The minimum of the search."""
+    trial: int
+    mae: Number
+    loss: Number
+    folder: str
+
+
+class Trial(Shape):
+    """One training."""
+
+    trial: int
+    stage: str
+    params: Params
+    value: Number
+    mae: Number
+    loss: Number
+    steps: int | None
+    flops: int | None
+    """In the convention of the study."""
+    seconds: Number
+    state: Literal["complete", "pruned", "failed", "running", "waiting"]
+    front: bool
+    """No other trial beats it in both error and FLOPs."""
+    reason: str | None
+    """Why it failed."""
+    folder: str
+
+
+class Sweep(Answer):
+    """`lvlora sweep --json` and `lvlora sweep --status --json`"""
+
+    study: str
+    finished: bool
+    trials: TrialCounts
+    best: Best | None
+    front: list[int]
+    importances: dict[str, float]
+    """Setting → share of the differences that come from it."""
+    flops: Price
+    limit: int | None
+    """--max-flops."""
+    convention: Convention
+    plan: PlanSummary
+    table: list[Trial]
+    command: str | None
+    """Command line that trains with the best settings."""
+    files: list[str]
+    seconds_left: Number
+    """Remaining time of training, by one process."""
+    settings: dict[str, Any]
+    """Settings that all trials share."""
+    stopped_by: str | None
+    """The limit that the next trial would pass, if that ended the search; the same call with a
+    larger limit goes on."""
+
 
 _NOT_IN_COMMAND = ("max_steps", "max_flops", "data", "save_every", "threads")
 
@@ -31,7 +143,7 @@ def record_of(
     *,
     in_file: bool = True,
     stopped_by: str | None = None,
-) -> answers.Sweep:
+) -> Sweep:
     """Return the study as it is.
 
     Args:
@@ -47,13 +159,13 @@ def record_of(
         command = command_of(with_params(shared_settings(settings, None), best.params))
     best_trial = next((t for t in trials if best and t.trial == slot_of(best)), None)
     plan = plan_summary(study.plan, settings)
-    return answers.Sweep(
+    return Sweep(
         study=settings.study,
         finished=not study.unfinished(),
         trials=_counted(trials, study.plan.n_trials),
         best=None
         if best_trial is None
-        else answers.Best(**best_trial.model_dump(include=set(answers.Best.model_fields))),
+        else Best(**best_trial.model_dump(include=set(Best.model_fields))),
         front=front,
         importances=importances(plan, trials),
         flops=_spent(study, settings),
@@ -85,7 +197,7 @@ def shared_settings(settings: SweepSettings, plan: SearchPlan | None) -> TrainSe
 
 def trial_of(
     study: SharedStudy, trial: FrozenTrial, settings: SweepSettings, front: Collection[int] = ()
-) -> answers.Trial:
+) -> Trial:
     """Return a trial as an answer.
 
     Args:
@@ -94,7 +206,7 @@ def trial_of(
     state, slot = state_of(trial), slot_of(trial)
     assert state is not None  # an attempt that was lost takes no slot
     end = end_of(trial) if state in OVER else {}
-    return answers.Trial(
+    return Trial(
         trial=slot,
         stage=study.plan.stages[study.plan.stage_of(slot)].name,
         params=dict(trial.params),
@@ -111,10 +223,10 @@ def trial_of(
     )
 
 
-def plan_summary(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSummary:
+def plan_summary(plan: SearchPlan, settings: SweepSettings) -> PlanSummary:
     """Return the plan as an answer."""
     stages = [
-        answers.Stage(
+        Stage(
             stage=stage.name,
             trials=stage.n_trials,
             space=dict(stage.space.dimensions),
@@ -123,7 +235,7 @@ def plan_summary(plan: SearchPlan, settings: SweepSettings) -> answers.PlanSumma
         )
         for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
     ]
-    return answers.PlanSummary(
+    return PlanSummary(
         stages=stages,
         trials=plan.n_trials,
         flops_at_most=plan.at_most,
@@ -157,9 +269,9 @@ def _spent(study: SharedStudy, settings: SweepSettings) -> Price:
     return sum((row.charged for row in rows), NOTHING)
 
 
-def _counted(trials: Sequence[answers.Trial], planned: int) -> answers.TrialCounts:
+def _counted(trials: Sequence[Trial], planned: int) -> TrialCounts:
     states = [trial.state for trial in trials]
-    return answers.TrialCounts(
+    return TrialCounts(
         planned=planned,
         complete=states.count("complete"),
         pruned=states.count("pruned"),
@@ -180,3 +292,57 @@ def _seconds_left(study: SharedStudy) -> float | None:
     shares = [study.plan.allotments[study.plan.stage_of(slot_of(t))].at_most for t in done]
     remaining = study.plan.at_most.executed - sum(price.executed for price in shares)
     return max(0.0, seconds / spent * remaining)
+
+
+def importances(plan: PlanSummary, trials: Sequence[Trial]) -> dict[str, float]:
+    """Return setting → its share of the variance of the values of the first stage's trials.
+
+    By functional ANOVA (Hutter, Hoos & Leyton-Brown 2014). Empty where there are too few trials,
+    settings or differences.
+    """
+    import optuna
+
+    complete = [t for t in trials if t.state == "complete" and t.value is not None]
+    first = of_first_stage(plan, complete)
+    names = searched(first)
+    few = len(first) < LEAST_TRIALS or len(names) < 2
+    if few or len({trial.value for trial in first}) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares = optuna.importance.get_param_importances(
+        study_of(first, names, space_of_plan(plan)), evaluator=evaluator
+    )
+    return {name: float(share) for name, share in shares.items()}
+
+
+def searched(trials: Sequence[Trial]) -> list[str]:
+    """Return the settings that every trial has and that take more than one value."""
+    names = trials[0].params if trials else {}
+    shared = [name for name in names if all(name in trial.params for trial in trials)]
+    return [name for name in shared if len({trial.params[name] for trial in trials}) > 1]
+
+
+def space_of_plan(plan: PlanSummary) -> Space:
+    return merged([Space(stage.space) for stage in plan.stages])
+
+
+def of_first_stage(plan: PlanSummary, trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.stage == plan.stages[0].stage]
+
+
+def study_of(trials: Sequence[Trial], names: Sequence[str], space: Space) -> Study:
+    """Return a study in memory with a complete trial for each of these."""
+    import optuna
+
+    study = optuna.create_study()
+    distributions = space.distributions()
+    for trial in trials:
+        assert trial.value is not None
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: trial.params[name] for name in names},
+                distributions={name: distributions[name] for name in names},
+                value=float(trial.value),
+            )
+        )
+    return study

@@ -7,9 +7,22 @@ import pytest
 from lvlora.answers import Price
 from lvlora.report.drawing import style
 from lvlora.report.page import page
-from lvlora.sweep.answers import Best, PlanSummary, Stage, Sweep, Trial, TrialCounts
-from lvlora.sweep.document import document
-from lvlora.sweep.figures import error_by_flops_figure, importances, is_map, pictures_of, searched
+from lvlora.sweep.document import (
+    document,
+    error_by_flops_figure,
+    is_map,
+    pictures_of,
+)
+from lvlora.sweep.record import (
+    Best,
+    PlanSummary,
+    Stage,
+    Sweep,
+    Trial,
+    TrialCounts,
+    importances,
+    searched,
+)
 from lvlora.sweep.space import Dimension, Range
 
 NOTHING = Price(executed=0, coursework=0)
