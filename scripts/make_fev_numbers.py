@@ -1,4 +1,4 @@
-"""Write tests/data/metrics/fev_leaderboard.json: errors, and what the package fev makes of them.
+"""Write tests/evaluation/fev_leaderboard.json: errors, and what the package fev makes of them.
 
 Usage: python scripts/make_fev_numbers.py (after `pip install fev`; made with fev 0.10.0)
 
@@ -15,7 +15,7 @@ import fev
 import numpy as np
 import pandas as pd
 
-FILE = Path(__file__).parents[1] / "tests/data/metrics/fev_leaderboard.json"
+FILE = Path(__file__).parents[1] / "tests/evaluation/fev_leaderboard.json"
 MODELS = ("seasonal_naive", "good", "bad", "mixed")
 
 

@@ -8,7 +8,7 @@ Begin with `dataset`: its `Series` and `Dataset` are what every room passes arou
 - `simulate` makes predator-prey trajectories; `disturbance` makes histories poorer
 - `splits` says which series train, validate and test; `histories` what a forecaster sees of one
 - `analysis/`: quality, periods, clusters, everything that `lvlora analyze` reports
-- `metrics/`: errors, scores of samples, dynamics, skill
+- `metrics/`: errors, scores of samples, dynamics
 - `rivals/`: forecasters that are not language models
 
 Nothing here knows of text, tokens or torch.

@@ -1,17 +1,22 @@
-"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series."""
+"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series.
+
+Skill and win rate are as the package fev computes them for its leaderboards (Shchur et al. 2025,
+fev-bench, arXiv:2509.26468), where a series takes the place of a task.
+
+Shapes: n series, M forecasters.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics.measures import Difference
+from lvlora.data.metrics.measures import Difference, Interval
 from lvlora.data.metrics.scores import absolute_errors
-from lvlora.data.metrics.skill import by_series, relative_errors, skills, win_rates
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.rivals import LastValue, SeasonalNaive
@@ -98,7 +103,7 @@ def difference(
     return Difference(mean=mean, low=float(low), high=float(high))
 
 
-def by_cluster(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str]) -> list[str]:
+def by_cluster(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]) -> list[str]:
     """Set each entry's MAE within each cluster of similar dynamics.
 
     Args:
@@ -107,11 +112,92 @@ def by_cluster(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str
     Returns:
         names of the clusters that have a series here, the largest first.
     """
-    labels = np.array([clusters[name] for name in given.of_series])
+    labels = np.array([clusters[name] for name in task.of_series])
     names, sizes = np.unique(labels, return_counts=True)
     order = [str(names[i]) for i in np.argsort(-sizes, kind="stable")]
     for entry in entries:
-        errors = absolute_errors(given.truth, entry.point)
+        errors = absolute_errors(task.truth, entry.point)
         for name in order:
             entry.per_cluster[name] = float(mean_known(errors[labels == name]))
     return order
+
+
+LEAST_RATIO, MOST_RATIO = 1e-2, 100.0
+"""Errors relative to the baseline's are clipped to these: no single series decides."""
+
+_RANK_RESAMPLES = 1000
+_AT_A_TIME = 2_000_000  # counts of series in resamples
+
+
+def by_series(errors: FloatArray, series: Sequence[str]) -> FloatArray:
+    """(N, …) mean errors of N series, from those of n windows (n, …) of them; NaN is left out.
+
+    Windows of one series are no independent draws: what is resampled is the series, with all of its
+    windows (a block bootstrap, Künsch 1989, doi:10.1214/aos/1176347265, with a series as the
+    block), and fev gives a task with several windows their mean error.
+
+    Args:
+        series: n names; series are in the order of their first window.
+    """
+    place = {name: i for i, name in enumerate(dict.fromkeys(series))}
+    if len(place) == len(series):
+        return errors
+    rows = np.array([place[name] for name in series])
+    return np.stack([mean_known(errors[rows == i], (0,)) for i in range(len(place))])
+
+
+def relative_errors(errors: FloatArray, baseline: int) -> FloatArray:
+    """(n, M) errors over those of one forecaster, clipped; 1 where both are zero.
+
+    Args:
+        errors: (n, M), not negative, finite.
+        baseline: the column to divide by.
+    """
+    below = errors[:, [baseline]]
+    zero = below == 0
+    with np.errstate(over="ignore"):  # it is clipped
+        ratios = errors / np.where(zero, 1.0, below)
+    ratios = np.where(zero, np.where(errors == 0, 1.0, np.inf), ratios)
+    return np.clip(ratios, LEAST_RATIO, MOST_RATIO)
+
+
+def skills(ratios: FloatArray, seed: int = 0) -> list[Interval]:
+    """M skills: 1 - the geometric mean over series of `relative_errors`; 0 for the baseline."""
+    return _intervals(np.log(ratios), lambda means: 1.0 - np.exp(means), seed)
+
+
+def win_rates(errors: FloatArray, seed: int = 0) -> list[Interval]:
+    """M shares of pairs (another forecaster, a series) in which each has the smaller error.
+
+    A tie counts half. NaN for a forecaster that has no others.
+    """
+    n_others = errors.shape[1] - 1
+    if not n_others:
+        return [Interval(value=None, low=None, high=None)]
+    won = np.empty_like(errors)
+    for m, ours in enumerate(errors.T):
+        smaller, tied = ours[:, None] < errors, ours[:, None] == errors
+        # it ties with itself
+        won[:, m] = (smaller.sum(axis=1) + 0.5 * (tied.sum(axis=1) - 1)) / n_others
+    return _intervals(won, lambda means: means, seed)
+
+
+def _intervals(
+    values: FloatArray, finish: Callable[[FloatArray], FloatArray], seed: int
+) -> list[Interval]:
+    """Bootstrap a function of the means over series of (n, M) values; percentiles of resamples."""
+    n, n_columns = values.shape
+    estimate = finish(values.mean(axis=0))
+    if n < 2:
+        return [Interval(value=x, low=None, high=None) for x in estimate.tolist()]
+    rng = np.random.default_rng(seed)
+    resampled = np.empty((_RANK_RESAMPLES, n_columns))
+    step = max(1, _AT_A_TIME // n)
+    for start in range(0, _RANK_RESAMPLES, step):
+        part = resampled[start : start + step]
+        picks = rng.integers(0, n, (len(part), n)) + n * np.arange(len(part))[:, None]
+        counts = np.bincount(picks.ravel(), minlength=len(part) * n).reshape(len(part), n)
+        part[:] = finish(counts @ values / n)
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    ends = zip(estimate.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Interval(value=value, low=low, high=high) for value, low, high in ends]

@@ -159,7 +159,7 @@ class Scoring:
     def __init__(
         self,
         forecaster: Forecaster,
-        given: Task,
+        task: Task,
         sampling: Sampling,
         pieces: Pieces | None = None,
     ) -> None:
@@ -168,12 +168,12 @@ class Scoring:
         Args:
             pieces: what is finished already, and where to keep what will be.
         """
-        self.forecaster, self._given, self._sampling = forecaster, given, sampling
+        self.forecaster, self._given, self._sampling = forecaster, task, sampling
         self._pieces = Pieces() if pieces is None else pieces
-        self.left = [i for i, name in enumerate(given.ids) if not self._pieces.has([name])]
+        self.left = [i for i, name in enumerate(task.ids) if not self._pieces.has([name])]
         self.planned = forecaster.planned(
-            [given.histories[i] for i in self.left],
-            [given.protocol.horizon] * len(self.left),
+            [task.histories[i] for i in self.left],
+            [task.protocol.horizon] * len(self.left),
             sampling,
             at_a_time=group_size(sampling.n_futures),
         )
@@ -197,7 +197,7 @@ class Scoring:
             progress: called with the number of units that were finished.
             name: for the table, if not the forecaster's own.
         """
-        given, forecaster = self._given, self.forecaster
+        task, forecaster = self._given, self.forecaster
         if self.left:
             self._pieces.begin()
         for part in self.planned.parts(progress):
@@ -211,7 +211,7 @@ class Scoring:
             forecasts, is_greedy = part.forecasts, self._sampling.greedy or not part.forecasts
             self._pieces.add(
                 Piece(
-                    series=tuple(given.ids[self.left[place]] for place in part.places),
+                    series=tuple(task.ids[self.left[place]] for place in part.places),
                     point=np.stack([f.median for f in forecasts]) if forecasts else np.empty(0),
                     samples=None if is_greedy else np.stack([f.samples for f in forecasts]),
                     seconds=part.seconds + time.perf_counter() - begin,
@@ -219,48 +219,48 @@ class Scoring:
                     nll=nll,
                 )
             )
-        entry = _entry(name or forecaster.name, forecaster.kind, given, self._pieces, levels)
-        entry.uses_known = given.has_known and forecaster.uses_known
-        entry.season = forecaster.seasons_used(given.histories)
+        entry = _entry(name or forecaster.name, forecaster.kind, task, self._pieces, levels)
+        entry.uses_known = task.has_known and forecaster.uses_known
+        entry.season = forecaster.seasons_used(task.histories)
         return entry
 
     def _at(self, places: Sequence[int]) -> tuple[list[Series], list[Series]]:
         """Histories and futures at places of what is left."""
-        given, chosen = self._given, [self.left[place] for place in places]
-        return [given.histories[i] for i in chosen], [given.futures[i] for i in chosen]
+        task, chosen = self._given, [self.left[place] for place in places]
+        return [task.histories[i] for i in chosen], [task.futures[i] for i in chosen]
 
 
-def rivals_of(given: Task, train: Dataset | None = None) -> tuple[list[Rival], str]:
+def rivals_of(task: Task, train: Dataset | None = None) -> tuple[list[Rival], str]:
     """Return new rivals that can forecast the histories, and a sentence about the others.
 
     Args:
         train: the training part, from which some learn.
     """
-    seen = Dataset(tuple(given.histories), given.variables)
-    learnt = None if train is None else given.learnable(train)
-    return rivals_for(seen, every=default_rivals(given.season), learns_from=learnt)
+    seen = Dataset(tuple(task.histories), task.variables)
+    learnt = None if train is None else task.learnable(train)
+    return rivals_for(seen, every=default_rivals(task.season), learns_from=learnt)
 
 
 def score_floor(
-    given: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
+    task: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
 ) -> Entry:
     """Score the truth written with so many decimals.
 
     Args:
         stored: a model's scale; each history is read at it where it fits, else at its own.
     """
-    point = given.truth.copy()
-    for truth, history in zip(point, given.histories, strict=True):
+    point = task.truth.copy()
+    for truth, history in zip(point, task.histories, strict=True):
         if np.isfinite(history.values).any():
             scale = scale_for(history, stored)
             floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
             truth[:] = floor.of(truth)
-    return Entry("rounding floor", "floor", score_of(given, point, None, levels), point)
+    return Entry("rounding floor", "floor", score_of(task, point, None, levels), point)
 
 
-def score_foreign(found: foreign.ForeignForecasts, given: Task, levels: Sequence[float]) -> Entry:
+def score_foreign(found: foreign.ForeignForecasts, task: Task, levels: Sequence[float]) -> Entry:
     """Another program's forecasts; what they took is not known."""
-    scores = score_of(given, found.point, found.samples, levels, fair=not found.are_quantiles)
+    scores = score_of(task, found.point, found.samples, levels, fair=not found.are_quantiles)
     return Entry(
         found.name,
         foreign.KIND,
@@ -272,14 +272,14 @@ def score_foreign(found: foreign.ForeignForecasts, given: Task, levels: Sequence
     )
 
 
-def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
-    point, samples = pieces.in_order(given.ids)
+def _entry(name: str, kind: str, task: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
+    point, samples = pieces.in_order(task.ids)
     prices = [p.price for p in pieces.finished if p.price is not None]
-    nll = pieces.nll(given.ids)
+    nll = pieces.nll(task.ids)
     return Entry(
         name,
         kind,
-        score_of(given, point, samples, levels),
+        score_of(task, point, samples, levels),
         point,
         samples,
         pieces.seconds,
@@ -289,7 +289,7 @@ def _entry(name: str, kind: str, given: Task, pieces: Pieces, levels: Sequence[f
 
 
 def score_of(
-    given: Task,
+    task: Task,
     point: FloatArray,
     samples: FloatArray | None,
     levels: Sequence[float],
@@ -302,12 +302,12 @@ def score_of(
         point: (n, H, V); samples: (n, S, H, V); fair: see `score`.
     """
     return score(
-        given.truth,
+        task.truth,
         point,
-        history=[h.values for h in given.clean],
+        history=[h.values for h in task.clean],
         samples=samples,
         quantiles=levels,
-        periods=given.periods,
+        periods=task.periods,
         fair=fair,
     )
 
@@ -323,19 +323,19 @@ class Hindsight:
     def __init__(
         self,
         forecasters: Sequence[Forecaster],
-        given: Task,
+        task: Task,
         sampling: Sampling,
         pieces: Pieces | None = None,
     ) -> None:
-        self._given, self._pieces = given, Pieces() if pieces is None else pieces
+        self._given, self._pieces = task, Pieces() if pieces is None else pieces
         self._planned = []
-        self._from_origins = by_origin(given.histories, given.protocol.horizon)
+        self._from_origins = by_origin(task.histories, task.protocol.horizon)
         for forecaster, every in zip(forecasters, self._from_origins, strict=True):
             left = [origin for origin in every if not self._pieces.has([self._key(origin)])]
             self._planned.append(
                 Hindcasts.plan(
                     forecaster,
-                    given.histories,
+                    task.histories,
                     left,
                     sampling,
                     at_a_time=group_size(sampling.n_futures),
@@ -350,7 +350,7 @@ class Hindsight:
         Args:
             progress: called with the number of units that were finished.
         """
-        given, pieces = self._given, self._pieces
+        task, pieces = self._given, self._pieces
         for hindcasts in self._planned:
             for of_part, part in hindcasts.losses(progress):
                 losses = np.array(list(map(hindcasts.loss, of_part, part.forecasts)))
@@ -362,7 +362,7 @@ class Hindsight:
                         price=part.price,
                     )
                 )
-        losses = np.full((len(given.ids), N_HINDCASTS), np.nan)
+        losses = np.full((len(task.ids), N_HINDCASTS), np.nan)
         for which, of_one in enumerate(self._from_origins):
             if of_one:
                 values, _ = pieces.in_order([self._key(origin) for origin in of_one])
@@ -375,22 +375,22 @@ class Hindsight:
         return f"{origin.which} {self._given.ids[origin.place]}"
 
 
-def learnable(given: Task, train: Dataset) -> list[Dataset]:
+def learnable(task: Task, train: Dataset) -> list[Dataset]:
     """Return the series to learn from for each origin: nothing that is forecast from there.
 
     Args:
         train: the training part.
     """
     datasets = []
-    for of_one in by_origin(given.histories, given.protocol.horizon):
+    for of_one in by_origin(task.histories, task.protocol.horizon):
         ends = {origin.place: origin.n_before for origin in of_one}
-        seen = [before(h, ends.get(i, len(h))) for i, h in enumerate(given.histories)]
-        datasets.append(replace(given, histories=seen).learnable(train))
+        seen = [before(h, ends.get(i, len(h))) for i, h in enumerate(task.histories)]
+        datasets.append(replace(task, histories=seen).learnable(train))
     return datasets
 
 
 def score_ensemble(
-    entries: Sequence[Entry], given: Task, levels: Sequence[float], n_samples: int
+    entries: Sequence[Entry], task: Task, levels: Sequence[float], n_samples: int
 ) -> Entry:
     """Return the row of all that have hindcasts, with weights of its own for each series.
 
@@ -400,12 +400,12 @@ def score_ensemble(
         n_samples: futures of each series; 0 for none.
     """
     members = [(e, e.past) for e in entries if e.past is not None]
-    point, samples, every = np.empty_like(given.truth), [], []
-    for i, history in enumerate(given.histories):
+    point, samples, every = np.empty_like(task.truth), [], []
+    for i, history in enumerate(task.histories):
         predictions = [
             Prediction(e.point[i], None if e.samples is None else e.samples[i]) for e, _ in members
         ]
-        n_steps = sum(n for _, n in origins(len(history), given.protocol.horizon))
+        n_steps = sum(n for _, n in origins(len(history), task.protocol.horizon))
         shares = weights(np.stack([past.losses[i] for _, past in members]), n_steps)
         mixed = pooled(predictions, shares, n_samples)
         point[i] = mixed.point
@@ -417,7 +417,7 @@ def score_ensemble(
     return Entry(
         NAME,
         KIND,
-        score_of(given, point, drawn, levels),
+        score_of(task, point, drawn, levels),
         point,
         drawn,
         sum(e.seconds + past.seconds for e, past in members),

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.data.metrics import skill
-from lvlora.data.metrics.skill import by_series, relative_errors, skills, win_rates
+from lvlora.evaluation import comparison as skill
+from lvlora.evaluation.comparison import by_series, relative_errors, skills, win_rates
 
 FEV = json.loads((Path(__file__).parent / "fev_leaderboard.json").read_text(encoding="utf-8"))
 
