@@ -36,7 +36,7 @@ from .programs import read_adapter as read_adapter
 from .programs import search as search
 from .programs import simulate as simulate
 from .programs import write as write
-from .sweep.answers import Sweep as Sweep
+from .sweep.record import Sweep as Sweep
 from .sweep.settings import SweepSettings as SweepSettings
 from .train.fine_tune import fine_tune as fine_tune
 from .train.observer import Observer as Observer
