@@ -347,20 +347,6 @@ def test_pruned_trials_are_whole_runs(run_lvlora, args, tmp_path, plain):
     assert ran.json["best"]["trial"] == 0
 
 
-def front_of(rows):
-    """The trials that no other beats in both error and FLOPs."""
-    return {
-        row["trial"]
-        for row in rows
-        if not any(
-            (other["value"], other["flops"]) != (row["value"], row["flops"])
-            and other["value"] <= row["value"]
-            and other["flops"] <= row["flops"]
-            for other in rows
-        )
-    }
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_sampled_searches_repeat_themselves(run_lvlora, args, tmp_path, plain, sampler):

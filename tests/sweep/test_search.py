@@ -8,7 +8,6 @@ import tiny_models
 import tiny_runs
 
 import lvlora
-from lvlora.flops.ledger import Ledger
 from lvlora.narrator import Silent
 
 SPACE = {"rank": [2, 3], "learning_rate": [1e-2]}
@@ -103,25 +102,6 @@ def test_a_plan_that_does_not_fit_leaves_nothing(small, tmp_path, limit):
     assert "the sweep may cost" in str(caught.value)
     assert "Leave out max_steps" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_limit_that_is_reached_is_said_by_the_answer(small, tmp_path):
-    data, runs = tiny_runs.dataset(n_series=24), tmp_path / "runs"
-
-    class Spending(Silent):
-        def note(self, message) -> None:
-            if "validation" in message:  # a trial is over, and another command sets a budget
-                with Ledger.for_runs(runs) as ledger:
-                    ledger.set_budget(ledger.charged().executed + 1000, "executed")
-
-    found = lvlora.search(data, space=SPACE, narrator=Spending(), **small)
-    assert not found.finished
-    assert (found.trials.complete, found.trials.waiting) == (1, 1)
-    assert found.stopped_by.startswith("project:")
-    assert not (runs / "sweep" / "trial-0001").exists()
-    more = lvlora.search(data, space=SPACE, budget="none", **small)
-    assert more.finished
-    assert more.stopped_by is None
 
 
 @pytest.mark.parametrize(

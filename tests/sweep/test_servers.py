@@ -4,7 +4,6 @@ import gc
 import subprocess
 import sys
 
-import optuna
 import postgres
 import pytest
 from sweeping import facts_of
@@ -17,7 +16,7 @@ from lvlora.sweep.study import slot_of, state_of
 WORKER = """
 import sys
 from pathlib import Path
-from lvlora.settings.training import SweepSettings
+from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep import storage
 
 board = storage.find(SweepSettings(runs=Path(sys.argv[2]), storage=sys.argv[1]))
@@ -56,11 +55,8 @@ def closed(monkeypatch):
     monkeypatch.setattr(storage, "_open", remembering)
     yield
     for one in opened:
-        if isinstance(one, optuna.storages.RDBStorage):
-            one.remove_session()
-            one.engine.dispose()
-        else:
-            one.close()
+        one.remove_session()
+        one.engine.dispose()
     gc.collect()  # what was forgotten is said here, not in the test that comes by chance
 
 
