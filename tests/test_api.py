@@ -61,6 +61,7 @@ def test_the_examples_in_docstrings_are_true():
         assert not done.failed
 
 
+@pytest.mark.slow
 def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, tiny_folder):
     data = tmp_path / "data.csv"
     lvlora.write(tiny_runs.dataset(), data)

@@ -17,6 +17,7 @@ from lvlora.forecast.rivals import naive_rivals
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_train_then_a_frame_then_peft(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

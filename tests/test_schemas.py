@@ -17,6 +17,7 @@ from lvlora.cli.program.root import COMMANDS
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_a_script_writes_the_schemas_of_all_answers_and_only_those(tmp_path):
     (tmp_path / "old.json").write_text("{}")
     script = ROOT / "scripts" / "make_schemas.py"  # in a process whose models nobody has used

@@ -206,6 +206,7 @@ def test_a_sweep_that_reaches_its_limit_is_not_done(run_lvlora, args, tmp_path, 
     assert list(kept) == ["zero-shot", "default"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_weights_and_leaves_nothing(
     done, run_lvlora, args, tmp_path, tiny_folder
 ):

@@ -219,6 +219,7 @@ def test_an_unforeseen_fault_gives_the_trial_back(run_lvlora, two, monkeypatch):
     assert ran.json["finished"]
 
 
+@pytest.mark.slow
 def test_limits_are_planned_for(run_lvlora, args, tmp_path, plain):
     derived = without(without(args, "--max-steps"), "--validate-every")
     dry = run_lvlora([*derived, "--max-flops", "4e9", "--dry-run", "--json"], code=0)
@@ -301,6 +302,7 @@ def test_a_limit_that_is_reached_ends_the_sweep_whole(
     assert more.json["trials"]["complete"] == 4
 
 
+@pytest.mark.slow
 def test_an_earlier_study_of_that_name_is_not_charged_to_this_one(run_lvlora, two, tmp_path):
     first = run_lvlora([*two, "--json"]).json
     shutil.rmtree(tmp_path / "runs" / "sweep")
@@ -309,6 +311,7 @@ def test_an_earlier_study_of_that_name_is_not_charged_to_this_one(run_lvlora, tw
     assert again.json["flops"] == first["flops"]
 
 
+@pytest.mark.slow
 def test_the_project_budget_stops_a_sweep_between_trials(run_lvlora, args, tmp_path, plain):
     train = Run.train
     runs = tmp_path / "runs"
@@ -331,6 +334,7 @@ def test_the_project_budget_stops_a_sweep_between_trials(run_lvlora, args, tmp_p
     assert run_lvlora([*args, "--json"]).json["trials"]["complete"] == 4
 
 
+@pytest.mark.slow
 def test_pruned_trials_are_whole_runs(run_lvlora, args, tmp_path, plain):
     (tmp_path / "space.toml").write_text("learning_rate = [3e-2, 1e-5, 2e-5, 3e-5]\n")
     ran = run_lvlora([*args, "--pruner", "halving", "--json"], code=0)
@@ -403,6 +407,7 @@ def test_a_study_goes_on_only_with_what_it_is_about(run_lvlora, args, tmp_path, 
     assert "what is searched" in other.stderr
 
 
+@pytest.mark.slow
 def test_few_series_are_searched_by_their_last_steps(run_lvlora, args, tmp_path):
     """How much is mixed in may be searched: what is scored is the same in every trial."""
     few = tiny_runs.write_csv(tmp_path / "few.csv", tiny_runs.dataset(2, 40))

@@ -435,6 +435,7 @@ def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, place, tmp_path, wo
     assert list(Path("runs").glob("*/config.toml")) == []
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_a_run_and_nothing_else(run_lvlora, place):
     words = ["train", "data.csv", *place, "--out", "mine"]
     assert run_lvlora(words).exit_code == 0
@@ -460,6 +461,7 @@ def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora,
     assert run_lvlora(["train", "--resume", "mine", "--json"]).json["run"] == "mine+2"
 
 
+@pytest.mark.slow
 def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, place):
     refused = run_lvlora(["train", "data.csv", *place, "--max-memory", "1KB"], code=2)
     assert "--max-memory 1,000: the cache of one future" in refused.stderr

@@ -42,6 +42,7 @@ def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, pl
     assert "There are too few series to validate with: the last adapter is the best." in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["one.csv", "three.csv"])
 def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(run_lvlora, place, monkeypatch, data):
     words = [*place, "--mix", "0.4", "--dropout", "0.1"]
@@ -62,6 +63,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(run_lvlora, place, m
     assert "--mix: a run goes on with its own settings (0.4, not 0.5)" in ran.stderr
 
 
+@pytest.mark.slow
 def test_what_was_priced_is_what_is_charged(run_lvlora, place):
     words = ["train", "three.csv", *place, "--mix", "0.5", "--json"]
     plan = run_lvlora([*words, "--dry-run"]).json
@@ -78,6 +80,7 @@ def test_what_was_priced_is_what_is_charged(run_lvlora, place):
     run_lvlora([*words, "--max-flops", plan["flops_at_most"]["executed"], "--out", "again"], code=0)
 
 
+@pytest.mark.slow
 def test_mixing_changes_what_is_trained_on_and_not_what_is_scored(run_lvlora, place):
     before = []
     for mix in ("0", "0.5"):

@@ -193,6 +193,7 @@ def test_equations_are_found_beside_what_drives_them():
     assert seeing < 0.3 * blind
 
 
+@pytest.mark.slow
 def test_other_rivals_never_see_them():
     time, values, driver = _driven()
     for rival in default_rivals():

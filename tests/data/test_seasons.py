@@ -34,6 +34,7 @@ def test_a_season_that_is_given_needs_a_history_that_holds_it():
     assert whole_season(NONE) == 1
 
 
+@pytest.mark.slow
 def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{t},{10 + 3 * math.sin(2 * math.pi * t / 12):.4f}\n" for t in range(72))

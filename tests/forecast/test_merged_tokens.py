@@ -74,6 +74,7 @@ def test_decoding_equals_the_oracle(tiny_base, kind, sampling):
             assert text == oracle(base, prompt, 4, sampling, sample)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("decimals", "n_variables", "options"),
@@ -97,6 +98,7 @@ def test_equals_the_oracle_in_other_grammars(tiny_base, kind, decimals, n_variab
             assert text == oracle(base, prompt, 2, sampling, sample)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOTH_WAYS)
 def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
     base = tiny_base(kind)
@@ -110,6 +112,7 @@ def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
         assert text == oracle(base, prompt, 8, GREEDY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOTH_WAYS)
 def test_neither_batches_nor_guesses_change_a_draw(tiny_base, kind, monkeypatch):
     decoder = decoder_for(tiny_base(kind))
@@ -170,6 +173,7 @@ any_order = settings(
 )
 
 
+@pytest.mark.slow
 @any_order
 @given(alphabets, st.integers(0, 2**32), st.booleans())
 @example(_alphabet(TENTHS), 0, False)
@@ -294,6 +298,7 @@ def test_a_likelihood_equals_a_calculation_by_hand(tiny_base, kind, number_forma
         assert np.allclose(nll, _by_hand(forecaster, history, future), atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("decimals", "number_format", "missing"),
@@ -323,6 +328,7 @@ def test_the_probabilities_of_all_numbers_are_one(
     assert np.allclose(shares[places], found.probabilities, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("signed", [False, True])
 def test_a_density_states_what_it_does_not_list_and_its_price_is_bounded(

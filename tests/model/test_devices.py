@@ -73,6 +73,7 @@ def test_a_processor_that_says_it_multiplies_bfloat16_is_not_timed(monkeypatch):
     devices.probe_bfloat16.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 def test_freed_memory_is_kept_until_it_is_given_back():
     """In a process of its own: what is kept is kept from then on."""

@@ -141,6 +141,7 @@ def test_series_that_never_change_can_be_drawn(n_series: int) -> None:
         style.render(draw(dataset, analysis), "svg")
 
 
+@pytest.mark.slow
 def test_long_names_stay_in_their_own_place() -> None:
     """No title meets its neighbour, none is cut, and panels under each other begin alike."""
     rng = np.random.default_rng(0)

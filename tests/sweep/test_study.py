@@ -119,6 +119,7 @@ def test_the_living_keep_their_trials():
     assert b.recover() == []
 
 
+@pytest.mark.slow
 def test_of_another_machine_a_database_knows_by_its_heartbeats(tmp_path, monkeypatch):
     """Optuna beats the heart of a trial that it makes, and fails one whose heart stopped."""
     settings = SweepSettings(runs=tmp_path, storage=f"sqlite:///{tmp_path / 'studies.db'}")

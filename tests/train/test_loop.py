@@ -143,6 +143,7 @@ def test_without_a_compiler_auto_goes_on_and_on_is_refused(monkeypatch):
         compiles_here("on", 1, CPU)
 
 
+@pytest.mark.slow
 def test_a_missing_compiler_is_found_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))

@@ -56,6 +56,7 @@ class _Stopper(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_head", ["none", "numeric"])
 def test_a_run_goes_on_to_the_same_bytes_and_never_spends_more_than_told(
     tiny_folder, tmp_path, train_head

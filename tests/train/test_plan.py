@@ -69,6 +69,7 @@ def test_layers_are_compiled_in_long_runs(weightless, tmp_path):
     assert tiny_runs.plan(weightless, tmp_path, max_steps=1, compile="on").compiles
 
 
+@pytest.mark.slow
 def test_a_short_run_of_a_dear_model_says_how_it_is_validated(tmp_path):
     large = tiny_models.write(tmp_path / "m", "llama", hidden_size=256, intermediate_size=256)
     config = json.loads((large / "config.json").read_text())

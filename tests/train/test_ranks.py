@@ -88,6 +88,7 @@ if other and os.waitpid(other, 0)[1] != 0:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
 def test_a_group_leaves_no_thread():
     # one that still runs while Python ends aborts the process now and then

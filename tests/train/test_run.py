@@ -62,6 +62,7 @@ def _ledger(runs):
         return ledger.rows()
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(model, runs):
     first, result = _train(model, runs, "a", dropout=0.1)
     second, _ = _train(model, runs, "b", dropout=0.1)
@@ -139,6 +140,7 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
     assert spent == 7 * loaded.plan.per_step.executed
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over_with_its_name(model, runs):
     whole, _ = _train(model, runs, "whole")
     loaded = tiny_runs.loaded(model, runs)
@@ -155,6 +157,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_its_name(model, runs):
     assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
 
 
+@pytest.mark.slow
 def test_without_any_checkpoint_it_begins_again(model, runs):
     whole, _ = _train(model, runs, "whole")
     folder = tiny_runs.folder(runs, "r")

@@ -105,6 +105,7 @@ def test_windows_cover_the_last_steps_and_know_what_was_before(tiny_folder, tmp_
     assert part.scored.file().held_out == 12
 
 
+@pytest.mark.slow
 def test_a_run_on_one_series_spends_what_was_priced_and_repeats_itself(tiny_folder, tmp_path):
     from lvlora import fine_tune
 

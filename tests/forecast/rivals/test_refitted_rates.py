@@ -89,6 +89,7 @@ def test_forecasts_go_on_as_the_truth(saturating, system, noise, limit):
     assert mae(RefittedRates(saturating=saturating), system, noise) < limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "limit"), [(0.0, 0.015), (0.05, 0.09)])
 def test_prey_alone_goes_on_by_a_hidden_second(noise, limit):
     assert mae(RefittedRates(saturating=True), "rosenzweig-macarthur", noise, 1) < limit
