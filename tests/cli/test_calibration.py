@@ -19,33 +19,9 @@ def words(run_lvlora, tmp_path, monkeypatch, tiny_folder):
     """Two files of simulated systems, and what makes their forecasts short."""
     monkeypatch.chdir(tmp_path)
     for name, seed in (("past.h5", 1), ("new.h5", 2)):
-        run_lvlora(
-            [
-                "simulate",
-                name,
-                "-n",
-                "40",
-                "--n-steps",
-                "14",
-                "--duration",
-                "28",
-                "--seed",
-                str(seed),
-            ],
-            code=0,
-        )
-    return [
-        "--model",
-        str(tiny_folder("qwen2")),
-        "--dtype",
-        "float32",
-        "--threads",
-        "1",
-        "--decimals",
-        "1",
-        "--samples",
-        "10",
-    ]
+        few = f"-n 40 --n-steps 14 --duration 28 --seed {seed}"
+        run_lvlora(["simulate", name, *few.split()], code=0)
+    return [*tiny_runs.quick(tiny_folder("qwen2")), "--samples", "10"]
 
 
 ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", "4", "--no-rivals")

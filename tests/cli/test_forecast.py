@@ -18,20 +18,7 @@ def words(tmp_path, monkeypatch, tiny_folder):
     """A working directory with data, and what makes a forecast quick and repeatable."""
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
-    return [
-        "--model",
-        str(tiny_folder("qwen2")),
-        "--dtype",
-        "float32",
-        "--threads",
-        "1",
-        "--samples",
-        "3",
-        "--horizon",
-        "4",
-        "--decimals",
-        "1",
-    ]
+    return [*tiny_runs.quick(tiny_folder("qwen2")), *"--samples 3 --horizon 4".split()]
 
 
 @pytest.fixture

@@ -18,19 +18,7 @@ from lvlora.flops.ledger import Ledger
 def words(tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
-    return [
-        "forecast",
-        "data.csv",
-        "--model",
-        str(tiny_folder("qwen2")),
-        "--dtype",
-        "float32",
-        "--threads",
-        "1",
-        "--decimals",
-        "1",
-        "--density",
-    ]
+    return ["forecast", "data.csv", *tiny_runs.quick(tiny_folder("qwen2")), "--density"]
 
 
 def test_json_holds_the_whole_distribution(run_lvlora, words):

@@ -15,19 +15,7 @@ from lvlora.flops.ledger import Ledger
 def words(tmp_path, monkeypatch, tiny_folder):
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=12))
-    return [
-        "data.csv",
-        "--model",
-        str(tiny_folder("qwen2")),
-        "--dtype",
-        "float32",
-        "--threads",
-        "1",
-        "--samples",
-        "4",
-        "--decimals",
-        "1",
-    ]
+    return ["data.csv", *tiny_runs.quick(tiny_folder("qwen2")), "--samples", "4"]
 
 
 def _rows(path):

@@ -32,8 +32,7 @@ def words(tmp_path, monkeypatch, tiny_folder):
     """A working directory with data, and what makes a forecast quick and repeatable."""
     monkeypatch.chdir(tmp_path)
     Path("data.csv").write_text(_rows())
-    model = ["--model", str(tiny_folder("qwen2")), "--dtype", "float32", "--threads", "1"]
-    return [*model, "--samples", "3", "--decimals", "1"]
+    return [*tiny_runs.quick(tiny_folder("qwen2")), "--samples", "3"]
 
 
 def _table(text):

@@ -35,8 +35,8 @@ def model(tmp_path, monkeypatch, tiny_folder, tiny_base) -> str:
 
 
 def words(model: str, *more: str) -> list[str]:
-    plain = ["forecast", "data.csv", "--model", model, "--adapter", "none", "--dtype", "float32"]
-    return [*plain, "--threads", "1", "--decimals", "1", "--samples", "9", "--holdout", "3", *more]
+    plain = ["forecast", "data.csv", *tiny_runs.quick(model), "--adapter", "none"]
+    return [*plain, "--samples", "9", "--holdout", "3", *more]
 
 
 def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -> None:
@@ -86,9 +86,20 @@ def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, mode
 
 
 def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
-    asked = ["evaluate", "data.csv", "--model", model, "--adapter", "none", "--dtype", "float32"]
-    asked += ["--threads", "1", "--decimals", "1", "--samples", "9", "--split", "all"]
-    asked += ["--context", "10", "--horizon", "4", "--no-rivals", "--output", "table.csv"]
+    asked = ["evaluate", "data.csv", *tiny_runs.quick(model), "--adapter", "none"]
+    asked += [
+        "--samples",
+        "9",
+        "--split",
+        "all",
+        "--context",
+        "10",
+        "--horizon",
+        "4",
+        "--no-rivals",
+        "--output",
+        "table.csv",
+    ]
     rows = []
     for more in ([], ["--as-drawn"], []):
         run_lvlora([*asked, *more], code=0)

@@ -37,18 +37,8 @@ from lvlora.flops.ledger import Ledger
 MODEL = ["--model", "model", "--dtype", "float32", "--threads", "1"]
 TRAIN = [
     *MODEL,
-    "--rank",
-    "2",
-    "--batch-size",
-    "2",
-    "--seq-len",
-    "48",
-    "--decimals",
-    "1",
-    "--learning-rate",
-    "1e-2",
-    "--validation-series",
-    "1",
+    *"--rank 2 --batch-size 2 --seq-len 48 --decimals 1 --learning-rate 1e-2".split(),
+    *("--validation-series", "1"),
 ]
 RUN = ["--max-steps", "4", "--save-every", "2", "--validate-every", "2"]
 
@@ -169,7 +159,6 @@ class Sweep(Work):
         Path("space.toml").write_text("rank = [1, 2]\n")
 
     def do(self) -> None:
-        flags = [f for f in TRAIN if f not in ("--rank", "2")] + ["2"]
         flags = [*MODEL, *TRAIN[TRAIN.index("--batch-size") :]]
         args = ["--max-steps", "2", "--save-every", "1", "--validate-every", "2"]
         assert run("sweep", "data.csv", *flags, *args, "--space", "space.toml") == 0
@@ -241,23 +230,8 @@ class SimulateCsv(Output):
 
 class Forecast(Output):
     args = (
-        "forecast",
-        "data.csv",
-        *MODEL,
-        "--adapter",
-        "none",
-        "--decimals",
-        "1",
-        "-n",
-        "2",
-        "--samples",
-        "2",
-        "--series",
-        "s0",
-        "--output",
-        "f.csv",
-        "--samples-out",
-        "s.csv",
+        *("forecast", "data.csv", *MODEL, "--adapter", "none", "--decimals", "1", "-n", "2"),
+        *("--samples", "2", "--series", "s0", "--output", "f.csv", "--samples-out", "s.csv"),
         "--overwrite",
     )
     files = ("f.csv", "s.csv")
@@ -277,43 +251,17 @@ class Scores(Output):
 
 class Evaluate(Scores):
     args = (
-        "evaluate",
-        "data.csv",
-        *MODEL,
-        "--adapter",
-        "none",
-        "--decimals",
-        "1",
-        "--context",
-        "6",
-        "--horizon",
-        "2",
-        "--samples",
-        "2",
-        "--limit",
-        "1",
-        "--no-rivals",
-        "--output",
-        "e.csv",
-        "--overwrite",
+        *("evaluate", "data.csv", *MODEL, "--adapter", "none", "--decimals", "1"),
+        *("--context", "6", "--horizon", "2", "--samples", "2", "--limit", "1", "--no-rivals"),
+        *("--output", "e.csv", "--overwrite"),
     )
     files = ("e.csv",)
 
 
 class Baseline(Scores):
     args = (
-        "baseline",
-        "data.csv",
-        "--no-model",
-        "--context",
-        "6",
-        "--horizon",
-        "2",
-        "--limit",
-        "1",
-        "--output",
-        "b.csv",
-        "--overwrite",
+        *("baseline", "data.csv", "--no-model", "--context", "6", "--horizon", "2"),
+        *("--limit", "1", "--output", "b.csv", "--overwrite"),
     )
     files = ("b.csv",)
 

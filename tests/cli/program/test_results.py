@@ -17,22 +17,8 @@ def words(tmp_path, monkeypatch, tiny_folder):
     """A working directory with data; a quick forecast."""
     monkeypatch.chdir(tmp_path)
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset(2, n_steps=8))
-    return [
-        "forecast",
-        "data.csv",
-        "--model",
-        str(tiny_folder("qwen2")),
-        "--dtype",
-        "float32",
-        "--threads",
-        "1",
-        "--samples",
-        "2",
-        "--horizon",
-        "2",
-        "--decimals",
-        "1",
-    ]
+    quick = tiny_runs.quick(tiny_folder("qwen2"))
+    return ["forecast", "data.csv", *quick, *"--samples 2 --horizon 2".split()]
 
 
 def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, words):
