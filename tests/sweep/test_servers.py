@@ -1,4 +1,4 @@
-"""Studies that a server keeps: PostgreSQL itself, and Optuna's gRPC proxy before a database."""
+"""Studies that a server keeps: PostgreSQL."""
 
 import gc
 import subprocess
