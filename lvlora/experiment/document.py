@@ -19,7 +19,7 @@ def document(record: Experiment) -> Document:
             *(stage.name, stage.command, "done", stage.flops.executed, stage.flops.coursework),
             numbers.duration(stage.seconds),
             *_result(stage),
-            str(Path(stage.found.folder) / PAGE),
+            str(Path(stage.result.folder) / PAGE),
         ]
         for stage in record.stages
     ]
@@ -36,7 +36,7 @@ def document(record: Experiment) -> Document:
             f"{numbers.share(1 - record.left / record.budget)} of the budget of "
             f"{numbers.flops(record.budget)} FLOPs ({record.convention}) is spent."
         )
-    evaluated = [stage for stage in record.stages if stage.found.forecasters is not None]
+    evaluated = [stage for stage in record.stages if stage.result.forecasters is not None]
     sections = (
         Section("Stages", blocks),
         Section("Errors", [_errors(evaluated)] if evaluated else []),
@@ -72,9 +72,9 @@ def plan_document(plan: ExperimentPlan) -> Document:
 
 
 def _result(stage: StageResult) -> list[Cell]:
-    forecasters = stage.found.forecasters
+    forecasters = stage.result.forecasters
     if forecasters is None:
-        return [stage.found.mae]
+        return [stage.result.mae]
     return [min((mae for mae in forecasters.values() if mae is not None), default=None)]
 
 
@@ -84,7 +84,7 @@ def _time(seconds: float | None) -> str | None:
 
 def _errors(evaluated: Sequence[StageResult]) -> Table:
     """Return the MAE of each forecaster in each evaluation, the best of the last first."""
-    maes = [stage.found.forecasters or {} for stage in evaluated]
+    maes = [stage.result.forecasters or {} for stage in evaluated]
     names = {name: [each.get(name) for each in maes] for each in maes for name in each}
 
     def order(name: str) -> tuple[float, ...]:

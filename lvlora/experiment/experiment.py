@@ -253,7 +253,7 @@ def _adapter(name: str, folder: Path, record: Record) -> str:
         return name
     if "/" in name:
         return str(folder / name)
-    adapter = record.stages[name].found.adapter
+    adapter = record.stages[name].result.adapter
     if adapter is None:
         raise LvloraError(
             f"stage {name} has no adapter: none of its trials came to an end",
@@ -279,7 +279,7 @@ def _answer(work: _Work, record: Record) -> Experiment:
                 flops=charged(own),
                 share_of_budget=share,
                 seconds=sum(row.seconds for row in own),
-                found=record.stages[stage.name].found,
+                result=record.stages[stage.name].result,
             )
         )
     total = charged(entries)

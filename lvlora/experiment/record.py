@@ -78,7 +78,7 @@ class StageResult(Shape):
     share_of_budget: float | None
     seconds: float
     """Computing time: the sum of its entries in the ledger."""
-    found: Result
+    result: Result
 
 
 class Experiment(Answer):
@@ -103,7 +103,7 @@ class FinishedStage(Shape):
 
     settings: dict[str, Any]
     """Those that decide its result, with its command and the hash of the data."""
-    found: Result
+    result: Result
 
 
 class Record(Shape):
@@ -146,7 +146,7 @@ class Record(Shape):
 
     def with_result(self, stage: Stage, data_sha256: str, result: Result) -> Record:
         """Return the record with the result of one more stage."""
-        finished = FinishedStage(settings=deciding(stage, data_sha256), found=result)
+        finished = FinishedStage(settings=deciding(stage, data_sha256), result=result)
         return Record(stages={**self.stages, stage.name: finished})
 
     def write(self, folder: Path) -> None:

@@ -113,7 +113,7 @@ def done(kept, run_lvlora, args, tmp_path, made_figures):
 def _found(answer):
     """What stages found, without places and times."""
     return {
-        stage["name"]: {k: v for k, v in stage["found"].items() if k not in ("folder", "adapter")}
+        stage["name"]: {k: v for k, v in stage["result"].items() if k not in ("folder", "adapter")}
         for stage in answer["stages"]
     }
 
@@ -133,15 +133,15 @@ def test_all_stages_are_made_on_one_ledger(done, tmp_path):
     assert done["budget"] == 10**12
     assert done["left"] == 10**12 - charged.executed
     by_name = {stage["name"]: stage for stage in done["stages"]}
-    assert by_name["default"]["found"]["steps"] == 4
-    assert Path(by_name["search"]["found"]["adapter"]).name.startswith("trial-")
-    names = list(by_name["final"]["found"]["forecasters"])
-    chosen = Path(by_name["search"]["found"]["adapter"]).name
+    assert by_name["default"]["result"]["steps"] == 4
+    assert Path(by_name["search"]["result"]["adapter"]).name.startswith("trial-")
+    names = list(by_name["final"]["result"]["forecasters"])
+    chosen = Path(by_name["search"]["result"]["adapter"]).name
     assert names == [f"qwen2 + {chosen}", "qwen2 + default", "qwen2 zero-shot"]
-    assert list(by_name["zero-shot"]["found"]["forecasters"]) == ["qwen2 zero-shot"]
+    assert list(by_name["zero-shot"]["result"]["forecasters"]) == ["qwen2 zero-shot"]
     assert "MAE in each evaluation" in (whole / "report.html").read_text(encoding="utf-8")
     # what both evaluations have is in one folder, and was paid once
-    assert by_name["final"]["found"]["folder"] == by_name["zero-shot"]["found"]["folder"]
+    assert by_name["final"]["result"]["folder"] == by_name["zero-shot"]["result"]["folder"]
 
 
 def test_a_finished_experiment_is_not_made_again(done, run_lvlora, args, tmp_path):

@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 def test_a_result_is_read_as_it_was_written(folder):
     record = Record.read(folder, [_stage(threads=1, save_every=3)], "hash")  # the same result
-    assert record.stages["first"].found == Result(folder="x", mae=0.5)
+    assert record.stages["first"].result == Result(folder="x", mae=0.5)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_other_settings_are_refused_by_name(folder, stage, data, name):
         ("stages", []),
         ("schema_version", 2),
         ("stages.first", "x"),
-        ("stages.first.found.mae", {"x": 1}),
-        ("stages.first.found.steps", 2.5),
+        ("stages.first.result.mae", {"x": 1}),
+        ("stages.first.result.steps", 2.5),
     ],
 )
 def test_a_damaged_record_is_refused_by_name(folder, key, value):
