@@ -66,26 +66,26 @@ def _export_task(
     )
 
 
-def _show(found: Evaluation, settings: EvaluateSettings, context: CommandContext) -> None:
+def _show(evaluation: Evaluation, settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.document import show_document
     from lvlora.evaluation.document import document
     from lvlora.evaluation.record import table_of
 
     output = context.output
     if settings.output == STANDARD_OUTPUT:
-        output.write(table_of(found))
+        output.write(table_of(evaluation))
     else:
-        output.report(found, lambda: show_document(document(found), output))
-    for path in found.files:
+        output.report(evaluation, lambda: show_document(document(evaluation), output))
+    for path in evaluation.files:
         if path.endswith("report.html"):
             output.note(f"Report: {path}")
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output.note(f"Written: {settings.output}")
-    if found.command == "baseline":
+    if evaluation.command == "baseline":
         shared = ("protocol", "context", "horizon")
         trained = next_command("train", TrainSettings, settings)
         scored = next_command("evaluate", EvaluateSettings, settings, also=shared)
         output.hint(f"Next: {trained}, then {scored}")
-    elif found.folder is not None:
-        page = shlex.quote(found.folder)
+    elif evaluation.folder is not None:
+        page = shlex.quote(evaluation.folder)
         output.hint(f"Next: lvlora report {page} --open shows it in the browser")

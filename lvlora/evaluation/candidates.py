@@ -121,9 +121,9 @@ def _decimals(settings: EvaluateSettings, choice: Choice) -> int | None:
     return settings.decimals
 
 
-def _different(found: Iterable[Candidate]) -> Iterable[Candidate]:
+def _different(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
     seen = set()
-    for candidate in found:
+    for candidate in candidates:
         info, source = candidate.choice.info, candidate.choice.source
         decimals = DEFAULT_DECIMALS if candidate.decimals is None else candidate.decimals
         key = (

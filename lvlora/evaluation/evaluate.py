@@ -111,25 +111,25 @@ def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:
     Raises:
         DataError: a file is not a table of forecasts of this task.
     """
-    settings, given, found = job.settings, job.task, []
+    settings, task, entries = job.settings, job.task, []
     for name, path in named_files(settings.forecasts or (), TAKEN).items():
         forecasts = read_forecasts(
-            path, name, job.task_name, given.ids, given.variables, given.protocol.horizon
+            path, name, job.task_name, task.ids, task.variables, task.protocol.horizon
         )
         if forecasts.task is None:
             narrator.warning(
                 f"{path} has no column 'task': nobody knows whether {name} saw more than the "
                 "histories of this evaluation."
             )
-        found.append(score_foreign(forecasts, given, settings.quantiles))
-    return found
+        entries.append(score_foreign(forecasts, task, settings.quantiles))
+    return entries
 
 
 def _score_models(
     job: Job, chosen: Sequence[Candidate], narrator: Narrator, stage: str
 ) -> tuple[list[Entry], int, Scale | None]:
     """Entries, and the first model's decimals and scale, by which the floor is rounded."""
-    settings, given, sampling = job.settings, job.task, job.sampling
+    settings, task, sampling = job.settings, job.task, job.sampling
     decimals = DEFAULT_DECIMALS if settings.decimals is None else settings.decimals
     scale: Scale | None = None
     entries: list[Entry] = []
@@ -139,19 +139,19 @@ def _score_models(
         forecaster = candidate.open(settings)
         name = candidate.name(forecaster, (*spent, *job.foreign_names))
         identity = candidate.identity(forecaster, sampling)
-        scoring = Scoring(forecaster, given, sampling, job.folder.pieces(name, identity))
+        scoring = Scoring(forecaster, task, sampling, job.folder.pieces(name, identity))
         warn_of_reading(
             forecaster,
-            [given.histories[i] for i in scoring.left],
+            [task.histories[i] for i in scoring.left],
             scoring.planned.readings,
-            given.protocol.horizon,
+            task.protocol.horizon,
             narrator,
-            variables=given.variables,
+            variables=task.variables,
             known=job.data.known,
             shown=notes,
         )
-        if len(scoring.left) < len(given.ids):
-            n_finished = len(given.ids) - len(scoring.left)
+        if len(scoring.left) < len(task.ids):
+            n_finished = len(task.ids) - len(scoring.left)
             narrator.note(f"{name}: {n_finished} series were finished before.")
         if i == 0:
             decimals, scale = forecaster.decimals, forecaster.scale
@@ -163,7 +163,7 @@ def _score_models(
         entry.training_price = candidate.training_price
         if settings.ensemble:
             pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
-            hindsight = Hindsight([forecaster] * N_HINDCASTS, given, sampling, pieces)
+            hindsight = Hindsight([forecaster] * N_HINDCASTS, task, sampling, pieces)
             title = f"{name}, past"
             with _reserved(job, forecaster, hindsight, title, spent, narrator, stage) as advance:
                 entry.past = hindsight.run(advance)
@@ -220,26 +220,26 @@ def _identity(rival: Rival) -> dict[str, Any]:
 
 def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
     """All rivals that apply, the slow ones shared among so many processes."""
-    given, sampling = job.task, job.sampling
-    rivals, others = rivals_of(given, job.train)
+    task, sampling = job.task, job.sampling
+    rivals, others = rivals_of(task, job.train)
     if others:
         narrator.note(others)
     if not rivals:
         return []
-    whole = given.learnable(job.train)
-    parts = learnable(given, job.train) if job.settings.ensemble else []
+    whole = task.learnable(job.train)
+    parts = learnable(task, job.train) if job.settings.ensemble else []
     with RivalProcesses(n_processes) as processes:
         work = []
         for rival in rivals:
             identity = {**_identity(rival), "samples": job.rival_samples}
             pieces = job.folder.pieces(rival.name, identity)
-            scoring = Scoring(RivalForecaster(rival, processes, whole), given, sampling, pieces)
+            scoring = Scoring(RivalForecaster(rival, processes, whole), task, sampling, pieces)
             hindsight = None
             if job.settings.ensemble and rival.takes_part:
                 identity = {**_identity(rival), "past": N_HINDCASTS}
                 pieces = job.folder.pieces(f"{rival.name}, past", identity)
                 forecasters = [RivalForecaster(rival, processes, part) for part in parts]
-                hindsight = Hindsight(forecasters, given, sampling, pieces)
+                hindsight = Hindsight(forecasters, task, sampling, pieces)
             work.append((scoring, hindsight))
         n_units = sum(one.n_units for both in work for one in both if one is not None)
         entries = []
@@ -253,12 +253,12 @@ def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
 
 def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
     """Compare the forecasters, write what is to be written, and say what was found."""
-    settings, given = job.settings, job.task
-    comparison.compare(entries, settings.seed, given.of_series)
-    names = comparison.by_cluster(entries, given, job.clusters)
+    settings, task = job.settings, job.task
+    comparison.compare(entries, settings.seed, task.of_series)
+    names = comparison.by_cluster(entries, task, job.clusters)
     record = record_of(
         entries,
-        given,
+        task,
         command=job.settings.command,
         protocol_name=settings.protocol_name,
         data=EvaluatedData(
@@ -272,12 +272,12 @@ def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
         ),
         settings=_told(settings),
         quantiles=settings.quantiles,
-        clusters={name: sum(job.clusters[i] == name for i in given.of_series) for name in names},
+        clusters={name: sum(job.clusters[i] == name for i in task.of_series) for name in names},
         key=job.folder.key,
     )
     table, files = table_of(record), []
     if job.folder.path is not None:
-        each = table_of_series(entries, given, job.clusters)
+        each = table_of_series(entries, task, job.clusters)
         tables = {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
         files = job.folder.write(record, tables)
         files += draw_evaluation(job.folder.path, record)

@@ -35,14 +35,14 @@ _HASHED = re.compile(r'(\{.*), "sha256": "([0-9a-f]{64})"\}')
 """A line: what its hash is of, and the hash."""
 
 
-def key_of(given: Task, data_sha256: str, split_sha256: str) -> str:
+def key_of(task: Task, data_sha256: str, split_sha256: str) -> str:
     """A hash of what is forecast from what: the same for every forecaster of an evaluation."""
-    protocol = given.protocol
-    facts: list[Any] = [data_sha256, split_sha256, given.ids, protocol.context, protocol.horizon]
+    protocol = task.protocol
+    facts: list[Any] = [data_sha256, split_sha256, task.ids, protocol.context, protocol.horizon]
     if protocol.windows is not None:
         facts.append([protocol.windows, protocol.stride])
-    if given.disturbance:
-        facts.append(given.disturbance.model_dump())
+    if task.disturbance:
+        facts.append(task.disturbance.model_dump())
     return durable.sha256_of_json(facts)
 
 

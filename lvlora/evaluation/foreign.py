@@ -166,13 +166,13 @@ def _cell(index: pandas.MultiIndex, at: int) -> str:
     return ", ".join(f"{name} {value}" for name, value in pairs if name)
 
 
-def _quantile_function(levels: FloatArray, found: FloatArray) -> FloatArray:
+def _quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
     """(n, `N_LEVELS`, H, V) of quantiles (n, Q, H, V), linear between them and flat beyond.
 
     Quantiles that cross are put in order first (Chernozhukov, Fernández-Val & Galichon 2010,
     doi:10.3982/ECTA7880).
     """
-    ordered = np.sort(found, axis=1)
+    ordered = np.sort(quantiles, axis=1)
     at = np.linspace(0.0, 1.0, N_LEVELS)
     right = np.clip(np.searchsorted(levels, at), 1, len(levels) - 1)
     left = right - 1

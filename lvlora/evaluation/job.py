@@ -155,18 +155,18 @@ def _protocol(settings: EvaluateSettings) -> Protocol:
     return Protocol(settings.split, settings.context, horizon, windows, stride)
 
 
-def _say_what_is_scored(given: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
-    if given.disturbance:
+def _say_what_is_scored(task: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
+    if task.disturbance:
         narrator.note(
-            f"Forecasters see: {given.disturbance}; what is scored is as the data have it."
+            f"Forecasters see: {task.disturbance}; what is scored is as the data have it."
         )
-    if given.left_out:
-        narrator.note(f"{_series_are(given.left_out)} too short for this protocol and left out.")
-    if given.n_series < _FEW:
-        narrator.note(f"Only {_series_are(given.n_series)} scored: the figures are rough.")
-    if given.protocol.part == "test":
+    if task.left_out:
+        narrator.note(f"{_series_are(task.left_out)} too short for this protocol and left out.")
+    if task.n_series < _FEW:
+        narrator.note(f"Only {_series_are(task.n_series)} scored: the figures are rough.")
+    if task.protocol.part == "test":
         narrator.note("This is the test part: choose nothing by what you see.")
-    n_learnt = len(set(split.train).intersection(given.of_series))
+    n_learnt = len(set(split.train).intersection(task.of_series))
     if n_learnt and rivals:
         narrator.note(
             f"{_series_are(n_learnt)} scored that rivals learn from: of those they see the "

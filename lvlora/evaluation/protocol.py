@@ -144,13 +144,13 @@ def task(
     """
     part = without(part, disturbance.hidden)
     cuts = [(series, _cuts(series, protocol)) for series in part]
-    if not any(found for _, found in cuts):
+    if not any(series_cuts for _, series_cuts in cuts):
         raise _too_short(part, protocol)
     n_windows = protocol.windows or 1
     clean, seen, futures, names = [], [], [], []
-    for series, found in cuts:
-        for k, cut in enumerate(found):
-            n_before = len(series) - protocol.horizon - (len(found) - 1 - k) * protocol.stride
+    for series, series_cuts in cuts:
+        for k, cut in enumerate(series_cuts):
+            n_before = len(series) - protocol.horizon - (len(series_cuts) - 1 - k) * protocol.stride
             name = f"{series.id}@{n_before}" if n_windows > 1 else series.id
             clean.append(replace(cut.history, id=name))
             # what is drawn depends on the series, not on how many windows it has
@@ -162,7 +162,7 @@ def task(
         part.variables,
         seen,
         futures,
-        sum(not found for _, found in cuts),
+        sum(not series_cuts for _, series_cuts in cuts),
         disturbance,
         clean if disturbance else None,
         tuple(names) if n_windows > 1 else (),
@@ -191,12 +191,12 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
     if protocol.windows is not None:
         return _too_few_steps(part, protocol, longest)
     context = protocol.context or 0
-    given, asked = steps_that_fit(longest)
+    steps, horizon = steps_that_fit(longest)
     return DataError(
         f"{part.source}: no series of the {protocol.part} part has the "
         f"{context + protocol.horizon} steps that --context {context} and "
         f"--horizon {protocol.horizon} need",
-        f"The longest has {longest}: --context {given} --horizon {asked} fit.",
+        f"The longest has {longest}: --context {steps} --horizon {horizon} fit.",
     )
 
 
@@ -253,16 +253,16 @@ def with_steps_that_fit(
         return settings
     if max(lengths) >= sum(settings.steps):
         return settings
-    given, asked = steps_that_fit(
+    context, horizon = steps_that_fit(
         min(lengths),
         None if "context" in left_open else settings.context,
         None if "horizon" in left_open else settings.horizon,
     )
-    if given < 1 or asked < 1 or (given, asked) == settings.steps:
+    if context < 1 or horizon < 1 or (context, horizon) == settings.steps:
         return settings
     narrator.note(
         f"The longest series has {max(lengths):,} steps, too few for "
         f"{settings.steps[0]} and {settings.steps[1]}: "
-        f"{asked} steps from {given} (--context {given} --horizon {asked})."
+        f"{horizon} steps from {context} (--context {context} --horizon {horizon})."
     )
-    return settings.model_copy(update={"context": given, "horizon": asked})
+    return settings.model_copy(update={"context": context, "horizon": horizon})

@@ -36,7 +36,7 @@ _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
 def record_of(
     entries: Sequence[Entry],
-    given: Task,
+    task: Task,
     *,
     command: Literal["evaluate", "baseline"],
     protocol_name: Literal["A", "B", "own"],
@@ -53,43 +53,43 @@ def record_of(
         clusters: name of each cluster of dynamics -> series of the task that are in it.
         key: of the task, see `folder.key_of`.
     """
-    spread = scale_spread([h.values for h in given.histories])
+    spread = scale_spread([h.values for h in task.histories])
     led_by: Literal["mae", "mase"] = "mase" if spread > SCALES_APART else "mae"
     return EvaluationRecord(
         schema_version=1,
         lvlora_version=__version__,
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        protocol=_protocol(given, protocol_name),
+        protocol=_protocol(task, protocol_name),
         data=data,
         settings=dict(settings),
         scale_spread=spread,
         led_by=led_by,
-        variables=list(given.variables),
+        variables=list(task.variables),
         clusters=[ClusterSize(name=name, series=n) for name, n in clusters.items()],
         forecasters=[entry.row for entry in entries],
-        drawn=drawn(entries, given, quantiles, led_by),
+        drawn=drawn(entries, task, quantiles, led_by),
         key=key,
     )
 
 
-def _protocol(given: Task, name: Literal["A", "B", "own"]) -> TaskFacts:
-    done, asked = given.disturbance, given.protocol
+def _protocol(task: Task, name: Literal["A", "B", "own"]) -> TaskFacts:
+    done, protocol = task.disturbance, task.protocol
     rolling: dict[str, Any] = {}
-    if asked.windows is not None:
+    if protocol.windows is not None:
         rolling = {
-            "windows": asked.windows,
-            "stride": asked.stride,
-            "all_before": asked.context is None,
+            "windows": protocol.windows,
+            "stride": protocol.stride,
+            "all_before": protocol.context is None,
         }
     return TaskFacts(
         name=name,
-        split=asked.part,
-        context=asked.context or given.context,
-        horizon=asked.horizon,
+        split=protocol.part,
+        context=protocol.context or task.context,
+        horizon=protocol.horizon,
         **rolling,
-        series=given.n_series,
-        left_out=given.left_out,
+        series=task.n_series,
+        left_out=task.left_out,
         disturbance=done if done else None,
         seen=str(done) or None,
     )
@@ -104,7 +104,7 @@ def reference(entries: Sequence[Entry], led_by: str = "mae") -> Entry:
 
 
 def drawn(
-    entries: Sequence[Entry], given: Task, quantiles: Sequence[float], led_by: str = "mae"
+    entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led_by: str = "mae"
 ) -> Drawn:
     """Forecasts of the reference to look at: of its best, middle and worst series."""
     about = reference(entries, led_by)
@@ -112,7 +112,7 @@ def drawn(
     errors = about.scores.series_mae
     series = []
     for at, why in _chosen(np.asarray(errors)):
-        history, future = given.histories[at], given.futures[at]
+        history, future = task.histories[at], task.futures[at]
         bands = []
         if about.samples is not None and about.samples.shape[1] > 1:
             for level in central_levels(quantiles):
@@ -132,7 +132,7 @@ def drawn(
                 bands=bands,
             )
         )
-    calendar = given.histories[0].calendar if given.histories else None
+    calendar = task.histories[0].calendar if task.histories else None
     dated = {} if calendar is None else {"calendar": calendar.to_dict()}
     return Drawn(forecaster=about.name, series=series, **dated)
 
@@ -193,10 +193,10 @@ def table_of(record: EvaluationRecord) -> str:
     return csv_text(head, rows)
 
 
-def table_of_series(entries: Sequence[Entry], given: Task, clusters: Mapping[str, str]) -> str:
+def table_of_series(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]) -> str:
     """Each series' MAE by forecaster, as CSV."""
     head = ["id", "cluster", *(e.name for e in entries)]
     rows: list[list[Any]] = []
-    for i, (name, series) in enumerate(zip(given.ids, given.of_series, strict=True)):
+    for i, (name, series) in enumerate(zip(task.ids, task.of_series, strict=True)):
         rows.append([name, clusters[series], *(float(e.scores.series_mae[i]) for e in entries)])
     return csv_text(head, rows)

@@ -258,17 +258,21 @@ def score_floor(
     return Entry("rounding floor", "floor", score_of(task, point, None, levels), point)
 
 
-def score_foreign(found: foreign.ForeignForecasts, task: Task, levels: Sequence[float]) -> Entry:
+def score_foreign(
+    forecasts: foreign.ForeignForecasts, task: Task, levels: Sequence[float]
+) -> Entry:
     """Another program's forecasts; what they took is not known."""
-    scores = score_of(task, found.point, found.samples, levels, fair=not found.are_quantiles)
+    scores = score_of(
+        task, forecasts.point, forecasts.samples, levels, fair=not forecasts.are_quantiles
+    )
     return Entry(
-        found.name,
+        forecasts.name,
         foreign.KIND,
         scores,
-        found.point,
-        found.samples,
+        forecasts.point,
+        forecasts.samples,
         math.nan,
-        are_quantiles=found.are_quantiles,
+        are_quantiles=forecasts.are_quantiles,
     )
 
 

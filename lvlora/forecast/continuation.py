@@ -80,12 +80,12 @@ def _ids(texts: Sequence[str], alphabet: TokenAlphabet, trace: Trace) -> list[In
 
 def _looked_at(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
     """(place in the chunks, token in it) of the tokens whose logits are wanted."""
-    found = []
+    rows = []
     for n, chunk in enumerate(chunks):
-        found.append((n, len(chunk.certain) - 1))
+        rows.append((n, len(chunk.certain) - 1))
         if chunk.guess:
-            found.append((n, len(chunk.certain) + len(chunk.guess) - 1))
-    return found
+            rows.append((n, len(chunk.certain) + len(chunk.guess) - 1))
+    return rows
 
 
 class TorchContinuation:

@@ -123,7 +123,7 @@ def next_step(
         NumericalError: the model gives no finite numbers.
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
-    found, plan = [], forecaster.plan
+    results, plan = [], forecaster.plan
     readings = plan.readings(histories, 1, context)
     with forecaster.usage.work(lambda: _at_most(plan, readings, threshold, calls)) as work:
         for history, of_one in zip(histories, readings, strict=True):
@@ -135,8 +135,8 @@ def next_step(
                     densities += _densities(walk, history, reading)
                 finally:  # what an interrupted walk did was spent, too
                     work.add(trace, plan.price_of(trace))
-            found.append(sorted(densities, key=lambda density: density.variable))
-    return found
+            results.append(sorted(densities, key=lambda density: density.variable))
+    return results
 
 
 def at_most(

@@ -141,7 +141,7 @@ def _members(members: Sequence[EnsembleMember]) -> Iterator[Block]:
 
 
 def _beside(name: str, scores: HoldoutScores) -> Table:
-    heads = {m: said.head for m, said in METRICS.items() if m in scores.model_fields_set}
+    heads = {m: measure.head for m, measure in METRICS.items() if m in scores.model_fields_set}
     entries = [(name, scores), *((rival.name, rival) for rival in scores.rivals)]
     return Table(
         "Beside plain forecasters of the same steps",

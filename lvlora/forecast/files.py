@@ -139,11 +139,11 @@ def _write_hdf5(path: Path, result: DatasetForecast) -> None:
     from lvlora.data.files.hdf5 import date_attributes
 
     forecasts, variables = result.forecasts, result.histories.variables
-    said, stored = date_attributes(result.histories.calendar)
+    attributes, stored = date_attributes(result.histories.calendar)
     with h5py.File(path, "w") as file:
         samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
         samples.attrs["variables"] = np.array([v.encode() for v in variables], dtype="S")
         time = file.create_dataset("time", data=np.stack([stored(f.time) for f in forecasts]))
-        for name, text in said.items():
+        for name, text in attributes.items():
             time.attrs[name] = np.bytes_(text)
         file.create_dataset("id", data=np.array([f.series.encode() for f in forecasts], dtype="S"))

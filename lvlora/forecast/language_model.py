@@ -390,7 +390,7 @@ def _prompts(
     """Texts to continue at a step of the horizon: of a reading, later of each of its samples."""
     prompts = []
     for reading, past in zip(readings, pasts, strict=True):
-        first, *given = reading.known_texts(begin, stop)
+        first, *beginnings = reading.known_texts(begin, stop)
         if begin == 0:
             text = reading.codec.encode(reading.numbers) + first
             names = [(reading.name, text, reading.samples)]
@@ -403,5 +403,5 @@ def _prompts(
                 )
                 for sample, numbers in zip(reading.samples, past, strict=True)
             ]
-        prompts += [Prompt(n, t, reading.grammar, s, tuple(given)) for n, t, s in names]
+        prompts += [Prompt(n, t, reading.grammar, s, tuple(beginnings)) for n, t, s in names]
     return prompts

@@ -455,8 +455,8 @@ def _check_forecaster(settings: ForecastSettings) -> None:
         "--calibrated": settings.calibrated,
         "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
     }
-    for option, given in request.items():
-        if given:
+    for option, value in request.items():
+        if value:
             raise SettingsError(
                 f"--forecaster {settings.forecaster} and {option}: that is of the language model "
                 "alone.",
@@ -475,8 +475,8 @@ def _check_density(settings: ForecastSettings) -> None:
         "--plot": settings.plot is not None,
         "--greedy": settings.greedy,
     }
-    for option, given in request.items():
-        if given:
+    for option, value in request.items():
+        if value:
             raise SettingsError(
                 f"--density and {option}: the distribution is of the next step, and no future is "
                 "drawn.",

@@ -119,6 +119,6 @@ def _agrees(module: nn.Module, lean: Callable[[Any, Tensor], Tensor]) -> bool:
         return False  # nothing to compare, and element-wise work is not what is counted there
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, weight.shape[-1], generator=generator).to(weight)
-    expected, found = module(x).float(), lean(module, x).float()
+    expected, results = module(x).float(), lean(module, x).float()
     allowed = 4 * torch.finfo(weight.dtype).eps * expected.abs().max()
-    return expected.shape == found.shape and bool((expected - found).abs().max() <= allowed)
+    return expected.shape == results.shape and bool((expected - results).abs().max() <= allowed)

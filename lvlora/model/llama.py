@@ -87,8 +87,8 @@ class Attention(nn.Module):
         q, k = rotation.turn(q), rotation.turn(k)
         if cache is not None:
             k, v = cache.rows[self.layer].update(k, v)
-        found, _ = grouped_attention(self, q, k, v, mask)
-        out: Tensor = self.o_proj(found.reshape(*x.shape[:2], -1))
+        states, _ = grouped_attention(self, q, k, v, mask)
+        out: Tensor = self.o_proj(states.reshape(*x.shape[:2], -1))
         return out
 
 

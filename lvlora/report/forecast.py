@@ -275,11 +275,11 @@ def _legend(pictures: Sequence[ForecastPicture]) -> list[Any]:
 
 
 def _left_out(
-    given: Sequence[ForecastPicture], shown: Sequence[ForecastPicture], n_variables: int
+    pictures: Sequence[ForecastPicture], shown: Sequence[ForecastPicture], n_variables: int
 ) -> str:
     notes = []
-    if len(given) > len(shown):
-        notes.append(f"{len(given) - len(shown)} more series not drawn")
+    if len(pictures) > len(shown):
+        notes.append(f"{len(pictures) - len(shown)} more series not drawn")
     most = max(len(p.variables) for p in shown)
     if most > n_variables:
         notes.append(f"{most - n_variables} more variables not drawn")

@@ -93,8 +93,8 @@ def complaints(
     return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
 
-def _sentence(found: Any, field: Field | None) -> str:
-    kind, limits, got = found["type"], found.get("ctx", {}), found.get("input")
+def _sentence(value: Any, field: Field | None) -> str:
+    kind, limits, got = value["type"], value.get("ctx", {}), value.get("input")
     limit_words = {
         "greater_than_equal": ("ge", "should be at least"),
         "greater_than": ("gt", "should be above"),
@@ -125,7 +125,7 @@ def _sentence(found: Any, field: Field | None) -> str:
     }.get(kind.partition("_")[0])
     if wanted:
         return f"should be {wanted}, got {_shown(got)}"
-    return f"{found['msg']}, got {_shown(got)}"
+    return f"{value['msg']}, got {_shown(got)}"
 
 
 def _number(limit: float) -> str:

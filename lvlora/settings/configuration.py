@@ -176,9 +176,9 @@ def _from_config(
     command: str,
     config: str,
     commands: Mapping[str, type[Settings]],
-    given: dict[str, _Given],
+    inputs: dict[str, _Given],
 ) -> list[str]:
-    """Fill ``given`` from the file; returns what is wrong with its keys.
+    """Fill ``inputs`` from the file; returns what is wrong with its keys.
 
     A file without tables is for one command. One with a table for a command ([train]) may serve
     several: its keys outside the tables are shared, and each command takes those it has. The stages
@@ -228,7 +228,7 @@ def _from_config(
                 )
             elif table == command:
                 take(key, value, label, inner)
-    given.update(outer | inner)
+    inputs.update(outer | inner)
     return problems
 
 
@@ -269,15 +269,15 @@ def load_toml(config: str, where: str) -> dict[str, Any]:
         ) from None
 
 
-def _tidied(field: Field, given: _Given) -> Any:
+def _tidied(field: Field, inputs: _Given) -> Any:
     """Expand paths of the file and the environment as a shell does."""
-    if field.kind == "path" and given.source != "flag" and isinstance(given.value, str):
-        return os.path.expanduser(given.value)
-    return given.value
+    if field.kind == "path" and inputs.source != "flag" and isinstance(inputs.value, str):
+        return os.path.expanduser(inputs.value)
+    return inputs.value
 
 
 def _wrong_bools(
-    fields: Sequence[Field], given: Mapping[str, _Given], values: dict[str, Any]
+    fields: Sequence[Field], inputs: Mapping[str, _Given], values: dict[str, Any]
 ) -> list[str]:
     """``rank = true`` would be read as 1: take such values out and complain about them."""
     problems = []
@@ -285,22 +285,22 @@ def _wrong_bools(
         if field.kind in ("whole", "number") and isinstance(values.get(field.name), bool):
             value = values.pop(field.name)
             problems.append(
-                f"{given[field.name].label}: should be a number, got {str(value).lower()}"
+                f"{inputs[field.name].label}: should be a number, got {str(value).lower()}"
             )
     return problems
 
 
 def _impossible_names(
-    fields: Sequence[Field], given: Mapping[str, _Given], settings: Settings
+    fields: Sequence[Field], inputs: Mapping[str, _Given], settings: Settings
 ) -> list[str]:
     """Names at which nothing can be read or written, whatever the command does."""
     problems = []
     for field in fields:
         value = getattr(settings, field.name)
         names_file = field.kind == "path" or (field.kind == "text" and field.panel == "Model")
-        if field.name not in given or value is None or not names_file:
+        if field.name not in inputs or value is None or not names_file:
             continue
-        label, shown = given[field.name].label, str(value)
+        label, shown = inputs[field.name].label, str(value)
         try:
             os.stat(value)
         except OSError as error:

@@ -112,7 +112,7 @@ class TokenAlphabet:
         """The indices into ``tokens`` of a text's spelling; KeyError on symbols that have none."""
         if len(self.tokens) == len(SYMBOLS):
             return [INDEX[symbol] for symbol in text]
-        found, at = [], 0
+        ids, at = [], 0
         while at < len(text):
             for length in self._lengths:
                 token = self._classes.get(text[at : at + length])
@@ -120,9 +120,9 @@ class TokenAlphabet:
                     break
             else:
                 raise KeyError(text[at])
-            found.append(token)
+            ids.append(token)
             at += length
-        return found
+        return ids
 
     def count(self, text: str) -> int:
         """Tokens of a text's spelling."""

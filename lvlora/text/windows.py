@@ -59,24 +59,24 @@ def tokenize_series(
     values, n_known = series.values, series.n_known
     if series.known is not None:
         values = np.column_stack([series.known[: len(series)], values])
-    ids, given = [], []
+    ids, is_known = [], []
     for step in codec.encode_steps(scale.apply(values)):
         # a token never reaches into two numbers
         *known, rest = step.split(VALUE_SEPARATOR, n_known)
         before = alphabet.encode("".join(number + VALUE_SEPARATOR for number in known))
         ids.append(np.concatenate([before, alphabet.encode(rest)]))
-        given.append(np.arange(len(ids[-1])) < len(before))
+        is_known.append(np.arange(len(ids[-1])) < len(before))
     starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-    return TokenSeries(np.concatenate(ids), starts, np.concatenate(given))
+    return TokenSeries(np.concatenate(ids), starts, np.concatenate(is_known))
 
 
-def collate(rows: Sequence[Ids], given: Sequence[NDArray[np.bool_]] = ()) -> Batch:
+def collate(rows: Sequence[Ids], known: Sequence[NDArray[np.bool_]] = ()) -> Batch:
     """Rows of consecutive tokens to inputs and next-token targets, padded on the right.
 
     Padding comes after the real tokens, so causal attention never sees it, and it is no target.
 
     Args:
-        given: of each row, which tokens are given and no targets, either; none by default.
+        known: of each row, which tokens are known and no targets, either; none by default.
     """
     width = max(len(row) for row in rows) - 1
     inputs = np.zeros((len(rows), width), dtype=np.int64)
@@ -85,7 +85,7 @@ def collate(rows: Sequence[Ids], given: Sequence[NDArray[np.bool_]] = ()) -> Bat
         n = len(row) - 1
         inputs[i, :n] = row[:-1]
         inputs[i, n:] = row[-1]  # any valid id
-        targets[i, :n] = np.where(given[i][1:], IGNORED, row[1:]) if given else row[1:]
+        targets[i, :n] = np.where(known[i][1:], IGNORED, row[1:]) if known else row[1:]
     return Batch(inputs, targets)
 
 
@@ -175,7 +175,7 @@ class Windows:
         """The ``index``-th batch of the run."""
         first = index * self.batch_size
         rows = [self._row(first + i) for i in range(self.batch_size)]
-        return collate([ids for ids, _ in rows], [given for _, given in rows])
+        return collate([ids for ids, _ in rows], [known for _, known in rows])
 
     def ends_of(self, dataset: Dataset, n_steps: int) -> list[Batch]:
         """Return batches of rows that each end with a series, alike in every run.
@@ -189,7 +189,7 @@ class Windows:
             dataset: other series, or longer parts of the same.
             n_steps: whose tokens are targets.
         """
-        rows, given, firsts = [], [], []
+        rows, known, firsts = [], [], []
         for series in dataset:
             read = _as_read(series, known=len(series) - n_steps)
             before = max(len(series) - n_steps, 1)
@@ -200,10 +200,10 @@ class Windows:
             ids, marks = (x[tokens.starts[begin] :][:room] for x in (tokens.ids, tokens.given))
             skipped = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
             rows.append(np.concatenate([np.array(self.start, dtype=np.int64), ids]))
-            given.append(np.concatenate([np.zeros(len(self.start), dtype=bool), marks]))
+            known.append(np.concatenate([np.zeros(len(self.start), dtype=bool), marks]))
             firsts.append(max(int(skipped) + len(self.start) - 1, 0))
         kept_rows = [
-            (r, g, f) for r, g, f in zip(rows, given, firsts, strict=True) if f < len(r) - 1
+            (r, g, f) for r, g, f in zip(rows, known, firsts, strict=True) if f < len(r) - 1
         ]
         batches = []
         for place in range(0, len(kept_rows), self.batch_size):

@@ -123,10 +123,10 @@ def _states() -> dict[str, Any]:
     }
 
 
-def _put_back(found: dict[str, Any]) -> None:
-    torch.set_num_threads(found["threads"])
-    torch.set_rng_state(found["torch"])
-    if found["cuda"] is not None:
-        torch.cuda.set_rng_state_all(found["cuda"])
-    np.random.set_state(found["numpy"])
-    random.setstate(found["python"])
+def _put_back(states: dict[str, Any]) -> None:
+    torch.set_num_threads(states["threads"])
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    np.random.set_state(states["numpy"])
+    random.setstate(states["python"])

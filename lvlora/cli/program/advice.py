@@ -22,7 +22,7 @@ STANDARD_INPUT = Path("-")
 def next_command(
     verb: str,
     target: type[Settings],
-    given: Settings,
+    command_settings: Settings,
     *words: str,
     also: Sequence[str] = (),
     without: Sequence[str] = (),
@@ -30,18 +30,18 @@ def next_command(
     """A command on the same data, for a shell.
 
     Args:
-        target: the settings of ``verb``; given: those of the command that was run.
+        target: the settings of ``verb``; command_settings: those of the command that was run.
         words: further ones, behind the data and the options that are carried on.
         also: further options to carry on; without: of those not to.
     """
     line = ["lvlora", verb]
-    data = getattr(given, "data", None)
+    data = getattr(command_settings, "data", None)
     if data is not None:
         line.append(str(data))
     for field in read_fields(target):
         if field.argument or field.name in without or field.name not in (*CARRIED, *also):
             continue
-        value = getattr(given, field.name, None)
+        value = getattr(command_settings, field.name, None)
         if value is not None and value != target.model_fields[field.name].get_default():
             line += field.words(value)
     text = shlex.join([*line, *words])

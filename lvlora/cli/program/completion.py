@@ -16,9 +16,9 @@ FolderCompleter = Callable[[str, Path], Sequence[str]]
 _MOST_RUNS = 50
 
 
-def runs_folder(given: object = None) -> Path:
+def runs_folder(runs: object = None) -> Path:
     """Where runs lie: as the command line says so far, else as the environment does."""
-    return Path(os.path.expanduser(str(given or os.environ.get("LVLORA_RUNS") or "runs")))
+    return Path(os.path.expanduser(str(runs or os.environ.get("LVLORA_RUNS") or "runs")))
 
 
 def models(incomplete: str) -> list[str]:
@@ -108,10 +108,12 @@ def _folders(folder: Path) -> Iterator[Path]:
             yield folder / name
 
 
-def _named(incomplete: str, folder: Path, found: Sequence[Path], words: Sequence[str]) -> list[str]:
+def _named(
+    incomplete: str, folder: Path, folders: Sequence[Path], words: Sequence[str]
+) -> list[str]:
     """As they may be typed: words and names of runs, or paths where a path was begun."""
-    paths = [str(path) for path in found if str(path).startswith(incomplete)]
-    names = [path.name for path in found]
+    paths = [str(path) for path in folders if str(path).startswith(incomplete)]
+    names = [path.name for path in folders]
     chosen = [name for name in (*words, *names) if name.startswith(incomplete)]
     return (chosen or paths)[:_MOST_RUNS]
 

@@ -65,9 +65,9 @@ def settings_command(
     COMMANDS[name] = model
 
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
-        def command(**given: Any) -> None:
-            common = {key.removeprefix("common_"): given.pop(key) for key in _common(model)}
-            _call(function, name, model, fields, _flags(fields, given), common)
+        def command(**values: Any) -> None:
+            common = {key.removeprefix("common_"): values.pop(key) for key in _common(model)}
+            _call(function, name, model, fields, _flags(fields, values), common)
 
         parameters = [
             parameter
@@ -160,21 +160,21 @@ def _every_command() -> dict[str, type[Settings]]:
     return COMMANDS
 
 
-def _flags(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
+def _flags(fields: Sequence[Field], values: Mapping[str, Any]) -> dict[str, Any]:
     """Field name → what the command line says about it, None where it says nothing."""
     flags: dict[str, Any] = {}
     for field in fields:
         if field.kind == "flag":
-            on, off = given[f"{ON}{field.name}"], given[f"{OFF}{field.name}"]
+            on, off = values[f"{ON}{field.name}"], values[f"{OFF}{field.name}"]
             if on and off:
                 both = " or ".join((field.label, field.opposite))
                 raise SettingsError(f"Give either {both}, not both.", "Leave one of the two out.")
             flags[field.name] = True if on else False if off else None
         elif field.repeat:
             # "" takes a value of the file back, as for other options
-            flags[field.name] = "" if given[field.name] == [""] else given[field.name] or None
+            flags[field.name] = "" if values[field.name] == [""] else values[field.name] or None
         else:
-            flags[field.name] = given[field.name]
+            flags[field.name] = values[field.name]
     return flags
 
 

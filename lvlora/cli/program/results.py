@@ -16,19 +16,19 @@ LEDGER = output_files.table("a table of what was spent", r"run,command,phase,")
 
 
 def check_results(
-    settings: Any, context: CommandContext, asked: Sequence[tuple[str, Path | None, Kind | None]]
+    settings: Any, context: CommandContext, results: Sequence[tuple[str, Path | None, Kind | None]]
 ) -> None:
     """Look at every file that a command is to write, before its work.
 
     Args:
         settings: of the command; what they name as input is spared, and the ledger.
-        asked: option, path and kind of each; no kind: a picture.
+        results: option, path and kind of each; no kind: a picture.
 
     Raises:
         SettingsError: one can't be written, or two are the same.
     """
     spared = _needed_by(settings, context)
-    for option, path, kind in asked:
+    for option, path, kind in results:
         if kind is None:
             if path is None:
                 continue
@@ -46,7 +46,7 @@ def check_results(
             json=context.json,
         )
     named: dict[Path, str] = {}
-    for option, path, _ in asked:
+    for option, path, _ in results:
         if path is not None and path != STANDARD_OUTPUT:
             first = named.setdefault(path.resolve(), option)
             if first != option:

@@ -38,7 +38,7 @@ from lvlora.text.scaling import RULES
 NAME = "calibration.json"
 FOLDER = "calibrations"
 _LEAST = 0.01
-"""Of a factor: intervals do not shrink to nothing."""
+"""Least factor: intervals do not shrink to nothing."""
 _AGAIN = "lvlora evaluate DATA --calibrate makes one; without --calibrated none is needed."
 
 

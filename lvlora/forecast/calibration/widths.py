@@ -107,14 +107,14 @@ SURE, UNSURE = 0.2, 0.8
 """Futures that lie so near to their median, in deviations of the history: nothing of p, all."""
 
 
-def shares(numbers: FloatArray, found: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+def shares(numbers: FloatArray, spans: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
     """p of u, the part of the way to the last cycle that a median goes; and its slope dp/du.
 
     Args:
-        found: the `features` that gave u.
+        spans: the `features` that gave u.
     """
     ends = math.log(SURE), math.log(UNSURE)
-    unsure = np.clip((found["spread over deviation"] - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
+    unsure = np.clip((spans["spread over deviation"] - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
     logistic = 0.5 * (1 + np.tanh(numbers / 2))
     return unsure * logistic, unsure * logistic * (1 - logistic)
 

@@ -54,7 +54,7 @@ class GaussianProcess(Untrained):
         filled = complete(time, history)
         problem = standardised(time, history)
         with np.errstate(all="ignore"):
-            prediction = self._found(problem, n_samples, name)
+            prediction = self._paths(problem, n_samples, name)
         if prediction is None:
             point = np.repeat(filled[-1:], n_ahead, axis=0)
             return Prediction(
@@ -63,9 +63,9 @@ class GaussianProcess(Untrained):
         paths = guarded(problem.back(prediction), filled)
         return Prediction(paths[0], widened(paths[0], paths[1:], filled) if n_samples else None)
 
-    def _found(self, given: Standardised, n_samples: int, name: str) -> FloatArray | None:
+    def _paths(self, scaled: Standardised, n_samples: int, name: str) -> FloatArray | None:
         """(1 + n_samples, H, V) the mean path and futures; None for too short a history."""
-        problem = given.problem
+        problem = scaled.problem
         n_held = max(1, problem.n_known // 4)
         cut = problem.cut(problem.n_known - n_held)
         errors = {}

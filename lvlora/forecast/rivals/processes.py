@@ -57,12 +57,12 @@ class RivalProcesses:
             position in ``work``, prediction, and the seconds it took, as they are finished.
         """
         begin = time.perf_counter()
-        for at, given in enumerate(work):
+        for at, problem in enumerate(work):
             spent = time.perf_counter() - begin
             if self._n > 1 and at and spent / at * (len(work) - at) > self._worth:
                 yield from self._shared(rival, work, at)
                 return
-            yield (at, *_timed(rival, given))
+            yield (at, *_timed(rival, problem))
 
     def _shared(
         self, rival: Rival, work: Sequence[Work], first: int

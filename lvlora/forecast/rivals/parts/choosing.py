@@ -83,18 +83,18 @@ class ChosenOnHistory(Refitted):
         return ahead, past
 
     def _ahead(
-        self, given: Standardised, chosen: Sequence[Any], time: FloatArray, history: FloatArray
+        self, scaled: Standardised, chosen: Sequence[Any], time: FloatArray, history: FloatArray
     ) -> FloatArray:
         """(H, V) in original units, guarded."""
         filled = complete(time, history)
         if not chosen:
             return np.repeat(filled[-1:], len(time) - len(history), axis=0)
-        continued = guarded(given.back(self.continued(given.problem, chosen)), filled)
+        continued = guarded(scaled.back(self.continued(scaled.problem, chosen)), filled)
         return np.asarray(np.median(continued, axis=0))
 
-    def _chosen(self, given: Standardised, filled: FloatArray) -> list[Any]:
+    def _chosen(self, scaled: Standardised, filled: FloatArray) -> list[Any]:
         """The best settings; none where the history is too short for any."""
-        problem = given.problem
+        problem = scaled.problem
         n_known, n_variables = problem.values.shape
         cuts = sorted({min(n, n_known - 1) for s in self.trials if (n := int(s * n_known)) >= 2})
         settings = (
@@ -111,7 +111,7 @@ class ChosenOnHistory(Refitted):
             gaps = np.where(np.isnan(gaps), _LOST, np.minimum(gaps, _LOST))
             known = problem.known[n:]
             errors += np.sum(gaps * known, axis=(1, 2)) / max(int(known.sum()), 1)
-        levels = given.back(self.continued(problem, settings))
+        levels = scaled.back(self.continued(problem, settings))
         astray = ~np.isclose(guarded(levels, filled), levels, rtol=1e-9, atol=0.0)
         errors += astray.mean(axis=(1, 2))
         order = np.argsort(errors, kind="stable")

@@ -166,11 +166,11 @@ def _whole(n: int) -> FloatArray:
     return np.arange(n, dtype=np.float64)
 
 
-def _at(time: FloatArray, values: FloatArray, asked: FloatArray) -> FloatArray:
+def _at(time: FloatArray, values: FloatArray, times: FloatArray) -> FloatArray:
     """(..., T, V) at other times, (..., A, V), by monotone cubics; held beyond the ends."""
     from scipy.interpolate import PchipInterpolator
 
-    inside = np.clip(asked, time[0], time[-1])
+    inside = np.clip(times, time[0], time[-1])
     return np.asarray(PchipInterpolator(time, values, axis=-2)(inside))
 
 

@@ -165,10 +165,10 @@ def _read(
         raise ModelError(f"{file}: {complaint(error)}", _HINT) from None
 
 
-def _is_strange(found: TokenizerFile) -> bool:
+def _is_strange(text: TokenizerFile) -> bool:
     """Whether a part of it could grow a text, or search it for long."""
     try:
-        parts = list(_parts([found.normalizer, found.pre_tokenizer]))
+        parts = list(_parts([text.normalizer, text.pre_tokenizer]))
     except RecursionError:
         return True
     return len(parts) > _MOST_PARTS or any(_grows(p) or _searches(p) for p in parts)
