@@ -139,7 +139,7 @@ def calibrate(
 
     Raises:
         SettingsError: no central pair, or fewer than two samples.
-        DataError: too few known truths for an interval, or no factor holds enough.
+        DataError: too few known truths, of forecasts that have a width, for an interval.
     """
     levels = central_levels(quantiles)
     if not levels or samples.shape[1] < 2:
@@ -156,12 +156,8 @@ def calibrate(
             above = (truth - middle) / (high - middle)
             scores = np.where(truth < middle, (middle - truth) / (middle - low), above)
         scores[truth == middle] = 0.0
-        factors.append(order_statistic(scores[~np.isnan(truth)], level))
-    if not np.isfinite(factors).all():
-        raise DataError(
-            "too many futures are all alike: no factor makes their intervals hold the known truths",
-            "Draw more --samples, or train on such data first.",
-        )
+        # where futures are all alike there is no width that a factor could change
+        factors.append(order_statistic(scores[np.isfinite(scores)], level))
     logs = np.log(np.fmax(factors, _LEAST))
     return Widths(
         constant=float(logs.mean()), facts={} if facts is None else facts.model_dump(mode="json")
@@ -178,7 +174,8 @@ def order_statistic(scores: FloatArray, level: float) -> float:
     place = math.ceil(round((n + 1) * level, 9))
     if place > n:
         raise DataError(
-            f"{n} known truths are too few to calibrate intervals of {level:g}",
+            f"{n} known truths of forecasts with a width are too few to calibrate intervals of "
+            f"{level:g}",
             f"It takes {math.ceil(round(level / (1 - level), 9))} at least: calibrate on more "
             "series.",
         )
