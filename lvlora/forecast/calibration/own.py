@@ -8,7 +8,8 @@ scores by the factor at which its interval, widened about the median m, just hol
 
 The ⌈(n + 1) level⌉-th smallest of n scores is the factor that covers a new truth with at least the
 probability ``level``, whatever the model, as long as the new series is exchangeable with those of
-the calibration. One factor serves all intervals: the geometric mean of theirs.
+the calibration. One factor serves all intervals: the geometric mean of theirs. Where futures are
+all alike E is infinite; such truths are left out, so the promise is for intervals with a width.
 """
 
 from __future__ import annotations
