@@ -3,11 +3,18 @@
 Each figure is the fastest of several repetitions of the fastest way that there is here, so that a
 bound made of it is too short rather than too long. Weights are in the cache when they are
 multiplied, and reading is measured by itself.
+
+``python benchmarks/machine.py`` prints the processor, its instruction sets for products, and the
+rates of Qwen2.5-0.5B's linear layers: with all of them and, in a process that may not use AMX,
+without.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -24,6 +31,31 @@ _SECONDS = 0.06
 _READ_SECONDS = 0.5
 _JOINED = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 """Products of one input, which may be one product."""
+
+
+_SETS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+_ROWS = (1, 16, 52, 2048)
+
+
+def main() -> None:
+    """Print what this machine can do."""
+    from lvlora.flops.catalogue import find_shape
+    from lvlora.model.machine import processor
+
+    name, words = processor(), set(processor().split())
+    sets = [one for one in _SETS if one in words]
+    without_amx = os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX512_CORE_BF16"
+    if not without_amx:
+        print(f"{name.split(' fpu ')[0]}: {', '.join(sets)}; {torch.get_num_threads()} threads")
+        print(f"reads {bandwidth(2**29) / 1e9:.1f} GB/s; GFLOP/s of products with so many rows:")
+        print(" " * 22 + "".join(f"{n:>9,}" for n in _ROWS))
+    for dtype in (torch.bfloat16,) if without_amx else (torch.float32, torch.bfloat16):
+        label = f"{str(dtype).removeprefix('torch.')}{' without AMX' * without_amx}"
+        rate = rates(find_shape("qwen2.5-0.5b"), dtype, _ROWS)
+        print(f"{label:22}" + "".join(f"{rate[n] / 1e9:9,.0f}" for n in _ROWS), flush=True)
+    if "amx_bf16" in words and not without_amx:
+        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
+        subprocess.run([sys.executable, __file__], env=environment, check=True)
 
 
 def rates(shape: ModelShape, dtype: torch.dtype, rows: Sequence[int]) -> dict[int, float]:
@@ -95,3 +127,7 @@ def fastest(work: Callable[[], Tensor], seconds: float) -> float:
         work()
         best, n = min(best, time.perf_counter() - begin), n + 1
     return best
+
+
+if __name__ == "__main__":
+    main()

@@ -61,20 +61,23 @@ def compiler() -> list[str] | None:
 
 
 @functools.cache
-def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+def library(dtype: torch.dtype, *definitions: str) -> ctypes.CDLL | None:
     """The decoder for weights of a dtype; None where it cannot be had.
 
     It is compiled at the first call on a machine, which takes some seconds, and kept by what it
     depends on: the source, the compiler and the processor.
+
+    Args:
+        definitions: for the compiler, such as ``-DEMULATED_TILES`` (tiles.h).
     """
     if is_switched_off() or sys.platform == "win32" or sys.maxsize < 2**32:
         return None
     if dtype == torch.bfloat16:
         if not multiplies_bfloat16():
             return None
-        flags = [*_FLAGS, "-DBFLOAT16"]
+        flags = [*_FLAGS, "-DBFLOAT16", *definitions]
     elif dtype == torch.float32:
-        flags = list(_FLAGS)
+        flags = [*_FLAGS, *definitions]
     else:
         return None
     with contextlib.suppress(*_UNUSABLE):

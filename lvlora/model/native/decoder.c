@@ -4,7 +4,8 @@
    weights and once for bfloat16 ones (-DBFLOAT16), and called through ctypes (engine.py).
 
    - Weights stay where they are: (out, in) row by row, as PyTorch has them. Products are dot
-     products along the rows in tiles that fit into the registers, so nothing is packed.
+     products along the rows in tiles that fit into the registers (products.h) or, where the
+     processor has AMX, in its tile registers (tiles.h).
    - Hidden states, sums, norms, softmax and activations are float32; in bfloat16 only what goes
      into a product is rounded.
    - Keys and values are in pages of PAGE positions, those of a segment and a layer one after the
@@ -19,6 +20,7 @@
 
 #include "elements.h"
 #include "products.h"
+#include "tiles.h"
 #include "engine.h"
 #include "segments.h"
 #include "layer.h"
@@ -31,6 +33,10 @@ static void run(Worker *self, int leads) {
     const int64_t n = e->n_tokens, hidden = e->hidden;
     const int64_t q_width = e->heads * e->head_dim, k_width = e->kv_heads * e->head_dim;
     const int64_t n_blanks = e->n_blanks * e->n_layers;
+#ifdef HAVE_TILES
+    TileConfig before = {0}; /* of PyTorch's products in this thread */
+    if (e->tiles) STORE_CONFIG(&before);
+#endif
     for (int64_t i; (i = take(e, n_blanks + n)) < n_blanks + n;) {
         if (i < n_blanks) {
             blank(e, i);
@@ -53,7 +59,7 @@ static void run(Worker *self, int leads) {
             {&layer->linear[Q], e->queries, q_width, 0},
         };
         if (last) { /* from here on only what is wanted matters */
-            project(self, products, 2, e->in, hidden, n);
+            project(self, products, 2, e->in, n);
             rows = e->n_want, asks = e->want;
             if (leads)
                 for (int64_t i = 0; i < rows; i++) { /* wanted tokens come in order */
@@ -61,23 +67,26 @@ static void run(Worker *self, int leads) {
                     memmove(e->in + i * hidden, e->in + asks[i] * hidden, hidden * sizeof(element));
                 }
             meet(self);
-            project(self, products + 2, 1, e->in, hidden, rows);
+            project(self, products + 2, 1, e->in, rows);
         } else {
-            project(self, products, 3, e->in, hidden, n);
+            project(self, products, 3, e->in, n);
         }
         rotate(self, l, asks, rows);
         attend(self, l, last ? &e->last_tasks : &e->tasks, asks);
         Product out = {&layer->linear[O], e->x, hidden, 1};
-        project(self, &out, 1, e->attended, q_width, rows);
+        project(self, &out, 1, e->attended, rows);
         norm(self, layer->before_unit, rows);
         gated_unit(self, layer, rows);
         Product down = {&layer->linear[DOWN], e->x, hidden, 1};
-        project(self, &down, 1, e->act, e->wide, rows);
+        project(self, &down, 1, e->act, rows);
     }
     norm(self, e->final_norm, rows);
     const Linear head = {.weight = e->head, .bias = e->head_bias, .in = hidden, .out = e->n_head};
     Product logits = {&head, e->logits, e->n_head, 0};
-    project(self, &logits, 1, e->in, hidden, rows);
+    project(self, &logits, 1, e->in, rows);
+#ifdef HAVE_TILES
+    if (e->tiles) LOAD_CONFIG(&before);
+#endif
 }
 
 static void *work(void *given) {
@@ -126,6 +135,9 @@ void *engine_open(
     e->head_dim = sizes[4], e->wide = sizes[5], e->n_head = sizes[6];
     e->n_threads = 1;
     e->low_width = sizes[8];
+#ifdef HAVE_TILES
+    e->tiles = tiles_allowed();
+#endif
     e->eps = (float)eps;
     e->embedding = (const element *)shared[0], e->head = (const element *)shared[1];
     e->head_bias = (const float *)shared[2], e->final_norm = (const float *)shared[3];
@@ -168,13 +180,16 @@ void engine_positions(void *given, const float *cosines, const float *sines) {
 static int make_room(Engine *e, int64_t n) {
     if (n <= e->room) return 0;
     const int64_t q_width = e->heads * e->head_dim, k_width = e->kv_heads * e->head_dim;
+    const int64_t whole = pieces(n, SIDE) * SIDE; /* rows of packed inputs */
     struct { void **at; int64_t bytes; } buffers[] = {
         {(void **)&e->all, 8 * n}, {(void **)&e->own, 8 * n}, {(void **)&e->shared, 8 * n},
         {(void **)&e->at, 8 * n}, {(void **)&e->position, 8 * n}, {(void **)&e->lost, n},
         {(void **)&e->x, 4 * n * e->hidden}, {(void **)&e->queries, 4 * n * q_width},
         {(void **)&e->keys_values, 8 * n * k_width},
         {(void **)&e->low_sums, 4 * n * larger(1, e->low_width)},
-        {(void **)&e->low, (int64_t)sizeof(element) * n * larger(1, e->low_width)},
+        {(void **)&e->low, (int64_t)sizeof(element) * whole * larger(1, e->low_width)},
+        {(void **)&e->packed,
+         (int64_t)sizeof(element) * whole * (e->tiles ? larger(q_width, larger(e->hidden, e->wide)) : 0)},
         {(void **)&e->in, (int64_t)sizeof(element) * n * e->hidden},
         {(void **)&e->rotated, (int64_t)sizeof(element) * n * q_width},
         {(void **)&e->attended, (int64_t)sizeof(element) * n * q_width},
@@ -255,7 +270,8 @@ void engine_close(void *given) {
     void *owned[] = {
         e->arenas, e->holes, e->blanks, e->segments, e->layers, e->threads, e->tasks.list,
         e->last_tasks.list, e->all, e->own, e->shared, e->at, e->position, e->lost, e->x,
-        e->queries, e->keys_values, e->low_sums, e->low, e->in, e->rotated, e->attended, e->act};
+        e->queries, e->keys_values, e->low_sums, e->low, e->in, e->rotated, e->attended, e->act,
+        e->packed};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     pthread_mutex_destroy(&e->mutex);
     pthread_cond_destroy(&e->wake);

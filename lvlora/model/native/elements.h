@@ -24,6 +24,7 @@
 #define TILE_ROWS 2
 #endif
 #define TILE_COLUMNS 4
+#define SIDE 16 /* rows of an AMX tile, and numbers or pairs of elements in a row */
 #define PAGE 32
 #define PAGE_VECTORS (PAGE / LANES)
 #define AHEAD 8 /* rows of weights are asked for before they are used */

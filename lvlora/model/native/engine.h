@@ -45,6 +45,7 @@ typedef struct {
 
 typedef struct {
     int64_t n_layers, hidden, heads, kv_heads, head_dim, wide, n_head;
+    int tiles; /* products are in AMX tiles (tiles.h) */
     float eps;
     const element *embedding, *head;
     const float *head_bias, *final_norm;
@@ -62,6 +63,7 @@ typedef struct {
     int64_t *own, *shared, *at, *position; /* of each token: its segments, its place in its own */
     float *x, *queries, *keys_values, *low_sums, *logits;
     element *in, *rotated, *attended, *act, *low;
+    element *packed; /* inputs of products in tiles */
     unsigned char *lost; /* hidden states that are all zeros */
     int64_t room, low_width;
     Tasks tasks, last_tasks;

@@ -94,14 +94,3 @@ static void multiply(
         j += n;
     }
 }
-
-/* rows of inputs of k elements that are gone through together, and columns of a piece of work */
-static int64_t row_block(int64_t k) {
-    int64_t rows = smaller(BLOCK_BYTES / (k * (int64_t)sizeof(element)), MOST_BLOCK_ROWS);
-    return larger(1, rows / TILE_ROWS) * TILE_ROWS;
-}
-static int64_t column_block(int64_t n, int64_t rows, int threads) {
-    if (rows <= FEW_ROWS) /* what is asked for ahead should not be another thread's */
-        return smaller(pieces(n, 4 * threads * TILE_COLUMNS) * TILE_COLUMNS, FEW_ROWS_COLUMNS);
-    return n >= 512 ? MOST_BLOCK_COLUMNS : n >= 128 ? 16 : 8;
-}

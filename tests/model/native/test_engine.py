@@ -122,9 +122,19 @@ def test_equals_pytorch(sizes, updates):
         assert np.abs(np.stack(engine.kept(segment, layer)) - one).max() <= 1e-5
 
 
+@pytest.fixture
+def emulated_tiles(monkeypatch):
+    """The decoder multiplies in AMX tiles, which plain C computes."""
+    library = building.library
+    monkeypatch.setattr(building, "library", lambda dtype: library(dtype, "-DEMULATED_TILES"))
+
+
+@pytest.mark.parametrize("tiles", [False, True], ids=["vectors", "tiles"])
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("updates", UPDATES[::2], ids=lambda u: f"rank {u.get('rank', 'none')}")
-def test_bfloat16_is_as_near_to_float32_as_pytorchs(sizes, updates):
+def test_bfloat16_is_as_near_to_float32_as_pytorchs(sizes, updates, tiles, request):
+    if tiles:
+        request.getfixturevalue("emulated_tiles")
     model = _model(sizes, biases=sizes != "1:1", dtype=torch.bfloat16, **updates)
     ids = _ids(75)
     found = _alone(_opened(model), ids)
@@ -171,10 +181,13 @@ def test_more_positions_than_there_were_angles_for():
 LENGTHS = [1, 31, 32, 33, 64, 65, 7]
 
 
-@pytest.fixture(params=DTYPES, ids=["float32", "bfloat16"])
+@pytest.fixture(params=["float32", "bfloat16", "tiles"])
 def lasting(request):
-    """A model and its engine."""
-    model = _model("3:1", dtype=request.param, rank=3, targets=("all-linear",))
+    """A model and its engine; one multiplies in emulated AMX tiles."""
+    dtype = torch.float32 if request.param == "float32" else torch.bfloat16
+    if request.param == "tiles":
+        request.getfixturevalue("emulated_tiles")
+    model = _model("3:1", dtype=dtype, rank=3, targets=("all-linear",))
     return model, _opened(model)
 
 
