@@ -17,31 +17,37 @@ import pytest
 import torch
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.evaluation.export_task import write_task
-from lvlora.evaluation.foreign import ForeignForecasts, read_forecasts
+from lvlora.evaluation.foreign import ForeignForecasts, export_task, read_forecasts
+from lvlora.evaluation.job import prepare
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.narrator import Silent
 
-NAME, HORIZON = "fromall-to3-0123456789abcdef", 3
+HORIZON = 3
 STEPS = (37, 64)
 
 
+Exported = tuple[Dataset, str]
+"""Histories, and the name of their task."""
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Dataset:
-    """Two series of different lengths, in ``task``; one has a gap."""
+def task(tmp_path: Path) -> Exported:
+    """Two series of different lengths, in the folder ``task``; one has a gap."""
     series = []
     for name, n in zip(("=a,1", "b"), STEPS, strict=True):
-        values = np.arange(2.0 * n).reshape(n, 2) % 7 + 1
+        values = np.arange(2.0 * (n + HORIZON)).reshape(-1, 2) % 7 + 1
         values[5, 1] = np.nan
-        series.append(Series(name, np.arange(float(n)), values))
-    histories = Dataset(tuple(series), ("prey", "predator"), "x")
-    futures = [Series(s.id, np.arange(3.0) + len(s), np.zeros((3, 2))) for s in series]
-    write_task(tmp_path / "task", NAME, histories, futures, {})
-    return histories
+        series.append(Series(name, np.arange(float(n + HORIZON)), values))
+    settings = EvaluateSettings(split="all", holdout=HORIZON, runs=tmp_path / "runs")
+    job = prepare(settings, Dataset(tuple(series), ("prey", "predator"), "x"), Silent())
+    export_task(job, tmp_path / "task", Silent())
+    return Dataset(tuple(job.task.histories), ("prey", "predator")), job.task_name
 
 
 def ran(
     program: str,
     tmp_path: Path,
-    data: Dataset,
+    task: Exported,
     monkeypatch: pytest.MonkeyPatch,
     stand_ins: dict[str, dict[str, Any]],
 ) -> ForeignForecasts:
@@ -57,15 +63,16 @@ def ran(
     module = programs.load(f"examples/foreign/{program}")
     sys.modules["task_folder"].main(module.forecast)
     monkeypatch.delitem(sys.modules, "task_folder")
-    ids = [series.id for series in data]
-    found = read_forecasts(file, "theirs", NAME, ids, data.variables, HORIZON)
-    assert found.task == str(NAME)
-    return found
+    histories, name = task
+    ids = [series.id for series in histories]
+    forecasts = read_forecasts(file, name, ids, histories.variables, HORIZON)
+    assert forecasts.names_task
+    return forecasts
 
 
-def check(found: ForeignForecasts, data: Dataset) -> None:
-    """The median is the last value plus the step, whoever asked."""
-    for point, series in zip(found.point, data, strict=True):
+def check(forecasts: ForeignForecasts, histories: Dataset) -> None:
+    """The median is the last value plus the step."""
+    for point, series in zip(forecasts.point, histories, strict=True):
         expected = series.values[-1] + np.arange(1, 4)[:, None]
         np.testing.assert_allclose(point, expected, rtol=1e-5)
 
@@ -76,7 +83,7 @@ def told(target: torch.Tensor, horizon: int, levels: Any) -> torch.Tensor:
     return target[:, -1, None, None] + steps + 10 * (torch.tensor(levels) - 0.5)
 
 
-def test_chronos_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chronos_2(tmp_path: Path, task: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     class BaseChronosPipeline:
         @classmethod
         def from_pretrained(cls, name: str, device_map: str) -> BaseChronosPipeline:
@@ -89,22 +96,22 @@ def test_chronos_2(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatc
             prediction_length: int,
             quantile_levels: list[float],
         ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-            assert [tuple(x.shape) for x in inputs] == [(2, n) for n in STEPS]
+            assert {tuple(x.shape) for x in inputs} == {(2, n) for n in STEPS}
             found = [told(x, prediction_length, quantile_levels) for x in inputs]
             return found, [f.mean(-1) for f in found]
 
     members = {"chronos": {"BaseChronosPipeline": BaseChronosPipeline}}
-    found = ran("chronos_2.py", tmp_path, data, monkeypatch, members)
-    check(found, data)
+    found = ran("chronos_2.py", tmp_path, task, monkeypatch, members)
+    check(found, task[0])
     assert found.samples is not None
     assert np.quantile(found.samples, 0.9, axis=1) == pytest.approx(found.point + 4, rel=1e-5)
 
 
 def test_drift_is_the_published_method(
-    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, task: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = ran("drift.py", tmp_path, data, monkeypatch, {})
-    for point, series in zip(found.point, data, strict=True):
+    found = ran("drift.py", tmp_path, task, monkeypatch, {})
+    for point, series in zip(found.point, task[0], strict=True):
         first, last = series.values[0], series.values[-1]
         slope = (last - first) / (len(series) - 1)
         np.testing.assert_allclose(point[2], last + 3 * slope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli.program.advice import next_command
@@ -23,7 +24,6 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.cli.terminal.plans import show_prices
     from lvlora.data.known import read_data
     from lvlora.evaluation.evaluate import evaluate
-    from lvlora.evaluation.job import check
     from lvlora.evaluation.price import price
 
     output = context.output
@@ -32,9 +32,8 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
         return read_data(settings, output)
 
     if settings.export_task is not None:
-        _export_task(settings, read, context)
+        _export_task(settings, settings.export_task, read, context)
         return
-    check(settings)
     check_results(settings, context, [("--output", settings.output, SCORES)])
     if context.dry_run:
         show_prices(price(settings, read, output, began=context.began), context)
@@ -43,15 +42,18 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
 
 
 def _export_task(
-    settings: EvaluateSettings, read: Callable[[], Dataset], context: CommandContext
+    settings: EvaluateSettings, folder: Path, read: Callable[[], Dataset], context: CommandContext
 ) -> None:
-    from lvlora.evaluation.export_task import check, export_task
+    from lvlora.evaluation.foreign import check_task_folder, export_task
+    from lvlora.evaluation.job import prepare
 
-    output, folder = context.output, check(settings)
+    output = context.output
+    check_task_folder(settings, folder)
     if context.dry_run:
         output.note("--export-task spends nothing; with --dry-run nothing is written.")
         return
-    exported = export_task(settings, read, output)
+    job = prepare(settings, read(), output, has_folder=False)
+    exported = export_task(job, folder, output)
     several = "" if exported.histories == exported.series else f" in {exported.histories} windows"
     output.report(
         exported,

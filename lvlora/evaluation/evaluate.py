@@ -13,8 +13,8 @@ from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import EvaluatedData, Evaluation
 from lvlora.evaluation.candidates import Candidate
 from lvlora.evaluation.folder import SERIES, TABLE
-from lvlora.evaluation.foreign import named_files, read_forecasts
-from lvlora.evaluation.job import TAKEN, Job, begin, check, prepare
+from lvlora.evaluation.foreign import score_foreign
+from lvlora.evaluation.job import Job, begin, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.report import draw_evaluation
 from lvlora.evaluation.scores import (
@@ -25,7 +25,6 @@ from lvlora.evaluation.scores import (
     rivals_of,
     score_ensemble,
     score_floor,
-    score_foreign,
 )
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.ensemble import N_HINDCASTS
@@ -70,7 +69,7 @@ def evaluate(
     narrator = narrator or Silent()
     job, chosen = begin(settings, read, narrator)
     with job.folder.held(), _interruptible(job, narrator):
-        foreign = read_foreign(job, narrator)
+        foreign = score_foreign(job, narrator)
         entries, decimals, scale = _score_models(job, chosen, narrator, stage)
         if settings.rivals:
             entries += score_rivals(job, settings.workers or cores(), narrator)
@@ -94,7 +93,6 @@ def evaluate_open(
     Raises:
         DataError: no series is long enough.
     """
-    check(settings)
     job = prepare(settings, data, narrator, has_folder=False)
     levels = settings.quantiles
     entries = [Scoring(one, job.task, job.sampling).run(levels) for one in forecasters]
@@ -103,26 +101,6 @@ def evaluate_open(
         first = forecasters[0]
         entries.append(score_floor(job.task, first.decimals, levels, first.scale))
     return finish(job, entries)
-
-
-def read_foreign(job: Job, narrator: Narrator) -> list[Entry]:
-    """Rows of the forecasts that other programs made; nothing is spent.
-
-    Raises:
-        DataError: a file is not a table of forecasts of this task.
-    """
-    settings, task, entries = job.settings, job.task, []
-    for name, path in named_files(settings.forecasts or (), TAKEN).items():
-        forecasts = read_forecasts(
-            path, name, job.task_name, task.ids, task.variables, task.protocol.horizon
-        )
-        if forecasts.task is None:
-            narrator.warning(
-                f"{path} has no column 'task': nobody knows whether {name} saw more than the "
-                "histories of this evaluation."
-            )
-        entries.append(score_foreign(forecasts, task, settings.quantiles))
-    return entries
 
 
 def _score_models(
@@ -137,7 +115,7 @@ def _score_models(
     notes: set[str] = set()
     for i, candidate in enumerate(chosen):
         forecaster = candidate.open(settings)
-        name = candidate.name(forecaster, (*spent, *job.foreign_names))
+        name = candidate.name(forecaster, (*spent, *settings.forecast_files))
         identity = candidate.identity(forecaster, sampling)
         scoring = Scoring(forecaster, task, sampling, job.folder.pieces(name, identity))
         warn_of_reading(

@@ -1,92 +1,152 @@
-"""Forecasts that were made elsewhere: a long table, read by pandas and checked before scoring."""
+"""Other programs: the task that they get, and the table of forecasts that they return.
+
+The folder of a task holds the histories; the truth stays here.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.data.dataset import FloatArray
+from lvlora import folders
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dates import written
 from lvlora.data.files.columns import MAX_VALUES, place, read_numbers
-from lvlora.data.files.csv import TextTable, armed
+from lvlora.data.files.csv import TextTable, armed, write_csv
 from lvlora.data.files.parquet import ParquetTable, open_table
 from lvlora.data.files.readers import open_file
-from lvlora.errors import DataError, SettingsError, meant
+from lvlora.errors import DataError, meant
+from lvlora.evaluation.answers import ExportedTask
+from lvlora.evaluation.job import Job
+from lvlora.evaluation.scores import Entry, score_of
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.narrator import Narrator
 
 if TYPE_CHECKING:
     import pandas
 
-KIND = "foreign"
+TASK = "task.json"
+HISTORIES = "histories.csv"
 N_LEVELS = 101
 """Levels, evenly from 0 to 1, at which the quantiles of a file are read off: every percent is one
 of them, so that coverage is that of the file's own quantiles."""
 
-_TEXTS = ("series", "variable", "task")
 _NUMBERS = ("step", "quantile", "sample", "value")
-_OPTIONAL = ("quantile", "sample", "task")
-_LARGEST_SAMPLE = 10**9
+_TEXTS = ("series", "variable", "task")
 _LEVEL_DECIMALS = 9
 """Levels that differ by less are one."""
-_COLUMNS_HINT = (
-    "Columns are series, step, variable, value, and quantile or sample; task may be there."
+_HINT = (
+    "Columns are series, step (1 is the first after the history), variable, value, and quantile "
+    "(0.5 among them) or sample; task may be there. Every value needs one row."
 )
-_VALUES_HINT = "Every series, step and variable needs a finite number."
 
 
-@dataclass(frozen=True)
-class ForeignForecasts:
-    """Forecasts of a file for all series of an evaluation.
-
-    Attributes:
-        name: what tables call its forecaster.
-        point: (n, H, V) the median: of the quantiles that of level 0.5, of samples their own.
-        samples: (n, S, H, V) futures, or the quantile function at `N_LEVELS` even levels; None for
-            a file of medians alone.
-        are_quantiles: whether ``samples`` are the latter.
-        task: for which the file says that it was made; None where it does not say.
-    """
-
-    name: str
-    point: FloatArray
-    samples: FloatArray | None
-    are_quantiles: bool
-    task: str | None
-
-
-def named_files(settings: Iterable[str], taken: Iterable[str] = ()) -> dict[str, Path]:
-    """Names and files of ``--forecasts NAME=FILE``.
-
-    Args:
-        taken: names that other forecasters have.
+def check_task_folder(settings: EvaluateSettings, folder: Path) -> None:
+    """Refuse a folder that holds something else than a task, or that the command needs.
 
     Raises:
-        SettingsError: no name, no file, or a name that is not the only one.
+        SettingsError: it cannot be replaced.
     """
-    files: dict[str, Path] = {}
-    others = set(taken)
-    for text in settings:
-        name, _, file = text.partition("=")
-        name = name.strip()
-        if not name or not file or not name.isprintable() or len(name) > 100:
-            raise SettingsError(
-                f"--forecasts {text}: should be NAME=FILE",
-                "For example --forecasts chronos-2=chronos.csv.",
+    needed = {"the data": settings.data, "the runs folder": settings.runs}
+    folders.check_replaceable("--export-task", folder, "task", needed)
+
+
+def export_task(job: Job, folder: Path, narrator: Narrator) -> ExportedTask:
+    """Write the histories that an evaluation shows, and which steps to forecast.
+
+    ``histories.csv`` has the columns id, time and one for each variable; an empty cell is a missing
+    value. ``task.json`` has ``task`` (the name that forecasts may repeat), ``horizon``,
+    ``variables``, ``split``, ``quantiles``, ``seen`` (changes to the histories), and ``series``:
+    ``id``, ``steps`` of its history, and the times to forecast.
+
+    Raises:
+        DataError: variables are called as the columns of ids and times are.
+        LvloraError: the folder cannot be written.
+    """
+    task = job.task
+    if job.data.known:
+        narrator.warning(
+            f"Known columns ({', '.join(job.data.known)}) are not written: other programs forecast "
+            "without them."
+        )
+    stream = BytesIO()
+    histories = Dataset(tuple(task.histories), task.variables, "the histories", job.data.time_name)
+    write_csv(histories, stream, always_ids=True)
+    content = {
+        "schema_version": 1,
+        "task": job.task_name,
+        "horizon": task.protocol.horizon,
+        "variables": list(task.variables),
+        "split": task.protocol.part,
+        "seen": str(task.disturbance) or None,
+        "quantiles": list(job.settings.quantiles),
+        "series": [
+            {"id": past.id, "steps": len(past), "time": written(future.calendar, future.time)}
+            for past, future in zip(task.histories, task.futures, strict=True)
+        ],
+    }
+    with folders.replacing(folder.absolute()) as new:
+        (new / HISTORIES).write_bytes(stream.getvalue())
+        (new / TASK).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+        folders.mark(new, "task", [TASK, HISTORIES])
+    return ExportedTask(
+        task=job.task_name,
+        folder=str(folder),
+        series=task.n_series,
+        histories=len(task.histories),
+        horizon=task.protocol.horizon,
+        files=[str(folder / TASK), str(folder / HISTORIES)],
+    )
+
+
+def score_foreign(job: Job, narrator: Narrator) -> list[Entry]:
+    """Score the forecasts of other programs; their cost is unknown.
+
+    Raises:
+        DataError: a file is not a table of forecasts of this task.
+    """
+    task, entries = job.task, []
+    for name, path in job.settings.forecast_files.items():
+        forecasts = read_forecasts(
+            path, job.task_name, task.ids, task.variables, task.protocol.horizon
+        )
+        if not forecasts.names_task:
+            narrator.warning(
+                f"{path} has no column 'task': nobody knows whether {name} saw more than the "
+                "histories of this evaluation."
             )
-        if name in files or name in others:
-            raise SettingsError(
-                f"--forecasts {text}: another forecaster is called {name}", "Choose another name."
-            )
-        files[name] = Path(file)
-    return files
+        point, samples, are_quantiles, _ = forecasts
+        levels = job.settings.quantiles
+        scores = score_of(task, point, samples, levels, fair=not are_quantiles)
+        entry = Entry(name, "foreign", scores, point, samples, math.nan)
+        entry.are_quantiles = are_quantiles
+        entries.append(entry)
+    return entries
+
+
+class ForeignForecasts(NamedTuple):
+    """Forecasts of a file for all series of an evaluation."""
+
+    point: FloatArray
+    """(n, H, V) the median: of the quantiles that of level 0.5, of samples their own."""
+    samples: FloatArray | None
+    """(n, S, H, V), S futures or the quantile function at `N_LEVELS` levels; None for medians."""
+    are_quantiles: bool
+    """The samples are a quantile function."""
+    names_task: bool
+    """The file names the task."""
 
 
 def read_forecasts(
-    path: Path, name: str, task: str, ids: Sequence[str], variables: Sequence[str], horizon: int
+    path: Path, task: str, ids: Sequence[str], variables: Sequence[str], horizon: int
 ) -> ForeignForecasts:
     """Read a table of forecasts, a row a number: CSV, or Parquet by its suffix.
 
@@ -95,8 +155,7 @@ def read_forecasts(
     ``task`` names the task for which they were made. The order of rows does not matter.
 
     Args:
-        name: of the forecaster.
-        task: the name of what is scored.
+        task: the name of the task that is scored.
         ids: n names of series; variables: V names.
         horizon: H steps.
 
@@ -105,68 +164,70 @@ def read_forecasts(
             a value is not finite; the forecasts were made for another task.
         SettingsError: it is a Parquet file, and pyarrow is not installed.
     """
-    import pandas
-
     where = str(path)
     table = _read_table(path, where)
-    task_name = _task_of(table, task, where)
-    kind, members, which = _members(table, where)
-    shape = (len(ids), len(members), horizon, len(variables))
-    n_values = math.prod(shape)
-    if n_values > MAX_VALUES:
+    others = {str(name).strip() for name in table["task"].unique()} if "task" in table else set()
+    for other in sorted(others - {task}):
         raise DataError(
-            f"{where}: {n_values:,} values; the limit is {MAX_VALUES:,}", "Give fewer samples."
+            f"{where}: was made for another task: column 'task' has {other[:80]!r}, this one is "
+            f"{task}",
+            "lvlora evaluate --export-task DIR, with the options of this evaluation, writes what "
+            "may be seen.",
         )
-    cells = pandas.MultiIndex(
-        levels=[ids, members, range(1, horizon + 1), variables],
-        codes=[
-            _positions(table["series"], ids, where, "series that is scored"),
-            which,
-            _whole(table["step"], 1, horizon, where) - 1,
-            _positions(table["variable"], variables, where, "variable of the data"),
-        ],
-        names=["series", kind, "step", "variable"],
-        verify_integrity=False,
+    kind = next((name for name in ("quantile", "sample") if name in table), "")
+    members, which = np.zeros(1), np.zeros(len(table["value"]), dtype=np.int64)
+    if kind == "quantile":
+        levels = _numbers(table[kind], where, 0, 1, _LEVEL_DECIMALS)
+        members, which = np.unique(levels, return_inverse=True)
+        if not np.isclose(members, 0.5).any():
+            raise DataError(f"{where}: has no quantile 0.5", _HINT)
+    elif kind == "sample":
+        numbers = _numbers(table[kind], where, -1, 1e9, 0)
+        members, which = np.unique(numbers.astype(np.int64), return_inverse=True)
+    axes = {"series": ids, kind: members, "step": range(1, horizon + 1), "variable": variables}
+    shape = tuple(map(len, axes.values()))
+    if math.prod(shape) > MAX_VALUES:
+        raise DataError(
+            f"{where}: {math.prod(shape):,} values; the limit is {MAX_VALUES:,}",
+            "Give fewer samples.",
+        )
+    steps = _numbers(table["step"], where, 0, horizon + 1, 0).astype(np.int64) - 1
+    series, variable = (
+        _positions(table[name], axes[name], where) for name in ("series", "variable")
     )
-    values = pandas.Series(_complete(table["value"], where), index=cells)
-    _refuse_repeats(values, table["value"].index, where)
-    every = pandas.MultiIndex.from_product(cells.levels, names=cells.names)
-    values = values.reindex(every)
-    absent = np.flatnonzero(values.isna())
+    cells = np.ravel_multi_index((series, which, steps, variable), shape)
+
+    def words(cell: int) -> str:
+        at = zip(axes, np.unravel_index(cell, shape), strict=True)
+        return ", ".join(f"{axis} {axes[axis][i]}" for axis, i in at if axis)
+
+    _, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
+    repeats = np.flatnonzero(first[inverse] != np.arange(len(cells)))
+    if len(repeats):
+        again, rows = int(repeats[0]), table["value"].index
+        raise DataError(
+            f"{where}, row {rows[again]}: {words(cells[again])} is already in row "
+            f"{rows[first[inverse[again]]]}",
+            _HINT,
+        )
+    values = np.full(math.prod(shape), np.nan)
+    values[cells] = _numbers(table["value"], where)
+    absent = np.flatnonzero(np.isnan(values))
     if len(absent):
         more = f", and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-        raise DataError(
-            f"{where}: has no row for {_cell(every, int(absent[0]))}{more}", _VALUES_HINT
-        )
-    numbers = values.to_numpy().reshape(shape)
-    several = len(members) > 1
+        raise DataError(f"{where}: has no row for {words(int(absent[0]))}{more}", _HINT)
+    forecasts, has_several = values.reshape(shape), len(members) > 1
     if kind != "quantile":
-        point = np.median(numbers, axis=1)
-        return ForeignForecasts(name, point, numbers if several else None, False, task_name)
-    point = numbers[:, int(np.argmin(np.abs(members - 0.5)))]
-    samples = _quantile_function(members, numbers) if several else None
-    return ForeignForecasts(name, point, samples, True, task_name)
-
-
-def _refuse_repeats(values: pandas.Series, rows: pandas.Index, where: str) -> None:
-    repeats = np.flatnonzero(values.index.duplicated())
-    if not len(repeats):
-        return
-    at = int(repeats[0])
-    first = int(np.flatnonzero(values.index == values.index[at])[0])
-    raise DataError(
-        f"{where}, row {rows[at]}: {_cell(values.index, at)} is already in row {rows[first]}",
-        "Keep one row for each.",
+        point, samples = np.median(forecasts, axis=1), forecasts
+    else:
+        point = forecasts[:, int(np.argmin(np.abs(members - 0.5)))]
+        samples = quantile_function(members, forecasts) if has_several else forecasts
+    return ForeignForecasts(
+        point, samples if has_several else None, kind == "quantile", bool(others)
     )
 
 
-def _cell(index: pandas.MultiIndex, at: int) -> str:
-    """An entry of the index in words: series a, quantile 0.1, step 1, variable prey."""
-    pairs = zip(index.names, index[at], strict=True)
-    return ", ".join(f"{name} {value}" for name, value in pairs if name)
-
-
-def _quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
+def quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
     """(n, `N_LEVELS`, H, V) of quantiles (n, Q, H, V), linear between them and flat beyond.
 
     Quantiles that cross are put in order first (Chernozhukov, Fernández-Val & Galichon 2010,
@@ -178,125 +239,75 @@ def _quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
     left = right - 1
     share = np.clip((at - levels[left]) / (levels[right] - levels[left]), 0.0, 1.0)
     share = share[None, :, None, None]
-    read: FloatArray = (1 - share) * ordered[:, left] + share * ordered[:, right]
-    return read
+    function: FloatArray = (1 - share) * ordered[:, left] + share * ordered[:, right]
+    return function
 
 
 def _read_table(path: Path, where: str) -> dict[str, pandas.Series]:
-    """The columns by name, indexed by the numbers of their rows."""
+    """Read the columns by name, indexed by the numbers of their rows."""
     with open_file(path) as stream:
+        opened: AbstractContextManager[TextTable | ParquetTable]
         if path.suffix.lower() in (".parquet", ".pq"):
-            with open_table(stream, where) as parquet:
-                return _columns(parquet, where)
-        return _columns(TextTable.open(stream, where), where)
-
-
-def _columns(table: TextTable | ParquetTable, where: str) -> dict[str, pandas.Series]:
-    header, known = table.header, (*_TEXTS, *_NUMBERS)
-    for name in header:
-        if name not in known:
-            raise DataError(
-                f"{where}: has a column '{name}'", f"{meant(name, known)}{_COLUMNS_HINT}"
+            opened = open_table(stream, where)
+        else:
+            opened = nullcontext(TextTable.open(stream, where))
+        with opened as table:
+            header, names = table.header, set(table.header)
+            if (
+                len(names) < len(header)
+                or not {"series", "step", "variable", "value"} <= names <= {*_NUMBERS, *_TEXTS}
+                or {"quantile", "sample"} <= names
+            ):
+                raise DataError(f"{where}: its columns are {', '.join(header)[:200]}", _HINT)
+            numbers, texts = (
+                [i for i, name in enumerate(header) if name in kind] for kind in (_NUMBERS, _TEXTS)
             )
-        if header.count(name) > 1:
-            raise DataError(f"{where}: has two columns '{name}'", "Leave one of them out.")
-    for name in known:
-        if name not in header and name not in _OPTIONAL:
-            raise DataError(f"{where}: has no column '{name}'", _COLUMNS_HINT)
-    numbers = [i for i, name in enumerate(header) if name in _NUMBERS]
-    texts = [i for i, name in enumerate(header) if name in _TEXTS]
-    return {header[i]: column for i, column in table.columns(numbers, texts).items()}
+            return {header[i]: column for i, column in table.columns(numbers, texts).items()}
 
 
-def _task_of(table: dict[str, pandas.Series], task: str, where: str) -> str | None:
-    """The task that the file names, which must be this."""
-    if "task" not in table:
-        return None
-    names = sorted({str(name).strip() for name in table["task"].unique()})
-    if names and names != [task]:
-        other = next(name for name in names if name != task)
-        raise DataError(
-            f"{where}: was made for another task: column 'task' has {other[:80]!r}, this one is "
-            f"{task}",
-            "lvlora evaluate --export-task DIR, with the options of this evaluation, writes what "
-            "may be seen.",
-        )
-    return names[0] if names else None
-
-
-def _members(
-    table: dict[str, pandas.Series], where: str
-) -> tuple[str | None, NDArray[Any], NDArray[np.int64]]:
-    """The column that tells forecasts of one number apart, its values, (N,) which each row has."""
-    if "quantile" in table and "sample" in table:
-        raise DataError(
-            f"{where}: has both a column 'quantile' and a column 'sample'", "Leave one of them out."
-        )
-    if "sample" in table:
-        samples = _whole(table["sample"], 0, _LARGEST_SAMPLE, where)
-        numbers, which = np.unique(samples, return_inverse=True)
-        return "sample", numbers, which
-    if "quantile" not in table:
-        return None, np.zeros(1), np.zeros(len(table["value"]), dtype=np.int64)
-    rounded = np.round(_complete(table["quantile"], where), _LEVEL_DECIMALS)
-    bad = np.flatnonzero((rounded <= 0) | (rounded >= 1))
-    if len(bad):
-        at = int(bad[0])
-        raise DataError(
-            f"{place(table['quantile'], at, where)}: {table['quantile'].iloc[at]:g} is not between "
-            f"0 and 1, rounded to {_LEVEL_DECIMALS} decimals",
-            "The median is 0.5.",
-        )
-    levels, which = np.unique(rounded, return_inverse=True)
-    if not np.isclose(levels, 0.5).any():
-        raise DataError(
-            f"{where}: has no quantile 0.5", "The median is the point forecast: add it."
-        )
-    return "quantile", levels, which
-
-
-def _positions(
-    column: pandas.Series, names: Sequence[str], where: str, what: str
-) -> NDArray[np.int64]:
-    """(N,) the place of each row's name among the names."""
+def _positions(column: pandas.Series, names: Sequence[str], where: str) -> NDArray[np.int64]:
+    """(N,) the place of each row's name among the names; a categorical column stays one."""
     import pandas
 
-    codes, distinct = pandas.factorize(column, use_na_sentinel=False)
-    _, first = np.unique(codes, return_index=True)
-    places = {name: i for i, name in enumerate(names)}
-    translation = np.empty(len(distinct), dtype=np.int64)
-    for code, (cell, at) in enumerate(zip(distinct, first.tolist(), strict=True)):
-        name = str(cell)
-        position = places.get(name, places.get(armed(name.strip())))
-        if position is None:
-            raise DataError(
-                f"{place(column, at, where)}: {name[:80]!r} is no {what}",
-                f"{meant(name[:80], names)}There are {', '.join(names[:5])}"
-                f"{', …' if len(names) > 5 else ''}.",
-            )
-        translation[code] = position
-    return translation[np.asarray(codes, dtype=np.int64)]
+    index = pandas.Index(names, dtype=object)
+    exact, stripped = (
+        index.get_indexer(pandas.Index(column.map(text)))
+        for text in (str, lambda cell: armed(str(cell).strip()))
+    )
+    positions = np.where(exact < 0, stripped, exact)
+
+    def problem(at: int) -> str:
+        name = str(column.iloc[at])[:80]
+        return f"{name!r} is none of {', '.join(names[:5])}. {meant(name, names)}"
+
+    _refuse(positions < 0, column, where, problem)
+    return positions
 
 
-def _complete(column: pandas.Series, where: str) -> FloatArray:
-    """(N,) numbers of a column, none of them missing."""
+def _numbers(
+    column: pandas.Series,
+    where: str,
+    above: float = -math.inf,
+    below: float = math.inf,
+    decimals: int | None = None,
+) -> FloatArray:
+    """(N,) numbers of a column, rounded, all between two others; 0 decimals: whole ones."""
     numbers = read_numbers(column, where)
-    missing = np.flatnonzero(np.isnan(numbers))
-    if len(missing):
-        raise DataError(
-            f"{place(column, int(missing[0]), where)}: the number is missing", _VALUES_HINT
-        )
-    return numbers
+    rounded = numbers if decimals is None else np.round(numbers, decimals)
+    is_right = (rounded > above) & (rounded < below) & ((rounded == numbers) | (decimals != 0))
+    kind = "a whole number " if decimals == 0 else ""
+    bounds = "a number" if decimals is None else f"{kind}above {above:g} and below {below:g}"
+    _refuse(~is_right, column, where, lambda at: f"{numbers[at]:g} is not {bounds}")
+    return rounded
 
 
-def _whole(column: pandas.Series, low: int, high: int, where: str) -> NDArray[np.int64]:
-    """(N,) whole numbers of a column, within limits."""
-    numbers = _complete(column, where)
-    bad = np.flatnonzero((numbers != np.floor(numbers)) | (numbers < low) | (numbers > high))
-    if len(bad):
-        at = int(bad[0])
-        raise DataError(
-            f"{place(column, at, where)}: {numbers[at]:g} is none of {low} to {high}",
-            "Step 1 is the first after the history; samples are numbered.",
-        )
-    return numbers.astype(np.int64)
+def _refuse(
+    wrong: NDArray[np.bool_],
+    column: pandas.Series,
+    where: str,
+    problem: Callable[[int], str],
+) -> None:
+    """Refuse the first cell that is wrong, by its row and column."""
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DataError(f"{place(column, at, where)}: {problem(at)}", _HINT)

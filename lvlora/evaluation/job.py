@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from lvlora.data.analysis.dynamics import cluster, measure
 from lvlora.data.dataset import Dataset
 from lvlora.data.splits import STRATA, Split, split_of
+from lvlora.errors import SettingsError
 from lvlora.evaluation.candidates import Candidate, candidates
 from lvlora.evaluation.disturbance import Disturbance
 from lvlora.evaluation.folder import EvaluationFolder, key_of
-from lvlora.evaluation.foreign import named_files
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.ensemble import NAME
 from lvlora.forecast.open_model import warn_of_seen
-from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals import RoundingFloor, default_rivals
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
@@ -54,11 +54,6 @@ class Job:
         return f"from{context}-to{protocol.horizon}-{self.folder.key[:16]}"
 
     @property
-    def foreign_names(self) -> tuple[str, ...]:
-        """Return the names of forecasts of other programs."""
-        return tuple(named_files(self.settings.forecasts or ()))
-
-    @property
     def rival_samples(self) -> int:
         """As many futures as a model's; a greedy forecast has no rival with a distribution."""
         return 0 if self.sampling.greedy else self.sampling.samples
@@ -77,7 +72,6 @@ def begin(
         read: gives all of the data, once the settings were found to go together.
         has_folder: see `prepare`.
     """
-    check(settings)
     data = read()
     chosen = candidates(settings, data, narrator) if settings.with_model else []
     job = prepare(settings, data, narrator, has_folder=has_folder)
@@ -86,19 +80,6 @@ def begin(
     )
     set_threads(settings.threads)
     return job, chosen
-
-
-def check(settings: EvaluateSettings) -> None:
-    """Refuse, before any work, names that two rows would have.
-
-    Raises:
-        SettingsError: a name of --forecasts is another row's.
-    """
-    named_files(settings.forecasts or (), TAKEN)
-
-
-TAKEN = (*(rival.name for rival in default_rivals()), NAME, "rounding floor")
-"""Names that rows of other programs cannot have."""
 
 
 def prepare(
@@ -115,8 +96,11 @@ def prepare(
 
     Raises:
         DataError: no series is long enough.
-        SettingsError: the folder holds something else.
+        SettingsError: the folder holds something else; a name of --forecasts is another row's.
     """
+    names = {*(rival.name for rival in default_rivals()), NAME, RoundingFloor.name}
+    for name in names.intersection(settings.forecast_files):
+        raise SettingsError(f"--forecasts: another forecaster is called {name}", "Rename it.")
     split = split_of(data, settings)
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])

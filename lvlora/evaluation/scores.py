@@ -5,7 +5,6 @@ A forecast that is not finite is an error, never dropped.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,6 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.metrics.measures import Difference, Interval
 from lvlora.data.metrics.scores import Scores, score
-from lvlora.evaluation import foreign
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task
@@ -255,25 +253,7 @@ def score_floor(
             scale = scale_for(history, stored)
             floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
             truth[:] = floor.of(truth)
-    return Entry("rounding floor", "floor", score_of(task, point, None, levels), point)
-
-
-def score_foreign(
-    forecasts: foreign.ForeignForecasts, task: Task, levels: Sequence[float]
-) -> Entry:
-    """Another program's forecasts; what they took is not known."""
-    scores = score_of(
-        task, forecasts.point, forecasts.samples, levels, fair=not forecasts.are_quantiles
-    )
-    return Entry(
-        forecasts.name,
-        foreign.KIND,
-        scores,
-        forecasts.point,
-        forecasts.samples,
-        math.nan,
-        are_quantiles=forecasts.are_quantiles,
-    )
+    return Entry(RoundingFloor.name, "floor", score_of(task, point, None, levels), point)
 
 
 def _entry(name: str, kind: str, task: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:

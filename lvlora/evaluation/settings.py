@@ -268,6 +268,16 @@ class EvaluateSettings(
             ),
             "--calibrate needs histories as they are: leave out --history-noise, --history-gaps, "
             "--history-steps and --hide": self.calibrate and bool(disturbed),
+            "--forecasts: should be NAME=FILE, for example chronos-2=chronos.csv, each name once": (
+                len(self.forecast_files) < len(self.forecasts or ())
+                or not all(
+                    name.isprintable() and 0 < len(name) <= 100 and str(file) != "."
+                    for name, file in self.forecast_files.items()
+                )
+            ),
+            "--export-task scores nothing: leave --forecasts out": bool(
+                self.export_task and self.forecasts
+            ),
             f"--calibrate: the {self.split} part is not for calibration; use --split validation, "
             "or a file of its own with --split all": (
                 self.calibrate and self.split in ("train", "test")
@@ -277,6 +287,12 @@ class EvaluateSettings(
             if holds:
                 raise ValueError(sentence)
         return self
+
+    @property
+    def forecast_files(self) -> dict[str, Path]:
+        """Names of other programs' forecasters → their files."""
+        parts = [word.partition("=") for word in self.forecasts or ()]
+        return {name.strip(): Path(file) for name, _, file in parts}
 
     @property
     def from_the_end(self) -> bool:

@@ -10,68 +10,67 @@ import pytest
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.dates import Calendar
 from lvlora.errors import SettingsError
-from lvlora.evaluation.export_task import check, write_task
+from lvlora.evaluation.foreign import check_task_folder, export_task
+from lvlora.evaluation.job import prepare
 from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.narrator import Silent
 
-NAME = "from3-to2-0123456789abcdef"
+TRUTH = [[777.25, 888.5], [777.5, 888.75]]
 
 
-def dataset(calendar: Calendar | None = None) -> tuple[Dataset, list[Series]]:
-    values = np.array([[0.1, 2.0], [np.nan, 3.0], [1 / 3, 4.0], [777.25, 888.5], [777.5, 888.75]])
-    whole = [Series(n, np.arange(5.0), values + i, calendar) for i, n in enumerate("0b")]
-    histories = tuple(s.steps(0, 3) for s in whole)
-    return Dataset(histories, ("prey", "predator"), "x", "year"), [s.steps(3, 5) for s in whole]
+def export(folder: Path, n_series: int = 2, calendar: Calendar | None = None) -> dict:
+    """Export the first three of five steps; return what task.json says."""
+    values = np.array([[0.1, 2.0], [np.nan, 3.0], [1 / 3, 4.0], *TRUTH])
+    series = [Series(n, np.arange(5.0), values + i, calendar) for i, n in enumerate("0b")]
+    data = Dataset(tuple(series[:n_series]), ("prey", "predator"), "x", "year")
+    job = prepare(EvaluateSettings(split="all", holdout=2), data, Silent(), has_folder=False)
+    exported = export_task(job, folder, Silent())
+    assert sorted(exported.files) == [str(folder / n) for n in ("histories.csv", "task.json")]
+    task = json.loads((folder / "task.json").read_text())
+    assert task["task"] == exported.task == job.task_name
+    return task
 
 
 def test_nothing_of_the_truth_is_written(tmp_path: Path) -> None:
-    histories, futures = dataset()
-    files = write_task(tmp_path / "task", NAME, histories, futures, {"split": "all"})
-    assert sorted(p.name for p in files) == ["histories.csv", "task.json"]
-    everything = "".join(p.read_text() for p in (tmp_path / "task").rglob("*") if p.is_file())
-    for value in np.concatenate([f.values.ravel() for f in futures]):
-        assert f"{value:g}" not in everything
-    asked = json.loads((tmp_path / "task" / "task.json").read_text())
-    assert asked["task"] == "from3-to2-0123456789abcdef"
-    assert asked["split"] == "all"
-    assert asked["series"][0] == {"id": "0", "steps": 3, "time": [3.0, 4.0]}
+    task = export(tmp_path / "task")
+    text = "".join(p.read_text() for p in (tmp_path / "task").rglob("*") if p.is_file())
+    for value in np.ravel([np.array(TRUTH), np.array(TRUTH) + 1]):
+        assert f"{value:g}" not in text
+    assert task["split"] == "all"
+    assert {"id": "0", "steps": 3, "time": [3.0, 4.0]} in task["series"]
     with (tmp_path / "task" / "histories.csv").open(newline="") as stream:
         table = list(csv.reader(stream))
-    assert table[:3] == [
-        ["id", "year", "prey", "predator"],
-        ["0", "0", "0.1", "2"],
-        ["0", "1", "", "3"],
-    ]
-    assert float(table[3][2]) == 1 / 3
+    assert table[0] == ["id", "year", "prey", "predator"]
+    first, second, third = (row[1:] for row in table if row[0] == "0")
+    assert (first, second) == (["0", "0.1", "2"], ["1", "", "3"])
+    assert float(third[1]) == 1 / 3
     assert len(table) == 7
 
 
 def test_one_series_has_an_id_and_dates_are_dates(tmp_path: Path) -> None:
-    histories, futures = dataset(Calendar("day"))
-    write_task(tmp_path / "task", NAME, histories[:1], futures[:1], {})
+    task = export(tmp_path / "task", 1, Calendar("day"))
     assert (tmp_path / "task" / "histories.csv").read_text().splitlines()[1] == "0,1970-01-01,0.1,2"
-    asked = json.loads((tmp_path / "task" / "task.json").read_text())
-    assert asked["series"][0]["time"] == ["1970-01-04", "1970-01-05"]
+    assert task["series"][0]["time"] == ["1970-01-04", "1970-01-05"]
 
 
 def test_a_task_is_replaced_and_nothing_else(tmp_path: Path) -> None:
-    histories, futures = dataset()
     place = tmp_path / "task"
 
-    def checked(folder: Path, data: Path | None = None) -> None:
-        check(EvaluateSettings(data=data, export_task=folder, runs=tmp_path / "runs"))
+    def check(folder: Path, data: Path | None = None) -> None:
+        check_task_folder(EvaluateSettings(data=data, runs=tmp_path / "runs"), folder)
 
-    checked(place)
+    check(place)
     place.mkdir()
-    checked(place)
-    write_task(place, NAME, histories, futures, {})
-    checked(place)
+    check(place)
+    export(place)
+    check(place)
     with pytest.raises(SettingsError, match="is or holds the data"):
-        checked(place, place / "data.csv")
+        check(place, place / "data.csv")
     (place / "forecasts.csv").write_text("mine")
     with pytest.raises(SettingsError, match=r"forecasts\.csv"):
-        checked(place)
+        check(place)
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("x")
     with pytest.raises(SettingsError, match="other"):
-        checked(other)
+        check(other)

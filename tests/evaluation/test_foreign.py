@@ -11,7 +11,14 @@ import pytest
 
 from lvlora.data.metrics.scores import crps_from_samples
 from lvlora.errors import DataError, SettingsError
-from lvlora.evaluation.foreign import N_LEVELS, ForeignForecasts, named_files, read_forecasts
+from lvlora.evaluation.foreign import (
+    N_LEVELS,
+    ForeignForecasts,
+    quantile_function,
+    read_forecasts,
+)
+from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.settings.checked import checked
 
 IDS, VARIABLES, HORIZON = ("a", "b,1"), ("prey", "predator"), 3
 TASK = "from10-to3-0123456789abcdef"
@@ -42,7 +49,7 @@ def read(tmp_path: Path) -> Reader:
     def from_table(table: list[list[str]] | str) -> ForeignForecasts:
         path = tmp_path / "forecasts.csv"
         path.write_text(table if isinstance(table, str) else text(table), encoding="utf-8")
-        return read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+        return read_forecasts(path, TASK, IDS, VARIABLES, HORIZON)
 
     return from_table
 
@@ -79,10 +86,8 @@ def test_the_score_of_quantiles_is_that_of_their_distribution() -> None:
     """Of a normal distribution told by 19 quantiles: Gneiting & Raftery 2007, eq. 21."""
     from scipy.stats import norm
 
-    from lvlora.evaluation.foreign import _quantile_function
-
     levels = np.arange(1, 20) / 20
-    found = _quantile_function(levels, norm.ppf(levels)[None, :, None, None])
+    found = quantile_function(levels, norm.ppf(levels)[None, :, None, None])
     for truth in (-1.0, 0.0, 0.7):
         score = crps_from_samples(np.full((1, 1, 1), truth), found, fair=False)
         exact = truth * (2 * norm.cdf(truth) - 1) + 2 * norm.pdf(truth) - 1 / math.sqrt(math.pi)
@@ -108,11 +113,11 @@ def test_parquet_says_the_same(tmp_path: Path, read: Reader) -> None:
     }
     path = tmp_path / "forecasts.parquet"
     parquet.write_table(pyarrow.table(columns), path)
-    theirs = read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+    theirs = read_forecasts(path, TASK, IDS, VARIABLES, HORIZON)
     np.testing.assert_array_equal(theirs.point, read(rows()).point)
     path.write_bytes(b"PAR1 and nothing")
     with pytest.raises(DataError, match="not a readable Parquet file"):
-        read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+        read_forecasts(path, TASK, IDS, VARIABLES, HORIZON)
 
 
 def without_row(table: list[list[str]]) -> list[list[str]]:
@@ -139,31 +144,34 @@ WRONG: dict[str, tuple[Callable[[list[list[str]]], list[list[str]] | str], str]]
         lambda t: [*t, t[4]],
         "row 38: series a, quantile 0.1.* in row 5",
     ),
-    "wrong id": (with_cell(4, 0, "aa"), r"row 5, column 'series': 'aa' is no series"),
-    "wrong variable": (with_cell(4, 2, "Prey"), r"row 5, column 'variable': 'Prey' is no variable"),
-    "step 0": (with_cell(4, 1, "0"), "row 5, column 'step': 0 is none of 1 to 3"),
-    "step 4": (with_cell(4, 1, "4"), "row 5, column 'step': 4 is none of 1 to 3"),
-    "half a step": (with_cell(4, 1, "1.5"), "row 5, column 'step': 1.5 is none"),
-    "nan": (with_cell(4, 4, "nan"), "row 5, column 'value': the number is missing"),
-    "empty": (with_cell(4, 4, ""), "row 5, column 'value': the number is missing"),
+    "wrong id": (with_cell(4, 0, "aa"), r"row 5, column 'series': 'aa' is none of a"),
+    "wrong variable": (with_cell(4, 2, "Prey"), r"row 5, column 'variable': 'Prey' is none of prey"),
+    "step 0": (with_cell(4, 1, "0"), "row 5, column 'step': 0 is not a whole number above 0 and below 4"),
+    "step 4": (with_cell(4, 1, "4"), "row 5, column 'step': 4 is not a whole number above 0 and below 4"),
+    "half a step": (with_cell(4, 1, "1.5"), "row 5, column 'step': 1.5 is not a whole number"),
+    "nan": (with_cell(4, 4, "nan"), "row 5, column 'value': nan is not a number"),
+    "empty": (with_cell(4, 4, ""), "row 5, column 'value': nan is not a number"),
     "infinite": (with_cell(4, 4, "-inf"), "row 5, column 'value'.*infinite"),
     "too large": (with_cell(4, 4, "1e101"), "beyond the limit of 1e\\+100"),
     "a word": (with_cell(4, 4, "high"), "row 5, column 'value': 'high' is not a number"),
-    "quantile 1": (with_cell(4, 3, "1"), "row 5, column 'quantile': 1 is not between 0 and 1"),
-    "a level of nothing": (with_cell(4, 3, "1e-300"), "column 'quantile'.* between 0 and 1"),
+    "quantile 1": (with_cell(4, 3, "1"), "row 5, column 'quantile': 1 is not above 0 and below 1"),
+    "a level of nothing": (with_cell(4, 3, "1e-300"), "column 'quantile'.* above 0 and below 1"),
     "underscore": (with_cell(4, 4, "1_000"), "row 5, column 'value': '1_000'"),
     "digits of another script": (with_cell(4, 4, "\u0661\u0662"), "row 5, column 'value'"),
     "underscore in a step": (with_cell(4, 1, "0_1"), "row 5, column 'step': '0_1'"),
-    "percent": (with_cell(4, 3, "50"), "50 is not between 0 and 1"),
+    "percent": (with_cell(4, 3, "50"), "50 is not above 0 and below 1"),
     "no median": (lambda t: [r for r in t if r[3] != "0.5"], "no quantile 0.5"),
     "short row": (lambda t: [*t[:4], t[4][:-1], *t[5:]], "row 5: 4 fields"),
     "no header": (lambda t: t[1:], "row 1: values"),
-    "strange column": (lambda t: [[*t[0], "mean"], *([*r, "1"] for r in t[1:])], "column 'mean'"),
-    "no column": (lambda t: [r[1:] for r in t], "no column 'series'"),
-    "two columns": (lambda t: [[*r, r[-1]] for r in t], "two columns 'value'"),
+    "strange column": (
+        lambda t: [[*t[0], "mean"], *([*r, "1"] for r in t[1:])],
+        "columns are .*, mean$",
+    ),
+    "no column": (lambda t: [r[1:] for r in t], "columns are step, variable, quantile, value$"),
+    "two columns": (lambda t: [[*r, r[-1]] for r in t], "columns are .*, value, value$"),
     "both kinds": (
         lambda t: [[*t[0], "sample"], *([*r, "1"] for r in t[1:])],
-        "both a column 'quantile' and a column 'sample'",
+        "columns are .*, value, sample$",
     ),
     "nothing": (lambda t: "", "empty"),
     "only a head": (lambda t: t[:1], "no quantile 0.5"),
@@ -184,11 +192,11 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "forecasts.csv"
     path.write_bytes(b"series,step,variable,value\n\xff\xfe,1,prey,2\n")
     with pytest.raises(DataError, match="not UTF-8"):
-        read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+        read_forecasts(path, TASK, IDS, VARIABLES, HORIZON)
     with pytest.raises(DataError, match="no such file"):
-        read_forecasts(tmp_path / "none.csv", "theirs", TASK, IDS, VARIABLES, HORIZON)
+        read_forecasts(tmp_path / "none.csv", TASK, IDS, VARIABLES, HORIZON)
     with pytest.raises(DataError, match="folder"):
-        read_forecasts(tmp_path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+        read_forecasts(tmp_path, TASK, IDS, VARIABLES, HORIZON)
 
 
 def for_task(name: str) -> list[list[str]]:
@@ -197,8 +205,8 @@ def for_task(name: str) -> list[list[str]]:
 
 
 def test_the_task_is_compared(read: Reader) -> None:
-    assert read(for_task(TASK)).task == TASK
-    assert read(rows()).task is None
+    assert read(for_task(TASK)).names_task
+    assert not read(rows()).names_task
     for other in ("from20-to3-0123456789abcdef", "mine"):
         with pytest.raises(DataError, match=f"'{other}'"):
             read(for_task(other))
@@ -209,15 +217,11 @@ def test_the_task_is_compared(read: Reader) -> None:
 
 
 def test_names_of_files() -> None:
-    found = named_files(["chronos-2=a.csv", "tirex = b=c.csv"])
-    assert found == {"chronos-2": Path("a.csv"), "tirex": Path(" b=c.csv")}
-    for wrong in ("a.csv", "=a.csv", "a=", " =x"):
+    settings = EvaluateSettings(forecasts=("chronos-2=a.csv", "tirex = b=c.csv"))
+    assert settings.forecast_files == {"chronos-2": Path("a.csv"), "tirex": Path(" b=c.csv")}
+    for wrong in (["a.csv"], ["=a.csv"], ["a="], [" =x"], ["a=a.csv", "a=b.csv"]):
         with pytest.raises(SettingsError, match="NAME=FILE"):
-            named_files([wrong])
-    with pytest.raises(SettingsError, match="another forecaster is called nvar"):
-        named_files(["nvar=a.csv"], taken=["nvar"])
-    with pytest.raises(SettingsError, match="another forecaster"):
-        named_files(["a=a.csv", "a=b.csv"])
+            checked(EvaluateSettings, {"forecasts": wrong})
 
 
 def test_a_long_text_of_many_rows_is_in_memory_once(tmp_path: Path) -> None:
@@ -234,5 +238,5 @@ def test_a_long_text_of_many_rows_is_in_memory_once(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_000_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError, match="row 1, column 'series'"):
-        read_forecasts(path, "theirs", TASK, IDS, VARIABLES, HORIZON)
+        read_forecasts(path, TASK, IDS, VARIABLES, HORIZON)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**20  # KiB

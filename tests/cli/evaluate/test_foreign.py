@@ -132,7 +132,7 @@ def test_another_split_or_disturbance_is_another_task(run_lvlora, data, forecast
     [
         (["--forecasts", "theirs.csv"], "should be NAME=FILE"),
         (["--forecasts", "nvar=x.csv"], "another forecaster is called nvar"),
-        (["--forecasts", "a=x.csv", "--forecasts", "a=y.csv"], "another forecaster is called a"),
+        (["--forecasts", "a=x.csv", "--forecasts", "a=y.csv"], "each name once"),
         (["--forecasts", "a=x.csv", "--export-task", "t"], "--export-task scores nothing"),
         (["--export-task", "."], "is or holds"),
         (["--export-task", "data.csv"], "is or holds the data"),
