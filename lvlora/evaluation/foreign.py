@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,7 +184,12 @@ def read_forecasts(
     elif kind == "sample":
         numbers = _numbers(table[kind], where, -1, 1e9, 0)
         members, which = np.unique(numbers.astype(np.int64), return_inverse=True)
-    axes = {"series": ids, kind: members, "step": range(1, horizon + 1), "variable": variables}
+    axes: dict[str, Sequence[Any]] = {
+        "series": ids,
+        kind: members.tolist(),
+        "step": range(1, horizon + 1),
+        "variable": variables,
+    }
     shape = tuple(map(len, axes.values()))
     if math.prod(shape) > MAX_VALUES:
         raise DataError(
@@ -199,7 +204,7 @@ def read_forecasts(
 
     def words(cell: int) -> str:
         at = zip(axes, np.unravel_index(cell, shape), strict=True)
-        return ", ".join(f"{axis} {axes[axis][i]}" for axis, i in at if axis)
+        return ", ".join(f"{axis} {axes[axis][int(i)]}" for axis, i in at if axis)
 
     _, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
     repeats = np.flatnonzero(first[inverse] != np.arange(len(cells)))
@@ -274,7 +279,7 @@ def _positions(column: pandas.Series, names: Sequence[str], where: str) -> NDArr
         index.get_indexer(pandas.Index(column.map(text)))
         for text in (str, lambda cell: armed(str(cell).strip()))
     )
-    positions = np.where(exact < 0, stripped, exact)
+    positions: NDArray[np.int64] = np.where(exact < 0, stripped, exact)
 
     def problem(at: int) -> str:
         name = str(column.iloc[at])[:80]
