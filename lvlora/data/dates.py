@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ IntArray = NDArray[np.int64]
 DateArray = NDArray[np.datetime64]
 
 Unit = Literal["month", "weekday", "day", "hour", "minute", "second", "millisecond", "microsecond"]
-Precision = Literal["M", "Q", "W", "D", "h", "m", "s", "ms", "us"]
-"""How far a date is written out, in numpy's letters; Q is a quarter, W an ISO week."""
+Precision = Literal["Q", "M", "W", "D", "h", "m", "s", "ms", "us"]
+"""How far a date is written out, coarse to fine, in numpy's letters; Q is a quarter, W a week."""
 
 WHOLE_DAYS: tuple[Precision, ...] = ("Q", "M", "W", "D")
 """Without an hour."""
@@ -41,14 +41,13 @@ MICROSECONDS: dict[Unit, int] = {
 """Microseconds of the units that are always equally long, the longest first."""
 
 _DAY = MICROSECONDS["day"]
-_FINENESS: tuple[Precision, ...] = ("Q", "M", "W", "D", "h", "m", "s", "ms", "us")
-_LAST_YEAR = 9999
+_FINENESS: tuple[Precision, ...] = get_args(Precision)
+_LAST_DAY = (datetime(9999, 12, 31) - datetime(1970, 1, 1)).days
 _EPOCH = datetime(1970, 1, 1)
 
 _ISO = re.compile(
-    r"\d{4}-\d{2}(?P<day>-\d{2})?"
-    r"(?:(?P<mark>[T ])\d{2}(?P<minute>:\d{2}(?P<second>:\d{2}(?P<part>[.,]\d{1,9})?)?)?"
-    r"\s?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?"
+    r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}([.,]\d{1,9})?)?)?"
+    r"\s?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?)?"
 )
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})")
@@ -105,10 +104,10 @@ class Calendar:
         moments = np.asarray(positions, dtype=np.float64)
         if self.unit in MICROSECONDS:
             numbers = np.round(moments * MICROSECONDS[self.unit])
-            self._check(numbers)
+            self._check(numbers / _DAY)
             return _dated(numbers.astype(np.int64))
         whole = np.floor(moments)
-        self._check(whole * 31 * _DAY)
+        self._check(whole * 31)
         here = self._whole(whole.astype(np.int64))
         if np.array_equal(whole, moments):
             return here
@@ -149,13 +148,21 @@ class Calendar:
             day = first + (np.minimum(self.day, length) - 1).astype("timedelta64[D]")
         return day.astype("datetime64[us]")
 
-    def _check(self, microseconds: FloatArray) -> None:
-        limit = float((datetime(_LAST_YEAR, 12, 31) - _EPOCH).days) * _DAY
+    def _check(self, days: FloatArray) -> None:
         # a month is no longer than 31 days, so what is refused may be a little nearer
-        if microseconds.size and not np.all(np.abs(microseconds) < limit):
+        if days.size and not np.all(np.abs(days) < _LAST_DAY):
             raise DataError(
-                f"a date beyond the year {_LAST_YEAR}", "Ask for fewer steps, or use plain numbers."
+                "a date beyond the year 9999", "Ask for fewer steps, or use plain numbers."
             )
+
+    def positions(self, microseconds: IntArray) -> FloatArray:
+        """(n,) times of dates, in microseconds since 1970-01-01; the inverse of `dates`."""
+        if self.unit in MICROSECONDS:
+            return np.asarray(microseconds // MICROSECONDS[self.unit], dtype=np.float64)
+        days = _days(microseconds)
+        if self.unit == "month":
+            return days.astype("datetime64[M]").astype(np.float64)
+        return np.busday_count(np.datetime64(0, "D"), days).astype(np.float64)
 
 
 def length_of(unit: str, step: float) -> str:
@@ -186,84 +193,59 @@ def written(calendar: Calendar | None, times: FloatArray) -> list[str] | list[fl
     return times.tolist() if calendar is None else calendar.texts(times)
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Dates as they were read, before it is known in which unit they count.
+def counted(
+    microseconds: IntArray, style: Calendar, codes: IntArray
+) -> tuple[FloatArray, Calendar]:
+    """Dates as times in their own unit: months, working days, or the longest that all are whole in.
 
-    Attributes:
-        microseconds: (n,) since 1970-01-01, on the clock of ``offset``.
-        precision, separator, offset: as of `Calendar`.
+    Args:
+        microseconds: (n,) since 1970-01-01, on the clock of the offset.
+        style: how they are written; codes: (n,) which series each is of.
+
+    Returns:
+        (n,) times, and their calendar.
     """
+    unit, day = _unit(microseconds, codes)
+    calendar = replace(style, unit=unit, day=day)
+    return calendar.positions(microseconds), calendar
 
-    microseconds: IntArray
-    precision: Precision = "D"
-    separator: Literal["T", " "] = "T"
-    offset: int | None = None
 
-    @classmethod
-    def of(cls, microseconds: IntArray, offset: int | None = None) -> Self:
-        """Dates that came as numbers, to be written as finely as they need."""
-        letters: dict[Unit, Precision] = {
-            "day": "D",
-            "minute": "m",
-            "second": "s",
-            "millisecond": "ms",
-        }
-        for unit, letter in letters.items():
-            if not (microseconds % MICROSECONDS[unit]).any():
-                return cls(microseconds, letter, "T", offset)
-        return cls(microseconds, "us", "T", offset)
-
-    def calendar(self, earlier: IntArray, later: IntArray) -> Calendar:
-        """Return these dates' unit: months, working days, or the longest that they are whole in.
-
-        Args:
-            earlier, later: (m,) microseconds of all neighbours in the same series.
-        """
-        written = (self.precision, self.separator, self.offset)
-        if np.any(self.microseconds % _DAY):
-            whole = (u for u, n in MICROSECONDS.items() if not (self.microseconds % n).any())
-            return Calendar(next(whole), 1, *written)
-        days = (self.microseconds // _DAY).astype("datetime64[D]")
-        of_month = _day_of_month(days)
-        if of_month is not None:
-            return Calendar("month", of_month, *written)
-        if np.is_busday(days).all() and earlier.size:
-            first, second = earlier // _DAY, later // _DAY
-            working = np.busday_count(first.astype("datetime64[D]"), second.astype("datetime64[D]"))
-            if np.median(working) == 1 and np.any(second - first > working):
-                return Calendar("weekday", 1, *written)
-        return Calendar("day", 1, *written)
-
-    def positions(self, calendar: Calendar) -> FloatArray:
-        """(n,) times of these dates in their own calendar."""
-        if calendar.unit in MICROSECONDS:
-            whole = self.microseconds // MICROSECONDS[calendar.unit]
-        else:
-            days = (self.microseconds // _DAY).astype("datetime64[D]")
-            if calendar.unit == "month":
-                whole = days.astype("datetime64[M]").astype(np.int64)
-            else:
-                whole = np.busday_count(np.datetime64(0, "D"), days).astype(np.int64)
-        return np.asarray(whole, dtype=np.float64)
+def _unit(microseconds: IntArray, codes: IntArray) -> tuple[Unit, int]:
+    """Return the unit of dates, and their day of the month where that is months."""
+    if np.any(microseconds % _DAY):
+        return next(u for u, n in MICROSECONDS.items() if not (microseconds % n).any()), 1
+    days = _days(microseconds)
+    months = days.astype("datetime64[M]")
+    first = months.astype("datetime64[D]")
+    of_month = (days - first).astype(np.int64) + 1
+    length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
+    latest = 31 if np.all(of_month == length) else int(of_month.max())
+    if np.any(months != months[0]) and np.all(of_month == np.minimum(latest, length)):
+        return "month", latest
+    if np.is_busday(days).all():
+        order = np.lexsort((days, codes))
+        within = np.diff(codes[order]) == 0
+        earlier, later = days[order][:-1][within], days[order][1:][within]
+        working = np.busday_count(earlier, later)
+        weekend = (later - earlier).astype(np.int64) > working
+        if within.any() and np.median(working) == 1 and weekend.any():
+            return "weekday", 1
+    return "day", 1
 
 
 def _dated(microseconds: IntArray) -> DateArray:
     return np.asarray(microseconds.astype("datetime64[us]"))
 
 
-def _day_of_month(days: DateArray) -> int | None:
-    """The day on which all dates lie; 31 if each is its month's last; None if they differ."""
-    months = days.astype("datetime64[M]")
-    first = months.astype("datetime64[D]")
-    of_month = (days - first).astype(np.int64) + 1
-    length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
-    if np.all(months == months[0]):
-        return None
-    if np.all(of_month == length):
-        return 31
-    latest = int(of_month.max())
-    return latest if np.all(of_month == np.minimum(latest, length)) else None
+def _days(microseconds: IntArray) -> DateArray:
+    return np.asarray((microseconds // _DAY).astype("datetime64[D]"))
+
+
+def as_needed(microseconds: IntArray, offset: int | None = None) -> Calendar:
+    """The style of dates that came as numbers: written as finely as they need."""
+    letters: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s", "millisecond": "ms"}
+    fitting = (p for unit, p in letters.items() if not (microseconds % MICROSECONDS[unit]).any())
+    return Calendar("microsecond", 1, next(fitting, "us"), "T", offset)
 
 
 def _zone(offset: int | None) -> str:
@@ -273,63 +255,42 @@ def _zone(offset: int | None) -> str:
     return f"{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
-class _Written(NamedTuple):
-    """One date as text: microseconds on its own clock, and how it was written."""
-
-    microseconds: int
-    precision: Precision
-    separator: Literal["T", " "]
-    offset: int | None
-
-
-def _written(moment: datetime, precision: Precision, mark: str | None = None) -> _Written:
-    zone = moment.utcoffset()
-    clock = (moment.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1)
-    offset = None if zone is None else zone // timedelta(minutes=1)
-    return _Written(clock, precision, " " if mark == " " else "T", offset)
-
-
 def looks_like_date(text: str) -> bool:
     """Whether a person would read it as a date, ISO or not, and not as a number."""
     try:
         float(text)
     except ValueError:
-        return bool(_ALIKE.fullmatch(text.strip())) or _is_iso(text.strip())
+        try:
+            return bool(_ALIKE.fullmatch(text.strip())) or _parsed(text.strip()) is not None
+        except ValueError:
+            return False
     return False
 
 
-def _is_iso(text: str) -> bool:
-    try:
-        return _parsed(text) is not None
-    except ValueError:
-        return False
-
-
-def _parsed(text: str) -> _Written | None:
-    """An ISO date, week or month, or a quarter; None if it has another form.
+def _parsed(text: str) -> tuple[datetime, Precision] | None:
+    """An ISO date, week or month, or a quarter, and how fine it is; None for another form.
 
     Raises:
         ValueError: there is no such day or hour, or it is finer than a microsecond.
     """
     if quarter := _QUARTER.fullmatch(text):
-        return _written(datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1), "Q")
+        return datetime(int(quarter[1]), 3 * int(quarter[2]) - 2, 1), "Q"
     if week := _WEEK.fullmatch(text):
-        return _written(datetime.fromisocalendar(int(week[1]), int(week[2]), 1), "W")
+        return datetime.fromisocalendar(int(week[1]), int(week[2]), 1), "W"
     match = _ISO.fullmatch(text)
-    if match is None or (match["mark"] and not match["day"]):
+    if match is None:
         return None
-    if match["day"] is None:
-        return _written(datetime.fromisoformat(f"{text}-01"), "M")
-    if match["mark"] is None:
-        return _written(datetime.fromisoformat(text), "D")
-    part = (match["part"] or "")[1:].rstrip("0")
+    if match[1] is None:
+        return datetime.fromisoformat(f"{text}-01"), "M"
+    if match[2] is None:
+        return datetime.fromisoformat(text), "D"
+    part = (match[5] or "")[1:].rstrip("0")
     if len(part) > 6:
         raise ValueError("finer than a microsecond")
-    precision: Precision = "h" if not match["minute"] else "m" if not match["second"] else "s"
-    if match["part"]:
+    precision: Precision = "h" if not match[3] else "m" if not match[4] else "s"
+    if match[5]:
         precision = "ms" if len(part) <= 3 else "us"
-    moment = datetime.fromisoformat(f"{text[:10]}T{''.join(text[11:].split())}")
-    return _written(moment, precision, match["mark"])
+    return datetime.fromisoformat(f"{text[:10]}T{''.join(text[11:].split())}"), precision
 
 
 def has_dates(column: pandas.Series) -> bool:
@@ -344,12 +305,15 @@ def has_dates(column: pandas.Series) -> bool:
 
 def read_dates(
     column: pandas.Series, place: Callable[[int], str], date_format: str | None = None
-) -> Moments | None:
-    """(N,) dates of a column of pandas, none of them missing; None where they are no dates.
+) -> tuple[IntArray, Calendar] | None:
+    """The dates of a column of pandas, none of them missing; None where they are no dates.
 
     Args:
         place: how messages call the cell at a position.
         date_format: how texts are written, as ``datetime.strptime`` has it; default: ISO.
+
+    Returns:
+        (N,) microseconds since 1970-01-01, and how they are written; see `counted`.
 
     Raises:
         DataError: a date cannot be read, or is written in another way than those before.
@@ -358,45 +322,51 @@ def read_dates(
 
     kind = column.dtype
     if isinstance(kind, pandas.PeriodDtype):
-        moments = Moments.of(_microseconds(column.dt.to_timestamp()))
-        letter = kind.freq.rule_code[0]
-        return replace(moments, precision=letter) if letter in "QM" else moments
+        clock, letter = _microseconds(column.dt.to_timestamp()), kind.freq.rule_code[0]
+        style = as_needed(clock)
+        return clock, replace(style, precision=letter) if letter in "QM" else style
     if isinstance(kind, pandas.DatetimeTZDtype):
         clock = _microseconds(column.dt.tz_localize(None))
         utc = _microseconds(column.dt.tz_convert("UTC").dt.tz_localize(None))
-        return _on_one_clock(Moments.of(clock), (clock - utc) // MICROSECONDS["minute"])
+        return _on_one_clock(clock, as_needed(clock), (clock - utc) // MICROSECONDS["minute"])
     if kind.kind == "M":
-        return Moments.of(_microseconds(column))
+        clock = _microseconds(column)
+        return clock, as_needed(clock)
     if date_format is None and not has_dates(column):
         return None
-    objects = not isinstance(column.iloc[0], str)
     texts = column.map(lambda item: item.isoformat() if hasattr(item, "isoformat") else str(item))
     codes, distinct = pandas.factorize(texts.str.strip())
     _, first = np.unique(codes, return_index=True)
-    dates: list[_Written] = []
+    dates: list[datetime] = []
+    precisions: list[Precision] = []
     for text, at in zip(distinct, first.tolist(), strict=True):
-        dates.append(_date(text, place(at), date_format))
-        if (dates[0].offset is None) != (dates[-1].offset is None):
+        date, precision = _date(text, place(at), date_format)
+        dates.append(date)
+        precisions.append(precision)
+        if (dates[0].tzinfo is None) != (date.tzinfo is None):
             has = "has no time zone, as those before have"
-            if dates[0].offset is None:
+            if date.tzinfo is not None:
                 has = "has a time zone, those before it have none"
             raise DataError(f"{place(at)}: '{text}' {has}", "Write all dates in one way.")
-    clock = np.array([d.microseconds for d in dates], dtype=np.int64)[codes]
-    moments = Moments.of(clock)
-    if not objects and date_format is None:  # as they are written, not as finely as they need
-        precision = max((d.precision for d in dates), key=_FINENESS.index)
-        moments = Moments(clock, precision, dates[0].separator)
-    if dates[0].offset is None:
-        return moments
-    return _on_one_clock(moments, np.array([d.offset for d in dates], dtype=np.int64)[codes])
+    naive = ((d.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1) for d in dates)
+    clock = np.array(list(naive), dtype=np.int64)[codes]
+    style = as_needed(clock)
+    if isinstance(column.iloc[0], str) and date_format is None:
+        # as they are written, not as finely as they need
+        mark: Literal["T", " "] = " " if distinct[0][10:11] == " " else "T"
+        style = Calendar("microsecond", 1, max(precisions, key=_FINENESS.index), mark)
+    if dates[0].tzinfo is None:
+        return clock, style
+    minutes = [(d.utcoffset() or timedelta()) // timedelta(minutes=1) for d in dates]
+    return _on_one_clock(clock, style, np.array(minutes, dtype=np.int64)[codes])
 
 
-def _date(text: str, place: str, date_format: str | None) -> _Written:
-    """One date; DataError where it is none."""
+def _date(text: str, place: str, date_format: str | None) -> tuple[datetime, Precision]:
+    """One date and how fine it is; DataError where it is none."""
     shown = text if len(text) <= 30 else text[:29] + "…"
     try:
         if date_format is not None:
-            return _written(datetime.strptime(text, date_format), "us")
+            return datetime.strptime(text, date_format), "us"
         date = _parsed(text)
     except ValueError as error:
         if date_format is not None:
@@ -415,15 +385,14 @@ def _microseconds(column: pandas.Series) -> IntArray:
     return dates.astype(np.int64)
 
 
-def _on_one_clock(moments: Moments, offsets: IntArray) -> Moments:
+def _on_one_clock(clock: IntArray, style: Calendar, offsets: IntArray) -> tuple[IntArray, Calendar]:
     """Dates of several zones (summer time and not) as days of their own clocks, else in UTC.
 
     Args:
         offsets: (N,) minutes from UTC.
     """
     if np.all(offsets == offsets[0]):
-        return replace(moments, offset=int(offsets[0]))
-    if not (moments.microseconds % _DAY).any():
-        return Moments(moments.microseconds, "D")
-    utc = moments.microseconds - offsets * MICROSECONDS["minute"]
-    return replace(moments, microseconds=utc, offset=0)
+        return clock, replace(style, offset=int(offsets[0]))
+    if not (clock % _DAY).any():
+        return clock, Calendar("microsecond")
+    return clock - offsets * MICROSECONDS["minute"], replace(style, offset=0)

@@ -5,7 +5,8 @@ A frame is anything with named columns (pandas, polars, pyarrow, a dictionary).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,7 @@ from numpy.typing import ArrayLike
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import has_dates
 from lvlora.data.files.columns import check_name, read_numbers, read_times
-from lvlora.data.files.tables import (
-    ID_NAMES,
-    SHORT_OF_ROWS,
-    TIME_NAMES,
-    assign_roles,
-    from_columns,
-    numbered,
-)
+from lvlora.data.files.tables import ID_NAMES, SHORT_OF_ROWS, TIME_NAMES, read_table
 from lvlora.data.time_steps import with_steps
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
@@ -75,8 +69,8 @@ def from_arrays(
     moments, calendar = np.arange(steps, dtype=np.float64), None
     if time is not None:
         column = pandas.Series(_array(time), name="time")
-        read = read_times(column.set_axis(range(1, len(column) + 1)), source)
-        moments, calendar = numbered(read, np.zeros(len(column), dtype=np.int64))
+        column = column.set_axis(range(1, len(column) + 1))
+        moments, calendar = read_times(column, np.zeros(len(column), dtype=np.int64), source)
     if moments.shape != (steps,) or np.isnan(moments).any() or (np.diff(moments) <= 0).any():
         raise DataError(
             f"{source}: the times should be {steps} increasing numbers",
@@ -155,12 +149,28 @@ def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
                 f"{source}: the columns have different lengths ({reason(error)})",
                 "Fill what is missing with NaN.",
             ) from None
-    header = [str(name).strip() for name in table.columns]
-    rows = pandas.RangeIndex(1, len(table) + 1)
-    roles = assign_roles(header, settings, source)
-    in_use = {i for i in (roles.time, roles.id, *roles.variables) if i is not None}
-    data = {i: table.iloc[:, i].set_axis(rows).rename(header[i]) for i in in_use}
-    return from_columns(data, header, roles, settings, source)
+    return read_table(_FrameTable(table, source), settings)
+
+
+@dataclass(frozen=True)
+class _FrameTable:
+    """A data frame; its rows are counted from 1."""
+
+    frame: pandas.DataFrame
+    where: str
+
+    @property
+    def header(self) -> list[str]:
+        return [str(name).strip() for name in self.frame.columns]
+
+    def columns(
+        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
+    ) -> dict[int, pandas.Series]:
+        rows, header = range(1, len(self.frame) + 1), self.header
+        return {
+            i: self.frame.iloc[:, i].set_axis(rows).rename(header[i])
+            for i in (*numbers, *texts, *times)
+        }
 
 
 def to_dataset(data: Any, settings: InputSettings | None = None, argument: str = "data") -> Dataset:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import Calendar, Moments, text_of
+from lvlora.data.dates import Calendar, text_of
 from lvlora.data.files.readers import read_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
@@ -178,7 +178,7 @@ def _in_calendar(
             "Write both in one way.",
         )
     dates = own.dates(time)
-    numbers = Moments.of(dates.astype("datetime64[us]").astype(np.int64), None).positions(other)
+    numbers = other.positions(dates.astype("datetime64[us]").astype(np.int64))
     if not np.array_equal(other.dates(numbers), dates):
         raise DataError(
             f"{source}: its dates don't go on as those of the data do", "Give the same steps."

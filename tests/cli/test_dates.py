@@ -185,8 +185,8 @@ def test_of_two_columns_like_time_both_are_named(run_lvlora, tmp_path):
     file.write_text("step,stamp,x\n" + rows)
     ran = run_lvlora(["forecast", file, *quick], code=4)
     words = " ".join(ran.stderr.split())
-    assert "'step' and 'stamp'" in words
     assert "--time-column stamp" in words
+    assert "--columns" in words
     chosen = run_lvlora(["forecast", file, "--time-column", "stamp", "--columns", "x", *quick])
     assert chosen.json["series"][0]["time"] == ["2020-01-08"]
     file.write_text("year,step,x\n" + rows.replace("2020-01-0", ""))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Dataset
-from lvlora.data.dates import Calendar, Moments, length_of, looks_like_date
+from lvlora.data.dates import Calendar, length_of, looks_like_date
 from lvlora.data.files.csv import read_csv, write_csv
 from lvlora.data.files.readers import read_dataset
 from lvlora.data.files.writers import write_dataset
@@ -178,11 +178,11 @@ def test_working_days_and_months_count_there_and_back(days):
     dates = dates[np.is_busday(dates)]
     clock = dates.astype("datetime64[us]").astype(np.int64)
     for calendar in (Calendar("weekday"), Calendar("day")):
-        there = Moments(clock).positions(calendar)
+        there = calendar.positions(clock)
         assert (calendar.dates(there) == dates).all()
     months = np.unique(dates.astype("datetime64[M]"))
     clock = months.astype("datetime64[us]").astype(np.int64)
-    there = Moments(clock).positions(Calendar("month"))
+    there = Calendar("month").positions(clock)
     assert (Calendar("month").dates(there) == months).all()
 
 

@@ -7,13 +7,14 @@ messages where something stands.
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
-from lvlora.data.dates import Moments, has_dates, looks_like_date, read_dates
+from lvlora.data.dates import Calendar, counted, has_dates, looks_like_date, read_dates
 from lvlora.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ MAX_LINE_BYTES = 1_000_000
 
 MAX_NAME_CHARACTERS = 200
 """Characters of an id or of a variable's name."""
-
-MAX_NUMBER_CHARACTERS = 400
-"""Characters of a number in a CSV file; the shortest that gives back a float64 has at most 24."""
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """Texts that stand for a missing value, in any case."""
@@ -71,19 +69,17 @@ def is_text(column: pandas.Series) -> bool:
     return there is not None and isinstance(column.loc[there], str)
 
 
-def read_numbers(
-    column: pandas.Series, where: str, hint: str = _NUMBERS_HINT, date_hint: str = ""
-) -> FloatArray:
+def read_numbers(column: pandas.Series, where: str, hint: str = _NUMBERS_HINT) -> FloatArray:
     """(N,) float64, exactly as Python reads them; NaN for missing values.
 
     Args:
-        hint: what to do where it holds something else; date_hint: where that is dates.
+        hint: what to do where it holds something else.
 
     Raises:
         DataError: a cell is no number, infinite or beyond `MAX_MAGNITUDE`.
     """
     if is_text(column):
-        numbers = _numbers_of_text(column, where, hint, date_hint)
+        numbers = _numbers_of_text(column, where, hint)
     else:
         try:
             if column.dtype.kind in "Mmc":  # which numpy would take for numbers, or halves of them
@@ -92,7 +88,7 @@ def read_numbers(
         except (TypeError, ValueError):
             raise DataError(
                 f"{where}, column '{column.name}': it has something else than numbers",
-                (has_dates(column) and date_hint) or hint,
+                _date_hint(column) if has_dates(column) else hint,
             ) from None
     bad = np.flatnonzero(np.abs(numbers) > MAX_MAGNITUDE)
     if len(bad):
@@ -102,27 +98,26 @@ def read_numbers(
     return numbers
 
 
-def _numbers_of_text(column: pandas.Series, where: str, hint: str, date_hint: str) -> FloatArray:
+def _date_hint(column: pandas.Series) -> str:
+    """How to say that a column of dates is the time, or leave it out."""
+    name = shlex.quote(str(column.name))
+    return f"Is it the time? --time-column {name}; or leave it out: --columns names the others."
+
+
+def _numbers_of_text(column: pandas.Series, where: str, hint: str) -> FloatArray:
     """(N,) numbers of texts; pandas' own conversion rounds some of them in the last digit."""
     cells = column.to_numpy()
     try:
-        if max(map(len, cells)) <= MAX_NUMBER_CHARACTERS:
-            everything = "".join(cells)
-            # float() also takes 1_000 and the digits of other scripts
-            if everything.isascii() and "_" not in everything:
-                return np.array([float(cell) if cell else math.nan for cell in cells])
+        everything = "".join(cells)
+        # float() also takes 1_000 and the digits of other scripts
+        if everything.isascii() and "_" not in everything:
+            return np.array([float(cell) if cell else math.nan for cell in cells])
     except (TypeError, ValueError):
         pass  # there is a cell that is no plain number: look for it
 
     def number(at: int, cell: object) -> float:
         if not isinstance(cell, str):
             return math.nan if is_missing(cell) else float(cell)  # type: ignore[arg-type]
-        if len(cell) > MAX_NUMBER_CHARACTERS:
-            raise DataError(
-                f"{place(column, at, where)}: the field has {len(cell):,} characters; "
-                f"the limit for a number is {MAX_NUMBER_CHARACTERS}",
-                "Is a quote left open?",
-            )
         text = cell.strip()
         if text.lower() in MISSING:
             return math.nan
@@ -131,7 +126,7 @@ def _numbers_of_text(column: pandas.Series, where: str, hint: str, date_hint: st
                 return float(text)
         except ValueError:
             pass
-        advice = date_hint if date_hint and looks_like_date(text) else hint
+        advice = _date_hint(column) if looks_like_date(text) else hint
         raise DataError(
             f"{place(column, at, where)}: '{shortened(text)}' is not a number",
             _COMMA_HINT if "," in text else advice,
@@ -141,9 +136,12 @@ def _numbers_of_text(column: pandas.Series, where: str, hint: str, date_hint: st
 
 
 def read_times(
-    column: pandas.Series, where: str, date_format: str | None = None
-) -> FloatArray | Moments:
-    """(N,) times, none missing: numbers, or dates where the first of them is one.
+    column: pandas.Series, codes: NDArray[np.int64], where: str, date_format: str | None = None
+) -> tuple[FloatArray, Calendar | None]:
+    """(N,) times, none missing, and their calendar where the first of them is a date.
+
+    Args:
+        codes: (N,) which series each is of.
 
     Raises:
         DataError: a time is missing, or is neither a number nor a date as those before it.
@@ -157,7 +155,7 @@ def read_times(
             f"{place(column, at, where)}: the time is missing", "Every row needs its time."
         )
     dates = read_dates(column, lambda at: place(column, at, where), date_format)
-    return read_numbers(column, where) if dates is None else dates
+    return (read_numbers(column, where), None) if dates is None else counted(*dates, codes)
 
 
 def read_ids(column: pandas.Series, where: str) -> tuple[list[str], NDArray[np.int64]]:
@@ -174,6 +172,11 @@ def read_ids(column: pandas.Series, where: str) -> tuple[list[str], NDArray[np.i
     if (codes < 0).any():
         at = int(np.argmax(codes < 0))
         raise DataError(f"{place(column, at, where)}: an id is missing", "Every row needs its id.")
+    if column.dtype.kind == "f":
+        raise DataError(
+            f"{where}, column '{column.name}': it has fractions, not ids",
+            "Ids are strings or whole numbers; choose the column with --id-column.",
+        )
     _, first = np.unique(codes, return_index=True)
     names = [
         check_name(str(name).strip(), "the id", place(column, int(at), where))

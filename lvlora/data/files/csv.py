@@ -12,7 +12,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,15 +27,7 @@ from lvlora.data.files.columns import (
     read_numbers,
     shortened,
 )
-from lvlora.data.files.tables import (
-    ID_NAMES,
-    LONE_ID,
-    TIME_NAMES,
-    assign_roles,
-    from_columns,
-    table_header,
-    time_hint,
-)
+from lvlora.data.files.tables import ID_NAMES, LONE_ID, TIME_NAMES, read_table, table_header
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
 
@@ -96,44 +88,39 @@ class TextTable:
         return cls(_header(first[1], where), where, separator, records)
 
     def columns(
-        self,
-        numbers: Collection[int],
-        texts: Collection[int],
-        hints: Mapping[int, str] | None = None,
+        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
     ) -> dict[int, pandas.Series]:
         """The columns at some positions, indexed by the numbers of their lines.
 
         Args:
             numbers: those that become float64, NaN where a value is missing.
-            texts: those that stay texts.
-            hints: what to do where one of the numbers is a date.
+            texts: those that stay texts; times: the same, with points for decimal commas.
 
         Raises:
             DataError: a row of another length, a cell that is no number, too many values.
         """
         import pandas
 
-        parts: dict[int, list[pandas.Series]] = {i: [] for i in (*numbers, *texts)}
+        parts: dict[int, list[pandas.Series]] = {
+            i: [pandas.Series([], dtype=float if i in numbers else object, name=self.header[i])]
+            for i in sorted((*numbers, *texts, *times))
+        }
         n_values = 0
         while block := list(islice(self._records, _BLOCK)):
             n_values += len(block) * len(numbers)
             self._check_block(block, n_values)
             lines = [line for line, _ in block]
-            for i, name in enumerate(self.header):
-                if i not in parts:
-                    continue
-                column = pandas.Series([cells[i] for _, cells in block], lines, object, name)
+            for i, blocks in parts.items():
+                column = pandas.Series([c[i] for _, c in block], lines, object, self.header[i])
+                if i not in texts:
+                    column = self._with_points(column)
                 if i in numbers:
-                    hint = (hints or {}).get(i, "")
-                    values = read_numbers(self.with_points(column), self.where, date_hint=hint)
-                    column = pandas.Series(values, lines, name=name)
+                    values = read_numbers(column, self.where)
+                    column = pandas.Series(values, lines, name=column.name)
                 else:
                     column = column.map(lambda cell: armed(cell.strip()))
-                parts[i].append(column)
-        return {
-            i: pandas.concat(blocks or [pandas.Series([], dtype=float, name=self.header[i])])
-            for i, blocks in parts.items()
-        }
+                blocks.append(column)
+        return {i: pandas.concat(blocks[1:] or blocks) for i, blocks in parts.items()}
 
     def _check_block(self, block: list[tuple[int, list[str]]], n_values: int) -> None:
         for line, cells in block:
@@ -149,7 +136,7 @@ class TextTable:
                 "Split the file or use --columns.",
             )
 
-    def with_points(self, column: pandas.Series) -> pandas.Series:
+    def _with_points(self, column: pandas.Series) -> pandas.Series:
         """A column of texts with a point in place of each decimal comma.
 
         Raises:
@@ -255,7 +242,7 @@ def _is_row_of_values(names: list[str]) -> bool:
 def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
     """The trajectories of a CSV text.
 
-    The first row names the columns; `tables.assign_roles` says what they are. Separators: comma,
+    The first row names the columns; `tables.read_table` says what they are. Separators: comma,
     semicolon or tab (by the first row); with the latter two also decimal commas. Missing: empty,
     NaN, NA, N/A, null, none (any case).
 
@@ -266,16 +253,7 @@ def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
     Raises:
         DataError: anything that is not such a table, with row and column.
     """
-    table = TextTable.open(stream, where)
-    header = table.header
-    roles = assign_roles(header, settings, where)
-    texts = [i for i in (roles.time, roles.id) if i is not None]
-    hints = {i: time_hint(header[i], header, roles) for i in roles.variables}
-    columns = table.columns(roles.variables, texts, hints)
-    if roles.time is not None and settings.date_format is None and len(columns[roles.time]):
-        columns[roles.time] = table.with_points(columns[roles.time])
-    notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
-    return from_columns(columns, header, roles, settings, where, notes)
+    return read_table(TextTable.open(stream, where), settings)
 
 
 def write_csv(dataset: Dataset, stream: BinaryIO, *, always_ids: bool = False) -> None:

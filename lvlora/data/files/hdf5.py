@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import MICROSECONDS, Calendar, Moments, Unit
+from lvlora.data.dates import MICROSECONDS, Calendar, Unit, as_needed, counted
 from lvlora.data.files.columns import (
     MAX_MAGNITUDE,
     MAX_VALUES,
@@ -30,7 +30,7 @@ from lvlora.data.files.columns import (
     check_magnitude,
     check_name,
 )
-from lvlora.data.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, find_columns, numbered
+from lvlora.data.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, find_columns
 from lvlora.data.time_steps import with_steps
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
@@ -348,9 +348,11 @@ class _File:
             return times, None
         size = 1 if unit in ("millisecond", "microsecond") else _ROUNDED_TO
         whole = (np.round(clock / size) * size).astype(np.int64)
-        moments = _as_written(whole, self._text(data, "date_precision"), units[8])
+        style = _as_written(self._text(data, "date_precision")) or as_needed(
+            whole, 0 if units[8] else None
+        )
         positions = np.full(times.shape, np.nan)
-        positions[there], calendar = numbered(moments, np.nonzero(there)[0])
+        positions[there], calendar = counted(whole, style, np.nonzero(there)[0])
         return positions, calendar
 
     def _text(self, data: Any, name: str) -> str:
@@ -417,16 +419,15 @@ def _in_order(
     return (row[order], order) if np.any(np.diff(row) < 0) else (row, slice(length))
 
 
-def _as_written(microseconds: Any, written: str, zone: str | None) -> Moments:
-    """The dates, written as finely as the file says or as they need."""
+def _as_written(written: str) -> Calendar | None:
+    """How dates were written, as the file says; None where it says nothing that is so."""
     try:
         precision, mark, minutes = written.split(",")[:3]
         offset = int(minutes) if minutes else None
         separator = " " if mark == "space" else "T"
-        Calendar("day", 1, precision, separator, offset)  # type: ignore[arg-type]  # it looks itself
+        return Calendar("microsecond", 1, precision, separator, offset)  # type: ignore[arg-type]
     except ValueError:
-        return Moments.of(microseconds, 0 if zone else None)
-    return Moments(microseconds, precision, separator, offset)  # type: ignore[arg-type]
+        return None
 
 
 def write_hdf5(

@@ -13,7 +13,7 @@ import numpy as np
 from lvlora.data.dataset import Dataset
 from lvlora.data.dates import WHOLE_DAYS
 from lvlora.data.files.columns import MAX_TEXT_BYTES, MAX_VALUES
-from lvlora.data.files.tables import assign_roles, from_columns, table_header
+from lvlora.data.files.tables import read_table, table_header
 from lvlora.errors import DataError, SettingsError, reason
 from lvlora.settings.shared import InputSettings
 
@@ -47,7 +47,9 @@ class ParquetTable:
     where: str
     _stream: BinaryIO
 
-    def columns(self, *positions: Collection[int]) -> dict[int, pandas.Series]:
+    def columns(
+        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
+    ) -> dict[int, pandas.Series]:
         """The columns at some positions; rows are counted from 1.
 
         Texts are categories, so that one long text of many rows is in memory once.
@@ -56,7 +58,7 @@ class ParquetTable:
             DataError: too many values, or lists and bytes.
         """
         _, parquet = _pyarrow()
-        chosen = [i for some in positions for i in some]
+        chosen = [*numbers, *texts, *times]
         with parquet.ParquetFile(self._stream) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
             # of whole groups of rows: pyarrow 26 aborts where a column's own entry is damaged
@@ -69,8 +71,8 @@ class ParquetTable:
                 f"{MAX_VALUES:,} and {MAX_TEXT_BYTES:,}",
                 "Split the file.",
             )
-        texts = [schema.names[i] for i in chosen if _is_text(schema.field(i).type)]
-        with parquet.ParquetFile(self._stream, read_dictionary=texts) as file:
+        categories = [schema.names[i] for i in chosen if _is_text(schema.field(i).type)]
+        with parquet.ParquetFile(self._stream, read_dictionary=categories) as file:
             return {i: self._column(file, i) for i in chosen}
 
     def _column(self, file: Any, position: int) -> pandas.Series:
@@ -121,7 +123,7 @@ def open_table(stream: BinaryIO, where: str) -> Iterator[ParquetTable]:
 
 
 def read_parquet(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
-    """The trajectories of a Parquet file; `tables.assign_roles` says what the columns are.
+    """The trajectories of a Parquet file; `tables.read_table` says what the columns are.
 
     Nulls are missing values.
 
@@ -130,16 +132,7 @@ def read_parquet(stream: BinaryIO, settings: InputSettings, where: str) -> Datas
         SettingsError: pyarrow is not installed.
     """
     with open_table(stream, where) as table:
-        header = table.header
-        roles = assign_roles(header, settings, where)
-        others = [i for i in (roles.time, roles.id) if i is not None]
-        columns = table.columns(roles.variables, others)
-        if roles.id is not None and columns[roles.id].dtype.kind == "f":
-            raise DataError(
-                f"{where}, column '{header[roles.id]}': it has fractions, not ids",
-                "Ids are strings or whole numbers; choose the column with --id-column.",
-            )
-        return from_columns(columns, header, roles, settings, where)
+        return read_table(table, settings)
 
 
 def write_parquet(dataset: Dataset, path: Path) -> None:

@@ -1,18 +1,21 @@
-"""Rows of a table as trajectories: which column is what, order of time, one id for each series."""
+"""A table becomes trajectories: which column is what, order of time, one id for each series.
+
+Every table takes this one way: CSV, Parquet, and a data frame in Python.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import Calendar, Moments, text_of
+from lvlora.data.dates import text_of
 from lvlora.data.files.columns import (
     MAX_COLUMNS,
     MAX_VALUES,
@@ -89,23 +92,28 @@ class Roles:
     variables: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """A table in memory, N rows in file order.
+class Table(Protocol):
+    """A table of which only the names of the columns were read.
 
     Attributes:
-        ids: the distinct ids, in order of first appearance.
-        codes: (N,) which id each row has.
-        time: (N,) finite, or dates, or None for steps.
-        values: (N, V), finite or NaN.
-        numbers: (N,) the row numbers that messages name.
+        header: the names.
+        where: how messages call it.
     """
 
-    ids: Sequence[str]
-    codes: NDArray[np.int64]
-    time: FloatArray | Moments | None
-    values: FloatArray
-    numbers: NDArray[np.int64]
+    @property
+    def header(self) -> Sequence[str]: ...
+
+    @property
+    def where(self) -> str: ...
+
+    def columns(
+        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
+    ) -> dict[int, pandas.Series]:
+        """The columns at some positions; their indices number the rows as messages do.
+
+        Args:
+            numbers: those of values; texts: of names, left as they are; times: numbers or dates.
+        """
 
 
 def find_column(name: str, names: Sequence[str], option: str, where: str) -> int:
@@ -134,14 +142,20 @@ def find_columns(wanted: Sequence[str], names: Sequence[str], where: str) -> lis
     return [find_column(name, names, "--columns", where) for name in wanted]
 
 
-def _by_convention(
-    conventional: Sequence[str], header: Sequence[str], taken: Collection[str]
+def _named(
+    chosen: str | None,
+    option: str,
+    conventional: Sequence[str],
+    header: Sequence[str],
+    taken: Collection[str],
+    where: str,
 ) -> int | None:
+    """Position of the column that the user chose, else of the first with a conventional name."""
+    if chosen is not None:
+        return find_column(chosen, header, option, where)
     lowered = [name.lower() for name in header]
-    for name in conventional:
-        if name in lowered and header[lowered.index(name)] not in taken:
-            return lowered.index(name)
-    return None
+    usual = (lowered.index(name) for name in conventional if name in lowered)
+    return next((i for i in usual if header[i] not in taken), None)
 
 
 def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> Roles:
@@ -168,26 +182,30 @@ def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> 
             raise DataError(f"{where}: {count} columns are named '{name}'", "Rename one of them.")
     wanted = settings.columns or ()
     chosen = find_columns(wanted, header, where)
-    if settings.time_column is None:
-        time = _by_convention(TIME_NAMES, header, {*wanted, settings.id_column or ""})
-    else:
-        time = find_column(settings.time_column, header, "--time-column", where)
-    if settings.id_column is None:
-        identity = _by_convention(ID_NAMES, header, {*wanted, settings.time_column or ""})
-    else:
-        identity = find_column(settings.id_column, header, "--id-column", where)
-    reserved = {time, identity}
-    for position in chosen:
-        if position in reserved:
+    time = _named(
+        settings.time_column,
+        "--time-column",
+        TIME_NAMES,
+        header,
+        {*wanted, settings.id_column or ""},
+        where,
+    )
+    identity = _named(
+        settings.id_column,
+        "--id-column",
+        ID_NAMES,
+        header,
+        {*wanted, settings.time_column or ""},
+        where,
+    )
+    for role, count in Counter([*chosen, time, identity]).items():
+        if role is not None and count > 1:
             raise DataError(
-                f"{where}: column '{header[position]}' is a variable and the id or time at once",
+                f"{where}: column '{header[role]}' is two of a variable, the id and the time at "
+                "once",
                 "Check --columns, --time-column and --id-column.",
             )
-    if time is not None and time == identity:
-        raise DataError(
-            f"{where}: column '{header[time]}' is the id and the time at once",
-            "Check --time-column and --id-column.",
-        )
+    reserved = {time, identity}
     variables = chosen or [i for i, name in enumerate(header) if name and i not in reserved]
     if not variables:
         raise DataError(
@@ -228,51 +246,78 @@ def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
     )
 
 
-def from_columns(
-    columns: Mapping[int, pandas.Series],
-    header: Sequence[str],
-    roles: Roles,
-    settings: InputSettings,
-    where: str,
-    notes: Sequence[str] = (),
-) -> Dataset:
-    """The trajectories of a table in memory.
-
-    Args:
-        columns: those in use by their positions; their indices number the rows as messages do.
-        header: the names of all columns.
-        notes: what its reader did to it.
+def read_table(table: Table, settings: InputSettings) -> Dataset:
+    """The trajectories of a table: grouped by id, sorted by time, absent steps as missing values.
 
     Raises:
-        DataError: a cell that is no number, a missing time or id, or as `assemble`.
+        DataError: as `assign_roles`; a cell that is no number, a missing time or id, a time that
+            occurs twice in a series, a series with fewer than 2 rows, too many values, or a first
+            column that nobody called time or a variable and that looks like time.
     """
-    n_rows = len(columns[roles.variables[0]])
-    if n_rows == 0:
+    header, where = table.header, table.where
+    roles = assign_roles(header, settings, where)
+    # where the user says how dates are written, times are texts
+    times = [] if roles.time is None or settings.date_format else [roles.time]
+    texts = [i for i in (roles.id, roles.time) if i is not None and i not in times]
+    columns = table.columns(roles.variables, texts, times)
+    rows = np.asarray(columns[roles.variables[0]].index, dtype=np.int64)
+    if not len(rows):
         raise DataError(f"{where}: names of columns, but no row of values", SHORT_OF_ROWS)
-    if n_rows * len(roles.variables) > MAX_VALUES:
+    if len(rows) * len(roles.variables) > MAX_VALUES:
         raise DataError(
             f"{where}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
         )
-    values = [
-        read_numbers(columns[i], where, date_hint=time_hint(header[i], header, roles))
-        for i in roles.variables
-    ]
-    time, ids, codes = None, [LONE_ID], np.zeros(n_rows, dtype=np.int64)
-    if roles.time is not None:
-        time = read_times(columns[roles.time], where, settings.date_format)
+    values = np.column_stack([read_numbers(columns[i], where) for i in roles.variables])
+    ids, codes = [LONE_ID], np.zeros(len(rows), dtype=np.int64)
     if roles.id is not None:
         ids, codes = read_ids(columns[roles.id], where)
-    index = columns[roles.variables[0]].index
-    rows = Rows(ids, codes, time, np.column_stack(values), np.asarray(index, dtype=np.int64))
-    return assemble(
-        rows,
-        [header[i] for i in roles.variables],
-        where=where,
-        time_name="time" if roles.time is None else header[roles.time],
+    sizes = np.bincount(codes, minlength=len(ids))
+    if sizes.min() < 2:
+        whose = f"series '{ids[int(np.argmin(sizes))]}' has" if len(ids) > 1 else "there is"
+        raise DataError(f"{where}: {whose} only {sizes.min()} row", SHORT_OF_ROWS)
+    notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
+    notes += _two_times(header, roles, settings, where)
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    if roles.time is None:
+        time, calendar, time_name = np.arange(len(rows), dtype=np.float64), None, "time"
+        time -= np.repeat(starts, sizes)
+        _ask_about_time(header, roles, settings, values[order], codes[order], where)
+        notes.append(f"{where}: no time column; time counts steps from 0")
+    else:
+        time, calendar = read_times(columns[roles.time], codes, where, settings.date_format)
+        time_name, as_read = header[roles.time], time[order]
+        order = np.lexsort((time, codes))
+        time, codes = time[order], codes[order]
+        within = codes[1:] == codes[:-1]
+        twice = np.flatnonzero(within & (time[1:] == time[:-1]))
+        if len(twice):
+            first, second = sorted(rows[order][twice[0] : twice[0] + 2].tolist())
+            of = f" of series '{ids[codes[twice[0]]]}'" if len(ids) > 1 else ""
+            shown = text_of(calendar, time[twice[0]])
+            raise DataError(
+                f"{where}, row {second}, column '{time_name}': time {shown}{of} is "
+                f"already in row {first}",
+                "Keep one row for each time; several trajectories need an id column "
+                "(--id-column). Where year and month are two columns, join them into one date.",
+            )
+        unsorted = np.unique(codes[1:][within & (as_read[1:] < as_read[:-1])])
+        if len(unsorted):
+            which = f" of {len(unsorted)} of {len(ids)} series" if len(ids) > 1 else ""
+            notes.append(f"{where}: rows{which} were out of time order and have been sorted")
+    values = values[order]
+    dataset = Dataset(
+        tuple(
+            Series(name, time[start : start + size], values[start : start + size], calendar)
+            for name, start, size in zip(ids, starts.tolist(), sizes.tolist(), strict=True)
+        ),
+        tuple(header[i] for i in roles.variables),
+        where,
+        time_name,
         id_name="id" if roles.id is None else header[roles.id],
-        notes=[*notes, *_two_times(header, roles, settings, where)],
-        ask_about=unclear_column(header, roles, settings),
+        notes=tuple(notes),
     )
+    return with_steps(dataset, insert=True)
 
 
 def _two_times(
@@ -291,136 +336,42 @@ def _two_times(
     ]
 
 
-def assemble(
-    rows: Rows,
-    variables: Sequence[str],
-    *,
-    where: str,
-    time_name: str,
-    id_name: str = "id",
-    notes: Sequence[str] = (),
-    ask_about: str | None = None,
-) -> Dataset:
-    """Trajectories from rows: grouped by id, sorted by time, absent steps put in as missing values.
-
-    Args:
-        ask_about: name of a first column that nobody called time or a variable (`unclear_column`).
-
-    Raises:
-        DataError: a time that occurs twice in a series, a series with fewer than 2 rows, or a
-            column to ask about that looks like time.
-    """
-    n_rows = len(rows.codes)
-    sizes = np.bincount(rows.codes, minlength=len(rows.ids))
-    if n_rows < 2 or sizes.min() < 2:
-        short = int(np.argmin(sizes)) if n_rows else 0
-        whose = f"series '{rows.ids[short]}' has" if len(rows.ids) > 1 else "there is"
-        raise DataError(f"{where}: {whose} only {n_rows and sizes[short]} row", SHORT_OF_ROWS)
-    grouped = np.argsort(rows.codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    remarks = list(notes)
-    calendar = None
-    if rows.time is None:
-        order = grouped
-        time = np.arange(n_rows, dtype=np.float64) - np.repeat(starts, sizes)
-        if ask_about is not None:
-            _ask_about_time(ask_about, variables, rows, grouped, where)
-        remarks.append(f"{where}: no time column; time counts steps from 0")
-    else:
-        as_read, calendar = numbered(rows.time, rows.codes)
-        order = np.lexsort((as_read, rows.codes))
-        time = as_read[order]
-        codes = rows.codes[order]
-        within = codes[1:] == codes[:-1]
-        twice = np.flatnonzero(within & (time[1:] == time[:-1]))
-        if len(twice):
-            first, second = sorted(int(n) for n in rows.numbers[order][twice[0] : twice[0] + 2])
-            of = f" of series '{rows.ids[codes[twice[0]]]}'" if len(rows.ids) > 1 else ""
-            shown = text_of(calendar, time[twice[0]])
-            raise DataError(
-                f"{where}, row {second}, column '{time_name}': time {shown}{of} is "
-                f"already in row {first}",
-                "Keep one row for each time; several trajectories need an id column "
-                "(--id-column). Where year and month are two columns, join them into one date.",
-            )
-        as_read = as_read[grouped]
-        unsorted = np.unique(codes[1:][within & (as_read[1:] < as_read[:-1])])
-        if len(unsorted):
-            which = f" of {len(unsorted)} of {len(rows.ids)} series" if len(rows.ids) > 1 else ""
-            remarks.append(f"{where}: rows{which} were out of time order and have been sorted")
-    values = rows.values[order]
-    series = tuple(
-        Series(name, time[start : start + size], values[start : start + size], calendar)
-        for name, start, size in zip(rows.ids, starts.tolist(), sizes.tolist(), strict=True)
-    )
-    dataset = Dataset(
-        series, tuple(variables), where, time_name, id_name=id_name, notes=tuple(remarks)
-    )
-    return with_steps(dataset, insert=True)
-
-
-def numbered(
-    time: FloatArray | Moments, codes: NDArray[np.int64]
-) -> tuple[FloatArray, Calendar | None]:
-    """(N,) times as numbers, and what they are if they were dates.
-
-    Args:
-        codes: (N,) which series each is of.
-    """
-    if not isinstance(time, Moments):
-        return time, None
-    order = np.lexsort((time.microseconds, codes))
-    clock, ordered = time.microseconds[order], codes[order]
-    neighbours = ordered[1:] == ordered[:-1]
-    calendar = time.calendar(clock[:-1][neighbours], clock[1:][neighbours])
-    return time.positions(calendar), calendar
-
-
-def unclear_column(header: Sequence[str], roles: Roles, settings: InputSettings) -> str | None:
-    """The first column, if it is one variable of several only because nobody said what it is."""
-    if roles.time is not None or settings.columns or len(roles.variables) < 2:
-        return None
-    first = roles.variables[0]
-    others = {i for i, name in enumerate(header[:first]) if name} - {roles.id}
-    return None if others else header[first]
-
-
-def time_hint(name: str, header: Sequence[str], roles: Roles) -> str:
-    """How to say that a column of dates is the time, or leave it out."""
-    others = [header[i] for i in roles.variables if header[i] != name]
-    leave_out = f"; or leave it out: --columns {shlex.quote(','.join(others))}" if others else ""
-    option = f"--time-column {shlex.quote(name)}"
-    if roles.time is None:
-        return f"Is it the time? {option}{leave_out}"
-    return (
-        f"Columns '{header[roles.time]}' and '{name}' both look like time; the first is taken. "
-        f"Choose the other: {option}{leave_out}"
-    )
-
-
 def _ask_about_time(
-    name: str, variables: Sequence[str], rows: Rows, grouped: NDArray[np.int64], where: str
+    header: Sequence[str],
+    roles: Roles,
+    settings: InputSettings,
+    values: FloatArray,
+    codes: NDArray[np.int64],
+    where: str,
 ) -> None:
-    """Refuse to forecast what looks like time: rising in each series, nearly always by one step.
+    """Refuse to forecast a first column that looks like time, where nobody said what it is.
 
-    Between `_YEARS` whole numbers look like years, in steps no longer than `_LONGEST_STEP`.
+    It rises in each series, nearly always by one step. Between `_YEARS` whole numbers look like
+    years, in steps no longer than `_LONGEST_STEP`.
+
+    Args:
+        values: (N, V) rows of one series after the other; codes: (N,) whose they are.
     """
-    values = rows.values[grouped, list(variables).index(name)]
-    steps = np.diff(values)[np.diff(rows.codes[grouped]) == 0]
-    if not np.all(np.isfinite(values)) or len(steps) < _FEWEST_STEPS[0] or not np.all(steps > 0):
+    name, before = header[roles.variables[0]], header[: roles.variables[0]]
+    others = {i for i, other in enumerate(before) if other} - {roles.id}
+    if settings.columns or len(roles.variables) < 2 or others:
+        return
+    first = values[:, 0]
+    steps = np.diff(first)[np.diff(codes) == 0]
+    if not np.all(np.isfinite(first)) or len(steps) < _FEWEST_STEPS[0] or not np.all(steps > 0):
         return
     usual = np.median(steps)
     if np.mean(np.abs(steps - usual) <= 1e-6 * usual) < _SHARE_OF_STEPS:
         return
-    (low, high), (first, last) = _YEARS, (values.min(), values.max())
-    whole = np.all(values == np.floor(values))
-    years = whole and first >= low and last <= high and usual <= _LONGEST_STEP
+    low, high = first.min(), first.max()
+    whole = np.all(first == np.floor(first))
+    years = whole and low >= _YEARS[0] and high <= _YEARS[1] and usual <= _LONGEST_STEP
     if not years and len(steps) < _FEWEST_STEPS[1]:
         return
-    chosen = shlex.quote(",".join(variables))
+    chosen = shlex.quote(",".join(header[i] for i in roles.variables))
     raise DataError(
         f"{where}: the first column '{name}' looks like {'years' if years else 'time'} "
-        f"({first:g} to {last:g}), but is not called so",
+        f"({low:g} to {high:g}), but is not called so",
         f"Take it as the time: --time-column {shlex.quote(name)}; or as a variable: "
         f"--columns {chosen}.",
     )
