@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lvlora.forecast.trace import PackedCall
+from lvlora.forecast.pricing import PackedCall
 from lvlora.text.grammar import START
 
 if TYPE_CHECKING:
     from lvlora.flops.shape import ModelShape
-    from lvlora.forecast.trace import Call as MadeCall
+    from lvlora.forecast.pricing import Call as MadeCall
     from lvlora.text.spelling import Spelling
 
 

@@ -12,9 +12,9 @@ from decoding_oracle import decoder_for, prompts_of
 from lvlora.flops import executed
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
+from lvlora.forecast.pricing import Call as MadeCall
+from lvlora.forecast.pricing import PackedCall, Trace
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.trace import Call as MadeCall
-from lvlora.forecast.trace import PackedCall, Trace
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar

@@ -336,8 +336,8 @@ class Hindsight:
         """
         task, pieces = self._given, self._pieces
         for hindcasts in self._planned:
-            for of_part, part in hindcasts.losses(progress):
-                losses = np.array(list(map(hindcasts.loss, of_part, part.forecasts)))
+            for part, of_part in hindcasts.losses(progress):
+                losses = np.array(list(of_part.values()))
                 pieces.add(
                     Piece(
                         tuple(map(self._key, of_part)),

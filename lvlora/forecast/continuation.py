@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from lvlora.forecast.backbone import Backbone
+from lvlora.forecast.pricing import Call, PackedCall, Trace
 from lvlora.forecast.rows import Chunk
 from lvlora.forecast.sampling import Floats, Ints
-from lvlora.forecast.trace import Call, PackedCall, Trace
 from lvlora.model.cache import RowCache
 from lvlora.model.native.engine import Engine, Row
 from lvlora.text.alphabet import TokenAlphabet

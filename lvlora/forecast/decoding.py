@@ -15,9 +15,9 @@ from torch import Tensor
 from lvlora.errors import NumericalError
 from lvlora.forecast.backbone import Backbone
 from lvlora.forecast.continuation import Continuation, NativeContinuation, TorchContinuation
+from lvlora.forecast.pricing import Trace
 from lvlora.forecast.rows import Prompt, Rows
 from lvlora.forecast.sampling import STREAM_SEPARATOR, NotFinite, Sampling
-from lvlora.forecast.trace import Trace
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.native.engine import Engine

@@ -28,10 +28,9 @@ from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.plan import Plan
-from lvlora.forecast.pricing import most_attended
+from lvlora.forecast.pricing import Call, Trace, most_attended
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
-from lvlora.forecast.trace import Call, Trace
 from lvlora.model.native.engine import in_pages
 from lvlora.text.codec import MISSING, VALUE_SEPARATOR
 from lvlora.text.grammar import START

@@ -7,7 +7,7 @@ H steps of horizon, V variables, S samples, W hindcasts.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,7 +19,6 @@ from lvlora.errors import SettingsError
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
-from lvlora.forecast.reading import Reading
 from lvlora.forecast.rivals import Prediction, default_rivals, rival_called
 from lvlora.forecast.rivals.forecaster import RivalForecaster, as_forecast
 from lvlora.forecast.rivals.processes import RivalProcesses
@@ -230,20 +229,49 @@ class Hindcasts:
         )
         return cls(histories, from_origins, planned)
 
-    def losses(self, progress: Progress | None = None) -> Iterator[tuple[list[Origin], Part]]:
-        """Make them; yield origins and what was forecast from there; see `loss`."""
+    def losses(
+        self, progress: Progress | None = None
+    ) -> Iterator[tuple[Part, dict[Origin, float]]]:
+        """Make them; yield each part and the `loss` of each of its forecasts."""
         for part in self.planned.parts(progress):
-            yield [self.origins[at] for at in part.places], part
-
-    def loss(self, origin: Origin, forecast: Forecast) -> float:
-        """Return the `loss` of a forecast from an origin."""
-        stop = origin.n_before + origin.n_ahead
-        return loss(self.histories[origin.place].values[:stop], forecast.median)
+            yield (
+                part,
+                {
+                    origin: loss(
+                        self.histories[origin.place].values[: origin.n_before + origin.n_ahead],
+                        forecast.median,
+                    )
+                    for origin, forecast in zip(
+                        [self.origins[at] for at in part.places], part.forecasts, strict=True
+                    )
+                },
+            )
 
 
 def before(history: Series, n_steps: int) -> Series:
     """The first steps of a history; the times of the others stay known."""
     return history.steps(0, n_steps)
+
+
+class _Member(NamedTuple):
+    forecaster: Forecaster
+    hindcasts: Sequence[Hindcasts]
+    forecasts: PlannedForecasts
+
+    @property
+    def planned(self) -> list[PlannedForecasts]:
+        return [*(h.planned for h in self.hindcasts), self.forecasts]
+
+
+class _Result(NamedTuple):
+    """Losses (n, W) of a member's hindcasts, its forecasts, and the seconds that both took.
+
+    Out of patience there are no forecasts.
+    """
+
+    losses: FloatArray
+    forecasts: dict[int, Forecast]
+    seconds: float
 
 
 class Ensemble(Forecaster):
@@ -270,119 +298,91 @@ class Ensemble(Forecaster):
     ) -> PlannedForecasts:
         """See `Forecaster.planned`; all forecasts are finished together."""
         from_origins = by_origin(histories, max(horizons, default=1))
-        planned = []
-        for member in self.members:
-            hindcasts = [
-                Hindcasts.plan(member, histories, of_one, sampling, context=context)
-                for of_one in from_origins
-            ]
-            forecasts = member.planned(
-                histories, horizons, sampling, context=context, at_a_time=at_a_time
+        members = [
+            _Member(
+                member,
+                [
+                    Hindcasts.plan(member, histories, of_one, sampling, context=context)
+                    for of_one in from_origins
+                ],
+                member.planned(histories, horizons, sampling, context=context, at_a_time=at_a_time),
             )
-            planned.append(_Member(member, hindcasts, forecasts))
+            for member in self.members
+        ]
+        every = [planned for member in members for planned in member.planned]
         seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
         n_samples = 0 if sampling.greedy else sampling.samples
-        return _Planned(planned, seen, from_origins, n_samples, self.patience)
+        return PlannedForecasts(
+            lambda progress: self._parts(seen, members, n_samples, progress),
+            sum(planned.n_units for planned in every),
+            sum((planned.price_bound for planned in every), NOTHING),
+            readings=next((m.forecasts.readings for m in members if m.forecasts.readings), ()),
+        )
 
-
-@dataclass(frozen=True)
-class _Member:
-    forecaster: Forecaster
-    hindcasts: Sequence[Hindcasts]
-    forecasts: PlannedForecasts
-
-    @property
-    def planned(self) -> list[PlannedForecasts]:
-        return [*(h.planned for h in self.hindcasts), self.forecasts]
-
-
-@dataclass
-class _Result:
-    """Losses (n, W) of a member's hindcasts, its forecasts, and the seconds that both took."""
-
-    losses: FloatArray
-    forecasts: dict[int, Forecast]
-    seconds: float = 0.0
-
-
-class _Planned(PlannedForecasts):
-    def __init__(
+    def _parts(
         self,
-        members: Sequence[_Member],
         histories: Sequence[Series],
-        from_origins: Sequence[Sequence[Origin]],
+        members: Sequence[_Member],
         n_samples: int,
-        patience: float | None,
-    ) -> None:
-        self._planned, self._histories, self._n_samples = members, histories, n_samples
-        self._patience, self._n_steps = patience, np.zeros(len(histories), dtype=np.int64)
-        for origin in (origin for of_one in from_origins for origin in of_one):
-            self._n_steps[origin.place] += origin.n_ahead
-        every = [planned for member in members for planned in member.planned]
-        self.price_bound = sum((planned.price_bound for planned in every), NOTHING)
-        self.n_units = sum(planned.n_units for planned in every)
-
-    @property
-    def readings(self) -> list[list[Reading]]:
-        """See `PlannedForecasts.readings`: those of the first member that has any."""
-        return next((m.forecasts.readings for m in self._planned if m.forecasts.readings), [])
-
-    def parts(self, progress: Progress | None = None) -> Iterator[Part]:
-        """See `PlannedForecasts.parts`."""
-        if not self._histories:
+        progress: Progress,
+    ) -> Iterator[Part]:
+        if not histories:
             return
         begin = time.perf_counter()
-        results = [(m.forecaster.name, *self._result(m, progress)) for m in self._planned]
-        usable = [(name, result) for name, result, in_time in results if in_time]
-        shares = np.array(
+        results = {m.forecaster.name: self._result(m, len(histories), progress) for m in members}
+        usable = {name: result for name, result in results.items() if result.forecasts}
+        n_steps = np.zeros(len(histories), dtype=np.int64)
+        for origin in (origin for of_one in members[0].hindcasts for origin in of_one.origins):
+            n_steps[origin.place] += origin.n_ahead
+        losses = np.stack([result.losses for result in usable.values()])
+        shares = np.array([weights(losses[:, i], int(n)) for i, n in enumerate(n_steps)])
+        mean = dict(zip(usable, shares.mean(axis=0).tolist(), strict=True))
+        by_weight = sorted(
             [
-                weights(np.stack([result.losses[i] for _, result in usable]), int(n_steps))
-                for i, n_steps in enumerate(self._n_steps)
-            ]
+                EnsembleMember(name=name, weight=mean.get(name), seconds=result.seconds)
+                for name, result in results.items()
+            ],
+            key=lambda member: -(member.weight or 0.0),
         )
-        mean = dict(zip([name for name, _ in usable], shares.mean(axis=0).tolist(), strict=True))
-        members = [
-            EnsembleMember(name=name, weight=mean.get(name), seconds=result.seconds)
-            for name, result, _ in results
-        ]
-        self.members = sorted(members, key=lambda member: -(member.weight or 0.0))
         mixed = [
-            self._mixed(history, {name: r.forecasts[i] for name, r in usable}, shares[i])
-            for i, history in enumerate(self._histories)
+            _mixed(history, {name: r.forecasts[i] for name, r in usable.items()}, of_one, n_samples)
+            for i, (history, of_one) in enumerate(zip(histories, shares, strict=True))
         ]
-        yield Part(range(len(mixed)), mixed, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        yield Part(range(len(mixed)), mixed, seconds, members=by_weight)
 
-    def _result(self, member: _Member, progress: Progress | None) -> tuple[_Result, bool]:
-        """Hindcasts and forecasts of a member, and whether they were made within patience."""
-        n = len(self._histories)
-        result = _Result(np.full((n, N_HINDCASTS), np.nan), {})
-        limit = np.inf if self._patience is None else self._patience * n
+    def _result(self, member: _Member, n: int, progress: Progress) -> _Result:
+        """Hindcasts and forecasts of a member, as long as patience lasts."""
+        losses, seconds = np.full((n, N_HINDCASTS), np.nan), 0.0
         is_rival = member.forecaster.kind == "rival"
+        limit = np.inf if self.patience is None or not is_rival else self.patience * n
         for hindcasts in member.hindcasts:
-            for from_origins, part in hindcasts.losses(progress):
-                for origin, forecast in zip(from_origins, part.forecasts, strict=True):
-                    result.losses[origin.place, origin.which] = hindcasts.loss(origin, forecast)
-                result.seconds += part.seconds
-                if is_rival and result.seconds > limit:
-                    return result, False
+            for part, of_part in hindcasts.losses(progress):
+                for origin, its_loss in of_part.items():
+                    losses[origin.place, origin.which] = its_loss
+                seconds += part.seconds
+                if seconds > limit:
+                    return _Result(losses, {}, seconds)
+        forecasts: dict[int, Forecast] = {}
         for part in member.forecasts.parts(progress):
-            result.forecasts |= zip(part.places, part.forecasts, strict=True)
-            result.seconds += part.seconds
-            if is_rival and result.seconds > limit and len(result.forecasts) < n:
-                return result, False
-        return result, True
+            forecasts |= zip(part.places, part.forecasts, strict=True)
+            seconds += part.seconds
+            if seconds > limit and len(forecasts) < n:
+                return _Result(losses, {}, seconds)
+        return _Result(losses, forecasts, seconds)
 
-    def _mixed(
-        self, history: Series, forecasts: dict[str, Forecast], shares: FloatArray
-    ) -> Forecast:
-        """The ensemble's forecast of one history."""
-        predictions = [
-            Prediction(f.median, f.samples if self._n_samples else None) for f in forecasts.values()
-        ]
-        mixed = pooled(predictions, shares, self._n_samples)
-        by_weight = sorted(zip(forecasts, shares.tolist(), strict=True), key=lambda both: -both[1])
-        first = next(iter(forecasts.values()))
-        return replace(as_forecast(history, mixed, first.time), weights=dict(by_weight))
+
+def _mixed(
+    history: Series, forecasts: Mapping[str, Forecast], shares: FloatArray, n_samples: int
+) -> Forecast:
+    """The ensemble's forecast of one history."""
+    predictions = [
+        Prediction(f.median, f.samples if n_samples else None) for f in forecasts.values()
+    ]
+    mixed = pooled(predictions, shares, n_samples)
+    by_weight = sorted(zip(forecasts, shares.tolist(), strict=True), key=lambda both: -both[1])
+    first = next(iter(forecasts.values()))
+    return replace(as_forecast(history, mixed, first.time), weights=dict(by_weight))
 
 
 def rival_for(

@@ -7,7 +7,7 @@ The language model is one (`language_model`), each rival is one (`rivals`), and 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,53 +35,48 @@ class Part:
         places: of their histories; none where something was learnt for all.
         forecasts: one for each place.
         seconds: of work, summed over processes; price: FLOPs where they are counted.
+        members: of an ensemble, the greatest weight first.
     """
 
     places: Sequence[int]
     forecasts: Sequence[Forecast]
     seconds: float
     price: Price | None = None
+    members: Sequence[EnsembleMember] = ()
 
 
-class PlannedForecasts(ABC):
+@dataclass(frozen=True)
+class PlannedForecasts:
     """Forecasts that are planned and priced, and not yet made.
 
     Attributes:
-        price_bound: the most FLOPs that they can cost.
+        make: makes them, and yields each part once it is finished; its argument is called with
+            the number of units that were.
         n_units: to count progress by.
-        members: of an ensemble, the greatest weight first, once its forecasts are made.
+        price_bound: the most FLOPs that they can cost.
+        places: histories whose forecasts a language model finishes together; none for others.
+        readings: how a language model reads each history at its own scale; none for others.
     """
 
-    price_bound: Price = NOTHING
+    make: Callable[[Progress], Iterator[Part]]
     n_units: int
-    members: Sequence[EnsembleMember] = ()
+    price_bound: Price = NOTHING
+    places: Sequence[Sequence[int]] = ()
+    readings: Sequence[Sequence[Reading]] = ()
 
-    @property
-    def places(self) -> list[list[int]]:
-        """Histories whose forecasts a language model finishes together; none for others."""
-        return []
-
-    @property
-    def readings(self) -> list[list[Reading]]:
-        """How a language model reads each history at its own scale; none for others."""
-        return []
-
-    @abstractmethod
     def parts(self, progress: Progress | None = None) -> Iterator[Part]:
-        """Make them, and yield each part once it is finished.
+        """Make them, and yield each part once it is finished."""
+        return self.make(progress or (lambda n: None))
 
-        Args:
-            progress: called with the number of units that were finished.
-        """
 
-    def all(self, progress: Progress | None = None) -> list[Forecast]:
-        """Make them, and return them in the order of their histories."""
-        by_place = {
-            place: forecast
-            for part in self.parts(progress)
-            for place, forecast in zip(part.places, part.forecasts, strict=True)
-        }
-        return [by_place[place] for place in sorted(by_place)]
+def in_order(parts: Iterable[Part]) -> list[Forecast]:
+    """Return the forecasts of all parts in the order of their histories."""
+    by_place = {
+        place: forecast
+        for part in parts
+        for place, forecast in zip(part.places, part.forecasts, strict=True)
+    }
+    return [by_place[place] for place in sorted(by_place)]
 
 
 class Forecaster(ABC):
@@ -163,7 +158,7 @@ class Forecaster(ABC):
             BudgetError: inside `charged`, what was reserved there does not pay for it.
         """
         data, planned = self._planned(histories, horizon, sampling, context)
-        return [forecast.named(data) for forecast in planned.all(progress)]
+        return [forecast.named(data) for forecast in in_order(planned.parts(progress))]
 
     def predict_quantiles(
         self,

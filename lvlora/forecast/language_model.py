@@ -3,75 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.errors import ModelError
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
-from lvlora.forecast.pricing import updates_in
+from lvlora.forecast.pricing import Trace, updates_in
 from lvlora.forecast.reading import Reading, joint_scale, last_steps
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
-from lvlora.forecast.trace import Trace
 from lvlora.forecast.usage import Usage, Work
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.settings.base import NumberFormat
-from lvlora.text.codec import checked_format
 from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How an adapter reads and writes, as its file says.
-
-    Attributes:
-        name: of the adapter.
-        decimals, number_format, scale: of its text; known: its known columns.
-    """
-
-    name: str
-    decimals: int
-    number_format: NumberFormat
-    scale: Scale | None
-    known: tuple[str, ...]
-
-    @classmethod
-    def of(cls, info: adapter_files.AdapterInfo) -> Trained:
-        """Read it from an adapter's facts.
-
-        Raises:
-            ModelError: they cannot be used.
-        """
-        stored = info.facts.get("scale")
-        run, name = info.folder.resolve().parts[-2:]
-        if name.startswith(IN_RUN):  # of a run: its best or its last
-            name = run if name == IN_RUN else f"{run}/{name}"
-        try:
-            return cls(
-                name,
-                int(info.facts.get("decimals", DEFAULT_DECIMALS)),
-                checked_format(info.facts.get("number_format", "point")),
-                None if stored is None else Scale.from_dict(stored),
-                tuple(str(name) for name in info.facts.get("known") or ()),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"{info.folder}: lvlora.json cannot be used: {error}",
-                "Take it from a copy, or train again.",
-            ) from None
 
 
 class OutlinedModel(Forecaster):
@@ -100,17 +54,34 @@ class OutlinedModel(Forecaster):
         *,
         context: int | None = None,
         at_a_time: int | None = None,
-    ) -> PlannedTexts:
+    ) -> PlannedForecasts:
         """See `Forecaster.planned`; histories of one horizon are decoded together."""
         groups = []
         for horizon in dict.fromkeys(horizons):
             places = [i for i, of_one in enumerate(horizons) if of_one == horizon]
             size = at_a_time or len(places)
             for begin in range(0, len(places), size):
-                of = places[begin : begin + size]
-                views = self.plan.views([histories[i] for i in of], horizon, sampling, context)
-                groups.append(_Group(of, horizon, views, self.plan.at_most_of(views)))
-        return PlannedTexts(self, histories, groups, sampling)
+                chosen = places[begin : begin + size]
+                of = [histories[i] for i in chosen]
+                views = self.plan.views(of, horizon, sampling, context)
+                groups.append(_Group(chosen, of, horizon, views, self.plan.at_most_of(views)))
+        by_place = {
+            place: [reading for reading in views if reading.samples[0] == 0]
+            for group in groups
+            for place, views in zip(group.places, group.views, strict=True)
+        }
+        return PlannedForecasts(
+            lambda progress: self._parts(groups, sampling, progress),
+            len(histories) * sampling.n_futures,
+            sum((group.price_bound for group in groups), NOTHING),
+            [group.places for group in groups],
+            [by_place[place] for place in sorted(by_place)],
+        )
+
+    def _parts(
+        self, groups: Sequence[_Group], sampling: Sampling, progress: Progress
+    ) -> Iterator[Part]:
+        raise ValueError("a model without weights makes no forecasts")
 
 
 @dataclass(frozen=True)
@@ -118,61 +89,10 @@ class _Group:
     """Histories whose forecasts are finished together: their places, readings and price bound."""
 
     places: list[int]
+    histories: list[Series]
     horizon: int
     views: list[list[Reading]]
     price_bound: Price
-
-
-class PlannedTexts(PlannedForecasts):
-    """Texts that a model will continue.
-
-    Attributes:
-        groups: that are finished one after the other.
-    """
-
-    def __init__(
-        self,
-        model: OutlinedModel,
-        histories: Sequence[Series],
-        groups: Sequence[_Group],
-        sampling: Sampling,
-    ) -> None:
-        self._model, self._histories, self.groups = model, histories, groups
-        self._sampling, self.n_units = sampling, len(histories) * sampling.n_futures
-        self.price_bound = sum((group.price_bound for group in groups), NOTHING)
-
-    @property
-    def places(self) -> list[list[int]]:
-        """See `PlannedForecasts.places`."""
-        return [group.places for group in self.groups]
-
-    @property
-    def readings(self) -> list[list[Reading]]:
-        """Return the readings of each history at its own scale: one, or several of some."""
-        by_place = {
-            place: [reading for reading in views if reading.samples[0] == 0]
-            for group in self.groups
-            for place, views in zip(group.places, group.views, strict=True)
-        }
-        return [by_place[place] for place in sorted(by_place)]
-
-    def parts(self, progress: Progress | None = None) -> Iterator[Part]:
-        """See `PlannedForecasts.parts`."""
-        model = self._model
-        if not isinstance(model, LanguageModel):
-            raise ValueError("a model without weights makes no forecasts")
-        for group in self.groups:
-            begin, before = time.perf_counter(), model.usage.price
-            forecasts = model.decoded(
-                [self._histories[i] for i in group.places],
-                group.horizon,
-                group.views,
-                group.price_bound,
-                self._sampling,
-                progress,
-            )
-            seconds = time.perf_counter() - begin
-            yield Part(group.places, forecasts, seconds, model.usage.price - before)
 
 
 class LanguageModel(OutlinedModel):
@@ -278,32 +198,28 @@ class LanguageModel(OutlinedModel):
             widths=None if self.widths is None else self.widths.sha256,
         )
 
-    def decoded(
-        self,
-        histories: Sequence[Series],
-        horizon: int,
-        views: Sequence[Sequence[Reading]],
-        price_bound: Price,
-        sampling: Sampling,
-        progress: Progress | None,
-    ) -> list[Forecast]:
-        """Forecasts of histories that were planned together.
+    def _parts(
+        self, groups: Sequence[_Group], sampling: Sampling, progress: Progress
+    ) -> Iterator[Part]:
+        for group in groups:
+            begin, before = time.perf_counter(), self.usage.price
+            forecasts = self._forecasts(group, sampling, progress)
+            seconds = time.perf_counter() - begin
+            yield Part(group.places, forecasts, seconds, self.usage.price - before)
 
-        Args:
-            views: of each history; see `Plan.views`.
-        """
+    def _forecasts(self, group: _Group, sampling: Sampling, progress: Progress) -> list[Forecast]:
+        histories, horizon, views = group.histories, group.horizon, group.views
         # each history is read at several scales, among which its samples are shared
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
         everything = [(i, reading) for i, readings in enumerate(views) for reading in readings]
-        if progress is not None:
-            n_drawn = sum(len(reading.samples) for _, reading in everything)
-            progress = _shared(progress, n_drawn, len(histories) * sampling.n_futures)
-        with self.usage.work(lambda: price_bound) as work:
+        n_drawn = sum(len(reading.samples) for _, reading in everything)
+        progress = _shared(progress, n_drawn, len(histories) * sampling.n_futures)
+        with self.usage.work(lambda: group.price_bound) as work:
             for alike in sorted({reading.alike for _, reading in everything}):
                 # those that are read alike go together: no series changes how another is read
-                group = [(i, reading) for i, reading in everything if reading.alike == alike]
-                drawn = self._draw([r for _, r in group], sampling, work, progress)
-                for (i, reading), numbers in zip(group, drawn, strict=True):
+                together = [(i, reading) for i, reading in everything if reading.alike == alike]
+                drawn = self._draw([r for _, r in together], sampling, work, progress)
+                for (i, reading), numbers in zip(together, drawn, strict=True):
                     places = np.ix_(reading.samples, range(horizon), reading.columns)
                     samples[i][places] = reading.original(numbers)
         forecasts = []
@@ -329,7 +245,7 @@ class LanguageModel(OutlinedModel):
         readings: Sequence[Reading],
         sampling: Sampling,
         work: Work,
-        progress: Callable[[int], None] | None,
+        progress: Progress,
     ) -> list[FloatArray]:
         """Numbers (samples, H, K + V) in text units of readings that are ``alike``.
 
@@ -340,7 +256,7 @@ class LanguageModel(OutlinedModel):
         alphabet = self.base.alphabet
         grammars = {r.grammar for r in readings}
         longest = max(spelling(g, alphabet.tokens).longest_number for g in grammars)
-        known = max((alphabet.count(t) for r in readings for t in r.known_texts()), default=0)
+        known = max(r.known_tokens(alphabet) for r in readings)
         a_step = longest * readings[0].grammar.codec.n_variables + known
         pasts = [[r.numbers] * len(r.samples) for r in readings]
         drawn: list[list[list[FloatArray]]] = [[[] for _ in r.samples] for r in readings]
@@ -372,7 +288,7 @@ class LanguageModel(OutlinedModel):
         return [np.stack([np.concatenate(pieces) for pieces in of_one]) for of_one in drawn]
 
 
-def _shared(progress: Callable[[int], None], n_drawn: int, n_futures: int) -> Callable[[int], None]:
+def _shared(progress: Progress, n_drawn: int, n_futures: int) -> Progress:
     """Progress in futures of all variables, though some were drawn variable by variable."""
     drawn = 0
 

@@ -26,9 +26,9 @@ from lvlora.data.dataset import FloatArray, Series
 from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
+from lvlora.forecast.pricing import Call, Trace
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
-from lvlora.forecast.trace import Call, Trace
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import ILLEGAL, START

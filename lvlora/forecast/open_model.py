@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lvlora.data.dataset import Series
 from lvlora.data.splits import Split
+from lvlora.errors import ModelError
 from lvlora.forecast.calibration import widths
 from lvlora.forecast.even_steps import interpolated
-from lvlora.forecast.language_model import LanguageModel, Trained
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.reading import Reading, how_cut, loss_of_text
 from lvlora.model import devices
 from lvlora.model.adapters.files import AdapterInfo, attach
+from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.catalogue import BUNDLED_DECIMALS
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import load
 from lvlora.narrator import Narrator
 from lvlora.settings.shared import AdapterSettings, Device, Dtype, ModelSettings
+from lvlora.text.codec import checked_format
+from lvlora.text.scaling import Scale
 
 
 def open_forecaster(
@@ -41,24 +46,47 @@ def open_forecaster(
         ModelError: they don't fit together or can't be read.
     """
     base = load(choice.source, devices.choose(settings.device, settings.dtype))
-    trained = None if choice.info is None else Trained.of(choice.info)
-    made_for = None if trained is None else trained.decimals
-    if trained is None and choice.source.kind == "bundled":
-        made_for = BUNDLED_DECIMALS
-    usual = trained or Trained("", DEFAULT_DECIMALS, base.number_format, None, ())
+    usual: dict[str, Any] = {"decimals": DEFAULT_DECIMALS, "number_format": base.number_format}
+    if choice.info is not None:
+        usual = _as_trained(choice.info)
+    elif choice.source.kind == "bundled":
+        usual["made_for"] = BUNDLED_DECIMALS
+    if decimals is not None:
+        usual["decimals"] = decimals
     return LanguageModel(
         base,
         None if choice.info is None else attach(base, choice.info),
-        decimals=usual.decimals if decimals is None else decimals,
-        number_format=usual.number_format,
-        scale=usual.scale,
-        adapter=usual.name or None,
+        **usual,
         max_memory=max_memory,
         missing=missing,
-        made_for=made_for,
-        made_beside=None if trained is None else trained.known,
         widths=None if as_drawn else widths.of_model(choice.source, base),
     )
+
+
+def _as_trained(info: AdapterInfo) -> dict[str, Any]:
+    """Return how an adapter reads and writes, as arguments of `LanguageModel`.
+
+    Raises:
+        ModelError: its facts cannot be used.
+    """
+    facts, (run, name) = info.facts, info.folder.resolve().parts[-2:]
+    if name.startswith(IN_RUN):  # of a run: its best or its last
+        name = run if name == IN_RUN else f"{run}/{name}"
+    try:
+        decimals, stored = int(facts.get("decimals", DEFAULT_DECIMALS)), facts.get("scale")
+        return {
+            "adapter": name,
+            "decimals": decimals,
+            "made_for": decimals,
+            "number_format": checked_format(facts.get("number_format", "point")),
+            "scale": None if stored is None else Scale.from_dict(stored),
+            "made_beside": tuple(str(name) for name in facts.get("known") or ()),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{info.folder}: lvlora.json cannot be used: {error}",
+            "Take it from a copy, or train again.",
+        ) from None
 
 
 def open_model(

@@ -1,30 +1,34 @@
-"""Readings and price of forecasts, from settings and a model's outline."""
+"""Readings and price of forecasts, from settings and a model's outline.
+
+Each history is read by itself: what else is forecast beside it changes nothing. Known columns
+stand first in each step; the model is given them, and never asked. Where the text of all variables
+would leave few steps of a history, each variable is read by itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Series
-from lvlora.errors import SettingsError
-from lvlora.forecast import pricing
-from lvlora.forecast.pricing import Updates
-from lvlora.forecast.reading import (
-    Reading,
-    StepTooLong,
-    columns_apart,
-    read,
-    view_factors,
-)
-from lvlora.forecast.sampling import Sampling
+from lvlora.errors import DataError, SettingsError
+from lvlora.forecast import bounds, pricing
+from lvlora.forecast.even_steps import even_steps
+from lvlora.forecast.pricing import Call, Trace, Updates
+from lvlora.forecast.reading import Reading, last_steps, view_factors
+from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
 from lvlora.forecast.settings import LONGEST_HORIZON
-from lvlora.forecast.trace import Trace
 from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
+from lvlora.model.native.engine import in_pages
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.checked import check_count
-from lvlora.text.scaling import Scale
+from lvlora.text.codec import Codec
+from lvlora.text.grammar import Grammar
+from lvlora.text.scaling import Scale, scale_with_known
 from lvlora.text.spelling import spelling
 
 DEFAULT_DECIMALS = 2
@@ -34,6 +38,16 @@ MOST_ROWS = 1024
 """More rows at once make nothing faster."""
 _BESIDES = 3
 """Places of a row beyond its text: the start token, and what is fed to rows that are done."""
+_LEAST_CONTEXT = 0.5
+"""A long horizon is forecast in pieces that leave at least this share of the window to history."""
+_ENOUGH_STEPS = 64
+"""Where the text of all variables leaves fewer, each variable is read by itself."""
+_SMALL_CUT = 0.1
+"""Unless no more than this share is cut: the other variables say more than so few steps."""
+
+
+class StepTooLong(DataError):
+    """Not even two steps of a history fit into what a model reads."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +78,8 @@ class Plan:
     ) -> list[list[Reading]]:
         """How each history is read at its own scale; DataError where one can't be.
 
-        One reading each, or several of some of the variables (`reading.columns_apart`).
+        One reading each, or several of some of the variables.
         """
-        check_count("horizon", horizon, at_most=LONGEST_HORIZON)
         return [self._read(history, horizon, context, [1.0])[0] for history in histories]
 
     def views(
@@ -80,14 +93,11 @@ class Plan:
 
         Sample s is drawn from the scale s modulo their number.
         """
-        check_count("horizon", horizon, at_most=LONGEST_HORIZON)
-        n = min(sampling.views, sampling.n_futures)
+        factors = view_factors(min(sampling.views, sampling.n_futures))
         return [
             [
-                replace(reading, samples=tuple(range(view, sampling.n_futures, n)))
-                for view, readings in enumerate(
-                    self._read(history, horizon, context, view_factors(n))
-                )
+                replace(reading, samples=tuple(range(view, sampling.n_futures, len(factors))))
+                for view, readings in enumerate(self._read(history, horizon, context, factors))
                 for reading in readings
             ]
             for history in histories
@@ -97,17 +107,25 @@ class Plan:
         self, history: Series, horizon: int, context: int | None, factors: Sequence[float]
     ) -> list[list[Reading]]:
         """The readings at each scale, the first of which decides what is read together."""
+        check_count("horizon", horizon, at_most=LONGEST_HORIZON)
         check_count("context", context, optional=True)
-        together: Reading | None = None
+        n_variables = history.values.shape[1]
+        n_read: float = 0
         try:
             together = self._read_at(history, horizon, context, factors[0])
+            n_read = len(together.numbers)
+            enough = min(_ENOUGH_STEPS, (1 - _SMALL_CUT) * len(together.steps.history))
         except StepTooLong:
-            if history.values.shape[1] == 1:
+            if n_variables == 1:
                 raise
-        groups = columns_apart(history, context, together)
-        if together is not None and not groups:
+            enough = 1
+        if n_variables == 1 or n_read >= enough:
             others = [self._read_at(history, horizon, context, factor) for factor in factors[1:]]
             return [[reading] for reading in (together, *others)]
+        # a variable without a value has nothing to be read from, and stays beside another
+        has_values = np.isfinite(history.values[-(context or len(history)) :]).any(axis=0)
+        groups: list[tuple[int, ...]] = [(i,) for i in np.flatnonzero(has_values).tolist()]
+        groups[-1] += tuple(np.flatnonzero(~has_values).tolist())
         return [
             [self._read_at(history, horizon, context, factor, columns) for columns in groups]
             for factor in factors
@@ -121,18 +139,62 @@ class Plan:
         factor: float,
         columns: tuple[int, ...] | None = None,
     ) -> Reading:
-        return read(
-            history,
-            horizon,
-            decimals=self.decimals,
-            number_format=self.number_format,
-            max_positions=self.base.max_positions,
-            alphabet=self.base.alphabet,
-            stored=self.scale,
-            context=context,
-            missing=self.missing,
-            factor=factor,
-            columns=columns,
+        """The reading of one history.
+
+        Args:
+            factor: the divisors of the scale are multiplied by it.
+            columns: places of the variables to read; None for all together.
+
+        Raises:
+            StepTooLong: not even two of its steps fit.
+            DataError: it is empty; its known columns are not known.
+        """
+        if len(history) == 0:
+            raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
+        alphabet, stored = self.base.alphabet, self.scale
+        name, n_all = history.id, history.values.shape[1]
+        if columns is not None:
+            name = STREAM_SEPARATOR.join((name, *map(str, columns)))
+            history = replace(history, values=history.values[:, columns])
+            stored = None if stored is None else stored.of_columns(columns, n_all)
+        steps = even_steps(history, horizon, context, fill=not self.missing)
+        used, horizon = steps.history, steps.horizon
+        n_known, n_variables = steps.known.shape[1], used.values.shape[1]
+        codec = Codec(self.decimals, n_known + n_variables, self.number_format)
+        scale = scale_with_known(used, steps.known[: len(used)], stored).times(factor)
+        numbers = scale.apply(np.column_stack([steps.known[: len(used)], used.values]))
+        ahead = steps.known[len(used) :]
+        room = self.base.max_positions - 1  # the start token
+        # a future step is taken to be as long as the average past one; rotary positions a little
+        # beyond the model's range do no harm
+        per_step = alphabet.count(codec.encode(numbers)) / len(numbers)
+        readable = int(room / per_step)
+        if readable < 2:
+            raise StepTooLong(
+                f"series {history.id!r}: one step of its {codec.n_variables} variables takes "
+                f"{per_step:.0f} tokens, and the model reads {self.base.max_positions}",
+                "Choose fewer variables by --columns, or fewer --decimals.",
+            )
+        fits = len(numbers) + horizon <= readable
+        at_once = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
+        history_tokens = room - int(at_once * per_step)
+        # below an offset a text has a sign, and what it says is seldom negative
+        moved = [offset != 0.0 for offset in scale.offsets[n_known:]]
+        own = replace(codec, n_variables=n_variables)
+        return Reading(
+            codec=codec,
+            scale=scale,
+            numbers=numbers if fits else last_steps(codec, numbers, history_tokens, alphabet),
+            given=scale.part(0, n_known).apply(ahead) if n_known else ahead,
+            grammar=Grammar.for_history(
+                own, own.encode(numbers[:, n_known:]), missing=self.missing, signed=moved
+            ),
+            bounds=bounds.bounds_of_future(used.values, horizon),
+            steps_at_once=at_once,
+            history_tokens=history_tokens,
+            name=name,
+            columns=tuple(range(n_all)) if columns is None else columns,
+            steps=steps,
         )
 
     def at_most(
@@ -162,32 +224,37 @@ class Plan:
         at_once, horizon = group[0].steps_at_once, group[0].horizon
         most_samples = max(len(r.samples) for r in group)
         # known columns are fed with the choice before them
-        known = [max((alphabet.count(t) for t in r.known_texts()), default=0) for r in group]
+        known = [r.known_tokens(alphabet) for r in group]
         a_step = n_variables * max(w.longest_number for w in ways) + max(known)
+        widest = max(w.widest for w in ways) + max(known)
+        rows = len(group) * most_samples
         for begin in range(0, horizon, at_once):
             steps = min(at_once, horizon - begin)
-            first = begin == 0
             history_tokens = max(
                 most
                 + (
-                    alphabet.count(r.codec.encode(r.numbers))
-                    if first
-                    else max(r.history_tokens, a_step)
+                    max(r.history_tokens, a_step)
+                    if begin
+                    else alphabet.count(r.codec.encode(r.numbers))
                 )
                 for r, most in zip(group, known, strict=True)
             )
-            price += pricing.at_most(
-                self.base.shape,
-                self.updates,
-                # later pieces read one history a future
-                n_prompts=len(group) * (1 if first else most_samples),
-                n_futures=most_samples if first else 1,
-                history_tokens=history_tokens,
-                n_calls=steps * n_variables * max(w.most_choices for w in ways),
-                n_tokens=steps * a_step,
-                widest=max(w.widest for w in ways) + max(known),
-                max_rows=self.rows_at_a_time(history_tokens + steps * a_step),
+            n_calls, n_tokens = (
+                steps * n_variables * max(w.most_choices for w in ways),
+                steps * a_step,
             )
+            # later pieces read one history a future
+            n_prompts = rows if begin else len(group)
+            # a history is read again where its futures go on in the next group of rows
+            groups = -(-rows // self.rows_at_a_time(history_tokens + n_tokens))
+            n_reads = min(rows, n_prompts + groups - 1)
+            read = history_tokens + 1  # the start token
+            capacity = pricing.most_attended(read, n_tokens + widest)
+            reading = Trace([Call(n_reads, read, in_pages(read), n_reads)])
+            step = Trace([Call(rows, widest, capacity, widest * rows)])
+            price += self.price_of(reading) + n_calls * self.price_of(step)
+            price += n_reads * self.price_of(Trace(histories=[read]))
+            price += rows * self.price_of(Trace(futures=[(read, n_tokens)]))
         return price
 
     def price_of(self, trace: Trace) -> Price:

@@ -1,8 +1,9 @@
-"""Price of a forecast: exact after it ran, a bound before."""
+"""Calls and tokens of a decoding, and their exact price."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -11,13 +12,77 @@ from lvlora.flops import coursework, executed
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
-from lvlora.forecast.trace import Call, PackedCall, Trace
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
 from lvlora.model.native.engine import in_pages
 
 Updates = Sequence[tuple[int, str, int]]
 """(layer, name of the linear layer, rank) of each low-rank update in a model."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a model whose rows are padded to one width.
+
+    Attributes:
+        rows, width: new tokens are rows x width, padding included.
+        attended: positions each of them is multiplied with.
+        head_rows: hidden states that went through the head.
+    """
+
+    rows: int
+    width: int
+    attended: int
+    head_rows: int
+
+    @property
+    def tokens(self) -> int:
+        """All that went through the layers."""
+        return self.rows * self.width
+
+
+@dataclass(frozen=True)
+class PackedCall:
+    """One call of the native decoder: no padding, and in the last layer only what is wanted.
+
+    Attributes:
+        tokens: that went through the layers.
+        wanted: of them those whose logits were wanted.
+        pairs, last_pairs: products of a head's query with a position, in each layer but the last,
+            and in the last.
+    """
+
+    tokens: int
+    wanted: int
+    pairs: int
+    last_pairs: int
+
+
+@dataclass
+class Trace:
+    """Calls and tokens of a decoding.
+
+    Attributes:
+        calls: every call of the model.
+        histories: tokens of each history that was read.
+        futures: (tokens of its history, tokens generated) of each future.
+        taken_back: guesses that the model did not want.
+        prefill_seconds: time in reading histories.
+    """
+
+    calls: list[Call | PackedCall] = field(default_factory=list)
+    histories: list[int] = field(default_factory=list)
+    futures: list[tuple[int, int]] = field(default_factory=list)
+    taken_back: int = 0
+    prefill_seconds: float = 0.0
+
+    def add(self, other: Trace) -> None:
+        """Add another decoding."""
+        self.calls += other.calls
+        self.histories += other.histories
+        self.futures += other.futures
+        self.taken_back += other.taken_back
+        self.prefill_seconds += other.prefill_seconds
 
 
 def updates_in(module: nn.Module) -> Updates:
@@ -72,17 +137,10 @@ def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call | P
     return flops
 
 
-def coursework_flops(
-    shape: ModelShape,
-    updates: Updates,
-    histories: Iterable[int],
-    futures: Iterable[tuple[int, int]],
-) -> int:
-    """Prefill of each history, and one cached step for each further token.
+def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
+    """Return the price of a decoding, in both conventions.
 
-    Args:
-        histories: tokens of each history that was read.
-        futures: (tokens of the history, tokens generated after it) of each future.
+    The coursework prices the prefill of each history, and one cached step for each further token.
     """
     sizes = coursework.linear_layers(shape)
 
@@ -90,19 +148,11 @@ def coursework_flops(
         return sum(coursework.lora_update(tokens, *sizes[name], rank) for _, name, rank in updates)
 
     flops = 0
-    for n in histories:
+    for n in trace.histories:
         flops += total(coursework.prefill(shape, 1, n)) + updated(n)
-    for n, m in futures:
+    for n, m in trace.futures:
         flops += total(coursework.decode(shape, 1, n, m)) + updated(m)
-    return flops
-
-
-def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
-    """Return the price of a decoding, in both conventions."""
-    return Price(
-        executed_flops(shape, updates, trace.calls),
-        coursework_flops(shape, updates, trace.histories, trace.futures),
-    )
+    return Price(executed_flops(shape, updates, trace.calls), flops)
 
 
 def most_attended(read: int, further: int) -> int:
@@ -111,38 +161,3 @@ def most_attended(read: int, further: int) -> int:
     PyTorch multiplies whole blocks of the two together, the native decoder whole pages of each.
     """
     return max(in_blocks(read + further), in_pages(read) + in_pages(further))
-
-
-def at_most(
-    shape: ModelShape,
-    updates: Updates,
-    *,
-    n_prompts: int,
-    n_futures: int,
-    history_tokens: int,
-    n_calls: int,
-    n_tokens: int,
-    widest: int,
-    max_rows: int,
-) -> Price:
-    """The most that a decoding can cost: every number as long as the grammar allows.
-
-    Args:
-        n_futures: of each prompt.
-        history_tokens: of the longest history.
-        n_calls, n_tokens: of each future.
-        widest: tokens of a future in one call.
-        max_rows: that are decoded together.
-    """
-    rows = n_prompts * n_futures
-    # a history is read again where its futures go on in the next group of rows
-    n_reads = min(rows, n_prompts + -(-rows // max_rows) - 1)
-    read = history_tokens + 1  # the start token
-    capacity = most_attended(read, n_tokens + widest)
-    reading = [Call(n_reads, read, in_pages(read), n_reads)]
-    step = [Call(rows, widest, capacity, widest * rows)]
-    return Price(
-        executed_flops(shape, updates, reading) + n_calls * executed_flops(shape, updates, step),
-        n_reads * coursework_flops(shape, updates, [read], [])
-        + rows * coursework_flops(shape, updates, [], [(read, n_tokens)]),
-    )

@@ -1,35 +1,21 @@
-"""How a history is read: its scales, how much of it, and how far ahead at a time.
-
-Each history is read by itself: what else is forecast beside it changes nothing. Known columns
-stand first in each step; the model is given them, and never asked. Where the text of all variables
-would leave few steps of a history, each variable is read by itself.
-"""
+"""How a history is read: its text, its scale, and how far ahead at a time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.errors import DataError
 from lvlora.forecast import bounds
-from lvlora.forecast.even_steps import EvenSteps, even_steps
-from lvlora.forecast.sampling import STREAM_SEPARATOR
-from lvlora.settings.base import NumberFormat
+from lvlora.forecast.even_steps import EvenSteps
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.grammar import Grammar
-from lvlora.text.scaling import Scale, rounding_losses, scale_for, scale_with_known
+from lvlora.text.scaling import Scale, rounding_losses, scale_for
 
-_LEAST_CONTEXT = 0.5
-"""A long horizon is forecast in pieces that leave at least this share of the window to history."""
-_ENOUGH_STEPS = 64
-"""Where the text of all variables leaves fewer, each variable is read by itself."""
-_SMALL_CUT = 0.1
-"""Unless no more than this share is cut: the other variables say more than so few steps."""
 _FARTHEST_VIEW = 1.25
 """How far the outermost scales are away; at a factor of two the bundled model's error doubles."""
 
@@ -104,128 +90,14 @@ class Reading:
             for step in self.given[begin:stop].tolist()
         ]
 
-    def values(self, numbers: FloatArray) -> FloatArray:
-        """Numbers of the future, (..., H, K + V) in text units: (..., H, V) in original units."""
-        values = self.scale.invert(numbers)[..., self.n_known :]
-        return np.asarray(np.clip(values, *self.bounds))
+    def known_tokens(self, alphabet: TokenAlphabet) -> int:
+        """Return the most tokens of a step's known columns."""
+        return max((alphabet.count(text) for text in self.known_texts()), default=0)
 
     def original(self, numbers: FloatArray) -> FloatArray:
-        """The same at the wanted times."""
-        return self.steps.at_wanted(self.values(numbers))
-
-
-class StepTooLong(DataError):
-    """Not even two steps of a history fit into what a model reads."""
-
-
-def read(
-    history: Series,
-    horizon: int,
-    *,
-    decimals: int,
-    number_format: NumberFormat = "point",
-    max_positions: int,
-    alphabet: TokenAlphabet,
-    stored: Scale | None = None,
-    context: int | None = None,
-    missing: bool = False,
-    factor: float = 1.0,
-    columns: tuple[int, ...] | None = None,
-) -> Reading:
-    """Plan the reading of one history.
-
-    Args:
-        max_positions: tokens that the model can attend to.
-        alphabet: what texts are written with.
-        number_format: of the text.
-        stored: a data set's scale, used where it fits.
-        context: use only this many last steps.
-        missing: the future may have missing values, and those of the history are read as such.
-        factor: the divisors of the scale are multiplied by it.
-        columns: places of the variables to read; None for all together.
-
-    Raises:
-        StepTooLong: not even two of its steps fit.
-        DataError: it is empty; its known columns are not known.
-    """
-    if len(history) == 0:
-        raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
-    name, n_all = history.id, history.values.shape[1]
-    if columns is not None:
-        name = STREAM_SEPARATOR.join((name, *map(str, columns)))
-        history = replace(history, values=history.values[:, columns])
-        stored = None if stored is None else stored.of_columns(columns, n_all)
-    steps = even_steps(history, horizon, context, fill=not missing)
-    used, horizon = steps.history, steps.horizon
-    n_known, n_variables = steps.known.shape[1], used.values.shape[1]
-    codec = Codec(decimals, n_known + n_variables, number_format)
-    scale = scale_with_known(used, steps.known[: len(used)], stored).times(factor)
-    numbers = scale.apply(np.column_stack([steps.known[: len(used)], used.values]))
-    known_ahead = (
-        scale.part(0, n_known).apply(steps.known[len(used) :])
-        if n_known
-        else steps.known[len(used) :]
-    )
-    room = max_positions - 1  # the start token
-    # a future step is taken to be as long as the average past one; rotary positions a little
-    # beyond the model's range do no harm
-    per_step = alphabet.count(codec.encode(numbers)) / len(numbers)
-    readable = int(room / per_step)
-    if readable < 2:
-        raise StepTooLong(
-            f"series {history.id!r}: one step of its {codec.n_variables} variables takes "
-            f"{per_step:.0f} tokens, and the model reads {max_positions}",
-            "Choose fewer variables by --columns, or fewer --decimals.",
-        )
-    fits = len(numbers) + horizon <= readable
-    at_once = horizon if fits else min(horizon, max(1, int(readable * (1 - _LEAST_CONTEXT))))
-    history_tokens = room - int(at_once * per_step)
-    whole = numbers
-    if not fits:
-        numbers = last_steps(codec, numbers, history_tokens, alphabet)
-    # below an offset a text has a sign, and what it says is seldom negative
-    moved = [offset != 0.0 for offset in scale.offsets[n_known:]]
-    own = replace(codec, n_variables=n_variables)
-    grammar = Grammar.for_history(
-        own, own.encode(whole[:, n_known:]), missing=missing, signed=moved
-    )
-    return Reading(
-        codec,
-        scale,
-        numbers,
-        known_ahead,
-        grammar,
-        bounds.bounds_of_future(used.values, horizon),
-        at_once,
-        history_tokens,
-        name,
-        tuple(range(n_all)) if columns is None else columns,
-        steps,
-    )
-
-
-def columns_apart(
-    history: Series, context: int | None, together: Reading | None
-) -> list[tuple[int, ...]]:
-    """The variables that are read by themselves, in groups; none where all are read together.
-
-    A variable without a value in the history has nothing to be read from, and stays beside another.
-
-    Args:
-        context: use only this many last steps.
-        together: the reading of all variables; None where one of its steps is too long.
-    """
-    n_variables = history.values.shape[1]
-    if n_variables == 1:
-        return []
-    if together is not None:
-        n_steps, n_read = len(together.steps.history), len(together.numbers)
-        if n_read >= min(_ENOUGH_STEPS, (1 - _SMALL_CUT) * n_steps):
-            return []
-    has_values = np.isfinite(history.values[-(context or len(history)) :]).any(axis=0)
-    groups: list[tuple[int, ...]] = [(column,) for column in np.flatnonzero(has_values).tolist()]
-    groups[-1] += tuple(np.flatnonzero(~has_values).tolist())
-    return groups
+        """Numbers of the future, (..., H, K + V) in text units, as values at the wanted times."""
+        values = self.scale.invert(numbers)[..., self.n_known :]
+        return self.steps.at_wanted(np.asarray(np.clip(values, *self.bounds)))
 
 
 def joint_scale(readings: Sequence[Reading]) -> Scale:

@@ -19,7 +19,7 @@ from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
 from lvlora.flops.rows import Row, Spender
-from lvlora.forecast.trace import Trace
+from lvlora.forecast.pricing import Trace
 from lvlora.settings.shared import BudgetSettings
 
 if TYPE_CHECKING:

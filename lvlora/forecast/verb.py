@@ -39,7 +39,7 @@ from lvlora.forecast.estimate import (
     price_answer,
 )
 from lvlora.forecast.files import check_samples, paths, write
-from lvlora.forecast.forecaster import Forecaster, PlannedForecasts
+from lvlora.forecast.forecaster import Forecaster, PlannedForecasts, in_order
 from lvlora.forecast.holdout import Truth, hold_out, scores
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.open_model import open_forecaster, warn_of_reading, warn_of_seen
@@ -80,7 +80,8 @@ def forecast(
             _reserved(opened),
             narrator.counted("Forecasting", planned.n_units) as advance,
         ):
-            forecasts = planned.all(advance)
+            parts = list(planned.parts(advance))
+            forecasts = in_order(parts)
             if futures and model is not None and model is opened.forecaster:
                 nll = likelihood.negative_log_likelihood(
                     model, histories, futures, context=settings.context
@@ -94,8 +95,8 @@ def forecast(
     more: dict[str, Any] = {}
     if opened.forecaster is not model:
         more["forecaster"] = opened.forecaster.name
-    if planned.members:
-        more["members"] = list(planned.members)
+    if members := [member for part in parts for member in part.members]:
+        more["members"] = members
     if truth is not None:
         more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
     if opened.calibration is not None:

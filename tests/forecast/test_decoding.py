@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as hnp
 
 from lvlora.forecast import continuation, rows
 from lvlora.forecast.decoding import Decoder
+from lvlora.forecast.pricing import Trace
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose
-from lvlora.forecast.trace import Trace
 from lvlora.model.cache import RowCache
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec

@@ -21,6 +21,7 @@ from lvlora.forecast.ensemble import (
     weights,
 )
 from lvlora.forecast.forecast import continue_time
+from lvlora.forecast.forecaster import in_order
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
 from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster, as_forecast
@@ -82,8 +83,8 @@ def test_the_past_is_forecast_from_what_came_before_it() -> None:
     losses = {}
     for of_one in by_origin(histories, 10):
         hindcasts = Hindcasts.plan(rival, histories, of_one, Sampling())
-        for found, part in hindcasts.losses():
-            losses |= {o: hindcasts.loss(o, f) for o, f in zip(found, part.forecasts, strict=True)}
+        for _, of_part in hindcasts.losses():
+            losses |= of_part
     assert seen == [(38, 28), (48, 38)]
     assert list(losses) == [(0, 0, 28, 10), (0, 1, 38, 10)]
     expected = loss(history.values[:38], np.repeat(history.values[27:28], 10, axis=0))
@@ -126,7 +127,7 @@ def test_an_ensemble_leans_on_who_was_right_and_is_one_more_forecaster(tiny_base
         for n, n_ahead in origins(len(h), 6)
     ]
     assert planned.price_bound.coursework >= sum(p.coursework for p in parts)
-    forecasts = planned.all()
+    forecasts = in_order(planned.parts())
     assert 0 < model.usage.price.executed <= planned.price_bound.executed
     for forecast, history in zip(forecasts, histories, strict=True):
         assert next(iter(forecast.weights)) == "oracle"
@@ -156,10 +157,10 @@ def test_who_is_slower_than_patience_is_left_out_and_named() -> None:
             return super().forecast(time, history)
 
     members = [RivalForecaster(Oracle()), RivalForecaster(Slow()), RivalForecaster(LastValue())]
-    planned = Ensemble(members, patience=0.04).planned([wave()], [6], GREEDY)
-    (forecast,) = planned.all()
+    (part,) = Ensemble(members, patience=0.04).planned([wave()], [6], GREEDY).parts()
+    (forecast,) = part.forecasts
     assert list(forecast.weights) == ["oracle", "last value"]
-    by_name = {member.name: member for member in planned.members}
+    by_name = {member.name: member for member in part.members}
     assert list(by_name) == ["oracle", "last value", "slow"]
     assert by_name["slow"].weight is None
     assert by_name["slow"].seconds >= 0.05

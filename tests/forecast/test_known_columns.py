@@ -15,9 +15,9 @@ from lvlora.forecast import density
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.pricing import Trace
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.trace import Trace
 from lvlora.model.head import NumericHead
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec

@@ -19,9 +19,9 @@ from lvlora.forecast import continuation, density, likelihood, reading, rows
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
+from lvlora.forecast.pricing import Trace
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.trace import Trace
 from lvlora.model.loading import outline
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec

@@ -72,47 +72,38 @@ class RivalForecaster(Forecaster):
         """See `Forecaster.planned`; each history's forecast is finished by itself."""
         seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
         ahead = [times_ahead(h, n) for h, n in zip(seen, horizons, strict=True)]
-        return _Planned(self, seen, ahead, 0 if sampling.greedy else sampling.samples)
+        n_samples = 0 if sampling.greedy else sampling.samples
+        return PlannedForecasts(
+            lambda progress: self._parts(seen, ahead, n_samples, progress), len(seen)
+        )
 
-
-class _Planned(PlannedForecasts):
-    def __init__(
+    def _parts(
         self,
-        forecaster: RivalForecaster,
         histories: Sequence[Series],
         ahead: Sequence[FloatArray],
         n_samples: int,
-    ) -> None:
-        self._forecaster, self._histories, self._ahead = forecaster, histories, ahead
-        self._n_samples, self.n_units = n_samples, len(histories)
-
-    def parts(self, progress: Progress | None = None) -> Iterator[Part]:
-        """See `PlannedForecasts.parts`."""
-        histories, rival, data = (
-            self._histories,
-            self._forecaster.rival,
-            self._forecaster.learns_from,
-        )
+        progress: Progress,
+    ) -> Iterator[Part]:
+        """Learn from the histories, then forecast each at its times ahead."""
         if not histories:
             return
-        begin = time.perf_counter()
+        begin, rival, data = time.perf_counter(), self.rival, self.learns_from
         names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
         rival.fit(
             Dataset(tuple(histories), names) if data is None else data,
             min(map(len, histories)),
-            max(map(len, self._ahead)),
+            max(map(len, ahead)),
         )
         yield Part((), (), time.perf_counter() - begin)
         work = [
-            (np.concatenate([h.time, t]), h.values, self._n_samples, h.id, known_so_far(h, len(t)))
-            for h, t in zip(histories, self._ahead, strict=True)
+            (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
+            for h, t in zip(histories, ahead, strict=True)
         ]
-        for at, prediction, seconds in self._forecaster.processes.predictions(rival, work):
+        for at, prediction, seconds in self.processes.predictions(rival, work):
             price = None if prediction.flops is None else Price(*prediction.flops)
-            forecast = as_forecast(histories[at], prediction, self._ahead[at])
+            forecast = as_forecast(histories[at], prediction, ahead[at])
             yield Part((at,), (forecast,), seconds, price)
-            if progress is not None:
-                progress(1)
+            progress(1)
 
 
 def as_forecast(history: Series, prediction: Prediction, time: FloatArray) -> Forecast:
