@@ -39,12 +39,11 @@ from .programs import write as write
 from .sweep.record import Sweep as Sweep
 from .sweep.settings import SweepSettings as SweepSettings
 from .train.fine_tune import fine_tune as fine_tune
-from .train.observer import Observer as Observer
-from .train.observer import RunPlan as RunPlan
-from .train.observer import Silent as Silent
-from .train.observer import StepRecord as StepRecord
-from .train.observer import ValidationRecord as ValidationRecord
+from .train.record import Observer as Observer
 from .train.record import Result as Result
+from .train.record import RunPlan as RunPlan
+from .train.record import StepRecord as StepRecord
+from .train.record import ValidationRecord as ValidationRecord
 from .train.settings import TrainSettings as TrainSettings
 
 __version__: str

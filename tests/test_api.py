@@ -70,7 +70,7 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
     run_lvlora(["train", data, *words, "--out", runs / "command"], code=0)
     seen = []
 
-    class Watch(lvlora.Silent):
+    class Watch(lvlora.Observer):
         def step(self, record):
             seen.append(record.step)
 

@@ -118,13 +118,13 @@ def steps_of(run: Path) -> list[int]:
 @contextlib.contextmanager
 def stopped_by_a_signal(monkeypatch: pytest.MonkeyPatch, step: int = 2) -> Iterator[None]:
     """Inside, a training gets SIGTERM as soon as it has recorded this step."""
-    record = Run._record_step
+    record = Run._record
 
-    def stopping(self: Run, found: Any) -> None:
-        record(self, found)
+    def stopping(self: Run, made: Any) -> None:
+        record(self, made)
         if self.progress.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_record_step", stopping)
+        patch.setattr(Run, "_record", stopping)
         yield

@@ -51,10 +51,11 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.cli.terminal.plans import show_prices
+    from lvlora.cli.terminal.document import show_document
     from lvlora.data.known import read_data
     from lvlora.forecast import files, verb
     from lvlora.forecast.document import density_document, forecasts_document
+    from lvlora.forecast.estimate import price_document
 
     output = context.output
     check_results(settings, context, files.kinds(settings))
@@ -64,7 +65,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
     if context.dry_run:
         price = verb.price(settings, read, output, began=context.began)
-        show_prices(price, context)
+        output.report(price, lambda: show_document(price_document(price), output))
         return
     if settings.density:
         density = verb.next_step_density(settings, read, output)

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 def run(settings: EvaluateSettings, context: CommandContext) -> None:
     """One of the two commands."""
-    from lvlora.cli.terminal.plans import show_prices
+    from lvlora.cli.terminal.document import show_document
     from lvlora.data.known import read_data
     from lvlora.evaluation.evaluate import evaluate
     from lvlora.evaluation.price import price
+    from lvlora.forecast.estimate import price_document
 
     output = context.output
 
@@ -36,7 +37,8 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
         return
     check_results(settings, context, [("--output", settings.output, SCORES)])
     if context.dry_run:
-        show_prices(price(settings, read, output, began=context.began), context)
+        answer = price(settings, read, output, began=context.began)
+        output.report(answer, lambda: show_document(price_document(answer), output))
         return
     _show(evaluate(settings, read, output), settings, context)
 

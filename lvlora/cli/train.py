@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvlora.answers import NOTHING
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.document import show_document
 from lvlora.cli.terminal.output import Output
-from lvlora.cli.terminal.plans import judged, reconciled, show_run_plan
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.train.settings import TrainSettings
@@ -43,6 +43,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
+    from lvlora.train.document import plan_document
     from lvlora.train.fine_tune import plan_training, run_training
     from lvlora.train.ranks import FailedElsewhere, joined
 
@@ -64,7 +65,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
                     began=context.began,
                 )
                 if planned is not None:
-                    show_run_plan(planned, context)
+                    output.report(planned, lambda: show_document(plan_document(planned), output))
                 return
             result = run_training(
                 settings,
@@ -81,10 +82,11 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
 
 
 def _show(result: Train, plan: Plan, output: Output) -> None:
+    from lvlora.train.document import comparison
+
     output.report(result, lambda: _table(result, plan, output))
-    judgement = judged(result)
-    if judgement:
-        output.note(judgement)
+    if sentence := comparison(result):
+        output.note(sentence)
     output.hint(f"Next: {_next(result, plan)}")
 
 
@@ -116,9 +118,11 @@ def _next(result: Train, plan: Plan) -> str:
 
 
 def _table(result: Train, plan: Plan, output: Output) -> None:
-    from lvlora.train.document import document, read_run
+    from lvlora.flops.ledger import entries
+    from lvlora.train.document import costs, document, read_run
 
     folder = Path(result.folder)
     show_document(document(read_run(folder)), output)
     output.table(["", ""], [("adapter", result.adapter), ("report", str(folder / "report.html"))])
-    output.line(reconciled(result, plan.settings.runs))
+    rows = [row for row in entries(plan.settings.runs) if row.run == result.run]
+    output.line(costs(result, sum((row.charged for row in rows), NOTHING)))

@@ -38,7 +38,7 @@ from lvlora.settings.configuration import Source
 from lvlora.sweep.search import run_search
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.fine_tune import run_training
-from lvlora.train.observer import Observer
+from lvlora.train.record import Observer
 from lvlora.train.run_folder import RunFolder
 
 

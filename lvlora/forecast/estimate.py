@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from lvlora import numbers
 from lvlora.answers import NOTHING, Estimate, Price
 from lvlora.data.dataset import Series
 from lvlora.flops.rows import Row
@@ -23,6 +24,7 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.loading import Outline
 from lvlora.model.native.engine import Engine
+from lvlora.report.document import Document, Points, Section
 from lvlora.text.codec import VALUE_SEPARATOR
 
 START_SECONDS = 0.8
@@ -71,7 +73,7 @@ def ledger_rate(entries: Iterable[Row], commands: Collection[str], base: Outline
     Args:
         entries: of a ledger, the oldest first.
     """
-    device, dtype = base.placement.device.type, str(base.placement.dtype).removeprefix("torch.")
+    device, dtype = base.placement.device.type, base.placement.dtype_name
     rate = None
     for row in entries:
         is_alike = row.command in commands and row.phase in ("train", "forecast")
@@ -171,23 +173,35 @@ def _cache_bytes(
     return n_read * row_bytes(model.base, read) + rows * row_bytes(model.base, written)
 
 
-def estimate(seconds: float, peak: int, probe: Price, *, draws: bool = False) -> Estimate:
+def estimate(
+    work: Iterable[tuple[Price, Benchmark]],
+    seconds: float,
+    *,
+    draws: bool = False,
+    more_bytes: int = 0,
+) -> Estimate:
     """Return time and memory as part of an answer, with room for what no benchmark sees.
 
     Args:
+        work: planned FLOPs, and how fast such work is done here.
+        seconds: all that is no model's work.
         draws: a report is written, or a picture.
+        more_bytes: memory beside that of the benchmarks.
     """
+    work = list(work)
+    peak = max([peak_bytes(torch.device("cpu")), *(b.peak_bytes for _, b in work)]) + more_bytes
+    seconds += sum(speed.seconds(price) for price, speed in work) + START_SECONDS
     return Estimate(
-        seconds=seconds + START_SECONDS + (REPORT_SECONDS if draws else 0.0),
+        seconds=seconds + (REPORT_SECONDS if draws else 0.0),
         peak_bytes=int(_MARGIN * peak) + (_REPORT_BYTES if draws else 0),
-        probe_flops=probe,
+        probe_flops=sum((speed.probe for _, speed in work), NOTHING),
     )
 
 
 def price_answer(
     prices: Mapping[str, Price],
     benchmarks: Mapping[str, Benchmark] | None,
-    more_seconds: float,
+    seconds: float,
     *,
     n_series: int,
     draws: bool,
@@ -197,19 +211,39 @@ def price_answer(
     Args:
         prices: name of a model -> its price bound; without a model nothing costs FLOPs.
         benchmarks: of the same models; None where time and memory are not known.
-        more_seconds: all that is no model's work.
+        seconds, draws: as in `estimate`.
         n_series: series that would be forecast.
-        draws: a report is written, or a picture.
     """
     cost = None
     if benchmarks is not None:
-        seconds = sum(one.seconds(prices[name]) for name, one in benchmarks.items())
-        peak = max([peak_bytes(torch.device("cpu")), *(b.peak_bytes for b in benchmarks.values())])
-        probe = sum((one.probe for one in benchmarks.values()), NOTHING)
-        cost = estimate(more_seconds + seconds, peak, probe, draws=draws)
+        work = [(prices[name], speed) for name, speed in benchmarks.items()]
+        cost = estimate(work, seconds, draws=draws)
     return ForecastPrice(
         flops_at_most=sum(prices.values(), NOTHING) if prices else None,
         forecasters=dict(prices),
         estimate=cost,
         n_series=n_series,
     )
+
+
+def price_document(answer: ForecastPrice) -> Document:
+    """Return the price of forecasts, and the time and memory that they take, as a document."""
+    lines = [
+        f"{name}, {answer.n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+        f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
+        for name, price in answer.forecasters.items()
+    ] or ["No model: no FLOPs."]
+    cost = answer.estimate
+    if cost is not None:
+        lines += [
+            f"Time on this machine: about {numbers.duration(cost.seconds)}.",
+            f"Memory at most: about {numbers.size(cost.peak_bytes)}.",
+        ]
+    return Document("These forecasts", [Section("", [Points(lines), nothing_spent(cost)])])
+
+
+def nothing_spent(cost: Estimate | None) -> str:
+    """Return the last line of a dry run."""
+    probe = 0 if cost is None else cost.probe_flops.executed
+    measured = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
+    return f"Nothing was charged.{measured}"

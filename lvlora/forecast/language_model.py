@@ -193,7 +193,7 @@ class LanguageModel(OutlinedModel):
             name=self.base.name,
             adapter=self.adapter,
             sha256=self.base.sha256,
-            dtype=str(placement.dtype).removeprefix("torch."),
+            dtype=placement.dtype_name,
             device=str(placement.device),
             widths=None if self.widths is None else self.widths.sha256,
         )

@@ -127,7 +127,7 @@ def reserved(
         model=base.name,
         model_hash=base.sha256,
         device=base.placement.device.type,
-        dtype=str(base.placement.dtype).removeprefix("torch."),
+        dtype=base.placement.dtype_name,
     )
     limits = Limits(settings.max_flops, settings.budget, settings.convention)
     before, trace = usage.price, usage.trace

@@ -39,6 +39,11 @@ class Placement:
     dtype: torch.dtype
     reason: str
 
+    @property
+    def dtype_name(self) -> str:
+        """Name of the dtype: float32 or bfloat16."""
+        return str(self.dtype).removeprefix("torch.")
+
 
 def _product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = "cpu") -> float:
     """Best of five products of two square matrices."""

@@ -44,11 +44,11 @@ from lvlora.sweep.storage import folder_of
 from lvlora.sweep.study import OVER, SharedStudy, StudyFacts, compared, state_of
 from lvlora.sweep.trial import TrialLoop, cost_of, outcome_of, plan_trial
 from lvlora.train import validation
-from lvlora.train.estimate import estimate_run
+from lvlora.train.fine_tune import estimate_run
 from lvlora.train.loop import load_run
-from lvlora.train.observer import Observer, Silent
 from lvlora.train.plan import Plan
 from lvlora.train.process import StopRequest
+from lvlora.train.record import Observer
 from lvlora.train.trackers import check_installed
 
 _EXPLICIT = ("flag", "python")
@@ -70,7 +70,7 @@ def run_search(
     *,
     sources: Mapping[str, str],
     narrator: Narrator,
-    observer: Callable[[], Observer] = Silent,
+    observer: Callable[[], Observer] = Observer,
     show_plan: Callable[[SweepPlan], None] | None = None,
     space: Space | None = None,
     in_file: bool = True,

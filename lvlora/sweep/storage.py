@@ -7,7 +7,6 @@ import re
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,6 @@ def folder_of(settings: SweepSettings) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
 class TrialFolder(RunFolder):
     """A run's folder inside a study's; the ledger knows it by both names."""
 

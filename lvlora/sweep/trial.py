@@ -23,6 +23,7 @@ from lvlora.errors import (
 )
 from lvlora.flops.ledger import Limits
 from lvlora.narrator import Narrator
+from lvlora.settings.base import Convention
 from lvlora.sweep.plan import Allotment
 from lvlora.sweep.record import trial_of
 from lvlora.sweep.settings import SweepSettings
@@ -31,10 +32,16 @@ from lvlora.sweep.storage import TrialFolder, folder_of, trial_folder
 from lvlora.sweep.study import OVER, REACH, Claim, SharedStudy, State, state_of
 from lvlora.train import checkpoint
 from lvlora.train.loop import Loaded, load_run
-from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.process import StopRequest
-from lvlora.train.record import Train
+from lvlora.train.record import (
+    EndRun,
+    Observer,
+    RunPlan,
+    StepRecord,
+    Train,
+    ValidationRecord,
+)
 from lvlora.train.run import Run
 from lvlora.train.schedule import USUAL, Cost, steps_between_validations
 from lvlora.train.settings import TrainSettings
@@ -142,6 +149,7 @@ class Watch(Observer):
         inner: who draws.
         trial: Optuna's; None: nothing is reported and nothing pruned.
         dearest: FLOPs of the stage's dearest trial, in ``convention``: the pruner's whole.
+        convention: of the sweep's limits.
         parent: the process that started this one; when it is gone, the run stops, saved.
     """
 
@@ -150,9 +158,11 @@ class Watch(Observer):
         inner: Observer,
         trial: Trial | None,
         dearest: int,
+        convention: Convention = "executed",
         parent: int | None = None,
     ) -> None:
         self.inner = inner
+        self.convention = convention
         self.trial = trial
         self.dearest = dearest
         self.parent = parent
@@ -161,15 +171,12 @@ class Watch(Observer):
         self._steps = 0
         self._reported: set[int] = set()
 
-    def replay(self, rows: list[dict[str, object]], convention: str) -> None:
+    def replay(self, records: list[StepRecord | ValidationRecord]) -> None:
         """Report the validations that a resumed run had made before."""
-        key = "flops" if convention == "executed" else "flops_coursework"
-        for row in rows:
-            validation = row.get("validation")
-            price = validation.get(key) if isinstance(validation, dict) else row.get(key)
-            self._spent += price if isinstance(price, int) else 0
-            if isinstance(validation, dict) and validation["step"]:
-                self._report(validation["mae"], validation["loss"])
+        for record in records:
+            self._spent += record.price.of(self.convention)
+            if isinstance(record, ValidationRecord) and record.step:
+                self._report(record.mae, record.loss)
 
     def started(self, plan: RunPlan) -> None:
         """Pass it on."""
@@ -178,7 +185,7 @@ class Watch(Observer):
 
     def step(self, record: StepRecord) -> None:
         """Pass it on; stop where nobody waits for the result."""
-        self._spent = record.total_flops
+        self._spent = record.spent.of(self.convention)
         self.inner.step(record)
         if self.parent is not None and os.getppid() != self.parent:
             os.kill(os.getpid(), signal.SIGTERM)  # as if asked to stop: the run saves itself
@@ -186,7 +193,7 @@ class Watch(Observer):
 
     def validated(self, record: ValidationRecord) -> None:
         """Pass it on; end a trial that is worse than its rivals were for the same FLOPs."""
-        self._spent += record.flops
+        self._spent += record.price.of(self.convention)
         self.inner.validated(record)
         if 0 < record.step < self._steps:
             self._report(record.mae, record.loss)
@@ -201,10 +208,10 @@ class Watch(Observer):
         """Pass it on."""
         self.inner.finished()
 
-    def _report(self, mae: float | None, loss: float) -> None:
+    def _report(self, mae: float | None, loss: float | None) -> None:
         score = loss if mae is None else mae
         reached = REACH * self._spent // self.dearest
-        if self.trial is None or not math.isfinite(score) or reached in self._reported:
+        if self.trial is None or score is None or reached in self._reported:
             return
         self._reported.add(reached)
         self.trial.report(score, reached)
@@ -363,6 +370,7 @@ class TrialLoop:
             tracked(self.observer(), loaded, folder),
             claim.trial if is_judged else None,
             max(1, allotment.at_most.of(convention)),
+            convention,
             self.parent,
         )
         sources = sources_of(plan.settings, claim.params, self.sources)
@@ -371,7 +379,7 @@ class TrialLoop:
         )
         run = open_run(loaded, folder, watch, sources, within, resume=resumes)
         if run.progress.step:
-            watch.replay(folder.read_metrics(), convention)
+            watch.replay(folder.read_metrics())
         return run, watch, resumes
 
     def _train(self, run: Run, resumed: bool) -> Train:

@@ -3,12 +3,11 @@
 Begin with `fine_tune`: the verb for programs, and `run_training` and `plan_training`, which the
 command calls. `plan` prices and refuses, and opens no weights; `schedule` lays out steps, rates and
 validations; `loop` opens the weights and makes steps; `run` goes from the first step to the last;
-`record` is what comes back and what stays, `document` shows it.
+`record` is what observers get, what comes back and what stays, `document` shows it.
 
 In a run `remembered` keeps what the layers need for backward, `validation` scores, `checkpoint`
-saves, `observer` is told. Its folder is `run_folder`. `ranks` is for several processes, `process`
-for signals and random states, `trackers` for outside trackers. `estimate` measures a run before it
-is made, `measurement` holds prices to what is run.
+saves. Its folder is `run_folder`. `ranks` is for several processes, `process` for signals and
+random states, `trackers` for outside trackers. `measurement` holds prices to what is run.
 
 It knows nothing of terminals, and of sweeps only that a trial is a run.
 """

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -24,8 +25,7 @@ from lvlora.errors import DataError, LvloraError
 from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
 from lvlora.train.loop import Loaded
-from lvlora.train.observer import Observer
-from lvlora.train.record import Validation
+from lvlora.train.record import Observer, Spending, Validation
 from lvlora.train.run_folder import RunFolder
 
 _TENSORS = "state.safetensors"
@@ -44,65 +44,34 @@ _UNREADABLE = (
 """Errors that reading a damaged state may raise."""
 
 
-@dataclass
-class Progress:
-    """How far a run is; everything in it is saved with a checkpoint.
+class Progress(BaseModel):
+    """How far a run is; everything in it is saved with a checkpoint."""
 
-    Attributes:
-        step: optimiser steps that are done.
-        spent: by the run up to here, in both conventions; what a killed process did beyond its last
-            checkpoint is in the ledger alone.
-        validation_spent: what of it was for validation.
-        seconds, tokens, tokens_padded: of training steps; validation_seconds, validation_tokens.
-        best: the lowest validation score, at ``best_step``; ``stale`` validations since.
-        ended: an observer or patience ended the run before its last step.
-        zero_shot: the validation before the first step, for comparison.
-    """
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     step: int = 0
-    spent: Price = NOTHING
-    validation_spent: Price = NOTHING
-    seconds: float = 0.0
-    validation_seconds: float = 0.0
-    tokens: int = 0
-    tokens_padded: int = 0
-    validation_tokens: int = 0
+    """Optimiser steps that are done."""
+    spending: dict[str, Spending] = Field(
+        default_factory=lambda: {"train": Spending(), "validation": Spending()}
+    )
+    """Up to here; a killed process' spending beyond its last checkpoint is in the ledger alone."""
     best: float | None = None
+    """The lowest validation score, at ``best_step``; ``stale`` validations since."""
     best_step: int | None = None
     stale: int = 0
     ended: bool = False
+    """An observer or patience ended the run before its last step."""
     loss: float | None = None
+    """Loss of the last step."""
     zero_shot: Validation | None = None
+    """The validation before the first step."""
     validation: Validation | None = None
+    """The validation at ``best_step``."""
 
     @property
-    def training_spent(self) -> Price:
-        """Return the FLOPs that were not for validation."""
-        return self.spent - self.validation_spent
-
-    def to_facts(self) -> dict[str, Any]:
-        """For a manifest; FLOPs as text, they pass 2^53."""
-        facts = asdict(self)
-        for name in ("spent", "validation_spent"):
-            price: Price = getattr(self, name)
-            facts[name] = [str(price.executed), str(price.coursework)]
-        for name in ("zero_shot", "validation"):
-            errors: Validation | None = getattr(self, name)
-            facts[name] = None if errors is None else errors.model_dump()
-        return facts
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> Progress:
-        """The inverse of `to_facts`."""
-        prices = {
-            name: Price(*(int(count) for count in facts[name]))
-            for name in ("spent", "validation_spent")
-        }
-        errors = {
-            name: None if facts[name] is None else Validation(**facts[name])
-            for name in ("zero_shot", "validation")
-        }
-        return cls(**{**facts, **prices, **errors})
+    def spent(self) -> Price:
+        """FLOPs up to here."""
+        return sum((phase.price for phase in self.spending.values()), NOTHING)
 
 
 @dataclass(frozen=True)
@@ -125,7 +94,7 @@ def save(
 ) -> Path:
     """Write the state after ``step`` steps and delete all but the ``keep`` newest.
 
-    What stands there for later steps was passed over when the run went on, and goes as well.
+    States of later steps were passed over when the run went on, and go as well.
 
     Raises:
         LvloraError: it cannot be written; the states before are intact.
@@ -156,7 +125,7 @@ def save(
 def tensors_of(
     named_parameters: Mapping[str, nn.Parameter], optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """All that a run changes, by name."""
+    """Return all that a run changes, by name."""
     tensors = {f"parameter.{n}": p.detach().contiguous() for n, p in named_parameters.items()}
     for i, optimizer in enumerate(optimizers):
         for j, moments in optimizer.state_dict()["state"].items():
@@ -165,44 +134,16 @@ def tensors_of(
     return tensors
 
 
-def _is_saved(target: Path, facts: Mapping[str, Any]) -> bool:
-    try:
-        return bool(_read(target).facts == json.loads(json.dumps(dict(facts))))
-    except _UNREADABLE:
-        return False
-
-
-def latest(folder: Path) -> tuple[State | None, list[str]]:
-    """The newest valid state, and a warning for each one that had to be passed over."""
-    warnings: list[str] = []
-    for candidate in _candidates(folder):
-        try:
-            return _read(candidate), warnings
-        except _UNREADABLE as error:
-            warnings.append(f"{candidate}: passed over, it is not a whole checkpoint ({error})")
-    return None, warnings
-
-
 def restore(
-    state: State,
-    named_parameters: Mapping[str, nn.Parameter],
-    optimizers: Sequence[torch.optim.Optimizer],
-) -> None:
-    """Put a state into parameters and optimisers that were made as for a new run.
-
-    Raises:
-        LvloraError: the state belongs to other parameters.
-    """
-    put_back(state.tensors, str(state.folder), named_parameters, optimizers)
-
-
-def put_back(
     tensors: Mapping[str, Tensor],
-    source: str,
+    source: object,
     named_parameters: Mapping[str, nn.Parameter],
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """The inverse of `tensors_of`; ``source`` is where they are from, for the message.
+    """Put `tensors_of` back into parameters and optimisers that were made as for a new run.
+
+    Args:
+        source: the origin of the tensors, for the message.
 
     Raises:
         LvloraError: they belong to other parameters.
@@ -220,15 +161,25 @@ def put_back(
         for name, parameter in named_parameters.items():
             parameter.copy_(parameters[name])
     for i, optimizer in enumerate(optimizers):
-        whole = optimizer.state_dict()
+        content = optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "optimizer" and rest.startswith(f"{i}."):
-                _, j, key = rest.split(".", 2)
+            if name.startswith(f"optimizer.{i}."):
+                _, _, j, key = name.split(".", 3)
                 moments.setdefault(int(j), {})[key] = tensor
-        whole["state"] = moments
-        optimizer.load_state_dict(whole)
+        content["state"] = moments
+        optimizer.load_state_dict(content)
+
+
+def latest(folder: Path) -> tuple[State | None, list[str]]:
+    """Return the newest valid state, and a warning for each one that had to be passed over."""
+    warnings: list[str] = []
+    for candidate in _candidates(folder):
+        try:
+            return _read(candidate), warnings
+        except _UNREADABLE as error:
+            warnings.append(f"{candidate}: passed over, it is not a whole checkpoint ({error})")
+    return None, warnings
 
 
 def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
@@ -239,14 +190,14 @@ def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
     """
     facts = {
         "identity": loaded.identity(),
-        "progress": progress.to_facts(),
+        "progress": progress.model_dump(mode="json"),
         "metrics_sha256": folder.sync_metrics(),
     }
     save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
 
 
 def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progress:
-    """Put the newest valid checkpoint into the run; how far it is.
+    """Put the newest valid checkpoint into the run; return how far it is.
 
     Raises:
         DataError: it belongs to other data, settings or weights, or to another version.
@@ -261,9 +212,8 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
         return Progress()
     try:
         changed = loaded.changes_since(state.facts["identity"])
-        progress = Progress.from_facts(state.facts["progress"])
-        metrics_sha256 = state.facts["metrics_sha256"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        progress = Progress.model_validate(state.facts["progress"])
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise DataError(
             f"{state.folder}: was written by another version of lvlora ({error!r})",
             "Go on with that version, or start a new run.",
@@ -273,7 +223,7 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
             f"{folder.path}: cannot go on, changed since: {', '.join(changed)}",
             "Resume with the same data, settings and base model, or start a new run.",
         )
-    restore(state, loaded.parameters, loaded.optimizers)
+    restore(state.tensors, state.folder, loaded.parameters, loaded.optimizers)
     if progress.best is not None and not is_whole(folder.adapter):
         # it stands beside the checkpoints, which cannot bring it back
         observer.note(
@@ -283,9 +233,16 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
         progress.best = progress.best_step = progress.validation = None
         progress.stale = 0
     folder.keep_metrics_until(state.step)
-    if folder.sync_metrics() != metrics_sha256:
+    if folder.sync_metrics() != state.facts.get("metrics_sha256"):
         observer.note(f"Warning: {folder.metrics}: was changed since the checkpoint was written")
     return progress
+
+
+def _is_saved(target: Path, facts: Mapping[str, Any]) -> bool:
+    try:
+        return bool(_read(target).facts == json.loads(json.dumps(dict(facts))))
+    except _UNREADABLE:
+        return False
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -309,8 +266,8 @@ def _prune(folder: Path, step: int, keep: int) -> None:
     """Only states with a manifest count towards ``keep``."""
     candidates = _candidates(folder)
     later = [c for c in candidates if c.name > _name(step)]
-    whole = [c for c in candidates if c not in later and (c / _MANIFEST).is_file()]
-    for old in [*later, *whole[max(keep, 1) :]]:
+    complete = [c for c in candidates if c not in later and (c / _MANIFEST).is_file()]
+    for old in [*later, *complete[max(keep, 1) :]]:
         (old / _MANIFEST).unlink(missing_ok=True)  # invalid first, then gone
         shutil.rmtree(old, ignore_errors=True)
 

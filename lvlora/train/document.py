@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from lvlora import durable, numbers
-from lvlora.answers import Price
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
+from lvlora.forecast.estimate import nothing_spent
 from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
 from lvlora.report.drawing import style
 from lvlora.report.drawing.course import Course, course_figure
@@ -32,8 +33,12 @@ from lvlora.train.record import (
     DAMAGED,
     LARGEST,
     Report,
+    StepRecord,
+    Train,
+    TrainPlan,
     Validation,
     ValidationFile,
+    ValidationRecord,
     read_metrics,
     read_text,
 )
@@ -84,65 +89,55 @@ def read_run(folder: Path) -> RunRecord:
     data, file = {}, folder / "data.json"
     if file.is_file():
         data = durable.read_json_object(file, LARGEST, hint=DAMAGED)
-    rows = read_metrics(folder / "metrics.jsonl")
-    if not rows:
+    records = read_metrics(folder / "metrics.jsonl")
+    if not records:
         raise DataError(
             f"{folder}: the run has recorded no step yet (metrics.jsonl)",
             "There is something to report after the first step.",
         )
-    steps = [row for row in rows if "validation" not in row]
-    validations = [row["validation"] for row in rows if "validation" in row]
-    best = next((row for row in reversed(validations) if row.get("best") is True), None)
-    first = next((row for row in validations if row["step"] == 0), None)
-    last = [loss for row in steps if (loss := _number(row.get("loss"))) is not None]
-
-    def total(key: str) -> int:
-        return sum(row[key] for row in (*steps, *validations) if type(row.get(key)) is int)
-
+    steps = [record for record in records if isinstance(record, StepRecord)]
+    validations = [record for record in records if isinstance(record, ValidationRecord)]
+    best = next((record for record in reversed(validations) if record.best), None)
+    first = next((record for record in validations if record.step == 0), None)
     summary = Report(
         run=folder.resolve().name,
         folder=str(folder),
-        steps=max((row["step"] for row in steps), default=0),
-        loss=last[-1] if last else None,
-        zero_shot=None if first is None else _errors(first),
-        validation=None if best is None else _errors(best),
-        best_step=None if best is None else best["step"],
-        flops=Price(executed=total("flops"), coursework=total("flops_coursework")),
-        seconds=sum(_number(row.get("seconds")) or 0.0 for row in steps),
-        tokens=sum(int(_number(row.get("tokens")) or 0) for row in steps),
+        steps=max((record.step for record in steps), default=0),
+        loss=steps[-1].loss if steps else None,
+        zero_shot=None if first is None else Validation(loss=first.loss, mae=first.mae),
+        validation=None if best is None else Validation(loss=best.loss, mae=best.mae),
+        best_step=None if best is None else best.step,
+        flops=sum((record.price for record in records), NOTHING),
+        seconds=sum(record.seconds for record in steps),
+        tokens=sum(record.tokens for record in steps),
         trainable_parameters=_parameters(folder),
         files=[],
         opened=False,
     )
     validation = ValidationFile.read(folder / "validation.json")
-    return RunRecord(summary, settings, data, course_of(rows), validation)
+    return RunRecord(summary, settings, data, course_of(records), validation)
 
 
-def course_of(rows: Sequence[Mapping[str, Any]]) -> Course:
-    """The course that the lines of metrics.jsonl tell.
+def course_of(records: Sequence[StepRecord | ValidationRecord]) -> Course:
+    """Return the course that the lines of metrics.jsonl tell.
 
-    A resumed run may tell of a step twice; the later row counts.
+    A resumed run may tell of a step twice; the later line counts.
     """
-    training, validation = {}, {}
-    for row in rows:
-        if "validation" in row:
-            validation[int(row["validation"]["step"])] = row["validation"]
-        else:
-            training[int(row["step"])] = row
-    steps, losses = _column(training, "loss")
-    total_steps, totals = _column(training, "total_flops")
-    flops = np.interp(steps, total_steps, totals) if len(totals) else np.empty(0)
-    kept = max((step for step, row in validation.items() if row.get("best") is True), default=None)
-    return Course(
-        steps, losses, flops, *_column(validation, "loss"), *_column(validation, "mae"), kept
+    steps = {r.step: r for r in records if isinstance(r, StepRecord)}
+    validations = {r.step: r for r in records if isinstance(r, ValidationRecord)}
+    numbered, losses, flops = _columns(
+        3, ((n, r.loss, float(r.total_flops)) for n, r in steps.items())
     )
+    loss_steps, validation_losses = _columns(2, ((n, r.loss) for n, r in validations.items()))
+    mae_steps, maes = _columns(2, ((n, r.mae) for n, r in validations.items()))
+    kept = max((n for n, record in validations.items() if record.best), default=None)
+    return Course(numbered, losses, flops, loss_steps, validation_losses, mae_steps, maes, kept)
 
 
-def _column(rows: Mapping[int, Mapping[str, Any]], key: str) -> tuple[FloatArray, FloatArray]:
-    """(steps, numbers) of the rows that have a finite number by this name, in order of steps."""
-    pairs = [(s, n) for s in sorted(rows) if (n := _number(rows[s].get(key))) is not None]
-    both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
+def _columns(n: int, rows: Iterable[tuple[float | None, ...]]) -> FloatArray:
+    """Return the ``n`` columns of the rows that have no None, in the order of steps."""
+    known = sorted(row for row in rows if None not in row)
+    return np.array(known, dtype=np.float64).reshape(-1, n).T
 
 
 def _settings(file: Path) -> dict[str, Any]:
@@ -176,19 +171,6 @@ def _parameters(folder: Path) -> int | None:
     return None
 
 
-def _number(value: object) -> float | None:
-    """A number that a float can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    with contextlib.suppress(OverflowError):
-        return float(value) if math.isfinite(value) else None
-    return None
-
-
-def _errors(row: Mapping[str, Any]) -> Validation:
-    return Validation(loss=_number(row.get("loss")), mae=_number(row.get("mae")))
-
-
 def rebuild(folder: Path) -> Report:
     """Draw a run's figure and page from the folder's other files; a stopped run has them, too.
 
@@ -213,6 +195,28 @@ def draw_run(folder: Path) -> list[Path]:
     record = read_run(folder)
     style.save(course_figure(record.course), folder / FIGURE)
     return [folder / FIGURE, *write_page(folder / PAGE, document(record))]
+
+
+def plan_document(plan: TrainPlan) -> Document:
+    """Return what a run would cost, and its time and memory on this machine, as a document."""
+    facts: dict[str, Cell] = {
+        "model": plan.model,
+        "steps": plan.steps,
+        "validations": plan.validations,
+        "tokens": plan.tokens,
+        "trainable parameters": plan.trainable_parameters,
+        "FLOPs at most, executed": numbers.flops(plan.flops_at_most.executed),
+        "FLOPs at most, coursework": numbers.flops(plan.flops_at_most.coursework),
+    }
+    if plan.share_of_limit is not None:
+        facts["share of the limit"] = numbers.share(plan.share_of_limit)
+    estimate = plan.estimate
+    if estimate is not None:
+        facts["time on this machine"] = f"about {numbers.duration(estimate.seconds)}"
+        facts["of it a step"] = numbers.duration(estimate.step_seconds)
+        facts["of it a validation"] = numbers.duration(estimate.validation_seconds)
+        facts["memory at most"] = f"about {numbers.size(estimate.peak_bytes)}"
+    return Document("This run", [Section("", [Facts(facts), nothing_spent(estimate)])])
 
 
 def document(record: RunRecord) -> Document:
@@ -348,3 +352,59 @@ def _ranked(errors: Sequence[float | None]) -> list[tuple[int, str]]:
 
 def _array(values: object) -> FloatArray:
     return np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def comparison(result: Train) -> str:
+    """Compare forecasts with and without the kept adapter; "" where there are none."""
+    before = None if result.zero_shot is None else result.zero_shot.mae
+    after = None if result.validation is None else result.validation.mae
+    if before is None or after is None:
+        return ""
+    if after >= before:
+        return (
+            "On the validation part the adapter is no better than the model without it "
+            f"({numbers.plain(after)} against {numbers.plain(before)}): train longer, or use "
+            "--adapter none."
+        )
+    gain = result.gain
+    if gain is None:
+        return ""
+    one, many = {
+        "series": ("one validation series", f"{gain.n} validation series"),
+        "windows": ("one window of steps", f"{gain.n} windows of steps that were not trained on"),
+    }[gain.of]
+    mean = numbers.plain(gain.mean, 3)
+    if gain.low is None or gain.high is None:
+        return f"Forecasts of {one} tell little of a gain of {mean} in MAE."
+    within = f"95 % interval {numbers.interval(gain.low, gain.high)}"
+    if gain.low <= 0:
+        more = {"series": "--validation-series", "windows": "--validation-steps"}[gain.of]
+        return (
+            f"The gain of {mean} in MAE is within the noise of {many} "
+            f"({within}). {more} takes more of them."
+        )
+    return (
+        f"With the adapter the MAE of {many} is smaller by {mean} ({within}). They chose the "
+        "adapter, so it may gain a little less."
+    )
+
+
+def costs(result: Train, charged: Price) -> str:
+    """Return in a sentence what a run was planned to cost, what it spent, and what is charged.
+
+    Args:
+        charged: by the ledger, to all processes of the run.
+    """
+    planned, spent = result.flops_at_most.executed, result.flops.executed
+    validating, total = result.validation_flops.executed, charged.executed
+    sentence = (
+        f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
+        f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
+        "validations)"
+    )
+    if total == spent:
+        return f"{sentence}, and that is what the ledger charges."
+    return (
+        f"{sentence}; the ledger charges {numbers.flops(total)}, as "
+        f"{numbers.flops(total - spent)} more went into what interrupted processes had begun."
+    )

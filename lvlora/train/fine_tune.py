@@ -12,28 +12,25 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+import torch
 
 from lvlora import durable
 from lvlora.data.dataset import Dataset
 from lvlora.data.known import read_known
-from lvlora.errors import EXIT_STOPPED, BudgetError, DataError, NumericalError, SettingsError
-from lvlora.flops.ledger import Ledger, check_limits
+from lvlora.errors import BudgetError, DataError, SettingsError
+from lvlora.flops.ledger import check_limits, entries
+from lvlora.forecast.estimate import benchmark, estimate, ledger_rate
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator, Silent
 from lvlora.settings.checked import checked
-from lvlora.train import checkpoint
 from lvlora.train.document import draw_run
-from lvlora.train.estimate import estimate_run
 from lvlora.train.loop import Loaded, load_run
-from lvlora.train.observer import Observer
-from lvlora.train.observer import Silent as SilentRun
 from lvlora.train.plan import Plan, plan_run
-from lvlora.train.process import StopRequest, undisturbed
-from lvlora.train.ranks import ALONE, FailedElsewhere, Ranks
-from lvlora.train.record import Train, TrainPlan
-from lvlora.train.run import Run
+from lvlora.train.process import undisturbed
+from lvlora.train.ranks import ALONE, Ranks
+from lvlora.train.record import Observer, RunEstimate, Train, TrainPlan
+from lvlora.train.run import Run, follow
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
 from lvlora.train.settings import TrainSettings
 from lvlora.train.trackers import check_installed, tracked
@@ -82,7 +79,7 @@ def fine_tune(
         return read_known(data if isinstance(data, Dataset) else Path(data), settings)
 
     with undisturbed():
-        result = run_training(chosen, read, sources=sources, observer=observer or SilentRun())
+        result = run_training(chosen, read, sources=sources, observer=observer or Observer())
     assert result is not None  # there is one process
     return result[0]
 
@@ -119,7 +116,7 @@ def run_training(
     narrator = narrator or Silent()
     if not ranks.is_first:
         facts, _ = ranks.hear()  # the first one speaks for all
-        _follow(_load_together(TrainSettings(**facts["settings"]), read, ranks), ranks)
+        follow(_load_together(TrainSettings(**facts["settings"]), read, ranks), ranks)
         return None
     stopped, settings, limit = _request(settings, sources, ranks)
     loaded = _load_together(settings, read, ranks, narrator, is_new=stopped is None)
@@ -129,46 +126,43 @@ def run_training(
         else:
             watcher = tracked(observer, loaded, stopped)
             run = Run(loaded, stopped, watcher, resume=True, limit=limit, ranks=ranks)
-    plan, folder = run.plan, run.folder
     try:
         answer = run.train()
     except BudgetError:
-        if not run.resumed:
-            folder.remove_if_nothing_was_done()
+        if stopped is None:
+            run.folder.remove_if_nothing_was_done()
         raise
-    return _finish(answer, plan, folder, narrator), plan
+    return _finish(answer, run.plan, run.folder, narrator), run.plan
 
 
 def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) -> Train:
     """Compare with rivals, draw the page, give the run its place, and keep its answer."""
-    runs = plan.settings.runs
+    settings = plan.settings
     if plan.part is not None:
         add_rivals(folder.validation, plan.part.scored, plan.train)
         answer = answer.model_copy(update={"gain": gain_of(folder.validation)})
-    written = draw_run(folder.path)
+    files = draw_run(folder.path)
+    target, obstacle = (folder, "") if answer.stopped_by_limit else folder.target(settings)
+    answer = answer.model_copy(
+        update={
+            "adapter": str(target.adapter),
+            "folder": str(target.path),
+            "files": [str(target.path / file.relative_to(folder.path)) for file in files],
+        }
+    )
     if answer.stopped_by_limit:
-        folder.make_latest(runs)
         narrator.note(
-            f"--max-flops is reached after step {answer.steps} of {answer.planned_steps}; "
-            f"lvlora train --resume {folder.resume_name(runs)} with a larger one goes on."
+            f"--max-flops is reached after step {answer.steps} of {answer.planned_steps}; lvlora "
+            f"train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
         )
-        return _placed(answer, folder, written)
-    target, obstacle = folder.target(plan.settings)
-    here = folder.path
-    answer = _placed(answer, target, [target.path / f.relative_to(here) for f in written])
-    folder.write_result(answer.model_dump(mode="json", exclude={"schema_version"}))
-    if target != folder:
-        folder.take_place_of(target)
-    target.make_latest(runs)
+    else:
+        folder.write_result(answer.model_dump(mode="json", exclude={"schema_version"}))
+        if target.path != folder.path:
+            folder.take_place_of(target)
+    target.make_latest(settings.runs)
     if obstacle:
         narrator.warning(obstacle)
     return answer
-
-
-def _placed(answer: Train, folder: RunFolder, files: list[Path]) -> Train:
-    """The answer of a run that is in this folder now."""
-    where = {"adapter": str(folder.adapter), "folder": str(folder.path)}
-    return answer.model_copy(update={**where, "files": [str(file) for file in files]})
 
 
 def plan_training(
@@ -214,12 +208,41 @@ def plan_training(
     return TrainPlan(
         model=plan.model.name,
         steps=plan.n_steps,
-        validations=plan.n_validations,
+        validations=plan.n_validations(),
         tokens=plan.n_steps * plan.tokens_per_step,
         trainable_parameters=plan.trained.n_parameters,
         flops_at_most=at_most,
         share_of_limit=at_most.of(settings.convention) / limit if limit else None,
         estimate=estimate,
+    )
+
+
+def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
+    """Return time and memory of a fresh run; the loaded model is used up by it.
+
+    Steps are real ones with the real optimiser, unless the ledger knows how fast they are.
+
+    Args:
+        started: seconds from the command's start until now.
+    """
+    plan, device = loaded.plan, loaded.base.placement.device
+    rate = ledger_rate(entries(plan.settings.runs), ("train",), loaded.base)
+    steps = (plan.trained.step(step.shapes) for step in loaded.steps(0, plan.n_steps))
+    training = benchmark(steps, device, rate)
+    work, validation = [(plan.n_steps * plan.per_step, training)], 0.0
+    if plan.part is not None:
+        forecaster = loaded.forecaster()
+        with torch.compiler.set_stance("force_eager"), torch.no_grad():
+            validating = plan.part.benchmark(forecaster, loaded.objective.loss_sum, plan.trained)
+        validation = validating.seconds(plan.per_validation)
+        work.append((plan.n_validations() * plan.per_validation, validating))
+    # saving holds the adapter's tensors twice beside those of the model
+    saved = 2 * sum(q.numel() * q.element_size() for q in loaded.parameters.values())
+    return RunEstimate(
+        **dict(estimate(work, started, draws=True, more_bytes=saved)),
+        first_step_seconds=training.first_seconds,
+        step_seconds=training.seconds(plan.per_step),
+        validation_seconds=validation,
     )
 
 
@@ -247,8 +270,8 @@ def _request(
                 )
             shared = settings.model_dump(mode="json")
             if settings.dtype == "auto":  # a matter of timing, which must not differ
-                dtype = devices.choose(settings.device, settings.dtype).dtype
-                shared["dtype"] = str(dtype).removeprefix("torch.")
+                placement = devices.choose(settings.device, settings.dtype)
+                shared["dtype"] = placement.dtype_name
     ranks.say({"settings": shared})
     return folder, settings, limit
 
@@ -305,55 +328,21 @@ def _announce(plan: Plan, narrator: Narrator) -> None:
 
 
 def _new_run(loaded: Loaded, sources: Mapping[str, str], observer: Observer, ranks: Ranks) -> Run:
-    """A run in a new folder that says all that is needed to repeat it.
-
-    The folder is this process's before anything is written into it.
+    """Return a run in a new folder, which is this process's before anything is written into it.
 
     Raises:
         SettingsError: the folder is taken.
         LvloraError: it cannot be written, or another process works on it; nothing is left.
     """
-    plan, settings = loaded.plan, loaded.plan.settings
-    with Ledger.for_runs(settings.runs) as ledger:
-        taken = {row.run for row in ledger.rows()}
-    folder, replaces = create(settings, f"{plan.source.name}-r{settings.rank}")
+    plan = loaded.plan
+    folder, replaces = create(plan.settings, f"{plan.source.name}-r{plan.settings.rank}")
     with ExitStack() as held:
         held.enter_context(folder.held())
         folder.check_unused()
         try:
-            folder.mark()
-            if replaces is not None:
-                folder.shall_replace(replaces)
-            folder.take_name((settings.out or folder.path).name, taken)
-            folder.write_settings(plan, sources)
+            folder.begin(plan, sources, replaces)
             watcher = tracked(observer, loaded, folder)
             return Run(loaded, folder, watcher, ranks=ranks, held=held.pop_all())
         except BaseException:
             folder.remove_if_nothing_was_done()
             raise
-
-
-def _follow(loaded: Loaded, ranks: Ranks) -> None:
-    """Make the share of every step that falls to a process that is not the first, and nothing else.
-
-    Raises:
-        FailedElsewhere: the run was stopped, or a loss was not finite; the first process says so.
-        ProcessLost: another process is gone.
-    """
-    start, content = ranks.hear()
-    checkpoint.put_back(
-        safetensors.torch.load(content), "the first process", loaded.parameters, loaded.optimizers
-    )
-    done = loaded.steps(start["step"], start["last"], ranks)
-    with StopRequest() as stop:
-        while True:
-            over, stopped = ranks.agreed(False, stop.requested)
-            if over:
-                return
-            if stopped:
-                ranks.wait()  # until all is saved
-                raise FailedElsewhere(0, EXIT_STOPPED)
-            try:
-                next(done)
-            except NumericalError as error:
-                raise FailedElsewhere(0, error.exit_code) from None

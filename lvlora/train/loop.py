@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from lvlora import __version__, durable
 from lvlora.errors import NumericalError, SettingsError, reason
 from lvlora.forecast.calibration import widths
+from lvlora.forecast.calibration.widths import Widths
+from lvlora.forecast.language_model import LanguageModel
 from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters import files as adapter_files
@@ -29,14 +31,14 @@ from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.scaling import sizes_of
 from lvlora.text.windows import IGNORED, Batch
 from lvlora.train import remembered
-from lvlora.train.observer import StepRecord
 from lvlora.train.plan import Plan, deciding_settings
 from lvlora.train.process import seeded
 from lvlora.train.ranks import ALONE, Ranks
+from lvlora.train.record import StepRecord
 from lvlora.train.remembered import Remembered
 from lvlora.train.schedule import compiles
 from lvlora.train.settings import Compile, TrainSettings
-from lvlora.train.validation import Validator
+from lvlora.train.validation import Scoring
 
 
 def compiles_here(setting: Compile, n_batches: int, device: torch.device) -> bool:
@@ -154,7 +156,7 @@ class Loaded:
     Attributes:
         lora: where the updates are.
         parameters: what is trained, by name.
-        validator: None where nothing is validated.
+        widths: corrections of the base model's forecasts.
         compiled: the layers are compiled for training.
     """
 
@@ -164,7 +166,7 @@ class Loaded:
     objective: Objective
     parameters: dict[str, nn.Parameter]
     optimizers: list[torch.optim.Optimizer]
-    validator: Validator | None
+    widths: Widths | None
     compiled: bool
 
     def steps(self, first: int, last: int, ranks: Ranks = ALONE) -> Iterator[StepRecord]:
@@ -183,6 +185,32 @@ class Loaded:
             seed=plan.dropout_seed,
             ranks=ranks,
         )
+
+    def forecaster(self, *, trained: bool = True) -> LanguageModel:
+        """Return the model as validation lets it forecast.
+
+        Args:
+            trained: as with an adapter, at the scale of the data; else as without.
+        """
+        # a whole head that is trained moves on, so its rows are taken anew
+        head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
+        codec, scale = self.plan.windows.codec, self.plan.windows.scale
+        return LanguageModel(
+            self.base,
+            head,
+            decimals=codec.decimals,
+            scale=scale if trained else None,
+            max_memory=self.plan.settings.max_memory,
+            number_format=codec.number_format,
+            widths=self.widths,
+        )
+
+    def validate(self, *, trained: bool = True) -> Scoring:
+        """Score the model as it is now on the validation part; ``trained`` as in `forecaster`."""
+        assert self.plan.part is not None
+        with torch.compiler.set_stance("force_eager"):  # shapes change with every forecast
+            forecaster = self.forecaster(trained=trained)
+            return self.plan.part.score(forecaster, self.objective.loss_sum, self.plan.trained)
 
     def identity(self) -> dict[str, Any]:
         """Return the facts that must agree for a run to go on."""
@@ -289,22 +317,12 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    validator = None
-    if plan.part is not None:
-        validator = Validator(
-            base,
-            objective.loss_sum,
-            head,
-            plan.part,
-            plan.trained,
-            widths.of_model(plan.source, base),
-            settings.max_memory,
-        )
     n_batches = plan.n_steps * settings.accumulation
     compiled = compiles_here(settings.compile, n_batches, base.placement.device)
     if compiled:
         compile_layers(base.module)
-    return Loaded(plan, base, updates, objective, parameters, [optimizer], validator, compiled)
+    corrections = None if plan.part is None else widths.of_model(plan.source, base)
+    return Loaded(plan, base, updates, objective, parameters, [optimizer], corrections, compiled)
 
 
 def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:
@@ -389,7 +407,7 @@ def steps(
             loss=mean,
             learning_rate=rate,
             grad_norm=grad_norm,
-            seconds=time.perf_counter() - begin,
+            seconds=round(time.perf_counter() - begin, 6),
             tokens=n_targets,
             tokens_padded=sum(b.inputs.size for b in micro) - n_targets,
             shapes=tuple((b.inputs.shape[0], b.inputs.shape[1]) for b in micro),

@@ -76,11 +76,6 @@ class Plan:
     warnings: tuple[str, ...]
 
     @property
-    def n_validations(self) -> int:
-        """In the whole run, the one before the first step included."""
-        return 0 if self.part is None else 1 + len(self.validate_at)
-
-    @property
     def tokens_per_step(self) -> int:
         """At most, padding included."""
         settings = self.settings
@@ -98,14 +93,33 @@ class Plan:
         n_series = USUAL.series if self.part is None else self.part.n_series
         return Cost(self.per_step, self.per_validation, series=n_series)
 
-    def at_most(self, first: int = 0, *, whole: bool = True) -> Price:
-        """The most that the steps from ``first`` on can cost.
+    def n_validations(
+        self, first: int = 0, last: int | None = None, *, untrained: bool = True
+    ) -> int:
+        """Return how many validations there are in the steps ``first`` + 1 … ``last``.
 
         Args:
-            whole: with the validation before the first step.
+            untrained: with the one before the first step.
         """
-        validations = sum(s > first for s in self.validate_at) + whole
-        return (self.n_steps - first) * self.per_step + validations * self.per_validation
+        if self.part is None:
+            return 0
+        last = self.n_steps if last is None else last
+        return untrained + sum(first < step <= last for step in self.validate_at)
+
+    def bounds(
+        self, first: int = 0, last: int | None = None, *, untrained: bool = True
+    ) -> dict[str, Price]:
+        """Return the most that each phase of these steps can cost; arguments as `n_validations`."""
+        n_steps = (self.n_steps if last is None else last) - first
+        n_validations = self.n_validations(first, last, untrained=untrained)
+        return {
+            "train": n_steps * self.per_step,
+            "validation": n_validations * self.per_validation,
+        }
+
+    def at_most(self) -> Price:
+        """Return the most that the run can cost."""
+        return sum(self.bounds().values(), NOTHING)
 
     def lasting(self, n_steps: int, **changes: Any) -> Plan:
         """The same run with another number of steps.

@@ -1,20 +1,145 @@
-"""The records of a run: the answers of its commands, and the lines and files that it keeps."""
+"""The records of a run: lines of metrics.jsonl, as observers get them, its files, its answers."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ConfigDict, Field
+
 from lvlora import durable
-from lvlora.answers import Answer, Estimate, Number, Price, Shape
+from lvlora.answers import NOTHING, Answer, Estimate, Number, Price, Shape
 from lvlora.errors import DataError
+from lvlora.settings.base import Convention
 
 LARGEST = 2**30
 """Bytes of a file that is read whole."""
 DAMAGED = "The file was changed or damaged; the run's other files may still be good."
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The plan of a run, as an observer needs it.
+
+    Attributes:
+        run: name of the run, for people.
+        steps: optimiser steps of the whole run, counted from 0 (not only those still to do).
+        tokens_per_step: tokens in one optimiser step, all micro-batches together.
+        flops_at_most: all that is still to do can cost, validations included, in ``convention``.
+        max_flops: FLOPs that this run may spend, in ``convention``; None is no limit.
+        first_step: steps that were done before (a resumed run); 0 is a fresh one.
+        validations: that are still to be made, the one before the first step included.
+        convention: convention of the limits.
+    """
+
+    run: str
+    steps: int
+    tokens_per_step: int
+    flops_at_most: int
+    max_flops: int | None
+    first_step: int
+    validations: int = 0
+    convention: Convention = "executed"
+
+
+class _Line(Shape):
+    """A line of metrics.jsonl; keys of later versions are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    step: int
+    """Optimiser steps that are done."""
+    seconds: float = 0.0
+    """Wall-clock time."""
+    flops: int = 0
+    """FLOPs of this step or validation, executed."""
+    flops_coursework: int = 0
+
+    @property
+    def price(self) -> Price:
+        """FLOPs of this step or validation."""
+        return Price(self.flops, self.flops_coursework)
+
+
+class StepRecord(_Line):
+    """One optimiser step that is done."""
+
+    loss: float
+    """Mean cross-entropy a target token, in nats."""
+    learning_rate: float = 0.0
+    grad_norm: float = 0.0
+    """2-norm of the gradient before clipping."""
+    tokens: int = 0
+    """Targets."""
+    tokens_padded: int = 0
+    """Positions that were computed beside them."""
+    total_flops: int = 0
+    """FLOPs of the run so far, executed, validation included."""
+    total_flops_coursework: int = 0
+    shapes: tuple[tuple[int, int], ...] = Field(default=(), exclude=True)
+    """(B, S) of each micro-batch."""
+
+    @property
+    def spent(self) -> Price:
+        """FLOPs of the run so far."""
+        return Price(self.total_flops, self.total_flops_coursework)
+
+
+class ValidationRecord(_Line):
+    """One validation that is done."""
+
+    loss: Number = None
+    """Mean cross-entropy a target token on the validation part, in nats."""
+    mae: Number = None
+    """Mean absolute error of the forecast, in the data's units; null where none was made."""
+    best: bool = False
+    """The adapter of this step is the best so far, and the one that is kept."""
+    helps: bool = False
+    """No validation was better, not even the one before the first step."""
+
+
+class EndRun(Exception):
+    """Raised by an observer's ``validated``: end the run here, whole, as patience would."""
+
+
+class Observer:
+    """An observer of a run; one that is not overridden does nothing.
+
+    ``finished`` is called however the run ends.
+    """
+
+    def started(self, plan: RunPlan) -> None:
+        """The first step is about to be made."""
+
+    def step(self, record: StepRecord) -> None:
+        """A step was made."""
+
+    def validated(self, record: ValidationRecord) -> None:
+        """A validation was made."""
+
+    def note(self, message: str) -> None:
+        """Something a person should know."""
+
+    def finished(self) -> None:
+        """The run is over: done, stopped or failed."""
+
+
+class Spending(Shape):
+    """FLOPs, seconds and tokens of a phase of a run."""
+
+    price: Price = NOTHING
+    seconds: float = 0.0
+    tokens: int = 0
+    tokens_padded: int = 0
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(**{name: value + getattr(other, name) for name, value in self})
+
+    def __sub__(self, other: Spending) -> Spending:
+        return Spending(**{name: value - getattr(other, name) for name, value in self})
 
 
 class Validation(Shape):
@@ -207,25 +332,24 @@ class ValidationFile(Shape):
         return self.model_dump(exclude=results) == other.model_dump(exclude=results)
 
 
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """Every whole line of metrics.jsonl that tells of a step; a torn last one is left out.
+def read_metrics(file: Path) -> list[StepRecord | ValidationRecord]:
+    """Read metrics.jsonl; lines that cannot be believed, such as a torn last one, are left out.
 
     Raises:
         DataError: it cannot be read.
     """
-    rows = []
-    for line in read_text(file).splitlines() if file.is_file() else ():
-        with contextlib.suppress(ValueError, RecursionError):
-            row = durable.parse_json(line)
-            if isinstance(row, dict) and type(step_of(row)) is int:
-                rows.append(row)
-    return rows
+    lines = read_text(file).splitlines() if file.is_file() else ()
+    return [record for line in lines if (record := record_of(line)) is not None]
 
 
-def step_of(row: Mapping[str, Any]) -> Any:
-    """The step that a line of metrics.jsonl is about; anything where it was damaged."""
-    inner = row.get("validation", row)
-    return inner.get("step") if isinstance(inner, Mapping) else None
+def record_of(line: str) -> StepRecord | ValidationRecord | None:
+    """Return the record of a line of metrics.jsonl; None where it cannot be believed."""
+    with contextlib.suppress(ValueError, RecursionError):  # pydantic's errors are ValueErrors
+        row = durable.parse_json(line)
+        if isinstance(row, dict) and "validation" in row:
+            return ValidationRecord.model_validate(row["validation"])
+        return StepRecord.model_validate(row)
+    return None
 
 
 def read_text(file: Path) -> str:

@@ -3,70 +3,34 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Any
 
 import safetensors.torch
 
 from lvlora import durable
 from lvlora.answers import NOTHING, Price
-from lvlora.errors import BudgetError, NumericalError, RunStopped
+from lvlora.errors import EXIT_STOPPED, BudgetError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Row, Spender
 from lvlora.train import checkpoint
 from lvlora.train.checkpoint import Progress
 from lvlora.train.loop import Loaded, settings_hash
-from lvlora.train.observer import EndRun, Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.process import StopRequest
-from lvlora.train.ranks import ALONE, ProcessLost, Ranks
-from lvlora.train.record import Train
+from lvlora.train.ranks import ALONE, FailedElsewhere, ProcessLost, Ranks
+from lvlora.train.record import (
+    EndRun,
+    Observer,
+    RunPlan,
+    Spending,
+    StepRecord,
+    Train,
+    ValidationRecord,
+)
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.validation import Scoring, keep_forecasts
-
-
-def charged(ledger: Ledger, run: str) -> Price:
-    """Spending and reservation of all processes of a run."""
-    return sum((row.charged for row in ledger.rows() if row.run == run), NOTHING)
-
-
-class Charges:
-    """Open entries of this process: at most one of training, and one of validation.
-
-    Args:
-        start: the run's progress when they were made; only what comes after is theirs.
-    """
-
-    def __init__(self, ledger: Ledger, held: Mapping[str, Row], start: Progress) -> None:
-        self.ledger, self.held, self.start = ledger, held, start
-
-    def record(self, now: Progress, *, done: bool = False) -> None:
-        """Write down progress.
-
-        Args:
-            done: replace the promises by what was spent; else these stay charged.
-        """
-        before = self.start
-        if "train" in self.held:
-            self.ledger.record(
-                self.held["train"],
-                now.training_spent - before.training_spent,
-                seconds=now.seconds - before.seconds,
-                tokens_useful=now.tokens - before.tokens,
-                tokens_padded=now.tokens_padded - before.tokens_padded,
-                done=done,
-            )
-        if "validation" in self.held:
-            self.ledger.record(
-                self.held["validation"],
-                now.validation_spent - before.validation_spent,
-                seconds=now.validation_seconds - before.validation_seconds,
-                tokens_useful=now.validation_tokens - before.validation_tokens,
-                done=done,
-            )
+from lvlora.train.validation import keep_forecasts
 
 
 class Run:
@@ -80,9 +44,7 @@ class Run:
         within: limits in the ledger, where they are not those of the settings.
 
     Attributes:
-        resumed: it goes on from a checkpoint, or was to.
         progress: how far the run is.
-        at_start: how far it was when this process began to spend.
 
     Raises:
         LvloraError: another process works on it.
@@ -106,20 +68,24 @@ class Run:
         self.folder = folder
         self.observer = observer
         self.ranks = ranks
-        self.limit = self.plan.settings.max_flops if limit is None else limit
-        self.within = within
+        settings = self.plan.settings
+        self.limit = settings.max_flops if limit is None else limit
+        self.limits = within or Limits(self.limit, settings.budget, settings.convention)
         self.progress = Progress()
-        self._in_flight: tuple[str, Price] | None = None
-        self.resumed = resume
-        with held or ExitStack() as own:
+        with held or ExitStack() as resources:
             if held is None:
-                own.enter_context(folder.held())
+                resources.enter_context(folder.held())
             folder.keep_name()
             if resume:
                 self.progress = checkpoint.restore_run(loaded, folder, observer)
-                self._say_where_it_is()
-            self._held = own.pop_all()
-        self.at_start = replace(self.progress)
+                step, n_steps = self.progress.step, self.plan.n_steps
+                if self._is_over:
+                    observer.note(f"{folder.path}: the run is finished already.")
+                elif step:
+                    observer.note(f"Going on after step {step} of {n_steps}.")
+            self._held = resources.pop_all()
+        self._entries: dict[str, Row] = {}
+        self._before = dict(self.progress.spending)
 
     def train(self) -> Train:
         """Train to the end.
@@ -130,136 +96,128 @@ class Run:
             NumericalError: a loss was not finite; the state before that step is saved.
             ProcessLost: another process of the run is gone; the state before that step is saved.
         """
-        p, loaded, progress = self.plan, self.loaded, self.progress
-        settings = p.settings
+        plan, loaded, progress = self.plan, self.loaded, self.progress
+        save_every = plan.settings.save_every
         with (
             self._held,
-            Ledger.for_runs(settings.runs) as ledger,
+            Ledger.for_runs(plan.settings.runs) as ledger,
             StopRequest(self.observer.note) as stop,
         ):
             with self.ranks.heard():
-                if any(r.run == self.folder.name and r.status == "open" for r in ledger.rows()):
-                    ledger.close(self.folder.name)  # left by a killed process: it stays charged
-                last = self._last_step(ledger)
-                charges = self._reserve(ledger, last)
+                last = self._reserve(ledger)
             try:
                 if self.ranks.size > 1:
                     tensors = checkpoint.tensors_of(loaded.parameters, loaded.optimizers)
                     start = {"step": progress.step, "last": last}
                     self.ranks.say(start, safetensors.torch.save(tensors))
                 if not self._is_over:
-                    self.observer.started(self._plan(last))
-                if loaded.validator and progress.zero_shot is None:
-                    self._validate_untrained()
-                    charges.record(progress)
+                    self.observer.started(self._run_plan(last))
+                if plan.part is not None and progress.zero_shot is None:
+                    self._validate(trained=False)
+                    self._charge(ledger)
                 steps = loaded.steps(progress.step, last, self.ranks)
                 while self._goes_on(last, stop):
-                    self._in_flight = ("train", p.per_step)
-                    step = next(steps)
-                    self._in_flight = None
-                    self._record_step(step)
-                    if progress.step in p.validate_at and loaded.validator:
-                        progress.ended = self._validate()
-                    charges.record(progress)
-                    if settings.save_every and progress.step % settings.save_every == 0:
-                        self._save_state()
+                    with self._in_flight("train", plan.per_step):
+                        step = next(steps)
+                    self._record(step)
+                    if plan.part is not None and progress.step in plan.validate_at:
+                        self._validate()
+                    self._charge(ledger)
+                    if save_every and progress.step % save_every == 0:
+                        self._save()
                 return self._finish()
             except NumericalError:
-                self._save_state()
+                self._save()
                 self._record_failure()
                 raise
             except ProcessLost:
-                self._save_state()
+                self._save()
                 raise
             finally:
                 self.observer.finished()
-                self._charge_in_flight()
-                charges.record(self.progress, done=True)
+                self._charge(ledger, done=True)
 
-    def _wanted(self, last: int) -> dict[str, Wanted]:
-        """The most that this process may spend on each phase, up to the step ``last``."""
-        p, validations = self.plan, self._validations_left(last)
-        return {
-            "train": Wanted((last - self.progress.step) * p.per_step, p.per_step),
-            "validation": Wanted(validations * p.per_validation, p.per_validation),
-        }
+    @property
+    def _is_over(self) -> bool:
+        return self.progress.ended or self.progress.step >= self.plan.n_steps
 
-    def _validations_left(self, last: int) -> int:
-        """How many are made up to the step ``last``, the one before the first step included."""
-        p, progress = self.plan, self.progress
-        left = sum(progress.step < s <= last for s in p.validate_at)
-        return left + (p.part is not None and progress.zero_shot is None)
-
-    def _last_step(self, ledger: Ledger) -> int:
-        """The last step that fits into the limit beside what killed processes spent.
+    def _reserve(self, ledger: Ledger) -> int:
+        """Promise what this process may spend; return the last step that the limit allows.
 
         A fresh run is laid out to fit; one that repeats steps after a kill may not reach its end.
 
         Raises:
-            BudgetError: not one more step fits.
+            BudgetError: not one more step fits, or a limit of the ledger would be passed.
         """
-        done, planned = self.progress.step, self.plan.n_steps
-        if self.limit is None or self._is_over:
-            return planned
-        convention = self.plan.settings.convention
+        name, settings = self.folder.name, self.plan.settings
+        rows = [row for row in ledger.rows() if row.run == name]
+        if any(row.status == "open" for row in rows):
+            ledger.close(name)  # left by a killed process: it stays charged
+            rows = [row for row in ledger.rows() if row.run == name]
+        if self._is_over:
+            return self.plan.n_steps
         # a ledger that was lost or is another one does not make the run cheaper
-        spent = (charged(ledger, self.folder.name) | self.progress.spent).of(convention)
-
-        def cost(last: int) -> int:
-            return sum(w.at_most.of(convention) for w in self._wanted(last).values())
-
-        steps = range(done, planned + 1)  # of which each costs more than the one before
-        fitting = done + bisect.bisect_right(steps, self.limit - spent, key=cost) - 1
-        if fitting <= done:
-            raise BudgetError(
-                f"run {self.folder.name}: {spent:,} FLOPs spent, the next step may cost "
-                f"{cost(done + 1):,}, --max-flops {self.limit:,} ({convention})",
-                f"To its end it needs --max-flops {spent + cost(planned):,}.",
-            )
-        return fitting
-
-    def _reserve(self, ledger: Ledger, last: int) -> Charges:
-        base, settings = self.loaded.base, self.plan.settings
-        wanted = {} if self._is_over else self._wanted(last)
-        priced = {phase: one for phase, one in wanted.items() if one.at_most != NOTHING}
+        charged = sum((row.charged for row in rows), NOTHING) | self.progress.spent
+        last = self._last_step(charged.of(settings.convention))
+        base = self.loaded.base
+        units = {"train": self.plan.per_step, "validation": self.plan.per_validation}
+        wanted = {
+            phase: Wanted(bound, units[phase])
+            for phase, bound in self._bounds(last).items()
+            if bound != NOTHING
+        }
         spender = Spender(
             command="train",
             settings_hash=settings_hash(settings),
             model=base.name,
             model_hash=base.sha256,
             device=base.placement.device.type,
-            dtype=str(base.placement.dtype).removeprefix("torch."),
+            dtype=base.placement.dtype_name,
         )
-        limits = self.within or Limits(self.limit, settings.budget, settings.convention)
-        held = ledger.reserve(self.folder.name, priced, spender, limits) if priced else {}
-        return Charges(ledger, held, replace(self.progress))
+        self._entries = ledger.reserve(name, wanted, spender, self.limits)
+        return last
 
-    @property
-    def _is_over(self) -> bool:
-        return self.progress.ended or self.progress.step >= self.plan.n_steps
+    def _last_step(self, spent: int) -> int:
+        planned, done = self.plan.n_steps, self.progress.step
+        if self.limit is None:
+            return planned
+        convention = self.plan.settings.convention
 
-    def _plan(self, last: int) -> RunPlan:
-        p = self.plan
-        convention = p.settings.convention
-        most = sum(wanted.at_most.of(convention) for wanted in self._wanted(last).values())
+        def cost(last: int) -> int:
+            return sum(self._bounds(last).values(), NOTHING).of(convention)
+
+        steps = range(done, planned + 1)  # each costs more than the one before
+        last = done + bisect.bisect_right(steps, self.limit - spent, key=cost) - 1
+        if last <= done:
+            raise BudgetError(
+                f"run {self.folder.name}: {spent:,} FLOPs spent, the next step may cost "
+                f"{cost(done + 1):,}, --max-flops {self.limit:,} ({convention})",
+                f"To its end it needs --max-flops {spent + cost(planned):,}.",
+            )
+        return last
+
+    def _bounds(self, last: int) -> dict[str, Price]:
+        """Return the most that each phase can cost from here to the step ``last``."""
+        untrained = self.progress.zero_shot is None
+        return self.plan.bounds(self.progress.step, last, untrained=untrained)
+
+    def _run_plan(self, last: int) -> RunPlan:
+        plan, progress = self.plan, self.progress
+        convention = plan.settings.convention
+        untrained = progress.zero_shot is None
         return RunPlan(
             run=self.folder.name,
-            steps=p.n_steps,
-            tokens_per_step=p.tokens_per_step,
-            flops_at_most=most,
+            steps=plan.n_steps,
+            tokens_per_step=plan.tokens_per_step,
+            flops_at_most=sum(self._bounds(last).values(), NOTHING).of(convention),
             max_flops=self.limit,
-            first_step=self.progress.step,
-            validations=self._validations_left(last),
+            first_step=progress.step,
+            validations=plan.n_validations(progress.step, last, untrained=untrained),
+            convention=convention,
         )
 
-    def _say_where_it_is(self) -> None:
-        if self._is_over:
-            self.observer.note(f"{self.folder.path}: the run is finished already.")
-        elif self.progress.step:
-            self.observer.note(f"Going on after step {self.progress.step} of {self.plan.n_steps}.")
-
     def _goes_on(self, last: int, stop: StopRequest) -> bool:
-        """Whether there is a step to make.
+        """Return whether there is a step to make.
 
         Raises:
             RunStopped: a signal came to one of the processes; the state is saved.
@@ -268,7 +226,7 @@ class Run:
         is_done = progress.step >= last or progress.ended
         is_done, is_stopped = self.ranks.agreed(is_done, stop.requested)
         if is_stopped and not is_done:
-            self._save_state()
+            self._save()
             self.ranks.wait()
             name = self.folder.resume_name(self.plan.settings.runs)
             raise RunStopped(
@@ -277,78 +235,88 @@ class Run:
             )
         return not is_done
 
-    def _validate_untrained(self) -> None:
-        scoring = self._measure(trained=False)
-        self.progress.zero_shot = scoring.errors
-        self._record_validation(scoring, best=True, kept=False)
+    @contextlib.contextmanager
+    def _in_flight(self, phase: str, bound: Price) -> Iterator[None]:
+        """Charge interrupted work in full: nobody knows how far it was."""
+        try:
+            yield
+        except BaseException:
+            self.progress.spending[phase] += Spending(price=bound)
+            raise
 
-    def _measure(self, *, trained: bool = True) -> Scoring:
-        assert self.loaded.validator is not None
-        self._in_flight = ("validation", self.plan.per_validation)
-        scoring = self.loaded.validator.run(trained=trained)
-        self._in_flight = None
-        progress = self.progress
-        progress.spent += scoring.price
-        progress.validation_spent += scoring.price
-        progress.validation_seconds += scoring.seconds
-        progress.validation_tokens += scoring.tokens
-        return scoring
-
-    def _charge_in_flight(self) -> None:
-        """Charge an interrupted phase in full: nobody knows how far it was."""
-        if self._in_flight is not None:
-            phase, price = self._in_flight
-            self.progress.spent += price
-            if phase == "validation":
-                self.progress.validation_spent += price
-            self._in_flight = None
-
-    def _record_step(self, step: StepRecord) -> None:
-        """The file first, then the observer."""
+    def _record(self, step: StepRecord) -> None:
+        """Record a step: the file first, then the observer."""
         progress, price = self.progress, self.plan.trained.step(step.shapes)
-        progress.spent += price
-        progress.step = step.step
-        progress.seconds += step.seconds
-        progress.tokens += step.tokens
-        progress.tokens_padded += step.tokens_padded
-        progress.loss = step.loss
-        convention = self.plan.settings.convention
-        record = replace(step, price=price, spent=progress.spent, convention=convention)
-        self.folder.append(record.row())
+        progress.step, progress.loss = step.step, step.loss
+        progress.spending["train"] += Spending(
+            price=price,
+            seconds=step.seconds,
+            tokens=step.tokens,
+            tokens_padded=step.tokens_padded,
+        )
+        spent = progress.spent
+        record = step.model_copy(
+            update={
+                "flops": price.executed,
+                "flops_coursework": price.coursework,
+                "total_flops": spent.executed,
+                "total_flops_coursework": spent.coursework,
+            }
+        )
+        self.folder.append(record.model_dump(mode="json"))
         self.observer.step(record)
 
-    def _record_validation(self, scoring: Scoring, *, best: bool, kept: bool) -> None:
-        """The files first, then the observer.
+    def _validate(self, *, trained: bool = True) -> None:
+        """Score the model, keep the adapter if it is the best so far, and decide if the run ends.
+
+        The files are first, then the observer.
 
         Args:
-            best: no validation was better, not even the one before the first step; kept: its
-                adapter is the best so far.
-
-        Raises:
-            EndRun: the observer wants the run to end.
+            trained: False for the one before the first step.
         """
-        progress = self.progress
+        plan, progress = self.plan, self.progress
+        assert plan.part is not None
+        with self._in_flight("validation", plan.per_validation):
+            scoring = self.loaded.validate(trained=trained)
+        progress.spending["validation"] += scoring.spending
+        errors, best, helps, ended = scoring.errors, False, True, False
+        if not trained:
+            progress.zero_shot = errors
+        else:
+            best = progress.best is None or errors.score < progress.best
+            before = progress.zero_shot
+            helps = best and (before is None or errors.score < before.score)
+            progress.stale += 1
+        if best:
+            progress.best, progress.best_step, progress.stale = errors.score, progress.step, 0
+            progress.validation = errors
+            self.loaded.save_adapter(self.folder.adapter, {**self._facts(), "helps": helps})
         record = ValidationRecord(
             step=progress.step,
-            loss=math.nan if scoring.errors.loss is None else scoring.errors.loss,
-            mae=scoring.errors.mae,
-            seconds=scoring.seconds,
-            price=scoring.price,
-            spent=progress.spent,
+            seconds=round(scoring.spending.seconds, 6),
+            flops=scoring.spending.price.executed,
+            flops_coursework=scoring.spending.price.coursework,
+            loss=errors.loss,
+            mae=errors.mae,
             best=best,
-            kept=kept,
-            convention=self.plan.settings.convention,
+            helps=helps,
         )
-        self.folder.append(record.row())
-        if self.plan.part is not None and scoring.point is not None and (kept or not progress.step):
+        line = record.model_dump(mode="json")
+        self.folder.append({"validation": line, "total_flops": progress.spent.executed})
+        if scoring.point is not None and (best or not trained):
             keep_forecasts(
                 self.folder.validation,
-                self.plan.part.scored,
+                plan.part.scored,
                 scoring.point,
-                "kept" if kept else "before",
+                "kept" if best else "before",
                 progress.step,
             )
-        self.observer.validated(record)
+        try:
+            self.observer.validated(record)
+        except EndRun:
+            ended = True
+        is_stale = 0 < plan.settings.patience <= progress.stale
+        progress.ended = ended or (is_stale and progress.step < plan.n_steps)
 
     def _record_failure(self) -> None:
         """Record the series of the step that failed, for whoever looks for the cause."""
@@ -363,46 +331,17 @@ class Run:
         }
         durable.write_text(self.folder.failure, json.dumps(failure, indent=1) + "\n")
 
-    def _validate(self) -> bool:
-        """Score, keep the adapter if it is the best so far; whether the run ends here."""
-        p, progress = self.plan, self.progress
-        scoring = self._measure()
-        score = scoring.errors.score
-        kept = progress.best is None or score < progress.best
-        before = progress.zero_shot
-        best = kept and (before is None or score < before.score)
-        if kept:
-            progress.best, progress.best_step, progress.stale = score, progress.step, 0
-            progress.validation = scoring.errors
-            self.loaded.save_adapter(self.folder.adapter, {**self._facts(), "helps": best})
-        else:
-            progress.stale += 1
-        try:
-            self._record_validation(scoring, best=best, kept=kept)
-        except EndRun:
-            return True
-        return progress.step < p.n_steps and 0 < p.settings.patience <= progress.stale
-
-    def _facts(self) -> dict[str, Any]:
-        spent = self.progress.spent
-        return {
-            "run": self.folder.name,
-            "step": self.progress.step,
-            "steps": self.plan.n_steps,
-            "flops": spent.to_dict(),
-        }
-
     def _finish(self) -> Train:
-        p, progress = self.plan, self.progress
-        self._save_state()
-        self.loaded.save_adapter(self.folder.last_adapter, self._facts())
+        plan, progress, folder = self.plan, self.progress, self.folder
+        self._save()
+        self.loaded.save_adapter(folder.last_adapter, self._facts())
         if progress.best is None:
-            self.loaded.save_adapter(self.folder.adapter, self._facts())
-        self.folder.failure.unlink(missing_ok=True)
+            self.loaded.save_adapter(folder.adapter, self._facts())
+        folder.failure.unlink(missing_ok=True)
         return Train(
-            run=self.folder.name,
+            run=folder.name,
             steps=progress.step,
-            planned_steps=p.n_steps,
+            planned_steps=plan.n_steps,
             loss=progress.loss,
             zero_shot=progress.zero_shot,
             validation=progress.validation,
@@ -411,16 +350,66 @@ class Run:
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,
             flops=progress.spent,
-            validation_flops=progress.validation_spent,
-            flops_at_most=p.at_most(),
-            validations=p.n_validations,
-            seconds=progress.seconds,
-            tokens=progress.tokens,
-            trainable_parameters=p.trained.n_parameters,
-            adapter=str(self.folder.adapter),
-            folder=str(self.folder.path),
+            validation_flops=progress.spending["validation"].price,
+            flops_at_most=plan.at_most(),
+            validations=plan.n_validations(),
+            seconds=progress.spending["train"].seconds,
+            tokens=progress.spending["train"].tokens,
+            trainable_parameters=plan.trained.n_parameters,
+            adapter=str(folder.adapter),
+            folder=str(folder.path),
             files=[],
         )
 
-    def _save_state(self) -> None:
+    def _facts(self) -> dict[str, object]:
+        return {
+            "run": self.folder.name,
+            "step": self.progress.step,
+            "steps": self.plan.n_steps,
+            "flops": self.progress.spent.to_dict(),
+        }
+
+    def _save(self) -> None:
         checkpoint.save_run(self.loaded, self.folder, self.progress)
+
+    def _charge(self, ledger: Ledger, *, done: bool = False) -> None:
+        """Write this process's progress into its entries.
+
+        Args:
+            done: replace the promises by what was spent; else these stay charged.
+        """
+        for phase, entry in self._entries.items():
+            spent = self.progress.spending[phase] - self._before[phase]
+            ledger.record(
+                entry,
+                spent.price,
+                seconds=spent.seconds,
+                tokens_useful=spent.tokens,
+                tokens_padded=spent.tokens_padded,
+                done=done,
+            )
+
+
+def follow(loaded: Loaded, ranks: Ranks) -> None:
+    """Make the share of every step that falls to a process that is not the first, and nothing else.
+
+    Raises:
+        FailedElsewhere: the run was stopped, or a loss was not finite; the first process says so.
+        ProcessLost: another process is gone.
+    """
+    start, content = ranks.hear()
+    tensors = safetensors.torch.load(content)
+    checkpoint.restore(tensors, "the first process", loaded.parameters, loaded.optimizers)
+    steps = loaded.steps(start["step"], start["last"], ranks)
+    with StopRequest() as stop:
+        while True:
+            is_done, is_stopped = ranks.agreed(False, stop.requested)
+            if is_done:
+                return
+            if is_stopped:
+                ranks.wait()  # until all is saved
+                raise FailedElsewhere(0, EXIT_STOPPED)
+            try:
+                next(steps)
+            except NumericalError as error:
+                raise FailedElsewhere(0, error.exit_code) from None

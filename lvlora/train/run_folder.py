@@ -1,5 +1,4 @@
-"""One run, one folder that holds all that is needed to repeat it: its files' names, how each is
-written, and where a new run's folder is made."""
+"""The folder of a run, which holds all that repeats it, and where a new one is made."""
 
 from __future__ import annotations
 
@@ -10,8 +9,7 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,13 +17,13 @@ from typing import Any
 
 from lvlora import __version__, durable, folders
 from lvlora.errors import DataError, LvloraError, SettingsError
-from lvlora.flops.ledger import FILE_NAME
+from lvlora.flops.ledger import FILE_NAME, entries
 from lvlora.model import devices
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
 from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve, to_toml
 from lvlora.train.plan import Plan
-from lvlora.train.record import read_metrics, step_of
+from lvlora.train.record import StepRecord, ValidationRecord, read_metrics, read_text, record_of
 from lvlora.train.settings import TrainSettings
 
 _FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
@@ -34,8 +32,6 @@ _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py"
 
 _NAME = "name"
 _LONGEST_NAME = 4096
-_LARGEST = 2**30
-"""Bytes of a file that is read whole."""
 _REPLACES = "replaces"
 """Holds the name of the folder beside it whose place the run takes when it is complete, and which
 run that was."""
@@ -51,27 +47,39 @@ _ENTRIES = (
 """All that a run may hold, for `folders.mark`; --overwrite spares a folder with anything else."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run; only a process that has it `held` writes there."""
+    """The files of a run; only a process that has it `held` writes there.
 
-    path: Path
+    Attributes:
+        config: the resolved settings, a file for --config; sources: the origin of each.
+        metrics: one JSON object a step, and one a validation.
+        adapter: the best adapter (the last, without validation); last_adapter: of the last step.
+        state: checkpoints to resume from.
+        validation: forecasts of the validation series, their truth, and the errors of rivals.
+        failure: batch of the step whose loss was not finite.
+        result: result of the run; there once it is over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.sources = path / "sources.json"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.adapter = path / IN_RUN
+        self.last_adapter = path / "adapter-last"
+        self.state = path / "state"
+        self.validation = path / "validation.json"
+        self.failure = path / "failure.json"
+        self.result = path / "result.json"
 
     @property
     def name(self) -> str:
-        """The run's name, also in the ledger: what its folder was called when it began."""
+        """Name of the run, also in the ledger: the name of its folder when it began."""
         stored = ""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             stored = durable.read_bounded(self.path / _NAME, _LONGEST_NAME).decode().strip()
         return stored or self.path.name
-
-    def take_name(self, wanted: str, taken: Collection[str]) -> None:
-        """Be told apart from runs before: another folder of that name, or one that was replaced."""
-        name, number = wanted, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}+{number}"
-        durable.write_text(self.path / _NAME, name + "\n")
 
     def keep_name(self) -> None:
         """Write the name down, where it is not yet: the folder may be renamed, the account not."""
@@ -82,29 +90,54 @@ class RunFolder:
         """Say that this folder is a run, and what may lie in it."""
         folders.mark(self.path, "run", _ENTRIES)
 
-    def shall_replace(self, other: Path) -> None:
-        """Take the place of a run beside this one as soon as this one is complete."""
-        durable.write_text(self.path / _REPLACES, f"{other.name}\n{_which(RunFolder(other))}\n")
+    def check_unused(self) -> None:
+        """SettingsError where another process has begun a run here; asked while it is `held`."""
+        if _is_taken(self.path):
+            raise SettingsError(f"--out {self.path}: {_THERE}", _INSTEAD)
+
+    def begin(self, plan: Plan, sources: Mapping[str, str], replaces: Path | None) -> None:
+        """Write all that is known of a new run before its first step.
+
+        Args:
+            replaces: the folder beside this one whose place it takes as soon as it is complete.
+
+        Raises:
+            LvloraError: a file cannot be written.
+        """
+        self.mark()
+        if replaces is not None:
+            line = f"{replaces.name}\n{_age(RunFolder(replaces))}\n"
+            durable.write_text(self.path / _REPLACES, line)
+        # runs before it may have had the name: one that was replaced, or another folder's
+        taken = {row.run for row in entries(plan.settings.runs)}
+        name = wanted = (plan.settings.out or self.path).name
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}+{number}"
+        durable.write_text(self.path / _NAME, name + "\n")
+        self.write_settings(plan, sources)
 
     def target(self, settings: TrainSettings) -> tuple[RunFolder, str]:
-        """Where this run belongs when it is complete: its own folder, or that of the run that it
-        replaces; and, as a sentence, why it stays beside that one."""
+        """Return the place of this run when it is complete.
+
+        Returns:
+            its folder, or that of the run that it replaces; why it stays beside that one.
+        """
         try:
             stored = durable.read_bounded(self.path / _REPLACES, 2 * _LONGEST_NAME).decode()
         except (OSError, UnicodeDecodeError):
             return self, ""
-        name, _, which = stored.strip().partition("\n")
-        path = settings.out
-        if path is None or path.resolve() != self.path.resolve().parent / name:
-            path = self.path.parent / Path(name).name
-        if not path.exists():
-            return RunFolder(path), ""
+        name, _, age = stored.strip().partition("\n")
+        old = RunFolder(self.path.parent / Path(name).name)
+        if not old.path.exists():
+            return old, ""
         try:
-            folders.check_replaceable("--out", path, "run", _needed(settings))
-            with RunFolder(path).held():
-                if _which(RunFolder(path)) == which:
-                    return RunFolder(path), ""
-            return self, f"{path}: is another run by now; the new run stays in {self.path}."
+            folders.check_replaceable("--out", old.path, "run", _needed(settings))
+            with old.held():
+                if _age(old) == age:
+                    return old, ""
+            return self, f"{old.path}: is another run by now; the new run stays in {self.path}."
         except LvloraError as error:
             return self, f"{error.message}; the new run stays in {self.path}."
 
@@ -118,61 +151,6 @@ class RunFolder:
                 f"{target.path}: cannot be replaced ({error.strerror or error})",
                 f"The new run is whole, in {self.path}.",
             ) from None
-
-    def check_unused(self) -> None:
-        """SettingsError where another process has begun a run here; asked while it is `held`."""
-        if _is_taken(self.path):
-            raise SettingsError(f"--out {self.path}: {_THERE}", _INSTEAD)
-
-    @property
-    def config(self) -> Path:
-        """The resolved settings, a file for --config."""
-        return self.path / "config.toml"
-
-    @property
-    def sources(self) -> Path:
-        """Where each setting came from."""
-        return self.path / "sources.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a step, and one a validation."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def adapter(self) -> Path:
-        """The best adapter (the last, without validation)."""
-        return self.path / IN_RUN
-
-    @property
-    def last_adapter(self) -> Path:
-        """The adapter after the last step."""
-        return self.path / "adapter-last"
-
-    @property
-    def state(self) -> Path:
-        """Checkpoints to resume from."""
-        return self.path / "state"
-
-    @property
-    def figures(self) -> Path:
-        """Pictures of the run."""
-        return self.path / "figures"
-
-    @property
-    def validation(self) -> Path:
-        """Forecasts of the validation series, their truth, and the errors of rivals."""
-        return self.path / "validation.json"
-
-    @property
-    def failure(self) -> Path:
-        """Batch of the step whose loss was not finite."""
-        return self.path / "failure.json"
-
-    @property
-    def result(self) -> Path:
-        """Result of the run; there once it is over."""
-        return self.path / "result.json"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -214,34 +192,15 @@ class RunFolder:
             os.fsync(stream.fileno())
         return durable.sha256_of(self.metrics)
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Every whole line of metrics.jsonl; a torn last one is left out."""
+    def read_metrics(self) -> list[StepRecord | ValidationRecord]:
+        """Return what metrics.jsonl tells; a torn last line is left out."""
         return read_metrics(self.metrics)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop what was recorded after a checkpoint: those steps are made again."""
-        kept = [r for r in self.read_metrics() if step_of(r) <= step]
-        durable.write_text(self.metrics, "".join(json.dumps(r) + "\n" for r in kept))
-
-    def write_environment(self, device: str, threads: int, dtype: str) -> None:
-        """environment.json: versions and machine, for whoever repeats the run."""
-        facts = {
-            "lvlora": __version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "processors": os.cpu_count(),
-            "threads": threads,
-            "device": device,
-            "dtype": dtype,
-            "packages": {name: _version(name) for name in _PACKAGES},
-        }
-        durable.write_text(self.path / "environment.json", json.dumps(facts, indent=1) + "\n")
-
-    def read_environment(self) -> dict[str, Any]:
-        """environment.json; empty where it cannot be read."""
-        with contextlib.suppress(DataError):
-            return durable.read_json_object(self.path / "environment.json")
-        return {}
+        lines = read_text(self.metrics).splitlines() if self.metrics.is_file() else ()
+        kept = [line for line in lines if (r := record_of(line)) is not None and r.step <= step]
+        durable.write_text(self.metrics, "".join(line + "\n" for line in kept))
 
     def write_settings(self, plan: Plan, sources: Mapping[str, str]) -> None:
         """config.toml, sources.json, data.json, split.json and environment.json."""
@@ -257,8 +216,17 @@ class RunFolder:
         durable.write_text(self.path / "data.json", json.dumps(data, indent=1) + "\n")
         durable.write_text(self.path / "split.json", plan.split.to_json())
         placement = plan.model.placement
-        dtype = str(placement.dtype).removeprefix("torch.")
-        self.write_environment(str(placement.device), devices.set_threads(None), dtype)
+        facts = {
+            "lvlora": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "threads": devices.set_threads(None),
+            "device": str(placement.device),
+            "dtype": placement.dtype_name,
+            "packages": {name: _version(name) for name in _PACKAGES},
+        }
+        durable.write_text(self.environment, json.dumps(facts, indent=1) + "\n")
 
     def stored_settings(self, request: TrainSettings, sources: Mapping[str, str]) -> TrainSettings:
         """The run's own settings; what decides its result can't be changed half-way."""
@@ -284,8 +252,9 @@ class RunFolder:
             beside = self.path.resolve().parent
             update["runs"] = beside if (beside / FILE_NAME).is_file() else stored.runs
         if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
-            dtype = self.read_environment().get("dtype")
-            update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"
+            with contextlib.suppress(DataError):
+                dtype = durable.read_json_object(self.environment).get("dtype")
+                update["dtype"] = dtype if dtype in ("float32", "bfloat16") else "auto"
         if stored.data == Path("-") and "data" not in named:
             raise DataError(
                 f"{self.path}: its data came from standard input, which is gone",
@@ -315,22 +284,21 @@ class RunFolder:
 
 
 def stopped_run(settings: TrainSettings) -> RunFolder:
-    """The run that --resume means."""
+    """Return the run that --resume means: by its name, or the last that was worked on.
+
+    Raises:
+        SettingsError: there is none.
+    """
     if settings.resume != NEWEST:
         return RunFolder(find_run(settings.resume, settings.runs, "--resume"))
-    stopped = newest_unfinished(settings.runs)
-    if stopped is None:
+    begun = [RunFolder(p.parent) for p in settings.runs.glob("*/config.toml")]
+    stopped = [folder for folder in begun if not folder.result.is_file()]
+    if not stopped:
         raise SettingsError(
             f"--resume: there is no stopped run in {settings.runs}",
             "Name one: lvlora train --resume RUN.",
         )
-    return stopped
-
-
-def newest_unfinished(runs: Path) -> RunFolder | None:
-    """The run that is not over yet and was worked on last; --out gives any name, so by time."""
-    begun = [RunFolder(p.parent) for p in runs.glob("*/config.toml")]
-    return max((f for f in begun if not f.result.is_file()), key=_worked_on, default=None)
+    return max(stopped, key=_worked_on)  # --out gives any name, so by time
 
 
 def _worked_on(folder: RunFolder) -> tuple[int, str]:
@@ -391,11 +359,11 @@ def _needed(settings: TrainSettings) -> dict[str, Path | None]:
     }
 
 
-def _which(folder: RunFolder) -> str:
-    """Tells the run in a folder from one that stood or will stand there, under any ledger."""
+def _age(folder: RunFolder) -> str:
+    """Return what tells the run in a folder from one that stood or will stand there."""
     with contextlib.suppress(OSError):
-        return f"{folder.name} {folder.config.stat().st_mtime_ns}"
-    return folder.name
+        return str(folder.config.stat().st_mtime_ns)
+    return ""
 
 
 def _is_taken(out: Path) -> bool:

@@ -24,7 +24,7 @@ import torch
 from lvlora import __version__, durable
 from lvlora.errors import DataError, SettingsError, reason
 from lvlora.train.loop import Loaded
-from lvlora.train.observer import Observer, RunPlan, StepRecord, ValidationRecord
+from lvlora.train.record import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
 
 _PROJECT = "lvlora"
@@ -70,6 +70,7 @@ class Tracked(Observer):
     def __init__(self, inner: Observer, loaded: Loaded, folder: RunFolder) -> None:
         self.inner, self.loaded, self.folder = inner, loaded, folder
         self._trackers: dict[str, Any] = {}
+        self._convention = loaded.plan.settings.convention
         self._outer: BaseException | None = None
 
     def started(self, plan: RunPlan) -> None:
@@ -89,8 +90,8 @@ class Tracked(Observer):
             "train/grad_norm": record.grad_norm,
             "train/tokens_per_second": record.tokens / max(record.seconds, 1e-9),
             "train/seconds": record.seconds,
-            "flops/step": float(record.flops),
-            "flops/total": float(record.total_flops),
+            "flops/step": float(record.price.of(self._convention)),
+            "flops/total": float(record.spent.of(self._convention)),
         }
         self._log(record.step, values)
         self.inner.step(record)
@@ -98,10 +99,10 @@ class Tracked(Observer):
     def validated(self, record: ValidationRecord) -> None:
         """Log a validation; no MAE where no forecast was made."""
         values = {
-            "validation/loss": record.loss,
+            "validation/loss": float("nan") if record.loss is None else record.loss,
             "validation/seconds": record.seconds,
-            "validation/best": float(record.kept),
-            "flops/validation": float(record.flops),
+            "validation/best": float(record.best),
+            "flops/validation": float(record.price.of(self._convention)),
             **({} if record.mae is None else {"validation/mae": record.mae}),
         }
         self._log(record.step, values)
@@ -238,7 +239,7 @@ def facts_of(loaded: Loaded) -> dict[str, str | int | float | bool]:
         "steps": plan.n_steps,
         "trainable_parameters": plan.trained.n_parameters,
         "device": str(base.placement.device),
-        "dtype": str(base.placement.dtype).removeprefix("torch."),
+        "dtype": base.placement.dtype_name,
         "lvlora_version": __version__,
     }
     return {key: _plain(value) for key, value in facts.items() if value is not None}

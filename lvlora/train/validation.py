@@ -25,21 +25,20 @@ from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.histories import Cut, cut, last_windows
 from lvlora.errors import SettingsError
 from lvlora.flops.prices import Trained
-from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.rivals import quick_rivals
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.head import NumericHead
-from lvlora.model.loading import BaseModel, Outline
+from lvlora.model.loading import Outline
 from lvlora.text.windows import Batch, Windows
 from lvlora.train.record import (
     Forecasts,
     Gain,
     RivalError,
     ScoredSeries,
+    Spending,
     Validation,
     ValidationFile,
 )
@@ -274,7 +273,7 @@ def _plain(values: Any) -> Any:
     return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
 
 
-_SAMPLING = Sampling(samples=8)
+SAMPLING = Sampling(samples=8)
 """As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
 _LEAST_STEPS = 4
 _MOST_STEPS = 100
@@ -287,14 +286,12 @@ class Scoring:
 
     Attributes:
         errors: nats per target; mean absolute error in original units.
-        tokens: targets of the loss, and tokens that the forecasts wrote.
+        spending: its tokens are targets of the loss, and tokens that the forecasts wrote.
         point: its forecasts, (n, H, V); None where nothing was forecast.
     """
 
     errors: Validation
-    seconds: float
-    tokens: int
-    price: Price
+    spending: Spending
     point: FloatArray | None = field(default=None, compare=False, repr=False)
 
 
@@ -355,96 +352,52 @@ class ValidationPart:
                 scale=scale,
                 max_memory=max_memory,
             )
-            price |= plan.at_most(self.histories, self.horizon, _SAMPLING)
+            price |= plan.at_most(self.histories, self.horizon, SAMPLING)
         return self.loss_price(trained) + price
 
-
-class Validator:
-    """A model and the validation part that it is scored on, again and again.
-
-    Args:
-        loss_sum: of a batch; head: the restricted one, if the loss is over it.
-        widths: corrections of the base model's forecasts.
-        max_memory: bytes for the caches of forecasts.
-    """
-
-    def __init__(
-        self,
-        base: BaseModel,
-        loss_sum: Callable[[Batch], Tensor],
-        head: NumericHead | None,
-        part: ValidationPart,
-        trained: Trained,
-        widths: Widths | None = None,
-        max_memory: int | None = None,
-    ) -> None:
-        self.base = base
-        self.loss_sum = loss_sum
-        self.head = head
-        self.part = part
-        self.trained = trained
-        self.widths = widths
-        self.max_memory = max_memory
-
-    def run(self, *, trained: bool = True) -> Scoring:
-        """Score the model as it is now.
+    def score(
+        self, forecaster: LanguageModel, loss_sum: Callable[[Batch], Tensor], trained: Trained
+    ) -> Scoring:
+        """Score a model as it is now.
 
         Args:
-            trained: it forecasts as with an adapter, at the scale of the data; else as without.
+            loss_sum: the loss of a batch, in nats.
+            trained: the prices of its passes.
         """
-        with torch.compiler.set_stance("force_eager"):  # shapes change with every forecast
-            return self._run(trained)
-
-    def _run(self, trained: bool) -> Scoring:
         begin = time.perf_counter()
-        module = self.base.module
-        training = [m for m in module.modules() if m.training]
-        module.eval()
+        training = [m for m in forecaster.base.module.modules() if m.training]
+        forecaster.base.module.eval()
         total, n_targets = 0.0, 0
         with torch.no_grad():
-            for batch in self.part.batches:
-                total += float(self.loss_sum(batch))
+            for batch in self.batches:
+                total += float(loss_sum(batch))
                 n_targets += batch.n_targets
-        mae, point, price, tokens = None, None, self.part.loss_price(self.trained), n_targets
-        if self.part.histories:
-            forecaster = self._forecaster(trained)
-            forecasts = forecaster.predict(self.part.histories, self.part.horizon, _SAMPLING)
+        mae, point, price, tokens = None, None, self.loss_price(trained), n_targets
+        if self.histories:
+            forecasts = forecaster.predict(self.histories, self.horizon, SAMPLING)
             point = np.stack([f.median for f in forecasts])
-            mae = float(np.nanmean(self.part.scored.errors(point)))
+            mae = float(np.nanmean(self.scored.errors(point)))
             price += forecaster.usage.price
             tokens += sum(m for _, m in forecaster.usage.trace.futures)
-        for part in training:
-            part.training = True
+        for module in training:
+            module.training = True
         seconds = time.perf_counter() - begin
         errors = Validation(loss=total / n_targets, mae=mae)
-        return Scoring(errors, seconds, tokens, price, point)
+        return Scoring(errors, Spending(price=price, seconds=seconds, tokens=tokens), point)
 
-    def benchmark(self) -> Benchmark:
+    def benchmark(
+        self, forecaster: LanguageModel, loss_sum: Callable[[Batch], Tensor], trained: Trained
+    ) -> Benchmark:
         """Time a few forecasts of a validation, or, where there are none, batches of its loss."""
-        with torch.compiler.set_stance("force_eager"), torch.no_grad():
-            if not self.part.histories:
-                return benchmark(self._losses(), self.base.placement.device)
-            histories, horizon = self.part.histories, self.part.horizon
-            return benchmark_forecasts(self._forecaster(), histories, horizon, _SAMPLING)
+        if self.histories:
+            return benchmark_forecasts(forecaster, self.histories, self.horizon, SAMPLING)
 
-    def _losses(self) -> Iterator[Price]:
-        """Compute the loss of each batch and give its price."""
-        for batch in self.part.batches:
-            self.loss_sum(batch)
-            yield self.trained.validation_batch(*batch.inputs.shape)
+        def losses() -> Iterator[Price]:
+            for batch in self.batches:
+                loss_sum(batch)
+                yield trained.validation_batch(*batch.inputs.shape)
 
-    def _forecaster(self, trained: bool = True) -> LanguageModel:
-        # a whole head that is trained moves on, so its rows are taken anew
-        head = self.head or NumericHead(self.base.module, self.base.alphabet)
-        return LanguageModel(
-            self.base,
-            head,
-            decimals=self.part.codec.decimals,
-            scale=self.part.scale if trained else None,
-            max_memory=self.max_memory,
-            number_format=self.part.codec.number_format,
-            widths=self.widths,
-        )
+        return benchmark(losses(), forecaster.base.placement.device)
 
 
 def _whole_series(own: Windows) -> list[Batch]:

@@ -225,7 +225,7 @@ def train(recipe: Recipe, folder: Path) -> Trained:
     if state is not None:
         if state.facts != facts:
             raise SystemExit(f"{state.folder} is of another recipe: {state.facts}")
-        checkpoint.restore(state, parameters, optimizers)
+        checkpoint.restore(state.tensors, state.folder, parameters, optimizers)
         first = state.step
     low = device == "cuda" or probe_bfloat16()
     working = Working(model, torch.bfloat16 if low else torch.float32)

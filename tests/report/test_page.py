@@ -17,6 +17,9 @@ from lvlora.report.document import Document, Facts, Picture, Points, Section, Ta
 from lvlora.report.drawing.course import course_figure
 from lvlora.report.page import Image, page, show, write_page
 from lvlora.train.document import course_of
+from lvlora.train.record import StepRecord
+
+STEPS = [StepRecord(step=1, loss=1.0), StepRecord(step=2, loss=0.5)]
 
 EVIL = "<script>alert(1)</script> \"'&amp; $x$ </style><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "source"}
@@ -195,7 +198,7 @@ def test_a_row_of_the_wrong_length_is_the_callers_mistake() -> None:
 
 
 def test_a_matplotlib_figure_becomes_a_picture() -> None:
-    figure = course_figure(course_of([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]))
+    figure = course_figure(course_of(STEPS))
     picture = Picture("loss falls", lambda: figure)
     (found,) = Reader(page(Document("t", [Section("s", [picture])]))).all("img")
     assert (found["width"], found["height"]) == ("768", "346")
@@ -205,11 +208,10 @@ def test_a_matplotlib_figure_becomes_a_picture() -> None:
 
 
 def test_a_phone_is_given_its_own_picture() -> None:
-    rows = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
     picture = Picture(
         "loss",
-        partial(course_figure, course_of(rows)),
-        narrow=partial(course_figure, course_of(rows), narrow=True),
+        partial(course_figure, course_of(STEPS)),
+        narrow=partial(course_figure, course_of(STEPS), narrow=True),
     )
     read = Reader(page(Document("t", [Section("s", [picture])])))
     image = Image.of(picture)

@@ -9,8 +9,8 @@ import tiny_runs
 from lvlora.answers import NOTHING
 from lvlora.sweep.plan import Allotment
 from lvlora.sweep.trial import Watch, cost_of, plan_trial
-from lvlora.train.observer import Silent, StepRecord
 from lvlora.train.process import StopRequest
+from lvlora.train.record import Observer, StepRecord
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_a_trial_is_compiled_if_its_own_steps_say_so(weightless, tmp_path):
 
 
 def test_a_worker_without_its_parent_stops(monkeypatch):
-    watch = Watch(Silent(), None, 100, parent=os.getppid())
-    record = StepRecord(1, 1.0, 1e-3, 1.0, 0.1, 10, 0, ((1, 10),))
+    watch = Watch(Observer(), None, 100, parent=os.getppid())
+    record = StepRecord(step=1, loss=1.0)
     with StopRequest() as stop:
         watch.step(record)
         assert not stop.requested

@@ -46,7 +46,7 @@ def test_a_restored_training_goes_on_as_if_nothing_had_happened(tmp_path):
     assert warnings == []
     assert state.step == 3
     assert state.facts == {"note": "n", "flops": str(10**20)}
-    checkpoint.restore(state, again, [fresh])
+    checkpoint.restore(state.tensors, tmp_path, again, [fresh])
     _advance(again, fresh, 3)
     for name in parameters:
         assert torch.equal(parameters[name], again[name])
@@ -128,7 +128,7 @@ def test_a_state_of_other_parameters_is_refused(tmp_path):
     state, _ = checkpoint.latest(tmp_path)
     other = {"a": nn.Parameter(torch.zeros(2, 2))}
     with pytest.raises(LvloraError, match="other parameters"):
-        checkpoint.restore(state, other, [torch.optim.AdamW(other.values())])
+        checkpoint.restore(state.tensors, tmp_path, other, [torch.optim.AdamW(other.values())])
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limits here")

@@ -12,12 +12,12 @@ import tiny_runs
 
 from lvlora.errors import LvloraError, RunStopped
 from lvlora.train import run_folder
-from lvlora.train.observer import Silent
+from lvlora.train.record import Observer
 from lvlora.train.run import Run
 from lvlora.train.settings import TrainSettings
 
 
-class _StopAfter(Silent):
+class _StopAfter(Observer):
     """Sends SIGTERM after some steps, and keeps what it is told."""
 
     def __init__(self, steps):
@@ -150,9 +150,9 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
 ):
     model = tiny_folder("qwen2")
     whole = tiny_runs.folder(tmp_path / "r", "whole")
-    Run(tiny_runs.loaded(model, tmp_path / "r"), whole, Silent()).train()
+    Run(tiny_runs.loaded(model, tmp_path / "r"), whole, Observer()).train()
 
-    class Filler(Silent):
+    class Filler(Observer):
         def step(self, record):
             if record.step == 4:
                 _fill(small_disk)
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
     assert "space" in caught.value.message + caught.value.hint
     (small_disk / "ballast").unlink()
     loaded = tiny_runs.loaded(model, tmp_path / "r")
-    Run(loaded, run_folder.RunFolder(small_disk / "run"), Silent(), resume=True).train()
+    Run(loaded, run_folder.RunFolder(small_disk / "run"), Observer(), resume=True).train()
     assert tiny_runs.weights(small_disk / "run") == tiny_runs.weights(whole.path)
 
 

@@ -12,7 +12,7 @@ from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Batch, tokenize_series
 from lvlora.train.loop import Objective
-from lvlora.train.observer import Silent
+from lvlora.train.record import Observer
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
 
@@ -50,7 +50,7 @@ def test_a_series_is_its_steps_tokens(tiny_base, kind):
     assert np.array_equal(series.ids, alphabet.encode("".join(steps)))
 
 
-class _Stopper(Silent):
+class _Stopper(Observer):
     def step(self, record):
         if record.step == 3:
             raise KeyboardInterrupt
@@ -67,7 +67,7 @@ def test_a_run_goes_on_to_the_same_bytes_and_never_spends_more_than_told(
     # two numbers a step, one token each
     assert loaded.plan.model.alphabet.count("0.25,9.50;") == 2
     whole = tiny_runs.folder(runs, "whole")
-    spent = Run(loaded, whole, Silent()).train().flops
+    spent = Run(loaded, whole, Observer()).train().flops
     most = loaded.plan.at_most()
     assert 0 < spent.executed <= most.executed
     assert 0 < spent.coursework <= most.coursework
@@ -75,6 +75,6 @@ def test_a_run_goes_on_to_the_same_bytes_and_never_spends_more_than_told(
     with pytest.raises((RunStopped, KeyboardInterrupt)):
         Run(tiny_runs.loaded(model, runs, **how), stopped, _Stopper()).train()
     again = tiny_runs.loaded(model, runs, **how)
-    Run(again, RunFolder(stopped.path), Silent(), resume=True).train()
+    Run(again, RunFolder(stopped.path), Observer(), resume=True).train()
     for which in ("adapter", "adapter-last"):
         assert tiny_runs.weights(whole.path, which) == tiny_runs.weights(stopped.path, which)

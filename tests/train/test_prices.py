@@ -41,18 +41,17 @@ def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, fam
     assert p.plan.trained.n_parameters == sum(q.numel() for q in p.parameters.values())
     assert p.plan.trained.step(done[0].shapes).executed == counted
     assert counted <= p.plan.per_step.executed
-    assert p.validator is not None
-    found = []
-    assert count(lambda: found.append(p.validator.run())) == found[0].price.executed
-    assert found[0].price.executed <= p.plan.per_validation.executed
-    assert found[0].price.coursework <= p.plan.per_validation.coursework
+    scorings = []
+    counted = count(lambda: scorings.append(p.validate()))
+    price = scorings[0].spending.price
+    assert counted == price.executed <= p.plan.per_validation.executed
+    assert price.coursework <= p.plan.per_validation.coursework
 
 
 def test_every_series_is_validated_once(tiny_folder, tmp_path):
     """Six series in batches of four: the last batch has two rows."""
     data = tiny_runs.dataset(40, n_steps=6)
     p = tiny_runs.loaded(tiny_folder("qwen2"), Path(tmp_path), data, batch_size=4)
-    assert p.validator is not None
     assert len(p.plan.split.validation) == 6
     assert [len(b.inputs) for b in p.plan.part.batches] == [4, 2]
     rows = {bytes(row) for b in p.plan.part.batches for row in b.inputs}

@@ -15,12 +15,12 @@ from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import BudgetError, DataError, LvloraError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger
 from lvlora.model.loading import load
-from lvlora.train.observer import Silent
+from lvlora.train.record import Observer
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
 
 
-class Stopper(Silent):
+class Stopper(Observer):
     """Sends this process a signal, or an error, after a step."""
 
     def __init__(self, after, event=signal.SIGTERM):
@@ -49,12 +49,12 @@ def runs(tmp_path):
 def _train(model, runs, name="", data=None, observer=None, **changes):
     loaded = tiny_runs.loaded(model, runs, data, **changes)
     folder = tiny_runs.folder(runs, name)
-    return folder.path, Run(loaded, folder, observer or Silent()).train()
+    return folder.path, Run(loaded, folder, observer or Observer()).train()
 
 
 def _resume(model, runs, path, data=None, observer=None, limit=None, **changes):
     loaded = tiny_runs.loaded(model, runs, data, **changes)
-    return Run(loaded, RunFolder(path), observer or Silent(), resume=True, limit=limit).train()
+    return Run(loaded, RunFolder(path), observer or Observer(), resume=True, limit=limit).train()
 
 
 def _ledger(runs):
@@ -115,7 +115,7 @@ def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, mon
     monkeypatch.setattr(loaded.objective, "loss_sum", twice)
     folder = tiny_runs.folder(runs, "r")
     with pytest.raises(KeyboardInterrupt):
-        Run(loaded, folder, Silent()).train()
+        Run(loaded, folder, Observer()).train()
     assert tiny_runs.steps_of(folder.path) == [1, 2]
     (row,) = _ledger(runs)
     assert row.status == "settled"
@@ -204,11 +204,11 @@ def test_what_changed_is_named_and_nothing_is_touched(model, runs, tiny_folder, 
 def test_a_run_that_is_trained_cannot_be_taken_by_another(model, runs):
     loaded = tiny_runs.loaded(model, runs)
     folder = tiny_runs.folder(runs, "r")
-    run = Run(loaded, folder, Silent())
+    run = Run(loaded, folder, Observer())
     with pytest.raises(LvloraError, match="still being trained by another process"):
-        Run(loaded, folder, Silent(), resume=True)
+        Run(loaded, folder, Observer(), resume=True)
     run.train()
-    assert Run(loaded, folder, Silent(), resume=True).train().steps == 6
+    assert Run(loaded, folder, Observer(), resume=True).train().steps == 6
 
 
 def test_a_finished_run_stays_as_it_is(model, runs):
@@ -282,11 +282,11 @@ def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
 
 
 def test_a_project_budget_refuses_before_anything_is_spent(model, runs):
-    loaded = tiny_runs.loaded(
-        model, runs, budget=tiny_runs.plan(model, runs).at_most(whole=False).executed
-    )
+    bounds = tiny_runs.plan(model, runs).bounds(untrained=False)
+    budget = sum(bound.executed for bound in bounds.values())
+    loaded = tiny_runs.loaded(model, runs, budget=budget)
     with pytest.raises(BudgetError, match=r"project: .* wanted"):  # the validation before step 1
-        Run(loaded, tiny_runs.folder(runs, "r"), Silent()).train()
+        Run(loaded, tiny_runs.folder(runs, "r"), Observer()).train()
     assert _ledger(runs) == []
 
 
@@ -350,7 +350,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, 
     monkeypatch.setattr(loaded.objective, "loss_sum", failing)
     folder = tiny_runs.folder(runs, "r")
     with pytest.raises(NumericalError, match="the loss is nan"):
-        Run(loaded, folder, Silent()).train()
+        Run(loaded, folder, Observer()).train()
     failure = json.loads((folder.path / "failure.json").read_text())
     assert failure["step"] == 4
     (batch,) = failure["batches"]
@@ -373,7 +373,7 @@ def test_the_base_is_bitwise_what_it_was(model, runs, dtype, head):
         model, runs, dtype=dtype, train_head=head, targets=("all-linear",), validation=False
     )
     fresh = load(loaded.plan.source, loaded.base.placement).module.state_dict()
-    Run(loaded, tiny_runs.folder(runs), Silent()).train()
+    Run(loaded, tiny_runs.folder(runs), Observer()).train()
     now = loaded.base.module.state_dict()
     for name, before in fresh.items():
         *place, last = name.split(".")
@@ -400,7 +400,7 @@ def test_a_full_head_is_part_of_the_adapter_and_said_before(model, runs):
     loaded = tiny_runs.loaded(model, runs, train_head="full")
     assert any("the head is untied and has" in note for note in loaded.plan.notes)
     folder = tiny_runs.folder(runs)
-    Run(loaded, folder, Silent()).train()
+    Run(loaded, folder, Observer()).train()
     config = json.loads((folder.adapter / "adapter_config.json").read_text())
     assert config["modules_to_save"] == ["lm_head"]
     from peft import PeftModel

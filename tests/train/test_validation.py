@@ -133,7 +133,7 @@ def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_p
     values[-10:] = np.nan
     gone = Dataset((Series("a", data[0].time, values),), data.variables)
     loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, gone, validation_steps=10)
-    found = loaded.validator.run()
+    found = loaded.validate()
     assert found.errors.mae is None
     assert np.isfinite(found.errors.loss)
 
@@ -236,12 +236,10 @@ def test_gaps_and_long_parts(file):
 def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
     data = tiny_runs.dataset(n_series=40, n_steps=20)
     loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, data, validation_series=3)
-    part, validator = loaded.plan.part, loaded.validator
-    assert part is not None
-    assert validator is not None
+    part = loaded.plan.part
     assert part.horizon == 10
     assert [len(s) for s in part.histories] == [10, 10, 10]
-    found = validator.run()
+    found = loaded.validate()
     assert found.point is not None
     assert found.point.shape == (3, 10, 2)
     truth = np.stack([future.values for future in part.scored.futures])
@@ -252,9 +250,9 @@ def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
 def test_a_price_without_weights_is_that_of_the_forecaster(tiny_folder, tmp_path):
     for changes in ({}, {"layers": "1", "targets": ("k_proj", "up_proj")}, {"max_memory": 10**5}):
         loaded = tiny_runs.loaded(tiny_folder("llama"), tmp_path, **changes)
-        part, validator = loaded.plan.part, loaded.validator
+        part = loaded.plan.part
         forecasts = NOTHING
         for trained in (True, False):
-            forecaster = validator._forecaster(trained)
+            forecaster = loaded.forecaster(trained=trained)
             forecasts |= forecaster.at_most(part.histories, part.horizon, Sampling(samples=8))
         assert loaded.plan.per_validation == part.loss_price(loaded.plan.trained) + forecasts

@@ -21,7 +21,7 @@ from rich.table import Column
 
 from lvlora import numbers
 from lvlora.cli.terminal.output import Output, is_terminal, printable
-from lvlora.train.observer import Observer, RunPlan, Silent, StepRecord, ValidationRecord
+from lvlora.train.record import Observer, RunPlan, StepRecord, ValidationRecord
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often a line is written where there is no terminal."""
@@ -30,7 +30,7 @@ SECONDS_BETWEEN_LINES = 10.0
 def observer(output: Output) -> Observer:
     """Return a run's observer: silent under --quiet, live on a terminal, plain lines elsewhere."""
     if output.verbosity < 0:
-        return Silent()
+        return Observer()
     if is_terminal(output.messages.file):
         return LiveRun(output)
     return PlainRun(output)
@@ -123,7 +123,7 @@ class _ShownRun(Observer):
         speed = record.tokens / self._seconds_per_step if self._seconds_per_step > 0 else 0.0
         validations = max(0, plan.validations - self._validated)
         left = self._seconds_per_step * (plan.steps - record.step)
-        spent = _spent(record.total_flops, plan.max_flops)
+        spent = _spent(record.spent.of(plan.convention), plan.max_flops)
         return f"{numbers.si(speed)} tokens/s  {spent}", left + self._per_validation * validations
 
 
@@ -230,7 +230,8 @@ def _spent(total: int, limit: int | None) -> str:
 
 def _validation(record: ValidationRecord) -> str:
     mae = "" if record.mae is None else f"  forecast MAE {numbers.plain(record.mae)}"
-    best = "  (best so far)" if record.best else ""
-    if record.kept and not record.best:
+    best = "  (best so far)" if record.helps else ""
+    if record.best and not record.helps:
         best = "  (best adapter so far; the model without it was better)"
-    return f"validation at step {record.step}: loss {record.loss:.4f}{mae}{best}"
+    loss = "–" if record.loss is None else f"{record.loss:.4f}"
+    return f"validation at step {record.step}: loss {loss}{mae}{best}"

@@ -26,7 +26,7 @@ class Course:
 
     Attributes:
         steps, losses: (n,) training loss, nats a target token.
-        flops: (n,) FLOPs spent when the step was done, validation included; empty if not recorded.
+        flops: (n,) FLOPs spent when the step was done, validation included.
         validation_steps, validation_losses: (m,)
         mae_steps, maes: (k,) forecast error on the validation part, in the data's units.
         kept: the step of the adapter that is kept; None without one.
