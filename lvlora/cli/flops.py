@@ -6,16 +6,14 @@ import shlex
 
 import typer
 
-from lvlora import numbers, output_files
+from lvlora import numbers
 from lvlora.answers import Answer
 from lvlora.cli.program.completion import priced_models, varied_settings
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.results import LEDGER, check_results
 from lvlora.cli.program.root import app
 from lvlora.errors import EXIT_FAILURE, SettingsError
 from lvlora.flops.settings import FlopsSettings
-from lvlora.output_files import STANDARD_OUTPUT
 
 _MODEL = FlopsSettings.model_fields["model"].default
 
@@ -86,20 +84,13 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
 
 
 def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
-    """Show what was spent; with --close, --budget, --measure, --figure and --output."""
+    """Show what was spent; --close and --budget change it before."""
     from lvlora.cli.terminal.document import show_document
-    from lvlora.data.files.csv import csv_text
-    from lvlora.flops.answers import LedgerRow
     from lvlora.flops.document import document
     from lvlora.flops.ledger import Ledger
 
     output = context.output
-    check_results(
-        settings,
-        context,
-        [("--output", settings.output, LEDGER), ("--figure", settings.figure, None)],
-    )
-    changing = settings.close is not None or settings.budget is not None or settings.measure
+    changing = settings.close is not None or settings.budget is not None
     with Ledger.for_runs(settings.runs, create=False, reading=not changing) as ledger:
         if settings.close is not None:
             charged = ledger.close(settings.close)
@@ -115,26 +106,8 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
                 else f"From now on all runs together may spend {settings.budget:,} FLOPs "
                 f"({settings.convention})."
             )
-        if settings.measure:
-            from lvlora.model.devices import record_peaks
-
-            record_peaks(ledger, output)
         table = ledger.table()
-    if settings.figure is not None:
-        from lvlora.flops.spending import draw_spending
-
-        with output_files.writing(settings.figure) as part:
-            draw_spending(table, part)
-        output.note(f"Drawn into {settings.figure}")
-    columns = list(LedgerRow.model_fields)
-    as_csv = csv_text(columns, [[getattr(row, name) for name in columns] for row in table.runs])
-    if settings.output == STANDARD_OUTPUT:
-        output.write(as_csv)
-    else:
-        if settings.output is not None:
-            output_files.write_text(settings.output, as_csv)
-            output.note(f"Written: {settings.output}")
-        output.report(table, lambda: show_document(document(table, settings), output))
+    output.report(table, lambda: show_document(document(table, settings), output))
     opened = [run.run for run in table.runs if run.status == "open"]
     if opened:
         usual = str(settings.runs) == "runs"
@@ -149,19 +122,13 @@ def _check(settings: FlopsSettings) -> None:
     views = {
         "--architecture": settings.architecture,
         "--vary": settings.vary is not None,
-        # with --ledger it measures the machine
-        "--measure": settings.measure and not settings.ledger,
+        "--measure": settings.measure,
         "--ledger": settings.ledger,
     }
     chosen = [option for option, is_chosen in views.items() if is_chosen]
     if len(chosen) > 1:
         raise SettingsError(f"{' and '.join(chosen)} are different accounts.", "Choose one.")
-    for option, value in (
-        ("--close", settings.close),
-        ("--figure", settings.figure),
-        ("--output", settings.output),
-    ):
-        if value is not None and not settings.ledger:
-            raise SettingsError(f"{option} is about the ledger.", "Add --ledger.")
+    if settings.close is not None and not settings.ledger:
+        raise SettingsError("--close is about the ledger.", "Add --ledger.")
     if settings.budget == "none" and not settings.ledger:
         raise SettingsError("--budget none lifts the limit that the ledger keeps.", "Add --ledger.")

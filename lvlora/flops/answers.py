@@ -146,8 +146,6 @@ class LedgerRow(Shape):
     device: str
     dtype: str
     status: Status
-    utilisation: float | None
-    """Executed FLOPs a second over the measured peak of the device; null without one."""
     recorded_at: str
     """UTC, ISO 8601."""
 

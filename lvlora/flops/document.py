@@ -133,15 +133,12 @@ def _ledger(answer: FlopsLedger) -> Document:
             _share(run.share_of_budget),
             numbers.duration(run.seconds),
             numbers.si(run.tokens_useful),
-            _share(run.utilisation),
         ]
         for run in answer.runs
     ]
     sums = [numbers.flops(total.coursework), numbers.flops(total.executed)]
-    rows.append(["all", "", "", *sums, _share(share), "", "", ""])
+    rows.append(["all", "", "", *sums, _share(share), "", ""])
     head = ["run", "phase", "status", "coursework", "executed", "of budget", "time", "tokens"]
-    if any(run.utilisation is not None for run in answer.runs):
-        head.append("utilisation")
     planned, settled, unsettled = (
         part.executed for part in (answer.planned, answer.settled, answer.open)
     )
@@ -158,7 +155,7 @@ def _ledger(answer: FlopsLedger) -> Document:
             f"Budget {budget:,} ({answer.convention}), set{by} on "
             f"{(answer.budget_set_at or '')[:10]};\n{answer.left:,} are left."
         )
-    table = Table("", head, [row[: len(head)] for row in rows], marked=[len(rows) - 1])
+    table = Table("", head, rows, marked=[len(rows) - 1])
     return Document("Ledger", [Section("", [table, "\n".join(lines)])])
 
 

@@ -80,29 +80,18 @@ class Limits:
             BudgetError: with the numbers and what to do.
         """
         if self.max_flops is not None:
-            own = entries_of_study(rows, self.study, self.first_entry)
-            if not self.study:
-                own = [row for row in rows if row.run == run]
-            _check_sum(
-                f"study {self.study}" if self.study else f"run {run}",
-                price,
-                own,
-                self.max_flops,
-                self.convention,
-                "by --max-flops",
-                "raise --max-flops",
+            owner = f"study {self.study}" if self.study else f"run {run}"
+            own = (
+                entries_of_study(rows, self.study, self.first_entry)
+                if self.study
+                else [row for row in rows if row.run == run]
             )
+            limit = Budget(self.max_flops, self.convention)
+            _check_sum(owner, price, own, limit, "by --max-flops", "raise --max-flops")
         budget = recorded if self.budget is None else Budget.after(self.budget, self.convention)
         if budget is not None:
-            _check_sum(
-                "project",
-                price,
-                rows,
-                budget.flops,
-                budget.convention,
-                budget.origin,
-                "give a larger --budget; --budget none lifts it",
-            )
+            remedy = "give a larger --budget; --budget none lifts it"
+            _check_sum("project", price, rows, budget, budget.origin, remedy)
 
 
 NO_LIMITS = Limits()
@@ -174,26 +163,23 @@ class Ledger(LedgerFile):
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
-        prices = {phase: checked(one.at_most) for phase, one in wanted.items()}
-        units = {
-            phase: None if one.unit is None else checked(one.unit) for phase, one in wanted.items()
-        }
+        bounds = {phase: checked(one.at_most) for phase, one in wanted.items()}
+        units = {p: None if one.unit is None else checked(one.unit) for p, one in wanted.items()}
         holder, now = process_lock.this_process(), _now()
         with self.transaction() as db:
-            total = sum(prices.values(), NOTHING)
-            limits.check(total, _read_rows(db), run, _read_budget(db))
+            limits.check(sum(bounds.values(), NOTHING), _read_rows(db), run, _read_budget(db))
             if limits.budget is not None:
                 new = Budget.after(limits.budget, limits.convention)
                 _write_budget(db, new, spender.command)
             held = {}
-            for phase, price in prices.items():
+            for phase, bound in bounds.items():
                 unit = units[phase]
                 row = Row(
                     **dict(spender),
                     run=run,
                     phase=phase,
-                    reserved_executed=price.executed,
-                    reserved_coursework=price.coursework,
+                    reserved_executed=bound.executed,
+                    reserved_coursework=bound.coursework,
                     unit_executed=None if unit is None else unit.executed,
                     unit_coursework=None if unit is None else unit.coursework,
                     holder=holder,
@@ -226,21 +212,20 @@ class Ledger(LedgerFile):
         """
         spent = checked(spent)
         with self.transaction() as db:
-            row = next(iter(_read_rows(db, "WHERE id = ?", held.id)), None)
-            is_lost = row is None or row.status != "open" or row.holder != held.holder
-            known = NOTHING if row is None else row.spent
-            if not is_lost and row is not None:
+            row = next(iter(_read_rows(db, "WHERE id = ?", held.id)), held.changed(status="closed"))
+            is_lost = row.status != "open" or row.holder != held.holder
+            beyond = (spent - row.spent) | NOTHING
+            if not is_lost:
                 changed = row.changed(
                     status="settled" if done else "open",
-                    spent=spent | known,
+                    spent=spent | row.spent,
                     seconds=max(float(seconds), row.seconds),
                     tokens_useful=max(tokens_useful, row.tokens_useful),
                     tokens_padded=max(tokens_padded, row.tokens_padded),
                     updated_at=_now(),
                 )
                 _write_row(db, changed)
-            elif (beyond := (spent - known) | NOTHING) != NOTHING:
-                # spent after the entry was taken over: an entry of its own
+            elif beyond != NOTHING:  # spent after the entry was taken over: an entry of its own
                 extra = held.changed(
                     id=0,
                     status="settled",
@@ -289,26 +274,6 @@ class Ledger(LedgerFile):
                 _write_row(db, row.changed(status="closed", spent=spent, updated_at=_now()))
         return sum((row.spent_if_killed for row in own), NOTHING)
 
-    def record_peak(self, device: str, dtype: str, flops_per_second: float) -> None:
-        """Record a measured matrix-product peak, against which utilisation is computed."""
-        if not 0 < flops_per_second < float("inf"):
-            raise ValueError(f"a peak of {flops_per_second} FLOP/s is not possible")
-        with self.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO peak VALUES (?, ?, ?, ?)",
-                (device, dtype, float(flops_per_second), _now()),
-            )
-
-    def peaks(self) -> dict[tuple[str, str], float]:
-        """Return recorded peaks in FLOP/s by (device, dtype)."""
-        with self.errors():
-            query = "SELECT device, dtype, flops_per_second FROM peak"
-            records = self.connection().execute(query).fetchall()
-            peaks = {(device, dtype): peak for device, dtype, peak in records}
-            if not all(isinstance(p, float) and 0 < p < float("inf") for p in peaks.values()):
-                raise ValueError(f"peaks of {list(peaks.values())}")
-            return peaks
-
     def rows(self) -> list[Row]:
         """Return every entry, oldest first."""
         with self.errors():
@@ -320,42 +285,33 @@ class Ledger(LedgerFile):
 
     def table(self) -> FlopsLedger:
         """Return what every run cost, its share of the budget, and the sums."""
-        # one transaction, so that rows, budget and peaks belong together
-        with self.transaction("DEFERRED"):
-            rows, budget, peaks = self.rows(), self.budget(), self.peaks()
+        with self.transaction("DEFERRED") as db:  # rows and budget of one moment
+            rows, budget = _read_rows(db), _read_budget(db)
         total = sum((row.charged for row in rows), NOTHING)
-        planned = sum((row.reserved | row.spent for row in rows), NOTHING)
         unsettled = sum((row.charged for row in rows if row.status == "open"), NOTHING)
-        limit = None if budget is None else budget.flops
         convention: Convention = "executed" if budget is None else budget.convention
+        shared = LedgerRow.model_fields.keys() & Row.model_fields.keys()
         return FlopsLedger(
             runs=[
                 LedgerRow(
-                    run=row.run,
-                    command=row.command,
-                    phase=row.phase,
-                    model=row.model,
-                    executed=row.charged.executed,
-                    coursework=row.charged.coursework,
-                    share_of_budget=None if limit is None else row.charged.of(convention) / limit,
-                    seconds=row.seconds,
-                    tokens_useful=row.tokens_useful,
-                    tokens_padded=row.tokens_padded,
-                    device=row.device,
-                    dtype=row.dtype,
-                    status=row.status,
-                    utilisation=_utilisation(row, peaks),
-                    recorded_at=row.updated_at,
+                    **row.model_dump(include=shared)
+                    | row.charged.to_dict()
+                    | {
+                        "recorded_at": row.updated_at,
+                        "share_of_budget": None
+                        if budget is None
+                        else row.charged.of(convention) / budget.flops,
+                    }
                 )
                 for row in rows
             ],
             total=total,
-            settled=(total - unsettled),
+            settled=total - unsettled,
             open=unsettled,
-            planned=planned,
-            budget=limit,
+            planned=sum((row.reserved | row.spent for row in rows), NOTHING),
             convention=convention,
-            left=None if limit is None else limit - total.of(convention),
+            budget=None if budget is None else budget.flops,
+            left=None if budget is None else budget.flops - total.of(convention),
             budget_set_at=None if budget is None else budget.set_at,
             budget_set_by=None if budget is None else budget.set_by,
         )
@@ -374,20 +330,20 @@ def check_limits(
     Raises:
         BudgetError: a limit would be passed.
     """
-    rows: list[Row] = []
-    budget = None
-    if lexists(settings.runs / FILE_NAME):
-        with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
-            rows, budget = ledger.rows(), ledger.budget()
+    rows, budget = _as_recorded(settings.runs)
     Limits(max_flops, settings.budget, settings.convention).check(at_most, rows, run, budget)
 
 
 def entries(runs: Path) -> list[Row]:
     """Return the entries of the ledger of a folder of runs, oldest first; none without a ledger."""
+    return _as_recorded(runs)[0]
+
+
+def _as_recorded(runs: Path) -> tuple[list[Row], Budget | None]:
     if not lexists(runs / FILE_NAME):
-        return []
+        return [], None
     with Ledger.for_runs(runs, create=False, reading=True) as ledger:
-        return ledger.rows()
+        return ledger.rows(), ledger.budget()
 
 
 def spent(runs: str | Path = "runs") -> Price:
@@ -396,40 +352,23 @@ def spent(runs: str | Path = "runs") -> Price:
 
 
 def _check_sum(
-    owner: str,
-    price: Price,
-    rows: Sequence[Row],
-    limit: int,
-    convention: str,
-    origin: str,
-    remedy: str,
+    owner: str, price: Price, rows: Sequence[Row], limit: Budget, origin: str, remedy: str
 ) -> None:
+    convention = limit.convention
     request = price.of(convention)
     spent = sum(row.charged.of(convention) for row in rows if row.status != "open")
     promised = sum(row.charged.of(convention) for row in rows if row.status == "open")
-    if request == 0 or spent + promised + request <= limit:
+    if request == 0 or spent + promised + request <= limit.flops:
         return
-    remaining = max(0, limit - spent - promised)
+    remaining = max(0, limit.flops - spent - promised)
     hint = f"Do less (about {remaining / request:.0%} of it fits), or {remedy}."
     if promised:
         hint += " lvlora flops --ledger shows the open runs; --close RUN settles a killed one."
     raise BudgetError(
         f"{owner}: {request:,} FLOPs wanted, {spent:,} spent, {promised:,} reserved, "
-        f"limit {limit:,} ({convention}), {origin}",
+        f"limit {limit.flops:,} ({convention}), {origin}",
         hint,
     )
-
-
-def _utilisation(row: Row, peaks: Mapping[tuple[str, str], float]) -> float | None:
-    """Executed FLOPs per second over the device's peak; None without a measurement."""
-    fitting = [
-        peak
-        for (device, dtype), peak in peaks.items()
-        if device == row.device and row.dtype in ("", dtype)
-    ]
-    if not fitting or row.seconds <= 0:
-        return None
-    return float(row.spent.executed / row.seconds / max(fitting))
 
 
 def _read_rows(db: sqlite3.Connection, where: str = "", *values: object) -> list[Row]:

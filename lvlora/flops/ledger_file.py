@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
-from lvlora.flops import process_lock
 
 _BUSY_SECONDS = 60.0
 _APPLICATION_ID = 0x6C766C6F  # "lvlo": tells a ledger from any other SQLite file
@@ -51,13 +51,6 @@ _TABLES = f"""
         convention TEXT NOT NULL,
         set_at TEXT NOT NULL,
         set_by TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS peak (
-        device TEXT NOT NULL,
-        dtype TEXT NOT NULL,
-        flops_per_second REAL NOT NULL,
-        measured_at TEXT NOT NULL,
-        PRIMARY KEY (device, dtype)
     ) STRICT;
     PRAGMA user_version = {_VERSION};
     PRAGMA application_id = {_APPLICATION_ID};
@@ -112,60 +105,59 @@ class LedgerFile:
     def _open(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            db = _connected(str(self.path), self._prepare)
+            db = self._connected(self.path)
         except (sqlite3.OperationalError, OSError):
-            if not self.reading:
+            if not self.reading or not self.path.exists():
                 raise
-            db = self._open_to_read()
-        self._connection, self._process = db, process_lock.process_id()
+            db = self._connected(self._copied())
+        self._connection, self._process = db, os.getpid()
         return db
 
-    def _open_to_read(self) -> sqlite3.Connection:
-        """Open a file that can't be written, or in a folder that can't be."""
-        address = self.path.resolve().as_uri()
-        try:
-            return _connected(f"{address}?mode=ro", self._check)
-        except sqlite3.OperationalError:
-            pass  # a write-ahead log needs a file beside it, and nobody has made one
-        log = self.path.with_name(f"{self.path.name}-wal")
-        if not log.is_file() or log.stat().st_size == 0:
-            return _connected(f"{address}?immutable=1", self._check)
-        # the log is part of the ledger, and only who may write moves it into the file
+    def _copied(self) -> Path:
+        """Copy a file that SQLite cannot open where it is; its log is part of it."""
         self._copy = tempfile.TemporaryDirectory(prefix="lvlora-")
-        for file in (self.path, log):
-            shutil.copyfile(file, Path(self._copy.name) / file.name)
-        return _connected(str(Path(self._copy.name) / self.path.name), self._prepare)
+        folder = Path(self._copy.name)
+        for file in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            if file.exists():
+                shutil.copyfile(file, folder / file.name)
+        return folder / self.path.name
+
+    def _connected(self, path: Path) -> sqlite3.Connection:
+        """Open a file; a new one becomes a ledger."""
+        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            is_ledger = self._check(db)
+            _use_write_ahead_log(db)
+            # a commit must outlive a power failure, or the sum could be too small
+            db.execute("PRAGMA synchronous = FULL")
+            if not is_ledger:
+                db.executescript(_TABLES)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _check(self, db: sqlite3.Connection) -> bool:
         """Whether the file is a ledger; False for a new one."""
         pragmas = ("application_id", "user_version")
         application, version = (db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
-        if application == _APPLICATION_ID and version == _VERSION:
-            return True
-        if application == _APPLICATION_ID:
+        if application == _APPLICATION_ID and version != _VERSION:
             raise DataError(
                 f"{self.path}: written by another version of lvlora",
                 "Read it with that version, or move it away to start a new ledger.",
             )
-        if application or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        is_ledger: bool = application == _APPLICATION_ID
+        if not is_ledger and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise DataError(
                 f"{self.path}: a database, but not lvlora's ledger",
                 "Keep the runs in another folder: --runs.",
             )
-        return False
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        is_ledger = self._check(db)
-        _use_write_ahead_log(db)
-        # a commit must outlive a power failure, or the sum could be too small
-        db.execute("PRAGMA synchronous = FULL")
-        if not is_ledger:
-            db.executescript(_TABLES)
+        return is_ledger
 
     def connection(self) -> sqlite3.Connection:
         """Return the open connection of this process."""
         # a connection must be neither used nor closed in a child after fork()
-        if self._connection is not None and self._process != process_lock.process_id():
+        if self._connection is not None and self._process != os.getpid():
             self._inherited, self._connection = self._connection, None
         return self._open() if self._connection is None else self._connection
 
@@ -214,19 +206,6 @@ class LedgerFile:
                 f"{self.path}: {error.strerror or error}",
                 "Check its permissions, or keep the runs elsewhere: --runs.",
             ) from None
-
-
-def _connected(address: str, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
-    """Open a file, or a file:// address, and prepare the connection."""
-    db = sqlite3.connect(
-        address, timeout=_BUSY_SECONDS, isolation_level=None, uri=address.startswith("file://")
-    )
-    try:
-        prepare(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:

@@ -12,14 +12,9 @@ from pathlib import Path
 from secrets import token_hex
 
 
-def process_id() -> int:
-    """Return the id of this process; it changes in a child after fork()."""
-    return os.getpid()
-
-
 def this_process() -> str:
     """Return a name for this process and moment: host, process id, start time, a random part."""
-    pid = process_id()
+    pid = os.getpid()
     return f"{socket.gethostname()}:{pid}:{_start_time(pid)}:{token_hex(4)}"
 
 
@@ -37,7 +32,7 @@ def is_on_this_machine(holder: str) -> bool:
 def is_another_living_process(holder: str) -> bool:
     """Whether the process of that name runs on this machine and is not this one."""
     pid = process_of(holder)
-    if not pid or not is_on_this_machine(holder) or pid == process_id():
+    if not pid or not is_on_this_machine(holder) or pid == os.getpid():
         return False
     try:
         os.kill(pid, 0)

@@ -79,8 +79,7 @@ class FlopsSettings(Settings):
     )
     measure: bool = option(
         False,
-        "Run the real step on meta tensors under PyTorch's FLOP counter and compare; with "
-        "--ledger: measure this machine's peak, for the utilisation.",
+        "Run the real step on meta tensors under PyTorch's FLOP counter and compare.",
         "Budget",
         affects="result",
         flag="--measure",
@@ -101,24 +100,4 @@ class FlopsSettings(Settings):
         "Budget",
         affects="project",
         metavar="RUN",
-    )
-    figure: Path | None = option(
-        None,
-        "With --ledger: draw the spending over time into this PNG or SVG.",
-        "Output",
-        affects="output",
-    )
-    output: Path | None = option(
-        None,
-        "With --ledger: write the table as CSV (- writes to standard output).",
-        "Output",
-        affects="output",
-        short="-o",
-    )
-    overwrite: bool = option(
-        False,
-        "Replace files of another kind, too, where results are written.",
-        "Output",
-        affects="output",
-        flag="--overwrite",
     )

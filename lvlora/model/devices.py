@@ -13,17 +13,11 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from lvlora import numbers
 from lvlora.errors import SettingsError
 from lvlora.model.machine import processor
-from lvlora.narrator import Narrator
-
-if TYPE_CHECKING:
-    from lvlora.flops.ledger import Ledger
 
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 """Linux flags of processors that multiply bfloat16."""
@@ -60,18 +54,6 @@ def _product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = 
 def matrix_peak(device: str, dtype: torch.dtype, size: int = 2048) -> float:
     """FLOP/s of the best of five products of two (size, size) matrices: what is possible here."""
     return 2.0 * size**3 / _product_seconds(dtype, size, device)
-
-
-def record_peaks(ledger: Ledger, narrator: Narrator) -> None:
-    """Measure what matrix products reach here, on the devices and dtypes that a ledger names."""
-    used = {(row.device, row.dtype) for row in ledger.rows() if row.dtype}
-    for device, dtype in sorted(used):
-        if device == "cuda" and not torch.cuda.is_available():
-            narrator.note(f"{device} {dtype}: not on this machine, its peak stays as it is")
-            continue
-        peak = matrix_peak(device, getattr(torch, dtype))
-        ledger.record_peak(device, dtype, peak)
-        narrator.note(f"{device} {dtype}: {numbers.flops(peak)} FLOP/s in matrix products")
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """`lvlora flops` as a user meets it; the numbers themselves are tested in tests/flops."""
 
 import contextlib
-import csv
 import json
 import os
 import subprocess
@@ -85,7 +84,6 @@ def test_a_folder_with_a_configuration(run_lvlora, tmp_path):
         (["--targets", "q_prj"], 2, "q_prj"),
         (["--vary", "rank=2", "--architecture"], 2, "different accounts"),
         (["--close", "x"], 2, "Add --ledger"),
-        (["--figure", "x.png"], 2, "Add --ledger"),
         (["--ledger", "--runs", "nowhere"], 4, "there is no ledger"),
         (["--seq-len", "0"], 2, "should be at least 1"),
     ],
@@ -194,13 +192,6 @@ def test_a_killed_run_is_settled(run_lvlora, runs):
     run_lvlora(["flops", "--ledger", "--runs", runs, "--close", "killed"], code=2)
 
 
-def test_spending_is_drawn(real_figures, run_lvlora, runs, tmp_path):
-    for name in ("spending.svg", "spending.png"):
-        run_lvlora(["flops", "--ledger", "--runs", runs, "--figure", tmp_path / name], code=0)
-        assert (tmp_path / name).stat().st_size > 1000
-    assert "budget (executed)" in (tmp_path / "spending.svg").read_text()
-
-
 def test_formulas_are_compared_with_a_count(run_lvlora, tmp_path):
     config = {
         "model_type": "llama",
@@ -217,42 +208,3 @@ def test_formulas_are_compared_with_a_count(run_lvlora, tmp_path):
     )
     assert ran.json["equal"] is True
     assert {m["name"] for m in ran.json["measurements"]} >= {"forward", "backward", "prefill"}
-
-
-def test_a_measured_peak_gives_the_utilisation(
-    run_lvlora, tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-
-    monkeypatch.setattr("lvlora.model.devices.matrix_peak", lambda device, dtype: 4e9)
-    with Ledger.for_runs(tmp_path) as ledger:
-        held = ledgers.reserve(ledger, device="cpu", dtype="float32")
-        ledgers.settle(ledger, held, 10**9, 1)
-    ran = run_lvlora(["flops", "--ledger", "--measure", "--runs", tmp_path, "--json"], code=0)
-    assert ran.json["runs"][0]["utilisation"] == pytest.approx(0.25)
-    later = run_lvlora(["flops", "--ledger", "--runs", tmp_path])
-    assert "25" in later.stdout
-
-
-def test_the_ledger_as_csv(run_lvlora, tmp_path) -> None:
-    with Ledger.for_runs(tmp_path) as ledger:
-        held = ledgers.reserve(ledger, 10**17, budget=10**18)
-        ledgers.settle(ledger, held, 10**17, 3)
-    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "--output", "-"], code=0)
-    head, row = ran.stdout.splitlines()
-    found = dict(zip(head.split(","), row.split(","), strict=True))
-    assert found["run"] == "a"
-    assert found["executed"] == str(10**17)
-    file = tmp_path / "table.csv"
-    assert run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", file]).exit_code == 0
-    assert file.read_text().splitlines() == [head, row]
-    assert run_lvlora(["flops", "--output", file]).exit_code == 2
-
-
-def test_no_name_in_the_ledger_is_a_formula(run_lvlora, tmp_path):
-    with Ledger.for_runs(tmp_path) as ledger:
-        ledgers.reserve(ledger, 5, 5, "=cmd|' /C calc'!A0", model="@SUM(1)")
-    ran = run_lvlora(["flops", "--ledger", "--runs", tmp_path, "-o", "-"], code=0)
-    (row,) = csv.DictReader(ran.stdout.splitlines())
-    assert row["run"] == "'=cmd|' /C calc'!A0"
-    assert row["model"] == "'@SUM(1)"
-    assert row["executed"] == "5"

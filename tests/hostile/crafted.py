@@ -441,7 +441,7 @@ def ledgers() -> Iterator[Case]:
         "a huge count": [f"UPDATE entry SET executed = '{'9' * 5000}'"],
         "a word as budget": ["UPDATE budget SET flops = 'x'"],
         "half a price": ["UPDATE entry SET unit_executed = 'x', unit_coursework = '1'"],
-        "a view": ["DROP TABLE peak", "CREATE VIEW peak AS SELECT 1"],
+        "a view": ["DROP TABLE budget", "CREATE VIEW budget AS SELECT 1"],
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "l.sqlite"

@@ -131,7 +131,6 @@ def _ledger() -> None:
     file = _folder("ledger") / "ledger.sqlite"
     with Ledger(file) as ledger:
         ledger.set_budget(10**18, "executed")
-        ledger.record_peak("cpu", "float32", 1e11)
         ledgers.settle(ledger, ledgers.reserve(ledger, 100, 90), 80, 70)
         ledgers.reserve(ledger, 50, 40, "b", unit=Price(5, 4))
         with ledger.transaction() as db:  # no machine's name

@@ -12,7 +12,6 @@ from lvlora.errors import SettingsError
 from lvlora.output_files import STANDARD_OUTPUT, Kind
 
 SCORES = output_files.table("a table of scores", r"name,kind,mae,")
-LEDGER = output_files.table("a table of what was spent", r"run,command,phase,")
 
 
 def check_results(
