@@ -54,6 +54,9 @@ class TaskFacts(Shape):
     """Changes to the histories that forecasters see."""
     seen: str | None
     """The same in words."""
+    mase_season: str | None = None
+    """Steps of a season in the denominator of MASE: "12", or "none" for steps of one. Absent before
+    MASE had seasons."""
 
 
 class EvaluatedData(Shape):

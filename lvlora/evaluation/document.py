@@ -153,9 +153,13 @@ def _errors(record: EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]
         head.append("season")
         for row, f in zip(cells, rows, strict=True):
             row.append(f.season)
+    season = record.protocol.mase_season
+    scale: list[Block] = []
+    if season is not None:
+        scale = [f"MASE: the error over the history's mean step of a season (in steps: {season})."]
     if record.led_by == "mae":
         caption = "Errors in original units, the best first; models are marked"
-        return [Table(caption, head, cells, marked)]
+        return [Table(caption, head, cells, marked), *scale]
     spread = numbers.plain(record.scale_spread, 2)
     return [
         Table(
@@ -167,6 +171,7 @@ def _errors(record: EvaluationRecord, rows: Sequence[Row], marked: Sequence[int]
         f"Scales of series and variables differ {spread} times: scaled errors (MASE) lead, in "
         "which all count alike. All others but sMAPE are in original units, and mostly those of "
         "the largest.",
+        *scale,
     ]
 
 

@@ -121,11 +121,8 @@ class Task:
 
     @cached_property
     def periods(self) -> FloatArray:
-        """(n,) periods of the histories in steps, those of seasonal naive; NaN without one."""
-        periods = [seasons_of(h, self.season) for h in self.clean]
-        return np.array(
-            [p[np.isfinite(p)].mean() if np.isfinite(p).any() else np.nan for p in periods]
-        )
+        """(n, V) periods of the histories in steps, those of seasonal naive; NaN without one."""
+        return np.stack([seasons_of(h, self.season) for h in self.clean])
 
 
 def task(

@@ -15,6 +15,7 @@ from lvlora.data.files.csv import csv_text
 from lvlora.data.metrics.measures import DynamicsErrors, Errors
 from lvlora.data.metrics.quantiles import of_function, of_samples
 from lvlora.data.metrics.scores import central_levels, scale_spread
+from lvlora.data.seasons import seasons_used
 from lvlora.evaluation.answers import (
     ClusterSize,
     Drawn,
@@ -92,6 +93,7 @@ def _protocol(task: Task, name: Literal["A", "B", "own"]) -> TaskFacts:
         left_out=task.left_out,
         disturbance=done if done else None,
         seen=str(done) or None,
+        mase_season=seasons_used(np.round(task.periods).tolist()),
     )
 
 

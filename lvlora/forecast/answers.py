@@ -105,6 +105,8 @@ class HoldoutScores(Errors):
     nll_impossible: int | None
     n_values: int
     rivals: list[RivalScores]
+    mase_season: str
+    """Steps of a season in the denominator of MASE: "12", or "none" for steps of one."""
     nearer: str | None = None
     """The rival that came nearest, where it was nearer than the forecast."""
 

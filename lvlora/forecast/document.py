@@ -152,9 +152,10 @@ def _beside(name: str, scores: HoldoutScores) -> Table:
 
 
 def _sentence(scores: HoldoutScores) -> str:
+    season = "no season" if scores.mase_season == "none" else f"season {scores.mase_season}"
     words = [
         f"MAE {numbers.plain(scores.mae, 3)}",
-        *([] if scores.mase is None else [f"MASE {numbers.plain(scores.mase, 3)}"]),
+        *([] if scores.mase is None else [f"MASE {numbers.plain(scores.mase, 3)} ({season})"]),
         f"CRPS {numbers.plain(scores.crps, 3)}",
     ]
     if scores.nll_impossible is not None:

@@ -12,6 +12,7 @@ from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.histories import cut
 from lvlora.data.metrics.measures import Errors
 from lvlora.data.metrics.scores import score
+from lvlora.data.seasons import seasons_of, seasons_used
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HoldoutScores, RivalScores
 from lvlora.forecast.forecast import Forecast
@@ -77,6 +78,7 @@ def scores(
     # not for forecasts without a truth
     from lvlora.forecast.rivals import naive_rivals, quick_rivals, rivals_for
 
+    periods = np.stack([seasons_of(h, season) for h in histories])
     names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
     seen = Dataset(tuple(histories), names)
     plain = quick_rivals(season) if len(histories) <= _FEW else naive_rivals(season)
@@ -95,6 +97,7 @@ def scores(
                         for h, f in zip(histories, truth.futures, strict=True)
                     ]
                 ),
+                periods,
             ).model_dump(exclude=_LEFT_OUT),
         )
         for rival in rivals
@@ -105,7 +108,7 @@ def scores(
     pairs = central_pairs(quantiles) if several else []
     likelihood = None if truth.nll is None else Score.of(truth.nll)
     point = np.stack([f.median for f in forecasts])
-    own = _errors(values, histories, point, samples if several else None, quantiles)
+    own = _errors(values, histories, point, periods, samples if several else None, quantiles)
     nearest = min(beside, key=_error)
     return HoldoutScores(
         **own.model_dump(exclude=_LEFT_OUT),
@@ -118,6 +121,7 @@ def scores(
         nll_impossible=None if likelihood is None else likelihood.n_impossible,
         n_values=int(np.isfinite(values).sum()),
         rivals=beside,
+        mase_season=seasons_used(np.round(periods).tolist()),
         nearer=nearest.name if _error(nearest) < _error(own) else None,
     )
 
@@ -131,12 +135,14 @@ def _errors(
     truth: FloatArray,
     histories: Sequence[Series],
     point: FloatArray,
+    periods: FloatArray,
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (),
 ) -> Errors:
     """Return the scores of a forecaster against the truth (n, H, V)."""
+    history = [s.values for s in histories]
     return score(
-        truth, point, history=[s.values for s in histories], quantiles=quantiles, samples=samples
+        truth, point, history=history, periods=periods, quantiles=quantiles, samples=samples
     ).errors
 
 

@@ -224,3 +224,18 @@ def test_nothing_known_is_held_out(run_lvlora, words):
     Path("end.csv").write_text("time,a\n0,1\n1,2\n2,1\n3,\n4,\n")
     ran = run_lvlora(["forecast", "end.csv", *words[1:], "--holdout", "2"], code=4)
     assert "every value held out is missing" in ran.stderr
+
+
+@pytest.mark.parametrize(("season", "named"), [("auto", "12"), ("none", "none"), ("6", "6")])
+def test_mase_names_the_season_of_its_denominator(tmp_path, run_lvlora, season, named):
+    file, steps = tmp_path / "wave.csv", np.arange(72)
+    wave = 5 + np.sin(2 * np.pi * steps / 12) + 0.05 * np.random.default_rng(0).normal(size=72)
+    file.write_text("t,y\n" + "\n".join(f"{t},{y:.4f}" for t, y in zip(steps, wave, strict=True)))
+    command = ["forecast", file, "--holdout", "6", "--forecaster", "last-value"]
+    command += ["--season", season, "--runs", tmp_path / "runs"]
+    scores = run_lvlora([*command, "--json"]).json["scores"]
+    lag = 1 if named == "none" else int(named)
+    scale = np.abs(wave[lag:66] - wave[: 66 - lag]).mean()
+    assert scores["mase_season"] == named
+    assert scores["mase"] == pytest.approx(np.abs(wave[66:] - wave[65]).mean() / scale, rel=1e-3)
+    assert named.replace("none", "no season") in run_lvlora(command).stdout

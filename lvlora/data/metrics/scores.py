@@ -20,6 +20,7 @@ from lvlora.data.gaps import mean_known
 from lvlora.data.metrics.dynamics import Dynamics
 from lvlora.data.metrics.measures import Errors
 from lvlora.data.metrics.quantiles import of_function, of_samples
+from lvlora.data.seasons import whole_season
 
 Axes = tuple[int, ...]
 
@@ -40,16 +41,22 @@ def symmetric_percentage_errors(truth: FloatArray, point: FloatArray) -> FloatAr
     return errors
 
 
-def naive_scale(history: FloatArray) -> FloatArray:
-    """(V,) mean absolute error of the one-step naive forecast within a history (T, V).
+def naive_scale(history: FloatArray, periods: FloatArray | None = None) -> FloatArray:
+    """(V,) mean absolute error of the seasonal naive forecast within a history (T, V).
 
     Steps with a missing end are left out. NaN where nothing is left or the scale is zero (a
     constant history): a scaled error is not defined there.
 
-    Hyndman & Koehler (2006), doi:10.1016/j.ijforecast.2006.03.001, with season 1.
+    Hyndman & Koehler (2006), doi:10.1016/j.ijforecast.2006.03.001.
+
+    Args:
+        periods: (V,) of each variable in steps; NaN or None for the naive forecast of one step.
     """
-    steps = np.abs(np.diff(history, axis=0))
-    scale = mean_known(steps, (0,))
+    scale = mean_known(np.abs(np.diff(history, axis=0)), (0,))
+    for v, period in enumerate(() if periods is None else periods.tolist()):
+        lag = whole_season(period)
+        if 1 < lag < len(history):
+            scale[v] = mean_known(np.abs(history[lag:, v] - history[:-lag, v]), (0,))
     return np.where(scale > 0, scale, np.nan)
 
 
@@ -68,10 +75,14 @@ def scale_spread(history: Sequence[FloatArray]) -> float:
 
 
 def scaled_errors(
-    truth: FloatArray, point: FloatArray, history: Sequence[FloatArray]
+    truth: FloatArray,
+    point: FloatArray,
+    history: Sequence[FloatArray],
+    periods: FloatArray | None = None,
 ) -> FloatArray:
     """(n, H, V) absolute errors over each series' and variable's `naive_scale`; NaN without one."""
-    scales = np.stack([naive_scale(h) for h in history])
+    of_series = [None] * len(history) if periods is None else periods
+    scales = np.stack([naive_scale(h, p) for h, p in zip(history, of_series, strict=True)])
     errors: FloatArray = absolute_errors(truth, point) / scales[:, None, :]
     return errors
 
@@ -184,10 +195,11 @@ def score(
     Args:
         truth: (n, H, V), NaN where unknown.
         point: (n, H, V) point forecasts.
-        history: n arrays (T, V), what the forecaster was given; scales the MASE.
+        history: n arrays (T, V), from which forecasts were made; scales the MASE.
         samples: (n, S, H, V) drawn futures.
         quantiles: levels; each central pair among them gives one interval's coverage.
-        periods: (n,) of the histories in steps, as `history_periods` finds them.
+        periods: (n, V) of the histories in steps, as `seasons` finds them, NaN without one; None:
+            nobody looked.
         fair: the samples are random draws; False for evenly spaced quantiles, see
             `crps_from_samples` and `inside_interval`.
 
@@ -215,7 +227,7 @@ def score(
         for level in central_levels(quantiles):
             inside = inside_interval(truth, samples, level, drawn=fair)
             coverage[level] = float(mean_known(inside, (0, 1, 2)))
-    values = _of_each_value(truth, point, history, crps)
+    values = _of_each_value(truth, point, history, crps, periods)
     series_mae = mean_known(errors, (1, 2))
     known_mae = series_mae[~np.isnan(series_mae)]
     return Scores(
@@ -229,13 +241,17 @@ def score(
         mae_by_step=mean_known(errors, (0,)),
         series_mae=series_mae,
         series_mase=mean_known(values["mase"], (1, 2)),
-        dynamics=Dynamics.of(truth, point, periods),
+        dynamics=Dynamics.of(truth, point, None if periods is None else mean_known(periods, (1,))),
         n_values=int(known.sum()),
     )
 
 
 def _of_each_value(
-    truth: FloatArray, point: FloatArray, history: Sequence[FloatArray], crps: FloatArray
+    truth: FloatArray,
+    point: FloatArray,
+    history: Sequence[FloatArray],
+    crps: FloatArray,
+    periods: FloatArray | None,
 ) -> dict[str, FloatArray]:
     """(n, H, V) of each metric that is a mean over values."""
     errors = absolute_errors(truth, point)
@@ -243,7 +259,7 @@ def _of_each_value(
         "mae": errors,
         "mse": errors**2,
         "smape": symmetric_percentage_errors(truth, point),
-        "mase": scaled_errors(truth, point, history),
+        "mase": scaled_errors(truth, point, history, periods),
         "crps": crps,
     }
 

@@ -42,6 +42,7 @@ def test_baseline_has_every_rival_and_the_untrained_model(
         "left_out": 0,
         "disturbance": None,
         "seen": None,
+        "mase_season": "none",
     }
     floor = next(f for f in found["forecasters"] if f["kind"] == "floor")
     assert all(floor["mae"] <= f["mae"] for f in found["forecasters"] if f["kind"] == "model")

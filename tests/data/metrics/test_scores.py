@@ -6,6 +6,7 @@ import math
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +61,33 @@ def test_mase_by_hand():
     history = [np.array([[1.0], [3], [2]])]
     scores = score(np.array([[[5.0], [4]]]), np.array([[[2.0], [4]]]), history=history)
     assert scores.errors.mase == pytest.approx((3 / 1.5 + 0) / 2)
+
+
+@pytest.mark.parametrize("season", [1, 4])
+def test_mase_is_nixtlas_with_the_same_season(season):
+    losses = pytest.importorskip("utilsforecast.losses")
+    history, truth, point = RNG.random((3, 20)), RNG.random((3, 5)), RNG.random((3, 5))
+    scores = score(
+        truth[..., None],
+        point[..., None],
+        history=list(history[..., None]),
+        periods=np.full((3, 1), np.nan if season == 1 else season + 0.3),
+    )
+
+    def long(**columns):
+        n = len(next(iter(columns.values()))[0])
+        facts = {"unique_id": np.repeat(list("abc"), n), "ds": np.tile(np.arange(n), 3)}
+        return pd.DataFrame({**facts, **{k: v.ravel() for k, v in columns.items()}})
+
+    theirs = losses.mase(long(y=truth, us=point), ["us"], season, long(y=history))
+    assert scores.series_mase == pytest.approx(theirs["us"].to_numpy())
+
+
+def test_a_season_longer_than_the_history_scales_by_steps_of_one():
+    history = HISTORY[0]
+    scale = naive_scale(history, np.array([9.0, 3.0]))
+    assert scale[0] == naive_scale(history)[0]
+    assert scale[1] == pytest.approx(np.abs(history[3:, 1] - history[:-3, 1]).mean())
 
 
 def test_naive_scale_skips_gaps_and_is_undefined_for_constants():
