@@ -45,7 +45,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     from lvlora.data.known import read_data
     from lvlora.train.document import plan_document
     from lvlora.train.fine_tune import plan_training, run_training
-    from lvlora.train.ranks import FailedElsewhere, joined
+    from lvlora.train.process import FailedElsewhere, joined
 
     try:
         with joined(settings.device) as ranks:

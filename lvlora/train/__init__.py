@@ -6,8 +6,8 @@ validations; `loop` opens the weights and makes steps; `run` goes from the first
 `record` is what observers get, what comes back and what stays, `document` shows it.
 
 In a run `remembered` keeps what the layers need for backward, `validation` scores, `checkpoint`
-saves. Its folder is `run_folder`. `ranks` is for several processes, `process` for signals and
-random states, `trackers` for outside trackers. `measurement` holds prices to what is run.
+saves. Its folder is `run_folder`. `process` is for signals, random states and several processes,
+`trackers` for outside trackers. `measurement` holds prices to what is run.
 
 It knows nothing of terminals, and of sweeps only that a trial is a run.
 """

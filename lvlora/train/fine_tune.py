@@ -6,6 +6,7 @@ processes make a run, all plan and load the same, and help the first one with ea
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -27,8 +28,7 @@ from lvlora.settings.checked import checked
 from lvlora.train.document import draw_run
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run
-from lvlora.train.process import undisturbed
-from lvlora.train.ranks import ALONE, Ranks
+from lvlora.train.process import ALONE, Ranks, undisturbed
 from lvlora.train.record import Observer, RunEstimate, Train, TrainPlan
 from lvlora.train.run import Run, follow
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
@@ -113,26 +113,26 @@ def run_training(
         FailedElsewhere: another process could not do its part, and says why.
         LvloraError: anything else that can be foreseen; the message says whether it can go on.
     """
-    narrator = narrator or Silent()
-    if not ranks.is_first:
-        facts, _ = ranks.hear()  # the first one speaks for all
-        follow(_load_together(TrainSettings(**facts["settings"]), read, ranks), ranks)
-        return None
-    stopped, settings, limit = _request(settings, sources, ranks)
+    narrator = narrator if narrator is not None and ranks.is_first else Silent()
+    settings, stopped, limit = _request(settings, sources, ranks)
     loaded = _load_together(settings, read, ranks, narrator, is_new=stopped is None)
-    with ranks.heard():
+    if not ranks.is_first:
+        follow(loaded, ranks)
+        return None
+    with ranks.together():
         if stopped is None:
             run = _new_run(loaded, sources, observer, ranks)
         else:
             watcher = tracked(observer, loaded, stopped)
             run = Run(loaded, stopped, watcher, resume=True, limit=limit, ranks=ranks)
+    plan, folder = run.plan, run.folder
     try:
         answer = run.train()
     except BudgetError:
         if stopped is None:
-            run.folder.remove_if_nothing_was_done()
+            folder.remove_if_nothing_was_done()
         raise
-    return _finish(answer, run.plan, run.folder, narrator), run.plan
+    return _finish(answer, plan, folder, narrator), plan
 
 
 def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) -> Train:
@@ -189,13 +189,10 @@ def plan_training(
         LvloraError: as `run_training`, before its first step.
     """
     narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
+    settings, _, _ = _request(settings, sources, ranks)
     if not ranks.is_first:
-        ranks.hear()
         return None
-    _, settings, _ = _request(settings, sources, ranks)
-    plan = plan_run(settings, read(settings))
-    ranks.check(settings.batch_size * settings.accumulation)
-    _announce(plan, narrator)
+    plan = _plan(settings, read, ranks, narrator)
     estimate = None
     if ranks.size == 1 and has_weights(plan.source):
         loaded = load_run(plan)
@@ -248,46 +245,43 @@ def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
 
 def _request(
     settings: TrainSettings, sources: Mapping[str, str], ranks: Ranks
-) -> tuple[RunFolder | None, TrainSettings, int | None]:
-    """The folder of the run that goes on, the settings and the limit; other processes hear them.
+) -> tuple[TrainSettings, RunFolder | None, int | None]:
+    """Refuse what can be refused without data; the first process decides for all.
 
-    Whatever can be refused without data is.
+    Returns:
+        the settings of the run, its folder if it goes on, and FLOPs that it may spend.
     """
-    folder, limit, shared = None, settings.max_flops, {}
-    with ranks.heard():
-        if settings.resume is not None:
-            folder = stopped_run(settings)
-            settings = folder.stored_settings(settings, sources)
-            limit = max(limit or 0, settings.max_flops or 0) or None
-        else:
-            check_out(settings)
-        check_installed(settings.tracker)
-        if ranks.size > 1:
+    folder, limit, content = None, settings.max_flops, b""
+    with ranks.together():
+        if ranks.is_first:
+            if settings.resume is None:
+                check_out(settings)
+            else:
+                folder = stopped_run(settings)
+                settings = folder.stored_settings(settings, sources)
+                limit = max(limit or 0, settings.max_flops or 0) or None
+            check_installed(settings.tracker)
+        if ranks.is_first and ranks.size > 1:
             if settings.data == Path("-"):
                 raise SettingsError(
                     f"DATA -: {ranks.size} processes cannot read one standard input.",
                     "Name a file.",
                 )
-            shared = settings.model_dump(mode="json")
-            if settings.dtype == "auto":  # a matter of timing, which must not differ
-                placement = devices.choose(settings.device, settings.dtype)
-                shared["dtype"] = placement.dtype_name
-    ranks.say({"settings": shared})
-    return folder, settings, limit
+            # the choice of auto is a matter of timing, which must not differ
+            dtype = devices.choose(settings.device, settings.dtype).dtype_name
+            content = settings.model_copy(update={"dtype": dtype}).model_dump_json().encode()
+    content = ranks.broadcast(content)
+    if not ranks.is_first:
+        settings = TrainSettings(**json.loads(content))
+    return settings, folder, limit
 
 
 def _load_together(
-    settings: TrainSettings,
-    read: Read,
-    ranks: Ranks,
-    narrator: Narrator | None = None,
-    *,
-    is_new: bool = False,
+    settings: TrainSettings, read: Read, ranks: Ranks, narrator: Narrator, *, is_new: bool
 ) -> Loaded:
     """Plan and load the run in every process, or in none.
 
     Args:
-        narrator: told of the plan.
         is_new: the run must fit into the project's budget before its weights are loaded.
 
     Raises:
@@ -295,21 +289,13 @@ def _load_together(
         DataError: this one sees other data or weights than the first.
     """
     with ranks.together():
-        plan = plan_run(settings, read(settings))
-        ranks.check(settings.batch_size * settings.accumulation)
-        if narrator is not None:
-            _announce(plan, narrator)
-        if is_new:
+        plan = _plan(settings, read, ranks, narrator)
+        if is_new and ranks.is_first:
             check_limits(plan.settings, plan.at_most(), max_flops=None)
         loaded = load_run(plan)
-    if ranks.size == 1:
-        return loaded
-    mine = durable.sha256_of_json(loaded.identity() | {"settings": None})
-    first = mine
-    if ranks.is_first:
-        ranks.say({"identity": mine})
-    else:
-        first = ranks.hear()[0]["identity"]
+        identity = loaded.identity() | {"settings": None}
+    mine = durable.sha256_of_json(identity).encode()
+    first = ranks.broadcast(mine)
     with ranks.together():
         if first != mine:
             raise DataError(
@@ -319,12 +305,15 @@ def _load_together(
     return loaded
 
 
-def _announce(plan: Plan, narrator: Narrator) -> None:
+def _plan(settings: TrainSettings, read: Read, ranks: Ranks, narrator: Narrator) -> Plan:
+    plan = plan_run(settings, read(settings))
+    ranks.check(settings.batch_size * settings.accumulation)
     for note in plan.notes:
         narrator.note(note)
     for warning in plan.warnings:
         narrator.warning(warning)
     narrator.detail(f"{plan.model.name}: {plan.model.placement.reason}")
+    return plan
 
 
 def _new_run(loaded: Loaded, sources: Mapping[str, str], observer: Observer, ranks: Ranks) -> Run:

@@ -32,8 +32,7 @@ from lvlora.text.scaling import sizes_of
 from lvlora.text.windows import IGNORED, Batch
 from lvlora.train import remembered
 from lvlora.train.plan import Plan, deciding_settings
-from lvlora.train.process import seeded
-from lvlora.train.ranks import ALONE, Ranks
+from lvlora.train.process import ALONE, Ranks, seeded
 from lvlora.train.record import StepRecord
 from lvlora.train.remembered import Remembered
 from lvlora.train.schedule import compiles
@@ -384,7 +383,7 @@ def steps(
                 loss = loss_sum(batch)
                 (loss / n_targets).backward()  # type: ignore[no-untyped-call]
                 total += loss.detach().double().cpu()
-        total = ranks.add_up(parameters, total)
+        total = ranks.all_reduce(parameters, total)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else float("inf"))
         mean = float(total) / n_targets
         grad_norm = float(norm)

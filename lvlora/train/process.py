@@ -1,9 +1,15 @@
-"""Effects of a training on its process: signals, random states, threads.
+"""The processes of a run: signals and random states of this one, and what several share.
 
 A program that trains finds its random numbers and its threads as they were. Dropout can only draw
-from the generator that the whole process shares. So that two trainings in two threads give what
-each would give alone, one step of one of them draws at a time, from a seed of its own, and puts
-back what it found.
+from the generator that the whole process shares: of two trainings in two threads one step at a time
+draws, from a seed of its own, and puts the generator back.
+
+Every process computes the gradient of its share of a step's rows; the sums of all shares are the
+gradient of the step, because each is divided by the number of targets of all. So only the gradients
+of what is trained travel, once a step, in one piece. PyTorch's own wrapper
+(DistributedDataParallel) hides the travel behind the backward pass, which pays where all weights
+are trained; for it every process must make the same number of backward passes over batches of the
+same weight, which is not so here.
 """
 
 from __future__ import annotations
@@ -14,22 +20,32 @@ import random
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from lvlora.errors import EXIT_DONE, EXIT_FAILURE, LvloraError, SettingsError
+from lvlora.text.windows import Batch
+
+PATIENCE = timedelta(minutes=30)
+"""The longest wait for another process: longer than a validation, which the first makes alone. One
+that ends, however it ends, is noticed at once: its connections are closed."""
+_BACKENDS = "cpu:gloo,cuda:nccl"
+_SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-_ASKED = (signal.SIGINT, signal.SIGTERM)
+_REQUESTS = (signal.SIGINT, signal.SIGTERM)
 """Always taken: a shell's background jobs, and their workers, are started with SIGINT ignored."""
 _drawing = threading.Lock()
 _counting = threading.Lock()
 _n_inside = 0
-_found: dict[str, Any] = {}
+_put_back: Callable[[], None]
 
 
 class StopRequest:
@@ -38,7 +54,7 @@ class StopRequest:
     Outside the main thread, where Python allows no handlers, nothing is changed.
 
     Args:
-        tell: is given a sentence for people when the first signal comes.
+        tell: gets a sentence for people when the first signal comes.
     """
 
     def __init__(self, tell: Callable[[str], None] = lambda sentence: None) -> None:
@@ -50,7 +66,7 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 ignored = signal.getsignal(number) is signal.SIG_IGN
-                if ignored and number not in _ASKED:
+                if ignored and number not in _REQUESTS:
                     continue  # nohup, which is to outlast its terminal
                 self._before[number] = signal.signal(number, self._handle)
         return self
@@ -71,7 +87,7 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        if number not in _ASKED:
+        if number not in _REQUESTS:
             _leave_terminal()
         self._tell("Stopping after this step, then saving; once more stops at once.")
 
@@ -98,10 +114,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Put back the process' random states and number of threads, when the last one is done."""
-    global _n_inside, _found
+    global _n_inside, _put_back
     with _counting:
         if _n_inside == 0:
-            _found = _states()
+            _put_back = _states()
         _n_inside += 1
     try:
         yield
@@ -110,23 +126,220 @@ def undisturbed() -> Iterator[None]:
             _n_inside -= 1
             if _n_inside == 0:
                 with _drawing:
-                    _put_back(_found)
+                    _put_back()
 
 
-def _states() -> dict[str, Any]:
-    return {
-        "threads": torch.get_num_threads(),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None,
-        "numpy": np.random.get_state(),
-        "python": random.getstate(),
-    }
+def _states() -> Callable[[], None]:
+    """Return a function that puts back the random states and the number of threads of now."""
+    setters: list[tuple[Callable[[Any], object], Any]] = [
+        (torch.set_num_threads, torch.get_num_threads()),
+        (torch.set_rng_state, torch.get_rng_state()),
+        (np.random.set_state, np.random.get_state()),
+        (random.setstate, random.getstate()),
+    ]
+    if torch.cuda.is_available():
+        setters.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+
+    def put_back() -> None:
+        for setter, state in setters:
+            setter(state)
+
+    return put_back
 
 
-def _put_back(states: dict[str, Any]) -> None:
-    torch.set_num_threads(states["threads"])
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None:
-        torch.cuda.set_rng_state_all(states["cuda"])
-    np.random.set_state(states["numpy"])
-    random.setstate(states["python"])
+class ProcessLost(LvloraError):
+    """Another process of the run is gone; this one has made no step without it."""
+
+
+class FailedElsewhere(LvloraError):
+    """Another process of the run could not do its part, and says why; nothing is left to say."""
+
+    def __init__(self, rank: int, exit_code: int) -> None:
+        super().__init__(f"process {rank} of this run has failed; it says why")
+        self.exit_code = exit_code
+
+
+class Ranks:
+    """This process's place among ``size``: ``rank``, from 0. Alone, nothing travels.
+
+    All processes must call `all_reduce`, `any_of`, `wait`, `broadcast` and `together` in the same
+    order; called by one of them alone it waits. They raise `ProcessLost` when another is gone.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+
+    @property
+    def is_first(self) -> bool:
+        """It alone writes files and the ledger, validates, and speaks."""
+        return self.rank == 0
+
+    def check(self, n_rows: int) -> None:
+        """Refuse a step that has fewer rows than there are processes.
+
+        Raises:
+            SettingsError: it has.
+        """
+        if n_rows < self.size:
+            raise SettingsError(
+                f"--batch-size times --accumulation: a step of {n_rows} sequences cannot be shared "
+                f"by {self.size} processes",
+                "Raise --batch-size or --accumulation, or start fewer processes.",
+            )
+
+    def share_of(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Return this process's rows of a step: consecutive ones, as many as others have.
+
+        Rows keep the width that they were padded to, so the shares cost what all rows would.
+        """
+        if self.size == 1:
+            return list(batches)
+        n_rows = sum(len(batch.inputs) for batch in batches)
+        first, last = (n_rows * r // self.size for r in (self.rank, self.rank + 1))
+        share, begin = [], 0
+        for batch in batches:
+            rows = slice(max(0, first - begin), max(0, last - begin))
+            begin += len(batch.inputs)
+            if len(batch.inputs[rows]):
+                share.append(Batch(batch.inputs[rows], batch.targets[rows]))
+        return share
+
+    def all_reduce(self, parameters: Sequence[nn.Parameter], total: Tensor) -> Tensor:
+        """Make each gradient the sum over all processes; return the sum of ``total``.
+
+        Afterwards all hold the same bits.
+
+        Args:
+            total: a float64 number on the CPU.
+        """
+        if self.size == 1:
+            return total
+        # one that had no row has no gradient
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = self._reduced(torch.cat([g.detach().float().flatten() for g in own]))
+        pieces = torch.split(flat, [p.numel() for p in parameters])
+        for p, piece in zip(parameters, pieces, strict=True):
+            p.grad = piece.view_as(p).to(p.dtype)
+        return self._reduced(total.clone())
+
+    def any_of(self, *wishes: bool) -> tuple[bool, ...]:
+        """Return for each wish whether any process has it."""
+        flags = self._reduced(torch.tensor([int(wish) for wish in wishes]))
+        return tuple(bool(flag) for flag in flags)
+
+    def wait(self) -> None:
+        """Return when all have come here."""
+        self.any_of(True)
+
+    def broadcast(self, content: bytes) -> bytes:
+        """Return the content of the first process, in all."""
+        if self.size == 1:
+            return content
+        with self._noticing_loss():
+            size = torch.tensor([len(content)])
+            torch.distributed.broadcast(size, 0)
+            data = torch.zeros(int(size), dtype=torch.uint8)
+            if self.is_first:
+                data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            torch.distributed.broadcast(data, 0)
+        return data.numpy().tobytes()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make a block that all leave without an error, or none does.
+
+        Raises:
+            FailedElsewhere: it was left by an error of another process (of several, of the lowest).
+        """
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+        codes = torch.full((self.size,), EXIT_DONE)
+        if error is not None:
+            codes[self.rank] = getattr(error, "exit_code", EXIT_FAILURE)
+        try:
+            failed = [(r, c) for r, c in enumerate(self._reduced(codes).tolist()) if c != EXIT_DONE]
+        except ProcessLost as lost:
+            raise (error or lost) from None
+        if failed and failed[0][0] != self.rank:
+            raise FailedElsewhere(*failed[0]) from None
+        if error is not None:
+            raise error
+
+    def _reduced(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes."""
+        if self.size > 1:
+            with self._noticing_loss():
+                torch.distributed.all_reduce(tensor)
+        return tensor
+
+    @contextlib.contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()
+            raise ProcessLost(
+                f"process {self.rank} of {self.size}: another process of this run is gone "
+                f"({reason[0][-120:] if reason else type(error).__name__})",
+                "Its own last words say why. torchrun … train --resume goes on from the last "
+                "saved step.",
+            ) from error
+
+
+ALONE = Ranks()
+"""A run of one process."""
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto") -> Iterator[Ranks]:
+    """Join the processes that torchrun started together with this one; alone without it.
+
+    Args:
+        device: as ``--device``: on GPUs each process takes the one of its place on the machine.
+
+    Raises:
+        SettingsError: there are fewer GPUs than processes.
+        ProcessLost: the others cannot be reached.
+    """
+    environment = {name: os.environ.get(name, "") for name in _SET_BY_TORCHRUN}
+    if not all(environment.values()) or environment["WORLD_SIZE"] == "1":
+        yield ALONE
+        return
+    ranks = Ranks(int(environment["RANK"]), int(environment["WORLD_SIZE"]))
+    on_gpus = device in ("auto", "cuda") and torch.cuda.is_available()
+    if on_gpus:
+        place = int(os.environ.get("LOCAL_RANK", "0"))
+        if place >= torch.cuda.device_count():
+            raise SettingsError(
+                f"process {ranks.rank}: there are {torch.cuda.device_count()} GPUs here, and more "
+                "processes",
+                "Start as many as there are GPUs (torchrun --nproc-per-node), or --device cpu.",
+            )
+        torch.cuda.set_device(place)
+    # Its functions take the group of that moment as a default and would hold it, and its threads,
+    # beyond the group's end: those abort the process while Python ends. PyTorch's compiler, say,
+    # imports it later.
+    from torch.distributed.nn import functional  # noqa: F401
+
+    with ranks._noticing_loss():
+        torch.distributed.init_process_group(
+            _BACKENDS if on_gpus else "gloo",
+            rank=ranks.rank,
+            world_size=ranks.size,
+            timeout=PATIENCE,
+        )
+    try:
+        yield ranks
+    except BaseException:
+        # The others may be anywhere. gloo's end closes this process's connections, which is what
+        # they notice, and ends its threads, which else abort the process while Python ends; NCCL's
+        # may wait for the others, so there the process's end has to do.
+        if not on_gpus:
+            with contextlib.suppress(RuntimeError):  # what went wrong before is what counts
+                torch.distributed.destroy_process_group()
+        raise
+    torch.distributed.destroy_process_group()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import safetensors.torch
+import torch
 
 from lvlora import durable
 from lvlora.answers import NOTHING, Price
@@ -18,8 +19,7 @@ from lvlora.flops.rows import Row, Spender
 from lvlora.train import checkpoint
 from lvlora.train.checkpoint import Progress
 from lvlora.train.loop import Loaded, settings_hash
-from lvlora.train.process import StopRequest
-from lvlora.train.ranks import ALONE, FailedElsewhere, ProcessLost, Ranks
+from lvlora.train.process import ALONE, FailedElsewhere, ProcessLost, Ranks, StopRequest
 from lvlora.train.record import (
     EndRun,
     Observer,
@@ -103,13 +103,13 @@ class Run:
             Ledger.for_runs(plan.settings.runs) as ledger,
             StopRequest(self.observer.note) as stop,
         ):
-            with self.ranks.heard():
+            with self.ranks.together():
                 last = self._reserve(ledger)
             try:
                 if self.ranks.size > 1:
                     tensors = checkpoint.tensors_of(loaded.parameters, loaded.optimizers)
-                    start = {"step": progress.step, "last": last}
-                    self.ranks.say(start, safetensors.torch.save(tensors))
+                    tensors["steps"] = torch.tensor([progress.step, last])
+                    self.ranks.broadcast(safetensors.torch.save(tensors))
                 if not self._is_over:
                     self.observer.started(self._run_plan(last))
                 if plan.part is not None and progress.zero_shot is None:
@@ -224,7 +224,7 @@ class Run:
         """
         progress = self.progress
         is_done = progress.step >= last or progress.ended
-        is_done, is_stopped = self.ranks.agreed(is_done, stop.requested)
+        is_done, is_stopped = self.ranks.any_of(is_done, stop.requested)
         if is_stopped and not is_done:
             self._save()
             self.ranks.wait()
@@ -397,13 +397,17 @@ def follow(loaded: Loaded, ranks: Ranks) -> None:
         FailedElsewhere: the run was stopped, or a loss was not finite; the first process says so.
         ProcessLost: another process is gone.
     """
-    start, content = ranks.hear()
-    tensors = safetensors.torch.load(content)
+    with ranks.together():
+        pass  # the first opens the run
+    with ranks.together():
+        pass  # and reserves its price
+    tensors = safetensors.torch.load(ranks.broadcast(b""))
     checkpoint.restore(tensors, "the first process", loaded.parameters, loaded.optimizers)
-    steps = loaded.steps(start["step"], start["last"], ranks)
+    first, last = tensors["steps"].tolist()
+    steps = loaded.steps(first, last, ranks)
     with StopRequest() as stop:
         while True:
-            is_done, is_stopped = ranks.agreed(False, stop.requested)
+            is_done, is_stopped = ranks.any_of(False, stop.requested)
             if is_done:
                 return
             if is_stopped:

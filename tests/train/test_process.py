@@ -1,6 +1,7 @@
-"""Which rows of a step are whose; what is left of a group after its end."""
+"""Rows of a step and their processes; what is left of a group; signals that ask for a stop."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from lvlora.errors import SettingsError
 from lvlora.text.windows import Batch
-from lvlora.train.ranks import ALONE, Ranks, joined
+from lvlora.train.process import ALONE, Ranks, StopRequest, joined
 
 
 def batches(*rows: int) -> list[Batch]:
@@ -54,7 +55,7 @@ def test_alone_nothing_has_to_be_agreed_on(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")  # set by a cluster for something else
     with joined() as ranks:
         assert ranks is ALONE
-    assert ALONE.agreed(True, False) == (True, False)
+    assert ALONE.any_of(True, False) == (True, False)
     with pytest.raises(ZeroDivisionError), ALONE.together():
         _ = 1 / 0
 
@@ -62,7 +63,7 @@ def test_alone_nothing_has_to_be_agreed_on(monkeypatch):
 LEFT = """
 import contextlib, os, time
 from pathlib import Path
-from lvlora.train.ranks import joined
+from lvlora.train.process import joined
 
 other = os.fork()
 os.environ["RANK"] = "1" if other else "0"
@@ -102,3 +103,38 @@ def test_a_group_leaves_no_thread():
         check=True,
     )
     assert sorted(ran.stdout.split()) == ["True", "True", "[]", "[]"]
+
+
+def test_two_stops_around_one_another():
+    with StopRequest() as outer:
+        with StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert inner.requested
+        assert outer.requested
+        with StopRequest() as other:
+            pass
+        assert not other.requested
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_background_job_hears_it(number):
+    """A script's shell starts ``lvlora train &`` with SIGINT ignored, as workers of it are."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), number)
+            assert stop.requested
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that close")
+def test_nohup_outlasts_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
