@@ -216,7 +216,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     )
     part, how, per_validation = None, USUAL, NOTHING
     validating = learning if n_held_out else dataset.select(split.validation)
-    series = validation.scored_of(validating, n_held_out, len(validating))
+    series = validation.scorable(validating, n_held_out)
     if settings.validation and len(series):
         # of which a run without validation has none: the others need it to be priced
 

@@ -326,11 +326,6 @@ class ValidationFile(Shape):
         """
         durable.write_text(path, self.model_dump_json() + "\n")
 
-    def is_about(self, other: ValidationFile) -> bool:
-        """Whether both score the same series."""
-        results = {"before", "kept", "rivals"}
-        return self.model_dump(exclude=results) == other.model_dump(exclude=results)
-
 
 def read_metrics(file: Path) -> list[StepRecord | ValidationRecord]:
     """Read metrics.jsonl; lines that cannot be believed, such as a torn last one, are left out.

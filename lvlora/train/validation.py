@@ -52,6 +52,15 @@ _SHARE = 4
 _LEAST, _MOST = 4, 100
 _WINDOWS = 6
 """Forecasts that a validation makes at least: several of each series where there are fewer."""
+_LEAST_STEPS, _MOST_STEPS = 4, 100
+"""Steps of a scored series: shorter ones are not forecast, of longer ones the last hundred."""
+_MOST_SERIES = 32
+"""Forecasts of the first ones are kept; errors of all."""
+_MOST_TRAINING = 200
+"""Series that a rival learns from: more would take longer than a person waits for a page."""
+_DIGITS = 7
+SAMPLING = Sampling(samples=8)
+"""As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
 
 
 def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
@@ -89,36 +98,13 @@ def trained_on(part: Dataset, n_steps: int) -> Dataset:
     return replace(part, series=kept)
 
 
-def scored_of(part: Dataset, n_steps: int, n_series: int) -> Dataset:
-    """The first series of which steps are held out, whole."""
-    long_enough = [s.id for s in part if _is_long_enough(s, n_steps)]
-    return part.select(long_enough[:n_series])
-
-
-def windows_of(part: Dataset, n_steps: int, most: int) -> list[Cut]:
-    """Forecasts of the held-out steps: one of each series, or several after one another.
-
-    Args:
-        most: steps of a history and its future together.
-    """
-    n_windows = min(-(-_WINDOWS // len(part)), n_steps)
-    horizon = n_steps // n_windows
-    cuts = [each for series in part for each in last_windows(series, horizon, n_windows, horizon)]
-    return [
-        replace(c, history=c.history.steps(max(0, len(c.history) + horizon - most), len(c.history)))
-        for c in cuts
-    ]
+def scorable(part: Dataset, n_steps: int) -> Dataset:
+    """Return the series that are long enough for ``n_steps`` to be held out of each."""
+    return replace(part, series=tuple(s for s in part if _is_long_enough(s, n_steps)))
 
 
 def _is_long_enough(series: Series, n_steps: int) -> bool:
     return len(series) >= 2 * n_steps
-
-
-_MOST_SERIES = 32
-"""Forecasts of the first ones are kept; errors of all."""
-_MOST_TRAINING = 200
-"""Series that a rival learns from: more would take longer than a person waits for a page."""
-_DIGITS = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,31 +171,21 @@ def keep_forecasts(
         series_mae=[_plain(np.nanmean(e)) for e in errors],
         forecasts=_plain(point[:_MOST_SERIES]),
     )
-    _file_of(path, scored).model_copy(update={name: forecasts}).write(path)
-
-
-def _file_of(path: Path, scored: Scored) -> ValidationFile:
-    """The file that is there, if it is about these series; else a new one."""
-    new, old = scored.file(), ValidationFile.read(path)
-    return old if old is not None and old.is_about(new) else new
+    file = ValidationFile.read(path) or scored.file()
+    file.model_copy(update={name: forecasts}).write(path)
 
 
 def gain_of(path: Path) -> Gain | None:
-    """How much smaller the MAE of the kept adapter is than that of the model before training.
-
-    None where the file does not say.
-    """
+    """Return the gain of the kept adapter; None where the file does not have both forecasts."""
     file = ValidationFile.read(path)
     if file is None or file.before is None or file.kept is None:
         return None
     before, kept = (np.array(f.series_mae, dtype=float) for f in (file.before, file.kept))
-    if before.shape != kept.shape:
-        return None
     return gain_in(before, kept, "windows" if file.held_out else "series")
 
 
 def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
-    """How much smaller ``after`` is in the mean, (n,) errors each; NaN where there is none.
+    """Return how much smaller ``after`` is in the mean, (n,) errors each; NaN where there is none.
 
     The interval is Student's, of the mean of paired differences: percentiles of resampled means are
     too narrow for a few. None where nothing can be compared.
@@ -238,10 +214,10 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
     Raises:
         LvloraError: the file cannot be written.
     """
-    file = _file_of(path, scored)
-    if file.rivals is not None or file.kept is None:
+    file = ValidationFile.read(path)
+    if file is None or file.rivals is not None or file.kept is None:
         return
-    some = train.select([s.id for s in train][:_MOST_TRAINING])
+    some = train[:_MOST_TRAINING]
     horizon = len(scored.futures[0])
     context = min(map(len, scored.histories))
     rows = []
@@ -271,13 +247,6 @@ def _plain(values: Any) -> Any:
     if isinstance(values, np.ndarray) and values.ndim:
         return [_plain(value) for value in values]
     return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
-
-
-SAMPLING = Sampling(samples=8)
-"""As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
-_LEAST_STEPS = 4
-_MOST_STEPS = 100
-"""Forecasts of longer series are scored on their last hundred steps."""
 
 
 @dataclass(frozen=True)
@@ -318,7 +287,7 @@ class ValidationPart:
         self.scale, self.codec = windows.scale, windows.codec
         if n_held_out:
             self.batches = windows.ends_of(chosen, n_held_out)
-            cuts = windows_of(chosen, n_held_out, _MOST_STEPS)
+            cuts = _held_out(chosen, n_held_out)
         else:
             self.batches = _whole_series(windows.of_others(chosen))
             cuts = _second_halves(chosen)
@@ -408,6 +377,18 @@ def _whole_series(own: Windows) -> list[Batch]:
         rows = len(own.series) - begin  # the last batch would go on with the next epoch
         batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
     return batches
+
+
+def _held_out(chosen: Dataset, n_steps: int) -> list[Cut]:
+    """Return cuts of the held-out steps: one of each series, or several after one another."""
+    n_windows = min(-(-_WINDOWS // len(chosen)), n_steps)
+    horizon = n_steps // n_windows
+    cuts = [c for series in chosen for c in last_windows(series, horizon, n_windows, horizon)]
+    starts = [max(0, len(c.history) + horizon - _MOST_STEPS) for c in cuts]
+    return [
+        replace(c, history=c.history.steps(start, len(c.history)))
+        for c, start in zip(cuts, starts, strict=True)
+    ]
 
 
 def _second_halves(chosen: Dataset) -> list[Cut]:
